@@ -1,0 +1,3 @@
+//! The `selvedge` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Meaning of a thread: persistence policy, metadata facts, turns, replay and trackers as pure folds.

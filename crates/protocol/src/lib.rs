@@ -1,0 +1,1 @@
+//! Words of a thread: ids, the line envelope, item types, world state, queries and metadata.

@@ -1,0 +1,1 @@
+//! LiveThread and ThreadManager: the life of active threads over any ThreadStore.

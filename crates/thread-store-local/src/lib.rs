@@ -1,0 +1,1 @@
+//! LocalThreadStore: threads in a home directory, log first.
