@@ -1,0 +1,116 @@
+//! Points in time, in milliseconds, as the log writes them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Written as RFC 3339 in UTC with three decimals (`2026-11-21T08:57:47.054Z`); read with any offset and any number of
+/// decimals, finer ones cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// A text that is no RFC 3339 time.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("not an RFC 3339 time: {text:?}")]
+pub struct TimestampError {
+    /// What was given.
+    pub text: String,
+}
+
+/// The last millisecond of year 9999, the end of what RFC 3339 can write.
+const MAX_MILLIS: i64 = 253_402_207_200_999;
+const MIN_MILLIS: i64 = -MAX_MILLIS;
+
+impl Timestamp {
+    /// The time `millis` milliseconds after 1970-01-01T00:00:00Z, held within the years that can be written.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        if millis > MAX_MILLIS {
+            Self(MAX_MILLIS)
+        } else if millis < MIN_MILLIS {
+            Self(MIN_MILLIS)
+        } else {
+            Self(millis)
+        }
+    }
+
+    /// The time `seconds` seconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self::from_millis(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    #[must_use]
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The time `duration` later.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// The time from `earlier` to this one; zero when `earlier` is later.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self::from_millis(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+            Err(before) => {
+                let millis = i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX);
+                Self::from_millis(-millis)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.to_jiff())
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<jiff::Timestamp>()
+            .map(|time| Self::from_millis(time.as_millisecond()))
+            .map_err(|_| TimestampError { text: text.to_owned() })
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
