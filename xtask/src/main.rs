@@ -1,3 +1,184 @@
-//! Chores of the workspace.
+//! Chores of the workspace: `cargo xtask <verb>`.
+//!
+//! A verb lives here, and not in a shell script, as soon as it has to parse something. Every verb answers `--help`. Exit codes: 0 done,
+//! 1 the chore found a fault or a program it called failed, 2 the command line was wrong.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod bench;
+mod ci;
+mod deny;
+mod interop;
+mod layers;
+mod lint;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use workspace::{Usage, cargo, run_command};
+
+/// One word of the command line: what it is called, what it says of itself, what it does.
+struct Verb {
+    name: &'static str,
+    summary: &'static str,
+    help: &'static str,
+    run: fn(&[String]) -> Result<()>,
+}
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "test",
+        summary: "run the tests and doctests of the workspace or of some crates",
+        help: test::HELP,
+        run: test::run,
+    },
+    Verb {
+        name: "fmt",
+        summary: "format every crate, or with --check only complain",
+        help: "usage: cargo xtask fmt [--check]",
+        run: fmt,
+    },
+    Verb {
+        name: "lint",
+        summary: "clippy with warnings denied, and an honest rust-version",
+        help: lint::HELP,
+        run: lint::run,
+    },
+    Verb {
+        name: "layers",
+        summary: "compare the crates' arrows with layers.toml",
+        help: layers::HELP,
+        run: layers::run,
+    },
+    Verb { name: "tidy", summary: "check house rules that no compiler knows", help: tidy::HELP, run: tidy::run },
+    Verb {
+        name: "docs",
+        summary: "build the API documentation with warnings denied",
+        help: "usage: cargo xtask docs\n\nThe pages land in target/doc.",
+        run: docs,
+    },
+    Verb {
+        name: "deny",
+        summary: "check licences, bans and sources of the dependencies",
+        help: deny::HELP,
+        run: deny::run,
+    },
+    Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
+    Verb {
+        name: "interop",
+        summary: "let the real Codex open what Selvedge wrote",
+        help: interop::HELP,
+        run: interop::run,
+    },
+    Verb { name: "ci", summary: "everything that .ci/run runs", help: ci::HELP, run: ci::run },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<()> {
+    let Some((name, rest)) = args.split_first() else {
+        return Err(Usage(format!("which verb?\n\n{}", menu())).into());
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        return help(rest);
+    }
+    let verb = find(name)?;
+    if wants_help(rest) {
+        println!("{}\n\n{}", verb.summary, verb.help);
+        return Ok(());
+    }
+    (verb.run)(rest)
+}
+
+fn help(args: &[String]) -> Result<()> {
+    match args.first() {
+        Some(name) if !name.starts_with('-') => {
+            let verb = find(name)?;
+            println!("{}\n\n{}", verb.summary, verb.help);
+        }
+        _ => println!("{}", menu()),
+    }
+    Ok(())
+}
+
+fn find(name: &str) -> Result<&'static Verb> {
+    let found = VERBS.iter().find(|verb| verb.name == name);
+    found.ok_or_else(|| Usage(format!("there is no verb `{name}`\n\n{}", menu())).into())
+}
+
+/// Whatever stands after `--` belongs to the program that the verb calls, so `--help` there is not ours.
+fn wants_help(args: &[String]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--help" || arg == "-h")
+}
+
+fn menu() -> String {
+    let mut text = String::from("usage: cargo xtask <verb> [arguments]\n");
+    for verb in VERBS {
+        text.push_str(&format!("\n  {:<8} {}", verb.name, verb.summary));
+    }
+    text.push_str("\n  help     this list, or `help <verb>`");
+    text
+}
+
+fn fmt(args: &[String]) -> Result<()> {
+    let mut command = cargo(&["fmt", "--all"]);
+    match args {
+        [] => {}
+        [flag] if flag == "--check" => {
+            command.arg("--check");
+        }
+        _ => return Err(Usage("fmt takes nothing but --check".into()).into()),
+    }
+    run_command(&mut command)
+}
+
+fn docs(args: &[String]) -> Result<()> {
+    workspace::no_arguments("docs", args)?;
+    let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
+    run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(args: &[&str]) -> Vec<String> {
+        args.iter().map(|arg| (*arg).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_unknown_verb_is_a_usage_error_that_lists_the_verbs() {
+        let error = dispatch(&strings(&["tset"])).unwrap_err();
+        assert!(error.is::<Usage>());
+        let text = error.to_string();
+        for verb in VERBS {
+            assert!(text.contains(verb.name), "{} is missing in:\n{text}", verb.name);
+        }
+    }
+
+    #[test]
+    fn every_verb_explains_itself() {
+        for verb in VERBS {
+            assert!(verb.help.starts_with(&format!("usage: cargo xtask {}", verb.name)));
+            dispatch(&strings(&[verb.name, "--help"])).unwrap();
+        }
+    }
+
+    #[test]
+    fn help_after_the_separator_is_not_ours() {
+        assert!(wants_help(&strings(&["-p", "rollout", "-h"])));
+        assert!(!wants_help(&strings(&["--", "--help"])));
+    }
+}

@@ -1,0 +1,55 @@
+# The menu. Every recipe is a verb of `cargo xtask`, where the work is done.
+
+# list the recipes
+default:
+    @just --list --unsorted
+
+# tests and doctests: `just test`, `just test -p rollout`, `just test lock`
+[group('inner loop')]
+test *args:
+    cargo xtask test {{ args }}
+
+# format every crate; `just fmt --check` only complains
+[group('inner loop')]
+fmt *args:
+    cargo xtask fmt {{ args }}
+
+# clippy with warnings denied, and an honest rust-version
+[group('inner loop')]
+lint:
+    cargo xtask lint
+
+# the crates' arrows against layers.toml; `just layers --write-docs` writes the table
+[group('structure')]
+layers *args:
+    cargo xtask layers {{ args }}
+
+# house rules that no compiler knows
+[group('structure')]
+tidy:
+    cargo xtask tidy
+
+# API documentation with warnings denied
+[group('structure')]
+docs:
+    cargo xtask docs
+
+# licences, bans and sources of the dependencies
+[group('structure')]
+deny:
+    cargo xtask deny
+
+# the real Codex opens what Selvedge wrote (needs npm)
+[group('trust')]
+interop *args:
+    cargo xtask interop {{ args }}
+
+# one benchmark by name, or all
+[group('speed')]
+bench *args:
+    cargo xtask bench {{ args }}
+
+# everything that .ci/run runs
+[group('gate')]
+ci:
+    cargo xtask ci

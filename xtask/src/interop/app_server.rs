@@ -1,0 +1,224 @@
+//! A driver for `codex app-server`: JSON-RPC, one object a line, over its standard streams.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::codex::Codex;
+use super::compare::{TurnShape, turn_shapes};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the program may take to end after its input was closed.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A running app server over one home.
+pub(super) struct AppServer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    inbox: Receiver<Value>,
+    /// What came without being asked for.
+    notices: Vec<Value>,
+    last_id: u64,
+}
+
+/// An error answer: the server did not do what was asked.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Codex refuses: {}", self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl AppServer {
+    /// Starts the server and shakes hands.
+    pub(super) fn start(codex: &Codex, home: &Path) -> Result<Self> {
+        let mut command = codex.command(home)?;
+        command.arg("app-server").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start the app server")?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().context("the app server has no output")?;
+        let (sender, inbox) = channel();
+        std::thread::spawn(move || forward(stdout, &sender));
+        let mut server = Self { child, stdin, inbox, notices: Vec::new(), last_id: 0 };
+        let hello = json!({
+            "clientInfo": {"name": "selvedge-interop", "version": env!("CARGO_PKG_VERSION")},
+            "capabilities": {"experimentalApi": true},
+        });
+        server.call("initialize", hello)?;
+        server.send(&json!({"method": "initialized"}))?;
+        Ok(server)
+    }
+
+    /// The rows of `thread/list`, archived threads aside.
+    pub(super) fn list(&mut self) -> Result<Vec<Value>> {
+        self.pages("thread/list", &json!({"limit": 100}))
+    }
+
+    /// Loads a thread for writing, and gives the thread object.
+    pub(super) fn resume(&mut self, thread: &str) -> Result<Value> {
+        let mut answer = self.call("thread/resume", json!({"threadId": thread, "excludeTurns": true}))?;
+        Ok(answer["thread"].take())
+    }
+
+    /// All turns, oldest first, as `thread/turns/list` has them.
+    pub(super) fn turns(&mut self, thread: &str) -> Result<Vec<TurnShape>> {
+        let params = json!({"threadId": thread, "limit": 100, "sortDirection": "asc", "itemsView": "full"});
+        turn_shapes(&self.pages("thread/turns/list", &params)?)
+    }
+
+    /// Forks a thread, behind a turn if one is given, and gives the new id.
+    pub(super) fn fork(&mut self, thread: &str, last_turn: &str) -> Result<String> {
+        let params = json!({"threadId": thread, "lastTurnId": last_turn, "excludeTurns": true});
+        id_of_thread(&self.call("thread/fork", params)?)
+    }
+
+    /// Makes Codex read every segment that a thread builds on. A fork at a turn does that; an ephemeral one leaves no trace.
+    pub(super) fn project(&mut self, thread: &str, turn: &str) -> Result<()> {
+        let params = json!({"threadId": thread, "lastTurnId": turn, "ephemeral": true, "excludeTurns": true});
+        self.call("thread/fork", params).map(drop)
+    }
+
+    /// Starts a thread.
+    pub(super) fn start_thread(&mut self, mode: &str, cwd: &Path) -> Result<String> {
+        id_of_thread(&self.call("thread/start", json!({"historyMode": mode, "cwd": cwd}))?)
+    }
+
+    /// Undoes a turn and all later ones.
+    pub(super) fn revert(&mut self, thread: &str, before_turn: &str) -> Result<()> {
+        self.call("thread/revert", json!({"threadId": thread, "beforeTurnId": before_turn})).map(drop)
+    }
+
+    /// Sends a prompt and waits until its turn has ended well.
+    pub(super) fn run_turn(&mut self, thread: &str, text: &str) -> Result<()> {
+        self.notices.clear();
+        let input = json!([{"type": "text", "text": text}]);
+        self.call("turn/start", json!({"threadId": thread, "input": input}))?;
+        let turn = self.wait_for_turn(thread)?;
+        if turn["status"] != "completed" {
+            bail!("the turn ended as {}: {}", turn["status"], turn["error"]);
+        }
+        Ok(())
+    }
+
+    /// Closes the input and waits for the end, so that all is written and no lock is held.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.stdin = None;
+        if !self.ended_within(FAREWELL)? {
+            bail!("the app server does not end when its input is closed");
+        }
+        Ok(())
+    }
+
+    /// One request. An error answer is a [`Refusal`].
+    pub(super) fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.send(&json!({"id": id, "method": method, "params": params})).with_context(|| method.to_owned())?;
+        self.answer(id).with_context(|| method.to_owned())
+    }
+
+    fn answer(&mut self, id: u64) -> Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let mut message = self.receive(end)?;
+            if message["id"] != id || message.get("method").is_some() {
+                self.notices.push(message);
+                continue;
+            }
+            if let Some(error) = message.get("error") {
+                let text = error["message"].as_str().unwrap_or_default();
+                return Err(Refusal(text.to_owned()).into());
+            }
+            return Ok(message["result"].take());
+        }
+    }
+
+    fn pages(&mut self, method: &str, params: &Value) -> Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut params = params.clone();
+        loop {
+            let page = self.call(method, params.clone())?;
+            rows.extend(page["data"].as_array().context("a page without data")?.iter().cloned());
+            match page.get("nextCursor") {
+                Some(cursor) if cursor.is_string() => params["cursor"] = cursor.clone(),
+                _ => return Ok(rows),
+            }
+        }
+    }
+
+    fn wait_for_turn(&mut self, thread: &str) -> Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let ended = |notice: &Value| notice["method"] == "turn/completed" && notice["params"]["threadId"] == thread;
+            if let Some(at) = self.notices.iter().position(ended) {
+                return Ok(self.notices.swap_remove(at)["params"]["turn"].take());
+            }
+            let notice = self.receive(end).context("waiting for the end of the turn")?;
+            self.notices.push(notice);
+        }
+    }
+
+    fn receive(&mut self, end: Instant) -> Result<Value> {
+        let left = end.saturating_duration_since(Instant::now());
+        self.inbox.recv_timeout(left).context("the app server does not answer")
+    }
+
+    fn send(&mut self, message: &Value) -> Result<()> {
+        let stdin = self.stdin.as_mut().context("the app server is closed")?;
+        writeln!(stdin, "{message}")?;
+        Ok(stdin.flush()?)
+    }
+
+    fn ended_within(&mut self, patience: Duration) -> Result<bool> {
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            if self.child.try_wait()?.is_some() {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for AppServer {
+    fn drop(&mut self) {
+        self.stdin = None;
+        if !self.ended_within(FAREWELL).unwrap_or(false) {
+            // Nothing more can be done about a program that cannot be ended.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Whether the error, at its root, is an error answer of the server.
+pub(super) fn refusal(error: &anyhow::Error) -> Option<&str> {
+    error.downcast_ref::<Refusal>().map(|refusal| refusal.0.as_str())
+}
+
+fn forward(stdout: ChildStdout, sender: &Sender<Value>) {
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str(&line) else { continue };
+        if sender.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+fn id_of_thread(answer: &Value) -> Result<String> {
+    let id = answer["thread"]["id"].as_str().context("no thread id in the answer")?;
+    Ok(id.to_owned())
+}

@@ -1,0 +1,94 @@
+//! Threads that the real Codex recorded, forked and reverted, read by Selvedge.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Bench;
+use super::app_server::AppServer;
+use super::by_selvedge::{PROBE, probe};
+use super::compare::{TurnShape, after_history, same_turns};
+use super::material::Mode;
+use super::report::{Section, Verdict};
+use super::selvedge::Selvedge;
+
+/// A thread that Codex wrote, and how Codex shows it.
+struct Subject {
+    name: &'static str,
+    id: String,
+    turns: Vec<TurnShape>,
+}
+
+pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+    let home = bench.home("by-codex")?;
+    let selvedge = Selvedge::new(program, &home);
+    let subjects = write(bench, &home)?;
+    let mut section = Section::default();
+    let listed = selvedge.list();
+    for subject in &subjects {
+        section.record(subject.name, "listed", once(&listed, &subject.id));
+        section.record(subject.name, "same turns", shows(&selvedge, subject));
+    }
+    let contexts: Vec<Result<Vec<Value>>> = subjects.iter().map(|subject| selvedge.context(&subject.id)).collect();
+    let mut server = AppServer::start(&bench.codex, &home)?;
+    for (subject, context) in subjects.iter().zip(contexts) {
+        section.record(subject.name, "model input", hears(bench, &mut server, &subject.id, context));
+    }
+    server.stop()?;
+    Ok(section)
+}
+
+fn write(bench: &Bench, home: &Path) -> Result<Vec<Subject>> {
+    let mut server = AppServer::start(&bench.codex, home)?;
+    let mut ids = Vec::new();
+    for (mode, name, fork) in [
+        (Mode::Legacy, "legacy", "legacy, forked at a turn"),
+        (Mode::Paginated, "paginated", "paginated, forked at a turn"),
+    ] {
+        let id = start(&mut server, mode, &bench.folder)?;
+        let first = server.turns(&id)?.first().context("no turns")?.id.clone();
+        let forked = server.fork(&id, &first)?;
+        server.run_turn(&forked, "question in the fork")?;
+        ids.extend([(name, id), (fork, forked)]);
+    }
+    let reverted = start(&mut server, Mode::Paginated, &bench.folder)?;
+    let last = server.turns(&reverted)?.last().context("no turns")?.id.clone();
+    server.revert(&reverted, &last)?;
+    server.run_turn(&reverted, "question after the undo")?;
+    ids.push(("paginated, reverted", reverted));
+    let mut subjects = Vec::new();
+    for (name, id) in ids {
+        let turns = server.turns(&id)?;
+        subjects.push(Subject { name, id, turns });
+    }
+    server.stop()?;
+    Ok(subjects)
+}
+
+/// A thread with three turns, one with a tool call.
+fn start(server: &mut AppServer, mode: Mode, cwd: &Path) -> Result<String> {
+    let id = server.start_thread(mode.name(), cwd)?;
+    for text in ["first question", "tool: echo from the tool", "third question"] {
+        server.run_turn(&id, text)?;
+    }
+    Ok(id)
+}
+
+fn once(listed: &Result<Vec<String>>, id: &str) -> Verdict {
+    let ids = listed.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let times = ids.iter().filter(|listed| *listed == id).count();
+    ensure!(times == 1, "listed {times} times");
+    Ok(None)
+}
+
+fn shows(selvedge: &Selvedge, subject: &Subject) -> Verdict {
+    same_turns(&subject.turns, &selvedge.turns(&subject.id)?)?;
+    Ok(None)
+}
+
+fn hears(bench: &Bench, server: &mut AppServer, id: &str, context: Result<Vec<Value>>) -> Verdict {
+    server.resume(id)?;
+    after_history(&context?, &probe(bench, server, id, PROBE)?)?;
+    Ok(None)
+}

@@ -1,0 +1,231 @@
+//! Threads that Selvedge recorded, forked and rewound, opened and continued by the real Codex, and then by Selvedge again.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::Bench;
+use super::app_server::AppServer;
+use super::compare::{TurnShape, after_history, plain_items, same_turns};
+use super::material::{Mode, story, turn};
+use super::report::{Section, Verdict};
+use super::selvedge::Selvedge;
+
+/// The prompt that Codex is given after it opened a thread.
+pub(super) const PROBE: &str = "probe after restart";
+
+/// The prompt after Selvedge has added a turn to what Codex added.
+const SECOND_PROBE: &str = "probe after the second restart";
+
+const LISTED_TWICE: &str =
+    "Codex lists a reverted thread once for each segment file with a user message in it; its own threads too.";
+
+const INHERITED_MISSING: &str = "After a resume Codex shows no turn of a segment below that its SQLite does not know yet, its own threads' \
+    included; a fork at a turn makes it read them, and the check makes an ephemeral one.";
+
+/// A thread that Selvedge wrote.
+struct Subject {
+    name: String,
+    mode: Mode,
+    id: String,
+    /// How many files make up the thread, bases aside.
+    segments: usize,
+    turns: Vec<TurnShape>,
+    context: Vec<Value>,
+}
+
+pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+    let home = bench.home("by-selvedge")?;
+    let selvedge = Selvedge::new(program, &home);
+    let mut section = Section::default();
+    let mut subjects = Vec::new();
+    for mode in [Mode::Legacy, Mode::Paginated] {
+        subjects.extend(write(&selvedge, mode, &bench.folder)?);
+    }
+    opened(bench, &home, &subjects, &mut section)?;
+    for subject in &subjects {
+        section.record(&subject.name, "Selvedge reads on", reads_on(&selvedge, subject));
+    }
+    goes_on(bench, &home, &selvedge, &subjects, &mut section)?;
+    Ok(section)
+}
+
+/// One home, one Codex: every thread is listed, resumed, shown and continued.
+fn opened(bench: &Bench, home: &Path, subjects: &[Subject], section: &mut Section) -> Result<()> {
+    let mut server = AppServer::start(&bench.codex, home)?;
+    let rows = server.list()?;
+    for subject in subjects {
+        section.record(&subject.name, "listed", listed(&rows, &subject.id, subject.segments));
+        section.record(&subject.name, "resumes", server.resume(&subject.id).map(|_| None));
+        section.record(&subject.name, "same turns", shows(&mut server, subject));
+        section.record(&subject.name, "model input", hears(bench, &mut server, subject));
+    }
+    server.stop()
+}
+
+fn shows(server: &mut AppServer, subject: &Subject) -> Verdict {
+    let (shown, note) = open_turns(server, &subject.id, &subject.turns)?;
+    same_turns(&subject.turns, &shown)?;
+    Ok(note)
+}
+
+fn hears(bench: &Bench, server: &mut AppServer, subject: &Subject) -> Verdict {
+    let input = probe(bench, server, &subject.id, PROBE)?;
+    after_history(&subject.context, &input)?;
+    Ok(None)
+}
+
+/// What Codex added is there, and what was there before has not changed.
+fn reads_on(selvedge: &Selvedge, subject: &Subject) -> Verdict {
+    let turns = selvedge.turns(&subject.id)?;
+    let (last, before) = turns.split_last().context("no turns")?;
+    same_turns(&subject.turns, before)?;
+    ensure!(last.is_answered(PROBE), "the last turn is {last}");
+    let context = selvedge.context(&subject.id)?;
+    after_history(&subject.context, &context)?;
+    Ok(None)
+}
+
+/// Selvedge appends to what Codex wrote, and Codex opens it again.
+fn goes_on(bench: &Bench, home: &Path, selvedge: &Selvedge, subjects: &[Subject], section: &mut Section) -> Result<()> {
+    for subject in subjects {
+        let added = selvedge.append(&subject.id, &turn(subject.mode, &subject.id, "added by Selvedge again"));
+        section.record(&subject.name, "Selvedge appends", added.map(|()| None));
+    }
+    let mut server = AppServer::start(&bench.codex, home)?;
+    for subject in subjects {
+        section.record(&subject.name, "Codex goes on", opens_again(bench, &mut server, selvedge, subject));
+    }
+    server.stop()
+}
+
+fn opens_again(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, subject: &Subject) -> Verdict {
+    let turns = selvedge.turns(&subject.id)?;
+    let context = selvedge.context(&subject.id)?;
+    ensure!(turns.len() == subject.turns.len() + 2, "Selvedge shows {} turns", turns.len());
+    server.resume(&subject.id)?;
+    let (shown, note) = open_turns(server, &subject.id, &turns)?;
+    same_turns(&turns, &shown)?;
+    after_history(&context, &probe(bench, server, &subject.id, SECOND_PROBE)?)?;
+    // The first time around said so already.
+    let _ = note;
+    Ok(None)
+}
+
+/// Whether a list shows the thread as it should.
+pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> Verdict {
+    match rows.iter().filter(|row| row["id"] == id).count() {
+        1 => Ok(None),
+        times if times > 1 && times <= segments => Ok(Some(LISTED_TWICE)),
+        times => anyhow::bail!("listed {times} times"),
+    }
+}
+
+/// The turns that Codex shows, after it was made to read the segments below if it did not by itself.
+pub(super) fn open_turns(
+    server: &mut AppServer,
+    id: &str,
+    expected: &[TurnShape],
+) -> Result<(Vec<TurnShape>, Option<&'static str>)> {
+    let shown = server.turns(id)?;
+    match expected.last() {
+        Some(last) if shown.len() < expected.len() && is_part(&shown, expected) => {
+            server.project(id, &last.id)?;
+            Ok((server.turns(id)?, Some(INHERITED_MISSING)))
+        }
+        _ => Ok((shown, None)),
+    }
+}
+
+/// Whether the turns are there in the same order, with others between them or not.
+fn is_part(turns: &[TurnShape], all: &[TurnShape]) -> bool {
+    let mut rest = all.iter();
+    turns.iter().all(|turn| rest.any(|other| other == turn))
+}
+
+/// Sends a prompt, and gives what the model was told.
+pub(super) fn probe(bench: &Bench, server: &mut AppServer, id: &str, text: &str) -> Result<Vec<Value>> {
+    let before = bench.model.count();
+    server.run_turn(id, text)?;
+    let input = bench.model.input_after(before)?;
+    let prompt = json!([{"type": "input_text", "text": text}]);
+    ensure!(plain_items(&input).last().is_some_and(|item| item["content"] == prompt), "the model input ends otherwise");
+    Ok(input)
+}
+
+/// The threads of one mode.
+fn write(selvedge: &Selvedge, mode: Mode, cwd: &Path) -> Result<Vec<Subject>> {
+    let writer = Writer { selvedge, mode, cwd };
+    let plain = writer.recorded()?;
+    let turns = selvedge.turns(&plain)?;
+    let second = &turns.get(1).context("the story has fewer than two turns")?.id;
+
+    let forked = selvedge.fork(&plain, Some(second))?;
+    writer.add(&forked, "added to the fork")?;
+    let grandchild = selvedge.fork(&forked, None)?;
+    writer.add(&grandchild, "added to the fork of the fork")?;
+    let bare_fork = selvedge.fork(&plain, Some(second))?;
+
+    let rewound = writer.recorded()?;
+    selvedge.rewind(&rewound, 1)?;
+    writer.add(&rewound, "added after the rewind")?;
+    let twice = writer.made()?;
+    selvedge.rewind(&twice, 1)?;
+    selvedge.rewind(&twice, 1)?;
+    let rewound_fork = selvedge.fork(&rewound, None)?;
+    selvedge.rewind(&rewound_fork, 1)?;
+    let to_nothing = writer.made()?;
+    selvedge.rewind(&to_nothing, 3)?;
+    writer.add(&to_nothing, "added after all was undone")?;
+
+    [
+        ("", plain, 1),
+        (", forked at a turn", forked, 1),
+        (", forked, nothing added", bare_fork, 1),
+        (", fork of a fork", grandchild, 1),
+        (", rewound", rewound, 2),
+        (", rewound twice, nothing added", twice, 3),
+        (", fork, rewound", rewound_fork, 2),
+        (", rewound to nothing", to_nothing, 2),
+    ]
+    .into_iter()
+    .map(|(what, id, segments)| writer.subject(what, id, segments))
+    .collect()
+}
+
+struct Writer<'a> {
+    selvedge: &'a Selvedge,
+    mode: Mode,
+    cwd: &'a Path,
+}
+
+impl Writer<'_> {
+    /// A thread with the recorded story.
+    fn recorded(&self) -> Result<String> {
+        let id = self.selvedge.create(self.mode, self.cwd)?;
+        self.selvedge.append(&id, &story(self.mode, &id, self.cwd)?)?;
+        Ok(id)
+    }
+
+    /// A thread with three plain turns.
+    fn made(&self) -> Result<String> {
+        let id = self.selvedge.create(self.mode, self.cwd)?;
+        for text in ["one", "two", "three"] {
+            self.add(&id, text)?;
+        }
+        Ok(id)
+    }
+
+    fn add(&self, id: &str, text: &str) -> Result<()> {
+        self.selvedge.append(id, &turn(self.mode, id, text))
+    }
+
+    fn subject(&self, what: &str, id: String, segments: usize) -> Result<Subject> {
+        let name = format!("{}{what}", self.mode.name());
+        let segments = if self.mode == Mode::Legacy { 1 } else { segments };
+        let turns = self.selvedge.turns(&id).with_context(|| name.clone())?;
+        let context = self.selvedge.context(&id).with_context(|| name.clone())?;
+        Ok(Subject { name, mode: self.mode, id, segments, turns, context })
+    }
+}

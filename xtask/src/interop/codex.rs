@@ -1,0 +1,117 @@
+//! Finding or installing the Codex program, and a home that it can run in offline.
+
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::workspace::cargo;
+
+/// The model that every thread of a run uses.
+pub(super) const MODEL: &str = "mock-model";
+
+/// The name of the provider in the configuration, as in the recordings. Threads of the built-in one open too.
+const PROVIDER: &str = "mock";
+
+/// A Codex program.
+pub(super) struct Codex {
+    program: PathBuf,
+    /// What it calls itself: `0.169.0`.
+    pub(super) version: String,
+}
+
+impl Codex {
+    /// A program that is already there.
+    pub(super) fn at(program: &Path) -> Result<Self> {
+        let output = Command::new(program)
+            .arg("--version")
+            .stderr(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version =
+            text.split_whitespace().last().with_context(|| format!("{} has no version", program.display()))?;
+        Ok(Self { program: program.to_path_buf(), version: version.to_owned() })
+    }
+
+    /// The released version, installed below `folder` unless it already is.
+    pub(super) fn from_npm(folder: &Path, version: &str) -> Result<Self> {
+        let prefix = folder.join(format!("codex-{version}"));
+        let program = prefix.join("node_modules").join(".bin").join("codex");
+        if !program.exists() {
+            install(&prefix, version)?;
+        }
+        let codex = Self::at(&program)?;
+        if codex.version != version {
+            bail!("{} calls itself {}, not {version}", program.display(), codex.version);
+        }
+        Ok(codex)
+    }
+
+    /// A call of the program on a home. What it says on standard error goes to a file in the home.
+    pub(super) fn command(&self, home: &Path) -> Result<Command> {
+        let log = home.join("app-server.log");
+        let log = OpenOptions::new().create(true).append(true).open(&log);
+        let mut command = Command::new(&self.program);
+        command.env("CODEX_HOME", home).env("HOME", home).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+        // The built-in provider, which leads to the stand-in as well, asks for a key.
+        command.env("OPENAI_API_KEY", "none").env_remove("OPENAI_BASE_URL").env_remove("CODEX_API_KEY");
+        command.stderr(log.context("cannot write the log of the app server")?);
+        Ok(command)
+    }
+}
+
+fn install(prefix: &Path, version: &str) -> Result<()> {
+    eprintln!("interop: installing @openai/codex@{version}");
+    let status = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+        .arg(prefix)
+        .arg(format!("@openai/codex@{version}"))
+        .status()
+        .context("cannot run npm; with --codex PATH it is not needed")?;
+    if !status.success() {
+        bail!("npm could not install @openai/codex@{version} ({status})");
+    }
+    Ok(())
+}
+
+/// Writes a configuration that points at the stand-in, asks nothing and reports nothing.
+pub(super) fn configure(home: &Path, model: SocketAddr) -> Result<()> {
+    let config = format!(
+        "\
+model = \"{MODEL}\"
+model_provider = \"{PROVIDER}\"
+approval_policy = \"never\"
+sandbox_mode = \"danger-full-access\"
+check_for_update_on_startup = false
+openai_base_url = \"http://{model}/v1\"
+
+[model_providers.{PROVIDER}]
+name = \"stand-in\"
+base_url = \"http://{model}/v1\"
+wire_api = \"responses\"
+request_max_retries = 0
+stream_max_retries = 0
+
+[analytics]
+enabled = false
+"
+    );
+    let path = home.join("config.toml");
+    std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Where cargo builds to.
+pub(super) fn target_directory() -> Result<PathBuf> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo metadata")?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("cargo metadata printed something unexpected")?;
+    let path = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(PathBuf::from(path))
+}

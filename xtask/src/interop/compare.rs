@@ -1,0 +1,179 @@
+//! What counts as the same: turns by id, status and items; model input by what the model is told.
+
+use std::fmt;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// A turn as far as two programs must agree on it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct TurnShape {
+    pub(super) id: String,
+    status: String,
+    items: Vec<ItemShape>,
+}
+
+/// An item's type, and its text where there is one.
+#[derive(Clone, PartialEq, Eq)]
+struct ItemShape {
+    kind: String,
+    text: Option<String>,
+}
+
+impl TurnShape {
+    /// Whether the person said exactly this in the turn, and the model answered.
+    pub(super) fn is_answered(&self, question: &str) -> bool {
+        let asked = |item: &ItemShape| item.kind == "userMessage" && item.text.as_deref() == Some(question);
+        self.status == "completed"
+            && self.items.iter().any(asked)
+            && self.items.iter().any(|item| item.kind == "agentMessage")
+    }
+}
+
+impl fmt::Display for TurnShape {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let items: Vec<String> = self.items.iter().map(ItemShape::to_string).collect();
+        write!(out, "{} {} [{}]", self.id, self.status, items.join(", "))
+    }
+}
+
+impl fmt::Display for ItemShape {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.text {
+            Some(text) => write!(out, "{} {:?}", self.kind, cut(text, 40)),
+            None => out.write_str(&self.kind),
+        }
+    }
+}
+
+/// The shapes of turn objects, `{id, status, items: [{type, …}]}`, as both programs print them.
+pub(super) fn turn_shapes(turns: &[Value]) -> Result<Vec<TurnShape>> {
+    turns.iter().map(turn_shape).collect()
+}
+
+fn turn_shape(turn: &Value) -> Result<TurnShape> {
+    let word =
+        |key: &str| turn[key].as_str().map(str::to_owned).with_context(|| format!("a turn without {key}: {turn}"));
+    let items = turn["items"].as_array().with_context(|| format!("a turn without items: {turn}"))?;
+    Ok(TurnShape { id: word("id")?, status: word("status")?, items: items.iter().map(item_shape).collect() })
+}
+
+fn item_shape(item: &Value) -> ItemShape {
+    let kind = item["type"].as_str().unwrap_or("(no type)").to_owned();
+    let text = match kind.as_str() {
+        "userMessage" => {
+            let parts = item["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+            Some(parts.iter().filter_map(|part| part["text"].as_str()).collect())
+        }
+        "agentMessage" => item["text"].as_str().map(str::to_owned),
+        _ => None,
+    };
+    ItemShape { kind, text }
+}
+
+/// Complains of the first turn that differs.
+pub(super) fn same_turns(expected: &[TurnShape], shown: &[TurnShape]) -> Result<()> {
+    let side = |turns: &[TurnShape], at: usize| turns.get(at).map_or("nothing".to_owned(), TurnShape::to_string);
+    for at in 0..expected.len().max(shown.len()) {
+        if expected.get(at) != shown.get(at) {
+            bail!("turn {at}: expected {}, shown is {}", side(expected, at), side(shown, at));
+        }
+    }
+    Ok(())
+}
+
+/// Model input as it is compared: without ids, bookkeeping and nulls.
+pub(super) fn plain_items(items: &[Value]) -> Vec<Value> {
+    items.iter().map(plain_item).collect()
+}
+
+fn plain_item(item: &Value) -> Value {
+    const BOOKKEEPING: [&str; 5] = ["id", "metadata", "internal_chat_message_metadata_passthrough", "phase", "status"];
+    let mut item = without_nulls(item);
+    if let Value::Object(fields) = &mut item {
+        fields.retain(|key, _| !BOOKKEEPING.contains(&key.as_str()));
+    }
+    item
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+/// What of the model input follows the history. Complains if the input does not start with it.
+///
+/// A leading developer item repeats the base instructions and is no part of the history.
+pub(super) fn after_history(history: &[Value], input: &[Value]) -> Result<Vec<Value>> {
+    let history = plain_items(history);
+    let input = plain_items(input);
+    let base = input.first().is_some_and(|item| item["role"] == "developer") && input.first() != history.first();
+    let input = if base { &input[1..] } else { &input[..] };
+    for (at, item) in history.iter().enumerate() {
+        let heard = input.get(at).with_context(|| format!("the model input ends before item {at}: {}", brief(item)))?;
+        ensure!(heard == item, "item {at} of the model input: expected {}, heard {}", brief(item), brief(heard));
+    }
+    Ok(input[history.len()..].to_vec())
+}
+
+/// The start of a value's text.
+pub(super) fn brief(value: &Value) -> String {
+    cut(&value.to_string(), 160)
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(role: &str, text: &str) -> Value {
+        json!({"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]})
+    }
+
+    #[test]
+    fn bookkeeping_and_base_instructions_do_not_count() {
+        let mut heard = item("user", "one");
+        heard["id"] = json!("msg_1");
+        heard["phase"] = Value::Null;
+        let input = [item("developer", "base"), heard, item("user", "probe")];
+        assert_eq!(after_history(&[item("user", "one")], &input).unwrap(), [item("user", "probe")]);
+    }
+
+    #[test]
+    fn a_leading_developer_item_of_the_history_counts() {
+        let history = [item("developer", "rules"), item("user", "one")];
+        assert_eq!(after_history(&history, &history).unwrap(), [] as [Value; 0]);
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let error = after_history(&[item("user", "one")], &[item("user", "two")]).unwrap_err().to_string();
+        assert!(error.starts_with("item 0") && error.contains("two"), "{error}");
+        assert!(after_history(&[item("user", "one")], &[]).is_err());
+    }
+
+    #[test]
+    fn turns_differ_by_text_and_by_number() {
+        let turn =
+            |text: &str| json!({"id": "t", "status": "completed", "items": [{"type": "agentMessage", "text": text}]});
+        let one = turn_shapes(&[turn("one")]).unwrap();
+        let two = turn_shapes(&[turn("two")]).unwrap();
+        assert!(same_turns(&one, &one).is_ok());
+        assert!(same_turns(&one, &two).unwrap_err().to_string().contains("turn 0"));
+        assert!(same_turns(&one, &[]).unwrap_err().to_string().contains("nothing"));
+    }
+}

@@ -1,0 +1,53 @@
+//! One writer: a thread that one of the two programs holds is refused by the other, and free again afterwards.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Bench;
+use super::app_server::{AppServer, refusal};
+use super::material::{Mode, turn};
+use super::report::{Section, Verdict};
+use super::selvedge::{CONFLICT, Selvedge};
+
+pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+    let mut section = Section::default();
+    let home = bench.home("one-writer")?;
+    let selvedge = Selvedge::new(program, &home);
+    for mode in [Mode::Legacy, Mode::Paginated] {
+        let subject = mode.name();
+        let thread = selvedge.create(mode, &bench.folder)?;
+        selvedge.append(&thread, &turn(mode, &thread, "before"))?;
+        let mut server = AppServer::start(&bench.codex, &home)?;
+        section.record(
+            subject,
+            "Codex refuses what Selvedge holds",
+            codex_refuses(&mut server, &selvedge, mode, &thread),
+        );
+        section.record(subject, "Codex gets it afterwards", server.resume(&thread).map(|_| None));
+        section.record(subject, "Selvedge refuses what Codex holds", selvedge_refuses(&selvedge, mode, &thread));
+        server.stop()?;
+        let appended = selvedge.append(&thread, &turn(mode, &thread, "after"));
+        section.record(subject, "Selvedge gets it afterwards", appended.map(|()| None));
+    }
+    Ok(section)
+}
+
+fn codex_refuses(server: &mut AppServer, selvedge: &Selvedge, mode: Mode, thread: &str) -> Verdict {
+    let items = turn(mode, thread, "while it is held");
+    let held = selvedge.hold(thread, items.first().context("an empty turn")?)?;
+    let Err(error) = server.resume(thread) else { bail!("Codex resumes a thread that Selvedge is writing") };
+    let reason = refusal(&error).unwrap_or_default();
+    ensure!(reason.contains("already has an active writer"), "refused for another reason: {error:#}");
+    ensure!(server.run_turn(thread, "in between").is_err(), "Codex runs a turn on a thread that Selvedge is writing");
+    held.release()?;
+    Ok(None)
+}
+
+fn selvedge_refuses(selvedge: &Selvedge, mode: Mode, thread: &str) -> Verdict {
+    let output = selvedge.try_append(thread, &turn(mode, thread, "while Codex holds it"))?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(CONFLICT), "it ended with {}: {}", output.status, complaint.trim());
+    ensure!(output.stdout.is_empty(), "it acknowledged something");
+    Ok(None)
+}

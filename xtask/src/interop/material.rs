@@ -1,0 +1,183 @@
+//! What is appended to threads: the recorded story, and further turns made in its likeness.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::workspace::root;
+
+/// The two kinds of history.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Legacy,
+    Paginated,
+}
+
+impl Mode {
+    /// As both programs spell it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Paginated => "paginated",
+        }
+    }
+
+    /// The recording of the story in this mode.
+    fn story(self) -> Story {
+        Story(match self {
+            Self::Legacy => "story-0.144.6",
+            Self::Paginated => "story-0.169.0",
+        })
+    }
+}
+
+/// A recorded home with what its program said about it.
+#[derive(Clone, Copy)]
+pub(super) struct Story(pub(super) &'static str);
+
+impl Story {
+    pub(super) fn home(self) -> PathBuf {
+        self.folder().join("home")
+    }
+
+    /// `expected.json`.
+    pub(super) fn expected(self) -> Result<Value> {
+        let path = self.folder().join("expected.json");
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+    }
+
+    fn folder(self) -> PathBuf {
+        root().join("samples").join(self.0)
+    }
+}
+
+/// The items of the main thread of the recorded story, as items of `thread` in the folder `cwd`.
+pub(super) fn story(mode: Mode, thread: &str, cwd: &Path) -> Result<Vec<Value>> {
+    let story = mode.story();
+    let expected = story.expected()?;
+    let recorded = expected["threads"]["T"].as_str().context("the story has no main thread")?;
+    let file =
+        first_segment(&story.home().join("sessions"), recorded)?.context("the story's main thread has no file")?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let folder = json!(cwd).to_string();
+    let text = text.replace(recorded, thread).replace("/home/dev/proj1", folder.trim_matches('"'));
+    let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    let items = lines.into_iter().filter(|line| line["type"] != "session_meta");
+    Ok(items.map(|line| json!({"type": line["type"], "payload": line["payload"]})).collect())
+}
+
+/// The file of a thread that has no segment in its name.
+pub(super) fn first_segment(folder: &Path, thread: &str) -> Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if let Some(found) = first_segment(&path, thread)? {
+                return Ok(Some(found));
+            }
+        } else if path.to_string_lossy().ends_with(&format!("-{thread}.jsonl")) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// A complete turn: the person says `text`, the model answers.
+pub(super) fn turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
+    let turn = fresh_id();
+    let now = since_epoch_ms();
+    let answer = format!("Recorded answer to: {text}");
+    let mut items = vec![
+        event(json!({
+            "type": "task_started", "turn_id": turn, "started_at": now / 1000,
+            "model_context_window": 258_400, "collaboration_mode_kind": "default",
+        })),
+        message("user", "input_text", text),
+    ];
+    items.extend(shown(mode, thread, &turn, Said::ByUser(text)));
+    items.push(message("assistant", "output_text", &answer));
+    items.extend(shown(mode, thread, &turn, Said::ByModel(&answer)));
+    items.push(event(json!({
+        "type": "task_complete", "turn_id": turn, "last_agent_message": answer,
+        "started_at": now / 1000, "completed_at": now / 1000, "duration_ms": 1,
+    })));
+    items
+}
+
+#[derive(Clone, Copy)]
+enum Said<'a> {
+    ByUser(&'a str),
+    ByModel(&'a str),
+}
+
+/// The event that makes a message visible.
+fn shown(mode: Mode, thread: &str, turn: &str, said: Said) -> Option<Value> {
+    let item = match (mode, said) {
+        (Mode::Legacy, Said::ByUser(text)) => {
+            return Some(event(json!({"type": "user_message", "message": text, "images": [], "local_images": []})));
+        }
+        (Mode::Legacy, Said::ByModel(text)) => {
+            return Some(event(json!({"type": "agent_message", "message": text, "phase": null})));
+        }
+        (Mode::Paginated, Said::ByUser(text)) => json!({
+            "type": "UserMessage", "id": fresh_id(), "content": [{"type": "text", "text": text, "text_elements": []}],
+        }),
+        (Mode::Paginated, Said::ByModel(text)) => json!({
+            "type": "AgentMessage", "id": fresh_id(), "content": [{"type": "Text", "text": text}],
+        }),
+    };
+    let now = since_epoch_ms();
+    Some(event(json!({
+        "type": "item_completed", "thread_id": thread, "turn_id": turn, "item": item,
+        "started_at_ms": now, "completed_at_ms": now,
+    })))
+}
+
+fn message(role: &str, part: &str, text: &str) -> Value {
+    let payload = json!({"type": "message", "role": role, "content": [{"type": part, "text": text}]});
+    json!({"type": "response_item", "payload": payload})
+}
+
+fn event(payload: Value) -> Value {
+    json!({"type": "event_msg", "payload": payload})
+}
+
+/// A UUID of version 7 that no other call gives.
+pub(super) fn fresh_id() -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let number = CALLS.fetch_add(1, Ordering::Relaxed);
+    let time = since_epoch_ms() & 0xffff_ffff_ffff;
+    format!("{:08x}-{:04x}-7000-8000-{number:012x}", time >> 16, time & 0xffff)
+}
+
+fn since_epoch_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_story_becomes_the_new_threads_own() {
+        let thread = fresh_id();
+        for mode in [Mode::Legacy, Mode::Paginated] {
+            let items = story(mode, &thread, Path::new("/somewhere/else")).unwrap();
+            assert!(items.len() > 50, "{} items", items.len());
+            assert!(items.iter().all(|item| item["type"] != "session_meta"));
+            let text = json!(items).to_string();
+            assert!(text.contains("/somewhere/else/sub") && !text.contains("/home/dev"));
+            assert_eq!(text.contains(&thread), mode == Mode::Paginated);
+        }
+    }
+
+    #[test]
+    fn made_ids_are_different() {
+        assert_ne!(fresh_id(), fresh_id());
+        assert_eq!(fresh_id().len(), 36);
+    }
+}

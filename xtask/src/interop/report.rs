@@ -1,0 +1,190 @@
+//! The results: a table for the terminal, and the same in `docs/interop.md`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// What came of one check: passed, passed apart from a known fault of Codex, or failed.
+pub(super) type Verdict = Result<Option<&'static str>>;
+
+const BEGIN: &str = "<!-- results: written by `cargo xtask interop` -->";
+const END: &str = "<!-- end of results -->";
+
+/// How a version's part of the results begins.
+const HEADING: &str = "### Codex ";
+
+/// The checks of one kind: subjects down, checks across.
+#[derive(Default)]
+pub(super) struct Section {
+    title: &'static str,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    subject: String,
+    check: &'static str,
+    verdict: Verdict,
+}
+
+impl Section {
+    pub(super) fn titled(self, title: &'static str) -> Self {
+        Self { title, ..self }
+    }
+
+    pub(super) fn record(&mut self, subject: &str, check: &'static str, verdict: Verdict) {
+        if let Err(error) = &verdict {
+            eprintln!("interop: FAILED {subject}, {check}: {error:#}");
+        }
+        self.rows.push(Row { subject: subject.to_owned(), check, verdict });
+    }
+
+    fn markdown(&self, notes: &mut Vec<&'static str>) -> String {
+        let subjects = in_order(self.rows.iter().map(|row| row.subject.as_str()));
+        let checks = in_order(self.rows.iter().map(|row| row.check));
+        let mut table = vec![[&[self.title], checks.as_slice()].concat().into_iter().map(str::to_owned).collect()];
+        for subject in subjects {
+            let mut cells = vec![subject.to_owned()];
+            cells.extend(checks.iter().map(|check| self.cell(subject, check, notes)));
+            table.push(cells);
+        }
+        aligned(&table)
+    }
+
+    fn cell(&self, subject: &str, check: &str, notes: &mut Vec<&'static str>) -> String {
+        let Some(row) = self.rows.iter().find(|row| row.subject == subject && row.check == check) else {
+            return "–".to_owned();
+        };
+        match &row.verdict {
+            Ok(None) => "pass".to_owned(),
+            Ok(Some(note)) => format!("pass ({})", number_of(note, notes)),
+            Err(_) => "**FAIL**".to_owned(),
+        }
+    }
+}
+
+/// The number of a footnote, which is its place in the list.
+fn number_of(note: &'static str, notes: &mut Vec<&'static str>) -> usize {
+    let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
+        notes.push(note);
+        notes.len() - 1
+    });
+    at + 1
+}
+
+fn in_order<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for word in words {
+        if !seen.contains(&word) {
+            seen.push(word);
+        }
+    }
+    seen
+}
+
+/// A markdown table whose columns stand under each other in plain text too. The first row is the head.
+fn aligned(table: &[Vec<String>]) -> String {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut lines: Vec<String> = table.iter().map(|row| line(row, &widths)).collect();
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    lines.insert(1, line(&rule, &widths));
+    lines.join("\n")
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    format!("| {} |", padded.join(" | "))
+}
+
+/// All results of a run against one version.
+pub(super) struct Report {
+    version: String,
+    sections: Vec<Section>,
+}
+
+impl Report {
+    pub(super) fn new(version: &str, sections: Vec<Section>) -> Self {
+        Self { version: version.to_owned(), sections }
+    }
+
+    pub(super) fn failures(&self) -> usize {
+        self.sections.iter().flat_map(|section| &section.rows).filter(|row| row.verdict.is_err()).count()
+    }
+
+    /// The tables and the footnotes, for a terminal and for a page.
+    pub(super) fn table(&self) -> String {
+        let mut notes = Vec::new();
+        let mut parts = vec![format!("{HEADING}{}", self.version)];
+        parts.extend(self.sections.iter().map(|section| section.markdown(&mut notes)));
+        let notes: Vec<String> = (1..).zip(&notes).map(|(number, note)| format!("{number}. {note}")).collect();
+        if !notes.is_empty() {
+            parts.push(notes.join("\n"));
+        }
+        parts.join("\n\n")
+    }
+
+    /// Replaces this version's results in a page, and leaves those of other versions.
+    pub(super) fn write_into(&self, page: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+        let updated = self.updated(&text).with_context(|| format!("{} has no place for results", page.display()))?;
+        std::fs::write(page, updated).with_context(|| format!("cannot write {}", page.display()))
+    }
+
+    fn updated(&self, page: &str) -> Option<String> {
+        let (before, rest) = page.split_once(BEGIN)?;
+        let (results, after) = rest.split_once(END)?;
+        let mut versions: BTreeMap<Vec<u64>, String> = BTreeMap::new();
+        for part in results.split(HEADING).skip(1) {
+            let version = part.lines().next().unwrap_or_default();
+            versions.insert(sortable(version), format!("{HEADING}{}", part.trim_end()));
+        }
+        versions.insert(sortable(&self.version), self.table());
+        let results: Vec<String> = versions.into_values().rev().collect();
+        Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", results.join("\n\n")))
+    }
+}
+
+/// `0.169.0` as numbers.
+fn sortable(version: &str) -> Vec<u64> {
+    version.split(|sign: char| !sign.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn report(version: &str) -> Report {
+        let mut section = Section::default();
+        section.record("one", "opens", Ok(None));
+        section.record("two", "opens", Ok(Some("a known fault")));
+        section.record("two", "goes on", Err(anyhow!("no")));
+        Report::new(version, vec![section.titled("threads")])
+    }
+
+    #[test]
+    fn subjects_go_down_and_checks_across() {
+        let table = report("1.2.3").table();
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[2], "| threads | opens    | goes on  |");
+        assert_eq!(lines[4], "| one     | pass     | –        |");
+        assert_eq!(lines[5], "| two     | pass (1) | **FAIL** |");
+        assert_eq!(lines[7], "1. a known fault");
+        assert_eq!(report("1.2.3").failures(), 1);
+    }
+
+    #[test]
+    fn other_versions_keep_their_results() {
+        let page = format!("prose\n{BEGIN}\n{END}\nmore prose\n");
+        let once = report("0.9.0").updated(&page).unwrap();
+        let twice = report("0.10.0").updated(&once).unwrap();
+        assert_eq!(report("0.10.0").updated(&twice).unwrap(), twice);
+        let newest = twice.find("### Codex 0.10.0").unwrap();
+        assert!(newest < twice.find("### Codex 0.9.0").unwrap(), "newest first: {twice}");
+        assert!(twice.starts_with("prose\n") && twice.ends_with("\nmore prose\n"));
+        assert!(report("1.0.0").updated("no markers").is_none());
+    }
+}

@@ -1,0 +1,181 @@
+//! Calling the `selvedge` program on a home.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::codex::MODEL;
+use super::compare::{TurnShape, turn_shapes};
+use super::material::Mode;
+use crate::workspace::cargo;
+
+/// The exit code for a thread that another writer holds.
+pub(super) const CONFLICT: i32 = 4;
+
+/// How long an append may take to be acknowledged.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program and the home it works on.
+pub(super) struct Selvedge {
+    program: PathBuf,
+    home: PathBuf,
+}
+
+impl Selvedge {
+    pub(super) fn new(program: &Path, home: &Path) -> Self {
+        Self { program: program.to_path_buf(), home: home.to_path_buf() }
+    }
+
+    /// Builds the program and says where it is.
+    pub(super) fn build() -> Result<PathBuf> {
+        let mut command = cargo(&["build", "-p", "selvedge-cli", "--message-format", "json-render-diagnostics"]);
+        let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo build")?;
+        ensure!(output.status.success(), "selvedge-cli does not build");
+        let lines = output.stdout.split(|byte| *byte == b'\n');
+        let messages = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let mut programs = messages.filter(|message| message["target"]["name"] == "selvedge");
+        let program = programs.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+        program.context("cargo built no program called selvedge")
+    }
+
+    /// Creates a thread and gives its id.
+    pub(super) fn create(&self, mode: Mode, cwd: &Path) -> Result<String> {
+        let cwd = cwd.to_str().context("the folder's name is no text")?;
+        let thread = self.json(&["new", "--mode", mode.name(), "--cwd", cwd, "--model", MODEL, "--json"])?;
+        let id = thread["id"].as_str().context("selvedge new --json printed no id")?;
+        Ok(id.to_owned())
+    }
+
+    /// Appends items and checks that each was acknowledged.
+    pub(super) fn append(&self, thread: &str, items: &[Value]) -> Result<()> {
+        let output = self.try_append(thread, items)?;
+        let text = printed(&["append", thread], &output)?;
+        let acknowledged = text.lines().count();
+        ensure!(acknowledged == items.len(), "{acknowledged} of {} items acknowledged", items.len());
+        Ok(())
+    }
+
+    /// Appends items, whatever comes of it.
+    pub(super) fn try_append(&self, thread: &str, items: &[Value]) -> Result<Output> {
+        let mut child = self.spawn_append(thread)?;
+        let mut stdin = child.stdin.take().context("no input")?;
+        for item in items {
+            // A program that refuses the thread does not read to the end.
+            if writeln!(stdin, "{item}").is_err() {
+                break;
+            }
+        }
+        drop(stdin);
+        Ok(child.wait_with_output()?)
+    }
+
+    /// Appends one item, and goes on holding the thread.
+    pub(super) fn hold(&self, thread: &str, item: &Value) -> Result<Held> {
+        let mut child = self.spawn_append(thread)?;
+        let mut stdin = child.stdin.take().context("no input")?;
+        let stdout = child.stdout.take().context("no output")?;
+        writeln!(stdin, "{item}")?;
+        stdin.flush()?;
+        let (sender, acknowledged) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Nobody listens any more once the first line came.
+                let _ = sender.send(line);
+            }
+        });
+        let held = Held { child, stdin: Some(stdin), acknowledged };
+        held.acknowledged.recv_timeout(PATIENCE).context("selvedge append acknowledged nothing")?;
+        Ok(held)
+    }
+
+    pub(super) fn turns(&self, thread: &str) -> Result<Vec<TurnShape>> {
+        let shown = self.json(&["show", thread, "--json"])?;
+        turn_shapes(shown["turns"].as_array().context("selvedge show --json printed no turns")?)
+    }
+
+    /// The response items that the model would see.
+    pub(super) fn context(&self, thread: &str) -> Result<Vec<Value>> {
+        let context = self.json(&["context", thread, "--json"])?;
+        Ok(context["history"].as_array().context("selvedge context --json printed no history")?.clone())
+    }
+
+    /// Forks, behind a turn if one is given, and gives the new id.
+    pub(super) fn fork(&self, thread: &str, after: Option<&str>) -> Result<String> {
+        let mut args = vec!["fork", thread];
+        args.extend(after.iter().flat_map(|turn| ["--after", *turn]));
+        let text = self.text(&args)?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Undoes the newest turns.
+    pub(super) fn rewind(&self, thread: &str, turns: usize) -> Result<()> {
+        self.text(&["rewind", thread, "--turns", &turns.to_string()]).map(drop)
+    }
+
+    /// The ids that `list` shows.
+    pub(super) fn list(&self) -> Result<Vec<String>> {
+        let rows = self.json(&["list", "--json"])?;
+        let rows = rows.as_array().context("selvedge list --json printed no array")?;
+        Ok(rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect())
+    }
+
+    fn json(&self, args: &[&str]) -> Result<Value> {
+        let text = self.text(args)?;
+        serde_json::from_str(&text).with_context(|| format!("selvedge {}: no JSON", args.join(" ")))
+    }
+
+    fn text(&self, args: &[&str]) -> Result<String> {
+        let output = self.command(args).output().with_context(|| format!("cannot run {}", self.program.display()))?;
+        printed(args, &output)
+    }
+
+    fn spawn_append(&self, thread: &str) -> Result<Child> {
+        let mut command = self.command(&["append", thread]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().with_context(|| format!("cannot run {}", self.program.display()))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--home").arg(&self.home).args(args);
+        command
+    }
+}
+
+/// A running `selvedge append` that is the thread's writer.
+pub(super) struct Held {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    acknowledged: Receiver<String>,
+}
+
+impl Held {
+    /// Ends the input, and so the holding.
+    pub(super) fn release(mut self) -> Result<()> {
+        self.stdin = None;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "selvedge append ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.stdin = None;
+        // Already waited for, or it ends with its input.
+        let _ = self.child.wait();
+    }
+}
+
+fn printed(args: &[&str], output: &Output) -> Result<String> {
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        bail!("selvedge {} ended with {}: {}", args.join(" "), output.status, complaint.trim());
+    }
+    String::from_utf8(output.stdout.clone()).context("selvedge printed no text")
+}

@@ -1,0 +1,228 @@
+//! The rules themselves, on plain data: what `layers.toml` says, what the manifests say, and where the two disagree.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// `layers.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layers {
+    #[serde(rename = "crate")]
+    pub(super) crates: Vec<Entry>,
+}
+
+/// The place of one crate.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) layer: u32,
+    pub(super) word: String,
+    #[serde(default)]
+    pub(super) is: String,
+    #[serde(default)]
+    pub(super) must_not_know: String,
+    /// The part of `must_not_know` that a manifest can break: packages it may not have as normal or build dependencies.
+    #[serde(default)]
+    pub(super) must_not_use: Vec<String>,
+    /// Its place is decided, the crate is not there yet.
+    #[serde(default)]
+    pub(super) planned: bool,
+    /// For tests only: nobody may ship it.
+    #[serde(default)]
+    pub(super) dev_only: bool,
+}
+
+/// A crate as its manifest has it.
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) arrows: Vec<Arrow>,
+}
+
+/// One dependency.
+pub(super) struct Arrow {
+    pub(super) to: String,
+    pub(super) kind: Kind,
+}
+
+/// In which table of the manifest a dependency stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Normal,
+    Build,
+    Dev,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Kind::Normal => "dependencies",
+            Kind::Build => "build-dependencies",
+            Kind::Dev => "dev-dependencies",
+        })
+    }
+}
+
+impl Layers {
+    pub(super) fn find(&self, name: &str) -> Option<&Entry> {
+        self.crates.iter().find(|entry| entry.name == name)
+    }
+
+    /// Highest layer first; within one layer in the order of the file.
+    pub(super) fn top_down(&self) -> Vec<&Entry> {
+        let mut entries: Vec<&Entry> = self.crates.iter().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.layer));
+        entries
+    }
+}
+
+/// Every fault, in words; empty if the house stands.
+pub(super) fn check(layers: &Layers, members: &[Member]) -> Vec<String> {
+    let mut faults = places(layers, members);
+    for member in members {
+        let Some(from) = layers.find(&member.name) else {
+            continue;
+        };
+        faults.extend(member.arrows.iter().filter_map(|arrow| arrow_fault(layers, from, arrow)));
+        faults.extend(member.arrows.iter().filter_map(|arrow| knowledge_fault(from, arrow)));
+    }
+    faults
+}
+
+/// Both lists name the same crates, and each once.
+fn places(layers: &Layers, members: &[Member]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut seen = BTreeSet::new();
+    for entry in &layers.crates {
+        let name = &entry.name;
+        let exists = members.iter().any(|member| member.name == *name);
+        if !seen.insert(name) {
+            faults.push(format!("layers.toml names {name} twice"));
+        }
+        if entry.planned && exists {
+            faults.push(format!("{name} exists: take `planned` out of layers.toml"));
+        }
+        if !entry.planned && !exists {
+            faults.push(format!("layers.toml names {name}, which is no crate of the workspace"));
+        }
+    }
+    let unlisted = members.iter().filter(|member| layers.find(&member.name).is_none());
+    faults.extend(unlisted.map(|member| format!("layers.toml has no place for {}", member.name)));
+    faults
+}
+
+/// Arrows point down. A dev-dependency may also point sideways, to a dev-only crate; those may point nowhere but into tests.
+fn arrow_fault(layers: &Layers, from: &Entry, arrow: &Arrow) -> Option<String> {
+    let to = layers.find(&arrow.to)?;
+    let line = format!("{} (layer {}) -> {} (layer {}) in {}", from.name, from.layer, to.name, to.layer, arrow.kind);
+    if to.layer > from.layer {
+        return Some(format!("{line} points up"));
+    }
+    if to.dev_only && arrow.kind != Kind::Dev {
+        return Some(format!("{line}: {} is for dev-dependencies only", to.name));
+    }
+    if to.layer == from.layer && !(arrow.kind == Kind::Dev && to.dev_only) {
+        return Some(format!("{line} points sideways"));
+    }
+    None
+}
+
+/// Tests and examples may know what the crate itself must not.
+fn knowledge_fault(from: &Entry, arrow: &Arrow) -> Option<String> {
+    let forbidden = arrow.kind != Kind::Dev && from.must_not_use.contains(&arrow.to);
+    forbidden.then(|| format!("{} must not use {} (it stands in {})", from.name, arrow.to, arrow.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two floors and a roof, with a dev-only helper beside the upper floor.
+    fn layers() -> Layers {
+        let entry = |name: &str, layer| Entry { name: name.into(), layer, ..Entry::default() };
+        Layers {
+            crates: vec![
+                entry("words", 0),
+                entry("bytes", 1),
+                entry("index", 1),
+                Entry { must_not_use: vec!["words".into(), "sql".into()], ..entry("roof", 2) },
+                Entry { dev_only: true, ..entry("kit", 2) },
+                Entry { planned: true, ..entry("later", 2) },
+            ],
+        }
+    }
+
+    /// The faults of a house in which one crate has one arrow.
+    fn faults(from: &str, to: &str, kind: Kind) -> Vec<String> {
+        let layers = layers();
+        let names = layers.crates.iter().filter(|entry| !entry.planned).map(|entry| entry.name.clone());
+        let mut members: Vec<Member> = names.map(|name| Member { name, arrows: Vec::new() }).collect();
+        if let Some(member) = members.iter_mut().find(|member| member.name == from) {
+            member.arrows.push(Arrow { to: to.into(), kind });
+        }
+        check(&layers, &members)
+    }
+
+    #[test]
+    fn arrows_down_are_fine() {
+        assert_eq!(faults("bytes", "words", Kind::Normal), [""; 0]);
+        assert_eq!(faults("roof", "bytes", Kind::Build), [""; 0]);
+        assert_eq!(faults("roof", "index", Kind::Dev), [""; 0]);
+        assert_eq!(faults("bytes", "serde", Kind::Normal), [""; 0]);
+    }
+
+    #[test]
+    fn an_arrow_up_is_found_in_every_table() {
+        for kind in [Kind::Normal, Kind::Build, Kind::Dev] {
+            let faults = faults("words", "bytes", kind);
+            assert_eq!(faults, [format!("words (layer 0) -> bytes (layer 1) in {kind} points up")]);
+        }
+    }
+
+    #[test]
+    fn an_arrow_sideways_is_found_in_every_table() {
+        for kind in [Kind::Normal, Kind::Build, Kind::Dev] {
+            let faults = faults("bytes", "index", kind);
+            assert_eq!(faults, [format!("bytes (layer 1) -> index (layer 1) in {kind} points sideways")]);
+        }
+    }
+
+    #[test]
+    fn a_dev_only_crate_stays_in_tests() {
+        assert_eq!(faults("roof", "kit", Kind::Dev), [""; 0]);
+        for kind in [Kind::Normal, Kind::Build] {
+            let faults = faults("roof", "kit", kind);
+            assert_eq!(
+                faults,
+                [format!("roof (layer 2) -> kit (layer 2) in {kind}: kit is for dev-dependencies only")]
+            );
+        }
+    }
+
+    #[test]
+    fn an_absence_is_checked_outside_tests() {
+        assert_eq!(faults("roof", "sql", Kind::Dev), [""; 0]);
+        assert_eq!(faults("roof", "sql", Kind::Normal), ["roof must not use sql (it stands in dependencies)"]);
+        assert_eq!(faults("roof", "words", Kind::Normal), ["roof must not use words (it stands in dependencies)"]);
+    }
+
+    #[test]
+    fn every_crate_has_one_place() {
+        let mut layers = layers();
+        layers.crates.push(Entry { name: "words".into(), ..Entry::default() });
+        let members: Vec<Member> = ["words", "bytes", "roof", "kit", "later", "shed"]
+            .map(|name| Member { name: name.into(), arrows: Vec::new() })
+            .into();
+        assert_eq!(
+            check(&layers, &members),
+            [
+                "layers.toml names index, which is no crate of the workspace",
+                "later exists: take `planned` out of layers.toml",
+                "layers.toml names words twice",
+                "layers.toml has no place for shed",
+            ]
+        );
+    }
+}

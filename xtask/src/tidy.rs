@@ -1,0 +1,76 @@
+//! `cargo xtask tidy`: house rules that no compiler knows.
+
+mod links;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{no_arguments, root};
+
+pub(crate) const HELP: &str = "\
+usage: cargo xtask tidy
+
+- every .rs file begins with a `//!` line that says what it is for
+- no todo!, unimplemented! or dbg! in crates/
+- no two crates have a public type of the same name: one concept, one type, one name
+- every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
+- links between markdown files lead somewhere";
+
+/// A text file of the repository.
+struct File {
+    /// Relative to the root, with `/` between the parts.
+    path: String,
+    text: String,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    no_arguments("tidy", args)?;
+    let root = root();
+    let files = read_all(&root)?;
+    let mut faults = Vec::new();
+    faults.extend(source::first_lines(&files));
+    faults.extend(source::unfinished(&files));
+    faults.extend(source::twin_types(&files));
+    faults.extend(source::forgotten_tests(&files));
+    faults.extend(links::dead(&files, |path| root.join(path).exists()));
+    if !faults.is_empty() {
+        bail!("not tidy:\n  {}", faults.join("\n  "));
+    }
+    println!("tidy: {} files", files.len());
+    Ok(())
+}
+
+/// Every Rust and markdown file, sorted, without what is built, recorded or hidden.
+fn read_all(root: &Path) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let skipped = name.to_string_lossy().starts_with('.') || name == "target";
+            if skipped {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if let Some(file) = read(root, entry.path())? {
+                files.push(file);
+            }
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
+
+fn read(root: &Path, path: PathBuf) -> Result<Option<File>> {
+    if !path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let inside = path.strip_prefix(root).unwrap_or(&path);
+    let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+    Ok(Some(File { path: parts.join("/"), text }))
+}

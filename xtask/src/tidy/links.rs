@@ -1,0 +1,114 @@
+//! Links between markdown files: the file must be there, and the heading if one is named.
+
+use super::File;
+
+pub(super) fn dead(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    for page in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for target in links(&page.text).into_iter().filter(|target| !is_remote(target)) {
+            if let Some(fault) = fault(files, page, target, &exists) {
+                faults.push(format!("{}: {fault}", page.path));
+            }
+        }
+    }
+    faults
+}
+
+fn fault(files: &[File], page: &File, target: &str, exists: &impl Fn(&str) -> bool) -> Option<String> {
+    let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+    let path = if path.is_empty() { page.path.clone() } else { resolve(&page.path, path)? };
+    if !exists(&path) {
+        return Some(format!("the link to {target} leads nowhere"));
+    }
+    let there = files.iter().find(|file| file.path == path)?;
+    let missing = !heading.is_empty() && !headings(&there.text).iter().any(|slug| slug == heading);
+    missing.then(|| format!("{path} has no heading for the link to {target}"))
+}
+
+fn is_remote(target: &str) -> bool {
+    target.contains("://") || target.starts_with("mailto:")
+}
+
+/// The targets of `[text](target)`, outside code.
+fn links(markdown: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for line in prose(markdown) {
+        // Every second piece between backticks is code.
+        for text in line.split('`').step_by(2) {
+            found.extend(
+                text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.trim()),
+            );
+        }
+    }
+    found
+}
+
+/// The lines outside fenced code blocks.
+fn prose(markdown: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    markdown.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    })
+}
+
+/// The anchors that the usual renderers make of a page's headings.
+fn headings(markdown: &str) -> Vec<String> {
+    prose(markdown).filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#').trim())).collect()
+}
+
+fn slug(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
+}
+
+/// `target` as seen from `page`, relative to the root; `None` if it leaves the repository.
+fn resolve(page: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = page.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(page: &str) -> Vec<String> {
+        let files = [
+            File { path: "docs/page.md".into(), text: page.into() },
+            File { path: "docs/other.md".into(), text: "# One two\n\n## `selvedge` says: no\n".into() },
+        ];
+        let known = ["docs/page.md", "docs/other.md", "LICENSE"];
+        dead(&files, |path| known.contains(&path))
+    }
+
+    #[test]
+    fn links_that_lead_somewhere_are_fine() {
+        let page = "[a](other.md) [b](../LICENSE) [c](https://example.org/x) [d](other.md#one-two) [e](other.md#selvedge-says-no)";
+        assert_eq!(faults(page), [""; 0]);
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_found() {
+        assert_eq!(faults("see [it](gone.md)"), ["docs/page.md: the link to gone.md leads nowhere"]);
+        assert_eq!(
+            faults("see [it](other.md#three)"),
+            ["docs/page.md: docs/other.md has no heading for the link to other.md#three"]
+        );
+    }
+
+    #[test]
+    fn code_holds_no_links() {
+        assert_eq!(faults("`[a](gone.md)`\n```\n[b](gone.md)\n```\n"), [""; 0]);
+    }
+}

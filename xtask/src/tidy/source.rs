@@ -1,0 +1,146 @@
+//! Rules about Rust files. They look at lines, not at syntax trees: quick, and wrong only about code nobody should write.
+
+use std::collections::BTreeMap;
+
+use super::File;
+
+pub(super) fn first_lines(files: &[File]) -> Vec<String> {
+    let bare = rust(files).filter(|file| !file.text.starts_with("//!"));
+    bare.map(|file| format!("{}: the first line is no `//!` line", file.path)).collect()
+}
+
+pub(super) fn unfinished(files: &[File]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for file in rust(files).filter(|file| file.path.starts_with("crates/")) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            if let Some(word) = unfinished_word(line) {
+                faults.push(format!("{}:{number}: {word}", file.path));
+            }
+        }
+    }
+    faults
+}
+
+fn unfinished_word(line: &str) -> Option<&'static str> {
+    let code = line.split("//").next().unwrap_or_default();
+    ["todo!", "unimplemented!", "dbg!"].into_iter().find(|word| {
+        code.match_indices(word)
+            .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
+    })
+}
+
+pub(super) fn twin_types(files: &[File]) -> Vec<String> {
+    let mut homes: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for file in rust(files) {
+        let Some((krate, inside)) = krate(&file.path) else {
+            continue;
+        };
+        if !inside.starts_with("src/") {
+            continue;
+        }
+        for name in file.text.lines().filter_map(public_type) {
+            homes.entry(name).or_default().insert(krate, &file.path);
+        }
+    }
+    let twins = homes.into_iter().filter(|(_, paths)| paths.len() > 1);
+    twins
+        .map(|(name, paths)| format!("public type {name} in {}", paths.into_values().collect::<Vec<_>>().join(" and ")))
+        .collect()
+}
+
+/// The name that a line declares as a public type. Associated types of public traits carry no `pub`, so they do not count.
+fn public_type(line: &str) -> Option<&str> {
+    let item = line.trim_start().strip_prefix("pub ")?;
+    let (keyword, rest) = item.split_once(' ')?;
+    if !matches!(keyword, "struct" | "enum" | "union" | "trait" | "type") {
+        return None;
+    }
+    let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+    Some(&rest[..end])
+}
+
+pub(super) fn forgotten_tests(files: &[File]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for main in files.iter().filter(|file| file.path.ends_with("tests/it/main.rs")) {
+        let folder = main.path.trim_end_matches("main.rs");
+        let modules = files.iter().filter_map(|file| module(file.path.strip_prefix(folder)?));
+        for name in modules.filter(|name| *name != "main" && !declares(&main.text, name)) {
+            faults.push(format!("{folder}{name} is not declared in {}", main.path));
+        }
+    }
+    faults
+}
+
+/// The module that a file directly below `tests/it` is.
+fn module(inside: &str) -> Option<&str> {
+    let name = inside.strip_suffix("/mod.rs").or_else(|| inside.strip_suffix(".rs"))?;
+    (!name.contains('/')).then_some(name)
+}
+
+fn declares(main: &str, name: &str) -> bool {
+    main.lines().any(|line| {
+        let line = line.trim();
+        line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';'))
+            == Some(name)
+    })
+}
+
+/// A path's crate and what is left of the path inside it.
+fn krate(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix("crates/")?.split_once('/')
+}
+
+fn rust(files: &[File]) -> impl Iterator<Item = &File> {
+    files.iter().filter(|file| file.path.ends_with(".rs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> File {
+        File { path: path.into(), text: text.into() }
+    }
+
+    #[test]
+    fn a_file_says_first_what_it_is_for() {
+        let files =
+            [file("xtask/a.rs", "//! Why.\n"), file("xtask/b.rs", "use std::fs;\n"), file("README.md", "# Hello\n")];
+        assert_eq!(first_lines(&files), ["xtask/b.rs: the first line is no `//!` line"]);
+    }
+
+    #[test]
+    fn unfinished_code_is_found_outside_comments() {
+        assert_eq!(unfinished_word("    todo!()"), Some("todo!"));
+        assert_eq!(unfinished_word("    // todo!()"), None);
+        assert_eq!(unfinished_word("    my_todo!()"), None);
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_crate() {
+        let files = [
+            file("crates/a/src/lib.rs", "pub struct Page<T> {\n}\npub(crate) struct Private;\n"),
+            file("crates/b/src/page.rs", "    pub enum Page {\n}\nstruct Private;\n"),
+            file("crates/b/tests/it/main.rs", "pub struct Page;\n"),
+        ];
+        assert_eq!(twin_types(&files), ["public type Page in crates/a/src/lib.rs and crates/b/src/page.rs"]);
+    }
+
+    #[test]
+    fn every_test_file_is_declared() {
+        let files = [
+            file("crates/a/tests/it/main.rs", "//! Tests.\n\nmod one;\n"),
+            file("crates/a/tests/it/one.rs", ""),
+            file("crates/a/tests/it/two.rs", ""),
+            file("crates/a/tests/it/three/mod.rs", ""),
+            file("crates/a/tests/it/three/part.rs", ""),
+        ];
+        assert_eq!(
+            forgotten_tests(&files),
+            [
+                "crates/a/tests/it/two is not declared in crates/a/tests/it/main.rs",
+                "crates/a/tests/it/three is not declared in crates/a/tests/it/main.rs",
+            ]
+        );
+    }
+}
