@@ -1,1 +1,53 @@
-//! Bytes of a thread: layout, recorder and readers of the JSONL log, locks and the name index.
+//! The bytes of a thread: where its files are, how they are written and how they are read.
+//!
+//! A thread is a log in JSON lines, in one *segment* file or several. This crate knows the directory that holds them
+//! ([`RolloutHome`]), appends to them ([`RolloutRecorder`]), reads them ([`RolloutReader`], [`ReverseReader`]), follows a
+//! history through the segments it is built on ([`ResolvedHistory`]), keeps a second writer out ([`WriterLock`]) and keeps
+//! the names that people give to threads ([`NameIndex`]). It knows nothing of stores and indexes.
+//!
+//! The format itself is described in `docs/rollout-format.md`.
+//!
+//! # Promises
+//!
+//! - Reading never changes a file, and never fails for what a file holds: a reader gives every intact line with its place,
+//!   and the places of what is not intact. It fails only when the system does.
+//! - What [`RolloutRecorder::append`] acknowledged is in the file, once, in order. A failed append left nothing.
+//! - Files are made with mode 0600 and directories with mode 0700: transcripts hold secrets.
+//!
+//! ```
+//! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId};
+//! use selvedge_rollout::{Entry, RolloutHome, RolloutReader, RolloutRecorder, now};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let home = RolloutHome::new(dir.path());
+//! let id = ThreadId::new(now());
+//! let recorder = RolloutRecorder::create(&home, SessionMeta::new(id, now()))?;
+//! recorder.append(&[ResponseItem::user_text("hello").into()])?;
+//!
+//! let lines: Vec<Entry> = RolloutReader::open(&recorder.path())?.collect::<Result<_, _>>()?;
+//! assert_eq!(lines.len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod clock;
+mod error;
+mod files;
+mod history;
+mod layout;
+mod lock;
+mod names;
+mod reader;
+mod recorder;
+mod reverse;
+mod salvage;
+
+pub use clock::now;
+pub use error::{Result, RolloutError};
+pub use files::{decompress_in_place, move_file, remove_file, write_new_file};
+pub use history::{HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd, read_head};
+pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
+pub use lock::{LockHolder, WriterLock};
+pub use names::{NameEntry, NameIndex};
+pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader};
+pub use recorder::{AppendedLines, RolloutRecorder};
+pub use reverse::ReverseReader;

@@ -1,0 +1,69 @@
+//! What can go wrong with files. What is *in* a file is never an error.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use selvedge_protocol::ThreadId;
+
+use crate::LockHolder;
+
+/// The outcome of an operation on files.
+pub type Result<T, E = RolloutError> = std::result::Result<T, E>;
+
+/// Why an operation on files failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RolloutError {
+    /// The system refused.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else is writing the thread.
+    #[error("thread {thread_id} is being written by {holder}")]
+    Locked {
+        /// The thread.
+        thread_id: ThreadId,
+        /// Who.
+        holder: LockHolder,
+    },
+    /// A head without the id and the time that a file name is made of.
+    #[error("a session_meta without {field} cannot begin a file")]
+    IncompleteHead {
+        /// Which field.
+        field: &'static str,
+    },
+    /// The recorder was shut down.
+    #[error("the recorder of {} was shut down", .path.display())]
+    Closed {
+        /// Its file.
+        path: PathBuf,
+    },
+}
+
+impl RolloutError {
+    /// What the system said, where it was the system.
+    #[must_use]
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// Says what was tried on which path when the system refuses.
+pub(crate) trait IoContext<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| RolloutError::Io { action, path: path.to_owned(), source })
+    }
+}

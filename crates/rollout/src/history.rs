@@ -1,0 +1,260 @@
+//! A thread's history, followed through the segments that it is built on.
+
+use std::collections::HashSet;
+
+use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId};
+
+use crate::error::Result;
+use crate::layout::{HomeFiles, RolloutFile};
+use crate::reader::{Entry, LineRecord, RolloutReader};
+
+/// How many segments a history may go through. Real ones go through a handful; a hostile home could chain without end.
+const MAX_PARTS: usize = 10_000;
+
+/// How many entries of a file are looked through for its `session_meta`.
+const HEAD_ENTRIES: usize = 8;
+
+/// Where a segment stops being part of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// Ordinal of the first line that is not part of it.
+    pub ordinal: Option<u64>,
+    /// The byte just past its last line.
+    pub byte: Option<u64>,
+}
+
+impl SegmentEnd {
+    fn of(base: &HistoryBase) -> Self {
+        Self { ordinal: base.end_ordinal_exclusive, byte: base.end_byte_offset }
+    }
+
+    /// Whether a line is beyond the end. The ordinal decides where there is one: it stays right when bytes were moved by a
+    /// repair.
+    fn is_before(self, record: &LineRecord) -> bool {
+        match (self.ordinal, record.line.ordinal()) {
+            (Some(end), Some(ordinal)) => ordinal >= end,
+            _ => self.byte.is_some_and(|end| record.range.start >= end),
+        }
+    }
+
+    /// The end of a base within a base: whichever comes first.
+    fn within(self, outer: Option<Self>) -> Self {
+        let ordinal = match (self.ordinal, outer.and_then(|outer| outer.ordinal)) {
+            (Some(inner), Some(outer)) => Some(inner.min(outer)),
+            (inner, outer) => inner.or(outer),
+        };
+        Self { ordinal, byte: self.byte }
+    }
+}
+
+/// One segment's share of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPart {
+    /// The segment.
+    pub file: RolloutFile,
+    /// Where its share ends; nothing when all of it belongs to the history.
+    pub end: Option<SegmentEnd>,
+}
+
+/// A base that a history refers to and that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingBase {
+    /// The segment that is referred to.
+    pub segment_id: SegmentId,
+    /// Where its share would end.
+    pub end: SegmentEnd,
+    /// Why it cannot be had.
+    pub reason: &'static str,
+}
+
+/// Which segments a thread's history goes through, oldest first. The last one is the thread's newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedHistory {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The segments' shares. Never empty.
+    pub parts: Vec<HistoryPart>,
+    /// The base where the history breaks off, if it does. What the parts hold is still the thread's.
+    pub missing: Option<MissingBase>,
+}
+
+impl ResolvedHistory {
+    /// Follows the history of a thread; nothing when there is no such thread. Reads the head of each segment and no more.
+    ///
+    /// # Errors
+    /// When the thread's own newest segment cannot be read.
+    pub fn resolve(files: &HomeFiles, thread_id: ThreadId) -> Result<Option<Self>> {
+        let Some(newest) = newest_segment(files, thread_id) else { return Ok(None) };
+        let mut parts = vec![HistoryPart { file: newest.clone(), end: None }];
+        let mut seen = HashSet::from([newest.name.segment_id()]);
+        let mut base = read_head(newest)?.and_then(|head| head.history_base);
+        let mut missing = None;
+        while let Some((segment_id, end)) = base.take().and_then(|base| Some((base.thread_id?, SegmentEnd::of(&base))))
+        {
+            let end = end.within(parts.last().and_then(|part| part.end));
+            let found = match files.segment(segment_id) {
+                None => Err("there is no such segment in this home"),
+                Some(_) if !seen.insert(segment_id) => Err("the segments refer to each other in a circle"),
+                Some(_) if parts.len() >= MAX_PARTS => Err("the history goes through too many segments"),
+                Some(file) => read_head(file).map(|head| (file, head)).map_err(|_| "the segment cannot be read"),
+            };
+            match found {
+                Ok((file, head)) => {
+                    parts.push(HistoryPart { file: file.clone(), end: Some(end) });
+                    base = head.and_then(|head| head.history_base);
+                }
+                Err(reason) => missing = Some(MissingBase { segment_id, end, reason }),
+            }
+        }
+        parts.reverse();
+        Ok(Some(Self { thread_id, parts, missing }))
+    }
+
+    /// The thread's newest segment, the one that is appended to.
+    #[must_use]
+    pub fn newest(&self) -> &RolloutFile {
+        &self.parts[self.parts.len() - 1].file
+    }
+
+    /// Whether a part was inherited by reference from another thread.
+    #[must_use]
+    pub fn is_inherited(&self, part: usize) -> bool {
+        self.parts[part].file.name.thread_id != self.thread_id
+    }
+
+    /// Reads the history, inherited lines first.
+    #[must_use]
+    pub fn reader(&self) -> HistoryReader<'_> {
+        HistoryReader { parts: &self.parts, next_part: 0, current: None }
+    }
+}
+
+/// The newest segment that holds anything: an empty later one was never begun.
+fn newest_segment(files: &HomeFiles, thread_id: ThreadId) -> Option<&RolloutFile> {
+    let segments = files.segments(thread_id);
+    let holds_something = |file: &&RolloutFile| std::fs::metadata(&file.path).is_ok_and(|metadata| metadata.len() > 0);
+    segments.iter().rev().find(holds_something).or(segments.last())
+}
+
+/// The `session_meta` that a segment begins with; nothing when it is not there or damaged.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_head(file: &RolloutFile) -> Result<Option<SessionMeta>> {
+    let reader = RolloutReader::open(&file.path)?;
+    for entry in reader.take(HEAD_ENTRIES) {
+        let Entry::Line(record) = entry? else { continue };
+        if record.line.kind() == "session_meta"
+            && let RolloutItem::SessionMeta(meta) = record.line.item()
+            // The first line is the segment's own, whatever id it says; behind it a fork's copied heads follow.
+            && (record.number == 1 || meta.id == Some(file.name.thread_id))
+        {
+            return Ok(Some(*meta));
+        }
+    }
+    Ok(None)
+}
+
+/// An entry of a history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HistoryEntry {
+    /// A line or a damaged stretch of a part.
+    Entry {
+        /// Which part.
+        part: usize,
+        /// What was read.
+        entry: Entry,
+    },
+    /// A part ends before its share does.
+    Short {
+        /// Which part.
+        part: usize,
+        /// The size of what is there, in (decompressed) bytes.
+        len: u64,
+    },
+}
+
+/// Reads a history part by part.
+#[derive(Debug)]
+pub struct HistoryReader<'a> {
+    parts: &'a [HistoryPart],
+    next_part: usize,
+    current: Option<PartReader>,
+}
+
+#[derive(Debug)]
+struct PartReader {
+    reader: RolloutReader,
+    end: Option<SegmentEnd>,
+    /// How far the part was read: to this byte, and to the line before this ordinal.
+    byte: u64,
+    ordinal: Option<u64>,
+}
+
+impl PartReader {
+    fn open(part: &HistoryPart) -> Result<Self> {
+        Ok(Self { reader: RolloutReader::open(&part.file.path)?, end: part.end, byte: 0, ordinal: None })
+    }
+
+    /// The next entry of the part's share; nothing at its end.
+    fn next(&mut self) -> Result<Option<Entry>> {
+        let Some(entry) = self.reader.next().transpose()? else { return Ok(None) };
+        if let Some(end) = self.end {
+            let beyond = match &entry {
+                Entry::Line(record) => end.is_before(record),
+                Entry::Damage(damage) => end.byte.is_some_and(|byte| damage.range.start >= byte),
+            };
+            if beyond {
+                (self.byte, self.ordinal) = (u64::MAX, None);
+                return Ok(None);
+            }
+        }
+        self.byte = entry.range().end;
+        if let Entry::Line(record) = &entry {
+            self.ordinal = record.line.ordinal().map_or(self.ordinal, |ordinal| Some(ordinal + 1));
+        }
+        Ok(Some(entry))
+    }
+
+    /// Whether the file ended before the share did.
+    fn is_short(&self) -> bool {
+        let Some(end) = self.end else { return false };
+        match (end.ordinal, self.ordinal) {
+            (Some(end), Some(reached)) => reached < end,
+            _ => end.byte.is_some_and(|end| self.byte < end),
+        }
+    }
+}
+
+impl Iterator for HistoryReader<'_> {
+    type Item = Result<HistoryEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(current) = &mut self.current else {
+                let part = self.parts.get(self.next_part)?;
+                self.next_part += 1;
+                match PartReader::open(part) {
+                    Ok(reader) => self.current = Some(reader),
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            let part = self.next_part - 1;
+            match current.next() {
+                Ok(Some(entry)) => return Some(Ok(HistoryEntry::Entry { part, entry })),
+                Ok(None) => {
+                    let short = current.is_short().then_some(HistoryEntry::Short { part, len: current.byte });
+                    self.current = None;
+                    if let Some(short) = short {
+                        return Some(Ok(short));
+                    }
+                }
+                Err(error) => {
+                    self.current = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One writer for each thread: the kernel's lock on a file.
+//!
+//! The scheme is the one of the program whose homes these are, so that the two keep out of each other's way: an exclusive
+//! `flock` on an empty file named after the thread, made and removed only under a lock on a second, fixed file, so that no
+//! file is unlinked between another process's open and its lock. The kernel drops a lock when its process dies.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use selvedge_protocol::ThreadId;
+
+use crate::error::{IoContext, Result, RolloutError};
+use crate::files::{create_dir, private};
+use crate::layout::RolloutHome;
+
+/// Who holds a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockHolder {
+    /// The process, where the system tells it.
+    pub process_id: Option<u32>,
+}
+
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.process_id {
+            Some(process_id) => write!(f, "process {process_id}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+/// The right to write a thread. Ends when it is dropped, or with the process.
+#[derive(Debug)]
+pub struct WriterLock {
+    file: Option<File>,
+    path: PathBuf,
+    locks_dir: PathBuf,
+}
+
+impl WriterLock {
+    /// Takes the lock of a thread, at once or not at all.
+    ///
+    /// # Errors
+    /// [`RolloutError::Locked`] when somebody has it, this process included; [`RolloutError::Io`] when the home cannot be
+    /// written.
+    pub fn acquire(home: &RolloutHome, thread_id: ThreadId) -> Result<Self> {
+        let locks_dir = home.locks_dir();
+        create_dir(&locks_dir)?;
+        let path = locks_dir.join(format!("{thread_id}.lock"));
+        let _coordination = coordinate(&locks_dir)?;
+        let file = open_lock_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file: Some(file), path, locks_dir }),
+            Err(TryLockError::WouldBlock) => {
+                Err(RolloutError::Locked { thread_id, holder: LockHolder { process_id: find_holder(&file, &path) } })
+            }
+            Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
+        }
+    }
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Without coordination the file is left: a later writer takes it over, while unlinking it could part two writers.
+        if let Ok(_coordination) = coordinate(&self.locks_dir) {
+            let _ = fs::remove_file(&self.path);
+            self.file = None;
+        }
+    }
+}
+
+/// Keeps everybody else from making and removing lock files for as long as the file is open.
+fn coordinate(locks_dir: &Path) -> Result<File> {
+    let path = locks_dir.join(".coordination.lock");
+    let file = open_lock_file(&path)?;
+    file.lock().context("lock", &path)?;
+    Ok(file)
+}
+
+fn open_lock_file(path: &Path) -> Result<File> {
+    private().read(true).write(true).create(true).truncate(false).open(path).context("open", path)
+}
+
+/// The process that holds the lock on a file, as far as the system tells: `/proc/locks` names it by device and inode; where
+/// that view is not to be had, a process that has the file open.
+#[cfg(target_os = "linux")]
+fn find_holder(file: &File, path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = file.metadata().ok()?;
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let id = format!("{:02x}:{:02x}:{}", major(metadata.dev()), minor(metadata.dev()), metadata.ino());
+    let holder = locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", process_id, file_id, ..] = fields[..] else { return None };
+        (file_id == id).then(|| process_id.parse().ok())?
+    });
+    holder.filter(|process_id| *process_id != 0).or_else(|| find_opener(path))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn find_holder(_: &File, _: &Path) -> Option<u32> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+const fn major(dev: u64) -> u64 {
+    ((dev >> 8) & 0xfff) | ((dev >> 32) & !0xfff)
+}
+
+#[cfg(target_os = "linux")]
+const fn minor(dev: u64) -> u64 {
+    (dev & 0xff) | ((dev >> 12) & !0xff)
+}
+
+#[cfg(target_os = "linux")]
+fn find_opener(path: &Path) -> Option<u32> {
+    let path = path.canonicalize().ok()?;
+    let this = std::process::id();
+    let has_open = |process_id: u32| {
+        let open = fs::read_dir(format!("/proc/{process_id}/fd")).into_iter().flatten().flatten();
+        // This process has the file open to ask for the lock; once more means that it holds the lock, too.
+        let times = open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == path)).count();
+        times > usize::from(process_id == this)
+    };
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|process_id| has_open(*process_id))
+}

@@ -1,0 +1,103 @@
+//! The names that people give to threads: an append-only index beside the logs.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use selvedge_protocol::{ThreadId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{IoContext, Result};
+use crate::files::{create_dir, private};
+use crate::layout::RolloutHome;
+
+/// What the index says of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameEntry {
+    /// The name.
+    pub name: String,
+    /// When it was given; unknown when the line does not say.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// The names of a home's threads. Of the lines of one thread the last one counts, and an empty name is none.
+#[derive(Clone, Debug, Default)]
+pub struct NameIndex {
+    names: HashMap<ThreadId, NameEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NameLine<'a> {
+    id: ThreadId,
+    #[serde(borrow)]
+    thread_name: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    updated_at: Option<Timestamp>,
+}
+
+impl NameIndex {
+    /// Reads the index of a home. Lines that are not understood are passed over; a missing index is empty.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load(home: &RolloutHome) -> Result<Self> {
+        let path = home.name_index_path();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).context("read", &path),
+        };
+        let mut names = HashMap::new();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Ok(line) = serde_json::from_slice::<NameLine<'_>>(line) else { continue };
+            let name = line.thread_name.trim();
+            if name.is_empty() {
+                names.remove(&line.id);
+            } else {
+                names.insert(line.id, NameEntry { name: name.to_owned(), updated_at: line.updated_at });
+            }
+        }
+        Ok(Self { names })
+    }
+
+    /// The name of a thread.
+    #[must_use]
+    pub fn get(&self, thread_id: ThreadId) -> Option<&NameEntry> {
+        self.names.get(&thread_id)
+    }
+
+    /// All names, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (ThreadId, &NameEntry)> {
+        self.names.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// Appends a line to the index of a home: the thread's name from now on, or that it has none.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
+        create_dir(home.root())?;
+        let path = home.name_index_path();
+        let mut file = private().read(true).append(true).create(true).open(&path).context("open", &path)?;
+        let line = NameLine { id: thread_id, thread_name: name.unwrap_or_default().into(), updated_at: Some(at) };
+        let mut text = Vec::new();
+        // A torn last line must not swallow this one.
+        if !ends_with_newline(&mut file).context("read", &path)? {
+            text.push(b'\n');
+        }
+        serde_json::to_writer(&mut text, &line).map_err(io::Error::from).context("write", &path)?;
+        text.push(b'\n');
+        file.write_all(&text).context("write", &path)
+    }
+}
+
+/// Whether the next byte begins a line: after a newline, or in an empty file.
+pub(crate) fn ends_with_newline(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}

@@ -1,0 +1,335 @@
+//! Reading a log forwards.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use selvedge_protocol::RolloutLine;
+
+use crate::error::{IoContext, Result, RolloutError};
+use crate::files::is_compressed;
+use crate::salvage::{Piece, salvage};
+
+/// The longest line that is read into memory, in bytes. A longer one is given as a damaged range; it is still carried along
+/// by whatever copies bytes.
+pub const MAX_LINE_BYTES: usize = 1 << 28;
+
+const BLOCK: usize = 1 << 16;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// What is wrong with a stretch of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DamageKind {
+    /// It is not UTF-8.
+    InvalidUtf8,
+    /// It is no JSON object.
+    NotJson {
+        /// What the JSON parser says.
+        reason: String,
+    },
+    /// The file ends in the middle of it.
+    Torn,
+    /// It is nothing but NULs, as a crash of the system leaves them.
+    Nul,
+    /// It is a byte order mark.
+    ByteOrderMark,
+    /// It is longer than a line may be.
+    TooLong,
+    /// The compressed file cannot be read beyond it.
+    Compression {
+        /// What the decompressor says.
+        reason: String,
+    },
+}
+
+impl fmt::Display for DamageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidUtf8 => f.write_str("not UTF-8"),
+            Self::NotJson { reason } => write!(f, "not a JSON object: {reason}"),
+            Self::Torn => f.write_str("torn: the file ends within the line"),
+            Self::Nul => f.write_str("a block of NUL bytes"),
+            Self::ByteOrderMark => f.write_str("a byte order mark"),
+            Self::TooLong => write!(f, "a line longer than {MAX_LINE_BYTES} bytes"),
+            Self::Compression { reason } => write!(f, "the compressed file cannot be read further: {reason}"),
+        }
+    }
+}
+
+/// An intact line and where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineRecord {
+    /// The line.
+    pub line: RolloutLine,
+    /// Its bytes in the (decompressed) file, with the newline.
+    pub range: Range<u64>,
+    /// Its number in the file, counted from 1 by newlines. Zero when the file is read backwards.
+    pub number: u64,
+}
+
+/// A stretch that holds no intact line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRange {
+    /// Its bytes in the (decompressed) file.
+    pub range: Range<u64>,
+    /// Number of the line that it begins in, counted from 1 by newlines. Zero when the file is read backwards.
+    pub number: u64,
+    /// What is wrong with it.
+    pub kind: DamageKind,
+}
+
+/// What a reader gives: a line, or a stretch that is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// An intact line.
+    Line(LineRecord),
+    /// A stretch that holds no intact line.
+    Damage(DamagedRange),
+}
+
+impl Entry {
+    /// The bytes of the entry.
+    #[must_use]
+    pub fn range(&self) -> &Range<u64> {
+        match self {
+            Self::Line(record) => &record.range,
+            Self::Damage(damage) => &damage.range,
+        }
+    }
+}
+
+/// Reads a log forwards, in memory bounded by its longest line.
+///
+/// Gives every intact line in order and every stretch between them that is not white space. Fails only when the system
+/// does, and then ends.
+pub struct RolloutReader {
+    source: Box<dyn Read + Send>,
+    compressed: bool,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    /// Where the unread part of the buffer begins.
+    start: usize,
+    /// Where in the unread part no newline is, for sure.
+    searched: usize,
+    /// Place of the unread part's first byte in the file.
+    offset: u64,
+    number: u64,
+    at_end: bool,
+    failed: bool,
+    ready: VecDeque<Entry>,
+    /// What ends a damaged compressed file, to be given behind its last line.
+    end: Option<Entry>,
+}
+
+impl fmt::Debug for RolloutReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RolloutReader").field("path", &self.path).field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+impl RolloutReader {
+    /// A reader of a file, plain or (by its name) compressed.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_range(path, 0..u64::MAX)
+    }
+
+    /// A reader of a range of a file's (decompressed) bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open_range(path: &Path, range: Range<u64>) -> Result<Self> {
+        let (source, compressed) = open_bytes(path, range.clone())?;
+        Ok(Self::new(source, compressed, path, range.start))
+    }
+
+    /// A reader of bytes that do not come from a file.
+    pub fn from_bytes(bytes: impl Read + Send + 'static) -> Self {
+        Self::new(Box::new(bytes), false, Path::new("-"), 0)
+    }
+
+    fn new(source: Box<dyn Read + Send>, compressed: bool, path: &Path, offset: u64) -> Self {
+        Self {
+            source,
+            compressed,
+            path: path.to_owned(),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            offset,
+            number: 0,
+            at_end: false,
+            failed: false,
+            ready: VecDeque::new(),
+            end: None,
+        }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let filled = self.buffer.len();
+        // Growing with what is there keeps a long line linear.
+        self.buffer.resize(filled + BLOCK.max(filled), 0);
+        let read = loop {
+            match self.source.read(&mut self.buffer[filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => self.at_end = true,
+            Ok(_) => {}
+            Err(error) if self.compressed => self.end_of_compressed(&error),
+            Err(error) => return Err(error).context("read", &self.path),
+        }
+        Ok(())
+    }
+
+    /// What was decompressed is kept; behind it the file cannot be read.
+    fn end_of_compressed(&mut self, error: &io::Error) {
+        self.at_end = true;
+        let end = self.offset + self.buffer.len() as u64;
+        let kind = DamageKind::Compression { reason: error.to_string() };
+        self.end = Some(Entry::Damage(DamagedRange { range: end..end, number: self.number + 1, kind }));
+    }
+
+    /// The length of the next line with its newline, reading as much as it takes. Nothing at the end of the file.
+    fn next_line_len(&mut self) -> Result<Option<usize>> {
+        loop {
+            let unread = &self.buffer[self.start..];
+            if let Some(at) = memchr::memchr(b'\n', &unread[self.searched..]) {
+                let len = self.searched + at + 1;
+                self.searched = 0;
+                return Ok(Some(len));
+            }
+            self.searched = unread.len();
+            if self.at_end || self.searched > MAX_LINE_BYTES {
+                let len = std::mem::take(&mut self.searched);
+                return Ok((len > 0).then_some(len));
+            }
+            self.fill()?;
+        }
+    }
+
+    fn read_line(&mut self) -> Result<bool> {
+        let Some(len) = self.next_line_len()? else { return Ok(false) };
+        if len > MAX_LINE_BYTES {
+            self.skip_long_line(len)?;
+        } else {
+            self.take_line(len);
+        }
+        Ok(true)
+    }
+
+    fn take_line(&mut self, len: usize) {
+        self.number += 1;
+        let bytes = &self.buffer[self.start..self.start + len];
+        split_line(bytes, self.offset, self.number, &mut self.ready);
+        self.start += len;
+        self.offset += len as u64;
+    }
+
+    fn skip_long_line(&mut self, mut len: usize) -> Result<()> {
+        self.number += 1;
+        let start = self.offset;
+        loop {
+            let ended = self.buffer[self.start + len - 1] == b'\n';
+            self.start += len;
+            self.offset += len as u64;
+            if ended || self.at_end {
+                break;
+            }
+            self.fill()?;
+            let unread = &self.buffer[self.start..];
+            len = memchr::memchr(b'\n', unread).map_or(unread.len(), |at| at + 1);
+            if len == 0 {
+                break;
+            }
+        }
+        let range = start..self.offset;
+        self.ready.push_back(Entry::Damage(DamagedRange { range, number: self.number, kind: DamageKind::TooLong }));
+        Ok(())
+    }
+}
+
+impl Iterator for RolloutReader {
+    type Item = Result<Entry, RolloutError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            if let Some(entry) = self.ready.pop_front() {
+                return Some(Ok(entry));
+            }
+            match self.read_line() {
+                Ok(true) => {}
+                Ok(false) => return self.end.take().map(Ok),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The bytes of a file from a place on, decompressed if its name says so.
+pub(crate) fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send>, bool)> {
+    let mut file = File::open(path).context("open", path)?;
+    let len = range.end.saturating_sub(range.start);
+    if is_compressed(path) {
+        let mut decoder = zstd::Decoder::new(file).context("decompress", path)?;
+        let skipped = io::copy(&mut (&mut decoder).take(range.start), &mut io::sink());
+        // A frame that is damaged before the range begins has nothing in it.
+        let len = if skipped.is_ok() { len } else { 0 };
+        return Ok((Box::new(decoder.take(len)), true));
+    }
+    if range.start > 0 {
+        file.seek(SeekFrom::Start(range.start)).context("read", path)?;
+    }
+    Ok((Box::new(file.take(len)), false))
+}
+
+/// What one stretch from newline to newline holds: in the good case one line.
+pub(crate) fn split_line(bytes: &[u8], offset: u64, number: u64, entries: &mut impl Extend<Entry>) {
+    let (bytes, offset) = match bytes.strip_prefix(BOM) {
+        Some(rest) if offset == 0 => {
+            let range = 0..BOM.len() as u64;
+            let kind = DamageKind::ByteOrderMark;
+            entries.extend([Entry::Damage(DamagedRange { range, number, kind })]);
+            (rest, BOM.len() as u64)
+        }
+        _ => (bytes, offset),
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return;
+    }
+    let kind = match parse(bytes) {
+        Ok(line) => {
+            let range = offset..offset + bytes.len() as u64;
+            entries.extend([Entry::Line(LineRecord { line, range, number })]);
+            return;
+        }
+        Err(kind) => kind,
+    };
+    let place = |range: Range<usize>| offset + range.start as u64..offset + range.end as u64;
+    entries.extend(salvage(bytes, kind).into_iter().map(|piece| match piece {
+        Piece::Line(line, range) => Entry::Line(LineRecord { line, range: place(range), number }),
+        Piece::Damage(kind, range) => Entry::Damage(DamagedRange { range: place(range), number, kind }),
+    }));
+}
+
+fn parse(bytes: &[u8]) -> Result<RolloutLine, DamageKind> {
+    let text = std::str::from_utf8(bytes).map_err(|_| DamageKind::InvalidUtf8)?;
+    RolloutLine::parse(text).map_err(|error| {
+        if bytes.ends_with(b"\n") { DamageKind::NotJson { reason: error.reason } } else { DamageKind::Torn }
+    })
+}

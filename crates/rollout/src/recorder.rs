@@ -1,0 +1,350 @@
+//! Writing a log.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, Timestamp};
+
+use crate::clock::now;
+use crate::error::{IoContext, Result, RolloutError};
+use crate::files::{create_dir, decompress_in_place, is_compressed, private};
+use crate::history::read_head;
+use crate::layout::{RolloutFile, RolloutFileName, RolloutHome};
+use crate::lock::WriterLock;
+use crate::names::ends_with_newline;
+use crate::reader::Entry;
+use crate::reverse::ReverseReader;
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedLines {
+    /// How many lines were written, the head included where this append made the file.
+    pub lines: u64,
+    /// The ordinal of the last line (paginated mode).
+    pub last_ordinal: Option<u64>,
+}
+
+/// Appends to one segment of a thread and is, by its lock, the only one that does.
+///
+/// There is no queue and no task behind it: [`append`](Self::append) returns when the batch is in the file, by one write
+/// from the calling thread, so whatever becomes of the recorder, what it acknowledged is kept. Batches of several threads
+/// go one after another. An append that fails leaves the file as it was and can be repeated.
+#[derive(Debug)]
+pub struct RolloutRecorder {
+    home: RolloutHome,
+    mode: HistoryMode,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    state: State,
+    /// The ordinal of the next line (paginated mode).
+    next_ordinal: Option<u64>,
+    /// Room for the bytes of a batch.
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is on disk yet; the head waits for the first append.
+    Lazy { head: Box<RolloutItem>, at: Timestamp, lock: Option<WriterLock> },
+    /// The file is open.
+    Open { file: File, tail: Tail, lock: WriterLock },
+    /// The recorder was shut down.
+    Closed,
+}
+
+/// How an open file ends.
+#[derive(Debug)]
+struct Tail {
+    /// The size of the file, as far as it is ours.
+    len: u64,
+    /// Whether its last line lacks the newline.
+    torn: bool,
+    /// How many bytes of a failed write may stand behind `len`, when they could not be taken back.
+    left_over: u64,
+}
+
+impl RolloutRecorder {
+    /// A recorder of a new thread. Nothing is on disk before the first [`append`](Self::append) or
+    /// [`persist`](Self::persist), not even a lock.
+    ///
+    /// # Errors
+    /// [`RolloutError::IncompleteHead`] without an id or a time.
+    pub fn create(home: &RolloutHome, head: SessionMeta) -> Result<Self> {
+        Self::create_segment(home, head, None, None)
+    }
+
+    /// A recorder of a new segment of a thread, which holds the thread's lock already.
+    ///
+    /// # Errors
+    /// [`RolloutError::IncompleteHead`] without an id or a time.
+    pub fn create_segment(
+        home: &RolloutHome,
+        head: SessionMeta,
+        segment_id: Option<SegmentId>,
+        lock: Option<WriterLock>,
+    ) -> Result<Self> {
+        let thread_id = head.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
+        let at = head.timestamp.ok_or(RolloutError::IncompleteHead { field: "timestamp" })?;
+        let mode = head.mode();
+        let first_ordinal = head.history_base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
+        let path = home.active_path(&RolloutFileName::new(at, thread_id, segment_id));
+        let state = State::Lazy { head: Box::new(head.into()), at, lock };
+        let next_ordinal = (mode == HistoryMode::Paginated).then_some(first_ordinal);
+        let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
+        Ok(Self { home: home.clone(), mode, inner })
+    }
+
+    /// A recorder that goes on with a segment. A compressed one is decompressed first; a torn last line is sealed by a
+    /// newline at the first append, so that the next line stands alone.
+    ///
+    /// # Errors
+    /// [`RolloutError::Locked`] when somebody else is writing the thread; [`RolloutError::Io`] when the system refuses.
+    pub fn resume(home: &RolloutHome, file: &RolloutFile) -> Result<Self> {
+        let lock = WriterLock::acquire(home, file.name.thread_id)?;
+        Self::resume_locked(home, file, lock)
+    }
+
+    /// As [`resume`](Self::resume), for who holds the thread's lock already.
+    ///
+    /// # Errors
+    /// [`RolloutError::Io`] when the system refuses.
+    pub fn resume_locked(home: &RolloutHome, file: &RolloutFile, lock: WriterLock) -> Result<Self> {
+        let path = if is_compressed(&file.path) { decompress_in_place(&file.path)? } else { file.path.clone() };
+        let file = RolloutFile { path: path.clone(), name: file.name.plain(), archived: file.archived };
+        let head = read_head(&file)?;
+        let mode = head.as_ref().map_or_else(|| guess_mode(&path), |head| Ok(head.mode()))?;
+        let next_ordinal = match mode {
+            HistoryMode::Legacy => None,
+            HistoryMode::Paginated => Some(next_ordinal(&path, head.as_ref())?),
+        };
+        let mut open = private().read(true).append(true).open(&path).context("open", &path)?;
+        let torn = !ends_with_newline(&mut open).context("read", &path)?;
+        let len = open.metadata().context("read", &path)?.len();
+        let state = State::Open { file: open, tail: Tail { len, torn, left_over: 0 }, lock };
+        let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
+        Ok(Self { home: home.clone(), mode, inner })
+    }
+
+    /// How the log is kept.
+    #[must_use]
+    pub fn mode(&self) -> HistoryMode {
+        self.mode
+    }
+
+    /// The file, which is not there yet while the recorder is lazy.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.inner().path.clone()
+    }
+
+    /// Whether nothing is on disk yet.
+    #[must_use]
+    pub fn is_lazy(&self) -> bool {
+        matches!(self.inner().state, State::Lazy { .. })
+    }
+
+    /// The ordinal of the next line (paginated mode), and the size of the file.
+    #[must_use]
+    pub fn end(&self) -> (Option<u64>, u64) {
+        let inner = self.inner();
+        let len = if let State::Open { tail, .. } = &inner.state { tail.len } else { 0 };
+        (inner.next_ordinal, len)
+    }
+
+    /// Appends a batch of items by one write.
+    ///
+    /// # Errors
+    /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Locked`] when another process made the same thread
+    /// meanwhile; [`RolloutError::Io`] when the system refuses. Nothing was appended then.
+    pub fn append(&self, items: &[RolloutItem]) -> Result<AppendedLines> {
+        let mut inner = self.inner();
+        if items.is_empty() && !matches!(inner.state, State::Closed) {
+            return Ok(AppendedLines { lines: 0, last_ordinal: inner.last_ordinal() });
+        }
+        inner.write(&self.home, items)
+    }
+
+    /// Makes the file with its head, if it is not there yet.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn persist(&self) -> Result<()> {
+        let mut inner = self.inner();
+        if matches!(inner.state, State::Lazy { .. }) { inner.write(&self.home, &[]).map(drop) } else { Ok(()) }
+    }
+
+    /// Waits until every append that began before is in the file or has failed.
+    ///
+    /// # Errors
+    /// [`RolloutError::Closed`] after a shutdown.
+    pub fn flush(&self) -> Result<()> {
+        let inner = self.inner();
+        if matches!(inner.state, State::Closed) {
+            return Err(RolloutError::Closed { path: inner.path.clone() });
+        }
+        Ok(())
+    }
+
+    /// Ends the recorder: waits for appends that began before and gives up the lock. Nothing can be appended afterwards.
+    pub fn shutdown(&self) {
+        self.inner().state = State::Closed;
+    }
+
+    /// Ends the recorder and hands over its lock; nothing when it had none, or none any more.
+    #[must_use]
+    pub fn into_lock(self) -> Option<WriterLock> {
+        match self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).state {
+            State::Lazy { lock, .. } => lock,
+            State::Open { lock, .. } => Some(lock),
+            State::Closed => None,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock is held leaves at worst an unwritten batch, which was never acknowledged.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn last_ordinal(&self) -> Option<u64> {
+        self.next_ordinal.and_then(|next| next.checked_sub(1))
+    }
+
+    fn write(&mut self, home: &RolloutHome, items: &[RolloutItem]) -> Result<AppendedLines> {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let lines = self.encode(items, &mut bytes);
+        let written = match &self.state {
+            State::Lazy { .. } => self.begin(home, &bytes),
+            State::Open { .. } => self.extend(&bytes),
+            State::Closed => Err(RolloutError::Closed { path: self.path.clone() }),
+        };
+        self.scratch = bytes;
+        self.scratch.shrink_to(1 << 20);
+        written?;
+        self.next_ordinal = self.next_ordinal.map(|next| next + lines);
+        Ok(AppendedLines { lines, last_ordinal: self.last_ordinal() })
+    }
+
+    /// Writes the lines of a batch to `bytes`, with the head if it is due, and says how many they are.
+    fn encode(&self, items: &[RolloutItem], bytes: &mut Vec<u8>) -> u64 {
+        let mut ordinal = self.next_ordinal;
+        let mut lines = 0;
+        let mut put = |at: Timestamp, item: &RolloutItem| {
+            RolloutLine::encode(bytes, at, ordinal, item);
+            ordinal = ordinal.map(|ordinal| ordinal + 1);
+            lines += 1;
+        };
+        if let State::Lazy { head, at, .. } = &self.state {
+            put(*at, head);
+        }
+        let at = now();
+        items.iter().for_each(|item| put(at, item));
+        lines
+    }
+
+    /// Makes the file with its first bytes.
+    fn begin(&mut self, home: &RolloutHome, bytes: &[u8]) -> Result<()> {
+        let State::Lazy { head, lock, .. } = &mut self.state else { return Ok(()) };
+        let lock = match lock.take() {
+            Some(lock) => lock,
+            None => {
+                let RolloutItem::SessionMeta(meta) = &**head else { return Ok(()) };
+                let thread_id = meta.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
+                WriterLock::acquire(home, thread_id)?
+            }
+        };
+        match begin_file(&self.path, bytes) {
+            Ok(file) => {
+                let tail = Tail { len: bytes.len() as u64, torn: false, left_over: 0 };
+                self.state = State::Open { file, tail, lock };
+                Ok(())
+            }
+            Err(error) => {
+                if let State::Lazy { lock: slot, .. } = &mut self.state {
+                    *slot = Some(lock);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes bytes at the end of the file; what a failed write left is taken back, at once or before the next one.
+    fn extend(&mut self, bytes: &[u8]) -> Result<()> {
+        let State::Open { file, tail, .. } = &mut self.state else { return Ok(()) };
+        if tail.left_over > 0 {
+            take_back(file, tail).context("take back a failed write to", &self.path)?;
+        }
+        // The newline of the line that another writer left torn.
+        let sealed = if tail.torn { file.write_all(b"\n").map(|()| 1) } else { Ok(0) };
+        let written = sealed.and_then(|sealed| file.write_all(bytes).map(|()| sealed));
+        match written {
+            Ok(sealed) => {
+                tail.len += sealed + bytes.len() as u64;
+                tail.torn = false;
+                Ok(())
+            }
+            Err(error) => {
+                tail.left_over = bytes.len() as u64 + 1;
+                // Should this fail too, the next write tries again.
+                let _ = take_back(file, tail);
+                Err(error).context("write", &self.path)
+            }
+        }
+    }
+}
+
+/// Makes a file of these bytes, or none.
+fn begin_file(path: &Path, bytes: &[u8]) -> Result<File> {
+    if let Some(dir) = path.parent() {
+        create_dir(dir)?;
+    }
+    let mut file = private().read(true).append(true).create_new(true).open(path).context("create", path)?;
+    if let Err(error) = file.write_all(bytes) {
+        let _ = fs::remove_file(path);
+        return Err(error).context("write", path);
+    }
+    Ok(file)
+}
+
+/// Cuts off what a failed write left. A file that grew by more was written by somebody else, whose lines are not ours to
+/// take.
+fn take_back(file: &File, tail: &mut Tail) -> io::Result<()> {
+    let found = file.metadata()?.len();
+    if found > tail.len && found - tail.len <= tail.left_over {
+        file.set_len(tail.len)?;
+    }
+    tail.left_over = 0;
+    Ok(())
+}
+
+/// The mode of a file without a readable head: ordinals are written in paginated mode only.
+fn guess_mode(path: &Path) -> Result<HistoryMode> {
+    for entry in ReverseReader::open(path)?.take(64) {
+        if let Entry::Line(record) = entry?
+            && record.line.ordinal().is_some()
+        {
+            return Ok(HistoryMode::Paginated);
+        }
+    }
+    Ok(HistoryMode::Legacy)
+}
+
+/// The ordinal after the last one in the file; after the base's, if the file has none.
+fn next_ordinal(path: &Path, head: Option<&SessionMeta>) -> Result<u64> {
+    for entry in ReverseReader::open(path)? {
+        if let Entry::Line(record) = entry?
+            && let Some(ordinal) = record.line.ordinal()
+        {
+            return Ok(ordinal + 1);
+        }
+    }
+    Ok(head.and_then(|head| head.history_base.as_ref()?.end_ordinal_exclusive).unwrap_or(0))
+}
