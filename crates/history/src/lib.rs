@@ -1,1 +1,60 @@
-//! Meaning of a thread: persistence policy, metadata facts, turns, replay and trackers as pure folds.
+//! The meaning of a thread.
+//!
+//! A thread's log is a list of items; this crate says what they come to. Everything here is a pure fold: items in, in
+//! order, and a value out. No files, no stores, no async, no clock: a rule holds in the same way for a live thread, a file
+//! on disk and an import.
+//!
+//! # Vocabulary
+//!
+//! - The *persistence policy* ([`is_persisted`]) says which items reach the log at all.
+//! - *Facts* ([`MetadataFold`]) are what a listing says of a thread: its preview, model, times, token usage.
+//! - *Replay* ([`Replay`], [`replay`]) gives what the model sees next, and what it has been told: the
+//!   [`ModelContext`].
+//! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
+//! - A *context fragment* ([`markers`]) is a message that the program wrote in the name of the user or the developer, to
+//!   tell the model about its surroundings. It is no message of the user.
+//! - *Trackers* ([`WorldStateTracker`], [`WindowTracker`]) follow a live thread and say what to write next.
+//!
+//! Two notions of undoing meet here. Legacy threads undo by an event, `thread_rolled_back`, and every fold takes it as
+//! said in [`Replay`]. Paginated threads undo by a new segment that builds on less; their folds never see what was undone.
+//!
+//! # Example
+//!
+//! ```
+//! use selvedge_history::{TurnProjection, replay};
+//! use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, Timestamp};
+//!
+//! let items: Vec<RolloutItem> = vec![
+//!     ResponseItem::user_text("<environment_context>…</environment_context>").into(),
+//!     ResponseItem::user_text("hello").into(),
+//!     ResponseItem::assistant_text("good morning").into(),
+//! ];
+//! assert_eq!(replay(&items).history.len(), 3);
+//!
+//! // Turns come from events, so that these items alone show nothing.
+//! let mut turns = TurnProjection::new();
+//! for (position, item) in (0..).zip(&items) {
+//!     turns.push(position, &RolloutLine::new(Timestamp::default(), None, item));
+//! }
+//! assert!(turns.finish().is_empty());
+//! ```
+
+mod compaction;
+mod facts;
+pub mod markers;
+mod peek;
+mod policy;
+mod replay;
+mod shorten;
+mod turn_item;
+mod turns;
+mod user_input;
+mod window;
+mod world_state;
+
+pub use facts::MetadataFold;
+pub use policy::is_persisted;
+pub use replay::{ModelContext, Replay, ReplayOptions, replay};
+pub use turns::{TurnProjection, apply_view};
+pub use window::WindowTracker;
+pub use world_state::WorldStateTracker;

@@ -173,6 +173,11 @@ fn encode(out: &mut Vec<u8>, timestamp: Timestamp, ordinal: Option<u64>, item: &
     let start = out.len();
     let _ = item.write_payload(&mut *out);
     let end = out.len();
+    // JSON text that came from elsewhere may be spread over lines. In its strings there are no raw newlines, and between
+    // its tokens a space means the same.
+    if out[start..].contains(&b'\n') || out[start..].contains(&b'\r') {
+        out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    }
     out.extend_from_slice(b"}\n");
     start..end
 }

@@ -163,7 +163,8 @@ macro_rules! patch {
             /// Whether the patch leaves everything as it is.
             #[must_use]
             pub fn is_empty(&self) -> bool {
-                true $( && self.$set.is_none() )* $( && self.$clear.is_none() )* $( && self.$nested.is_none() )*
+                true $( && self.$set.is_none() )* $( && self.$clear.is_none() )*
+                    $( && self.$nested.as_ref().is_none_or(|nested| nested.as_ref().is_some_and(|nested| nested.is_empty())) )*
             }
 
             /// Adds a later patch: what it says wins, nested objects field by field.

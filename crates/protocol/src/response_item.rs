@@ -90,7 +90,7 @@ pub struct ResponseItem {
 #[derive(Deserialize)]
 struct View<'a> {
     #[serde(borrow, default)]
-    role: Option<Cow<'a, str>>,
+    role: Option<&'a RawValue>,
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
 }
@@ -185,7 +185,7 @@ impl ResponseItem {
     /// The role of a message.
     #[must_use]
     pub fn role(&self) -> Option<String> {
-        Some(self.view()?.role?.into_owned())
+        serde_json::from_str(self.view()?.role?.get()).ok()
     }
 
     /// The texts of the item's content, one for each part that has any; a content that is a plain string is one text.
@@ -194,8 +194,10 @@ impl ResponseItem {
         let Some(content) = self.view().and_then(|view| view.content) else {
             return Vec::new();
         };
-        if let Ok(parts) = serde_json::from_str::<Vec<ContentPart<'_>>>(content.get()) {
-            return parts.into_iter().filter_map(|part| Some(part.text?.into_owned())).collect();
+        if let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(content.get()) {
+            // A part of an odd shape has no text, and takes none from the others.
+            let text = |part: &RawValue| Some(serde_json::from_str::<ContentPart<'_>>(part.get()).ok()?.text?.into_owned());
+            return parts.into_iter().filter_map(text).collect();
         }
         serde_json::from_str::<String>(content.get()).map(|text| vec![text]).unwrap_or_default()
     }

@@ -21,9 +21,10 @@ pub struct TimestampError {
     pub text: String,
 }
 
-/// The last millisecond of year 9999, the end of what RFC 3339 can write.
+/// 9999-12-30T22:00:00.999Z: the last millisecond that is in year 9999 everywhere on earth.
 const MAX_MILLIS: i64 = 253_402_207_200_999;
-const MIN_MILLIS: i64 = -MAX_MILLIS;
+/// 0000-01-01T00:00:00.000Z: the first millisecond that RFC 3339 can write.
+const MIN_MILLIS: i64 = -62_167_219_200_000;
 
 impl Timestamp {
     /// The time `millis` milliseconds after 1970-01-01T00:00:00Z, held within the years that can be written.
@@ -97,7 +98,11 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse::<jiff::Timestamp>()
-            .map(|time| Self::from_millis(time.as_millisecond()))
+            .map(|time| {
+                // Rounded down, also before 1970.
+                let millis = time.as_nanosecond().div_euclid(1_000_000);
+                Self::from_millis(i64::try_from(millis).unwrap_or_default())
+            })
             .map_err(|_| TimestampError { text: text.to_owned() })
     }
 }

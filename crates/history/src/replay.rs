@@ -1,0 +1,385 @@
+//! What the model sees next.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use selvedge_protocol::{
+    Compacted, EventMsg, InterAgentCommunication, ResponseItem, ResponseItemKind, RolloutItem, RolloutLine,
+    SessionMeta, ThreadId, TurnContext, TurnId, Window, WorldState, WorldStatePatch, WorldStateRecord,
+};
+use serde::Serialize;
+
+use crate::compaction::rebuilt_history;
+use crate::markers::{is_context_fragment, is_user_message};
+use crate::peek::payload_type;
+use crate::shorten::shorten_output;
+
+/// What a thread's items come to: all that is needed to go on with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ModelContext {
+    /// What the model sees, verbatim and in order.
+    pub history: Vec<ResponseItem>,
+    /// What the model has been told about its surroundings: the baseline for the next patch. Nothing where the next
+    /// record has to be a whole snapshot.
+    pub world_state: Option<WorldState>,
+    /// The context window that the thread is in.
+    pub window: Window,
+    /// The settings that the model's context was last written for. Nothing after a compaction, until they are written
+    /// again.
+    pub turn_context: Option<TurnContext>,
+    /// The settings of the newest user turn, whatever was compacted since.
+    pub previous_settings: Option<TurnContext>,
+    /// What was odd about the items. None of it makes a thread unreadable.
+    pub warnings: Vec<String>,
+}
+
+/// How to replay. By default everything is kept verbatim.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplayOptions {
+    /// Keep head and tail of each tool output that is longer than this, in bytes.
+    pub max_output_bytes: Option<usize>,
+}
+
+/// Replays items that are at hand.
+pub fn replay<'a>(items: impl IntoIterator<Item = &'a RolloutItem>) -> ModelContext {
+    let mut replay = Replay::new();
+    items.into_iter().for_each(|item| replay.push(item));
+    replay.finish()
+}
+
+/// Folds the items of a thread into what the model sees next.
+///
+/// `history_base` has to be resolved before: a replay takes all items of a thread in order, inherited ones first.
+#[derive(Debug, Default)]
+pub struct Replay {
+    options: ReplayOptions,
+    history: Vec<ResponseItem>,
+    /// Where in `history` the user's messages stand, for rollbacks.
+    user_messages: Vec<usize>,
+    /// Summaries of compactions: they stand in the history as the user's messages and are none of them.
+    summaries: Vec<String>,
+    surroundings: Surroundings,
+    /// For every user turn that stands, what the surroundings were before it.
+    user_turns: Vec<Surroundings>,
+    turns: Turns,
+    heads: Heads,
+    warnings: Vec<String>,
+}
+
+/// All that a rollback sets back besides the history. A copy costs a few counts, whatever the thread's size.
+#[derive(Clone, Debug, Default)]
+struct Surroundings {
+    world_state: Option<Arc<WorldState>>,
+    turn_context: Option<Arc<TurnContext>>,
+    previous_settings: Option<Arc<TurnContext>>,
+    /// The newest window that a compaction named.
+    window: Option<Window>,
+    /// How many compactions stand.
+    compactions: u64,
+    /// Whether one of them named no window.
+    has_unnumbered: bool,
+}
+
+/// Which turn items belong to.
+#[derive(Debug, Default)]
+struct Turns {
+    open: OpenTurn,
+    id: Option<TurnId>,
+    /// The turns so far: an end may name one that was left behind.
+    seen: HashSet<TurnId>,
+}
+
+#[derive(Debug, Default)]
+enum OpenTurn {
+    /// No turn was opened: every message of the user begins one.
+    #[default]
+    Implicit,
+    /// Opened, with the surroundings that it began in; the user has not spoken in it.
+    Silent(Surroundings),
+    /// Opened, and a user turn: further messages of the user are part of it.
+    OfUser,
+}
+
+impl Turns {
+    fn open(&mut self, id: Option<TurnId>, before: Surroundings) {
+        self.open = OpenTurn::Silent(before);
+        self.seen.extend(id.clone());
+        self.id = id;
+    }
+
+    /// Ends the turn of this id. Without an id, or with one that no turn has, the open turn is meant.
+    fn end(&mut self, id: Option<&TurnId>) {
+        if id.is_none() || id == self.id.as_ref() || id.is_some_and(|id| !self.seen.contains(id)) {
+            self.open = OpenTurn::Implicit;
+        }
+    }
+}
+
+/// What the `session_meta` lines say.
+#[derive(Debug, Default)]
+struct Heads {
+    newest: Option<ThreadId>,
+    /// The window that the thread starts in.
+    window: Window,
+}
+
+impl Replay {
+    /// Nothing has been replayed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with options.
+    #[must_use]
+    pub fn with_options(options: ReplayOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// Takes the next item.
+    pub fn push(&mut self, item: &RolloutItem) {
+        match item {
+            RolloutItem::SessionMeta(meta) => self.head(meta),
+            RolloutItem::ResponseItem(item) => self.response_item(item),
+            RolloutItem::EventMsg(event) => self.event(event),
+            RolloutItem::TurnContext(context) => self.turn_context(context),
+            RolloutItem::Compacted(compacted) => self.compacted(compacted),
+            RolloutItem::WorldState(record) => self.world_state(record),
+            RolloutItem::InterAgentCommunication(message) => self.inter_agent(message),
+            _ => {}
+        }
+    }
+
+    /// Takes the next line, parsing it only if its kind matters here.
+    pub fn push_line(&mut self, line: &RolloutLine) {
+        let matters = match line.kind() {
+            "session_meta" | "response_item" | "turn_context" | "compacted" | "world_state" => true,
+            "inter_agent_communication" => true,
+            "event_msg" => event_matters(&payload_type(line)),
+            _ => false,
+        };
+        if matters {
+            self.push(&line.item());
+        }
+    }
+
+    /// What the items come to.
+    #[must_use]
+    pub fn finish(self) -> ModelContext {
+        let window = self.window();
+        let Surroundings { world_state, turn_context, previous_settings, .. } = self.surroundings;
+        // What is left of the snapshots for rollbacks would only make the values below be copied.
+        drop((self.user_turns, self.turns));
+        ModelContext {
+            history: self.history,
+            world_state: world_state.map(Arc::unwrap_or_clone),
+            window,
+            turn_context: turn_context.map(Arc::unwrap_or_clone),
+            previous_settings: previous_settings.map(Arc::unwrap_or_clone),
+            warnings: self.warnings,
+        }
+    }
+
+    fn head(&mut self, meta: &SessionMeta) {
+        let is_first = self.heads.newest.is_none();
+        // The head of a fork by reference follows what it inherits. A head with no base behind the first one is history
+        // that a full copy took along, and one of the same thread a later segment.
+        let is_fork = self.heads.newest != meta.id && meta.history_base.is_some();
+        if is_first || is_fork {
+            self.heads.newest = meta.id;
+            self.heads.window = Window::first(meta.window_id());
+        }
+        if is_fork {
+            self.surroundings.leave_window();
+        }
+    }
+
+    fn response_item(&mut self, item: &ResponseItem) {
+        // Notes of late 2025 about the state of the work tree; the model never saw them.
+        if *item.kind() == ResponseItemKind::GhostSnapshot {
+            return;
+        }
+        if is_user_message(item) {
+            self.user_speaks();
+            self.user_messages.push(self.history.len());
+        }
+        self.history.push(self.kept(item));
+    }
+
+    fn kept(&self, item: &ResponseItem) -> ResponseItem {
+        match self.options.max_output_bytes {
+            Some(limit) => shorten_output(item, limit),
+            None => item.clone(),
+        }
+    }
+
+    fn inter_agent(&mut self, message: &InterAgentCommunication) {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (author, recipient) = (text(&message.author), text(&message.recipient));
+        self.response_item(&ResponseItem::agent_message(&author, &recipient, &text(&message.content)));
+    }
+
+    fn user_speaks(&mut self) {
+        match std::mem::replace(&mut self.turns.open, OpenTurn::OfUser) {
+            OpenTurn::Implicit => {
+                self.turns.open = OpenTurn::Implicit;
+                self.user_turns.push(self.surroundings.clone());
+            }
+            OpenTurn::Silent(before) => {
+                self.surroundings.settle_settings(&before);
+                self.user_turns.push(before);
+            }
+            OpenTurn::OfUser => {}
+        }
+    }
+
+    fn event(&mut self, event: &EventMsg) {
+        match event {
+            EventMsg::TaskStarted(event) => self.turns.open(event.turn_id.clone(), self.surroundings.clone()),
+            EventMsg::TaskComplete(event) => self.turns.end(event.turn_id.as_ref()),
+            EventMsg::UserMessage(_) if !matches!(self.turns.open, OpenTurn::Implicit) => self.user_speaks(),
+            EventMsg::ThreadRolledBack(event) => self.roll_back(event.num_turns.unwrap_or(0)),
+            _ => {}
+        }
+    }
+
+    fn turn_context(&mut self, context: &TurnContext) {
+        let context = Arc::new(context.clone());
+        if !matches!(self.turns.open, OpenTurn::Silent(_)) {
+            self.surroundings.previous_settings = Some(Arc::clone(&context));
+        }
+        self.surroundings.turn_context = Some(context);
+    }
+
+    fn compacted(&mut self, compacted: &Compacted) {
+        let history = match &compacted.replacement_history {
+            Some(history) => {
+                history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot).cloned().collect()
+            }
+            None => rebuilt_history(self.own_messages(), compacted.message.as_deref().unwrap_or_default()),
+        };
+        self.replace_history(history);
+        self.summaries.extend(compacted.message.clone());
+        self.surroundings.compact(compacted);
+    }
+
+    fn replace_history(&mut self, history: Vec<ResponseItem>) {
+        self.user_messages =
+            history.iter().enumerate().filter(|(_, item)| is_user_message(item)).map(|(at, _)| at).collect();
+        self.history = history;
+    }
+
+    /// The texts of what the user said, oldest first.
+    fn own_messages(&self) -> Vec<String> {
+        let messages = self.user_messages.iter().filter_map(|at| self.history.get(*at));
+        let own = messages.filter(|item| *item.kind() == ResponseItemKind::Message);
+        own.map(|item| item.texts().concat()).filter(|text| !self.summaries.contains(text)).collect()
+    }
+
+    fn world_state(&mut self, record: &WorldStateRecord) {
+        let state = record.state.clone().unwrap_or_default();
+        if record.is_full() {
+            let snapshot = WorldState::new(state);
+            if let Err(error) = &snapshot {
+                self.warnings.push(format!("a world state snapshot was dropped: {error}"));
+            }
+            self.surroundings.world_state = snapshot.ok().map(Arc::new);
+            return;
+        }
+        match (&mut self.surroundings.world_state, WorldStatePatch::new(state)) {
+            (None, _) => {
+                self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned())
+            }
+            (Some(baseline), Ok(patch)) => Arc::make_mut(baseline).apply(&patch),
+            (Some(_), Err(error)) => {
+                self.warnings.push(format!("the world state was dropped: its patch is no patch: {error}"));
+                self.surroundings.world_state = None;
+            }
+        }
+    }
+
+    /// Undoes the newest `turns` user turns.
+    ///
+    /// The history counts messages of the user, everything else counts turns: a compaction among the undone turns replaced
+    /// the history, and what it dropped is not brought back, while what it cleared is.
+    fn roll_back(&mut self, turns: u64) {
+        let turns = usize::try_from(turns).unwrap_or(usize::MAX);
+        if turns == 0 {
+            return;
+        }
+        self.turns.open = OpenTurn::Implicit;
+        self.cut_history(turns);
+        let standing = self.user_turns.len().saturating_sub(turns);
+        if let Some(before) = self.user_turns.drain(standing..).next() {
+            self.surroundings = before;
+        }
+    }
+
+    fn cut_history(&mut self, turns: usize) {
+        let standing = self.user_messages.len().saturating_sub(turns);
+        let Some(&message) = self.user_messages.get(standing) else {
+            return;
+        };
+        self.user_messages.truncate(standing);
+        self.history.truncate(message);
+        // What was told about the surroundings right before the message goes with it. What stands before the first message
+        // of all was told for the thread, not for a turn.
+        if standing > 0 {
+            while self.history.last().is_some_and(is_context_fragment) {
+                self.history.pop();
+            }
+        }
+    }
+
+    fn window(&self) -> Window {
+        match self.surroundings.window {
+            Some(window) => window,
+            None if self.surroundings.has_unnumbered => {
+                Window { number: self.surroundings.compactions, ..Window::default() }
+            }
+            None => self.heads.window,
+        }
+    }
+}
+
+impl Surroundings {
+    fn compact(&mut self, compacted: &Compacted) {
+        self.world_state = None;
+        self.turn_context = None;
+        self.compactions += 1;
+        match compacted.window_number {
+            Some(number) => {
+                self.window = Some(Window {
+                    number,
+                    first_window_id: compacted.first_window_id,
+                    previous_window_id: compacted.previous_window_id,
+                    window_id: compacted.window_id,
+                });
+            }
+            None => self.has_unnumbered = true,
+        }
+    }
+
+    /// The turn turns out to be the user's: the settings that were written in it are those of a user turn.
+    fn settle_settings(&mut self, before: &Self) {
+        if let Some(settings) = &self.turn_context
+            && !before.turn_context.as_ref().is_some_and(|old| Arc::ptr_eq(old, settings))
+        {
+            self.previous_settings = Some(Arc::clone(settings));
+        }
+    }
+
+    /// A fork counts its own windows; what the model sees and was told stays.
+    fn leave_window(&mut self) {
+        self.window = None;
+        self.compactions = 0;
+        self.has_unnumbered = false;
+    }
+}
+
+fn event_matters(kind: &str) -> bool {
+    matches!(
+        kind,
+        "task_started" | "turn_started" | "task_complete" | "turn_complete" | "user_message" | "thread_rolled_back"
+    )
+}

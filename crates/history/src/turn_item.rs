@@ -1,0 +1,224 @@
+//! Items of a turn, from the shapes that the log tells them in.
+
+use selvedge_protocol::{
+    ImageGenerationEndEvent, ItemId, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent, TurnItem,
+    WebSearchEndEvent,
+};
+use serde_json::{Map, Value};
+
+use crate::user_input::UserInput;
+
+/// A completed item of kind `kind` with these fields.
+pub(crate) fn from_completed(kind: &str, id: ItemId, fields: Map<String, Value>) -> TurnItem {
+    let fields = Fields(fields);
+    match kind {
+        "UserMessage" => user_message(id, UserInput::from_content(fields.get("content"))),
+        "AgentMessage" => agent_message(id, &fields),
+        "Reasoning" => {
+            TurnItem::Reasoning { id, summary: fields.strings("summary_text"), content: fields.strings("raw_content") }
+        }
+        "CommandExecution" => command_execution(id, &fields),
+        "FileChange" => TurnItem::FileChange { id, status: fields.status(), changes: fields.get("changes").clone() },
+        "McpToolCall" | "DynamicToolCall" | "ToolCall" => tool_call(id, &fields),
+        "WebSearch" => TurnItem::WebSearch {
+            id,
+            query: fields.string("query").unwrap_or_default(),
+            action: fields.value("action"),
+        },
+        "ImageGeneration" => TurnItem::ImageGeneration {
+            id,
+            status: fields.string("status").unwrap_or_default(),
+            revised_prompt: fields.string("revised_prompt"),
+            saved_path: fields.string("saved_path"),
+        },
+        "ContextCompaction" => TurnItem::ContextCompaction { id },
+        "Plan" => TurnItem::Plan { id, text: fields.string("text").unwrap_or_default() },
+        "EnteredReviewMode" => TurnItem::EnteredReviewMode { id, review: fields.review() },
+        "ExitedReviewMode" => TurnItem::ExitedReviewMode { id, review: fields.review() },
+        _ => other(kind, id, fields.0),
+    }
+}
+
+/// What the user typed and attached.
+pub(crate) fn user_message(id: ItemId, input: UserInput) -> TurnItem {
+    TurnItem::UserMessage { id, text: input.text, images: input.images }
+}
+
+/// A command that ended, from a completed item or an `exec_command_end` event: both name the same fields.
+pub(crate) fn command_execution_of(id: ItemId, fields: Map<String, Value>) -> TurnItem {
+    command_execution(id, &Fields(fields))
+}
+
+/// Files that were changed (legacy mode).
+pub(crate) fn patch_applied(id: ItemId, event: &PatchApplyEndEvent) -> TurnItem {
+    let by_success = if event.success == Some(false) { ItemStatus::Failed } else { ItemStatus::Completed };
+    let status = event.status.as_deref().and_then(status_named).unwrap_or(by_success);
+    TurnItem::FileChange { id, status, changes: event.changes.clone().unwrap_or_default() }
+}
+
+/// A tool of an MCP server that answered (legacy mode).
+pub(crate) fn mcp_tool_called(id: ItemId, event: &McpToolCallEndEvent) -> TurnItem {
+    let invocation = event.invocation.clone().unwrap_or_default();
+    let text = |name: &str| invocation[name].as_str().map(str::to_owned);
+    let outcome = event.result.clone().unwrap_or_default();
+    let result = outcome.get("Ok").cloned();
+    let error = outcome.get("Err").cloned();
+    let is_error = result.as_ref().is_some_and(|result| result["is_error"] == true || result["isError"] == true);
+    TurnItem::ToolCall {
+        id,
+        server: text("server"),
+        tool: text("tool").unwrap_or_default(),
+        arguments: invocation["arguments"].clone(),
+        status: if error.is_some() || is_error { ItemStatus::Failed } else { ItemStatus::Completed },
+        result,
+        error,
+        duration_ms: event.duration.as_ref().and_then(millis),
+    }
+}
+
+/// A web search that is done (legacy mode).
+pub(crate) fn web_searched(id: ItemId, event: &WebSearchEndEvent) -> TurnItem {
+    TurnItem::WebSearch { id, query: event.query.clone().unwrap_or_default(), action: event.action.clone() }
+}
+
+/// An image that was made (legacy mode).
+pub(crate) fn image_generated(id: ItemId, event: &ImageGenerationEndEvent) -> TurnItem {
+    TurnItem::ImageGeneration {
+        id,
+        status: event.status.clone().unwrap_or_default(),
+        revised_prompt: event.revised_prompt.clone(),
+        saved_path: event.saved_path.clone(),
+    }
+}
+
+/// What a review found, in words.
+pub(crate) fn review_text(output: Option<&Value>) -> String {
+    match output {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(output) => match output["overall_explanation"].as_str() {
+            Some(text) => text.to_owned(),
+            None => output.to_string(),
+        },
+    }
+}
+
+fn agent_message(id: ItemId, fields: &Fields) -> TurnItem {
+    let parts = fields.get("content").as_array().into_iter().flatten();
+    let text = parts.filter_map(|part| part["text"].as_str()).collect();
+    TurnItem::AgentMessage { id, text, phase: fields.string("phase") }
+}
+
+fn command_execution(id: ItemId, fields: &Fields) -> TurnItem {
+    let cwd = fields.string("cwd").map(|cwd| cwd.strip_prefix("file://").unwrap_or(&cwd).to_owned());
+    TurnItem::CommandExecution {
+        id,
+        command: command_line(fields.get("command")),
+        cwd,
+        status: fields.status(),
+        output: fields.string("aggregated_output"),
+        exit_code: fields.get("exit_code").as_i64(),
+        duration_ms: fields.duration_ms(),
+    }
+}
+
+fn tool_call(id: ItemId, fields: &Fields) -> TurnItem {
+    TurnItem::ToolCall {
+        id,
+        server: fields.string("server").or_else(|| fields.string("namespace")),
+        tool: fields.string("tool").unwrap_or_default(),
+        arguments: fields.get("arguments").clone(),
+        status: fields.status(),
+        result: fields.value("result").or_else(|| fields.value("content_items")),
+        error: fields.value("error"),
+        duration_ms: fields.duration_ms(),
+    }
+}
+
+fn other(kind: &str, id: ItemId, fields: Map<String, Value>) -> TurnItem {
+    TurnItem::Other(OtherTurnItem { kind: snake_case(kind), id, fields })
+}
+
+/// The fields of an item, any of which may be missing or of an odd shape.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn get(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or(&Value::Null)
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        Some(self.get(name)).filter(|value| !value.is_null()).cloned()
+    }
+
+    fn string(&self, name: &str) -> Option<String> {
+        self.get(name).as_str().map(str::to_owned)
+    }
+
+    fn strings(&self, name: &str) -> Vec<String> {
+        let parts = self.get(name).as_array().into_iter().flatten();
+        parts.filter_map(|part| part.as_str().or_else(|| part["text"].as_str())).map(str::to_owned).collect()
+    }
+
+    /// An item that says it is completed and does not say how went well.
+    fn status(&self) -> ItemStatus {
+        let by_success = if self.get("success") == false { ItemStatus::Failed } else { ItemStatus::Completed };
+        self.get("status").as_str().and_then(status_named).unwrap_or(by_success)
+    }
+
+    fn duration_ms(&self) -> Option<i64> {
+        self.get("duration_ms").as_i64().or_else(|| millis(self.get("duration")))
+    }
+
+    fn review(&self) -> String {
+        self.string("review").unwrap_or_else(|| review_text(Some(self.get("review_output"))))
+    }
+}
+
+fn status_named(name: &str) -> Option<ItemStatus> {
+    match name {
+        "in_progress" | "inProgress" => Some(ItemStatus::InProgress),
+        "completed" => Some(ItemStatus::Completed),
+        "failed" => Some(ItemStatus::Failed),
+        "declined" => Some(ItemStatus::Declined),
+        _ => None,
+    }
+}
+
+/// A duration as the log tells it, `{"secs", "nanos"}`.
+fn millis(duration: &Value) -> Option<i64> {
+    let nanos = duration["nanos"].as_i64().unwrap_or(0);
+    duration["secs"].as_i64()?.checked_mul(1000)?.checked_add(nanos / 1_000_000)
+}
+
+/// A command as one line that a shell takes apart into the same words.
+fn command_line(command: &Value) -> String {
+    match command {
+        Value::String(line) => line.clone(),
+        Value::Array(words) => {
+            let words = words.iter().filter_map(Value::as_str).map(shell_word);
+            words.collect::<Vec<_>>().join(" ")
+        }
+        _ => String::new(),
+    }
+}
+
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// `SubAgentActivity` as `sub_agent_activity`.
+fn snake_case(kind: &str) -> String {
+    let mut snake = String::with_capacity(kind.len() + 4);
+    for c in kind.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}

@@ -1,0 +1,539 @@
+//! What a client shows of a thread: its turns.
+
+use std::ops::Range;
+
+use selvedge_protocol::{
+    ErrorEvent, EventMsg, HistoryMode, ItemCompletedEvent, ItemId, ItemsView, LineFormat, OpenItem, RolloutItem,
+    RolloutLine, TaskCompleteEvent, TaskStartedEvent, Timestamp, Turn, TurnAbortedEvent, TurnId, TurnItem, TurnStatus,
+};
+use serde_json::{Map, Value, json};
+
+use crate::markers::is_user_message;
+use crate::peek::{message_role, payload_type};
+use crate::turn_item;
+use crate::user_input::UserInput;
+
+/// Folds the lines of a thread into its turns.
+///
+/// Turns come from events alone. What the model sees (`response_item`), what it was told (`world_state`) and settings do
+/// not show. The exception are lines from before the envelope (mid 2025): their files hold no events, so there the
+/// messages of the user and the assistant are taken from the response items.
+#[derive(Debug, Default)]
+pub struct TurnProjection {
+    live: bool,
+    mode: HistoryMode,
+    closed: Vec<Draft>,
+    open: Option<Draft>,
+    /// The number of the next item that the log gives no id.
+    next_item: u64,
+    /// Where the messages begin that lead up to this point: the user's own, and the context told before it.
+    lead_in: Option<u64>,
+    /// Just past the last line.
+    end: u64,
+}
+
+/// A turn in the making.
+#[derive(Debug)]
+struct Draft {
+    turn: Turn,
+    /// Whether a `task_started` opened it.
+    is_explicit: bool,
+    /// Whether the user speaks in it: what rollbacks count.
+    is_of_user: bool,
+    /// Whether it holds a `compacted` line.
+    is_compaction: bool,
+    /// Just past its last line, where that is known.
+    end: Option<u64>,
+}
+
+/// Where a line stands and when it was written.
+#[derive(Clone, Copy)]
+struct At {
+    position: u64,
+    time: Option<Timestamp>,
+}
+
+impl TurnProjection {
+    /// No line has been read.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { next_item: 1, ..Self::default() }
+    }
+
+    /// Whether the thread is live: an open last turn is in progress then, and was broken off otherwise.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
+    }
+
+    /// Takes the next line. `position` is its number in the thread's whole history, counted from 0 over intact lines.
+    pub fn push(&mut self, position: u64, line: &RolloutLine) {
+        let at = At { position, time: line.timestamp() };
+        self.end = position + 1;
+        if line.ordinal().is_some() {
+            self.mode = HistoryMode::Paginated;
+        }
+        match line.kind() {
+            "event_msg" => self.event_line(at, line),
+            "response_item" => self.response_line(at, line),
+            "session_meta" => self.head_line(line),
+            "compacted" => self.turn_for(None, at).is_compaction = true,
+            "inter_agent_communication" => self.user_speaks(),
+            _ => {}
+        }
+        // Settings and surroundings are written between the messages that lead up to the user's; anything else ends them.
+        if !matches!(line.kind(), "response_item" | "turn_context" | "world_state") {
+            self.lead_in = None;
+        }
+    }
+
+    /// The turns.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Turn> {
+        let is_open = self.open.is_some();
+        self.close(None);
+        let end = self.end;
+        self.end_last(end);
+        let last = self.closed.len();
+        let running = if self.live && is_open { last } else { 0 };
+        let turns = self.closed.into_iter().zip(1..);
+        turns.map(|(draft, number)| draft.finish(number == running)).collect()
+    }
+
+    fn head_line(&mut self, line: &RolloutLine) {
+        if let RolloutItem::SessionMeta(meta) = line.item()
+            && meta.mode() == HistoryMode::Paginated
+        {
+            self.mode = HistoryMode::Paginated;
+        }
+    }
+
+    fn event_line(&mut self, at: At, line: &RolloutLine) {
+        if !event_shows(&payload_type(line)) {
+            return;
+        }
+        if let RolloutItem::EventMsg(event) = line.item() {
+            self.event(at, &event);
+        }
+    }
+
+    fn event(&mut self, at: At, event: &EventMsg) {
+        match event {
+            EventMsg::TaskStarted(event) => self.started(at, event),
+            EventMsg::TaskComplete(event) => self.completed(at, event),
+            EventMsg::TurnAborted(event) => self.aborted(at, event),
+            EventMsg::ThreadRolledBack(event) => self.rolled_back(event.num_turns.unwrap_or(0)),
+            EventMsg::ItemCompleted(event) => self.item_completed(at, event),
+            EventMsg::Error(event) => self.failed(event),
+            EventMsg::Other(event) if event.kind() == "exec_command_end" => self.command_ended(at, event),
+            _ if self.mode == HistoryMode::Legacy => self.legacy_event(at, event),
+            _ => {}
+        }
+    }
+
+    /// Events that say in a legacy thread what completed items say in a paginated one.
+    fn legacy_event(&mut self, at: At, event: &EventMsg) {
+        match event {
+            EventMsg::UserMessage(event) => self.user_message(at, UserInput::from_event(event)),
+            EventMsg::AgentMessage(event) => self.agent_message(at, event.message.as_deref(), event.phase.clone()),
+            EventMsg::AgentReasoning(event) => self.reasoning(at, event.text.clone(), None),
+            EventMsg::AgentReasoningRawContent(event) => self.reasoning(at, None, event.text.clone()),
+            EventMsg::ContextCompacted(_) => self.numbered(at, |id| TurnItem::ContextCompaction { id }),
+            EventMsg::EnteredReviewMode(event) => {
+                let review = event.user_facing_hint.clone().unwrap_or_default();
+                self.numbered(at, |id| TurnItem::EnteredReviewMode { id, review });
+            }
+            EventMsg::ExitedReviewMode(event) => {
+                let review = turn_item::review_text(event.review_output.as_ref());
+                self.numbered(at, |id| TurnItem::ExitedReviewMode { id, review });
+            }
+            EventMsg::PatchApplyEnd(event) => {
+                let item = turn_item::patch_applied(self.id_or_number(event.call_id.as_deref()), event);
+                self.put(at, event.turn_id.as_ref(), item);
+            }
+            EventMsg::McpToolCallEnd(event) => {
+                let item = turn_item::mcp_tool_called(self.id_or_number(event.call_id.as_deref()), event);
+                self.put(at, None, item);
+            }
+            EventMsg::WebSearchEnd(event) => {
+                let item = turn_item::web_searched(self.id_or_number(event.call_id.as_deref()), event);
+                self.put(at, None, item);
+            }
+            EventMsg::ImageGenerationEnd(event) => {
+                let item = turn_item::image_generated(self.id_or_number(event.call_id.as_deref()), event);
+                self.put(at, None, item);
+            }
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, at: At, event: &TaskStartedEvent) {
+        let started_at = event.started_at.map(Timestamp::from_seconds).or(at.time);
+        let draft = self.begin(event.turn_id.clone(), at.position, started_at);
+        draft.is_explicit = true;
+        draft.turn.status = TurnStatus::InProgress;
+    }
+
+    fn completed(&mut self, at: At, event: &TaskCompleteEvent) {
+        let Some((draft, is_open)) = self.named_or_open(event.turn_id.as_ref()) else {
+            return;
+        };
+        draft.set_times(event.started_at, event.completed_at, event.duration_ms, at.time);
+        match &event.error {
+            Some(error) => draft.fail(error.clone()),
+            None if draft.turn.status == TurnStatus::InProgress => draft.turn.status = TurnStatus::Completed,
+            None => {}
+        }
+        if is_open {
+            self.close(Some(at.position + 1));
+        }
+    }
+
+    fn aborted(&mut self, at: At, event: &TurnAbortedEvent) {
+        let Some((draft, _)) = self.named_or_open(event.turn_id.as_ref()) else {
+            return;
+        };
+        draft.turn.status = TurnStatus::Interrupted;
+        draft.set_times(event.started_at, event.completed_at, event.duration_ms, at.time);
+        draft.reaches(at.position);
+    }
+
+    fn failed(&mut self, event: &ErrorEvent) {
+        let info = event.extra.get("codex_error_info").and_then(|info| serde_json::from_str::<Value>(info.get()).ok());
+        if let Some(open) = &mut self.open
+            && info.as_ref().is_none_or(ends_turn)
+        {
+            let message = event.message.clone().unwrap_or_default();
+            open.fail(json!({"message": message, "codex_error_info": info}));
+        }
+    }
+
+    /// Undoes the newest turns that the user spoke in, and whatever came after the oldest of them.
+    fn rolled_back(&mut self, turns: u64) {
+        let turns = usize::try_from(turns).unwrap_or(usize::MAX);
+        if turns == 0 {
+            return;
+        }
+        self.close(None);
+        let of_user = self.closed.iter().enumerate().rev().filter(|(_, draft)| draft.is_of_user);
+        if let Some((oldest, _)) = of_user.take(turns).last() {
+            self.closed.truncate(oldest);
+        }
+        // Numbers go on behind the items that stand, as the programs that made them count.
+        let standing: usize = self.closed.iter().map(|draft| draft.turn.items.len()).sum();
+        self.next_item = u64::try_from(standing).unwrap_or(u64::MAX).saturating_add(1);
+    }
+
+    fn item_completed(&mut self, at: At, event: &ItemCompletedEvent) {
+        let Some(item) = &event.item else { return };
+        if self.mode == HistoryMode::Legacy && has_legacy_event(item.kind()) {
+            return;
+        }
+        let (id, fields) = self.taken_apart(serde_json::from_str(item.json().get()).unwrap_or_default(), "id");
+        let is_of_user = item.kind() == "UserMessage";
+        let draft = self.put_into(at, event.turn_id.as_ref(), turn_item::from_completed(item.kind(), id, fields));
+        draft.is_of_user |= is_of_user;
+    }
+
+    /// A command in a legacy thread that was recorded with more than the usual events.
+    fn command_ended(&mut self, at: At, event: &OpenItem) {
+        let (id, fields) = self.taken_apart(serde_json::from_str(event.json().get()).unwrap_or_default(), "call_id");
+        let turn_id = fields.get("turn_id").and_then(Value::as_str).map(TurnId::from);
+        self.put(at, turn_id.as_ref(), turn_item::command_execution_of(id, fields));
+    }
+
+    /// The fields of an item but for its kind, and its id, which stands in field `id_field`.
+    fn taken_apart(&mut self, mut fields: Map<String, Value>, id_field: &str) -> (ItemId, Map<String, Value>) {
+        fields.remove("type");
+        let id = fields.remove(id_field);
+        (self.id_or_number(id.as_ref().and_then(Value::as_str)), fields)
+    }
+
+    /// Says something in the user's name: within an open turn if that was opened explicitly, as a new turn otherwise.
+    fn user_message(&mut self, at: At, input: UserInput) {
+        // An implicit turn that holds nothing but a compaction goes on with the message that follows.
+        let goes_on = |open: &Draft| open.is_explicit || (open.is_compaction && open.turn.items.is_empty());
+        if !self.open.as_ref().is_some_and(goes_on) {
+            let start = self.lead_in.unwrap_or(at.position);
+            self.begin(None, start, at.time);
+        }
+        let item = turn_item::user_message(self.number(), input);
+        self.put_into(at, None, item).is_of_user = true;
+    }
+
+    fn agent_message(&mut self, at: At, text: Option<&str>, phase: Option<String>) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let text = text.to_owned();
+        self.numbered(at, |id| TurnItem::AgentMessage { id, text, phase });
+    }
+
+    /// Adds to the reasoning that came last, or begins a new one.
+    fn reasoning(&mut self, at: At, summary_part: Option<String>, content_part: Option<String>) {
+        let is_empty = |part: &Option<String>| part.as_deref().unwrap_or_default().is_empty();
+        if is_empty(&summary_part) && is_empty(&content_part) {
+            return;
+        }
+        let last = self.turn_for(None, at).turn.items.last_mut();
+        if let Some(TurnItem::Reasoning { summary, content, .. }) = last {
+            summary.extend(summary_part);
+            content.extend(content_part);
+            return;
+        }
+        let (summary, content) = (summary_part.into_iter().collect(), content_part.into_iter().collect());
+        self.numbered(at, |id| TurnItem::Reasoning { id, summary, content });
+    }
+
+    fn response_line(&mut self, at: At, line: &RolloutLine) {
+        if line.format() == LineFormat::Bare && self.bare_message(at, line) {
+            self.lead_in = None;
+            return;
+        }
+        // Within an explicit turn that is the user's already, nothing that a message says is of interest here.
+        if self.open.as_ref().is_some_and(|open| open.is_explicit && open.is_of_user) {
+            return;
+        }
+        let kind = payload_type(line);
+        match message_role(&kind, line.payload()).as_deref() {
+            Some("user" | "developer") => self.leading_message(at, line),
+            Some("agent") => self.user_speaks(),
+            _ if kind == "ghost_snapshot" => {}
+            _ => self.lead_in = None,
+        }
+    }
+
+    fn leading_message(&mut self, at: At, line: &RolloutLine) {
+        self.lead_in.get_or_insert(at.position);
+        let is_explicit = self.open.as_ref().is_some_and(|open| open.is_explicit);
+        if is_explicit && matches!(line.item(), RolloutItem::ResponseItem(item) if is_user_message(&item)) {
+            self.user_speaks();
+        }
+    }
+
+    /// The open explicit turn is the user's, whether or not an event says so.
+    fn user_speaks(&mut self) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.is_explicit) {
+            open.is_of_user = true;
+        }
+    }
+
+    /// A message from before there were events. Says whether the line is one that shows.
+    fn bare_message(&mut self, at: At, line: &RolloutLine) -> bool {
+        let RolloutItem::ResponseItem(item) = line.item() else { return false };
+        let (is_user, is_assistant) = (is_user_message(&item), item.role().as_deref() == Some("assistant"));
+        if is_user {
+            self.user_message(at, UserInput { text: item.texts().concat(), images: Vec::new() });
+        } else if is_assistant {
+            self.agent_message(at, Some(&item.texts().concat()), None);
+        }
+        is_user || is_assistant
+    }
+
+    /// Adds an item that the log gives no id.
+    fn numbered(&mut self, at: At, item: impl FnOnce(ItemId) -> TurnItem) {
+        let item = item(self.number());
+        self.put(at, None, item);
+    }
+
+    fn put(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) {
+        self.put_into(at, turn_id, item);
+    }
+
+    /// Adds an item to its turn, in the place of an earlier one of the same id.
+    fn put_into(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) -> &mut Draft {
+        let draft = self.turn_for(turn_id, at);
+        match draft.turn.items.iter_mut().find(|earlier| earlier.id() == item.id()) {
+            Some(earlier) => *earlier = item,
+            None => draft.turn.items.push(item),
+        }
+        draft
+    }
+
+    /// The turn of this id, else the open one, else a new implicit one.
+    fn turn_for(&mut self, turn_id: Option<&TurnId>, at: At) -> &mut Draft {
+        if let Some(place) = turn_id.and_then(|id| self.closed.iter().rposition(|draft| draft.turn.id == *id))
+            && !self.is_open(turn_id)
+        {
+            // The lines of a turn reach to its late items, but not into the next turn.
+            let is_last = place + 1 == self.closed.len() && self.open.is_none();
+            let draft = &mut self.closed[place];
+            if is_last {
+                draft.reaches(at.position);
+            }
+            return draft;
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.next_draft(turn_id.cloned(), at.position, at.time),
+        };
+        if open.turn.status == TurnStatus::Interrupted {
+            open.reaches(at.position);
+        }
+        self.open.insert(open)
+    }
+
+    /// The turn of this id, else the open one, and whether it is open.
+    fn named_or_open(&mut self, turn_id: Option<&TurnId>) -> Option<(&mut Draft, bool)> {
+        let place = turn_id.and_then(|id| self.closed.iter().rposition(|draft| draft.turn.id == *id));
+        match place {
+            Some(place) if !self.is_open(turn_id) => Some((&mut self.closed[place], false)),
+            _ => Some((self.open.as_mut()?, true)),
+        }
+    }
+
+    fn is_open(&self, turn_id: Option<&TurnId>) -> bool {
+        self.open.as_ref().is_some_and(|open| Some(&open.turn.id) == turn_id)
+    }
+
+    fn begin(&mut self, id: Option<TurnId>, start: u64, started_at: Option<Timestamp>) -> &mut Draft {
+        self.close(None);
+        let draft = self.next_draft(id, start, started_at);
+        self.open.insert(draft)
+    }
+
+    /// A turn behind the closed ones, named by its place in the listing where the log gives it no id.
+    fn next_draft(&mut self, id: Option<TurnId>, start: u64, started_at: Option<Timestamp>) -> Draft {
+        self.end_last(start);
+        let id = id.unwrap_or_else(|| format!("turn-{}", self.closed.len() + 1).into());
+        Draft::new(id, start, started_at)
+    }
+
+    /// Closes the open turn; an implicit one that came to nothing was none.
+    fn close(&mut self, end: Option<u64>) {
+        let Some(mut open) = self.open.take() else { return };
+        if open.is_explicit || open.is_compaction || !open.turn.items.is_empty() {
+            // An implicit turn has no end of its own, whatever is said to end it.
+            open.end = if open.is_explicit { end.or(open.end) } else { None };
+            self.closed.push(open);
+        }
+    }
+
+    /// A turn whose end is not known ends where the next one begins.
+    fn end_last(&mut self, end: u64) {
+        if let Some(last) = self.closed.last_mut() {
+            last.end.get_or_insert(end);
+        }
+    }
+
+    fn number(&mut self) -> ItemId {
+        let number = self.next_item;
+        self.next_item += 1;
+        format!("item-{number}").into()
+    }
+
+    fn id_or_number(&mut self, id: Option<&str>) -> ItemId {
+        id.filter(|id| !id.is_empty()).map_or_else(|| self.number(), ItemId::from)
+    }
+}
+
+impl Draft {
+    fn new(id: TurnId, start: u64, started_at: Option<Timestamp>) -> Self {
+        let turn = Turn {
+            id,
+            status: TurnStatus::Completed,
+            started_at,
+            completed_at: None,
+            duration_ms: None,
+            error: None,
+            items_view: ItemsView::Full,
+            items: Vec::new(),
+            lines: Range { start, end: start },
+        };
+        Self { turn, is_explicit: false, is_of_user: false, is_compaction: false, end: None }
+    }
+
+    fn set_times(&mut self, started: Option<i64>, completed: Option<i64>, millis: Option<i64>, at: Option<Timestamp>) {
+        if let Some(started) = started {
+            self.turn.started_at = Some(Timestamp::from_seconds(started));
+        }
+        self.turn.completed_at = completed.map(Timestamp::from_seconds).or(at);
+        self.turn.duration_ms = millis.or(self.turn.duration_ms);
+    }
+
+    fn fail(&mut self, error: Value) {
+        self.turn.status = TurnStatus::Failed;
+        self.turn.error = Some(error);
+    }
+
+    /// The line at `position` is part of the turn.
+    fn reaches(&mut self, position: u64) {
+        self.end = self.end.max(Some(position + 1));
+    }
+
+    fn finish(self, is_running: bool) -> Turn {
+        let mut turn = self.turn;
+        turn.lines.end = self.end.unwrap_or(turn.lines.start).max(turn.lines.start);
+        if turn.status == TurnStatus::InProgress && !is_running {
+            turn.status = TurnStatus::Interrupted;
+        }
+        turn
+    }
+}
+
+/// Takes away from a full turn the items that `view` leaves out.
+pub fn apply_view(turn: &mut Turn, view: ItemsView) {
+    match view {
+        ItemsView::Full => return,
+        ItemsView::None => turn.items.clear(),
+        ItemsView::Summary => {
+            let first = turn.items.iter().position(|item| matches!(item, TurnItem::UserMessage { .. }));
+            let last = turn.items.iter().rposition(|item| matches!(item, TurnItem::AgentMessage { .. }));
+            let mut place = 0..;
+            turn.items.retain(|_| {
+                let place = place.next();
+                place.is_some() && (place == first || place == last)
+            });
+        }
+    }
+    turn.items_view = view;
+}
+
+/// Whether an error breaks its turn off. These two only refuse what was asked meanwhile.
+fn ends_turn(info: &Value) -> bool {
+    let name = info.as_str().or_else(|| info.as_object()?.keys().next().map(String::as_str));
+    !matches!(name, Some("thread_rollback_failed" | "active_turn_not_steerable"))
+}
+
+/// Whether a legacy thread says this by an event of its own, so that a completed item would say it twice.
+fn has_legacy_event(kind: &str) -> bool {
+    matches!(
+        kind,
+        "UserMessage"
+            | "AgentMessage"
+            | "Reasoning"
+            | "ContextCompaction"
+            | "FileChange"
+            | "McpToolCall"
+            | "WebSearch"
+            | "ImageGeneration"
+            | "EnteredReviewMode"
+            | "ExitedReviewMode"
+    )
+}
+
+/// Whether an event of this kind can change what a client shows.
+fn event_shows(kind: &str) -> bool {
+    matches!(
+        kind,
+        "task_started"
+            | "turn_started"
+            | "task_complete"
+            | "turn_complete"
+            | "turn_aborted"
+            | "thread_rolled_back"
+            | "item_completed"
+            | "error"
+            | "exec_command_end"
+            | "user_message"
+            | "agent_message"
+            | "agent_reasoning"
+            | "agent_reasoning_raw_content"
+            | "context_compacted"
+            | "entered_review_mode"
+            | "exited_review_mode"
+            | "patch_apply_end"
+            | "mcp_tool_call_end"
+            | "web_search_end"
+            | "image_generation_end"
+    )
+}

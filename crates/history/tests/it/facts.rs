@@ -1,0 +1,320 @@
+//! What a listing says of a thread.
+
+use selvedge_history::MetadataFold;
+use selvedge_protocol::{
+    HistoryMode, RolloutItem, RolloutLine, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp,
+};
+use serde_json::{Value, json};
+
+use crate::recordings::{self, Recorded};
+use crate::story::{
+    assistant, completed_item, event, item, lines, snapshot, started, time, turn_context, user, user_event,
+};
+
+const OWN: &str = "01a1fd5d-c6c8-7a71-ac95-699c8dab1ede";
+const OTHER: &str = "01a1fd5d-c3f2-7313-862d-a0ba485d5b31";
+
+fn id(text: &str) -> ThreadId {
+    text.parse().unwrap()
+}
+
+fn fold() -> MetadataFold {
+    MetadataFold::new(id(OWN), Timestamp::default())
+}
+
+fn folded(lines: &[RolloutLine]) -> StoredThread {
+    let mut fold = fold();
+    for line in lines {
+        fold.observe_line(line);
+    }
+    fold.into_thread()
+}
+
+fn head(id: &str, fields: Value) -> RolloutItem {
+    let mut payload = json!({"id": id, "timestamp": "2026-11-21T09:00:00.000Z"});
+    payload.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    item(json!({"type": "session_meta", "payload": payload}))
+}
+
+fn recorded_row(thread: &Recorded) -> StoredThread {
+    let mut fold = MetadataFold::new(thread.id, Timestamp::default());
+    for line in &thread.lines {
+        fold.observe_line(line);
+    }
+    fold.into_thread()
+}
+
+#[test]
+fn every_recorded_thread_has_the_recorded_facts() {
+    for thread in recordings::stories() {
+        let row = recorded_row(&thread);
+        let read = &thread.read;
+        let name = &thread.name;
+        assert_eq!(row.preview.as_deref(), read["preview"].as_str(), "{name}");
+        assert_eq!(row.forked_from_id.map(|id| id.to_string()).as_deref(), read["forkedFromId"].as_str(), "{name}");
+        assert_eq!(row.history_mode.as_str(), read["historyMode"], "{name}");
+        assert_eq!(row.model_provider.as_deref(), read["modelProvider"].as_str(), "{name}");
+        assert_eq!(row.cwd.as_deref(), read["cwd"].as_str(), "{name}");
+        assert_eq!(row.cli_version.as_deref(), read["cliVersion"].as_str(), "{name}");
+        assert_eq!(row.source.as_ref(), Some(&read["source"]), "{name}");
+        assert_eq!(row.session_id.to_string(), read["sessionId"], "{name}");
+        assert_eq!(row.git.unwrap().commit_hash.as_deref(), read["gitInfo"]["sha"].as_str(), "{name}");
+        assert_eq!(row.updated_at.as_seconds(), read["updatedAt"], "{name}");
+        assert_eq!(row.recency_at.as_seconds(), read["recencyAt"], "{name}");
+        // The recorded program takes the time of the newest segment for that of the thread.
+        let created_at = if name == "story-0.169.0/T" { json!(1_795_252_136) } else { read["createdAt"].clone() };
+        assert_eq!(row.created_at.as_seconds(), created_at, "{name}");
+        assert_eq!(row.model.as_deref(), Some("mock-model"), "{name}");
+        assert!(row.token_usage.unwrap().total_tokens.unwrap() > 1_000, "{name}");
+    }
+}
+
+#[test]
+fn a_recording_from_before_the_envelope_has_a_preview() {
+    let mut fold = MetadataFold::new(id("6c1959de-8bdf-489c-a664-66b58be0c216"), Timestamp::default());
+    for line in recordings::basic("0.20.0") {
+        fold.observe_line(&line);
+    }
+    let row = fold.into_thread();
+    assert_eq!(row.preview.as_deref(), Some("first question about zebras"));
+    assert_eq!(row.created_at.to_string(), "2026-11-21T09:07:26.036Z");
+    assert_eq!(row.git, None);
+}
+
+#[test]
+fn patches_lead_from_row_to_row() {
+    for thread in recordings::stories() {
+        let mut fold = MetadataFold::new(thread.id, Timestamp::default());
+        let mut row = fold.thread().clone();
+        let mut merged = ThreadMetadataPatch::default();
+        for line in &thread.lines {
+            let patch = fold.observe_line(line);
+            patch.apply(&mut row);
+            merged.merge(patch);
+        }
+        assert_eq!(&row, fold.thread(), "{}", thread.name);
+        let mut at_once = StoredThread::new(thread.id, Timestamp::default());
+        merged.apply(&mut at_once);
+        assert_eq!(at_once, row, "{}", thread.name);
+    }
+}
+
+#[test]
+fn live_items_and_lines_say_the_same() {
+    for thread in recordings::stories() {
+        let mut live = MetadataFold::new(thread.id, Timestamp::default());
+        for line in &thread.lines {
+            live.observe(&line.item(), line.timestamp());
+        }
+        assert_eq!(live.into_thread(), recorded_row(&thread), "{}", thread.name);
+    }
+}
+
+#[test]
+fn a_fold_can_be_put_down_and_taken_up_again() {
+    for thread in recordings::stories() {
+        let whole = recorded_row(&thread);
+        let own_head = thread
+            .lines
+            .iter()
+            .position(|line| matches!(line.item(), RolloutItem::SessionMeta(meta) if meta.id == Some(thread.id)));
+        for middle in own_head.unwrap() + 1..thread.lines.len() {
+            let mut first = MetadataFold::new(thread.id, Timestamp::default());
+            thread.lines[..middle].iter().for_each(|line| drop(first.observe_line(line)));
+            let mut second = MetadataFold::resume(first.into_thread());
+            thread.lines[middle..].iter().for_each(|line| drop(second.observe_line(line)));
+            assert_eq!(second.into_thread(), whole, "{} at {middle}", thread.name);
+        }
+    }
+}
+
+#[test]
+fn inherited_lines_can_be_told_apart_by_the_caller() {
+    let thread = recordings::story("story-0.169.0", "FF");
+    let own_head = thread
+        .lines
+        .iter()
+        .position(|line| matches!(line.item(), RolloutItem::SessionMeta(meta) if meta.id == Some(thread.id)));
+    let (inherited, own) = thread.lines.split_at(own_head.unwrap());
+    let mut fold = MetadataFold::new(thread.id, Timestamp::default());
+    inherited.iter().for_each(|line| fold.observe_inherited(line));
+    assert_eq!(fold.thread().preview.as_deref(), Some("first question about zebras"));
+    assert_eq!(fold.thread().updated_at, Timestamp::default());
+    own.iter().for_each(|line| drop(fold.observe_line(line)));
+    assert_eq!(fold.into_thread(), recorded_row(&thread));
+}
+
+#[test]
+fn the_first_head_says_where_a_thread_comes_from_and_the_newest_where_it_works() {
+    let first = head(
+        OWN,
+        json!({
+            "source": "cli", "originator": "a", "cli_version": "1", "cwd": "/a", "model_provider": "p",
+            "git": {"commit_hash": "c1", "branch": "b1"},
+        }),
+    );
+    let second = head(
+        OWN,
+        json!({
+            "timestamp": "2026-11-22T09:00:00.000Z", "source": "exec", "originator": "b", "cli_version": "2",
+            "cwd": "/b", "model_provider": "q", "agent_type": "helper", "history_mode": "paginated",
+            "git": {"commit_hash": "c2"},
+        }),
+    );
+    let row = folded(&lines([first, second]));
+    assert_eq!(row.created_at, "2026-11-21T09:00:00Z".parse().unwrap());
+    assert_eq!(
+        (row.source, row.originator.as_deref(), row.cli_version.as_deref()),
+        (Some(json!("cli")), Some("a"), Some("1"))
+    );
+    assert_eq!((row.cwd.as_deref(), row.model_provider.as_deref()), (Some("/b"), Some("q")));
+    assert_eq!((row.agent_role.as_deref(), row.history_mode), (Some("helper"), HistoryMode::Paginated));
+    let git = row.git.unwrap();
+    assert_eq!((git.commit_hash.as_deref(), git.branch), (Some("c2"), None));
+}
+
+#[test]
+fn heads_that_a_copy_took_along_say_nothing() {
+    let copied = head(OTHER, json!({"cwd": "/other", "cli_version": "0", "forked_from_id": OTHER}));
+    let own = head(OWN, json!({"cwd": "/own", "forked_from_id": OTHER, "parent_thread_id": OTHER}));
+    let row = folded(&lines([own, copied, user_event("asked before the fork")]));
+    assert_eq!((row.cwd.as_deref(), row.cli_version), (Some("/own"), None));
+    assert_eq!((row.forked_from_id, row.parent_thread_id), (Some(id(OTHER)), Some(id(OTHER))));
+    assert_eq!(row.preview.as_deref(), Some("asked before the fork"));
+    assert_eq!(row.updated_at, time(2));
+}
+
+#[test]
+fn a_fork_by_reference_inherits_words_and_settings_but_no_times() {
+    let usage = event(json!({"type": "token_count", "info": {"total_token_usage": {"total_tokens": 9}}}));
+    let base = [head(OTHER, json!({"cwd": "/base"})), started("t"), turn_context("t", "m"), user_event("q"), usage];
+    let mut fold = fold();
+    for line in lines(base) {
+        fold.observe_line(&line);
+    }
+    let row = fold.thread();
+    assert_eq!((row.preview.as_deref(), row.model.as_deref()), (Some("q"), Some("m")));
+    assert_eq!(row.token_usage.as_ref().and_then(|usage| usage.total_tokens), Some(9));
+    let never = Timestamp::default();
+    assert_eq!((row.created_at, row.updated_at, row.recency_at), (never, never, never));
+    assert_eq!(row.cwd, None);
+
+    fold.observe(&head(OWN, json!({"cwd": "/own"})), Some(time(9)));
+    let row = fold.into_thread();
+    assert_eq!((row.updated_at, row.cwd.as_deref()), (time(9), Some("/own")));
+    assert_eq!(row.recency_at, row.created_at);
+}
+
+#[test]
+fn settings_come_from_turns_and_are_overridden_by_applied_ones() {
+    let context = item(json!({"type": "turn_context", "payload": {
+        "cwd": "/turn", "model": "m1", "effort": "low", "approval_policy": "never", "permission_profile": {"type": "a"},
+    }}));
+    let row = folded(&lines([context.clone()]));
+    assert_eq!((row.cwd.as_deref(), row.model.as_deref()), (Some("/turn"), Some("m1")));
+    assert_eq!((row.reasoning_effort.as_deref(), row.approval_mode), (Some("low"), Some(json!("never"))));
+    assert_eq!(row.permission_profile, Some(json!({"type": "a"})));
+
+    let applied = event(json!({"type": "thread_settings_applied", "thread_settings": {
+        "model_provider_id": "p2", "cwd": "/set", "approval_policy": {"granular": {}},
+        "collaboration_mode": {"mode": "plan", "settings": {"model": "m2", "reasoning_effort": "high"}},
+    }}));
+    let row = folded(&lines([context.clone(), applied, context]));
+    assert_eq!(row.cwd.as_deref(), Some("/set"));
+    assert_eq!((row.model.as_deref(), row.reasoning_effort.as_deref()), (Some("m1"), Some("low")));
+    assert_eq!(row.model_provider.as_deref(), Some("p2"));
+}
+
+#[test]
+fn plain_settings_go_before_those_of_the_collaboration_mode() {
+    let applied = |plain: Value| {
+        let mut settings = json!({"collaboration_mode": {"settings": {"model": "m2", "reasoning_effort": "high"}}});
+        settings.as_object_mut().unwrap().extend(plain.as_object().unwrap().clone());
+        let row = folded(&lines([event(json!({"type": "thread_settings_applied", "thread_settings": settings}))]));
+        (row.model.unwrap(), row.reasoning_effort.unwrap())
+    };
+    assert_eq!(applied(json!({})), ("m2".into(), "high".into()));
+    assert_eq!(applied(json!({"model": "m1", "reasoning_effort": "low"})), ("m1".into(), "low".into()));
+}
+
+#[test]
+fn the_first_words_of_the_user_are_the_preview() {
+    let preview = |items: Vec<RolloutItem>| folded(&lines(items)).preview;
+    assert_eq!(preview(vec![user_event("  q1\nmore \n"), user_event("q2")]).as_deref(), Some("q1\nmore"));
+    let from_editor = "# Context from my IDE setup:\n\n## Open tabs:\n- a.rs\n\n## My request for Codex:\nfix it\n";
+    assert_eq!(preview(vec![user_event(from_editor)]).as_deref(), Some("fix it"));
+    assert_eq!(preview(vec![user_event(" "), user_event("q")]).as_deref(), Some("q"));
+    let image = event(json!({"type": "user_message", "message": "", "local_images": ["/a.png"]}));
+    assert_eq!(preview(vec![image]).as_deref(), Some("[Image]"));
+    let done = |content: Value| completed_item("t", json!({"type": "UserMessage", "id": "u", "content": content}));
+    assert_eq!(preview(vec![done(json!([{"type": "text", "text": " q "}]))]).as_deref(), Some("q"));
+    assert_eq!(preview(vec![done(json!([{"type": "image", "image_url": "data:"}]))]).as_deref(), Some("[Image]"));
+}
+
+#[test]
+fn a_goal_is_the_preview_where_there_is_none() {
+    let goal = || event(json!({"type": "thread_goal_updated", "goal": {"objective": " ship it "}}));
+    let row = folded(&lines([goal(), user_event("q")]));
+    assert_eq!((row.preview.as_deref(), row.first_user_message.as_deref()), (Some("ship it"), Some("q")));
+    assert_eq!(folded(&lines([user_event("q"), goal()])).preview.as_deref(), Some("q"));
+}
+
+#[test]
+fn what_the_model_sees_changes_nothing_but_the_time() {
+    let mut fold = fold();
+    let silent = [user("q"), assistant("a"), snapshot(json!({"cwd": "/x"}))];
+    for (line, position) in lines(silent).iter().zip(0..) {
+        let only_time = ThreadMetadataPatch { updated_at: Some(time(position)), ..ThreadMetadataPatch::default() };
+        assert_eq!(fold.observe_line(line), only_time);
+    }
+}
+
+#[test]
+fn times_do_not_run_backwards_and_recency_follows_turns() {
+    let mut fold = fold();
+    fold.observe(&started("t"), Some(time(5)));
+    fold.observe(&user_event("q"), Some(time(9)));
+    let patch = fold.observe(&started("t2"), Some(time(3)));
+    assert_eq!(patch, ThreadMetadataPatch::default());
+    assert_eq!((fold.thread().recency_at, fold.thread().updated_at), (time(5), time(9)));
+}
+
+#[test]
+fn tokens_are_those_of_the_newest_count_that_has_any() {
+    let count = |info: Value| event(json!({"type": "token_count", "info": info}));
+    let told = |n: u64| count(json!({"total_token_usage": {"total_tokens": n}}));
+    let row = folded(&lines([told(1), told(2), count(Value::Null)]));
+    assert_eq!(row.token_usage.unwrap().total_tokens, Some(2));
+}
+
+#[test]
+fn explicit_metadata_is_taken_literally() {
+    let patch = |payload: Value| item(json!({"type": "thread_metadata", "payload": payload}));
+    let row = folded(&lines([
+        user_event("q"),
+        patch(json!({"name": "n", "preview": null, "git": {"branch": "b"}, "updated_at": "2030-01-01T00:00:00Z"})),
+        patch(json!({})),
+    ]));
+    assert_eq!((row.name.as_deref(), row.preview, row.first_user_message.as_deref()), (Some("n"), None, Some("q")));
+    assert_eq!(row.git.unwrap().branch.as_deref(), Some("b"));
+    assert_eq!(row.updated_at, "2030-01-01T00:00:00Z".parse().unwrap());
+}
+
+#[test]
+fn odd_shapes_break_nothing() {
+    let odd = [
+        head(
+            OWN,
+            json!({"cwd": 3, "source": {"subagent": "review"}, "git": "none", "timestamp": 7, "cli_version": []}),
+        ),
+        item(json!({"type": "turn_context", "payload": {"model": {"x": 1}, "effort": 2}})),
+        event(json!({"type": "thread_settings_applied", "thread_settings": [1]})),
+        event(json!({"type": "thread_settings_applied", "thread_settings": {"collaboration_mode": "plan"}})),
+        event(json!({"type": "thread_goal_updated", "goal": "go"})),
+        event(json!({"type": "token_count", "info": "many"})),
+        event(json!({"type": "item_completed", "item": {"type": "UserMessage", "content": "x"}})),
+    ];
+    let row = folded(&lines(odd));
+    assert_eq!(row.source, Some(json!({"subagent": "review"})));
+    assert_eq!((row.model, row.preview, row.token_usage, row.cwd), (None, None, None, None));
+}

@@ -1,0 +1,119 @@
+//! The recordings, with their histories resolved in the simplest way.
+
+use std::path::{Path, PathBuf};
+
+use selvedge_protocol::{RolloutItem, RolloutLine, SegmentId, SessionMeta, ThreadId};
+use serde_json::Value;
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
+
+/// One recorded thread: its history, its base's lines first.
+pub(crate) struct Recorded {
+    /// Folder of the recording and letter of the thread, for messages.
+    pub(crate) name: String,
+    pub(crate) id: ThreadId,
+    pub(crate) lines: Vec<RolloutLine>,
+    /// What the program that made the recording said of the thread.
+    pub(crate) read: Value,
+    /// What it sent to the model when the thread was resumed; nothing for an archived thread, which was not.
+    pub(crate) model_input: Option<Vec<Value>>,
+}
+
+/// A file of a recorded home.
+struct Segment {
+    id: SegmentId,
+    /// Sorts segments by age.
+    name: String,
+    lines: Vec<(u64, RolloutLine)>,
+}
+
+impl Segment {
+    fn read(path: &Path) -> Self {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut end = 0;
+        let lines = text.split_inclusive('\n').map(|line| {
+            end += line.len() as u64;
+            (end, RolloutLine::parse(line).unwrap())
+        });
+        let lines = lines.collect();
+        Self { id: name[name.len() - 36..].parse().unwrap(), name, lines }
+    }
+
+    fn head(&self) -> SessionMeta {
+        match self.lines[0].1.item() {
+            RolloutItem::SessionMeta(meta) => *meta,
+            other => panic!("{} begins with {other:?}", self.name),
+        }
+    }
+
+    fn resolved(&self, all: &[Self]) -> Vec<RolloutLine> {
+        let mut lines = Vec::new();
+        if let Some(base) = self.head().history_base {
+            let id = base.thread_id.unwrap();
+            let found = all.iter().find(|segment| segment.id == id).unwrap();
+            lines = found.resolved(all);
+            let behind = found.lines.iter().filter(|(end, _)| *end > base.end_byte_offset.unwrap());
+            lines.truncate(lines.len() - behind.count());
+        }
+        lines.extend(self.lines.iter().map(|(_, line)| line.clone()));
+        lines
+    }
+}
+
+/// The two recorded stories.
+pub(crate) fn stories() -> Vec<Recorded> {
+    ["story-0.144.6", "story-0.169.0"].into_iter().flat_map(threads_of).collect()
+}
+
+/// The recorded thread of this letter.
+pub(crate) fn story(folder: &str, letter: &str) -> Recorded {
+    let name = format!("{folder}/{letter}");
+    threads_of(folder).into_iter().find(|thread| thread.name == name).unwrap()
+}
+
+/// The lines of the only thread in a `basic-…` recording.
+pub(crate) fn basic(version: &str) -> Vec<RolloutLine> {
+    let segments = segments_of(&format!("basic-{version}"));
+    assert_eq!(segments.len(), 1);
+    segments[0].resolved(&segments)
+}
+
+fn threads_of(folder: &str) -> Vec<Recorded> {
+    let text = std::fs::read_to_string(Path::new(SAMPLES).join(folder).join("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    let segments = segments_of(folder);
+    let letters = expected["threads"].as_object().unwrap();
+    letters
+        .iter()
+        .map(|(letter, id)| {
+            let id = id.as_str().unwrap();
+            let newest =
+                segments.iter().filter(|segment| segment.name.contains(id)).max_by_key(|segment| &segment.name);
+            Recorded {
+                name: format!("{folder}/{letter}"),
+                id: id.parse().unwrap(),
+                lines: newest.unwrap().resolved(&segments),
+                read: expected["read"][letter].clone(),
+                model_input: expected["model_input_after_resume"][letter].as_array().cloned(),
+            }
+        })
+        .collect()
+}
+
+fn segments_of(folder: &str) -> Vec<Segment> {
+    let mut paths = Vec::new();
+    walk(&Path::new(SAMPLES).join(folder).join("home"), &mut paths);
+    paths.iter().map(|path| Segment::read(path)).collect()
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.file_name().unwrap().to_str().unwrap().starts_with("rollout-") {
+            found.push(path);
+        }
+    }
+}

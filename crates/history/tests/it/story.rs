@@ -1,0 +1,151 @@
+//! Hand-made items and lines, short enough to read a story at a glance.
+
+use selvedge_history::{ModelContext, TurnProjection, replay};
+use selvedge_protocol::{
+    Compacted, ResponseItem, RolloutItem, RolloutLine, Timestamp, Turn, TurnItem, WorldState, WorldStateRecord,
+};
+use serde_json::{Value, json};
+
+pub(crate) fn item(value: Value) -> RolloutItem {
+    serde_json::from_value(value).unwrap()
+}
+
+pub(crate) fn event(payload: Value) -> RolloutItem {
+    item(json!({"type": "event_msg", "payload": payload}))
+}
+
+pub(crate) fn user(text: &str) -> RolloutItem {
+    ResponseItem::user_text(text).into()
+}
+
+pub(crate) fn assistant(text: &str) -> RolloutItem {
+    ResponseItem::assistant_text(text).into()
+}
+
+/// What the program tells the model about its surroundings.
+pub(crate) fn fragment(text: &str) -> RolloutItem {
+    user(&format!("<environment_context>{text}</environment_context>"))
+}
+
+pub(crate) fn started(turn: &str) -> RolloutItem {
+    event(json!({"type": "task_started", "turn_id": turn}))
+}
+
+pub(crate) fn complete(turn: &str) -> RolloutItem {
+    event(json!({"type": "task_complete", "turn_id": turn}))
+}
+
+pub(crate) fn aborted(turn: &str) -> RolloutItem {
+    event(json!({"type": "turn_aborted", "turn_id": turn, "reason": "interrupted"}))
+}
+
+pub(crate) fn rolled_back(turns: u64) -> RolloutItem {
+    event(json!({"type": "thread_rolled_back", "num_turns": turns}))
+}
+
+pub(crate) fn user_event(text: &str) -> RolloutItem {
+    event(json!({"type": "user_message", "message": text}))
+}
+
+pub(crate) fn agent_event(text: &str) -> RolloutItem {
+    event(json!({"type": "agent_message", "message": text}))
+}
+
+pub(crate) fn turn_context(turn: &str, model: &str) -> RolloutItem {
+    item(json!({"type": "turn_context", "payload": {"turn_id": turn, "model": model}}))
+}
+
+pub(crate) fn completed_item(turn: &str, completed: Value) -> RolloutItem {
+    event(json!({"type": "item_completed", "turn_id": turn, "item": completed}))
+}
+
+pub(crate) fn state(value: Value) -> WorldState {
+    WorldState::new(value).unwrap()
+}
+
+pub(crate) fn snapshot(value: Value) -> RolloutItem {
+    WorldStateRecord::snapshot(&state(value)).into()
+}
+
+pub(crate) fn patch(value: Value) -> RolloutItem {
+    item(json!({"type": "world_state", "payload": {"full": false, "state": value}}))
+}
+
+/// A compaction that says what is left, all of it in the user's name and the summary last.
+pub(crate) fn compacted(left: &[&str], window_number: u64) -> RolloutItem {
+    let history = left.iter().map(|text| ResponseItem::user_text(text)).collect();
+    let summary = left.last().map(|text| (*text).to_owned());
+    Compacted {
+        message: summary,
+        replacement_history: Some(history),
+        window_number: Some(window_number),
+        ..Compacted::default()
+    }
+    .into()
+}
+
+/// A turn as a legacy program writes it.
+pub(crate) fn turn(id: &str, asked: &str, answered: &str) -> Vec<RolloutItem> {
+    vec![
+        started(id),
+        turn_context(id, id),
+        user(asked),
+        user_event(asked),
+        agent_event(answered),
+        assistant(answered),
+        complete(id),
+    ]
+}
+
+/// A turn that does nothing but compact.
+pub(crate) fn compaction_turn(id: &str, left: &[&str], window_number: u64) -> Vec<RolloutItem> {
+    vec![started(id), compacted(left, window_number), event(json!({"type": "context_compacted"})), complete(id)]
+}
+
+pub(crate) fn replayed(story: &[Vec<RolloutItem>]) -> ModelContext {
+    replay(story.iter().flatten())
+}
+
+/// When the line at `position` of a hand-made story was written.
+pub(crate) fn time(position: u64) -> Timestamp {
+    Timestamp::from_seconds(1_795_000_000 + i64::try_from(position).unwrap())
+}
+
+/// Lines of a legacy thread.
+pub(crate) fn lines(items: impl IntoIterator<Item = RolloutItem>) -> Vec<RolloutLine> {
+    (0..).zip(items).map(|(position, item)| RolloutLine::new(time(position), None, &item)).collect()
+}
+
+/// Lines of a paginated thread.
+pub(crate) fn ordinal_lines(items: impl IntoIterator<Item = RolloutItem>) -> Vec<RolloutLine> {
+    (0..).zip(items).map(|(position, item)| RolloutLine::new(time(position), Some(position), &item)).collect()
+}
+
+pub(crate) fn project(lines: &[RolloutLine]) -> Vec<Turn> {
+    let mut turns = TurnProjection::new();
+    for (position, line) in (0..).zip(lines) {
+        turns.push(position, line);
+    }
+    turns.finish()
+}
+
+pub(crate) fn projected(story: &[Vec<RolloutItem>]) -> Vec<Turn> {
+    project(&lines(story.iter().flatten().cloned()))
+}
+
+/// The texts of a history, one for each item.
+pub(crate) fn texts(context: &ModelContext) -> Vec<String> {
+    context.history.iter().map(|item| item.texts().concat()).collect()
+}
+
+pub(crate) fn turn_ids(turns: &[Turn]) -> Vec<&str> {
+    turns.iter().map(|turn| turn.id.as_str()).collect()
+}
+
+pub(crate) fn item_ids(turn: &Turn) -> Vec<&str> {
+    turn.items.iter().map(|item| item.id().as_str()).collect()
+}
+
+pub(crate) fn item_kinds(turn: &Turn) -> Vec<&str> {
+    turn.items.iter().map(TurnItem::kind).collect()
+}

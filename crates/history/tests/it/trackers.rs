@@ -1,0 +1,96 @@
+//! What to write about surroundings and windows, and what reading it gives.
+
+use proptest::prelude::*;
+use selvedge_history::{WindowTracker, WorldStateTracker, replay};
+use selvedge_protocol::{RolloutItem, Timestamp, Window, WindowId, WorldState};
+use serde_json::{Map, Value, json};
+
+use crate::story::{compacted, state};
+
+#[test]
+fn the_first_record_is_whole_and_later_ones_say_what_changed() {
+    let mut tracker = WorldStateTracker::new();
+    let first = tracker.record(&state(json!({"cwd": "/a", "env": {"x": 1}}))).unwrap();
+    assert!(first.is_full());
+    let second = tracker.record(&state(json!({"cwd": "/a", "env": {"y": 2}}))).unwrap();
+    assert!(!second.is_full());
+    assert_eq!(second.state, Some(json!({"env": {"x": null, "y": 2}})));
+    assert_eq!(tracker.record(&state(json!({"cwd": "/a", "env": {"y": 2}}))), None);
+}
+
+#[test]
+fn after_a_clear_everything_is_said_again() {
+    let mut tracker = WorldStateTracker::restored(Some(state(json!({"a": 1}))));
+    assert_eq!(tracker.record(&state(json!({"a": 1}))), None);
+    tracker.clear();
+    assert_eq!(tracker.baseline(), None);
+    assert!(tracker.record(&state(json!({"a": 1}))).unwrap().is_full());
+    assert_eq!(tracker.baseline(), Some(&state(json!({"a": 1}))));
+}
+
+#[test]
+fn an_empty_snapshot_is_told_like_any_other() {
+    let mut tracker = WorldStateTracker::new();
+    assert!(tracker.record(&WorldState::default()).unwrap().is_full());
+    assert_eq!(tracker.record(&WorldState::default()), None);
+}
+
+#[test]
+fn windows_form_a_chain() {
+    let at = Timestamp::from_seconds(1_795_000_000);
+    let first = WindowId::new(at);
+    let mut tracker = WindowTracker::new(Window::first(Some(first)));
+    let second = tracker.compact(at);
+    let third = tracker.compact(at);
+    assert_eq!((second.number, second.first_window_id, second.previous_window_id), (1, Some(first), Some(first)));
+    assert_eq!((third.number, third.first_window_id, third.previous_window_id), (2, Some(first), second.window_id));
+    assert!(third.window_id.is_some() && third.window_id != second.window_id);
+    assert_eq!(tracker.current(), third);
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-zé🧵\"]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[abcé]{1,2}", inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+fn world() -> impl Strategy<Value = WorldState> {
+    prop::collection::btree_map("[abcé]", value(), 0..4)
+        .prop_map(|sections| state(Value::Object(sections.into_iter().collect::<Map<_, _>>())))
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_gives_the_last_snapshot(steps in prop::collection::vec((world(), any::<bool>()), 1..12)) {
+        let mut tracker = WorldStateTracker::new();
+        let mut log: Vec<RolloutItem> = Vec::new();
+        for (world, compacts_before) in &steps {
+            if *compacts_before {
+                log.push(compacted(&["summary"], 1));
+                tracker.clear();
+            }
+            log.extend(tracker.record(world).map(RolloutItem::from));
+            // After every step, so after a crash at any line: what is read is what was told.
+            let read = replay(&log);
+            prop_assert_eq!(read.world_state.as_ref(), Some(world));
+            prop_assert!(read.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn equal_states_are_never_written_twice(world in world()) {
+        let mut tracker = WorldStateTracker::new();
+        prop_assert!(tracker.record(&world).is_some());
+        prop_assert!(tracker.record(&world).is_none());
+    }
+}
