@@ -125,15 +125,29 @@ impl ResolvedHistory {
     /// Reads the history, inherited lines first.
     #[must_use]
     pub fn reader(&self) -> HistoryReader<'_> {
-        HistoryReader { parts: &self.parts, next_part: 0, current: None }
+        self.reader_skipping(|_| false)
+    }
+
+    /// Reads the history without the lines that `skip` says yes to ([`RolloutReader::skipping`]).
+    #[must_use]
+    pub fn reader_skipping(&self, skip: fn(&[u8]) -> bool) -> HistoryReader<'_> {
+        HistoryReader { parts: &self.parts, next_part: 0, current: None, skip }
     }
 }
 
-/// The newest segment that holds anything: an empty later one was never begun.
+/// The newest segment that holds a line: a later one that is empty, or whose head is torn, was never begun.
 fn newest_segment(files: &HomeFiles, thread_id: ThreadId) -> Option<&RolloutFile> {
-    let segments = files.segments(thread_id);
-    let holds_something = |file: &&RolloutFile| std::fs::metadata(&file.path).is_ok_and(|metadata| metadata.len() > 0);
-    segments.iter().rev().find(holds_something).or(segments.last())
+    match files.segments(thread_id) {
+        [] => None,
+        [only] => Some(only),
+        segments => segments.iter().rev().find(|file| holds_a_line(file)).or(segments.last()),
+    }
+}
+
+fn holds_a_line(file: &RolloutFile) -> bool {
+    // What cannot be read may hold anything.
+    let Ok(mut entries) = RolloutReader::open(&file.path) else { return true };
+    entries.any(|entry| !matches!(entry, Ok(Entry::Damage(_))))
 }
 
 /// The `session_meta` that a segment begins with; nothing when it is not there or damaged.
@@ -180,6 +194,7 @@ pub struct HistoryReader<'a> {
     parts: &'a [HistoryPart],
     next_part: usize,
     current: Option<PartReader>,
+    skip: fn(&[u8]) -> bool,
 }
 
 #[derive(Debug)]
@@ -192,8 +207,9 @@ struct PartReader {
 }
 
 impl PartReader {
-    fn open(part: &HistoryPart) -> Result<Self> {
-        Ok(Self { reader: RolloutReader::open(&part.file.path)?, end: part.end, byte: 0, ordinal: None })
+    fn open(part: &HistoryPart, skip: fn(&[u8]) -> bool) -> Result<Self> {
+        let reader = RolloutReader::open(&part.file.path)?.skipping(skip);
+        Ok(Self { reader, end: part.end, byte: 0, ordinal: None })
     }
 
     /// The next entry of the part's share; nothing at its end.
@@ -211,7 +227,7 @@ impl PartReader {
         }
         self.byte = entry.range().end;
         if let Entry::Line(record) = &entry {
-            self.ordinal = record.line.ordinal().map_or(self.ordinal, |ordinal| Some(ordinal + 1));
+            self.ordinal = record.line.ordinal().map_or(self.ordinal, |ordinal| Some(ordinal.saturating_add(1)));
         }
         Ok(Some(entry))
     }
@@ -221,7 +237,10 @@ impl PartReader {
         let Some(end) = self.end else { return false };
         match (end.ordinal, self.ordinal) {
             (Some(end), Some(reached)) => reached < end,
-            _ => end.byte.is_some_and(|end| self.byte < end),
+            (ordinal, _) => match end.byte {
+                Some(end) => self.byte < end,
+                None => self.byte == 0 && ordinal.is_some_and(|end| end > 0),
+            },
         }
     }
 }
@@ -234,7 +253,7 @@ impl Iterator for HistoryReader<'_> {
             let Some(current) = &mut self.current else {
                 let part = self.parts.get(self.next_part)?;
                 self.next_part += 1;
-                match PartReader::open(part) {
+                match PartReader::open(part, self.skip) {
                     Ok(reader) => self.current = Some(reader),
                     Err(error) => return Some(Err(error)),
                 }

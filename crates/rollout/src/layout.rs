@@ -1,6 +1,6 @@
 //! Where the files of a home are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -160,18 +160,20 @@ impl RolloutFileName {
             None => (rest, false),
         };
         let rest = rest.strip_suffix(".jsonl")?;
-        let (created, ids) = rest.split_at_checked("2026-11-21T09-08-56".len())?;
+        let (created, ids) = rest.split_at_checked("YYYY-MM-DDTHH-MM-SS".len())?;
         let ids = ids.strip_prefix('-')?;
         let (thread_id, later_segment) = match ids.split_once('_') {
             Some((thread_id, segment_id)) => (thread_id, Some(hyphenated(segment_id)?.parse().ok()?)),
             None => (ids, None),
         };
-        Some(Self {
+        let name = Self {
             created: DateTime::strptime("%Y-%m-%dT%H-%M-%S", created).ok()?,
             thread_id: hyphenated(thread_id)?.parse().ok()?,
             later_segment,
             compressed,
-        })
+        };
+        // Times and ids can be spelt in other ways, by which the file would not be found again.
+        (name.to_string() == text).then_some(name)
     }
 
     /// The segment.
@@ -193,7 +195,7 @@ impl RolloutFileName {
     }
 }
 
-/// Ids in file names have one spelling; `Uuid` would take others.
+/// Ids in file names are spelt with hyphens; `Uuid` would take other forms.
 fn hyphenated(id: &str) -> Option<&str> {
     (id.len() == 36).then_some(id)
 }
@@ -224,20 +226,39 @@ pub struct RolloutFile {
 pub struct HomeFiles {
     /// Segments by thread, oldest first.
     by_thread: HashMap<ThreadId, Vec<RolloutFile>>,
+    /// Files that do not count, because another one holds the same segment.
+    shadowed: Vec<RolloutFile>,
+    /// The threads of later segments.
+    later: HashMap<SegmentId, ThreadId>,
 }
 
 impl HomeFiles {
     fn new(files: Vec<RolloutFile>) -> Self {
         let mut by_thread: HashMap<ThreadId, Vec<RolloutFile>> = HashMap::new();
+        let mut later = HashMap::new();
         for file in files {
+            if let Some(segment_id) = file.name.later_segment {
+                later.insert(segment_id, file.name.thread_id);
+            }
             by_thread.entry(file.name.thread_id).or_default().push(file);
         }
+        let mut shadowed = Vec::new();
         for segments in by_thread.values_mut() {
             // Of two files of one segment the active one counts, and of those the plain one.
-            segments.sort_by_key(|file| (file.name.age_key(), file.archived, file.name.compressed));
-            segments.dedup_by_key(|file| file.name.segment_id());
+            segments.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
+            let mut seen = HashSet::new();
+            let (first, again) = std::mem::take(segments).into_iter().partition(|file| seen.insert(file.name.segment_id()));
+            *segments = first;
+            segments.sort_by_key(|file| file.name.age_key());
+            shadowed.extend::<Vec<_>>(again);
         }
-        Self { by_thread }
+        Self { by_thread, shadowed, later }
+    }
+
+    /// Every file of a thread, those too that do not count because another one holds the same segment.
+    pub fn all_files(&self, thread_id: ThreadId) -> impl Iterator<Item = &RolloutFile> {
+        let again = self.shadowed.iter().filter(move |file| file.name.thread_id == thread_id);
+        self.segments(thread_id).iter().chain(again)
     }
 
     /// The threads, in no order.
@@ -251,10 +272,16 @@ impl HomeFiles {
         self.by_thread.get(&thread_id).map_or(&[], Vec::as_slice)
     }
 
-    /// The file of a segment. A first segment is found at once; for a later one all threads are looked through.
+    /// The file of a segment.
     #[must_use]
     pub fn segment(&self, segment_id: SegmentId) -> Option<&RolloutFile> {
         let first = self.segments(ThreadId::from_uuid(segment_id.as_uuid()));
-        first.iter().chain(self.by_thread.values().flatten()).find(|file| file.name.segment_id() == segment_id)
+        let later = self.later.get(&segment_id).map_or(&[][..], |thread_id| self.segments(*thread_id));
+        first.iter().chain(later).find(|file| file.name.segment_id() == segment_id)
     }
+}
+
+/// Orders the files of one segment by which of them counts.
+fn precedence(file: &RolloutFile) -> (bool, bool, &Path) {
+    (file.archived, file.name.compressed, &file.path)
 }

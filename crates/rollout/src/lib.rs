@@ -48,6 +48,6 @@ pub use history::{HistoryEntry, HistoryPart, HistoryReader, MissingBase, Resolve
 pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use lock::{LockHolder, WriterLock};
 pub use names::{NameEntry, NameIndex};
-pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader};
+pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder};
 pub use reverse::ReverseReader;

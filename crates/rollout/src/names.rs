@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use selvedge_protocol::{ThreadId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{IoContext, Result};
 use crate::files::{create_dir, private};
 use crate::layout::RolloutHome;
+use crate::reader::BOM;
 
 /// What the index says of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,14 @@ struct NameLine<'a> {
     id: ThreadId,
     #[serde(borrow)]
     thread_name: std::borrow::Cow<'a, str>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     updated_at: Option<Timestamp>,
+}
+
+/// A time that is none leaves the name what it is; Codex writes `unknown` when its clock cannot be told.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Timestamp>, D::Error> {
+    let time = serde_json::Value::deserialize(deserializer)?;
+    Ok(time.as_str().and_then(|time| time.parse().ok()))
 }
 
 impl NameIndex {
@@ -48,6 +55,7 @@ impl NameIndex {
             Err(error) => return Err(error).context("read", &path),
         };
         let mut names = HashMap::new();
+        let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(line) = serde_json::from_slice::<NameLine<'_>>(line) else { continue };
             let name = line.thread_name.trim();

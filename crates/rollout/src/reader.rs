@@ -18,7 +18,7 @@ use crate::salvage::{Piece, salvage};
 pub const MAX_LINE_BYTES: usize = 1 << 28;
 
 const BLOCK: usize = 1 << 16;
-const BOM: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// What is wrong with a stretch of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,10 +110,13 @@ pub struct RolloutReader {
     source: Box<dyn Read + Send>,
     compressed: bool,
     path: PathBuf,
+    /// Room for what was read; only the part from `start` to `filled` holds anything.
     buffer: Vec<u8>,
     /// Where the unread part of the buffer begins.
     start: usize,
-    /// Where in the unread part no newline is, for sure.
+    /// Where the unread part of the buffer ends.
+    filled: usize,
+    /// How much of the unread part's front holds no newline, for sure not.
     searched: usize,
     /// Place of the unread part's first byte in the file.
     offset: u64,
@@ -123,6 +126,8 @@ pub struct RolloutReader {
     ready: VecDeque<Entry>,
     /// What ends a damaged compressed file, to be given behind its last line.
     end: Option<Entry>,
+    /// Which lines are passed over unread.
+    skip: fn(&[u8]) -> bool,
 }
 
 impl fmt::Debug for RolloutReader {
@@ -161,6 +166,7 @@ impl RolloutReader {
             path: path.to_owned(),
             buffer: Vec::new(),
             start: 0,
+            filled: 0,
             searched: 0,
             offset,
             number: 0,
@@ -168,25 +174,35 @@ impl RolloutReader {
             failed: false,
             ready: VecDeque::new(),
             end: None,
+            skip: |_| false,
         }
     }
 
+    /// Passes over the lines that `skip` says yes to, without parsing them; it is given their bytes. For folds that need
+    /// few of the lines.
+    #[must_use]
+    pub fn skipping(mut self, skip: fn(&[u8]) -> bool) -> Self {
+        self.skip = skip;
+        self
+    }
+
     fn fill(&mut self) -> Result<()> {
-        self.buffer.drain(..self.start);
+        self.buffer.copy_within(self.start..self.filled, 0);
+        self.filled -= self.start;
         self.start = 0;
-        let filled = self.buffer.len();
-        // Growing with what is there keeps a long line linear.
-        self.buffer.resize(filled + BLOCK.max(filled), 0);
+        if self.buffer.len() - self.filled < BLOCK {
+            // Growing with what is there keeps a long line linear, however little a read gives.
+            self.buffer.resize(self.filled + BLOCK.max(self.filled), 0);
+        }
         let read = loop {
-            match self.source.read(&mut self.buffer[filled..]) {
+            match self.source.read(&mut self.buffer[self.filled..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other,
             }
         };
-        self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => self.at_end = true,
-            Ok(_) => {}
+            Ok(len) => self.filled += len,
             Err(error) if self.compressed => self.end_of_compressed(&error),
             Err(error) => return Err(error).context("read", &self.path),
         }
@@ -196,15 +212,17 @@ impl RolloutReader {
     /// What was decompressed is kept; behind it the file cannot be read.
     fn end_of_compressed(&mut self, error: &io::Error) {
         self.at_end = true;
-        let end = self.offset + self.buffer.len() as u64;
+        let unread = &self.buffer[self.start..self.filled];
+        let end = self.offset + unread.len() as u64;
+        let number = self.number + 1 + memchr::memchr_iter(b'\n', unread).count() as u64;
         let kind = DamageKind::Compression { reason: error.to_string() };
-        self.end = Some(Entry::Damage(DamagedRange { range: end..end, number: self.number + 1, kind }));
+        self.end = Some(Entry::Damage(DamagedRange { range: end..end, number, kind }));
     }
 
     /// The length of the next line with its newline, reading as much as it takes. Nothing at the end of the file.
     fn next_line_len(&mut self) -> Result<Option<usize>> {
         loop {
-            let unread = &self.buffer[self.start..];
+            let unread = &self.buffer[self.start..self.filled];
             if let Some(at) = memchr::memchr(b'\n', &unread[self.searched..]) {
                 let len = self.searched + at + 1;
                 self.searched = 0;
@@ -232,7 +250,9 @@ impl RolloutReader {
     fn take_line(&mut self, len: usize) {
         self.number += 1;
         let bytes = &self.buffer[self.start..self.start + len];
-        split_line(bytes, self.offset, self.number, &mut self.ready);
+        if !(self.skip)(bytes) {
+            split_line(bytes, self.offset, self.number, &mut self.ready);
+        }
         self.start += len;
         self.offset += len as u64;
     }
@@ -248,7 +268,7 @@ impl RolloutReader {
                 break;
             }
             self.fill()?;
-            let unread = &self.buffer[self.start..];
+            let unread = &self.buffer[self.start..self.filled];
             len = memchr::memchr(b'\n', unread).map_or(unread.len(), |at| at + 1);
             if len == 0 {
                 break;
@@ -281,8 +301,11 @@ impl Iterator for RolloutReader {
     }
 }
 
-/// The bytes of a file from a place on, decompressed if its name says so.
-pub(crate) fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send>, bool)> {
+/// A range of a file's bytes, decompressed if its name says so, and whether it does.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send>, bool)> {
     let mut file = File::open(path).context("open", path)?;
     let len = range.end.saturating_sub(range.start);
     if is_compressed(path) {
@@ -328,8 +351,12 @@ pub(crate) fn split_line(bytes: &[u8], offset: u64, number: u64, entries: &mut i
 }
 
 fn parse(bytes: &[u8]) -> Result<RolloutLine, DamageKind> {
-    let text = std::str::from_utf8(bytes).map_err(|_| DamageKind::InvalidUtf8)?;
-    RolloutLine::parse(text).map_err(|error| {
-        if bytes.ends_with(b"\n") { DamageKind::NotJson { reason: error.reason } } else { DamageKind::Torn }
-    })
+    let ended = bytes.ends_with(b"\n");
+    let text = std::str::from_utf8(bytes).map_err(|error| match error.error_len() {
+        // The file ends within a character.
+        None if !ended => DamageKind::Torn,
+        _ => DamageKind::InvalidUtf8,
+    })?;
+    RolloutLine::parse(text)
+        .map_err(|error| if ended { DamageKind::NotJson { reason: error.reason } } else { DamageKind::Torn })
 }

@@ -63,7 +63,7 @@ enum State {
 struct Tail {
     /// The size of the file, as far as it is ours.
     len: u64,
-    /// Whether its last line lacks the newline.
+    /// Whether the last line, which another writer left, lacks its newline.
     torn: bool,
     /// How many bytes of a failed write may stand behind `len`, when they could not be taken back.
     left_over: u64,
@@ -229,17 +229,20 @@ impl Inner {
         self.scratch = bytes;
         self.scratch.shrink_to(1 << 20);
         written?;
-        self.next_ordinal = self.next_ordinal.map(|next| next + lines);
+        self.next_ordinal = self.next_ordinal.map(|next| next.saturating_add(lines));
         Ok(AppendedLines { lines, last_ordinal: self.last_ordinal() })
     }
 
-    /// Writes the lines of a batch to `bytes`, with the head if it is due, and says how many they are.
+    /// Writes the lines of a batch to `bytes`, behind the head or the newline that is due, and says how many they are.
     fn encode(&self, items: &[RolloutItem], bytes: &mut Vec<u8>) -> u64 {
+        if let State::Open { tail: Tail { torn: true, .. }, .. } = &self.state {
+            bytes.push(b'\n');
+        }
         let mut ordinal = self.next_ordinal;
         let mut lines = 0;
         let mut put = |at: Timestamp, item: &RolloutItem| {
             RolloutLine::encode(bytes, at, ordinal, item);
-            ordinal = ordinal.map(|ordinal| ordinal + 1);
+            ordinal = ordinal.map(|ordinal| ordinal.saturating_add(1));
             lines += 1;
         };
         if let State::Lazy { head, at, .. } = &self.state {
@@ -282,17 +285,14 @@ impl Inner {
         if tail.left_over > 0 {
             take_back(file, tail).context("take back a failed write to", &self.path)?;
         }
-        // The newline of the line that another writer left torn.
-        let sealed = if tail.torn { file.write_all(b"\n").map(|()| 1) } else { Ok(0) };
-        let written = sealed.and_then(|sealed| file.write_all(bytes).map(|()| sealed));
-        match written {
-            Ok(sealed) => {
-                tail.len += sealed + bytes.len() as u64;
+        match file.write_all(bytes) {
+            Ok(()) => {
+                tail.len += bytes.len() as u64;
                 tail.torn = false;
                 Ok(())
             }
             Err(error) => {
-                tail.left_over = bytes.len() as u64 + 1;
+                tail.left_over = bytes.len() as u64;
                 // Should this fail too, the next write tries again.
                 let _ = take_back(file, tail);
                 Err(error).context("write", &self.path)
@@ -343,7 +343,7 @@ fn next_ordinal(path: &Path, head: Option<&SessionMeta>) -> Result<u64> {
         if let Entry::Line(record) = entry?
             && let Some(ordinal) = record.line.ordinal()
         {
-            return Ok(ordinal + 1);
+            return Ok(ordinal.saturating_add(1));
         }
     }
     Ok(head.and_then(|head| head.history_base.as_ref()?.end_ordinal_exclusive).unwrap_or(0))

@@ -5,10 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::{IoContext, Result, RolloutError};
-use crate::reader::{Entry, split_line};
+use crate::reader::{DamageKind, DamagedRange, Entry, MAX_LINE_BYTES, split_line};
 
-const BLOCK: u64 = 1 << 14;
-const MAX_BLOCK: u64 = 1 << 22;
+const BLOCK: usize = 1 << 14;
+const MAX_BLOCK: usize = 1 << 22;
 
 /// Reads a plain log backwards from a place: the entries that [`RolloutReader`](crate::RolloutReader) gives, last one first,
 /// without their line numbers. What stands before the lines that are asked for is not read.
@@ -21,7 +21,8 @@ pub struct ReverseReader {
     offset: u64,
     /// How much of the buffer's front holds no newline before its last line, for sure not.
     unsearched: usize,
-    block: u64,
+    block: usize,
+    failed: bool,
     ready: Vec<Entry>,
 }
 
@@ -43,7 +44,7 @@ impl ReverseReader {
         let len = file.seek(SeekFrom::End(0)).context("read", path)?;
         let path = path.to_owned();
         let offset = len.min(end);
-        Ok(Self { file, path, buffer: Vec::new(), offset, unsearched: 0, block: BLOCK, ready: Vec::new() })
+        Ok(Self { file, path, buffer: Vec::new(), offset, unsearched: 0, block: BLOCK, failed: false, ready: Vec::new() })
     }
 
     /// How many bytes from the start of the file were not read yet.
@@ -53,14 +54,16 @@ impl ReverseReader {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let len = self.block.min(self.offset);
+        // Growing with what is there keeps a long line linear.
+        let block = self.block.max(self.buffer.len());
+        let len = usize::try_from(self.offset).map_or(block, |offset| block.min(offset));
         self.block = (self.block * 2).min(MAX_BLOCK);
-        self.offset -= len;
-        // `len` is at most MAX_BLOCK.
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.file.seek(SeekFrom::Start(self.offset)).context("read", &self.path)?;
+        let offset = self.offset - len as u64;
+        let mut bytes = vec![0; len];
+        self.file.seek(SeekFrom::Start(offset)).context("read", &self.path)?;
         self.file.read_exact(&mut bytes).context("read", &self.path)?;
-        self.unsearched = bytes.len();
+        self.offset = offset;
+        self.unsearched = len;
         bytes.append(&mut self.buffer);
         self.buffer = bytes;
         Ok(())
@@ -74,7 +77,7 @@ impl ReverseReader {
             if let Some(at) = memchr::memrchr(b'\n', &self.buffer[..until]) {
                 return Ok(Some(at + 1));
             }
-            if self.offset == 0 {
+            if self.offset == 0 || self.buffer.len() > MAX_LINE_BYTES {
                 return Ok((!self.buffer.is_empty()).then_some(0));
             }
             self.fill()?;
@@ -83,10 +86,29 @@ impl ReverseReader {
 
     fn read_line(&mut self) -> Result<bool> {
         let Some(start) = self.last_line_start()? else { return Ok(false) };
+        if self.buffer.len() - start > MAX_LINE_BYTES {
+            return self.skip_long_line(start).map(|()| true);
+        }
         split_line(&self.buffer[start..], self.offset + start as u64, 0, &mut self.ready);
         self.buffer.truncate(start);
         self.unsearched = start;
         Ok(true)
+    }
+
+    /// Gives a line that is too long as damage; `start` is where it begins as far as it was read.
+    fn skip_long_line(&mut self, mut start: usize) -> Result<()> {
+        let end = self.offset + self.buffer.len() as u64;
+        self.buffer.truncate(start);
+        while start == 0 && self.offset > 0 {
+            self.buffer.clear();
+            self.fill()?;
+            start = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
+            self.buffer.truncate(start);
+        }
+        self.unsearched = start;
+        let range = self.offset + start as u64..end;
+        self.ready.push(Entry::Damage(DamagedRange { range, number: 0, kind: DamageKind::TooLong }));
+        Ok(())
     }
 }
 
@@ -94,15 +116,19 @@ impl Iterator for ReverseReader {
     type Item = Result<Entry, RolloutError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        while !self.failed {
             if let Some(entry) = self.ready.pop() {
                 return Some(Ok(entry));
             }
             match self.read_line() {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
             }
         }
+        None
     }
 }
