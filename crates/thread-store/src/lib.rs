@@ -1,1 +1,49 @@
-//! The ThreadStore contract, its requests and errors, and the in-memory reference implementation.
+//! The contract of a store of threads.
+//!
+//! [`ThreadStore`] is what the life of a thread needs from whatever keeps it: a directory of logs, a database, memory.
+//! The trait's documentation *is* the contract, method by method: what is durable when, what concurrent callers see,
+//! which errors there are. [`InMemoryThreadStore`] is complete and is the reference for what the contract means.
+//!
+//! # Vocabulary
+//!
+//! - A thread is *live* in a store while the store holds its writer: from [`create_thread`](ThreadStore::create_thread) or
+//!   [`resume_thread`](ThreadStore::resume_thread) to [`shutdown`](ThreadStore::shutdown) or
+//!   [`discard`](ThreadStore::discard). Otherwise it is *cold*.
+//! - A created thread is *lazy*: nobody sees it before its first append or [`persist`](ThreadStore::persist).
+//! - *History first, metadata second*: metadata may lag behind the log and never leads it.
+//!
+//! # For those who write a store
+//!
+//! What two stores would otherwise both write is here once: [`paging`] cuts pages, [`search`] finds texts, [`cut`] finds
+//! the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
+//! is kept in a log. [`InMemoryThreadStore`] is made of them and shows how they go together.
+//!
+//! ```
+//! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
+//! # use selvedge_thread_store::{InMemoryThreadStore, ThreadStore};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = InMemoryThreadStore::new();
+//! let now: Timestamp = "2026-11-21T09:08:56.680Z".parse()?;
+//! let id = ThreadId::new(now);
+//! store.create_thread(SessionMeta::new(id, now)).await?;
+//! store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
+//! assert_eq!(store.load_history(id).await?.lines.len(), 2);
+//! store.shutdown(id).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod cut;
+mod error;
+pub mod explicit;
+mod memory;
+pub mod paging;
+pub mod search;
+pub mod segment;
+mod store;
+mod types;
+
+pub use error::{BoxError, Holder, Result, StoreError};
+pub use memory::InMemoryThreadStore;
+pub use store::ThreadStore;
+pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, TurnCut};

@@ -1,0 +1,64 @@
+//! Where in a history a place between two turns is, and what going back to it undoes.
+
+use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, Turn, TurnId, TurnItem};
+
+use crate::{Result, StoreError, TurnCut};
+
+/// A [`TurnCut`] that was looked up in a thread's turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutPoint {
+    /// How many lines of the whole history stand before it.
+    pub position: u64,
+    /// How many turns come after it.
+    pub undone_turns: usize,
+    /// How many user messages are in those turns: what a `thread_rolled_back` event has to undo to go back to it.
+    pub undone_user_messages: u64,
+}
+
+impl CutPoint {
+    /// The event that takes a legacy thread back to this place.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
+    /// counts what users said and cannot mean them.
+    pub fn rollback(&self) -> Result<EventMsg> {
+        if self.undone_user_messages == 0 {
+            return Err(StoreError::invalid("a legacy thread goes back by user messages, and these turns have none"));
+        }
+        Ok(ThreadRolledBackEvent { num_turns: Some(self.undone_user_messages), ..Default::default() }.into())
+    }
+}
+
+/// Looks a cut up in a thread's turns, given oldest first; `lines` is the length of the whole history.
+///
+/// # Errors
+/// `TurnNotFound` when the turn is not among them.
+pub fn find_cut(thread_id: ThreadId, turns: &[Turn], lines: u64, cut: &TurnCut) -> Result<CutPoint> {
+    let index_of = |turn_id: &TurnId| {
+        let index = turns.iter().position(|turn| turn.id == *turn_id);
+        index.ok_or_else(|| StoreError::TurnNotFound { thread_id, turn_id: turn_id.clone() })
+    };
+    let (position, kept) = match cut {
+        TurnCut::Latest => (lines, turns.len()),
+        TurnCut::After(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.end, index + 1))?,
+        TurnCut::Before(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.start, index))?,
+    };
+    let undone = &turns[kept..];
+    Ok(CutPoint {
+        position: position.min(lines),
+        undone_turns: undone.len(),
+        undone_user_messages: undone.iter().map(user_messages).sum(),
+    })
+}
+
+/// How many of a history's first lines a new segment takes over when it begins at `position`: all of them, or none when
+/// they are but headers. A segment that takes over none has no base and begins at ordinal 0.
+#[must_use]
+pub fn base_length(lines: &[RolloutLine], position: u64) -> usize {
+    let length = usize::try_from(position).map_or(lines.len(), |position| position.min(lines.len()));
+    if lines[..length].iter().all(|line| line.kind() == "session_meta") { 0 } else { length }
+}
+
+fn user_messages(turn: &Turn) -> u64 {
+    turn.items.iter().filter(|item| matches!(item, TurnItem::UserMessage { .. })).count() as u64
+}

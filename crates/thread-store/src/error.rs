@@ -1,0 +1,147 @@
+//! What can go wrong in a store.
+
+use std::fmt;
+use std::ops::Range;
+
+use selvedge_protocol::{CursorError, ThreadId, TurnId};
+
+/// An error of whatever a store is built on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The outcome of a store's operation.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Who holds a thread's writer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The process, where the system tells it.
+    pub process_id: Option<u32>,
+    /// The host, for a store that several hosts share.
+    pub host: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.process_id, &self.host) {
+            (Some(process_id), Some(host)) => write!(f, "process {process_id} on {host}"),
+            (Some(process_id), None) => write!(f, "process {process_id}"),
+            (None, Some(host)) => write!(f, "a process on {host}"),
+            (None, None) => f.write_str("another process"),
+        }
+    }
+}
+
+/// Why a store did not do what it was asked.
+///
+/// An operation that fails has changed nothing, unless its own documentation says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no such thread; or it is not live, for an operation on a live thread.
+    #[error("thread {thread_id} not found{}", if *.live { " among the live threads of this store" } else { "" })]
+    NotFound {
+        /// The thread.
+        thread_id: ThreadId,
+        /// Whether it was looked for among the live threads.
+        live: bool,
+    },
+    /// There is no such turn in the thread, or it was undone.
+    #[error("turn {turn_id} not found in thread {thread_id}")]
+    TurnNotFound {
+        /// The thread.
+        thread_id: ThreadId,
+        /// The turn.
+        turn_id: TurnId,
+    },
+    /// The request itself is wrong; repeating it will not help.
+    #[error("invalid request: {reason}")]
+    InvalidRequest {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Somebody else is writing the thread.
+    #[error("thread {thread_id} is being written by {holder}")]
+    Conflict {
+        /// The thread.
+        thread_id: ThreadId,
+        /// Who.
+        holder: Holder,
+    },
+    /// The thread cannot be deleted, because the histories of others begin in it.
+    #[error("thread {thread_id} cannot be deleted: {} built on it ({})", count(.dependents), list(.dependents))]
+    HasDependents {
+        /// The thread.
+        thread_id: ThreadId,
+        /// The threads whose histories begin in it.
+        dependents: Vec<ThreadId>,
+    },
+    /// What is stored cannot be understood, and the operation cannot do without it.
+    #[error("thread {thread_id} is damaged in {place}, bytes {}..{}: {reason}", .range.start, .range.end)]
+    Corrupt {
+        /// The thread.
+        thread_id: ThreadId,
+        /// Where: a path, a table.
+        place: String,
+        /// Which bytes of it.
+        range: Range<u64>,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// This store cannot do that at all.
+    #[error("not supported by this store: {what}")]
+    Unsupported {
+        /// What.
+        what: String,
+    },
+    /// What the store is built on failed.
+    #[error("{context}")]
+    Backend {
+        /// What the store was doing.
+        context: String,
+        /// What failed.
+        source: BoxError,
+    },
+}
+
+fn count(dependents: &[ThreadId]) -> String {
+    match dependents.len() {
+        1 => "1 thread is".to_owned(),
+        n => format!("{n} threads are"),
+    }
+}
+
+fn list(dependents: &[ThreadId]) -> String {
+    dependents.iter().map(ThreadId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl StoreError {
+    /// There is no such thread.
+    #[must_use]
+    pub const fn not_found(thread_id: ThreadId) -> Self {
+        Self::NotFound { thread_id, live: false }
+    }
+
+    /// The thread is not live in this store.
+    #[must_use]
+    pub const fn not_live(thread_id: ThreadId) -> Self {
+        Self::NotFound { thread_id, live: true }
+    }
+
+    /// The request is wrong.
+    #[must_use]
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self::InvalidRequest { reason: reason.into() }
+    }
+
+    /// What the store is built on failed.
+    #[must_use]
+    pub fn backend(context: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Backend { context: context.into(), source: source.into() }
+    }
+}
+
+impl From<CursorError> for StoreError {
+    fn from(error: CursorError) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}

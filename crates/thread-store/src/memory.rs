@@ -1,0 +1,162 @@
+//! A store that keeps its threads in memory: complete, and the reference for what the contract means.
+
+mod branch;
+mod live;
+mod metadata;
+mod read;
+mod state;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use selvedge_history::ModelContext;
+use selvedge_protocol::{
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
+    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+};
+
+use self::state::{State, Writer};
+use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHistory, ThreadStore};
+
+/// Threads in memory.
+///
+/// A clone is the same store. [`InMemoryThreadStore::peer`] gives another store over the same threads, as another process
+/// would have it: what is live in one is not live in the other, and taken there.
+///
+/// Each operation holds one lock from beginning to end and waits for nothing else, which makes it whole by itself: others see
+/// all of it or nothing, and a dropped future changes nothing.
+#[derive(Clone)]
+pub struct InMemoryThreadStore {
+    state: Arc<Mutex<State>>,
+    writer: Writer,
+}
+
+impl InMemoryThreadStore {
+    /// A store without threads.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::over(Arc::default())
+    }
+
+    /// Another store over the same threads, as another process would have it. Both name this process as the holder of
+    /// what is live in them.
+    #[must_use]
+    pub fn peer(&self) -> Self {
+        Self::over(Arc::clone(&self.state))
+    }
+
+    fn over(state: Arc<Mutex<State>>) -> Self {
+        let writer = locked(&state).new_writer();
+        Self { state, writer }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+}
+
+/// Nothing here panics between two changes that belong together, so that a poisoned state is a whole one.
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for InMemoryThreadStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InMemoryThreadStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemoryThreadStore").field("threads", &self.state().len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl ThreadStore for InMemoryThreadStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        self.state().create(self.writer, meta)
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().resume(self.writer, thread_id)
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        self.state().append(self.writer, thread_id, items)
+    }
+
+    async fn persist(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().persist(self.writer, thread_id)
+    }
+
+    async fn flush(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().check_live(self.writer, thread_id)
+    }
+
+    async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().release(self.writer, thread_id)
+    }
+
+    async fn discard(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().release(self.writer, thread_id)
+    }
+
+    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
+        self.state().load_history(thread_id)
+    }
+
+    async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
+        self.state().model_context(thread_id)
+    }
+
+    async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.state().row(thread_id)
+    }
+
+    async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        self.state().list_threads(query)
+    }
+
+    async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        self.state().search_threads(self.writer, query)
+    }
+
+    async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        self.state().list_turns(self.writer, query)
+    }
+
+    async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        self.state().list_items(self.writer, query)
+    }
+
+    async fn update_metadata(
+        &self,
+        thread_id: ThreadId,
+        patch: &ThreadMetadataPatch,
+        origin: PatchOrigin,
+    ) -> Result<StoredThread> {
+        self.state().update_metadata(self.writer, thread_id, patch, origin)
+    }
+
+    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.state().set_archived(thread_id, true)
+    }
+
+    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.state().set_archived(thread_id, false)
+    }
+
+    async fn delete(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().delete(thread_id)
+    }
+
+    async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+        self.state().fork(self.writer, request)
+    }
+
+    async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+        self.state().revert(self.writer, &request)
+    }
+}

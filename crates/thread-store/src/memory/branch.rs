@@ -1,0 +1,84 @@
+//! Forks and reverts.
+
+use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, StoredThread, ThreadId};
+
+use super::state::{History, State, Writer};
+use crate::cut::{CutPoint, base_length, find_cut};
+use crate::segment::{fork_head, identity, inherit_head, newest_head, revert_items};
+use crate::{ForkThread, Result, RevertThread, TurnCut};
+
+impl State {
+    pub(super) fn fork(&mut self, writer: Writer, request: ForkThread) -> Result<StoredThread> {
+        let history = self.history(request.source)?;
+        let (thread_id, _) = identity(&request.meta)?;
+        self.check_free(writer, thread_id)?;
+        let cut = self.cut(writer, request.source, &history, &request.at)?;
+        let mut meta = request.meta;
+        if let Some(head) = newest_head(request.source, &history.lines) {
+            inherit_head(&mut meta, &head);
+        }
+        match self.thread(request.source)?.mode() {
+            HistoryMode::Paginated => self.fork_by_reference(thread_id, request.source, meta, &history, cut)?,
+            HistoryMode::Legacy => self.fork_by_copy(thread_id, request.source, meta, history, cut)?,
+        }
+        self.row(thread_id)
+    }
+
+    pub(super) fn revert(&mut self, writer: Writer, request: &RevertThread) -> Result<StoredThread> {
+        let thread_id = request.thread_id;
+        self.check_cold(thread_id, Some(writer))?;
+        let history = self.history(thread_id)?;
+        let cut = self.cut(writer, thread_id, &history, &request.to)?;
+        if cut.undone_turns > 0 {
+            match self.thread(thread_id)?.mode() {
+                HistoryMode::Paginated => self.revert_by_reference(request, &history, cut)?,
+                HistoryMode::Legacy => self.push_items(thread_id, &[cut.rollback()?.into()])?,
+            }
+        }
+        self.row(thread_id)
+    }
+
+    fn cut(&self, writer: Writer, thread_id: ThreadId, history: &History, at: &TurnCut) -> Result<CutPoint> {
+        let turns = match at {
+            TurnCut::Latest => Vec::new(),
+            TurnCut::After(_) | TurnCut::Before(_) => self.turns(writer, thread_id, &history.lines)?,
+        };
+        find_cut(thread_id, &turns, history.lines.len() as u64, at)
+    }
+
+    fn fork_by_reference(
+        &mut self,
+        thread_id: ThreadId,
+        source: ThreadId,
+        meta: SessionMeta,
+        history: &History,
+        cut: CutPoint,
+    ) -> Result<()> {
+        let length = base_length(&history.lines, cut.position);
+        let base = self.base(source, length)?;
+        let head = fork_head(meta, source, HistoryMode::Paginated, base);
+        self.insert(thread_id, head, Vec::new())
+    }
+
+    fn fork_by_copy(
+        &mut self,
+        thread_id: ThreadId,
+        source: ThreadId,
+        meta: SessionMeta,
+        history: History,
+        cut: CutPoint,
+    ) -> Result<()> {
+        let head = fork_head(meta, source, HistoryMode::Legacy, None);
+        let length = usize::try_from(cut.position).unwrap_or(usize::MAX);
+        self.insert(thread_id, head, history.lines.into_iter().take(length).collect())
+    }
+
+    fn revert_by_reference(&mut self, request: &RevertThread, history: &History, cut: CutPoint) -> Result<()> {
+        let thread_id = request.thread_id;
+        let kept = base_length(&history.lines, cut.position);
+        let base = self.base(thread_id, kept)?;
+        let row = self.row(thread_id)?;
+        let items = revert_items(&row, &history.lines, history.inherited, kept, request.at, base);
+        self.begin_segment(thread_id, SegmentId::new(request.at), &items)
+    }
+}

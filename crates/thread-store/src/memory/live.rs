@@ -1,0 +1,72 @@
+//! The life of a writer.
+
+use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
+
+use super::state::{State, Writer, this_process};
+use crate::segment::identity;
+use crate::{Appended, Result, StoreError};
+
+impl State {
+    pub(super) fn create(&mut self, writer: Writer, meta: SessionMeta) -> Result<()> {
+        let (thread_id, _) = identity(&meta)?;
+        if meta.history_base.is_some() {
+            return Err(StoreError::invalid("a thread that begins in another one is made by a fork"));
+        }
+        self.check_free(writer, thread_id)?;
+        self.lazy_mut().insert((writer, thread_id), meta);
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+        if self.is_lazy(writer, thread_id) {
+            return Err(StoreError::Conflict { thread_id, holder: this_process() });
+        }
+        self.check_cold(thread_id, None)?;
+        self.thread_mut(thread_id)?.writer = Some(writer);
+        Ok(())
+    }
+
+    pub(super) fn append(&mut self, writer: Writer, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        self.check_live(writer, thread_id)?;
+        let mut lines = items.len() as u64;
+        if lines > 0 {
+            lines += u64::from(self.make_visible(writer, thread_id)?);
+            self.push_items(thread_id, items)?;
+        }
+        Ok(Appended { lines, last_ordinal: self.last_ordinal(thread_id) })
+    }
+
+    pub(super) fn persist(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+        self.check_live(writer, thread_id)?;
+        self.make_visible(writer, thread_id).map(|_| ())
+    }
+
+    /// Gives up the writer: a lazy thread is gone with it.
+    pub(super) fn release(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+        self.check_live(writer, thread_id)?;
+        if self.lazy_mut().remove(&(writer, thread_id)).is_none() {
+            self.thread_mut(thread_id)?.writer = None;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_live(&self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+        let is_held = self.thread(thread_id).is_ok_and(|thread| thread.writer == Some(writer));
+        if is_held || self.is_lazy(writer, thread_id) { Ok(()) } else { Err(StoreError::not_live(thread_id)) }
+    }
+
+    /// Writes the first line of a lazy thread, and says whether there was one to write.
+    fn make_visible(&mut self, writer: Writer, thread_id: ThreadId) -> Result<bool> {
+        if !self.is_lazy(writer, thread_id) {
+            return Ok(false);
+        }
+        if self.thread(thread_id).is_ok() {
+            return Err(self.conflict(thread_id));
+        }
+        if let Some(head) = self.lazy_mut().remove(&(writer, thread_id)) {
+            self.insert(thread_id, head, Vec::new())?;
+            self.thread_mut(thread_id)?.writer = Some(writer);
+        }
+        Ok(true)
+    }
+}

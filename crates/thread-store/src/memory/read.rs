@@ -1,0 +1,52 @@
+//! Reading: histories, rows, turns and items.
+
+use selvedge_history::{ModelContext, Replay};
+use selvedge_protocol::{
+    ItemQuery, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+};
+
+use super::state::{State, Writer};
+use crate::paging::{page_hits, page_items, page_threads, page_turns};
+use crate::search::TextSearch;
+use crate::{Result, ThreadHistory};
+
+impl State {
+    pub(super) fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
+        let mode = self.thread(thread_id)?.mode();
+        let history = self.history(thread_id)?;
+        Ok(ThreadHistory { thread_id, mode, lines: history.lines, inherited: history.inherited, damage: Vec::new() })
+    }
+
+    pub(super) fn model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
+        let mut replay = Replay::new();
+        for line in &self.history(thread_id)?.lines {
+            replay.push_line(line);
+        }
+        Ok(replay.finish())
+    }
+
+    pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        page_threads(query, self.rows())
+    }
+
+    pub(super) fn search_threads(&self, writer: Writer, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        let search = TextSearch::new(&query.text)?;
+        page_hits(query, self.rows(), |thread| {
+            let turns = self.all_turns(writer, thread.id)?;
+            Ok(search.hits(thread, &turns, query.hits_per_thread))
+        })
+    }
+
+    pub(super) fn list_turns(&self, writer: Writer, query: &TurnQuery) -> Result<Page<Turn>> {
+        page_turns(query, self.all_turns(writer, query.thread_id)?)
+    }
+
+    pub(super) fn list_items(&self, writer: Writer, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        page_items(query, self.all_turns(writer, query.thread_id)?)
+    }
+
+    fn all_turns(&self, writer: Writer, thread_id: ThreadId) -> Result<Vec<Turn>> {
+        let history = self.history(thread_id)?;
+        self.turns(writer, thread_id, &history.lines)
+    }
+}

@@ -1,0 +1,125 @@
+//! How the log of a fork, and the segment that a revert begins, start.
+
+use selvedge_protocol::{
+    GitInfoPatch, HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, Timestamp, WindowId,
+};
+
+use crate::{Result, StoreError};
+
+/// Id and time of a head, without which there is no thread.
+///
+/// # Errors
+/// `InvalidRequest` when one is missing.
+pub fn identity(meta: &SessionMeta) -> Result<(ThreadId, Timestamp)> {
+    let id = meta.id.ok_or_else(|| StoreError::invalid("a new thread needs an id"))?;
+    let at = meta.timestamp.ok_or_else(|| StoreError::invalid("a new thread needs the time of its creation"))?;
+    Ok((id, at))
+}
+
+/// Lets the head of a fork have what it does not say itself from the newest head of its source: where and under which
+/// instructions the thread works. What makes the source a sub-agent is not inherited.
+pub fn inherit_head(meta: &mut SessionMeta, source: &SessionMeta) {
+    fn inherit<T: Clone>(field: &mut Option<T>, source: &Option<T>) {
+        if field.is_none() {
+            field.clone_from(source);
+        }
+    }
+    inherit(&mut meta.cwd, &source.cwd);
+    inherit(&mut meta.originator, &source.originator);
+    inherit(&mut meta.cli_version, &source.cli_version);
+    inherit(&mut meta.source, &source.source);
+    inherit(&mut meta.thread_source, &source.thread_source);
+    inherit(&mut meta.model_provider, &source.model_provider);
+    inherit(&mut meta.base_instructions, &source.base_instructions);
+    inherit(&mut meta.dynamic_tools, &source.dynamic_tools);
+    inherit(&mut meta.git, &source.git);
+    for (name, value) in source.extra.iter() {
+        if meta.extra.get(name).is_none() {
+            meta.extra.insert(name, value.to_owned());
+        }
+    }
+}
+
+/// The head of a fork of `source`, whose log is kept in `mode`: what was asked for, with where the history comes from. A
+/// fork by reference begins in `base`, if it takes anything over, and the source is left at its end. A window of its own is
+/// made where none was brought along.
+#[must_use]
+pub fn fork_head(mut meta: SessionMeta, source: ThreadId, mode: HistoryMode, base: Option<HistoryBase>) -> SessionMeta {
+    let left_at = base.as_ref().map_or(Some(0), |base| base.end_ordinal_exclusive);
+    meta.forked_from_id = Some(source);
+    meta.forked_from_ordinal_exclusive = left_at.filter(|_| mode == HistoryMode::Paginated);
+    meta.history_mode = Some(mode);
+    meta.history_base = base;
+    if meta.window_id().is_none() {
+        let window_id = meta.timestamp.map(WindowId::new);
+        meta.context_window.get_or_insert_default().window_id = window_id;
+    }
+    meta
+}
+
+/// The items that the segment begins with that takes the history `lines` of a thread back to its first `kept` lines: its
+/// head, and what the undone lines said of the thread itself. Going back undoes what was said and done; how somebody
+/// labelled the thread, and when it was created, stays. `inherited` is the number of lines that are another thread's.
+#[must_use]
+pub fn revert_items(
+    thread: &StoredThread,
+    lines: &[RolloutLine],
+    inherited: usize,
+    kept: usize,
+    at: Timestamp,
+    base: Option<HistoryBase>,
+) -> Vec<RolloutItem> {
+    let mut head = newest_head(thread.id, lines).unwrap_or_else(|| SessionMeta::new(thread.id, at));
+    head.timestamp = Some(at);
+    head.history_mode = Some(HistoryMode::Paginated);
+    head.history_base = base;
+    let mut carried = said_of_thread(thread.id, &lines[kept.max(inherited).min(lines.len())..]);
+    if carried.created_at.is_none() && newest_head(thread.id, &lines[..kept]).is_none() {
+        carried.created_at = Some(thread.created_at);
+    }
+    let mut items: Vec<RolloutItem> = vec![head.into()];
+    if !carried.is_empty() {
+        items.push(RolloutItem::ThreadMetadata(Box::new(carried)));
+    }
+    items
+}
+
+/// The newest head of a thread in its history.
+#[must_use]
+pub fn newest_head(thread_id: ThreadId, lines: &[RolloutLine]) -> Option<SessionMeta> {
+    lines.iter().rev().find_map(|line| own_head(thread_id, line))
+}
+
+/// What was set explicitly in lines of a thread's own.
+fn said_of_thread(thread_id: ThreadId, lines: &[RolloutLine]) -> ThreadMetadataPatch {
+    let mut said = ThreadMetadataPatch::default();
+    for line in lines {
+        match line.kind() {
+            "thread_metadata" => {
+                if let RolloutItem::ThreadMetadata(patch) = line.item() {
+                    said.merge(*patch);
+                }
+            }
+            // The new head has the newest git facts, and a clearing that was older must not take them away.
+            "session_meta" if said.git.is_some() => {
+                let git = own_head(thread_id, line).and_then(|head| head.git);
+                let git = git.map(|git| Some(GitInfoPatch::set_all(&git)));
+                said.merge(ThreadMetadataPatch { git, ..ThreadMetadataPatch::default() });
+            }
+            _ => {}
+        }
+    }
+    said
+}
+
+/// What a line says, if it is a head of this thread.
+fn own_head(thread_id: ThreadId, line: &RolloutLine) -> Option<SessionMeta> {
+    if line.kind() != "session_meta" {
+        return None;
+    }
+    match line.item() {
+        RolloutItem::SessionMeta(head) if head.id == Some(thread_id) => Some(*head),
+        _ => None,
+    }
+}

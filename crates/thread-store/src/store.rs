@@ -1,0 +1,185 @@
+//! The contract.
+
+use async_trait::async_trait;
+use selvedge_history::ModelContext;
+use selvedge_protocol::{
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
+    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+};
+
+use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHistory};
+
+/// A store of threads.
+///
+/// # Rules for all methods
+///
+/// - **Who may call.** Any number of tasks may call any methods at once. Calls on one live thread take effect one after
+///   another, in the order in which they began; calls on different threads do not wait for each other.
+/// - **One writer.** A thread is live in one store at a time, over all processes and, for a shared store, all hosts. Who
+///   else wants it gets [`StoreError::Conflict`](crate::StoreError::Conflict) naming the holder. A claim ends with
+///   [`shutdown`](Self::shutdown), [`discard`](Self::discard), or the holder's process or lease. Readers need no claim.
+/// - **Failure.** A method that returns an error has changed nothing and can be repeated, unless it says otherwise.
+/// - **Cancellation.** A call whose future is dropped has either taken effect as a whole or not at all.
+/// - **Reads repair nothing** and do not fail for damage: what is intact is given, and
+///   [`load_history`](Self::load_history) tells what is not.
+/// - **Errors.** Besides those that a method names, any of them may fail with
+///   [`StoreError::Backend`](crate::StoreError::Backend), with the cause as its source.
+#[async_trait]
+pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
+    /// Makes a new thread and its writer.
+    ///
+    /// `meta.id` and `meta.timestamp` are required; `meta.history_mode` says how the log is kept. The thread is lazy: nothing
+    /// is stored, no other process sees it and listings do not show it before the first append or
+    /// [`persist`](Self::persist).
+    ///
+    /// # Errors
+    /// `InvalidRequest` without an id or a time, with a `history_base` (that is what [`fork`](Self::fork) is for), or
+    /// when a thread of this id is there already.
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()>;
+
+    /// Makes a stored thread live: claims its writer and readies its log for appending.
+    ///
+    /// An unclean end (a torn last line) is sealed so that the next line stands alone; nothing is taken away. An archived
+    /// thread can be resumed where it is and stays archived.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when the thread is live already, here or elsewhere.
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Appends items to a live thread, in order, as one batch.
+    ///
+    /// When it returns, the items are readable by every other process and survive the death of this one. Another
+    /// process sees a prefix of the batch at worst, never a line out of order or two lines in one. What to append is the
+    /// caller's choice: the store applies no policy and changes no metadata. An empty batch does nothing.
+    ///
+    /// # Errors
+    /// `NotFound` (live) when the thread is not live here; `Conflict` when the writer's claim was lost. After an error
+    /// none of the items are in the thread, and the same call can be repeated.
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended>;
+
+    /// Makes a lazy thread visible: writes its first line. Does nothing to any other live thread.
+    ///
+    /// # Errors
+    /// `NotFound` (live); `Conflict` when another process made a thread of the same id meanwhile.
+    async fn persist(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Returns once everything that was appended before is as durable as the store makes it.
+    ///
+    /// # Errors
+    /// `NotFound` (live).
+    async fn flush(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Ends a thread's life in this store: flushes and gives up the writer. The thread is cold afterwards, or gone
+    /// when it was still lazy.
+    ///
+    /// # Errors
+    /// `NotFound` (live). After a failed flush the thread is still live.
+    async fn shutdown(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Gives up a writer without further ado. A lazy thread leaves no trace; one that is stored keeps all that was
+    /// appended.
+    ///
+    /// # Errors
+    /// `NotFound` (live).
+    async fn discard(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Loads a thread's whole history: inherited lines first, every intact line, and what could not be read.
+    ///
+    /// # Errors
+    /// `NotFound`; a lazy thread is not found.
+    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory>;
+
+    /// Loads what the model sees next: the replay of the whole history.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext>;
+
+    /// Reads a thread's metadata, live or cold, archived or not.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
+
+    /// Gives a page of threads.
+    ///
+    /// Pages are keyset pages over (sort time, id): going through them by cursor gives every thread that is there all the
+    /// time exactly once, whatever else is added, changed or removed meanwhile. A thread whose sort time changes
+    /// meanwhile may show at both places or at its new one only.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
+    async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>>;
+
+    /// Gives a page of places where a text stands: in names, and in what users and agents said, thought and ran.
+    /// The pages are those of the threads that have a hit; a thread's hits are never torn over two pages.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for an empty text, a limit of 0 or a malformed cursor.
+    async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
+
+    /// Gives a page of a thread's turns, as they are after everything that was undone.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+    async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>>;
+
+    /// Gives a page of a thread's items, or of one turn's.
+    ///
+    /// # Errors
+    /// `NotFound`; `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+    async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>>;
+
+    /// Changes a thread's metadata, field by field and literally, and gives the row as it is then. The only way to write
+    /// metadata; an empty patch writes nothing.
+    ///
+    /// An `Observed` patch repeats what the log says, so a store may have no need to keep it. An `Explicit` one is kept,
+    /// until the log or another patch says otherwise later.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it has to be kept in the log and another process holds the writer.
+    async fn update_metadata(
+        &self,
+        thread_id: ThreadId,
+        patch: &ThreadMetadataPatch,
+        origin: PatchOrigin,
+    ) -> Result<StoredThread>;
+
+    /// Archives a thread: it leaves the default listing and keeps everything. What is archived already stays so.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while the thread is live, here or elsewhere.
+    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread>;
+
+    /// Brings a thread back from the archive. What is active already stays so.
+    ///
+    /// # Errors
+    /// As [`archive`](Self::archive).
+    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread>;
+
+    /// Deletes a thread with all its segments.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while the thread is live; `HasDependents` while histories of other threads begin in it.
+    async fn delete(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Makes a new thread that begins with the history of another, and gives its row. The new thread is cold. The source
+    /// may be live, cold or archived, and is not changed.
+    ///
+    /// In paginated mode the fork refers to the source's lines and costs the same for any size; in legacy mode it
+    /// copies them, damaged ones too. A fork has no name and a context window of its own.
+    ///
+    /// # Errors
+    /// `NotFound`; `TurnNotFound`; `InvalidRequest` without an id or a time, or when a thread of this id is there already.
+    async fn fork(&self, request: ForkThread) -> Result<StoredThread>;
+
+    /// Undoes a thread's newest turns and gives its row. Nothing is taken from the log: in paginated mode a new segment
+    /// begins at the point to go back to, in legacy mode a `thread_rolled_back` event is appended. Going back to the
+    /// latest changes nothing.
+    ///
+    /// A thread that is live in this store stays live, and its next append goes behind the point gone back to.
+    ///
+    /// # Errors
+    /// `NotFound`; `TurnNotFound`; `Conflict` when the thread is live elsewhere.
+    async fn revert(&self, request: RevertThread) -> Result<StoredThread>;
+}

@@ -1,0 +1,86 @@
+//! What a store is asked and what it answers, where `protocol` has no word for it.
+
+use std::ops::Range;
+
+use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp, TurnId};
+use serde::Serialize;
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// How many lines were written: the items, and the thread's first line where this append made the thread visible.
+    pub lines: u64,
+    /// The ordinal of the last line (paginated mode).
+    pub last_ordinal: Option<u64>,
+}
+
+/// A stretch of what is stored that could not be read. Everything outside such stretches was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Where: a path, a table.
+    pub place: String,
+    /// Which bytes of it.
+    pub range: Range<u64>,
+    /// Number of the line that the stretch begins in, counted from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A thread's whole history, inherited lines first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThreadHistory {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// How its log is kept.
+    pub mode: HistoryMode,
+    /// Every intact line in order; what a base holds beyond the point where it was left is not part of it.
+    pub lines: Vec<RolloutLine>,
+    /// How many of the lines, from the first, were inherited by reference from other threads.
+    pub inherited: usize,
+    /// What could not be read.
+    pub damage: Vec<Damage>,
+}
+
+/// A place between two turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnCut {
+    /// After everything that there is.
+    Latest,
+    /// Just after this turn.
+    After(TurnId),
+    /// Just before this turn.
+    Before(TurnId),
+}
+
+/// A wish for a fork.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForkThread {
+    /// The thread to fork.
+    pub source: ThreadId,
+    /// Where to leave it.
+    pub at: TurnCut,
+    /// Head of the new thread. Its id and timestamp are required; the store sets where the history comes from and its
+    /// mode, which is the source's.
+    pub meta: SessionMeta,
+}
+
+/// A wish to undo the newest turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevertThread {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// What to go back to.
+    pub to: TurnCut,
+    /// When the wish was made.
+    pub at: Timestamp,
+}
+
+/// Where a metadata patch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchOrigin {
+    /// It says what the thread's log says already. A store that derives metadata from the log need not keep it.
+    Observed,
+    /// Somebody set it. The store keeps it.
+    Explicit,
+}

@@ -1,0 +1,214 @@
+//! Forks.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadMetadataPatch};
+use selvedge_thread_store::{ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
+
+use super::{
+    MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, record, started, texts, turn_id,
+};
+
+/// Forks `source` as the `n`-th thread.
+pub(super) async fn fork(store: &dyn ThreadStore, source: ThreadId, n: u32, at: TurnCut) -> ThreadId {
+    // The mode that is asked for does not count.
+    let meta = head(n, HistoryMode::Legacy);
+    let row = store.fork(ForkThread { source, at, meta }).await.unwrap();
+    assert_eq!((row.id, row.forked_from_id), (id(n), Some(source)));
+    assert_eq!(row, store.read_thread(id(n)).await.unwrap());
+    id(n)
+}
+
+async fn own_head(store: &dyn ThreadStore, thread_id: ThreadId) -> SessionMeta {
+    let history = store.load_history(thread_id).await.unwrap();
+    let heads = history.lines.iter().filter_map(|line| match line.item() {
+        RolloutItem::SessionMeta(head) => Some(*head),
+        _ => None,
+    });
+    heads.into_iter().find(|head| head.id == Some(thread_id)).unwrap()
+}
+
+async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&str]) {
+    assert_eq!(asked(store, thread_id).await, turns, "what shows");
+    assert_eq!(heard(store, thread_id).await, turns, "what the model sees");
+}
+
+pub(crate) async fn check_fork_at_latest(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let source = record(&*store, n, mode, &["a", "b"]).await;
+        let name = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
+        store.update_metadata(source, &name, PatchOrigin::Explicit).await.unwrap();
+        let before = store.load_history(source).await.unwrap();
+        let fork = fork(&*store, source, n + 10, TurnCut::Latest).await;
+        assert_turns(&*store, fork, &["a", "b"]).await;
+        let row = store.read_thread(fork).await.unwrap();
+        assert_eq!((row.name, row.archived, row.history_mode), (None, false, mode));
+        assert_eq!(row.preview.as_deref(), Some("ask a"));
+        assert_eq!(row.created_at, head(n + 10, mode).timestamp.unwrap());
+        let history = store.load_history(fork).await.unwrap();
+        assert_eq!(history.lines.len(), before.lines.len() + 1, "all that was there, and a head");
+        let head = own_head(&*store, fork).await;
+        assert!(head.window_id().is_some(), "a window of its own");
+        match mode {
+            HistoryMode::Paginated => {
+                assert_eq!(history.inherited, before.lines.len());
+                assert_eq!(texts(&history)[..history.inherited], texts(&before)[..]);
+                assert_counted(&history);
+                let base = head.history_base.unwrap();
+                assert_eq!(base.thread_id, Some(source.into()));
+                assert_eq!(base.end_ordinal_exclusive, Some(before.lines.len() as u64));
+                assert_eq!(head.forked_from_ordinal_exclusive, base.end_ordinal_exclusive);
+            }
+            HistoryMode::Legacy => {
+                assert_eq!((history.inherited, &head.history_base), (0, &None));
+                assert_eq!(history.lines[0].item(), head.into());
+                let payloads = |lines: &[_]| -> Vec<_> { lines.iter().map(payload).collect() };
+                assert_eq!(payloads(&history.lines[1..]), payloads(&before.lines));
+            }
+        }
+    }
+}
+
+fn payload(line: &selvedge_protocol::RolloutLine) -> (String, String) {
+    (line.kind().to_owned(), line.payload().to_owned())
+}
+
+pub(crate) async fn check_fork_after_and_before(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let source = record(&*store, n, mode, &["a", "b", "c"]).await;
+        let cases: [(TurnCut, &[&str]); 6] = [
+            (TurnCut::After(turn_id("a")), &["a"]),
+            (TurnCut::After(turn_id("b")), &["a", "b"]),
+            (TurnCut::After(turn_id("c")), &["a", "b", "c"]),
+            (TurnCut::Before(turn_id("c")), &["a", "b"]),
+            (TurnCut::Before(turn_id("b")), &["a"]),
+            (TurnCut::Before(turn_id("a")), &[]),
+        ];
+        for (number, (at, turns)) in (n * 100..).zip(cases) {
+            let fork = fork(&*store, source, number, at).await;
+            assert_turns(&*store, fork, turns).await;
+            if mode == HistoryMode::Paginated {
+                assert_counted(&store.load_history(fork).await.unwrap());
+            }
+        }
+    }
+}
+
+pub(crate) async fn check_fork_of_fork(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let first = record(&*store, n, mode, &["a", "b"]).await;
+        let second = fork(&*store, first, n + 10, TurnCut::After(turn_id("b"))).await;
+        go_on(&*store, second, mode, &["c", "d"]).await;
+        let cases: [(TurnCut, &[&str]); 5] = [
+            (TurnCut::Latest, &["a", "b", "c", "d"]),
+            (TurnCut::After(turn_id("c")), &["a", "b", "c"]),
+            (TurnCut::Before(turn_id("c")), &["a", "b"]),
+            (TurnCut::After(turn_id("a")), &["a"]),
+            (TurnCut::Before(turn_id("a")), &[]),
+        ];
+        for (number, (at, turns)) in (n * 100..).zip(cases) {
+            let third = fork(&*store, second, number, at).await;
+            assert_turns(&*store, third, turns).await;
+            go_on(&*store, third, mode, &["e"]).await;
+            assert_eq!(asked(&*store, third).await.last().unwrap(), "e");
+            if mode == HistoryMode::Paginated {
+                assert_counted(&store.load_history(third).await.unwrap());
+            }
+        }
+        assert_turns(&*store, second, &["a", "b", "c", "d"]).await;
+        assert_turns(&*store, first, &["a", "b"]).await;
+    }
+}
+
+pub(crate) async fn check_fork_keeps_source(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let source = record(&*store, n, mode, &["a", "b"]).await;
+        let before = (store.load_history(source).await.unwrap(), store.read_thread(source).await.unwrap());
+        let fork = fork(&*store, source, n + 10, TurnCut::After(turn_id("a"))).await;
+        go_on(&*store, fork, mode, &["x"]).await;
+        let after = (store.load_history(source).await.unwrap(), store.read_thread(source).await.unwrap());
+        assert_eq!(before, after);
+        go_on(&*store, source, mode, &["c"]).await;
+        assert_turns(&*store, fork, &["a", "x"]).await;
+        assert_turns(&*store, source, &["a", "b", "c"]).await;
+    }
+}
+
+pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let source = record(&*store, n, mode, &["a"]).await;
+        store.resume_thread(source).await.unwrap();
+        store.append_items(source, &super::turn(mode, "b")).await.unwrap();
+        let of_live = fork(&*store, source, n + 10, TurnCut::Latest).await;
+        store.append_items(source, &super::turn(mode, "c")).await.unwrap();
+        store.shutdown(source).await.unwrap();
+        store.archive(source).await.unwrap();
+        let of_archived = fork(&*store, source, n + 20, TurnCut::Latest).await;
+        assert_turns(&*store, of_live, &["a", "b"]).await;
+        assert_turns(&*store, of_archived, &["a", "b", "c"]).await;
+        assert!(!store.read_thread(of_archived).await.unwrap().archived);
+        store.unarchive(source).await.unwrap();
+        assert_turns(&*store, of_archived, &["a", "b", "c"]).await;
+    }
+}
+
+pub(crate) async fn check_fork_goes_on(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let source = record(&*store, n, mode, &["a", "b"]).await;
+        let fork = fork(&*store, source, n + 10, TurnCut::After(turn_id("a"))).await;
+        assert!(is_missing(store.append_items(fork, &[started("c")]).await, true), "a fork is cold");
+        go_on(&*store, fork, mode, &["c", "d"]).await;
+        assert_turns(&*store, fork, &["a", "c", "d"]).await;
+        let history = store.load_history(fork).await.unwrap();
+        if mode == HistoryMode::Paginated {
+            assert_counted(&history);
+        }
+    }
+}
+
+pub(crate) async fn check_fork_refuses(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let request = |meta| ForkThread { source: id(n), at: TurnCut::Latest, meta };
+        let meta = head(n + 10, mode);
+        assert!(is_missing(store.fork(request(meta.clone())).await, false));
+        record(&*store, n, mode, &["a"]).await;
+        assert!(is_invalid(store.fork(request(SessionMeta { id: None, ..meta.clone() })).await));
+        assert!(is_invalid(store.fork(request(SessionMeta { timestamp: None, ..meta.clone() })).await));
+        assert!(is_invalid(store.fork(request(head(n, mode))).await), "its own id");
+        store.create_thread(meta.clone()).await.unwrap();
+        assert!(is_invalid(store.fork(request(meta.clone())).await), "a lazy thread's id");
+        store.discard(id(n + 10)).await.unwrap();
+        for at in [TurnCut::After(turn_id("z")), TurnCut::Before(turn_id("z"))] {
+            let outcome = store.fork(ForkThread { at, ..request(meta.clone()) }).await;
+            assert!(matches!(outcome, Err(StoreError::TurnNotFound { .. })));
+        }
+        assert!(is_missing(store.read_thread(id(n + 10)).await, false));
+    }
+}
+
+pub(crate) async fn check_delete_with_forks(store: Arc<dyn ThreadStore>) {
+    let mode = HistoryMode::Paginated;
+    let source = record(&*store, 1, mode, &["a", "b"]).await;
+    let forks = [
+        fork(&*store, source, 11, TurnCut::Latest).await,
+        fork(&*store, source, 12, TurnCut::After(turn_id("a"))).await,
+    ];
+    match store.delete(source).await {
+        Err(StoreError::HasDependents { thread_id, mut dependents }) => {
+            dependents.sort();
+            assert_eq!((thread_id, dependents), (source, forks.to_vec()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_turns(&*store, source, &["a", "b"]).await;
+    store.delete(forks[0]).await.unwrap();
+    assert!(matches!(store.delete(source).await, Err(StoreError::HasDependents { .. })));
+    store.delete(forks[1]).await.unwrap();
+    store.delete(source).await.unwrap();
+
+    // A copy depends on nobody.
+    let source = record(&*store, 2, HistoryMode::Legacy, &["a"]).await;
+    let copy = fork(&*store, source, 21, TurnCut::Latest).await;
+    store.delete(source).await.unwrap();
+    assert_turns(&*store, copy, &["a"]).await;
+}

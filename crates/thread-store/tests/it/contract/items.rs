@@ -1,0 +1,101 @@
+//! Pages of items.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{
+    Cursor, EventMsg, HistoryMode, ItemQuery, RolloutItem, SortDirection, TurnItem, TurnItemEntry,
+};
+use selvedge_thread_store::{StoreError, ThreadStore};
+use serde_json::json;
+
+use super::{MODES, completed, go_on, id, is_invalid, is_missing, record, turn_id};
+
+async fn walk(store: &dyn ThreadStore, mut query: ItemQuery) -> Vec<TurnItemEntry> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.list_items(&query).await.unwrap();
+        assert!(page.items.len() <= query.limit);
+        assert!(page.next_cursor.is_none() || page.items.len() == query.limit, "a page with a next one is full");
+        found.extend(page.items);
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+/// Turn and text of each entry.
+fn said(entries: &[TurnItemEntry]) -> Vec<String> {
+    let said = |entry: &'_ TurnItemEntry| match &entry.item {
+        TurnItem::UserMessage { text, .. } | TurnItem::AgentMessage { text, .. } => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    entries.iter().map(|entry| format!("{}: {}", entry.turn_id, said(entry))).collect()
+}
+
+pub(crate) async fn check_pages_of_items(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a", "b", "c"]).await;
+        let page = store.list_items(&ItemQuery::all(id(n))).await.unwrap();
+        assert_eq!(page.next_cursor, None);
+        let mut all = page.items;
+        assert_eq!(said(&all), ["a: ask a", "a: answer a", "b: ask b", "b: answer b", "c: ask c", "c: answer c"]);
+        for direction in [SortDirection::Ascending, SortDirection::Descending] {
+            for limit in 1..=7 {
+                let query = ItemQuery { direction, limit, ..ItemQuery::all(id(n)) };
+                assert_eq!(walk(&*store, query).await, all, "{direction:?} {limit}");
+            }
+            all.reverse();
+        }
+    }
+}
+
+pub(crate) async fn check_items_of_one_turn(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a", "b", "c"]).await;
+        for (direction, wanted) in [
+            (SortDirection::Ascending, ["b: ask b", "b: answer b"]),
+            (SortDirection::Descending, ["b: answer b", "b: ask b"]),
+        ] {
+            for limit in 1..=3 {
+                let query = ItemQuery { turn_id: Some(turn_id("b")), direction, limit, ..ItemQuery::all(id(n)) };
+                assert_eq!(said(&walk(&*store, query).await), wanted);
+            }
+        }
+    }
+}
+
+/// Between two pages the thread grows, and an early turn gets a late item.
+pub(crate) async fn check_item_cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
+    let mode = HistoryMode::Paginated;
+    record(&*store, 1, mode, &["a", "b"]).await;
+    let newest = ItemQuery { direction: SortDirection::Descending, limit: 3, ..ItemQuery::all(id(1)) };
+    let oldest = ItemQuery { limit: 3, ..ItemQuery::all(id(1)) };
+    let down = store.list_items(&newest).await.unwrap().next_cursor;
+    let up = store.list_items(&oldest).await.unwrap().next_cursor;
+    store.resume_thread(id(1)).await.unwrap();
+    let late: EventMsg =
+        completed("a", json!({"type": "AgentMessage", "id": "late", "content": [{"type": "Text", "text": "late"}]}));
+    store.append_items(id(1), &[RolloutItem::EventMsg(late)]).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    go_on(&*store, id(1), mode, &["c"]).await;
+    let rest = walk(&*store, ItemQuery { cursor: down, ..newest }).await;
+    assert_eq!(said(&rest), ["a: ask a"]);
+    let rest = walk(&*store, ItemQuery { cursor: up, ..oldest }).await;
+    assert_eq!(said(&rest), ["b: answer b", "c: ask c", "c: answer c"]);
+}
+
+pub(crate) async fn check_items_refuse(store: Arc<dyn ThreadStore>) {
+    assert!(is_missing(store.list_items(&ItemQuery::all(id(1))).await, false));
+    record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
+    assert!(is_invalid(store.list_items(&ItemQuery { limit: 0, ..ItemQuery::all(id(1)) }).await));
+    let cursor = Some(Cursor::from("p1.one".to_owned()));
+    assert!(is_invalid(store.list_items(&ItemQuery { cursor, ..ItemQuery::all(id(1)) }).await));
+    let unknown = ItemQuery { turn_id: Some(turn_id("z")), ..ItemQuery::all(id(1)) };
+    match store.list_items(&unknown).await {
+        Err(StoreError::TurnNotFound { thread_id, turn_id: named }) => {
+            assert_eq!((thread_id, named), (id(1), turn_id("z")));
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,262 @@
+//! Making threads live and cold: laziness, one writer, archive and delete.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{
+    ArchivedFilter, HistoryBase, HistoryMode, ItemQuery, SessionMeta, ThreadId, ThreadMetadataPatch, ThreadQuery,
+    TurnQuery,
+};
+use selvedge_thread_store::{ForkThread, Holder, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
+
+use super::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, record, second, turn};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// Nobody finds the thread: every method that reads or changes a stored thread says so.
+async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
+    assert!(is_missing(store.load_history(thread_id).await, false));
+    assert!(is_missing(store.load_model_context(thread_id).await, false));
+    assert!(is_missing(store.read_thread(thread_id).await, false));
+    assert!(is_missing(store.list_turns(&TurnQuery::all(thread_id)).await, false));
+    assert!(is_missing(store.list_items(&ItemQuery::all(thread_id)).await, false));
+    assert!(is_missing(store.archive(thread_id).await, false));
+    assert!(is_missing(store.unarchive(thread_id).await, false));
+    assert!(is_missing(store.delete(thread_id).await, false));
+    let fork = ForkThread { source: thread_id, at: TurnCut::Latest, meta: head(900, MODE) };
+    assert!(is_missing(store.fork(fork).await, false));
+    let revert = RevertThread { thread_id, to: TurnCut::Latest, at: second(900) };
+    assert!(is_missing(store.revert(revert).await, false));
+    let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
+    assert!(is_missing(store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await, false));
+    assert_eq!(listed(store).await, []);
+}
+
+async fn listed(store: &dyn ThreadStore) -> Vec<ThreadId> {
+    let query = ThreadQuery { archived: ArchivedFilter::All, ..Default::default() };
+    let page = store.list_threads(&query).await.unwrap();
+    page.items.iter().map(|thread| thread.id).collect()
+}
+
+/// The holder is this process, as far as the system tells.
+fn assert_own(holder: &Holder) {
+    assert!(holder.process_id.is_none_or(|process_id| process_id == std::process::id()), "{holder:?}");
+}
+
+pub(crate) async fn check_lazy_until_first_append(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    assert_unknown(&*store, id(1)).await;
+    store.flush(id(1)).await.unwrap();
+    assert_unknown(&*store, id(1)).await;
+    let items = turn(MODE, "a");
+    let appended = store.append_items(id(1), &items).await.unwrap();
+    assert_eq!(appended.lines, items.len() as u64 + 1);
+    assert_eq!(listed(&*store).await, [id(1)]);
+    assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), items.len() + 1);
+    store.shutdown(id(1)).await.unwrap();
+    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+}
+
+pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    store.persist(id(1)).await.unwrap();
+    store.persist(id(1)).await.unwrap();
+    let history = store.load_history(id(1)).await.unwrap();
+    assert_eq!(history.lines.len(), 1);
+    assert_eq!(history.lines[0].kind(), "session_meta");
+    assert_eq!((history.thread_id, history.mode, history.inherited), (id(1), MODE, 0));
+    assert_eq!(listed(&*store).await, [id(1)]);
+    let appended = store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    assert_eq!(appended.lines, turn(MODE, "a").len() as u64);
+    store.shutdown(id(1)).await.unwrap();
+}
+
+pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    store.discard(id(1)).await.unwrap();
+    assert_unknown(&*store, id(1)).await;
+    assert!(is_missing(store.resume_thread(id(1)).await, false));
+    // The id is free again.
+    store.create_thread(head(1, MODE)).await.unwrap();
+    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.discard(id(1)).await.unwrap();
+    assert_eq!(asked(&*store, id(1)).await, ["a"], "what was appended stays");
+    store.resume_thread(id(1)).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+}
+
+pub(crate) async fn check_shutdown_of_lazy_thread(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    assert_unknown(&*store, id(1)).await;
+    assert!(is_missing(store.shutdown(id(1)).await, true));
+}
+
+pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
+    let whole = head(1, MODE);
+    assert!(is_invalid(store.create_thread(SessionMeta { id: None, ..whole.clone() }).await));
+    assert!(is_invalid(store.create_thread(SessionMeta { timestamp: None, ..whole.clone() }).await));
+    let history_base = Some(HistoryBase::default());
+    assert!(is_invalid(store.create_thread(SessionMeta { history_base, ..whole }).await));
+    assert_unknown(&*store, id(1)).await;
+}
+
+pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "lazy");
+    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "live");
+    store.shutdown(id(1)).await.unwrap();
+    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "cold");
+    store.archive(id(1)).await.unwrap();
+    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "archived");
+    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+}
+
+pub(crate) async fn check_resume_and_go_on(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(super::MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let before = store.load_history(id(n)).await.unwrap();
+        go_on(&*store, id(n), mode, &["b"]).await;
+        let after = store.load_history(id(n)).await.unwrap();
+        assert_eq!(super::texts(&after)[..before.lines.len()], super::texts(&before)[..]);
+        assert_eq!(asked(&*store, id(n)).await, ["a", "b"]);
+        assert_eq!(super::heard(&*store, id(n)).await, ["a", "b"]);
+    }
+}
+
+pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
+    assert!(is_missing(store.resume_thread(id(1)).await, false));
+    store.create_thread(head(1, MODE)).await.unwrap();
+    assert!(is_conflict(store.resume_thread(id(1)).await), "a lazy thread is live");
+    store.persist(id(1)).await.unwrap();
+    match store.resume_thread(id(1)).await {
+        Err(StoreError::Conflict { thread_id, holder }) => {
+            assert_eq!(thread_id, id(1));
+            assert_own(&holder);
+        }
+        other => panic!("{other:?}"),
+    }
+    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    store.resume_thread(id(1)).await.unwrap();
+    store.discard(id(1)).await.unwrap();
+}
+
+pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>) {
+    record(&*store, 1, MODE, &["a"]).await;
+    for n in [1, 2] {
+        assert!(is_missing(store.append_items(id(n), &turn(MODE, "b")).await, true));
+        assert!(is_missing(store.append_items(id(n), &[]).await, true));
+        assert!(is_missing(store.persist(id(n)).await, true));
+        assert!(is_missing(store.flush(id(n)).await, true));
+        assert!(is_missing(store.shutdown(id(n)).await, true));
+        assert!(is_missing(store.discard(id(n)).await, true));
+    }
+    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+}
+
+pub(crate) async fn check_delete(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(super::MODES) {
+        record(&*store, n, mode, &["a", "b"]).await;
+        let revert = RevertThread { thread_id: id(n), to: TurnCut::After("a".into()), at: second(50) };
+        store.revert(revert).await.unwrap();
+        store.resume_thread(id(n)).await.unwrap();
+        assert!(is_conflict(store.delete(id(n)).await));
+        store.shutdown(id(n)).await.unwrap();
+        store.delete(id(n)).await.unwrap();
+        assert_unknown(&*store, id(n)).await;
+        assert!(is_missing(store.resume_thread(id(n)).await, false));
+        record(&*store, n, mode, &["c"]).await;
+        assert_eq!(asked(&*store, id(n)).await, ["c"], "nothing of the deleted thread is left");
+        store.delete(id(n)).await.unwrap();
+    }
+}
+
+pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
+    record(&*store, 1, MODE, &["a", "b"]).await;
+    let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
+    store.update_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
+    let revert = RevertThread { thread_id: id(1), to: TurnCut::After("a".into()), at: second(50) };
+    let before = store.revert(revert).await.unwrap();
+    for _ in 0..2 {
+        let archived = store.archive(id(1)).await.unwrap();
+        assert!(archived.archived);
+        assert_eq!((archived.name.as_deref(), &archived.preview), (Some("name"), &before.preview));
+    }
+    assert_eq!(store.list_threads(&ThreadQuery::default()).await.unwrap().items, []);
+    let query = ThreadQuery { archived: ArchivedFilter::Archived, ..Default::default() };
+    assert_eq!(store.list_threads(&query).await.unwrap().items.len(), 1);
+    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+    go_on(&*store, id(1), MODE, &["c"]).await;
+    assert!(store.read_thread(id(1)).await.unwrap().archived, "it was resumed where it is");
+    store.resume_thread(id(1)).await.unwrap();
+    assert!(is_conflict(store.unarchive(id(1)).await));
+    store.shutdown(id(1)).await.unwrap();
+    for _ in 0..2 {
+        assert!(!store.unarchive(id(1)).await.unwrap().archived);
+    }
+    store.resume_thread(id(1)).await.unwrap();
+    assert!(is_conflict(store.archive(id(1)).await));
+    store.shutdown(id(1)).await.unwrap();
+    assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
+}
+
+pub(crate) async fn check_one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    match other.resume_thread(id(1)).await {
+        Err(StoreError::Conflict { holder, .. }) => assert_own(&holder),
+        outcome => panic!("{outcome:?}"),
+    }
+    assert!(is_missing(other.append_items(id(1), &turn(MODE, "b")).await, true));
+    assert!(is_missing(other.shutdown(id(1)).await, true));
+    assert!(is_conflict(other.archive(id(1)).await));
+    assert!(is_conflict(other.delete(id(1)).await));
+    store.shutdown(id(1)).await.unwrap();
+    other.resume_thread(id(1)).await.unwrap();
+    assert!(is_conflict(store.resume_thread(id(1)).await));
+    assert!(is_missing(store.append_items(id(1), &turn(MODE, "b")).await, true));
+    other.append_items(id(1), &turn(MODE, "c")).await.unwrap();
+    other.shutdown(id(1)).await.unwrap();
+    assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
+    super::assert_counted(&store.load_history(id(1)).await.unwrap());
+}
+
+pub(crate) async fn check_lazy_is_private(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    assert!(is_missing(other.read_thread(id(1)).await, false));
+    assert_eq!(listed(&*other).await, []);
+    assert!(is_missing(other.append_items(id(1), &turn(MODE, "a")).await, true));
+    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    assert_eq!(listed(&*other).await, [id(1)]);
+    store.shutdown(id(1)).await.unwrap();
+}
+
+/// Two processes that make a thread of the same id do not both get it, whether the second is refused at once or when it
+/// wants to write.
+pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    let second = other.create_thread(head(1, MODE)).await;
+    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    if second.is_ok() {
+        assert!(is_conflict(other.append_items(id(1), &turn(MODE, "b")).await));
+        assert!(is_conflict(other.persist(id(1)).await));
+        other.discard(id(1)).await.unwrap();
+    }
+    assert_eq!(asked(&*other, id(1)).await, ["a"]);
+    store.append_items(id(1), &turn(MODE, "c")).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    assert_eq!(asked(&*other, id(1)).await, ["a", "c"]);
+}
+
+pub(crate) async fn check_others_read(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    for name in ["a", "b", "c"] {
+        store.append_items(id(1), &turn(MODE, name)).await.unwrap();
+        let (here, there) = (store.load_history(id(1)).await.unwrap(), other.load_history(id(1)).await.unwrap());
+        assert_eq!(here, there);
+        assert_eq!(asked(&*other, id(1)).await.last().unwrap(), name);
+    }
+    store.shutdown(id(1)).await.unwrap();
+    assert_eq!(store.read_thread(id(1)).await.unwrap(), other.read_thread(id(1)).await.unwrap());
+}

@@ -1,0 +1,189 @@
+//! Listings: pages that neither skip nor repeat, filters, errors.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use selvedge_protocol::{
+    ArchivedFilter, Cursor, CwdFilter, GitInfo, HistoryMode, Relation, SessionMeta, SortDirection, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
+};
+use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use serde_json::json;
+
+use super::{head, id, is_invalid, record, second, turn};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+const DIRECTIONS: [SortDirection; 2] = [SortDirection::Ascending, SortDirection::Descending];
+
+fn by_creation(direction: SortDirection, limit: usize) -> ThreadQuery {
+    ThreadQuery { sort: ThreadSortKey::CreatedAt, direction, limit, ..Default::default() }
+}
+
+/// Every page of a listing, each asked for after `between` has run.
+async fn walk<F: Future<Output = ()>>(
+    store: &dyn ThreadStore,
+    mut query: ThreadQuery,
+    mut between: impl FnMut(usize) -> F,
+) -> Vec<StoredThread> {
+    let mut found = Vec::new();
+    for number in 0.. {
+        between(number).await;
+        let page = store.list_threads(&query).await.unwrap();
+        assert!(page.items.len() <= query.limit);
+        assert!(page.next_cursor.is_none() || page.items.len() == query.limit, "a page with a next one is full");
+        found.extend(page.items);
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    found
+}
+
+fn ids(threads: &[StoredThread]) -> Vec<ThreadId> {
+    threads.iter().map(|thread| thread.id).collect()
+}
+
+pub(crate) async fn check_pages_by_every_size(store: Arc<dyn ThreadStore>) {
+    for n in 1..=7 {
+        record(&*store, n, MODE, &[]).await;
+    }
+    for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
+        for direction in DIRECTIONS {
+            let whole = ThreadQuery { sort, direction, ..Default::default() };
+            let all = store.list_threads(&whole).await.unwrap();
+            assert_eq!((all.items.len(), all.next_cursor), (7, None));
+            for limit in 1..=8 {
+                let found = walk(&*store, ThreadQuery { limit, ..whole.clone() }, async |_| {}).await;
+                assert_eq!(found, all.items, "{sort:?} {direction:?} {limit}");
+            }
+        }
+    }
+    let found = walk(&*store, by_creation(SortDirection::Descending, 3), async |_| {}).await;
+    assert_eq!(ids(&found), (1..=7).rev().map(id).collect::<Vec<_>>());
+}
+
+/// While pages are turned, other tasks add threads at every place and take others away. Every thread that was there all
+/// the time is found once.
+pub(crate) async fn check_pages_while_others_write(store: Arc<dyn ThreadStore>) {
+    let steady: HashSet<_> = (10..30).map(|n| id(n * 10)).collect();
+    for n in 10..30 {
+        record(&*store, n * 10, MODE, &[]).await;
+    }
+    for (run, direction) in (0..).zip(DIRECTIONS) {
+        let adding = {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for n in 10..30 {
+                    // Before, between and behind what is paged through.
+                    let added = [n + 40 * run, n * 10 + 1 + run, 1000 + 100 * run + n];
+                    for n in added {
+                        record(&*store, n, MODE, &["a"]).await;
+                        tokio::task::yield_now().await;
+                    }
+                    store.delete(id(added[1])).await.unwrap();
+                }
+            })
+        };
+        let found = walk(&*store, by_creation(direction, 3), async |_| tokio::task::yield_now().await).await;
+        adding.await.unwrap();
+        let found = ids(&found);
+        let distinct: HashSet<_> = found.iter().copied().collect();
+        assert_eq!(distinct.len(), found.len(), "no thread twice");
+        assert!(steady.is_subset(&distinct), "no thread skipped");
+        let mut sorted = found.clone();
+        sorted.sort();
+        if direction == SortDirection::Descending {
+            sorted.reverse();
+        }
+        assert_eq!(found, sorted);
+    }
+}
+
+pub(crate) async fn check_ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
+    for n in [3, 1, 4, 2, 5] {
+        let meta = SessionMeta { timestamp: Some(second(0)), ..head(n, MODE) };
+        store.create_thread(meta).await.unwrap();
+        store.persist(id(n)).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+    }
+    for limit in 1..=5 {
+        let found = walk(&*store, by_creation(SortDirection::Ascending, limit), async |_| {}).await;
+        assert_eq!(ids(&found), [1, 2, 3, 4, 5].map(id));
+        let found = walk(&*store, by_creation(SortDirection::Descending, limit), async |_| {}).await;
+        assert_eq!(ids(&found), [5, 4, 3, 2, 1].map(id));
+    }
+}
+
+pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
+    let heads = [
+        SessionMeta { cwd: Some("/work/a".into()), source: Some(json!("exec")), ..head(1, MODE) },
+        SessionMeta { cwd: Some("/work/a/b".into()), source: Some(json!({"subagent": "x"})), ..head(2, MODE) },
+        SessionMeta { cwd: Some("/work/ab".into()), model_provider: Some("other".into()), ..head(3, MODE) },
+        SessionMeta { parent_thread_id: Some(id(1)), ..head(4, MODE) },
+        SessionMeta { git: Some(GitInfo { branch: Some("dev".into()), ..Default::default() }), ..head(5, MODE) },
+        head(6, MODE),
+    ];
+    for meta in heads {
+        let thread_id = meta.id.unwrap();
+        store.create_thread(meta).await.unwrap();
+        store.append_items(thread_id, &turn(MODE, &format!("Turn of {thread_id}"))).await.unwrap();
+        store.shutdown(thread_id).await.unwrap();
+    }
+    let patch = ThreadMetadataPatch { name: Some(Some("Größe".into())), ..Default::default() };
+    store.update_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
+    let patch = ThreadMetadataPatch { model: Some(Some("model-x".into())), ..Default::default() };
+    store.update_metadata(id(2), &patch, PatchOrigin::Explicit).await.unwrap();
+    store.archive(id(6)).await.unwrap();
+
+    let all = || ThreadQuery { archived: ArchivedFilter::All, ..by_creation(SortDirection::Ascending, 50) };
+    let preview = id(4).to_string().to_uppercase();
+    let cases: [(ThreadQuery, &[u32]); 15] = [
+        (all(), &[1, 2, 3, 4, 5, 6]),
+        (ThreadQuery { archived: ArchivedFilter::Active, ..all() }, &[1, 2, 3, 4, 5]),
+        (ThreadQuery { archived: ArchivedFilter::Archived, ..all() }, &[6]),
+        (ThreadQuery { sources: vec!["exec".into(), "subagent".into()], ..all() }, &[1, 2]),
+        (ThreadQuery { model_providers: vec!["other".into()], ..all() }, &[3]),
+        (ThreadQuery { models: vec!["model-x".into()], ..all() }, &[2]),
+        (ThreadQuery { cwd: Some(CwdFilter::Under("/work/a".into())), ..all() }, &[1, 2]),
+        (ThreadQuery { cwd: Some(CwdFilter::Exactly("/work/a/".into())), ..all() }, &[1]),
+        (ThreadQuery { git_branch: Some("dev".into()), ..all() }, &[5]),
+        (ThreadQuery { named: Some(true), ..all() }, &[3]),
+        (ThreadQuery { named: Some(false), ..all() }, &[1, 2, 4, 5, 6]),
+        (ThreadQuery { since: Some(second(2)), until: Some(second(4)), ..all() }, &[2, 3]),
+        (ThreadQuery { relation: Some(Relation::ChildOf(id(1))), ..all() }, &[4]),
+        (ThreadQuery { search_term: Some("GRÖSSE".replace("SS", "ß")), ..all() }, &[3]),
+        (ThreadQuery { search_term: Some(preview), ..all() }, &[4]),
+    ];
+    for (query, wanted) in cases {
+        let wanted: Vec<_> = wanted.iter().copied().map(id).collect();
+        for limit in [1, 2, 50] {
+            let found = walk(&*store, ThreadQuery { limit, ..query.clone() }, async |_| {}).await;
+            assert_eq!(ids(&found), wanted, "{query:?}");
+        }
+    }
+}
+
+pub(crate) async fn check_list_refuses(store: Arc<dyn ThreadStore>) {
+    for n in 1..=3 {
+        record(&*store, n, MODE, &[]).await;
+    }
+    let query = by_creation(SortDirection::Ascending, 1);
+    assert!(is_invalid(store.list_threads(&ThreadQuery { limit: 0, ..query.clone() }).await));
+    let cursor = store.list_threads(&query).await.unwrap().next_cursor;
+    assert!(cursor.is_some());
+    let others = [
+        ThreadQuery { cursor: cursor.clone(), direction: SortDirection::Descending, ..query.clone() },
+        ThreadQuery { cursor: cursor.clone(), sort: ThreadSortKey::UpdatedAt, ..query.clone() },
+    ];
+    for other in others {
+        assert!(is_invalid(store.list_threads(&other).await));
+    }
+    for text in ["", "t1", "p1.3", "t1.ca.x.y", "\u{0}", "t1.ca.1.00000000-0000-0000-0000-000000000000.z"] {
+        let cursor = Some(Cursor::from(text.to_owned()));
+        assert!(is_invalid(store.list_threads(&ThreadQuery { cursor, ..query.clone() }).await), "{text:?}");
+    }
+    store.delete(id(1)).await.unwrap();
+    let page = store.list_threads(&ThreadQuery { cursor, ..query }).await.unwrap();
+    assert_eq!(ids(&page.items), [id(2)], "the thread of a cursor may be gone");
+}

@@ -1,0 +1,202 @@
+//! Metadata: what the log says, what somebody set, and which of the two counts.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{
+    EventMsg, GitInfo, GitInfoPatch, HistoryMode, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch,
+    TokenCountEvent, TokenUsage, TokenUsageInfo, TurnContext,
+};
+use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use serde_json::json;
+
+use super::{MODES, go_on, head, id, is_conflict, is_missing, record, second};
+
+async fn set(store: &dyn ThreadStore, n: u32, patch: ThreadMetadataPatch) -> StoredThread {
+    let row = store.update_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
+    assert_eq!(row, store.read_thread(id(n)).await.unwrap(), "what is given is what is read");
+    row
+}
+
+/// The rows without the time of the last update, which is the clock's.
+fn timeless(row: StoredThread) -> StoredThread {
+    StoredThread { updated_at: row.created_at, recency_at: row.created_at, path: None, ..row }
+}
+
+fn patch_of_json(value: serde_json::Value) -> ThreadMetadataPatch {
+    serde_json::from_value(value).unwrap()
+}
+
+pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a", "b"]).await;
+        store.resume_thread(id(n)).await.unwrap();
+        let usage = TokenUsage { total_tokens: Some(17), ..Default::default() };
+        let info = TokenUsageInfo { total_token_usage: Some(usage.clone()), ..Default::default() };
+        let count: EventMsg = TokenCountEvent { info: Some(info), ..Default::default() }.into();
+        let context = TurnContext { model: Some("m1".into()), effort: Some("high".into()), ..TurnContext::default() };
+        store.append_items(id(n), &[context.into(), count.into()]).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+        let row = store.read_thread(id(n)).await.unwrap();
+        assert_eq!((row.id, row.created_at, row.history_mode), (id(n), second(n.into()), mode));
+        assert_eq!(row.preview.as_deref(), Some("ask a"));
+        assert_eq!(row.first_user_message.as_deref(), Some("ask a"));
+        assert_eq!((row.model.as_deref(), row.reasoning_effort.as_deref()), (Some("m1"), Some("high")));
+        assert_eq!(row.token_usage, Some(usage));
+        assert_eq!((row.cwd.as_deref(), row.model_provider.as_deref()), (Some("/work/project"), Some("mock")));
+        assert_eq!((row.source, row.name, row.archived), (Some(json!("cli")), None, false));
+    }
+}
+
+pub(crate) async fn check_explicit_patch(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let before = store.read_thread(id(n)).await.unwrap();
+        let patch = patch_of_json(json!({
+            "name": "a name", "preview": "p", "first_user_message": "f", "cwd": "/elsewhere", "model": "m",
+            "model_provider": "mp", "reasoning_effort": "low", "approval_mode": {"kind": "never"},
+            "permission_profile": "strict", "source": {"custom": "x"}, "thread_source": "ts", "originator": "o",
+            "cli_version": "9", "agent_nickname": "n", "agent_role": "r", "agent_path": "/p",
+            "forked_from_id": id(500), "parent_thread_id": id(501), "token_usage": {"total_tokens": 3},
+            "created_at": second(1000), "recency_at": second(1001), "updated_at": second(1002),
+            "git": {"commit_hash": "c", "branch": "b", "repository_url": "u"},
+        }));
+        let row = set(&*store, n, patch.clone()).await;
+        let mut wanted = before.clone();
+        patch.apply(&mut wanted);
+        wanted.path.clone_from(&row.path);
+        assert_eq!(row, wanted, "every field is literal");
+        let history = store.load_history(id(n)).await.unwrap();
+        if mode == HistoryMode::Paginated {
+            super::assert_counted(&history);
+        }
+        assert_eq!(super::asked(&*store, id(n)).await, ["a"]);
+        assert_eq!(super::heard(&*store, id(n)).await, ["a"]);
+    }
+}
+
+pub(crate) async fn check_patch_clears(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        set(&*store, n, patch_of_json(json!({"name": "x", "model": "m", "git": {"branch": "b"}}))).await;
+        let row = set(&*store, n, patch_of_json(json!({"name": null, "cwd": null, "preview": null}))).await;
+        assert_eq!((row.name, row.cwd, row.preview), (None, None, None));
+        assert_eq!((row.model.as_deref(), row.git.is_some()), (Some("m"), true), "what is not named is left");
+        let row = set(&*store, n, patch_of_json(json!({"model": null, "git": null}))).await;
+        assert_eq!((row.model, row.git), (None, None));
+    }
+}
+
+pub(crate) async fn check_patch_of_git(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let git = GitInfo { commit_hash: Some("c1".into()), branch: Some("main".into()), ..Default::default() };
+        store.create_thread(SessionMeta { git: Some(git), ..head(n, mode) }).await.unwrap();
+        store.persist(id(n)).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+        let facts = |row: StoredThread| {
+            let git = row.git.unwrap_or_default();
+            [git.commit_hash, git.branch, git.repository_url].map(Option::unwrap_or_default)
+        };
+        let before = timeless(store.read_thread(id(n)).await.unwrap());
+        let row = set(&*store, n, patch_of_json(json!({"git": {"branch": "dev"}}))).await;
+        assert_eq!(facts(row.clone()), ["c1", "dev", ""]);
+        assert_eq!(timeless(StoredThread { git: before.git.clone(), ..row }), before, "nothing else has changed");
+        let row = set(&*store, n, patch_of_json(json!({"git": {"branch": null, "repository_url": "u"}}))).await;
+        assert_eq!(facts(row), ["c1", "", "u"]);
+        let row = set(&*store, n, patch_of_json(json!({"git": {"commit_hash": null, "repository_url": null}}))).await;
+        assert_eq!(row.git, None);
+        let row = set(&*store, n, patch_of_json(json!({"git": {"commit_hash": "c2"}}))).await;
+        assert_eq!(facts(row), ["c2", "", ""]);
+        let row = set(&*store, n, patch_of_json(json!({"git": null}))).await;
+        assert_eq!(row.git, None);
+    }
+}
+
+/// A change of git facts says nothing of what else was set before it.
+pub(crate) async fn check_patch_survives_resume(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        store.resume_thread(id(n)).await.unwrap();
+        set(&*store, n, patch_of_json(json!({"name": "live", "cwd": "/x", "source": "s", "agent_role": null}))).await;
+        set(&*store, n, patch_of_json(json!({"git": {"branch": "b"}, "model_provider": "p"}))).await;
+        store.shutdown(id(n)).await.unwrap();
+        let row = set(&*store, n, patch_of_json(json!({"git": {"commit_hash": "c"}}))).await;
+        go_on(&*store, id(n), mode, &["b"]).await;
+        let after = store.read_thread(id(n)).await.unwrap();
+        assert_eq!(timeless(after.clone()), timeless(row));
+        assert_eq!((after.name.as_deref(), after.cwd.as_deref()), (Some("live"), Some("/x")));
+        assert_eq!((after.source, after.model_provider.as_deref()), (Some(json!("s")), Some("p")));
+        let git = after.git.unwrap();
+        assert_eq!((git.branch.as_deref(), git.commit_hash.as_deref()), (Some("b"), Some("c")));
+    }
+}
+
+pub(crate) async fn check_later_facts_win(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &[]).await;
+        set(&*store, n, patch_of_json(json!({"model": "set", "reasoning_effort": "set"}))).await;
+        store.resume_thread(id(n)).await.unwrap();
+        let context: RolloutItem = TurnContext { model: Some("told".into()), ..TurnContext::default() }.into();
+        store.append_items(id(n), &[context]).await.unwrap();
+        let row = store.read_thread(id(n)).await.unwrap();
+        assert_eq!(row.model.as_deref(), Some("told"), "the log says otherwise later");
+        assert_eq!(row.reasoning_effort.as_deref(), Some("set"), "the log does not say");
+        let row = set(&*store, n, patch_of_json(json!({"model": "set again"}))).await;
+        assert_eq!(row.model.as_deref(), Some("set again"));
+        store.shutdown(id(n)).await.unwrap();
+    }
+}
+
+pub(crate) async fn check_empty_and_observed_patches(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let (row, history) = (store.read_thread(id(n)).await.unwrap(), store.load_history(id(n)).await.unwrap());
+        assert_eq!(set(&*store, n, ThreadMetadataPatch::default()).await, row);
+        let said = ThreadMetadataPatch { preview: Some(row.preview.clone()), ..Default::default() };
+        let after = store.update_metadata(id(n), &said, PatchOrigin::Observed).await.unwrap();
+        assert_eq!(after.preview, row.preview);
+        set(&*store, n, patch_of_json(json!({"name": "x", "git": {}}))).await;
+        assert_eq!(store.load_history(id(n)).await.unwrap(), history, "nothing of this is for the log");
+    }
+}
+
+pub(crate) async fn check_name(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let history = store.load_history(id(n)).await.unwrap();
+        for name in ["first", "zweite Größe \u{1f9f5} \"quoted\"\n"] {
+            let row = set(&*store, n, patch_of_json(json!({"name": name}))).await;
+            assert_eq!(row.name.as_deref(), Some(name));
+        }
+        assert_eq!(set(&*store, n, patch_of_json(json!({"name": ""}))).await.name, None, "an empty name is none");
+        assert_eq!(store.load_history(id(n)).await.unwrap(), history, "a name is no part of the log");
+    }
+}
+
+pub(crate) async fn check_metadata_refuses(store: Arc<dyn ThreadStore>) {
+    for origin in [PatchOrigin::Explicit, PatchOrigin::Observed] {
+        for patch in [ThreadMetadataPatch::default(), patch_of_json(json!({"model": "m"}))] {
+            assert!(is_missing(store.update_metadata(id(1), &patch, origin).await, false));
+        }
+    }
+}
+
+pub(crate) async fn check_metadata_conflicts(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let git = Some(Some(GitInfoPatch { branch: Some(Some("b".into())), ..Default::default() }));
+    let before = other.read_thread(id(1)).await.unwrap();
+    for patch in [
+        patch_of_json(json!({"name": "n", "model": "m"})),
+        ThreadMetadataPatch { git, name: Some(Some("n".into())), ..Default::default() },
+    ] {
+        assert!(is_conflict(other.update_metadata(id(1), &patch, PatchOrigin::Explicit).await));
+        assert_eq!(other.read_thread(id(1)).await.unwrap(), before, "all of it or nothing");
+    }
+    let patch = patch_of_json(json!({"name": "n"}));
+    let row = other.update_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
+    assert_eq!(row.name.as_deref(), Some("n"), "a name needs no writer");
+    assert_eq!(store.read_thread(id(1)).await.unwrap().name.as_deref(), Some("n"));
+    let row = set(&*store, 1, patch_of_json(json!({"model": "m"}))).await;
+    assert_eq!(row.model.as_deref(), Some("m"));
+    store.shutdown(id(1)).await.unwrap();
+}

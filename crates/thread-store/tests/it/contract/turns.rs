@@ -1,0 +1,106 @@
+//! Pages of turns.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{Cursor, HistoryMode, ItemsView, SortDirection, Turn, TurnQuery, TurnStatus};
+use selvedge_thread_store::ThreadStore;
+
+use super::{MODES, all_turns, go_on, head, id, is_invalid, is_missing, record, started, turn, turn_id, user};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// Every page of a thread's turns.
+async fn walk(store: &dyn ThreadStore, mut query: TurnQuery) -> Vec<Turn> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.list_turns(&query).await.unwrap();
+        assert!(page.items.len() <= query.limit);
+        assert!(page.next_cursor.is_none() || page.items.len() == query.limit, "a page with a next one is full");
+        found.extend(page.items);
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+pub(crate) async fn check_pages_of_turns(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &NAMES).await;
+        let mut all = all_turns(&*store, id(n)).await;
+        let ids: Vec<_> = all.iter().map(|turn| turn.id.as_str()).collect();
+        assert_eq!(ids, NAMES);
+        assert!(all.iter().all(|turn| turn.status == TurnStatus::Completed && turn.items.len() == 2));
+        for direction in [SortDirection::Ascending, SortDirection::Descending] {
+            for limit in 1..=6 {
+                let query = TurnQuery { direction, limit, ..TurnQuery::all(id(n)) };
+                assert_eq!(walk(&*store, query).await, all, "{direction:?} {limit}");
+            }
+            all.reverse();
+        }
+    }
+    record(&*store, 9, HistoryMode::Paginated, &[]).await;
+    assert_eq!(all_turns(&*store, id(9)).await, []);
+}
+
+pub(crate) async fn check_turn_cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a", "b", "c"]).await;
+        let newest = TurnQuery { direction: SortDirection::Descending, limit: 2, ..TurnQuery::all(id(n)) };
+        let oldest = TurnQuery { limit: 2, ..TurnQuery::all(id(n)) };
+        let cursors = [&newest, &oldest].map(|query| store.list_turns(query));
+        let [down, up] = cursors;
+        let (down, up) = (down.await.unwrap().next_cursor, up.await.unwrap().next_cursor);
+        assert!(down.is_some() && up.is_some());
+        go_on(&*store, id(n), mode, &["d", "e"]).await;
+        let rest = walk(&*store, TurnQuery { cursor: down, ..newest }).await;
+        assert_eq!(rest.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a"]);
+        let rest = walk(&*store, TurnQuery { cursor: up, ..oldest }).await;
+        assert_eq!(rest.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["c", "d", "e"]);
+    }
+}
+
+pub(crate) async fn check_views(store: Arc<dyn ThreadStore>) {
+    let mode = HistoryMode::Paginated;
+    store.create_thread(head(1, mode)).await.unwrap();
+    let mut items = turn(mode, "a");
+    let end = items.pop().unwrap();
+    items.extend(user(mode, "a", "more"));
+    items.push(end);
+    store.append_items(id(1), &items).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    for (items_view, kinds) in [
+        (ItemsView::None, &[][..]),
+        (ItemsView::Summary, &["user_message", "agent_message"]),
+        (ItemsView::Full, &["user_message", "agent_message", "user_message"]),
+    ] {
+        let page = store.list_turns(&TurnQuery { items_view, ..TurnQuery::all(id(1)) }).await.unwrap();
+        let turn = &page.items[0];
+        assert_eq!(turn.items_view, items_view);
+        assert_eq!(turn.items.iter().map(|item| item.kind()).collect::<Vec<_>>(), kinds);
+    }
+}
+
+pub(crate) async fn check_turns_refuse(store: Arc<dyn ThreadStore>) {
+    assert!(is_missing(store.list_turns(&TurnQuery::all(id(1))).await, false));
+    record(&*store, 1, HistoryMode::Paginated, &NAMES).await;
+    assert!(is_invalid(store.list_turns(&TurnQuery { limit: 0, ..TurnQuery::all(id(1)) }).await));
+    for text in ["", "p1.", "p1.-1", "p1.x", "p2.1", "p1.99999999999999999999", "t1.ca.1.2"] {
+        let cursor = Some(Cursor::from(text.to_owned()));
+        assert!(is_invalid(store.list_turns(&TurnQuery { cursor, ..TurnQuery::all(id(1)) }).await), "{text:?}");
+    }
+}
+
+/// A turn without an end is in progress where the thread is live, and was broken off where it is cold.
+pub(crate) async fn check_turn_in_progress(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        store.create_thread(head(n, mode)).await.unwrap();
+        let mut items = vec![started("a")];
+        items.extend(user(mode, "a", "hello"));
+        store.append_items(id(n), &items).await.unwrap();
+        let running = all_turns(&*store, id(n)).await;
+        assert_eq!((&running[0].id, running[0].status), (&turn_id("a"), TurnStatus::InProgress));
+        store.shutdown(id(n)).await.unwrap();
+        assert_eq!(all_turns(&*store, id(n)).await[0].status, TurnStatus::Interrupted);
+    }
+}

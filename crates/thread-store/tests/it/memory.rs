@@ -1,0 +1,47 @@
+//! What holds of the store in memory alone.
+
+use selvedge_protocol::{HistoryMode, RolloutItem};
+use selvedge_thread_store::{InMemoryThreadStore, RevertThread, StoreError, ThreadStore, TurnCut};
+
+use crate::contract::{head, id, record, second, turn};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+#[tokio::test]
+async fn a_clone_is_the_same_store() {
+    let store = InMemoryThreadStore::default();
+    let clone = store.clone();
+    store.create_thread(head(1, MODE)).await.unwrap();
+    clone.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    let Err(StoreError::Conflict { holder, .. }) = clone.resume_thread(id(1)).await else { panic!("two writers") };
+    assert_eq!(holder.process_id, Some(std::process::id()));
+    clone.shutdown(id(1)).await.unwrap();
+    assert!(matches!(store.flush(id(1)).await, Err(StoreError::NotFound { live: true, .. })));
+    assert!(format!("{store:?}").contains("threads: 1"));
+}
+
+#[tokio::test]
+async fn segments_are_named_like_those_of_files() {
+    let store = InMemoryThreadStore::new();
+    record(&store, 1, MODE, &["a", "b"]).await;
+    let whole = store.load_history(id(1)).await.unwrap();
+    for to in ["b", "a"] {
+        let to = TurnCut::Before(to.into());
+        store.revert(RevertThread { thread_id: id(1), to, at: second(9) }).await.unwrap();
+    }
+    let history = store.load_history(id(1)).await.unwrap();
+    let RolloutItem::SessionMeta(head) = history.lines[0].item() else { panic!("no head") };
+    assert_eq!((head.history_base, head.timestamp), (None, Some(second(9))));
+
+    record(&store, 2, MODE, &["a", "b"]).await;
+    let to = TurnCut::After("a".into());
+    store.revert(RevertThread { thread_id: id(2), to, at: second(9) }).await.unwrap();
+    let history = store.load_history(id(2)).await.unwrap();
+    let RolloutItem::SessionMeta(head) = history.lines.last().unwrap().item() else { panic!("no head") };
+    let base = head.history_base.unwrap();
+    let kept = &whole.lines[..history.lines.len() - 1];
+    let bytes: usize = kept.iter().map(|line| line.text().len() + 1).sum();
+    assert_eq!(base.thread_id, Some(id(2).into()));
+    assert_eq!(base.end_ordinal_exclusive, Some(kept.len() as u64));
+    assert_eq!(base.end_byte_offset, Some(bytes as u64));
+}
