@@ -1,1 +1,51 @@
-//! LocalThreadStore: threads in a home directory, log first.
+//! Threads in a home directory.
+//!
+//! [`LocalThreadStore`] keeps the [`ThreadStore`](selvedge_thread_store::ThreadStore) contract on the files of a home and on
+//! nothing else: the log is the truth, names are in the name index, and a thread is archived when its files are in the
+//! archive. Opening a store reads nothing and makes nothing, whatever the size of the home.
+//!
+//! # What costs what
+//!
+//! - An append costs one write, made by the calling task itself; batches of more than 256 KiB are handed to a blocking
+//!   thread.
+//! - A page of threads costs a walk over directories, and reading those files that can be on the page: a file's time of last
+//!   change bounds when its log last grew, so the newest page opens few files. Of a file that is read for a listing, the
+//!   lines that cannot say a fact are passed over unparsed.
+//! - A fork or a rewind of a paginated thread writes one line. A legacy fork copies the log.
+//!
+//! ```
+//! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, ThreadQuery, Timestamp};
+//! use selvedge_thread_store::ThreadStore;
+//! use selvedge_thread_store_local::LocalThreadStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! let store = LocalThreadStore::open(home.path());
+//! let now: Timestamp = std::time::SystemTime::now().into();
+//! let id = ThreadId::new(now);
+//! store.create_thread(SessionMeta::new(id, now)).await?;
+//! store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
+//! store.shutdown(id).await?;
+//! assert_eq!(store.list_threads(&ThreadQuery::default()).await?.items[0].id, id);
+//! # Ok(())
+//! # }
+//! ```
+
+mod append;
+mod archive;
+mod delete;
+mod error;
+mod export;
+mod find;
+mod fork;
+mod history;
+mod list;
+mod live;
+mod metadata;
+mod revert;
+mod row;
+mod search;
+mod store;
+
+pub use store::LocalThreadStore;

@@ -1,0 +1,98 @@
+//! The life of a writer: create, resume, append, persist, flush, shutdown, discard.
+
+use selvedge_protocol::{OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
+use selvedge_rollout::{RolloutRecorder, WriterLock};
+use selvedge_thread_store::{Appended, Result, StoreError};
+
+use crate::error::store_error;
+use crate::live::Live;
+use crate::store::Inner;
+
+/// From how many bytes on a batch is handed to a blocking thread. Below that the hand-over costs more than the write.
+const LARGE_BATCH: usize = 256 * 1024;
+
+impl Inner {
+    /// Whether a batch is too large to be written by the calling task. Only the kinds that get large are looked at.
+    pub(crate) fn is_large(items: &[RolloutItem]) -> bool {
+        let mut bytes = 0;
+        items.iter().any(|item| {
+            bytes += match item {
+                RolloutItem::ResponseItem(item) => ResponseItem::json(item).get().len(),
+                RolloutItem::Other(item) => OpenItem::json(item).get().len(),
+                RolloutItem::Compacted(_) => LARGE_BATCH,
+                _ => 256,
+            };
+            bytes >= LARGE_BATCH
+        })
+    }
+
+    pub(crate) fn create(&self, meta: SessionMeta) -> Result<()> {
+        let thread_id = meta.id.ok_or_else(|| StoreError::invalid("a new thread needs an id"))?;
+        if meta.history_base.is_some() {
+            return Err(StoreError::invalid("a new thread has no history base; fork one instead"));
+        }
+        self.refuse_existing(thread_id)?;
+        let recorder = RolloutRecorder::create(&self.home, meta).map_err(store_error)?;
+        self.live.add(thread_id, Live::new(recorder)).map_err(|_| already_there(thread_id))
+    }
+
+    /// Refuses an id that a thread of this home has.
+    pub(crate) fn refuse_existing(&self, thread_id: ThreadId) -> Result<()> {
+        let is_live = self.live.find(thread_id).is_some();
+        if is_live || !self.files()?.segments(thread_id).is_empty() { Err(already_there(thread_id)) } else { Ok(()) }
+    }
+
+    pub(crate) fn resume(&self, thread_id: ThreadId) -> Result<()> {
+        self.live.refuse(thread_id)?;
+        let recorder = self.open_recorder(thread_id)?;
+        self.live.add(thread_id, Live::new(recorder))
+    }
+
+    /// A recorder of the newest segment of a cold thread.
+    pub(crate) fn open_recorder(&self, thread_id: ThreadId) -> Result<RolloutRecorder> {
+        let lock = self.lock_existing(thread_id)?;
+        // Only under the lock is it sure which segment is the newest.
+        let resolved = self.resolve(&self.files()?, thread_id)?;
+        RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
+    }
+
+    /// The writer lock of a thread that is there.
+    pub(crate) fn lock_existing(&self, thread_id: ThreadId) -> Result<WriterLock> {
+        if self.files()?.segments(thread_id).is_empty() {
+            return Err(StoreError::not_found(thread_id));
+        }
+        WriterLock::acquire(&self.home, thread_id).map_err(store_error)
+    }
+
+    pub(crate) fn append(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        self.live.get(thread_id)?.with_recorder(thread_id, |recorder| {
+            let appended = recorder.append(items).map_err(store_error)?;
+            Ok(Appended { lines: appended.lines, last_ordinal: appended.last_ordinal })
+        })
+    }
+
+    pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {
+        self.live.get(thread_id)?.with_recorder(thread_id, |recorder| recorder.persist().map_err(store_error))
+    }
+
+    pub(crate) fn flush(&self, thread_id: ThreadId) -> Result<()> {
+        self.live.get(thread_id)?.with_recorder(thread_id, |recorder| recorder.flush().map_err(store_error))
+    }
+
+    pub(crate) fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
+        self.flush(thread_id)?;
+        self.discard(thread_id)
+    }
+
+    pub(crate) fn discard(&self, thread_id: ThreadId) -> Result<()> {
+        // The lock ends here and now, also while somebody still holds on to the live thread.
+        self.live.remove(thread_id)?.with_recorder(thread_id, |recorder| {
+            recorder.shutdown();
+            Ok(())
+        })
+    }
+}
+
+fn already_there(thread_id: ThreadId) -> StoreError {
+    StoreError::invalid(format!("there is a thread {thread_id} already"))
+}

@@ -1,0 +1,29 @@
+//! File errors in the words of the contract.
+
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::RolloutError;
+use selvedge_thread_store::{Holder, StoreError};
+
+/// The store error that a file error is.
+pub(crate) fn store_error(error: RolloutError) -> StoreError {
+    match error {
+        RolloutError::Locked { thread_id, holder } => {
+            StoreError::Conflict { thread_id, holder: Holder { process_id: holder.process_id, host: None } }
+        }
+        RolloutError::IncompleteHead { field } => StoreError::invalid(format!("a session_meta needs its {field}")),
+        other => StoreError::backend(other.to_string(), source_of(other)),
+    }
+}
+
+/// The system's own error, so that a chain of causes does not say the same twice.
+fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
+    match error {
+        RolloutError::Io { source, .. } => source.into(),
+        other => other.into(),
+    }
+}
+
+/// The conflict with a writer in this very process.
+pub(crate) fn held_here(thread_id: ThreadId) -> StoreError {
+    StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None } }
+}

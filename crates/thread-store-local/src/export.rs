@@ -1,0 +1,45 @@
+//! A thread's history as it stands in its files.
+
+use std::io::{self, Read, Write};
+
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::{HistoryEntry, ResolvedHistory, open_bytes};
+use selvedge_thread_store::{Result, StoreError};
+
+use crate::error::store_error;
+use crate::store::Inner;
+
+impl Inner {
+    pub(crate) fn export(&self, thread_id: ThreadId, out: &mut dyn Write) -> Result<u64> {
+        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let ends = share_ends(&resolved)?;
+        let mut written = 0;
+        for (part, end) in resolved.parts.iter().zip(ends) {
+            let path = &part.file.path;
+            let (bytes, _) = open_bytes(path, 0..end).map_err(store_error)?;
+            written += copy(bytes, out)
+                .map_err(|error| StoreError::backend(format!("cannot export {}", path.display()), error))?;
+        }
+        Ok(written)
+    }
+}
+
+/// The byte at which each part's share ends. The last part, the thread's own newest segment, is given whole.
+fn share_ends(resolved: &ResolvedHistory) -> Result<Vec<u64>> {
+    let last = resolved.parts.len() - 1;
+    let mut ends = vec![0; resolved.parts.len()];
+    ends[last] = u64::MAX;
+    if last > 0 {
+        for entry in resolved.reader() {
+            match entry.map_err(store_error)? {
+                HistoryEntry::Entry { part, entry } if part < last => ends[part] = entry.range().end,
+                _ => {}
+            }
+        }
+    }
+    Ok(ends)
+}
+
+fn copy(mut bytes: impl Read, out: &mut dyn Write) -> io::Result<u64> {
+    io::copy(&mut bytes, out)
+}

@@ -1,0 +1,136 @@
+//! Listing without an index.
+//!
+//! Every thread waits in a heap by a *bound*: a time that its sort time cannot come before in the listing. The first of
+//! the heap is read, which gives its true time, and put back; when the first of the heap has been read already, it is the
+//! next of the listing. So only threads that could be on the page are read.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use selvedge_protocol::{
+    ArchivedFilter, Page, SortDirection, StoredThread, ThreadCursor, ThreadId, ThreadQuery, ThreadSortKey, Timestamp,
+};
+use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
+use selvedge_thread_store::Result;
+use selvedge_thread_store::paging::{page_threads, start_of};
+
+use crate::row::{modified_at, name_time, try_read_row};
+use crate::store::Inner;
+
+/// How much earlier a file's time of last change may be than its last line: clocks of file systems tick coarsely.
+const MTIME_SLACK: Duration = Duration::from_secs(2);
+
+/// How far the local time in a file's name can be from UTC, with some to spare.
+const ZONE_SLACK: Duration = Duration::from_secs(26 * 3600);
+
+impl Inner {
+    pub(crate) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        let files = self.files()?;
+        let names = self.names()?;
+        if query.direction == SortDirection::Descending
+            && let Some(page) = newest_first(query, &files, &names)?
+        {
+            return Ok(page);
+        }
+        page_threads(query, self.all_rows(&files, &names, query.archived))
+    }
+
+    /// The rows of all threads in one part of the home, in no order.
+    pub(crate) fn all_rows(&self, files: &HomeFiles, names: &NameIndex, archived: ArchivedFilter) -> Vec<StoredThread> {
+        let in_part = files.threads().filter(|(_, segments)| is_in(archived, segments));
+        in_part.filter_map(|(thread_id, _)| try_read_row(files, names, thread_id)).collect()
+    }
+}
+
+fn is_in(archived: ArchivedFilter, segments: &[RolloutFile]) -> bool {
+    let is_archived = segments.last().is_some_and(|newest| newest.archived);
+    match archived {
+        ArchivedFilter::Active => !is_archived,
+        ArchivedFilter::Archived => is_archived,
+        ArchivedFilter::All => true,
+    }
+}
+
+/// A thread on its way into the listing.
+struct Waiting {
+    place: ThreadCursor,
+    /// The thread's row, once it was read; `place` is exact then, and a bound before.
+    row: Option<Box<StoredThread>>,
+}
+
+impl Waiting {
+    /// Newest first; of equal places the unread one, which may turn out to come first.
+    fn key(&self) -> (Timestamp, ThreadId, bool) {
+        (self.place.at, self.place.id, self.row.is_none())
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
+fn newest_first(query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Result<Option<Page<StoredThread>>> {
+    let start = start_of(query)?;
+    let mut waiting: BinaryHeap<Waiting> = files
+        .threads()
+        .filter(|(_, segments)| is_in(query.archived, segments))
+        .filter_map(|(id, segments)| {
+            Some(Waiting { place: ThreadCursor { at: bound(query.sort, segments)?, id }, row: None })
+        })
+        .collect();
+    let mut items: Vec<StoredThread> = Vec::new();
+    while let Some(Waiting { place, row }) = waiting.pop() {
+        if let Some(row) = row {
+            if items.len() == query.limit {
+                let next = items.last().map(|last| ThreadCursor::of(last, query.sort));
+                let next_cursor = next.map(|next| next.encode(query.sort, query.direction));
+                return Ok(Some(Page { items, next_cursor }));
+            }
+            items.push(*row);
+            continue;
+        }
+        if query.since.is_some_and(|since| place.at < since) {
+            break;
+        }
+        let Some(row) = try_read_row(files, names, place.id) else { continue };
+        let exact = ThreadCursor::of(&row, query.sort);
+        if exact.at > place.at {
+            return Ok(None);
+        }
+        let comes_after = start.is_none_or(|start| start.cmp(&exact, query.direction) == Ordering::Less);
+        if comes_after && query.matches(&row) {
+            waiting.push(Waiting { place: exact, row: Some(Box::new(row)) });
+        }
+    }
+    Ok(Some(Page { items, next_cursor: None }))
+}
+
+/// A time that the thread's sort time is not after. Nothing when the file went away.
+fn bound(sort: ThreadSortKey, segments: &[RolloutFile]) -> Option<Timestamp> {
+    let bound = match sort {
+        ThreadSortKey::CreatedAt => name_time(segments.first()?).saturating_add(ZONE_SLACK),
+        ThreadSortKey::UpdatedAt | ThreadSortKey::RecencyAt => {
+            let newest = segments.iter().filter_map(|segment| modified_at(&segment.path)).max();
+            newest?.saturating_add(MTIME_SLACK)
+        }
+    };
+    Some(bound)
+}

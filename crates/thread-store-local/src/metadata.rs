@@ -1,0 +1,81 @@
+//! Writing metadata: names beside the logs, everything else in them.
+
+use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
+use selvedge_rollout::{NameIndex, now, read_head};
+use selvedge_thread_store::explicit::{items_to_keep, name_change};
+use selvedge_thread_store::{PatchOrigin, Result};
+
+use crate::error::store_error;
+use crate::store::Inner;
+
+impl Inner {
+    pub(crate) fn update_metadata(
+        &self,
+        thread_id: ThreadId,
+        patch: &ThreadMetadataPatch,
+        origin: PatchOrigin,
+    ) -> Result<StoredThread> {
+        match origin {
+            PatchOrigin::Observed => self.observe_metadata(thread_id, patch),
+            PatchOrigin::Explicit => self.set_metadata(thread_id, patch),
+        }
+    }
+
+    /// What was observed is in the log already. The row of a live thread follows in memory, so that telling it costs no
+    /// reading.
+    fn observe_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
+        let Some(live) = self.live.find(thread_id) else { return self.read_thread(thread_id) };
+        let mut row = live.row();
+        if row.is_none() {
+            *row = Some(self.read_thread(thread_id)?);
+        }
+        match row.as_mut() {
+            Some(row) => {
+                patch.apply(row);
+                Ok(row.clone())
+            }
+            None => self.read_thread(thread_id),
+        }
+    }
+
+    fn set_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
+        let before = self.read_thread(thread_id)?;
+        let items = self.items_that_keep(patch, &before)?;
+        if !items.is_empty() {
+            self.append_anyway(thread_id, &items)?;
+        }
+        if let Some(name) = name_change(patch)
+            && name != before.name
+        {
+            NameIndex::set(&self.home, thread_id, name.as_deref(), now()).map_err(store_error)?;
+        }
+        if let Some(live) = self.live.find(thread_id) {
+            *live.row() = None;
+        }
+        self.read_thread(thread_id)
+    }
+
+    fn items_that_keep(&self, patch: &ThreadMetadataPatch, row: &StoredThread) -> Result<Vec<RolloutItem>> {
+        let beyond_name = ThreadMetadataPatch { name: None, ..patch.clone() };
+        if beyond_name.is_empty() {
+            return Ok(Vec::new());
+        }
+        let head = self.head(row.id, row.created_at)?;
+        Ok(items_to_keep(patch, &head, row))
+    }
+
+    /// The head of a thread's newest segment; a bare one when it has none that can be read.
+    pub(crate) fn head(&self, thread_id: ThreadId, created_at: Timestamp) -> Result<SessionMeta> {
+        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let head = read_head(resolved.newest()).map_err(store_error)?;
+        Ok(head.unwrap_or_else(|| SessionMeta::new(thread_id, created_at)))
+    }
+
+    /// Appends to a thread that is live here, or is made live for just this.
+    pub(crate) fn append_anyway(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<()> {
+        if self.live.find(thread_id).is_some() {
+            return self.append(thread_id, items).map(drop);
+        }
+        self.open_recorder(thread_id)?.append(items).map(drop).map_err(store_error)
+    }
+}

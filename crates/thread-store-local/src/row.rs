@@ -1,0 +1,117 @@
+//! A thread's row, folded from its log.
+
+use std::path::Path;
+
+use selvedge_history::MetadataFold;
+use selvedge_protocol::{LineFormat, StoredThread, ThreadId, Timestamp};
+use selvedge_rollout::{
+    Entry, HistoryEntry, HomeFiles, NameIndex, ResolvedHistory, ReverseReader, RolloutFile, RolloutReader,
+};
+use selvedge_thread_store::Result;
+
+use crate::error::store_error;
+use crate::store::Inner;
+
+impl Inner {
+    pub(crate) fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        let resolved = self.resolve(&self.files()?, thread_id)?;
+        read_row(&resolved, &self.names()?)
+    }
+}
+
+/// The row of a thread of a home; nothing when its files went away meanwhile or cannot be read.
+///
+/// One unreadable file must not hide the other threads from a listing, so it is told in the log and passed over.
+pub(crate) fn try_read_row(files: &HomeFiles, names: &NameIndex, thread_id: ThreadId) -> Option<StoredThread> {
+    let resolved = match ResolvedHistory::resolve(files, thread_id) {
+        Ok(resolved) => resolved?,
+        Err(error) => {
+            tracing::warn!(%thread_id, %error, "thread left out of a listing");
+            return None;
+        }
+    };
+    match read_row(&resolved, names) {
+        Ok(row) => Some(row),
+        Err(error) => {
+            tracing::warn!(%thread_id, %error, "thread left out of a listing");
+            None
+        }
+    }
+}
+
+/// The row of a thread: one fold over its log, in which most lines are passed over unparsed.
+pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<StoredThread> {
+    let newest = resolved.newest();
+    let mut fold = MetadataFold::new(resolved.thread_id, fallback_time(resolved));
+    for entry in resolved.reader_skipping(says_no_fact) {
+        let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)? else { continue };
+        if resolved.is_inherited(part) {
+            fold.observe_inherited(&record.line);
+        } else {
+            fold.observe_line(&record.line);
+        }
+    }
+    let mut row = fold.into_thread();
+    if let Some(at) = last_time(newest)? {
+        row.updated_at = at;
+    }
+    row.name = names.get(row.id).map(|entry| entry.name.clone());
+    row.archived = newest.archived;
+    row.path = Some(newest.path.clone());
+    Ok(row)
+}
+
+/// When a thread was created, for a log that does not say: by its id, else by its file's name.
+fn fallback_time(resolved: &ResolvedHistory) -> Timestamp {
+    resolved.thread_id.made_at().unwrap_or_else(|| name_time(&resolved.parts[0].file))
+}
+
+/// The time in a file's name, taken as if it were UTC; off by the writer's time zone.
+pub(crate) fn name_time(file: &RolloutFile) -> Timestamp {
+    let utc = file.name.created.to_zoned(jiff::tz::TimeZone::UTC);
+    utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
+}
+
+/// The time of a log's last line.
+fn last_time(file: &RolloutFile) -> Result<Option<Timestamp>> {
+    let time_of = |entry: Entry| match entry {
+        // Lines from before the envelope have no time of their own; a time in one is its payload's.
+        Entry::Line(record) if record.line.format() == LineFormat::Envelope => record.line.timestamp(),
+        _ => None,
+    };
+    if file.name.compressed {
+        let mut last = None;
+        for entry in RolloutReader::open(&file.path).map_err(store_error)? {
+            last = time_of(entry.map_err(store_error)?).or(last);
+        }
+        return Ok(last);
+    }
+    for entry in ReverseReader::open(&file.path).map_err(store_error)? {
+        if let Some(at) = time_of(entry.map_err(store_error)?) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// The kinds of lines that make up most of a log and say no fact.
+const FACTLESS: [&[u8]; 5] =
+    [b"response_item\"", b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
+
+/// Whether a line says no fact, by the first bytes of its envelope. When in doubt it may say one.
+fn says_no_fact(line: &[u8]) -> bool {
+    const TYPE: &[u8] = b"\"type\":\"";
+    let head = &line[..line.len().min(96)];
+    // The timestamp and the ordinal that stand before the type hold nothing that looks like it.
+    let envelope = head.starts_with(b"{\"timestamp\":\"");
+    let kind = memchr::memmem::find(head, TYPE).map(|at| &head[at + TYPE.len()..]);
+    let before_payload = memchr::memmem::find(head, b"\"payload\"");
+    envelope
+        && kind.is_some_and(|kind| FACTLESS.iter().any(|factless| kind.starts_with(factless)))
+        && before_payload.is_none_or(|payload| memchr::memmem::find(head, TYPE).is_some_and(|at| at < payload))
+}
+
+/// When a file last changed, by its file system.
+pub(crate) fn modified_at(path: &Path) -> Option<Timestamp> {
+    Some(std::fs::metadata(path).ok()?.modified().ok()?.into())
+}

@@ -1,0 +1,197 @@
+//! The store: each method of the contract, wired to the file that does it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use selvedge_history::ModelContext;
+use selvedge_protocol::{
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
+    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+};
+use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome};
+use selvedge_thread_store::paging::{page_items, page_turns};
+use selvedge_thread_store::{
+    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
+};
+
+use crate::error::store_error;
+use crate::live::LiveThreads;
+
+/// A store of threads in a home directory. Clones share the live threads.
+#[derive(Clone, Debug)]
+pub struct LocalThreadStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) home: RolloutHome,
+    pub(crate) live: LiveThreads,
+}
+
+impl Inner {
+    pub(crate) fn files(&self) -> Result<HomeFiles> {
+        self.home.files().map_err(store_error)
+    }
+
+    pub(crate) fn names(&self) -> Result<NameIndex> {
+        NameIndex::load(&self.home).map_err(store_error)
+    }
+
+    /// The segments of a thread's history.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn resolve(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<ResolvedHistory> {
+        ResolvedHistory::resolve(files, thread_id).map_err(store_error)?.ok_or(StoreError::not_found(thread_id))
+    }
+}
+
+impl LocalThreadStore {
+    /// The store of the home at this path. Reads nothing and makes nothing: a home that is missing is empty, and is made
+    /// by the first thread that is written.
+    #[must_use]
+    pub fn open(home: impl Into<PathBuf>) -> Self {
+        Self { inner: Arc::new(Inner { home: RolloutHome::new(home), live: LiveThreads::default() }) }
+    }
+
+    /// The home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.inner.home.root()
+    }
+
+    /// Does work that waits for files on a thread that may wait.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::backend("a task of the store did not finish", error)),
+        }
+    }
+}
+
+#[async_trait]
+impl ThreadStore for LocalThreadStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        self.blocking(move |store| store.create(meta)).await
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.resume(thread_id)).await
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        if Inner::is_large(items) {
+            let items = items.to_vec();
+            return self.blocking(move |store| store.append(thread_id, &items)).await;
+        }
+        self.inner.append(thread_id, items)
+    }
+
+    async fn persist(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.persist(thread_id)).await
+    }
+
+    async fn flush(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.flush(thread_id)).await
+    }
+
+    async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.shutdown(thread_id)).await
+    }
+
+    async fn discard(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.discard(thread_id)).await
+    }
+
+    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
+        self.blocking(move |store| store.load_history(thread_id)).await
+    }
+
+    async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
+        self.blocking(move |store| store.load_model_context(thread_id)).await
+    }
+
+    async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.blocking(move |store| store.read_thread(thread_id)).await
+    }
+
+    async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        let query = query.clone();
+        self.blocking(move |store| store.list_threads(&query)).await
+    }
+
+    async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        let query = query.clone();
+        self.blocking(move |store| store.search_threads(&query)).await
+    }
+
+    async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        let query = query.clone();
+        self.blocking(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
+    }
+
+    async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        let query = query.clone();
+        self.blocking(move |store| page_items(&query, store.turns(query.thread_id)?)).await
+    }
+
+    async fn update_metadata(
+        &self,
+        thread_id: ThreadId,
+        patch: &ThreadMetadataPatch,
+        origin: PatchOrigin,
+    ) -> Result<StoredThread> {
+        let patch = patch.clone();
+        self.blocking(move |store| store.update_metadata(thread_id, &patch, origin)).await
+    }
+
+    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.blocking(move |store| store.archive(thread_id)).await
+    }
+
+    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.blocking(move |store| store.unarchive(thread_id)).await
+    }
+
+    async fn delete(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.delete(thread_id)).await
+    }
+
+    async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+        self.blocking(move |store| store.fork(request)).await
+    }
+
+    async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+        self.blocking(move |store| store.revert(&request)).await
+    }
+}
+
+impl LocalThreadStore {
+    /// Writes a thread's whole history to `out` as it stands in its files, byte for byte, damaged stretches too, and
+    /// says how many bytes that were. What was inherited by reference comes first.
+    ///
+    /// # Errors
+    /// `NotFound`; `Backend` when a file cannot be read or `out` cannot be written.
+    pub fn export(&self, thread_id: ThreadId, out: &mut dyn std::io::Write) -> Result<u64> {
+        self.inner.export(thread_id, out)
+    }
+
+    /// The threads that have this name.
+    ///
+    /// # Errors
+    /// `Backend` when the home cannot be read.
+    pub fn find_by_name(&self, name: &str) -> Result<Vec<ThreadId>> {
+        self.inner.find_by_name(name)
+    }
+
+    /// The threads whose ids begin with this text, active and archived ones.
+    ///
+    /// # Errors
+    /// `Backend` when the home cannot be read.
+    pub fn find_by_prefix(&self, prefix: &str) -> Result<Vec<ThreadId>> {
+        self.inner.find_by_prefix(prefix)
+    }
+}
