@@ -58,11 +58,11 @@ impl NameIndex {
         let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(line) = serde_json::from_slice::<NameLine<'_>>(line) else { continue };
-            let name = line.thread_name.trim();
+            let name = line.thread_name;
             if name.is_empty() {
                 names.remove(&line.id);
             } else {
-                names.insert(line.id, NameEntry { name: name.to_owned(), updated_at: line.updated_at });
+                names.insert(line.id, NameEntry { name: name.into_owned(), updated_at: line.updated_at });
             }
         }
         Ok(Self { names })

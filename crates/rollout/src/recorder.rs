@@ -176,7 +176,7 @@ impl RolloutRecorder {
     /// As [`append`](Self::append).
     pub fn persist(&self) -> Result<()> {
         let mut inner = self.inner();
-        if matches!(inner.state, State::Lazy { .. }) { inner.write(&self.home, &[]).map(drop) } else { Ok(()) }
+        if matches!(inner.state, State::Open { .. }) { Ok(()) } else { inner.write(&self.home, &[]).map(drop) }
     }
 
     /// Waits until every append that began before is in the file or has failed.

@@ -1,1 +1,136 @@
-fn main() {}
+//! How fast threads are appended to, as a ratio to a floor measured in the same run: a bare loop that serialises the same
+//! item with `serde_json` and writes it by one `write` each.
+//!
+//! `cargo xtask bench append`
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use selvedge_protocol::{
+    EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, TokenCountEvent, TokenUsage,
+    TokenUsageInfo,
+};
+use selvedge_thread_manager::ThreadManager;
+use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store_local::LocalThreadStore;
+
+/// Items of one measurement.
+const ITEMS: usize = 100_000;
+/// Measurements of each kind; they take turns, so that a noisy moment hits all alike.
+const ROUNDS: usize = 7;
+/// What the store must reach of the floor.
+const STORE_FLOOR: f64 = 0.5;
+/// What `LiveThread` must reach of it, with every fifth item a `token_count`.
+const LIVE_FLOOR: f64 = 0.4;
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let dir = tempfile::tempdir()?;
+    let plain = vec![item_of_500_bytes()?; 5];
+    let mut mixed = plain.clone();
+    mixed[4] = token_count();
+    let (mut bare, mut bare_mixed, mut store, mut live) = (vec![], vec![], vec![], vec![]);
+    for round in 0..ROUNDS {
+        let home = dir.path().join(round.to_string());
+        bare.push(bare_loop(dir.path(), &plain)?);
+        store.push(runtime.block_on(store_loop(&home, &plain))?);
+        bare_mixed.push(bare_loop(dir.path(), &mixed)?);
+        live.push(runtime.block_on(live_loop(&home, &mixed))?);
+        std::fs::remove_dir_all(&home)?;
+    }
+    println!("{ITEMS} items, one per call, durability written; median of {ROUNDS} rounds");
+    let store_ok = report("LocalThreadStore::append_items, 500-byte items", &store, &bare, STORE_FLOOR);
+    let live_ok = report("LiveThread::append, every fifth a token_count", &live, &bare_mixed, LIVE_FLOOR);
+    anyhow::ensure!(store_ok && live_ok, "below the floor");
+    Ok(())
+}
+
+fn report(what: &str, measured: &[Duration], floor: &[Duration], wanted: f64) -> bool {
+    let (measured, floor) = (rate(measured), rate(floor));
+    let ratio = measured / floor;
+    println!("{what}: {measured:.0}/s; bare loop: {floor:.0}/s; ratio {ratio:.2} (must be at least {wanted})");
+    ratio >= wanted
+}
+
+fn rate(times: &[Duration]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    ITEMS as f64 / times[times.len() / 2].as_secs_f64()
+}
+
+fn bare_loop(dir: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
+    let path = dir.join("bare.jsonl");
+    let mut file = File::options().append(true).create(true).open(&path)?;
+    let start = Instant::now();
+    for at in 0..ITEMS {
+        let mut line = serde_json::to_vec(&items[at % items.len()])?;
+        line.push(b'\n');
+        file.write_all(&line)?;
+    }
+    let took = start.elapsed();
+    std::fs::remove_file(&path)?;
+    Ok(took)
+}
+
+fn head() -> SessionMeta {
+    let now = SystemTime::now().into();
+    SessionMeta { history_mode: Some(HistoryMode::Paginated), ..SessionMeta::new(ThreadId::new(now), now) }
+}
+
+async fn store_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
+    let store = LocalThreadStore::open(home);
+    let head = head();
+    let thread_id = head.id.unwrap_or_else(|| ThreadId::new(SystemTime::now().into()));
+    store.create_thread(head).await?;
+    store.persist(thread_id).await?;
+    let start = Instant::now();
+    for at in 0..ITEMS {
+        store.append_items(thread_id, std::slice::from_ref(&items[at % items.len()])).await?;
+    }
+    let took = start.elapsed();
+    store.shutdown(thread_id).await?;
+    Ok(took)
+}
+
+async fn live_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
+    let manager = ThreadManager::new(Arc::new(LocalThreadStore::open(home)));
+    let thread = manager.start(head()).await?;
+    thread.persist().await?;
+    let start = Instant::now();
+    for at in 0..ITEMS {
+        thread.append(std::slice::from_ref(&items[at % items.len()])).await?;
+    }
+    let took = start.elapsed();
+    thread.shutdown().await?;
+    Ok(took)
+}
+
+/// A message whose payload is 500 bytes of JSON.
+fn item_of_500_bytes() -> anyhow::Result<RolloutItem> {
+    let bare = serde_json::to_vec(&ResponseItem::assistant_text(""))?.len();
+    let text: String = "the quick brown fox jumps over the lazy dog ".chars().cycle().take(500 - bare).collect();
+    Ok(ResponseItem::assistant_text(&text).into())
+}
+
+fn token_count() -> RolloutItem {
+    let usage = TokenUsage {
+        input_tokens: Some(12_345),
+        cached_input_tokens: Some(10_000),
+        output_tokens: Some(678),
+        reasoning_output_tokens: Some(90),
+        total_tokens: Some(13_023),
+        ..TokenUsage::default()
+    };
+    let info = TokenUsageInfo {
+        total_token_usage: Some(usage.clone()),
+        last_token_usage: Some(usage),
+        model_context_window: Some(258_400),
+        ..TokenUsageInfo::default()
+    };
+    EventMsg::from(TokenCountEvent { info: Some(info), ..TokenCountEvent::default() }).into()
+}

@@ -50,17 +50,18 @@ impl Inner {
 
     /// A recorder of the newest segment of a cold thread.
     pub(crate) fn open_recorder(&self, thread_id: ThreadId) -> Result<RolloutRecorder> {
-        let lock = self.lock_existing(thread_id)?;
+        let lock = self.lock_cold(thread_id)?;
         // Only under the lock is it sure which segment is the newest.
         let resolved = self.resolve(&self.files()?, thread_id)?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 
-    /// The writer lock of a thread that is there.
-    pub(crate) fn lock_existing(&self, thread_id: ThreadId) -> Result<WriterLock> {
+    /// The writer lock of a thread that is there and that nobody is writing.
+    pub(crate) fn lock_cold(&self, thread_id: ThreadId) -> Result<WriterLock> {
         if self.files()?.segments(thread_id).is_empty() {
             return Err(StoreError::not_found(thread_id));
         }
+        self.live.refuse(thread_id)?;
         WriterLock::acquire(&self.home, thread_id).map_err(store_error)
     }
 

@@ -19,8 +19,7 @@ impl Inner {
     /// Moves what is not where it belongs, oldest segment first: the newest one says whether the thread is archived, so a
     /// crash in between leaves it where it was, and repeating the call finishes the move.
     fn move_segments(&self, thread_id: ThreadId, archived: bool) -> Result<StoredThread> {
-        self.live.refuse(thread_id)?;
-        let _lock = self.lock_existing(thread_id)?;
+        let _lock = self.lock_cold(thread_id)?;
         for file in self.files()?.segments(thread_id).iter().filter(|file| file.archived != archived) {
             move_file(&file.path, &self.place_for(file, archived)).map_err(store_error)?;
         }

@@ -11,8 +11,7 @@ use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.refuse(thread_id)?;
-        let _lock = self.lock_existing(thread_id)?;
+        let _lock = self.lock_cold(thread_id)?;
         let files = self.files()?;
         let dependents = dependents(&files, thread_id)?;
         if !dependents.is_empty() {

@@ -48,7 +48,7 @@ impl Inner {
         if let Some(live) = self.live.find(thread_id) {
             return live.replace_recorder(thread_id, |recorder| self.revert_live(request, recorder));
         }
-        let lock = self.lock_existing(thread_id)?;
+        let lock = self.lock_cold(thread_id)?;
         let segment = self.begin_segment(request);
         drop(lock);
         segment.map(drop)

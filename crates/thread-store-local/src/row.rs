@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use selvedge_history::MetadataFold;
-use selvedge_protocol::{LineFormat, StoredThread, ThreadId, Timestamp};
+use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{
     Entry, HistoryEntry, HomeFiles, NameIndex, ResolvedHistory, ReverseReader, RolloutFile, RolloutReader,
 };
@@ -52,8 +52,8 @@ pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<
         }
     }
     let mut row = fold.into_thread();
-    if let Some(at) = last_time(newest)? {
-        row.updated_at = at;
+    if let Some(at) = time_of_passed_over_end(newest)? {
+        row.updated_at = row.updated_at.max(at);
     }
     row.name = names.get(row.id).map(|entry| entry.name.clone());
     row.archived = newest.archived;
@@ -72,26 +72,23 @@ pub(crate) fn name_time(file: &RolloutFile) -> Timestamp {
     utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
 }
 
-/// The time of a log's last line.
-fn last_time(file: &RolloutFile) -> Result<Option<Timestamp>> {
-    let time_of = |entry: Entry| match entry {
-        // Lines from before the envelope have no time of their own; a time in one is its payload's.
-        Entry::Line(record) if record.line.format() == LineFormat::Envelope => record.line.timestamp(),
-        _ => None,
-    };
+/// The time of a log's last line, if the fold passed it over. The fold knows the times of all others.
+fn time_of_passed_over_end(file: &RolloutFile) -> Result<Option<Timestamp>> {
+    let line = |entry| if let Entry::Line(record) = entry { Some(record.line) } else { None };
+    let mut last = None;
     if file.name.compressed {
-        let mut last = None;
         for entry in RolloutReader::open(&file.path).map_err(store_error)? {
-            last = time_of(entry.map_err(store_error)?).or(last);
+            last = line(entry.map_err(store_error)?).or(last);
         }
-        return Ok(last);
-    }
-    for entry in ReverseReader::open(&file.path).map_err(store_error)? {
-        if let Some(at) = time_of(entry.map_err(store_error)?) {
-            return Ok(Some(at));
+    } else {
+        for entry in ReverseReader::open(&file.path).map_err(store_error)? {
+            last = line(entry.map_err(store_error)?);
+            if last.is_some() {
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(last.filter(|line| says_no_fact(line.text().as_bytes())).and_then(|line| line.timestamp()))
 }
 
 /// The kinds of lines that make up most of a log and say no fact.

@@ -1,0 +1,18 @@
+//! Tests of the local store: the contract that every store keeps, and what is true of files.
+
+#[path = "../../../thread-store/tests/it/contract/mod.rs"]
+mod contract;
+
+use std::sync::Arc;
+
+use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store_local::LocalThreadStore;
+
+/// Two stores on one home, as two processes would have them, and the home.
+fn stores() -> (Arc<dyn ThreadStore>, Arc<dyn ThreadStore>, tempfile::TempDir) {
+    let home = tempfile::tempdir().unwrap();
+    let store = || Arc::new(LocalThreadStore::open(home.path()));
+    (store(), store(), home)
+}
+
+contract::contract_tests!(crate::stores);
