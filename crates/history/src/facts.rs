@@ -126,7 +126,9 @@ impl MetadataFold {
         match item {
             RolloutItem::TurnContext(context) => self.turn_context(context),
             RolloutItem::EventMsg(event) => self.event(event, at),
-            RolloutItem::ThreadMetadata(patch) => (**patch).clone(),
+            RolloutItem::ThreadMetadata(record) if record.thread_id == Some(self.thread.id) => {
+                record.patch.clone().unwrap_or_default()
+            }
             _ => ThreadMetadataPatch::default(),
         }
     }

@@ -1,8 +1,8 @@
 //! Items of a turn, from the shapes that the log tells them in.
 
 use selvedge_protocol::{
-    ImageGenerationEndEvent, ItemId, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent, TurnItem,
-    WebSearchEndEvent,
+    EventMsg, ImageGenerationEndEvent, ItemId, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent,
+    TurnId, TurnItem, WebSearchEndEvent,
 };
 use serde_json::{Map, Value};
 
@@ -49,15 +49,44 @@ pub(crate) fn command_execution_of(id: ItemId, fields: Map<String, Value>) -> Tu
     command_execution(id, &Fields(fields))
 }
 
-/// Files that were changed (legacy mode).
-pub(crate) fn patch_applied(id: ItemId, event: &PatchApplyEndEvent) -> TurnItem {
+/// The item of an event that a legacy thread says once for all. `id` makes an item's id of that of its call, or of
+/// nothing where there was none.
+pub(crate) fn from_legacy(event: &EventMsg, id: impl FnOnce(Option<&str>) -> ItemId) -> Option<TurnItem> {
+    Some(match event {
+        EventMsg::ContextCompacted(_) => TurnItem::ContextCompaction { id: id(None) },
+        EventMsg::EnteredReviewMode(event) => {
+            TurnItem::EnteredReviewMode { id: id(None), review: event.user_facing_hint.clone().unwrap_or_default() }
+        }
+        EventMsg::ExitedReviewMode(event) => {
+            TurnItem::ExitedReviewMode { id: id(None), review: review_text(event.review_output.as_ref()) }
+        }
+        EventMsg::PatchApplyEnd(event) => patch_applied(id(event.call_id.as_deref()), event),
+        EventMsg::McpToolCallEnd(event) => mcp_tool_called(id(event.call_id.as_deref()), event),
+        EventMsg::WebSearchEnd(event) => web_searched(id(event.call_id.as_deref()), event),
+        EventMsg::ImageGenerationEnd(event) => image_generated(id(event.call_id.as_deref()), event),
+        _ => return None,
+    })
+}
+
+/// The turn that such an event names.
+pub(crate) fn turn_of(event: &EventMsg) -> Option<TurnId> {
+    let extra = match event {
+        EventMsg::PatchApplyEnd(event) => return event.turn_id.clone(),
+        EventMsg::McpToolCallEnd(event) => &event.extra,
+        EventMsg::WebSearchEnd(event) => &event.extra,
+        EventMsg::ImageGenerationEnd(event) => &event.extra,
+        _ => return None,
+    };
+    serde_json::from_str(extra.get("turn_id")?.get()).ok()
+}
+
+fn patch_applied(id: ItemId, event: &PatchApplyEndEvent) -> TurnItem {
     let by_success = if event.success == Some(false) { ItemStatus::Failed } else { ItemStatus::Completed };
     let status = event.status.as_deref().and_then(status_named).unwrap_or(by_success);
     TurnItem::FileChange { id, status, changes: event.changes.clone().unwrap_or_default() }
 }
 
-/// A tool of an MCP server that answered (legacy mode).
-pub(crate) fn mcp_tool_called(id: ItemId, event: &McpToolCallEndEvent) -> TurnItem {
+fn mcp_tool_called(id: ItemId, event: &McpToolCallEndEvent) -> TurnItem {
     let invocation = event.invocation.clone().unwrap_or_default();
     let text = |name: &str| invocation[name].as_str().map(str::to_owned);
     let outcome = event.result.clone().unwrap_or_default();
@@ -76,13 +105,11 @@ pub(crate) fn mcp_tool_called(id: ItemId, event: &McpToolCallEndEvent) -> TurnIt
     }
 }
 
-/// A web search that is done (legacy mode).
-pub(crate) fn web_searched(id: ItemId, event: &WebSearchEndEvent) -> TurnItem {
+fn web_searched(id: ItemId, event: &WebSearchEndEvent) -> TurnItem {
     TurnItem::WebSearch { id, query: event.query.clone().unwrap_or_default(), action: event.action.clone() }
 }
 
-/// An image that was made (legacy mode).
-pub(crate) fn image_generated(id: ItemId, event: &ImageGenerationEndEvent) -> TurnItem {
+fn image_generated(id: ItemId, event: &ImageGenerationEndEvent) -> TurnItem {
     TurnItem::ImageGeneration {
         id,
         status: event.status.clone().unwrap_or_default(),
@@ -92,7 +119,7 @@ pub(crate) fn image_generated(id: ItemId, event: &ImageGenerationEndEvent) -> Tu
 }
 
 /// What a review found, in words.
-pub(crate) fn review_text(output: Option<&Value>) -> String {
+fn review_text(output: Option<&Value>) -> String {
     match output {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),

@@ -26,6 +26,9 @@ pub struct TurnProjection {
     open: Option<Draft>,
     /// The number of the next item that the log gives no id.
     next_item: u64,
+    /// Messages of other agents outside explicit turns, each by the number of turns before it. They do not show, but a
+    /// rollback counts them.
+    loose_messages: Vec<usize>,
     /// Where the messages begin that lead up to this point: the user's own, and the context told before it.
     lead_in: Option<u64>,
     /// Just past the last line.
@@ -44,6 +47,14 @@ struct Draft {
     is_compaction: bool,
     /// Just past its last line, where that is known.
     end: Option<u64>,
+}
+
+/// A place where a rollback can cut: behind so many turns, at a message between turns or at an item of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cut {
+    place: usize,
+    /// The number of the item in its turn, 0 for the turn as a whole; nothing for a message between turns.
+    item: Option<usize>,
 }
 
 /// Where a line stands and when it was written.
@@ -139,32 +150,11 @@ impl TurnProjection {
             EventMsg::AgentMessage(event) => self.agent_message(at, event.message.as_deref(), event.phase.clone()),
             EventMsg::AgentReasoning(event) => self.reasoning(at, event.text.clone(), None),
             EventMsg::AgentReasoningRawContent(event) => self.reasoning(at, None, event.text.clone()),
-            EventMsg::ContextCompacted(_) => self.numbered(at, |id| TurnItem::ContextCompaction { id }),
-            EventMsg::EnteredReviewMode(event) => {
-                let review = event.user_facing_hint.clone().unwrap_or_default();
-                self.numbered(at, |id| TurnItem::EnteredReviewMode { id, review });
+            event => {
+                if let Some(item) = turn_item::from_legacy(event, |id| self.id_or_number(id)) {
+                    self.put(at, turn_item::turn_of(event).as_ref(), item);
+                }
             }
-            EventMsg::ExitedReviewMode(event) => {
-                let review = turn_item::review_text(event.review_output.as_ref());
-                self.numbered(at, |id| TurnItem::ExitedReviewMode { id, review });
-            }
-            EventMsg::PatchApplyEnd(event) => {
-                let item = turn_item::patch_applied(self.id_or_number(event.call_id.as_deref()), event);
-                self.put(at, event.turn_id.as_ref(), item);
-            }
-            EventMsg::McpToolCallEnd(event) => {
-                let item = turn_item::mcp_tool_called(self.id_or_number(event.call_id.as_deref()), event);
-                self.put(at, None, item);
-            }
-            EventMsg::WebSearchEnd(event) => {
-                let item = turn_item::web_searched(self.id_or_number(event.call_id.as_deref()), event);
-                self.put(at, None, item);
-            }
-            EventMsg::ImageGenerationEnd(event) => {
-                let item = turn_item::image_generated(self.id_or_number(event.call_id.as_deref()), event);
-                self.put(at, None, item);
-            }
-            _ => {}
         }
     }
 
@@ -191,12 +181,14 @@ impl TurnProjection {
     }
 
     fn aborted(&mut self, at: At, event: &TurnAbortedEvent) {
-        let Some((draft, _)) = self.named_or_open(event.turn_id.as_ref()) else {
+        let Some((draft, is_open)) = self.named_or_open(event.turn_id.as_ref()) else {
             return;
         };
         draft.turn.status = TurnStatus::Interrupted;
         draft.set_times(event.started_at, event.completed_at, event.duration_ms, at.time);
-        draft.reaches(at.position);
+        if is_open {
+            draft.reaches(at.position);
+        }
     }
 
     fn failed(&mut self, event: &ErrorEvent) {
@@ -209,20 +201,35 @@ impl TurnProjection {
         }
     }
 
-    /// Undoes the newest turns that the user spoke in, and whatever came after the oldest of them.
-    fn rolled_back(&mut self, turns: u64) {
-        let turns = usize::try_from(turns).unwrap_or(usize::MAX);
-        if turns == 0 {
+    /// Undoes the newest messages of the user, and whatever came after the oldest of them. The event counts turns, and the
+    /// model's history is cut by messages: they differ where the user steered a turn, and the history counts.
+    fn rolled_back(&mut self, messages: u64) {
+        if messages == 0 {
             return;
         }
         self.close(None);
-        let of_user = self.closed.iter().enumerate().rev().filter(|(_, draft)| draft.is_of_user);
-        if let Some((oldest, _)) = of_user.take(turns).last() {
-            self.closed.truncate(oldest);
-        }
+        self.cut(usize::try_from(messages).unwrap_or(usize::MAX));
         // Numbers go on behind the items that stand, as the programs that made them count.
         let standing: usize = self.closed.iter().map(|draft| draft.turn.items.len()).sum();
         self.next_item = u64::try_from(standing).unwrap_or(u64::MAX).saturating_add(1);
+    }
+
+    fn cut(&mut self, messages: usize) {
+        let mut cuts: Vec<Cut> = (0..).zip(&self.closed).flat_map(|(place, draft)| draft.cuts(place)).collect();
+        cuts.extend(self.loose_messages.iter().map(|place| Cut { place: *place, item: None }));
+        cuts.sort_unstable();
+        let Some(&cut) = cuts.get(cuts.len().saturating_sub(messages)) else { return };
+        match cut.item {
+            // Steering is undone, and what the turn was before it stays.
+            Some(item @ 1..) => {
+                self.closed.truncate(cut.place + 1);
+                if let Some(draft) = self.closed.last_mut() {
+                    draft.turn.items.truncate(item);
+                }
+            }
+            _ => self.closed.truncate(cut.place),
+        }
+        self.loose_messages.retain(|place| Cut { place: *place, item: None } < cut);
     }
 
     fn item_completed(&mut self, at: At, event: &ItemCompletedEvent) {
@@ -258,8 +265,8 @@ impl TurnProjection {
             let start = self.lead_in.unwrap_or(at.position);
             self.begin(None, start, at.time);
         }
-        let item = turn_item::user_message(self.number(), input);
-        self.put_into(at, None, item).is_of_user = true;
+        self.numbered(at, |id| turn_item::user_message(id, input));
+        self.turn_for(None, at).is_of_user = true;
     }
 
     fn agent_message(&mut self, at: At, text: Option<&str>, phase: Option<String>) {
@@ -312,8 +319,9 @@ impl TurnProjection {
 
     /// The open explicit turn is the user's, whether or not an event says so.
     fn user_speaks(&mut self) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.is_explicit) {
-            open.is_of_user = true;
+        match &mut self.open {
+            Some(open) if open.is_explicit => open.is_of_user = true,
+            open => self.loose_messages.push(self.closed.len() + usize::from(open.is_some())),
         }
     }
 
@@ -332,7 +340,7 @@ impl TurnProjection {
     /// Adds an item that the log gives no id.
     fn numbered(&mut self, at: At, item: impl FnOnce(ItemId) -> TurnItem) {
         let item = item(self.number());
-        self.put(at, None, item);
+        self.turn_for(None, at).turn.items.push(item);
     }
 
     fn put(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) {
@@ -351,9 +359,7 @@ impl TurnProjection {
 
     /// The turn of this id, else the open one, else a new implicit one.
     fn turn_for(&mut self, turn_id: Option<&TurnId>, at: At) -> &mut Draft {
-        if let Some(place) = turn_id.and_then(|id| self.closed.iter().rposition(|draft| draft.turn.id == *id))
-            && !self.is_open(turn_id)
-        {
+        if let Some(place) = self.closed_place(turn_id) {
             // The lines of a turn reach to its late items, but not into the next turn.
             let is_last = place + 1 == self.closed.len() && self.open.is_none();
             let draft = &mut self.closed[place];
@@ -374,17 +380,19 @@ impl TurnProjection {
 
     /// The turn of this id, else the open one, and whether it is open.
     fn named_or_open(&mut self, turn_id: Option<&TurnId>) -> Option<(&mut Draft, bool)> {
-        let place = turn_id.and_then(|id| self.closed.iter().rposition(|draft| draft.turn.id == *id));
-        match place {
-            Some(place) if !self.is_open(turn_id) => Some((&mut self.closed[place], false)),
-            _ => Some((self.open.as_mut()?, true)),
+        match self.closed_place(turn_id) {
+            Some(place) => Some((&mut self.closed[place], false)),
+            None => Some((self.open.as_mut()?, true)),
         }
     }
 
-    fn is_open(&self, turn_id: Option<&TurnId>) -> bool {
-        self.open.as_ref().is_some_and(|open| Some(&open.turn.id) == turn_id)
+    /// Where among the closed turns the one of this id is, unless it is the open one.
+    fn closed_place(&self, turn_id: Option<&TurnId>) -> Option<usize> {
+        let id = turn_id.filter(|id| self.open.as_ref().is_none_or(|open| open.turn.id != **id))?;
+        self.closed.iter().rposition(|draft| draft.turn.id == *id)
     }
 
+    /// Opens a turn in the place of the open one.
     fn begin(&mut self, id: Option<TurnId>, start: u64, started_at: Option<Timestamp>) -> &mut Draft {
         self.close(None);
         let draft = self.next_draft(id, start, started_at);
@@ -427,6 +435,16 @@ impl TurnProjection {
 }
 
 impl Draft {
+    /// Where a rollback can cut in the turn that has so many before it: at each message of the user, the first of which takes
+    /// the whole turn away.
+    fn cuts(&self, place: usize) -> Vec<Cut> {
+        let items = (0..).zip(&self.turn.items);
+        let messages = items.filter(|(_, item)| matches!(item, TurnItem::UserMessage { .. })).map(|(number, _)| number);
+        let steering = messages.skip(1).map(|number| Cut { place, item: Some(number) });
+        let whole = self.is_of_user.then_some(Cut { place, item: Some(0) });
+        whole.into_iter().chain(steering).collect()
+    }
+
     fn new(id: TurnId, start: u64, started_at: Option<Timestamp>) -> Self {
         let turn = Turn {
             id,

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::open::open_object;
 use crate::{
-    Compacted, EventMsg, OpenItem, ResponseItem, SessionMeta, ThreadMetadataPatch, TurnContext, WorldStateRecord,
+    Compacted, EventMsg, OpenItem, ResponseItem, SessionMeta, ThreadId, ThreadMetadataPatch, TurnContext,
+    WorldStateRecord,
 };
 
 /// What a line of a thread's log says.
@@ -32,7 +33,7 @@ pub enum RolloutItem {
     /// A message between agents.
     InterAgentCommunication(InterAgentCommunication),
     /// Metadata that was set explicitly and that no other line says. Selvedge's own; other readers skip it.
-    ThreadMetadata(Box<ThreadMetadataPatch>),
+    ThreadMetadata(Box<ThreadMetadataRecord>),
     /// A kind that no rule here needs a field of, or that this version does not know; kept whole.
     Other(OpenItem),
 }
@@ -46,6 +47,31 @@ open_object! {
         recipient: String,
         /// What.
         content: String,
+    }
+}
+
+open_object! {
+    /// Payload of a `thread_metadata` line: metadata that was set explicitly. It names its thread, because a full-copy fork
+    /// holds the lines of its source as well, and those do not speak of the fork.
+    pub struct ThreadMetadataRecord {
+        /// The thread.
+        thread_id: ThreadId,
+        /// What was set.
+        patch: ThreadMetadataPatch,
+    }
+}
+
+impl ThreadMetadataRecord {
+    /// The record that this was set of that thread.
+    #[must_use]
+    pub fn new(thread_id: ThreadId, patch: ThreadMetadataPatch) -> Self {
+        Self { thread_id: Some(thread_id), patch: Some(patch), ..Self::default() }
+    }
+}
+
+impl From<ThreadMetadataRecord> for RolloutItem {
+    fn from(record: ThreadMetadataRecord) -> Self {
+        Self::ThreadMetadata(Box::new(record))
     }
 }
 

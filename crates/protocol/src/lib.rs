@@ -59,7 +59,7 @@ pub use event::{
     TurnAbortedEvent, UserMessageEvent, WebSearchEndEvent,
 };
 pub use id::{IdError, ItemId, SegmentId, SessionId, ThreadId, TurnId, WindowId};
-pub use item::{InterAgentCommunication, RolloutItem};
+pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
 pub use line::{LineError, LineFormat, RolloutLine};
 pub use metadata::{GitInfo, GitInfoPatch, StoredThread, ThreadMetadataPatch};
 pub use open::{Extra, OpenItem};

@@ -39,7 +39,7 @@ pub struct StoredThread {
     pub session_id: SessionId,
     /// Name that somebody gave it.
     pub name: Option<String>,
-    /// First line of what it is about: the first user message, or the goal while there is none.
+    /// What it is about: the first user message or the first goal, whichever came first.
     pub preview: Option<String>,
     /// The whole of the first user message.
     pub first_user_message: Option<String>,
@@ -246,7 +246,7 @@ patch! {
         clear {
             /// Name that somebody gave it.
             name: String,
-            /// First line of what it is about.
+            /// What it is about.
             preview: String,
             /// The whole of the first user message.
             first_user_message: String,

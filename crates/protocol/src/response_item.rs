@@ -196,7 +196,8 @@ impl ResponseItem {
         };
         if let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(content.get()) {
             // A part of an odd shape has no text, and takes none from the others.
-            let text = |part: &RawValue| Some(serde_json::from_str::<ContentPart<'_>>(part.get()).ok()?.text?.into_owned());
+            let text =
+                |part: &RawValue| Some(serde_json::from_str::<ContentPart<'_>>(part.get()).ok()?.text?.into_owned());
             return parts.into_iter().filter_map(text).collect();
         }
         serde_json::from_str::<String>(content.get()).map(|text| vec![text]).unwrap_or_default()

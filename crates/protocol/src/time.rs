@@ -21,8 +21,8 @@ pub struct TimestampError {
     pub text: String,
 }
 
-/// 9999-12-30T22:00:00.999Z: the last millisecond that is in year 9999 everywhere on earth.
-const MAX_MILLIS: i64 = 253_402_207_200_999;
+/// 9999-12-30T22:00:00.000Z: the last second that is in year 9999 everywhere on earth, and that `jiff` takes.
+const MAX_MILLIS: i64 = 253_402_207_200_000;
 /// 0000-01-01T00:00:00.000Z: the first millisecond that RFC 3339 can write.
 const MIN_MILLIS: i64 = -62_167_219_200_000;
 

@@ -8,7 +8,7 @@ use selvedge_protocol::ThreadId;
 use crate::LockHolder;
 
 /// The outcome of an operation on files.
-pub type Result<T, E = RolloutError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = RolloutError> = std::result::Result<T, E>;
 
 /// Why an operation on files failed.
 #[derive(Debug, thiserror::Error)]

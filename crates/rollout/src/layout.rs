@@ -161,6 +161,8 @@ impl RolloutFileName {
         };
         let rest = rest.strip_suffix(".jsonl")?;
         let (created, ids) = rest.split_at_checked("YYYY-MM-DDTHH-MM-SS".len())?;
+        // `%Y` would take a sign.
+        let created = created.starts_with(|first: char| first.is_ascii_digit()).then_some(created)?;
         let ids = ids.strip_prefix('-')?;
         let (thread_id, later_segment) = match ids.split_once('_') {
             Some((thread_id, segment_id)) => (thread_id, Some(hyphenated(segment_id)?.parse().ok()?)),
@@ -247,7 +249,8 @@ impl HomeFiles {
             // Of two files of one segment the active one counts, and of those the plain one.
             segments.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
             let mut seen = HashSet::new();
-            let (first, again) = std::mem::take(segments).into_iter().partition(|file| seen.insert(file.name.segment_id()));
+            let (first, again) =
+                std::mem::take(segments).into_iter().partition(|file| seen.insert(file.name.segment_id()));
             *segments = first;
             segments.sort_by_key(|file| file.name.age_key());
             shadowed.extend::<Vec<_>>(again);

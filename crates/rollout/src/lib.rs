@@ -42,7 +42,7 @@ mod reverse;
 mod salvage;
 
 pub use clock::now;
-pub use error::{Result, RolloutError};
+pub use error::RolloutError;
 pub use files::{decompress_in_place, move_file, remove_file, write_new_file};
 pub use history::{HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd, read_head};
 pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};

@@ -44,7 +44,16 @@ impl ReverseReader {
         let len = file.seek(SeekFrom::End(0)).context("read", path)?;
         let path = path.to_owned();
         let offset = len.min(end);
-        Ok(Self { file, path, buffer: Vec::new(), offset, unsearched: 0, block: BLOCK, failed: false, ready: Vec::new() })
+        Ok(Self {
+            file,
+            path,
+            buffer: Vec::new(),
+            offset,
+            unsearched: 0,
+            block: BLOCK,
+            failed: false,
+            ready: Vec::new(),
+        })
     }
 
     /// How many bytes from the start of the file were not read yet.

@@ -2,12 +2,14 @@
 
 use std::io::{self, Read, Write};
 
+use selvedge_history::markers::is_user_message;
 use selvedge_protocol::{
-    HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, SessionMeta, StoredThread, Timestamp,
+    AgentMessageEvent, EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, SessionMeta,
+    StoredThread, Timestamp, UserMessageEvent,
 };
 use selvedge_rollout::{
-    Entry, ResolvedHistory, ReverseReader, RolloutFile, RolloutFileName, RolloutReader, open_bytes, read_head,
-    write_new_file,
+    Entry, ResolvedHistory, ReverseReader, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
+    read_head, write_new_file,
 };
 use selvedge_thread_store::cut::{CutPoint, find_cut};
 use selvedge_thread_store::segment::{fork_head, identity, inherit_head};
@@ -196,7 +198,7 @@ impl LegacyBytes {
         if last == [b'\n'] { Ok(()) } else { out.write_all(b"\n") }
     }
 
-    fn is_bare(&self) -> selvedge_rollout::Result<bool> {
+    fn is_bare(&self) -> Result<bool, RolloutError> {
         for entry in RolloutReader::open(&self.file.path)? {
             if let Entry::Line(record) = entry? {
                 return Ok(record.line.format() == LineFormat::Bare);
@@ -206,19 +208,35 @@ impl LegacyBytes {
     }
 
     fn copy_enveloped(&self, out: &mut dyn Write, at: Timestamp) -> Result<(), StoreError> {
-        let failed = |error| StoreError::backend("cannot copy the log", error);
         for entry in RolloutReader::open_range(&self.file.path, 0..self.end).map_err(store_error)? {
             let Entry::Line(record) = entry.map_err(store_error)? else { continue };
             let mut bytes = Vec::new();
             if record.line.format() == LineFormat::Bare {
-                let item: RolloutItem = record.line.item();
-                RolloutLine::encode(&mut bytes, record.line.timestamp().unwrap_or(at), None, &item);
+                let at = record.line.timestamp().unwrap_or(at);
+                for item in modern_items(record.line.item()) {
+                    RolloutLine::encode(&mut bytes, at, None, &item);
+                }
             } else {
                 bytes.extend_from_slice(record.line.text().as_bytes());
                 bytes.push(b'\n');
             }
-            out.write_all(&bytes).map_err(failed)?;
+            out.write_all(&bytes).map_err(|error| StoreError::backend("cannot copy the log", error))?;
         }
         Ok(())
     }
+}
+
+/// The item of a line from before the envelope, with the event that a client shows of it: logs of that time held no events,
+/// and ones that begin with an envelope are shown by nothing else.
+fn modern_items(item: RolloutItem) -> Vec<RolloutItem> {
+    let event: Option<EventMsg> = match &item {
+        RolloutItem::ResponseItem(message) if is_user_message(message) => {
+            Some(UserMessageEvent { message: Some(message.texts().concat()), ..Default::default() }.into())
+        }
+        RolloutItem::ResponseItem(message) if message.role().as_deref() == Some("assistant") => {
+            Some(AgentMessageEvent { message: Some(message.texts().concat()), ..Default::default() }.into())
+        }
+        _ => None,
+    };
+    std::iter::once(item).chain(event.map(RolloutItem::EventMsg)).collect()
 }

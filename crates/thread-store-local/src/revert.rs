@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::{
-    EventMsg, HistoryBase, HistoryMode, RolloutLine, SegmentId, StoredThread, ThreadRolledBackEvent, Timestamp,
-};
+use selvedge_protocol::{HistoryBase, HistoryMode, RolloutLine, SegmentId, StoredThread, Timestamp};
 use selvedge_rollout::{
     HomeFiles, ResolvedHistory, RolloutFile, RolloutFileName, RolloutRecorder, WriterLock, read_head, write_new_file,
 };
@@ -36,11 +34,7 @@ impl Inner {
         if cut.undone_turns == 0 {
             return Ok(());
         }
-        if cut.undone_user_messages == 0 {
-            return Err(StoreError::invalid("a legacy thread is undone by user messages, and these turns have none"));
-        }
-        let event = ThreadRolledBackEvent { num_turns: Some(cut.undone_user_messages), ..Default::default() };
-        self.append_anyway(request.thread_id, &[EventMsg::from(event).into()])
+        self.append_anyway(request.thread_id, &[cut.rollback()?.into()])
     }
 
     fn revert_by_segment(&self, request: &RevertThread) -> Result<()> {

@@ -4,13 +4,16 @@
 //! other readers understand. Everything else, and what such a line cannot say (that a fact is no longer there), is a
 //! `thread_metadata` line.
 
-use selvedge_protocol::{GitInfoPatch, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch};
+use selvedge_protocol::{
+    GitInfoPatch, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch, ThreadMetadataRecord,
+};
 
-/// What a patch says of the name: nothing, that it is cleared, or what it is. An empty name is none.
+/// What a patch says of the name: nothing, that it is cleared, or what it is. White space around a name is no part of it,
+/// and an empty name is none.
 #[must_use]
 pub fn name_change(patch: &ThreadMetadataPatch) -> Option<Option<String>> {
-    let name = patch.name.clone()?;
-    Some(name.filter(|name| !name.is_empty()))
+    let name = patch.name.as_ref()?.as_deref().map(str::trim);
+    Some(name.filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
 /// The items that keep a patch, the name aside, in the order in which they belong into the log; none when it says
@@ -27,7 +30,7 @@ pub fn items_to_keep(patch: &ThreadMetadataPatch, head: &SessionMeta, row: &Stor
     let git = patch.git.clone().filter(|git| git.as_ref().is_none_or(takes_away));
     let rest = ThreadMetadataPatch { name: None, git, ..patch.clone() };
     if !rest.is_empty() {
-        items.push(RolloutItem::ThreadMetadata(Box::new(rest)));
+        items.push(ThreadMetadataRecord::new(row.id, rest).into());
     }
     items
 }

@@ -2,7 +2,7 @@
 
 use selvedge_protocol::{
     GitInfoPatch, HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, StoredThread, ThreadId,
-    ThreadMetadataPatch, Timestamp, WindowId,
+    ThreadMetadataPatch, ThreadMetadataRecord, Timestamp, WindowId,
 };
 
 use crate::{Result, StoreError};
@@ -80,7 +80,7 @@ pub fn revert_items(
     }
     let mut items: Vec<RolloutItem> = vec![head.into()];
     if !carried.is_empty() {
-        items.push(RolloutItem::ThreadMetadata(Box::new(carried)));
+        items.push(ThreadMetadataRecord::new(thread.id, carried).into());
     }
     items
 }
@@ -97,8 +97,10 @@ fn said_of_thread(thread_id: ThreadId, lines: &[RolloutLine]) -> ThreadMetadataP
     for line in lines {
         match line.kind() {
             "thread_metadata" => {
-                if let RolloutItem::ThreadMetadata(patch) = line.item() {
-                    said.merge(*patch);
+                if let RolloutItem::ThreadMetadata(record) = line.item()
+                    && record.thread_id == Some(thread_id)
+                {
+                    said.merge(record.patch.unwrap_or_default());
                 }
             }
             // The new head has the newest git facts, and a clearing that was older must not take them away.

@@ -289,11 +289,16 @@ fn tokens_are_those_of_the_newest_count_that_has_any() {
 
 #[test]
 fn explicit_metadata_is_taken_literally() {
-    let patch = |payload: Value| item(json!({"type": "thread_metadata", "payload": payload}));
+    let of = |thread: &str, patch: Value| {
+        item(json!({"type": "thread_metadata", "payload": {"thread_id": thread, "patch": patch}}))
+    };
+    let patch = |patch| of(OWN, patch);
     let row = folded(&lines([
         user_event("q"),
         patch(json!({"name": "n", "preview": null, "git": {"branch": "b"}, "updated_at": "2030-01-01T00:00:00Z"})),
         patch(json!({})),
+        // A full-copy fork holds what was set of its source, too.
+        of(OTHER, json!({"preview": "of another thread"})),
     ]));
     assert_eq!((row.name.as_deref(), row.preview, row.first_user_message.as_deref()), (Some("n"), None, Some("q")));
     assert_eq!(row.git.unwrap().branch.as_deref(), Some("b"));

@@ -6,8 +6,8 @@ use selvedge_protocol::RolloutItem;
 use serde_json::json;
 
 use crate::story::{
-    assistant, compacted, compaction_turn, complete, event, fragment, item, patch, projected, replayed, rolled_back,
-    snapshot, started, state, texts, turn, turn_context, turn_ids, user, user_event,
+    agent_event, assistant, compacted, compaction_turn, complete, event, fragment, item, item_kinds, patch, projected,
+    replayed, rolled_back, snapshot, started, state, texts, turn, turn_context, turn_ids, user, user_event,
 };
 
 fn model(context: &ModelContext) -> Option<&str> {
@@ -142,7 +142,10 @@ fn steering_messages_are_one_turn_but_several_messages() {
     let context = replayed(&story);
     assert_eq!(texts(&context), ["q1", "a1", "q2"]);
     assert_eq!(model(&context), Some("t1"));
-    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+    // What shows is what replay keeps: the question, without the steering and what came of it.
+    let turns = projected(&story);
+    assert_eq!(turn_ids(&turns), ["t1", "t2"]);
+    assert_eq!(item_kinds(&turns[1]), ["user_message"]);
 }
 
 #[test]
@@ -151,6 +154,18 @@ fn messages_of_other_agents_count_as_the_users() {
     let story = [turn("t1", "q1", "a1"), vec![started("t2"), message, assistant("a2"), complete("t2"), rolled_back(1)]];
     assert_eq!(texts(&replayed(&story)), ["q1", "a1"]);
     assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+}
+
+#[test]
+fn a_message_of_another_agent_between_turns_is_undone_alone() {
+    let message = item(json!({"type": "inter_agent_communication", "payload": {"content": "look"}}));
+    let answer = vec![started("t2"), agent_event("a2"), assistant("a2"), complete("t2")];
+    let story = [turn("t1", "q1", "a1"), vec![message], answer, vec![rolled_back(1)]];
+    assert_eq!(texts(&replayed(&story)), ["q1", "a1"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+    let story = [story.concat(), vec![rolled_back(1)]];
+    assert!(replayed(&story).history.is_empty());
+    assert!(projected(&story).is_empty());
 }
 
 #[test]
@@ -166,7 +181,8 @@ fn a_late_end_of_an_earlier_turn_does_not_end_the_open_one() {
     let open = vec![started("t2"), user("q2"), user_event("q2"), complete("t1"), user("faster"), user_event("faster")];
     let story = [turn("t1", "q1", "a1"), open, vec![complete("t2"), rolled_back(1)]];
     assert_eq!(model(&replayed(&story)), Some("t1"));
-    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+    let turns = projected(&story);
+    assert_eq!(item_kinds(&turns[1]), ["user_message"], "the steering was in the second turn");
 }
 
 #[test]
@@ -208,5 +224,28 @@ proptest! {
         prop_assert_eq!(replayed(&told), replayed(&standing));
         let items = |story| projected(story).into_iter().map(|turn| (turn.id, turn.items)).collect::<Vec<_>>();
         prop_assert_eq!(items(&told), items(&standing));
+    }
+}
+
+#[test]
+fn what_shows_of_a_steered_turn_is_what_replay_keeps() {
+    let steered = || {
+        vec![
+            started("t2"),
+            user("one"),
+            user_event("one"),
+            user("two"),
+            user_event("two"),
+            agent_event("done"),
+            complete("t2"),
+        ]
+    };
+    for (undone, shown) in [(1, vec![1, 1]), (2, vec![1]), (3, vec![])] {
+        let story = [turn("t1", "q1", "a1"), steered(), vec![rolled_back(undone)]];
+        let turns = projected(&story);
+        let users = turns.iter().map(|turn| turn.items.iter().filter(|item| item.kind() == "user_message").count());
+        assert_eq!(users.collect::<Vec<_>>(), shown, "{undone}");
+        let heard = texts(&replayed(&story)).into_iter().filter(|text| text != "a1").count();
+        assert_eq!(heard, shown.iter().sum::<usize>(), "{undone}");
     }
 }

@@ -198,6 +198,13 @@ fn ends_find_their_turn_by_name_and_else_mean_the_open_one() {
 }
 
 #[test]
+fn a_late_abort_does_not_stretch_its_turn_over_the_next() {
+    let turns = project(&lines([started("t1"), complete("t1"), started("t2"), aborted("t1"), complete("t2")]));
+    assert_eq!(turns[0].status, TurnStatus::Interrupted);
+    assert_eq!((turns[0].lines.clone(), turns[1].lines.clone()), (0..2, 2..5));
+}
+
+#[test]
 fn an_error_fails_the_turn_unless_it_only_refuses_something() {
     let error = |info: Value| event(json!({"type": "error", "message": "no", "codex_error_info": info}));
     let status = |middle: RolloutItem| project(&lines([started("t"), middle, complete("t")]))[0].clone();

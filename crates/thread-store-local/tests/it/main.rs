@@ -2,6 +2,9 @@
 
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
+mod files;
+mod home;
+mod recordings;
 
 use std::sync::Arc;
 

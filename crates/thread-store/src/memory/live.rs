@@ -18,6 +18,7 @@ impl State {
     }
 
     pub(super) fn resume(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+        // A lazy thread is not stored and yet it is live.
         if self.is_lazy(writer, thread_id) {
             return Err(StoreError::Conflict { thread_id, holder: this_process() });
         }

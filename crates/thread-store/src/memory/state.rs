@@ -100,7 +100,7 @@ impl State {
         Ok(())
     }
 
-    /// Refuses a thread that is live anywhere, or anywhere but in `writer`.
+    /// Refuses a stored thread that is live anywhere but in `except`.
     pub(super) fn check_cold(&self, thread_id: ThreadId, except: Option<Writer>) -> Result<()> {
         match self.thread(thread_id)?.writer {
             Some(writer) if Some(writer) != except => Err(self.conflict(thread_id)),

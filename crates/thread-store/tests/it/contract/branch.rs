@@ -6,7 +6,8 @@ use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadM
 use selvedge_thread_store::{ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
 
 use super::{
-    MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, record, started, texts, turn_id,
+    MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, record, second, started, texts,
+    turn_id,
 };
 
 /// Forks `source` as the `n`-th thread.
@@ -73,6 +74,21 @@ fn payload(line: &selvedge_protocol::RolloutLine) -> (String, String) {
     (line.kind().to_owned(), line.payload().to_owned())
 }
 
+/// A fork works where its source does, unless it says otherwise; whose sub-agent it is, it says itself.
+pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let source = SessionMeta { agent_role: Some("r".into()), parent_thread_id: Some(id(900)), ..head(n, mode) };
+        store.create_thread(source.clone()).await.unwrap();
+        store.append_items(id(n), &super::turn(mode, "a")).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+        let meta = SessionMeta { originator: Some("other".into()), ..SessionMeta::new(id(n + 10), second(60)) };
+        let row = store.fork(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
+        assert_eq!((&row.cwd, &row.model_provider, &row.source), (&source.cwd, &source.model_provider, &source.source));
+        assert_eq!(row.originator.as_deref(), Some("other"));
+        assert_eq!((row.parent_thread_id, row.agent_role, row.created_at), (None, None, second(60)));
+    }
+}
+
 pub(crate) async fn check_fork_after_and_before(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b", "c"]).await;
@@ -97,8 +113,8 @@ pub(crate) async fn check_fork_after_and_before(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_fork_of_fork(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let first = record(&*store, n, mode, &["a", "b"]).await;
-        let second = fork(&*store, first, n + 10, TurnCut::After(turn_id("b"))).await;
-        go_on(&*store, second, mode, &["c", "d"]).await;
+        let middle = fork(&*store, first, n + 10, TurnCut::After(turn_id("b"))).await;
+        go_on(&*store, middle, mode, &["c", "d"]).await;
         let cases: [(TurnCut, &[&str]); 5] = [
             (TurnCut::Latest, &["a", "b", "c", "d"]),
             (TurnCut::After(turn_id("c")), &["a", "b", "c"]),
@@ -107,7 +123,7 @@ pub(crate) async fn check_fork_of_fork(store: Arc<dyn ThreadStore>) {
             (TurnCut::Before(turn_id("a")), &[]),
         ];
         for (number, (at, turns)) in (n * 100..).zip(cases) {
-            let third = fork(&*store, second, number, at).await;
+            let third = fork(&*store, middle, number, at).await;
             assert_turns(&*store, third, turns).await;
             go_on(&*store, third, mode, &["e"]).await;
             assert_eq!(asked(&*store, third).await.last().unwrap(), "e");
@@ -115,7 +131,7 @@ pub(crate) async fn check_fork_of_fork(store: Arc<dyn ThreadStore>) {
                 assert_counted(&store.load_history(third).await.unwrap());
             }
         }
-        assert_turns(&*store, second, &["a", "b", "c", "d"]).await;
+        assert_turns(&*store, middle, &["a", "b", "c", "d"]).await;
         assert_turns(&*store, first, &["a", "b"]).await;
     }
 }
@@ -211,4 +227,23 @@ pub(crate) async fn check_delete_with_forks(store: Arc<dyn ThreadStore>) {
     let copy = fork(&*store, source, 21, TurnCut::Latest).await;
     store.delete(source).await.unwrap();
     assert_turns(&*store, copy, &["a"]).await;
+}
+
+/// What somebody set of the source explicitly was set of the source, not of its forks.
+pub(crate) async fn check_fork_is_not_labelled(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let labels = ThreadMetadataPatch {
+            name: Some(Some("a name".into())),
+            preview: Some(Some("a label".into())),
+            created_at: Some(second(-1000)),
+            ..Default::default()
+        };
+        store.update_metadata(id(n), &labels, PatchOrigin::Explicit).await.unwrap();
+        let request = ForkThread { source: id(n), at: TurnCut::Latest, meta: head(n + 10, mode) };
+        let fork = store.fork(request).await.unwrap();
+        assert_eq!(fork.created_at, second(i64::from(n + 10)));
+        assert_eq!(fork.preview.as_deref(), Some("ask a"));
+        assert_eq!(fork.name, None);
+    }
 }

@@ -12,7 +12,8 @@ use super::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, record,
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// Nobody finds the thread: every method that reads or changes a stored thread says so.
+/// Nothing is stored of the thread: every method that reads or changes a stored thread says so, also while the thread
+/// is live and lazy.
 async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert!(is_missing(store.load_history(thread_id).await, false));
     assert!(is_missing(store.load_model_context(thread_id).await, false));
@@ -29,6 +30,13 @@ async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
     assert!(is_missing(store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await, false));
     assert_eq!(listed(store).await, []);
+}
+
+/// The thread is unknown, and not live either.
+async fn assert_gone(store: &dyn ThreadStore, thread_id: ThreadId) {
+    assert_unknown(store, thread_id).await;
+    assert!(is_missing(store.resume_thread(thread_id).await, false));
+    assert!(is_missing(store.shutdown(thread_id).await, true));
 }
 
 async fn listed(store: &dyn ThreadStore) -> Vec<ThreadId> {
@@ -73,8 +81,7 @@ pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.discard(id(1)).await.unwrap();
-    assert_unknown(&*store, id(1)).await;
-    assert!(is_missing(store.resume_thread(id(1)).await, false));
+    assert_gone(&*store, id(1)).await;
     // The id is free again.
     store.create_thread(head(1, MODE)).await.unwrap();
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
@@ -87,8 +94,7 @@ pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_shutdown_of_lazy_thread(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.shutdown(id(1)).await.unwrap();
-    assert_unknown(&*store, id(1)).await;
-    assert!(is_missing(store.shutdown(id(1)).await, true));
+    assert_gone(&*store, id(1)).await;
 }
 
 pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
@@ -97,7 +103,7 @@ pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
     assert!(is_invalid(store.create_thread(SessionMeta { timestamp: None, ..whole.clone() }).await));
     let history_base = Some(HistoryBase::default());
     assert!(is_invalid(store.create_thread(SessionMeta { history_base, ..whole }).await));
-    assert_unknown(&*store, id(1)).await;
+    assert_gone(&*store, id(1)).await;
 }
 
 pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
@@ -164,8 +170,7 @@ pub(crate) async fn check_delete(store: Arc<dyn ThreadStore>) {
         assert!(is_conflict(store.delete(id(n)).await));
         store.shutdown(id(n)).await.unwrap();
         store.delete(id(n)).await.unwrap();
-        assert_unknown(&*store, id(n)).await;
-        assert!(is_missing(store.resume_thread(id(n)).await, false));
+        assert_gone(&*store, id(n)).await;
         record(&*store, n, mode, &["c"]).await;
         assert_eq!(asked(&*store, id(n)).await, ["c"], "nothing of the deleted thread is left");
         store.delete(id(n)).await.unwrap();

@@ -41,8 +41,9 @@ macro_rules! contract_tests {
             metadata { check_row_follows_the_log, check_explicit_patch, check_patch_clears, check_patch_of_git,
                        check_later_facts_win, check_empty_and_observed_patches, check_patch_survives_resume,
                        check_name, check_metadata_refuses }
-            branch { check_fork_at_latest, check_fork_after_and_before, check_fork_of_fork, check_fork_keeps_source,
-                     check_fork_of_live_and_archived, check_fork_goes_on, check_fork_refuses, check_delete_with_forks }
+            branch { check_fork_at_latest, check_fork_inherits_the_head, check_fork_after_and_before, check_fork_of_fork, check_fork_keeps_source,
+                     check_fork_of_live_and_archived, check_fork_goes_on, check_fork_refuses, check_fork_is_not_labelled,
+                     check_delete_with_forks }
             revert { check_revert_after_and_before, check_revert_to_latest, check_revert_before_first_turn,
                      check_revert_inside_inherited, check_revert_live_thread, check_revert_counts_steering, check_revert_silent_turn,
                      check_revert_keeps_labels, check_fork_of_reverted, check_revert_refuses }

@@ -1,0 +1,88 @@
+//! Homes of a test: recordings and hand-made files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use selvedge_protocol::ThreadId;
+use selvedge_thread_store_local::LocalThreadStore;
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
+
+/// A home that goes with the test.
+pub(crate) struct TestHome {
+    dir: tempfile::TempDir,
+    pub(crate) store: LocalThreadStore,
+}
+
+impl TestHome {
+    /// A home without threads.
+    pub(crate) fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalThreadStore::open(dir.path());
+        Self { dir, store }
+    }
+
+    /// A copy of a recorded home.
+    pub(crate) fn recorded(folder: &str) -> Self {
+        let home = Self::empty();
+        copy_dir(&Path::new(SAMPLES).join(folder).join("home"), home.path());
+        home
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A second store on the same home, as another process would have it.
+    pub(crate) fn other(&self) -> LocalThreadStore {
+        LocalThreadStore::open(self.path())
+    }
+
+    /// Puts a rollout file of this content where an active thread's belongs.
+    pub(crate) fn put(&self, thread_id: ThreadId, content: impl AsRef<[u8]>) -> PathBuf {
+        let dir = self.path().join("sessions/2026/11/21");
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(format!("rollout-2026-11-21T09-09-03-{thread_id}.jsonl"));
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Every file below the home, without the lock that coordinates the others.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        collect(self.path(), &mut found);
+        found.retain(|path| !path.ends_with(".coordination.lock"));
+        found.sort();
+        found
+    }
+}
+
+/// The folders of the recordings.
+pub(crate) const RECORDINGS: [&str; 6] =
+    ["basic-0.20.0", "basic-0.36.0", "basic-0.58.0", "basic-0.118.0", "story-0.144.6", "story-0.169.0"];
+
+/// What the program that made a recording said of it.
+pub(crate) fn expected(folder: &str) -> serde_json::Value {
+    let path = Path::new(SAMPLES).join(folder).join("expected.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { collect(&path, found) } else { found.push(path) }
+    }
+}
