@@ -8,6 +8,7 @@ mod by_codex;
 mod by_selvedge;
 mod codex;
 mod compare;
+mod known_home;
 mod locks;
 mod material;
 mod recordings;
@@ -106,6 +107,7 @@ fn everything(bench: &Bench, selvedge: Option<&Path>) -> Result<Report> {
     let sections = vec![
         section("recordings", || recordings::check(bench)),
         section("written by Selvedge", || by_selvedge::check(bench, &program)),
+        section("in a home that Codex knows", || known_home::check(bench, &program)),
         section("written by Codex", || by_codex::check(bench, &program)),
         section("one writer", || locks::check(bench, &program)),
         section("unknown lines", || unknown_lines::check(bench, &program)),

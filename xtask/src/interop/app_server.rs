@@ -61,9 +61,9 @@ impl AppServer {
         Ok(server)
     }
 
-    /// The rows of `thread/list`, archived threads aside.
+    /// The rows of `thread/list`, archived threads aside. An empty list of providers means every one.
     pub(super) fn list(&mut self) -> Result<Vec<Value>> {
-        self.pages("thread/list", &json!({"limit": 100}))
+        self.pages("thread/list", &json!({"limit": 100, "modelProviders": []}))
     }
 
     /// Loads a thread for writing, and gives the thread object.

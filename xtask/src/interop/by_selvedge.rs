@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Bench;
@@ -118,7 +118,7 @@ pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> Verdict {
     match rows.iter().filter(|row| row["id"] == id).count() {
         1 => Ok(None),
         times if times > 1 && times <= segments => Ok(Some(LISTED_TWICE)),
-        times => anyhow::bail!("listed {times} times"),
+        times => bail!("listed {times} times"),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::workspace::cargo;
 pub(super) const MODEL: &str = "mock-model";
 
 /// The name of the provider in the configuration, as in the recordings. Threads of the built-in one open too.
-const PROVIDER: &str = "mock";
+pub(super) const PROVIDER: &str = "mock";
 
 /// A Codex program.
 pub(super) struct Codex {

@@ -52,23 +52,31 @@ pub(super) fn turn_shapes(turns: &[Value]) -> Result<Vec<TurnShape>> {
 }
 
 fn turn_shape(turn: &Value) -> Result<TurnShape> {
-    let word =
-        |key: &str| turn[key].as_str().map(str::to_owned).with_context(|| format!("a turn without {key}: {turn}"));
+    let word = |key: &str| turn[key].as_str().with_context(|| format!("a turn without {key}: {turn}"));
     let items = turn["items"].as_array().with_context(|| format!("a turn without items: {turn}"))?;
-    Ok(TurnShape { id: word("id")?, status: word("status")?, items: items.iter().map(item_shape).collect() })
+    let items = items.iter().map(item_shape).collect();
+    Ok(TurnShape { id: word("id")?.to_owned(), status: in_one_word(word("status")?), items })
 }
 
+/// Codex puts what the person said into parts, Selvedge into one text.
 fn item_shape(item: &Value) -> ItemShape {
-    let kind = item["type"].as_str().unwrap_or("(no type)").to_owned();
-    let text = match kind.as_str() {
-        "userMessage" => {
-            let parts = item["content"].as_array().map(Vec::as_slice).unwrap_or_default();
-            Some(parts.iter().filter_map(|part| part["text"].as_str()).collect())
-        }
-        "agentMessage" => item["text"].as_str().map(str::to_owned),
+    let kind = in_one_word(item["type"].as_str().unwrap_or("(no type)"));
+    let text = match (kind.as_str(), item["content"].as_array()) {
+        ("userMessage", Some(parts)) => Some(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
+        ("userMessage" | "agentMessage", _) => item["text"].as_str().map(str::to_owned),
         _ => None,
     };
     ItemShape { kind, text }
+}
+
+/// What Selvedge spells `user_message` is `userMessage` in Codex.
+fn in_one_word(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let mut letters = word.chars();
+        name + &letters.next().map(|letter| letter.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    })
 }
 
 /// Complains of the first turn that differs.
@@ -164,6 +172,14 @@ mod tests {
         let error = after_history(&[item("user", "one")], &[item("user", "two")]).unwrap_err().to_string();
         assert!(error.starts_with("item 0") && error.contains("two"), "{error}");
         assert!(after_history(&[item("user", "one")], &[]).is_err());
+    }
+
+    #[test]
+    fn both_spellings_are_the_same_turn() {
+        let ours = json!({"id": "t", "status": "in_progress", "items": [{"type": "user_message", "text": "one"}]});
+        let parts = json!([{"type": "text", "text": "one"}]);
+        let theirs = json!({"id": "t", "status": "inProgress", "items": [{"type": "userMessage", "content": parts}]});
+        assert!(same_turns(&turn_shapes(&[ours]).unwrap(), &turn_shapes(&[theirs]).unwrap()).is_ok());
     }
 
     #[test]

@@ -65,9 +65,21 @@ pub(super) fn story(mode: Mode, thread: &str, cwd: &Path) -> Result<Vec<Value>> 
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let folder = json!(cwd).to_string();
     let text = text.replace(recorded, thread).replace("/home/dev/proj1", folder.trim_matches('"'));
-    let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    let lines = parsed(&text)?;
     let items = lines.into_iter().filter(|line| line["type"] != "session_meta");
     Ok(items.map(|line| json!({"type": line["type"], "payload": line["payload"]})).collect())
+}
+
+/// The lines of the first file of a thread.
+pub(super) fn lines_of(home: &Path, thread: &str) -> Result<Vec<Value>> {
+    let path = first_segment(&home.join("sessions"), thread)?.context("the thread has no file")?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    parsed(&text)
+}
+
+/// The lines of a rollout.
+pub(super) fn parsed(text: &str) -> Result<Vec<Value>> {
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}"))).collect()
 }
 
 /// The file of a thread that has no segment in its name.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::codex::MODEL;
+use super::codex::{MODEL, PROVIDER};
 use super::compare::{TurnShape, turn_shapes};
 use super::material::Mode;
 use crate::workspace::cargo;
@@ -43,10 +43,20 @@ impl Selvedge {
         program.context("cargo built no program called selvedge")
     }
 
-    /// Creates a thread and gives its id.
+    /// Creates a thread of the model that Codex is configured with, and gives its id.
     pub(super) fn create(&self, mode: Mode, cwd: &Path) -> Result<String> {
+        self.create_with(mode, cwd, &["--model", MODEL, "--provider", PROVIDER])
+    }
+
+    /// Creates a thread with the program's own choice of model and provider.
+    pub(super) fn create_with_defaults(&self, mode: Mode, cwd: &Path) -> Result<String> {
+        self.create_with(mode, cwd, &[])
+    }
+
+    fn create_with(&self, mode: Mode, cwd: &Path, more: &[&str]) -> Result<String> {
         let cwd = cwd.to_str().context("the folder's name is no text")?;
-        let thread = self.json(&["new", "--mode", mode.name(), "--cwd", cwd, "--model", MODEL, "--json"])?;
+        let args = ["new", "--json", "--mode", mode.name(), "--cwd", cwd];
+        let thread = self.json(&[&args, more].concat())?;
         let id = thread["id"].as_str().context("selvedge new --json printed no id")?;
         Ok(id.to_owned())
     }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Bench;
 use super::app_server::AppServer;
-use super::by_selvedge::{PROBE, probe};
+use super::by_selvedge::{PROBE, open_turns, probe};
 use super::compare::{after_history, same_turns};
-use super::material::{Mode, first_segment, fresh_id, turn};
+use super::material::{Mode, first_segment, fresh_id, lines_of, parsed, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
 
@@ -38,6 +38,12 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     for (name, id) in &subjects {
         section.record(name, "Selvedge reads on", reads_on(&selvedge, &home, id));
     }
+    let mut server = AppServer::start(&bench.codex, &home)?;
+    for (name, id) in &subjects {
+        let opened = selvedge.fork(id, None).and_then(|fork| opens(bench, &mut server, &selvedge, &fork));
+        section.record(name, "Codex opens a fork", opened);
+    }
+    server.stop()?;
     Ok(section)
 }
 
@@ -57,7 +63,7 @@ fn copy_with_unknown(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path, a
 }
 
 fn with_unknown(text: &str, after: usize) -> Result<String> {
-    let mut lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    let mut lines = parsed(text)?;
     let ends = lines.iter().enumerate().filter(|(_, line)| line["payload"]["type"] == "task_complete");
     let at = ends.map(|(at, _)| at).nth(after - 1).context("too few turns")?;
     let mut unknown = json!({"timestamp": lines[at]["timestamp"], "type": UNKNOWN, "payload": {"name": "a name"}});
@@ -75,20 +81,19 @@ fn opens(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, id: &str) -
     let turns = selvedge.turns(id)?;
     let context = selvedge.context(id)?;
     server.resume(id)?;
-    same_turns(&turns, &server.turns(id)?)?;
+    let (shown, note) = open_turns(server, id, &turns)?;
+    same_turns(&turns, &shown)?;
     after_history(&context, &probe(bench, server, id, PROBE)?)?;
-    Ok(None)
+    Ok(note)
 }
 
 /// The turn that Codex added is there, behind the unknown line, which is still there too.
 fn reads_on(selvedge: &Selvedge, home: &Path, id: &str) -> Verdict {
     let turns = selvedge.turns(id)?;
     let last = turns.last().context("no turns")?;
-    anyhow::ensure!(turns.len() == 3 && last.is_answered(PROBE), "{} turns, the last is {last}", turns.len());
-    let path = first_segment(&home.join("sessions"), id)?.context("the thread has no file")?;
-    let text = std::fs::read_to_string(path)?;
-    let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-    anyhow::ensure!(lines.iter().any(|line| line["type"] == UNKNOWN), "the unknown line is gone");
+    ensure!(turns.len() == 3 && last.is_answered(PROBE), "{} turns, the last is {last}", turns.len());
+    let lines = lines_of(home, id)?;
+    ensure!(lines.iter().any(|line| line["type"] == UNKNOWN), "the unknown line is gone");
     let ordinals: Vec<&Value> = lines.iter().filter_map(|line| line.get("ordinal")).collect();
     let again = ordinals.windows(2).any(|pair| pair[0] == pair[1]);
     Ok(again.then_some(ORDINAL_AGAIN))
@@ -103,8 +108,7 @@ mod tests {
         let line = |ordinal: u64, kind: &str| json!({"timestamp": "t", "ordinal": ordinal, "type": "event_msg", "payload": {"type": kind}});
         let text: String =
             [line(0, "x"), line(1, "task_complete"), line(2, "y")].iter().map(|l| format!("{l}\n")).collect();
-        let lines: Vec<Value> =
-            with_unknown(&text, 1).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines = parsed(&with_unknown(&text, 1).unwrap()).unwrap();
         assert_eq!(lines.iter().map(|line| line["ordinal"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
         assert_eq!(lines[2]["type"], UNKNOWN);
     }

@@ -1,0 +1,86 @@
+//! A home whose threads are in Codex's databases already: what Selvedge does behind its back must reach it all the same.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::Bench;
+use super::app_server::AppServer;
+use super::by_selvedge::{PROBE, listed, probe};
+use super::compare::{after_history, same_turns};
+use super::material::{Mode, turn};
+use super::report::{Section, Verdict};
+use super::selvedge::Selvedge;
+
+const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not look for a newer one: it \
+    goes on with the turns that were undone, until its `state_*.sqlite` is removed.";
+
+pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+    let home = bench.home("known-home")?;
+    AppServer::start(&bench.codex, &home)?.stop()?;
+    let selvedge = Selvedge::new(program, &home);
+    let mut section = Section::default();
+    for mode in [Mode::Legacy, Mode::Paginated] {
+        section.record(mode.name(), "made with defaults", made_with_defaults(bench, &home, &selvedge, mode));
+        section.record(mode.name(), "follows an append", follows(bench, &home, &selvedge, mode, Change::Append));
+        section.record(mode.name(), "follows a rewind", follows(bench, &home, &selvedge, mode, Change::Rewind));
+    }
+    Ok(section)
+}
+
+/// A thread for which nobody named a model or a provider.
+fn made_with_defaults(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode) -> Verdict {
+    let id = selvedge.create_with_defaults(mode, &bench.folder)?;
+    selvedge.append(&id, &turn(mode, &id, "first"))?;
+    let context = selvedge.context(&id)?;
+    let mut server = AppServer::start(&bench.codex, home)?;
+    listed(&server.list()?, &id, 1)?;
+    server.resume(&id)?;
+    same_turns(&selvedge.turns(&id)?, &server.turns(&id)?)?;
+    after_history(&context, &probe(bench, &mut server, &id, PROBE)?)?;
+    server.stop()?;
+    Ok(None)
+}
+
+/// What Selvedge does to a thread that Codex has had before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Append,
+    Rewind,
+}
+
+fn follows(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode, change: Change) -> Verdict {
+    let id = selvedge.create(mode, &bench.folder)?;
+    for text in ["first", "second"] {
+        selvedge.append(&id, &turn(mode, &id, text))?;
+    }
+    had_by_codex(bench, home, &id)?;
+    let before = selvedge.context(&id)?;
+    if change == Change::Rewind {
+        selvedge.rewind(&id, 2)?;
+    }
+    selvedge.append(&id, &turn(mode, &id, "behind the back"))?;
+    let context = selvedge.context(&id)?;
+    ensure!(context != before, "nothing has changed");
+    let mut server = AppServer::start(&bench.codex, home)?;
+    listed(&server.list()?, &id, 2)?;
+    server.resume(&id)?;
+    let input = probe(bench, &mut server, &id, "probe again")?;
+    server.stop()?;
+    match after_history(&context, &input) {
+        Ok(_) => Ok(None),
+        Err(_) if mode == Mode::Paginated && change == Change::Rewind && after_history(&before, &input).is_ok() => {
+            Ok(Some(REWIND_NOT_SEEN))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Codex lists the thread, resumes it and runs a turn.
+fn had_by_codex(bench: &Bench, home: &Path, id: &str) -> Result<()> {
+    let mut server = AppServer::start(&bench.codex, home)?;
+    server.list()?;
+    server.resume(id)?;
+    probe(bench, &mut server, id, PROBE)?;
+    server.stop()
+}
