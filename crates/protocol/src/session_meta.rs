@@ -109,10 +109,16 @@ open_object! {
 }
 
 impl SessionMeta {
-    /// The head of a new thread: its id and time, and no more.
+    /// The head of a new thread: its id and time, paginated, and no more.
     #[must_use]
     pub fn new(id: ThreadId, timestamp: Timestamp) -> Self {
-        Self { session_id: Some(id.into()), id: Some(id), timestamp: Some(timestamp), ..Self::default() }
+        Self {
+            session_id: Some(id.into()),
+            id: Some(id),
+            timestamp: Some(timestamp),
+            history_mode: Some(HistoryMode::Paginated),
+            ..Self::default()
+        }
     }
 
     /// How the log is kept; legacy where the line does not say.

@@ -28,12 +28,19 @@ impl SegmentEnd {
         Self { ordinal: base.end_ordinal_exclusive, byte: base.end_byte_offset }
     }
 
-    /// Whether a line is beyond the end. The ordinal decides where there is one: it stays right when bytes were moved by a
-    /// repair.
-    fn is_before(self, record: &LineRecord) -> bool {
+    /// Whether a line is beyond the end; `next_ordinal` is the one after the line before.
+    ///
+    /// The ordinal decides where there is one: it stays right when bytes were moved by a repair. But a program that does
+    /// not understand the last line of a file gives the line that it writes behind it the same ordinal again, so of a
+    /// repeated ordinal the byte decides.
+    fn is_before(self, record: &LineRecord, next_ordinal: Option<u64>) -> bool {
+        let is_behind_byte = self.byte.is_some_and(|end| record.range.start >= end);
         match (self.ordinal, record.line.ordinal()) {
-            (Some(end), Some(ordinal)) => ordinal >= end,
-            _ => self.byte.is_some_and(|end| record.range.start >= end),
+            (Some(end), Some(ordinal)) => {
+                let is_repeated = next_ordinal.is_some_and(|next| ordinal < next);
+                ordinal >= end || (is_repeated && is_behind_byte)
+            }
+            _ => is_behind_byte,
         }
     }
 
@@ -217,7 +224,7 @@ impl PartReader {
         let Some(entry) = self.reader.next().transpose()? else { return Ok(None) };
         if let Some(end) = self.end {
             let beyond = match &entry {
-                Entry::Line(record) => end.is_before(record),
+                Entry::Line(record) => end.is_before(record, self.ordinal),
                 Entry::Damage(damage) => end.byte.is_some_and(|byte| damage.range.start >= byte),
             };
             if beyond {
@@ -235,6 +242,11 @@ impl PartReader {
     /// Whether the file ended before the share did.
     fn is_short(&self) -> bool {
         let Some(end) = self.end else { return false };
+        let skipped_to = self.reader.skipped_to();
+        if skipped_to > self.byte {
+            // The file ends with lines that were passed over, whose ordinals nobody read.
+            return end.byte.is_some_and(|end| skipped_to < end);
+        }
         match (end.ordinal, self.ordinal) {
             (Some(end), Some(reached)) => reached < end,
             (ordinal, _) => match end.byte {

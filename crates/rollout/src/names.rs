@@ -86,6 +86,11 @@ impl NameIndex {
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
         create_dir(home.root())?;
         let path = home.name_index_path();
+        // Who shares the home takes this lock around writes to the index, and so does this.
+        let lock_path = path.with_extension("jsonl.lock");
+        let lock = private().read(true).write(true).create(true).truncate(false).open(&lock_path);
+        let lock = lock.context("open", &lock_path)?;
+        lock.lock().context("lock", &lock_path)?;
         let mut file = private().read(true).append(true).create(true).open(&path).context("open", &path)?;
         let line = NameLine { id: thread_id, thread_name: name.unwrap_or_default().into(), updated_at: Some(at) };
         let mut text = Vec::new();

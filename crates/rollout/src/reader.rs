@@ -128,6 +128,7 @@ pub struct RolloutReader {
     end: Option<Entry>,
     /// Which lines are passed over unread.
     skip: fn(&[u8]) -> bool,
+    skipped_to: u64,
 }
 
 impl fmt::Debug for RolloutReader {
@@ -175,6 +176,7 @@ impl RolloutReader {
             ready: VecDeque::new(),
             end: None,
             skip: |_| false,
+            skipped_to: 0,
         }
     }
 
@@ -186,11 +188,18 @@ impl RolloutReader {
         self
     }
 
+    /// The byte just past the last line that was passed over; 0 if none was.
+    pub(crate) fn skipped_to(&self) -> u64 {
+        self.skipped_to
+    }
+
     fn fill(&mut self) -> Result<()> {
         self.buffer.copy_within(self.start..self.filled, 0);
         self.filled -= self.start;
         self.start = 0;
-        if self.buffer.len() - self.filled < BLOCK {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BLOCK];
+        } else if self.buffer.len() - self.filled < BLOCK {
             // Growing with what is there keeps a long line linear, however little a read gives.
             self.buffer.resize(self.filled + BLOCK.max(self.filled), 0);
         }
@@ -250,7 +259,9 @@ impl RolloutReader {
     fn take_line(&mut self, len: usize) {
         self.number += 1;
         let bytes = &self.buffer[self.start..self.start + len];
-        if !(self.skip)(bytes) {
+        if (self.skip)(bytes) {
+            self.skipped_to = self.offset + len as u64;
+        } else {
             split_line(bytes, self.offset, self.number, &mut self.ready);
         }
         self.start += len;

@@ -2,6 +2,7 @@
 
 use selvedge_protocol::{OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
 use selvedge_rollout::{RolloutRecorder, WriterLock};
+use selvedge_thread_store::segment::{identity, new_head};
 use selvedge_thread_store::{Appended, Result, StoreError};
 
 use crate::error::store_error;
@@ -27,10 +28,8 @@ impl Inner {
     }
 
     pub(crate) fn create(&self, meta: SessionMeta) -> Result<()> {
-        let thread_id = meta.id.ok_or_else(|| StoreError::invalid("a new thread needs an id"))?;
-        if meta.history_base.is_some() {
-            return Err(StoreError::invalid("a new thread has no history base; fork one instead"));
-        }
+        let (thread_id, _) = identity(&meta)?;
+        let meta = new_head(meta)?;
         self.refuse_existing(thread_id)?;
         let recorder = RolloutRecorder::create(&self.home, meta).map_err(store_error)?;
         self.live.add(thread_id, Live::new(recorder)).map_err(|_| already_there(thread_id))

@@ -88,7 +88,9 @@ impl Inner {
         }
         let base = place_before(&resolved, cut.position)?.map(base_at);
         let bytes = self.segment_bytes(&resolved, request.at, cut.position, base)?;
-        let name = RolloutFileName::new(request.at, thread_id, Some(next_segment_id(&files, request)));
+        let mut name = RolloutFileName::new(request.at, thread_id, Some(next_segment_id(&files, request)));
+        // Local time may have gone back since the newest segment was named, and there are readers that go by it.
+        name.created = files.segments(thread_id).iter().map(|file| file.name.created).fold(name.created, Ord::max);
         let archived = resolved.newest().archived;
         let path = if archived { self.home.archived_path(&name) } else { self.home.active_path(&name) };
         write_new_file(&path, |out| out.write_all(&bytes)).map_err(store_error)?;

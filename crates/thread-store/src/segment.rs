@@ -17,6 +17,19 @@ pub fn identity(meta: &SessionMeta) -> Result<(ThreadId, Timestamp)> {
     Ok((id, at))
 }
 
+/// The head of a new thread, ready to begin a log: paginated, unless it says legacy.
+///
+/// # Errors
+/// `InvalidRequest` without an id or a time, or with a base, which only a fork has.
+pub fn new_head(mut meta: SessionMeta) -> Result<SessionMeta> {
+    identity(&meta)?;
+    if meta.history_base.is_some() {
+        return Err(StoreError::invalid("a thread that begins in another one is made by a fork"));
+    }
+    meta.history_mode.get_or_insert(HistoryMode::Paginated);
+    Ok(meta)
+}
+
 /// Lets the head of a fork have what it does not say itself from the newest head of its source: where and under which
 /// instructions the thread works. What makes the source a sub-agent is not inherited.
 pub fn inherit_head(meta: &mut SessionMeta, source: &SessionMeta) {

@@ -28,9 +28,9 @@ use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHisto
 pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// Makes a new thread and its writer.
     ///
-    /// `meta.id` and `meta.timestamp` are required; `meta.history_mode` says how the log is kept. The thread is lazy: nothing
-    /// is stored, no other process sees it and listings do not show it before the first append or
-    /// [`persist`](Self::persist).
+    /// `meta.id` and `meta.timestamp` are required; `meta.history_mode` says how the log is kept: paginated, unless it says
+    /// legacy. The thread is lazy: nothing is stored, no other process sees it and listings do not show it before the
+    /// first append or [`persist`](Self::persist). Until then it is `NotFound` to every method that needs a stored thread.
     ///
     /// # Errors
     /// `InvalidRequest` without an id or a time, with a `history_base` (that is what [`fork`](Self::fork) is for), or
@@ -180,6 +180,7 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// A thread that is live in this store stays live, and its next append goes behind the point gone back to.
     ///
     /// # Errors
-    /// `NotFound`; `TurnNotFound`; `Conflict` when the thread is live elsewhere.
+    /// `NotFound`; `TurnNotFound`; `Conflict` when the thread is live elsewhere; `InvalidRequest` in legacy mode when nobody
+    /// spoke in the turns to undo: the event counts what users said and cannot mean them.
     async fn revert(&self, request: RevertThread) -> Result<StoredThread>;
 }

@@ -3,15 +3,13 @@
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
 use super::state::{State, Writer, this_process};
-use crate::segment::identity;
+use crate::segment::{identity, new_head};
 use crate::{Appended, Result, StoreError};
 
 impl State {
     pub(super) fn create(&mut self, writer: Writer, meta: SessionMeta) -> Result<()> {
         let (thread_id, _) = identity(&meta)?;
-        if meta.history_base.is_some() {
-            return Err(StoreError::invalid("a thread that begins in another one is made by a fork"));
-        }
+        let meta = new_head(meta)?;
         self.check_free(writer, thread_id)?;
         self.lazy_mut().insert((writer, thread_id), meta);
         Ok(())

@@ -265,3 +265,10 @@ pub(crate) async fn check_others_read(store: Arc<dyn ThreadStore>, other: Arc<dy
     store.shutdown(id(1)).await.unwrap();
     assert_eq!(store.read_thread(id(1)).await.unwrap(), other.read_thread(id(1)).await.unwrap());
 }
+
+pub(crate) async fn check_new_threads_are_paginated(store: Arc<dyn ThreadStore>) {
+    store.create_thread(SessionMeta { history_mode: None, ..head(1, HistoryMode::Legacy) }).await.unwrap();
+    store.persist(id(1)).await.unwrap();
+    assert_eq!(store.load_history(id(1)).await.unwrap().mode, HistoryMode::Paginated);
+    assert_eq!(store.read_thread(id(1)).await.unwrap().history_mode, HistoryMode::Paginated);
+}

@@ -28,7 +28,8 @@ macro_rules! contract_tests {
     ($make:path) => {
         $crate::contract::contract_tests! { $make;
             life { check_lazy_until_first_append, check_lazy_until_persist, check_discard_leaves_no_trace,
-                   check_shutdown_of_lazy_thread, check_create_refuses, check_create_taken_id, check_resume_and_go_on,
+                   check_shutdown_of_lazy_thread, check_create_refuses, check_create_taken_id,
+                   check_new_threads_are_paginated, check_resume_and_go_on,
                    check_resume_refuses, check_live_methods_need_a_live_thread, check_delete, check_archive }
             append { check_lines_are_what_was_appended, check_ordinals_are_consecutive, check_legacy_has_no_ordinals,
                      check_empty_batch, check_concurrent_batches, check_unknown_items_are_kept }
