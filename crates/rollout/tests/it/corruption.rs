@@ -1,0 +1,180 @@
+//! Random damage: what was not touched is read, and nothing is made up.
+//!
+//! Each byte of a damaged recording remembers where in the recording it stood. So it can be told exactly what must be read
+//! and what must not:
+//!
+//! - An *intact* line is a stretch that holds all bytes of a recorded line in their order, where a line can begin (at the
+//!   start of the file or behind a newline; an envelope anywhere) and end (at the end of the file or before a newline; an
+//!   envelope also before NULs or another line). Every intact line must be given, with its place.
+//! - An *invented* line is one whose bytes lie in the recording side by side and are not just a recorded line. None may be
+//!   given. A given line with a seam in it (a changed byte, or bytes that were not neighbours) cannot be told from a line
+//!   that was written so; it must be a JSON object.
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+use selvedge_rollout::{Entry, ReverseReader};
+
+use crate::support::{basic, check_tiling, read_bytes};
+
+/// A byte and where in the recording it stood.
+type Byte = (u8, Option<usize>);
+
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip { at: usize, mask: u8 },
+    Zero { range: Range<usize> },
+    Cut { range: Range<usize> },
+    Truncate { at: usize },
+    Duplicate { range: Range<usize>, to: usize },
+    Splice { to: usize, bytes: Vec<u8> },
+}
+
+impl Damage {
+    fn apply(self, bytes: &mut Vec<Byte>) {
+        let len = bytes.len();
+        let clamp = |range: Range<usize>| range.start.min(len)..range.end.min(len);
+        match self {
+            Self::Flip { at, mask } if at < len => bytes[at] = (bytes[at].0 ^ mask, None),
+            Self::Flip { .. } => {}
+            Self::Zero { range } => bytes[clamp(range)].fill((0, None)),
+            Self::Cut { range } => drop(bytes.drain(clamp(range))),
+            Self::Truncate { at } => bytes.truncate(at),
+            Self::Duplicate { range, to } => {
+                let copy = bytes[clamp(range)].to_vec();
+                let to = to.min(len);
+                bytes.splice(to..to, copy);
+            }
+            Self::Splice { to, bytes: new } => {
+                let to = to.min(len);
+                bytes.splice(to..to, new.into_iter().map(|byte| (byte, None)));
+            }
+        }
+    }
+}
+
+fn any_damage(len: usize) -> impl Strategy<Value = Damage> {
+    let range = move || (0..len, 0..len / 3).prop_map(|(start, size)| start..start + size);
+    prop_oneof![
+        (0..len, 1..=u8::MAX).prop_map(|(at, mask)| Damage::Flip { at, mask }),
+        range().prop_map(|range| Damage::Zero { range }),
+        range().prop_map(|range| Damage::Cut { range }),
+        (0..len).prop_map(|at| Damage::Truncate { at }),
+        (range(), 0..len).prop_map(|(range, to)| Damage::Duplicate { range, to }),
+        (0..len, any_splice()).prop_map(|(to, bytes)| Damage::Splice { to, bytes }),
+    ]
+}
+
+fn any_splice() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 1..40),
+        prop::sample::select(vec![
+            b"\n".to_vec(),
+            b"\r\n".to_vec(),
+            b"{".to_vec(),
+            b"\"".to_vec(),
+            b"\\".to_vec(),
+            b"}".to_vec(),
+            b"\0\0\0\0".to_vec(),
+            b"\xef\xbb\xbf".to_vec(),
+            br#"{"timestamp":"#.to_vec(),
+            br#"{"timestamp":"2026-11-21T09:08:56.680Z","type":"#.to_vec(),
+        ]),
+    ]
+}
+
+fn damaged() -> impl Strategy<Value = (Vec<u8>, Vec<Byte>)> {
+    prop::sample::select(vec!["0.20.0", "0.36.0", "0.58.0", "0.118.0"]).prop_flat_map(|version| {
+        let recording = basic(version);
+        prop::collection::vec(any_damage(recording.len()), 1..6).prop_map(move |damages| {
+            let mut bytes: Vec<Byte> = recording.iter().enumerate().map(|(at, byte)| (*byte, Some(at))).collect();
+            damages.into_iter().for_each(|damage| damage.apply(&mut bytes));
+            (recording.clone(), bytes)
+        })
+    })
+}
+
+/// The recorded lines, without their newlines.
+fn line_ranges(recording: &[u8]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut ranges = Vec::new();
+    for line in recording.split_inclusive(|byte| *byte == b'\n') {
+        ranges.push(start..start + line.len() - 1);
+        start += line.len();
+    }
+    ranges
+}
+
+/// The stretch of the recording that these bytes are, if they lie there side by side.
+fn origin(bytes: &[Byte]) -> Option<Range<usize>> {
+    let start = bytes.first()?.1?;
+    let together = bytes.iter().enumerate().all(|(index, byte)| byte.1 == Some(start + index));
+    together.then_some(start..start + bytes.len())
+}
+
+/// Where in the damaged file the intact lines are.
+fn intact(recording: &[u8], bytes: &[Byte]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for line in line_ranges(recording) {
+        let envelope = recording[line.clone()].starts_with(br#"{"timestamp":"#);
+        for start in (0..bytes.len()).filter(|at| bytes[*at].1 == Some(line.start)) {
+            let end = start + line.len();
+            if end > bytes.len() || origin(&bytes[start..end]).as_ref() != Some(&line) {
+                continue;
+            }
+            let before = start.checked_sub(1).map(|at| bytes[at].0);
+            let after = bytes.get(end).map(|byte| byte.0);
+            let begins = matches!(before, None | Some(b'\n'));
+            let ends = matches!(after, None | Some(b'\n'));
+            // Where the file ends just behind it, an envelope may as well be a value that was due in a torn line.
+            let spliced = matches!(after, Some(b'\n' | b'\0' | b'{'));
+            if (begins && ends) || (envelope && (begins || spliced)) {
+                found.push(start..end);
+            }
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn intact_lines_are_read_and_none_is_invented((recording, damaged) in damaged()) {
+        let bytes: Vec<u8> = damaged.iter().map(|byte| byte.0).collect();
+        let entries = read_bytes(bytes.clone());
+        check_tiling(&bytes, &entries);
+
+        let lines = line_ranges(&recording);
+        let mut given = Vec::new();
+        for entry in &entries {
+            let Entry::Line(record) = entry else { continue };
+            let range = usize::try_from(record.range.start).unwrap()..usize::try_from(record.range.end).unwrap();
+            let text = &bytes[range.clone()];
+            let start = range.start + (text.len() - text.trim_ascii_start().len());
+            let range = start..start + record.line.text().len();
+            match origin(&damaged[range.clone()]) {
+                Some(origin) => prop_assert!(lines.contains(&origin), "invented: {}", record.line.text()),
+                None => {
+                    let value: serde_json::Result<serde_json::Value> = serde_json::from_str(record.line.text());
+                    prop_assert!(value.is_ok_and(|value| value.is_object()), "no object: {}", record.line.text());
+                }
+            }
+            given.push(range);
+        }
+        for range in intact(&recording, &damaged) {
+            let line = String::from_utf8_lossy(&bytes[range.clone()]);
+            prop_assert!(given.contains(&range), "not read: {line}");
+        }
+    }
+
+    #[test]
+    fn backwards_is_forwards_reversed_also_on_damage((_, damaged) in damaged()) {
+        let bytes: Vec<u8> = damaged.iter().map(|byte| byte.0).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut backwards: Vec<_> = ReverseReader::open(file.path()).unwrap().collect::<Result<_, _>>().unwrap();
+        backwards.reverse();
+        prop_assert_eq!(crate::reverse::without_numbers(read_bytes(bytes)), backwards);
+    }
+}

@@ -1,0 +1,16 @@
+//! Tests of the bytes of a thread, by topic.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod corruption;
+mod files;
+mod history;
+mod layout;
+mod lock;
+mod names;
+mod reader;
+mod recorder;
+mod reverse;
+mod round_trip;
+mod support;
+mod zst;

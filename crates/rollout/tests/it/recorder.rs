@@ -1,0 +1,567 @@
+//! The recorder: what it acknowledged is in the file, once, in order; what failed left nothing.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use selvedge_protocol::{HistoryBase, HistoryMode, RolloutItem, SessionMeta};
+use selvedge_rollout::{
+    AppendedLines, DamageKind, Entry, RolloutError, RolloutFile, RolloutHome, RolloutRecorder, WriterLock,
+};
+
+use crate::support::{TestHome, at, basic, damage, head, message, ordinals, read_file, segment, skip, texts, thread};
+
+use HistoryMode::{Legacy, Paginated};
+
+fn create(test: &TestHome, mode: HistoryMode) -> RolloutRecorder {
+    RolloutRecorder::create(&test.home, head(thread(1), mode)).unwrap()
+}
+
+fn only_file(home: &RolloutHome) -> RolloutFile {
+    home.files().unwrap().segments(thread(1)).last().unwrap().clone()
+}
+
+fn resume(test: &TestHome) -> RolloutRecorder {
+    RolloutRecorder::resume(&test.home, &only_file(&test.home)).unwrap()
+}
+
+fn counted(ordinals: std::ops::Range<u64>) -> Vec<Option<u64>> {
+    ordinals.map(Some).collect()
+}
+
+fn is_closed<T: std::fmt::Debug>(result: Result<T, RolloutError>) -> bool {
+    matches!(result, Err(RolloutError::Closed { .. }))
+}
+
+/// What a message's line says, of all lines.
+fn said(path: &Path) -> Vec<String> {
+    let text = |entry: &Entry| match entry {
+        Entry::Line(record) => match record.line.item() {
+            RolloutItem::ResponseItem(item) => Some(item.texts().concat()),
+            _ => None,
+        },
+        Entry::Damage(_) => None,
+    };
+    read_file(path).iter().filter_map(text).collect()
+}
+
+#[test]
+fn nothing_is_on_disk_before_the_first_append() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    assert!(recorder.is_lazy());
+    assert_eq!(recorder.append(&[]).unwrap(), AppendedLines { lines: 0, last_ordinal: None });
+    recorder.flush().unwrap();
+    assert!(!test.home.root().exists(), "not even a folder for locks");
+    assert!(!recorder.path().exists());
+    drop(recorder);
+    assert!(!test.home.root().exists(), "a thread that was never begun leaves no trace");
+}
+
+#[test]
+fn the_first_append_makes_file_head_and_lock() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    let written = recorder.append(&[message("one"), message("two")]).unwrap();
+    assert_eq!(written, AppendedLines { lines: 3, last_ordinal: Some(2) });
+    assert!(!recorder.is_lazy());
+    let file = only_file(&test.home);
+    assert_eq!(file.path, recorder.path());
+    let entries = read_file(&file.path);
+    assert_eq!(ordinals(&entries), counted(0..3));
+    let Entry::Line(first) = &entries[0] else { panic!() };
+    assert_eq!(first.line.item(), head(thread(1), Paginated).into());
+    assert_eq!(first.line.timestamp(), Some(at("2026-11-21T09:08:56.660Z")), "the head was said when the thread began");
+    let Entry::Line(second) = &entries[1] else { panic!() };
+    let age = selvedge_rollout::now().saturating_since(second.line.timestamp().unwrap());
+    assert!(age.as_secs() < 60, "an item is said when it is appended");
+    assert!(matches!(WriterLock::acquire(&test.home, thread(1)), Err(RolloutError::Locked { .. })));
+    assert_eq!(recorder.end(), (Some(3), fs::metadata(&file.path).unwrap().len()));
+    drop(recorder);
+    WriterLock::acquire(&test.home, thread(1)).unwrap();
+}
+
+#[test]
+fn persist_makes_the_head_alone_and_once() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    recorder.persist().unwrap();
+    recorder.persist().unwrap();
+    assert_eq!(ordinals(&read_file(&recorder.path())), counted(0..1));
+    assert_eq!(recorder.append(&[message("one")]).unwrap(), AppendedLines { lines: 1, last_ordinal: Some(1) });
+    assert_eq!(read_file(&recorder.path()).len(), 2);
+}
+
+#[test]
+fn a_legacy_thread_has_no_ordinals() {
+    let test = TestHome::new();
+    let recorder = create(&test, Legacy);
+    let written = recorder.append(&[message("one")]).unwrap();
+    assert_eq!(written, AppendedLines { lines: 2, last_ordinal: None });
+    assert_eq!(ordinals(&read_file(&recorder.path())), [None, None]);
+    drop(recorder);
+    let recorder = resume(&test);
+    assert_eq!((recorder.mode(), recorder.end().0), (Legacy, None));
+    recorder.append(&[message("two")]).unwrap();
+    assert_eq!(ordinals(&read_file(&recorder.path())), [None, None, None]);
+}
+
+#[test]
+fn ordinals_go_on_where_the_base_ends() {
+    let test = TestHome::new();
+    let base = HistoryBase {
+        thread_id: Some(thread(1).into()),
+        end_ordinal_exclusive: Some(29),
+        end_byte_offset: Some(17735),
+        ..HistoryBase::default()
+    };
+    let head = SessionMeta { history_base: Some(base), ..head(thread(1), Paginated) };
+    let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
+    let recorder = RolloutRecorder::create_segment(&test.home, head, Some(segment(1)), Some(lock)).unwrap();
+    recorder.append(&[message("one")]).unwrap();
+    recorder.append(&[message("two")]).unwrap();
+    assert_eq!(only_file(&test.home).name.later_segment, Some(segment(1)));
+    assert_eq!(ordinals(&read_file(&recorder.path())), counted(29..32));
+    let lock = recorder.into_lock().unwrap();
+    assert!(
+        matches!(WriterLock::acquire(&test.home, thread(1)), Err(RolloutError::Locked { .. })),
+        "it was handed over"
+    );
+
+    // Also when only the head can be counted from.
+    let file = only_file(&test.home);
+    let text = fs::read_to_string(&file.path).unwrap();
+    fs::write(&file.path, text.lines().next().unwrap().replace(r#""ordinal":29,"#, "") + "\n").unwrap();
+    let recorder = RolloutRecorder::resume_locked(&test.home, &file, lock).unwrap();
+    assert_eq!(recorder.append(&[message("three")]).unwrap().last_ordinal, Some(29));
+}
+
+#[test]
+fn a_head_without_id_or_time_is_refused() {
+    let test = TestHome::new();
+    let whole = head(thread(1), Paginated);
+    for (head, wanted) in [
+        (SessionMeta { id: None, ..whole.clone() }, "id"),
+        (SessionMeta { timestamp: None, ..whole.clone() }, "timestamp"),
+    ] {
+        let refused = RolloutRecorder::create(&test.home, head).unwrap_err();
+        assert!(matches!(refused, RolloutError::IncompleteHead { field } if field == wanted));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_and_folders_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    recorder.persist().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let path = recorder.path();
+    assert_eq!(mode(&path), 0o600);
+    let mut dir = path.parent().unwrap();
+    while dir != test.dir() {
+        assert_eq!(mode(dir), 0o700, "{}", dir.display());
+        dir = dir.parent().unwrap();
+    }
+}
+
+/// How many times this thread has called `write`.
+fn writes() -> Option<u64> {
+    let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("syscw: ")?.parse().ok())
+}
+
+#[test]
+fn a_batch_is_one_write() {
+    let Some(before) = writes() else { return skip("the system does not count writes") };
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    let batch: Vec<_> = (0..50).map(|n| message(&format!("{n} {}", "x".repeat(5000)))).collect();
+    recorder.append(&batch).unwrap();
+    assert_eq!(writes().unwrap() - before, 1, "the first one with the head");
+    recorder.append(&batch).unwrap();
+    assert_eq!(writes().unwrap() - before, 2);
+    drop(recorder);
+
+    let path = only_file(&test.home).path;
+    let torn = fs::read(&path).unwrap();
+    fs::write(&path, &torn[..torn.len() - 10]).unwrap();
+    let before = writes().unwrap();
+    resume(&test).append(&batch).unwrap();
+    assert_eq!(writes().unwrap() - before, 1, "one that seals a torn line, too");
+}
+
+#[test]
+fn batches_of_many_threads_go_one_after_another() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    let acknowledged = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|worker| {
+                let recorder = &recorder;
+                scope.spawn(move || {
+                    let append = |batch| {
+                        let items: Vec<_> = (0..3).map(|item| message(&format!("{worker} {batch} {item}"))).collect();
+                        (format!("{worker} {batch} 2"), recorder.append(&items).unwrap().last_ordinal.unwrap())
+                    };
+                    (0..50).map(append).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
+    });
+    let entries = read_file(&recorder.path());
+    assert_eq!(ordinals(&entries), counted(0..601));
+    let said = said(&recorder.path());
+    let mut next = [0; 4];
+    for batch in said.chunks(3) {
+        let worker: usize = batch[0].split(' ').next().unwrap().parse().unwrap();
+        let wanted: Vec<_> = (0..3).map(|item| format!("{worker} {} {item}", next[worker])).collect();
+        assert_eq!(batch, wanted, "a batch stays together, and the batches of one thread in order");
+        next[worker] += 1;
+    }
+    assert_eq!(next, [50; 4]);
+    for (text, ordinal) in acknowledged {
+        assert_eq!(said[usize::try_from(ordinal).unwrap() - 1], text, "an ordinal is that of the batch's last line");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_can_be_read_at_once_and_after_a_drop() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    let path = recorder.path();
+    for n in 0..20 {
+        recorder.append(&[message(&n.to_string())]).unwrap();
+        assert_eq!(said(&path).len(), n + 1);
+    }
+    drop(recorder);
+    assert_eq!(said(&path), (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_appended_after_a_shutdown() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    recorder.append(&[message("one")]).unwrap();
+    let before = fs::read(recorder.path()).unwrap();
+    recorder.shutdown();
+    recorder.shutdown();
+    assert!(is_closed(recorder.append(&[message("two")])));
+    assert!(is_closed(recorder.append(&[])));
+    assert!(is_closed(recorder.persist()));
+    assert!(is_closed(recorder.flush()));
+    assert_eq!(fs::read(recorder.path()).unwrap(), before);
+    WriterLock::acquire(&test.home, thread(1)).unwrap();
+    assert!(recorder.into_lock().is_none());
+
+    let never_begun = TestHome::new();
+    let recorder = create(&never_begun, Paginated);
+    recorder.shutdown();
+    assert!(is_closed(recorder.append(&[message("one")])));
+    assert!(is_closed(recorder.persist()));
+    assert!(!never_begun.home.root().exists());
+}
+
+#[test]
+fn two_recorders_of_one_new_thread_are_a_conflict() {
+    let test = TestHome::new();
+    let (one, two) = (create(&test, Paginated), create(&test, Paginated));
+    one.append(&[message("one")]).unwrap();
+    let before = fs::read(one.path()).unwrap();
+    assert!(matches!(two.append(&[message("two")]), Err(RolloutError::Locked { .. })));
+    assert!(two.is_lazy());
+    drop(one);
+    let error = two.append(&[message("two")]).unwrap_err();
+    assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists), "{error:?}");
+    assert_eq!(fs::read(two.path()).unwrap(), before);
+}
+
+#[test]
+fn a_thread_that_is_being_written_cannot_be_resumed() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    recorder.persist().unwrap();
+    let refused = RolloutRecorder::resume(&test.home, &only_file(&test.home)).unwrap_err();
+    assert!(matches!(refused, RolloutError::Locked { thread_id, .. } if thread_id == thread(1)));
+    recorder.append(&[message("one")]).unwrap();
+}
+
+#[test]
+fn a_resumed_recorder_counts_on() {
+    let test = TestHome::new();
+    create(&test, Paginated).append(&[message("one"), message("two")]).unwrap();
+    let before = fs::read(only_file(&test.home).path).unwrap();
+    let recorder = resume(&test);
+    assert_eq!(recorder.end(), (Some(3), before.len() as u64));
+    assert_eq!(fs::read(recorder.path()).unwrap(), before, "to resume changes nothing");
+    assert_eq!(recorder.append(&[message("three")]).unwrap(), AppendedLines { lines: 1, last_ordinal: Some(3) });
+    assert!(fs::read(recorder.path()).unwrap().starts_with(&before));
+    assert_eq!(said(&recorder.path()), ["one", "two", "three"]);
+}
+
+#[test]
+fn recorded_threads_can_be_resumed() {
+    for (version, count) in [("0.20.0", 7), ("0.36.0", 20), ("0.58.0", 24), ("0.118.0", 27)] {
+        let test = TestHome::new();
+        test.put_thread(thread(1), basic(version));
+        let recorder = resume(&test);
+        assert_eq!(recorder.mode(), Legacy);
+        recorder.append(&[message("one")]).unwrap();
+        assert_eq!(ordinals(&read_file(&recorder.path())), vec![None; count + 1], "{version}");
+    }
+}
+
+/// A thread of four lines, torn where `tear` says.
+fn torn(tear: impl Fn(&mut Vec<u8>)) -> (TestHome, Vec<u8>) {
+    let test = TestHome::new();
+    create(&test, Paginated).append(&[message("one"), message("two"), message("three")]).unwrap();
+    let path = only_file(&test.home).path;
+    let mut bytes = fs::read(&path).unwrap();
+    tear(&mut bytes);
+    fs::write(&path, &bytes).unwrap();
+    (test, bytes)
+}
+
+#[test]
+fn a_torn_tail_is_sealed_by_the_next_append() {
+    let (test, before) = torn(|bytes| bytes.truncate(bytes.len() - 20));
+    let recorder = resume(&test);
+    assert_eq!(fs::read(recorder.path()).unwrap(), before, "only an append seals it");
+    assert_eq!(recorder.append(&[message("four")]).unwrap(), AppendedLines { lines: 1, last_ordinal: Some(3) });
+    recorder.append(&[message("five")]).unwrap();
+    let after = fs::read(recorder.path()).unwrap();
+    assert!(after.starts_with(&[&before[..], b"\n{"].concat()), "what was there stays, with one newline behind it");
+    assert!(!after.windows(2).any(|pair| pair == b"\n\n"), "it is sealed once");
+    let entries = read_file(&recorder.path());
+    assert_eq!(said(&recorder.path()), ["one", "two", "four", "five"]);
+    assert_eq!(ordinals(&entries), counted(0..5));
+    assert_eq!(damage(&entries).len(), 1);
+    assert_eq!(recorder.end().1, after.len() as u64);
+}
+
+#[test]
+fn a_whole_last_line_without_its_newline_is_kept() {
+    let (test, before) = torn(|bytes| bytes.truncate(bytes.len() - 1));
+    resume(&test).append(&[message("four")]).unwrap();
+    let file = only_file(&test.home);
+    assert!(fs::read(&file.path).unwrap().starts_with(&before));
+    assert_eq!(said(&file.path), ["one", "two", "three", "four"]);
+    let entries = read_file(&file.path);
+    assert_eq!((ordinals(&entries), damage(&entries)), (counted(0..5), vec![]));
+}
+
+#[test]
+fn ordinals_go_on_behind_damage() {
+    // In the middle, at the end, and a tail of NULs.
+    let (test, _) = torn(|bytes| bytes.extend_from_slice(&[0; 100]));
+    resume(&test).append(&[message("four")]).unwrap();
+    let entries = read_file(&only_file(&test.home).path);
+    assert_eq!(ordinals(&entries), counted(0..5));
+    assert_eq!(damage(&entries)[0].1, &DamageKind::Nul);
+
+    let (test, _) = torn(|bytes| {
+        let ends: Vec<_> = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+        bytes[ends[1] + 30] = 0xff;
+    });
+    resume(&test).append(&[message("four")]).unwrap();
+    assert_eq!(ordinals(&read_file(&only_file(&test.home).path)), [Some(0), Some(1), Some(3), Some(4)]);
+
+    let (test, _) = torn(|bytes| {
+        bytes.extend_from_slice(b"junk\n{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"type\":\"x\",\"payload\":{}}\n");
+    });
+    assert_eq!(
+        resume(&test).append(&[message("four")]).unwrap().last_ordinal,
+        Some(4),
+        "a line without one counts not"
+    );
+
+    // The largest ordinal there is: no panic.
+    let line = format!(
+        "{{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"ordinal\":{},\"type\":\"x\",\"payload\":1}}\n",
+        u64::MAX
+    );
+    let (test, _) = torn(|bytes| bytes.extend_from_slice(line.as_bytes()));
+    resume(&test).append(&[message("four"), message("five")]).unwrap();
+}
+
+#[test]
+fn without_a_head_the_ordinals_tell_the_mode() {
+    let (test, _) = torn(|bytes| bytes[0] = b'#');
+    let recorder = resume(&test);
+    assert_eq!((recorder.mode(), recorder.end().0), (Paginated, Some(4)));
+    drop(recorder);
+
+    let legacy = TestHome::new();
+    let text = String::from_utf8(basic("0.58.0")).unwrap();
+    legacy.put_thread(thread(1), text.split_once('\n').unwrap().1);
+    assert_eq!(resume(&legacy).mode(), Legacy);
+
+    let empty = TestHome::new();
+    empty.put_thread(thread(1), "");
+    assert_eq!(resume(&empty).mode(), Legacy);
+}
+
+#[test]
+fn a_compressed_file_is_decompressed_first() {
+    let (test, bytes) = torn(|_| {});
+    let plain = only_file(&test.home).path;
+    let compressed = plain.with_extension("jsonl.zst");
+    fs::write(&compressed, zstd::encode_all(&bytes[..], 3).unwrap()).unwrap();
+    fs::remove_file(&plain).unwrap();
+
+    let recorder = resume(&test);
+    assert_eq!(recorder.path(), plain);
+    assert!(!compressed.exists());
+    assert_eq!(fs::read(&plain).unwrap(), bytes);
+    assert_eq!(recorder.append(&[message("four")]).unwrap().last_ordinal, Some(4));
+    assert_eq!(said(&plain), ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn a_compressed_file_that_is_damaged_stays_as_it_is() {
+    let (test, bytes) = torn(|_| {});
+    let plain = only_file(&test.home).path;
+    let compressed = plain.with_extension("jsonl.zst");
+    let frame = zstd::encode_all(&bytes[..], 3).unwrap();
+    fs::write(&compressed, &frame[..frame.len() / 2]).unwrap();
+    fs::remove_file(&plain).unwrap();
+    assert!(matches!(RolloutRecorder::resume(&test.home, &only_file(&test.home)), Err(RolloutError::Io { .. })));
+    assert!(compressed.exists() && !plain.exists());
+    WriterLock::acquire(&test.home, thread(1)).unwrap();
+}
+
+#[test]
+fn a_file_that_is_gone_cannot_be_resumed() {
+    let (test, _) = torn(|_| {});
+    let file = only_file(&test.home);
+    fs::remove_file(&file.path).unwrap();
+    let error = RolloutRecorder::resume(&test.home, &file).unwrap_err();
+    assert_eq!(error.io_kind(), Some(ErrorKind::NotFound));
+    assert!(!file.path.exists());
+}
+
+/// A file system of 128 kB with a home on it.
+struct SmallDisk {
+    mount: PathBuf,
+    home: RolloutHome,
+    _dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = dir.path().to_owned();
+        let mounted = cfg!(target_os = "linux")
+            && Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=128k", "none"])
+                .arg(&mount)
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success());
+        if !mounted {
+            skip("no small file system can be mounted here, so a full disk was not tried");
+            return None;
+        }
+        let home = RolloutHome::new(mount.join("home"));
+        Some(Self { mount, home, _dir: dir })
+    }
+
+    /// Fills the disk, but for so many pages.
+    fn fill_but(&self, pages: usize) {
+        let path = self.mount.join("ballast");
+        let mut len = 128 << 10;
+        let mut file = fs::File::create(&path).unwrap();
+        while len > 0 && std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {
+            len -= 4096;
+        }
+        let written = file.metadata().unwrap().len();
+        file.set_len(written - 4096 * pages as u64).unwrap();
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.mount.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.mount).status();
+    }
+}
+
+fn is_full<T: std::fmt::Debug>(result: Result<T, RolloutError>) -> bool {
+    result.is_err_and(|error| error.io_kind() == Some(ErrorKind::StorageFull))
+}
+
+#[test]
+fn an_append_on_a_full_disk_leaves_the_file_as_it_was() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let recorder = RolloutRecorder::create(&disk.home, head(thread(1), Paginated)).unwrap();
+    recorder.append(&[message("one")]).unwrap();
+    let batch: Vec<_> = (0..3).map(|n| message(&format!("{n}{}", "x".repeat(8000)))).collect();
+    // With some pages left, a part of the batch is written before the disk is full.
+    for pages in [0, 1, 3] {
+        let (before, end) = (fs::read(recorder.path()).unwrap(), recorder.end());
+        disk.fill_but(pages);
+        for _ in 0..2 {
+            assert!(is_full(recorder.append(&batch)));
+            assert_eq!(fs::read(recorder.path()).unwrap(), before);
+            assert_eq!(recorder.end(), end);
+        }
+        disk.free();
+        let written = recorder.append(&batch).unwrap();
+        assert_eq!(written, AppendedLines { lines: 3, last_ordinal: end.0.map(|next| next + 2) });
+    }
+    assert_eq!(said(&recorder.path()).len(), 10, "each batch is there once");
+    assert_eq!(ordinals(&read_file(&recorder.path())), counted(0..11));
+    assert_eq!(damage(&read_file(&recorder.path())), []);
+}
+
+#[test]
+fn a_first_append_on_a_full_disk_leaves_no_file() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let recorder = RolloutRecorder::create(&disk.home, head(thread(1), Paginated)).unwrap();
+    let batch: Vec<_> = (0..3).map(|n| message(&format!("{n}{}", "x".repeat(8000)))).collect();
+    for pages in [0, 2] {
+        disk.fill_but(pages);
+        assert!(is_full(recorder.append(&batch)));
+        assert!(!recorder.path().exists());
+        assert!(recorder.is_lazy());
+        assert_eq!(recorder.end(), (Some(0), 0));
+        disk.free();
+    }
+    assert_eq!(recorder.append(&batch).unwrap(), AppendedLines { lines: 4, last_ordinal: Some(3) });
+    assert_eq!(ordinals(&read_file(&recorder.path())), counted(0..4));
+    assert_eq!(said(&recorder.path()).len(), 3);
+
+    // A recorder that never got room for its thread leaves no thread.
+    let other = RolloutRecorder::create(&disk.home, head(thread(2), Paginated)).unwrap();
+    disk.fill_but(0);
+    assert!(is_full(other.append(&batch)));
+    drop(other);
+    assert_eq!(disk.home.files().unwrap().segments(thread(2)), []);
+    WriterLock::acquire(&disk.home, thread(2)).unwrap();
+}
+
+#[test]
+fn a_torn_tail_stays_torn_while_the_disk_is_full() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let recorder = RolloutRecorder::create(&disk.home, head(thread(1), Paginated)).unwrap();
+    recorder.append(&[message("one"), message("two")]).unwrap();
+    drop(recorder);
+    let file = only_file(&disk.home);
+    let mut before = fs::read(&file.path).unwrap();
+    before.truncate(before.len() - 10);
+    fs::write(&file.path, &before).unwrap();
+    let recorder = RolloutRecorder::resume(&disk.home, &file).unwrap();
+    disk.fill_but(1);
+    assert!(is_full(recorder.append(&[message(&"x".repeat(20_000))])));
+    assert_eq!(fs::read(&file.path).unwrap(), before);
+    disk.free();
+    recorder.append(&[message("three")]).unwrap();
+    assert_eq!(said(&file.path), ["one", "three"]);
+    assert_eq!(texts(&read_file(&file.path)).len(), 3);
+}

@@ -1,0 +1,180 @@
+//! Recordings, small homes and short ways to look at what a reader gives.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
+use selvedge_rollout::{DamageKind, Entry, HomeFiles, RolloutFileName, RolloutHome, RolloutReader};
+use tempfile::TempDir;
+
+/// The folder of recordings.
+pub(crate) fn samples() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples")).to_owned()
+}
+
+/// The home of a recording.
+pub(crate) fn sample_home(name: &str) -> RolloutHome {
+    RolloutHome::new(samples().join(name).join("home"))
+}
+
+/// Every recorded rollout file.
+pub(crate) fn recordings() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![samples()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if name.starts_with("rollout-") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() >= 17, "the recordings are not where they should be");
+    found
+}
+
+/// The bytes of the one rollout of a `basic-…` recording.
+pub(crate) fn basic(version: &str) -> Vec<u8> {
+    let folder = samples().join(format!("basic-{version}"));
+    let path = recordings().into_iter().find(|path| path.starts_with(&folder)).unwrap();
+    fs::read(path).unwrap()
+}
+
+pub(crate) fn read_bytes(bytes: impl Into<Vec<u8>>) -> Vec<Entry> {
+    RolloutReader::from_bytes(Cursor::new(bytes.into())).collect::<Result<_, _>>().unwrap()
+}
+
+pub(crate) fn read_file(path: &Path) -> Vec<Entry> {
+    RolloutReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The texts of the intact lines.
+pub(crate) fn texts(entries: &[Entry]) -> Vec<&str> {
+    let text = entries.iter().filter_map(|entry| match entry {
+        Entry::Line(record) => Some(record.line.text()),
+        Entry::Damage(_) => None,
+    });
+    text.collect()
+}
+
+/// What is damaged, and where.
+pub(crate) fn damage(entries: &[Entry]) -> Vec<(std::ops::Range<u64>, &DamageKind)> {
+    let damage = entries.iter().filter_map(|entry| match entry {
+        Entry::Damage(damage) => Some((damage.range.clone(), &damage.kind)),
+        Entry::Line(_) => None,
+    });
+    damage.collect()
+}
+
+/// The ordinals of the intact lines.
+pub(crate) fn ordinals(entries: &[Entry]) -> Vec<Option<u64>> {
+    let ordinal = |entry: &Entry| match entry {
+        Entry::Line(record) => Some(record.line.ordinal()),
+        Entry::Damage(_) => None,
+    };
+    entries.iter().filter_map(ordinal).collect()
+}
+
+/// Checks what holds for any bytes: entries are in order and do not overlap, nothing but white space is between them, and
+/// a line's text is what stands in its range.
+#[track_caller]
+pub(crate) fn check_tiling(bytes: &[u8], entries: &[Entry]) {
+    let place = |at: u64| usize::try_from(at).unwrap();
+    let mut end = 0;
+    for entry in entries {
+        let range = place(entry.range().start)..place(entry.range().end);
+        assert!(range.start >= end && range.end >= range.start, "{entry:?} overlaps what ends at {end}");
+        assert!(bytes[end..range.start].iter().all(u8::is_ascii_whitespace), "not given: {end}..{}", range.start);
+        if let Entry::Line(record) = entry {
+            assert_eq!(record.line.text().as_bytes(), bytes[range.clone()].trim_ascii());
+        }
+        end = range.end;
+    }
+    assert!(bytes[end..].iter().all(u8::is_ascii_whitespace), "not given: {end}..");
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// The `n`-th thread, always the same one.
+pub(crate) fn thread(n: u16) -> ThreadId {
+    format!("01a1fd5d-aacb-7641-837d-00000000{n:04x}").parse().unwrap()
+}
+
+/// The `n`-th later segment; a higher one is younger.
+pub(crate) fn segment(n: u16) -> SegmentId {
+    format!("01a1fd5d-{n:04x}-7641-837d-000000000000").parse().unwrap()
+}
+
+pub(crate) fn head(id: ThreadId, mode: HistoryMode) -> SessionMeta {
+    SessionMeta { history_mode: Some(mode), ..SessionMeta::new(id, at("2026-11-21T09:08:56.660Z")) }
+}
+
+pub(crate) fn message(text: &str) -> RolloutItem {
+    ResponseItem::user_text(text).into()
+}
+
+/// A home in a folder that goes with it.
+pub(crate) struct TestHome {
+    dir: TempDir,
+    pub(crate) home: RolloutHome,
+}
+
+impl TestHome {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RolloutHome::new(dir.path().join("home"));
+        Self { dir, home }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn files(&self) -> HomeFiles {
+        self.home.files().unwrap()
+    }
+
+    /// Writes a file among the active threads and gives its path.
+    pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let parsed = RolloutFileName::parse(name).unwrap();
+        put(&self.home.active_path(&parsed), bytes.as_ref())
+    }
+
+    /// Writes a thread's first segment.
+    pub(crate) fn put_thread(&self, id: ThreadId, bytes: impl AsRef<[u8]>) -> PathBuf {
+        self.put(&format!("rollout-2026-11-21T09-08-56-{id}.jsonl"), bytes)
+    }
+
+    /// Writes a later segment of a thread.
+    pub(crate) fn put_segment(&self, id: ThreadId, segment: SegmentId, bytes: impl AsRef<[u8]>) -> PathBuf {
+        self.put(&format!("rollout-2026-11-21T09-08-56-{id}_{segment}.jsonl"), bytes)
+    }
+}
+
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> PathBuf {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+    path.to_owned()
+}
+
+/// This test program, made to run one of its ignored tests as a process of its own.
+pub(crate) fn helper(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", test]);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command
+}
+
+/// Says aloud that a test did not run.
+#[expect(clippy::print_stderr, reason = "a test that was skipped in silence would count as passed")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
