@@ -33,6 +33,7 @@
 
 mod live;
 mod manager;
+mod task;
 mod touch;
 
 pub use live::LiveThread;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use selvedge_history::{MetadataFold, ModelContext, WindowTracker, WorldStateTracker, is_persisted};
 use selvedge_protocol::{
@@ -13,13 +13,15 @@ use selvedge_thread_store::{Appended, PatchOrigin, Result, RevertThread, StoreEr
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::manager::Registry;
+use crate::manager::{Registry, RewindTo};
+use crate::task::to_the_end;
 use crate::touch::{Due, Touches};
 
 /// A thread that is live in a store: the handle by which an agent records it.
 ///
 /// All methods may be called from any task; they take effect one after another. A handle that is dropped loses nothing that
-/// was acknowledged.
+/// was acknowledged. A call whose future is dropped has taken effect as a whole or not at all; which of the two, the next
+/// call reads from the store before it does anything, and fails if the store cannot say.
 #[derive(Debug)]
 pub struct LiveThread {
     thread_id: ThreadId,
@@ -36,8 +38,9 @@ struct State {
     touches: Touches,
     world_state: WorldStateTracker,
     window: WindowTracker,
-    /// Whether the store knows the thread: not before its first append.
-    is_stored: bool,
+    /// Whether the store may know more than this state: a call was dropped while the store was at work on it, or what it
+    /// came to could not be read.
+    is_behind: bool,
     is_closed: bool,
 }
 
@@ -52,7 +55,7 @@ impl State {
             touches: Touches::default(),
             world_state: WorldStateTracker::new(),
             window: WindowTracker::new(Window::first(head.window_id())),
-            is_stored: false,
+            is_behind: false,
             is_closed: false,
         }
     }
@@ -64,7 +67,7 @@ impl State {
             touches: Touches::default(),
             world_state: WorldStateTracker::restored(context.world_state.clone()),
             window: WindowTracker::new(context.window),
-            is_stored: true,
+            is_behind: false,
             is_closed: false,
         }
     }
@@ -154,17 +157,23 @@ impl LiveThread {
 
     /// The context window that the thread is in.
     pub async fn window(&self) -> Window {
-        self.state.lock().await.window.current()
+        self.settled_state().await.window.current()
     }
 
     /// What the model was told about its surroundings; nothing when it has to be told all of it.
     pub async fn world_state(&self) -> Option<WorldState> {
-        self.state.lock().await.world_state.baseline().cloned()
+        self.settled_state().await.world_state.baseline().cloned()
     }
 
     /// The thread's row, with what was not told to the store yet.
     pub async fn metadata(&self) -> StoredThread {
-        self.state.lock().await.fold.thread().clone()
+        self.settled_state().await.fold.thread().clone()
+    }
+
+    /// The thread's row, unless the thread is closed.
+    pub(crate) async fn open_metadata(&self) -> Option<StoredThread> {
+        let state = self.settled_state().await;
+        (!state.is_closed).then(|| state.fold.thread().clone())
     }
 
     /// Makes a thread visible that nothing was appended to yet.
@@ -172,8 +181,8 @@ impl LiveThread {
     /// # Errors
     /// As [`ThreadStore::persist`].
     pub async fn persist(&self) -> Result<()> {
-        let mut state = self.open_state().await?;
-        self.persist_locked(&mut state).await
+        let _state = self.open_state().await?;
+        self.store.persist(self.thread_id).await
     }
 
     /// A barrier: everything that was appended before is as durable as the store makes it, and its facts are told.
@@ -186,79 +195,129 @@ impl LiveThread {
     }
 
     /// Flushes and gives up the writer. The thread is cold afterwards, and gone when nothing was ever appended. A second call
-    /// does nothing.
+    /// does nothing. Once begun it goes on, also when its future is dropped.
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the thread is still live then.
     pub async fn shutdown(&self) -> Result<()> {
-        let mut state = self.state.lock().await;
-        if state.is_closed {
-            return Ok(());
-        }
-        self.flush_locked(&mut state).await?;
-        self.store.shutdown(self.thread_id).await?;
-        self.close(&mut state);
-        Ok(())
+        let this = self.this()?;
+        to_the_end(async move { this.close(CloseBy::Shutdown).await }).await
     }
 
-    /// Gives up the writer without further ado; a thread that nothing was appended to leaves no trace.
+    /// Gives up the writer without further ado; a thread that nothing was appended to leaves no trace. Once begun it goes
+    /// on, also when its future is dropped.
     ///
     /// # Errors
     /// As [`ThreadStore::discard`].
     pub async fn discard(&self) -> Result<()> {
-        let mut state = self.state.lock().await;
-        if state.is_closed {
-            return Ok(());
-        }
-        self.store.discard(self.thread_id).await?;
-        self.close(&mut state);
-        Ok(())
+        let this = self.this()?;
+        to_the_end(async move { this.close(CloseBy::Discard).await }).await
     }
 
     /// Sets metadata explicitly. A thread that nothing was appended to is made visible by it.
     pub(crate) async fn update_metadata(&self, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
         let mut state = self.open_state().await?;
-        self.persist_locked(&mut state).await?;
+        if patch.is_empty() {
+            return Ok(state.fold.thread().clone());
+        }
+        self.store.persist(self.thread_id).await?;
         self.tell(&mut state).await?;
-        let row = self.store.update_metadata(self.thread_id, patch, PatchOrigin::Explicit).await?;
+        state.is_behind = true;
+        let outcome = self.store.update_metadata(self.thread_id, patch, PatchOrigin::Explicit).await;
+        state.is_behind = false;
+        let row = outcome?;
         state.fold = MetadataFold::resume(row.clone());
         Ok(row)
     }
 
     /// Undoes the newest turns. The trackers go back with them.
-    pub(crate) async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+    pub(crate) async fn rewind(&self, to: &RewindTo) -> Result<StoredThread> {
         let mut state = self.open_state().await?;
+        // Looked up while nobody appends: a turn that begins meanwhile would be undone, too.
+        let to = to.cut(&*self.store, self.thread_id).await?;
         self.flush_locked(&mut state).await?;
-        let row = self.store.revert(request).await?;
-        self.restore(&mut state).await?;
-        Ok(row)
+        state.is_behind = true;
+        match self.store.revert(RevertThread { thread_id: self.thread_id, to, at: now() }).await {
+            Ok(row) => {
+                self.try_to_catch_up(&mut state).await;
+                Ok(row)
+            }
+            Err(error) => {
+                state.is_behind = false;
+                Err(error)
+            }
+        }
     }
 
+    /// The handle that everybody shares. It is there as long as anybody can call.
+    fn this(&self) -> Result<Arc<Self>> {
+        self.this.upgrade().ok_or(StoreError::not_live(self.thread_id))
+    }
+
+    async fn close(&self, by: CloseBy) -> Result<()> {
+        let mut state = self.state.lock().await;
+        if state.is_closed {
+            return Ok(());
+        }
+        let outcome = match by {
+            CloseBy::Shutdown => self.shutdown_locked(&mut state).await,
+            CloseBy::Discard => self.store.discard(self.thread_id).await,
+        };
+        match outcome {
+            // The store let go of it before; there is nothing left to be given up.
+            Ok(()) | Err(StoreError::NotFound { live: true, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        state.is_closed = true;
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(self);
+        }
+        Ok(())
+    }
+
+    async fn shutdown_locked(&self, state: &mut State) -> Result<()> {
+        self.flush_locked(state).await?;
+        self.store.shutdown(self.thread_id).await
+    }
+
+    /// The state of an open thread, as the store knows it.
     async fn open_state(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.state.lock().await;
-        if state.is_closed { Err(StoreError::not_live(self.thread_id)) } else { Ok(state) }
+        let mut state = self.state.lock().await;
+        if state.is_closed {
+            return Err(StoreError::not_live(self.thread_id));
+        }
+        if state.is_behind {
+            self.catch_up(&mut state).await?;
+        }
+        Ok(state)
+    }
+
+    /// The state, as the store knows it if the store will say.
+    async fn settled_state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().await;
+        if state.is_behind && !state.is_closed {
+            self.try_to_catch_up(&mut state).await;
+        }
+        state
     }
 
     async fn append_locked(&self, state: &mut State, items: &[RolloutItem]) -> Result<Appended> {
         let items = self.persisted(items);
-        let appended = self.store.append_items(self.thread_id, &items).await?;
+        state.is_behind = true;
+        let outcome = self.store.append_items(self.thread_id, &items).await;
+        state.is_behind = false;
+        let appended = outcome?;
         if items.is_empty() {
             return Ok(appended);
         }
-        state.is_stored = true;
         let at = now();
         let mut is_news = false;
-        let mut was_rolled_back = false;
         for item in items.iter() {
             is_news |= state.touches.add(state.fold.observe(item, Some(at)));
-            was_rolled_back |= follow(state, item);
+            state.is_behind |= !follow(state, item);
         }
-        if was_rolled_back {
-            // What was before the undone turns is in the log alone. Failing to read it must not fail the append: a
-            // baseline that is forgotten only makes the next record a whole one.
-            if let Err(error) = self.restore(state).await {
-                tracing::warn!(thread_id = %self.thread_id, %error, "cannot go back to the context before a rollback");
-            }
+        if state.is_behind {
+            self.try_to_catch_up(state).await;
         }
         self.touch(state, is_news).await;
         Ok(appended)
@@ -272,40 +331,52 @@ impl LiveThread {
         items.iter().filter(|item| is_persisted(item, self.mode)).cloned().collect()
     }
 
-    async fn persist_locked(&self, state: &mut State) -> Result<()> {
-        self.store.persist(self.thread_id).await?;
-        state.is_stored = true;
-        Ok(())
-    }
-
     async fn flush_locked(&self, state: &mut State) -> Result<()> {
         self.store.flush(self.thread_id).await?;
         self.tell(state).await
     }
 
     /// Reads the trackers' state and the row anew from the store.
-    async fn restore(&self, state: &mut State) -> Result<()> {
+    async fn catch_up(&self, state: &mut State) -> Result<()> {
+        // While it is not known what the model was told, it has to be told all of it.
         state.world_state.clear();
-        let context = self.store.load_model_context(self.thread_id).await?;
+        // Whatever the store was at work on is in the log when it has flushed.
+        self.store.flush(self.thread_id).await?;
+        let context = match self.store.load_model_context(self.thread_id).await {
+            // Nothing was appended yet, and the thread is what its head says.
+            Err(StoreError::NotFound { live: false, .. }) => {
+                state.is_behind = false;
+                return Ok(());
+            }
+            outcome => outcome?,
+        };
+        let mut row = self.store.read_thread(self.thread_id).await?;
+        state.touches.apply(&mut row);
+        state.fold = MetadataFold::resume(row);
         state.world_state = WorldStateTracker::restored(context.world_state);
         state.window = WindowTracker::new(context.window);
-        state.fold = MetadataFold::resume(self.store.read_thread(self.thread_id).await?);
-        state.touches.clear();
+        state.is_behind = false;
         Ok(())
     }
 
-    /// Tells what is due, or sees to it that it will be told.
+    /// Catches up with the store, or leaves that to the next call.
+    async fn try_to_catch_up(&self, state: &mut State) {
+        if let Err(error) = self.catch_up(state).await {
+            tracing::warn!(thread_id = %self.thread_id, %error, "cannot read what a change came to for now");
+        }
+    }
+
+    /// Tells what is due, and sees to it that the rest will be told.
     async fn touch(&self, state: &mut State, is_news: bool) {
-        match state.touches.due(is_news, Instant::now()) {
-            Due::Nothing => {}
-            Due::Now => self.try_to_tell(state).await,
-            Due::Later(wait) if !state.touches.timer_runs => {
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    state.touches.timer_runs = true;
-                    runtime.spawn(tell_later(self.this.clone(), wait));
-                }
-            }
-            Due::Later(_) => {}
+        if state.touches.due(is_news, Instant::now()) == Due::Now {
+            self.try_to_tell(state).await;
+        }
+        if let Due::Later(wait) = state.touches.due(false, Instant::now())
+            && !state.touches.timer_runs
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            state.touches.timer_runs = true;
+            runtime.spawn(tell_later(self.this.clone(), wait));
         }
     }
 
@@ -316,47 +387,43 @@ impl LiveThread {
         }
     }
 
-    /// Tells the store what is pending.
+    /// Tells the store what is pending. It stays pending until the store has taken it.
     async fn tell(&self, state: &mut State) -> Result<()> {
-        if !state.is_stored {
-            return Ok(());
-        }
-        let Some(patch) = state.touches.take(Instant::now()) else { return Ok(()) };
-        match self.store.update_metadata(self.thread_id, &patch, PatchOrigin::Observed).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                state.touches.put_back(patch);
-                Err(error)
-            }
-        }
-    }
-
-    fn close(&self, state: &mut State) {
-        state.is_closed = true;
-        if let Some(registry) = self.registry.upgrade() {
-            registry.forget(self.thread_id);
-        }
+        let Some(patch) = state.touches.begin(Instant::now()) else { return Ok(()) };
+        let row = self.store.update_metadata(self.thread_id, &patch, PatchOrigin::Observed).await?;
+        state.touches.clear();
+        // The store knows what no item says: where the thread is kept, and what others named it meanwhile.
+        state.fold = MetadataFold::resume(row);
+        Ok(())
     }
 }
 
-/// Lets the trackers follow an item that was appended, and says whether it undid turns.
+/// How a writer is given up.
+#[derive(Clone, Copy, Debug)]
+enum CloseBy {
+    Shutdown,
+    Discard,
+}
+
+/// Lets the trackers follow an item that was appended, and says whether they could: what a rollback goes back to, and the
+/// window of a compaction that names none, are known from the whole log only.
 fn follow(state: &mut State, item: &RolloutItem) -> bool {
     match item {
         RolloutItem::Compacted(compacted) => {
+            let Some(number) = compacted.window_number else { return false };
             state.world_state.clear();
-            let window = state.window.current();
             state.window = WindowTracker::new(Window {
-                number: compacted.window_number.unwrap_or(window.number + 1),
+                number,
                 first_window_id: compacted.first_window_id,
                 previous_window_id: compacted.previous_window_id,
                 window_id: compacted.window_id,
             });
         }
         RolloutItem::WorldState(record) => state.world_state = told(&state.world_state, record),
-        RolloutItem::EventMsg(EventMsg::ThreadRolledBack(_)) => return true,
+        RolloutItem::EventMsg(EventMsg::ThreadRolledBack(_)) => return false,
         _ => {}
     }
-    false
+    true
 }
 
 /// What the model has been told after a record that was appended.
@@ -373,12 +440,24 @@ fn told(tracker: &WorldStateTracker, record: &selvedge_protocol::WorldStateRecor
     WorldStateTracker::restored(baseline)
 }
 
-async fn tell_later(thread: Weak<LiveThread>, wait: std::time::Duration) {
-    tokio::time::sleep(wait).await;
-    let Some(thread) = thread.upgrade() else { return };
-    let mut state = thread.state.lock().await;
-    state.touches.timer_runs = false;
-    if !state.is_closed {
-        thread.try_to_tell(&mut state).await;
+/// Tells what is pending when its time has come, and again after each time that this fails.
+async fn tell_later(thread: Weak<LiveThread>, mut wait: Duration) {
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(thread) = thread.upgrade() else { return };
+        let mut state = thread.state.lock().await;
+        if state.is_closed {
+            return;
+        }
+        if state.touches.due(false, Instant::now()) == Due::Now {
+            thread.try_to_tell(&mut state).await;
+        }
+        match state.touches.due(false, Instant::now()) {
+            Due::Later(more) => wait = more,
+            Due::Nothing | Due::Now => {
+                state.touches.timer_runs = false;
+                return;
+            }
+        }
     }
 }

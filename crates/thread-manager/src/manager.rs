@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use selvedge_history::ModelContext;
-use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, TurnQuery, WindowId};
+use selvedge_protocol::{
+    HistoryMode, ItemsView, SessionMeta, SortDirection, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp,
+    TurnQuery, WindowId,
+};
 use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use tokio::sync::broadcast;
-use tokio::task::JoinSet;
 
 use crate::live::LiveThread;
+use crate::task::to_the_end;
 
 /// How many created threads a subscriber may be behind before it misses some.
 const CREATED_BACKLOG: usize = 256;
@@ -35,8 +38,16 @@ impl Registry {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn forget(&self, thread_id: ThreadId) {
-        self.live().remove(&thread_id);
+    fn add(&self, thread: &Arc<LiveThread>) {
+        self.live().insert(thread.id(), Arc::clone(thread));
+    }
+
+    /// Forgets a thread that was closed, but not another handle by which the same thread was resumed since.
+    pub(crate) fn forget(&self, thread: &LiveThread) {
+        let mut live = self.live();
+        if live.get(&thread.id()).is_some_and(|known| std::ptr::eq(&**known, thread)) {
+            live.remove(&thread.id());
+        }
     }
 
     fn announce(&self, thread: StoredThread) {
@@ -63,6 +74,26 @@ pub enum RewindTo {
     Turns(u64),
 }
 
+impl RewindTo {
+    /// The place, as the thread is now.
+    pub(crate) async fn cut(&self, store: &dyn ThreadStore, thread_id: ThreadId) -> Result<TurnCut> {
+        match self {
+            Self::Cut(cut) => Ok(cut.clone()),
+            Self::Turns(0) => Ok(TurnCut::Latest),
+            Self::Turns(count) => {
+                let query = TurnQuery {
+                    direction: SortDirection::Descending,
+                    limit: usize::try_from(*count).unwrap_or(usize::MAX),
+                    items_view: ItemsView::None,
+                    ..TurnQuery::all(thread_id)
+                };
+                let turns = store.list_turns(&query).await?.items;
+                Ok(turns.last().map_or(TurnCut::Latest, |turn| TurnCut::Before(turn.id.clone())))
+            }
+        }
+    }
+}
+
 /// What came of shutting down all live threads.
 #[derive(Debug, Default)]
 pub struct ShutdownReport {
@@ -70,7 +101,7 @@ pub struct ShutdownReport {
     pub closed: Vec<ThreadId>,
     /// These could not be closed and are still live.
     pub failed: Vec<(ThreadId, StoreError)>,
-    /// These did not answer in time. What was appended to them is in the store all the same.
+    /// These did not answer in time; they may be closed later. What was appended to them is in the store all the same.
     pub timed_out: Vec<ThreadId>,
 }
 
@@ -83,7 +114,7 @@ impl ShutdownReport {
 }
 
 /// A thread that is being started: dropped before [`commit`](Self::commit), it is discarded, so that a start that fails half
-/// way leaves no thread and no claim behind.
+/// way leaves no claim behind, and no thread if nothing was appended to it. What was appended stays, as a cold thread.
 #[derive(Debug)]
 pub struct StartingThread {
     live: Arc<LiveThread>,
@@ -93,12 +124,23 @@ pub struct StartingThread {
 
 impl StartingThread {
     /// The start went well: the thread is the manager's from now on, and subscribers hear of it.
-    pub async fn commit(mut self) -> Arc<LiveThread> {
-        let live = Arc::clone(&self.live);
-        self.manager.registry.live().insert(live.id(), Arc::clone(&live));
-        self.is_committed = true;
-        self.manager.registry.announce(live.metadata().await);
+    pub async fn commit(self) -> Arc<LiveThread> {
+        let row = self.live.open_metadata().await;
+        let manager = self.manager.clone();
+        let live = self.take_over();
+        match row {
+            Some(row) => manager.registry.announce(row),
+            // It was shut down or discarded before: there is nothing to hear of.
+            None => manager.registry.forget(&live),
+        }
         live
+    }
+
+    /// Makes the thread the manager's.
+    fn take_over(mut self) -> Arc<LiveThread> {
+        self.is_committed = true;
+        self.manager.registry.add(&self.live);
+        Arc::clone(&self.live)
     }
 }
 
@@ -124,6 +166,21 @@ impl Drop for StartingThread {
             }
         });
     }
+}
+
+/// The head of a new thread with all that a rollout's first line must say.
+fn complete(mut meta: SessionMeta) -> SessionMeta {
+    meta.history_mode.get_or_insert(HistoryMode::Paginated);
+    meta.originator.get_or_insert_with(|| "selvedge".to_owned());
+    meta.cli_version.get_or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
+    meta.cwd.get_or_insert_with(|| {
+        let cwd = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        cwd.to_string_lossy().into_owned()
+    });
+    if meta.window_id().is_none() {
+        meta.context_window.get_or_insert_default().window_id = Some(WindowId::new(now()));
+    }
+    meta
 }
 
 fn now() -> Timestamp {
@@ -154,18 +211,25 @@ impl ThreadManager {
 
     /// Begins to start a new thread: for a start of several steps, of which any may fail.
     ///
-    /// A window of its own is made where `meta` brings none along.
+    /// What `meta` does not say is added: paginated mode, a window of its own, and originator, version and working directory
+    /// of this process, without which other programs do not open a rollout.
     ///
     /// # Errors
     /// As [`ThreadStore::create_thread`].
-    pub async fn begin(&self, mut meta: SessionMeta) -> Result<StartingThread> {
+    pub async fn begin(&self, meta: SessionMeta) -> Result<StartingThread> {
         let thread_id = meta.id.ok_or_else(|| StoreError::invalid("a new thread needs an id"))?;
-        if meta.window_id().is_none() {
-            meta.context_window.get_or_insert_default().window_id = Some(WindowId::new(now()));
-        }
-        self.store.create_thread(meta.clone()).await?;
-        let live = LiveThread::started(Arc::clone(&self.store), Arc::downgrade(&self.registry), &meta, thread_id);
-        Ok(StartingThread { live, manager: self.clone(), is_committed: false })
+        let meta = complete(meta);
+        let manager = self.clone();
+        to_the_end(async move {
+            manager.store.create_thread(meta.clone()).await?;
+            let (store, registry) = (Arc::clone(&manager.store), Arc::downgrade(&manager.registry));
+            Ok(manager.starting(LiveThread::started(store, registry, &meta, thread_id)))
+        })
+        .await
+    }
+
+    fn starting(self, live: Arc<LiveThread>) -> StartingThread {
+        StartingThread { live, manager: self, is_committed: false }
     }
 
     /// Makes a cold thread live and loads what its model sees next.
@@ -173,12 +237,16 @@ impl ThreadManager {
     /// # Errors
     /// As [`ThreadStore::resume_thread`] and [`ThreadStore::load_model_context`]; the thread is cold then.
     pub async fn resume(&self, thread_id: ThreadId) -> Result<ResumedThread> {
+        let manager = self.clone();
+        let (starting, context) = to_the_end(manager.claim(thread_id)).await?;
+        Ok(ResumedThread { live: starting.take_over(), context })
+    }
+
+    /// Claims a cold thread and loads it. The claim ends with what is returned, unless it is taken over.
+    async fn claim(self, thread_id: ThreadId) -> Result<(StartingThread, ModelContext)> {
         self.store.resume_thread(thread_id).await?;
         match self.load(thread_id).await {
-            Ok(resumed) => {
-                self.registry.live().insert(thread_id, Arc::clone(&resumed.live));
-                Ok(resumed)
-            }
+            Ok((live, context)) => Ok((self.starting(live), context)),
             Err(error) => {
                 if let Err(error) = self.store.discard(thread_id).await {
                     tracing::warn!(%thread_id, %error, "cannot give up a thread that could not be resumed");
@@ -188,11 +256,11 @@ impl ThreadManager {
         }
     }
 
-    async fn load(&self, thread_id: ThreadId) -> Result<ResumedThread> {
+    async fn load(&self, thread_id: ThreadId) -> Result<(Arc<LiveThread>, ModelContext)> {
         let context = self.store.load_model_context(thread_id).await?;
         let row = self.store.read_thread(thread_id).await?;
         let live = LiveThread::resumed(Arc::clone(&self.store), Arc::downgrade(&self.registry), row, &context);
-        Ok(ResumedThread { live, context })
+        Ok((live, context))
     }
 
     /// Makes a new thread that begins with the history of another, and gives its row. The new thread is cold.
@@ -200,9 +268,13 @@ impl ThreadManager {
     /// # Errors
     /// As [`ThreadStore::fork`].
     pub async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
-        let fork = self.store.fork(request).await?;
-        self.registry.announce(fork.clone());
-        Ok(fork)
+        let manager = self.clone();
+        to_the_end(async move {
+            let fork = manager.store.fork(request).await?;
+            manager.registry.announce(fork.clone());
+            Ok(fork)
+        })
+        .await
     }
 
     /// Undoes a thread's newest turns, live or cold, and gives its row.
@@ -210,27 +282,13 @@ impl ThreadManager {
     /// # Errors
     /// As [`ThreadStore::revert`].
     pub async fn rewind(&self, thread_id: ThreadId, to: RewindTo) -> Result<StoredThread> {
-        let to = match to {
-            RewindTo::Cut(cut) => cut,
-            RewindTo::Turns(count) => self.cut_before_newest(thread_id, count).await?,
-        };
-        let request = RevertThread { thread_id, to, at: now() };
-        match self.live(thread_id) {
-            Some(live) => live.revert(request).await,
-            None => self.store.revert(request).await,
+        if let Some(live) = self.live(thread_id)
+            && let Some(outcome) = unless_closed(live.rewind(&to).await)
+        {
+            return outcome;
         }
-    }
-
-    async fn cut_before_newest(&self, thread_id: ThreadId, count: u64) -> Result<TurnCut> {
-        let Ok(limit @ 1..) = usize::try_from(count) else { return Ok(TurnCut::Latest) };
-        let query = TurnQuery {
-            direction: selvedge_protocol::SortDirection::Descending,
-            limit,
-            items_view: selvedge_protocol::ItemsView::None,
-            ..TurnQuery::all(thread_id)
-        };
-        let turns = self.store.list_turns(&query).await?.items;
-        Ok(turns.last().map_or(TurnCut::Latest, |turn| TurnCut::Before(turn.id.clone())))
+        let to = to.cut(&*self.store, thread_id).await?;
+        self.store.revert(RevertThread { thread_id, to, at: now() }).await
     }
 
     /// A live thread of this manager.
@@ -250,32 +308,35 @@ impl ThreadManager {
         }
     }
 
-    /// Sets metadata of a thread, live or cold, and gives its row.
+    /// Sets metadata of a thread, live or cold, and gives its row. A live thread that nothing was appended to is made
+    /// visible by it.
     ///
     /// # Errors
     /// As [`ThreadStore::update_metadata`].
     pub async fn update_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
-        match self.live(thread_id) {
-            Some(live) => live.update_metadata(patch).await,
-            None => self.store.update_metadata(thread_id, patch, PatchOrigin::Explicit).await,
+        if let Some(live) = self.live(thread_id)
+            && let Some(outcome) = unless_closed(live.update_metadata(patch).await)
+        {
+            return outcome;
         }
+        self.store.update_metadata(thread_id, patch, PatchOrigin::Explicit).await
     }
 
-    /// Archives a thread; a live one is closed first.
+    /// Archives a thread. A live one is closed first, and made visible if nothing was appended to it.
     ///
     /// # Errors
     /// As [`LiveThread::shutdown`] and [`ThreadStore::archive`].
     pub async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.close(thread_id).await?;
+        self.make_cold(thread_id).await?;
         self.store.archive(thread_id).await
     }
 
-    /// Brings a thread back from the archive; a live one is closed first.
+    /// Brings a thread back from the archive. A live one is closed first, as by [`archive`](Self::archive).
     ///
     /// # Errors
     /// As [`LiveThread::shutdown`] and [`ThreadStore::unarchive`].
     pub async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.close(thread_id).await?;
+        self.make_cold(thread_id).await?;
         self.store.unarchive(thread_id).await
     }
 
@@ -284,15 +345,20 @@ impl ThreadManager {
     /// # Errors
     /// As [`LiveThread::shutdown`] and [`ThreadStore::delete`].
     pub async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        self.close(thread_id).await?;
-        self.store.delete(thread_id).await
+        let Some(live) = self.live(thread_id) else { return self.store.delete(thread_id).await };
+        live.shutdown().await?;
+        match self.store.delete(thread_id).await {
+            // Nothing was ever appended to it, so it went with its writer.
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
-    async fn close(&self, thread_id: ThreadId) -> Result<()> {
-        match self.live(thread_id) {
-            Some(live) => live.shutdown().await,
-            None => Ok(()),
-        }
+    /// Closes a live thread in such a way that it is still there.
+    async fn make_cold(&self, thread_id: ThreadId) -> Result<()> {
+        let Some(live) = self.live(thread_id) else { return Ok(()) };
+        unless_closed(live.persist().await).transpose()?;
+        live.shutdown().await
     }
 
     /// Hears of every thread that is started or forked from now on. Who is too slow misses the oldest ones and is told so.
@@ -301,27 +367,35 @@ impl ThreadManager {
         self.registry.created.subscribe()
     }
 
-    /// Shuts all live threads down at once, and waits for them no longer than `timeout`.
+    /// Shuts all live threads down at once, and waits for them no longer than `timeout`. A shutdown that takes longer goes
+    /// on.
     pub async fn shutdown_all(&self, timeout: Duration) -> ShutdownReport {
-        let threads: Vec<Arc<LiveThread>> = self.registry.live().values().cloned().collect();
-        let mut tasks = JoinSet::new();
-        for thread in threads {
-            tasks.spawn(async move {
-                let outcome = tokio::time::timeout(timeout, thread.shutdown()).await;
-                (thread.id(), outcome)
-            });
-        }
+        let mut threads: Vec<Arc<LiveThread>> = self.registry.live().values().cloned().collect();
+        threads.sort_unstable_by_key(|thread| thread.id());
+        let tasks: Vec<_> = threads
+            .into_iter()
+            .map(|thread| {
+                let thread_id = thread.id();
+                (thread_id, tokio::spawn(async move { tokio::time::timeout(timeout, thread.shutdown()).await }))
+            })
+            .collect();
         let mut report = ShutdownReport::default();
-        while let Some(joined) = tasks.join_next().await {
-            match joined {
-                Ok((thread_id, Ok(Ok(())))) => report.closed.push(thread_id),
-                Ok((thread_id, Ok(Err(error)))) => report.failed.push((thread_id, error)),
-                Ok((thread_id, Err(_))) => report.timed_out.push(thread_id),
-                Err(error) => tracing::error!(%error, "a shutdown did not finish"),
+        for (thread_id, task) in tasks {
+            match task.await {
+                Ok(Ok(Ok(()))) => report.closed.push(thread_id),
+                Ok(Ok(Err(error))) => report.failed.push((thread_id, error)),
+                Ok(Err(_)) => report.timed_out.push(thread_id),
+                Err(error) => report.failed.push((thread_id, StoreError::backend("a shutdown did not finish", error))),
             }
         }
-        report.closed.sort_unstable();
-        report.timed_out.sort_unstable();
         report
+    }
+}
+
+/// The outcome of a call on a live thread; none when the thread was closed before, so that it is cold now.
+fn unless_closed<T>(outcome: Result<T>) -> Option<Result<T>> {
+    match outcome {
+        Err(StoreError::NotFound { live: true, .. }) => None,
+        outcome => Some(outcome),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::ThreadMetadataPatch;
+use selvedge_protocol::{StoredThread, ThreadMetadataPatch};
 use tokio::time::Instant;
 
 /// How often a store is told at most that a thread goes on: that it was updated, that a turn began, how many tokens it used.
@@ -49,24 +49,24 @@ impl Touches {
         }
     }
 
-    /// What is pending, to be told; [`put_back`](Self::put_back) it when that fails.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<ThreadMetadataPatch> {
+    /// What is pending, to be told now. It stays pending until [`clear`](Self::clear), so that telling it can fail or be
+    /// broken off.
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<ThreadMetadataPatch> {
         if self.pending.is_empty() {
             return None;
         }
         self.last_told = Some(now);
-        Some(std::mem::take(&mut self.pending))
+        Some(self.pending.clone())
     }
 
-    /// Keeps a patch that could not be told for the next time, behind what was added since.
-    pub(crate) fn put_back(&mut self, mut patch: ThreadMetadataPatch) {
-        patch.merge(std::mem::take(&mut self.pending));
-        self.pending = patch;
-    }
-
-    /// Forgets what is pending: somebody read the row anew.
+    /// What was pending was told.
     pub(crate) fn clear(&mut self) {
         self.pending = ThreadMetadataPatch::default();
+    }
+
+    /// Brings a row of the store, which lacks what is pending, up to date.
+    pub(crate) fn apply(&self, row: &mut StoredThread) {
+        self.pending.apply(row);
     }
 }
 
@@ -98,6 +98,7 @@ fn is_news(patch: &ThreadMetadataPatch) -> bool {
         agent_path,
         token_usage: _,
         git,
+        extra: _,
     } = patch;
     let texts = [
         name,

@@ -1,0 +1,163 @@
+//! Calls that are dropped half way: the log is whole, and the thread finds out what it holds.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use selvedge_protocol::{HistoryMode, ResponseItem, ThreadMetadataPatch};
+use selvedge_thread_manager::{LiveThread, RewindTo};
+use selvedge_thread_store::ThreadStore;
+
+use crate::support::{heard, id, message, model, paginated, start, surroundings, tokens, told, turn, used};
+use crate::watched::{Gate, Op, WatchedStore};
+
+/// Polls a call until it waits at the gate, and drops it there.
+async fn drop_at<T>(gate: Gate, call: impl Future<Output = T>) {
+    tokio::select! {
+        biased;
+        _ = call => panic!("it was to wait"),
+        () = gate.reached() => {}
+    }
+}
+
+async fn live(store: &WatchedStore) -> Arc<LiveThread> {
+    start(&store.manager(), 1, HistoryMode::Paginated, &[]).await
+}
+
+#[tokio::test]
+async fn an_append_that_took_effect_is_found() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    let batch = turn(HistoryMode::Paginated, "a");
+    drop_at(store.hang_after(Op::Append, None), thread.append(&batch)).await;
+    assert_eq!(thread.metadata().await.preview.as_deref(), Some("a"));
+    thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["a", "b"]);
+    assert_eq!(thread.metadata().await.preview.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn an_append_that_took_no_effect_can_be_repeated() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    let batch = turn(HistoryMode::Paginated, "a");
+    drop_at(store.hang_before(Op::Append, None), thread.append(&batch)).await;
+    assert_eq!(thread.metadata().await.preview, None);
+    thread.append(&batch).await.unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_lazy_thread_stays_lazy() {
+    let store = WatchedStore::new();
+    let manager = store.manager();
+    let thread = manager.start(paginated(1)).await.unwrap();
+    let window = thread.window().await;
+    drop_at(store.hang_before(Op::Append, None), thread.append(&[message("a")])).await;
+    assert_eq!(thread.window().await, window);
+    assert!(store.read_thread(id(1)).await.is_err());
+    thread.append_context(&[message("a")], &surroundings("/a")).await.unwrap();
+    assert_eq!(told(&store, id(1)).await, [(true, surroundings("/a").into_value())]);
+}
+
+/// A patch against what the log does not say last would make the log say something wrong.
+#[tokio::test]
+async fn world_state_is_told_against_what_the_log_says() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    thread.append_context(&[], &surroundings("/a")).await.unwrap();
+    drop_at(store.hang_after(Op::Append, None), thread.append_context(&[], &surroundings("/b"))).await;
+    thread.append_context(&[], &surroundings("/a")).await.unwrap();
+    let context = store.load_model_context(id(1)).await.unwrap();
+    assert_eq!(context.world_state, Some(surroundings("/a")));
+}
+
+#[tokio::test]
+async fn a_compaction_that_took_effect_is_found() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    thread.append_context(&[], &surroundings("/a")).await.unwrap();
+    let history = vec![ResponseItem::user_text("summary")];
+    drop_at(store.hang_after(Op::Append, None), thread.compact("summary", history.clone())).await;
+    assert_eq!(thread.world_state().await, None);
+    assert_eq!(thread.window().await.number, 1);
+    assert_eq!(thread.compact("summary", history).await.unwrap().number, 2);
+    let context = store.load_model_context(id(1)).await.unwrap();
+    assert_eq!(context.window, thread.window().await);
+}
+
+#[tokio::test]
+async fn a_rewind_that_took_effect_is_found() {
+    let store = WatchedStore::new();
+    let manager = store.manager();
+    let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
+    drop_at(store.hang_after(Op::Revert, None), manager.rewind(id(1), RewindTo::Turns(1))).await;
+    assert_eq!(thread.metadata().await.preview, store.read_thread(id(1)).await.unwrap().preview);
+    thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["b"]);
+}
+
+#[tokio::test]
+async fn a_name_that_took_effect_is_found() {
+    let store = WatchedStore::new();
+    let manager = store.manager();
+    let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
+    let patch = ThreadMetadataPatch { name: Some(Some("name".to_owned())), ..Default::default() };
+    drop_at(store.hang_after(Op::Update, None), manager.update_metadata(id(1), &patch)).await;
+    thread.flush().await.unwrap();
+    assert_eq!(thread.metadata().await.name.as_deref(), Some("name"));
+}
+
+/// The items are in the log; only the telling was dropped.
+#[tokio::test]
+async fn facts_that_were_being_told_are_told_again() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    drop_at(store.hang_before(Op::Update, None), thread.append(&[model("one"), tokens(1)])).await;
+    assert_eq!(store.observed(), []);
+    thread.flush().await.unwrap();
+    let patches = store.observed();
+    assert_eq!((patches.len(), patches[0].model.clone()), (1, Some(Some("one".to_owned()))));
+    assert_eq!(used(&thread.metadata().await), Some(1));
+}
+
+#[tokio::test]
+async fn the_log_is_asked_again_until_it_answers() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    thread.append_context(&[], &surroundings("/a")).await.unwrap();
+    drop_at(store.hang_after(Op::Append, None), thread.append_context(&[], &surroundings("/b"))).await;
+    store.fail(Op::LoadContext, 2);
+    assert_eq!(thread.world_state().await, None, "while nobody knows, the model has to be told all of it");
+    assert!(thread.append(&[message("a")]).await.is_err());
+    thread.append(&[message("a")]).await.unwrap();
+    assert_eq!(thread.world_state().await, Some(surroundings("/b")));
+    assert_eq!(heard(&store, id(1)).await, ["a"]);
+}
+
+/// Appends are dropped at all moments; what is in the log is each batch whole, and once if it was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_are_whole_whenever_appends_are_dropped() {
+    let place = crate::support::Place::local();
+    let manager = place.manager();
+    let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
+    // Large enough for the store to hand it to another thread, so that the call really waits.
+    let filler = "x".repeat(300 * 1024);
+    let mut acknowledged = Vec::new();
+    for n in 0..40 {
+        let batch = [message(&format!("{n} a")), message(&filler), message(&format!("{n} b"))];
+        let wait = std::time::Duration::from_micros(n * 20);
+        if let Ok(outcome) = tokio::time::timeout(wait, thread.append(&batch)).await {
+            outcome.unwrap();
+            acknowledged.push(n);
+        }
+    }
+    thread.shutdown().await.unwrap();
+    let texts = heard(&*place.store(), id(1)).await;
+    let mut seen = HashSet::new();
+    for batch in texts.chunks(3) {
+        let n: u64 = batch[0].trim_end_matches(" a").parse().unwrap();
+        assert_eq!(batch, [format!("{n} a"), filler.clone(), format!("{n} b")]);
+        assert!(seen.insert(n), "{n} is there twice");
+    }
+    assert!(acknowledged.iter().all(|n| seen.contains(n)), "{acknowledged:?} {seen:?}");
+}

@@ -1,0 +1,284 @@
+//! A store that writes down what it is asked, and fails or hangs on demand.
+#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use selvedge_history::ModelContext;
+use selvedge_protocol::{
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
+    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+};
+use selvedge_thread_manager::ThreadManager;
+use selvedge_thread_store::{
+    Appended, ForkThread, InMemoryThreadStore, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory,
+    ThreadStore,
+};
+use tokio::sync::Semaphore;
+
+/// What a store was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Create,
+    Resume,
+    Append,
+    Persist,
+    Flush,
+    Shutdown,
+    Discard,
+    LoadContext,
+    Read,
+    Update,
+    Revert,
+}
+
+/// A call that went well.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Call {
+    /// Items, by their kinds.
+    Append(Vec<String>),
+    Update(Box<ThreadMetadataPatch>, PatchOrigin),
+    Other(Op),
+}
+
+/// What is wrong with an operation.
+#[derive(Clone, Debug)]
+enum Fault {
+    /// It fails and changes nothing.
+    Fails,
+    /// It waits at the gate before it does anything.
+    HangsBefore(Gate),
+    /// It waits at the gate when everything is done.
+    HangsAfter(Gate),
+}
+
+#[derive(Debug)]
+struct Rule {
+    op: Op,
+    thread_id: Option<ThreadId>,
+    fault: Fault,
+    times: usize,
+}
+
+/// Where calls wait until it is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    arrivals: Arc<Semaphore>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { arrivals: Arc::new(Semaphore::new(0)), open: Arc::new(Semaphore::new(0)) }
+    }
+
+    /// Lets everybody pass from now on.
+    pub(crate) fn open(&self) {
+        self.open.add_permits(1);
+    }
+
+    /// Waits until somebody waits here.
+    pub(crate) async fn reached(&self) {
+        self.arrivals.acquire().await.unwrap().forget();
+    }
+
+    async fn pass(&self) {
+        self.arrivals.add_permits(1);
+        let _permit = self.open.acquire().await.unwrap();
+    }
+}
+
+/// A store in memory that is watched.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchedStore {
+    inner: Arc<InMemoryThreadStore>,
+    calls: Arc<Mutex<Vec<Call>>>,
+    rules: Arc<Mutex<Vec<Rule>>>,
+}
+
+impl WatchedStore {
+    pub(crate) fn new() -> Self {
+        Self { inner: Arc::new(InMemoryThreadStore::new()), calls: Arc::default(), rules: Arc::default() }
+    }
+
+    pub(crate) fn manager(&self) -> ThreadManager {
+        ThreadManager::new(Arc::new(self.clone()))
+    }
+
+    /// Fails the next `times` calls.
+    pub(crate) fn fail(&self, op: Op, times: usize) {
+        self.rule(op, None, Fault::Fails, times);
+    }
+
+    /// Fails all calls on a thread.
+    pub(crate) fn fail_for(&self, op: Op, thread_id: ThreadId) {
+        self.rule(op, Some(thread_id), Fault::Fails, usize::MAX);
+    }
+
+    /// Holds up the next call before it does anything.
+    pub(crate) fn hang_before(&self, op: Op, thread_id: Option<ThreadId>) -> Gate {
+        let gate = Gate::new();
+        self.rule(op, thread_id, Fault::HangsBefore(gate.clone()), 1);
+        gate
+    }
+
+    /// Holds up the next call when everything is done.
+    pub(crate) fn hang_after(&self, op: Op, thread_id: Option<ThreadId>) -> Gate {
+        let gate = Gate::new();
+        self.rule(op, thread_id, Fault::HangsAfter(gate.clone()), 1);
+        gate
+    }
+
+    /// Nothing is wrong any more, and nobody has called.
+    pub(crate) fn forget(&self) {
+        self.rules.lock().unwrap().clear();
+        self.calls.lock().unwrap().clear();
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// The observed patches, in order.
+    pub(crate) fn observed(&self) -> Vec<ThreadMetadataPatch> {
+        let calls = self.calls().into_iter().filter_map(|call| match call {
+            Call::Update(patch, PatchOrigin::Observed) => Some(*patch),
+            _ => None,
+        });
+        calls.collect()
+    }
+
+    fn rule(&self, op: Op, thread_id: Option<ThreadId>, fault: Fault, times: usize) {
+        self.rules.lock().unwrap().push(Rule { op, thread_id, fault, times });
+    }
+
+    fn fault(&self, op: Op, thread_id: ThreadId) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap();
+        let is_meant =
+            |rule: &&mut Rule| rule.op == op && rule.times > 0 && rule.thread_id.is_none_or(|id| id == thread_id);
+        let rule = rules.iter_mut().find(is_meant)?;
+        rule.times -= 1;
+        Some(rule.fault.clone())
+    }
+
+    async fn watch<T>(
+        &self,
+        op: Op,
+        thread_id: ThreadId,
+        call: Call,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let fault = self.fault(op, thread_id);
+        match &fault {
+            Some(Fault::Fails) => return Err(StoreError::backend(format!("{op:?} was told to fail"), "no reason")),
+            Some(Fault::HangsBefore(gate)) => gate.pass().await,
+            _ => {}
+        }
+        let value = work.await?;
+        self.calls.lock().unwrap().push(call);
+        if let Some(Fault::HangsAfter(gate)) = &fault {
+            gate.pass().await;
+        }
+        Ok(value)
+    }
+
+    async fn watch_op<T>(
+        &self,
+        op: Op,
+        thread_id: ThreadId,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.watch(op, thread_id, Call::Other(op), work).await
+    }
+}
+
+#[async_trait]
+impl ThreadStore for WatchedStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        self.watch_op(Op::Create, meta.id.unwrap(), self.inner.create_thread(meta)).await
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Resume, thread_id, self.inner.resume_thread(thread_id)).await
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        let call = Call::Append(items.iter().map(|item| item.kind().to_owned()).collect());
+        self.watch(Op::Append, thread_id, call, self.inner.append_items(thread_id, items)).await
+    }
+
+    async fn persist(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Persist, thread_id, self.inner.persist(thread_id)).await
+    }
+
+    async fn flush(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Flush, thread_id, self.inner.flush(thread_id)).await
+    }
+
+    async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Shutdown, thread_id, self.inner.shutdown(thread_id)).await
+    }
+
+    async fn discard(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Discard, thread_id, self.inner.discard(thread_id)).await
+    }
+
+    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
+        self.inner.load_history(thread_id).await
+    }
+
+    async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
+        self.watch_op(Op::LoadContext, thread_id, self.inner.load_model_context(thread_id)).await
+    }
+
+    async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.watch_op(Op::Read, thread_id, self.inner.read_thread(thread_id)).await
+    }
+
+    async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        self.inner.list_threads(query).await
+    }
+
+    async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        self.inner.search_threads(query).await
+    }
+
+    async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        self.inner.list_turns(query).await
+    }
+
+    async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        self.inner.list_items(query).await
+    }
+
+    async fn update_metadata(
+        &self,
+        thread_id: ThreadId,
+        patch: &ThreadMetadataPatch,
+        origin: PatchOrigin,
+    ) -> Result<StoredThread> {
+        let call = Call::Update(Box::new(patch.clone()), origin);
+        self.watch(Op::Update, thread_id, call, self.inner.update_metadata(thread_id, patch, origin)).await
+    }
+
+    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.inner.archive(thread_id).await
+    }
+
+    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.inner.unarchive(thread_id).await
+    }
+
+    async fn delete(&self, thread_id: ThreadId) -> Result<()> {
+        self.inner.delete(thread_id).await
+    }
+
+    async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+        self.inner.fork(request).await
+    }
+
+    async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+        let thread_id = request.thread_id;
+        self.watch_op(Op::Revert, thread_id, self.inner.revert(request)).await
+    }
+}

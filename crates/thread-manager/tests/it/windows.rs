@@ -1,0 +1,115 @@
+//! Context windows, across everything that happens to a thread.
+#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+
+use std::sync::Arc;
+
+use selvedge_protocol::{
+    Compacted, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, Window, WindowId,
+};
+use selvedge_thread_manager::{LiveThread, RewindTo};
+use selvedge_thread_store::TurnCut;
+
+use crate::support::{MODES, Place, fork, id, paginated, start, turn};
+
+async fn compact(thread: &Arc<LiveThread>) -> Window {
+    thread.compact("summary", vec![ResponseItem::user_text("summary")]).await.unwrap()
+}
+
+async fn of_store(place: &Place, thread_id: ThreadId) -> Window {
+    place.store().load_model_context(thread_id).await.unwrap().window
+}
+
+async fn a_new_thread_gets_a_window(place: Place) {
+    let manager = place.manager();
+    let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
+    let window = thread.window().await;
+    assert!(window.window_id.is_some());
+    assert_eq!(window, Window::first(window.window_id));
+    assert_eq!(window, of_store(&place, id(1)).await);
+}
+
+async fn a_window_that_is_brought_along_stays(place: Place) {
+    let mine = WindowId::new(paginated(1).timestamp.unwrap());
+    let window = ContextWindowMeta { window_id: Some(mine), ..Default::default() };
+    let meta = SessionMeta { context_window: Some(window), ..paginated(1) };
+    let manager = place.manager();
+    let thread = manager.start(meta).await.unwrap();
+    assert_eq!(thread.window().await.window_id, Some(mine));
+}
+
+async fn each_compaction_opens_a_window(place: Place) {
+    for (n, mode) in (1..).zip(MODES) {
+        let manager = place.manager();
+        let thread = start(&manager, n, mode, &["a"]).await;
+        let first = thread.window().await;
+        let second = compact(&thread).await;
+        let third = compact(&thread).await;
+        assert_eq!((first.number, second.number, third.number), (0, 1, 2));
+        assert_eq!((second.first_window_id, third.first_window_id), (first.window_id, first.window_id));
+        assert_eq!((second.previous_window_id, third.previous_window_id), (first.window_id, second.window_id));
+        assert!(second.window_id != first.window_id && third.window_id != second.window_id);
+        assert_eq!(thread.window().await, third);
+        assert_eq!(of_store(&place, id(n)).await, third);
+    }
+}
+
+async fn a_compaction_without_a_window_counts_as_it_does_in_the_log(place: Place) {
+    let manager = place.manager();
+    let thread = start(&manager, 1, HistoryMode::Legacy, &["a"]).await;
+    let bare = Compacted { message: Some("summary".to_owned()), ..Default::default() };
+    thread.append(&[bare.clone().into()]).await.unwrap();
+    assert_eq!(thread.window().await, Window { number: 1, ..Default::default() });
+    let numbered = compact(&thread).await;
+    thread.append(&[bare.into()]).await.unwrap();
+    assert_eq!(thread.window().await, numbered, "the newest that names one");
+    assert_eq!(of_store(&place, id(1)).await, numbered);
+}
+
+async fn a_resumed_thread_goes_on_in_its_window(place: Place) {
+    let thread = start(&place.manager(), 1, HistoryMode::Paginated, &["a"]).await;
+    let second = compact(&thread).await;
+    thread.shutdown().await.unwrap();
+    let resumed = place.manager().resume(id(1)).await.unwrap();
+    assert_eq!((resumed.context.window, resumed.live.window().await), (second, second));
+    let third = compact(&resumed.live).await;
+    assert_eq!((third.number, third.previous_window_id), (2, second.window_id));
+}
+
+async fn a_rewind_goes_back_to_the_window_of_then(place: Place) {
+    for (n, mode) in (1..).zip(MODES) {
+        let manager = place.manager();
+        let thread = start(&manager, n, mode, &["a"]).await;
+        let first = thread.window().await;
+        let mut items = turn(mode, "b");
+        let end = items.pop().unwrap();
+        thread.append(&items).await.unwrap();
+        compact(&thread).await;
+        thread.append(&[end]).await.unwrap();
+        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        assert_eq!(thread.window().await, first);
+        let again = compact(&thread).await;
+        assert_eq!((again.number, again.previous_window_id), (1, first.window_id));
+        assert_eq!(of_store(&place, id(n)).await, again);
+    }
+}
+
+async fn a_fork_has_windows_of_its_own(place: Place) {
+    for (n, mode) in (1..).zip(MODES) {
+        let manager = place.manager();
+        let thread = start(&manager, n, mode, &["a"]).await;
+        let source = thread.window().await;
+        fork(&manager, id(n), n + 10, TurnCut::Latest).await;
+        let fork = manager.resume(id(n + 10)).await.unwrap().live;
+        let own = fork.window().await;
+        assert_eq!(own, Window::first(own.window_id));
+        assert!(own.window_id.is_some() && own.window_id != source.window_id);
+        compact(&fork).await;
+        assert_eq!((fork.window().await.number, thread.window().await), (1, source));
+    }
+}
+
+crate::over_both_stores! {
+    a_new_thread_gets_a_window, a_window_that_is_brought_along_stays, each_compaction_opens_a_window,
+    a_compaction_without_a_window_counts_as_it_does_in_the_log, a_resumed_thread_goes_on_in_its_window,
+    a_rewind_goes_back_to_the_window_of_then, a_fork_has_windows_of_its_own,
+}
