@@ -303,6 +303,7 @@ fn git_change(known: Option<&GitInfo>, told: &GitInfo) -> Option<Option<GitInfoP
         commit_hash: change(&known.commit_hash, &told.commit_hash),
         branch: change(&known.branch, &told.branch),
         repository_url: change(&known.repository_url, &told.repository_url),
+        ..GitInfoPatch::default()
     };
     (!patch.is_empty()).then_some(Some(patch))
 }

@@ -1,5 +1,6 @@
 //! A thread's row: what a listing says of it, and how that is changed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -148,7 +149,7 @@ macro_rules! patch {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[serde(default)]
         pub struct $name {
             $( $(#[$set_meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $set: Option<$set_ty>, )*
             $( $(#[$clear_meta])*
@@ -157,18 +158,22 @@ macro_rules! patch {
             $( $(#[$nested_meta])*
                #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
                pub $nested: Option<Option<$nested_ty>>, )*
+            /// Fields of a later version, kept and not applied.
+            #[serde(flatten, skip_serializing_if = "BTreeMap::is_empty")]
+            pub extra: BTreeMap<String, Value>,
         }
 
         impl $name {
             /// Whether the patch leaves everything as it is.
             #[must_use]
             pub fn is_empty(&self) -> bool {
-                true $( && self.$set.is_none() )* $( && self.$clear.is_none() )*
+                self.extra.is_empty() $( && self.$set.is_none() )* $( && self.$clear.is_none() )*
                     $( && self.$nested.as_ref().is_none_or(|nested| nested.as_ref().is_some_and(|nested| nested.is_empty())) )*
             }
 
             /// Adds a later patch: what it says wins, nested objects field by field.
             pub fn merge(&mut self, later: Self) {
+                self.extra.extend(later.extra);
                 $( if later.$set.is_some() { self.$set = later.$set; } )*
                 $( if later.$clear.is_some() { self.$clear = later.$clear; } )*
                 $( match (&mut self.$nested, later.$nested) {
@@ -207,6 +212,7 @@ impl GitInfoPatch {
             commit_hash: git.commit_hash.clone().map(Some),
             branch: git.branch.clone().map(Some),
             repository_url: git.repository_url.clone().map(Some),
+            extra: BTreeMap::new(),
         }
     }
 
@@ -216,6 +222,7 @@ impl GitInfoPatch {
             commit_hash: Some(self.commit_hash.flatten()),
             branch: Some(self.branch.flatten()),
             repository_url: Some(self.repository_url.flatten()),
+            extra: self.extra,
         }
     }
 

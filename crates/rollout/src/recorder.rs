@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, Timestamp};
 
 use crate::clock::now;
 use crate::error::{IoContext, Result, RolloutError};
@@ -67,6 +67,14 @@ struct Tail {
     torn: bool,
     /// How many bytes of a failed write may stand behind `len`, when they could not be taken back.
     left_over: u64,
+    /// The head that an empty file gets with its first lines: whoever made it did not come to write one.
+    head: Option<Box<RolloutItem>>,
+}
+
+impl Tail {
+    fn of_file(len: u64, torn: bool) -> Self {
+        Self { len, torn, left_over: 0, head: None }
+    }
 }
 
 impl RolloutRecorder {
@@ -76,25 +84,12 @@ impl RolloutRecorder {
     /// # Errors
     /// [`RolloutError::IncompleteHead`] without an id or a time.
     pub fn create(home: &RolloutHome, head: SessionMeta) -> Result<Self> {
-        Self::create_segment(home, head, None, None)
-    }
-
-    /// A recorder of a new segment of a thread, which holds the thread's lock already.
-    ///
-    /// # Errors
-    /// [`RolloutError::IncompleteHead`] without an id or a time.
-    pub fn create_segment(
-        home: &RolloutHome,
-        head: SessionMeta,
-        segment_id: Option<SegmentId>,
-        lock: Option<WriterLock>,
-    ) -> Result<Self> {
         let thread_id = head.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
         let at = head.timestamp.ok_or(RolloutError::IncompleteHead { field: "timestamp" })?;
         let mode = head.mode();
         let first_ordinal = head.history_base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
-        let path = home.active_path(&RolloutFileName::new(at, thread_id, segment_id));
-        let state = State::Lazy { head: Box::new(head.into()), at, lock };
+        let path = home.active_path(&RolloutFileName::new(at, thread_id, None));
+        let state = State::Lazy { head: Box::new(head.into()), at, lock: None };
         let next_ordinal = (mode == HistoryMode::Paginated).then_some(first_ordinal);
         let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
         Ok(Self { home: home.clone(), mode, inner })
@@ -126,7 +121,12 @@ impl RolloutRecorder {
         let mut open = private().read(true).append(true).open(&path).context("open", &path)?;
         let torn = !ends_with_newline(&mut open).context("read", &path)?;
         let len = open.metadata().context("read", &path)?.len();
-        let state = State::Open { file: open, tail: Tail { len, torn, left_over: 0 }, lock };
+        let mut tail = Tail::of_file(len, torn);
+        if len == 0 {
+            let head = SessionMeta::new(file.name.thread_id, now());
+            tail.head = Some(Box::new(SessionMeta { history_mode: Some(mode), ..head }.into()));
+        }
+        let state = State::Open { file: open, tail, lock };
         let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
         Ok(Self { home: home.clone(), mode, inner })
     }
@@ -245,10 +245,12 @@ impl Inner {
             ordinal = ordinal.map(|ordinal| ordinal.saturating_add(1));
             lines += 1;
         };
-        if let State::Lazy { head, at, .. } = &self.state {
-            put(*at, head);
-        }
         let at = now();
+        match &self.state {
+            State::Lazy { head, at, .. } => put(*at, head),
+            State::Open { tail: Tail { head: Some(head), .. }, .. } => put(at, head),
+            _ => {}
+        }
         items.iter().for_each(|item| put(at, item));
         lines
     }
@@ -266,7 +268,7 @@ impl Inner {
         };
         match begin_file(&self.path, bytes) {
             Ok(file) => {
-                let tail = Tail { len: bytes.len() as u64, torn: false, left_over: 0 };
+                let tail = Tail::of_file(bytes.len() as u64, false);
                 self.state = State::Open { file, tail, lock };
                 Ok(())
             }
@@ -289,6 +291,7 @@ impl Inner {
             Ok(()) => {
                 tail.len += bytes.len() as u64;
                 tail.torn = false;
+                tail.head = None;
                 Ok(())
             }
             Err(error) => {

@@ -47,6 +47,11 @@ impl Live {
         result
     }
 
+    /// Whether a replacement had no recorder to give.
+    pub(crate) fn lost_recorder(&self) -> bool {
+        self.recorder.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     pub(crate) fn row(&self) -> MutexGuard<'_, Option<StoredThread>> {
         self.row.lock().unwrap_or_else(PoisonError::into_inner)
     }

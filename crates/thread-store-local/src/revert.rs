@@ -40,7 +40,12 @@ impl Inner {
     fn revert_by_segment(&self, request: &RevertThread) -> Result<()> {
         let thread_id = request.thread_id;
         if let Some(live) = self.live.find(thread_id) {
-            return live.replace_recorder(thread_id, |recorder| self.revert_live(request, recorder));
+            let reverted = live.replace_recorder(thread_id, |recorder| self.revert_live(request, recorder));
+            if live.lost_recorder() {
+                // Neither segment could be opened. The thread is cold, so that it can be resumed when that is mended.
+                self.live.remove(thread_id)?;
+            }
+            return reverted;
         }
         let lock = self.lock_cold(thread_id)?;
         let segment = self.begin_segment(request);

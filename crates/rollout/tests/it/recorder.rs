@@ -10,7 +10,7 @@ use selvedge_rollout::{
     AppendedLines, DamageKind, Entry, RolloutError, RolloutFile, RolloutHome, RolloutRecorder, WriterLock,
 };
 
-use crate::support::{TestHome, at, basic, damage, head, message, ordinals, read_file, segment, skip, texts, thread};
+use crate::support::{TestHome, at, basic, damage, head, message, ordinals, read_file, skip, texts, thread};
 
 use HistoryMode::{Legacy, Paginated};
 
@@ -117,11 +117,9 @@ fn ordinals_go_on_where_the_base_ends() {
         ..HistoryBase::default()
     };
     let head = SessionMeta { history_base: Some(base), ..head(thread(1), Paginated) };
-    let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
-    let recorder = RolloutRecorder::create_segment(&test.home, head, Some(segment(1)), Some(lock)).unwrap();
+    let recorder = RolloutRecorder::create(&test.home, head).unwrap();
     recorder.append(&[message("one")]).unwrap();
     recorder.append(&[message("two")]).unwrap();
-    assert_eq!(only_file(&test.home).name.later_segment, Some(segment(1)));
     assert_eq!(ordinals(&read_file(&recorder.path())), counted(29..32));
     let lock = recorder.into_lock().unwrap();
     assert!(
@@ -402,6 +400,18 @@ fn without_a_head_the_ordinals_tell_the_mode() {
     let empty = TestHome::new();
     empty.put_thread(thread(1), "");
     assert_eq!(resume(&empty).mode(), Legacy);
+}
+
+#[test]
+fn an_empty_file_gets_its_head_with_the_first_lines() {
+    let test = TestHome::new();
+    test.put_thread(thread(1), "");
+    let recorder = resume(&test);
+    assert_eq!(recorder.append(&[message("one")]).unwrap().lines, 2);
+    assert_eq!(recorder.append(&[message("two")]).unwrap().lines, 1);
+    let text = fs::read_to_string(recorder.path()).unwrap();
+    let heads: Vec<bool> = text.lines().map(|line| line.contains("session_meta")).collect();
+    assert_eq!(heads, [true, false, false]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests of the local store: the contract that every store keeps, and what is true of files.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod files;
