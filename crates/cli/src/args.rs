@@ -1,0 +1,482 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use selvedge_protocol::{HistoryMode, ThreadId, ThreadSortKey, Timestamp};
+
+use crate::app::now;
+
+/// Keeps the threads of AI agents: shows, finds, resumes, forks and rewinds them.
+///
+/// Threads are read and written where they are, in the rollout format of Codex. A thread is named by its id, by the
+/// beginning of one (4 characters or more) if no other begins so, or by its exact name.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge", version, arg_required_else_help = true, max_term_width = 100, after_help = AFTER)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const AFTER: &str = "\
+Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
+Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 conflict (another process writes the thread).
+
+Examples:
+  selvedge demo                   a tour on recorded threads, in a temporary folder
+  selvedge list                   the threads that were updated last
+  selvedge show 01a1fd5d-aacb     one thread as a transcript
+  selvedge search 'connection reset'";
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Home that holds the threads
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// When to use colour; by itself it is used on terminals, and NO_COLOR and CLICOLOR_FORCE are obeyed
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    pub(crate) color: ColorChoice,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List threads, newest update first
+    List(ListArgs),
+    /// Show a thread as a transcript
+    Show(ShowArgs),
+    /// Show what the model would see next
+    Context(ContextArgs),
+    /// Write a thread's resolved history as JSONL, in its original bytes
+    Export(ExportArgs),
+    /// Start a thread and print its id
+    New(NewArgs),
+    /// Append items from standard input to a thread
+    Append(AppendArgs),
+    /// Make a thread that begins with the history of another, and print its id
+    Fork(ForkArgs),
+    /// Take back a thread's newest turns
+    Rewind(RewindArgs),
+    /// Give a thread a name, or take it away
+    Rename(RenameArgs),
+    /// Take a thread out of the list; it keeps everything
+    Archive(OneThread),
+    /// Bring a thread back from the archive
+    Unarchive(OneThread),
+    /// Delete a thread for good
+    Delete(DeleteArgs),
+    /// Find threads that hold a text
+    Search(SearchArgs),
+    /// Take a tour on recorded threads, in a temporary folder
+    Demo(DemoArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// A verb on one thread.
+#[derive(Debug, Args)]
+pub(crate) struct OneThread {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+}
+
+/// Which threads to look at, and in which order.
+#[derive(Debug, Args)]
+pub(crate) struct Filters {
+    /// Active and archived threads
+    #[arg(long, conflicts_with = "archived")]
+    pub(crate) all: bool,
+    /// Archived threads only
+    #[arg(long)]
+    pub(crate) archived: bool,
+    /// How many threads at most [default: 50 for people, no limit with --json]
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) limit: Option<NonZeroUsize>,
+    /// Where to go on: the cursor that the page before gave
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
+    /// What to sort by
+    #[arg(long, value_name = "KEY", default_value = "updated")]
+    pub(crate) sort: Sort,
+    /// Oldest first
+    #[arg(long)]
+    pub(crate) ascending: bool,
+    /// Threads that work in this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "under")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Threads that work in this directory or below it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) under: Option<PathBuf>,
+    /// Threads from this source (cli, exec, vscode, subagent, …); may be given again
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Vec<String>,
+    /// Threads with this model; may be given again
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Vec<String>,
+    /// Threads with this model provider; may be given again
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) provider: Vec<String>,
+    /// Threads on this git branch
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) branch: Option<String>,
+    /// Threads that have a name
+    #[arg(long, conflicts_with = "unnamed")]
+    pub(crate) named: bool,
+    /// Threads that have none
+    #[arg(long)]
+    pub(crate) unnamed: bool,
+    /// Not older than this, by the sort key: 2026-11-21, 2026-11-21T09:00:00Z, or an age such as 90m, 12h, 3d, 2w
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Timestamp>,
+    /// Older than this, by the sort key
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Timestamp>,
+    /// Threads that were forked from this one, or started by it
+    #[arg(long, value_name = "ID")]
+    pub(crate) child_of: Option<String>,
+}
+
+/// What threads are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    /// When the log last grew
+    Updated,
+    /// When the thread was created
+    Created,
+    /// When the newest turn began
+    Recency,
+}
+
+impl Sort {
+    /// The key as the store knows it.
+    pub(crate) fn key(self) -> ThreadSortKey {
+        match self {
+            Self::Updated => ThreadSortKey::UpdatedAt,
+            Self::Created => ThreadSortKey::CreatedAt,
+            Self::Recency => ThreadSortKey::RecencyAt,
+        }
+    }
+}
+
+/// `selvedge list`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  selvedge list --under . --since 3d
+  selvedge list --all --json | jq -r '.[].id'
+  selvedge list --search zebra --sort created --ascending")]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Threads whose name or preview holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+}
+
+/// `selvedge show`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --json: {thread, turns: [{id, status, started_at, completed_at, items: [{type, …}]}]}.
+
+Examples:
+  selvedge show 01a1fd5d-aacb
+  selvedge show 'Thread on zebras' --last 3 --full
+  selvedge show 01a1fd5d-aacb --json | jq '.turns[].items[].type'")]
+pub(crate) struct ShowArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// Print long outputs and messages whole
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Only the newest N turns
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<NonZeroUsize>,
+}
+
+/// `selvedge context`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Off a terminal, or with --json: {history, world_state, window, turn_context}, the items of history verbatim.
+
+Examples:
+  selvedge context 01a1fd5d-aacb
+  selvedge context 01a1fd5d-aacb --json | jq '.history | length'")]
+pub(crate) struct ContextArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// Print long texts whole
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// `selvedge export`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The history of a thread that was not forked or rewound is its file, byte for byte; inherited lines come first.
+
+Examples:
+  selvedge export 01a1fd5d-aacb > thread.jsonl
+  selvedge export 01a1fd5d-aacb -o thread.jsonl")]
+pub(crate) struct ExportArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// File to write, whole or not at all; `-` is standard output
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `selvedge new`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A home that is not there is made.
+
+Examples:
+  selvedge new --name 'Thread on zebras'
+  id=$(selvedge new) && selvedge append $id < items.jsonl")]
+pub(crate) struct NewArgs {
+    /// How the log is kept
+    #[arg(long, value_name = "MODE", default_value = "paginated")]
+    pub(crate) mode: Mode,
+    /// Directory that the thread works in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Provider of the model. Codex opens only threads whose provider it has configured
+    #[arg(long, value_name = "PROVIDER", default_value = "openai")]
+    pub(crate) provider: String,
+    /// Where the thread comes from: a word, or a JSON object
+    #[arg(long, value_name = "SOURCE", default_value = "cli", value_parser = source)]
+    pub(crate) source: serde_json::Value,
+    /// Name
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
+    pub(crate) name: Option<String>,
+    /// Id [default: a fresh one]
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<ThreadId>,
+}
+
+/// How a thread's log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// No ordinals, forks by copy: what programs before 2026 read
+    Legacy,
+    /// An ordinal on every line, forks and rewinds by reference
+    Paginated,
+}
+
+impl From<Mode> for HistoryMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Legacy => Self::Legacy,
+            Mode::Paginated => Self::Paginated,
+        }
+    }
+}
+
+/// `selvedge append`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line of standard input is one item, {\"type\": …, \"payload\": …}; other keys, such as those of an exported line, are
+passed over. After each item that is recorded, the number that the thread has reached is printed: the ordinal of its last
+line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program. Items that are
+not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
+
+Examples:
+  selvedge append 01a1fd5d-aacb < items.jsonl
+  echo '{\"type\":\"response_item\",\"payload\":{\"type\":\"message\",\"role\":\"user\",
+        \"content\":[{\"type\":\"input_text\",\"text\":\"hello\"}]}}' | tr -d '\\n' | selvedge append 01a1fd5d-aacb")]
+pub(crate) struct AppendArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+}
+
+/// `selvedge fork`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A turn is its id, a unique beginning of one, or its number as `selvedge show` prints it.
+
+Examples:
+  selvedge fork 01a1fd5d-aacb
+  selvedge fork 01a1fd5d-aacb --after 2 --name 'another way'")]
+pub(crate) struct ForkArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// Leave the thread just after this turn [default: after everything]
+    #[arg(long, value_name = "TURN", conflicts_with = "before")]
+    pub(crate) after: Option<String>,
+    /// Leave the thread just before this turn
+    #[arg(long, value_name = "TURN")]
+    pub(crate) before: Option<String>,
+    /// Name of the new thread
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
+    pub(crate) name: Option<String>,
+}
+
+/// `selvedge rewind`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is taken from the log: a rewind is one more thing that it tells.
+
+Examples:
+  selvedge rewind 01a1fd5d-aacb --turns 1
+  selvedge rewind 01a1fd5d-aacb --after 2")]
+pub(crate) struct RewindArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    #[command(flatten)]
+    pub(crate) to: RewindPoint,
+}
+
+/// What to go back to.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RewindPoint {
+    /// Take back the newest N turns
+    #[arg(long, value_name = "N")]
+    pub(crate) turns: Option<std::num::NonZeroU64>,
+    /// Go back to just before this turn
+    #[arg(long, value_name = "TURN")]
+    pub(crate) before: Option<String>,
+    /// Go back to just after this turn
+    #[arg(long, value_name = "TURN")]
+    pub(crate) after: Option<String>,
+}
+
+/// `selvedge rename`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  selvedge rename 01a1fd5d-aacb 'Thread on zebras'
+  selvedge rename 01a1fd5d-aacb --clear")]
+pub(crate) struct RenameArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// The new name; an empty one takes the name away
+    #[arg(value_name = "NAME", required_unless_present = "clear", value_parser = one_line)]
+    pub(crate) name: Option<String>,
+    /// Take the name away
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) clear: bool,
+}
+
+/// `selvedge delete`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks first on a terminal. A thread that forks are built on cannot be deleted; it can be archived.
+
+Examples:
+  selvedge delete 01a1fd5d-aacb --yes")]
+pub(crate) struct DeleteArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+}
+
+/// `selvedge search`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks, in any case, in names and in what users and agents said, thought and ran.
+
+Examples:
+  selvedge search 'connection reset'
+  selvedge search zebra --all --hits 10 --json")]
+pub(crate) struct SearchArgs {
+    /// Text to find
+    #[arg(value_name = "TEXT", value_parser = not_empty)]
+    pub(crate) text: String,
+    /// How many places of one thread to give at most
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) hits: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+/// `selvedge demo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Touches nothing but a temporary folder. Ends with exit code 1 if anything is not as promised.")]
+pub(crate) struct DemoArgs {
+    /// Keep the temporary home, to go on with it by hand
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// `selvedge completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  selvedge completions bash > ~/.local/share/bash-completion/completions/selvedge
+  selvedge completions fish > ~/.config/fish/completions/selvedge.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// A time, a date (its beginning in UTC) or an age.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    if let Ok(at) = format!("{text}T00:00:00Z").parse() {
+        return Ok(at);
+    }
+    let age =
+        age(text).ok_or("neither a time (2026-11-21T09:00:00Z), a date (2026-11-21) nor an age (90m, 12h, 3d, 2w)")?;
+    let millis = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    Ok(Timestamp::from_millis(now().as_millis().saturating_sub(millis)))
+}
+
+fn age(text: &str) -> Option<Duration> {
+    let unit = text.chars().next_back()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return None,
+    };
+    let count: u64 = text[..text.len() - 1].parse().ok()?;
+    Some(Duration::from_secs(count.saturating_mul(seconds)))
+}
+
+fn source(text: &str) -> Result<serde_json::Value, String> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    Ok(serde_json::Value::from(text))
+}
+
+/// Names stand in tables and in a line-based index.
+fn one_line(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("a name is one line of plain text".to_owned());
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("nothing to find".to_owned()) } else { Ok(text.to_owned()) }
+}

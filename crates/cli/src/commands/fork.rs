@@ -1,0 +1,33 @@
+//! `selvedge fork`: a new thread that begins with the history of another.
+
+use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
+use selvedge_thread_store::{ForkThread, ThreadStore};
+
+use crate::app::{App, head, now};
+use crate::args::ForkArgs;
+use crate::exit::Result;
+use crate::resolve;
+
+/// Forks a thread and prints the new one's id.
+pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
+    let source = resolve::thread(&app.store, &args.thread)?;
+    let at = resolve::cut(&*app.store, source, args.after.as_deref(), args.before.as_deref()).await?;
+    let meta = meta(&app.store.read_thread(source).await?);
+    let mut fork = app.manager.fork(ForkThread { source, at, meta }).await?;
+    if let Some(name) = args.name.clone().filter(|name| !name.is_empty()) {
+        let patch = ThreadMetadataPatch { name: Some(Some(name)), ..Default::default() };
+        fork = app.manager.update_metadata(fork.id, &patch).await?;
+    }
+    let line = fork.id.to_string();
+    app.answer(&fork, &line)
+}
+
+/// The head of a fork: it goes on where its source works.
+pub(crate) fn meta(source: &StoredThread) -> SessionMeta {
+    let at = now();
+    let mut meta = head(ThreadId::new(at), at);
+    meta.cwd = source.cwd.clone().or(meta.cwd);
+    meta.model_provider.clone_from(&source.model_provider);
+    meta.git.clone_from(&source.git);
+    meta
+}

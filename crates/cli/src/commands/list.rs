@@ -1,0 +1,139 @@
+//! `selvedge list`: threads, newest update first.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use anyhow::Context;
+use selvedge_protocol::{ArchivedFilter, Cursor, CwdFilter, Page, Relation, SortDirection, StoredThread, ThreadQuery};
+use selvedge_thread_store::ThreadStore;
+
+use crate::app::{App, note, now};
+use crate::args::{Filters, ListArgs};
+use crate::exit::Result;
+use crate::render::table::{self, Cell, Column, Keep, Look};
+use crate::render::text::one_line;
+use crate::render::time::ago;
+use crate::resolve;
+
+const COLUMNS: [Column; 5] = [
+    Column { title: "ID", least: 8, most: 36, keep: Keep::Start, look: Look::Id },
+    Column { title: "UPDATED", least: 8, most: 12, keep: Keep::Start, look: Look::Plain },
+    Column { title: "THREAD", least: 12, most: 60, keep: Keep::Start, look: Look::Plain },
+    Column { title: "DIRECTORY", least: 8, most: 30, keep: Keep::End, look: Look::Dim },
+    Column { title: "MODEL", least: 6, most: 20, keep: Keep::Start, look: Look::Dim },
+];
+
+/// Lists the threads of the home.
+pub(crate) async fn run(args: &ListArgs, app: &mut App<'_>) -> Result<()> {
+    let mut query = query(&args.filters, app)?;
+    query.search_term.clone_from(&args.search);
+    let page = app.store.list_threads(&query).await?;
+    if app.json {
+        app.out.json(&page.items)?;
+    } else {
+        print(app, &page)?;
+    }
+    more(page.next_cursor.as_ref());
+    Ok(())
+}
+
+/// The question that the options ask.
+pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
+    let relation = match &filters.child_of {
+        Some(text) => Some(Relation::ChildOf(resolve::thread(&app.store, text)?)),
+        None => None,
+    };
+    let cwd = match (&filters.cwd, &filters.under) {
+        (Some(path), _) => Some(CwdFilter::Exactly(absolute(path)?)),
+        (None, Some(path)) => Some(CwdFilter::Under(absolute(path)?)),
+        (None, None) => None,
+    };
+    // A script that names no limit wants everything.
+    let default_limit = if app.json { usize::MAX } else { ThreadQuery::default().limit };
+    Ok(ThreadQuery {
+        sort: filters.sort.key(),
+        direction: if filters.ascending { SortDirection::Ascending } else { SortDirection::Descending },
+        limit: filters.limit.map_or(default_limit, Into::into),
+        cursor: filters.cursor.clone().map(Cursor::from),
+        archived: archived(filters),
+        sources: filters.source.clone(),
+        model_providers: filters.provider.clone(),
+        models: filters.model.clone(),
+        cwd,
+        git_branch: filters.branch.clone(),
+        named: if filters.named || filters.unnamed { Some(filters.named) } else { None },
+        since: filters.since,
+        until: filters.until,
+        relation,
+        search_term: None,
+    })
+}
+
+fn archived(filters: &Filters) -> ArchivedFilter {
+    match (filters.all, filters.archived) {
+        (true, _) => ArchivedFilter::All,
+        (false, true) => ArchivedFilter::Archived,
+        (false, false) => ArchivedFilter::Active,
+    }
+}
+
+fn absolute(path: &std::path::Path) -> Result<String> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot tell where {} is", path.display()))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn print(app: &mut App<'_>, page: &Page<StoredThread>) -> Result<()> {
+    if page.items.is_empty() {
+        note(&format!("no such threads in {}", app.home.display()));
+        return Ok(());
+    }
+    let text = render(app, &page.items)?;
+    app.out.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Threads as a table.
+pub(crate) fn render(app: &App<'_>, threads: &[StoredThread]) -> Result<String> {
+    let short = short_length(app, threads)?;
+    let now = now();
+    let rows: Vec<Vec<Cell>> = threads
+        .iter()
+        .map(|thread| {
+            vec![
+                thread.id.to_string()[..short].to_owned().into(),
+                ago(thread.updated_at, now).into(),
+                title(thread).into(),
+                one_line(thread.cwd.as_deref().unwrap_or_default()).into(),
+                one_line(thread.model.as_deref().unwrap_or_default()).into(),
+            ]
+        })
+        .collect();
+    Ok(table::render(&columns(short), &rows, app.out.width(), app.out.paint()))
+}
+
+/// A short id is of no use when it is cut.
+fn columns(short: usize) -> [Column; 5] {
+    let mut columns = COLUMNS;
+    columns[0].least = short;
+    columns
+}
+
+/// How many characters of their ids tell these threads from all others.
+pub(crate) fn short_length(app: &App<'_>, threads: &[StoredThread]) -> Result<usize> {
+    let shown: BTreeSet<_> = threads.iter().map(|thread| thread.id).collect();
+    Ok(resolve::unique_length(&shown, &resolve::all_ids(&app.store)?))
+}
+
+/// What a thread is called in a line: its name, or else what it is about.
+pub(crate) fn title(thread: &StoredThread) -> String {
+    let title = thread.name.as_deref().or(thread.preview.as_deref()).map(one_line).unwrap_or_default();
+    let title = if title.is_empty() { "(nothing said yet)".to_owned() } else { title };
+    if thread.archived { format!("[archived] {title}") } else { title }
+}
+
+/// Says where to go on.
+pub(crate) fn more(cursor: Option<&Cursor>) {
+    if let Some(cursor) = cursor {
+        note(&format!("more with --cursor {cursor}"));
+    }
+}

@@ -1,0 +1,64 @@
+//! The verbs, one file each.
+
+mod append;
+mod archive;
+mod completions;
+mod context;
+mod delete;
+mod demo;
+mod export;
+mod fork;
+mod list;
+mod new;
+mod rename;
+mod rewind;
+mod search;
+mod show;
+
+use crate::app::App;
+use crate::args::{Cli, Verb};
+use crate::exit::{Code, Failure, Result};
+use crate::home;
+use crate::output::Output;
+
+/// Does what the command line says.
+pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
+    match &cli.verb {
+        Verb::Demo(_) | Verb::Completions(_) if cli.global.json => return Err(no_json()),
+        Verb::Demo(args) => return demo::run(args, out).await,
+        Verb::Completions(args) => return completions::run(args, out),
+        _ => {}
+    }
+    let path = home::locate(cli.global.home.as_deref())?;
+    if let Verb::New(_) = &cli.verb {
+        home::create(&path)?;
+    }
+    let mut app = App::open(&path, cli.global.json, out)?;
+    let outcome = on_home(&cli.verb, &mut app).await;
+    app.close().await;
+    outcome
+}
+
+fn no_json() -> Failure {
+    Failure::new(Code::Usage, "this verb has nothing to say as JSON").hint("leave --json out")
+}
+
+async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
+    match verb {
+        Verb::List(args) => list::run(args, app).await,
+        Verb::Show(args) => show::run(args, app).await,
+        Verb::Context(args) => context::run(args, app).await,
+        Verb::Export(args) => export::run(args, app),
+        Verb::New(args) => new::run(args, app).await,
+        Verb::Append(args) => append::run(args, app).await,
+        Verb::Fork(args) => fork::run(args, app).await,
+        Verb::Rewind(args) => rewind::run(args, app).await,
+        Verb::Rename(args) => rename::run(args, app).await,
+        Verb::Archive(args) => archive::run(args, app).await,
+        Verb::Unarchive(args) => archive::undo(args, app).await,
+        Verb::Delete(args) => delete::run(args, app).await,
+        Verb::Search(args) => search::run(args, app).await,
+        // They need no home, and were done before one was opened.
+        Verb::Demo(_) | Verb::Completions(_) => Ok(()),
+    }
+}

@@ -1,0 +1,62 @@
+//! `selvedge show`: a thread as a transcript.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+
+use selvedge_protocol::{StoredThread, Turn, TurnQuery};
+use selvedge_thread_store::{Damage, ThreadStore};
+use serde::Serialize;
+
+use crate::app::{App, note, now};
+use crate::args::ShowArgs;
+use crate::exit::Result;
+use crate::render::transcript::{self, Style};
+use crate::resolve;
+
+/// How many damaged places to name one by one.
+const NAMED: usize = 5;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    thread: &'a StoredThread,
+    turns: &'a [Turn],
+}
+
+/// Shows a thread.
+pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
+    let id = resolve::thread(&app.store, &args.thread)?;
+    let thread = app.store.read_thread(id).await?;
+    // Only the damage is wanted, and the lines need not be held while the turns are made.
+    let damage = app.store.load_history(id).await?.damage;
+    let mut turns = app.store.list_turns(&TurnQuery::all(id)).await?.items;
+    let skipped = skipped(&turns, args.last);
+    turns.drain(..skipped);
+    if app.json {
+        app.out.json(&Shown { thread: &thread, turns: &turns })?;
+    } else {
+        let style = Style { paint: app.out.paint(), full: args.full, now: now() };
+        app.out.write_all(transcript::head(&thread, style).as_bytes())?;
+        app.out.write_all(transcript::turns(&turns, skipped + 1, style).as_bytes())?;
+    }
+    app.out.flush()?;
+    report(&damage);
+    Ok(())
+}
+
+fn skipped(turns: &[Turn], last: Option<NonZeroUsize>) -> usize {
+    last.map_or(0, |last| turns.len().saturating_sub(last.get()))
+}
+
+/// Says what could not be read.
+pub(crate) fn report(damage: &[Damage]) {
+    for place in damage.iter().take(NAMED) {
+        let Damage { place, range, line, reason } = place;
+        note(&format!("note: damaged: {place}, line {line}, bytes {}..{}: {reason}", range.start, range.end));
+    }
+    if damage.len() > NAMED {
+        note(&format!("note: and {} more damaged places", damage.len() - NAMED));
+    }
+    if !damage.is_empty() {
+        note("note: everything else was read; nothing was changed");
+    }
+}

@@ -1,0 +1,65 @@
+//! Which home is meant, and whether it is one.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::exit::{Code, Failure, Result};
+
+/// The home: what `--home` says, else `SELVEDGE_HOME`, else `CODEX_HOME`, else `~/.codex` if it is there, else
+/// `~/.selvedge`. An empty variable counts as unset.
+pub(crate) fn locate(option: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = option {
+        return Ok(path.to_path_buf());
+    }
+    if let Some(path) = variable("SELVEDGE_HOME").or_else(|| variable("CODEX_HOME")) {
+        return Ok(path.into());
+    }
+    let user = std::env::home_dir().filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
+        Failure::new(Code::Failure, "there is no home directory to look for threads in")
+            .hint("name a home with --home or SELVEDGE_HOME")
+    })?;
+    let codex = user.join(".codex");
+    Ok(if codex.is_dir() { codex } else { user.join(".selvedge") })
+}
+
+/// Sees to it that `home` can be read.
+pub(crate) fn require(home: &Path) -> Result<()> {
+    match fs::read_dir(home) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::new(Code::Failure, format!("home {} does not exist", home.display()))
+                .hint("name another with --home, or make this one with `selvedge new`"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(not_a_directory(home)),
+        Err(error) => Err(anyhow::Error::new(error).context(format!("cannot read home {}", home.display())).into()),
+    }
+}
+
+/// Makes `home`, for its owner's eyes only, unless it is there.
+pub(crate) fn create(home: &Path) -> Result<()> {
+    if home.is_dir() {
+        return Ok(());
+    }
+    if home.exists() {
+        return Err(not_a_directory(home));
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(home).with_context(|| format!("cannot make home {}", home.display()))?;
+    Ok(())
+}
+
+fn not_a_directory(home: &Path) -> Failure {
+    Failure::new(Code::Failure, format!("home {} is not a directory", home.display()))
+        .hint("a home is the directory that holds `sessions`; name it with --home")
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

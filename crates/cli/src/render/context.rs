@@ -1,0 +1,102 @@
+//! What the model would see next, as a person reads it.
+
+use selvedge_history::ModelContext;
+use selvedge_protocol::{ResponseItem, Window};
+use serde_json::Value;
+
+use super::style::Paint;
+use super::text::{self, Limits, one_line};
+
+/// The context as text; whole, or with long texts shortened.
+pub(crate) fn render(context: &ModelContext, full: bool, paint: Paint) -> String {
+    let mut out = String::new();
+    let mut fact = |name: &str, value: String| {
+        out.push_str(&format!("{}{value}\n", paint.dim(format!("{name:<13}"))));
+    };
+    fact("window", window(&context.window));
+    if let Some(settings) = &context.turn_context {
+        let parts = [settings.model.as_deref(), settings.effort.as_deref(), settings.cwd.as_deref()];
+        fact("settings", one_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    }
+    fact("world state", world_state(context, full));
+    fact("history", format!("{} items", context.history.len()));
+    for (number, item) in (1..).zip(&context.history) {
+        out.push('\n');
+        out.push_str(&self::item(number, item, full, paint));
+    }
+    out
+}
+
+/// One item of the model's input.
+pub(crate) fn item(number: usize, item: &ResponseItem, full: bool, paint: Paint) -> String {
+    let value: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
+    let (label, text) = label_and_text(item, &value);
+    let label = match item.role().as_deref() {
+        Some("user") => paint.user(&label),
+        Some("assistant") => paint.agent(&label),
+        _ => paint.tool(&label),
+    };
+    let mut out = format!("{} {label}\n", paint.dim(format!("{number:>3}")));
+    for line in text::lines(&text, (!full).then_some(Limits::GLANCE)) {
+        out.push_str(format!("    {line}").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn label_and_text(item: &ResponseItem, value: &Value) -> (String, String) {
+    let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    let kind = item.kind().as_str();
+    match kind {
+        "message" | "agent_message" => (one_line(&item.role().unwrap_or_else(|| kind.to_owned())), said(item, value)),
+        "function_call" => (format!("call {}", one_line(field("name"))), field("arguments").to_owned()),
+        "custom_tool_call" => (format!("call {}", one_line(field("name"))), field("input").to_owned()),
+        "function_call_output" | "custom_tool_call_output" => ("output".to_owned(), plain(value.get("output"))),
+        "reasoning" => ("reasoning".to_owned(), summary(value)),
+        _ => (one_line(&kind.replace('_', " ")), value.to_string()),
+    }
+}
+
+/// The texts of a message; what is no text, by its kind.
+fn said(item: &ResponseItem, value: &Value) -> String {
+    let Some(parts) = value.get("content").and_then(Value::as_array) else {
+        return item.texts().join("\n");
+    };
+    let part = |part: &Value| match part.get("text").and_then(Value::as_str) {
+        Some(text) => text.to_owned(),
+        None => format!("[{}]", part.get("type").and_then(Value::as_str).unwrap_or("something")),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join("\n")
+}
+
+fn summary(value: &Value) -> String {
+    let parts = value.get("summary").and_then(Value::as_array).into_iter().flatten();
+    parts.filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+fn plain(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    }
+}
+
+fn window(window: &Window) -> String {
+    let id = window.window_id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
+    match window.previous_window_id {
+        Some(previous) => format!("number {}, {id}, after {previous}", window.number),
+        None => format!("number {}, {id}", window.number),
+    }
+}
+
+fn world_state(context: &ModelContext, full: bool) -> String {
+    let Some(state) = &context.world_state else {
+        return "none, the next record has to be a whole one".to_owned();
+    };
+    let value = serde_json::to_value(state).unwrap_or_default();
+    match &value {
+        Value::Object(sections) if !full => one_line(&sections.keys().cloned().collect::<Vec<_>>().join(", ")),
+        other => text::clean(&serde_json::to_string_pretty(other).unwrap_or_default()).into_owned(),
+    }
+}

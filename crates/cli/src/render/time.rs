@@ -1,0 +1,74 @@
+//! Times for people.
+
+use jiff::tz::TimeZone;
+use selvedge_protocol::Timestamp;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const TWO_DAYS: i64 = 2 * DAY;
+const MONTH: i64 = 30 * DAY;
+const BEHIND: i64 = -MINUTE;
+
+/// How long ago `at` was; its date when that is long ago, or still to come.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.as_millis() - at.as_millis()).div_euclid(1000);
+    match seconds {
+        // Clocks of two machines differ by some seconds.
+        BEHIND..MINUTE => "just now".to_owned(),
+        MINUTE..HOUR => format!("{} min ago", seconds / MINUTE),
+        HOUR..DAY => format!("{} h ago", seconds / HOUR),
+        DAY..TWO_DAYS => "1 day ago".to_owned(),
+        TWO_DAYS..MONTH => format!("{} days ago", seconds / DAY),
+        _ => format(at, "%Y-%m-%d"),
+    }
+}
+
+/// Date and time of day, where the reader is.
+pub(crate) fn date_time(at: Timestamp) -> String {
+    format(at, "%Y-%m-%d %H:%M:%S")
+}
+
+/// How long something took.
+pub(crate) fn duration(millis: i64) -> String {
+    match millis {
+        ..1000 => format!("{millis} ms"),
+        1000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        60_000..3_600_000 => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1000),
+        _ => format!("{} h {} min", millis / 3_600_000, millis % 3_600_000 / 60_000),
+    }
+}
+
+fn format(at: Timestamp, pattern: &str) -> String {
+    match jiff::Timestamp::from_millisecond(at.as_millis()) {
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime(pattern).to_string(),
+        Err(_) => at.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_in_words() {
+        let now = Timestamp::from_seconds(1_000_000_000);
+        let before = |seconds: i64| ago(Timestamp::from_seconds(1_000_000_000 - seconds), now);
+        assert_eq!(before(-5), "just now");
+        assert_eq!(before(59), "just now");
+        assert_eq!(before(60), "1 min ago");
+        assert_eq!(before(2 * HOUR), "2 h ago");
+        assert_eq!(before(DAY), "1 day ago");
+        assert_eq!(before(29 * DAY), "29 days ago");
+        assert!(before(40 * DAY).starts_with("2001-0"));
+        assert!(before(-DAY).starts_with("2001-09-1"));
+    }
+
+    #[test]
+    fn durations_in_words() {
+        assert_eq!(duration(7), "7 ms");
+        assert_eq!(duration(1_260), "1.2 s");
+        assert_eq!(duration(61_000), "1 min 1 s");
+        assert_eq!(duration(7_380_000), "2 h 3 min");
+    }
+}

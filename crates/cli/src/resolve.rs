@@ -1,0 +1,134 @@
+//! Which thread, and which turn of it, is meant by what was typed.
+
+use std::collections::BTreeSet;
+
+use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnId, TurnQuery};
+use selvedge_thread_store::{ThreadStore, TurnCut};
+use selvedge_thread_store_local::LocalThreadStore;
+
+use crate::exit::{Code, Failure, Result};
+
+/// Fewer characters are no beginning of an id.
+const SHORTEST: usize = 4;
+/// How many ids an ambiguous beginning lists.
+const LISTED: usize = 10;
+
+/// The thread that `text` names: a full id, or the only one that has this name or whose id begins so.
+///
+/// A full id is taken as it is; whether there is such a thread, the verb finds out.
+pub(crate) fn thread(store: &LocalThreadStore, text: &str) -> Result<ThreadId> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let mut found: BTreeSet<ThreadId> = store.find_by_name(text)?.into_iter().collect();
+    if is_beginning(text) {
+        found.extend(store.find_by_prefix(&text.to_ascii_lowercase())?);
+    }
+    match found.len() {
+        0 => Err(no_thread(text)),
+        1 => found.pop_first().ok_or_else(|| no_thread(text)),
+        _ => Err(ambiguous(store, text, &found)),
+    }
+}
+
+fn is_beginning(text: &str) -> bool {
+    text.len() >= SHORTEST && text.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
+}
+
+fn no_thread(text: &str) -> Failure {
+    let hint = if text.len() < SHORTEST {
+        format!("the beginning of an id has {SHORTEST} characters or more; `selvedge list --all` shows the ids")
+    } else {
+        "`selvedge list --all` shows the threads of this home".to_owned()
+    };
+    Failure::new(Code::NotFound, format!("no thread has the name {text:?} or an id that begins so")).hint(hint)
+}
+
+fn ambiguous(store: &LocalThreadStore, text: &str, found: &BTreeSet<ThreadId>) -> Failure {
+    let mut ids: Vec<String> = found.iter().take(LISTED).map(ThreadId::to_string).collect();
+    if found.len() > LISTED {
+        ids.push(format!("and {} more", found.len() - LISTED));
+    }
+    let length = all_ids(store).map_or(36, |all| unique_length(found, &all));
+    Failure::new(Code::Failure, format!("{text:?} means {} threads: {}", found.len(), ids.join(", ")))
+        .hint(format!("type more of the id: its first {length} characters tell these apart"))
+}
+
+/// Every id of the home.
+pub(crate) fn all_ids(store: &LocalThreadStore) -> Result<BTreeSet<ThreadId>> {
+    Ok(store.find_by_prefix("")?.into_iter().collect())
+}
+
+/// How many characters tell the ids `shown` from each other and from all others of `all`; never fewer than 8.
+pub(crate) fn unique_length(shown: &BTreeSet<ThreadId>, all: &BTreeSet<ThreadId>) -> usize {
+    // In an ordered set the id that has most in common with another is a neighbour of it.
+    let ids: BTreeSet<String> = shown.iter().chain(all).map(ThreadId::to_string).collect();
+    let mut longest = 8;
+    for (one, next) in ids.iter().zip(ids.iter().skip(1)) {
+        let is_shown = [one, next].into_iter().any(|id| id.parse().is_ok_and(|id: ThreadId| shown.contains(&id)));
+        if is_shown {
+            let common = one.bytes().zip(next.bytes()).take_while(|(a, b)| a == b).count();
+            longest = longest.max(common + 1);
+        }
+    }
+    // A group of digits is shown to its end: it is easier to read and to select.
+    [8, 13, 18, 23, 36].into_iter().find(|end| *end >= longest).unwrap_or(36)
+}
+
+/// The place that `--after` or `--before` names.
+pub(crate) async fn cut(
+    store: &dyn ThreadStore,
+    thread_id: ThreadId,
+    after: Option<&str>,
+    before: Option<&str>,
+) -> Result<TurnCut> {
+    Ok(match (after, before) {
+        (Some(text), _) => TurnCut::After(turn(store, thread_id, text).await?),
+        (None, Some(text)) => TurnCut::Before(turn(store, thread_id, text).await?),
+        (None, None) => TurnCut::Latest,
+    })
+}
+
+/// The turn that `text` names: its id, its number, or the only one whose id begins so.
+async fn turn(store: &dyn ThreadStore, thread_id: ThreadId, text: &str) -> Result<TurnId> {
+    let query = TurnQuery { items_view: ItemsView::None, ..TurnQuery::all(thread_id) };
+    let turns = store.list_turns(&query).await?.items;
+    if let Some(turn) = turns.iter().find(|turn| turn.id.as_str() == text) {
+        return Ok(turn.id.clone());
+    }
+    if let Some(number) = number(text) {
+        return by_number(&turns, number, thread_id);
+    }
+    let found: Vec<&TurnId> = match text.len() {
+        0..SHORTEST => Vec::new(),
+        _ => turns.iter().map(|turn| &turn.id).filter(|id| id.as_str().starts_with(text)).collect(),
+    };
+    match found[..] {
+        [] => Err(no_turn(format!("thread {thread_id} has no turn {text:?}"), &turns)),
+        [id] => Ok(id.clone()),
+        _ => {
+            let ids: Vec<&str> = found.iter().map(|id| id.as_str()).collect();
+            Err(Failure::new(Code::Failure, format!("{text:?} means {} turns: {}", found.len(), ids.join(", ")))
+                .hint("type more of the id, or the turn's number"))
+        }
+    }
+}
+
+/// Digits are a number unless they begin with a zero, as the ids that are made in this age do.
+fn number(text: &str) -> Option<usize> {
+    (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+}
+
+fn by_number(turns: &[Turn], number: usize, thread_id: ThreadId) -> Result<TurnId> {
+    let turn = number.checked_sub(1).and_then(|at| turns.get(at));
+    turn.map(|turn| turn.id.clone()).ok_or_else(|| no_turn(format!("thread {thread_id} has no turn {number}"), turns))
+}
+
+fn no_turn(message: String, turns: &[Turn]) -> Failure {
+    let hint = match turns.len() {
+        0 => "it has no turns at all".to_owned(),
+        1 => "it has one turn; `selvedge show ID` shows it".to_owned(),
+        count => format!("its turns are 1 to {count}; `selvedge show ID` shows them"),
+    };
+    Failure::new(Code::NotFound, message).hint(hint)
+}

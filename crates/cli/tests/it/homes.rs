@@ -1,0 +1,133 @@
+//! Which home is meant, and homes that are none.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::support::{ARCHIVED169, Home, T169, run};
+
+/// Where `new` makes a thread, with these variables set.
+fn home_of(home: &Home, variables: &[(&str, &str)], args: &[&str]) -> String {
+    let mut command = home.bare();
+    command.args(args).args(["new", "--json"]).envs(variables.iter().copied()).stdin(Stdio::null());
+    let run = run(&mut command);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let thread: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    let path = thread["path"].as_str().unwrap();
+    let home = home.folder().canonicalize().unwrap().display().to_string();
+    let inside = path.strip_prefix(&home).or_else(|| path.strip_prefix("./")).unwrap_or(path);
+    inside.trim_start_matches('/').split("/sessions/").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_home_is_looked_for_in_order() {
+    let home = Home::missing();
+    let at = |name: &str| home.folder().canonicalize().unwrap().join(name).display().to_string();
+    let (selvedge, codex, option) = (at("selvedge"), at("codex"), at("option"));
+    let both = [("SELVEDGE_HOME", selvedge.as_str()), ("CODEX_HOME", codex.as_str())];
+    assert_eq!(home_of(&home, &both, &["--home", &option]), "option");
+    assert_eq!(home_of(&home, &both, &[]), "selvedge");
+    assert_eq!(home_of(&home, &both[1..], &[]), "codex");
+    assert_eq!(home_of(&home, &[("SELVEDGE_HOME", ""), both[1]], &[]), "codex");
+    assert_eq!(home_of(&home, &[], &[]), "user/.selvedge");
+    fs::create_dir(home.user().join(".codex")).unwrap();
+    assert_eq!(home_of(&home, &[], &[]), "user/.codex");
+}
+
+#[test]
+fn a_missing_home_is_named() {
+    let home = Home::missing();
+    for verb in [
+        &["list"][..],
+        &["show", T169],
+        &["append", T169],
+        &["search", "x"],
+        &["list", "--json"],
+        &["delete", T169, "-y"],
+    ] {
+        let run = home.run(verb);
+        assert_eq!((run.code, run.out.as_str()), (1, ""), "{verb:?}");
+        assert!(
+            run.err.starts_with(&format!("error: home {} does not exist\nhint: ", home.path().display())),
+            "{}",
+            run.err
+        );
+    }
+    assert!(!home.path().exists());
+}
+
+#[test]
+fn a_home_that_is_a_file_is_refused() {
+    let home = Home::missing();
+    fs::write(home.path(), "no home").unwrap();
+    for verb in ["list", "new"] {
+        let run = home.run(&[verb]);
+        assert_eq!(run.code, 1);
+        assert!(
+            run.err.starts_with(&format!("error: home {} is not a directory\nhint: ", home.path().display())),
+            "{}",
+            run.err
+        );
+    }
+    assert_eq!(fs::read_to_string(home.path()).unwrap(), "no home");
+}
+
+#[test]
+fn an_empty_home_has_no_threads() {
+    let home = Home::empty();
+    let run = home.run(&["list"]);
+    assert_eq!((run.code, run.out.as_str()), (0, ""));
+    assert!(run.err.starts_with("no such threads in "), "{}", run.err);
+    assert_eq!(home.ok(&["list", "--json"]), "[]\n");
+    assert_eq!(home.ok(&["search", "x", "--json"]), "[]\n");
+    // Looking leaves no trace.
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_made_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::missing();
+    let thread: serde_json::Value = home.json(&["new", "--name", "secret"]);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let file = std::path::PathBuf::from(thread["path"].as_str().unwrap());
+    assert_eq!(mode(&file), 0o600);
+    for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(home.path())) {
+        assert_eq!(mode(folder), 0o700, "{}", folder.display());
+    }
+    let copy = home.folder().join("copy.jsonl");
+    home.ok(&["export", thread["id"].as_str().unwrap(), "-o", copy.to_str().unwrap()]);
+    assert_eq!(mode(&copy), 0o600);
+}
+
+#[test]
+fn directories_where_files_should_be_are_passed_over() {
+    let home = Home::sample("story-0.169.0");
+    let day = home.path().join("sessions/2026/11/21");
+    let id = "01a1fd5d-dddd-7000-8000-000000000000";
+    fs::create_dir(day.join(format!("rollout-2026-11-21T09-00-00-{id}.jsonl"))).unwrap();
+    let threads = home.json(&["list"]);
+    assert!(threads.as_array().unwrap().iter().all(|thread| thread["id"] != id));
+    for verb in [&["show", id][..], &["context", id], &["export", id], &["append", id]] {
+        let run = home.run(verb);
+        assert!(matches!(run.code, 1 | 3) && run.err.starts_with("error: "), "{verb:?}: {run:?}");
+    }
+    // A name index that is a directory costs the names, or is said to be one.
+    fs::remove_file(home.path().join("session_index.jsonl")).unwrap();
+    fs::create_dir(home.path().join("session_index.jsonl")).unwrap();
+    let run = home.run(&["list", "--json"]);
+    assert!(run.code == 0 || (run.code == 1 && run.err.contains("session_index.jsonl")), "{run:?}");
+    let run = home.run(&["rename", ARCHIVED169, "name"]);
+    assert!(run.code == 1 && run.err.contains("session_index.jsonl"), "{run:?}");
+}
+
+#[test]
+fn a_file_where_the_sessions_should_be_is_said() {
+    let home = Home::empty();
+    fs::write(home.path().join("sessions"), "").unwrap();
+    let run = home.run(&["list"]);
+    assert!(run.code == 0 || run.err.contains("sessions"), "{run:?}");
+    let run = home.run(&["new"]);
+    assert_eq!(run.code, 1);
+    assert!(run.err.starts_with("error: ") && run.err.contains("sessions"), "{}", run.err);
+}

@@ -1,0 +1,19 @@
+//! Tests of the `selvedge` program. They run the real binary on homes in temporary folders, with an empty environment.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails has failed its test")]
+
+mod support;
+
+mod damage;
+mod demo;
+mod homes;
+mod ids;
+mod reading;
+mod writing;
+
+#[cfg(unix)]
+mod crash;
+#[cfg(unix)]
+mod full_disk;
+#[cfg(unix)]
+mod terminal;

@@ -1,0 +1,397 @@
+//! The verbs that read.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{ARCHIVED169, Home, PLAIN169, SAMPLES, T144, T169, rollouts, samples};
+
+fn ids(threads: &Value) -> Vec<&str> {
+    threads.as_array().unwrap().iter().map(|thread| thread["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_recorded_thread_is_listed_once_and_opens() {
+    for sample in SAMPLES {
+        let home = Home::sample(sample);
+        let files = rollouts(&home.path());
+        let expected: BTreeSet<&str> = files.iter().map(|(id, ..)| id.as_str()).collect();
+        let threads = home.json(&["list", "--all"]);
+        let listed = ids(&threads);
+        assert_eq!(listed.len(), expected.len(), "{sample}: {listed:?}");
+        assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), expected, "{sample}");
+        for id in listed {
+            let shown = home.json(&["show", id]);
+            assert_eq!(shown["thread"]["id"], id);
+            assert!(!shown["turns"].as_array().unwrap().is_empty(), "{sample} {id}");
+            assert!(home.ok(&["show", id]).contains("── turn 1"), "{sample} {id}");
+            assert!(!home.json(&["context", id])["history"].as_array().unwrap().is_empty(), "{sample} {id}");
+            assert!(!home.ok(&["export", id]).is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_unforked_thread_is_exported_byte_for_byte() {
+    let mut compared = 0;
+    for sample in SAMPLES {
+        let home = Home::sample(sample);
+        let files = rollouts(&home.path());
+        for (id, _, path) in &files {
+            let bytes = fs::read_to_string(path).unwrap();
+            let has_segments = files.iter().filter(|(other, ..)| other == id).count() > 1;
+            if !has_segments && !bytes.lines().next().unwrap().contains("history_base") {
+                assert_eq!(home.ok(&["export", id]), bytes, "{sample} {id}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 13);
+}
+
+#[test]
+fn an_exported_fork_has_every_ordinal_once() {
+    let home = Home::sample("story-0.169.0");
+    for (id, ..) in rollouts(&home.path()) {
+        let export = home.ok(&["export", &id]);
+        let lines = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let ordinals: Vec<u64> = lines.map(|line| line["ordinal"].as_u64().unwrap()).collect();
+        assert!(ordinals.iter().copied().eq(0..ordinals.len() as u64), "{id}: {ordinals:?}");
+    }
+}
+
+#[test]
+fn exports_go_to_files_whole_or_not_at_all() {
+    let home = Home::sample("story-0.169.0");
+    let file = home.folder().join("thread.jsonl");
+    let run = home.run(&["export", T169, "-o", file.to_str().unwrap()]);
+    assert_eq!((run.code, run.out.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(&file).unwrap(), home.ok(&["export", T169, "-o", "-"]));
+    assert!(run.err.starts_with("wrote "), "{}", run.err);
+    let before = fs::read_dir(home.folder()).unwrap().count();
+    assert_eq!(home.run(&["export", crate::support::NOWHERE, "-o", file.to_str().unwrap()]).code, 3);
+    assert_eq!(fs::read_dir(home.folder()).unwrap().count(), before);
+    assert_eq!(fs::read_to_string(&file).unwrap(), home.ok(&["export", T169]));
+    let run = home.run(&["export", T169, "-o", home.folder().to_str().unwrap()]);
+    assert!(run.code == 1 && run.err.contains("is a directory"), "{run:?}");
+    let run = home.run(&["export", T169, "-o", "no/such/folder/x"]);
+    assert!(run.code == 1 && run.err.contains("no/such/folder/x"), "{run:?}");
+}
+
+#[test]
+fn a_listed_thread_has_the_keys_that_scripts_rely_on() {
+    let home = Home::sample("story-0.169.0");
+    let threads = home.json(&["list", "--all"]);
+    let keys = [
+        "id",
+        "session_id",
+        "name",
+        "preview",
+        "created_at",
+        "updated_at",
+        "recency_at",
+        "archived",
+        "forked_from_id",
+        "parent_thread_id",
+        "cwd",
+        "model",
+        "model_provider",
+        "source",
+        "history_mode",
+        "path",
+        "token_usage",
+        "git",
+    ];
+    for thread in threads.as_array().unwrap() {
+        for key in keys {
+            assert!(thread.get(key).is_some(), "{key} in {thread}");
+        }
+    }
+    let thread = threads.as_array().unwrap().iter().find(|thread| thread["id"] == T169).unwrap();
+    assert_eq!(thread["name"], "Thread on zebras");
+    assert_eq!(thread["preview"], "first question about zebras");
+    assert_eq!(thread["cwd"], "/home/dev/proj1/sub");
+    assert_eq!(thread["model"], "mock-model");
+    assert_eq!(thread["source"], "vscode");
+    assert_eq!(thread["history_mode"], "paginated");
+    assert_eq!(thread["git"]["branch"], "main");
+    assert!(thread["created_at"].as_str().unwrap().ends_with('Z'));
+    assert!(thread["token_usage"]["total_tokens"].is_u64());
+    let archived = threads.as_array().unwrap().iter().filter(|thread| thread["archived"] == true);
+    assert_eq!(archived.map(|thread| thread["id"].as_str().unwrap()).collect::<Vec<_>>(), [ARCHIVED169]);
+}
+
+#[test]
+fn threads_come_newest_update_first() {
+    for sample in SAMPLES {
+        let threads = Home::sample(sample).json(&["list", "--all"]);
+        let times: Vec<&str> =
+            threads.as_array().unwrap().iter().map(|thread| thread["updated_at"].as_str().unwrap()).collect();
+        assert!(times.windows(2).all(|pair| pair[0] >= pair[1]), "{sample}: {times:?}");
+    }
+}
+
+#[test]
+fn the_list_is_filtered() {
+    let home = Home::sample("story-0.169.0");
+    let count = |args: &[&str]| home.json(&[&["list"], args].concat()).as_array().unwrap().len();
+    assert_eq!(count(&[]), 5);
+    assert_eq!(count(&["--all"]), 6);
+    assert_eq!(count(&["--archived"]), 1);
+    assert_eq!(count(&["--limit", "2"]), 2);
+    assert_eq!(count(&["--source", "vscode"]), 5);
+    assert_eq!(count(&["--source", "exec"]), 0);
+    assert_eq!(count(&["--source", "exec", "--source", "vscode"]), 5);
+    assert_eq!(count(&["--model", "mock-model", "--provider", "mock"]), 5);
+    assert_eq!(count(&["--cwd", "/home/dev/proj1/sub"]), 1);
+    assert_eq!(count(&["--under", "/home/dev"]), 5);
+    assert_eq!(count(&["--branch", "main"]), 5);
+    assert_eq!(count(&["--named"]), 3);
+    assert_eq!(count(&["--unnamed"]), 2);
+    assert_eq!(count(&["--search", "ZEBRAS"]), 3);
+    assert_eq!(count(&["--child-of", T169]), 1);
+    assert_eq!(count(&["--since", "2100-01-01"]), 0);
+    assert_eq!(count(&["--until", "2026-11-21T09:09:00Z", "--sort", "created"]), 4);
+    let ascending = home.json(&["list", "--ascending"]);
+    let descending = home.json(&["list"]);
+    let mut ascending = ids(&ascending);
+    ascending.reverse();
+    assert_eq!(ascending, ids(&descending));
+}
+
+#[test]
+fn pages_join_without_gaps() {
+    let home = Home::sample("story-0.144.6");
+    let all = home.json(&["list", "--all"]);
+    let mut joined: Vec<String> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut args = vec!["list", "--all", "--json", "--limit", "2"];
+        if !cursor.is_empty() {
+            args.extend(["--cursor", &cursor]);
+        }
+        let run = home.run(&args);
+        assert_eq!(run.code, 0, "{}", run.err);
+        let page: Value = serde_json::from_str(&run.out).unwrap();
+        joined.extend(ids(&page).into_iter().map(str::to_owned));
+        match run.err.trim().strip_prefix("more with --cursor ") {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(joined, ids(&all));
+}
+
+#[test]
+fn a_broken_cursor_is_said() {
+    let home = Home::sample("story-0.144.6");
+    for cursor in ["", "x", "t1.ud.1", "t1.ua.1795252136705.01a1fd5daacb7641837d630af077ebd5", "\u{1b}[31m"] {
+        for verb in [&["list"][..], &["search", "zebras"]] {
+            let run = home.run(&[verb, &["--cursor", cursor]].concat());
+            assert_eq!((run.code, run.out.as_str()), (1, ""), "{cursor}: {}", run.err);
+            assert!(run.err.starts_with("error: invalid request: not a cursor"), "{}", run.err);
+        }
+    }
+}
+
+#[test]
+fn usage_errors_end_with_two() {
+    let home = Home::sample("basic-0.118.0");
+    for args in [
+        &["list", "--limit", "0"][..],
+        &["list", "--limit", "x"],
+        &["list", "--since", "yesterday"],
+        &["list", "--sort", "name"],
+        &["list", "--all", "--archived"],
+        &["show"],
+        &["no-such-verb"],
+        &["search", ""],
+        &["rewind", T169],
+        &["rewind", T169, "--turns", "1", "--after", "1"],
+        &["rewind", T169, "--turns", "0"],
+        &["new", "--id", "x"],
+        &["new", "--mode", "x"],
+        &["rename", T169],
+        &["rename", T169, "x", "--clear"],
+        &["rename", T169, "two\nlines"],
+        &["fork", T169, "--after", "1", "--before", "1"],
+        &["list", "--color", "blue"],
+        &["delete", T169, "--no"],
+        &["new", "--source", "{broken"],
+        &["completions", "nosuchshell"],
+        &["completions", "bash", "--json"],
+    ] {
+        let run = home.run(args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);
+    }
+    assert_eq!(run_without_verb(&home), 2);
+}
+
+fn run_without_verb(home: &Home) -> i32 {
+    crate::support::run(&mut home.bare()).code
+}
+
+#[test]
+fn json_of_show_and_context() {
+    let home = Home::sample("story-0.144.6");
+    let shown = home.json(&["show", T144]);
+    let turn = &shown["turns"][0];
+    assert_eq!(turn["status"], "completed");
+    assert!(turn["started_at"].is_string() && turn["completed_at"].is_string());
+    assert_eq!(turn["items"][0]["type"], "user_message");
+    assert_eq!(turn["items"][0]["text"], "first question about zebras");
+    let context = home.json(&["context", T144]);
+    let keys: Vec<&String> = context.as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    for key in ["number", "first_window_id", "previous_window_id", "window_id"] {
+        assert!(context["window"].get(key).is_some(), "{key}");
+    }
+    assert!(context["world_state"].is_object() || context["world_state"].is_null());
+    assert!(context["history"].as_array().unwrap().iter().all(Value::is_object));
+    // A pipe gets the same without being asked.
+    assert_eq!(home.ok(&["context", T144]), home.ok(&["context", T144, "--json"]));
+}
+
+#[test]
+fn items_of_the_context_are_verbatim() {
+    let home = Home::sample("basic-0.118.0");
+    let (id, _, path) = rollouts(&home.path()).remove(0);
+    let context = home.ok(&["context", &id]);
+    for line in fs::read_to_string(path).unwrap().lines().filter(|line| line.contains(r#""type":"response_item""#)) {
+        let payload = line.split_once(r#""payload":"#).unwrap().1.strip_suffix('}').unwrap();
+        assert!(context.contains(payload), "{payload}");
+    }
+}
+
+/// The user's messages by turn, as the program says them and as the recording does.
+#[test]
+fn turns_are_those_of_the_recording() {
+    for sample in ["story-0.144.6", "story-0.169.0"] {
+        let home = Home::sample(sample);
+        let expected = fs::read_to_string(samples().join(sample).join("expected.json")).unwrap();
+        let expected: Value = serde_json::from_str(&expected).unwrap();
+        for (letter, id) in expected["threads"].as_object().unwrap() {
+            // The listing of 0.144 counts a turn of T that its own replay does not.
+            if (sample, letter.as_str()) == ("story-0.144.6", "T") {
+                continue;
+            }
+            let shown = home.json(&["show", id.as_str().unwrap()]);
+            let ours: Vec<&str> =
+                shown["turns"].as_array().unwrap().iter().map(|turn| turn["id"].as_str().unwrap()).collect();
+            let theirs: Vec<&str> = expected["read"][letter]["turns"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|turn| turn["id"].as_str().unwrap())
+                .collect();
+            assert_eq!(ours, theirs, "{sample} {letter}");
+        }
+    }
+}
+
+#[test]
+fn a_transcript_reads_like_one() {
+    let home = Home::sample("story-0.169.0");
+    let text = home.ok(&["show", T169]);
+    let (head, body) = text.split_once("── turn 1 ").unwrap();
+    assert!(head.starts_with("Thread on zebras\nid          01a1fd5d-aacb-"), "{head}");
+    assert!(head.contains("\nabout       first question about zebras\n"), "{head}");
+    for part in [
+        "· completed · 2026-11-21 09:08:56 · 127 ms · 01a1fd5d-aada-",
+        "\nuser\n  first question about zebras\nthinking\n  **Thinking** step 1\nagent\n  Answer 1 to: first question",
+        "\n$ /bin/bash -lc 'echo hello yaks' (exit 0",
+        "\n(the context was compacted here)\n",
+    ] {
+        assert!(body.contains(part), "{part:?} in {text}");
+    }
+    let last = home.ok(&["show", T169, "--last", "1"]);
+    assert!(!last.contains("── turn 9 ") && last.contains("── turn 10 "), "{last}");
+}
+
+#[test]
+fn long_texts_are_shortened_until_full_is_said() {
+    let home = Home::sample("story-0.169.0");
+    let short = home.ok(&["show", PLAIN169]);
+    let full = home.ok(&["show", PLAIN169, "--full"]);
+    assert!(short.len() < 20_000 && short.contains("more characters"), "{}", short.len());
+    assert!(full.len() > 60_000 && !full.contains("more characters"), "{}", full.len());
+}
+
+#[test]
+fn search_finds_what_was_said_ran_and_named() {
+    let home = Home::sample("story-0.169.0");
+    let hits = home.json(&["search", "YAKS"]);
+    let hits = hits.as_array().unwrap();
+    assert!(!hits.is_empty());
+    for hit in hits {
+        let (start, end) = (hit["highlight"][0].as_u64().unwrap(), hit["highlight"][1].as_u64().unwrap());
+        let found = &hit["snippet"].as_str().unwrap().as_bytes()
+            [usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
+        assert_eq!(String::from_utf8_lossy(found).to_lowercase(), "yaks");
+        assert!(hit["thread"]["id"].is_string() && hit["kind"].is_string());
+    }
+    let named = home.json(&["search", "thread on zebras", "--hits", "50"]);
+    assert!(named.as_array().unwrap().iter().any(|hit| hit["kind"] == "name" && hit["turn_id"].is_null()));
+    let table = home.ok(&["search", "yaks"]);
+    assert!(table.starts_with("ID "), "{table}");
+    assert!(table.contains("yaks") && table.contains("01a1fd5d-aacb"), "{table}");
+    let run = home.run(&["search", "no thread holds this text"]);
+    assert_eq!((run.code, run.out.as_str()), (0, ""));
+}
+
+#[test]
+fn compressed_threads_read_like_others() {
+    let home = Home::sample("story-0.169.0");
+    let before = home.json(&["show", PLAIN169]);
+    let export = home.ok(&["export", PLAIN169]);
+    let (_, _, path) = rollouts(&home.path()).into_iter().find(|(id, ..)| id == PLAIN169).unwrap();
+    let compressed = zstd::encode_all(fs::read(&path).unwrap().as_slice(), 3).unwrap();
+    fs::write(format!("{}.zst", path.display()), compressed).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(home.ok(&["export", PLAIN169]), export);
+    assert_eq!(home.json(&["show", PLAIN169])["turns"], before["turns"]);
+    assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let home = Home::missing();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = crate::support::run(home.bare().args(["completions", shell]));
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(run.out.contains("selvedge") && run.out.contains("unarchive"), "{shell}");
+    }
+}
+
+#[test]
+fn every_verb_has_help() {
+    let home = Home::missing();
+    let help = crate::support::run(home.bare().arg("--help")).out;
+    let verbs = [
+        "list",
+        "show",
+        "context",
+        "export",
+        "new",
+        "append",
+        "fork",
+        "rewind",
+        "rename",
+        "archive",
+        "unarchive",
+        "delete",
+        "search",
+        "demo",
+        "completions",
+    ];
+    for verb in verbs {
+        assert!(help.contains(&format!("\n  {verb} ")), "{verb} in {help}");
+        let run = crate::support::run(home.bare().args([verb, "--help"]));
+        assert_eq!(run.code, 0);
+        assert!(run.out.contains("Usage: selvedge "), "{}", run.out);
+    }
+    for words in ["SELVEDGE_HOME", "CODEX_HOME", "Exit codes"] {
+        assert!(help.contains(words), "{words}");
+    }
+}
