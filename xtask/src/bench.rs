@@ -8,6 +8,7 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask bench [<name>] [-- <arguments of the benchmark>...]
 
   append   items a second through the recorder, the store and LiveThread, against a bare write loop
+  context  time and memory to load the model context of a 1 GB thread, against reading its tail alone
 
 Without a name all of them, one after the other.";
 
@@ -17,7 +18,10 @@ struct Bench {
     package: &'static str,
 }
 
-const BENCHES: &[Bench] = &[Bench { name: "append", package: "selvedge-thread-manager" }];
+const BENCHES: &[Bench] = &[
+    Bench { name: "append", package: "selvedge-thread-manager" },
+    Bench { name: "context", package: "selvedge-thread-store-local" },
+];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let (ours, theirs) = split(args);

@@ -64,6 +64,17 @@ pub struct Replay {
     turns: Turns,
     heads: Heads,
     warnings: Vec<String>,
+    /// What is missing of a replay that began in the middle; nothing for one that began at the start.
+    middle: Option<Middle>,
+}
+
+/// How far a replay that began in the middle of a history has come to say what a whole one would.
+#[derive(Debug, Default)]
+struct Middle {
+    /// Whether a compaction has replaced what stood before the beginning.
+    has_history: bool,
+    /// Whether something reached back to before the beginning.
+    reached_back: bool,
 }
 
 /// All that a rollback sets back besides the history. A copy costs a few counts, whatever the thread's size.
@@ -78,6 +89,10 @@ struct Surroundings {
     compactions: u64,
     /// Whether one of them named no window.
     has_unnumbered: bool,
+    /// Whether they come from before the beginning of a replay that began in the middle, so that they are not what they
+    /// seem: the world state and the settings of the context, and the previous settings.
+    is_unknown: bool,
+    has_unknown_settings: bool,
 }
 
 /// Which turn items belong to.
@@ -134,6 +149,39 @@ impl Replay {
     #[must_use]
     pub fn with_options(options: ReplayOptions) -> Self {
         Self { options, ..Self::default() }
+    }
+
+    /// A replay that begins in the middle of a history, with a line that opens a turn. `head` is the `session_meta` that the
+    /// segment of that line begins with.
+    ///
+    /// A compaction says anew what the model sees, so that what stands before it need not be read. Push everything from the
+    /// beginning to the end of the history; then [`Self::finish_from_middle`] gives the context, unless something in the
+    /// items reaches back to before the beginning.
+    #[must_use]
+    pub fn from_middle(head: Option<&SessionMeta>) -> Self {
+        let mut replay = Self::new();
+        if let Some(head) = head {
+            replay.head(head);
+        }
+        replay.surroundings.is_unknown = true;
+        replay.surroundings.has_unknown_settings = true;
+        replay.middle = Some(Middle::default());
+        replay
+    }
+
+    /// What the items come to, as a replay of the whole history would say it, the warnings aside, which are those of these
+    /// items. Nothing when that cannot be told from them: then the replay has to begin earlier.
+    #[must_use]
+    pub fn finish_from_middle(self) -> Option<ModelContext> {
+        let is_whole = match &self.middle {
+            None => true,
+            Some(middle) => {
+                let surroundings = &self.surroundings;
+                let is_known = !surroundings.is_unknown && !surroundings.has_unknown_settings;
+                middle.has_history && !middle.reached_back && is_known
+            }
+        };
+        is_whole.then(|| self.finish())
     }
 
     /// Takes the next item.
@@ -236,17 +284,26 @@ impl Replay {
     fn event(&mut self, event: &EventMsg) {
         match event {
             EventMsg::TaskStarted(event) => self.turns.open(event.turn_id.clone(), self.surroundings.clone()),
-            EventMsg::TaskComplete(event) => self.turns.end(event.turn_id.as_ref()),
+            EventMsg::TaskComplete(event) => self.end_turn(event.turn_id.as_ref()),
             EventMsg::UserMessage(_) if !matches!(self.turns.open, OpenTurn::Implicit) => self.user_speaks(),
             EventMsg::ThreadRolledBack(event) => self.roll_back(event.num_turns.unwrap_or(0)),
             _ => {}
         }
     }
 
+    fn end_turn(&mut self, id: Option<&TurnId>) {
+        if let (Some(middle), Some(id)) = (&mut self.middle, id) {
+            // It may have been opened before the beginning.
+            middle.reached_back |= !self.turns.seen.contains(id);
+        }
+        self.turns.end(id);
+    }
+
     fn turn_context(&mut self, context: &TurnContext) {
         let context = Arc::new(context.clone());
         if !matches!(self.turns.open, OpenTurn::Silent(_)) {
             self.surroundings.previous_settings = Some(Arc::clone(&context));
+            self.surroundings.has_unknown_settings = false;
         }
         self.surroundings.turn_context = Some(context);
     }
@@ -261,6 +318,13 @@ impl Replay {
         self.replace_history(history);
         self.summaries.extend(compacted.message.clone());
         self.surroundings.compact(compacted);
+        if let Some(middle) = &mut self.middle {
+            let says_all = compacted.replacement_history.is_some() && compacted.window_number.is_some();
+            // One that leaves something to be found out by the reader looks back to all that came before.
+            middle.reached_back |= !says_all;
+            middle.has_history |= says_all;
+            self.surroundings.is_unknown = false;
+        }
     }
 
     fn replace_history(&mut self, history: Vec<ResponseItem>) {
@@ -309,6 +373,9 @@ impl Replay {
         }
         self.turns.open = OpenTurn::Implicit;
         self.cut_history(turns);
+        if let Some(middle) = &mut self.middle {
+            middle.reached_back |= turns > self.user_turns.len();
+        }
         let standing = self.user_turns.len().saturating_sub(turns);
         if let Some(before) = self.user_turns.drain(standing..).next() {
             self.surroundings = before;
@@ -366,6 +433,7 @@ impl Surroundings {
             && !before.turn_context.as_ref().is_some_and(|old| Arc::ptr_eq(old, settings))
         {
             self.previous_settings = Some(Arc::clone(settings));
+            self.has_unknown_settings = false;
         }
     }
 

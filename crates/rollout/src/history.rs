@@ -7,6 +7,7 @@ use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, Thread
 use crate::error::Result;
 use crate::layout::{HomeFiles, RolloutFile};
 use crate::reader::{Entry, LineRecord, RolloutReader};
+use crate::reverse::ReverseReader;
 
 /// How many segments a history may go through. Real ones go through a handful; a hostile home could chain without end.
 const MAX_PARTS: usize = 10_000;
@@ -133,6 +134,12 @@ impl ResolvedHistory {
     #[must_use]
     pub fn reader(&self) -> HistoryReader<'_> {
         self.reader_skipping(|_| false)
+    }
+
+    /// Reads the history from its end, as far as it is asked to.
+    #[must_use]
+    pub fn backwards(&self) -> BackwardReader<'_> {
+        BackwardReader { parts: &self.parts, current: None, is_over: false }
     }
 
     /// Reads the history without the lines that `skip` says yes to ([`RolloutReader::skipping`]).
@@ -287,5 +294,106 @@ impl Iterator for HistoryReader<'_> {
                 }
             }
         }
+    }
+}
+
+/// What a [`BackwardReader`] gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackwardEntry {
+    /// An intact line of a part.
+    Line {
+        /// Which part.
+        part: usize,
+        /// The line.
+        record: LineRecord,
+    },
+    /// What comes before cannot be told from the end: a part is compressed, or where its share ends is not sure. The
+    /// history has to be read forwards.
+    Unsure,
+}
+
+/// Reads the intact lines of a history from its end: what [`HistoryReader`] gives, the last one first.
+#[derive(Debug)]
+pub struct BackwardReader<'a> {
+    /// The parts that were not read to their beginning.
+    parts: &'a [HistoryPart],
+    current: Option<BackwardPart>,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+struct BackwardPart {
+    reader: ReverseReader,
+    /// Where the share ends, until its last line was seen.
+    end: Option<SegmentEnd>,
+}
+
+impl BackwardPart {
+    fn open(part: &HistoryPart) -> Result<Option<Self>> {
+        let end = match part.end {
+            None => u64::MAX,
+            Some(SegmentEnd { byte: Some(byte), .. }) => byte,
+            Some(SegmentEnd { byte: None, .. }) => return Ok(None),
+        };
+        if part.file.name.compressed {
+            return Ok(None);
+        }
+        let reader = ReverseReader::open_before(&part.file.path, end)?;
+        let is_short = part.end.is_some() && reader.unread() < end;
+        Ok((!is_short).then_some(Self { reader, end: part.end }))
+    }
+
+    /// The line before; nothing at the beginning of the part, and `Err` inside when the end of the share is not where its
+    /// reference says, by byte and by ordinal.
+    fn next(&mut self) -> Result<Option<Result<LineRecord, ()>>> {
+        for entry in &mut self.reader {
+            let Entry::Line(record) = entry? else { continue };
+            if let Some(end) = self.end.take()
+                && end.ordinal != record.line.ordinal().map(|last| last.saturating_add(1))
+            {
+                return Ok(Some(Err(())));
+            }
+            return Ok(Some(Ok(record)));
+        }
+        // A share without a line ends nowhere for sure.
+        Ok(self.end.take().map(|_| Err(())))
+    }
+}
+
+impl BackwardReader<'_> {
+    fn step(&mut self) -> Result<Option<BackwardEntry>> {
+        while let Some((last, before)) = self.parts.split_last() {
+            let current = match &mut self.current {
+                Some(current) => current,
+                None => match BackwardPart::open(last)? {
+                    Some(opened) => self.current.insert(opened),
+                    None => return Ok(Some(self.unsure())),
+                },
+            };
+            match current.next()? {
+                Some(Ok(record)) => return Ok(Some(BackwardEntry::Line { part: before.len(), record })),
+                Some(Err(())) => return Ok(Some(self.unsure())),
+                None => (self.parts, self.current) = (before, None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn unsure(&mut self) -> BackwardEntry {
+        self.is_over = true;
+        BackwardEntry::Unsure
+    }
+}
+
+impl Iterator for BackwardReader<'_> {
+    type Item = Result<BackwardEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let step = self.step();
+        self.is_over |= step.is_err();
+        step.transpose()
     }
 }

@@ -44,7 +44,10 @@ mod salvage;
 pub use clock::now;
 pub use error::RolloutError;
 pub use files::{decompress_in_place, move_file, remove_file, write_new_file};
-pub use history::{HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd, read_head};
+pub use history::{
+    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd,
+    read_head,
+};
 pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use lock::{LockHolder, WriterLock};
 pub use names::{NameEntry, NameIndex};

@@ -5,6 +5,7 @@ use selvedge_protocol::{SegmentId, ThreadId, Turn};
 use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
 use selvedge_thread_store::{Damage, Result, ThreadHistory};
 
+use crate::context::context_from_end;
 use crate::error::store_error;
 use crate::store::Inner;
 
@@ -72,6 +73,9 @@ impl Inner {
 
     pub(crate) fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
         let resolved = self.resolve(&self.files()?, thread_id)?;
+        if let Some(context) = context_from_end(&resolved)? {
+            return Ok(context);
+        }
         let mut replay = Replay::new();
         for_each_line(&resolved, |_, record| replay.push_line(&record.line))?;
         Ok(replay.finish())

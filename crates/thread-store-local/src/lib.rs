@@ -34,6 +34,7 @@
 
 mod append;
 mod archive;
+mod context;
 mod delete;
 mod error;
 mod export;

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::fs;
 
 use selvedge_protocol::{SegmentId, ThreadId};
-use selvedge_rollout::{Entry, HistoryEntry, ResolvedHistory, RolloutFile, RolloutFileName, RolloutHome, read_head};
+use selvedge_rollout::{
+    BackwardEntry, Entry, HistoryEntry, ResolvedHistory, RolloutFile, RolloutFileName, RolloutHome, read_head,
+};
 use serde_json::{Value, json};
 
 use crate::support::{TestHome, sample_home, samples, segment, thread};
@@ -16,7 +18,30 @@ fn resolve(home: &RolloutHome, id: ThreadId) -> ResolvedHistory {
 }
 
 fn entries(history: &ResolvedHistory) -> Vec<HistoryEntry> {
-    history.reader().collect::<Result<_, _>>().unwrap()
+    let entries: Vec<HistoryEntry> = history.reader().collect::<Result<_, _>>().unwrap();
+    check_backwards(history, &entries);
+    entries
+}
+
+/// Reads the history from its end, which must give the same lines, and says whether it was sure of all of them.
+fn check_backwards(history: &ResolvedHistory, entries: &[HistoryEntry]) -> bool {
+    let forwards = entries.iter().filter_map(|entry| match entry {
+        HistoryEntry::Entry { part, entry: Entry::Line(record) } => Some((*part, record.line.text())),
+        _ => None,
+    });
+    let forwards: Vec<_> = forwards.collect();
+    let mut left = forwards.len();
+    for entry in history.backwards() {
+        match entry.unwrap() {
+            BackwardEntry::Line { part, record } => {
+                left = left.checked_sub(1).expect("no more lines than there are");
+                assert_eq!((part, record.line.text()), forwards[left]);
+            }
+            BackwardEntry::Unsure => return false,
+        }
+    }
+    assert_eq!(left, 0, "no line is left out");
+    true
 }
 
 /// The ordinals of a history, `part:ordinal`, and what is wrong with it.
@@ -341,4 +366,20 @@ fn finds_the_head_behind_damage() {
     assert_eq!(head_of(format!("junk\n{other}")), None);
     assert_eq!(head_of(String::new()), None);
     assert_eq!(head_of(lines(0..100) + &own), None, "it is not looked for in the whole file");
+}
+
+#[test]
+fn plain_histories_are_sure_from_their_end_and_others_say_that_they_are_not() {
+    let home = sample_home("story-0.169.0");
+    for letter in ["T", "F", "FF", "I", "A", "U"] {
+        let history = resolve(&home, story_thread(letter));
+        assert!(check_backwards(&history, &entries(&history)), "{letter}");
+    }
+    // The byte and the ordinal of a base's end disagree.
+    for (ordinal, byte) in [(3, 1), (2, 2), (4, 0)] {
+        let (test, at) = home_with_base(3);
+        test.put_thread(thread(2), head_line(thread(2), ordinal, base(thread(1), ordinal, at + byte - 1)));
+        let history = resolve(&test.home, thread(2));
+        assert_eq!(check_backwards(&history, &entries(&history)), (ordinal, byte) == (3, 1), "{ordinal}, {byte}");
+    }
 }

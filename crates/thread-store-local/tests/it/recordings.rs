@@ -249,3 +249,37 @@ async fn a_page_of_turns_can_be_had_without_items() {
     let query = TurnQuery { items_view: ItemsView::None, ..TurnQuery::all(id) };
     assert!(home.store.list_turns(&query).await.unwrap().items.iter().all(|turn| turn.items.is_empty()));
 }
+
+fn replayed(lines: &[selvedge_protocol::RolloutLine]) -> selvedge_history::ModelContext {
+    let mut replay = selvedge_history::Replay::new();
+    lines.iter().for_each(|line| replay.push_line(line));
+    replay.finish()
+}
+
+#[tokio::test]
+async fn a_context_read_from_the_end_is_that_of_a_full_replay() {
+    for folder in RECORDINGS {
+        let home = TestHome::recorded(folder);
+        for thread in home.store.list_threads(&everything()).await.unwrap().items {
+            let history = home.store.load_history(thread.id).await.unwrap();
+            let context = home.store.load_model_context(thread.id).await.unwrap();
+            assert_eq!(context, replayed(&history.lines), "{folder}: {}", thread.id);
+        }
+    }
+}
+
+/// What stands before the newest compaction and the turn before it is not read: nobody notices that it is broken.
+#[tokio::test]
+async fn a_context_costs_the_tail_back_to_the_compaction() {
+    let home = TestHome::recorded("story-0.169.0");
+    let id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();
+    let context = home.store.load_model_context(id).await.unwrap();
+    let sessions = home.path().join("sessions/2026/11/21");
+    let base = sessions.join("rollout-2026-11-21T09-08-56-01a1fd5d-aacb-7641-837d-630af077ebd5.jsonl");
+    let mut bytes = std::fs::read(&base).unwrap();
+    let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    bytes[first + 1..].fill(b'x');
+    std::fs::write(&base, bytes).unwrap();
+    assert_eq!(home.store.load_model_context(id).await.unwrap(), context);
+    assert!(!home.store.load_history(id).await.unwrap().damage.is_empty());
+}

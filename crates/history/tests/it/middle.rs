@@ -1,0 +1,157 @@
+//! A replay that begins in the middle says what a whole one says, or that it cannot tell.
+
+use proptest::prelude::*;
+use selvedge_history::{ModelContext, Replay};
+use selvedge_protocol::{HistoryBase, RolloutItem, RolloutLine, SessionMeta, ThreadId};
+use serde_json::json;
+
+use crate::recordings::{self, Recorded};
+use crate::story::{
+    agent_event, assistant, compacted, compaction_turn, complete, event, fragment, item, lines, patch, rolled_back,
+    snapshot, started, time, turn, turn_context, user, user_event,
+};
+
+/// The thread's own head, or that of the fork of it with this number.
+fn head(number: u32, base: bool) -> SessionMeta {
+    let id: ThreadId = format!("01a1fd5d-0000-7000-8000-{number:012x}").parse().unwrap();
+    let mut head = SessionMeta::new(id, time(0));
+    head.context_window.get_or_insert_default().window_id =
+        Some(format!("01a1fd5d-1111-7000-8000-{number:012x}").parse().unwrap());
+    head.history_base = base.then(HistoryBase::default);
+    head
+}
+
+/// Whether a line opens a turn, so that a replay may begin there.
+fn opens_turn(line: &RolloutLine) -> bool {
+    line.kind() == "event_msg" && line.text().contains(r#""type":"task_started""#)
+}
+
+/// The head of the segment that a line is in: the first of all, or the newest that begins on a base.
+fn head_of(lines: &[RolloutLine], position: usize) -> Option<SessionMeta> {
+    let mut newest: Option<SessionMeta> = None;
+    for line in &lines[..position] {
+        if let RolloutItem::SessionMeta(meta) = line.item()
+            && (newest.is_none() || meta.history_base.is_some())
+        {
+            newest = Some(*meta);
+        }
+    }
+    newest
+}
+
+fn whole(lines: &[RolloutLine]) -> ModelContext {
+    let mut replay = Replay::new();
+    lines.iter().for_each(|line| replay.push_line(line));
+    ModelContext { warnings: Vec::new(), ..replay.finish() }
+}
+
+fn from_middle(lines: &[RolloutLine], position: usize) -> Option<ModelContext> {
+    let mut replay = Replay::from_middle(head_of(lines, position).as_ref());
+    lines[position..].iter().for_each(|line| replay.push_line(line));
+    Some(ModelContext { warnings: Vec::new(), ..replay.finish_from_middle()? })
+}
+
+/// Compares every possible beginning and gives the number of those that told the context.
+fn compare(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
+    let wanted = whole(lines);
+    let mut told = 0;
+    for position in (0..lines.len()).filter(|position| opens_turn(&lines[*position])) {
+        if let Some(context) = from_middle(lines, position) {
+            prop_assert_eq!(&context, &wanted, "from line {}", position);
+            told += 1;
+        }
+    }
+    Ok(told)
+}
+
+#[test]
+fn every_beginning_in_a_recorded_thread_agrees_with_its_start() {
+    for Recorded { name, lines, .. } in recordings::stories() {
+        let told = compare(&lines).unwrap();
+        // The two threads with compactions are told from their newest ones.
+        assert_eq!(told > 0, name.ends_with("/T"), "{name}: {told}");
+    }
+}
+
+#[test]
+fn the_newest_compaction_is_enough() {
+    let story = [
+        vec![head(1, false).into()],
+        turn("t1", "q1", "a1"),
+        turn("t2", "q2", "a2"),
+        compaction_turn("c", &["q1", "summary"], 1),
+        turn("t3", "q3", "a3"),
+    ];
+    let lines = lines(story.concat());
+    let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
+    let told: Vec<bool> = opening.iter().map(|position| from_middle(&lines, *position).is_some()).collect();
+    // From the compaction on, and not from behind it.
+    assert_eq!(told, [true, true, true, false]);
+    assert_eq!(from_middle(&lines, opening[2]), Some(whole(&lines)));
+}
+
+#[test]
+fn a_rollback_over_the_compaction_needs_more() {
+    let story = [
+        vec![head(1, false).into()],
+        turn("t1", "q1", "a1"),
+        turn("t2", "q2", "a2"),
+        compaction_turn("c", &["q1", "q2", "summary"], 1),
+        turn("t3", "q3", "a3"),
+        vec![rolled_back(2)],
+    ];
+    let lines = lines(story.concat());
+    let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
+    // What was before the second turn is in the first one alone.
+    assert_eq!(from_middle(&lines, opening[2]), None);
+    assert_eq!(from_middle(&lines, opening[1]), None);
+    assert_eq!(whole(&lines).window.number, 0);
+}
+
+#[test]
+fn a_late_end_of_a_turn_before_the_beginning_needs_more() {
+    let story = [
+        vec![head(1, false).into()],
+        turn("t1", "q1", "a1"),
+        vec![started("left"), user("q2")],
+        vec![started("t3"), compacted(&["summary"], 1), turn_context("t3", "t3"), user("q3")],
+        // It ends the turn that was left, not the open one: the next message steers, and the rollback undoes all of it.
+        vec![complete("left"), user("steering"), rolled_back(1)],
+    ];
+    let lines = lines(story.concat());
+    let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
+    assert_eq!(from_middle(&lines, opening[2]), None);
+    compare(&lines).unwrap();
+}
+
+fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
+    let id = || (0_u32..6).prop_map(|n| format!("t{n}"));
+    prop_oneof![
+        4 => (0_u32..100).prop_map(|n| turn(&format!("turn {n}"), &format!("q{n}"), "a")),
+        2 => (1_u64..9).prop_map(|n| compaction_turn(&format!("c{n}"), &["kept", "summary"], n)),
+        2 => (1_u64..9).prop_map(|n| vec![compacted(&["kept", "other", "summary"], n)]),
+        1 => Just(vec![event(json!({"type": "task_complete"}))]),
+        1 => Just(vec![item(json!({"type": "compacted", "payload": {"message": "old summary"}}))]),
+        2 => id().prop_map(|id| vec![started(&id)]),
+        2 => id().prop_map(|id| vec![complete(&id)]),
+        2 => (0_u32..100).prop_map(|n| vec![user(&format!("said {n}"))]),
+        1 => Just(vec![user_event("shown")]),
+        1 => Just(vec![agent_event("shown"), assistant("said")]),
+        1 => Just(vec![fragment("told")]),
+        2 => id().prop_map(|id| vec![turn_context(&id, &id)]),
+        1 => (0_u32..9).prop_map(|n| vec![snapshot(json!({"cwd": n}))]),
+        1 => (0_u32..9).prop_map(|n| vec![patch(json!({"model": n}))]),
+        2 => (0_u64..5).prop_map(|n| vec![rolled_back(n)]),
+        1 => (1_u32..4, any::<bool>()).prop_map(|(n, base)| vec![head(n, base).into()]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn any_beginning_in_any_story_agrees_with_its_start(story in prop::collection::vec(any_item(), 0..24)) {
+        let mut items: Vec<RolloutItem> = vec![head(1, false).into()];
+        items.extend(story.concat());
+        compare(&lines(items))?;
+    }
+}

@@ -1,0 +1,82 @@
+//! What the model sees next, read from the end of the history: back to the newest compaction and no further than needed.
+
+use selvedge_history::{ModelContext, Replay};
+use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine, SessionMeta};
+use selvedge_rollout::{BackwardEntry, ResolvedHistory, read_head};
+use selvedge_thread_store::Result;
+
+use crate::error::store_error;
+
+/// How much is kept in memory of a history in which no compaction is found. A longer one is read forwards, as a stream.
+const MAX_BYTES: usize = 64 << 20;
+
+/// How often a beginning is tried at each turn, before the next try waits until twice as much was read.
+const EAGER_TRIES: u32 = 4;
+
+/// The context of a history, read from its end. Nothing when that is not the way to read this one.
+pub(crate) fn context_from_end(resolved: &ResolvedHistory) -> Result<Option<ModelContext>> {
+    let mut tail = Tail::default();
+    for entry in resolved.backwards() {
+        let BackwardEntry::Line { part, record } = entry.map_err(store_error)? else { return Ok(None) };
+        tail.push(record.line);
+        if tail.bytes > MAX_BYTES {
+            return Ok(None);
+        }
+        if tail.is_worth_a_try() {
+            let head = read_head(&resolved.parts[part].file).map_err(store_error)?;
+            if let Some(context) = tail.context(head.as_ref()) {
+                return Ok(Some(context));
+            }
+        }
+    }
+    Ok(Some(tail.whole_context()))
+}
+
+/// The last lines of a history, the last one first.
+#[derive(Default)]
+struct Tail {
+    lines: Vec<RolloutLine>,
+    bytes: usize,
+    has_compaction: bool,
+    tries: u32,
+    /// How many bytes there must be for the next try.
+    next_try: usize,
+}
+
+impl Tail {
+    fn push(&mut self, line: RolloutLine) {
+        self.bytes += line.text().len();
+        self.has_compaction |= line.kind() == "compacted";
+        self.lines.push(line);
+    }
+
+    /// Whether a replay may begin with the first of the lines and has a chance to tell the context.
+    fn is_worth_a_try(&self) -> bool {
+        self.has_compaction && self.bytes >= self.next_try && self.lines.last().is_some_and(opens_turn)
+    }
+
+    /// What the lines tell, if a replay that begins with them can tell the context.
+    fn context(&mut self, head: Option<&SessionMeta>) -> Option<ModelContext> {
+        self.tries += 1;
+        if self.tries >= EAGER_TRIES {
+            self.next_try = self.bytes * 2;
+        }
+        self.replayed(Replay::from_middle(head)).finish_from_middle()
+    }
+
+    /// What the lines tell when they are the whole history.
+    fn whole_context(&self) -> ModelContext {
+        self.replayed(Replay::new()).finish()
+    }
+
+    fn replayed(&self, mut replay: Replay) -> Replay {
+        self.lines.iter().rev().for_each(|line| replay.push_line(line));
+        replay
+    }
+}
+
+fn opens_turn(line: &RolloutLine) -> bool {
+    line.kind() == "event_msg"
+        && ["task_started", "turn_started"].iter().any(|kind| line.payload().contains(kind))
+        && matches!(line.item(), RolloutItem::EventMsg(EventMsg::TaskStarted(_)))
+}
