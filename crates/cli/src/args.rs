@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
-Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 conflict (another process writes the thread).
+Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are built on it).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder
@@ -75,6 +75,8 @@ pub(crate) enum Verb {
     Delete(DeleteArgs),
     /// Find threads that hold a text
     Search(SearchArgs),
+    /// Draw forks and sub-agents below the threads that they come from
+    Tree(TreeArgs),
     /// Take a tour on recorded threads, in a temporary folder
     Demo(DemoArgs),
     /// Print completions for a shell
@@ -290,15 +292,15 @@ impl From<Mode> for HistoryMode {
 /// `selvedge append`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each line of standard input is one item, {\"type\": …, \"payload\": …}; other keys, such as those of an exported line, are
-passed over. After each item that is recorded, the number that the thread has reached is printed: the ordinal of its last
-line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program. Items that are
-not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
+Each line of standard input is one item, {\"type\": …, \"payload\": …}; other keys, such as those of an exported line, are \
+passed over. After each item that is recorded, the number that the thread has reached is printed: the ordinal of its last \
+line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program. Items \
+that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
 
 Examples:
   selvedge append 01a1fd5d-aacb < items.jsonl
-  echo '{\"type\":\"response_item\",\"payload\":{\"type\":\"message\",\"role\":\"user\",
-        \"content\":[{\"type\":\"input_text\",\"text\":\"hello\"}]}}' | tr -d '\\n' | selvedge append 01a1fd5d-aacb")]
+  item='{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"hello\"}]}'
+  echo '{\"type\":\"response_item\",\"payload\":'$item'}' | selvedge append 01a1fd5d-aacb")]
 pub(crate) struct AppendArgs {
     /// Thread: id, unique beginning of one, or name
     #[arg(value_name = "ID")]
@@ -380,10 +382,12 @@ pub(crate) struct RenameArgs {
 /// `selvedge delete`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks first on a terminal. A thread that forks are built on cannot be deleted; it can be archived.
+Asks first on a terminal. A thread that others are built on is kept, unless --detach gives each of them a history of its \
+own first, which costs a copy each.
 
 Examples:
-  selvedge delete 01a1fd5d-aacb --yes")]
+  selvedge delete 01a1fd5d-aacb --yes
+  selvedge delete 01a1fd5d-aacb --detach")]
 pub(crate) struct DeleteArgs {
     /// Thread: id, unique beginning of one, or name
     #[arg(value_name = "ID")]
@@ -391,12 +395,17 @@ pub(crate) struct DeleteArgs {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// First give each thread that is built on this one its own copy of the history
+    #[arg(long)]
+    pub(crate) detach: bool,
 }
 
 /// `selvedge search`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Looks, in any case, in names and in what users and agents said, thought and ran.
+
+With --json: [{thread, turn_id, kind, snippet, highlight: [start, end]}], the highlight in bytes of the snippet's UTF-8.
 
 Examples:
   selvedge search 'connection reset'
@@ -410,6 +419,27 @@ pub(crate) struct SearchArgs {
     pub(crate) hits: NonZeroUsize,
     #[command(flatten)]
     pub(crate) filters: Filters,
+}
+
+/// `selvedge tree`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Archived threads are marked, and so are those that others come from and that are not in the home. Without ID, threads that \
+have nothing to do with others are left out, except with --json. Then a tree is \
+{id, relation: null, \"fork\" or \"sub_agent\", thread: {…} or null, children: […]}; without ID \
+a list of these is printed.
+
+Examples:
+  selvedge tree
+  selvedge tree 01a1fd5d-aacb
+  selvedge tree --json | jq '.[] | select(.children != []) | .id'")]
+pub(crate) struct TreeArgs {
+    /// Thread whose family to draw: id, unique beginning of one, or name [default: all]
+    #[arg(value_name = "ID")]
+    pub(crate) thread: Option<String>,
+    /// Draw with ASCII letters
+    #[arg(long)]
+    pub(crate) ascii: bool,
 }
 
 /// `selvedge demo`
@@ -465,6 +495,9 @@ fn age(text: &str) -> Option<Duration> {
 fn source(text: &str) -> Result<serde_json::Value, String> {
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    if text.trim().is_empty() {
+        return Err("a source is a word or a JSON object".to_owned());
     }
     Ok(serde_json::Value::from(text))
 }

@@ -11,7 +11,15 @@ use crate::exit::{Code, Failure, Result};
 
 /// The home: what `--home` says, else `SELVEDGE_HOME`, else `CODEX_HOME`, else `~/.codex` if it is there, else
 /// `~/.selvedge`. An empty variable counts as unset.
+///
+/// The path is absolute: what is printed of it, files of threads for one, has to hold in other directories too.
 pub(crate) fn locate(option: Option<&Path>) -> Result<PathBuf> {
+    let path = named(option)?;
+    // Where the current directory is gone, a relative path leads nowhere, and opening it says so.
+    Ok(std::path::absolute(&path).unwrap_or(path))
+}
+
+fn named(option: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = option {
         return Ok(path.to_path_buf());
     }

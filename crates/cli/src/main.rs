@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod demo_data;
 mod exit;
+mod forest;
 mod home;
 mod output;
 mod render;

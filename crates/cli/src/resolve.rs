@@ -50,6 +50,10 @@ fn ambiguous(store: &LocalThreadStore, text: &str, found: &BTreeSet<ThreadId>) -
         ids.push(format!("and {} more", found.len() - LISTED));
     }
     let length = all_ids(store).map_or(36, |all| unique_length(found, &all));
+    // What tells an id from all others may be the name of another thread; only a whole id is never taken for a name.
+    let typed = text.to_ascii_lowercase();
+    let is_typed = typed.len() >= length && found.iter().any(|id| id.to_string().starts_with(&typed));
+    let length = if is_typed { 36 } else { length };
     Failure::new(Code::Failure, format!("{text:?} means {} threads: {}", found.len(), ids.join(", ")))
         .hint(format!("type more of the id: its first {length} characters tell these apart"))
 }

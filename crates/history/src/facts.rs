@@ -15,7 +15,8 @@ use crate::user_input::{UserInput, typed_text};
 /// One fold for live appends, for files and for import, so that all of them say the same. It takes the *resolved* history
 /// of a thread. What a fork by reference inherits stands before the fork's own `session_meta`, behind that of another
 /// thread; the fold sees this by itself and takes from there what a fork inherits, and no times. In a fork by full copy
-/// the fork's own `session_meta` comes first and its copied lines carry the time of the fork, so they count like its own.
+/// the fork's own `session_meta` comes first and its copied lines carry the time of the fork, so they count like its own. In a
+/// thread that was detached, the first `session_meta` says that what it built on was copied, up to its next one.
 ///
 /// What the model sees (`response_item`, `world_state`) changes no fact but the time of the last line.
 #[derive(Clone, Debug)]
@@ -31,8 +32,17 @@ enum LinesOf {
     NobodyYet,
     /// Of a thread that this one builds on.
     Base,
+    /// Of a thread that this one built on before it was detached, behind a head of its own that says so.
+    Copied,
     /// Of the thread, since its own `session_meta`.
     Thread,
+}
+
+impl LinesOf {
+    /// Whether the thread only inherits from the lines.
+    const fn is_inherited(self) -> bool {
+        matches!(self, Self::Base | Self::Copied)
+    }
 }
 
 impl MetadataFold {
@@ -50,21 +60,19 @@ impl MetadataFold {
 
     /// What one item changes; the fold has taken it in. `at` is the line's time.
     pub fn observe(&mut self, item: &RolloutItem, at: Option<Timestamp>) -> ThreadMetadataPatch {
-        let facts = match item {
-            RolloutItem::SessionMeta(meta) => self.session_meta(meta, at),
-            item => self.facts(item, at),
+        let (facts, is_own_head) = match item {
+            RolloutItem::SessionMeta(meta) => (self.session_meta(meta, at), self.is_own(meta)),
+            item => (self.facts(item, at), false),
         };
-        match self.lines_of {
-            LinesOf::Base => self.take(inherited(&self.thread, facts)),
-            _ => self.take_with_time(facts, at),
-        }
+        let is_inherited = self.lines_of.is_inherited() && !is_own_head;
+        if is_inherited { self.take(inherited(&self.thread, facts)) } else { self.take_with_time(facts, at) }
     }
 
     /// The same for a line, parsing it only if its kind can say a fact.
     pub fn observe_line(&mut self, line: &RolloutLine) -> ThreadMetadataPatch {
         match self.telling_item(line) {
             Some(item) => self.observe(&item, line.timestamp()),
-            None if self.lines_of == LinesOf::Base => ThreadMetadataPatch::default(),
+            None if self.lines_of.is_inherited() => ThreadMetadataPatch::default(),
             None => self.take_with_time(self.bare_facts(line), line.timestamp()),
         }
     }
@@ -135,14 +143,14 @@ impl MetadataFold {
 
     /// A head of the thread itself says what the thread is; that of another one, whose lines follow.
     fn session_meta(&mut self, meta: &SessionMeta, at: Option<Timestamp>) -> ThreadMetadataPatch {
-        let is_first = self.lines_of != LinesOf::Thread;
-        if meta.id.is_some_and(|id| id != self.thread.id) {
+        let is_first = matches!(self.lines_of, LinesOf::NobodyYet | LinesOf::Base);
+        if !self.is_own(meta) {
             if is_first {
                 self.lines_of = LinesOf::Base;
             }
             return ThreadMetadataPatch::default();
         }
-        self.lines_of = LinesOf::Thread;
+        self.lines_of = if meta.copied_base.is_some() { LinesOf::Copied } else { LinesOf::Thread };
         let mut patch = self.head(meta);
         if is_first {
             let created_at = meta.timestamp.or(at).unwrap_or(self.thread.created_at);
@@ -151,6 +159,10 @@ impl MetadataFold {
             patch.updated_at = Some(at.unwrap_or(created_at));
         }
         patch
+    }
+
+    fn is_own(&self, meta: &SessionMeta) -> bool {
+        meta.id.is_none_or(|id| id == self.thread.id)
     }
 
     /// What a head says: where the thread works is as of the newest head, where it comes from as of the first.

@@ -13,6 +13,7 @@
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
 //! - A *context fragment* ([`markers`]) is a message that the program wrote in the name of the user or the developer, to
 //!   tell the model about its surroundings. It is no message of the user.
+//! - The *token budget* ([`TokenBudget`]) is the fragment that names a thread's context windows to its model.
 //! - *Trackers* ([`WorldStateTracker`], [`WindowTracker`]) follow a live thread and say what to write next.
 //!
 //! Two notions of undoing meet here. Legacy threads undo by an event, `thread_rolled_back`, and every fold takes it as
@@ -46,6 +47,7 @@ mod peek;
 mod policy;
 mod replay;
 mod shorten;
+mod token_budget;
 mod turn_item;
 mod turns;
 mod user_input;
@@ -55,6 +57,7 @@ mod world_state;
 pub use facts::MetadataFold;
 pub use policy::is_persisted;
 pub use replay::{ModelContext, Replay, ReplayOptions, replay};
+pub use token_budget::TokenBudget;
 pub use turns::{TurnProjection, apply_view};
 pub use window::WindowTracker;
 pub use world_state::WorldStateTracker;

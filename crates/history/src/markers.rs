@@ -5,6 +5,9 @@
 
 use selvedge_protocol::{ResponseItem, ResponseItemKind};
 
+/// What the fragment begins with that [`TokenBudget`](crate::TokenBudget) is.
+pub(crate) const TOKEN_BUDGET: &str = "<token_budget>";
+
 /// What context fragments of role `user` begin with.
 const USER_MARKERS: [&str; 12] = [
     "<environment_context>",
@@ -31,7 +34,7 @@ const DEVELOPER_MARKERS: [&str; 10] = [
     "<model_switch>",
     "<personality_spec>",
     "<realtime_conversation>",
-    "<token_budget>",
+    TOKEN_BUDGET,
     "<environment_context>",
 ];
 
@@ -74,8 +77,10 @@ pub fn is_context_fragment(item: &ResponseItem) -> bool {
 }
 
 fn begins_with_any(text: &str, markers: &[&str]) -> bool {
-    let text = text.trim_start().as_bytes();
-    markers
-        .iter()
-        .any(|marker| text.get(..marker.len()).is_some_and(|head| head.eq_ignore_ascii_case(marker.as_bytes())))
+    markers.iter().any(|marker| begins_with(text.trim_start(), marker))
+}
+
+/// Whether a text begins with a marker, in any case.
+pub(crate) fn begins_with(text: &str, marker: &str) -> bool {
+    text.as_bytes().get(..marker.len()).is_some_and(|head| head.eq_ignore_ascii_case(marker.as_bytes()))
 }

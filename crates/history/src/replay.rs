@@ -134,6 +134,8 @@ impl Turns {
 #[derive(Debug, Default)]
 struct Heads {
     newest: Option<ThreadId>,
+    /// Where the lines end that a detached thread copied, behind the head that says so.
+    copied_to: Option<u64>,
     /// The window that the thread starts in.
     window: Window,
 }
@@ -232,9 +234,15 @@ impl Replay {
         let is_first = self.heads.newest.is_none();
         // The head of a fork by reference follows what it inherits. A head with no base behind the first one is history
         // that a full copy took along, and one of the same thread a later segment.
-        let is_fork = self.heads.newest != meta.id && meta.history_base.is_some();
+        // In a detached segment the thread's own head comes first, and once more where its own lines begin.
+        let is_fork = meta.history_base.as_ref().is_some_and(|base| {
+            let end = base.end_ordinal_exclusive;
+            self.heads.newest != meta.id
+                || self.heads.copied_to.is_some_and(|copied| end.is_some_and(|end| end <= copied))
+        });
         if is_first || is_fork {
             self.heads.newest = meta.id;
+            self.heads.copied_to = meta.copied_base.as_ref().and_then(|base| base.end_ordinal_exclusive);
             self.heads.window = Window::first(meta.window_id());
         }
         if is_fork {
@@ -351,6 +359,8 @@ impl Replay {
             return;
         }
         match (&mut self.surroundings.world_state, WorldStatePatch::new(state)) {
+            // The snapshot may stand before the beginning.
+            (None, _) if self.surroundings.is_unknown => {}
             (None, _) => {
                 self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned())
             }

@@ -1,12 +1,10 @@
 //! What a line says, typed.
 
-use std::borrow::Cow;
-
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::open::open_object;
+use crate::open::{RawFields, open_object};
 use crate::{
     Compacted, EventMsg, OpenItem, ResponseItem, SessionMeta, ThreadId, ThreadMetadataPatch, TurnContext,
     WorldStateRecord,
@@ -184,13 +182,16 @@ impl Serialize for RolloutItem {
 
 impl<'de> Deserialize<'de> for RolloutItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Tagged<'a> {
-            #[serde(rename = "type", borrow)]
-            kind: Cow<'a, str>,
-            payload: Box<RawValue>,
+        let (mut kind, mut payload) = (None, None);
+        for (key, value) in RawFields::deserialize(deserializer)?.0 {
+            match key.as_str() {
+                "type" => kind = serde_json::from_str::<String>(value.get()).ok(),
+                "payload" => payload = Some(value),
+                _ => {}
+            }
         }
-        let tagged = Tagged::deserialize(deserializer)?;
-        Ok(Self::from_json(&tagged.kind, &tagged.payload))
+        let kind = kind.ok_or_else(|| serde::de::Error::custom("an item needs a `type`, which is a string"))?;
+        let payload = payload.ok_or_else(|| serde::de::Error::custom("an item needs a `payload`"))?;
+        Ok(Self::from_json(&kind, &payload))
     }
 }

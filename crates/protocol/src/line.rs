@@ -101,10 +101,25 @@ impl RolloutLine {
         self.ordinal
     }
 
-    /// The item's kind, as the line spells it. For bare lines, what it would be spelt as today.
+    /// The item's kind, as the line spells it. For bare lines, what it would be spelt as today; for copied heads
+    /// ([`Self::as_copied_head`]), `session_meta`.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
+    }
+
+    /// The text of a `session_meta` line as it stands within a paginated file, where lines were copied that begin with it:
+    /// the same but for the spelling of its kind, `copied_session_meta`. Codex reads such a file from its end and takes any
+    /// line that it knows as a `session_meta` for the beginning.
+    #[must_use]
+    pub fn as_copied_head(&self) -> String {
+        let (before, rest) = self.text.split_at(self.payload.start);
+        let (payload, after) = rest.split_at(self.payload.len());
+        let copied = format!("\"{COPIED_HEAD}\"");
+        if before.contains(HEAD) {
+            return format!("{}{rest}", before.replacen(HEAD, &copied, 1));
+        }
+        format!("{before}{payload}{}", after.replacen(HEAD, &copied, 1))
     }
 
     /// The payload's JSON text; `null` for a line that has none.
@@ -188,8 +203,16 @@ impl fmt::Debug for RolloutLine {
     }
 }
 
+/// How the head of an inherited segment is spelt where its lines were copied into another file, see
+/// [`RolloutLine::as_copied_head`].
+const COPIED_HEAD: &str = "copied_session_meta";
+const HEAD: &str = "\"session_meta\"";
+
 /// The known kinds need no allocation of their own; a log holds millions of them.
 fn known_kind(kind: &str) -> Cow<'static, str> {
+    if kind == COPIED_HEAD {
+        return Cow::Borrowed("session_meta");
+    }
     const KNOWN: [&str; 9] = [
         "response_item",
         "event_msg",

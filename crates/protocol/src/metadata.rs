@@ -84,12 +84,17 @@ pub struct StoredThread {
     pub agent_path: Option<String>,
     /// How its log is kept.
     pub history_mode: HistoryMode,
-    /// The file of its newest segment, in a store that keeps files.
+    /// The file of its newest segment, in a store that keeps files. In JSON, what is not UTF-8 in it is replaced.
+    #[serde(serialize_with = "lossy_path")]
     pub path: Option<PathBuf>,
     /// Tokens used so far.
     pub token_usage: Option<TokenUsage>,
     /// State of the repository that it works in.
     pub git: Option<GitInfo>,
+}
+
+fn lossy_path<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 impl StoredThread {

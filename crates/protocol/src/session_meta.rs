@@ -101,6 +101,9 @@ open_object! {
         history_mode: HistoryMode,
         /// Where the history begins, when not with this line.
         history_base: HistoryBase,
+        /// Where the history began before it was copied: on the head of a segment that holds all of it, so that it builds on
+        /// nothing. The lines before this ordinal are those of the base.
+        copied_base: HistoryBase,
         /// The window that the thread starts in.
         context_window: ContextWindowMeta,
         /// State of the repository that the thread works in.

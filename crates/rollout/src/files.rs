@@ -62,9 +62,23 @@ pub fn decompress_in_place(compressed: &Path) -> Result<PathBuf> {
     let plain = compressed.with_extension("");
     let source = File::open(compressed).context("open", compressed)?;
     let mut decoder = zstd::Decoder::new(source).context("decompress", compressed)?;
-    write_new_file(&plain, |out| io::copy(&mut decoder, out).map(drop))?;
+    write_new_file(&plain, |out| io::copy(&mut Blaming { decoder: &mut decoder, compressed }, out).map(drop))?;
     fs::remove_file(compressed).context("remove", compressed)?;
     Ok(plain)
+}
+
+/// Says of which file it is that it cannot be decompressed.
+struct Blaming<'a, R> {
+    decoder: R,
+    compressed: &'a Path,
+}
+
+impl<R: io::Read> io::Read for Blaming<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|error| {
+            io::Error::new(error.kind(), format!("{} cannot be decompressed: {error}", self.compressed.display()))
+        })
+    }
 }
 
 /// Moves a file into a directory that is made if it is missing, where no file of its name may be.

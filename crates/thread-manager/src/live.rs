@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use selvedge_history::{MetadataFold, ModelContext, WindowTracker, WorldStateTracker, is_persisted};
+use selvedge_history::{MetadataFold, ModelContext, TokenBudget, WindowTracker, WorldStateTracker, is_persisted};
 use selvedge_protocol::{
     Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, Timestamp, Window, WorldState,
@@ -158,6 +158,12 @@ impl LiveThread {
     /// The context window that the thread is in.
     pub async fn window(&self) -> Window {
         self.settled_state().await.window.current()
+    }
+
+    /// What to tell the model of the window that the thread is in, and of how many tokens are left, if that is known. It is
+    /// appended by the caller, as any message.
+    pub async fn token_budget(&self, tokens_left: Option<u64>) -> TokenBudget {
+        TokenBudget::new(self.thread_id, &self.window().await, tokens_left)
     }
 
     /// What the model was told about its surroundings; nothing when it has to be told all of it.

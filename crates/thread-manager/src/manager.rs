@@ -354,6 +354,15 @@ impl ThreadManager {
         }
     }
 
+    /// Gives a cold thread that builds on others a history of its own, and gives its row. A live one is a conflict: it is for
+    /// whoever writes it to close it.
+    ///
+    /// # Errors
+    /// As [`ThreadStore::detach`].
+    pub async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.store.detach(thread_id).await
+    }
+
     /// Closes a live thread in such a way that it is still there.
     async fn make_cold(&self, thread_id: ThreadId) -> Result<()> {
         let Some(live) = self.live(thread_id) else { return Ok(()) };

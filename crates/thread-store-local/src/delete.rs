@@ -1,9 +1,7 @@
 //! Deleting a thread, unless others build on it.
 
-use std::collections::{BTreeSet, HashSet};
-
-use selvedge_protocol::{HistoryMode, SegmentId, ThreadId};
-use selvedge_rollout::{HomeFiles, NameIndex, now, read_head, remove_file};
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, now, remove_file};
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::store_error;
@@ -22,25 +20,29 @@ impl Inner {
         for file in doomed.into_iter().rev() {
             remove_file(&file.path).map_err(store_error)?;
         }
-        if self.names()?.get(thread_id).is_some() {
+        if self.names().get(thread_id).is_some() {
             NameIndex::set(&self.home, thread_id, None, now()).map_err(store_error)?;
         }
         Ok(())
     }
 }
 
-/// The other threads of which a segment has its base in a segment of this one.
+/// The other threads whose histories go through a segment of this one.
 fn dependents(files: &HomeFiles, thread_id: ThreadId) -> Result<Vec<ThreadId>> {
-    let own: HashSet<SegmentId> = files.segments(thread_id).iter().map(|file| file.name.segment_id()).collect();
-    let mut dependents = BTreeSet::new();
-    for (other, segments) in files.threads().filter(|(other, _)| *other != thread_id) {
-        for file in segments {
-            let head = read_head(file).map_err(store_error)?;
-            let base = head.filter(|head| head.mode() == HistoryMode::Paginated).and_then(|head| head.history_base);
-            if base.and_then(|base| base.thread_id).is_some_and(|base| own.contains(&base)) {
-                dependents.insert(other);
-            }
+    let mut dependents = Vec::new();
+    for (other, _) in files.threads().filter(|(other, _)| *other != thread_id) {
+        let resolved = ResolvedHistory::resolve(files, other).map_err(store_error)?;
+        if resolved.is_some_and(|resolved| goes_through(&resolved, files, thread_id)) {
+            dependents.push(other);
         }
     }
-    Ok(dependents.into_iter().collect())
+    dependents.sort_unstable();
+    Ok(dependents)
+}
+
+/// Whether a history has a part in a thread, be it one that cannot be read just now.
+fn goes_through(resolved: &ResolvedHistory, files: &HomeFiles, thread_id: ThreadId) -> bool {
+    let missing = resolved.missing.as_ref().and_then(|missing| files.segment(missing.segment_id));
+    let files = resolved.parts.iter().map(|part| &part.file).chain(missing);
+    files.into_iter().any(|file| file.name.thread_id == thread_id)
 }

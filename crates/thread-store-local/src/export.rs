@@ -20,12 +20,20 @@ impl Inner {
             written += copy(bytes, out)
                 .map_err(|error| StoreError::backend(format!("cannot export {}", path.display()), error))?;
         }
-        Ok(written)
+        match &resolved.missing {
+            None => Ok(written),
+            Some(missing) => Err(StoreError::Corrupt {
+                thread_id,
+                place: format!("segment {}", missing.segment_id),
+                range: 0..missing.end.byte.unwrap_or(0),
+                reason: format!("the history begins there, and {}; what is there was exported", missing.reason),
+            }),
+        }
     }
 }
 
 /// The byte at which each part's share ends. The last part, the thread's own newest segment, is given whole.
-fn share_ends(resolved: &ResolvedHistory) -> Result<Vec<u64>> {
+pub(crate) fn share_ends(resolved: &ResolvedHistory) -> Result<Vec<u64>> {
     let last = resolved.parts.len() - 1;
     let mut ends = vec![0; resolved.parts.len()];
     ends[last] = u64::MAX;

@@ -8,7 +8,7 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn find_by_name(&self, name: &str) -> Result<Vec<ThreadId>> {
         let files = self.files()?;
-        let names = self.names()?;
+        let names = self.names();
         let named = names.iter().filter(|(id, entry)| entry.name == name && !files.segments(*id).is_empty());
         Ok(sorted(named.map(|(id, _)| id)))
     }

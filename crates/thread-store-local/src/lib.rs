@@ -11,7 +11,8 @@
 //! - A page of threads costs a walk over directories, and reading those files that can be on the page: a file's time of last
 //!   change bounds when its log last grew, so the newest page opens few files. Of a file that is read for a listing, the
 //!   lines that cannot say a fact are passed over unparsed.
-//! - A fork or a rewind of a paginated thread writes one line. A legacy fork copies the log.
+//! - A fork or a rewind of a paginated thread writes one line. A legacy fork copies the log, and so does
+//!   detaching a fork.
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, ThreadQuery, Timestamp};
@@ -36,6 +37,7 @@ mod append;
 mod archive;
 mod context;
 mod delete;
+mod detach;
 mod error;
 mod export;
 mod find;

@@ -27,7 +27,7 @@ const ZONE_SLACK: Duration = Duration::from_secs(26 * 3600);
 impl Inner {
     pub(crate) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         let files = self.files()?;
-        let names = self.names()?;
+        let names = self.names();
         if query.direction == SortDirection::Descending
             && let Some(page) = newest_first(query, &files, &names)?
         {

@@ -110,7 +110,7 @@ impl Inner {
         base: Option<HistoryBase>,
     ) -> Result<Vec<u8>> {
         let labels = labels(resolved, if base.is_some() { position } else { 0 })?;
-        let row = read_row(resolved, &self.names()?)?;
+        let row = read_row(resolved, &self.names())?;
         let first = base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
         let items = revert_items(&row, &labels.lines, labels.inherited, labels.kept, at, base);
         let mut bytes = Vec::new();

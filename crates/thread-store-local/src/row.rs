@@ -15,7 +15,7 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         let resolved = self.resolve(&self.files()?, thread_id)?;
-        read_row(&resolved, &self.names()?)
+        read_row(&resolved, &self.names())
     }
 }
 

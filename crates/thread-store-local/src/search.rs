@@ -13,7 +13,7 @@ impl Inner {
     pub(crate) fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
         let search = TextSearch::new(&query.text)?;
         let files = self.files()?;
-        let rows = self.all_rows(&files, &self.names()?, query.threads.archived);
+        let rows = self.all_rows(&files, &self.names(), query.threads.archived);
         page_hits(query, rows, |thread| {
             let turns = match ResolvedHistory::resolve(&files, thread.id).map_err(store_error)? {
                 Some(resolved) => self.turns_of(&resolved)?,

@@ -35,8 +35,14 @@ impl Inner {
         self.home.files().map_err(store_error)
     }
 
-    pub(crate) fn names(&self) -> Result<NameIndex> {
-        NameIndex::load(&self.home).map_err(store_error)
+    /// The names of the home's threads. A thread without its name is still a thread: an index that cannot be read is told
+    /// in the log and counts as empty.
+    pub(crate) fn names(&self) -> NameIndex {
+        NameIndex::load(&self.home).unwrap_or_else(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("names are not shown: {error}: {source}");
+            NameIndex::default()
+        })
     }
 
     /// The segments of a thread's history.
@@ -160,6 +166,10 @@ impl ThreadStore for LocalThreadStore {
         self.blocking(move |store| store.delete(thread_id)).await
     }
 
+    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.blocking(move |store| store.detach(thread_id)).await
+    }
+
     async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
         self.blocking(move |store| store.fork(request)).await
     }
@@ -174,7 +184,8 @@ impl LocalThreadStore {
     /// says how many bytes that were. What was inherited by reference comes first.
     ///
     /// # Errors
-    /// `NotFound`; `Backend` when a file cannot be read or `out` cannot be written.
+    /// `NotFound`; `Backend` when a file cannot be read or `out` cannot be written; `Corrupt` when the history begins in a
+    /// segment that cannot be had, after all that is there was written.
     pub fn export(&self, thread_id: ThreadId, out: &mut dyn std::io::Write) -> Result<u64> {
         self.inner.export(thread_id, out)
     }

@@ -1,11 +1,12 @@
 //! How an explicit change of metadata is kept in a log, so that one fold over it gives the row in every store.
 //!
-//! A name is kept beside the log, by the store. Git facts are a further `session_meta` line with the thread's own id, which
-//! other readers understand. Everything else, and what such a line cannot say (that a fact is no longer there), is a
-//! `thread_metadata` line.
+//! A name is kept beside the log, by the store. In legacy mode git facts are a further `session_meta` line with the thread's
+//! own id, which other readers understand. Everything else, and what such a line cannot say (that a fact is no longer
+//! there), is a `thread_metadata` line. In paginated mode git facts are one, too: there are readers that go through a
+//! paginated file from its end and take any `session_meta` line for its beginning.
 
 use selvedge_protocol::{
-    GitInfoPatch, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch, ThreadMetadataRecord,
+    GitInfoPatch, HistoryMode, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch, ThreadMetadataRecord,
 };
 
 /// What a patch says of the name: nothing, that it is cleared, or what it is. White space around a name is no part of it,
@@ -24,10 +25,11 @@ pub fn items_to_keep(patch: &ThreadMetadataPatch, head: &SessionMeta, row: &Stor
     patch.apply(&mut after);
     let mut items = Vec::new();
     let says_git = patch.git.as_ref().is_some_and(|git| git.as_ref().is_some_and(|git| !git.is_empty()));
-    if says_git && after.git.is_some() {
+    let by_head = row.history_mode == HistoryMode::Legacy && says_git && after.git.is_some();
+    if by_head {
         items.push(head_again(head, &after).into());
     }
-    let git = patch.git.clone().filter(|git| git.as_ref().is_none_or(takes_away));
+    let git = patch.git.clone().filter(|git| !by_head || git.as_ref().is_none_or(takes_away));
     let rest = ThreadMetadataPatch { name: None, git, ..patch.clone() };
     if !rest.is_empty() {
         items.push(ThreadMetadataRecord::new(row.id, rest).into());

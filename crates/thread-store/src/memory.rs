@@ -1,6 +1,7 @@
 //! A store that keeps its threads in memory: complete, and the reference for what the contract means.
 
 mod branch;
+mod detach;
 mod live;
 mod metadata;
 mod read;
@@ -150,6 +151,10 @@ impl ThreadStore for InMemoryThreadStore {
 
     async fn delete(&self, thread_id: ThreadId) -> Result<()> {
         self.state().delete(thread_id)
+    }
+
+    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.state().detach(thread_id)
     }
 
     async fn fork(&self, request: ForkThread) -> Result<StoredThread> {

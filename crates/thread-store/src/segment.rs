@@ -87,6 +87,7 @@ pub fn revert_items(
     head.timestamp = Some(at);
     head.history_mode = Some(HistoryMode::Paginated);
     head.history_base = base;
+    head.copied_base = None;
     let mut carried = said_of_thread(thread.id, &lines[kept.max(inherited).min(lines.len())..]);
     if carried.created_at.is_none() && newest_head(thread.id, &lines[..kept]).is_none() {
         carried.created_at = Some(thread.created_at);
@@ -96,6 +97,17 @@ pub fn revert_items(
         items.push(ThreadMetadataRecord::new(thread.id, carried).into());
     }
     items
+}
+
+/// The head of a segment that holds the whole history of a thread that has built on others so far: the first head of the
+/// thread's own in that history, without its base. It stands in the place of the history's first line, which is the head of
+/// the thread that the history began in, so that every other line keeps its ordinal; its own place keeps the head
+/// as it was, where the thread's own lines begin. There and wherever else a head stands behind the first line, it is spelt as
+/// [`RolloutLine::as_copied_head`] says.
+#[must_use]
+pub fn detached_head(mut first: SessionMeta) -> SessionMeta {
+    first.copied_base = first.history_base.take();
+    first
 }
 
 /// The newest head of a thread in its history.

@@ -160,8 +160,22 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// Deletes a thread with all its segments.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` while the thread is live; `HasDependents` while histories of other threads begin in it.
+    /// `NotFound`; `Conflict` while the thread is live; `HasDependents`, with all of them, while histories of other threads
+    /// go through it. [`detach`](Self::detach) gives those threads histories of their own.
     async fn delete(&self, thread_id: ThreadId) -> Result<()>;
+
+    /// Gives a thread that builds on others a history of its own, a full copy, so that those others can be deleted; and
+    /// gives its row. What builds on no other thread already stays as it is.
+    ///
+    /// Readers are told the same as before: lines and ordinals, turns, context and metadata. Only the history's first line,
+    /// a head, is now one of the thread itself, and no line is inherited by reference any more. Damaged stretches are
+    /// copied like everything else. Neither the threads that were built on nor those that build on this one are changed:
+    /// the latter go on building on what they did, and so on the former, until they are detached themselves.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while the thread is live, here or elsewhere; `Corrupt` when part of what the thread builds on
+    /// is gone as a whole: a copy would make it look as if it had never been there.
+    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread>;
 
     /// Makes a new thread that begins with the history of another, and gives its row. The new thread is cold. The source
     /// may be live, cold or archived, and is not changed.

@@ -69,7 +69,12 @@ fn write_home(home: &Path) -> Result<()> {
 fn program() -> String {
     let path = std::env::current_exe().ok().zip(std::env::current_dir().ok());
     let below = path.and_then(|(program, here)| program.strip_prefix(here).map(Path::to_path_buf).ok());
-    below.map_or_else(|| "selvedge".to_owned(), |path| path.display().to_string())
+    match below {
+        // A shell looks for a bare name elsewhere.
+        Some(path) if path.components().count() == 1 => format!("./{}", path.display()),
+        Some(path) => path.display().to_string(),
+        None => "selvedge".to_owned(),
+    }
 }
 
 struct Tour<'a> {

@@ -33,8 +33,7 @@ pub(crate) async fn run(args: &ListArgs, app: &mut App<'_>) -> Result<()> {
     } else {
         print(app, &page)?;
     }
-    more(page.next_cursor.as_ref());
-    Ok(())
+    more(page.next_cursor.as_ref(), app)
 }
 
 /// The question that the options ask.
@@ -131,9 +130,11 @@ pub(crate) fn title(thread: &StoredThread) -> String {
     if thread.archived { format!("[archived] {title}") } else { title }
 }
 
-/// Says where to go on.
-pub(crate) fn more(cursor: Option<&Cursor>) {
+/// Says where to go on, below what was printed.
+pub(crate) fn more(cursor: Option<&Cursor>, app: &mut App<'_>) -> Result<()> {
     if let Some(cursor) = cursor {
+        app.out.flush()?;
         note(&format!("more with --cursor {cursor}"));
     }
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod rename;
 mod rewind;
 mod search;
 mod show;
+mod tree;
 
 use crate::app::App;
 use crate::args::{Cli, Verb};
@@ -58,6 +59,7 @@ async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
         Verb::Unarchive(args) => archive::undo(args, app).await,
         Verb::Delete(args) => delete::run(args, app).await,
         Verb::Search(args) => search::run(args, app).await,
+        Verb::Tree(args) => tree::run(args, app).await,
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! `selvedge rewind`: takes back a thread's newest turns.
 
+use std::io::Write;
 use std::path::Path;
 
 use selvedge_protocol::{HistoryMode, TurnQuery};
@@ -26,6 +27,7 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
     let left = if turns == 1 { "1 turn is left".to_owned() } else { format!("{turns} turns are left") };
     app.answer(&thread, &format!("rewound {id}: {left}"))?;
     if thread.history_mode == HistoryMode::Paginated && has_index_of_codex(&app.home) {
+        app.out.flush()?;
         note("a Codex that has listed this thread in this home goes on from its own index and does not see the rewind");
     }
     Ok(())

@@ -34,8 +34,7 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
         let text = render(app, &page.items)?;
         app.out.write_all(text.as_bytes())?;
     }
-    list::more(page.next_cursor.as_ref());
-    Ok(())
+    list::more(page.next_cursor.as_ref(), app)
 }
 
 fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {

@@ -48,3 +48,18 @@ fn a_kept_demo_goes_on_with_the_commands_that_it_names() {
     }
     assert!(tried >= 3, "{next}");
 }
+
+#[test]
+fn a_demo_from_the_programs_own_folder_names_it_so_that_it_can_be_typed() {
+    let home = Home::missing();
+    // In a folder of its own: the path of the program is taken as the system tells it.
+    let folder = home.folder().canonicalize().unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_selvedge"), folder.join("copied")).unwrap();
+    let shown = run(std::process::Command::new(folder.join("copied"))
+        .env_clear()
+        .env("TMPDIR", home.user())
+        .current_dir(&folder)
+        .arg("demo"));
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.contains("\n  ./copied list"), "{}", shown.out);
+}

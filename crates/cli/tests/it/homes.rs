@@ -34,6 +34,22 @@ fn the_home_is_looked_for_in_order() {
 }
 
 #[test]
+fn paths_of_threads_are_absolute() {
+    let home = Home::missing();
+    let file = home.folder().canonicalize().unwrap().join("here/sessions").display().to_string();
+    for (variable, args) in [("", &["--home", "here"][..]), ("SELVEDGE_HOME", &[]), ("CODEX_HOME", &[])] {
+        let mut command = home.bare();
+        command.args(args).args(["new", "--json"]).stdin(Stdio::null());
+        if !variable.is_empty() {
+            command.env(variable, "here");
+        }
+        let run = run(&mut command);
+        let thread: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+        assert!(thread["path"].as_str().unwrap().starts_with(&file), "{variable}: {}", run.out);
+    }
+}
+
+#[test]
 fn a_missing_home_is_named() {
     let home = Home::missing();
     for verb in [
@@ -83,6 +99,39 @@ fn an_empty_home_has_no_threads() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
+/// A file of the time zone database: nine hours ahead, all the time.
+#[cfg(unix)]
+fn nine_hours_ahead() -> Vec<u8> {
+    let mut block = b"TZif2".to_vec();
+    block.extend([0; 15]);
+    // No indicators, leap seconds or transitions; one type, and four letters.
+    block.extend([0_u32, 0, 0, 0, 1, 4].iter().flat_map(|count| count.to_be_bytes()));
+    block.extend(32_400_i32.to_be_bytes());
+    block.extend(b"\0\0NHA\0");
+    [&block, &block[..], b"\nNHA-9\n"].concat()
+}
+
+#[cfg(unix)]
+#[test]
+fn files_are_named_by_local_time_also_where_the_zone_has_a_name() {
+    let home = Home::missing();
+    let zones = home.folder().join("zones");
+    fs::create_dir_all(zones.join("Made")).unwrap();
+    fs::write(zones.join("Made/Up"), nine_hours_ahead()).unwrap();
+    let hour_of = |zone: &str| {
+        let mut command = home.command(&["new", "--json"]);
+        let run = run(command.env("TZDIR", &zones).env("TZ", zone).stdin(Stdio::null()));
+        let thread: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+        let (path, created) = (thread["path"].as_str().unwrap(), thread["created_at"].as_str().unwrap());
+        let name = path.rsplit_once("rollout-").unwrap().1;
+        let hour = |text: &str| text["2026-11-21T".len()..][..2].parse::<u32>().unwrap();
+        (24 + hour(name) - hour(created)) % 24
+    };
+    assert_eq!(hour_of("UTC"), 0);
+    assert_eq!(hour_of("NHA-9"), 9);
+    assert_eq!(hour_of("Made/Up"), 9);
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_made_is_private() {
@@ -126,8 +175,32 @@ fn a_file_where_the_sessions_should_be_is_said() {
     let home = Home::empty();
     fs::write(home.path().join("sessions"), "").unwrap();
     let run = home.run(&["list"]);
-    assert!(run.code == 0 || run.err.contains("sessions"), "{run:?}");
+    assert!(run.code == 1 && run.err.contains("sessions"), "{run:?}");
     let run = home.run(&["new"]);
     assert_eq!(run.code, 1);
     assert!(run.err.starts_with("error: ") && run.err.contains("sessions"), "{}", run.err);
+}
+
+#[test]
+fn a_home_whose_name_is_no_text_is_listed() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let outer = Home::empty();
+    let path = outer.folder().join(std::ffi::OsStr::from_bytes(b"\xff"));
+    let new = outer.bare().arg("--home").arg(&path).args(["new", "--json"]).output().unwrap();
+    assert!(new.status.success(), "{new:?}");
+    let thread: serde_json::Value = serde_json::from_slice(&new.stdout).unwrap();
+    assert!(thread["path"].as_str().unwrap().contains('\u{fffd}'));
+}
+
+#[test]
+fn an_unreadable_name_index_hides_no_thread() {
+    let home = Home::empty();
+    let id = home.run(&["new"]).out.trim().to_owned();
+    fs::create_dir(home.path().join("session_index.jsonl")).unwrap();
+    let run = home.run(&["list"]);
+    assert!(run.code == 0 && run.out.contains(&id[..8]), "{run:?}");
+    assert!(run.err.contains("names are not shown"), "{}", run.err);
+    assert_eq!(home.run(&["archive", &id]).code, 0);
+    assert_eq!(home.run(&["rename", &id, "a name"]).code, 1);
 }

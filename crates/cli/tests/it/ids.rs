@@ -21,6 +21,10 @@ fn an_ambiguous_beginning_lists_what_it_may_mean() {
         assert!(run.err.contains("hint: type more of the id: its first 13 characters"), "{}", run.err);
     }
     assert_eq!(home.json(&["list", "--all"]).as_array().unwrap().len(), 6);
+    // A name that is the beginning of another thread's id: that much of the id does not help.
+    home.ok(&["rename", PLAIN169, "01a1fd5d-aacb"]);
+    let run = home.run(&["show", "01a1fd5d-aacb"]);
+    assert!(run.code == 1 && run.err.contains("its first 36 characters"), "{}", run.err);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod demo;
 mod homes;
 mod ids;
 mod reading;
+mod trees;
 mod writing;
 
 #[cfg(unix)]

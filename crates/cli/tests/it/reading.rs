@@ -219,6 +219,7 @@ fn usage_errors_end_with_two() {
         &["list", "--color", "blue"],
         &["delete", T169, "--no"],
         &["new", "--source", "{broken"],
+        &["new", "--source", ""],
         &["completions", "nosuchshell"],
         &["completions", "bash", "--json"],
     ] {
@@ -393,5 +394,25 @@ fn every_verb_has_help() {
     }
     for words in ["SELVEDGE_HOME", "CODEX_HOME", "Exit codes"] {
         assert!(help.contains(words), "{words}");
+    }
+}
+
+/// Help is wrapped to 100 columns: a line that the source broke itself would be broken twice.
+#[test]
+fn help_is_wrapped_once_and_its_examples_can_be_copied() {
+    let home = Home::missing();
+    let help = crate::support::run(home.bare().arg("--help")).out;
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    for verb in verbs.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help") {
+        let help = crate::support::run(home.bare().args([verb, "--help"])).out;
+        let (text, examples) = help.split_once("\nExamples:\n").unwrap_or((&help, ""));
+        for example in examples.lines() {
+            assert!(example.starts_with("  ") && !example.starts_with("   "), "{verb}: {example}");
+        }
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+        for pair in lines.windows(2).filter(|pair| pair.iter().all(|line| !line.is_empty())) {
+            let next = pair[1].split(' ').next().unwrap_or_default();
+            assert!(pair[0].chars().count() + 1 + next.chars().count() > 100, "{verb}: {pair:?}");
+        }
     }
 }

@@ -94,6 +94,16 @@ fn a_table_fits_the_terminal() {
 }
 
 #[test]
+fn where_to_go_on_stands_below_the_rows() {
+    let home = Home::sample("story-0.169.0");
+    for verb in [&["list", "-n", "2"][..], &["search", "yaks", "-n", "1"], &["list", "-n", "1", "--json"]] {
+        let (shown, code) = on_terminal(&mut home.command(verb), "");
+        let last = shown.lines().last().unwrap_or_default();
+        assert!(code == 0 && last.starts_with("more with --cursor "), "{verb:?}: {shown}");
+    }
+}
+
+#[test]
 fn a_terminal_gets_a_context_for_people() {
     let home = Home::sample("story-0.169.0");
     let (shown, code) = on_terminal(home.command(&["context", T169]).env("NO_COLOR", "1"), "");

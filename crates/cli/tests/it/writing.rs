@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde_json::{Value, json};
 
-use crate::support::{ARCHIVED169, Home, NOWHERE, PLAIN169, T144, T169, message, user_message};
+use crate::support::{ARCHIVED169, Home, NOWHERE, PLAIN169, T144, T169, message, rollouts, user_message};
 
 /// A turn with one message of the user. Either mode keeps one of the two events that say so.
 fn turn(id: &str, text: &str) -> String {
@@ -304,11 +304,58 @@ fn what_forks_are_built_on_is_not_deleted() {
     let run = home.run(&["delete", T169, "--yes"]);
     assert_eq!((run.code, run.out.as_str()), (4, ""), "{}", run.err);
     assert!(run.err.contains("selvedge archive"), "{}", run.err);
+    assert!(run.err.contains("01a1fd5d-add7-7c40-912f-9130719f1691, 01a1fd5d-ae48-"), "{}", run.err);
+    assert!(run.err.contains(&format!("`selvedge delete {T169} --detach`")), "{}", run.err);
     assert!(!home.json(&["show", T169])["turns"].as_array().unwrap().is_empty());
     // A copy stands alone.
     let home = Home::sample("story-0.144.6");
     home.ok(&["delete", T144, "--yes"]);
     assert_eq!(home.json(&["list", "--all"]).as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn deleting_can_give_forks_their_own_copy_first() {
+    let forks = ["01a1fd5d-add7-7c40-912f-9130719f1691", "01a1fd5d-ae48-7320-8f6d-105eeac19055"];
+    let home = Home::sample("story-0.169.0");
+    let told = |home: &Home| -> Vec<Value> {
+        let threads = forks.iter().map(|fork| (home.json(&["show", fork]), home.json(&["context", fork])));
+        threads
+            .map(|(shown, context)| json!([shown["turns"], shown["thread"]["preview"], context["history"]]))
+            .collect()
+    };
+    let before = told(&home);
+    let before_files = rollouts(&home.path()).len();
+    let out = home.ok(&["delete", T169, "--detach", "--yes"]);
+    assert_eq!(rollouts(&home.path()).len(), before_files - 2, "the forks are where they were");
+    assert_eq!(out, format!("detached {}\ndetached {}\ndeleted {T169}\n", forks[0], forks[1]));
+    assert_eq!(home.run(&["show", T169]).code, 3);
+    assert_eq!(told(&home), before);
+    assert_eq!(home.append(forks[1], message("goes on")).code, 0);
+    assert_eq!(home.texts(forks[1]).last().unwrap(), "goes on");
+    // Nothing is built on it any more, though its fork has not forgotten where it came from.
+    let answer = home.json(&["delete", forks[0], "--detach", "--yes"]);
+    assert_eq!(answer, json!({"id": forks[0], "deleted": true, "detached": []}));
+    assert_eq!(home.json(&["list", "--all"]).as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_fork_that_is_being_written_is_not_detached() {
+    let home = Home::missing();
+    let id = home.new_thread(&[]);
+    home.append(&id, turn("turn-a", "one"));
+    let fork = home.ok(&["fork", &id]).trim().to_owned();
+    let mut writer = home.spawn_append(&fork);
+    let mut stdin = writer.stdin.take().unwrap();
+    stdin.write_all(message("two").as_bytes()).unwrap();
+    BufReader::new(writer.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let run = home.run(&["delete", &id, "--detach", "--yes"]);
+    assert_eq!((run.code, run.out.as_str()), (4, ""));
+    assert!(run.err.contains(&format!("{fork} is built on it still")), "{}", run.err);
+    assert!(run.err.contains(&format!("process {}", writer.id())), "{}", run.err);
+    drop(stdin);
+    assert!(writer.wait().unwrap().success());
+    assert_eq!(home.json(&["delete", &id, "--detach", "--yes"])["detached"], json!([fork]));
+    assert_eq!(home.texts(&fork), ["one", "two"]);
 }
 
 #[test]

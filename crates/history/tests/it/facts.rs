@@ -36,7 +36,7 @@ fn head(id: &str, fields: Value) -> RolloutItem {
     item(json!({"type": "session_meta", "payload": payload}))
 }
 
-fn recorded_row(thread: &Recorded) -> StoredThread {
+pub(crate) fn recorded_row(thread: &Recorded) -> StoredThread {
     let mut fold = MetadataFold::new(thread.id, Timestamp::default());
     for line in &thread.lines {
         fold.observe_line(line);

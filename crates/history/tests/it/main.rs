@@ -9,5 +9,6 @@ mod recordings;
 mod replay;
 mod rollback;
 mod story;
+mod token_budget;
 mod trackers;
 mod turns;

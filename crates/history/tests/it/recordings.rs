@@ -79,7 +79,7 @@ pub(crate) fn basic(version: &str) -> Vec<RolloutLine> {
     segments[0].resolved(&segments)
 }
 
-fn threads_of(folder: &str) -> Vec<Recorded> {
+pub(crate) fn threads_of(folder: &str) -> Vec<Recorded> {
     let text = std::fs::read_to_string(Path::new(SAMPLES).join(folder).join("expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
     let segments = segments_of(folder);

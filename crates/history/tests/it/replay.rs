@@ -11,7 +11,7 @@ use crate::story::{
 };
 
 /// An item without the fields that differ from request to request.
-fn comparable(item: &Value) -> Value {
+pub(crate) fn comparable(item: &Value) -> Value {
     const APART: [&str; 5] = ["id", "metadata", "internal_chat_message_metadata_passthrough", "phase", "status"];
     let fields = item.as_object().unwrap().iter();
     fields
@@ -21,13 +21,13 @@ fn comparable(item: &Value) -> Value {
         .into()
 }
 
-fn is_base_instructions(item: &Value, thread: &Recorded) -> bool {
+pub(crate) fn is_base_instructions(item: &Value, thread: &Recorded) -> bool {
     let RolloutItem::SessionMeta(meta) = thread.lines[0].item() else { panic!("no head") };
     let instructions = meta.base_instructions.and_then(|instructions| instructions.text);
     item["role"] == "developer" && item["content"][0]["text"].as_str() == instructions.as_deref()
 }
 
-fn replay_lines(lines: &[RolloutLine]) -> selvedge_history::ModelContext {
+pub(crate) fn replay_lines(lines: &[RolloutLine]) -> selvedge_history::ModelContext {
     let mut replay = Replay::new();
     lines.iter().for_each(|line| replay.push_line(line));
     replay.finish()

@@ -16,7 +16,7 @@ fn snake_case(name: &str) -> String {
 }
 
 /// Ids, status and items of a turn as the recorded program tells them.
-fn recorded(turn: &Value) -> (String, String, Vec<(String, String)>) {
+pub(crate) fn recorded(turn: &Value) -> (String, String, Vec<(String, String)>) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let kind = |name: &str| if name.ends_with("ToolCall") { "tool_call".to_owned() } else { snake_case(name) };
     let items = turn["items"].as_array().unwrap().iter();
@@ -24,7 +24,7 @@ fn recorded(turn: &Value) -> (String, String, Vec<(String, String)>) {
     (text(&turn["id"]), snake_case(&text(&turn["status"])), items)
 }
 
-fn told(turn: &Turn) -> (String, String, Vec<(String, String)>) {
+pub(crate) fn told(turn: &Turn) -> (String, String, Vec<(String, String)>) {
     let items = turn.items.iter().map(|item| (item.id().to_string(), item.kind().to_owned())).collect();
     let status = serde_json::to_value(turn.status).unwrap();
     (turn.id.to_string(), status.as_str().unwrap().to_owned(), items)

@@ -139,7 +139,8 @@ fn a_missing_home_is_empty() {
     let test = TestHome::new();
     assert_eq!(test.files().threads().count(), 0);
     fs::write(test.home.root(), "a file where a home should be").unwrap();
-    assert_eq!(test.files().threads().count(), 0);
+    let error = test.home.files().unwrap_err();
+    assert_eq!(error.io_kind(), Some(std::io::ErrorKind::NotADirectory), "it is no empty home");
     assert!(!test.home.sessions_dir().exists(), "looking makes nothing");
 }
 

@@ -273,6 +273,10 @@ impl ThreadStore for WatchedStore {
         self.inner.delete(thread_id).await
     }
 
+    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.inner.detach(thread_id).await
+    }
+
     async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
         self.inner.fork(request).await
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use selvedge_history::TokenBudget;
 use selvedge_protocol::{
     Compacted, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, Window, WindowId,
 };
@@ -108,8 +109,31 @@ async fn a_fork_has_windows_of_its_own(place: Place) {
     }
 }
 
+/// What the model is told of its windows is the same before and after a resume.
+async fn the_model_is_told_the_window_it_is_in(place: Place) {
+    for (n, mode) in (1..).zip(MODES) {
+        let manager = place.manager();
+        let thread = start(&manager, n, mode, &["a", "b"]).await;
+        let first = thread.token_budget(None).await;
+        let window = thread.window().await.window_id;
+        assert_eq!((first.thread_id, first.tokens_left), (id(n), None));
+        assert_eq!((first.first_window_id, first.window_id, first.previous_window_id), (window, window, None));
+        let second = compact(&thread).await;
+        let told = thread.token_budget(Some(500)).await;
+        assert_eq!(told, TokenBudget::new(id(n), &second, Some(500)));
+        assert_eq!((told.first_window_id, told.previous_window_id), (window, window));
+        thread.append(&[told.to_item().into()]).await.unwrap();
+        thread.shutdown().await.unwrap();
+        let resumed = place.manager().resume(id(n)).await.unwrap();
+        assert_eq!(resumed.live.token_budget(Some(500)).await, told);
+        let heard: Vec<_> = resumed.context.history.iter().filter_map(TokenBudget::from_item).collect();
+        assert_eq!(heard, [told]);
+        resumed.live.shutdown().await.unwrap();
+    }
+}
+
 crate::over_both_stores! {
     a_new_thread_gets_a_window, a_window_that_is_brought_along_stays, each_compaction_opens_a_window,
     a_compaction_without_a_window_counts_as_it_does_in_the_log, a_resumed_thread_goes_on_in_its_window,
-    a_rewind_goes_back_to_the_window_of_then, a_fork_has_windows_of_its_own,
+    a_rewind_goes_back_to_the_window_of_then, a_fork_has_windows_of_its_own, the_model_is_told_the_window_it_is_in,
 }

@@ -188,6 +188,10 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
     crate::contract::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
     fs::remove_file(home.store.read_thread(id(1)).await.unwrap().path.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
+    let mut exported = Vec::new();
+    let error = home.store.export(id(2), &mut exported).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }) && error.to_string().contains("exported"), "{error}");
+    assert_eq!(exported, fs::read(home.store.read_thread(id(2)).await.unwrap().path.unwrap()).unwrap());
     assert_eq!(history.damage.len(), 1);
     assert!(history.damage[0].place.contains(&id(1).to_string()), "{:?}", history.damage);
     assert_eq!(heard(&home.store, id(2)).await, ["b"]);

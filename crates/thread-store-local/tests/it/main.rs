@@ -4,6 +4,7 @@
 
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
+mod detached;
 mod files;
 mod home;
 mod recordings;

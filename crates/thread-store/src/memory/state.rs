@@ -125,15 +125,7 @@ impl State {
 
     /// The thread's lines, inherited ones first.
     pub(super) fn history(&self, thread_id: ThreadId) -> Result<History> {
-        let mut parts = Vec::new();
-        let mut next = Some(self.thread(thread_id)?.newest());
-        let mut end = usize::MAX;
-        while let Some(segment) = next.and_then(|id| self.segments.get(&id)) {
-            let lines = end.saturating_sub(segment.start()).min(segment.lines.len());
-            parts.push((segment, lines));
-            end = segment.start();
-            next = segment.base.map(|base| base.segment);
-        }
+        let parts: Vec<_> = self.segments_of(self.thread(thread_id)?.newest()).collect();
         let inherited = parts.iter().filter(|(segment, _)| segment.thread_id != thread_id);
         Ok(History {
             inherited: inherited.map(|(_, lines)| lines).sum(),
@@ -194,6 +186,18 @@ impl State {
         self.refold(thread_id)
     }
 
+    /// Goes on in a new segment that holds these lines, the whole history.
+    pub(super) fn copy_into_segment(
+        &mut self,
+        thread_id: ThreadId,
+        segment_id: SegmentId,
+        lines: Vec<RolloutLine>,
+    ) -> Result<()> {
+        self.segments.insert(segment_id, Segment { thread_id, base: None, lines });
+        self.thread_mut(thread_id)?.segments.push(segment_id);
+        self.refold(thread_id)
+    }
+
     /// Writes items behind a thread's history, all at the same time.
     pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<()> {
         let now = Timestamp::from(SystemTime::now());
@@ -234,17 +238,27 @@ impl State {
         self.segments.get(&newest)?.lines.last()?.ordinal()
     }
 
-    /// The other threads whose histories begin in this one, by id.
+    /// The other threads whose histories go through this one, by id.
     pub(super) fn dependents(&self, thread_id: ThreadId) -> Vec<ThreadId> {
-        let begins_here = |segment: &&Segment| {
-            let base = segment.base.and_then(|base| self.segments.get(&base.segment));
-            segment.thread_id != thread_id && base.is_some_and(|base| base.thread_id == thread_id)
-        };
-        let mut dependents: Vec<_> =
-            self.segments.values().filter(begins_here).map(|segment| segment.thread_id).collect();
+        let others = self.threads.iter().filter(|(other, _)| **other != thread_id);
+        let goes_through = others
+            .filter(|(_, other)| self.segments_of(other.newest()).any(|(segment, _)| segment.thread_id == thread_id));
+        let mut dependents: Vec<_> = goes_through.map(|(other, _)| *other).collect();
         dependents.sort_unstable();
-        dependents.dedup();
         dependents
+    }
+
+    /// The segments that the history of one goes through, the newest first, each with how many of its lines are part of it.
+    fn segments_of(&self, newest: SegmentId) -> impl Iterator<Item = (&Segment, usize)> {
+        let mut next = Some(newest);
+        let mut end = usize::MAX;
+        std::iter::from_fn(move || {
+            let segment = self.segments.get(&next?)?;
+            let lines = end.saturating_sub(segment.start()).min(segment.lines.len());
+            end = segment.start();
+            next = segment.base.map(|base| base.segment);
+            Some((segment, lines))
+        })
     }
 
     pub(super) fn remove(&mut self, thread_id: ThreadId) {

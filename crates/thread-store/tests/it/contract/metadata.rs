@@ -205,3 +205,14 @@ pub(crate) async fn check_metadata_conflicts(store: Arc<dyn ThreadStore>, other:
     assert_eq!(row.model.as_deref(), Some("m"));
     store.shutdown(id(1)).await.unwrap();
 }
+
+/// Readers that go through a paginated log from its end take any `session_meta` line for its beginning.
+pub(crate) async fn check_paginated_log_has_one_head(store: Arc<dyn ThreadStore>) {
+    let thread_id = record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
+    let git = GitInfoPatch { branch: Some(Some("dev".into())), ..Default::default() };
+    let patch = ThreadMetadataPatch { git: Some(Some(git)), ..Default::default() };
+    let row = store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+    assert_eq!(row.git.unwrap().branch.as_deref(), Some("dev"));
+    let history = store.load_history(thread_id).await.unwrap();
+    assert_eq!(history.lines.iter().filter(|line| line.kind() == "session_meta").count(), 1);
+}

@@ -7,6 +7,7 @@
 
 pub(crate) mod append;
 pub(crate) mod branch;
+pub(crate) mod detach;
 pub(crate) mod items;
 pub(crate) mod life;
 pub(crate) mod list;
@@ -41,19 +42,23 @@ macro_rules! contract_tests {
                     check_items_refuse }
             metadata { check_row_follows_the_log, check_explicit_patch, check_patch_clears, check_patch_of_git,
                        check_later_facts_win, check_empty_and_observed_patches, check_patch_survives_resume,
-                       check_name, check_metadata_refuses }
+                       check_name, check_metadata_refuses, check_paginated_log_has_one_head }
             branch { check_fork_at_latest, check_fork_inherits_the_head, check_fork_after_and_before, check_fork_of_fork, check_fork_keeps_source,
                      check_fork_of_live_and_archived, check_fork_goes_on, check_fork_refuses, check_fork_is_not_labelled,
                      check_delete_with_forks }
             revert { check_revert_after_and_before, check_revert_to_latest, check_revert_before_first_turn,
                      check_revert_inside_inherited, check_revert_live_thread, check_revert_counts_steering, check_revert_silent_turn,
                      check_revert_keeps_labels, check_fork_of_reverted, check_revert_refuses }
+            detach { check_detach_frees_the_source, check_detached_goes_on, check_detach_in_a_chain,
+                     check_detach_of_reverted, check_detach_keeps_labels_and_surroundings, check_detach_keeps_compactions,
+                     check_detach_what_stands_alone, check_detach_archived_and_twice }
             search { check_search_in_names_and_items, check_search_unicode, check_search_pages, check_search_refuses }
         }
         $crate::contract::contract_tests! { both $make;
             life { check_one_writer, check_lazy_is_private, check_lazy_twice, check_others_read }
             metadata { check_metadata_conflicts }
             revert { check_revert_conflicts }
+            detach { check_detach_refuses }
         }
     };
     ($make:path; $($module:ident { $($check:ident),* $(,)? })*) => {

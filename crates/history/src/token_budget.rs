@@ -1,0 +1,126 @@
+//! What a model is told about the context window that it works in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use selvedge_protocol::{ResponseItem, ResponseItemKind, ThreadId, Window, WindowId};
+
+use crate::markers::{TOKEN_BUDGET, begins_with};
+
+const END: &str = "</token_budget>";
+const THREAD: &str = "Thread id";
+const FIRST: &str = "First context window id";
+const CURRENT: &str = "Current context window id";
+const PREVIOUS: &str = "Previous context window id";
+
+/// The `<token_budget>` fragment: a developer message that names a thread and its context windows, and how many tokens are
+/// left when that is known.
+///
+/// The ids are those of the thread's [`Window`]: the first one stays through every compaction, and all of them through
+/// resume and rollback. An id that is not known has no line. Displayed, it is the text of the message:
+///
+/// ```
+/// # use selvedge_history::TokenBudget;
+/// # use selvedge_protocol::{ThreadId, Timestamp, Window, WindowId};
+/// let at = Timestamp::from_seconds(1_795_252_000);
+/// let (thread, window) = (ThreadId::new(at), WindowId::new(at));
+/// let budget = TokenBudget::new(thread, &Window::first(Some(window)), Some(1200));
+/// assert_eq!(
+///     budget.to_string(),
+///     format!(
+///         "<token_budget>\n\
+///          Thread id: {thread}\n\
+///          First context window id: {window}\n\
+///          Current context window id: {window}\n\
+///          You have 1200 tokens left in this context window.\n\
+///          </token_budget>"
+///     )
+/// );
+/// assert_eq!(TokenBudget::from_item(&budget.to_item()), Some(budget));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenBudget {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The thread's first window.
+    pub first_window_id: Option<WindowId>,
+    /// The window that the thread is in.
+    pub window_id: Option<WindowId>,
+    /// The window before that one.
+    pub previous_window_id: Option<WindowId>,
+    /// How many tokens are left in the window.
+    pub tokens_left: Option<u64>,
+}
+
+impl TokenBudget {
+    /// What there is to say of a thread that is in `window`.
+    #[must_use]
+    pub const fn new(thread_id: ThreadId, window: &Window, tokens_left: Option<u64>) -> Self {
+        Self {
+            thread_id,
+            first_window_id: window.first_window_id,
+            window_id: window.window_id,
+            previous_window_id: window.previous_window_id,
+            tokens_left,
+        }
+    }
+
+    /// The fragment as a message of the developer.
+    #[must_use]
+    pub fn to_item(&self) -> ResponseItem {
+        ResponseItem::message("developer", &self.to_string())
+    }
+
+    /// The fragment that this text is. Lines that say nothing known are passed over, and so is everything behind the
+    /// closing tag, if there is one. Nothing when the text begins otherwise or names no thread.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim_start();
+        let lines = begins_with(text, TOKEN_BUDGET).then(|| &text[TOKEN_BUDGET.len()..])?;
+        let lines = lines.split_once(END).map_or(lines, |(lines, _)| lines);
+        Some(Self {
+            thread_id: labelled(lines, THREAD)?,
+            first_window_id: labelled(lines, FIRST),
+            window_id: labelled(lines, CURRENT),
+            previous_window_id: labelled(lines, PREVIOUS),
+            tokens_left: lines.lines().find_map(tokens_left),
+        })
+    }
+
+    /// The fragment that this item is or has among its parts; only a message of the developer can be one.
+    #[must_use]
+    pub fn from_item(item: &ResponseItem) -> Option<Self> {
+        let is_message = *item.kind() == ResponseItemKind::Message;
+        let is_of_developer = is_message && item.role().as_deref() == Some("developer");
+        item.texts().iter().filter(|_| is_of_developer).find_map(|text| Self::parse(text))
+    }
+}
+
+impl fmt::Display for TokenBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{TOKEN_BUDGET}\n{THREAD}: {}", self.thread_id)?;
+        let windows = [(FIRST, self.first_window_id), (CURRENT, self.window_id), (PREVIOUS, self.previous_window_id)];
+        for (label, id) in windows {
+            if let Some(id) = id {
+                writeln!(f, "{label}: {id}")?;
+            }
+        }
+        if let Some(tokens) = self.tokens_left {
+            writeln!(f, "You have {tokens} tokens left in this context window.")?;
+        }
+        f.write_str(END)
+    }
+}
+
+/// The id on the first line that has this label and an id.
+fn labelled<T: FromStr>(lines: &str, label: &str) -> Option<T> {
+    lines.lines().find_map(|line| {
+        let (name, id) = line.split_once(':')?;
+        (name.trim() == label).then(|| id.trim().parse().ok())?
+    })
+}
+
+fn tokens_left(line: &str) -> Option<u64> {
+    let (tokens, rest) = line.trim().strip_prefix("You have ")?.split_once(' ')?;
+    rest.starts_with("tokens left").then(|| tokens.parse().ok())?
+}

@@ -1,0 +1,187 @@
+//! What the file of a detached thread holds.
+
+use std::fs;
+use std::path::PathBuf;
+
+use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
+use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadStore, TurnCut};
+
+use crate::contract::{go_on, head, heard, id, record};
+use crate::home::TestHome;
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// A source with two turns, and a fork of it with one more.
+async fn forked() -> TestHome {
+    let home = TestHome::empty();
+    record(&home.store, 1, MODE, &["a", "b"]).await;
+    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
+    go_on(&home.store, id(2), MODE, &["c"]).await;
+    home
+}
+
+async fn path(home: &TestHome, thread_id: ThreadId) -> PathBuf {
+    home.store.read_thread(thread_id).await.unwrap().path.unwrap()
+}
+
+async fn bytes(home: &TestHome, thread_id: ThreadId) -> Vec<u8> {
+    fs::read(path(home, thread_id).await).unwrap()
+}
+
+fn behind_first_line(bytes: &[u8]) -> &[u8] {
+    &bytes[bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1..]
+}
+
+/// The bytes of a file behind others: its head is one among others there.
+fn copied(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.replacen("\"type\":\"session_meta\"", "\"type\":\"copied_session_meta\"", 1).into_bytes()
+}
+
+fn place(history: &ThreadHistory) -> Vec<(String, Option<u64>)> {
+    let lines = history.lines.iter().skip(1);
+    lines.map(|line| (format!("{} {}", line.kind(), line.payload()), line.ordinal())).collect()
+}
+
+#[tokio::test]
+async fn a_detached_file_is_a_head_and_the_bytes_of_its_parts() {
+    let home = forked().await;
+    let (source, fork) = (bytes(&home, id(1)).await, bytes(&home, id(2)).await);
+    let old = path(&home, id(2)).await;
+    home.store.detach(id(2)).await.unwrap();
+    let new = path(&home, id(2)).await;
+    assert_eq!(new, old, "it takes the place of the segment that it holds");
+    let detached = fs::read(&new).unwrap();
+    assert_eq!(behind_first_line(&detached), [behind_first_line(&source), &copied(&fork)].concat());
+    let head: serde_json::Value =
+        serde_json::from_slice(detached.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert_eq!((&head["ordinal"], &head["type"]), (&0.into(), &"session_meta".into()));
+    let mut payload = serde_json::from_slice::<serde_json::Value>(fork.split(|byte| *byte == b'\n').next().unwrap())
+        .unwrap()["payload"]
+        .take();
+    let base = payload.as_object_mut().unwrap().remove("history_base").unwrap();
+    payload["copied_base"] = base;
+    assert_eq!(head["payload"], payload, "the thread's own head, without its base");
+    assert_eq!(home.files().len(), 2, "{:?}", home.files());
+}
+
+#[tokio::test]
+async fn every_recorded_fork_stands_alone_when_it_is_detached() {
+    let home = TestHome::recorded("story-0.169.0");
+    let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
+    let mut detached = 0;
+    for row in home.store.list_threads(&query).await.unwrap().items {
+        let was = home.store.load_history(row.id).await.unwrap();
+        let context = home.store.load_model_context(row.id).await.unwrap();
+        let turns = home.store.list_turns(&TurnQuery::all(row.id)).await.unwrap();
+        let mut after = home.store.detach(row.id).await.unwrap();
+        after.path.clone_from(&row.path);
+        assert_eq!(after, row);
+        let is = home.store.load_history(row.id).await.unwrap();
+        assert_eq!((is.inherited, is.damage.len()), (0, 0));
+        assert_eq!(place(&is), place(&was));
+        assert_eq!(home.store.list_turns(&TurnQuery::all(row.id)).await.unwrap(), turns);
+        let now = home.store.load_model_context(row.id).await.unwrap();
+        assert_eq!((now.history, now.world_state), (context.history, context.world_state));
+        detached += usize::from(was.inherited > 0);
+    }
+    assert_eq!(detached, 2);
+    let sources = ["01a1fd5d-aacb-7641-837d-630af077ebd5", "01a1fd5d-add7-7c40-912f-9130719f1691"];
+    for source in sources {
+        home.store.delete(source.parse().unwrap()).await.unwrap();
+    }
+    assert!(!heard(&home.store, "01a1fd5d-ae48-7320-8f6d-105eeac19055".parse().unwrap()).await.is_empty());
+}
+
+#[tokio::test]
+async fn damage_is_copied_byte_for_byte() {
+    let home = forked().await;
+    let source = path(&home, id(1)).await;
+    let mut content = fs::read(&source).unwrap();
+    let second = content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    content[second + 4] = 0xff;
+    fs::write(&source, &content).unwrap();
+    let fork = path(&home, id(2)).await;
+    let mut torn = fs::read(&fork).unwrap();
+    torn.extend_from_slice(br#"{"timestamp":"2026-11-21T09:09:03.120Z","ordi"#);
+    fs::write(&fork, &torn).unwrap();
+    let head = torn.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let with_head = [&copied(&torn[..head]), &torn[head..]].concat();
+    let was = home.store.load_history(id(2)).await.unwrap();
+    assert_eq!(was.damage.len(), 2);
+    home.store.detach(id(2)).await.unwrap();
+    let is = home.store.load_history(id(2)).await.unwrap();
+    assert_eq!((place(&is), is.damage.len()), (place(&was), 2));
+    let detached = bytes(&home, id(2)).await;
+    assert_eq!(behind_first_line(&detached), [behind_first_line(&content), &with_head, b"\n"].concat());
+    home.store.delete(id(1)).await.unwrap();
+    go_on(&home.store, id(2), MODE, &["d"]).await;
+    assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn a_lost_head_leaves_its_ordinal_to_the_new_one() {
+    let home = forked().await;
+    let source = path(&home, id(1)).await;
+    let mut content = fs::read(&source).unwrap();
+    content[0] = b'x';
+    fs::write(&source, &content).unwrap();
+    let lines = home.store.load_history(id(2)).await.unwrap().lines.len();
+    home.store.detach(id(2)).await.unwrap();
+    let history = home.store.load_history(id(2)).await.unwrap();
+    assert_eq!((history.lines.len(), history.damage.len()), (lines + 1, 1));
+    crate::contract::assert_counted(&history);
+    assert_eq!(behind_first_line(&bytes(&home, id(2)).await)[..content.len()], content);
+}
+
+#[tokio::test]
+async fn compressed_parts_are_copied_plain() {
+    let home = forked().await;
+    let was = home.store.load_history(id(2)).await.unwrap();
+    for thread in [id(1), id(2)] {
+        let path = path(&home, thread).await;
+        let frame = zstd::encode_all(&*fs::read(&path).unwrap(), 0).unwrap();
+        fs::write(path.with_extension("jsonl.zst"), frame).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+    home.store.detach(id(2)).await.unwrap();
+    home.store.delete(id(1)).await.unwrap();
+    assert_eq!(place(&home.store.load_history(id(2)).await.unwrap()), place(&was));
+    assert!(path(&home, id(2)).await.extension().is_some_and(|extension| extension == "jsonl"));
+}
+
+#[tokio::test]
+async fn what_is_gone_cannot_be_copied() {
+    let home = forked().await;
+    let source = path(&home, id(1)).await;
+    let aside = home.path().join("aside");
+    fs::rename(&source, &aside).unwrap();
+    let files = home.files();
+    match home.store.detach(id(2)).await {
+        Err(StoreError::Corrupt { thread_id, place, .. }) => {
+            assert_eq!(thread_id, id(2));
+            assert!(place.contains(&id(1).to_string()), "{place}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(home.files(), files);
+    fs::rename(&aside, &source).unwrap();
+    home.store.detach(id(2)).await.unwrap();
+    assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c"]);
+}
+
+/// The old file of a detached thread goes on carrying those that were built on it.
+#[tokio::test]
+async fn old_segments_stay_for_whom_they_carry() {
+    let home = forked().await;
+    home.store.fork(ForkThread { source: id(2), at: TurnCut::Latest, meta: head(3, MODE) }).await.unwrap();
+    home.store.detach(id(2)).await.unwrap();
+    match home.store.delete(id(1)).await {
+        Err(StoreError::HasDependents { dependents, .. }) => assert_eq!(dependents, [id(3)]),
+        other => panic!("{other:?}"),
+    }
+    home.store.detach(id(3)).await.unwrap();
+    home.store.delete(id(1)).await.unwrap();
+    home.store.delete(id(2)).await.unwrap();
+    assert_eq!(heard(&home.store, id(3)).await, ["a", "b", "c"]);
+}
