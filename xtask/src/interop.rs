@@ -3,28 +3,26 @@
 //! Outside the normal tests: it needs npm (or a Codex that is already there) and starts programs. No network is used once Codex is
 //! installed: the model is a stand-in on loopback. `docs/interop.md` says what is checked and holds the results.
 
-mod app_server;
 mod by_codex;
 mod by_selvedge;
-mod codex;
 mod compare;
 mod known_home;
 mod locks;
 mod material;
+mod older;
 mod recordings;
 mod report;
 mod selvedge;
-mod stand_in;
 mod unknown_lines;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use codex::Codex;
 use report::{Report, Section};
 use selvedge::Selvedge;
-use stand_in::StandIn;
 
+use crate::codex::stand_in::StandIn;
+use crate::codex::{self, Codex};
 use crate::workspace::{Usage, root};
 
 pub(crate) const HELP: &str = "\
@@ -36,7 +34,8 @@ usage: cargo xtask interop [options]
   --selftest          only the recordings of samples/: checks the harness itself, needs no selvedge program
   --keep              keep the homes of the run and say where they are
 
-A full run writes its results into docs/interop.md. Runs no part of the normal tests.";
+Releases before 0.160 are only asked to go on with threads of Selvedge. A full run writes its results into docs/interop.md. Runs
+no part of the normal tests.";
 
 const DEFAULT_VERSION: &str = "0.169.0";
 
@@ -61,7 +60,7 @@ impl Bench {
     fn home(&self, name: &str) -> Result<PathBuf> {
         let home = self.folder.join(name);
         std::fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
-        codex::configure(&home, self.model.address())?;
+        codex::configure(&home, self.model.address(), "")?;
         Ok(home)
     }
 }
@@ -104,6 +103,10 @@ fn everything(bench: &Bench, selvedge: Option<&Path>) -> Result<Report> {
         Some(program) => program.to_path_buf(),
         None => Selvedge::build()?,
     };
+    if older::is_older(&bench.codex.release()) {
+        let sections = vec![section("written by Selvedge", || older::check(bench, &program))];
+        return Ok(Report::new(&bench.codex.version, sections));
+    }
     let sections = vec![
         section("recordings", || recordings::check(bench)),
         section("written by Selvedge", || by_selvedge::check(bench, &program)),

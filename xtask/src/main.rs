@@ -7,10 +7,12 @@
 
 mod bench;
 mod ci;
+mod codex;
 mod deny;
 mod interop;
 mod layers;
 mod lint;
+mod record;
 mod test;
 mod tidy;
 mod workspace;
@@ -72,6 +74,12 @@ const VERBS: &[Verb] = &[
         summary: "let the real Codex open what Selvedge wrote",
         help: interop::HELP,
         run: interop::run,
+    },
+    Verb {
+        name: "record",
+        summary: "let a released Codex play stories and keep what it wrote",
+        help: record::HELP,
+        run: record::run,
     },
     Verb { name: "ci", summary: "everything that .ci/run runs", help: ci::HELP, run: ci::run },
 ];

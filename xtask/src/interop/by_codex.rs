@@ -6,12 +6,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Bench;
-use super::app_server::AppServer;
-use super::by_selvedge::{PROBE, probe};
-use super::compare::{TurnShape, after_history, same_turns};
+use super::by_selvedge::probe;
+use super::compare::{TurnShape, after_history, same_turns, turns_of};
 use super::material::Mode;
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
+use crate::codex::PROBE;
+use crate::codex::app_server::AppServer;
 
 /// A thread that Codex wrote, and how Codex shows it.
 struct Subject {
@@ -47,19 +48,19 @@ fn write(bench: &Bench, home: &Path) -> Result<Vec<Subject>> {
         (Mode::Paginated, "paginated", "paginated, forked at a turn"),
     ] {
         let id = start(&mut server, mode, &bench.folder)?;
-        let first = server.turns(&id)?.first().context("no turns")?.id.clone();
+        let first = turns_of(&mut server, &id)?.first().context("no turns")?.id.clone();
         let forked = server.fork(&id, &first)?;
         server.run_turn(&forked, "question in the fork")?;
         ids.extend([(name, id), (fork, forked)]);
     }
     let reverted = start(&mut server, Mode::Paginated, &bench.folder)?;
-    let last = server.turns(&reverted)?.last().context("no turns")?.id.clone();
+    let last = turns_of(&mut server, &reverted)?.last().context("no turns")?.id.clone();
     server.revert(&reverted, &last)?;
     server.run_turn(&reverted, "question after the undo")?;
     ids.push(("paginated, reverted", reverted));
     let mut subjects = Vec::new();
     for (name, id) in ids {
-        let turns = server.turns(&id)?;
+        let turns = turns_of(&mut server, &id)?;
         subjects.push(Subject { name, id, turns });
     }
     server.stop()?;

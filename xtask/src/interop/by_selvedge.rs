@@ -6,14 +6,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Bench;
-use super::app_server::AppServer;
-use super::compare::{TurnShape, after_history, plain_items, same_turns};
+use super::compare::{TurnShape, after_history, plain_items, same_turns, turns_of};
 use super::material::{Mode, story, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
-
-/// The prompt that Codex is given after it opened a thread.
-pub(super) const PROBE: &str = "probe after restart";
+use crate::codex::PROBE;
+use crate::codex::app_server::AppServer;
 
 /// The prompt after Selvedge has added a turn to what Codex added.
 const SECOND_PROBE: &str = "probe after the second restart";
@@ -128,11 +126,11 @@ pub(super) fn open_turns(
     id: &str,
     expected: &[TurnShape],
 ) -> Result<(Vec<TurnShape>, Option<&'static str>)> {
-    let shown = server.turns(id)?;
+    let shown = turns_of(server, id)?;
     match expected.last() {
         Some(last) if shown.len() < expected.len() && is_part(&shown, expected) => {
             server.project(id, &last.id)?;
-            Ok((server.turns(id)?, Some(INHERITED_MISSING)))
+            Ok((turns_of(server, id)?, Some(INHERITED_MISSING)))
         }
         _ => Ok((shown, None)),
     }

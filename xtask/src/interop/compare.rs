@@ -5,6 +5,8 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::codex::app_server::AppServer;
+
 /// A turn as far as two programs must agree on it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct TurnShape {
@@ -44,6 +46,11 @@ impl fmt::Display for ItemShape {
             None => out.write_str(&self.kind),
         }
     }
+}
+
+/// All turns of a thread as Codex shows them.
+pub(super) fn turns_of(server: &mut AppServer, thread: &str) -> Result<Vec<TurnShape>> {
+    turn_shapes(&server.turns(thread)?)
 }
 
 /// The shapes of turn objects, `{id, status, items: [{type, …}]}`, as both programs print them.

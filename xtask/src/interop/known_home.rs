@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::Bench;
-use super::app_server::AppServer;
-use super::by_selvedge::{PROBE, listed, probe};
-use super::compare::{after_history, same_turns};
+use super::by_selvedge::{listed, probe};
+use super::compare::{after_history, same_turns, turns_of};
 use super::material::{Mode, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
+use crate::codex::PROBE;
+use crate::codex::app_server::AppServer;
 
 const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not look for a newer one: it \
     goes on with the turns that were undone, until its `state_*.sqlite` is removed.";
@@ -36,7 +37,7 @@ fn made_with_defaults(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mod
     let mut server = AppServer::start(&bench.codex, home)?;
     listed(&server.list()?, &id, 1)?;
     server.resume(&id)?;
-    same_turns(&selvedge.turns(&id)?, &server.turns(&id)?)?;
+    same_turns(&selvedge.turns(&id)?, &turns_of(&mut server, &id)?)?;
     after_history(&context, &probe(bench, &mut server, &id, PROBE)?)?;
     server.stop()?;
     Ok(None)

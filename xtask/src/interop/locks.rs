@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Bench;
-use super::app_server::{AppServer, refusal};
 use super::material::{Mode, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::{CONFLICT, Selvedge};
+use crate::codex::app_server::{AppServer, refusal};
 
 pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     let mut section = Section::default();

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Bench;
-use super::app_server::{AppServer, refusal};
-use super::by_selvedge::{PROBE, listed, open_turns, probe};
+use super::by_selvedge::{listed, open_turns, probe};
 use super::compare::{after_history, same_turns, turn_shapes};
 use super::material::Story;
 use super::report::{Section, Verdict};
+use crate::codex::PROBE;
+use crate::codex::app_server::{AppServer, refusal};
 
 pub(super) fn check(bench: &Bench) -> Result<Section> {
     let mut section = Section::default();

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::codex::{MODEL, PROVIDER};
 use super::compare::{TurnShape, turn_shapes};
 use super::material::Mode;
+use crate::codex::{MODEL, PROVIDER};
 use crate::workspace::cargo;
 
 /// The exit code for a thread that another writer holds.

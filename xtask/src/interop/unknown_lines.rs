@@ -6,12 +6,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Bench;
-use super::app_server::AppServer;
-use super::by_selvedge::{PROBE, open_turns, probe};
+use super::by_selvedge::{open_turns, probe};
 use super::compare::{after_history, same_turns};
 use super::material::{Mode, first_segment, fresh_id, lines_of, parsed, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
+use crate::codex::PROBE;
+use crate::codex::app_server::AppServer;
 
 /// No Codex knows it.
 const UNKNOWN: &str = "thread_metadata";

@@ -4,6 +4,7 @@
 
 mod facts;
 mod middle;
+mod more_recordings;
 mod policy;
 mod recordings;
 mod replay;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,8 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::codex::Codex;
-use super::compare::{TurnShape, turn_shapes};
+use super::{Codex, exec::kill_group};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A running app server over one home.
-pub(super) struct AppServer {
+pub(crate) struct AppServer {
     child: Child,
     stdin: Option<ChildStdin>,
     inbox: Receiver<Value>,
@@ -31,7 +31,7 @@ pub(super) struct AppServer {
 
 /// An error answer: the server did not do what was asked.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) String);
+pub(crate) struct Refusal(pub(crate) String);
 
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,9 +43,16 @@ impl std::error::Error for Refusal {}
 
 impl AppServer {
     /// Starts the server and shakes hands.
-    pub(super) fn start(codex: &Codex, home: &Path) -> Result<Self> {
+    pub(crate) fn start(codex: &Codex, home: &Path) -> Result<Self> {
+        Self::start_for(codex, home, "selvedge-interop")
+    }
+
+    /// Starts the server in the name of a client, which becomes the originator of its threads.
+    pub(crate) fn start_for(codex: &Codex, home: &Path, client: &str) -> Result<Self> {
         let mut command = codex.command(home)?;
         command.arg("app-server").stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A group of its own, so that it can be killed with the launcher around it.
+        command.process_group(0);
         let mut child = command.spawn().context("cannot start the app server")?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the app server has no output")?;
@@ -53,7 +60,7 @@ impl AppServer {
         std::thread::spawn(move || forward(stdout, &sender));
         let mut server = Self { child, stdin, inbox, notices: Vec::new(), last_id: 0 };
         let hello = json!({
-            "clientInfo": {"name": "selvedge-interop", "version": env!("CARGO_PKG_VERSION")},
+            "clientInfo": {"name": client, "version": env!("CARGO_PKG_VERSION")},
             "capabilities": {"experimentalApi": true},
         });
         server.call("initialize", hello)?;
@@ -62,49 +69,66 @@ impl AppServer {
     }
 
     /// The rows of `thread/list`, archived threads aside. An empty list of providers means every one.
-    pub(super) fn list(&mut self) -> Result<Vec<Value>> {
+    pub(crate) fn list(&mut self) -> Result<Vec<Value>> {
         self.pages("thread/list", &json!({"limit": 100, "modelProviders": []}))
     }
 
     /// Loads a thread for writing, and gives the thread object.
-    pub(super) fn resume(&mut self, thread: &str) -> Result<Value> {
+    pub(crate) fn resume(&mut self, thread: &str) -> Result<Value> {
         let mut answer = self.call("thread/resume", json!({"threadId": thread, "excludeTurns": true}))?;
         Ok(answer["thread"].take())
     }
 
     /// All turns, oldest first, as `thread/turns/list` has them.
-    pub(super) fn turns(&mut self, thread: &str) -> Result<Vec<TurnShape>> {
+    pub(crate) fn turns(&mut self, thread: &str) -> Result<Vec<Value>> {
         let params = json!({"threadId": thread, "limit": 100, "sortDirection": "asc", "itemsView": "full"});
-        turn_shapes(&self.pages("thread/turns/list", &params)?)
+        self.pages("thread/turns/list", &params)
     }
 
     /// Forks a thread, behind a turn if one is given, and gives the new id.
-    pub(super) fn fork(&mut self, thread: &str, last_turn: &str) -> Result<String> {
+    pub(crate) fn fork(&mut self, thread: &str, last_turn: &str) -> Result<String> {
         let params = json!({"threadId": thread, "lastTurnId": last_turn, "excludeTurns": true});
         id_of_thread(&self.call("thread/fork", params)?)
     }
 
     /// Makes Codex read every segment that a thread builds on. A fork at a turn does that; an ephemeral one leaves no trace.
-    pub(super) fn project(&mut self, thread: &str, turn: &str) -> Result<()> {
+    pub(crate) fn project(&mut self, thread: &str, turn: &str) -> Result<()> {
         let params = json!({"threadId": thread, "lastTurnId": turn, "ephemeral": true, "excludeTurns": true});
         self.call("thread/fork", params).map(drop)
     }
 
     /// Starts a thread.
-    pub(super) fn start_thread(&mut self, mode: &str, cwd: &Path) -> Result<String> {
+    pub(crate) fn start_thread(&mut self, mode: &str, cwd: &Path) -> Result<String> {
         id_of_thread(&self.call("thread/start", json!({"historyMode": mode, "cwd": cwd}))?)
     }
 
     /// Undoes a turn and all later ones.
-    pub(super) fn revert(&mut self, thread: &str, before_turn: &str) -> Result<()> {
+    pub(crate) fn revert(&mut self, thread: &str, before_turn: &str) -> Result<()> {
         self.call("thread/revert", json!({"threadId": thread, "beforeTurnId": before_turn})).map(drop)
     }
 
     /// Sends a prompt and waits until its turn has ended well.
-    pub(super) fn run_turn(&mut self, thread: &str, text: &str) -> Result<()> {
+    pub(crate) fn run_turn(&mut self, thread: &str, text: &str) -> Result<()> {
+        self.start_turn(thread, &json!([{"type": "text", "text": text}]))?;
+        self.end_turn(thread)
+    }
+
+    /// Sends the parts of a prompt and does not wait for an answer. Gives the id of the turn.
+    pub(crate) fn start_turn(&mut self, thread: &str, input: &Value) -> Result<String> {
         self.notices.clear();
-        let input = json!([{"type": "text", "text": text}]);
-        self.call("turn/start", json!({"threadId": thread, "input": input}))?;
+        let answer = self.call("turn/start", json!({"threadId": thread, "input": input}))?;
+        Ok(answer["turn"]["id"].as_str().context("a turn without id")?.to_owned())
+    }
+
+    /// Makes the thread compact its history, and waits for the end.
+    pub(crate) fn compact(&mut self, thread: &str) -> Result<()> {
+        self.notices.clear();
+        self.call("thread/compact/start", json!({"threadId": thread}))?;
+        self.end_turn(thread)
+    }
+
+    /// Waits until the running turn has ended well.
+    pub(crate) fn end_turn(&mut self, thread: &str) -> Result<()> {
         let turn = self.wait_for_turn(thread)?;
         if turn["status"] != "completed" {
             bail!("the turn ended as {}: {}", turn["status"], turn["error"]);
@@ -113,7 +137,7 @@ impl AppServer {
     }
 
     /// Closes the input and waits for the end, so that all is written and no lock is held.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         self.stdin = None;
         if !self.ended_within(FAREWELL)? {
             bail!("the app server does not end when its input is closed");
@@ -122,7 +146,7 @@ impl AppServer {
     }
 
     /// One request. An error answer is a [`Refusal`].
-    pub(super) fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+    pub(crate) fn call(&mut self, method: &str, params: Value) -> Result<Value> {
         self.last_id += 1;
         let id = self.last_id;
         self.send(&json!({"id": id, "method": method, "params": params})).with_context(|| method.to_owned())?;
@@ -145,7 +169,8 @@ impl AppServer {
         }
     }
 
-    fn pages(&mut self, method: &str, params: &Value) -> Result<Vec<Value>> {
+    /// All rows of a method that answers in pages.
+    pub(crate) fn pages(&mut self, method: &str, params: &Value) -> Result<Vec<Value>> {
         let mut rows = Vec::new();
         let mut params = params.clone();
         loop {
@@ -158,7 +183,13 @@ impl AppServer {
         }
     }
 
-    fn wait_for_turn(&mut self, thread: &str) -> Result<Value> {
+    /// Ends the program and what it started at once, in the middle of whatever it does.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        kill_group(&mut self.child)
+    }
+
+    /// Waits for the end of a turn, however it ends.
+    pub(crate) fn wait_for_turn(&mut self, thread: &str) -> Result<Value> {
         let end = Instant::now() + PATIENCE;
         loop {
             let ended = |notice: &Value| notice["method"] == "turn/completed" && notice["params"]["threadId"] == thread;
@@ -205,7 +236,7 @@ impl Drop for AppServer {
 }
 
 /// Whether the error, at its root, is an error answer of the server.
-pub(super) fn refusal(error: &anyhow::Error) -> Option<&str> {
+pub(crate) fn refusal(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<Refusal>().map(|refusal| refusal.0.as_str())
 }
 

@@ -1,4 +1,8 @@
-//! Finding or installing the Codex program, and a home that it can run in offline.
+//! The released Codex program: finding or installing it, a home that it can run in offline, and what drives it there.
+
+pub(crate) mod app_server;
+pub(crate) mod exec;
+pub(crate) mod stand_in;
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
@@ -11,21 +15,24 @@ use serde_json::Value;
 use crate::workspace::cargo;
 
 /// The model that every thread of a run uses.
-pub(super) const MODEL: &str = "mock-model";
+pub(crate) const MODEL: &str = "mock-model";
 
 /// The name of the provider in the configuration, as in the recordings. Threads of the built-in one open too.
-pub(super) const PROVIDER: &str = "mock";
+pub(crate) const PROVIDER: &str = "mock";
+
+/// The prompt that a thread is given after a restart, to hear what the model is told.
+pub(crate) const PROBE: &str = "probe after restart";
 
 /// A Codex program.
-pub(super) struct Codex {
+pub(crate) struct Codex {
     program: PathBuf,
     /// What it calls itself: `0.169.0`.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 impl Codex {
     /// A program that is already there.
-    pub(super) fn at(program: &Path) -> Result<Self> {
+    pub(crate) fn at(program: &Path) -> Result<Self> {
         let output = Command::new(program)
             .arg("--version")
             .stderr(Stdio::null())
@@ -38,7 +45,7 @@ impl Codex {
     }
 
     /// The released version, installed below `folder` unless it already is.
-    pub(super) fn from_npm(folder: &Path, version: &str) -> Result<Self> {
+    pub(crate) fn from_npm(folder: &Path, version: &str) -> Result<Self> {
         let prefix = folder.join(format!("codex-{version}"));
         let program = prefix.join("node_modules").join(".bin").join("codex");
         if !program.exists() {
@@ -51,8 +58,13 @@ impl Codex {
         Ok(codex)
     }
 
+    /// The numbers of the version, which sort as versions do.
+    pub(crate) fn release(&self) -> Vec<u32> {
+        self.version.split('.').filter_map(|number| number.parse().ok()).collect()
+    }
+
     /// A call of the program on a home. What it says on standard error goes to a file in the home.
-    pub(super) fn command(&self, home: &Path) -> Result<Command> {
+    pub(crate) fn command(&self, home: &Path) -> Result<Command> {
         let log = home.join("app-server.log");
         let log = OpenOptions::new().create(true).append(true).open(&log);
         let mut command = Command::new(&self.program);
@@ -65,7 +77,7 @@ impl Codex {
 }
 
 fn install(prefix: &Path, version: &str) -> Result<()> {
-    eprintln!("interop: installing @openai/codex@{version}");
+    eprintln!("installing @openai/codex@{version}");
     let status = Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
         .arg(prefix)
@@ -78,8 +90,8 @@ fn install(prefix: &Path, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes a configuration that points at the stand-in, asks nothing and reports nothing.
-pub(super) fn configure(home: &Path, model: SocketAddr) -> Result<()> {
+/// Writes a configuration that points at the stand-in, asks nothing and reports nothing. `more` are further lines of it.
+pub(crate) fn configure(home: &Path, model: SocketAddr, more: &str) -> Result<()> {
     let config = format!(
         "\
 model = \"{MODEL}\"
@@ -88,6 +100,7 @@ approval_policy = \"never\"
 sandbox_mode = \"danger-full-access\"
 check_for_update_on_startup = false
 openai_base_url = \"http://{model}/v1\"
+{more}
 
 [model_providers.{PROVIDER}]
 name = \"stand-in\"
@@ -105,7 +118,7 @@ enabled = false
 }
 
 /// Where cargo builds to.
-pub(super) fn target_directory() -> Result<PathBuf> {
+pub(crate) fn target_directory() -> Result<PathBuf> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])
         .stderr(Stdio::inherit())
         .output()

@@ -1,0 +1,81 @@
+//! A driver for `codex exec`, which every release has: one call of the program is one turn.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::stand_in::StandIn;
+use super::{Codex, PROBE};
+
+/// How long a turn may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A turn that runs.
+pub(crate) struct ExecTurn {
+    child: Child,
+}
+
+impl ExecTurn {
+    /// Starts the turn of a prompt: of a new thread, or of one that is resumed.
+    pub(crate) fn start(codex: &Codex, place: Place, thread: Option<&str>, prompt: &str) -> Result<Self> {
+        let mut command = codex.command(place.home)?;
+        command.current_dir(place.cwd).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        command.args(["exec", "--skip-git-repo-check"]);
+        if let Some(image) = place.image {
+            command.arg("--image").arg(image).arg("--");
+        }
+        if let Some(thread) = thread {
+            command.args(["resume", thread]);
+        }
+        command.arg(prompt);
+        let child = command.spawn().context("cannot start codex exec")?;
+        Ok(Self { child })
+    }
+
+    /// Resumes a thread with one more prompt, and gives what the model was told.
+    pub(crate) fn probe(codex: &Codex, place: Place, model: &StandIn, thread: &str) -> Result<Vec<Value>> {
+        let before = model.count();
+        Self::start(codex, place, Some(thread), PROBE)?.end()?;
+        model.input_after(before)
+    }
+
+    /// Waits for the end of the turn, which must be a good one.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "codex exec ended with {status}");
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill_group(&mut self.child)?;
+        bail!("codex exec does not end")
+    }
+
+    /// Ends the program in the middle of the turn.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        kill_group(&mut self.child)
+    }
+}
+
+/// Where a turn happens, and the picture that its prompt comes with.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) home: &'a Path,
+    pub(crate) cwd: &'a Path,
+    pub(crate) image: Option<&'a Path>,
+}
+
+/// Kills a program that leads a process group, with all of the group: what npm installs is a launcher of the program proper.
+pub(crate) fn kill_group(leader: &mut Child) -> Result<()> {
+    let group = format!("-{}", leader.id());
+    let status = Command::new("kill").args(["-KILL", "--", &group]).status().context("cannot run kill")?;
+    ensure!(status.success(), "the process group {group} cannot be killed");
+    leader.wait().context("cannot wait for a killed program")?;
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Plays the steps of a story: through the app server, or in old releases through `codex exec`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::stage::Stage;
+use crate::codex::app_server::AppServer;
+use crate::codex::exec::{ExecTurn, Place};
+use crate::codex::stand_in::Reply;
+
+/// Who the threads of a recording come from.
+const CLIENT: &str = "sample";
+
+/// How long a program that is to be killed may take to write what it has heard.
+const BREATH: Duration = Duration::from_millis(500);
+
+/// The kind of history that threads are started with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Legacy,
+    Paginated,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Paginated => "paginated",
+        }
+    }
+}
+
+/// The threads of a story, and how it went.
+#[derive(Default)]
+pub(super) struct Cast {
+    /// Letter to id.
+    pub(super) threads: BTreeMap<String, String>,
+    pub(super) archived: BTreeSet<String>,
+    /// Steps that are done in one way by some releases and in another by others.
+    pub(super) log: Vec<Value>,
+    /// Whether there is an app server to ask afterwards.
+    pub(super) served: bool,
+}
+
+impl Cast {
+    /// The id of a thread.
+    pub(super) fn id(&self, letter: &str) -> Result<&str> {
+        self.threads.get(letter).map(String::as_str).with_context(|| format!("there is no thread {letter}"))
+    }
+}
+
+/// Starts the app server of a stage.
+pub(super) fn serve(stage: &Stage) -> Result<AppServer> {
+    AppServer::start_for(stage.codex, &stage.home, CLIENT)
+}
+
+/// Plays through the app server.
+pub(super) struct Player<'a> {
+    pub(super) stage: &'a Stage<'a>,
+    mode: Mode,
+    server: AppServer,
+    /// Letters of the threads that the running server holds.
+    loaded: BTreeSet<String>,
+    cast: Cast,
+}
+
+impl<'a> Player<'a> {
+    pub(super) fn new(stage: &'a Stage<'a>, mode: Mode) -> Result<Self> {
+        let cast = Cast { served: true, ..Cast::default() };
+        Ok(Self { stage, mode, server: serve(stage)?, loaded: BTreeSet::new(), cast })
+    }
+
+    /// Ends the story.
+    pub(super) fn finish(self) -> Result<Cast> {
+        self.server.stop()?;
+        Ok(self.cast)
+    }
+
+    /// Starts a thread with its first turn.
+    pub(super) fn start(&mut self, letter: &str, text: &str) -> Result<()> {
+        let params = json!({
+            "historyMode": self.mode.name(), "cwd": self.stage.project, "baseInstructions": "You are a careful assistant.",
+        });
+        let answer = self.server.call("thread/start", params)?;
+        self.enter(letter, &answer)?;
+        self.say(letter, text)
+    }
+
+    /// One turn that the model answers as always.
+    pub(super) fn say(&mut self, letter: &str, text: &str) -> Result<()> {
+        self.scripted(letter, text, vec![Reply::say()])
+    }
+
+    /// One turn in which the model gives these answers.
+    pub(super) fn scripted(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<()> {
+        self.send(letter, &json!([{"type": "text", "text": text}]), replies)
+    }
+
+    /// One turn with these parts of a prompt.
+    pub(super) fn send(&mut self, letter: &str, input: &Value, replies: Vec<Reply>) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.stage.model.plan(replies);
+        self.server.start_turn(&thread, input)?;
+        self.server.end_turn(&thread).with_context(|| format!("thread {letter}: {input}"))
+    }
+
+    /// Compacts by hand.
+    pub(super) fn compact(&mut self, letter: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.server.compact(&thread).with_context(|| format!("compacting {letter}"))
+    }
+
+    /// Undoes so many turns of the person, or all: in a legacy thread by a rollback, in a paginated one by a revert.
+    pub(super) fn undo(&mut self, letter: &str, turns: usize) -> Result<()> {
+        let thread = self.load(letter)?;
+        if self.mode == Mode::Legacy {
+            self.cast.log.push(json!(["undo", letter, "rollback", turns]));
+            return self.server.call("thread/rollback", json!({"threadId": thread, "numTurns": turns})).map(drop);
+        }
+        let first = self.turn_from_the_end(&thread, turns)?;
+        self.cast.log.push(json!(["undo", letter, "revert", first]));
+        self.server.revert(&thread, &first)
+    }
+
+    /// The how-manieth turn of the person from the end, or the first.
+    fn turn_from_the_end(&mut self, thread: &str, turns: usize) -> Result<String> {
+        let shown = self.server.turns(thread)?;
+        let has_prompt = |turn: &&Value| {
+            let items = turn["items"].as_array();
+            items.is_some_and(|items| items.iter().any(|item| item["type"] == "userMessage"))
+        };
+        let asked: Vec<&Value> = shown.iter().filter(has_prompt).collect();
+        let turn = asked.get(asked.len().saturating_sub(turns)).context("no turn to undo")?;
+        Ok(turn["id"].as_str().context("a turn without id")?.to_owned())
+    }
+
+    /// Forks a thread at its end.
+    pub(super) fn fork(&mut self, letter: &str, from: &str) -> Result<()> {
+        let thread = self.load(from)?;
+        let answer = self.server.call("thread/fork", json!({"threadId": thread}))?;
+        self.enter(letter, &answer)
+    }
+
+    pub(super) fn rename(&mut self, letter: &str, name: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.server.call("thread/name/set", json!({"threadId": thread, "name": name})).map(drop)
+    }
+
+    pub(super) fn archive(&mut self, letter: &str) -> Result<()> {
+        let thread = self.cast.id(letter)?.to_owned();
+        self.server.call("thread/archive", json!({"threadId": thread}))?;
+        self.loaded.remove(letter);
+        self.cast.archived.insert(letter.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn unarchive(&mut self, letter: &str) -> Result<()> {
+        let thread = self.cast.id(letter)?.to_owned();
+        self.server.call("thread/unarchive", json!({"threadId": thread}))?;
+        self.cast.archived.remove(letter);
+        Ok(())
+    }
+
+    /// Stops a turn that the model does not answer.
+    pub(super) fn interrupt(&mut self, letter: &str, text: &str) -> Result<()> {
+        let (thread, turn) = self.begin(letter, text, vec![Reply::hang()])?;
+        self.server.call("turn/interrupt", json!({"threadId": thread, "turnId": turn}))?;
+        self.server.wait_for_turn(&thread).map(drop)
+    }
+
+    /// Kills the program in a turn, once it has asked the model for the last of these answers, and starts it anew.
+    pub(super) fn kill(mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<Self> {
+        self.begin(letter, text, replies)?;
+        self.server.kill()?;
+        Ok(Self { server: serve(self.stage)?, loaded: BTreeSet::new(), ..self })
+    }
+
+    /// Starts a turn, and waits until the model was asked for all these answers.
+    fn begin(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<(String, String)> {
+        let thread = self.load(letter)?;
+        let count = self.stage.model.count() + replies.len();
+        self.stage.model.plan(replies);
+        let turn = self.server.start_turn(&thread, &json!([{"type": "text", "text": text}]))?;
+        self.stage.model.wait_for(count)?;
+        std::thread::sleep(BREATH);
+        Ok((thread, turn))
+    }
+
+    /// Gives letters to threads that the program started itself.
+    pub(super) fn adopt(&mut self, letter: &str) -> Result<()> {
+        std::thread::sleep(BREATH);
+        let found = strangers(self.stage, &self.cast)?;
+        if found.is_empty() {
+            self.cast.log.push(json!(["adopt", letter, "no further thread was started"]));
+        }
+        for (number, id) in (1..).zip(found) {
+            self.cast.threads.insert(format!("{letter}{number}"), id);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, letter: &str, answer: &Value) -> Result<()> {
+        let id = answer["thread"]["id"].as_str().context("no thread id in the answer")?;
+        self.cast.threads.insert(letter.to_owned(), id.to_owned());
+        self.loaded.insert(letter.to_owned());
+        Ok(())
+    }
+
+    /// The id of a thread that the server holds from now on.
+    fn load(&mut self, letter: &str) -> Result<String> {
+        let id = self.cast.id(letter)?.to_owned();
+        if self.loaded.insert(letter.to_owned()) {
+            self.server.resume(&id)?;
+        }
+        Ok(id)
+    }
+}
+
+/// Plays through `codex exec`.
+pub(super) struct ExecPlayer<'a> {
+    pub(super) stage: &'a Stage<'a>,
+    cast: Cast,
+}
+
+impl<'a> ExecPlayer<'a> {
+    pub(super) fn new(stage: &'a Stage<'a>) -> Self {
+        Self { stage, cast: Cast::default() }
+    }
+
+    pub(super) fn finish(self) -> Cast {
+        self.cast
+    }
+
+    /// One turn, which starts the thread if it is not there yet.
+    pub(super) fn say(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<()> {
+        self.begin(letter, text, None, replies)?.end().with_context(|| format!("thread {letter}: {text}"))?;
+        self.enter(letter)
+    }
+
+    /// One turn with a picture, which starts a thread.
+    pub(super) fn show(&mut self, letter: &str, text: &str, picture: &Path) -> Result<()> {
+        self.begin(letter, text, Some(picture), vec![Reply::say()])?.end()?;
+        self.enter(letter)
+    }
+
+    /// Kills the program in a turn, once it has asked the model for the last of these answers.
+    pub(super) fn kill(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<()> {
+        let count = self.stage.model.count() + replies.len();
+        let turn = self.begin(letter, text, None, replies)?;
+        self.stage.model.wait_for(count)?;
+        std::thread::sleep(BREATH);
+        turn.kill()?;
+        self.enter(letter)
+    }
+
+    fn begin(&self, letter: &str, text: &str, image: Option<&Path>, replies: Vec<Reply>) -> Result<ExecTurn> {
+        self.stage.model.plan(replies);
+        let place = Place { home: &self.stage.home, cwd: &self.stage.project, image };
+        ExecTurn::start(self.stage.codex, place, self.cast.threads.get(letter).map(String::as_str), text)
+    }
+
+    /// The one thread without a letter gets this one.
+    fn enter(&mut self, letter: &str) -> Result<()> {
+        if !self.cast.threads.contains_key(letter) {
+            let found = strangers(self.stage, &self.cast)?;
+            ensure!(found.len() == 1, "{} new threads", found.len());
+            self.cast.threads.extend(found.into_iter().map(|id| (letter.to_owned(), id)));
+        }
+        Ok(())
+    }
+}
+
+/// The ids of threads that have files and no letters.
+fn strangers(stage: &Stage, cast: &Cast) -> Result<Vec<String>> {
+    const ID: usize = 36;
+    let mut found = Vec::new();
+    for path in stage.rollouts()? {
+        let name = path.file_stem().and_then(|name| name.to_str()).context("a file name is no text")?;
+        let known = cast.threads.values().any(|id| name.contains(id.as_str()));
+        let id = name.get(name.len().saturating_sub(ID)..).context("a file name has no id")?;
+        if !known {
+            found.push(id.to_owned());
+        }
+    }
+    Ok(found)
+}

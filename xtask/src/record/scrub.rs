@@ -1,0 +1,187 @@
+//! Makes recordings fit to be shown: no path of this machine, and no prose of the recorded program.
+//!
+//! Whatever goes is replaced by as many bytes, counted as they stand in the file, so that offsets into files still hold.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+/// Stands in for prose, as often as needed.
+const STAND_IN: &str = "Words of the recording program stand here in the original; this stand-in has the same length. ";
+
+/// A text of so many words is prose, if none of the story's.
+const PROSE: usize = 12;
+
+/// Where the story's own words begin behind prose of the program.
+const OWN: [&str; 1] = ["\nSUMMARY "];
+
+/// What the story, its model and its tools say begins like this, or is a fragment that holds only facts.
+const KNOWN: [&str; 4] = ["<environment_context>", "Answer ", "SUMMARY ", "Tool finished"];
+
+/// Ends the head of a fragment that has no tag at its start.
+const INSTRUCTIONS: &str = "<INSTRUCTIONS>\n";
+
+/// Fields of what tools print, in which long texts are facts.
+const OUTPUTS: [&str; 6] =
+    ["output", "aggregated_output", "aggregatedOutput", "formatted_output", "stdout", "arguments"];
+
+/// The texts of one stage, and what stands in for them.
+pub(super) struct Scrubber {
+    home: String,
+    /// The folder above home and project, and its stand-in of the same length.
+    ground: (String, String),
+}
+
+impl Scrubber {
+    pub(super) fn new(home: &Path, ground: &Path) -> Self {
+        let ground = ground.to_string_lossy().into_owned();
+        let stand_in: String = "/home/".chars().chain("dev".chars().cycle()).take(ground.len()).collect();
+        Self { home: home.to_string_lossy().into_owned(), ground: (ground, stand_in) }
+    }
+
+    /// The text of a file of JSON lines. A last line that was cut short stays as it is, but for its paths.
+    pub(super) fn lines(&self, text: &str) -> Result<String> {
+        let lines: Result<String> = text.split_inclusive('\n').map(|line| self.line(line)).collect();
+        let scrubbed = lines?.replace(&self.ground.0, &self.ground.1);
+        ensure!(scrubbed.len() == text.len(), "scrubbing moves bytes");
+        Ok(scrubbed)
+    }
+
+    fn line(&self, line: &str) -> Result<String> {
+        let Ok(value) = serde_json::from_str::<Value>(line) else { return Ok(line.to_owned()) };
+        let mut prose = Vec::new();
+        gather(&value, &mut prose);
+        // What holds another text goes first.
+        prose.sort_by_key(|text| (std::cmp::Reverse(text.len()), *text));
+        prose.dedup();
+        let mut line = line.to_owned();
+        for text in prose {
+            let raw = inside_quotes(text);
+            ensure!(line.contains(&raw), "a text is written in an unknown way: {raw}");
+            line = line.replace(&raw, &inside_quotes(&replaced(text)));
+        }
+        Ok(line)
+    }
+
+    /// A JSON value, in which the home is called `{HOME}`.
+    pub(super) fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let text = if is_prose(&text) { replaced(&text) } else { text };
+                Value::String(text.replace(&self.home, "{HOME}").replace(&self.ground.0, &self.ground.1))
+            }
+            Value::Array(values) => values.into_iter().map(|value| self.value(value)).collect(),
+            Value::Object(fields) => {
+                let fields = fields.into_iter();
+                let value =
+                    |key: &str, value| if OUTPUTS.contains(&key) { self.paths(value) } else { self.value(value) };
+                Value::Object(fields.map(|(key, field)| (key.clone(), value(&key, field))).collect())
+            }
+            other => other,
+        }
+    }
+
+    /// A value in which only paths are replaced.
+    fn paths(&self, value: Value) -> Value {
+        let text = value.to_string().replace(&self.ground.0, &self.ground.1);
+        serde_json::from_str(&text).unwrap_or(value)
+    }
+}
+
+/// The prose in a value.
+fn gather<'a>(value: &'a Value, prose: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) if is_prose(text) => prose.push(text),
+        Value::Array(values) => values.iter().for_each(|value| gather(value, prose)),
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .filter(|(key, _)| !OUTPUTS.contains(&key.as_str()))
+                .for_each(|(_, value)| gather(value, prose));
+        }
+        _ => {}
+    }
+}
+
+fn is_prose(text: &str) -> bool {
+    text.split_whitespace().count() >= PROSE && !KNOWN.iter().any(|known| text.starts_with(known))
+}
+
+/// The text with its prose replaced: tags around it, and the story's own words behind it, stay.
+fn replaced(text: &str) -> String {
+    let own = OWN.iter().filter_map(|own| text.find(own)).min().unwrap_or(text.len());
+    let (prose, own) = text.split_at(own);
+    let (open, prose) = prose.split_at(opening_tag(prose));
+    let (prose, close) = prose.split_at(closing_tag(prose));
+    let length = inside_quotes(prose).len();
+    let stand_in: String = STAND_IN.chars().cycle().take(length).collect();
+    format!("{open}{stand_in}{close}{own}")
+}
+
+/// How long the tag at the start is, with the line break behind it.
+fn opening_tag(text: &str) -> usize {
+    if text.starts_with("# ")
+        && let Some(head) = text.find(INSTRUCTIONS)
+    {
+        return head + INSTRUCTIONS.len();
+    }
+    match text.find('>') {
+        Some(end) if text.starts_with('<') && end < 60 => end + 1 + usize::from(text[end + 1..].starts_with('\n')),
+        _ => 0,
+    }
+}
+
+/// Where the tag at the end begins, with the line break before it.
+fn closing_tag(text: &str) -> usize {
+    match text.rfind("</") {
+        Some(start) if text.ends_with('>') && text.len() - start < 60 => {
+            start - usize::from(text[..start].ends_with('\n'))
+        }
+        _ => text.len(),
+    }
+}
+
+/// A text as it stands between quotes in JSON.
+fn inside_quotes(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn scrubber() -> Scrubber {
+        Scrubber::new(Path::new("/tmp/abcd/codex"), Path::new("/tmp/abcd"))
+    }
+
+    #[test]
+    fn prose_and_paths_give_way_to_as_many_bytes() {
+        let prose = "One \"two\" three\nfour five six seven eight nine ten eleven twelve thirteen.";
+        let line = json!({"text": format!("<rules>\n{prose}\n</rules>"), "cwd": "/tmp/abcd/proj1", "said": "Answer 1"});
+        let text = format!("{line}\n");
+        let scrubbed = scrubber().lines(&text).unwrap();
+        assert_eq!(scrubbed.len(), text.len());
+        let value: Value = serde_json::from_str(&scrubbed).unwrap();
+        assert_eq!((&value["cwd"], &value["said"]), (&json!("/home/dev/proj1"), &json!("Answer 1")));
+        let kept = value["text"].as_str().unwrap();
+        assert!(kept.starts_with("<rules>\nWords of the") && kept.ends_with("\n</rules>"), "{kept}");
+        assert_eq!(scrubber().value(line)["text"], kept);
+    }
+
+    #[test]
+    fn the_models_own_summary_stays_behind_the_programs_words() {
+        let text = "a b c d e f g h i j k l m n o p\nSUMMARY 3: the work so far.";
+        let scrubbed = replaced(text);
+        assert!(scrubbed.ends_with("\nSUMMARY 3: the work so far.") && scrubbed.len() == text.len(), "{scrubbed}");
+    }
+
+    #[test]
+    fn the_home_has_a_name_in_values() {
+        let value = scrubber().value(json!({"path": "/tmp/abcd/codex/sessions/x", "output": "in /tmp/abcd/proj1"}));
+        assert_eq!(value, json!({"path": "{HOME}/sessions/x", "output": "in /home/dev/proj1"}));
+    }
+}

@@ -1,0 +1,230 @@
+//! The stories that are played, each in a home of its own.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::player::{Cast, ExecPlayer, Mode, Player};
+use super::stage::Stage;
+use crate::codex::Codex;
+use crate::codex::stand_in::Reply;
+use crate::workspace::Usage;
+
+/// From here on the app server is known to do all that the stories ask for.
+const SERVED: [u32; 2] = [0, 98];
+
+/// From here on threads are known to be paginated if that is asked for.
+const PAGINATED: [u32; 2] = [0, 150];
+
+/// 0.155 still rolls legacy threads back, 0.169 does not any more.
+const REVERTS_ONLY: [u32; 2] = [0, 160];
+
+/// The suffix of a story's name when its threads are legacy ones, though the release makes paginated ones.
+const LEGACY: &str = "-legacy";
+
+/// A story that a release can play.
+pub(super) struct Story {
+    name: &'static str,
+    play: Play,
+}
+
+/// Plays a story to its end.
+type Script = fn(Player) -> Result<Player>;
+
+enum Play {
+    Served(Script, Mode, &'static str),
+    Exec,
+}
+
+const NAMES: [(&str, Script); 5] =
+    [("compactions", compactions), ("undo", undo), ("crash", crash), ("rows", rows), ("tools", tools)];
+
+impl Story {
+    /// The stories of these names, or all that the release can play.
+    pub(super) fn chosen(codex: &Codex, names: &[String]) -> Result<Vec<Self>> {
+        let mut all = Self::all(&codex.release());
+        if let Some(unknown) = names.iter().find(|name| all.iter().all(|story| story.label() != **name)) {
+            let known: Vec<String> = all.iter().map(Self::label).collect();
+            let text = format!("Codex {} plays {}, and not `{unknown}`", codex.version, known.join(", "));
+            return Err(Usage(text).into());
+        }
+        all.retain(|story| names.is_empty() || names.contains(&story.label()));
+        Ok(all)
+    }
+
+    fn all(release: &[u32]) -> Vec<Self> {
+        if *release < SERVED[..] {
+            return vec![Self { name: "exec", play: Play::Exec }];
+        }
+        let mut modes = vec![(Mode::Legacy, "")];
+        if *release >= PAGINATED[..] {
+            modes = vec![(Mode::Paginated, ""), (Mode::Legacy, LEGACY)];
+        }
+        let mut all = Vec::new();
+        for (mode, suffix) in modes {
+            for (name, play) in NAMES {
+                if *release < REVERTS_ONLY[..] || suffix.is_empty() || name != "undo" {
+                    all.push(Self { name, play: Play::Served(play, mode, suffix) });
+                }
+            }
+        }
+        all
+    }
+
+    /// What the story is called on the command line and in the name of its folder.
+    pub(super) fn label(&self) -> String {
+        match self.play {
+            Play::Served(_, _, suffix) => format!("{}{suffix}", self.name),
+            Play::Exec => self.name.to_owned(),
+        }
+    }
+
+    pub(super) fn play(&self, stage: &Stage) -> Result<Cast> {
+        match self.play {
+            Play::Served(play, mode, _) => play(Player::new(stage, mode)?)?.finish(),
+            Play::Exec => exec(ExecPlayer::new(stage)),
+        }
+    }
+}
+
+/// C: by hand, two in a row, and one at the end. M: several within one turn, because the context is full again and again.
+fn compactions(mut player: Player) -> Result<Player> {
+    player.start("C", "first question about herons")?;
+    player.say("C", "second question about egrets")?;
+    player.compact("C")?;
+    player.compact("C")?;
+    player.say("C", "question after two compactions")?;
+    player.compact("C")?;
+
+    player.start("M", "first question about moles")?;
+    player.scripted("M", "much to do", full_of_work())?;
+    player.say("M", "question after the long turn")?;
+    Ok(player)
+}
+
+/// A turn that fills the context twice. Old releases give up if it is full again at once.
+fn full_of_work() -> Vec<Reply> {
+    vec![Reply::tool("echo one").full(), Reply::tool("echo two"), Reply::tool("echo three").full(), Reply::say()]
+}
+
+/// R: across a compaction. X: more turns than there are, or all of them. G: fork of R. H: fork of P, undone into what it inherited.
+/// Z: twice in a row, a compaction-only turn among what goes, and nothing added.
+fn undo(mut player: Player) -> Result<Player> {
+    player.start("R", "first question about rooks")?;
+    player.say("R", "second question about ravens")?;
+    player.compact("R")?;
+    player.say("R", "third question about rats")?;
+    player.undo("R", 2)?;
+    player.say("R", "question after the undo")?;
+
+    player.start("X", "first question about foxes")?;
+    player.say("X", "second question about oxen")?;
+    player.undo("X", 5)?;
+    player.say("X", "question after all was undone")?;
+
+    player.fork("G", "R")?;
+    player.say("G", "question in the fork of the undone")?;
+
+    player.start("P", "first question about pandas")?;
+    player.say("P", "second question about pumas")?;
+    player.say("P", "third question about pikes")?;
+    player.fork("H", "P")?;
+    player.say("H", "question of the fork alone")?;
+    player.undo("H", 3)?;
+    player.say("H", "question behind the cut prefix")?;
+
+    player.start("Z", "first question about zebus")?;
+    player.say("Z", "second question about zorillas")?;
+    player.say("Z", "third question about zebras")?;
+    player.compact("Z")?;
+    player.undo("Z", 1)?;
+    player.undo("Z", 1)?;
+    Ok(player)
+}
+
+/// K: killed between two requests of a turn, resumed and gone on with. L: killed before any answer, and left so. I: interrupted.
+fn crash(mut player: Player) -> Result<Player> {
+    player.start("I", "first question about ibexes")?;
+    player.interrupt("I", "never answered")?;
+    player.start("L", "first question about lynxes")?;
+    player.start("K", "first question about kiwis")?;
+    player = player.kill("K", "killed behind a tool", vec![Reply::tool("echo before the end"), Reply::hang()])?;
+    player.say("K", "question after the unclean end")?;
+    player = player.kill("L", "killed without an answer", vec![Reply::hang()])?;
+    Ok(player)
+}
+
+/// P: pictures. N: named twice. A: archived. B: archived and brought back. S: a thread with a sub-agent, which is S1.
+fn rows(mut player: Player) -> Result<Player> {
+    let picture = player.stage.project.join("picture.png");
+    player.start("P", "first question about pictures")?;
+    let local = json!({"type": "localImage", "path": picture});
+    player.send("P", &json!([{"type": "text", "text": "what is this"}, local]), vec![Reply::say()])?;
+    player.send("P", &json!([local]), vec![Reply::say()])?;
+
+    player.start("N", "question with a name")?;
+    player.rename("N", "A first name")?;
+    player.rename("N", "A second name")?;
+
+    for letter in ["A", "B"] {
+        player.start(letter, "question to be put away")?;
+        player.archive(letter)?;
+    }
+    player.unarchive("B")?;
+
+    player.start("S", "first question about swans")?;
+    let child = Reply::call("spawn_agent", json!({"message": "look after the cygnets", "task_name": "cygnets"}));
+    player.scripted("S", "send somebody", vec![child, Reply::say(), Reply::say()])?;
+    player.adopt("S")?;
+    Ok(player)
+}
+
+/// W: a search of the web, a plan, a patch, a command that fails, a call of a tool that is not there.
+fn tools(mut player: Player) -> Result<Player> {
+    player.start("W", "first question about wrens")?;
+    let search = json!({"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "wrens"}});
+    player.scripted("W", "look it up", vec![Reply::item(search), Reply::say()])?;
+    let plan = json!({"plan": [{"step": "look", "status": "in_progress"}, {"step": "leap", "status": "pending"}]});
+    player.scripted("W", "make a plan", vec![Reply::call("update_plan", plan), Reply::say()])?;
+    player.scripted("W", "a command that fails", vec![Reply::tool("echo no; exit 3"), Reply::say()])?;
+    let patch = "apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: nest.txt\n+twigs\n*** End Patch\nEOF";
+    player.scripted("W", "a change of a file", vec![Reply::tool(patch), Reply::say()])?;
+    player.scripted(
+        "W",
+        "a tool that is not there",
+        vec![Reply::call("no_such_tool", json!({"x": 1})), Reply::say()],
+    )?;
+    Ok(player)
+}
+
+/// E: plain turns with a resume between them. M: several compactions in one turn. K: killed in a turn and resumed. P: a picture.
+fn exec(mut player: ExecPlayer) -> Result<Cast> {
+    player.say("E", "first question about emus", vec![Reply::say()])?;
+    player.say("E", "a question for a tool", vec![Reply::tool("echo from the tool"), Reply::say()])?;
+
+    player.say("M", "first question about moles", vec![Reply::say()])?;
+    player.say("M", "much to do", full_of_work())?;
+    player.say("M", "still much to do", full_of_work())?;
+    player.say("M", "question after the long turns", vec![Reply::say()])?;
+
+    player.say("K", "first question about kiwis", vec![Reply::say()])?;
+    player.kill("K", "killed behind a tool", vec![Reply::tool("echo before the end"), Reply::hang()])?;
+    player.say("K", "question after the unclean end", vec![Reply::say()])?;
+
+    let picture = player.stage.project.join("picture.png");
+    player.show("P", "what is this", &picture)?;
+    Ok(player.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_plays_what_it_can() {
+        let labels = |release: &[u32]| Story::all(release).iter().map(Story::label).collect::<Vec<_>>();
+        assert_eq!(labels(&[0, 36, 0]), ["exec"]);
+        assert_eq!(labels(&[0, 98, 0]).len(), 5);
+        assert!(labels(&[0, 155, 1]).contains(&"undo-legacy".to_owned()));
+        assert!(!labels(&[0, 169, 0]).contains(&"undo-legacy".to_owned()));
+    }
+}
