@@ -44,6 +44,11 @@ deny:
 interop *args:
     cargo xtask interop {{ args }}
 
+# stories played by a released Codex, recorded as samples for the tests (needs npm)
+[group('trust')]
+record *args:
+    cargo xtask record {{ args }}
+
 # one benchmark by name, or all
 [group('speed')]
 bench *args:

@@ -1,8 +1,5 @@
 //! Events: what a client was told while the thread ran.
 
-use std::fmt;
-use std::sync::Arc;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -379,57 +376,37 @@ open_object! {
 }
 
 /// The item of an [`ItemCompletedEvent`]: its kind (`UserMessage`, `CommandExecution`, …) and its JSON text.
-#[derive(Clone)]
-pub struct CompletedItem {
-    kind: String,
-    json: Arc<RawValue>,
-}
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct CompletedItem(OpenItem);
 
 impl CompletedItem {
     /// The item that `value` describes; nothing when it is no object.
     #[must_use]
     pub fn from_value(value: &Value) -> Option<Self> {
-        let json = serde_json::value::to_raw_value(value).ok()?;
-        value.is_object().then(|| Self { kind: kind_of(&json).unwrap_or_default(), json: Arc::from(json) })
+        Self::from_json(serde_json::value::to_raw_value(value).ok()?)
+    }
+
+    fn from_json(json: Box<RawValue>) -> Option<Self> {
+        json.get().starts_with('{').then(|| Self(OpenItem::new(kind_of(&json).unwrap_or_default(), json)))
     }
 
     /// The item's kind, as the log spells it.
     #[must_use]
     pub fn kind(&self) -> &str {
-        &self.kind
+        self.0.kind()
     }
 
     /// The item's JSON text.
     #[must_use]
     pub fn json(&self) -> &RawValue {
-        &self.json
-    }
-}
-
-impl PartialEq for CompletedItem {
-    fn eq(&self, other: &Self) -> bool {
-        self.json.get() == other.json.get()
-    }
-}
-
-impl fmt::Debug for CompletedItem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CompletedItem").field(&self.json.get()).finish()
-    }
-}
-
-impl Serialize for CompletedItem {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
+        self.0.json()
     }
 }
 
 impl<'de> Deserialize<'de> for CompletedItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = Box::<RawValue>::deserialize(deserializer)?;
-        if !json.get().starts_with('{') {
-            return Err(serde::de::Error::custom("a completed item is a JSON object"));
-        }
-        Ok(Self { kind: kind_of(&json).unwrap_or_default(), json: Arc::from(json) })
+        Self::from_json(json).ok_or_else(|| serde::de::Error::custom("a completed item is a JSON object"))
     }
 }

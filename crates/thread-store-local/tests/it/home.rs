@@ -86,3 +86,10 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
         if path.is_dir() { collect(&path, found) } else { found.push(path) }
     }
 }
+
+/// The folders of all recordings, those too that were made to try one thing each.
+pub(crate) fn all_recordings() -> Vec<String> {
+    let folders = fs::read_dir(SAMPLES).unwrap().map(|entry| entry.unwrap());
+    let folders = folders.filter(|entry| entry.path().join("home").is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}

@@ -8,7 +8,7 @@ use selvedge_protocol::{
 use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
 use serde_json::Value;
 
-use crate::home::{RECORDINGS, TestHome, expected};
+use crate::home::{RECORDINGS, TestHome, all_recordings, expected};
 
 fn everything() -> ThreadQuery {
     ThreadQuery { archived: ArchivedFilter::All, limit: 1000, ..ThreadQuery::default() }
@@ -258,8 +258,8 @@ fn replayed(lines: &[selvedge_protocol::RolloutLine]) -> selvedge_history::Model
 
 #[tokio::test]
 async fn a_context_read_from_the_end_is_that_of_a_full_replay() {
-    for folder in RECORDINGS {
-        let home = TestHome::recorded(folder);
+    for folder in all_recordings() {
+        let home = TestHome::recorded(&folder);
         for thread in home.store.list_threads(&everything()).await.unwrap().items {
             let history = home.store.load_history(thread.id).await.unwrap();
             let context = home.store.load_model_context(thread.id).await.unwrap();
