@@ -81,7 +81,7 @@ async fn main() -> anyhow::Result<()> {
     let meta =
         SessionMeta { history_mode: Some(HistoryMode::Paginated), ..SessionMeta::new(ThreadId::new(now()), now()) };
     let mut agent = Agent { thread: manager.start(meta).await?, history: Vec::new() };
-    println!("{} {}", agent.turn("hello", "/work").await?, agent.turn("and now?", "/work/sub").await?);
+    println!("{} {}", agent.turn("hello", "/srv").await?, agent.turn("and now?", "/srv/sub").await?);
     agent.history = vec![ResponseItem::user_text("SUMMARY: we greeted each other.")];
     let window = agent.thread.compact("we greeted each other", agent.history.clone()).await?;
     println!("compacted into window {}", window.number);
@@ -91,7 +91,7 @@ async fn main() -> anyhow::Result<()> {
     let manager = ThreadManager::new(Arc::new(LocalThreadStore::open(home.path())));
     let resumed = manager.resume(thread_id).await?;
     let mut agent = Agent { thread: resumed.live, history: resumed.context.history };
-    println!("{}", agent.turn("where were we?", "/work/sub").await?);
+    println!("{}", agent.turn("where were we?", "/srv/sub").await?);
     println!("{}: {:?}", agent.thread.id(), agent.thread.metadata().await.preview);
     anyhow::ensure!(manager.shutdown_all(std::time::Duration::from_secs(5)).await.is_clean());
     Ok(())

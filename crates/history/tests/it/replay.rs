@@ -136,10 +136,10 @@ fn ghost_snapshots_are_dropped_from_replacements_too() {
 #[test]
 fn messages_between_agents_become_part_of_the_history() {
     let message = item(json!({"type": "inter_agent_communication", "payload": {
-        "author": "/root", "recipient": "/root/a", "content": "look here",
+        "author": "/lead", "recipient": "/lead/a", "content": "look here",
     }}));
     let context = replay(&[message]);
-    assert_eq!(context.history, [ResponseItem::agent_message("/root", "/root/a", "look here")]);
+    assert_eq!(context.history, [ResponseItem::agent_message("/lead", "/lead/a", "look here")]);
     assert!(markers::is_user_message(&context.history[0]));
 }
 

@@ -17,7 +17,7 @@ async fn reads_a_lazy_thread(place: Place) {
     let manager = place.manager();
     manager.start(paginated(1)).await.unwrap();
     let row = manager.thread(id(1)).await.unwrap();
-    assert_eq!((row.id, row.cwd.as_deref()), (id(1), Some("/work")));
+    assert_eq!((row.id, row.cwd.as_deref()), (id(1), Some("/srv")));
     assert!(is_missing(&place.manager().thread(id(1)).await), "nobody else sees it");
 }
 

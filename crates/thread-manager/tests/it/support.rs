@@ -66,7 +66,7 @@ pub(crate) fn id(n: u32) -> ThreadId {
 /// The head of the `n`-th thread.
 pub(crate) fn head(n: u32, mode: HistoryMode) -> SessionMeta {
     let at = Timestamp::from_millis(1_700_000_000_000 + i64::from(n) * 1000);
-    SessionMeta { history_mode: Some(mode), cwd: Some("/work".into()), ..SessionMeta::new(id(n), at) }
+    SessionMeta { history_mode: Some(mode), cwd: Some("/srv".into()), ..SessionMeta::new(id(n), at) }
 }
 
 /// The head of the `n`-th thread, in paginated mode.

@@ -117,9 +117,9 @@ pub(crate) async fn check_ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
     let heads = [
-        SessionMeta { cwd: Some("/work/a".into()), source: Some(json!("exec")), ..head(1, MODE) },
-        SessionMeta { cwd: Some("/work/a/b".into()), source: Some(json!({"subagent": "x"})), ..head(2, MODE) },
-        SessionMeta { cwd: Some("/work/ab".into()), model_provider: Some("other".into()), ..head(3, MODE) },
+        SessionMeta { cwd: Some("/srv/a".into()), source: Some(json!("exec")), ..head(1, MODE) },
+        SessionMeta { cwd: Some("/srv/a/b".into()), source: Some(json!({"subagent": "x"})), ..head(2, MODE) },
+        SessionMeta { cwd: Some("/srv/ab".into()), model_provider: Some("other".into()), ..head(3, MODE) },
         SessionMeta { parent_thread_id: Some(id(1)), ..head(4, MODE) },
         SessionMeta { git: Some(GitInfo { branch: Some("dev".into()), ..Default::default() }), ..head(5, MODE) },
         head(6, MODE),
@@ -145,8 +145,8 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
         (ThreadQuery { sources: vec!["exec".into(), "subagent".into()], ..all() }, &[1, 2]),
         (ThreadQuery { model_providers: vec!["other".into()], ..all() }, &[3]),
         (ThreadQuery { models: vec!["model-x".into()], ..all() }, &[2]),
-        (ThreadQuery { cwd: Some(CwdFilter::Under("/work/a".into())), ..all() }, &[1, 2]),
-        (ThreadQuery { cwd: Some(CwdFilter::Exactly("/work/a/".into())), ..all() }, &[1]),
+        (ThreadQuery { cwd: Some(CwdFilter::Under("/srv/a".into())), ..all() }, &[1, 2]),
+        (ThreadQuery { cwd: Some(CwdFilter::Exactly("/srv/a/".into())), ..all() }, &[1]),
         (ThreadQuery { git_branch: Some("dev".into()), ..all() }, &[5]),
         (ThreadQuery { named: Some(true), ..all() }, &[3]),
         (ThreadQuery { named: Some(false), ..all() }, &[1, 2, 4, 5, 6]),

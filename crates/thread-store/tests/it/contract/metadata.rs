@@ -42,7 +42,7 @@ pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
         assert_eq!(row.first_user_message.as_deref(), Some("ask a"));
         assert_eq!((row.model.as_deref(), row.reasoning_effort.as_deref()), (Some("m1"), Some("high")));
         assert_eq!(row.token_usage, Some(usage));
-        assert_eq!((row.cwd.as_deref(), row.model_provider.as_deref()), (Some("/work/project"), Some("mock")));
+        assert_eq!((row.cwd.as_deref(), row.model_provider.as_deref()), (Some("/srv/project"), Some("mock")));
         assert_eq!((row.source, row.name, row.archived), (Some(json!("cli")), None, false));
     }
 }

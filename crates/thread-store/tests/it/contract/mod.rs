@@ -96,7 +96,7 @@ pub(crate) fn second(n: i64) -> Timestamp {
 pub(crate) fn head(n: u32, mode: HistoryMode) -> SessionMeta {
     SessionMeta {
         history_mode: Some(mode),
-        cwd: Some("/work/project".into()),
+        cwd: Some("/srv/project".into()),
         originator: Some("test".into()),
         cli_version: Some("0.1.0".into()),
         source: Some(json!("cli")),
