@@ -10,18 +10,18 @@
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{
-    Entry, HistoryEntry, HomeFiles, LineRecord, MissingBase, ResolvedHistory, RolloutError, RolloutFile,
-    RolloutFileName, now, open_bytes, read_head, remove_file, write_new_file,
+    Entry, HistoryEntry, HomeFiles, LineRecord, ResolvedHistory, RolloutError, RolloutFile, now, open_bytes, read_head,
+    remove_file, write_new_file,
 };
 use selvedge_thread_store::segment::detached_head;
 use selvedge_thread_store::{Result, StoreError};
 
-use crate::error::store_error;
+use crate::error::{corrupt, store_error};
 use crate::export::share_ends;
+use crate::history::missing_damage;
 use crate::store::Inner;
 
 impl Inner {
@@ -29,8 +29,8 @@ impl Inner {
         let _lock = self.lock_cold(thread_id)?;
         let files = self.files()?;
         let resolved = self.resolve(&files, thread_id)?;
-        if let Some(missing) = &resolved.missing {
-            return Err(gone(thread_id, missing));
+        if let Some(missing) = missing_damage(&resolved) {
+            return Err(corrupt(thread_id, missing));
         }
         if (0..resolved.parts.len()).any(|part| resolved.is_inherited(part)) {
             let has_to_stay = is_built_on(&files, resolved.newest())?;
@@ -45,20 +45,9 @@ impl Inner {
     /// Writes the whole history as the thread's newest segment, all at once or not at all.
     fn copy_into_segment(&self, files: &HomeFiles, resolved: &ResolvedHistory) -> Result<PathBuf> {
         let pieces = pieces(resolved)?;
-        let name = next_name(files, resolved.thread_id);
-        let archived = resolved.newest().archived;
-        let path = if archived { self.home.archived_path(&name) } else { self.home.active_path(&name) };
+        let path = self.next_segment(files, resolved, now()).path;
         write_new_file(&path, |out| pieces.iter().try_for_each(|piece| piece.write(out))).map_err(store_error)?;
         Ok(path)
-    }
-}
-
-fn gone(thread_id: ThreadId, missing: &MissingBase) -> StoreError {
-    StoreError::Corrupt {
-        thread_id,
-        place: format!("segment {}", missing.segment_id),
-        range: 0..missing.end.byte.unwrap_or(0),
-        reason: format!("the history begins in this segment, and {}", missing.reason),
     }
 }
 
@@ -87,18 +76,6 @@ fn take_place(copy: &Path, segment: &RolloutFile) -> Result<()> {
         let _ = remove_file(&segment.path);
     }
     Ok(())
-}
-
-/// A name for a segment that is newer than all others of the thread, also when the clock went back meanwhile.
-fn next_name(files: &HomeFiles, thread_id: ThreadId) -> RolloutFileName {
-    let segments = files.segments(thread_id).iter();
-    let newest = segments.clone().filter_map(|file| file.name.later_segment?.made_at()).max();
-    let after_newest = newest.map(|newest| newest.saturating_add(Duration::from_millis(1)));
-    let at = now();
-    let segment_id = SegmentId::new(after_newest.map_or(at, |after| after.max(at)));
-    let mut name = RolloutFileName::new(at, thread_id, Some(segment_id));
-    name.created = segments.map(|file| file.name.created).fold(name.created, Ord::max);
-    name
 }
 
 /// A head within a history.

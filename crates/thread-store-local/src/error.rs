@@ -2,7 +2,7 @@
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::RolloutError;
-use selvedge_thread_store::{Holder, StoreError};
+use selvedge_thread_store::{Damage, Holder, StoreError};
 
 /// The store error that a file error is.
 pub(crate) fn store_error(error: RolloutError) -> StoreError {
@@ -21,6 +21,11 @@ fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
         RolloutError::Io { source, .. } => source.into(),
         other => other.into(),
     }
+}
+
+/// The error for who cannot do without a stretch that is damaged.
+pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
+    StoreError::Corrupt { thread_id, place: damage.place, range: damage.range, reason: damage.reason }
 }
 
 /// The conflict with a writer in this very process.

@@ -1,12 +1,13 @@
 //! A thread's history as it stands in its files.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::{HistoryEntry, ResolvedHistory, open_bytes};
-use selvedge_thread_store::{Result, StoreError};
+use selvedge_thread_store::{Damage, Result, StoreError};
 
-use crate::error::store_error;
+use crate::error::{corrupt, store_error};
+use crate::history::missing_damage;
 use crate::store::Inner;
 
 impl Inner {
@@ -16,18 +17,16 @@ impl Inner {
         let mut written = 0;
         for (part, end) in resolved.parts.iter().zip(ends) {
             let path = &part.file.path;
-            let (bytes, _) = open_bytes(path, 0..end).map_err(store_error)?;
-            written += copy(bytes, out)
+            let (mut bytes, _) = open_bytes(path, 0..end).map_err(store_error)?;
+            written += io::copy(&mut bytes, out)
                 .map_err(|error| StoreError::backend(format!("cannot export {}", path.display()), error))?;
         }
-        match &resolved.missing {
+        match missing_damage(&resolved) {
             None => Ok(written),
-            Some(missing) => Err(StoreError::Corrupt {
-                thread_id,
-                place: format!("segment {}", missing.segment_id),
-                range: 0..missing.end.byte.unwrap_or(0),
-                reason: format!("the history begins there, and {}; what is there was exported", missing.reason),
-            }),
+            Some(missing) => {
+                let reason = format!("{}; what is there was exported", missing.reason);
+                Err(corrupt(thread_id, Damage { reason, ..missing }))
+            }
         }
     }
 }
@@ -46,8 +45,4 @@ pub(crate) fn share_ends(resolved: &ResolvedHistory) -> Result<Vec<u64>> {
         }
     }
     Ok(ends)
-}
-
-fn copy(mut bytes: impl Read, out: &mut dyn Write) -> io::Result<u64> {
-    io::copy(&mut bytes, out)
 }

@@ -52,22 +52,14 @@ impl Inner {
     fn place_of_cut(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<Option<Place>> {
         match at {
             TurnCut::Latest => self.last_place(resolved),
-            at => {
-                let (cut, _) = self.find_cut(resolved, at)?;
-                place_before(resolved, cut.position)
-            }
+            at => place_before(resolved, self.find_cut(resolved, at)?.position),
         }
     }
 
-    /// Looks a cut up in the turns of a history, and says how many lines the history has.
-    pub(crate) fn find_cut(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<(CutPoint, u64)> {
-        let mut lines = 0;
-        let mut turns = self.turn_projection(resolved.thread_id);
-        for_each_line(resolved, |_, record| {
-            turns.push(lines, &record.line);
-            lines += 1;
-        })?;
-        Ok((find_cut(resolved.thread_id, &turns.finish(), lines, at)?, lines))
+    /// Looks a cut up in the turns of a history.
+    pub(crate) fn find_cut(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<CutPoint> {
+        let (turns, lines) = self.turns_of(resolved)?;
+        find_cut(resolved.thread_id, &turns, lines, at)
     }
 
     /// The end of a history, found from its end: no more is read than its last lines.
@@ -90,10 +82,7 @@ impl Inner {
     fn bytes_to_copy(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<LegacyBytes> {
         let end = match at {
             TurnCut::Latest => self.end_of_log(resolved)?,
-            at => {
-                let (cut, _) = self.find_cut(resolved, at)?;
-                byte_before(resolved, cut.position)?
-            }
+            at => byte_before(resolved, self.find_cut(resolved, at)?.position)?,
         };
         Ok(LegacyBytes { file: resolved.newest().clone(), end })
     }

@@ -46,7 +46,7 @@ impl Inner {
             mode: head.map(|head| head.mode()).unwrap_or_default(),
             lines: Vec::new(),
             inherited: 0,
-            damage: missing_damage(&resolved),
+            damage: missing_damage(&resolved).into_iter().collect(),
         };
         for entry in resolved.reader() {
             match entry.map_err(store_error)? {
@@ -84,22 +84,19 @@ impl Inner {
     /// The turns of a thread, oldest first.
     pub(crate) fn turns(&self, thread_id: ThreadId) -> Result<Vec<Turn>> {
         let resolved = self.resolve(&self.files()?, thread_id)?;
-        self.turns_of(&resolved)
+        Ok(self.turns_of(&resolved)?.0)
     }
 
-    pub(crate) fn turns_of(&self, resolved: &ResolvedHistory) -> Result<Vec<Turn>> {
-        let mut turns = self.turn_projection(resolved.thread_id);
-        let mut position = 0;
+    /// The turns of a history, oldest first, and how many lines it has. The last turn of a thread that is live here may
+    /// still be going on.
+    pub(crate) fn turns_of(&self, resolved: &ResolvedHistory) -> Result<(Vec<Turn>, u64)> {
+        let mut turns = TurnProjection::new().live(self.live.find(resolved.thread_id).is_some());
+        let mut lines = 0;
         for_each_line(resolved, |_, record| {
-            turns.push(position, &record.line);
-            position += 1;
+            turns.push(lines, &record.line);
+            lines += 1;
         })?;
-        Ok(turns.finish())
-    }
-
-    /// A projection in which the last turn of a thread that is live here may still be going on.
-    pub(crate) fn turn_projection(&self, thread_id: ThreadId) -> TurnProjection {
-        TurnProjection::new().live(self.live.find(thread_id).is_some())
+        Ok((turns.finish(), lines))
     }
 }
 
@@ -107,13 +104,12 @@ fn place_of(resolved: &ResolvedHistory, part: usize) -> String {
     resolved.parts[part].file.path.display().to_string()
 }
 
-/// A base that cannot be had is told like a damaged stretch before everything else.
-fn missing_damage(resolved: &ResolvedHistory) -> Vec<Damage> {
-    let missing = resolved.missing.iter().map(|missing| Damage {
+/// A base that cannot be had, told like a damaged stretch before everything else.
+pub(crate) fn missing_damage(resolved: &ResolvedHistory) -> Option<Damage> {
+    resolved.missing.as_ref().map(|missing| Damage {
         place: format!("segment {}", missing.segment_id),
         range: 0..missing.end.byte.unwrap_or(0),
         line: 1,
         reason: format!("the history begins in this segment, and {}", missing.reason),
-    });
-    missing.collect()
+    })
 }

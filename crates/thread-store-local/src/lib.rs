@@ -49,6 +49,7 @@ mod metadata;
 mod revert;
 mod row;
 mod search;
+mod segment;
 mod store;
 
 pub use store::LocalThreadStore;

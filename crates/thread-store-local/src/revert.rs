@@ -1,11 +1,7 @@
 //! Reverts: a new segment that begins at the point to go back to, or an event in legacy mode.
 
-use std::time::Duration;
-
-use selvedge_protocol::{HistoryBase, HistoryMode, RolloutLine, SegmentId, StoredThread, Timestamp};
-use selvedge_rollout::{
-    HomeFiles, ResolvedHistory, RolloutFile, RolloutFileName, RolloutRecorder, WriterLock, read_head, write_new_file,
-};
+use selvedge_protocol::{HistoryBase, HistoryMode, RolloutLine, StoredThread, Timestamp};
+use selvedge_rollout::{ResolvedHistory, RolloutFile, RolloutRecorder, WriterLock, read_head, write_new_file};
 use selvedge_thread_store::segment::revert_items;
 use selvedge_thread_store::{Result, RevertThread, StoreError, TurnCut};
 
@@ -30,7 +26,7 @@ impl Inner {
     }
 
     fn revert_by_event(&self, resolved: &ResolvedHistory, request: &RevertThread) -> Result<()> {
-        let (cut, _) = self.find_cut(resolved, &request.to)?;
+        let cut = self.find_cut(resolved, &request.to)?;
         if cut.undone_turns == 0 {
             return Ok(());
         }
@@ -87,19 +83,15 @@ impl Inner {
         let thread_id = request.thread_id;
         let files = self.files()?;
         let resolved = self.resolve(&files, thread_id)?;
-        let (cut, _) = self.find_cut(&resolved, &request.to)?;
+        let cut = self.find_cut(&resolved, &request.to)?;
         if cut.undone_turns == 0 {
             return Ok(None);
         }
         let base = place_before(&resolved, cut.position)?.map(base_at);
         let bytes = self.segment_bytes(&resolved, request.at, cut.position, base)?;
-        let mut name = RolloutFileName::new(request.at, thread_id, Some(next_segment_id(&files, request)));
-        // Local time may have gone back since the newest segment was named, and there are readers that go by it.
-        name.created = files.segments(thread_id).iter().map(|file| file.name.created).fold(name.created, Ord::max);
-        let archived = resolved.newest().archived;
-        let path = if archived { self.home.archived_path(&name) } else { self.home.active_path(&name) };
-        write_new_file(&path, |out| out.write_all(&bytes)).map_err(store_error)?;
-        Ok(Some(RolloutFile { path, name, archived }))
+        let segment = self.next_segment(&files, &resolved, request.at);
+        write_new_file(&segment.path, |out| out.write_all(&bytes)).map_err(store_error)?;
+        Ok(Some(segment))
     }
 
     fn segment_bytes(
@@ -142,13 +134,4 @@ fn labels(resolved: &ResolvedHistory, position: u64) -> Result<Labels> {
         count += 1;
     })?;
     Ok(labels)
-}
-
-/// An id that is newer than that of every segment there is, also when the clock went back meanwhile: the newest segment is
-/// the one that counts.
-fn next_segment_id(files: &HomeFiles, request: &RevertThread) -> SegmentId {
-    let segments = files.segments(request.thread_id).iter();
-    let newest = segments.filter_map(|file| file.name.later_segment?.made_at()).max();
-    let after_newest = newest.map(|newest| newest.saturating_add(Duration::from_millis(1)));
-    SegmentId::new(after_newest.map_or(request.at, |after| after.max(request.at)))
 }

@@ -100,12 +100,11 @@ fn says_no_fact(line: &[u8]) -> bool {
     const TYPE: &[u8] = b"\"type\":\"";
     let head = &line[..line.len().min(96)];
     // The timestamp and the ordinal that stand before the type hold nothing that looks like it.
-    let envelope = head.starts_with(b"{\"timestamp\":\"");
-    let kind = memchr::memmem::find(head, TYPE).map(|at| &head[at + TYPE.len()..]);
-    let before_payload = memchr::memmem::find(head, b"\"payload\"");
-    envelope
-        && kind.is_some_and(|kind| FACTLESS.iter().any(|factless| kind.starts_with(factless)))
-        && before_payload.is_none_or(|payload| memchr::memmem::find(head, TYPE).is_some_and(|at| at < payload))
+    let Some(at) = memchr::memmem::find(head, TYPE) else { return false };
+    let (before, kind) = (&head[..at], &head[at + TYPE.len()..]);
+    before.starts_with(b"{\"timestamp\":\"")
+        && memchr::memmem::find(before, b"\"payload\"").is_none()
+        && FACTLESS.iter().any(|factless| kind.starts_with(factless))
 }
 
 /// When a file last changed, by its file system.

@@ -16,7 +16,7 @@ impl Inner {
         let rows = self.all_rows(&files, &self.names(), query.threads.archived);
         page_hits(query, rows, |thread| {
             let turns = match ResolvedHistory::resolve(&files, thread.id).map_err(store_error)? {
-                Some(resolved) => self.turns_of(&resolved)?,
+                Some(resolved) => self.turns_of(&resolved)?.0,
                 None => Vec::new(),
             };
             Ok(search.hits(thread, &turns, query.hits_per_thread))

@@ -10,18 +10,9 @@ use serde_json::json;
 
 use super::{MODES, completed, go_on, id, is_invalid, is_missing, record, turn_id};
 
-async fn walk(store: &dyn ThreadStore, mut query: ItemQuery) -> Vec<TurnItemEntry> {
-    let mut found = Vec::new();
-    loop {
-        let page = store.list_items(&query).await.unwrap();
-        assert!(page.items.len() <= query.limit);
-        assert!(page.next_cursor.is_none() || page.items.len() == query.limit, "a page with a next one is full");
-        found.extend(page.items);
-        query.cursor = page.next_cursor;
-        if query.cursor.is_none() {
-            return found;
-        }
-    }
+async fn walk(store: &dyn ThreadStore, query: ItemQuery) -> Vec<TurnItemEntry> {
+    let page = async |cursor| store.list_items(&ItemQuery { cursor, ..query.clone() }).await.unwrap();
+    super::walk(query.limit, query.cursor.clone(), page).await
 }
 
 /// Turn and text of each entry.

@@ -17,7 +17,7 @@ pub(crate) mod search;
 pub(crate) mod turns;
 
 use selvedge_protocol::{
-    CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem, SessionMeta,
+    CompletedItem, Cursor, EventMsg, HistoryMode, ItemCompletedEvent, Page, ResponseItem, RolloutItem, SessionMeta,
     TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, Turn, TurnId, TurnItem, TurnQuery, UserMessageEvent,
 };
 use selvedge_thread_store::{StoreError, ThreadHistory, ThreadStore};
@@ -184,6 +184,26 @@ pub(crate) async fn all_turns(store: &dyn ThreadStore, thread_id: ThreadId) -> V
     let page = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap();
     assert_eq!(page.next_cursor, None);
     page.items
+}
+
+/// Everything on the pages that `page` gives from a cursor on, of which each holds at most `limit` and is full if another
+/// one follows.
+pub(crate) async fn walk<T>(
+    limit: usize,
+    mut cursor: Option<Cursor>,
+    page: impl AsyncFn(Option<Cursor>) -> Page<T>,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    loop {
+        let page = page(cursor).await;
+        assert!(page.items.len() <= limit);
+        assert!(page.next_cursor.is_none() || page.items.len() == limit, "a page with a next one is full");
+        found.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return found;
+        }
+    }
 }
 
 /// What was asked in a thread's turns, oldest first.

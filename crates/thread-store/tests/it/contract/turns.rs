@@ -10,18 +10,9 @@ use super::{MODES, all_turns, go_on, head, id, is_invalid, is_missing, record, s
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// Every page of a thread's turns.
-async fn walk(store: &dyn ThreadStore, mut query: TurnQuery) -> Vec<Turn> {
-    let mut found = Vec::new();
-    loop {
-        let page = store.list_turns(&query).await.unwrap();
-        assert!(page.items.len() <= query.limit);
-        assert!(page.next_cursor.is_none() || page.items.len() == query.limit, "a page with a next one is full");
-        found.extend(page.items);
-        query.cursor = page.next_cursor;
-        if query.cursor.is_none() {
-            return found;
-        }
-    }
+async fn walk(store: &dyn ThreadStore, query: TurnQuery) -> Vec<Turn> {
+    let page = async |cursor| store.list_turns(&TurnQuery { cursor, ..query.clone() }).await.unwrap();
+    super::walk(query.limit, query.cursor.clone(), page).await
 }
 
 pub(crate) async fn check_pages_of_turns(store: Arc<dyn ThreadStore>) {
