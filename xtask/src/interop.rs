@@ -6,18 +6,23 @@
 mod by_codex;
 mod by_selvedge;
 mod compare;
+mod detached;
 mod known_home;
 mod locks;
 mod material;
 mod older;
+mod overview;
+mod reader;
 mod recordings;
 mod report;
 mod selvedge;
+mod threads;
 mod unknown_lines;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use material::Story;
 use report::{Report, Section};
 use selvedge::Selvedge;
 
@@ -28,20 +33,25 @@ use crate::workspace::{Usage, root};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask interop [options]
 
-  --version VERSION   the released Codex to check against (0.169.0); installed with npm under target/interop if it is not there
+  --version VERSION   the released Codex to check against (0.169.0), may be given several times; installed with npm under
+                      target/interop if it is not there
+  --all               every version that has recordings in samples/, one after the other
   --codex PATH        a Codex program that is already there, instead of one from npm
   --selvedge PATH     a selvedge program that is already built, instead of building crates/cli
   --selftest          only the recordings of samples/: checks the harness itself, needs no selvedge program
   --keep              keep the homes of the run and say where they are
 
-Releases before 0.160 are only asked to go on with threads of Selvedge. A full run writes its results into docs/interop.md. Runs
-no part of the normal tests.";
+Releases before 0.160 are only asked for their own recordings and to go on with threads of Selvedge. A full run writes its results into
+docs/interop.md and leaves those of versions that it did not run. No part of the normal tests.";
 
 const DEFAULT_VERSION: &str = "0.169.0";
 
 /// The command line.
+#[derive(Default)]
 struct Options {
-    version: String,
+    /// None is the default one.
+    versions: Vec<String>,
+    all: bool,
     codex: Option<PathBuf>,
     selvedge: Option<PathBuf>,
     selftest: bool,
@@ -70,52 +80,72 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let target = codex::target_directory()?.join("interop");
     std::fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
-    let codex = match &options.codex {
-        Some(program) => Codex::at(program)?,
-        None => Codex::from_npm(&target, &options.version)?,
+    let selvedge = match &options.selvedge {
+        _ if options.selftest => None,
+        Some(program) => Some(program.clone()),
+        None => Some(Selvedge::build()?),
     };
-    let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&target)?;
-    let bench = Bench { codex, model: StandIn::start()?, folder: folder.path().to_path_buf() };
-    let report = if options.selftest { selftest(&bench)? } else { everything(&bench, options.selvedge.as_deref())? };
-    if options.keep {
-        println!("kept: {}", folder.keep().display());
+    let mut failures = 0;
+    for codex in programs(&options, &target)? {
+        let report = check(codex?, selvedge.as_deref(), &options, &target)?;
+        println!("{}\n", report.table());
+        if !options.selftest {
+            report.write_into(&root().join("docs").join("interop.md"))?;
+        }
+        failures += report.failures();
     }
-    finish(&report, &options)
-}
-
-fn finish(report: &Report, options: &Options) -> Result<()> {
-    println!("{}", report.table());
-    if !options.selftest {
-        report.write_into(&root().join("docs").join("interop.md"))?;
-    }
-    match report.failures() {
+    match failures {
         0 => Ok(()),
         failures => bail!("{failures} checks failed"),
     }
 }
 
-fn selftest(bench: &Bench) -> Result<Report> {
-    Ok(Report::new(&bench.codex.version, vec![section("recordings", || recordings::check(bench))]))
+/// The programs to check against, each installed when its turn comes.
+fn programs<'a>(options: &'a Options, target: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Codex>> + 'a>> {
+    if let Some(program) = &options.codex {
+        return Ok(Box::new(std::iter::once(Codex::at(program))));
+    }
+    let versions = match (options.all, options.versions.as_slice()) {
+        (true, _) => Story::versions()?,
+        (false, []) => vec![DEFAULT_VERSION.to_owned()],
+        (false, versions) => versions.to_vec(),
+    };
+    Ok(Box::new(versions.into_iter().map(|version| Codex::from_npm(target, &version))))
 }
 
-fn everything(bench: &Bench, selvedge: Option<&Path>) -> Result<Report> {
-    let program = match selvedge {
-        Some(program) => program.to_path_buf(),
-        None => Selvedge::build()?,
+/// Everything about one program.
+fn check(codex: Codex, selvedge: Option<&Path>, options: &Options, target: &Path) -> Result<Report> {
+    eprintln!("interop: Codex {}", codex.version);
+    let folder = tempfile::Builder::new().prefix("run-").tempdir_in(target)?;
+    let bench = Bench { codex, model: StandIn::start()?, folder: folder.path().to_path_buf() };
+    let sections = match selvedge {
+        None => vec![section("recordings", || recordings::check(&bench, None))],
+        Some(program) if older::is_older(&bench.codex.release()) => older_reader(&bench, program),
+        Some(program) => everything(&bench, program),
     };
-    if older::is_older(&bench.codex.release()) {
-        let sections = vec![section("written by Selvedge", || older::check(bench, &program))];
-        return Ok(Report::new(&bench.codex.version, sections));
+    if options.keep {
+        println!("kept: {}", folder.keep().display());
     }
-    let sections = vec![
-        section("recordings", || recordings::check(bench)),
-        section("written by Selvedge", || by_selvedge::check(bench, &program)),
-        section("in a home that Codex knows", || known_home::check(bench, &program)),
-        section("written by Codex", || by_codex::check(bench, &program)),
-        section("one writer", || locks::check(bench, &program)),
-        section("unknown lines", || unknown_lines::check(bench, &program)),
-    ];
     Ok(Report::new(&bench.codex.version, sections))
+}
+
+fn older_reader(bench: &Bench, program: &Path) -> Vec<Section> {
+    vec![
+        section("recordings", || recordings::check(bench, Some(program))),
+        section("written by Selvedge", || older::check(bench, program)),
+    ]
+}
+
+fn everything(bench: &Bench, program: &Path) -> Vec<Section> {
+    vec![
+        section("recordings", || recordings::check(bench, Some(program))),
+        section("written by Selvedge", || by_selvedge::check(bench, program)),
+        section("detached forks", || detached::check(bench, program)),
+        section("in a home that Codex knows", || known_home::check(bench, program)),
+        section("written by Codex", || by_codex::check(bench, program)),
+        section("one writer", || locks::check(bench, program)),
+        section("unknown lines", || unknown_lines::check(bench, program)),
+    ]
 }
 
 /// A part of the run that stops before its checks is a failed check of its own, and the other parts still run.
@@ -132,19 +162,22 @@ fn section(title: &'static str, check: impl FnOnce() -> Result<Section>) -> Sect
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options =
-        Options { version: DEFAULT_VERSION.to_owned(), codex: None, selvedge: None, selftest: false, keep: false };
+    let mut options = Options::default();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let mut value = || rest.next().cloned().ok_or_else(|| Usage(format!("{arg} needs a value\n\n{HELP}")));
         match arg.as_str() {
-            "--version" => options.version = value()?,
+            "--version" => options.versions.push(value()?),
+            "--all" => options.all = true,
             "--codex" => options.codex = Some(absolute(&value()?)?),
             "--selvedge" => options.selvedge = Some(absolute(&value()?)?),
             "--selftest" => options.selftest = true,
             "--keep" => options.keep = true,
             _ => return Err(Usage(format!("interop does not know `{arg}`\n\n{HELP}")).into()),
         }
+    }
+    if usize::from(options.all) + usize::from(options.codex.is_some()) + usize::from(!options.versions.is_empty()) > 1 {
+        return Err(Usage(format!("--version, --all and --codex exclude each other\n\n{HELP}")).into());
     }
     Ok(options)
 }
@@ -161,8 +194,9 @@ mod tests {
     #[test]
     fn options_are_read_and_nonsense_is_a_usage_error() {
         let strings = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
-        let options = parse(&strings(&["--version", "0.1.2", "--keep"])).unwrap();
-        assert_eq!((options.version.as_str(), options.keep, options.selftest), ("0.1.2", true, false));
+        let options = parse(&strings(&["--version", "0.1.2", "--keep", "--version", "0.1.3"])).unwrap();
+        assert_eq!((options.versions, options.keep, options.selftest), (strings(&["0.1.2", "0.1.3"]), true, false));
+        assert!(parse(&strings(&["--all", "--version", "0.1.2"])).err().unwrap().is::<Usage>());
         assert!(parse(&strings(&["--version"])).err().unwrap().is::<Usage>());
         assert!(parse(&strings(&["--frobnicate"])).err().unwrap().is::<Usage>());
     }

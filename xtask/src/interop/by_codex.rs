@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Bench;
 use super::by_selvedge::probe;
-use super::compare::{TurnShape, after_history, same_turns, turns_of};
+use super::compare::{TurnShape, only_history, same_turns, turns_of};
 use super::material::Mode;
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
@@ -90,6 +90,6 @@ fn shows(selvedge: &Selvedge, subject: &Subject) -> Verdict {
 
 fn hears(bench: &Bench, server: &mut AppServer, id: &str, context: Result<Vec<Value>>) -> Verdict {
     server.resume(id)?;
-    after_history(&context?, &probe(bench, server, id, PROBE)?)?;
+    only_history(&context?, &probe(bench, server, id, PROBE)?, PROBE)?;
     Ok(None)
 }

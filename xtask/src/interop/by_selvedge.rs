@@ -6,15 +6,16 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Bench;
-use super::compare::{TurnShape, after_history, plain_items, same_turns, turns_of};
-use super::material::{Mode, story, turn};
+use super::compare::{TurnShape, after_history, only_history, plain_items, same_turns, turns_of};
+use super::material::{Mode, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
+use super::threads::{Subject, Writer};
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
 
 /// The prompt after Selvedge has added a turn to what Codex added.
-const SECOND_PROBE: &str = "probe after the second restart";
+pub(super) const SECOND_PROBE: &str = "probe after the second restart";
 
 const LISTED_TWICE: &str =
     "Codex lists a reverted thread once for each segment file with a user message in it; its own threads too.";
@@ -22,24 +23,14 @@ const LISTED_TWICE: &str =
 const INHERITED_MISSING: &str = "After a resume Codex shows no turn of a segment below that its SQLite does not know yet, its own threads' \
     included; a fork at a turn makes it read them, and the check makes an ephemeral one.";
 
-/// A thread that Selvedge wrote.
-struct Subject {
-    name: String,
-    mode: Mode,
-    id: String,
-    /// How many files make up the thread, bases aside.
-    segments: usize,
-    turns: Vec<TurnShape>,
-    context: Vec<Value>,
-}
-
 pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     let home = bench.home("by-selvedge")?;
     let selvedge = Selvedge::new(program, &home);
     let mut section = Section::default();
     let mut subjects = Vec::new();
     for mode in [Mode::Legacy, Mode::Paginated] {
-        subjects.extend(write(&selvedge, mode, &bench.folder)?);
+        let writer = Writer { selvedge: &selvedge, mode, cwd: &bench.folder, turn };
+        subjects.extend(writer.family(writer.recorded()?, writer.recorded()?)?);
     }
     opened(bench, &home, &subjects, &mut section)?;
     for subject in &subjects {
@@ -69,8 +60,7 @@ fn shows(server: &mut AppServer, subject: &Subject) -> Verdict {
 }
 
 fn hears(bench: &Bench, server: &mut AppServer, subject: &Subject) -> Verdict {
-    let input = probe(bench, server, &subject.id, PROBE)?;
-    after_history(&subject.context, &input)?;
+    only_history(&subject.context, &probe(bench, server, &subject.id, PROBE)?, PROBE)?;
     Ok(None)
 }
 
@@ -105,7 +95,7 @@ fn opens_again(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, subje
     server.resume(&subject.id)?;
     let (shown, note) = open_turns(server, &subject.id, &turns)?;
     same_turns(&turns, &shown)?;
-    after_history(&context, &probe(bench, server, &subject.id, SECOND_PROBE)?)?;
+    only_history(&context, &probe(bench, server, &subject.id, SECOND_PROBE)?, SECOND_PROBE)?;
     // The first time around said so already.
     let _ = note;
     Ok(None)
@@ -150,80 +140,4 @@ pub(super) fn probe(bench: &Bench, server: &mut AppServer, id: &str, text: &str)
     let prompt = json!([{"type": "input_text", "text": text}]);
     ensure!(plain_items(&input).last().is_some_and(|item| item["content"] == prompt), "the model input ends otherwise");
     Ok(input)
-}
-
-/// The threads of one mode.
-fn write(selvedge: &Selvedge, mode: Mode, cwd: &Path) -> Result<Vec<Subject>> {
-    let writer = Writer { selvedge, mode, cwd };
-    let plain = writer.recorded()?;
-    let turns = selvedge.turns(&plain)?;
-    let second = &turns.get(1).context("the story has fewer than two turns")?.id;
-
-    let forked = selvedge.fork(&plain, Some(second))?;
-    writer.add(&forked, "added to the fork")?;
-    let grandchild = selvedge.fork(&forked, None)?;
-    writer.add(&grandchild, "added to the fork of the fork")?;
-    let bare_fork = selvedge.fork(&plain, Some(second))?;
-
-    let rewound = writer.recorded()?;
-    selvedge.rewind(&rewound, 1)?;
-    writer.add(&rewound, "added after the rewind")?;
-    let twice = writer.made()?;
-    selvedge.rewind(&twice, 1)?;
-    selvedge.rewind(&twice, 1)?;
-    let rewound_fork = selvedge.fork(&rewound, None)?;
-    selvedge.rewind(&rewound_fork, 1)?;
-    let to_nothing = writer.made()?;
-    selvedge.rewind(&to_nothing, 3)?;
-    writer.add(&to_nothing, "added after all was undone")?;
-
-    [
-        ("", plain, 1),
-        (", forked at a turn", forked, 1),
-        (", forked, nothing added", bare_fork, 1),
-        (", fork of a fork", grandchild, 1),
-        (", rewound", rewound, 2),
-        (", rewound twice, nothing added", twice, 3),
-        (", fork, rewound", rewound_fork, 2),
-        (", rewound to nothing", to_nothing, 2),
-    ]
-    .into_iter()
-    .map(|(what, id, segments)| writer.subject(what, id, segments))
-    .collect()
-}
-
-struct Writer<'a> {
-    selvedge: &'a Selvedge,
-    mode: Mode,
-    cwd: &'a Path,
-}
-
-impl Writer<'_> {
-    /// A thread with the recorded story.
-    fn recorded(&self) -> Result<String> {
-        let id = self.selvedge.create(self.mode, self.cwd)?;
-        self.selvedge.append(&id, &story(self.mode, &id, self.cwd)?)?;
-        Ok(id)
-    }
-
-    /// A thread with three plain turns.
-    fn made(&self) -> Result<String> {
-        let id = self.selvedge.create(self.mode, self.cwd)?;
-        for text in ["one", "two", "three"] {
-            self.add(&id, text)?;
-        }
-        Ok(id)
-    }
-
-    fn add(&self, id: &str, text: &str) -> Result<()> {
-        self.selvedge.append(id, &turn(self.mode, id, text))
-    }
-
-    fn subject(&self, what: &str, id: String, segments: usize) -> Result<Subject> {
-        let name = format!("{}{what}", self.mode.name());
-        let segments = if self.mode == Mode::Legacy { 1 } else { segments };
-        let turns = self.selvedge.turns(&id).with_context(|| name.clone())?;
-        let context = self.selvedge.context(&id).with_context(|| name.clone())?;
-        Ok(Subject { name, mode: self.mode, id, segments, turns, context })
-    }
 }

@@ -32,6 +32,19 @@ impl TurnShape {
     }
 }
 
+/// The turns as a release shows them that gives turns ids of its own making.
+pub(super) fn without_ids(turns: &[TurnShape]) -> Vec<TurnShape> {
+    turns.iter().map(|turn| TurnShape { id: String::new(), ..turn.clone() }).collect()
+}
+
+/// The turns as a release shows them that does not show compactions.
+pub(super) fn without_compactions(turns: &[TurnShape]) -> Vec<TurnShape> {
+    let mut turns = turns.to_vec();
+    turns.iter_mut().for_each(|turn| turn.items.retain(|item| item.kind != "contextCompaction"));
+    turns.retain(|turn| !turn.items.is_empty());
+    turns
+}
+
 impl fmt::Display for TurnShape {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let items: Vec<String> = self.items.iter().map(ItemShape::to_string).collect();
@@ -137,6 +150,27 @@ pub(super) fn after_history(history: &[Value], input: &[Value]) -> Result<Vec<Va
     Ok(input[history.len()..].to_vec())
 }
 
+/// Complains unless the model input is the history, the prompt, and between them nothing but what the program tells anew.
+pub(super) fn only_history(history: &[Value], input: &[Value], prompt: &str) -> Result<()> {
+    let rest = after_history(history, input)?;
+    let (last, told) = rest.split_last().context("the prompt is not there")?;
+    ensure!(text_of(last) == prompt, "the model input ends otherwise: {}", brief(last));
+    match told.iter().find(|item| !is_fragment(item)) {
+        Some(more) => bail!("behind the history the model input has {}", brief(more)),
+        None => Ok(()),
+    }
+}
+
+/// Whether the program itself says this in the person's name, or in the developer's.
+pub(super) fn is_fragment(item: &Value) -> bool {
+    text_of(item).starts_with(['<', '#'])
+}
+
+/// The first text of a message.
+pub(super) fn text_of(item: &Value) -> &str {
+    item["content"][0]["text"].as_str().unwrap_or_default()
+}
+
 /// The start of a value's text.
 pub(super) fn brief(value: &Value) -> String {
     cut(&value.to_string(), 160)
@@ -179,6 +213,26 @@ mod tests {
         let error = after_history(&[item("user", "one")], &[item("user", "two")]).unwrap_err().to_string();
         assert!(error.starts_with("item 0") && error.contains("two"), "{error}");
         assert!(after_history(&[item("user", "one")], &[]).is_err());
+    }
+
+    #[test]
+    fn behind_the_history_only_what_is_told_anew_may_stand() {
+        let history = [item("user", "one")];
+        let told =
+            [item("user", "one"), item("developer", "<permissions>"), item("user", "# AGENTS"), item("user", "p")];
+        assert!(only_history(&history, &told, "p").is_ok());
+        let undone = [item("user", "one"), item("user", "undone"), item("user", "p")];
+        assert!(only_history(&history, &undone, "p").unwrap_err().to_string().contains("undone"));
+        assert!(only_history(&history, &history, "p").is_err());
+    }
+
+    #[test]
+    fn ids_and_compactions_can_be_set_aside() {
+        let turn = |id: &str, kind: &str| json!({"id": id, "status": "completed", "items": [{"type": kind}]});
+        let ours = turn_shapes(&[turn("a", "plan"), turn("b", "context_compaction")]).unwrap();
+        let theirs = turn_shapes(&[turn("turn-1", "plan")]).unwrap();
+        assert!(same_turns(&without_ids(&without_compactions(&ours)), &without_ids(&theirs)).is_ok());
+        assert!(same_turns(&without_ids(&ours), &without_ids(&theirs)).is_err());
     }
 
     #[test]

@@ -6,12 +6,14 @@ use anyhow::{Result, ensure};
 
 use super::Bench;
 use super::by_selvedge::{listed, probe};
-use super::compare::{after_history, same_turns, turns_of};
+use super::compare::{after_history, only_history, same_turns, turns_of};
 use super::material::{Mode, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
+
+const AGAIN: &str = "probe again";
 
 const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not look for a newer one: it \
     goes on with the turns that were undone, until its `state_*.sqlite` is removed.";
@@ -38,7 +40,7 @@ fn made_with_defaults(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mod
     listed(&server.list()?, &id, 1)?;
     server.resume(&id)?;
     same_turns(&selvedge.turns(&id)?, &turns_of(&mut server, &id)?)?;
-    after_history(&context, &probe(bench, &mut server, &id, PROBE)?)?;
+    only_history(&context, &probe(bench, &mut server, &id, PROBE)?, PROBE)?;
     server.stop()?;
     Ok(None)
 }
@@ -66,10 +68,10 @@ fn follows(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode, change: 
     let mut server = AppServer::start(&bench.codex, home)?;
     listed(&server.list()?, &id, 2)?;
     server.resume(&id)?;
-    let input = probe(bench, &mut server, &id, "probe again")?;
+    let input = probe(bench, &mut server, &id, AGAIN)?;
     server.stop()?;
-    match after_history(&context, &input) {
-        Ok(_) => Ok(None),
+    match only_history(&context, &input, AGAIN) {
+        Ok(()) => Ok(None),
         Err(_) if mode == Mode::Paginated && change == Change::Rewind && after_history(&before, &input).is_ok() => {
             Ok(Some(REWIND_NOT_SEEN))
         }

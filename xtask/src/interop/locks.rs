@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 
 use super::Bench;
-use super::material::{Mode, turn};
+use super::material::{Mode, lines_of, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::{CONFLICT, Selvedge};
 use crate::codex::app_server::{AppServer, refusal};
@@ -26,6 +27,8 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
         );
         section.record(subject, "Codex gets it afterwards", server.resume(&thread).map(|_| None));
         section.record(subject, "Selvedge refuses what Codex holds", selvedge_refuses(&selvedge, mode, &thread));
+        section.record(subject, "also to change it otherwise", selvedge_changes_nothing(&selvedge, &home, &thread));
+        section.record(subject, "and reads it", selvedge.turns(&thread).map(|_| None));
         server.stop()?;
         let appended = selvedge.append(&thread, &turn(mode, &thread, "after"));
         section.record(subject, "Selvedge gets it afterwards", appended.map(|()| None));
@@ -40,6 +43,8 @@ fn codex_refuses(server: &mut AppServer, selvedge: &Selvedge, mode: Mode, thread
     let reason = refusal(&error).unwrap_or_default();
     ensure!(reason.contains("already has an active writer"), "refused for another reason: {error:#}");
     ensure!(server.run_turn(thread, "in between").is_err(), "Codex runs a turn on a thread that Selvedge is writing");
+    let archived = server.call("thread/archive", json!({"threadId": thread}));
+    ensure!(archived.is_err(), "Codex archives a thread that Selvedge is writing");
     held.release()?;
     Ok(None)
 }
@@ -49,5 +54,22 @@ fn selvedge_refuses(selvedge: &Selvedge, mode: Mode, thread: &str) -> Verdict {
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(CONFLICT), "it ended with {}: {}", output.status, complaint.trim());
     ensure!(output.stdout.is_empty(), "it acknowledged something");
+    Ok(None)
+}
+
+fn selvedge_changes_nothing(selvedge: &Selvedge, home: &Path, thread: &str) -> Verdict {
+    let before = lines_of(home, thread)?;
+    for args in [&["rewind", thread, "--turns", "2"][..], &["archive", thread], &["delete", thread, "--yes"]] {
+        let output = selvedge.attempt(args)?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(CONFLICT),
+            "{} ended with {}: {}",
+            args[0],
+            output.status,
+            complaint.trim()
+        );
+    }
+    ensure!(lines_of(home, thread)? == before, "the file has changed");
     Ok(None)
 }

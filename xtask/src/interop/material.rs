@@ -1,5 +1,6 @@
 //! What is appended to threads: the recorded story, and further turns made in its likeness.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,32 +28,66 @@ impl Mode {
 
     /// The recording of the story in this mode.
     fn story(self) -> Story {
-        Story(match self {
+        let folder = match self {
             Self::Legacy => "story-0.144.6",
             Self::Paginated => "story-0.169.0",
-        })
+        };
+        Story(folder.to_owned())
     }
 }
 
 /// A recorded home with what its program said about it.
-#[derive(Clone, Copy)]
-pub(super) struct Story(pub(super) &'static str);
+pub(super) struct Story(pub(super) String);
 
 impl Story {
-    pub(super) fn home(self) -> PathBuf {
+    /// Every recording that says what its program said, those of the newest release first.
+    pub(super) fn all() -> Result<Vec<Self>> {
+        let samples = root().join("samples");
+        let mut stories = Vec::new();
+        for entry in std::fs::read_dir(&samples).with_context(|| format!("cannot list {}", samples.display()))? {
+            let story = Self(entry?.file_name().to_string_lossy().into_owned());
+            if story.folder().join("expected.json").exists() {
+                stories.push(story);
+            }
+        }
+        stories.sort_by_key(|story| (Reverse(story.release()), story.0.clone()));
+        Ok(stories)
+    }
+
+    /// The releases that recorded them, the newest first.
+    pub(super) fn versions() -> Result<Vec<String>> {
+        let releases = Self::all()?.into_iter().map(|story| story.release());
+        let mut versions: Vec<String> =
+            releases.map(|numbers| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".")).collect();
+        versions.dedup();
+        Ok(versions)
+    }
+
+    /// The numbers of the release that recorded it.
+    pub(super) fn release(&self) -> Vec<u32> {
+        version_of(&self.0)
+    }
+
+    pub(super) fn home(&self) -> PathBuf {
         self.folder().join("home")
     }
 
     /// `expected.json`.
-    pub(super) fn expected(self) -> Result<Value> {
+    pub(super) fn expected(&self) -> Result<Value> {
         let path = self.folder().join("expected.json");
         let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
     }
 
-    fn folder(self) -> PathBuf {
-        root().join("samples").join(self.0)
+    fn folder(&self) -> PathBuf {
+        root().join("samples").join(&self.0)
     }
+}
+
+/// The numbers of the version in a name like `story-0.169.0-undo`.
+pub(super) fn version_of(name: &str) -> Vec<u32> {
+    let version = name.split('-').find(|part| part.starts_with(|sign: char| sign.is_ascii_digit()));
+    version.unwrap_or_default().split('.').filter_map(|number| number.parse().ok()).collect()
 }
 
 /// The items of the main thread of the recorded story, as items of `thread` in the folder `cwd`.
@@ -185,6 +220,17 @@ mod tests {
             assert!(text.contains("/somewhere/else/sub") && !text.contains("/home/dev"));
             assert_eq!(text.contains(&thread), mode == Mode::Paginated);
         }
+    }
+
+    #[test]
+    fn every_recording_that_says_something_is_found() {
+        let stories = Story::all().unwrap();
+        let names: Vec<&str> = stories.iter().map(|story| story.0.as_str()).collect();
+        assert_eq!(names.last(), Some(&"story-0.36.0-exec"), "{names:?}");
+        assert!(names.contains(&"story-0.150.1-undo-legacy") && !names.contains(&"basic-0.36.0"), "{names:?}");
+        assert_eq!(stories[0].release(), [0, 169, 0]);
+        let versions = Story::versions().unwrap();
+        assert_eq!((versions[0].as_str(), versions.last().unwrap().as_str()), ("0.169.0", "0.36.0"));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! Older releases of Codex go on with threads of Selvedge that hold records which they do not know.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Bench;
-use super::by_selvedge::probe;
-use super::compare::after_history;
-use super::material::{Mode, lines_of, story, turn};
+use super::by_selvedge::SECOND_PROBE;
+use super::compare::{after_history, is_fragment, only_history, same_turns, text_of, without_compactions, without_ids};
+use super::material::{Mode, lines_of, turn};
+use super::reader::{Reader, SERVED, TURNS_LISTED};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
+use super::threads::{Subject, Writer};
 use crate::codex::PROBE;
-use crate::codex::app_server::AppServer;
-use crate::codex::exec::{ExecTurn, Place};
 
 /// From here on paginated threads are known, if only to be refused.
 const REFUSES_PAGINATED: [u32; 2] = [0, 144];
@@ -21,11 +21,19 @@ const REFUSES_PAGINATED: [u32; 2] = [0, 144];
 /// From here on paginated threads open.
 const PAGINATED: [u32; 2] = [0, 150];
 
-/// From here on the app server resumes threads as the newest does, and rollbacks and what compactions leave are known.
-const SERVED: [u32; 2] = [0, 98];
-
 /// From here on everything is checked, and not only what is here.
 const NEWEST: [u32; 2] = [0, 160];
+
+const NO_ROLLBACK: &str = "The release knows no rollback: it goes on with the undone turns too. Selvedge leaves them out all the same, also when \
+    the release has added a turn. Who wants them gone there forks at the turn to keep.";
+
+const NO_REPLACEMENT: &str = "The release does not know what a compaction leaves, nor rollbacks: it puts together the person's words and the summary \
+    in its own way. All that the person said is there, and all that came behind the compaction.";
+
+const KEEPS_SURROUNDINGS: &str = "The release cuts a rollback at the person's words and keeps the surroundings that were told in front of them; \
+    later ones, and Selvedge, undo both.";
+
+const NO_COMPACTIONS: &str = "The release records compactions and does not show them.";
 
 /// Whether a release is checked by this part alone.
 pub(super) fn is_older(release: &[u32]) -> bool {
@@ -35,49 +43,57 @@ pub(super) fn is_older(release: &[u32]) -> bool {
 pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     let home = bench.home("older")?;
     let selvedge = Selvedge::new(program, &home);
-    let mut reader = Reader::start(bench, &home)?;
     let mut section = Section::default();
     let release = bench.codex.release();
+    let mut subjects = Vec::new();
     for mode in [Mode::Legacy, Mode::Paginated] {
-        if mode == Mode::Paginated && *release < REFUSES_PAGINATED[..] {
-            continue;
+        if mode == Mode::Legacy || *release >= REFUSES_PAGINATED[..] {
+            subjects.extend(write(&selvedge, &home, mode, &bench.folder)?);
         }
-        let threads = write(&selvedge, mode, &bench.folder, *release >= SERVED[..])?;
-        let (_, plain) = threads.first().context("no threads")?;
-        let told = lines_of(&home, plain)?.iter().any(|line| line["type"] == "world_state");
-        ensure!(told, "the surroundings are not recorded");
-        for (name, id) in threads {
-            if mode == Mode::Paginated && *release < PAGINATED[..] {
-                section.record(&name, "refused", refuses(bench, &mut reader, &id));
-            } else {
-                section.record(&name, "model input", hears(bench, &selvedge, &mut reader, &id));
-                section.record(&name, "Selvedge reads on", reads_on(&selvedge, &id));
-            }
+    }
+    let mut reader = Reader::start(bench, &home)?;
+    let opens = |subject: &Subject| subject.mode == Mode::Legacy || *release >= PAGINATED[..];
+    for subject in subjects.iter().filter(|subject| !opens(subject)) {
+        section.record(&subject.name, "refused", refuses(bench, &mut reader, &subject.id));
+    }
+    subjects.retain(opens);
+    for subject in &subjects {
+        if *release >= SERVED[..] {
+            section.record(&subject.name, "same turns", shows(bench, &mut reader, subject));
         }
+        let heard = hears(bench, &home, &mut reader, &subject.id, &subject.context, PROBE);
+        section.record(&subject.name, "model input", heard);
+    }
+    reader.stop()?;
+    for subject in &subjects {
+        section.record(&subject.name, "Selvedge reads on", reads_on(&selvedge, subject));
+        let added = told_turn(subject.mode, &subject.id, "added by Selvedge again");
+        section.record(&subject.name, "Selvedge appends", selvedge.append(&subject.id, &added).map(|()| None));
+    }
+    let mut reader = Reader::start(bench, &home)?;
+    for subject in &subjects {
+        let goes_on = selvedge
+            .context(&subject.id)
+            .and_then(|context| hears(bench, &home, &mut reader, &subject.id, &context, SECOND_PROBE));
+        section.record(&subject.name, "Codex goes on", goes_on);
     }
     reader.stop()?;
     Ok(section)
 }
 
-/// Threads of one mode, by name.
-fn write(selvedge: &Selvedge, mode: Mode, cwd: &Path, undo: bool) -> Result<Vec<(String, String)>> {
-    let plain = selvedge.create(mode, cwd)?;
-    for text in ["one", "two", "three"] {
-        selvedge.append(&plain, &told_turn(mode, &plain, text))?;
-    }
-    let first = selvedge.turns(&plain)?.first().context("no turns")?.id.clone();
-    let forked = selvedge.fork(&plain, Some(&first))?;
-    selvedge.append(&forked, &told_turn(mode, &forked, "added to the fork"))?;
-    let mut threads = vec![("", plain.clone()), (", forked at a turn", forked)];
-    if undo {
-        let rewound = selvedge.fork(&plain, None)?;
-        selvedge.rewind(&rewound, 1)?;
-        selvedge.append(&rewound, &told_turn(mode, &rewound, "added after the rewind"))?;
-        let recorded = selvedge.create(mode, cwd)?;
-        selvedge.append(&recorded, &story(mode, &recorded, cwd)?)?;
-        threads.extend([(", rewound", rewound), (", the recorded story", recorded)]);
-    }
-    Ok(threads.into_iter().map(|(what, id)| (format!("{}{what}", mode.name()), id)).collect())
+/// The threads of one mode, all with records of the surroundings.
+fn write(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path) -> Result<Vec<Subject>> {
+    let writer = Writer { selvedge, mode, cwd, turn: told_turn };
+    let mut subjects = writer.family(writer.made()?, writer.made()?)?;
+    let plain = subjects.first().context("no threads")?;
+    let told = lines_of(home, &plain.id)?.iter().filter(|line| line["type"] == "world_state").count();
+    ensure!(told == plain.turns.len(), "the surroundings are recorded in {told} turns");
+    let story = writer.recorded()?;
+    let fork = selvedge.fork(&story, None)?;
+    selvedge.rewind(&fork, 1)?;
+    subjects.push(writer.subject(", the recorded story", story, 1)?);
+    subjects.push(writer.subject(", the recorded story, forked and rewound", fork, 2)?);
+    Ok(subjects)
 }
 
 /// A turn with a record of the surroundings behind what was said.
@@ -88,59 +104,76 @@ fn told_turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
     items
 }
 
-fn hears(bench: &Bench, selvedge: &Selvedge, reader: &mut Reader, id: &str) -> Verdict {
-    let context = selvedge.context(id)?;
-    ensure!(!context.is_empty(), "no context");
-    after_history(&context, &reader.probe(bench, id)?)?;
-    Ok(None)
+fn shows(bench: &Bench, reader: &mut Reader, subject: &Subject) -> Verdict {
+    let (shown, note) = reader.turns(bench, &subject.id, &subject.turns)?;
+    if *bench.codex.release() >= TURNS_LISTED[..] {
+        same_turns(&subject.turns, &shown)?;
+        return Ok(note);
+    }
+    let (ours, theirs) = (without_ids(&subject.turns), without_ids(&shown));
+    if ours == theirs {
+        return Ok(None);
+    }
+    same_turns(&without_compactions(&ours), &theirs)?;
+    Ok(Some(NO_COMPACTIONS))
 }
 
-fn reads_on(selvedge: &Selvedge, id: &str) -> Verdict {
-    let turns = selvedge.turns(id)?;
-    let last = turns.last().context("no turns")?;
+fn hears(bench: &Bench, home: &Path, reader: &mut Reader, id: &str, context: &[Value], text: &str) -> Verdict {
+    let input = reader.probe(bench, id, text)?;
+    let Err(error) = only_history(context, &input, text) else { return Ok(None) };
+    let lines = lines_of(home, id)?;
+    let rolled_back = lines.iter().any(|line| line["payload"]["type"] == "thread_rolled_back");
+    let by_exec = *bench.codex.release() < SERVED[..];
+    let said = |items: &[Value]| items.iter().filter(|item| !is_fragment(item)).cloned().collect::<Vec<_>>();
+    if by_exec {
+        by_old_rules(&lines, rolled_back, context, &input, text)?.map(Some).ok_or(error)
+    } else if rolled_back
+        && *bench.codex.release() < TURNS_LISTED[..]
+        && only_history(&said(context), &said(&input), text).is_ok()
+    {
+        Ok(Some(KEEPS_SURROUNDINGS))
+    } else {
+        Err(error)
+    }
+}
+
+/// What the oldest releases make of rollbacks and compactions, if it is that what the model was told.
+fn by_old_rules(
+    lines: &[Value],
+    rolled_back: bool,
+    context: &[Value],
+    input: &[Value],
+    prompt: &str,
+) -> Result<Option<&'static str>> {
+    let compacted = lines.iter().rposition(|line| line["type"] == "compacted");
+    let behind = &lines[compacted.map_or(0, |at| at + 1)..];
+    let items = behind.iter().filter(|line| line["type"] == "response_item").map(|line| line["payload"].clone());
+    let items: Vec<Value> = items.collect();
+    // The file has the prompt and its answer too by now.
+    let asked = items.iter().rposition(|item| text_of(item) == prompt).context("the prompt is not in the file")?;
+    let fits = |at: usize| only_history(&items[..asked], &input[at..], prompt).is_ok();
+    let told = json!(input).to_string();
+    let is_told = |item: &&Value| told.contains(json!(text_of(item)).to_string().trim_matches('"'));
+    let said = context.iter().filter(|item| item["role"] == "user");
+    Ok(match compacted {
+        Some(_) => (said.clone().all(|item| is_told(&item)) && (0..input.len()).any(fits)).then_some(NO_REPLACEMENT),
+        None => (rolled_back && fits(0)).then_some(NO_ROLLBACK),
+    })
+}
+
+/// What the release added is there, and what was there before has not changed.
+fn reads_on(selvedge: &Selvedge, subject: &Subject) -> Verdict {
+    let turns = selvedge.turns(&subject.id)?;
+    let (last, before) = turns.split_last().context("no turns")?;
+    same_turns(&subject.turns, before)?;
     ensure!(last.is_answered(PROBE), "the last turn is {last}");
+    after_history(&subject.context, &selvedge.context(&subject.id)?)?;
     Ok(None)
 }
 
 fn refuses(bench: &Bench, reader: &mut Reader, id: &str) -> Verdict {
-    if reader.probe(bench, id).is_ok() {
+    if reader.probe(bench, id, PROBE).is_ok() {
         bail!("a paginated thread is resumed");
     }
     Ok(None)
-}
-
-/// What resumes threads: the app server, or in the oldest releases `codex exec resume`.
-enum Reader {
-    Server(AppServer),
-    Exec(PathBuf),
-}
-
-impl Reader {
-    fn start(bench: &Bench, home: &Path) -> Result<Self> {
-        if *bench.codex.release() < SERVED[..] {
-            return Ok(Self::Exec(home.to_path_buf()));
-        }
-        Ok(Self::Server(AppServer::start(&bench.codex, home)?))
-    }
-
-    /// Resumes a thread with one more prompt, and gives what the model was told.
-    fn probe(&mut self, bench: &Bench, id: &str) -> Result<Vec<Value>> {
-        match self {
-            Self::Server(server) => {
-                server.resume(id)?;
-                probe(bench, server, id, PROBE)
-            }
-            Self::Exec(home) => {
-                let place = Place { home, cwd: &bench.folder, image: None };
-                ExecTurn::probe(&bench.codex, place, &bench.model, id)
-            }
-        }
-    }
-
-    fn stop(self) -> Result<()> {
-        match self {
-            Self::Server(server) => server.stop(),
-            Self::Exec(_) => Ok(()),
-        }
-    }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::overview::overview;
+
 /// What came of one check: passed, ended in a fault of Codex that is known and described in a footnote, or failed.
 pub(super) type Verdict = Result<Option<&'static str>>;
 
@@ -83,7 +85,7 @@ fn in_order<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// A markdown table whose columns stand under each other in plain text too. The first row is the head.
-fn aligned(table: &[Vec<String>]) -> String {
+pub(super) fn aligned(table: &[Vec<String>]) -> String {
     let columns = table.first().map_or(0, Vec::len);
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -135,14 +137,17 @@ impl Report {
     fn updated(&self, page: &str) -> Option<String> {
         let (before, rest) = page.split_once(BEGIN)?;
         let (results, after) = rest.split_once(END)?;
-        let mut versions: BTreeMap<Vec<u64>, String> = BTreeMap::new();
+        let mut versions: BTreeMap<Vec<u64>, (String, String)> = BTreeMap::new();
         for part in results.split(HEADING).skip(1) {
             let version = part.lines().next().unwrap_or_default();
-            versions.insert(sortable(version), format!("{HEADING}{}", part.trim_end()));
+            let part = format!("{HEADING}{}", part.trim_end());
+            versions.insert(sortable(version), (version.to_owned(), part));
         }
-        versions.insert(sortable(&self.version), self.table());
-        let results: Vec<String> = versions.into_values().rev().collect();
-        Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", results.join("\n\n")))
+        versions.insert(sortable(&self.version), (self.version.clone(), self.table()));
+        let parts = || versions.values().rev().map(|(version, part)| (version.as_str(), part.as_str()));
+        let results: Vec<&str> = parts().map(|(_, part)| part).collect();
+        let results = format!("{}\n\n{}", overview(parts()), results.join("\n\n"));
+        Some(format!("{before}{BEGIN}\n\n{results}\n\n{END}{after}"))
     }
 }
 
@@ -184,6 +189,7 @@ mod tests {
         assert_eq!(report("0.10.0").updated(&twice).unwrap(), twice);
         let newest = twice.find("### Codex 0.10.0").unwrap();
         assert!(newest < twice.find("### Codex 0.9.0").unwrap(), "newest first: {twice}");
+        assert!(twice.find("| 0.9.0").is_some_and(|row| row < newest), "the table of all versions is first: {twice}");
         assert!(twice.starts_with("prose\n") && twice.ends_with("\nmore prose\n"));
         assert!(report("1.0.0").updated("no markers").is_none());
     }

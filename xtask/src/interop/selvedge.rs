@@ -118,13 +118,26 @@ impl Selvedge {
     pub(super) fn fork(&self, thread: &str, after: Option<&str>) -> Result<String> {
         let mut args = vec!["fork", thread];
         args.extend(after.iter().flat_map(|turn| ["--after", *turn]));
-        let text = self.text(&args)?;
-        Ok(text.trim().to_owned())
+        args.push("--json");
+        let fork = self.json(&args)?;
+        Ok(fork["id"].as_str().context("selvedge fork --json printed no id")?.to_owned())
     }
 
     /// Undoes the newest turns.
     pub(super) fn rewind(&self, thread: &str, turns: usize) -> Result<()> {
         self.text(&["rewind", thread, "--turns", &turns.to_string()]).map(drop)
+    }
+
+    /// Deletes a thread, after those that are built on it got a history of their own. Gives those.
+    pub(super) fn delete_detached(&self, thread: &str) -> Result<Vec<String>> {
+        let answer = self.json(&["delete", thread, "--yes", "--detach", "--json"])?;
+        let detached = answer["detached"].as_array().context("selvedge delete --json detached nothing")?;
+        Ok(detached.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Calls a verb on a thread, whatever comes of it.
+    pub(super) fn attempt(&self, args: &[&str]) -> Result<Output> {
+        self.command(args).output().with_context(|| format!("cannot run {}", self.program.display()))
     }
 
     /// The ids that `list` shows.
@@ -140,8 +153,7 @@ impl Selvedge {
     }
 
     fn text(&self, args: &[&str]) -> Result<String> {
-        let output = self.command(args).output().with_context(|| format!("cannot run {}", self.program.display()))?;
-        printed(args, &output)
+        printed(args, &self.attempt(args)?)
     }
 
     fn spawn_append(&self, thread: &str) -> Result<Child> {

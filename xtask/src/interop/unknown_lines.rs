@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Bench;
 use super::by_selvedge::{open_turns, probe};
-use super::compare::{after_history, same_turns};
+use super::compare::{only_history, same_turns};
 use super::material::{Mode, first_segment, fresh_id, lines_of, parsed, turn};
 use super::report::{Section, Verdict};
 use super::selvedge::Selvedge;
@@ -84,7 +84,7 @@ fn opens(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, id: &str) -
     server.resume(id)?;
     let (shown, note) = open_turns(server, id, &turns)?;
     same_turns(&turns, &shown)?;
-    after_history(&context, &probe(bench, server, id, PROBE)?)?;
+    only_history(&context, &probe(bench, server, id, PROBE)?, PROBE)?;
     Ok(note)
 }
 

@@ -1,0 +1,98 @@
+//! Threads that Selvedge records, forks and rewinds, to be opened by Codex.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::compare::TurnShape;
+use super::material::{Mode, story};
+use super::selvedge::Selvedge;
+
+/// A thread that Selvedge wrote.
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) mode: Mode,
+    pub(super) id: String,
+    /// How many files make up the thread, bases aside.
+    pub(super) segments: usize,
+    pub(super) turns: Vec<TurnShape>,
+    pub(super) context: Vec<Value>,
+}
+
+/// Writes the threads of one mode.
+pub(super) struct Writer<'a> {
+    pub(super) selvedge: &'a Selvedge,
+    pub(super) mode: Mode,
+    pub(super) cwd: &'a Path,
+    /// The items of a turn in which the person says something.
+    pub(super) turn: fn(Mode, &str, &str) -> Vec<Value>,
+}
+
+impl Writer<'_> {
+    /// A thread with the recorded story.
+    pub(super) fn recorded(&self) -> Result<String> {
+        let id = self.selvedge.create(self.mode, self.cwd)?;
+        self.selvedge.append(&id, &story(self.mode, &id, self.cwd)?)?;
+        Ok(id)
+    }
+
+    /// A thread with three plain turns.
+    pub(super) fn made(&self) -> Result<String> {
+        let id = self.selvedge.create(self.mode, self.cwd)?;
+        for text in ["one", "two", "three"] {
+            self.add(&id, text)?;
+        }
+        Ok(id)
+    }
+
+    /// One more turn.
+    pub(super) fn add(&self, id: &str, text: &str) -> Result<()> {
+        self.selvedge.append(id, &(self.turn)(self.mode, id, text))
+    }
+
+    /// A thread with what is forked from it, and threads that are rewound, `rewound` first.
+    pub(super) fn family(&self, plain: String, rewound: String) -> Result<Vec<Subject>> {
+        let turns = self.selvedge.turns(&plain)?;
+        let second = &turns.get(1).context("fewer than two turns")?.id;
+        let forked = self.selvedge.fork(&plain, Some(second))?;
+        self.add(&forked, "added to the fork")?;
+        let grandchild = self.selvedge.fork(&forked, None)?;
+        self.add(&grandchild, "added to the fork of the fork")?;
+        let bare_fork = self.selvedge.fork(&plain, Some(second))?;
+
+        self.selvedge.rewind(&rewound, 1)?;
+        self.add(&rewound, "added after the rewind")?;
+        let twice = self.made()?;
+        self.selvedge.rewind(&twice, 1)?;
+        self.selvedge.rewind(&twice, 1)?;
+        let rewound_fork = self.selvedge.fork(&rewound, None)?;
+        self.selvedge.rewind(&rewound_fork, 1)?;
+        let to_nothing = self.made()?;
+        self.selvedge.rewind(&to_nothing, 3)?;
+        self.add(&to_nothing, "added after all was undone")?;
+
+        [
+            ("", plain, 1),
+            (", forked at a turn", forked, 1),
+            (", forked, nothing added", bare_fork, 1),
+            (", fork of a fork", grandchild, 1),
+            (", rewound", rewound, 2),
+            (", rewound twice, nothing added", twice, 3),
+            (", fork, rewound", rewound_fork, 2),
+            (", rewound to nothing", to_nothing, 2),
+        ]
+        .into_iter()
+        .map(|(what, id, segments)| self.subject(what, id, segments))
+        .collect()
+    }
+
+    /// The thread as it is now.
+    pub(super) fn subject(&self, what: &str, id: String, segments: usize) -> Result<Subject> {
+        let name = format!("{}{what}", self.mode.name());
+        let segments = if self.mode == Mode::Legacy { 1 } else { segments };
+        let turns = self.selvedge.turns(&id).with_context(|| name.clone())?;
+        let context = self.selvedge.context(&id).with_context(|| name.clone())?;
+        Ok(Subject { name, mode: self.mode, id, segments, turns, context })
+    }
+}
