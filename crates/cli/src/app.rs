@@ -55,6 +55,16 @@ impl<'a> App<'a> {
         writeln!(self.out, "{}", clean(line))?;
         Ok(())
     }
+
+    /// Writes for scripts a thread that has to be read for that, or `line` for people.
+    pub(crate) async fn answer_about(&mut self, id: ThreadId, line: &str) -> Result<()> {
+        if self.json {
+            let thread = self.manager.thread(id).await?;
+            return self.out.json(&thread);
+        }
+        writeln!(self.out, "{}", clean(line))?;
+        Ok(())
+    }
 }
 
 /// Says something beside the result, on standard error.

@@ -93,8 +93,12 @@ pub(crate) async fn cut(
     })
 }
 
-/// The turn that `text` names: its id, its number, or the only one whose id begins so.
+/// The turn that `text` names: its id, its number, or the only one whose id begins so. A full id is taken as it is: looking it
+/// up costs a reading of the whole thread.
 async fn turn(store: &dyn ThreadStore, thread_id: ThreadId, text: &str) -> Result<TurnId> {
+    if text.len() == 36 && is_beginning(text) {
+        return Ok(text.into());
+    }
     let query = TurnQuery { items_view: ItemsView::None, ..TurnQuery::all(thread_id) };
     let turns = store.list_turns(&query).await?.items;
     if let Some(turn) = turns.iter().find(|turn| turn.id.as_str() == text) {

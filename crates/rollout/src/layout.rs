@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use selvedge_protocol::{SegmentId, ThreadId, Timestamp};
 
-use crate::error::{IoContext, Result};
+use crate::error::Result;
+use crate::walk::walk;
 
 /// A home directory: sessions, archive, names and locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,53 +79,8 @@ impl RolloutHome {
     /// # Errors
     /// When a directory cannot be read.
     pub fn files(&self) -> Result<HomeFiles> {
-        let mut found = Vec::new();
-        for year in subdirs(&self.sessions_dir())? {
-            for month in subdirs(&year)? {
-                for day in subdirs(&month)? {
-                    collect_files(&day, false, &mut found)?;
-                }
-            }
-        }
-        collect_files(&self.archived_dir(), true, &mut found)?;
-        Ok(HomeFiles::new(found))
+        walk(self)
     }
-}
-
-fn subdirs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut dirs = Vec::new();
-    for_each_entry(dir, |entry, file_type| {
-        if file_type.is_dir() {
-            dirs.push(entry.path());
-        }
-    })?;
-    Ok(dirs)
-}
-
-fn collect_files(dir: &Path, archived: bool, found: &mut Vec<RolloutFile>) -> Result<()> {
-    for_each_entry(dir, |entry, file_type| {
-        if file_type.is_file()
-            && let Some(name) = entry.file_name().to_str().and_then(RolloutFileName::parse)
-        {
-            found.push(RolloutFile { path: entry.path(), name, archived });
-        }
-    })
-}
-
-fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).context("read directory", dir),
-    };
-    for entry in entries {
-        let entry = entry.context("read directory", dir)?;
-        // An entry that vanished between the two calls is as good as never seen.
-        if let Ok(file_type) = entry.file_type() {
-            visit(&entry, file_type);
-        }
-    }
-    Ok(())
 }
 
 /// The name of a rollout file: `rollout-<local time>-<thread id>[_<segment id>].jsonl[.zst]`.
@@ -161,21 +115,13 @@ impl RolloutFileName {
         };
         let rest = rest.strip_suffix(".jsonl")?;
         let (created, ids) = rest.split_at_checked("YYYY-MM-DDTHH-MM-SS".len())?;
-        // `%Y` would take a sign.
-        let created = created.starts_with(|first: char| first.is_ascii_digit()).then_some(created)?;
         let ids = ids.strip_prefix('-')?;
         let (thread_id, later_segment) = match ids.split_once('_') {
-            Some((thread_id, segment_id)) => (thread_id, Some(hyphenated(segment_id)?.parse().ok()?)),
+            Some((thread_id, segment_id)) => (thread_id, Some(spelt_as_written(segment_id)?.parse().ok()?)),
             None => (ids, None),
         };
-        let name = Self {
-            created: DateTime::strptime("%Y-%m-%dT%H-%M-%S", created).ok()?,
-            thread_id: hyphenated(thread_id)?.parse().ok()?,
-            later_segment,
-            compressed,
-        };
-        // Times and ids can be spelt in other ways, by which the file would not be found again.
-        (name.to_string() == text).then_some(name)
+        let created = time_in_name(created)?;
+        Some(Self { created, thread_id: spelt_as_written(thread_id)?.parse().ok()?, later_segment, compressed })
     }
 
     /// The segment.
@@ -197,9 +143,25 @@ impl RolloutFileName {
     }
 }
 
-/// Ids in file names are spelt with hyphens; `Uuid` would take other forms.
-fn hyphenated(id: &str) -> Option<&str> {
-    (id.len() == 36).then_some(id)
+/// Ids can be spelt in other ways, by which the file would not be found again.
+fn spelt_as_written(id: &str) -> Option<&str> {
+    (id.len() == 36 && !id.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(id)
+}
+
+/// The time that a name has in the form `YYYY-MM-DDTHH-MM-SS`. A home has thousands of names, so that this is done by hand.
+fn time_in_name(text: &str) -> Option<DateTime> {
+    let bytes = text.as_bytes();
+    let in_place = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b'-'), (16, b'-')];
+    if !in_place.iter().all(|(at, byte)| bytes.get(*at) == Some(byte)) {
+        return None;
+    }
+    let number = |range: std::ops::Range<usize>| {
+        let digits = bytes.get(range)?;
+        let is_number = digits.iter().all(u8::is_ascii_digit);
+        is_number.then(|| digits.iter().fold(0_i16, |number, digit| number * 10 + i16::from(digit - b'0')))
+    };
+    let part = |start: usize| i8::try_from(number(start..start + 2)?).ok();
+    DateTime::new(number(0..4)?, part(5)?, part(8)?, part(11)?, part(14)?, part(17)?, 0).ok()
 }
 
 impl fmt::Display for RolloutFileName {
@@ -229,39 +191,57 @@ pub struct HomeFiles {
     /// Segments by thread, oldest first.
     by_thread: HashMap<ThreadId, Vec<RolloutFile>>,
     /// Files that do not count, because another one holds the same segment.
-    shadowed: Vec<RolloutFile>,
+    shadowed: HashMap<ThreadId, Vec<RolloutFile>>,
     /// The threads of later segments.
     later: HashMap<SegmentId, ThreadId>,
 }
 
 impl HomeFiles {
-    fn new(files: Vec<RolloutFile>) -> Self {
-        let mut by_thread: HashMap<ThreadId, Vec<RolloutFile>> = HashMap::new();
-        let mut later = HashMap::new();
+    /// Puts `files` in the place of what was found in a directory before, which were files of the threads `before`.
+    pub(crate) fn replace(&mut self, dir: &Path, before: &[ThreadId], files: Vec<RolloutFile>) {
+        let mut found: HashMap<ThreadId, Vec<RolloutFile>> = before.iter().map(|id| (*id, Vec::new())).collect();
         for file in files {
-            if let Some(segment_id) = file.name.later_segment {
-                later.insert(segment_id, file.name.thread_id);
+            found.entry(file.name.thread_id).or_default().push(file);
+        }
+        for (thread_id, mut files) in found {
+            let known = self.take(thread_id).filter(|file| file.path.parent() != Some(dir));
+            files.extend(known);
+            self.put(thread_id, files);
+        }
+    }
+
+    /// Takes out every file of a thread.
+    fn take(&mut self, thread_id: ThreadId) -> impl Iterator<Item = RolloutFile> {
+        let files = self.by_thread.remove(&thread_id).unwrap_or_default();
+        for segment_id in files.iter().filter_map(|file| file.name.later_segment) {
+            if self.later.get(&segment_id) == Some(&thread_id) {
+                self.later.remove(&segment_id);
             }
-            by_thread.entry(file.name.thread_id).or_default().push(file);
         }
-        let mut shadowed = Vec::new();
-        for segments in by_thread.values_mut() {
-            // Of two files of one segment the active one counts, and of those the plain one.
-            segments.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
-            let mut seen = HashSet::new();
-            let (first, again) =
-                std::mem::take(segments).into_iter().partition(|file| seen.insert(file.name.segment_id()));
-            *segments = first;
-            segments.sort_by_key(|file| file.name.age_key());
-            shadowed.extend::<Vec<_>>(again);
+        files.into_iter().chain(self.shadowed.remove(&thread_id).unwrap_or_default())
+    }
+
+    /// Puts in every file of a thread.
+    fn put(&mut self, thread_id: ThreadId, mut files: Vec<RolloutFile>) {
+        if files.is_empty() {
+            return;
         }
-        Self { by_thread, shadowed, later }
+        // Of two files of one segment the active one counts, and of those the plain one.
+        files.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
+        let mut seen = HashSet::new();
+        let (mut segments, again): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| seen.insert(file.name.segment_id()));
+        segments.sort_by_key(|file| file.name.age_key());
+        self.later.extend(segments.iter().filter_map(|file| Some((file.name.later_segment?, thread_id))));
+        self.by_thread.insert(thread_id, segments);
+        if !again.is_empty() {
+            self.shadowed.insert(thread_id, again);
+        }
     }
 
     /// Every file of a thread, those too that do not count because another one holds the same segment.
     pub fn all_files(&self, thread_id: ThreadId) -> impl Iterator<Item = &RolloutFile> {
-        let again = self.shadowed.iter().filter(move |file| file.name.thread_id == thread_id);
-        self.segments(thread_id).iter().chain(again)
+        self.segments(thread_id).iter().chain(self.shadowed.get(&thread_id).into_iter().flatten())
     }
 
     /// The threads, in no order.

@@ -40,6 +40,7 @@ mod reader;
 mod recorder;
 mod reverse;
 mod salvage;
+mod walk;
 
 pub use clock::now;
 pub use error::RolloutError;
@@ -54,3 +55,4 @@ pub use names::{NameEntry, NameIndex};
 pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder};
 pub use reverse::ReverseReader;
+pub use walk::RememberedHome;

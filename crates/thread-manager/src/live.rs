@@ -9,11 +9,11 @@ use selvedge_protocol::{
     Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, Timestamp, Window, WorldState,
 };
-use selvedge_thread_store::{Appended, PatchOrigin, Result, RevertThread, StoreError, ThreadStore};
+use selvedge_thread_store::{Appended, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::manager::{Registry, RewindTo};
+use crate::manager::Registry;
 use crate::task::to_the_end;
 use crate::touch::{Due, Touches};
 
@@ -39,7 +39,7 @@ struct State {
     world_state: WorldStateTracker,
     window: WindowTracker,
     /// Whether the store may know more than this state: a call was dropped while the store was at work on it, or what it
-    /// came to could not be read.
+    /// came to was not read yet.
     is_behind: bool,
     is_closed: bool,
 }
@@ -131,13 +131,16 @@ impl LiveThread {
     }
 
     /// Appends what the model is told about its surroundings, and behind it, in the same batch, the record of `current`, if
-    /// that changed: whole when the model was told nothing in this window yet, as a patch otherwise.
+    /// that changed: whole when the model was told nothing in this window yet, as a patch otherwise. A compaction among the
+    /// items begins a window of its own; behind a rollback all is told, since only the log knows what that goes back to.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub async fn append_context(&self, items: &[RolloutItem], current: &WorldState) -> Result<Appended> {
         let mut state = self.open_state().await?;
-        let record = state.world_state.clone().record(current);
+        let mut world_state = state.world_state.clone();
+        items.iter().for_each(|item| hear(&mut world_state, item));
+        let record = world_state.record(current);
         let batch: Vec<RolloutItem> = items.iter().cloned().chain(record.map(RolloutItem::WorldState)).collect();
         self.append_locked(&mut state, &batch).await
     }
@@ -176,10 +179,9 @@ impl LiveThread {
         self.settled_state().await.fold.thread().clone()
     }
 
-    /// The thread's row, unless the thread is closed.
-    pub(crate) async fn open_metadata(&self) -> Option<StoredThread> {
-        let state = self.settled_state().await;
-        (!state.is_closed).then(|| state.fold.thread().clone())
+    /// Whether the thread was not closed yet.
+    pub(crate) async fn is_open(&self) -> bool {
+        !self.state.lock().await.is_closed
     }
 
     /// Makes a thread visible that nothing was appended to yet.
@@ -236,23 +238,15 @@ impl LiveThread {
         Ok(row)
     }
 
-    /// Undoes the newest turns. The trackers go back with them.
-    pub(crate) async fn rewind(&self, to: &RewindTo) -> Result<StoredThread> {
-        let mut state = self.open_state().await?;
-        // Looked up while nobody appends: a turn that begins meanwhile would be undone, too.
-        let to = to.cut(&*self.store, self.thread_id).await?;
+    /// Undoes the newest turns and says how many they were. The trackers and the row go back with them when they are next
+    /// asked for: that costs more than going back.
+    pub(crate) async fn rewind(&self, to: TurnCut) -> Result<usize> {
+        let mut state = self.unclosed_state().await?;
         self.flush_locked(&mut state).await?;
-        state.is_behind = true;
-        match self.store.revert(RevertThread { thread_id: self.thread_id, to, at: now() }).await {
-            Ok(row) => {
-                self.try_to_catch_up(&mut state).await;
-                Ok(row)
-            }
-            Err(error) => {
-                state.is_behind = false;
-                Err(error)
-            }
-        }
+        let was_behind = std::mem::replace(&mut state.is_behind, true);
+        let outcome = self.store.revert(RevertThread { thread_id: self.thread_id, to, at: now() }).await;
+        state.is_behind = was_behind || outcome.as_ref().is_ok_and(|undone| *undone > 0);
+        outcome
     }
 
     /// The handle that everybody shares. It is there as long as anybody can call.
@@ -288,14 +282,17 @@ impl LiveThread {
 
     /// The state of an open thread, as the store knows it.
     async fn open_state(&self) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.state.lock().await;
-        if state.is_closed {
-            return Err(StoreError::not_live(self.thread_id));
-        }
+        let mut state = self.unclosed_state().await?;
         if state.is_behind {
             self.catch_up(&mut state).await?;
         }
         Ok(state)
+    }
+
+    /// The state of an open thread, whether or not the store knows more.
+    async fn unclosed_state(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().await;
+        if state.is_closed { Err(StoreError::not_live(self.thread_id)) } else { Ok(state) }
     }
 
     /// The state, as the store knows it if the store will say.
@@ -414,10 +411,10 @@ enum CloseBy {
 /// Lets the trackers follow an item that was appended, and says whether they could: what a rollback goes back to, and the
 /// window of a compaction that names none, are known from the whole log only.
 fn follow(state: &mut State, item: &RolloutItem) -> bool {
+    hear(&mut state.world_state, item);
     match item {
         RolloutItem::Compacted(compacted) => {
             let Some(number) = compacted.window_number else { return false };
-            state.world_state.clear();
             state.window = WindowTracker::new(Window {
                 number,
                 first_window_id: compacted.first_window_id,
@@ -425,11 +422,19 @@ fn follow(state: &mut State, item: &RolloutItem) -> bool {
                 window_id: compacted.window_id,
             });
         }
-        RolloutItem::WorldState(record) => state.world_state = told(&state.world_state, record),
         RolloutItem::EventMsg(EventMsg::ThreadRolledBack(_)) => return false,
         _ => {}
     }
     true
+}
+
+/// Lets a tracker hear what the model is told by an item, and what it forgets. What a rollback goes back to is not in it.
+fn hear(tracker: &mut WorldStateTracker, item: &RolloutItem) {
+    match item {
+        RolloutItem::WorldState(record) => *tracker = told(tracker, record),
+        RolloutItem::Compacted(_) | RolloutItem::EventMsg(EventMsg::ThreadRolledBack(_)) => tracker.clear(),
+        _ => {}
+    }
 }
 
 /// What the model has been told after a record that was appended.

@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use selvedge_history::ModelContext;
-use selvedge_protocol::{
-    HistoryMode, ItemsView, SessionMeta, SortDirection, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp,
-    TurnQuery, WindowId,
-};
+use selvedge_protocol::{HistoryMode, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, WindowId};
 use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use tokio::sync::broadcast;
 
@@ -30,7 +27,7 @@ pub struct ThreadManager {
 #[derive(Debug)]
 pub(crate) struct Registry {
     live: Mutex<HashMap<ThreadId, Arc<LiveThread>>>,
-    created: broadcast::Sender<StoredThread>,
+    created: broadcast::Sender<ThreadId>,
 }
 
 impl Registry {
@@ -50,9 +47,9 @@ impl Registry {
         }
     }
 
-    fn announce(&self, thread: StoredThread) {
+    fn announce(&self, thread_id: ThreadId) {
         // That nobody listens is no failure.
-        let _ = self.created.send(thread);
+        let _ = self.created.send(thread_id);
     }
 }
 
@@ -74,22 +71,12 @@ pub enum RewindTo {
     Turns(u64),
 }
 
-impl RewindTo {
-    /// The place, as the thread is now.
-    pub(crate) async fn cut(&self, store: &dyn ThreadStore, thread_id: ThreadId) -> Result<TurnCut> {
-        match self {
-            Self::Cut(cut) => Ok(cut.clone()),
-            Self::Turns(0) => Ok(TurnCut::Latest),
-            Self::Turns(count) => {
-                let query = TurnQuery {
-                    direction: SortDirection::Descending,
-                    limit: usize::try_from(*count).unwrap_or(usize::MAX),
-                    items_view: ItemsView::None,
-                    ..TurnQuery::all(thread_id)
-                };
-                let turns = store.list_turns(&query).await?.items;
-                Ok(turns.last().map_or(TurnCut::Latest, |turn| TurnCut::Before(turn.id.clone())))
-            }
+impl From<RewindTo> for TurnCut {
+    fn from(to: RewindTo) -> Self {
+        match to {
+            RewindTo::Cut(cut) => cut,
+            RewindTo::Turns(0) => Self::Latest,
+            RewindTo::Turns(count) => Self::BeforeNewest(count),
         }
     }
 }
@@ -125,13 +112,14 @@ pub struct StartingThread {
 impl StartingThread {
     /// The start went well: the thread is the manager's from now on, and subscribers hear of it.
     pub async fn commit(self) -> Arc<LiveThread> {
-        let row = self.live.open_metadata().await;
+        let is_open = self.live.is_open().await;
         let manager = self.manager.clone();
         let live = self.take_over();
-        match row {
-            Some(row) => manager.registry.announce(row),
+        if is_open {
+            manager.registry.announce(live.id());
+        } else {
             // It was shut down or discarded before: there is nothing to hear of.
-            None => manager.registry.forget(&live),
+            manager.registry.forget(&live);
         }
         live
     }
@@ -263,31 +251,32 @@ impl ThreadManager {
         Ok((live, context))
     }
 
-    /// Makes a new thread that begins with the history of another, and gives its row. The new thread is cold.
+    /// Makes a new thread that begins with the history of another, and gives its id. The new thread is cold.
     ///
     /// # Errors
     /// As [`ThreadStore::fork`].
-    pub async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+    pub async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         let manager = self.clone();
         to_the_end(async move {
             let fork = manager.store.fork(request).await?;
-            manager.registry.announce(fork.clone());
+            manager.registry.announce(fork);
             Ok(fork)
         })
         .await
     }
 
-    /// Undoes a thread's newest turns, live or cold, and gives its row.
+    /// Undoes a thread's newest turns, live or cold, and says how many they were. What that makes of the row and the trackers
+    /// of a live thread, its next call reads.
     ///
     /// # Errors
     /// As [`ThreadStore::revert`].
-    pub async fn rewind(&self, thread_id: ThreadId, to: RewindTo) -> Result<StoredThread> {
+    pub async fn rewind(&self, thread_id: ThreadId, to: RewindTo) -> Result<usize> {
+        let to = TurnCut::from(to);
         if let Some(live) = self.live(thread_id)
-            && let Some(outcome) = unless_closed(live.rewind(&to).await)
+            && let Some(outcome) = unless_closed(live.rewind(to.clone()).await)
         {
             return outcome;
         }
-        let to = to.cut(&*self.store, thread_id).await?;
         self.store.revert(RevertThread { thread_id, to, at: now() }).await
     }
 
@@ -370,9 +359,10 @@ impl ThreadManager {
         live.shutdown().await
     }
 
-    /// Hears of every thread that is started or forked from now on. Who is too slow misses the oldest ones and is told so.
+    /// Hears of every thread that is started or forked from now on, by its id; [`thread`](Self::thread) has its row. Who is
+    /// too slow misses the oldest ones and is told so.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<StoredThread> {
+    pub fn subscribe(&self) -> broadcast::Receiver<ThreadId> {
         self.registry.created.subscribe()
     }
 

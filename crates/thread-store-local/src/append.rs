@@ -1,7 +1,7 @@
 //! The life of a writer: create, resume, append, persist, flush, shutdown, discard.
 
 use selvedge_protocol::{OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
-use selvedge_rollout::{RolloutRecorder, WriterLock};
+use selvedge_rollout::{HomeFiles, RolloutRecorder, WriterLock};
 use selvedge_thread_store::segment::{identity, new_head};
 use selvedge_thread_store::{Appended, Result, StoreError};
 
@@ -30,15 +30,16 @@ impl Inner {
     pub(crate) fn create(&self, meta: SessionMeta) -> Result<()> {
         let (thread_id, _) = identity(&meta)?;
         let meta = new_head(meta)?;
-        self.refuse_existing(thread_id)?;
+        let files = self.files()?;
+        self.refuse_existing(&files, thread_id)?;
         let recorder = RolloutRecorder::create(&self.home, meta).map_err(store_error)?;
         self.live.add(thread_id, Live::new(recorder)).map_err(|_| already_there(thread_id))
     }
 
     /// Refuses an id that a thread of this home has.
-    pub(crate) fn refuse_existing(&self, thread_id: ThreadId) -> Result<()> {
+    pub(crate) fn refuse_existing(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<()> {
         let is_live = self.live.find(thread_id).is_some();
-        if is_live || !self.files()?.segments(thread_id).is_empty() { Err(already_there(thread_id)) } else { Ok(()) }
+        if is_live || !files.segments(thread_id).is_empty() { Err(already_there(thread_id)) } else { Ok(()) }
     }
 
     pub(crate) fn resume(&self, thread_id: ThreadId) -> Result<()> {
@@ -51,7 +52,7 @@ impl Inner {
     pub(crate) fn open_recorder(&self, thread_id: ThreadId) -> Result<RolloutRecorder> {
         let lock = self.lock_cold(thread_id)?;
         // Only under the lock is it sure which segment is the newest.
-        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let resolved = self.resolve_now(thread_id)?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 
@@ -60,6 +61,11 @@ impl Inner {
         if self.files()?.segments(thread_id).is_empty() {
             return Err(StoreError::not_found(thread_id));
         }
+        self.lock_stored(thread_id)
+    }
+
+    /// The same for a thread that is known to be there.
+    pub(crate) fn lock_stored(&self, thread_id: ThreadId) -> Result<WriterLock> {
         self.live.refuse(thread_id)?;
         WriterLock::acquire(&self.home, thread_id).map_err(store_error)
     }

@@ -6,9 +6,7 @@ use selvedge_rollout::{BackwardEntry, ResolvedHistory, read_head};
 use selvedge_thread_store::Result;
 
 use crate::error::store_error;
-
-/// How much is kept in memory of a history in which no compaction is found. A longer one is read forwards, as a stream.
-const MAX_BYTES: usize = 64 << 20;
+use crate::history::MAX_TAIL_BYTES;
 
 /// How often a beginning is tried at each turn, before the next try waits until twice as much was read.
 const EAGER_TRIES: u32 = 4;
@@ -19,7 +17,7 @@ pub(crate) fn context_from_end(resolved: &ResolvedHistory) -> Result<Option<Mode
     for entry in resolved.backwards() {
         let BackwardEntry::Line { part, record } = entry.map_err(store_error)? else { return Ok(None) };
         tail.push(record.line);
-        if tail.bytes > MAX_BYTES {
+        if tail.bytes > MAX_TAIL_BYTES {
             return Ok(None);
         }
         if tail.is_worth_a_try() {

@@ -12,7 +12,7 @@ use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn export(&self, thread_id: ThreadId, out: &mut dyn Write) -> Result<u64> {
-        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let resolved = self.resolve_now(thread_id)?;
         let ends = share_ends(&resolved)?;
         let mut written = 0;
         for (part, end) in resolved.parts.iter().zip(ends) {

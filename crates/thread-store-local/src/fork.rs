@@ -4,26 +4,26 @@ use std::io::{self, Read, Write};
 
 use selvedge_history::markers::is_user_message;
 use selvedge_protocol::{
-    AgentMessageEvent, EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, SessionMeta,
-    StoredThread, Timestamp, UserMessageEvent,
+    AgentMessageEvent, EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, SessionMeta, ThreadId,
+    Timestamp, UserMessageEvent,
 };
 use selvedge_rollout::{
-    Entry, ResolvedHistory, ReverseReader, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
-    read_head, write_new_file,
+    Entry, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes, read_head,
+    write_new_file,
 };
-use selvedge_thread_store::cut::{CutPoint, find_cut};
 use selvedge_thread_store::segment::{fork_head, identity, inherit_head};
 use selvedge_thread_store::{ForkThread, Result, StoreError, TurnCut};
 
+use crate::cut::end_of;
 use crate::error::store_error;
-use crate::history::{Place, for_each_line};
 use crate::store::Inner;
 
 impl Inner {
-    pub(crate) fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+    pub(crate) fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         let (thread_id, at) = identity(&request.meta)?;
-        let resolved = self.resolve(&self.files()?, request.source)?;
-        self.refuse_existing(thread_id)?;
+        let files = self.files()?;
+        let resolved = self.resolve(&files, request.source)?;
+        self.refuse_existing(&files, thread_id)?;
         let source_head = read_head(resolved.newest()).map_err(store_error)?.unwrap_or_default();
         let mode = source_head.mode();
         let mut meta = request.meta;
@@ -31,7 +31,7 @@ impl Inner {
         let path = self.home.active_path(&RolloutFileName::new(at, thread_id, None));
         match mode {
             HistoryMode::Paginated => {
-                let base = self.place_of_cut(&resolved, &request.at)?.map(base_at);
+                let base = self.base_to_fork(&resolved, &request.at)?;
                 let head = fork_head(meta, request.source, mode, base);
                 write_new_file(&path, |out| write_head(out, at, head)).map_err(store_error)?;
             }
@@ -45,44 +45,23 @@ impl Inner {
                 write_new_file(&path, write).map_err(store_error)?;
             }
         }
-        self.read_thread(thread_id)
+        Ok(thread_id)
     }
 
-    /// The place of a cut in a paginated history; nothing when there is but heads before it.
-    fn place_of_cut(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<Option<Place>> {
-        match at {
-            TurnCut::Latest => self.last_place(resolved),
-            at => place_before(resolved, self.find_cut(resolved, at)?.position),
-        }
-    }
-
-    /// Looks a cut up in the turns of a history.
-    pub(crate) fn find_cut(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<CutPoint> {
-        let (turns, lines) = self.turns_of(resolved)?;
-        find_cut(resolved.thread_id, &turns, lines, at)
-    }
-
-    /// The end of a history, found from its end: no more is read than its last lines.
-    fn last_place(&self, resolved: &ResolvedHistory) -> Result<Option<Place>> {
-        let newest = resolved.newest();
-        let segment_id = newest.name.segment_id();
-        let builds_on_more = resolved.parts.len() > 1 || resolved.missing.is_some();
-        let mut last = None;
-        for record in last_lines(newest)? {
-            let record = record?;
-            last = last.or(Place::behind(segment_id, &record));
-            if last.is_some() && (builds_on_more || record.line.kind() != "session_meta") {
-                return Ok(last);
-            }
-        }
-        Ok(None)
+    /// The base of a fork that leaves a paginated history at a cut.
+    fn base_to_fork(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<Option<HistoryBase>> {
+        let before = match at {
+            TurnCut::Latest => end_of(resolved)?,
+            at => self.find_cut(resolved, HistoryMode::Paginated, at)?.before,
+        };
+        Ok(before.base(resolved))
     }
 
     /// The share of a legacy log that is before a cut.
     fn bytes_to_copy(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<LegacyBytes> {
         let end = match at {
             TurnCut::Latest => self.end_of_log(resolved)?,
-            at => byte_before(resolved, self.find_cut(resolved, at)?.position)?,
+            at => self.find_cut(resolved, HistoryMode::Legacy, at)?.before.byte(),
         };
         Ok(LegacyBytes { file: resolved.newest().clone(), end })
     }
@@ -94,59 +73,6 @@ impl Inner {
             None => Ok(u64::MAX),
         }
     }
-}
-
-/// The base of a segment that begins at a place.
-pub(crate) fn base_at(place: Place) -> HistoryBase {
-    HistoryBase {
-        thread_id: Some(place.segment_id),
-        end_ordinal_exclusive: Some(place.ordinal),
-        end_byte_offset: Some(place.byte),
-        ..HistoryBase::default()
-    }
-}
-
-/// The place before the line at `position`; nothing when there are but heads before it.
-pub(crate) fn place_before(resolved: &ResolvedHistory, position: u64) -> Result<Option<Place>> {
-    let mut place = None;
-    let mut only_heads = true;
-    let mut count = 0;
-    for_each_line(resolved, |part, record| {
-        if count < position {
-            only_heads &= record.line.kind() == "session_meta";
-            place = Place::behind(resolved.parts[part].file.name.segment_id(), &record).or(place);
-        }
-        count += 1;
-    })?;
-    Ok(place.filter(|_| !only_heads))
-}
-
-/// The byte just past the line before `position` in the newest segment.
-fn byte_before(resolved: &ResolvedHistory, position: u64) -> Result<u64> {
-    let (mut end, mut count) = (0, 0);
-    for_each_line(resolved, |_, record| {
-        if count < position {
-            end = record.range.end;
-        }
-        count += 1;
-    })?;
-    Ok(end)
-}
-
-/// The lines of a file from its end.
-fn last_lines(file: &RolloutFile) -> Result<Box<dyn Iterator<Item = Result<selvedge_rollout::LineRecord>>>> {
-    let line = |entry: std::result::Result<Entry, _>| match entry {
-        Ok(Entry::Line(record)) => Some(Ok(record)),
-        Ok(Entry::Damage(_)) => None,
-        Err(error) => Some(Err(store_error(error))),
-    };
-    if !file.name.compressed {
-        return Ok(Box::new(ReverseReader::open(&file.path).map_err(store_error)?.filter_map(line)));
-    }
-    // A compressed file can be read forwards only.
-    let mut lines: Vec<_> = RolloutReader::open(&file.path).map_err(store_error)?.filter_map(line).collect();
-    lines.reverse();
-    Ok(Box::new(lines.into_iter()))
 }
 
 fn write_head(out: &mut dyn Write, at: Timestamp, head: SessionMeta) -> io::Result<()> {

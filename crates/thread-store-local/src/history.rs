@@ -1,7 +1,7 @@
 //! Whole histories: load, replay, turns.
 
 use selvedge_history::{ModelContext, Replay, TurnProjection};
-use selvedge_protocol::{SegmentId, ThreadId, Turn};
+use selvedge_protocol::{ThreadId, Turn};
 use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
 use selvedge_thread_store::{Damage, Result, ThreadHistory};
 
@@ -9,23 +9,9 @@ use crate::context::context_from_end;
 use crate::error::store_error;
 use crate::store::Inner;
 
-/// A place in a history: where a base of it would end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The segment that holds the last line before the place.
-    pub(crate) segment_id: SegmentId,
-    /// The ordinal of the first line behind it.
-    pub(crate) ordinal: u64,
-    /// The byte just past the line before it.
-    pub(crate) byte: u64,
-}
-
-impl Place {
-    /// The place just behind a line; nothing for a line without an ordinal.
-    pub(crate) fn behind(segment_id: SegmentId, record: &LineRecord) -> Option<Self> {
-        Some(Self { segment_id, ordinal: record.line.ordinal()? + 1, byte: record.range.end })
-    }
-}
+/// How much of the end of a history is kept in memory while something is looked for in it. A longer way back is a reading of
+/// the whole history as a stream.
+pub(crate) const MAX_TAIL_BYTES: usize = 64 << 20;
 
 /// Goes through the intact lines of a history: `visit(part, record)`.
 pub(crate) fn for_each_line(resolved: &ResolvedHistory, mut visit: impl FnMut(usize, LineRecord)) -> Result<()> {
@@ -39,7 +25,7 @@ pub(crate) fn for_each_line(resolved: &ResolvedHistory, mut visit: impl FnMut(us
 
 impl Inner {
     pub(crate) fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
-        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let resolved = self.resolve_now(thread_id)?;
         let head = read_head(resolved.newest()).map_err(store_error)?;
         let mut history = ThreadHistory {
             thread_id,
@@ -72,7 +58,7 @@ impl Inner {
     }
 
     pub(crate) fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
-        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let resolved = self.resolve_now(thread_id)?;
         if let Some(context) = context_from_end(&resolved)? {
             return Ok(context);
         }
@@ -83,7 +69,7 @@ impl Inner {
 
     /// The turns of a thread, oldest first.
     pub(crate) fn turns(&self, thread_id: ThreadId) -> Result<Vec<Turn>> {
-        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let resolved = self.resolve_now(thread_id)?;
         Ok(self.turns_of(&resolved)?.0)
     }
 

@@ -36,6 +36,7 @@
 mod append;
 mod archive;
 mod context;
+mod cut;
 mod delete;
 mod detach;
 mod error;

@@ -1,6 +1,6 @@
 //! Writing metadata: names beside the logs, everything else in them.
 
-use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
+use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_rollout::{NameIndex, now, read_head};
 use selvedge_thread_store::explicit::{items_to_keep, name_change};
 use selvedge_thread_store::{PatchOrigin, Result};
@@ -60,15 +60,13 @@ impl Inner {
         if beyond_name.is_empty() {
             return Ok(Vec::new());
         }
-        let head = self.head(row.id, row.created_at)?;
+        let head = self.head(row.id)?.unwrap_or_else(|| SessionMeta::new(row.id, row.created_at));
         Ok(items_to_keep(patch, &head, row))
     }
 
-    /// The head of a thread's newest segment; a bare one when it has none that can be read.
-    pub(crate) fn head(&self, thread_id: ThreadId, created_at: Timestamp) -> Result<SessionMeta> {
-        let resolved = self.resolve(&self.files()?, thread_id)?;
-        let head = read_head(resolved.newest()).map_err(store_error)?;
-        Ok(head.unwrap_or_else(|| SessionMeta::new(thread_id, created_at)))
+    /// The head of a thread's newest segment; nothing when it was lost to damage.
+    pub(crate) fn head(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        read_head(self.resolve_now(thread_id)?.newest()).map_err(store_error)
     }
 
     /// Appends to a thread that is live here, or is made live for just this.

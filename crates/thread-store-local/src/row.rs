@@ -14,7 +14,7 @@ use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        let resolved = self.resolve(&self.files()?, thread_id)?;
+        let resolved = self.resolve_now(thread_id)?;
         read_row(&resolved, &self.names())
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<
 }
 
 /// When a thread was created, for a log that does not say: by its id, else by its file's name.
-fn fallback_time(resolved: &ResolvedHistory) -> Timestamp {
+pub(crate) fn fallback_time(resolved: &ResolvedHistory) -> Timestamp {
     resolved.thread_id.made_at().unwrap_or_else(|| name_time(&resolved.parts[0].file))
 }
 
@@ -96,7 +96,7 @@ const FACTLESS: [&[u8]; 5] =
     [b"response_item\"", b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
 
 /// Whether a line says no fact, by the first bytes of its envelope. When in doubt it may say one.
-fn says_no_fact(line: &[u8]) -> bool {
+pub(crate) fn says_no_fact(line: &[u8]) -> bool {
     const TYPE: &[u8] = b"\"type\":\"";
     let head = &line[..line.len().min(96)];
     // The timestamp and the ordinal that stand before the type hold nothing that looks like it.

@@ -9,7 +9,7 @@ use selvedge_protocol::{
     ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
     ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
-use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome};
+use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
@@ -27,12 +27,13 @@ pub struct LocalThreadStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
+    remembered: RememberedHome,
     pub(crate) live: LiveThreads,
 }
 
 impl Inner {
-    pub(crate) fn files(&self) -> Result<HomeFiles> {
-        self.home.files().map_err(store_error)
+    pub(crate) fn files(&self) -> Result<Arc<HomeFiles>> {
+        self.remembered.files().map_err(store_error)
     }
 
     /// The names of the home's threads. A thread without its name is still a thread: an index that cannot be read is told
@@ -43,6 +44,15 @@ impl Inner {
             tracing::warn!("names are not shown: {error}: {source}");
             NameIndex::default()
         })
+    }
+
+    /// The segments of a thread's history, as they are now.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn resolve_now(&self, thread_id: ThreadId) -> Result<ResolvedHistory> {
+        let files = self.files()?;
+        self.resolve(&files, thread_id)
     }
 
     /// The segments of a thread's history.
@@ -59,7 +69,9 @@ impl LocalThreadStore {
     /// by the first thread that is written.
     #[must_use]
     pub fn open(home: impl Into<PathBuf>) -> Self {
-        Self { inner: Arc::new(Inner { home: RolloutHome::new(home), live: LiveThreads::default() }) }
+        let home = RolloutHome::new(home);
+        let remembered = RememberedHome::new(home.clone());
+        Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default() }) }
     }
 
     /// The home.
@@ -170,11 +182,11 @@ impl ThreadStore for LocalThreadStore {
         self.blocking(move |store| store.detach(thread_id)).await
     }
 
-    async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+    async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         self.blocking(move |store| store.fork(request)).await
     }
 
-    async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+    async fn revert(&self, request: RevertThread) -> Result<usize> {
         self.blocking(move |store| store.revert(&request)).await
     }
 }
@@ -188,6 +200,15 @@ impl LocalThreadStore {
     /// segment that cannot be had, after all that is there was written.
     pub fn export(&self, thread_id: ThreadId, out: &mut dyn std::io::Write) -> Result<u64> {
         self.inner.export(thread_id, out)
+    }
+
+    /// The head of a thread's newest segment: where and by whom it was made, and how its log is kept. Reads no more than that
+    /// line, unlike [`read_thread`](ThreadStore::read_thread), which knows what came later. Nothing when it was lost to damage.
+    ///
+    /// # Errors
+    /// `NotFound`; `Backend` when the home cannot be read.
+    pub fn head(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        self.inner.head(thread_id)
     }
 
     /// The threads that have this name.

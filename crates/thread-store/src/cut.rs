@@ -7,7 +7,7 @@ use crate::{Result, StoreError, TurnCut};
 /// A [`TurnCut`] that was looked up in a thread's turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CutPoint {
-    /// How many lines of the whole history stand before it.
+    /// How many lines stand before it, of those that the turns were made of.
     pub position: u64,
     /// How many turns come after it.
     pub undone_turns: usize,
@@ -29,19 +29,24 @@ impl CutPoint {
     }
 }
 
-/// Looks a cut up in a thread's turns, given oldest first; `lines` is the length of the whole history.
+/// Looks a cut up in a thread's turns, given oldest first; `lines` is the number of lines that they were made of. Turns
+/// that come before those in question may be left out, with their lines.
 ///
 /// # Errors
 /// `TurnNotFound` when the turn is not among them.
 pub fn find_cut(thread_id: ThreadId, turns: &[Turn], lines: u64, cut: &TurnCut) -> Result<CutPoint> {
     let index_of = |turn_id: &TurnId| {
-        let index = turns.iter().position(|turn| turn.id == *turn_id);
+        let index = turns.iter().rposition(|turn| turn.id == *turn_id);
         index.ok_or_else(|| StoreError::TurnNotFound { thread_id, turn_id: turn_id.clone() })
     };
     let (position, kept) = match cut {
         TurnCut::Latest => (lines, turns.len()),
         TurnCut::After(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.end, index + 1))?,
         TurnCut::Before(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.start, index))?,
+        TurnCut::BeforeNewest(count) => {
+            let kept = turns.len().saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX));
+            (turns.get(kept).map_or(lines, |turn| turn.lines.start), kept)
+        }
     };
     let undone = &turns[kept..];
     Ok(CutPoint {

@@ -157,11 +157,11 @@ impl ThreadStore for InMemoryThreadStore {
         self.state().detach(thread_id)
     }
 
-    async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+    async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         self.state().fork(self.writer, request)
     }
 
-    async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+    async fn revert(&self, request: RevertThread) -> Result<usize> {
         self.state().revert(self.writer, &request)
     }
 }

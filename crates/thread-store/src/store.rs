@@ -177,24 +177,26 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// is gone as a whole: a copy would make it look as if it had never been there.
     async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread>;
 
-    /// Makes a new thread that begins with the history of another, and gives its row. The new thread is cold. The source
+    /// Makes a new thread that begins with the history of another, and gives its id. The new thread is cold. The source
     /// may be live, cold or archived, and is not changed.
     ///
-    /// In paginated mode the fork refers to the source's lines and costs the same for any size; in legacy mode it
-    /// copies them, damaged ones too. A fork has no name and a context window of its own.
+    /// In paginated mode the fork refers to the source's lines: it costs the way back from the end to where the source is
+    /// left, whatever the size. Therefore no row comes with it; [`read_thread`](Self::read_thread) has it for who
+    /// wants it. In legacy mode the fork copies the lines, damaged ones too. A fork has no name and a context window of its own.
     ///
     /// # Errors
     /// `NotFound`; `TurnNotFound`; `InvalidRequest` without an id or a time, or when a thread of this id is there already.
-    async fn fork(&self, request: ForkThread) -> Result<StoredThread>;
+    async fn fork(&self, request: ForkThread) -> Result<ThreadId>;
 
-    /// Undoes a thread's newest turns and gives its row. Nothing is taken from the log: in paginated mode a new segment
-    /// begins at the point to go back to, in legacy mode a `thread_rolled_back` event is appended. Going back to the
-    /// latest changes nothing.
+    /// Undoes a thread's newest turns and says how many they were. Nothing is taken from the log: in paginated mode a new
+    /// segment begins at the point to go back to, in legacy mode a `thread_rolled_back` event is appended. Going back to
+    /// the latest changes nothing. What was set of the thread explicitly stays set. As a fork, it costs the way back
+    /// from the end, and no row comes with it.
     ///
     /// A thread that is live in this store stays live, and its next append goes behind the point gone back to.
     ///
     /// # Errors
     /// `NotFound`; `TurnNotFound`; `Conflict` when the thread is live elsewhere; `InvalidRequest` in legacy mode when nobody
     /// spoke in the turns to undo: the event counts what users said and cannot mean them.
-    async fn revert(&self, request: RevertThread) -> Result<StoredThread>;
+    async fn revert(&self, request: RevertThread) -> Result<usize>;
 }

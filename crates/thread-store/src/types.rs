@@ -42,7 +42,7 @@ pub struct ThreadHistory {
     pub damage: Vec<Damage>,
 }
 
-/// A place between two turns.
+/// A place between two turns. Of several turns that have the same id the newest is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnCut {
     /// After everything that there is.
@@ -51,6 +51,9 @@ pub enum TurnCut {
     After(TurnId),
     /// Just before this turn.
     Before(TurnId),
+    /// Just before the newest turns, so many of them: before all of them when there are not more, and after everything
+    /// for 0 or when there is no turn.
+    BeforeNewest(u64),
 }
 
 /// A wish for a fork.

@@ -143,10 +143,10 @@ impl Tour<'_> {
     async fn fork(&mut self, source: ThreadId) -> Result<StoredThread> {
         self.step("A fork of it, and something appended to the fork", &format!("fork {}", short(source)))?;
         let before = self.items_of(source).await?;
-        let meta = fork::meta(&self.app.store.read_thread(source).await?);
+        let meta = fork::meta(self.app.store.head(source)?.unwrap_or_default());
         let fork = self.app.manager.fork(ForkThread { source, at: TurnCut::Latest, meta }).await?;
         let name = ThreadMetadataPatch { name: Some(Some("Fork of the tour".to_owned())), ..Default::default() };
-        let fork = self.app.manager.update_metadata(fork.id, &name).await?;
+        let fork = self.app.manager.update_metadata(fork, &name).await?;
         self.append(fork.id, "appended to the fork").await?;
         promise(
             self.items_of(fork.id).await?.last().is_some_and(|text| text == "appended to the fork"),

@@ -1,7 +1,7 @@
 //! `selvedge fork`: a new thread that begins with the history of another.
 
-use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{ForkThread, ThreadStore};
+use selvedge_protocol::{SessionMeta, ThreadId, ThreadMetadataPatch};
+use selvedge_thread_store::ForkThread;
 
 use crate::app::{App, head, now};
 use crate::args::ForkArgs;
@@ -12,22 +12,21 @@ use crate::resolve;
 pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
     let source = resolve::thread(&app.store, &args.thread)?;
     let at = resolve::cut(&*app.store, source, args.after.as_deref(), args.before.as_deref()).await?;
-    let meta = meta(&app.store.read_thread(source).await?);
-    let mut fork = app.manager.fork(ForkThread { source, at, meta }).await?;
+    let meta = meta(app.store.head(source)?.unwrap_or_default());
+    let fork = app.manager.fork(ForkThread { source, at, meta }).await?;
     if let Some(name) = args.name.clone().filter(|name| !name.is_empty()) {
         let patch = ThreadMetadataPatch { name: Some(Some(name)), ..Default::default() };
-        fork = app.manager.update_metadata(fork.id, &patch).await?;
+        app.manager.update_metadata(fork, &patch).await?;
     }
-    let line = fork.id.to_string();
-    app.answer(&fork, &line)
+    app.answer_about(fork, &fork.to_string()).await
 }
 
 /// The head of a fork: it goes on where its source works.
-pub(crate) fn meta(source: &StoredThread) -> SessionMeta {
+pub(crate) fn meta(source: SessionMeta) -> SessionMeta {
     let at = now();
     let mut meta = head(ThreadId::new(at), at);
-    meta.cwd = source.cwd.clone().or(meta.cwd);
-    meta.model_provider.clone_from(&source.model_provider);
-    meta.git.clone_from(&source.git);
+    meta.cwd = source.cwd.or(meta.cwd);
+    meta.model_provider = source.model_provider;
+    meta.git = source.git;
     meta
 }

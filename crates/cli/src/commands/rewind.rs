@@ -3,16 +3,15 @@
 use std::io::Write;
 use std::path::Path;
 
-use selvedge_protocol::{HistoryMode, TurnQuery};
+use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::ThreadStore;
 
 use crate::app::{App, note};
 use crate::args::RewindArgs;
 use crate::exit::Result;
 use crate::resolve;
 
-/// Rewinds a thread and says how many turns it has now.
+/// Rewinds a thread and says by how many turns.
 pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
     let id = resolve::thread(&app.store, &args.thread)?;
     let to = match args.to.turns {
@@ -22,11 +21,10 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
             RewindTo::Cut(resolve::cut(&*app.store, id, after, before).await?)
         }
     };
-    let thread = app.manager.rewind(id, to).await?;
-    let turns = app.store.list_turns(&TurnQuery::all(id)).await?.items.len();
-    let left = if turns == 1 { "1 turn is left".to_owned() } else { format!("{turns} turns are left") };
-    app.answer(&thread, &format!("rewound {id}: {left}"))?;
-    if thread.history_mode == HistoryMode::Paginated && has_index_of_codex(&app.home) {
+    let undone = app.manager.rewind(id, to).await?;
+    let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
+    app.answer_about(id, &format!("rewound {id} by {turns}")).await?;
+    if has_index_of_codex(&app.home) && app.store.head(id)?.unwrap_or_default().mode() == HistoryMode::Paginated {
         app.out.flush()?;
         note("a Codex that has listed this thread in this home goes on from its own index and does not see the rewind");
     }

@@ -230,7 +230,8 @@ fn a_rewind_takes_back_turns() {
             home.append(&id, [turn("turn-a", "one"), turn("turn-b", "two"), turn("turn-c", "three")].concat());
             let out = home.ok(&["rewind", &id, args[0], args[1]]);
             assert_eq!(turn_ids(&home, &id), left, "{mode} {args:?}");
-            assert!(out.starts_with(&format!("rewound {id}: {} turn", left.len())), "{out}");
+            let undone = if left.len() == 2 { "1 turn".to_owned() } else { format!("{} turns", 3 - left.len()) };
+            assert_eq!(out, format!("rewound {id} by {undone}\n"));
             let history = home.json(&["context", &id])["history"].as_array().unwrap().len();
             assert_eq!(history, left.len(), "{mode} {args:?}");
             assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 1);

@@ -26,8 +26,8 @@ async fn forks_a_cold_thread(place: Place) {
         let manager = place.manager();
         record(&manager, n, mode, &["a", "b", "c"]).await;
         for (fork_n, (cut, kept)) in (n * 10..).zip(cuts()) {
-            let row = fork(&manager, id(n), fork_n, cut).await;
-            assert_eq!((row.id, row.forked_from_id), (id(fork_n), Some(id(n))));
+            assert_eq!(fork(&manager, id(n), fork_n, cut).await, id(fork_n));
+            assert_eq!(manager.thread(id(fork_n)).await.unwrap().forked_from_id, Some(id(n)));
             assert_turns(&place, id(fork_n), kept).await;
             assert!(manager.live(id(fork_n)).is_none(), "a fork is cold");
         }

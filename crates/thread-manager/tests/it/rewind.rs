@@ -35,8 +35,7 @@ async fn rewinds_a_cold_thread(place: Place) {
         let manager = place.manager();
         for (n, (to, kept)) in (base..).zip(places()) {
             record(&manager, n, mode, &["a", "b", "c"]).await;
-            let row = manager.rewind(id(n), to).await.unwrap();
-            assert_eq!(row, manager.thread(id(n)).await.unwrap());
+            assert_eq!(manager.rewind(id(n), to).await.unwrap(), 3 - kept.len(), "how many turns were undone");
             assert_turns(&place, id(n), kept).await;
             assert!(manager.live(id(n)).is_none());
         }
@@ -48,7 +47,7 @@ async fn rewinds_a_live_thread_that_goes_on(place: Place) {
         let manager = place.manager();
         for (n, (to, kept)) in (base..).zip(places()) {
             let thread = start(&manager, n, mode, &["a", "b", "c"]).await;
-            manager.rewind(id(n), to).await.unwrap();
+            assert_eq!(manager.rewind(id(n), to).await.unwrap(), 3 - kept.len(), "how many turns were undone");
             assert_turns(&place, id(n), kept).await;
             thread.append(&turn(mode, "d")).await.unwrap();
             assert_turns(&place, id(n), &[kept, &["d"]].concat()).await;
@@ -63,8 +62,13 @@ async fn the_row_goes_back_with_the_turns(place: Place) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         thread.append(&[tokens(1)]).await.unwrap();
-        let row = manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
-        assert_eq!(timeless(row), timeless(thread.metadata().await));
+        assert_eq!(used(&thread.metadata().await), Some(1));
+        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        let row = thread.metadata().await;
+        if mode == HistoryMode::Paginated {
+            assert_eq!((row.preview.as_deref(), used(&row)), (None, None));
+        }
+        assert_eq!(timeless(row), timeless(place.store().read_thread(id(n)).await.unwrap()));
         thread.append(&turn(mode, "b")).await.unwrap();
         let row = thread.metadata().await;
         assert_eq!(timeless(row), timeless(place.store().read_thread(id(n)).await.unwrap()));
@@ -137,7 +141,7 @@ async fn a_rewind_succeeds_though_its_outcome_cannot_be_read() {
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     thread.append_context(&[], &surroundings("/a")).await.unwrap();
-    store.fail(Op::LoadContext, 2);
+    store.fail(Op::LoadContext, 1);
     manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
     assert!(is_backend(&thread.append(&turn(HistoryMode::Paginated, "b")).await));
     thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();

@@ -37,7 +37,7 @@ async fn commit_announces(place: Place) {
     let starting = manager.begin(paginated(1)).await.unwrap();
     starting.append(&[message("hello")]).await.unwrap();
     let thread = starting.commit().await;
-    assert_eq!(created.recv().await.unwrap().id, id(1));
+    assert_eq!(created.recv().await.unwrap(), id(1));
     assert!(std::sync::Arc::ptr_eq(&manager.live(id(1)).unwrap(), &thread));
     thread.append(&[message("more")]).await.unwrap();
 }
@@ -58,8 +58,8 @@ async fn forks_are_announced_and_resumed_threads_are_not(place: Place) {
     record(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     let mut created = manager.subscribe();
     manager.resume(id(1)).await.unwrap();
-    let row = fork(&manager, id(1), 2, TurnCut::Latest).await;
-    assert_eq!(created.recv().await.unwrap(), row);
+    let forked = fork(&manager, id(1), 2, TurnCut::Latest).await;
+    assert_eq!(created.recv().await.unwrap(), forked);
     assert_eq!(created.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
@@ -70,7 +70,7 @@ async fn a_slow_listener_is_told_what_it_missed(place: Place) {
         manager.start(paginated(n)).await.unwrap();
     }
     assert_eq!(created.recv().await.unwrap_err(), RecvError::Lagged(300 - 256));
-    assert_eq!(created.recv().await.unwrap().id, id(300 - 256));
+    assert_eq!(created.recv().await.unwrap(), id(300 - 256));
 }
 
 crate::over_both_stores! {

@@ -157,7 +157,7 @@ pub(crate) async fn record(manager: &ThreadManager, n: u32, mode: HistoryMode, t
 }
 
 /// Forks a thread as the `n`-th.
-pub(crate) async fn fork(manager: &ThreadManager, source: ThreadId, n: u32, at: TurnCut) -> StoredThread {
+pub(crate) async fn fork(manager: &ThreadManager, source: ThreadId, n: u32, at: TurnCut) -> ThreadId {
     manager.fork(ForkThread { source, at, meta: paginated(n) }).await.unwrap()
 }
 

@@ -277,11 +277,11 @@ impl ThreadStore for WatchedStore {
         self.inner.detach(thread_id).await
     }
 
-    async fn fork(&self, request: ForkThread) -> Result<StoredThread> {
+    async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         self.inner.fork(request).await
     }
 
-    async fn revert(&self, request: RevertThread) -> Result<StoredThread> {
+    async fn revert(&self, request: RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         self.watch_op(Op::Revert, thread_id, self.inner.revert(request)).await
     }

@@ -72,11 +72,13 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
     for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
         let fork = home.store.fork(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
+        let fork = home.store.read_thread(fork).await.unwrap();
         let content = fs::read_to_string(fork.path.unwrap()).unwrap();
         assert_eq!(content.lines().count(), 1, "{content}");
     }
     let to = TurnCut::After("b".into());
-    let row = home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+    home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+    let row = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(fs::read_to_string(row.path.unwrap()).unwrap().lines().count(), 1);
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bounded;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod detached;

@@ -195,6 +195,7 @@ async fn every_recorded_thread_can_be_resumed_and_forked() {
             let meta = selvedge_protocol::SessionMeta::new(fork_id, crate::contract::second(90_000));
             let request = ForkThread { source: thread.id, at: TurnCut::Latest, meta };
             let fork = home.store.fork(request).await.unwrap();
+            let fork = home.store.read_thread(fork).await.unwrap();
             assert_eq!(fork.forked_from_id, Some(thread.id));
             assert_eq!(fork.cwd.is_some(), thread.cwd.is_some());
             assert_eq!(fork.preview, thread.preview);

@@ -1,14 +1,14 @@
 //! Forks and reverts.
 
-use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, StoredThread, ThreadId};
+use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId};
 
 use super::state::{History, State, Writer};
 use crate::cut::{CutPoint, base_length, find_cut};
-use crate::segment::{fork_head, identity, inherit_head, newest_head, revert_items};
+use crate::segment::{Labels, fork_head, identity, inherit_head, newest_head, revert_items};
 use crate::{ForkThread, Result, RevertThread, TurnCut};
 
 impl State {
-    pub(super) fn fork(&mut self, writer: Writer, request: ForkThread) -> Result<StoredThread> {
+    pub(super) fn fork(&mut self, writer: Writer, request: ForkThread) -> Result<ThreadId> {
         let history = self.history(request.source)?;
         let (thread_id, _) = identity(&request.meta)?;
         self.check_free(writer, thread_id)?;
@@ -21,10 +21,10 @@ impl State {
             HistoryMode::Paginated => self.fork_by_reference(thread_id, request.source, meta, &history, cut)?,
             HistoryMode::Legacy => self.fork_by_copy(thread_id, request.source, meta, history, cut)?,
         }
-        self.row(thread_id)
+        Ok(thread_id)
     }
 
-    pub(super) fn revert(&mut self, writer: Writer, request: &RevertThread) -> Result<StoredThread> {
+    pub(super) fn revert(&mut self, writer: Writer, request: &RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         self.check_cold(thread_id, Some(writer))?;
         let history = self.history(thread_id)?;
@@ -35,13 +35,15 @@ impl State {
                 HistoryMode::Legacy => self.push_items(thread_id, &[cut.rollback()?.into()])?,
             }
         }
-        self.row(thread_id)
+        Ok(cut.undone_turns)
     }
 
     fn cut(&self, writer: Writer, thread_id: ThreadId, history: &History, at: &TurnCut) -> Result<CutPoint> {
         let turns = match at {
             TurnCut::Latest => Vec::new(),
-            TurnCut::After(_) | TurnCut::Before(_) => self.turns(writer, thread_id, &history.lines)?,
+            TurnCut::After(_) | TurnCut::Before(_) | TurnCut::BeforeNewest(_) => {
+                self.turns(writer, thread_id, &history.lines)?
+            }
         };
         find_cut(thread_id, &turns, history.lines.len() as u64, at)
     }
@@ -77,8 +79,11 @@ impl State {
         let thread_id = request.thread_id;
         let kept = base_length(&history.lines, cut.position);
         let base = self.base(thread_id, kept)?;
-        let row = self.row(thread_id)?;
-        let items = revert_items(&row, &history.lines, history.inherited, kept, request.at, base);
+        let mut labels = Labels::new(thread_id, self.row(thread_id)?.created_at);
+        for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
+            labels.take(line, place >= kept);
+        }
+        let items = revert_items(labels, request.at, base);
         self.begin_segment(thread_id, SegmentId::new(request.at), &items)
     }
 }

@@ -14,9 +14,8 @@ use super::{
 pub(super) async fn fork(store: &dyn ThreadStore, source: ThreadId, n: u32, at: TurnCut) -> ThreadId {
     // The mode that is asked for does not count.
     let meta = head(n, HistoryMode::Legacy);
-    let row = store.fork(ForkThread { source, at, meta }).await.unwrap();
-    assert_eq!((row.id, row.forked_from_id), (id(n), Some(source)));
-    assert_eq!(row, store.read_thread(id(n)).await.unwrap());
+    assert_eq!(store.fork(ForkThread { source, at, meta }).await.unwrap(), id(n));
+    assert_eq!(store.read_thread(id(n)).await.unwrap().forked_from_id, Some(source));
     id(n)
 }
 
@@ -82,7 +81,8 @@ pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
         store.append_items(id(n), &super::turn(mode, "a")).await.unwrap();
         store.shutdown(id(n)).await.unwrap();
         let meta = SessionMeta { originator: Some("other".into()), ..SessionMeta::new(id(n + 10), second(60)) };
-        let row = store.fork(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
+        let fork = store.fork(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
+        let row = store.read_thread(fork).await.unwrap();
         assert_eq!((&row.cwd, &row.model_provider, &row.source), (&source.cwd, &source.model_provider, &source.source));
         assert_eq!(row.originator.as_deref(), Some("other"));
         assert_eq!((row.parent_thread_id, row.agent_role, row.created_at), (None, None, second(60)));
@@ -92,7 +92,11 @@ pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_fork_after_and_before(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b", "c"]).await;
-        let cases: [(TurnCut, &[&str]); 6] = [
+        let cases: [(TurnCut, &[&str]); 10] = [
+            (TurnCut::BeforeNewest(0), &["a", "b", "c"]),
+            (TurnCut::BeforeNewest(1), &["a", "b"]),
+            (TurnCut::BeforeNewest(3), &[]),
+            (TurnCut::BeforeNewest(u64::MAX), &[]),
             (TurnCut::After(turn_id("a")), &["a"]),
             (TurnCut::After(turn_id("b")), &["a", "b"]),
             (TurnCut::After(turn_id("c")), &["a", "b", "c"]),
@@ -242,6 +246,7 @@ pub(crate) async fn check_fork_is_not_labelled(store: Arc<dyn ThreadStore>) {
         store.update_metadata(id(n), &labels, PatchOrigin::Explicit).await.unwrap();
         let request = ForkThread { source: id(n), at: TurnCut::Latest, meta: head(n + 10, mode) };
         let fork = store.fork(request).await.unwrap();
+        let fork = store.read_thread(fork).await.unwrap();
         assert_eq!(fork.created_at, second(i64::from(n + 10)));
         assert_eq!(fork.preview.as_deref(), Some("ask a"));
         assert_eq!(fork.name, None);

@@ -182,7 +182,8 @@ pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
     store.update_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
     let revert = RevertThread { thread_id: id(1), to: TurnCut::After("a".into()), at: second(50) };
-    let before = store.revert(revert).await.unwrap();
+    assert_eq!(store.revert(revert).await.unwrap(), 1);
+    let before = store.read_thread(id(1)).await.unwrap();
     for _ in 0..2 {
         let archived = store.archive(id(1)).await.unwrap();
         assert!(archived.archived);

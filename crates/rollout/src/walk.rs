@@ -1,0 +1,238 @@
+//! Walks over a home, and what is remembered from one to the next.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use selvedge_protocol::ThreadId;
+
+use crate::error::{IoContext, Result};
+use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
+
+/// For how long a directory may change without looking any different: the coarsest clocks of file systems count in two
+/// seconds.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// Levels of directories above those that hold the files of active threads: years, months, days.
+const LEVELS: usize = 3;
+
+/// The files of a home, found again in less time than it took to find them: a directory is read again only if it changed
+/// since. What [`files`](Self::files) gives is what [`RolloutHome::files`] would.
+#[derive(Debug)]
+pub struct RememberedHome {
+    home: RolloutHome,
+    memory: Mutex<Memory>,
+}
+
+impl RememberedHome {
+    /// Nothing is remembered of the home yet, and nothing is looked for.
+    #[must_use]
+    pub fn new(home: RolloutHome) -> Self {
+        Self { home, memory: Mutex::default() }
+    }
+
+    /// Every rollout file of the home. Of two callers at the same time one does without what is remembered, so that
+    /// neither waits for the other.
+    ///
+    /// # Errors
+    /// As [`RolloutHome::files`].
+    pub fn files(&self) -> Result<Arc<HomeFiles>> {
+        match self.memory.try_lock() {
+            Ok(mut memory) => {
+                memory.walk(&self.home, SystemTime::now())?;
+                Ok(Arc::clone(&memory.files))
+            }
+            Err(_) => self.home.files().map(Arc::new),
+        }
+    }
+}
+
+/// One walk, from nothing.
+pub(crate) fn walk(home: &RolloutHome) -> Result<HomeFiles> {
+    let mut memory = Memory::default();
+    memory.walk(home, SystemTime::now())?;
+    Ok(Arc::unwrap_or_clone(memory.files))
+}
+
+/// What walks have found.
+#[derive(Debug, Default)]
+struct Memory {
+    dirs: HashMap<PathBuf, Listing>,
+    files: Arc<HomeFiles>,
+    /// The number of the last walk.
+    walk: u64,
+}
+
+/// What a directory held.
+#[derive(Debug)]
+struct Listing {
+    /// How the directory looked before it was read; nothing when it may look the same with something else in it.
+    stamp: Option<Stamp>,
+    subdirs: Arc<[PathBuf]>,
+    /// The threads of the files in it.
+    threads: Vec<ThreadId>,
+    /// The last walk that came through.
+    walk: u64,
+}
+
+impl Memory {
+    fn walk(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
+        self.walk += 1;
+        self.visit(&home.sessions_dir(), LEVELS, false, now)?;
+        self.visit(&home.archived_dir(), 0, true, now)?;
+        let walk = self.walk;
+        for (dir, gone) in self.dirs.extract_if(|_, listing| listing.walk < walk) {
+            Arc::make_mut(&mut self.files).replace(&dir, &gone.threads, Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Goes through a directory that has so many levels of others below it, or files.
+    fn visit(&mut self, dir: &Path, levels: usize, archived: bool, now: SystemTime) -> Result<()> {
+        let metadata = match fs::metadata(dir) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).context("read directory", dir),
+        };
+        let stamp = Stamp::of(&metadata);
+        let walk = self.walk;
+        let subdirs = match self.dirs.get_mut(dir) {
+            Some(listing) if listing.stamp.is_some() && listing.stamp == stamp => {
+                listing.walk = walk;
+                Arc::clone(&listing.subdirs)
+            }
+            _ => self.read(dir, levels, archived, stamp.filter(|stamp| stamp.is_settled(now)))?,
+        };
+        subdirs.iter().try_for_each(|subdir| self.visit(subdir, levels - 1, archived, now))
+    }
+
+    fn read(&mut self, dir: &Path, levels: usize, archived: bool, stamp: Option<Stamp>) -> Result<Arc<[PathBuf]>> {
+        let (mut subdirs, mut files) = (Vec::new(), Vec::new());
+        for_each_entry(dir, |entry, file_type| {
+            if levels > 0 && file_type.is_dir() {
+                subdirs.push(entry.path());
+            } else if levels == 0
+                && file_type.is_file()
+                && let Some(name) = entry.file_name().to_str().and_then(RolloutFileName::parse)
+            {
+                files.push(RolloutFile { path: entry.path(), name, archived });
+            }
+        })?;
+        let subdirs: Arc<[PathBuf]> = subdirs.into();
+        let threads: HashSet<ThreadId> = files.iter().map(|file| file.name.thread_id).collect();
+        let listing =
+            Listing { stamp, subdirs: Arc::clone(&subdirs), threads: threads.into_iter().collect(), walk: self.walk };
+        let before = self.dirs.insert(dir.to_path_buf(), listing).map(|before| before.threads).unwrap_or_default();
+        if !before.is_empty() || !files.is_empty() {
+            Arc::make_mut(&mut self.files).replace(dir, &before, files);
+        }
+        Ok(subdirs)
+    }
+}
+
+fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).context("read directory", dir),
+    };
+    for entry in entries {
+        let entry = entry.context("read directory", dir)?;
+        // An entry that vanished between the two calls is as good as never seen.
+        if let Ok(file_type) = entry.file_type() {
+            visit(&entry, file_type);
+        }
+    }
+    Ok(())
+}
+
+/// How a directory looks from outside. It looks different when anything is put into it or taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    /// Which directory it is, where the system tells.
+    identity: (u64, u64),
+    /// When it last changed.
+    changed: SystemTime,
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        // Who copies a directory may set its time of modification, and cannot set this one.
+        let seconds = Duration::from_secs(u64::try_from(metadata.ctime()).ok()?);
+        let nanos = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).ok()?);
+        let changed = SystemTime::UNIX_EPOCH.checked_add(seconds + nanos)?;
+        Some(Self { identity: (metadata.dev(), metadata.ino()), changed })
+    }
+
+    #[cfg(not(unix))]
+    fn of(metadata: &Metadata) -> Option<Self> {
+        Some(Self { identity: (0, 0), changed: metadata.modified().ok()? })
+    }
+
+    /// Whether a later change is sure to make it look different.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        now.duration_since(self.changed).is_ok_and(|age| age >= SETTLING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "rollout-2026-11-21T09-08-56-01a1fd5d-aacb-7641-837d-630af077ebd5.jsonl";
+
+    /// A home with one thread, its day, and what is remembered of it when everything in it is `age` old.
+    fn remembered(age: Duration) -> (tempfile::TempDir, RolloutHome, PathBuf, Memory) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RolloutHome::new(dir.path());
+        let day = home.sessions_dir().join("2026/11/21");
+        fs::create_dir_all(&day).unwrap();
+        fs::write(day.join(NAME), "{}\n").unwrap();
+        let mut memory = Memory::default();
+        memory.walk(&home, SystemTime::now() + age).unwrap();
+        assert_eq!(memory.files.threads().count(), 1);
+        (dir, home, day, memory)
+    }
+
+    /// Whether a walk reads the day's directory: what it held was forgotten behind the memory's back.
+    fn reads_again(home: &RolloutHome, memory: &mut Memory) -> bool {
+        memory.files = Arc::default();
+        memory.walk(home, SystemTime::now()).unwrap();
+        memory.files.threads().count() == 1
+    }
+
+    #[test]
+    fn a_directory_that_did_not_change_is_not_read_again() {
+        let (_dir, home, _, mut memory) = remembered(Duration::from_secs(60));
+        assert!(!reads_again(&home, &mut memory));
+    }
+
+    #[test]
+    fn a_directory_that_changed_just_before_it_was_read_is_read_again() {
+        let (_dir, home, _, mut memory) = remembered(Duration::ZERO);
+        assert!(reads_again(&home, &mut memory));
+    }
+
+    #[test]
+    fn what_changes_later_is_found() {
+        let (_dir, home, day, mut memory) = remembered(Duration::from_secs(60));
+        // Longer than the clock of any file system here takes to tick.
+        std::thread::sleep(Duration::from_millis(50));
+        let compressed = day.join(format!("{NAME}.zst"));
+        fs::rename(day.join(NAME), &compressed).unwrap();
+        memory.walk(&home, SystemTime::now()).unwrap();
+        let paths = |memory: &Memory| -> Vec<PathBuf> {
+            memory.files.threads().flat_map(|(_, files)| files).map(|file| file.path.clone()).collect()
+        };
+        assert_eq!(paths(&memory), [compressed.clone()]);
+        fs::remove_dir_all(home.sessions_dir().join("2026/11")).unwrap();
+        memory.walk(&home, SystemTime::now()).unwrap();
+        assert_eq!((paths(&memory), memory.dirs.len()), (Vec::new(), 2));
+    }
+}

@@ -1,0 +1,55 @@
+//! What a fork and a rewind ask of the store: nothing that reads the whole thread.
+#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+
+use selvedge_protocol::HistoryMode;
+use selvedge_thread_manager::RewindTo;
+use selvedge_thread_store::{ThreadStore, TurnCut};
+
+use crate::support::{fork, heard, id, start, turn};
+use crate::watched::{Op, WatchedStore};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+#[tokio::test]
+async fn a_fork_reads_no_row_and_no_turns() {
+    let store = WatchedStore::new();
+    let manager = store.manager();
+    start(&manager, 1, MODE, &["a", "b"]).await;
+    store.fail(Op::Read, usize::MAX);
+    store.fail(Op::LoadContext, usize::MAX);
+    for (n, at) in (2..).zip([TurnCut::Latest, TurnCut::After("a".into()), TurnCut::BeforeNewest(1)]) {
+        assert_eq!(fork(&manager, id(1), n, at).await, id(n));
+    }
+}
+
+/// Several rewinds one after the other do not read what each of them came to, either.
+#[tokio::test]
+async fn a_rewind_of_a_live_thread_reads_no_row_and_no_context() {
+    let store = WatchedStore::new();
+    let manager = store.manager();
+    let thread = start(&manager, 1, MODE, &["a", "b", "c", "d"]).await;
+    store.fail(Op::Read, 1);
+    store.fail(Op::LoadContext, 1);
+    assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
+    assert_eq!(manager.rewind(id(1), RewindTo::Turns(2)).await.unwrap(), 2);
+    // Each of the two fails once, so that it is the third append that finds out what the thread is now.
+    assert!(thread.append(&turn(MODE, "e")).await.is_err());
+    assert!(thread.append(&turn(MODE, "e")).await.is_err());
+    thread.append(&turn(MODE, "e")).await.unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["a", "e"]);
+    assert_eq!(thread.metadata().await.preview, store.read_thread(id(1)).await.unwrap().preview);
+}
+
+/// A rewind that undoes nothing leaves nothing to be read.
+#[tokio::test]
+async fn a_rewind_to_the_latest_costs_the_next_call_nothing() {
+    let store = WatchedStore::new();
+    let manager = store.manager();
+    let thread = start(&manager, 1, MODE, &["a"]).await;
+    store.fail(Op::Read, 1);
+    store.fail(Op::LoadContext, 1);
+    for to in [RewindTo::Turns(0), RewindTo::Cut(TurnCut::After("a".into()))] {
+        assert_eq!(manager.rewind(id(1), to).await.unwrap(), 0);
+    }
+    thread.append(&turn(MODE, "b")).await.unwrap();
+}
