@@ -42,6 +42,7 @@
 
 mod compaction;
 mod facts;
+mod heard;
 pub mod markers;
 mod peek;
 mod policy;

@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use serde::Serialize;
 
-use crate::compaction::rebuilt_history;
+use crate::compaction::{rebuilt_history, replaces_summary};
 use crate::markers::{is_context_fragment, is_user_message};
 use crate::peek::payload_type;
 use crate::shorten::shorten_output;
@@ -50,14 +50,26 @@ pub fn replay<'a>(items: impl IntoIterator<Item = &'a RolloutItem>) -> ModelCont
 /// Folds the items of a thread into what the model sees next.
 ///
 /// `history_base` has to be resolved before: a replay takes all items of a thread in order, inherited ones first.
+///
+/// # Rollbacks
+///
+/// The event says how many turns to undo, and two things are set back by it.
+///
+/// The *history* is cut at the n-th newest message of the user that is in it, or at the oldest when there are fewer. The
+/// summary of a compaction stands in the user's name and is one of them. What a compaction dropped is not brought back: the
+/// model is left with what that kept. [`TurnProjection`](crate::TurnProjection) counts the same messages, so that what shows
+/// is what is kept.
+///
+/// *Everything else* (world state, settings, window) is what it was before the n-th newest turn in which the user spoke, as if
+/// nothing had been written since: a compaction in an undone turn has cleared nothing and opened no window. Where a summary
+/// was among the messages, or messages that steered a turn, this reaches further back than the history does. So what was
+/// brought back is never newer than what the model sees, and the next record tells rather too much than too little.
 #[derive(Debug, Default)]
 pub struct Replay {
     options: ReplayOptions,
     history: Vec<ResponseItem>,
     /// Where in `history` the user's messages stand, for rollbacks.
     user_messages: Vec<usize>,
-    /// Summaries of compactions: they stand in the history as the user's messages and are none of them.
-    summaries: Vec<String>,
     surroundings: Surroundings,
     /// For every user turn that stands, what the surroundings were before it.
     user_turns: Vec<Surroundings>,
@@ -247,6 +259,11 @@ impl Replay {
         }
         if is_fork {
             self.surroundings.leave_window();
+            // Nor does a rollback of what was inherited go back to the windows of the source.
+            self.user_turns.iter_mut().for_each(Surroundings::leave_window);
+            if let OpenTurn::Silent(before) = &mut self.turns.open {
+                before.leave_window();
+            }
         }
     }
 
@@ -321,11 +338,18 @@ impl Replay {
             Some(history) => {
                 history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot).cloned().collect()
             }
-            None => rebuilt_history(self.own_messages(), compacted.message.as_deref().unwrap_or_default()),
+            None => {
+                let summary = compacted.message.as_deref().unwrap_or_default();
+                rebuilt_history(self.own_messages(summary), summary)
+            }
         };
         self.replace_history(history);
-        self.summaries.extend(compacted.message.clone());
         self.surroundings.compact(compacted);
+        // A compaction that a full copy took along opened a window of the source.
+        let own = self.heads.window.first_window_id;
+        if own.is_some() && compacted.first_window_id.is_some() && compacted.first_window_id != own {
+            self.surroundings.leave_window();
+        }
         if let Some(middle) = &mut self.middle {
             let says_all = compacted.replacement_history.is_some() && compacted.window_number.is_some();
             // One that leaves something to be found out by the reader looks back to all that came before.
@@ -341,11 +365,11 @@ impl Replay {
         self.history = history;
     }
 
-    /// The texts of what the user said, oldest first.
-    fn own_messages(&self) -> Vec<String> {
+    /// The texts of what the user said, oldest first, and not of what `summary` takes the place of.
+    fn own_messages(&self, summary: &str) -> Vec<String> {
         let messages = self.user_messages.iter().filter_map(|at| self.history.get(*at));
         let own = messages.filter(|item| *item.kind() == ResponseItemKind::Message);
-        own.map(|item| item.texts().concat()).filter(|text| !self.summaries.contains(text)).collect()
+        own.map(|item| item.texts().concat()).filter(|text| !replaces_summary(summary, text)).collect()
     }
 
     fn world_state(&mut self, record: &WorldStateRecord) {
@@ -374,8 +398,7 @@ impl Replay {
 
     /// Undoes the newest `turns` user turns.
     ///
-    /// The history counts messages of the user, everything else counts turns: a compaction among the undone turns replaced
-    /// the history, and what it dropped is not brought back, while what it cleared is.
+    /// The history counts messages of the user, everything else counts turns; see [`Replay`].
     fn roll_back(&mut self, turns: u64) {
         let turns = usize::try_from(turns).unwrap_or(usize::MAX);
         if turns == 0 {

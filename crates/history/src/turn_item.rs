@@ -44,9 +44,63 @@ pub(crate) fn user_message(id: ItemId, input: UserInput) -> TurnItem {
     TurnItem::UserMessage { id, text: input.text, images: input.images }
 }
 
-/// A command that ended, from a completed item or an `exec_command_end` event: both name the same fields.
-pub(crate) fn command_execution_of(id: ItemId, fields: Map<String, Value>) -> TurnItem {
-    command_execution(id, &Fields(fields))
+/// An item of kind `kind` that has begun.
+pub(crate) fn from_started(kind: &str, id: ItemId, mut fields: Map<String, Value>) -> TurnItem {
+    fields.entry("status").or_insert_with(|| "in_progress".into());
+    from_completed(kind, id, fields)
+}
+
+/// Whether an event of this kind tells a step of the agent.
+pub(crate) fn is_step(event: &str) -> bool {
+    matches!(
+        event,
+        "exec_command_begin"
+            | "exec_command_end"
+            | "patch_apply_begin"
+            | "web_search_begin"
+            | "mcp_tool_call_begin"
+            | "dynamic_tool_call_request"
+            | "dynamic_tool_call_response"
+    )
+}
+
+/// A step of the agent from an event of its own. Few programs recorded these: one when it begins, one when it ends.
+pub(crate) fn from_step(event: &str, id: ItemId, fields: Map<String, Value>) -> Option<TurnItem> {
+    Some(match event {
+        "exec_command_begin" => from_started("CommandExecution", id, fields),
+        "exec_command_end" => from_completed("CommandExecution", id, fields),
+        "patch_apply_begin" => from_started("FileChange", id, fields),
+        "web_search_begin" => from_started("WebSearch", id, fields),
+        "dynamic_tool_call_request" => from_started("DynamicToolCall", id, fields),
+        "dynamic_tool_call_response" => from_completed("DynamicToolCall", id, fields),
+        "mcp_tool_call_begin" => {
+            let invocation = fields.get("invocation").and_then(Value::as_object).cloned().unwrap_or_default();
+            from_started("McpToolCall", id, invocation)
+        }
+        _ => return None,
+    })
+}
+
+/// What an item says that comes after another one of the same id. Some programs say only when a step begins what it is.
+pub(crate) fn after(earlier: &TurnItem, mut item: TurnItem) -> TurnItem {
+    match (earlier, &mut item) {
+        (
+            TurnItem::CommandExecution { command: told, cwd: told_cwd, .. },
+            TurnItem::CommandExecution { command, cwd, .. },
+        ) => {
+            if command.is_empty() {
+                command.clone_from(told);
+            }
+            if cwd.is_none() {
+                cwd.clone_from(told_cwd);
+            }
+        }
+        (TurnItem::FileChange { changes: told, .. }, TurnItem::FileChange { changes, .. }) if changes.is_null() => {
+            changes.clone_from(told);
+        }
+        _ => {}
+    }
+    item
 }
 
 /// The item of an event that a legacy thread says once for all. `id` makes an item's id of that of its call, or of
@@ -143,7 +197,7 @@ fn command_execution(id: ItemId, fields: &Fields) -> TurnItem {
         command: command_line(fields.get("command")),
         cwd,
         status: fields.status(),
-        output: fields.string("aggregated_output"),
+        output: fields.string("aggregated_output").or_else(|| fields.streams()),
         exit_code: fields.get("exit_code").as_i64(),
         duration_ms: fields.duration_ms(),
     }
@@ -187,10 +241,18 @@ impl Fields {
         parts.filter_map(|part| part.as_str().or_else(|| part["text"].as_str())).map(str::to_owned).collect()
     }
 
-    /// An item that says it is completed and does not say how went well.
+    /// An item that is done and does not say how went well, unless something else says that it did not.
     fn status(&self) -> ItemStatus {
-        let by_success = if self.get("success") == false { ItemStatus::Failed } else { ItemStatus::Completed };
-        self.get("status").as_str().and_then(status_named).unwrap_or(by_success)
+        let exit_code = self.get("exit_code").as_i64().unwrap_or(0);
+        let has_failed = self.get("success") == false || exit_code != 0;
+        let by_outcome = if has_failed { ItemStatus::Failed } else { ItemStatus::Completed };
+        self.get("status").as_str().and_then(status_named).unwrap_or(by_outcome)
+    }
+
+    /// What a command said, from programs that kept its two streams apart.
+    fn streams(&self) -> Option<String> {
+        let (out, err) = (self.string("stdout"), self.string("stderr"));
+        (out.is_some() || err.is_some()).then(|| out.unwrap_or_default() + &err.unwrap_or_default())
     }
 
     fn duration_ms(&self) -> Option<i64> {

@@ -8,6 +8,7 @@ use selvedge_protocol::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::heard::{Cut, Heard};
 use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
 use crate::turn_item;
@@ -18,6 +19,11 @@ use crate::user_input::UserInput;
 /// Turns come from events alone. What the model sees (`response_item`), what it was told (`world_state`) and settings do
 /// not show. The exception are lines from before the envelope (mid 2025): their files hold no events, so there the
 /// messages of the user and the assistant are taken from the response items.
+///
+/// A rollback takes away what it takes from the model: it counts the messages of the user that the model sees, as
+/// [`Replay`](crate::Replay) says, and whatever shows from the oldest of them on goes. Where that is the summary of a compaction or
+/// a message that steered, the beginning of its turn stays. What a compaction dropped goes on showing until it is undone
+/// itself.
 #[derive(Debug, Default)]
 pub struct TurnProjection {
     live: bool,
@@ -26,9 +32,8 @@ pub struct TurnProjection {
     open: Option<Draft>,
     /// The number of the next item that the log gives no id.
     next_item: u64,
-    /// Messages of other agents outside explicit turns, each by the number of turns before it. They do not show, but a
-    /// rollback counts them.
-    loose_messages: Vec<usize>,
+    /// What rollbacks count.
+    heard: Heard,
     /// Where the messages begin that lead up to this point: the user's own, and the context told before it.
     lead_in: Option<u64>,
     /// Just past the last line.
@@ -41,20 +46,12 @@ struct Draft {
     turn: Turn,
     /// Whether a `task_started` opened it.
     is_explicit: bool,
-    /// Whether the user speaks in it: what rollbacks count.
+    /// Whether the user, or another agent, has spoken in it.
     is_of_user: bool,
     /// Whether it holds a `compacted` line.
     is_compaction: bool,
     /// Just past its last line, where that is known.
     end: Option<u64>,
-}
-
-/// A place where a rollback can cut: behind so many turns, at a message between turns or at an item of the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cut {
-    place: usize,
-    /// The number of the item in its turn, 0 for the turn as a whole; nothing for a message between turns.
-    item: Option<usize>,
 }
 
 /// Where a line stands and when it was written.
@@ -89,8 +86,8 @@ impl TurnProjection {
             "event_msg" => self.event_line(at, line),
             "response_item" => self.response_line(at, line),
             "session_meta" => self.head_line(line),
-            "compacted" => self.turn_for(None, at).is_compaction = true,
-            "inter_agent_communication" => self.user_speaks(),
+            "compacted" => self.compacted(at, line),
+            "inter_agent_communication" => self.told_between_agents(line),
             _ => {}
         }
         // Settings and surroundings are written between the messages that lead up to the user's; anything else ends them.
@@ -130,14 +127,18 @@ impl TurnProjection {
     }
 
     fn event(&mut self, at: At, event: &EventMsg) {
+        if !shows_user_message(event) {
+            self.heard.settle();
+        }
         match event {
             EventMsg::TaskStarted(event) => self.started(at, event),
             EventMsg::TaskComplete(event) => self.completed(at, event),
             EventMsg::TurnAborted(event) => self.aborted(at, event),
-            EventMsg::ThreadRolledBack(event) => self.rolled_back(event.num_turns.unwrap_or(0)),
+            EventMsg::ThreadRolledBack(event) => self.rolled_back(at, event.num_turns.unwrap_or(0)),
             EventMsg::ItemCompleted(event) => self.item_completed(at, event),
             EventMsg::Error(event) => self.failed(event),
-            EventMsg::Other(event) if event.kind() == "exec_command_end" => self.command_ended(at, event),
+            EventMsg::Other(event) if event.kind() == "item_started" => self.item_started(at, event),
+            EventMsg::Other(event) if turn_item::is_step(event.kind()) => self.step(at, event),
             _ if self.mode == HistoryMode::Legacy => self.legacy_event(at, event),
             _ => {}
         }
@@ -202,34 +203,31 @@ impl TurnProjection {
     }
 
     /// Undoes the newest messages of the user, and whatever came after the oldest of them. The event counts turns, and the
-    /// model's history is cut by messages: they differ where the user steered a turn, and the history counts.
-    fn rolled_back(&mut self, messages: u64) {
+    /// model's history is cut by messages: they differ where the user steered a turn or a compaction left a summary, and the
+    /// history counts.
+    fn rolled_back(&mut self, at: At, messages: u64) {
         if messages == 0 {
             return;
         }
         self.close(None);
-        self.cut(usize::try_from(messages).unwrap_or(usize::MAX));
+        if let Some(cut) = self.heard.roll_back(usize::try_from(messages).unwrap_or(usize::MAX)) {
+            self.cut(at, cut);
+        }
         // Numbers go on behind the items that stand, as the programs that made them count.
         let standing: usize = self.closed.iter().map(|draft| draft.turn.items.len()).sum();
         self.next_item = u64::try_from(standing).unwrap_or(u64::MAX).saturating_add(1);
     }
 
-    fn cut(&mut self, messages: usize) {
-        let mut cuts: Vec<Cut> = (0..).zip(&self.closed).flat_map(|(place, draft)| draft.cuts(place)).collect();
-        cuts.extend(self.loose_messages.iter().map(|place| Cut { place: *place, item: None }));
-        cuts.sort_unstable();
-        let Some(&cut) = cuts.get(cuts.len().saturating_sub(messages)) else { return };
-        match cut.item {
-            // Steering is undone, and what the turn was before it stays.
-            Some(item @ 1..) => {
-                self.closed.truncate(cut.place + 1);
-                if let Some(draft) = self.closed.last_mut() {
-                    draft.turn.items.truncate(item);
-                }
-            }
-            _ => self.closed.truncate(cut.place),
-        }
-        self.loose_messages.retain(|place| Cut { place: *place, item: None } < cut);
+    fn cut(&mut self, at: At, cut: Cut) {
+        let Some(draft) = self.closed.get_mut(cut.turn).filter(|_| cut.item > 0) else {
+            self.closed.truncate(cut.turn);
+            return;
+        };
+        // Something later in the turn is undone, and what the turn was before it stays. Whoever takes the turn has to take
+        // the undoing along.
+        draft.turn.items.truncate(cut.item);
+        draft.reaches(at.position);
+        self.closed.truncate(cut.turn + 1);
     }
 
     fn item_completed(&mut self, at: At, event: &ItemCompletedEvent) {
@@ -238,16 +236,37 @@ impl TurnProjection {
             return;
         }
         let (id, fields) = self.taken_apart(serde_json::from_str(item.json().get()).unwrap_or_default(), "id");
-        let is_of_user = item.kind() == "UserMessage";
-        let draft = self.put_into(at, event.turn_id.as_ref(), turn_item::from_completed(item.kind(), id, fields));
-        draft.is_of_user |= is_of_user;
+        let turn = self.closed_place(event.turn_id.as_ref()).unwrap_or(self.closed.len());
+        let item = turn_item::from_completed(item.kind(), id, fields);
+        let said = if let TurnItem::UserMessage { text, .. } = &item { Some(text.clone()) } else { None };
+        let (draft, place) = self.put_into(at, event.turn_id.as_ref(), item);
+        if let (Some(text), Some(item)) = (said, place) {
+            let cut = draft.cut(turn, item);
+            draft.is_of_user = true;
+            self.heard.shown(&text, cut);
+        }
     }
 
-    /// A command in a legacy thread that was recorded with more than the usual events.
-    fn command_ended(&mut self, at: At, event: &OpenItem) {
+    /// A step of the agent that was recorded when it began. Its end takes its place, where there is one.
+    fn item_started(&mut self, at: At, event: &OpenItem) {
+        let mut event: Map<String, Value> = serde_json::from_str(event.json().get()).unwrap_or_default();
+        let Some(Value::Object(item)) = event.remove("item") else { return };
+        let kind = item.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if is_said_when_done(&kind) || (self.mode == HistoryMode::Legacy && has_legacy_event(&kind)) {
+            return;
+        }
+        let turn_id = event.get("turn_id").and_then(Value::as_str).map(TurnId::from);
+        let (id, fields) = self.taken_apart(item, "id");
+        self.put(at, turn_id.as_ref(), turn_item::from_started(&kind, id, fields));
+    }
+
+    /// A step of the agent in a thread that was recorded with more than the usual events.
+    fn step(&mut self, at: At, event: &OpenItem) {
         let (id, fields) = self.taken_apart(serde_json::from_str(event.json().get()).unwrap_or_default(), "call_id");
         let turn_id = fields.get("turn_id").and_then(Value::as_str).map(TurnId::from);
-        self.put(at, turn_id.as_ref(), turn_item::command_execution_of(id, fields));
+        if let Some(item) = turn_item::from_step(event.kind(), id, fields) {
+            self.put(at, turn_id.as_ref(), item);
+        }
     }
 
     /// The fields of an item but for its kind, and its id, which stands in field `id_field`.
@@ -265,8 +284,24 @@ impl TurnProjection {
             let start = self.lead_in.unwrap_or(at.position);
             self.begin(None, start, at.time);
         }
+        let turn = self.closed.len();
+        let draft = self.turn_for(None, at);
+        let cut = draft.cut(turn, draft.turn.items.len());
+        draft.is_of_user = true;
+        self.heard.shown(&input.text, cut);
         self.numbered(at, |id| turn_item::user_message(id, input));
-        self.turn_for(None, at).is_of_user = true;
+    }
+
+    /// What the model sees is replaced, and what is left of it stands at this place.
+    fn compacted(&mut self, at: At, line: &RolloutLine) {
+        let turn = self.closed.len();
+        let draft = self.turn_for(None, at);
+        draft.is_compaction = true;
+        // What the user has said in the turn is kept, even where it is shown only afterwards.
+        let cut = Cut { turn, item: draft.turn.items.len().max(usize::from(draft.is_of_user)) };
+        if let RolloutItem::Compacted(compacted) = line.item() {
+            self.heard.compact(&compacted, cut);
+        }
     }
 
     fn agent_message(&mut self, at: At, text: Option<&str>, phase: Option<String>) {
@@ -296,32 +331,44 @@ impl TurnProjection {
             self.lead_in = None;
             return;
         }
-        // Within an explicit turn that is the user's already, nothing that a message says is of interest here.
-        if self.open.as_ref().is_some_and(|open| open.is_explicit && open.is_of_user) {
-            return;
-        }
         let kind = payload_type(line);
-        match message_role(&kind, line.payload()).as_deref() {
-            Some("user" | "developer") => self.leading_message(at, line),
-            Some("agent") => self.user_speaks(),
-            _ if kind == "ghost_snapshot" => {}
-            _ => self.lead_in = None,
+        let role = message_role(&kind, line.payload());
+        // Within an explicit turn that is the user's already, what leads up to it has been said.
+        if !self.open.as_ref().is_some_and(|open| open.is_explicit && open.is_of_user) {
+            match role.as_deref() {
+                Some("user" | "developer") => _ = self.lead_in.get_or_insert(at.position),
+                Some("agent") => {}
+                _ if kind == "ghost_snapshot" => {}
+                _ => self.lead_in = None,
+            }
+        }
+        if matches!(role.as_deref(), Some("user" | "agent"))
+            && let RolloutItem::ResponseItem(item) = line.item()
+            && is_user_message(&item)
+        {
+            let cut = self.spoken_at();
+            self.heard.told(&item, cut);
         }
     }
 
-    fn leading_message(&mut self, at: At, line: &RolloutLine) {
-        self.lead_in.get_or_insert(at.position);
-        let is_explicit = self.open.as_ref().is_some_and(|open| open.is_explicit);
-        if is_explicit && matches!(line.item(), RolloutItem::ResponseItem(item) if is_user_message(&item)) {
-            self.user_speaks();
+    fn told_between_agents(&mut self, line: &RolloutLine) {
+        if let RolloutItem::InterAgentCommunication(message) = line.item() {
+            let cut = self.spoken_at();
+            self.heard.told_by_agent(message.content.unwrap_or_default(), cut);
         }
     }
 
-    /// The open explicit turn is the user's, whether or not an event says so.
-    fn user_speaks(&mut self) {
+    /// Where a message stands that the model is told now. The open explicit turn is the user's then, whether or not an
+    /// event says so; without one, the message leads up to the next turn.
+    fn spoken_at(&mut self) -> Cut {
+        let turn = self.closed.len();
         match &mut self.open {
-            Some(open) if open.is_explicit => open.is_of_user = true,
-            open => self.loose_messages.push(self.closed.len() + usize::from(open.is_some())),
+            Some(open) if open.is_explicit => {
+                let cut = open.cut(turn, open.turn.items.len());
+                open.is_of_user = true;
+                cut
+            }
+            open => Cut { turn: turn + usize::from(open.is_some()), item: 0 },
         }
     }
 
@@ -347,14 +394,18 @@ impl TurnProjection {
         self.put_into(at, turn_id, item);
     }
 
-    /// Adds an item to its turn, in the place of an earlier one of the same id.
-    fn put_into(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) -> &mut Draft {
+    /// Adds an item to its turn, in the place of an earlier one of the same id. Gives the turn, and the place of an item
+    /// that is new.
+    fn put_into(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) -> (&mut Draft, Option<usize>) {
         let draft = self.turn_for(turn_id, at);
-        match draft.turn.items.iter_mut().find(|earlier| earlier.id() == item.id()) {
-            Some(earlier) => *earlier = item,
-            None => draft.turn.items.push(item),
+        let items = &mut draft.turn.items;
+        let place = items.len();
+        if let Some(earlier) = items.iter_mut().find(|earlier| earlier.id() == item.id()) {
+            *earlier = turn_item::after(earlier, item);
+            return (draft, None);
         }
-        draft
+        items.push(item);
+        (draft, Some(place))
     }
 
     /// The turn of this id, else the open one, else a new implicit one.
@@ -435,14 +486,11 @@ impl TurnProjection {
 }
 
 impl Draft {
-    /// Where a rollback can cut in the turn that has so many before it: at each message of the user, the first of which takes
-    /// the whole turn away.
-    fn cuts(&self, place: usize) -> Vec<Cut> {
-        let items = (0..).zip(&self.turn.items);
-        let messages = items.filter(|(_, item)| matches!(item, TurnItem::UserMessage { .. })).map(|(number, _)| number);
-        let steering = messages.skip(1).map(|number| Cut { place, item: Some(number) });
-        let whole = self.is_of_user.then_some(Cut { place, item: Some(0) });
-        whole.into_iter().chain(steering).collect()
+    /// Where a rollback cuts that undoes a message at item `item` of this turn, which has `turn` turns before it. The first
+    /// message takes the whole turn away.
+    fn cut(&self, turn: usize, item: usize) -> Cut {
+        let is_steering = self.turn.items.iter().take(item).any(|item| matches!(item, TurnItem::UserMessage { .. }));
+        Cut { turn, item: if is_steering { item } else { 0 } }
     }
 
     fn new(id: TurnId, start: u64, started_at: Option<Timestamp>) -> Self {
@@ -506,6 +554,14 @@ pub fn apply_view(turn: &mut Turn, view: ItemsView) {
     turn.items_view = view;
 }
 
+fn shows_user_message(event: &EventMsg) -> bool {
+    match event {
+        EventMsg::UserMessage(_) => true,
+        EventMsg::ItemCompleted(event) => event.item.as_ref().is_some_and(|item| item.kind() == "UserMessage"),
+        _ => false,
+    }
+}
+
 /// Whether an error breaks its turn off. These two only refuse what was asked meanwhile.
 fn ends_turn(info: &Value) -> bool {
     let name = info.as_str().or_else(|| info.as_object()?.keys().next().map(String::as_str));
@@ -529,6 +585,11 @@ fn has_legacy_event(kind: &str) -> bool {
     )
 }
 
+/// Whether an item of this kind is nothing before it is done.
+fn is_said_when_done(kind: &str) -> bool {
+    matches!(kind, "UserMessage" | "AgentMessage" | "Reasoning" | "Plan" | "ContextCompaction" | "HookPrompt")
+}
+
 /// Whether an event of this kind can change what a client shows.
 fn event_shows(kind: &str) -> bool {
     matches!(
@@ -541,7 +602,7 @@ fn event_shows(kind: &str) -> bool {
             | "thread_rolled_back"
             | "item_completed"
             | "error"
-            | "exec_command_end"
+            | "item_started"
             | "user_message"
             | "agent_message"
             | "agent_reasoning"
@@ -553,5 +614,5 @@ fn event_shows(kind: &str) -> bool {
             | "mcp_tool_call_end"
             | "web_search_end"
             | "image_generation_end"
-    )
+    ) || turn_item::is_step(kind)
 }

@@ -44,28 +44,13 @@ pub(crate) fn recorded_row(thread: &Recorded) -> StoredThread {
     fold.into_thread()
 }
 
+/// What the recorded programs do not say in a row, and the log does.
 #[test]
-fn every_recorded_thread_has_the_recorded_facts() {
+fn every_recorded_thread_has_a_model_and_counted_its_tokens() {
     for thread in recordings::stories() {
         let row = recorded_row(&thread);
-        let read = &thread.read;
-        let name = &thread.name;
-        assert_eq!(row.preview.as_deref(), read["preview"].as_str(), "{name}");
-        assert_eq!(row.forked_from_id.map(|id| id.to_string()).as_deref(), read["forkedFromId"].as_str(), "{name}");
-        assert_eq!(row.history_mode.as_str(), read["historyMode"], "{name}");
-        assert_eq!(row.model_provider.as_deref(), read["modelProvider"].as_str(), "{name}");
-        assert_eq!(row.cwd.as_deref(), read["cwd"].as_str(), "{name}");
-        assert_eq!(row.cli_version.as_deref(), read["cliVersion"].as_str(), "{name}");
-        assert_eq!(row.source.as_ref(), Some(&read["source"]), "{name}");
-        assert_eq!(row.session_id.to_string(), read["sessionId"], "{name}");
-        assert_eq!(row.git.unwrap().commit_hash.as_deref(), read["gitInfo"]["sha"].as_str(), "{name}");
-        assert_eq!(row.updated_at.as_seconds(), read["updatedAt"], "{name}");
-        assert_eq!(row.recency_at.as_seconds(), read["recencyAt"], "{name}");
-        // The recorded program takes the time of the newest segment for that of the thread.
-        let created_at = if name == "story-0.169.0/T" { json!(1_795_252_136) } else { read["createdAt"].clone() };
-        assert_eq!(row.created_at.as_seconds(), created_at, "{name}");
-        assert_eq!(row.model.as_deref(), Some("mock-model"), "{name}");
-        assert!(row.token_usage.unwrap().total_tokens.unwrap() > 1_000, "{name}");
+        assert_eq!(row.model.as_deref(), Some("mock-model"), "{}", thread.name);
+        assert!(row.token_usage.unwrap().total_tokens.unwrap() > 1_000, "{}", thread.name);
     }
 }
 

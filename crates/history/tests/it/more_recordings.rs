@@ -1,48 +1,102 @@
-//! Recordings of further releases and rarer stories, by the same comparisons: model input, turns, metadata.
+//! All recordings: what the programs said of their threads, and what we say. Model input, turns and metadata.
+//!
+//! [`KNOWN`] names every difference. `docs/interop.md` lists the same names, with the reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use selvedge_protocol::RolloutItem;
-use serde_json::Value;
+use selvedge_protocol::{RolloutItem, Timestamp, Turn};
+use serde_json::{Value, json};
 
 use crate::facts::recorded_row;
 use crate::recordings::{self, Recorded};
 use crate::replay::{comparable, is_base_instructions, replay_lines};
 use crate::story::project;
-use crate::turns::{recorded, told};
 
-/// The recordings that `cargo xtask record` made.
-const FOLDERS: [&str; 20] = [
-    "story-0.36.0-exec",
-    "story-0.58.0-exec",
-    "story-0.98.0-compactions",
-    "story-0.98.0-rows",
-    "story-0.137.0-undo",
-    "story-0.137.0-tools",
-    "story-0.144.6-compactions",
-    "story-0.144.6-undo",
-    "story-0.144.6-crash",
-    "story-0.144.6-rows",
-    "story-0.144.6-tools",
-    "story-0.150.1-undo",
-    "story-0.150.1-undo-legacy",
-    "story-0.155.1-undo",
-    "story-0.155.1-crash",
-    "story-0.169.0-compactions",
-    "story-0.169.0-undo",
-    "story-0.169.0-crash",
-    "story-0.169.0-rows",
-    "story-0.169.0-tools",
+/// A difference between ours and the recordings, by the name that the documentation has for it.
+///
+/// Every thread must differ in what is named here, so that nothing stays longer than it is true.
+struct Known {
+    name: &'static str,
+    differences: &'static [(&'static str, &'static [&'static str])],
+}
+
+const KNOWN: &[Known] = &[
+    Known { name: "a rollback behind a compaction", differences: &[("model input", CUT_COMPACTIONS)] },
+    Known { name: "words and summary in one message", differences: &[("model input", &["story-0.36.0-exec/M"])] },
+    Known {
+        name: "surroundings told anew in front",
+        differences: &[(
+            "front of the model input",
+            &["story-0.36.0-exec/M", "story-0.58.0-exec/M", "story-0.98.0-compactions/C", "story-0.98.0-compactions/M"],
+        )],
+    },
+    Known {
+        name: "compactions that do not show",
+        differences: &[("turns", &["story-0.98.0-compactions/C", "story-0.98.0-compactions/M"])],
+    },
+    Known { name: "an archived thread that is not read", differences: &[("read", &["story-0.98.0-rows/A"])] },
+    Known {
+        name: "the session of a sub-agent",
+        differences: &[("sessionId", &["story-0.144.6-rows/S1", "story-0.169.0-rows/S1"])],
+    },
+    Known {
+        name: "the preview of a fork by reference",
+        differences: &[
+            (
+                "preview",
+                &["story-0.150.1-undo/G", "story-0.150.1-undo/H", "story-0.155.1-undo/G", "story-0.155.1-undo/H"],
+            ),
+            ("listed preview", &["story-0.150.1-undo/G", "story-0.155.1-undo/G"]),
+        ],
+    },
+    Known {
+        name: "the preview of what was reverted",
+        differences: &[("preview", &["story-0.150.1-undo/X", "story-0.155.1-undo/X", "story-0.169.0-undo/X"])],
+    },
+    Known {
+        name: "the times of the newest segment",
+        differences: &[
+            ("createdAt", &["story-0.155.1-undo/R", "story-0.155.1-undo/Z", "story-0.169.0/T"]),
+            ("recencyAt", &["story-0.155.1-undo/Z"]),
+            ("listed recencyAt", &["story-0.155.1-undo/Z"]),
+        ],
+    },
+    Known { name: "a row for each segment", differences: &[("rows", REVERTED)] },
+    Known { name: "forks that the list does not call so", differences: &[("listed forkedFromId", LISTED_FORKS)] },
+    Known { name: "where a thread began, in the list", differences: &[("listed cwd", &["story-0.144.6/T"])] },
 ];
 
-/// Where ours and the recording differ: the threads, in what, and why.
-///
-/// Every one of them must differ, so that none stays here longer than it is true.
-struct Known {
-    threads: &'static [&'static str],
-    what: &'static str,
-    why: &'static str,
-}
+/// Threads with more than one segment in which something was said.
+const REVERTED: &[&str] = &[
+    "story-0.150.1-undo/H",
+    "story-0.150.1-undo/R",
+    "story-0.150.1-undo/X",
+    "story-0.155.1-undo/H",
+    "story-0.155.1-undo/R",
+    "story-0.155.1-undo/X",
+    "story-0.169.0-undo/H",
+    "story-0.169.0-undo/R",
+    "story-0.169.0-undo/X",
+    "story-0.169.0/T",
+];
+
+/// Forks of which the list has one row.
+const LISTED_FORKS: &[&str] = &[
+    "story-0.137.0-undo/G",
+    "story-0.137.0-undo/H",
+    "story-0.144.6/F",
+    "story-0.144.6/FF",
+    "story-0.144.6-undo/G",
+    "story-0.144.6-undo/H",
+    "story-0.150.1-undo-legacy/G",
+    "story-0.150.1-undo-legacy/H",
+    "story-0.150.1-undo/G",
+    "story-0.155.1-undo/G",
+    "story-0.169.0/F",
+    "story-0.169.0/FF",
+    "story-0.169.0-undo/G",
+];
 
 /// Threads in which a rollback reaches behind a compaction, or one that was forked from such a thread.
 const CUT_COMPACTIONS: &[&str] = &[
@@ -57,64 +111,23 @@ const CUT_COMPACTIONS: &[&str] = &[
     "story-0.150.1-undo-legacy/Z",
 ];
 
-const KNOWN: &[Known] = &[
-    Known {
-        threads: CUT_COMPACTIONS,
-        what: "model input",
-        why: "once a rollback reaches behind a compaction, these releases forget all that was said before it; 0.98 keeps it, as we do",
-    },
-    Known {
-        threads: CUT_COMPACTIONS,
-        what: "turns",
-        why: "the listing undoes the newest turns of any kind, so one that only compacts counts for one of the person",
-    },
-    Known {
-        threads: &["story-0.36.0-exec/M"],
-        what: "model input",
-        why: "the release packs the person's words and the summary into one message, in words of its own",
-    },
-    Known {
-        threads: &["story-0.58.0-exec/M"],
-        what: "model input",
-        why: "summaries of this release have nothing in front of them that tells them from the person's words, so it keeps the older ones",
-    },
-    Known {
-        threads: &["story-0.98.0-compactions/C", "story-0.98.0-compactions/M"],
-        what: "turns",
-        why: "the release does not show compactions, though it records them; later ones do",
-    },
-    Known {
-        threads: &["story-0.144.6-rows/S1", "story-0.169.0-rows/S1"],
-        what: "sessionId",
-        why: "the release gives a sub-agent that is not loaded its own id, and not the session that its file names",
-    },
-    Known {
-        threads: &["story-0.150.1-undo/G", "story-0.150.1-undo/H", "story-0.155.1-undo/G", "story-0.155.1-undo/H"],
-        what: "preview",
-        why: "a fork by reference shows the first words of its own file; 0.169 shows those that it inherited, as we do",
-    },
-    Known {
-        threads: &["story-0.150.1-undo/X", "story-0.155.1-undo/X", "story-0.169.0-undo/X"],
-        what: "preview",
-        why: "the database keeps the words of a turn that was reverted",
-    },
-];
-
 /// Complaints about all threads, by thread and by what is different.
 #[derive(Default)]
-struct Complaints(BTreeMap<(String, &'static str), String>);
+struct Complaints(BTreeMap<(String, String), String>);
 
 impl Complaints {
-    fn add(&mut self, thread: &Recorded, what: &'static str, text: String) {
-        self.0.insert((thread.name.clone(), what), text);
+    fn add(&mut self, thread: &Recorded, what: &str, text: String) {
+        self.0.insert((thread.name.clone(), what.to_owned()), text);
     }
 
     /// Fails with every complaint at once, and if a known difference is none any more.
     fn check(mut self, checked: &[&str]) {
-        for known in KNOWN.iter().filter(|known| checked.contains(&known.what)) {
-            for thread in known.threads {
-                let found = self.0.remove(&((*thread).to_owned(), known.what));
-                assert!(found.is_some(), "{thread} does not differ in {} any more: {}", known.what, known.why);
+        for Known { name, differences } in KNOWN {
+            for (what, threads) in differences.iter().filter(|(what, _)| checked.contains(what)) {
+                for thread in *threads {
+                    let found = self.0.remove(&((*thread).to_owned(), (*what).to_owned()));
+                    assert!(found.is_some(), "{thread} does not differ in {what} any more: {name}");
+                }
             }
         }
         let unknown: Vec<String> =
@@ -124,11 +137,13 @@ impl Complaints {
 }
 
 fn threads() -> impl Iterator<Item = Recorded> {
-    FOLDERS.into_iter().flat_map(recordings::threads_of)
+    recordings::folders().into_iter().flat_map(|folder| recordings::threads_of(&folder))
 }
 
 /// What the program told the model, without what belongs to the program's start and not to the thread.
-fn told_to_the_model(thread: &Recorded) -> Option<Vec<Value>> {
+///
+/// First the surroundings that it told anew in front. It does so where a record of a compaction does not say what is left.
+fn told_to_the_model(thread: &Recorded) -> Option<(Vec<Value>, Vec<Value>)> {
     let mut input = &thread.model_input.as_ref()?[..];
     if is_base_instructions(&input[0], thread) {
         input = &input[1..];
@@ -137,12 +152,10 @@ fn told_to_the_model(thread: &Recorded) -> Option<Vec<Value>> {
         RolloutItem::Compacted(compacted) => Some(compacted),
         _ => None,
     });
-    // Where a record of a compaction does not say what is left, the program tells the surroundings anew in front of it.
-    if compactions.next_back().is_some_and(|compacted| compacted.replacement_history.is_none()) {
-        let told = input.iter().take_while(|item| is_fragment(item)).count();
-        input = &input[told..];
-    }
-    Some(input.iter().map(comparable).collect())
+    let is_left_open = compactions.next_back().is_some_and(|compacted| compacted.replacement_history.is_none());
+    let in_front = if is_left_open { input.iter().take_while(|item| is_fragment(item)).count() } else { 0 };
+    let (front, input) = input.split_at(in_front);
+    Some((front.to_vec(), input.iter().map(comparable).collect()))
 }
 
 fn is_fragment(item: &Value) -> bool {
@@ -150,7 +163,10 @@ fn is_fragment(item: &Value) -> bool {
 }
 
 fn model_input_differs(thread: &Recorded) -> Option<String> {
-    let input = told_to_the_model(thread)?;
+    let Some((_, input)) = told_to_the_model(thread) else {
+        assert!(thread.name.ends_with("/A"), "{}: only archived threads were not resumed", thread.name);
+        return None;
+    };
     let context = replay_lines(&thread.lines);
     let history: Vec<Value> =
         context.history.iter().map(|item| comparable(&serde_json::to_value(item).unwrap())).collect();
@@ -174,14 +190,17 @@ fn every_thread_gives_the_recorded_model_input() {
         if let Some(text) = model_input_differs(&thread) {
             complaints.add(&thread, "model input", text);
         }
+        if let Some((front, _)) = told_to_the_model(&thread).filter(|(front, _)| !front.is_empty()) {
+            complaints.add(&thread, "front of the model input", format!("{front:?}"));
+        }
     }
-    complaints.check(&["model input"]);
+    complaints.check(&["model input", "front of the model input"]);
 }
 
 #[test]
 fn what_was_said_after_a_cut_compaction_is_the_same() {
     for thread in threads().filter(|thread| CUT_COMPACTIONS.contains(&thread.name.as_str())) {
-        let input = told_to_the_model(&thread).unwrap();
+        let (_, input) = told_to_the_model(&thread).unwrap();
         let ours = replay_lines(&thread.lines).history;
         let ours = ours.iter().map(|item| comparable(&serde_json::to_value(item).unwrap()));
         let said =
@@ -193,79 +212,216 @@ fn what_was_said_after_a_cut_compaction_is_the_same() {
     }
 }
 
-/// A turn's id, status and items, by id and type.
-type Shape = (String, String, Vec<(String, String)>);
-
-/// All calls of tools are of one kind, whichever program names them.
-fn one_kind_of_call((id, status, mut items): Shape) -> Shape {
-    for (_, kind) in items.iter_mut().filter(|(_, kind)| kind.ends_with("_tool_call")) {
-        "tool_call".clone_into(kind);
-    }
-    (id, status, items)
-}
-
 #[test]
 fn every_thread_shows_the_recorded_turns() {
     let mut complaints = Complaints::default();
-    for thread in threads().filter(|thread| thread.read.is_object()) {
-        let theirs: Vec<Shape> = thread.read["turns"].as_array().unwrap().iter().map(recorded).collect();
-        let turns = project(&thread.lines);
-        let ours: Vec<Shape> = turns.iter().map(told).map(one_kind_of_call).collect();
+    for thread in threads() {
+        if !thread.read.is_object() {
+            // `codex exec` has no listing; a program that has one and does not read a thread says something by it.
+            if !thread.listed.is_empty() {
+                complaints.add(&thread, "read", "nothing was read".to_owned());
+            }
+            continue;
+        }
+        let theirs: Vec<Value> = thread.read["turns"].as_array().unwrap().iter().map(in_our_words).collect();
+        // Older releases tell no times of turns.
+        let has_times = theirs.iter().any(|turn| turn.get("started_at").is_some());
+        let ours: Vec<Value> = project(&thread.lines).iter().map(|turn| told(turn, has_times)).collect();
         if ours != theirs {
-            complaints.add(&thread, "turns", format!("\n  ours   {ours:?}\n  theirs {theirs:?}"));
+            let different = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
+            complaints.add(&thread, "turns", format!("{} and {} turns, {different:#?}", ours.len(), theirs.len()));
         }
     }
-    complaints.check(&["turns"]);
+    complaints.check(&["turns", "read"]);
+}
+
+/// A turn as we tell it.
+fn told(turn: &Turn, has_times: bool) -> Value {
+    let seconds = |at: Option<Timestamp>| at.filter(|_| has_times).map(|at| at.as_seconds());
+    let mut turn = json!({
+        "id": turn.id, "status": turn.status, "error": turn.error, "duration_ms": turn.duration_ms,
+        "started_at": seconds(turn.started_at), "completed_at": seconds(turn.completed_at), "items": turn.items,
+    });
+    for item in turn["items"].as_array_mut().unwrap() {
+        for image in item.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(path) = image.get("path") {
+                *image = path.clone();
+            }
+        }
+    }
+    without_nulls(turn)
+}
+
+/// A recorded turn, in our words.
+fn in_our_words(turn: &Value) -> Value {
+    let items: Vec<Value> = turn["items"].as_array().unwrap().iter().map(item_in_our_words).collect();
+    without_nulls(json!({
+        "id": turn["id"], "status": snake_case(turn["status"].as_str().unwrap()), "error": turn["error"],
+        "duration_ms": turn["durationMs"], "started_at": turn["startedAt"], "completed_at": turn["completedAt"],
+        "items": items,
+    }))
+}
+
+fn item_in_our_words(item: &Value) -> Value {
+    let (id, kind) = (&item["id"], snake_case(item["type"].as_str().unwrap()));
+    match kind.as_str() {
+        "user_message" => {
+            let content = item["content"].as_array().unwrap();
+            let texts: String = content.iter().filter_map(|part| part["text"].as_str()).collect();
+            let images: Vec<&Value> =
+                content.iter().filter(|part| part["type"] != "text").map(|part| &part["path"]).collect();
+            json!({"type": kind, "id": id, "text": texts, "images": images})
+        }
+        "agent_message" => json!({"type": kind, "id": id, "text": item["text"], "phase": item["phase"]}),
+        "reasoning" => json!({"type": kind, "id": id, "summary": item["summary"], "content": item["content"]}),
+        "command_execution" => json!({
+            "type": kind, "id": id, "command": item["command"], "cwd": item["cwd"], "status": item["status"],
+            "output": item["aggregatedOutput"], "exit_code": item["exitCode"], "duration_ms": item["durationMs"],
+        }),
+        "file_change" => {
+            let changes = item["changes"].as_array().unwrap().iter();
+            let change = |change: &Value| {
+                assert_eq!(change["kind"]["type"], "add", "only additions were recorded");
+                (change["path"].as_str().unwrap().to_owned(), json!({"type": "add", "content": change["diff"]}))
+            };
+            let changes: serde_json::Map<String, Value> = changes.map(change).collect();
+            json!({"type": kind, "id": id, "status": item["status"], "changes": changes})
+        }
+        "web_search" => json!({"type": kind, "id": id, "query": item["query"], "action": item["action"]}),
+        "context_compaction" => json!({"type": kind, "id": id}),
+        "collab_agent_tool_call" => json!({
+            "type": kind, "id": id, "tool": snake_case(item["tool"].as_str().unwrap()), "status": item["status"],
+            "prompt": item["prompt"], "model": item["model"], "reasoning_effort": item["reasoningEffort"],
+            "sender_thread_id": item["senderThreadId"], "receiver_thread_ids": item["receiverThreadIds"],
+            // What came of the agent, and under which name, is told by its own thread.
+            "agents_states": {(item["receiverThreadIds"][0].as_str().unwrap()): "pending_init"},
+            "receiver_agents": [{"thread_id": item["receiverThreadIds"][0], "agent_nickname": "Carson"}],
+        }),
+        kind => panic!("a kind of item that was never recorded: {kind}"),
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name, without_nulls(value))).collect::<serde_json::Map<_, _>>().into()
+        }
+        value => value,
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_uppercase() { vec!['_', c.to_ascii_lowercase()] } else { vec![c] }).collect()
 }
 
 #[test]
 fn every_thread_has_the_recorded_facts() {
     let mut complaints = Complaints::default();
-    let mut fields = Vec::new();
-    for thread in threads().filter(|thread| thread.read.is_object()) {
+    for thread in threads() {
         for (field, ours) in facts(&thread) {
-            let theirs = &thread.read[field];
-            if ours != *theirs && !is_time_of_a_segment(&thread, field, &ours) {
+            // Older releases do not speak of all of them.
+            if let Some(theirs) = thread.read.get(field).filter(|theirs| **theirs != ours) {
                 complaints.add(&thread, field, format!("ours {ours}, theirs {theirs}"));
             }
-            fields.push(field);
         }
     }
-    complaints.check(&fields);
+    complaints.check(FACTS);
 }
 
-/// The recorded programs take the time of the newest segment, that is of the last revert, for that of the thread.
-fn is_time_of_a_segment(thread: &Recorded, field: &str, ours: &Value) -> bool {
-    let newest_segment = thread.read["path"].as_str().unwrap();
-    let reverted = newest_segment.rsplit('/').next().unwrap().contains('_');
-    reverted && matches!(field, "createdAt" | "recencyAt") && thread.read[field].as_i64() > ours.as_i64()
+#[test]
+fn every_thread_is_listed_with_the_recorded_facts() {
+    let mut complaints = Complaints::default();
+    for thread in threads() {
+        match &thread.listed[..] {
+            [row] => {
+                for (field, ours) in facts(&thread) {
+                    if let Some(theirs) = row.get(field).filter(|theirs| **theirs != ours) {
+                        complaints.add(&thread, &format!("listed {field}"), format!("ours {ours}, theirs {theirs}"));
+                    }
+                }
+            }
+            // A list without filters leaves out sub-agents.
+            [] => assert!(thread.read.is_null() || thread.name.ends_with("/S1"), "{}", thread.name),
+            rows => complaints.add(&thread, "rows", format!("{} rows", rows.len())),
+        }
+    }
+    let listed: Vec<String> = FACTS.iter().map(|field| format!("listed {field}")).collect();
+    complaints.check(&listed.iter().map(String::as_str).chain(["rows"]).collect::<Vec<_>>());
 }
+
+/// What the recorded programs say of a thread, by their names, and we do too.
+const FACTS: &[&str] = &[
+    "agentNickname",
+    "agentRole",
+    "cliVersion",
+    "createdAt",
+    "cwd",
+    "forkedFromId",
+    "gitInfo",
+    "historyMode",
+    "id",
+    "model",
+    "modelProvider",
+    "originator",
+    "parentThreadId",
+    "preview",
+    "reasoningEffort",
+    "recencyAt",
+    "sessionId",
+    "source",
+    "threadSource",
+    "updatedAt",
+];
 
 /// What we say of a thread, by the names that the recorded programs have for it.
 fn facts(thread: &Recorded) -> BTreeMap<&'static str, Value> {
     let row = recorded_row(thread);
-    let text = |text: Option<String>| text.map_or(Value::Null, Value::from);
-    let mut facts = BTreeMap::from([
-        ("preview", text(row.preview)),
-        ("cwd", text(row.cwd)),
-        ("cliVersion", text(row.cli_version)),
-        ("modelProvider", text(row.model_provider)),
-        ("source", in_their_spelling(row.source.unwrap_or_default())),
-        ("createdAt", row.created_at.as_seconds().into()),
-        ("updatedAt", row.updated_at.as_seconds().into()),
-    ]);
-    let optional = [
-        ("forkedFromId", text(row.forked_from_id.map(|id| id.to_string()))),
-        ("historyMode", row.history_mode.as_str().into()),
-        ("sessionId", row.session_id.to_string().into()),
-        ("recencyAt", row.recency_at.as_seconds().into()),
-    ];
-    // Older releases do not speak of these.
-    facts.extend(optional.into_iter().filter(|(field, _)| thread.read.get(field).is_some()));
-    facts
+    let git = row.git.unwrap_or_default();
+    let facts = json!({
+        "agentNickname": row.agent_nickname,
+        "agentRole": row.agent_role,
+        "cliVersion": row.cli_version,
+        "createdAt": row.created_at.as_seconds(),
+        "cwd": row.cwd,
+        "forkedFromId": row.forked_from_id,
+        "gitInfo": {"branch": git.branch, "originUrl": git.repository_url, "sha": git.commit_hash},
+        "historyMode": row.history_mode,
+        "id": row.id,
+        "model": row.model,
+        "modelProvider": row.model_provider,
+        "originator": row.originator,
+        "parentThreadId": row.parent_thread_id,
+        "preview": row.preview,
+        "reasoningEffort": row.reasoning_effort,
+        "recencyAt": row.recency_at.as_seconds(),
+        "sessionId": row.session_id,
+        "source": in_their_spelling(row.source.unwrap_or_default()),
+        "threadSource": row.thread_source,
+        "updatedAt": row.updated_at.as_seconds(),
+    });
+    FACTS.iter().map(|field| (*field, facts[field].clone())).collect()
 }
 
 /// The file says `subagent`, the program `subAgent`.
 fn in_their_spelling(source: Value) -> Value {
     serde_json::from_str(&source.to_string().replace("\"subagent\"", "\"subAgent\"")).unwrap()
+}
+
+/// The rows of the table of differences in a page of the documentation, by their names.
+fn documented(page: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let table = text.split("<!-- differences:begin -->").nth(1).unwrap_or_default();
+    let table = table.split("<!-- differences:end -->").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|row| row.strip_prefix("| ")?.split(" |").next());
+    rows.map(str::trim).filter(|name| *name != "difference" && !name.starts_with('-')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documentation_lists_the_known_differences_and_no_others() {
+    let known: BTreeSet<String> = KNOWN.iter().map(|known| known.name.to_owned()).collect();
+    assert_eq!(known.len(), KNOWN.len());
+    assert_eq!(documented("interop.md"), known);
 }

@@ -15,6 +15,8 @@ pub(crate) struct Recorded {
     pub(crate) lines: Vec<RolloutLine>,
     /// What the program that made the recording said of the thread.
     pub(crate) read: Value,
+    /// The rows that it listed for the thread.
+    pub(crate) listed: Vec<Value>,
     /// What it sent to the model when the thread was resumed; nothing for an archived thread, which was not.
     pub(crate) model_input: Option<Vec<Value>>,
 }
@@ -61,6 +63,14 @@ impl Segment {
     }
 }
 
+/// The folders of all recorded stories.
+pub(crate) fn folders() -> Vec<String> {
+    let names = std::fs::read_dir(SAMPLES).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut folders: Vec<String> = names.filter(|name| name.starts_with("story-")).collect();
+    folders.sort();
+    folders
+}
+
 /// The two recorded stories.
 pub(crate) fn stories() -> Vec<Recorded> {
     ["story-0.144.6", "story-0.169.0"].into_iter().flat_map(threads_of).collect()
@@ -95,10 +105,16 @@ pub(crate) fn threads_of(folder: &str) -> Vec<Recorded> {
                 id: id.parse().unwrap(),
                 lines: newest.unwrap().resolved(&segments),
                 read: expected["read"][letter].clone(),
+                listed: listed(&expected, id),
                 model_input: expected["model_input_after_resume"][letter].as_array().cloned(),
             }
         })
         .collect()
+}
+
+fn listed(expected: &Value, id: &str) -> Vec<Value> {
+    let rows = ["list", "list_archived"].into_iter().flat_map(|list| expected[list].as_array().into_iter().flatten());
+    rows.filter(|row| row["id"] == id).cloned().collect()
 }
 
 fn segments_of(folder: &str) -> Vec<Segment> {

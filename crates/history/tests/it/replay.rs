@@ -34,30 +34,6 @@ pub(crate) fn replay_lines(lines: &[RolloutLine]) -> selvedge_history::ModelCont
 }
 
 #[test]
-fn every_recorded_thread_gives_the_recorded_model_input() {
-    let stories = recordings::stories();
-    assert_eq!(stories.len(), 12);
-    for thread in stories {
-        let Some(model_input) = &thread.model_input else {
-            assert!(thread.name.ends_with("/A"), "only archived threads were not resumed");
-            continue;
-        };
-        let mut expected = &model_input[..];
-        if is_base_instructions(&expected[0], &thread) {
-            expected = &expected[1..];
-        }
-        let context = replay_lines(&thread.lines);
-        let history = context.history.iter().map(|item| comparable(&serde_json::to_value(item).unwrap()));
-        let history: Vec<Value> = history.collect();
-        let expected: Vec<Value> = expected.iter().map(comparable).collect();
-        assert_eq!(history, expected[..history.len()], "{}", thread.name);
-        // What the resumed turn adds: news of the surroundings, and the prompt.
-        assert!(expected.len() - history.len() <= 2, "{}", thread.name);
-        assert_eq!(context.warnings, [""; 0], "{}", thread.name);
-    }
-}
-
-#[test]
 fn lines_and_items_replay_alike() {
     for thread in recordings::stories() {
         let items: Vec<RolloutItem> = thread.lines.iter().map(RolloutLine::item).collect();
@@ -171,8 +147,22 @@ fn an_old_compaction_leaves_the_users_words_and_the_summary() {
     let old = |summary: &str| item(json!({"type": "compacted", "payload": {"message": summary}}));
     let story = [vec![fragment("here"), user("q1"), assistant("a1"), user("q2")], vec![old("so far")]].concat();
     assert_eq!(texts(&replay(&story)), ["q1", "q2", "so far"]);
+    // A summary that nothing tells from the user's words counts as one of them.
     let longer = [story, vec![user("q3"), old("further")]].concat();
-    assert_eq!(texts(&replay(&longer)), ["q1", "q2", "q3", "further"]);
+    assert_eq!(texts(&replay(&longer)), ["q1", "q2", "so far", "q3", "further"]);
+}
+
+#[test]
+fn a_summary_behind_the_line_of_the_program_replaces_the_one_before() {
+    let line = "Words that the program puts in front of every summary. ".repeat(5);
+    let old = |summary: &str| item(json!({"type": "compacted", "payload": {"message": summary}}));
+    let (first, second) = (format!("{line}\nso far"), format!("{line}\nfurther"));
+    let story = [user("q1"), old(&first), user("q2"), old(&second)];
+    assert_eq!(texts(&replay(&story)), ["q1", "q2", second.as_str()]);
+    // Headings of a model are shorter, and the user may well begin like one.
+    let (first, second) = ("# Summary\nso far", "# Summary\nfurther");
+    let story = [user("# Summary\nplease"), old(first), old(second)];
+    assert_eq!(texts(&replay(&story)), ["# Summary\nplease", first, second]);
 }
 
 #[test]

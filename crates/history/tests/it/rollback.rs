@@ -1,8 +1,8 @@
 //! What a rollback takes away, and what it brings back: for the model and for a client.
 
 use proptest::prelude::*;
-use selvedge_history::ModelContext;
-use selvedge_protocol::RolloutItem;
+use selvedge_history::{ModelContext, replay};
+use selvedge_protocol::{RolloutItem, TurnItem};
 use serde_json::json;
 
 use crate::story::{
@@ -82,12 +82,13 @@ fn a_rollback_across_a_compaction_brings_back_what_that_cleared() {
     let compaction = compaction_turn("c", &["q1", "q2", "summary"], 1);
     let story = [first, turn("t2", "q2", "a2"), compaction, third, vec![rolled_back(2)]];
     let context = replayed(&story);
-    // The history that the compaction replaced is gone; it loses two messages of the user: q3 and the summary.
+    // The history that the compaction replaced is gone; it loses two messages: q3 and the summary, which stands in the
+    // user's name. The turns lose what stands for them: the third and the one that compacted.
     assert_eq!(texts(&context), ["q1", "q2"]);
     assert_eq!(context.world_state, Some(state(json!({"cwd": "/a"}))));
     assert_eq!(model(&context), Some("t1"));
     assert_eq!(context.window.number, 0);
-    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1", "t2"]);
 }
 
 #[test]
@@ -103,27 +104,145 @@ fn a_compaction_that_stands_before_the_undone_turn_stays() {
 }
 
 #[test]
-fn a_compaction_behind_the_undone_turn_goes_with_it() {
-    let story =
-        [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction_turn("c", &["q1", "s"], 1), vec![rolled_back(1)]];
-    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
-    let context = replayed(&story);
-    assert_eq!((model(&context), context.window.number), (Some("t1"), 0));
+fn the_summary_of_a_compaction_is_undone_alone() {
+    let compaction = compaction_turn("c", &["q1", "q2", "s"], 1);
+    let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction, vec![rolled_back(1)]];
+    assert_eq!(texts(&replayed(&story)), ["q1", "q2"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1", "t2"]);
+    // All but the history counts turns of the user, so that it is never younger than what the model sees.
+    assert_eq!((model(&replayed(&story)), replayed(&story).window.number), (Some("t1"), 0));
 }
 
 #[test]
-fn a_compaction_in_the_middle_of_the_undone_turn_goes_with_it() {
-    let middle = vec![
-        started("t2"),
-        user("q2"),
-        user_event("q2"),
-        compacted(&["q1", "q2", "s"], 1),
-        assistant("a2"),
-        complete("t2"),
+fn a_compaction_without_a_summary_goes_with_the_turn_before_it() {
+    let compaction = compaction_turn("c", &["q1", "q2"], 1);
+    let compaction =
+        [compaction[..1].to_vec(), vec![without_summary(&compaction[1])], compaction[2..].to_vec()].concat();
+    let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction, vec![rolled_back(1)]];
+    assert_eq!(texts(&replayed(&story)), ["q1"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+}
+
+fn without_summary(compaction: &RolloutItem) -> RolloutItem {
+    let mut compaction = serde_json::to_value(compaction).unwrap();
+    compaction["payload"]["message"] = json!("");
+    item(compaction)
+}
+
+/// A turn of the user in the middle of which the history is compacted.
+fn compacted_turn(id: &str, asked: &str, left: &[&str]) -> Vec<RolloutItem> {
+    vec![
+        started(id),
+        user(asked),
+        user_event(asked),
+        agent_event("half"),
+        assistant("half"),
+        compacted(left, 1),
+        event(json!({"type": "context_compacted"})),
+        agent_event("done"),
+        assistant("done"),
+        complete(id),
+    ]
+}
+
+#[test]
+fn a_compaction_in_the_middle_of_the_undone_turn_is_what_is_undone_of_it() {
+    let story = [
+        turn("t1", "q1", "a1"),
+        compacted_turn("t2", "q2", &["q1", "q2", "s"]),
+        vec![rolled_back(1)],
+        turn("t3", "q3", "a3"),
     ];
-    let context = replayed(&[turn("t1", "q1", "a1"), middle, vec![rolled_back(1)]]);
-    assert_eq!(context.window.number, 0);
-    assert_eq!(model(&context), Some("t1"));
+    let context = replayed(&story[..3]);
+    assert_eq!(texts(&context), ["q1", "q2"]);
+    assert_eq!((model(&context), context.window.number), (Some("t1"), 0));
+    let turns = projected(&story);
+    assert_eq!(turn_ids(&turns), ["t1", "t2", "t3"]);
+    assert_eq!(item_kinds(&turns[1]), ["user_message", "agent_message"]);
+    // Whoever takes the turn along takes along that some of it was undone.
+    assert_eq!(turns[1].lines, 7..18);
+    assert_eq!(turns[2].lines, 18..25);
+
+    let story = [story.concat(), vec![rolled_back(2)]];
+    assert_eq!(texts(&replayed(&story)), ["q1"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+}
+
+#[test]
+fn a_compaction_at_the_beginning_of_the_undone_turn_goes_with_it() {
+    let asking = turn("t2", "q2", "a2").split_off(1);
+    let second = [vec![started("t2"), compacted(&["q1", "s"], 1), event(json!({"type": "context_compacted"}))], asking];
+    let mut story = vec![turn("t1", "q1", "a1"), second.concat(), vec![rolled_back(1)]];
+    // The summary is a message of its own to the model, and shows nowhere.
+    for (heard, shown) in [(vec!["q1", "s"], vec!["t1"]), (vec!["q1"], vec!["t1"]), (vec![], vec![])] {
+        assert_eq!(texts(&replayed(&story)), heard);
+        assert_eq!(turn_ids(&projected(&story)), shown);
+        story.push(vec![rolled_back(1)]);
+    }
+}
+
+#[test]
+fn turns_that_a_compaction_left_out_are_counted_when_nothing_else_is_left() {
+    let compaction = compaction_turn("c", &["q3", "s"], 1);
+    let story =
+        [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), turn("t3", "q3", "a3"), compaction, turn("t4", "q4", "a4")];
+    let undone = |turns| [story.concat(), vec![rolled_back(turns)]];
+    for (turns, heard, shown) in [
+        (1, vec!["q3", "s"], vec!["t1", "t2", "t3", "c"]),
+        (2, vec!["q3"], vec!["t1", "t2", "t3"]),
+        (3, vec![], vec!["t1", "t2"]),
+        (4, vec![], vec!["t1"]),
+        (5, vec![], vec![]),
+        (9, vec![], vec![]),
+    ] {
+        assert_eq!(texts(&replayed(&undone(turns))), heard, "{turns}");
+        assert_eq!(turn_ids(&projected(&undone(turns))), shown, "{turns}");
+    }
+}
+
+/// An old compaction: what is left is for the reader to find out.
+fn old_compaction(summary: &str) -> RolloutItem {
+    item(json!({"type": "compacted", "payload": {"message": summary}}))
+}
+
+/// A turn of early 2026, which nothing opens explicitly.
+fn old_turn(asked: &str) -> Vec<RolloutItem> {
+    vec![user(asked), user_event(asked), agent_event("a"), assistant("a")]
+}
+
+#[test]
+fn an_old_compaction_is_undone_by_what_it_leaves() {
+    let long = "q2".repeat(45_000);
+    let compaction = vec![old_compaction("s"), event(json!({"type": "context_compacted"}))];
+    let story = [old_turn("q1"), old_turn(&long), compaction, old_turn("q3")];
+    let undone = |turns| [story.concat(), vec![rolled_back(turns)]];
+    let shown = |turns| projected(&undone(turns)).iter().map(|turn| turn.items.len()).collect::<Vec<_>>();
+    assert_eq!(projected(&story).iter().map(|turn| turn.items.len()).collect::<Vec<_>>(), [2, 3, 2]);
+    // What the summary stands for is the compaction at the end of the second turn.
+    assert_eq!((replayed(&undone(1)).history.len(), shown(1)), (2, vec![2, 3]));
+    assert_eq!((replayed(&undone(2)).history.len(), shown(2)), (1, vec![2, 2]));
+    // The long question was cut short and the one before it left out.
+    assert_eq!((replayed(&undone(3)).history.len(), shown(3)), (0, vec![2]));
+    assert_eq!(shown(4), [0; 0]);
+}
+
+#[test]
+fn a_second_summary_takes_the_place_of_the_first_only_where_it_is_known_by_its_first_line() {
+    let compact = |summary: &str| vec![old_compaction(summary), event(json!({"type": "context_compacted"}))];
+    let known = |summary: &str| format!("{}\n{summary}", "The line of the program. ".repeat(10));
+    let told = |first: &str, second: &str| [old_turn("q1"), compact(first), old_turn("q2"), compact(second)].concat();
+    let kinds =
+        |story: &[Vec<RolloutItem>]| projected(story).iter().map(|turn| item_kinds(turn).join(" ")).collect::<Vec<_>>();
+
+    let unknown = vec![told("s1", "s2"), vec![rolled_back(3)]];
+    assert_eq!(texts(&replayed(&unknown[..1])), ["q1", "s1", "q2", "s2"]);
+    assert_eq!(texts(&replayed(&unknown)), ["q1"]);
+    assert_eq!(kinds(&unknown), ["user_message agent_message"]);
+
+    let known = vec![told(&known("s1"), &known("s2")), vec![rolled_back(2)]];
+    assert_eq!(texts(&replayed(&known[..1])).len(), 3);
+    assert_eq!(texts(&replayed(&known)), ["q1"]);
+    assert_eq!(kinds(&known), ["user_message agent_message context_compaction"]);
 }
 
 #[test]
@@ -203,6 +322,98 @@ fn an_event_without_a_count_undoes_nothing() {
     let story = [turn("t1", "q1", "a1"), vec![event(json!({"type": "thread_rolled_back"}))]];
     assert_eq!(texts(&replayed(&story)), ["q1", "a1"]);
     assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+}
+
+/// A step of a story in which everything that the user says is different.
+#[derive(Clone, Debug)]
+enum Step {
+    Turn,
+    Steered,
+    AgentMessage,
+    /// Compacts, keeping so many of the newest messages of the user: in a turn of its own, in the middle of one of the user, or
+    /// before the user speaks in it.
+    Compaction(usize, When),
+    OldCompaction,
+    RollBack(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Between,
+    Amid,
+    Ahead,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let when = prop_oneof![Just(When::Between), Just(When::Amid), Just(When::Ahead)];
+    prop_oneof![
+        4 => Just(Step::Turn),
+        1 => Just(Step::Steered),
+        1 => Just(Step::AgentMessage),
+        2 => (0_usize..4, when).prop_map(|(kept, when)| Step::Compaction(kept, when)),
+        1 => Just(Step::OldCompaction),
+        3 => (1_u64..5).prop_map(Step::RollBack),
+    ]
+}
+
+/// Tells a story: its items, and what the user said that a compaction left out.
+fn tell(steps: &[Step], is_explicit: bool) -> (Vec<RolloutItem>, Vec<String>) {
+    let mut told = vec![fragment("here")];
+    let mut left_out = Vec::new();
+    for (n, step) in steps.iter().enumerate() {
+        let id = format!("t{n}");
+        let says = |text: String| vec![user(&text), user_event(&text)];
+        let answers = || vec![agent_event("a"), assistant("a")];
+        let seen = questions(&texts(&replay(&told)));
+        let mut compacts = |kept: usize| {
+            left_out.extend_from_slice(&seen[..seen.len().saturating_sub(kept)]);
+            let kept = seen.iter().skip(seen.len().saturating_sub(kept)).cloned();
+            let left: Vec<String> = kept.chain([format!("s{n}")]).collect();
+            let left: Vec<&str> = left.iter().map(String::as_str).collect();
+            vec![compacted(&left, 1), event(json!({"type": "context_compacted"}))]
+        };
+        let items = match step {
+            Step::Turn => [says(format!("q{n}")), answers()].concat(),
+            Step::Steered => [says(format!("q{n}")), answers(), says(format!("q{n} again")), answers()].concat(),
+            Step::AgentMessage => {
+                vec![item(json!({"type": "inter_agent_communication", "payload": {"content": "look"}}))]
+            }
+            Step::Compaction(kept, When::Between) => compacts(*kept),
+            Step::Compaction(kept, When::Amid) => [says(format!("q{n}")), answers(), compacts(*kept)].concat(),
+            Step::Compaction(kept, When::Ahead) => [compacts(*kept), says(format!("q{n}")), answers()].concat(),
+            Step::OldCompaction => vec![old_compaction(&format!("s{n}")), event(json!({"type": "context_compacted"}))],
+            Step::RollBack(turns) => vec![rolled_back(*turns)],
+        };
+        let is_turn = is_explicit && !matches!(step, Step::RollBack(_));
+        let around = |item: RolloutItem| is_turn.then_some(item);
+        told.extend(around(started(&id)).into_iter().chain(items).chain(around(complete(&id))));
+        if matches!(step, Step::Compaction(_, When::Amid)) {
+            left_out.push(format!("q{n}"));
+        }
+    }
+    (told, left_out)
+}
+
+fn questions(texts: &[String]) -> Vec<String> {
+    texts.iter().filter(|text| text.starts_with('q')).cloned().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn what_shows_is_what_replay_keeps(steps in prop::collection::vec(any_step(), 0..16), is_explicit in any::<bool>()) {
+        let (told, left_out) = tell(&steps, is_explicit);
+        let kept = questions(&texts(&replay(&told)));
+        let turns = projected(&[told]);
+        let shown: Vec<String> = turns.iter().flat_map(|turn| &turn.items).filter_map(|item| match item {
+            TurnItem::UserMessage { text, .. } => Some(text.clone()),
+            _ => None,
+        }).collect();
+        let (missing, more): (Vec<_>, Vec<_>) =
+            (kept.iter().filter(|text| !shown.contains(text)).collect(), shown.iter().filter(|text| !kept.contains(text)).collect());
+        prop_assert!(missing.is_empty(), "{missing:?} are kept and do not show");
+        prop_assert!(more.iter().all(|text| left_out.contains(text)), "{more:?} show and are undone");
+    }
 }
 
 proptest! {

@@ -192,11 +192,10 @@ fn read(log: &str) -> ModelContext {
 
 /// The newest telling that the model still sees.
 fn seen(context: &ModelContext) -> Option<usize> {
-    let told = context.history.iter().rev().find_map(|item| {
+    context.history.iter().rev().find_map(|item| {
         let text = item.texts().concat();
         text.strip_prefix("<environment_context>")?.strip_suffix("</environment_context>")?.parse().ok()
-    });
-    told
+    })
 }
 
 proptest! {

@@ -11,40 +11,6 @@ use crate::story::{
     user_event,
 };
 
-fn snake_case(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_uppercase() { vec!['_', c.to_ascii_lowercase()] } else { vec![c] }).collect()
-}
-
-/// Ids, status and items of a turn as the recorded program tells them.
-pub(crate) fn recorded(turn: &Value) -> (String, String, Vec<(String, String)>) {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let kind = |name: &str| if name.ends_with("ToolCall") { "tool_call".to_owned() } else { snake_case(name) };
-    let items = turn["items"].as_array().unwrap().iter();
-    let items = items.map(|item| (text(&item["id"]), kind(&text(&item["type"])))).collect();
-    (text(&turn["id"]), snake_case(&text(&turn["status"])), items)
-}
-
-pub(crate) fn told(turn: &Turn) -> (String, String, Vec<(String, String)>) {
-    let items = turn.items.iter().map(|item| (item.id().to_string(), item.kind().to_owned())).collect();
-    let status = serde_json::to_value(turn.status).unwrap();
-    (turn.id.to_string(), status.as_str().unwrap().to_owned(), items)
-}
-
-#[test]
-fn every_recorded_thread_shows_the_recorded_turns() {
-    for thread in recordings::stories() {
-        let turns = project(&thread.lines);
-        let expected: Vec<_> = thread.read["turns"].as_array().unwrap().iter().collect();
-        let recorded: Vec<_> = expected.iter().map(|turn| recorded(turn)).collect();
-        assert_eq!(turns.iter().map(told).collect::<Vec<_>>(), recorded, "{}", thread.name);
-        for (turn, expected) in turns.iter().zip(expected) {
-            assert_eq!(turn.started_at.map(|at| at.as_seconds()), expected["startedAt"].as_i64(), "{}", thread.name);
-            assert_eq!(turn.completed_at.map(|at| at.as_seconds()), expected["completedAt"].as_i64());
-            assert_eq!(turn.duration_ms, expected["durationMs"].as_i64());
-        }
-    }
-}
-
 #[test]
 fn recorded_commands_tell_what_was_run() {
     let thread = recordings::story("story-0.169.0", "T");

@@ -19,10 +19,6 @@ use serde_json::json;
 
 use crate::support::{Place, complete, head, id, message, paginated, started, told, user_said};
 
-/// Whether a replay keeps a fork's windows apart from those of its source where the source's compactions were copied, and
-/// where an event undoes turns that were inherited. Tests of `lineage` that are left out for now say more.
-const WINDOWS_ARE_KEPT_APART: bool = false;
-
 /// What is done to one of the threads.
 #[derive(Clone, Debug)]
 enum Op {
@@ -186,9 +182,6 @@ impl Threads {
 
     /// Forks a thread, which is live and stays so, and resumes the fork.
     async fn fork(&mut self, which: usize, back: usize) {
-        if !WINDOWS_ARE_KEPT_APART && self.mode == HistoryMode::Legacy && self.all[which].has_compacted() {
-            return;
-        }
         let n = u32::try_from(self.all.len()).unwrap() + 1;
         let source = &self.all[which];
         let (mut turns, is_blurred) = (source.turns.clone(), source.is_blurred);
@@ -263,10 +256,6 @@ impl Thread {
     /// The event counts turns of the user; silent ones go with the turn before them.
     async fn roll_back(&mut self, turns: u64) {
         if self.is_blurred {
-            return;
-        }
-        let own = self.turns.iter().filter(|turn| !turn.is_silent && !turn.is_inherited).count() as u64;
-        if !WINDOWS_ARE_KEPT_APART && self.turns.iter().any(|turn| turn.is_inherited) && turns > own {
             return;
         }
         self.blur(turns);

@@ -5,6 +5,7 @@
 mod bounded;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
+mod cuts;
 mod detached;
 mod files;
 mod home;

@@ -1,0 +1,383 @@
+//! What the agent did in its turns: commands, changes of files, calls of tools, searches and plans, by their exact values.
+
+use selvedge_protocol::{ItemStatus, RolloutItem, RolloutLine, Turn, TurnItem, TurnStatus};
+use serde_json::{Value, json};
+
+use crate::recordings;
+use crate::story::{
+    aborted, complete, completed_item, event, item_ids, item_kinds, lines, ordinal_lines, project, started, user,
+    user_event,
+};
+
+/// The only item of a turn.
+fn only(turns: &[Turn]) -> Value {
+    assert_eq!((turns.len(), turns[0].items.len()), (1, 1), "{turns:?}");
+    serde_json::to_value(&turns[0].items[0]).unwrap()
+}
+
+/// The item of a kind in a recorded thread of this name, which has one alone.
+fn recorded(folder: &str, letter: &str, kind: &str) -> Value {
+    let turns = project(&recordings::story(folder, letter).lines);
+    let mut items = turns.iter().flat_map(|turn| &turn.items).filter(|item| item.kind() == kind);
+    let item = items.next().unwrap();
+    assert!(items.next().is_none(), "{folder} has more than one {kind}");
+    serde_json::to_value(item).unwrap()
+}
+
+/// An item of a paginated thread.
+fn done(item: Value) -> Value {
+    only(&project(&ordinal_lines([started("t"), completed_item("t", item), complete("t")])))
+}
+
+/// What an event of a legacy thread shows.
+fn said(payload: Value) -> Value {
+    only(&project(&lines([started("t"), event(payload), complete("t")])))
+}
+
+#[test]
+fn a_recorded_command_that_failed_tells_exit_code_output_and_duration() {
+    assert_eq!(
+        recorded("story-0.169.0-tools", "W", "command_execution"),
+        json!({
+            "type": "command_execution", "id": "call_m5", "command": "/bin/bash -lc 'echo no; exit 3'",
+            "cwd": "/home/dev/proj1", "status": "failed", "output": "no\n", "exit_code": 3, "duration_ms": 0,
+        })
+    );
+}
+
+#[test]
+fn recorded_changes_of_files_are_the_same_in_both_modes() {
+    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
+        assert_eq!(
+            recorded(folder, "W", "file_change"),
+            json!({
+                "type": "file_change", "id": "call_m7", "status": "completed",
+                "changes": {"/home/dev/proj1/nest.txt": {"type": "add", "content": "twigs\n"}},
+            }),
+            "{folder}"
+        );
+    }
+}
+
+#[test]
+fn recorded_searches_are_the_same_in_both_modes() {
+    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
+        assert_eq!(
+            recorded(folder, "W", "web_search"),
+            json!({"type": "web_search", "id": "ws_1", "query": "wrens", "action": {"type": "search", "query": "wrens"}}),
+            "{folder}"
+        );
+    }
+}
+
+#[test]
+fn a_recorded_call_of_another_agent_keeps_all_that_the_log_says_of_it() {
+    let call = recorded("story-0.169.0-rows", "S", "collab_agent_tool_call");
+    assert_eq!(
+        (&call["id"], &call["tool"], &call["status"]),
+        (&json!("call_m8"), &json!("spawn_agent"), &json!("completed"))
+    );
+    assert_eq!((&call["prompt"], &call["reasoning_effort"]), (&json!("look after the cygnets"), &json!("medium")));
+    assert_eq!(call["agents_states"], json!({"01a1fdfa-dd79-7c70-8604-26a39bcc8241": "pending_init"}));
+}
+
+/// `update_plan`, a tool that is not there, and in legacy threads a command: the log has calls and outputs for the model, and
+/// no item for a client.
+#[test]
+fn recorded_calls_that_only_the_model_saw_do_not_show() {
+    for (folder, calls, shown) in [
+        ("story-0.137.0-tools", 4, ["web_search", "file_change"].as_slice()),
+        ("story-0.144.6-tools", 4, &["web_search", "file_change"]),
+        ("story-0.169.0-tools", 4, &["web_search", "command_execution", "file_change"]),
+    ] {
+        let thread = recordings::story(folder, "W");
+        let called = thread.lines.iter().filter(|line| line.payload().starts_with(r#"{"type":"function_call","#));
+        assert_eq!(called.count(), calls, "{folder}");
+        let turns = project(&thread.lines);
+        let spoken = ["user_message", "agent_message", "reasoning"];
+        let steps = turns.iter().flat_map(item_kinds).filter(|kind| !spoken.contains(kind));
+        assert_eq!(steps.collect::<Vec<_>>(), shown, "{folder}");
+    }
+}
+
+#[test]
+fn recorded_turns_that_were_killed_show_what_was_done_and_no_more() {
+    for (folder, steps) in [("story-0.144.6-crash", 0), ("story-0.155.1-crash", 1), ("story-0.169.0-crash", 1)] {
+        let turns = project(&recordings::story(folder, "K").lines);
+        let killed: Vec<&Turn> = turns.iter().filter(|turn| turn.status == TurnStatus::Interrupted).collect();
+        assert_eq!((killed.len(), killed[0].completed_at, killed[0].duration_ms), (1, None, None), "{folder}");
+        let commands = killed[0].items.iter().filter(|item| item.kind() == "command_execution");
+        let commands: Vec<Value> = commands.map(|item| serde_json::to_value(item).unwrap()).collect();
+        assert_eq!(commands.len(), steps, "{folder}");
+        for command in commands {
+            assert_eq!((&command["status"], &command["exit_code"]), (&json!("completed"), &json!(0)), "{folder}");
+            assert_eq!(command["output"], "before the end\n", "{folder}");
+        }
+    }
+}
+
+#[test]
+fn a_command_tells_its_outcome_in_either_mode() {
+    let fields = json!({
+        "command": ["bash", "-lc", "cargo test"], "cwd": "/w", "exit_code": 101, "status": "failed",
+        "aggregated_output": "1 failed\n", "duration": {"secs": 12, "nanos": 345_999_999},
+    });
+    let with = |more: Value| {
+        let mut fields = fields.clone();
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fields
+    };
+    let expected = json!({
+        "type": "command_execution", "id": "c", "command": "bash -lc 'cargo test'", "cwd": "/w", "status": "failed",
+        "output": "1 failed\n", "exit_code": 101, "duration_ms": 12_345,
+    });
+    assert_eq!(done(with(json!({"type": "CommandExecution", "id": "c"}))), expected);
+    assert_eq!(said(with(json!({"type": "exec_command_end", "call_id": "c"}))), expected);
+}
+
+#[test]
+fn what_a_command_does_not_say_is_told_by_what_it_does() {
+    let command = |more: Value| {
+        let mut fields = json!({"type": "CommandExecution", "id": "c", "command": "ls"});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        done(fields)
+    };
+    assert_eq!(command(json!({}))["status"], "completed");
+    assert_eq!(command(json!({"exit_code": 0}))["status"], "completed");
+    assert_eq!(command(json!({"exit_code": 2}))["status"], "failed");
+    assert_eq!(command(json!({"status": "declined", "exit_code": 2}))["status"], "declined");
+    assert_eq!(command(json!({}))["output"], Value::Null);
+    assert_eq!(command(json!({"aggregated_output": "", "stdout": "x"}))["output"], "");
+    assert_eq!(command(json!({"stdout": "out\n", "stderr": "err\n"}))["output"], "out\nerr\n");
+    assert_eq!(command(json!({"duration_ms": 7}))["duration_ms"], 7);
+}
+
+#[test]
+fn a_call_of_a_tool_tells_its_outcome_in_either_mode() {
+    let expected = |status: &str, more: Value| {
+        let mut item = json!({
+            "type": "tool_call", "id": "c", "server": "docs", "tool": "find", "arguments": {"q": "yaks"},
+            "status": status, "result": null, "error": null, "duration_ms": 2_500,
+        });
+        item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        item
+    };
+    let (invocation, duration) = (
+        json!({"server": "docs", "tool": "find", "arguments": {"q": "yaks"}}),
+        json!({"secs": 2, "nanos": 500_000_000}),
+    );
+    let ended = |result: Value| {
+        said(json!({
+            "type": "mcp_tool_call_end", "call_id": "c", "invocation": invocation, "duration": duration, "result": result,
+        }))
+    };
+    let found = json!({"content": [{"type": "text", "text": "two"}]});
+    assert_eq!(ended(json!({"Ok": found})), expected("completed", json!({"result": found})));
+    let wrong = json!({"content": [], "isError": true});
+    assert_eq!(ended(json!({"Ok": wrong})), expected("failed", json!({"result": wrong})));
+    assert_eq!(ended(json!({"Err": "no such tool"})), expected("failed", json!({"error": "no such tool"})));
+
+    let item = |status: &str, result: Value, error: Value| {
+        done(json!({
+            "type": "McpToolCall", "id": "c", "server": "docs", "tool": "find", "arguments": {"q": "yaks"},
+            "status": status, "result": result, "error": error, "duration": duration,
+        }))
+    };
+    assert_eq!(item("completed", found.clone(), Value::Null), expected("completed", json!({"result": found})));
+    let error = json!({"message": "no such tool"});
+    assert_eq!(item("failed", Value::Null, error.clone()), expected("failed", json!({"error": error})));
+}
+
+#[test]
+fn a_call_of_a_tool_of_the_client_tells_its_outcome_in_either_mode() {
+    let fields = json!({
+        "namespace": "ide", "tool": "open", "arguments": {"path": "a.rs"}, "success": false,
+        "content_items": [{"type": "inputText", "text": "no such file"}], "duration": {"secs": 0, "nanos": 30_000_000},
+    });
+    let with = |more: Value| {
+        let mut fields = fields.clone();
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fields
+    };
+    let expected = json!({
+        "type": "tool_call", "id": "c", "server": "ide", "tool": "open", "arguments": {"path": "a.rs"},
+        "status": "failed", "result": [{"type": "inputText", "text": "no such file"}], "error": null, "duration_ms": 30,
+    });
+    assert_eq!(done(with(json!({"type": "DynamicToolCall", "id": "c"}))), expected);
+    assert_eq!(said(with(json!({"type": "dynamic_tool_call_response", "call_id": "c"}))), expected);
+}
+
+#[test]
+fn a_plan_is_the_newest_that_was_told_in_either_mode() {
+    let plan = |text: &str| completed_item("t", json!({"type": "Plan", "id": "t-plan", "text": text}));
+    let story = [started("t"), plan("look"), plan("look, then leap"), complete("t")];
+    let expected = json!({"type": "plan", "id": "t-plan", "text": "look, then leap"});
+    assert_eq!(only(&project(&lines(story.clone()))), expected);
+    assert_eq!(only(&project(&ordinal_lines(story))), expected);
+}
+
+#[test]
+fn a_kind_that_nobody_knows_shows_as_what_it_is() {
+    let unknown = json!({
+        "type": "TeleportStarted", "id": "x", "status": "half_way", "output": [1, null], "durationMs": 5, "kind": "far",
+    });
+    let expected = json!({
+        "type": "teleport_started", "id": "x", "status": "half_way", "output": [1, null], "durationMs": 5, "kind": "far",
+    });
+    assert_eq!(done(unknown.clone()), expected);
+    // In a legacy thread too, where nothing else would tell it.
+    assert_eq!(only(&project(&lines([started("t"), completed_item("t", unknown), complete("t")]))), expected);
+}
+
+/// The begin events that no release keeps, and what they show when one does: each is one step, by its call.
+fn begun() -> [(RolloutItem, RolloutItem, &'static str); 5] {
+    let of = |kind: &str, fields: Value| {
+        let mut payload = json!({"type": kind, "call_id": "c", "turn_id": "t"});
+        payload.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        event(payload)
+    };
+    let invocation = json!({"server": "docs", "tool": "find", "arguments": {"q": 1}});
+    [
+        (
+            of("exec_command_begin", json!({"command": ["ls", "-l"], "cwd": "/w"})),
+            // So did programs of 2025: what was run is told when it begins alone.
+            of(
+                "exec_command_end",
+                json!({"stdout": "a\n", "stderr": "", "exit_code": 0, "duration": {"secs": 1, "nanos": 0}}),
+            ),
+            "command_execution",
+        ),
+        (
+            of(
+                "patch_apply_begin",
+                json!({"auto_approved": true, "changes": {"a": {"type": "delete", "content": ""}}}),
+            ),
+            of("patch_apply_end", json!({"success": false})),
+            "file_change",
+        ),
+        (
+            of("mcp_tool_call_begin", json!({"invocation": invocation})),
+            of("mcp_tool_call_end", json!({"invocation": invocation, "result": {"Ok": {"content": []}}})),
+            "tool_call",
+        ),
+        (
+            of("dynamic_tool_call_request", json!({"tool": "open", "arguments": {}})),
+            of("dynamic_tool_call_response", json!({"tool": "open", "arguments": {}, "success": true})),
+            "tool_call",
+        ),
+        (
+            of("web_search_begin", json!({})),
+            of("web_search_end", json!({"query": "yaks", "action": {"type": "search"}})),
+            "web_search",
+        ),
+    ]
+}
+
+fn status(item: &TurnItem) -> Option<ItemStatus> {
+    match item {
+        TurnItem::CommandExecution { status, .. }
+        | TurnItem::FileChange { status, .. }
+        | TurnItem::ToolCall { status, .. } => Some(*status),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_step_that_has_begun_and_not_ended_is_in_progress_whatever_came_of_its_turn() {
+    for (begin, _, kind) in begun() {
+        for end in [None, Some(aborted("t")), Some(complete("t"))] {
+            let story = [started("t"), user("q"), user_event("q"), begin.clone()].into_iter().chain(end.clone());
+            let turns = project(&lines(story));
+            let wanted = if end == Some(complete("t")) { TurnStatus::Completed } else { TurnStatus::Interrupted };
+            assert_eq!((turns.len(), turns[0].status), (1, wanted));
+            assert_eq!(item_kinds(&turns[0]), ["user_message", kind]);
+            assert!(status(&turns[0].items[1]).is_none_or(|status| status == ItemStatus::InProgress), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_step_takes_the_place_of_its_beginning_and_keeps_what_it_does_not_repeat() {
+    for (begin, end, kind) in begun() {
+        let turns =
+            project(&lines([started("t"), begin, event(json!({"type": "agent_message", "message": "a"})), end]));
+        assert_eq!(item_kinds(&turns[0]), [kind, "agent_message"]);
+        assert_eq!(item_ids(&turns[0]), ["c", "item-1"]);
+        match &turns[0].items[0] {
+            TurnItem::CommandExecution { command, cwd, status, output, exit_code, duration_ms, .. } => {
+                assert_eq!((command.as_str(), cwd.as_deref(), *status), ("ls -l", Some("/w"), ItemStatus::Completed));
+                assert_eq!((output.as_deref(), *exit_code, *duration_ms), (Some("a\n"), Some(0), Some(1_000)));
+            }
+            TurnItem::FileChange { status, changes, .. } => {
+                assert_eq!(*status, ItemStatus::Failed);
+                assert_eq!(*changes, json!({"a": {"type": "delete", "content": ""}}));
+            }
+            TurnItem::ToolCall { status, .. } => assert_eq!(*status, ItemStatus::Completed),
+            TurnItem::WebSearch { query, .. } => assert_eq!(query, "yaks"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_item_that_was_told_when_it_started_is_done_when_it_is_completed() {
+    let started_item = |item: Value| event(json!({"type": "item_started", "turn_id": "t", "item": item}));
+    let command = |more: Value| {
+        let mut item = json!({"type": "CommandExecution", "id": "c", "command": ["sleep", "9"]});
+        item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        item
+    };
+    let begun = [
+        started("t"),
+        // What is said is nothing before it is said.
+        started_item(json!({"type": "UserMessage", "id": "u", "content": []})),
+        started_item(json!({"type": "AgentMessage", "id": "a", "content": []})),
+        started_item(json!({"type": "ContextCompaction", "id": "k"})),
+        started_item(command(json!({}))),
+    ];
+    let turns = project(&ordinal_lines(begun.clone()));
+    assert_eq!(item_ids(&turns[0]), ["c"]);
+    assert_eq!(status(&turns[0].items[0]), Some(ItemStatus::InProgress));
+
+    let end = completed_item("t", command(json!({"status": "completed", "exit_code": 0, "aggregated_output": ""})));
+    let turns = project(&ordinal_lines(begun.into_iter().chain([end])));
+    assert_eq!(item_ids(&turns[0]), ["c"]);
+    assert_eq!(status(&turns[0].items[0]), Some(ItemStatus::Completed));
+}
+
+#[test]
+fn events_of_a_known_kind_and_an_odd_shape_take_no_number() {
+    let odd = event(json!({"type": "agent_message", "message": 7}));
+    let turns = project(&lines([started("t"), odd, event(json!({"type": "agent_message", "message": "a"}))]));
+    assert_eq!(item_ids(&turns[0]), ["item-1"]);
+}
+
+/// Raw items of the model at every place of a turn with steps: they change nothing of it.
+#[test]
+fn calls_and_outputs_for_the_model_are_no_steps() {
+    let raw: Vec<RolloutLine> = [
+        json!({"type": "function_call", "name": "exec_command", "arguments": "{\"cmd\":\"ls\"}", "call_id": "c"}),
+        json!({"type": "function_call_output", "call_id": "c", "output": "Process exited with code 1\nOutput:\nx"}),
+        json!({"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin Patch", "call_id": "p"}),
+        json!({"type": "custom_tool_call_output", "call_id": "p", "output": "{\"output\":\"done\"}"}),
+        json!({"type": "local_shell_call", "call_id": "l", "status": "completed", "action": {"type": "exec", "command": ["ls"]}}),
+        json!({"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}),
+        json!({"type": "tool_search_call", "call_id": "s", "arguments": {}}),
+        json!({"type": "image_generation_call", "id": "i", "status": "completed", "result": ""}),
+    ]
+    .into_iter()
+    .flat_map(|item| lines([crate::story::item(json!({"type": "response_item", "payload": item}))]))
+    .collect();
+    for folder in ["story-0.144.6-tools", "story-0.169.0-tools"] {
+        let recorded = recordings::story(folder, "W").lines;
+        let items = |lines: &[RolloutLine]| {
+            project(lines).into_iter().map(|turn| (turn.id, turn.status, turn.items)).collect::<Vec<_>>()
+        };
+        let expected = items(&recorded);
+        for place in 1..recorded.len() {
+            let mut lines = recorded.clone();
+            lines.splice(place..place, raw.clone());
+            assert_eq!(items(&lines), expected, "{folder}, line {place}");
+        }
+    }
+}

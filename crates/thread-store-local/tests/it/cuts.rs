@@ -1,0 +1,497 @@
+//! Where threads are forked and gone back to: the end of a history tells it as the whole history does, and no more is read.
+//!
+//! Compressed files are read from their beginning only. So what is made of a thread in a home must be, byte for byte, what is
+//! made of it in a copy of that home with all files compressed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use selvedge_protocol::{
+    ArchivedFilter, EventMsg, GitInfoPatch, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadRolledBackEvent, TurnQuery,
+};
+use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, ThreadStore, TurnCut};
+use serde_json::json;
+
+use crate::contract::{MODES, agent, asked, complete, go_on, head, heard, id, record, second, started, turn, user};
+use crate::home::{TestHome, all_recordings};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+fn everything() -> ThreadQuery {
+    ThreadQuery { archived: ArchivedFilter::All, limit: 1000, ..ThreadQuery::default() }
+}
+
+fn is_rollout(path: &Path) -> bool {
+    path.file_name().unwrap().to_str().unwrap().starts_with("rollout-")
+}
+
+/// A copy of a home in which every rollout is compressed.
+fn compressed(home: &TestHome) -> TestHome {
+    let copy = TestHome::empty();
+    for path in home.files() {
+        let to = copy.path().join(path.strip_prefix(home.path()).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(&path, &to).unwrap();
+    }
+    for path in copy.files().into_iter().filter(|path| is_rollout(path) && path.extension().unwrap() == "jsonl") {
+        fs::write(path.with_extension("jsonl.zst"), zstd::encode_all(&*fs::read(&path).unwrap(), 0).unwrap()).unwrap();
+        fs::remove_file(path).unwrap();
+    }
+    copy
+}
+
+/// What the file holds that `work` makes or appends to, as far as it was not there before; and what it was said to be.
+async fn made_by<T>(home: &TestHome, work: impl Future<Output = Result<T>>) -> (Result<T, String>, String) {
+    let before = home.files();
+    let outcome = work.await.map_err(|error| error.to_string());
+    let made: Vec<PathBuf> = home.files().into_iter().filter(|path| !before.contains(path)).collect();
+    let content = made.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    made.iter().for_each(|path| fs::remove_file(path).unwrap());
+    (outcome, content)
+}
+
+/// The cuts that there are in a thread, and some that there are not.
+async fn cuts(home: &TestHome, thread_id: ThreadId) -> Vec<TurnCut> {
+    let turns = home.store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
+    let mut cuts: Vec<TurnCut> =
+        ["no such turn", "turn-1", "turn-2", "turn-99"].map(|id| TurnCut::After(id.into())).into();
+    cuts.extend([TurnCut::Latest, TurnCut::BeforeNewest(0), TurnCut::BeforeNewest(u64::MAX)]);
+    for (turn, newest) in turns.iter().rev().zip(1..) {
+        cuts.push(TurnCut::BeforeNewest(newest));
+        cuts.push(TurnCut::After(turn.id.clone()));
+        cuts.push(TurnCut::Before(turn.id.clone()));
+    }
+    cuts
+}
+
+/// Forks a thread and goes back in it at every cut, in both homes.
+async fn check_cuts(home: &TestHome, compressed: &TestHome, thread_id: ThreadId, what: &str) {
+    let mode = home.store.load_history(thread_id).await.unwrap().mode;
+    for cut in cuts(home, thread_id).await {
+        let fork = |home: &TestHome| {
+            // A window of its own, or one would be made.
+            let mut meta = SessionMeta::new(id(9999), second(90_000));
+            meta.context_window.get_or_insert_default().window_id = Some(id(9998).to_string().parse().unwrap());
+            let request = ForkThread { source: thread_id, at: cut.clone(), meta };
+            let store = home.store.clone();
+            async move { store.fork(request).await }
+        };
+        let forked = made_by(home, fork(home)).await;
+        assert_eq!(forked, made_by(compressed, fork(compressed)).await, "{what}: fork of {thread_id} at {cut:?}");
+
+        let revert = |home: &TestHome| {
+            let request = RevertThread { thread_id, to: cut.clone(), at: second(90_000) };
+            let store = home.store.clone();
+            async move { store.revert(request).await }
+        };
+        if mode == HistoryMode::Paginated {
+            let reverted = made_by(home, revert(home)).await;
+            let wanted = made_by(compressed, revert(compressed)).await;
+            assert_eq!(reverted, wanted, "{what}: revert of {thread_id} to {cut:?}");
+        }
+    }
+}
+
+/// Goes back in a legacy thread: an event that says how far is appended to its only file.
+async fn check_legacy_reverts(recorded: &TestHome, thread: &StoredThread) {
+    let content = fs::read(thread.path.as_ref().unwrap()).unwrap();
+    for to in cuts(recorded, thread.id).await {
+        let plain = TestHome::empty();
+        plain.put(thread.id, &content);
+        let mut found = Vec::new();
+        for home in [&compressed(&plain), &plain] {
+            let request = RevertThread { thread_id: thread.id, to: to.clone(), at: second(90_000) };
+            let undone = home.store.revert(request).await.map_err(|error| error.to_string());
+            let lines = home.store.load_history(thread.id).await.unwrap().lines;
+            let payloads: Vec<String> = lines.iter().map(|line| line.payload().to_owned()).collect();
+            found.push((undone, payloads));
+        }
+        assert_eq!(found[0], found[1], "{} to {to:?}", thread.id);
+    }
+}
+
+#[tokio::test]
+async fn every_cut_of_every_recorded_thread_is_found_from_the_end() {
+    let (mut paginated, mut legacy) = (0, 0);
+    for folder in all_recordings() {
+        let home = TestHome::recorded(&folder);
+        let compressed = compressed(&home);
+        for thread in home.store.list_threads(&everything()).await.unwrap().items {
+            check_cuts(&home, &compressed, thread.id, &folder).await;
+            if thread.history_mode == HistoryMode::Legacy {
+                check_legacy_reverts(&home, &thread).await;
+                legacy += 1;
+            } else {
+                paginated += 1;
+            }
+        }
+    }
+    assert!(paginated > 20 && legacy > 20, "{paginated} and {legacy} threads");
+}
+
+/// What stands in a thread.
+#[derive(Clone, Debug)]
+enum Piece {
+    Turn,
+    Started(u8),
+    StartedWithoutId,
+    /// The end of a turn, or of whatever is open.
+    Ended(Option<u8>),
+    Aborted(Option<u8>),
+    /// An item of a turn, which may be over or not there.
+    Item(u8),
+    User,
+    /// What the model sees and no client shows.
+    Heard,
+    Compacted,
+    RolledBack,
+    /// What somebody set of the thread.
+    Label(u8),
+    /// An event that no rule knows.
+    Odd(serde_json::Value),
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Pieces(Vec<Piece>),
+    Fork(prop::sample::Index),
+    Revert(prop::sample::Index),
+    Detach,
+}
+
+/// The id of a turn. Two of them are what a turn without an id could be called by its place.
+fn name_of(n: u8) -> String {
+    match n {
+        5 => "turn-1".to_owned(),
+        6 => "turn-2".to_owned(),
+        n => format!("t{n}"),
+    }
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    let named = || prop::option::of(0_u8..7);
+    prop_oneof![
+        6 => Just(Piece::Turn),
+        4 => (0_u8..7).prop_map(Piece::Started),
+        1 => Just(Piece::StartedWithoutId),
+        3 => named().prop_map(Piece::Ended),
+        2 => named().prop_map(Piece::Aborted),
+        4 => (0_u8..8).prop_map(Piece::Item),
+        2 => Just(Piece::User),
+        2 => Just(Piece::Heard),
+        1 => Just(Piece::Compacted),
+        1 => Just(Piece::RolledBack),
+        2 => any::<u8>().prop_map(Piece::Label),
+        1 => prop::sample::select(vec![
+            json!({"type": "task_complete", "turn_id": "turn-2"}),
+            json!({"type": "task_started", "turn_id": 5}),
+            json!({"type": "task_started", "started_at": "then", "turn_id": "t1"}),
+            json!({"type": "turn_aborted", "turn_id": null}),
+            json!({"type": "token_count", "turn_id": "t4"}),
+            json!({"turn_id": "t1"}),
+            json!({"type": "error", "message": "no"}),
+        ]).prop_map(Piece::Odd),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<(prop::sample::Index, Op)>> {
+    let op = prop_oneof![
+        6 => prop::collection::vec(piece(), 1..8).prop_map(Op::Pieces),
+        2 => any::<prop::sample::Index>().prop_map(Op::Fork),
+        2 => any::<prop::sample::Index>().prop_map(Op::Revert),
+        1 => Just(Op::Detach),
+    ];
+    prop::collection::vec((any::<prop::sample::Index>(), op), 1..10)
+}
+
+struct Story {
+    home: TestHome,
+    mode: HistoryMode,
+    threads: Vec<ThreadId>,
+    count: u32,
+}
+
+impl Story {
+    async fn new(mode: HistoryMode) -> Self {
+        let home = TestHome::empty();
+        record(&home.store, 1, mode, &[]).await;
+        Self { home, mode, threads: vec![id(1)], count: 0 }
+    }
+
+    async fn op(&mut self, thread_id: ThreadId, op: &Op) {
+        self.count += 1;
+        let store = self.home.store.clone();
+        match op {
+            Op::Pieces(pieces) => {
+                for piece in pieces {
+                    self.piece(thread_id, piece).await;
+                }
+            }
+            Op::Fork(index) => {
+                let cuts = cuts(&self.home, thread_id).await;
+                let n = u32::try_from(self.threads.len()).unwrap() + 1;
+                let request = ForkThread { source: thread_id, at: index.get(&cuts).clone(), meta: head(n, self.mode) };
+                // Not every cut is one.
+                self.threads.extend(store.fork(request).await);
+            }
+            Op::Revert(index) => {
+                let cuts = cuts(&self.home, thread_id).await;
+                let at = second(1000 + i64::from(self.count));
+                drop(store.revert(RevertThread { thread_id, to: index.get(&cuts).clone(), at }).await);
+            }
+            Op::Detach => drop(store.detach(thread_id).await.unwrap()),
+        }
+    }
+
+    async fn piece(&mut self, thread_id: ThreadId, piece: &Piece) {
+        self.count += 1;
+        let (count, mode) = (self.count, self.mode);
+        let text = format!("said {count}");
+        let event = |value: serde_json::Value| -> RolloutItem {
+            EventMsg::from_json(serde_json::value::to_raw_value(&value).unwrap()).into()
+        };
+        let items = match piece {
+            Piece::Turn => turn(mode, &format!("whole {count}")),
+            Piece::Started(n) => vec![started(&name_of(*n))],
+            Piece::StartedWithoutId => vec![event(json!({"type": "task_started"}))],
+            Piece::Ended(Some(n)) => vec![complete(&name_of(*n))],
+            Piece::Ended(None) => vec![event(json!({"type": "task_complete"}))],
+            Piece::Aborted(n) => {
+                vec![event(json!({"type": "turn_aborted", "turn_id": n.map(name_of), "reason": "interrupted"}))]
+            }
+            Piece::Item(n) => agent(mode, &name_of(*n), &text),
+            Piece::User => user(mode, "t1", &text),
+            Piece::Heard => vec![ResponseItem::user_text(&text).into()],
+            Piece::Compacted => {
+                let summary = selvedge_protocol::Compacted { message: Some(text), ..Default::default() };
+                vec![summary.into()]
+            }
+            Piece::RolledBack => {
+                vec![EventMsg::from(ThreadRolledBackEvent { num_turns: Some(1), ..Default::default() }).into()]
+            }
+            Piece::Odd(value) => vec![event(value.clone())],
+            Piece::Label(n) => return self.label(thread_id, *n).await,
+        };
+        let store = &self.home.store;
+        store.resume_thread(thread_id).await.unwrap();
+        store.append_items(thread_id, &items).await.unwrap();
+        store.shutdown(thread_id).await.unwrap();
+    }
+
+    async fn label(&self, thread_id: ThreadId, n: u8) {
+        let branch = GitInfoPatch { branch: Some(Some(format!("branch {n}"))), ..Default::default() };
+        let patch = match n % 4 {
+            0 => ThreadMetadataPatch { git: Some(None), ..Default::default() },
+            1 => ThreadMetadataPatch { git: Some(Some(branch)), ..Default::default() },
+            2 => ThreadMetadataPatch { created_at: Some(second(-i64::from(n))), ..Default::default() },
+            _ => ThreadMetadataPatch { agent_role: Some(Some(format!("role {n}"))), ..Default::default() },
+        };
+        self.home.store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+    }
+}
+
+fn run(mode: HistoryMode, ops: &[(prop::sample::Index, Op)]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut story = Story::new(mode).await;
+        for (which, op) in ops {
+            let thread_id = *which.get(&story.threads);
+            story.op(thread_id, op).await;
+        }
+        let compressed = compressed(&story.home);
+        for thread_id in &story.threads {
+            check_cuts(&story.home, &compressed, *thread_id, "a story").await;
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::with_cases(32) })]
+
+    #[test]
+    fn any_cut_of_any_paginated_thread_is_found_from_the_end(ops in ops()) {
+        run(HistoryMode::Paginated, &ops);
+    }
+
+    #[test]
+    fn any_cut_of_any_legacy_thread_is_found_from_the_end(ops in ops()) {
+        run(HistoryMode::Legacy, &ops);
+    }
+}
+
+/// A thread that was detached has heads among the lines that it copied, and the newest of them counts.
+#[tokio::test]
+async fn the_newest_head_of_a_detached_thread_is_a_copy() {
+    let home = TestHome::empty();
+    record(&home.store, 1, MODE, &["a"]).await;
+    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
+    go_on(&home.store, id(2), MODE, &["b", "c", "d"]).await;
+    let path = home.store.detach(id(2)).await.unwrap().path.unwrap();
+    let content = fs::read_to_string(&path).unwrap();
+    let moved = |line: &str| match line.contains("copied_session_meta") {
+        true => format!("{}\n", line.replace("/srv/project", "/srv/moved")),
+        false => format!("{line}\n"),
+    };
+    fs::write(&path, content.lines().map(moved).collect::<String>()).unwrap();
+    let before = home.store.read_thread(id(2)).await.unwrap();
+    assert_eq!(before.cwd.as_deref(), Some("/srv/moved"));
+    for left in [&["a", "b", "c"][..], &["a", "b"]] {
+        let to = TurnCut::BeforeNewest(1);
+        home.store.revert(RevertThread { thread_id: id(2), to, at: second(50) }).await.unwrap();
+        let after = home.store.read_thread(id(2)).await.unwrap();
+        assert_eq!((after.cwd, after.created_at), (before.cwd.clone(), before.created_at));
+        assert_eq!(asked(&home.store, id(2)).await, left);
+    }
+}
+
+/// In what state a thread is when it is forked or gone back in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Cold,
+    Archived,
+    Live,
+    Compressed,
+    Torn,
+    BadLine,
+}
+
+const STATES: [State; 6] = [State::Cold, State::Archived, State::Live, State::Compressed, State::Torn, State::BadLine];
+
+/// A home with a thread of the turns a, b and c in this state.
+async fn home_in(state: State, mode: HistoryMode) -> TestHome {
+    let home = TestHome::empty();
+    record(&home.store, 1, mode, &["a", "b", "c"]).await;
+    let path = home.store.read_thread(id(1)).await.unwrap().path.unwrap();
+    let mut content = fs::read_to_string(&path).unwrap();
+    match state {
+        State::Cold => {}
+        State::Archived => drop(home.store.archive(id(1)).await.unwrap()),
+        State::Live => home.store.resume_thread(id(1)).await.unwrap(),
+        State::Compressed => return compressed(&home),
+        State::Torn => content.push_str(r#"{"timestamp":"2026-11-21T09:09:03.120Z","ordi"#),
+        // What the user said to the model in turn b is lost, and nothing else.
+        State::BadLine => content = content.replacen(r#""text":"ask b""#, r#""text"#, 1),
+    }
+    fs::write(home.files().iter().find(|path| is_rollout(path)).unwrap(), content).unwrap();
+    home
+}
+
+fn cuts_of_abc() -> [(TurnCut, &'static [&'static str]); 7] {
+    [
+        (TurnCut::Latest, &["a", "b", "c"]),
+        (TurnCut::After("c".into()), &["a", "b", "c"]),
+        (TurnCut::After("b".into()), &["a", "b"]),
+        (TurnCut::Before("c".into()), &["a", "b"]),
+        (TurnCut::BeforeNewest(2), &["a"]),
+        (TurnCut::Before("b".into()), &["a"]),
+        (TurnCut::Before("a".into()), &[]),
+    ]
+}
+
+#[tokio::test]
+async fn a_thread_in_any_state_is_forked_at_any_turn() {
+    for mode in MODES {
+        for state in STATES {
+            let home = home_in(state, mode).await;
+            for (n, (at, turns)) in (2..).zip(cuts_of_abc()) {
+                let what = format!("{mode:?} {state:?} {at:?}");
+                home.store.fork(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
+                assert_eq!(asked(&home.store, id(n)).await, turns, "{what}");
+                let heard_of_b: &[&str] = if state == State::BadLine { &[] } else { &["b"] };
+                let told: Vec<_> = turns
+                    .iter()
+                    .flat_map(|turn| if *turn == "b" { heard_of_b } else { std::slice::from_ref(turn) })
+                    .collect();
+                assert_eq!(heard(&home.store, id(n)).await.iter().collect::<Vec<_>>(), told, "{what}");
+                go_on(&home.store, id(n), mode, &["d"]).await;
+                assert_eq!(asked(&home.store, id(n)).await, [turns, &["d"]].concat(), "{what}");
+            }
+            assert_eq!(asked(&home.store, id(1)).await, ["a", "b", "c"], "{mode:?} {state:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_thread_in_any_state_goes_back_to_any_turn() {
+    for mode in MODES {
+        for state in STATES {
+            for (to, turns) in cuts_of_abc() {
+                let what = format!("{mode:?} {state:?} {to:?}");
+                let home = home_in(state, mode).await;
+                let undone = home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+                assert_eq!(undone, 3 - turns.len(), "{what}");
+                assert_eq!(asked(&home.store, id(1)).await, turns, "{what}");
+                if state == State::Live {
+                    home.store.append_items(id(1), &turn(mode, "d")).await.unwrap();
+                } else {
+                    go_on(&home.store, id(1), mode, &["d"]).await;
+                }
+                assert_eq!(asked(&home.store, id(1)).await, [turns, &["d"]].concat(), "{what}");
+            }
+        }
+    }
+}
+
+/// The turn that runs has no end yet; what is appended to it later is not the fork's.
+#[tokio::test]
+async fn a_live_thread_is_forked_around_the_turn_that_runs() {
+    for mode in MODES {
+        let home = TestHome::empty();
+        record(&home.store, 1, mode, &["a"]).await;
+        home.store.resume_thread(id(1)).await.unwrap();
+        home.store.append_items(id(1), &[vec![started("b")], user(mode, "b", "ask b")].concat()).await.unwrap();
+        let cuts: [(TurnCut, &[&str]); 4] = [
+            (TurnCut::Latest, &["a", "b"]),
+            (TurnCut::After("b".into()), &["a", "b"]),
+            (TurnCut::Before("b".into()), &["a"]),
+            (TurnCut::BeforeNewest(1), &["a"]),
+        ];
+        for (n, (at, turns)) in (2..).zip(cuts) {
+            home.store.fork(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
+            home.store.append_items(id(1), &user(mode, "b", &format!("ask more {n}"))).await.unwrap();
+            assert_eq!(asked(&home.store, id(n)).await[..turns.len()], *turns);
+            assert_eq!(
+                asked(&home.store, id(n)).await.len(),
+                turns.len() + usize::from(turns.len() == 2) * (n as usize - 2)
+            );
+        }
+    }
+}
+
+/// Half a terabyte of nothing in the middle of a thread, which takes minutes to read.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_stands_before_a_cut_is_not_read() {
+    use std::io::{Seek, SeekFrom, Write};
+
+    let home = TestHome::empty();
+    record(&home.store, 1, MODE, &["a", "b", "c", "d"]).await;
+    let path = home.store.read_thread(id(1)).await.unwrap().path.unwrap();
+    let content = fs::read_to_string(&path).unwrap();
+    let start_of_b = content[..content.find(r#""turn_id":"b""#).unwrap()].rfind('\n').unwrap() + 1;
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(&content.as_bytes()[..start_of_b]).unwrap();
+    file.seek(SeekFrom::Start(1 << 39)).unwrap();
+    file.write_all(b"\n").unwrap();
+    file.write_all(&content.as_bytes()[start_of_b..]).unwrap();
+    drop(file);
+    let size = fs::metadata(&path).unwrap().len();
+
+    let began = std::time::Instant::now();
+    let (newest, after) = (TurnCut::BeforeNewest(1), TurnCut::After("b".into()));
+    for (n, at) in (2..).zip([TurnCut::Latest, TurnCut::Before("c".into()), newest.clone(), after.clone()]) {
+        home.store.fork(ForkThread { source: id(1), at, meta: head(n, MODE) }).await.unwrap();
+    }
+    for to in [newest, after] {
+        home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+    }
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    assert_eq!(fs::metadata(&path).unwrap().len(), size);
+    // A file for each fork, and one for each revert.
+    assert_eq!(home.files().len(), 7);
+    for made in home.files().iter().filter(|made| **made != path) {
+        assert!(fs::metadata(made).unwrap().len() < 2000, "{}", made.display());
+    }
+}
