@@ -8,6 +8,7 @@ mod contract;
 mod detached;
 mod files;
 mod home;
+mod index;
 mod recordings;
 
 use std::sync::Arc;
