@@ -9,6 +9,8 @@ usage: cargo xtask bench [<name>] [-- <arguments of the benchmark>...]
 
   append   items a second through the recorder, the store and LiveThread, against a bare write loop
   context  time and memory to load the model context of a 1 GB thread, against reading its tail alone
+  fork     time, bytes and memory to fork and to rewind a 1 GB thread
+  index    building, following and asking the index of 10,000 threads of 30 kB
 
 Without a name all of them, one after the other.";
 
@@ -21,6 +23,8 @@ struct Bench {
 const BENCHES: &[Bench] = &[
     Bench { name: "append", package: "selvedge-thread-manager" },
     Bench { name: "context", package: "selvedge-thread-store-local" },
+    Bench { name: "fork", package: "selvedge-thread-store-local" },
+    Bench { name: "index", package: "selvedge-state" },
 ];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {

@@ -32,7 +32,7 @@ impl GitInfo {
 /// What a listing says of a thread. Every layer uses this one type.
 ///
 /// All but the ids and times may be unknown: old logs do not say them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredThread {
     /// The thread.
     pub id: ThreadId,
@@ -130,6 +130,16 @@ impl StoredThread {
             path: None,
             token_usage: None,
             git: None,
+        }
+    }
+
+    /// The name of the thread's source: of an object its first key (`subagent`).
+    #[must_use]
+    pub fn source_name(&self) -> Option<&str> {
+        match self.source.as_ref()? {
+            Value::String(name) => Some(name),
+            Value::Object(object) => object.keys().next().map(String::as_str),
+            _ => None,
         }
     }
 }

@@ -288,7 +288,7 @@ impl ThreadQuery {
             ArchivedFilter::All => true,
         };
         archived
-            && one_of(&self.sources, source_name(thread))
+            && one_of(&self.sources, thread.source_name())
             && one_of(&self.model_providers, thread.model_provider.as_deref())
             && one_of(&self.models, thread.model.as_deref())
             && self.cwd.as_ref().is_none_or(|filter| matches_cwd(filter, thread.cwd.as_deref()))
@@ -311,14 +311,6 @@ impl ThreadQuery {
 
 fn one_of(wanted: &[String], found: Option<&str>) -> bool {
     wanted.is_empty() || found.is_some_and(|found| wanted.iter().any(|wanted| wanted == found))
-}
-
-fn source_name(thread: &StoredThread) -> Option<&str> {
-    match thread.source.as_ref()? {
-        serde_json::Value::String(name) => Some(name),
-        serde_json::Value::Object(object) => object.keys().next().map(String::as_str),
-        _ => None,
-    }
 }
 
 fn matches_cwd(filter: &CwdFilter, cwd: Option<&str>) -> bool {

@@ -9,6 +9,7 @@ mod cuts;
 mod detached;
 mod files;
 mod home;
+mod index;
 mod recordings;
 
 use std::sync::Arc;

@@ -1,0 +1,196 @@
+//! What the index of a home of 10,000 threads of about 30 kB costs: building it, following it, asking it.
+//!
+//! `cargo xtask bench index`, or `cargo bench -p selvedge-state --bench index -- --threads 1000` for a smaller home.
+//! Reading every file once, with nothing done to what was read, is the floor that building is compared with.
+
+#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use selvedge_protocol::{HistoryMode, SessionMeta, ThreadId, ThreadQuery, Timestamp};
+use selvedge_rollout::{RolloutFileName, RolloutHome, now};
+use selvedge_state::StateIndex;
+
+/// Bytes of a thread.
+const THREAD_BYTES: usize = 30_000;
+
+/// Asked: this many bytes of rollout text a second, or this many threads, whichever is less.
+const BYTES_PER_SECOND: f64 = 150e6;
+const THREADS_PER_SECOND: f64 = 4_000.0;
+
+/// Asked: one page of 50 from the index.
+const PAGE: Duration = Duration::from_micros(500);
+
+/// Asked: all pages of 100.
+const ALL_PAGES: Duration = Duration::from_millis(150);
+
+/// Asked: memory while the index is built.
+const MEMORY: u64 = 150 << 20;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = arguments.iter().position(|argument| argument == "--threads").and_then(|at| arguments.get(at + 1));
+    let threads: usize = given.map_or(Ok(10_000), |given| given.parse()).context("--threads takes a number")?;
+    let dir = tempfile::tempdir()?;
+    let home = RolloutHome::new(dir.path());
+    let paths = fill(&home, threads)?;
+    tokio::runtime::Runtime::new()?.block_on(measure(&home, &paths))
+}
+
+async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
+    let started = Instant::now();
+    let mut text = 0;
+    for path in paths {
+        text += fs::read(path)?.len();
+    }
+    let floor = started.elapsed();
+
+    let path = StateIndex::path_in(home);
+    let index = StateIndex::open(home, &path).await?;
+    let started = Instant::now();
+    let report = index.sync(|_| {}).await?;
+    let built = started.elapsed();
+    ensure!(report.read_whole == paths.len() as u64, "every thread is read: {report:?}");
+    let memory = peak_memory();
+    let threads_per_second = paths.len() as f64 / built.as_secs_f64();
+    let bytes_per_second = text as f64 / built.as_secs_f64();
+    println!("{} threads, {:.0} MB of text", paths.len(), text as f64 / 1e6);
+    println!("read once             {:8.1} ms", floor.as_secs_f64() * 1e3);
+    println!(
+        "build the index       {:8.1} ms  {threads_per_second:.0} threads/s, {:.0} MB/s, {:.1} times the floor (asked: {THREADS_PER_SECOND} threads/s or {:.0} MB/s)",
+        built.as_secs_f64() * 1e3,
+        bytes_per_second / 1e6,
+        built.as_secs_f64() / floor.as_secs_f64(),
+        BYTES_PER_SECOND / 1e6,
+    );
+    println!("peak memory           {:8.1} MB  (asked: {} MB)", memory as f64 / 1e6, MEMORY >> 20);
+    let size = fs::metadata(&path)?.len();
+    println!("size of the index     {:8.1} MB  {:.3} of the text", size as f64 / 1e6, size as f64 / text as f64);
+
+    let unchanged = best_of(5, async || index.sync(|_| {}).await.map(drop)).await?;
+    println!("sync without changes  {:8.1} ms", unchanged.as_secs_f64() * 1e3);
+    fs::File::options().append(true).open(&paths[0])?.write_all(line(7).as_bytes())?;
+    let report = index.sync(|_| {}).await?;
+    println!("an append of one line {:8} bytes read of {THREAD_BYTES}", report.bytes_read);
+    ensure!(report.read_tail == 1 && report.read_whole == 0, "an append is read as a tail: {report:?}");
+
+    let page = best_of(50, async || index.list_threads(&ThreadQuery::default()).await.map(drop)).await?;
+    println!("a page of 50          {:8.2} ms  (asked: {:.2} ms)", page.as_secs_f64() * 1e3, PAGE.as_secs_f64() * 1e3);
+    let all = best_of(3, async || all_pages(&index, paths.len()).await).await?;
+    println!("all pages of 100      {:8.1} ms  (asked: {} ms)", all.as_secs_f64() * 1e3, ALL_PAGES.as_millis());
+
+    ensure!(
+        threads_per_second >= THREADS_PER_SECOND || bytes_per_second >= BYTES_PER_SECOND,
+        "building the index is too slow"
+    );
+    ensure!(memory <= MEMORY, "building the index takes too much memory");
+    ensure!(page <= PAGE, "a page takes too long");
+    ensure!(all <= ALL_PAGES, "all pages take too long");
+    Ok(())
+}
+
+async fn all_pages(index: &StateIndex, threads: usize) -> selvedge_state::Result<()> {
+    let mut query = ThreadQuery { limit: 100, ..ThreadQuery::default() };
+    let mut found = 0;
+    loop {
+        let page = index.list_threads(&query).await?;
+        found += page.items.len();
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            assert_eq!(found, threads, "each thread once");
+            return Ok(());
+        }
+    }
+}
+
+async fn best_of(times: u32, mut work: impl AsyncFnMut() -> selvedge_state::Result<()>) -> Result<Duration> {
+    let mut best = Duration::MAX;
+    for _ in 0..times {
+        let started = Instant::now();
+        work().await?;
+        best = best.min(started.elapsed());
+    }
+    Ok(best)
+}
+
+/// Legacy and paginated threads by turns, over a hundred days.
+fn fill(home: &RolloutHome, threads: usize) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for number in 0..threads {
+        let day = i64::try_from(number % 100)?;
+        let at = Timestamp::from_millis(now().as_millis() - day * 86_400_000 - i64::try_from(number)?);
+        let id = ThreadId::new(at);
+        let path = home.active_path(&RolloutFileName::new(at, id, None));
+        fs::create_dir_all(path.parent().context("a rollout is in a directory")?)?;
+        write_thread(&path, id, at, number)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn write_thread(path: &Path, id: ThreadId, at: Timestamp, number: usize) -> Result<()> {
+    let mut meta = SessionMeta::new(id, at);
+    let paginated = number % 2 == 1;
+    meta.history_mode = paginated.then_some(HistoryMode::Paginated);
+    meta.cwd = Some(format!("/work/project-{}", number % 50));
+    meta.source = Some(serde_json::json!("cli"));
+    meta.model_provider = Some("openai".to_owned());
+    let payload = serde_json::to_string(&meta)?;
+    let mut text = String::new();
+    let mut ordinal = 0;
+    let mut push = |kind: &str, payload: &str| {
+        let ordinal_field = if paginated { format!("\"ordinal\":{ordinal},") } else { String::new() };
+        ordinal += 1;
+        text.push_str(&format!(
+            "{{\"timestamp\":\"{at}\",{ordinal_field}\"type\":\"{kind}\",\"payload\":{payload}}}\n"
+        ));
+        text.len()
+    };
+    push("session_meta", &payload);
+    let mut turn = 0;
+    loop {
+        push("event_msg", &format!("{{\"type\":\"task_started\",\"turn_id\":\"turn-{turn}\"}}"));
+        push("event_msg", &format!("{{\"type\":\"user_message\",\"message\":\"{}\"}}", words(number + turn, 30)));
+        for step in 0..4 {
+            push(
+                "response_item",
+                &format!(
+                    "{{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{{\"type\":\"output_text\",\"text\":\"{}\"}}]}}",
+                    words(number + step, 120)
+                ),
+            );
+            push("event_msg", &format!("{{\"type\":\"agent_message\",\"message\":\"{}\"}}", words(number + step, 120)));
+        }
+        turn += 1;
+        let len = push("event_msg", &format!("{{\"type\":\"task_complete\",\"turn_id\":\"turn-{turn}\"}}"));
+        if len >= THREAD_BYTES {
+            break;
+        }
+    }
+    Ok(fs::write(path, text)?)
+}
+
+fn line(seed: usize) -> String {
+    format!(
+        "{{\"timestamp\":\"{}\",\"type\":\"event_msg\",\"payload\":{{\"type\":\"user_message\",\"message\":\"{}\"}}}}\n",
+        now(),
+        words(seed, 20)
+    )
+}
+
+fn words(seed: usize, count: usize) -> String {
+    let all = ["thread", "weave", "loom", "selvedge", "pattern", "yarn", "shuttle", "cloth", "finish", "edge", "warp"];
+    let words = (0..count).map(|number| all[(seed * 7 + number * number) % all.len()]);
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The most memory that this process had, in bytes; 0 where the system does not say.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}

@@ -1,0 +1,61 @@
+-- The index of a home. Everything here was read from its rollouts and can be read from them again, so a change of this
+-- file needs no second migration: an index that was made with another text is thrown away and built anew.
+
+-- One row for each rollout file that counts: what was read of it, and how the file looked just before.
+CREATE TABLE segments (
+    path            TEXT    NOT NULL PRIMARY KEY,  -- below the home
+    thread_id       BLOB    NOT NULL,
+    segment_id      BLOB    NOT NULL,
+    size            INTEGER NOT NULL,              -- bytes
+    modified_ns     INTEGER NOT NULL,              -- since 1970
+    inode           INTEGER NOT NULL,
+    indexed_bytes   INTEGER NOT NULL,              -- just past the last whole line that was read
+    last_line_start INTEGER NOT NULL,              -- where that line begins
+    last_line_hash  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX segments_by_thread ON segments (thread_id);
+
+-- Which segments a thread's history goes through besides its newest one.
+CREATE TABLE bases (
+    thread_id  BLOB NOT NULL,
+    segment_id BLOB NOT NULL,
+    PRIMARY KEY (thread_id, segment_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bases_by_segment ON bases (segment_id);
+
+-- One row for each thread. `record` is the whole row as JSON, without what stands in columns of its own because it changes
+-- without the log: name, archived, path.
+CREATE TABLE threads (
+    id             BLOB    NOT NULL PRIMARY KEY,
+    created_at     INTEGER NOT NULL,               -- milliseconds since 1970, as the other two
+    updated_at     INTEGER NOT NULL,
+    recency_at     INTEGER NOT NULL,
+    archived       INTEGER NOT NULL,
+    name           TEXT,
+    name_folded    TEXT,                           -- in lower case
+    preview_folded TEXT,
+    source         TEXT,
+    model_provider TEXT,
+    model          TEXT,
+    cwd            TEXT,                           -- without slashes at the end
+    git_branch     TEXT,
+    forked_from_id BLOB,
+    parent_id      BLOB,
+    path           TEXT    NOT NULL,               -- of the newest segment, below the home
+    record         TEXT    NOT NULL,
+    is_resumable   INTEGER NOT NULL,               -- whether a tail can be folded onto it
+    is_incomplete  INTEGER NOT NULL                -- whether a base is missing or short
+) STRICT;
+CREATE INDEX threads_by_created ON threads (created_at, id);
+CREATE INDEX threads_by_updated ON threads (updated_at, id);
+CREATE INDEX threads_by_recency ON threads (recency_at, id);
+CREATE INDEX threads_by_fork ON threads (forked_from_id) WHERE forked_from_id IS NOT NULL;
+CREATE INDEX threads_by_parent ON threads (parent_id) WHERE parent_id IS NOT NULL;
+
+-- How the name index looked when the names were taken from it.
+CREATE TABLE names_source (
+    only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    size        INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    inode       INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,203 @@
+//! The database file: opened, set up, set aside.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use selvedge_rollout::now;
+use sqlx::error::BoxDynError;
+use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
+
+use crate::error::{IndexError, Result};
+
+/// How long a statement waits for others before it gives up.
+const BUSY_TIME: Duration = Duration::from_millis(500);
+
+/// How often a transaction of this process is tried that found the database busy.
+const TRIES: u32 = 8;
+
+/// How many connections read at once. One more writes.
+const READERS: u32 = 3;
+
+/// The connections to one database file.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) readers: SqlitePool,
+    pub(crate) writer: SqlitePool,
+}
+
+/// What became of a file that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it is kept.
+    pub kept: PathBuf,
+    /// Why it could not be used.
+    pub reason: String,
+}
+
+impl Database {
+    /// Opens the file, making it if it is missing. One that is no index, or one of another version, or damaged, is set
+    /// aside first.
+    pub(crate) async fn open(path: &Path) -> Result<(Self, Option<SetAside>)> {
+        if path.exists()
+            && let Ok(database) = Self::open_as_it_is(path).await
+        {
+            return Ok((database, None));
+        }
+        // Of processes that find no usable file at the same time, one makes it and the others wait.
+        let _setting_up = lock_beside(path).await?;
+        match Self::set_up(path).await {
+            Err(failure @ (IndexError::Damaged(_) | IndexError::Setup(_))) => {
+                let kept = set_file_aside(path)?;
+                tracing::warn!(path = %path.display(), kept = %kept.display(), %failure, "index set aside");
+                Ok((Self::set_up(path).await?, Some(SetAside { kept, reason: reason(&failure) })))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    /// Opens a file that was set up by this version.
+    async fn open_as_it_is(path: &Path) -> Result<Self> {
+        let database = Self::connect(path);
+        let made_with: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations").fetch_all(&database.readers).await?;
+        let schema = schema();
+        if made_with != [(schema.version, schema.checksum.to_vec())] {
+            database.close().await;
+            return Err(IndexError::Setup(MigrateError::VersionMismatch(schema.version)));
+        }
+        Ok(database)
+    }
+
+    async fn set_up(path: &Path) -> Result<Self> {
+        let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
+        let made = make_tables(&mut connection).await;
+        let closed = connection.close().await;
+        made?;
+        closed?;
+        Ok(Self::connect(path))
+    }
+
+    /// The connections, none of which is made before it is needed.
+    fn connect(path: &Path) -> Self {
+        let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4);
+        Self {
+            readers: pool(READERS).connect_lazy_with(options(path).pragma("query_only", "1")),
+            writer: pool(1).connect_lazy_with(options(path)),
+        }
+    }
+
+    /// Closes the connections. The file is whole without: this only lets the log of the database go.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Runs a write transaction, again when others held the database.
+    pub(crate) async fn write<T>(&self, work: impl AsyncFn(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_write(&work).await {
+                Err(IndexError::Busy(error)) if tries < TRIES => {
+                    tracing::debug!(%error, tries, "index busy, trying again");
+                    tokio::time::sleep(Duration::from_millis(5 << tries)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_write<T>(&self, work: &impl AsyncFn(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        let mut connection = self.writer.acquire().await?;
+        // Taking the write lock first: a transaction that began with a read could not wait for it.
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let value = work(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(value)
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIME)
+        .pragma("cache_size", "-8192")
+        .pragma("mmap_size", "268435456")
+        .statement_cache_capacity(64)
+}
+
+/// The one migration: the whole schema.
+fn schema() -> Migration {
+    let sql = include_str!("../migrations/0001_index.sql");
+    Migration::new(1, "index".into(), MigrationType::Simple, sql.into(), false)
+}
+
+#[derive(Debug)]
+struct Schema;
+
+impl MigrationSource<'static> for Schema {
+    fn resolve(self) -> Pin<Box<dyn Future<Output = Result<Vec<Migration>, BoxDynError>> + Send>> {
+        Box::pin(async { Ok(vec![schema()]) })
+    }
+}
+
+async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
+    let migrator = Migrator::new(Schema).await.map_err(IndexError::Setup)?;
+    migrator.run_direct(connection).await.map_err(|error| match error {
+        MigrateError::Execute(error) => error.into(),
+        MigrateError::ExecuteMigration(error, version) => match IndexError::from(error) {
+            // Tables of our names that we did not make: somebody else's file.
+            IndexError::Database(error) => IndexError::Setup(MigrateError::ExecuteMigration(error, version)),
+            error => error,
+        },
+        error => IndexError::Setup(error),
+    })
+}
+
+/// Holds the lock for setting up until the file is dropped.
+async fn lock_beside(path: &Path) -> Result<File> {
+    let path = beside(path, ".lock");
+    let failed = |action, path: &Path, source| IndexError::Io { action, path: path.to_owned(), source };
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path).map_err(|error| failed("open", &path, error))?;
+    let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
+    locking.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| failed("lock", &path, error))
+}
+
+/// The path with something behind its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+fn reason(failure: &IndexError) -> String {
+    use std::error::Error;
+    failure.source().map_or_else(|| failure.to_string(), |source| format!("{failure}: {source}"))
+}
+
+/// Renames a database file, and what SQLite keeps beside it, to names with the time in them.
+fn set_file_aside(path: &Path) -> Result<PathBuf> {
+    let time = now().to_string().replace(':', "-");
+    let kept = beside(path, &format!(".set-aside-{time}"));
+    // The log of the database goes with it: left behind, it would be taken for that of the next one.
+    for end in ["-wal", "-shm", ""] {
+        let from = beside(path, end);
+        match std::fs::rename(&from, beside(&kept, end)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(IndexError::Io { action: "set aside", path: from, source: error });
+            }
+            _ => {}
+        }
+    }
+    Ok(kept)
+}

@@ -1,0 +1,139 @@
+//! Pages of threads.
+
+use std::path::Path;
+
+use selvedge_protocol::{
+    ArchivedFilter, CwdFilter, Page, Relation, SortDirection, StoredThread, ThreadCursor, ThreadId, ThreadQuery,
+    ThreadSortKey,
+};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use crate::StateIndex;
+use crate::error::{IndexError, Result};
+
+impl StateIndex {
+    /// A page of the threads that the index knows.
+    ///
+    /// # Errors
+    /// For a limit of 0 or a cursor of another query; when the database cannot be read.
+    pub async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        if query.limit == 0 {
+            return Err(IndexError::EmptyPage);
+        }
+        let cursor = query.cursor.as_ref();
+        let start = cursor.map(|cursor| ThreadCursor::decode(cursor, query.sort, query.direction)).transpose()?;
+        let mut sql = select(query, start);
+        let rows = sql.build().fetch_all(&self.database.readers).await?;
+        let root = Some(self.home.root());
+        let mut items = rows.iter().map(|row| stored_thread(row, root)).collect::<Result<Vec<_>>>()?;
+        let is_last = items.len() <= query.limit;
+        items.truncate(query.limit);
+        let next_cursor = if is_last { None } else { items.last() };
+        let next_cursor =
+            next_cursor.map(|last| ThreadCursor::of(last, query.sort).encode(query.sort, query.direction));
+        Ok(Page { items, next_cursor })
+    }
+
+    /// The row of a thread; nothing when the index does not know it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn read_thread(&self, thread_id: ThreadId) -> Result<Option<StoredThread>> {
+        let row = sqlx::query("SELECT record, name, archived, path FROM threads WHERE id = ?")
+            .bind(thread_id.as_uuid())
+            .fetch_optional(&self.database.readers)
+            .await?;
+        row.map(|row| stored_thread(&row, Some(self.home.root()))).transpose()
+    }
+}
+
+/// A thread out of `record, name, archived, path`.
+pub(crate) fn stored_thread(row: &SqliteRow, root: Option<&Path>) -> Result<StoredThread> {
+    let record: &str = row.try_get(0)?;
+    let mut thread: StoredThread = serde_json::from_str(record).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    thread.name = row.try_get(1)?;
+    thread.archived = row.try_get(2)?;
+    let path: &str = row.try_get(3)?;
+    thread.path = root.map(|root| root.join(path));
+    Ok(thread)
+}
+
+const fn column(sort: ThreadSortKey) -> &'static str {
+    match sort {
+        ThreadSortKey::CreatedAt => "created_at",
+        ThreadSortKey::UpdatedAt => "updated_at",
+        ThreadSortKey::RecencyAt => "recency_at",
+    }
+}
+
+/// The statement for a page and one row more. It must say the same as [`ThreadQuery::matches`].
+fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, Sqlite> {
+    let at = column(query.sort);
+    let mut sql = QueryBuilder::new("SELECT record, name, archived, path FROM threads WHERE ");
+    sql.push(match query.archived {
+        ArchivedFilter::Active => "archived = 0",
+        ArchivedFilter::Archived => "archived = 1",
+        ArchivedFilter::All => "1",
+    });
+    one_of(&mut sql, "source", &query.sources);
+    one_of(&mut sql, "model_provider", &query.model_providers);
+    one_of(&mut sql, "model", &query.models);
+    match &query.cwd {
+        Some(CwdFilter::Exactly(cwd)) => {
+            sql.push(" AND cwd = ").push_bind(cwd.trim_end_matches('/'));
+        }
+        Some(CwdFilter::Under(cwd)) => {
+            let cwd = cwd.trim_end_matches('/');
+            // What begins with the directory and a slash, as a range that needs no escaping: `0` comes after `/`.
+            sql.push(" AND (cwd = ").push_bind(cwd);
+            sql.push(" OR (cwd >= ").push_bind(format!("{cwd}/"));
+            sql.push(" AND cwd < ").push_bind(format!("{cwd}0")).push("))");
+        }
+        None => {}
+    }
+    if let Some(branch) = &query.git_branch {
+        sql.push(" AND git_branch = ").push_bind(branch);
+    }
+    if let Some(named) = query.named {
+        sql.push(if named { " AND name IS NOT NULL" } else { " AND name IS NULL" });
+    }
+    if let Some(since) = query.since {
+        sql.push(format_args!(" AND {at} >= ")).push_bind(since.as_millis());
+    }
+    if let Some(until) = query.until {
+        sql.push(format_args!(" AND {at} < ")).push_bind(until.as_millis());
+    }
+    if let Some(Relation::ChildOf(id)) = query.relation {
+        sql.push(" AND (forked_from_id = ").push_bind(id.as_uuid());
+        sql.push(" OR parent_id = ").push_bind(id.as_uuid()).push(")");
+    }
+    if let Some(term) = &query.search_term {
+        let term = term.to_lowercase();
+        sql.push(" AND (instr(name_folded, ").push_bind(term.clone());
+        sql.push(") > 0 OR instr(preview_folded, ").push_bind(term).push(") > 0)");
+    }
+    let (compare, order) = match query.direction {
+        SortDirection::Ascending => (">", "ASC"),
+        SortDirection::Descending => ("<", "DESC"),
+    };
+    if let Some(start) = start {
+        sql.push(format_args!(" AND ({at}, id) {compare} (")).push_bind(start.at.as_millis());
+        sql.push(", ").push_bind(start.id.as_uuid()).push(")");
+    }
+    sql.push(format_args!(" ORDER BY {at} {order}, id {order} LIMIT "));
+    sql.push_bind(i64::try_from(query.limit.saturating_add(1)).unwrap_or(i64::MAX));
+    sql
+}
+
+fn one_of<'a>(sql: &mut QueryBuilder<'a, Sqlite>, column: &str, wanted: &'a [String]) {
+    if wanted.is_empty() {
+        return;
+    }
+    sql.push(format_args!(" AND {column} IN ("));
+    let mut list = sql.separated(", ");
+    for wanted in wanted {
+        list.push_bind(wanted);
+    }
+    sql.push(")");
+}

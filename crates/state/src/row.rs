@@ -1,0 +1,146 @@
+//! A thread's row, folded from its log: whole, or onto what an index knows.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
+use std::path::Path;
+
+use selvedge_history::MetadataFold;
+use selvedge_protocol::{RolloutLine, SegmentId, StoredThread, Timestamp};
+use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, RolloutFile, RolloutReader};
+
+use crate::error::Result;
+use crate::stamp::Stamp;
+
+/// What was read of a file, so that the next reading can begin there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Just past the last whole line.
+    pub(crate) end: u64,
+    /// Where that line begins.
+    pub(crate) last_line_start: u64,
+    /// What that line was.
+    pub(crate) last_line_hash: u64,
+}
+
+impl Mark {
+    /// Takes in a line; one without its newline may yet grow and is read again.
+    fn pass(&mut self, record: &LineRecord) {
+        let text = record.line.text().as_bytes();
+        if record.range.end - record.range.start > text.len() as u64 {
+            *self = Self { end: record.range.end, last_line_start: record.range.start, last_line_hash: hash(text) };
+        }
+    }
+
+    /// Whether the file still holds the line that was its last one when it was read.
+    pub(crate) fn still_holds(&self, path: &Path) -> bool {
+        let range: Range<u64> = self.last_line_start..self.end;
+        let Ok(mut reader) = RolloutReader::open_range(path, range.clone()) else { return false };
+        matches!(
+            reader.next(),
+            Some(Ok(Entry::Line(record)))
+                if record.range == range && hash(record.line.text().as_bytes()) == self.last_line_hash
+        )
+    }
+}
+
+/// A hash that need not be the same in another build: then files are read again.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// A thread as its files say it.
+#[derive(Clone, Debug)]
+pub(crate) struct ScannedThread {
+    /// The row; name, place in the archive and path are not in its log.
+    pub(crate) thread: StoredThread,
+    /// How the newest segment looked before it was read, and how far it was.
+    pub(crate) stamp: Stamp,
+    pub(crate) mark: Mark,
+    /// Whether a tail can be folded onto the row: its own head was read.
+    pub(crate) is_resumable: bool,
+    /// The other segments that the history goes through.
+    pub(crate) bases: Vec<SegmentId>,
+    /// Whether a base is missing or shorter than its reference says.
+    pub(crate) is_incomplete: bool,
+    /// How many bytes were read for it.
+    pub(crate) bytes_read: u64,
+}
+
+/// Reads the whole history of a thread.
+pub(crate) fn scan(resolved: &ResolvedHistory) -> Result<ScannedThread> {
+    let newest = resolved.newest();
+    let stamp = Stamp::of(&newest.path)?;
+    let last_part = resolved.parts.len() - 1;
+    let mut fold = MetadataFold::new(resolved.thread_id, fallback_time(resolved));
+    let (mut mark, mut is_resumable, mut is_incomplete) = (Mark::default(), false, resolved.missing.is_some());
+    let mut bytes_read = 0;
+    for entry in resolved.reader() {
+        let (part, record) = match entry? {
+            HistoryEntry::Entry { part, entry: Entry::Line(record) } => (part, record),
+            HistoryEntry::Entry { .. } => continue,
+            HistoryEntry::Short { .. } => {
+                is_incomplete = true;
+                continue;
+            }
+        };
+        bytes_read += record.range.end - record.range.start;
+        if resolved.is_inherited(part) {
+            fold.observe_inherited(&record.line);
+        } else {
+            fold.observe_line(&record.line);
+        }
+        if part == last_part {
+            is_resumable |= is_head(&record.line);
+            mark.pass(&record);
+        }
+    }
+    // Of a compressed file no tail can be read.
+    is_resumable &= !newest.name.compressed;
+    let bases = resolved.parts[..last_part].iter().map(|part| part.file.name.segment_id());
+    let missing = resolved.missing.iter().map(|missing| missing.segment_id);
+    let bases = bases.chain(missing).collect();
+    Ok(ScannedThread { thread: fold.into_thread(), stamp, mark, is_resumable, bases, is_incomplete, bytes_read })
+}
+
+/// Reads what was appended to a file since `mark` and folds it onto the row. Nothing when a line is there that changes what
+/// the ones before it meant.
+pub(crate) fn scan_tail(file: &RolloutFile, thread: StoredThread, mut mark: Mark) -> Result<Option<ScannedThread>> {
+    let stamp = Stamp::of(&file.path)?;
+    let mut fold = MetadataFold::resume(thread);
+    let mut bytes_read = 0;
+    for entry in RolloutReader::open_range(&file.path, mark.end..u64::MAX)? {
+        let Entry::Line(record) = entry? else { continue };
+        if is_head(&record.line) {
+            return Ok(None);
+        }
+        bytes_read += record.range.end - record.range.start;
+        fold.observe_line(&record.line);
+        mark.pass(&record);
+    }
+    Ok(Some(ScannedThread {
+        thread: fold.into_thread(),
+        stamp,
+        mark,
+        is_resumable: true,
+        bases: Vec::new(),
+        is_incomplete: false,
+        bytes_read,
+    }))
+}
+
+fn is_head(line: &RolloutLine) -> bool {
+    line.kind() == "session_meta"
+}
+
+/// When a thread was created, for a log that does not say: by its id, else by its file's name.
+fn fallback_time(resolved: &ResolvedHistory) -> Timestamp {
+    resolved.thread_id.made_at().unwrap_or_else(|| name_time(&resolved.parts[0].file))
+}
+
+/// The time in a file's name, taken as if it were UTC; off by the writer's time zone.
+pub(crate) fn name_time(file: &RolloutFile) -> Timestamp {
+    let utc = file.name.created.to_zoned(jiff::tz::TimeZone::UTC);
+    utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
+}

@@ -1,0 +1,239 @@
+//! Whatever happens to the files of a home: an index that followed it says what one that is built anew says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
+use selvedge_rollout::{NameIndex, now};
+
+use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, write_head};
+
+#[tokio::test]
+async fn an_append_costs_its_tail() {
+    let home = Home::new();
+    let (id, path) = home.thread();
+    append(&path, &mumbles().repeat(5_000));
+    let index = home.index().await;
+    let first = index.sync(|_| {}).await.unwrap();
+    assert!(first.bytes_read > 500_000);
+    let tail = says("the first words");
+    append(&path, &tail);
+    let second = index.sync(|_| {}).await.unwrap();
+    assert_eq!((second.read_tail, second.read_whole, second.bytes_read), (1, 0, tail.len() as u64));
+    let row = index.read_thread(id).await.unwrap().unwrap();
+    assert_eq!(row.preview.as_deref(), Some("the first words"));
+    assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_whole_yet_is_read_when_it_is() {
+    let home = Home::new();
+    let (id, path) = home.thread();
+    let line = says("in two halves");
+    let (one, other) = line.split_at(line.len() / 2);
+    append(&path, one);
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    append(&path, other);
+    let report = index.sync(|_| {}).await.unwrap();
+    assert_eq!((report.read_tail, report.bytes_read), (1, line.len() as u64));
+    assert_eq!(index.read_thread(id).await.unwrap().unwrap().preview.as_deref(), Some("in two halves"));
+}
+
+#[tokio::test]
+async fn a_rename_reads_no_log() {
+    let home = Home::new();
+    let (id, path) = home.thread();
+    append(&path, &mumbles().repeat(100));
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    NameIndex::set(&home.home, id, Some("a name"), now()).unwrap();
+    let report = index.sync(|_| {}).await.unwrap();
+    assert_eq!((report.renamed, report.bytes_read), (1, 0));
+    assert_eq!(rows(&index).await[0].name.as_deref(), Some("a name"));
+}
+
+#[tokio::test]
+async fn a_fork_follows_a_base_that_comes_or_changes() {
+    let home = Home::new();
+    let (parent, parent_path) = home.thread_with(|meta| meta.history_mode = Some(HistoryMode::Paginated));
+    append(&parent_path, &says("said in the parent"));
+    let len = fs::metadata(&parent_path).unwrap().len();
+    let (fork, _) = home.thread_with(|meta| {
+        meta.history_mode = Some(HistoryMode::Paginated);
+        meta.history_base = Some(HistoryBase {
+            thread_id: Some(selvedge_protocol::SegmentId::from_uuid(parent.as_uuid())),
+            end_byte_offset: Some(len),
+            ..HistoryBase::default()
+        });
+    });
+    let away = home.dir.path().join("away");
+    fs::rename(&parent_path, &away).unwrap();
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview, None);
+    fs::rename(&away, &parent_path).unwrap();
+    index.sync(|_| {}).await.unwrap();
+    assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview.as_deref(), Some("said in the parent"));
+    let edited = fs::read_to_string(&parent_path).unwrap().replace("said in", "seen at");
+    fs::write(&parent_path, edited).unwrap();
+    index.sync(|_| {}).await.unwrap();
+    assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview.as_deref(), Some("seen at the parent"));
+    fs::remove_file(&parent_path).unwrap();
+    let report = index.sync(|_| {}).await.unwrap();
+    assert_eq!(report.removed, 1);
+    assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview, None);
+    assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}
+
+#[tokio::test]
+async fn progress_ends_at_the_whole() {
+    let home = Home::new();
+    for _ in 0..450 {
+        home.thread();
+    }
+    let index = home.index().await;
+    let mut told = Vec::new();
+    index.sync(|progress| told.push(progress)).await.unwrap();
+    let (first, last) = (told[0], told[told.len() - 1]);
+    assert_eq!((first.threads, first.threads_done), (450, 0));
+    assert_eq!((last.threads_done, last.bytes_done), (450, last.bytes));
+    assert!(told.len() >= 3, "told after every batch");
+    assert!(told.windows(2).all(|pair| pair[0].threads_done < pair[1].threads_done));
+}
+
+/// Something that happens to a home.
+#[derive(Clone, Debug)]
+enum Edit {
+    Create,
+    Say(usize),
+    Mumble(usize),
+    Tear(usize),
+    Head(usize),
+    Rename(usize),
+    Archive(usize),
+    Delete(usize),
+    Rewrite(usize),
+    Cut(usize),
+    Compress(usize),
+    Fork(usize),
+    Segment(usize),
+    Garbage(usize),
+    Sync,
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let which = 0..8_usize;
+    prop_oneof![
+        2 => Just(Edit::Create),
+        4 => which.clone().prop_map(Edit::Say),
+        4 => which.clone().prop_map(Edit::Mumble),
+        1 => which.clone().prop_map(Edit::Tear),
+        1 => which.clone().prop_map(Edit::Head),
+        1 => which.clone().prop_map(Edit::Rename),
+        1 => which.clone().prop_map(Edit::Archive),
+        1 => which.clone().prop_map(Edit::Delete),
+        1 => which.clone().prop_map(Edit::Rewrite),
+        1 => which.clone().prop_map(Edit::Cut),
+        1 => which.clone().prop_map(Edit::Compress),
+        2 => which.clone().prop_map(Edit::Fork),
+        2 => which.clone().prop_map(Edit::Segment),
+        1 => which.prop_map(Edit::Garbage),
+        6 => Just(Edit::Sync),
+    ]
+}
+
+/// The files of the home, in the order of their names.
+fn files(home: &Home) -> Vec<(ThreadId, PathBuf)> {
+    let files = home.home.files().unwrap();
+    let mut found: Vec<_> =
+        files.threads().flat_map(|(id, segments)| segments.iter().map(move |file| (id, file.path.clone()))).collect();
+    found.sort_by_key(|(_, path)| path.file_name().map(ToOwned::to_owned));
+    found
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "zst")
+}
+
+fn apply(home: &Home, edit: &Edit) {
+    let files = files(home);
+    let at = |which: &usize| files.get(which % files.len().max(1)).cloned();
+    let plain = |which: &usize| at(which).filter(|(_, path)| !is_compressed(path));
+    match edit {
+        Edit::Create => {
+            home.thread_with(|meta| meta.history_mode = Some(HistoryMode::Paginated));
+        }
+        Edit::Say(which) => drop(plain(which).map(|(_, path)| append(&path, &says("words")))),
+        Edit::Mumble(which) => drop(plain(which).map(|(_, path)| append(&path, &mumbles()))),
+        Edit::Tear(which) => drop(plain(which).map(|(_, path)| append(&path, "{\"timestamp\":\"20"))),
+        Edit::Garbage(which) => drop(plain(which).map(|(_, path)| append(&path, "\0\0\0 no line\n\n"))),
+        Edit::Head(which) => drop(plain(which).map(|(id, path)| {
+            append(&path, &format!("{{\"timestamp\":\"{}\",\"type\":\"session_meta\",\"payload\":{{\"id\":\"{id}\",\"cwd\":\"/moved\"}}}}\n", now()));
+        })),
+        Edit::Rename(which) => drop(at(which).map(|(id, _)| {
+            NameIndex::set(&home.home, id, [None, Some("one"), Some("other")][which % 3], now()).unwrap();
+        })),
+        Edit::Archive(which) => drop(at(which).map(|(_, path)| {
+            fs::create_dir_all(home.home.archived_dir()).unwrap();
+            fs::rename(&path, home.home.archived_dir().join(path.file_name().unwrap())).unwrap();
+        })),
+        Edit::Delete(which) => drop(at(which).map(|(_, path)| fs::remove_file(path).unwrap())),
+        Edit::Rewrite(which) => drop(plain(which).map(|(_, path)| {
+            let text = fs::read_to_string(&path).unwrap().replace("words", "other words");
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, text).unwrap();
+        })),
+        Edit::Cut(which) => drop(plain(which).map(|(_, path)| {
+            let text = fs::read(&path).unwrap();
+            fs::write(&path, &text[..text.len() * 2 / 3]).unwrap();
+        })),
+        Edit::Compress(which) => drop(plain(which).map(|(_, path)| {
+            let frame = zstd::encode_all(&*fs::read(&path).unwrap(), 1).unwrap();
+            fs::write(path.with_extension("jsonl.zst"), frame).unwrap();
+            fs::remove_file(&path).unwrap();
+        })),
+        Edit::Fork(which) => drop(plain(which).map(|(_, path)| {
+            home.thread_with(|meta| meta.history_base = base(&path));
+        })),
+        Edit::Segment(which) => drop(plain(which).map(|(id, path)| {
+            let segment = selvedge_protocol::SegmentId::new(now());
+            let name = selvedge_rollout::RolloutFileName::new(now(), id, Some(segment));
+            let mut meta = selvedge_protocol::SessionMeta::new(id, now());
+            meta.history_base = base(&path);
+            write_head(&home.home.active_path(&name), &meta);
+        })),
+        Edit::Sync => {}
+    }
+}
+
+/// A base that is a file as it is now.
+fn base(path: &Path) -> Option<HistoryBase> {
+    let name = selvedge_rollout::RolloutFileName::parse(path.file_name()?.to_str()?)?;
+    let len = fs::metadata(path).unwrap().len();
+    Some(HistoryBase { thread_id: Some(name.segment_id()), end_byte_offset: Some(len), ..HistoryBase::default() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn following_and_building_anew_say_the_same(edits in prop::collection::vec(edit(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let home = Home::new();
+            home.thread();
+            let index = home.index().await;
+            for edit in &edits {
+                apply(&home, edit);
+                if matches!(edit, Edit::Sync) {
+                    index.sync(|_| {}).await.unwrap();
+                }
+            }
+            index.sync(|_| {}).await.unwrap();
+            prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,156 @@
+//! Pages of the index say what the query asks for.
+
+use std::collections::HashSet;
+use std::fs;
+
+use selvedge_protocol::{
+    ArchivedFilter, Cursor, CwdFilter, Relation, SortDirection, StoredThread, ThreadCursor, ThreadQuery, ThreadSortKey,
+    Timestamp,
+};
+use selvedge_rollout::NameIndex;
+
+use crate::homes::{Home, append, everything, rows, says};
+
+/// A home in which the threads differ in everything that can be asked for.
+async fn varied() -> (Home, Vec<StoredThread>) {
+    let home = Home::new();
+    let mut parent = None;
+    for number in 0..40_i64 {
+        let (id, path) = home.thread_with(|meta| {
+            meta.timestamp = Some(Timestamp::from_seconds(1_700_000_000 + number / 3));
+            meta.cwd = Some(
+                ["/work", "/work/", "/work/deep/er", "/workshop", "/Work", "/100%_/x"][number as usize % 6].into(),
+            );
+            meta.source = Some(
+                [serde_json::json!("cli"), serde_json::json!({"subagent": "review"})][number as usize % 2].clone(),
+            );
+            meta.model_provider = Some(["openai", "local"][number as usize % 2].into());
+            meta.forked_from_id = parent.filter(|_| number % 5 == 1);
+            meta.parent_thread_id = parent.filter(|_| number % 5 == 2);
+            meta.git = Some(selvedge_protocol::GitInfo {
+                branch: Some(["main", "topic"][number as usize % 2].into()),
+                ..Default::default()
+            });
+        });
+        parent = parent.or(Some(id));
+        append(&path, &says(["Über alles", "plain words", "100% _sure_"][number as usize % 3]));
+        if number % 4 == 0 {
+            NameIndex::set(&home.home, id, Some(["Ärger", "name"][number as usize / 4 % 2]), selvedge_rollout::now())
+                .unwrap();
+        }
+        if number % 7 == 0 {
+            let archived = home.home.archived_dir().join(path.file_name().unwrap());
+            fs::create_dir_all(home.home.archived_dir()).unwrap();
+            fs::rename(path, archived).unwrap();
+        }
+    }
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    let all = rows(&index).await;
+    assert_eq!(all.len(), 40);
+    (home, all)
+}
+
+#[tokio::test]
+async fn every_filter_says_the_same_as_the_query_itself() {
+    let (home, all) = varied().await;
+    let index = home.index().await;
+    let some = |change: fn(&mut ThreadQuery)| {
+        let mut query = everything();
+        change(&mut query);
+        query
+    };
+    let mut queries = vec![
+        some(|query| query.archived = ArchivedFilter::Active),
+        some(|query| query.archived = ArchivedFilter::Archived),
+        some(|query| query.sources = vec!["subagent".into()]),
+        some(|query| query.sources = vec!["cli".into(), "exec".into()]),
+        some(|query| query.model_providers = vec!["local".into()]),
+        some(|query| query.models = vec!["none".into()]),
+        some(|query| query.cwd = Some(CwdFilter::Exactly("/work/".into()))),
+        some(|query| query.cwd = Some(CwdFilter::Under("/work".into()))),
+        some(|query| query.cwd = Some(CwdFilter::Under("/100%_".into()))),
+        some(|query| query.git_branch = Some("topic".into())),
+        some(|query| query.named = Some(true)),
+        some(|query| query.named = Some(false)),
+        some(|query| query.search_term = Some("ÄRGER".into())),
+        some(|query| query.search_term = Some("über".into())),
+        some(|query| query.search_term = Some("% _".into())),
+        some(|query| query.search_term = Some("'".into())),
+    ];
+    for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
+        let middle = sort.of(&all[20]);
+        queries.push(ThreadQuery { sort, since: Some(middle), ..everything() });
+        queries.push(ThreadQuery { sort, until: Some(middle), direction: SortDirection::Ascending, ..everything() });
+    }
+    let parent = all.iter().find_map(|thread| thread.forked_from_id).unwrap();
+    queries.push(ThreadQuery { relation: Some(Relation::ChildOf(parent)), ..everything() });
+    let mut found_any = 0;
+    for query in &queries {
+        let mut expected: Vec<_> = all.iter().filter(|thread| query.matches(thread)).cloned().collect();
+        expected.sort_by(|one, other| {
+            ThreadCursor::of(one, query.sort).cmp(&ThreadCursor::of(other, query.sort), query.direction)
+        });
+        found_any += usize::from(!expected.is_empty() && expected.len() < all.len());
+        assert_eq!(index.list_threads(query).await.unwrap().items, expected, "{query:?}");
+    }
+    assert!(found_any >= queries.len() - 4, "the queries tell the threads apart");
+}
+
+#[tokio::test]
+async fn pages_hold_each_thread_once_in_both_directions() {
+    let (home, all) = varied().await;
+    let index = home.index().await;
+    for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
+        for direction in [SortDirection::Ascending, SortDirection::Descending] {
+            for limit in [1, 7, 40, 41] {
+                let mut query = ThreadQuery { sort, direction, limit, ..everything() };
+                let mut found = Vec::new();
+                loop {
+                    let page = index.list_threads(&query).await.unwrap();
+                    assert!(page.items.len() <= limit);
+                    found.extend(page.items);
+                    query.cursor = page.next_cursor;
+                    if query.cursor.is_none() {
+                        break;
+                    }
+                }
+                let mut expected = all.clone();
+                expected
+                    .sort_by(|one, other| ThreadCursor::of(one, sort).cmp(&ThreadCursor::of(other, sort), direction));
+                assert_eq!(found, expected);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn threads_that_come_and_go_move_no_other_past_a_page() {
+    let (home, all) = varied().await;
+    let index = home.index().await;
+    let mut query = ThreadQuery { sort: ThreadSortKey::CreatedAt, limit: 10, ..everything() };
+    let mut found = Vec::new();
+    loop {
+        let page = index.list_threads(&query).await.unwrap();
+        found.extend(page.items.iter().map(|thread| thread.id));
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+        // One that was given goes, and a newer one comes.
+        fs::remove_file(page.items[0].path.as_ref().unwrap()).unwrap();
+        home.thread();
+        index.sync(|_| {}).await.unwrap();
+    }
+    assert_eq!(found.len(), 40);
+    assert_eq!(found.iter().collect::<HashSet<_>>(), all.iter().map(|thread| &thread.id).collect());
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_is_refused() {
+    let home = Home::new();
+    let index = home.index().await;
+    assert!(index.list_threads(&ThreadQuery { limit: 0, ..everything() }).await.is_err());
+    let cursor = Some(Cursor::at_position(3));
+    assert!(index.list_threads(&ThreadQuery { cursor, ..everything() }).await.is_err());
+}

@@ -1,0 +1,9 @@
+//! Tests of the index.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod edits;
+mod heal;
+mod homes;
+mod list;
+mod recordings;
