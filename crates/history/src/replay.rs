@@ -62,8 +62,7 @@ pub fn replay<'a>(items: impl IntoIterator<Item = &'a RolloutItem>) -> ModelCont
 ///
 /// *Everything else* (world state, settings, window) is what it was before the n-th newest turn in which the user spoke, as if
 /// nothing had been written since: a compaction in an undone turn has cleared nothing and opened no window. Where a summary
-/// was among the messages, or messages that steered a turn, this reaches further back than the history does. So what was
-/// brought back is never newer than what the model sees, and the next record tells rather too much than too little.
+/// was among the messages, or messages that steered a turn, this reaches further back than the history does.
 #[derive(Debug, Default)]
 pub struct Replay {
     options: ReplayOptions,

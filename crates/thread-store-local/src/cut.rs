@@ -353,17 +353,13 @@ impl FoundCut {
             return Ok(None);
         }
         let mut labels = Labels::new(resolved.thread_id, fallback_time(resolved));
-        let own_parts = (0..=*first_part).rev().filter(|part| !resolved.is_inherited(*part));
-        for part in own_parts.filter(|_| !tail.is_whole) {
+        let newest_own = (0..=*first_part).rev().find(|part| !resolved.is_inherited(*part));
+        if let Some(part) = newest_own.filter(|_| !tail.is_whole) {
             let head = read_head(&resolved.parts[part].file).map_err(store_error)?;
             match head.filter(|head| head.id == Some(resolved.thread_id)) {
-                // Newer heads than this one stand among the lines that were copied behind it.
-                Some(head) if head.copied_base.is_some() => return Ok(None),
-                Some(head) => {
-                    labels.take_head(head, false);
-                    break;
-                }
-                None => return Ok(None),
+                // Newer heads than one with copies behind it stand among them.
+                Some(head) if head.copied_base.is_none() => labels.take_head(head, false),
+                _ => return Ok(None),
             }
         }
         for (position, part, record) in tail.forwards() {

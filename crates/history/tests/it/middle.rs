@@ -74,12 +74,12 @@ fn every_beginning_in_a_recorded_thread_agrees_with_its_start() {
     }
     // Those with a compaction that says all, and no rollback behind it.
     let expected = [
+        "story-0.144.6/T",
         "story-0.144.6-compactions/C",
         "story-0.144.6-compactions/M",
-        "story-0.144.6/T",
+        "story-0.169.0/T",
         "story-0.169.0-compactions/C",
         "story-0.169.0-compactions/M",
-        "story-0.169.0/T",
     ];
     assert_eq!(told, expected);
 }

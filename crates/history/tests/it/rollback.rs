@@ -109,7 +109,7 @@ fn the_summary_of_a_compaction_is_undone_alone() {
     let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction, vec![rolled_back(1)]];
     assert_eq!(texts(&replayed(&story)), ["q1", "q2"]);
     assert_eq!(turn_ids(&projected(&story)), ["t1", "t2"]);
-    // All but the history counts turns of the user, so that it is never younger than what the model sees.
+    // All but the history goes back by turns in which the user spoke.
     assert_eq!((model(&replayed(&story)), replayed(&story).window.number), (Some("t1"), 0));
 }
 

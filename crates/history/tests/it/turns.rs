@@ -1,7 +1,7 @@
 //! What a client shows.
 
 use selvedge_history::{TurnProjection, apply_view};
-use selvedge_protocol::{ItemsView, ResponseItem, RolloutItem, RolloutLine, Turn, TurnItem, TurnStatus};
+use selvedge_protocol::{ItemsView, ResponseItem, RolloutItem, RolloutLine, TurnItem, TurnStatus};
 use serde_json::{Value, json};
 
 use crate::recordings;

@@ -206,6 +206,10 @@ fn ops() -> impl Strategy<Value = Vec<(prop::sample::Index, Op)>> {
     prop::collection::vec((any::<prop::sample::Index>(), op), 1..10)
 }
 
+fn event(value: serde_json::Value) -> RolloutItem {
+    EventMsg::from_json(serde_json::value::to_raw_value(&value).unwrap()).into()
+}
+
 struct Story {
     home: TestHome,
     mode: HistoryMode,
@@ -249,9 +253,6 @@ impl Story {
         self.count += 1;
         let (count, mode) = (self.count, self.mode);
         let text = format!("said {count}");
-        let event = |value: serde_json::Value| -> RolloutItem {
-            EventMsg::from_json(serde_json::value::to_raw_value(&value).unwrap()).into()
-        };
         let items = match piece {
             Piece::Turn => turn(mode, &format!("whole {count}")),
             Piece::Started(n) => vec![started(&name_of(*n))],
@@ -319,6 +320,26 @@ proptest! {
     fn any_cut_of_any_legacy_thread_is_found_from_the_end(ops in ops()) {
         run(HistoryMode::Legacy, &ops);
     }
+}
+
+/// A turn that the log gives no id is called by its place. Here it has the name that an earlier one was given.
+#[tokio::test]
+async fn a_turn_that_is_called_by_its_place_is_found() {
+    let home = TestHome::empty();
+    record(&home.store, 1, MODE, &["a", "turn-3"]).await;
+    let loose = |id: &str| {
+        let item = json!({"type": "AgentMessage", "id": id, "content": [{"type": "Text", "text": id}]});
+        event(json!({"type": "item_completed", "item": item}))
+    };
+    home.store.resume_thread(id(1)).await.unwrap();
+    home.store.append_items(id(1), &[loose("x"), complete("turn-3"), loose("y")]).await.unwrap();
+    home.store.shutdown(id(1)).await.unwrap();
+    let turns = home.store.list_turns(&TurnQuery::all(id(1))).await.unwrap().items;
+    assert_eq!(turns.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a", "turn-3", "turn-3", "turn-4"]);
+    check_cuts(&home, &compressed(&home), id(1), "by place").await;
+    let request = ForkThread { source: id(1), at: TurnCut::Before("turn-3".into()), meta: head(2, MODE) };
+    home.store.fork(request).await.unwrap();
+    assert_eq!(asked(&home.store, id(2)).await, ["a", "turn-3"], "of two turns of one name the newest is meant");
 }
 
 /// A thread that was detached has heads among the lines that it copied, and the newest of them counts.
