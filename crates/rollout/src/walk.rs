@@ -230,7 +230,7 @@ mod tests {
         let paths = |memory: &Memory| -> Vec<PathBuf> {
             memory.files.threads().flat_map(|(_, files)| files).map(|file| file.path.clone()).collect()
         };
-        assert_eq!(paths(&memory), [compressed.clone()]);
+        assert_eq!(paths(&memory), std::slice::from_ref(&compressed));
         fs::remove_dir_all(home.sessions_dir().join("2026/11")).unwrap();
         memory.walk(&home, SystemTime::now()).unwrap();
         assert_eq!((paths(&memory), memory.dirs.len()), (Vec::new(), 2));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use selvedge_protocol::{HistoryMode, SessionMeta, ThreadId, ThreadQuery, Timestamp};
 use selvedge_rollout::{RolloutFileName, RolloutHome, now};
-use selvedge_state::StateIndex;
+use selvedge_state::{IndexError, StateIndex};
 
 /// Bytes of a thread.
 const THREAD_BYTES: usize = 30_000;
@@ -93,7 +93,7 @@ async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-async fn all_pages(index: &StateIndex, threads: usize) -> selvedge_state::Result<()> {
+async fn all_pages(index: &StateIndex, threads: usize) -> Result<(), IndexError> {
     let mut query = ThreadQuery { limit: 100, ..ThreadQuery::default() };
     let mut found = 0;
     loop {
@@ -107,7 +107,7 @@ async fn all_pages(index: &StateIndex, threads: usize) -> selvedge_state::Result
     }
 }
 
-async fn best_of(times: u32, mut work: impl AsyncFnMut() -> selvedge_state::Result<()>) -> Result<Duration> {
+async fn best_of(times: u32, mut work: impl AsyncFnMut() -> Result<(), IndexError>) -> Result<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..times {
         let started = Instant::now();

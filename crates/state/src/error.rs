@@ -4,7 +4,7 @@ use selvedge_protocol::CursorError;
 use selvedge_rollout::RolloutError;
 
 /// The outcome of an operation on an index.
-pub type Result<T, E = IndexError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = IndexError> = std::result::Result<T, E>;
 
 /// Why the index gave no answer. The log has it.
 #[derive(Debug, thiserror::Error)]

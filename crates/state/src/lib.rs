@@ -42,7 +42,8 @@ use selvedge_rollout::RolloutHome;
 
 use crate::database::Database;
 pub use crate::database::SetAside;
-pub use crate::error::{IndexError, Result};
+pub use crate::error::IndexError;
+use crate::error::Result;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.

@@ -157,10 +157,10 @@ impl Tail {
     /// The turns of the lines. In paginated mode they lack items, which say nothing of where turns begin and end.
     fn turns(&self, mode: HistoryMode) -> Vec<Turn> {
         let mut turns = TurnProjection::new();
-        let mut running = Running::default();
+        let mut boundaries = Boundaries::default();
         for (position, _, record) in self.forwards() {
             let is_last = position + 1 == self.lines.len() as u64;
-            if mode == HistoryMode::Legacy || running.is_bounded_by(&record.line) || is_last {
+            if mode == HistoryMode::Legacy || boundaries.may_move_by(&record.line) || is_last {
                 turns.push(position, &record.line);
             }
         }
@@ -284,30 +284,27 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The turn of a paginated thread that runs for sure, on the way forward.
+/// Says of the lines of a paginated thread, in their order, which ones may have a say in where turns begin and end. Messages
+/// to the model have none, and neither have items while a turn runs.
 #[derive(Default)]
-struct Running(Option<String>);
+struct Boundaries {
+    /// Whether a turn was opened explicitly and goes on.
+    is_running: bool,
+}
 
-impl Running {
-    /// Whether the next line may have a say in where turns begin and end. Messages to the model have none, and neither has an
-    /// item of the turn that runs.
-    fn is_bounded_by(&mut self, line: &RolloutLine) -> bool {
+impl Boundaries {
+    fn may_move_by(&mut self, line: &RolloutLine) -> bool {
         if line.kind() == "response_item" && line.format() == LineFormat::Envelope {
             return false;
         }
         let Some(event) = Glance::at(line) else { return true };
         match &*event.kind {
-            "item_completed" => self.0.is_none() || event.turn_id.is_some_and(|id| self.0.as_deref() != Some(&*id)),
-            "task_started" | "turn_started" => {
-                self.0 = event.turn_id.map(Cow::into_owned);
-                true
-            }
-            "task_complete" | "turn_complete" | "turn_aborted" => {
-                self.0 = None;
-                true
-            }
-            _ => true,
+            "item_completed" => return !self.is_running,
+            "task_started" | "turn_started" => self.is_running = true,
+            "task_complete" | "turn_complete" | "turn_aborted" => self.is_running = false,
+            _ => {}
         }
+        true
     }
 }
 

@@ -1,5 +1,4 @@
 //! What a fork and a rewind ask of the store: nothing that reads the whole thread.
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
 
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;

@@ -135,6 +135,8 @@ async fn every_cut_of_every_recorded_thread_is_found_from_the_end() {
 #[derive(Clone, Debug)]
 enum Piece {
     Turn,
+    /// A turn, and items of it behind its end.
+    LateTurn,
     Started(u8),
     StartedWithoutId,
     /// The end of a turn, or of whatever is open.
@@ -173,7 +175,8 @@ fn name_of(n: u8) -> String {
 fn piece() -> impl Strategy<Value = Piece> {
     let named = || prop::option::of(0_u8..7);
     prop_oneof![
-        6 => Just(Piece::Turn),
+        5 => Just(Piece::Turn),
+        3 => Just(Piece::LateTurn),
         4 => (0_u8..7).prop_map(Piece::Started),
         1 => Just(Piece::StartedWithoutId),
         3 => named().prop_map(Piece::Ended),
@@ -255,6 +258,11 @@ impl Story {
         let text = format!("said {count}");
         let items = match piece {
             Piece::Turn => turn(mode, &format!("whole {count}")),
+            Piece::LateTurn => {
+                let name = format!("late {count}");
+                let late = agent(mode, &name, "late");
+                [turn(mode, &name), late.clone(), late].concat()
+            }
             Piece::Started(n) => vec![started(&name_of(*n))],
             Piece::StartedWithoutId => vec![event(json!({"type": "task_started"}))],
             Piece::Ended(Some(n)) => vec![complete(&name_of(*n))],
