@@ -11,8 +11,12 @@
 //! - A page of threads costs a walk over directories, and reading those files that can be on the page: a file's time of last
 //!   change bounds when its log last grew, so the newest page opens few files. Of a file that is read for a listing, the
 //!   lines that cannot say a fact are passed over unparsed.
-//! - A fork or a rewind of a paginated thread writes one line. A legacy fork copies the log, and so does
-//!   detaching a fork.
+//! - A fork or a rewind of a paginated thread writes one line or two, and reads from the end of the log back to the turn that
+//!   is meant, whatever stands before it. The log has to be read as a whole when it is compressed, when a legacy rollback
+//!   or a turn without an id stands on the way, and when the turn is more than 64 MiB back. A legacy fork copies the log,
+//!   and so does detaching a fork.
+//! - Which files there are is remembered: from the second look on, a directory is read again only if it changed. That costs a
+//!   few hundred bytes of memory for each file.
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, ThreadQuery, Timestamp};

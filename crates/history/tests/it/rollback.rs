@@ -399,7 +399,7 @@ fn questions(texts: &[String]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn what_shows_is_what_replay_keeps(steps in prop::collection::vec(any_step(), 0..16), is_explicit in any::<bool>()) {
         let (told, left_out) = tell(&steps, is_explicit);

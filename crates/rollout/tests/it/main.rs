@@ -10,6 +10,7 @@ mod lock;
 mod names;
 mod reader;
 mod recorder;
+mod remembered;
 mod reverse;
 mod round_trip;
 mod support;

@@ -160,10 +160,19 @@ pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>)
         store.resume_thread(source).await.unwrap();
         store.append_items(source, &super::turn(mode, "b")).await.unwrap();
         let of_live = fork(&*store, source, n + 10, TurnCut::Latest).await;
+        let earlier = [TurnCut::After(turn_id("a")), TurnCut::Before(turn_id("b")), TurnCut::BeforeNewest(1)];
+        for (number, at) in (n * 100..).zip(earlier.clone()) {
+            let fork = fork(&*store, source, number, at).await;
+            assert_turns(&*store, fork, &["a"]).await;
+        }
         store.append_items(source, &super::turn(mode, "c")).await.unwrap();
         store.shutdown(source).await.unwrap();
         store.archive(source).await.unwrap();
         let of_archived = fork(&*store, source, n + 20, TurnCut::Latest).await;
+        for (number, at) in (n * 100 + 10..).zip(&earlier[..2]) {
+            let fork = fork(&*store, source, number, at.clone()).await;
+            assert_turns(&*store, fork, &["a"]).await;
+        }
         assert_turns(&*store, of_live, &["a", "b"]).await;
         assert_turns(&*store, of_archived, &["a", "b", "c"]).await;
         assert!(!store.read_thread(of_archived).await.unwrap().archived);

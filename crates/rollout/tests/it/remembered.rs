@@ -1,0 +1,136 @@
+//! A home that is remembered is found as one that is looked for anew.
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use selvedge_rollout::{HomeFiles, RememberedHome, RolloutFile, RolloutFileName};
+
+use crate::support::{TestHome, put, segment, thread};
+
+/// What happens to a file.
+#[derive(Clone, Debug)]
+enum Op {
+    /// It is written, on this day.
+    Put(u8),
+    /// It is written into the archive.
+    PutArchived,
+    Remove(u8),
+    RemoveArchived,
+    /// A whole day goes.
+    RemoveDay(u8),
+    /// It moves to the archive, from this day.
+    Archive(u8),
+}
+
+fn ops() -> impl Strategy<Value = Vec<(u8, Op)>> {
+    let day = || 1_u8..4;
+    let op = prop_oneof![
+        4 => day().prop_map(Op::Put),
+        1 => Just(Op::PutArchived),
+        2 => day().prop_map(Op::Remove),
+        1 => Just(Op::RemoveArchived),
+        1 => day().prop_map(Op::RemoveDay),
+        2 => day().prop_map(Op::Archive),
+    ];
+    prop::collection::vec((0_u8..12, op), 1..30)
+}
+
+/// One of the segments of three threads, plain or compressed.
+fn name_of(which: u8) -> RolloutFileName {
+    let text = match which % 6 {
+        0 | 1 => format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(1)),
+        2 => format!("rollout-2026-11-21T09-08-57-{}_{}.jsonl", thread(1), segment(1)),
+        3 => format!("rollout-2026-11-21T09-08-58-{}_{}.jsonl", thread(1), segment(2)),
+        4 => format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(2)),
+        _ => format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(3)),
+    };
+    RolloutFileName { compressed: which >= 6, ..RolloutFileName::parse(&text).unwrap() }
+}
+
+fn apply(test: &TestHome, which: u8, op: &Op) {
+    let name = name_of(which).to_string();
+    let day = |day: &u8| test.home.sessions_dir().join(format!("2026/11/{day:02}"));
+    let archived = test.home.archived_dir().join(&name);
+    // What is not there cannot go.
+    match op {
+        Op::Put(on) => drop(put(&day(on).join(name), b"{}\n")),
+        Op::PutArchived => drop(put(&archived, b"{}\n")),
+        Op::Remove(on) => drop(fs::remove_file(day(on).join(name))),
+        Op::RemoveArchived => drop(fs::remove_file(archived)),
+        Op::RemoveDay(on) => drop(fs::remove_dir_all(day(on))),
+        Op::Archive(on) => {
+            fs::create_dir_all(test.home.archived_dir()).unwrap();
+            drop(fs::rename(day(on).join(name), archived));
+        }
+    }
+}
+
+/// Everything that is told of the files: each thread's segments in their order, and the files that do not count.
+fn told(files: &HomeFiles) -> Vec<(Vec<RolloutFile>, Vec<PathBuf>)> {
+    let threads = (1..=3).map(thread).map(|id| {
+        let mut all: Vec<PathBuf> = files.all_files(id).map(|file| file.path.clone()).collect();
+        all.sort();
+        for file in files.segments(id) {
+            assert_eq!(files.segment(file.name.segment_id()), Some(file));
+        }
+        (files.segments(id).to_vec(), all)
+    });
+    let threads: Vec<_> = threads.collect();
+    let listed = files.threads().map(|(_, segments)| segments.len()).sum::<usize>();
+    assert_eq!(listed, threads.iter().map(|(segments, _)| segments.len()).sum::<usize>());
+    for n in 1..=2 {
+        let is_there = threads.iter().flat_map(|(files, _)| files).any(|file| file.name.segment_id() == segment(n));
+        assert_eq!(files.segment(segment(n)).is_some(), is_there);
+    }
+    threads
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn it_follows_every_change(ops in ops()) {
+        let test = TestHome::new();
+        let remembered = RememberedHome::new(test.home.clone());
+        let mut held = Vec::new();
+        for (which, op) in &ops {
+            apply(&test, *which, op);
+            let files = remembered.files().unwrap();
+            prop_assert_eq!(told(&files), told(&test.home.files().unwrap()), "after {:?} of {:?}", op, name_of(*which));
+            held.push((told(&files), files));
+        }
+        // Who holds on to what was found before is told what was found then.
+        for (was, files) in held {
+            prop_assert_eq!(told(&files), was);
+        }
+    }
+}
+
+#[test]
+fn callers_at_the_same_time_find_the_same() {
+    let test = TestHome::new();
+    for n in 1..=3 {
+        test.put_thread(thread(n), "{}\n");
+    }
+    let remembered = RememberedHome::new(test.home.clone());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..50).for_each(|_| assert_eq!(remembered.files().unwrap().threads().count(), 3)));
+        }
+    });
+}
+
+#[test]
+fn a_home_that_is_missing_is_empty_and_one_that_is_no_home_is_none() {
+    let test = TestHome::new();
+    let remembered = RememberedHome::new(test.home.clone());
+    assert_eq!(remembered.files().unwrap().threads().count(), 0);
+    test.put_thread(thread(1), "{}\n");
+    assert_eq!(remembered.files().unwrap().threads().count(), 1);
+    fs::remove_dir_all(test.home.sessions_dir()).unwrap();
+    fs::write(test.home.sessions_dir(), "a file where days should be").unwrap();
+    assert_eq!(remembered.files().unwrap_err().io_kind(), Some(std::io::ErrorKind::NotADirectory));
+    fs::remove_file(test.home.sessions_dir()).unwrap();
+    assert_eq!(remembered.files().unwrap().threads().count(), 0);
+}
