@@ -344,6 +344,63 @@ fn an_event_without_a_count_undoes_nothing() {
     assert_eq!(turn_ids(&projected(&story)), ["t1"]);
 }
 
+/// Tells a story in few words: `3` is a turn, `3+` one that is steered, `C:q1,s` a turn that compacts and leaves these
+/// messages, `2C:q1,s` one that compacts in its middle, `C2:q1,s` one that compacts before the user speaks, `O` an old compaction,
+/// and `-2` a rollback.
+fn in_short(story: &str) -> Vec<RolloutItem> {
+    let says = |text: &str| vec![user(text), user_event(text)];
+    let answers = |text: &str| vec![agent_event(text), assistant(text)];
+    let asks = |n: &str| [says(&format!("q{n}")), answers(&format!("a{n}"))].concat();
+    let compacts = |left: &str| vec![compacted(&left.split(',').collect::<Vec<_>>(), 1)];
+    let mut told = Vec::new();
+    for (number, word) in story.split_whitespace().enumerate() {
+        if let Some(turns) = word.strip_prefix('-') {
+            told.push(rolled_back(turns.parse().unwrap()));
+            continue;
+        }
+        let items = match word.split_once(':') {
+            Some(("C", left)) => compacts(left),
+            Some((turn, left)) if turn.starts_with('C') => [compacts(left), asks(&turn[1..])].concat(),
+            Some((turn, left)) => [asks(turn.trim_end_matches('C')), compacts(left), answers("more")].concat(),
+            None if word == "O" => vec![old_compaction("SUM")],
+            None => match word.strip_suffix('+') {
+                Some(turn) => [asks(turn), says("st"), answers("ast")].concat(),
+                None => asks(word),
+            },
+        };
+        let id = format!("t{number}");
+        told.extend([vec![started(&id)], items, vec![complete(&id)]].concat());
+    }
+    told
+}
+
+/// What 0.169 told the model of these very stories, written as files and resumed.
+#[test]
+fn the_model_is_told_what_the_program_tells_it() {
+    for (story, heard) in [
+        ("1 2 C:q1,q2,s 3 -2 4", "q1 a1 q4 a4"),
+        ("1 2+ C:q1,q2,st,s 3 -2 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 2+ -1 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 2C:q1,q2,s -1 4", "q1 a1 q4 a4"),
+        ("1 2C:q1,q2,s 3 -1 4", "q1 q2 s more q4 a4"),
+        ("1 2 C:q1,q2,s -1 4", "q1 a1 q4 a4"),
+        ("1 C:q1,s1 2 C:q1,q2,s2 3 -2 4", "q1 s1 q4 a4"),
+        ("1 C:q1,s1 2 C:q1,q2,s2 3 -3 4", "q4 a4"),
+        ("1 2 O 3 -2 4", "q1 q2 q4 a4"),
+        ("1 2 O 3 -1 4", "q1 q2 SUM q4 a4"),
+        ("1 2 C:q1,q2,s 3 -9 4", "q4 a4"),
+        ("1 2 C:q1,q2,s 3+ -1 5 -2 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 2 C:q1,q2,s 3+ -1 -1 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 C2:q1,s -1 4", "q1 a1 q4 a4"),
+        ("1 2 C:q1,q2,s 3 -2 4 C:q1,q4,s4 5", "q1 q4 s4 q5 a5"),
+        ("1 2 C:q1,q2,s 3 -2 4 C:q1,q4,s4 5 -3 6", "q6 a6"),
+        ("1 2 C:q1,q2 -1 4", "q1 a1 q4 a4"),
+        ("1 O 2 C:q1,q2,s2 3 -2 4", "q1 SUM q4 a4"),
+    ] {
+        assert_eq!(texts(&replay(&in_short(story))).join(" "), heard, "{story}");
+    }
+}
+
 /// A step of a story in which everything that the user says is different.
 #[derive(Clone, Debug)]
 enum Step {
