@@ -53,12 +53,13 @@ mod told_turn;
 mod turn_item;
 mod turns;
 mod user_input;
+mod user_turns;
 mod window;
 mod world_state;
 
 pub use facts::MetadataFold;
 pub use policy::is_persisted;
-pub use replay::{ModelContext, Replay, ReplayOptions, replay};
+pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use token_budget::TokenBudget;
 pub use told_turn::{ToldTurn, TurnRestart};
 pub use turns::{TurnProjection, apply_view};
