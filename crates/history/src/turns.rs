@@ -190,6 +190,12 @@ impl TurnProjection {
         }
     }
 
+    /// How the thread is kept, as far as the lines say.
+    #[must_use]
+    pub fn mode(&self) -> HistoryMode {
+        self.mode
+    }
+
     /// Whether the turns before those here may have been changed, by a rollback.
     #[must_use]
     pub fn reaches_back(&self) -> bool {

@@ -34,6 +34,9 @@ mod list;
 mod row;
 mod stamp;
 mod sync;
+mod told;
+mod varint;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
