@@ -61,7 +61,7 @@ pub use facts::MetadataFold;
 pub use policy::is_persisted;
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use token_budget::TokenBudget;
-pub use told_turn::{ToldTurn, TurnRestart};
+pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};
 pub use turns::{TurnProjection, apply_view};
 pub use window::WindowTracker;
 pub use world_state::WorldStateTracker;

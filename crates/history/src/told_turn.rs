@@ -34,3 +34,26 @@ pub struct ToldTurn {
     /// otherwise. Lines of other items may stand between.
     pub item_lines: Vec<Range<u64>>,
 }
+
+/// Whether a line is one of those that make up most of a log and say nothing to a client, by the first bytes of its envelope.
+/// When in doubt it may say something. The turns of a self-contained turn's lines are the same without them, but for the
+/// positions of lines.
+#[must_use]
+pub fn shows_nothing(line: &[u8]) -> bool {
+    const TIME: &[u8] = b"{\"timestamp\":\"";
+    const TYPE: &[u8] = b"\"type\":\"";
+    const SILENT: [&[u8]; 4] =
+        [b"response_item\",\"payload\":", b"turn_context\",", b"world_state\",", b"token_usage_record\","];
+    let Some(rest) = line.strip_prefix(TIME) else { return false };
+    // Behind the time, nothing but an ordinal may stand before the type.
+    let Some(time_end) = rest.iter().take(40).position(|byte| *byte == b'"') else { return false };
+    let Some(rest) = rest[time_end + 1..].strip_prefix(b",") else { return false };
+    let rest = match rest.strip_prefix(b"\"ordinal\":") {
+        Some(number) => {
+            let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            number[digits..].strip_prefix(b",").unwrap_or_default()
+        }
+        None => rest,
+    };
+    rest.strip_prefix(TYPE).is_some_and(|kind| SILENT.iter().any(|silent| kind.starts_with(silent)))
+}

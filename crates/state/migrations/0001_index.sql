@@ -14,6 +14,7 @@ CREATE TABLE segments (
     last_line_hash  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX segments_by_thread ON segments (thread_id);
+CREATE INDEX segments_by_id ON segments (segment_id);
 
 -- Which segments a thread's history goes through besides its newest one.
 CREATE TABLE bases (

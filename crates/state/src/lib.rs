@@ -35,6 +35,7 @@ mod row;
 mod stamp;
 mod sync;
 mod told;
+mod turns;
 mod varint;
 mod write;
 

@@ -32,6 +32,11 @@ impl Mark {
         }
     }
 
+    /// Whether a file that looked like `known` when it was read has only grown since.
+    pub(crate) fn is_grown(&self, path: &Path, known: &Stamp, now: &Stamp) -> bool {
+        now.inode == known.inode && now.size > known.size && self.end > 0 && self.still_holds(path)
+    }
+
     /// Whether the file still holds the line that was its last one when it was read.
     pub(crate) fn still_holds(&self, path: &Path) -> bool {
         let range: Range<u64> = self.last_line_start..self.end;

@@ -313,8 +313,7 @@ fn changes(home: &RolloutHome, files: &HomeFiles, known: &KnownHome) -> (VecDequ
 
 /// Where to go on reading, if the file only grew.
 fn grown(file: &RolloutFile, known: &KnownSegment, stamp: &Stamp) -> Option<Mark> {
-    let is_same = stamp.inode == known.stamp.inode && stamp.size > known.stamp.size && known.mark.end > 0;
-    (is_same && known.mark.still_holds(&file.path)).then_some(known.mark)
+    known.mark.is_grown(&file.path, &known.stamp, stamp).then_some(known.mark)
 }
 
 fn segment_of(path: &str) -> Option<SegmentId> {
@@ -419,7 +418,7 @@ async fn take_names(connection: &mut SqliteConnection, home: &RolloutHome) -> Re
     Ok(renamed)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

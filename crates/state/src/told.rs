@@ -63,6 +63,8 @@ pub(crate) struct TurnRow {
     /// Whether its lines tell it.
     pub(crate) is_self_contained: bool,
     pub(crate) items: Vec<ItemRow>,
+    /// Whether no turn stands behind it.
+    pub(crate) is_last: bool,
 }
 
 impl TurnRow {
@@ -96,8 +98,7 @@ impl TurnRow {
 
     /// The items of [`Self::pack_items`]; nothing for other bytes.
     pub(crate) fn unpack_items(mut bytes: &[u8]) -> Option<Vec<ItemRow>> {
-        let count = Self::count_items(bytes)?;
-        varint::take(&mut bytes)?;
+        let count = varint::take(&mut bytes)?;
         let mut items = Vec::new();
         for _ in 0..count {
             let head = varint::take(&mut bytes)?;
@@ -110,11 +111,6 @@ impl TurnRow {
             items.push(ItemRow { line: head >> 2, from });
         }
         Some(items)
-    }
-
-    /// How many items [`Self::pack_items`] packed.
-    pub(crate) fn count_items(mut bytes: &[u8]) -> Option<u64> {
-        varint::take(&mut bytes)
     }
 }
 
@@ -218,7 +214,12 @@ impl Teller {
             let start = tail.lead_in_byte;
             (position, LinePlace { part, start, end: start })
         });
-        Self { is_tail: true, first_turn: tail.turns, earlier, ..Self::new(TurnProjection::resume(tail.restart()), false, tail.position) }
+        Self {
+            is_tail: true,
+            first_turn: tail.turns,
+            earlier,
+            ..Self::new(TurnProjection::resume(tail.restart()), false, tail.position)
+        }
     }
 
     fn new(projection: TurnProjection, in_pieces: bool, first: u64) -> Self {
@@ -239,11 +240,6 @@ impl Teller {
             stretch: (0, 0, false),
             is_unended: false,
         }
-    }
-
-    /// Position of the line that is next.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
     }
 
     /// Takes the next line.
@@ -288,6 +284,9 @@ impl Teller {
         let tail = self.projection.restart().and_then(|restart| self.tail_at(&restart, last_part, end));
         for told in std::mem::take(&mut self.projection).finish_told() {
             self.put(&told, sink);
+        }
+        if let Some(last) = self.turns.last_mut() {
+            last.is_last = true;
         }
         Told { first_turn: self.first_turn, turns: self.turns, tail, reaches_back, named_elsewhere }
     }
@@ -340,6 +339,7 @@ impl Teller {
             end: BytePlace { part: last.part, byte: last.end },
             is_self_contained: told.is_self_contained && is_clean,
             items,
+            is_last: false,
         });
     }
 

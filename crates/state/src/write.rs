@@ -77,11 +77,7 @@ async fn fits(connection: &mut SqliteConnection, path: &str, mark: Mark) -> Resu
     Ok(known == mark)
 }
 
-async fn delete(
-    connection: &mut SqliteConnection,
-    table: &str,
-    threads: impl Iterator<Item = ThreadId>,
-) -> Result<()> {
+async fn delete(connection: &mut SqliteConnection, table: &str, threads: impl Iterator<Item = ThreadId>) -> Result<()> {
     let threads: Vec<ThreadId> = threads.collect();
     for chunk in threads.chunks(ROWS) {
         let column = if table == "threads" { "id" } else { "thread_id" };

@@ -1,8 +1,8 @@
 //! A turn told again from its own lines, and a projection that goes on where another one was.
 
 use proptest::prelude::*;
-use selvedge_history::{ToldTurn, TurnProjection, TurnRestart};
-use selvedge_protocol::{LineFormat, RolloutItem, RolloutLine, TurnItem};
+use selvedge_history::{ToldTurn, TurnProjection, TurnRestart, shows_nothing};
+use selvedge_protocol::{RolloutItem, RolloutLine, TurnItem};
 use serde_json::{Value, json};
 
 use crate::recordings;
@@ -20,12 +20,6 @@ fn told(lines: &[RolloutLine]) -> Vec<ToldTurn> {
 fn slice(lines: &[RolloutLine], from: u64, to: u64) -> impl Iterator<Item = (u64, &RolloutLine)> {
     let (first, last) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
     (from..).zip(&lines[first..last])
-}
-
-/// Lines that say nothing to a client, in a thread of today.
-fn is_silent(line: &RolloutLine) -> bool {
-    line.format() == LineFormat::Envelope
-        && matches!(line.kind(), "response_item" | "turn_context" | "world_state" | "token_usage_record")
 }
 
 /// An item with another id, where the id is a number.
@@ -48,7 +42,7 @@ fn tells_each_again(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
         let (mut turns, mut quick) = (TurnProjection::resume(told.restart), TurnProjection::resume(told.restart));
         for (position, line) in slice(lines, told.turn.lines.start, told.turn.lines.end) {
             turns.push(position, line);
-            if !is_silent(line) {
+            if !shows_nothing(line.text().as_bytes()) {
                 quick.push(position, line);
             }
         }

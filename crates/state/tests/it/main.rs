@@ -7,3 +7,4 @@ mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod turns;
