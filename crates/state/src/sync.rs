@@ -418,3 +418,54 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use selvedge_protocol::{ResponseItem, SessionMeta};
+    use selvedge_rollout::RolloutRecorder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_late_puts_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RolloutHome::new(dir.path());
+        let path = StateIndex::path_in(&home);
+        let record = |text: &str| {
+            let id = ThreadId::new(now());
+            let recorder = RolloutRecorder::create(&home, SessionMeta::new(id, now())).unwrap();
+            recorder.append(&[ResponseItem::user_text(text).into()]).unwrap();
+            (id, recorder)
+        };
+        let (grows, recorder) = record("grows");
+        let (goes, other) = record("goes");
+        other.shutdown();
+        let (late, early) =
+            (StateIndex::open(&home, &path).await.unwrap(), StateIndex::open(&home, &path).await.unwrap());
+        late.sync(|_| {}).await.unwrap();
+        // The late one looks, and writes what it saw only after another one has written more.
+        recorder.append(&[ResponseItem::user_text("once").into()]).unwrap();
+        std::fs::rename(other.path(), dir.path().join("away")).unwrap();
+        let plan = late.plan(late.home_files().await.unwrap(), None).await.unwrap();
+        std::fs::rename(dir.path().join("away"), other.path()).unwrap();
+        std::fs::write(other.path(), [std::fs::read(other.path()).unwrap(), b"\n".to_vec()].concat()).unwrap();
+        recorder.append(&[ResponseItem::user_text("twice").into()]).unwrap();
+        early.sync(|_| {}).await.unwrap();
+        let known = early.known_size(grows).await;
+
+        let mut transaction = late.database.begin().await.unwrap();
+        assert_eq!(remove(&mut transaction, &plan.gone).await.unwrap(), 0, "{goes} came back");
+        transaction.commit().await.unwrap();
+        let (mut report, mut overtaken) = (SyncReport::default(), HashSet::new());
+        late.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, &mut |_| {}).await.unwrap();
+        assert_eq!(overtaken, HashSet::from([grows]));
+        assert_eq!(late.known_size(grows).await, known);
+    }
+
+    impl StateIndex {
+        async fn known_size(&self, thread_id: ThreadId) -> i64 {
+            let sql = "SELECT size FROM segments WHERE thread_id = ?";
+            sqlx::query_scalar(sql).bind(thread_id.as_uuid()).fetch_one(&self.database.readers).await.unwrap()
+        }
+    }
+}
