@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use selvedge_protocol::{HistoryMode, ThreadId, ThreadSortKey, Timestamp};
+use selvedge_protocol::{Durability, HistoryMode, ThreadId, ThreadSortKey, Timestamp};
 
 use crate::app::now;
 
@@ -41,9 +41,31 @@ pub(crate) struct Global {
     /// Print JSON, for scripts
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
+    /// How safe what is written has to be before the program says so: written survives the end of any program, synced a power
+    /// loss, too [default: SELVEDGE_DURABILITY, else written]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    pub(crate) durability: Option<Level>,
     /// When to use colour; by itself it is used on terminals, and NO_COLOR and CLICOLOR_FORCE are obeyed
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(crate) color: ColorChoice,
+}
+
+/// A level of durability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Survives the end of any program
+    Written,
+    /// Survives a power loss
+    Synced,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Written => Self::Written,
+            Level::Synced => Self::Synced,
+        }
+    }
 }
 
 /// What to do.
@@ -294,8 +316,8 @@ impl From<Mode> for HistoryMode {
 #[command(after_help = "\
 Each line of standard input is one item, {\"type\": …, \"payload\": …}; other keys, such as those of an exported line, are \
 passed over. After each item that is recorded, the number that the thread has reached is printed: the ordinal of its last \
-line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program. Items \
-that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
+line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program, and with \
+--durability synced a power loss. Items that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
 
 Examples:
   selvedge append 01a1fd5d-aacb < items.jsonl

@@ -16,6 +16,7 @@
 //! - [`StoredThread`] is a thread's row in a listing, [`ThreadMetadataPatch`] a change of it, [`ThreadQuery`] a
 //!   question for rows and [`Page`] the answer, for every layer the same.
 //! - [`Turn`] and [`TurnItem`] are what a client shows.
+//! - [`Durability`] says what an acknowledgement is worth: written or synced.
 //!
 //! # Openness
 //!
@@ -35,6 +36,7 @@
 //! ```
 
 mod compacted;
+mod durability;
 mod event;
 mod id;
 mod item;
@@ -51,6 +53,7 @@ mod window;
 mod world_state;
 
 pub use compacted::Compacted;
+pub use durability::{Durability, DurabilityError};
 pub use event::{
     AgentMessageEvent, AgentReasoningEvent, AgentReasoningRawContentEvent, CompletedItem, ContextCompactedEvent,
     EnteredReviewModeEvent, ErrorEvent, EventMsg, ExitedReviewModeEvent, ImageGenerationEndEvent, ItemCompletedEvent,

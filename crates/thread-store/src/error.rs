@@ -67,6 +67,14 @@ pub enum StoreError {
         /// Who.
         holder: Holder,
     },
+    /// The thread was taken away from the writer that holds it here, by somebody who asked for no claim.
+    #[error("thread {thread_id} was taken from its writer: {reason}; nothing was written")]
+    Lost {
+        /// The thread.
+        thread_id: ThreadId,
+        /// What became of it.
+        reason: String,
+    },
     /// The thread cannot be deleted, because the histories of others begin in it.
     #[error("thread {thread_id} cannot be deleted: {} built on it ({})", count(.dependents), list(.dependents))]
     HasDependents {
