@@ -236,6 +236,7 @@ impl TurnProjection {
         // Something later in the turn is undone, and what the turn was before it stays. Whoever takes the turn has to take
         // the undoing along.
         draft.turn.items.truncate(cut.item);
+        draft.turn.item_positions.truncate(cut.item);
         draft.reaches(at.position);
         self.closed.truncate(cut.turn + 1);
     }
@@ -405,7 +406,7 @@ impl TurnProjection {
     /// Adds an item that the log gives no id.
     fn numbered(&mut self, at: At, item: impl FnOnce(ItemId) -> TurnItem) {
         let item = item(self.number());
-        self.turn_for(None, at).turn.items.push(item);
+        self.turn_for(None, at).add(at, item);
     }
 
     fn put(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) {
@@ -422,7 +423,7 @@ impl TurnProjection {
             *earlier = turn_item::after(earlier, item);
             return (draft, None);
         }
-        items.push(item);
+        draft.add(at, item);
         (draft, Some(place))
     }
 
@@ -522,8 +523,15 @@ impl Draft {
             items_view: ItemsView::Full,
             items: Vec::new(),
             lines: Range { start, end: start },
+            item_positions: Vec::new(),
         };
         Self { turn, is_explicit: false, is_of_user: false, is_compaction: false, end: None }
+    }
+
+    /// A new item, which begins with the line at `at`.
+    fn add(&mut self, at: At, item: TurnItem) {
+        self.turn.items.push(item);
+        self.turn.item_positions.push(at.position);
     }
 
     fn set_times(&mut self, started: Option<i64>, completed: Option<i64>, millis: Option<i64>, at: Option<Timestamp>) {
@@ -558,18 +566,26 @@ impl Draft {
 pub fn apply_view(turn: &mut Turn, view: ItemsView) {
     match view {
         ItemsView::Full => return,
-        ItemsView::None => turn.items.clear(),
+        ItemsView::None => {
+            turn.items.clear();
+            turn.item_positions.clear();
+        }
         ItemsView::Summary => {
             let first = turn.items.iter().position(|item| matches!(item, TurnItem::UserMessage { .. }));
             let last = turn.items.iter().rposition(|item| matches!(item, TurnItem::AgentMessage { .. }));
-            let mut place = 0..;
-            turn.items.retain(|_| {
-                let place = place.next();
-                place.is_some() && (place == first || place == last)
-            });
+            retain_places(&mut turn.items, [first, last]);
+            retain_places(&mut turn.item_positions, [first, last]);
         }
     }
     turn.items_view = view;
+}
+
+fn retain_places<T>(entries: &mut Vec<T>, places: [Option<usize>; 2]) {
+    let mut place = 0..;
+    entries.retain(|_| {
+        let place = place.next();
+        place.is_some() && places.contains(&place)
+    });
 }
 
 fn shows_user_message(event: &EventMsg) -> bool {

@@ -42,6 +42,7 @@ CREATE TABLE threads (
     model          TEXT,
     cwd            TEXT,                           -- without slashes at the end
     git_branch     TEXT,
+    git_repository TEXT,                           -- the one name for all its URLs
     forked_from_id BLOB,
     parent_id      BLOB,
     path           TEXT    NOT NULL,               -- of the newest segment, below the home

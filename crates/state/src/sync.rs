@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_protocol::{SegmentId, StoredThread, ThreadId};
+use selvedge_protocol::{SegmentId, StoredThread, ThreadId, repository_name};
 use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
@@ -310,12 +310,12 @@ async fn store_thread(connection: &mut SqliteConnection, scanned: &Scanned) -> R
     let git = thread.git.as_ref();
     // The name is left as it is: it comes from elsewhere.
     let sql = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
-        model_provider, model, cwd, git_branch, forked_from_id, parent_id, path, record, is_resumable, is_incomplete) \
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+        model_provider, model, cwd, git_branch, git_repository, forked_from_id, parent_id, path, record, \
+        is_resumable, is_incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
         ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, updated_at = excluded.updated_at, \
         recency_at = excluded.recency_at, archived = excluded.archived, preview_folded = excluded.preview_folded, \
         source = excluded.source, model_provider = excluded.model_provider, model = excluded.model, cwd = excluded.cwd, \
-        git_branch = excluded.git_branch, forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, \
+        git_branch = excluded.git_branch, git_repository = excluded.git_repository, forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, \
         path = excluded.path, record = excluded.record, is_resumable = excluded.is_resumable, \
         is_incomplete = excluded.is_incomplete";
     sqlx::query(sql)
@@ -330,6 +330,7 @@ async fn store_thread(connection: &mut SqliteConnection, scanned: &Scanned) -> R
         .bind(&thread.model)
         .bind(thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/')))
         .bind(git.and_then(|git| git.branch.as_ref()))
+        .bind(git.and_then(|git| repository_name(git.repository_url.as_deref()?)))
         .bind(thread.forked_from_id.map(|id| id.as_uuid()))
         .bind(thread.parent_thread_id.map(|id| id.as_uuid()))
         .bind(&scanned.path)
