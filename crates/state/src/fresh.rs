@@ -13,7 +13,7 @@ use sqlx::Row;
 
 use crate::StateIndex;
 use crate::error::Result;
-use crate::plan::{ids, path_hash};
+use crate::plan::{Plan, ids, path_hash};
 use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative, unsigned};
 
@@ -46,21 +46,41 @@ impl StateIndex {
         let files = self.home_files().await?;
         let mut threads = self.hot_threads().await?;
         threads.extend(self.moved_threads(&files).await?);
-        let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
-        let bytes = plan.bytes();
+        let freshness = self.take_in(Arc::clone(&files), threads, most_bytes).await?;
+        if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
+            self.saw(files);
+        }
+        Ok(freshness)
+    }
+
+    /// The same, looking at nothing but these threads.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        if self.checked_at().await?.is_none() {
+            return Ok(Freshness::Unfilled);
+        }
+        let files = self.home_files().await?;
+        self.take_in(files, threads, most_bytes).await
+    }
+
+    async fn take_in(&self, files: Arc<HomeFiles>, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        let plan = match threads.is_empty() {
+            true => None,
+            false => Some(self.plan(Arc::clone(&files), Some(threads.clone())).await?),
+        };
+        let bytes = plan.as_ref().map_or(0, Plan::bytes);
         if bytes > most_bytes {
             return Ok(Freshness::Behind { bytes });
         }
-        let report = if plan.jobs.is_empty() && plan.gone.is_empty() {
+        let has_changes = plan.is_some_and(|plan| !plan.jobs.is_empty() || !plan.gone.is_empty());
+        Ok(Freshness::Fresh(if has_changes {
+            self.follow(files, Some(threads), &mut |_| {}).await?
+        } else {
             let renamed = self.sync_names(false).await?;
             SyncReport { threads: files.threads().count() as u64, renamed, ..SyncReport::default() }
-        } else {
-            self.follow(Arc::clone(&files), Some(threads), &mut |_| {}).await?
-        };
-        if report.overtaken == 0 {
-            self.saw(files);
-        }
-        Ok(Freshness::Fresh(report))
+        }))
     }
 
     /// When every file was last looked at, by this process or another, so that all that had changed until then is in the

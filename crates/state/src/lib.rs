@@ -72,9 +72,17 @@ impl StateIndex {
     /// # Errors
     /// When the file cannot be made, opened or set aside.
     pub async fn open(home: &RolloutHome, path: &Path) -> Result<Self> {
+        Self::open_with(Arc::new(RememberedHome::new(home.clone())), path).await
+    }
+
+    /// The same, with what somebody remembers of the home.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(remembered: Arc<RememberedHome>, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
-        let remembered = Arc::new(RememberedHome::new(home.clone()));
-        Ok(Self { home: home.clone(), remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
+        let home = remembered.home().clone();
+        Ok(Self { home, remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
     }
 
     /// The file that was found in the place of the index and could not be used, if there was one.

@@ -17,6 +17,7 @@ use selvedge_thread_store::{
 
 use crate::append::appended;
 use crate::error::store_error;
+use crate::index::{HomeIndex, IndexPlace};
 use crate::live::LiveThreads;
 
 /// A store of threads in a home directory. Clones share the live threads.
@@ -28,7 +29,8 @@ pub struct LocalThreadStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
-    remembered: RememberedHome,
+    remembered: Arc<RememberedHome>,
+    pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
 }
 
@@ -83,8 +85,15 @@ impl LocalThreadStore {
     /// The store of this home, at its level and with its effects on files.
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
-        let remembered = RememberedHome::new(home.clone());
-        Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default() }) }
+        Self::with(home, IndexPlace::default())
+    }
+
+    /// The same, with its index in another place or without one.
+    #[must_use]
+    pub fn with(home: RolloutHome, index: IndexPlace) -> Self {
+        let remembered = Arc::new(RememberedHome::new(home.clone()));
+        let index = HomeIndex::new(Arc::clone(&remembered), index);
+        Self { inner: Arc::new(Inner { home, remembered, index, live: LiveThreads::default() }) }
     }
 
     /// The home.
@@ -162,10 +171,22 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh_of(thread_id).await
+            && let Some(Some(thread)) = index.answer(fresh.read_thread(thread_id).await).await
+        {
+            return Ok(thread);
+        }
         self.blocking(move |store| store.read_thread(thread_id)).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh().await
+            && let Some(page) = index.answer(fresh.list_threads(query).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| store.list_threads(&query)).await
     }
