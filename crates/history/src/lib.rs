@@ -54,12 +54,13 @@ mod token_budget;
 mod turn_item;
 mod turns;
 mod user_input;
+mod user_turns;
 mod window;
 mod world_state;
 
 pub use facts::MetadataFold;
 pub use policy::is_persisted;
-pub use replay::{ModelContext, Replay, ReplayOptions, replay};
+pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{EmptySearch, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts};
 pub use token_budget::TokenBudget;
 pub use turns::{TurnProjection, apply_view};

@@ -13,6 +13,7 @@ use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
 use crate::turn_item;
 use crate::user_input::UserInput;
+use crate::user_turns::UserTurns;
 
 /// Folds the lines of a thread into its turns.
 ///
@@ -20,10 +21,10 @@ use crate::user_input::UserInput;
 /// not show. The exception are lines from before the envelope (mid 2025): their files hold no events, so there the
 /// messages of the user and the assistant are taken from the response items.
 ///
-/// A rollback takes away what it takes from the model: it counts the messages of the user that the model sees, as
-/// [`Replay`](crate::Replay) says, and whatever shows from the oldest of them on goes. Where that is the summary of a compaction or
-/// a message that steered, the beginning of its turn stays. What a compaction dropped goes on showing until it is undone
-/// itself.
+/// A rollback takes away what it takes from the model: it undoes the compactions and counts the messages of the user that
+/// [`Replay`](crate::Replay) says, and whatever shows from the oldest of these messages on goes. Where that is the summary of
+/// a compaction or a message that steered, the beginning of its turn stays. What a compaction dropped goes on showing until it
+/// is undone itself.
 #[derive(Debug, Default)]
 pub struct TurnProjection {
     live: bool,
@@ -32,8 +33,9 @@ pub struct TurnProjection {
     open: Option<Draft>,
     /// The number of the next item that the log gives no id.
     next_item: u64,
-    /// What rollbacks count.
+    /// What rollbacks count: messages, and turns of the user with the number of compactions before each.
     heard: Heard,
+    user_turns: UserTurns<u64>,
     /// Where the messages begin that lead up to this point: the user's own, and the context told before it.
     lead_in: Option<u64>,
     /// Just past the last line.
@@ -131,6 +133,12 @@ impl TurnProjection {
             self.heard.settle();
         }
         match event {
+            EventMsg::TaskStarted(event) => self.user_turns.open(event.turn_id.clone(), self.heard.compactions()),
+            EventMsg::TaskComplete(event) => self.user_turns.end(event.turn_id.as_ref()),
+            EventMsg::UserMessage(_) if self.user_turns.is_open() => self.user_speaks(),
+            _ => {}
+        }
+        match event {
             EventMsg::TaskStarted(event) => self.started(at, event),
             EventMsg::TaskComplete(event) => self.completed(at, event),
             EventMsg::TurnAborted(event) => self.aborted(at, event),
@@ -210,7 +218,9 @@ impl TurnProjection {
             return;
         }
         self.close(None);
-        if let Some(cut) = self.heard.roll_back(usize::try_from(messages).unwrap_or(usize::MAX)) {
+        let messages = usize::try_from(messages).unwrap_or(usize::MAX);
+        let compactions = self.user_turns.roll_back(messages).unwrap_or(u64::MAX);
+        if let Some(cut) = self.heard.roll_back(messages, compactions) {
             self.cut(at, cut);
         }
         // Numbers go on behind the items that stand, as the programs that made them count.
@@ -347,6 +357,7 @@ impl TurnProjection {
             && let RolloutItem::ResponseItem(item) = line.item()
             && is_user_message(&item)
         {
+            self.user_speaks();
             let cut = self.spoken_at();
             self.heard.told(&item, cut);
         }
@@ -354,9 +365,15 @@ impl TurnProjection {
 
     fn told_between_agents(&mut self, line: &RolloutLine) {
         if let RolloutItem::InterAgentCommunication(message) = line.item() {
+            self.user_speaks();
             let cut = self.spoken_at();
             self.heard.told_by_agent(message.content.unwrap_or_default(), cut);
         }
+    }
+
+    /// The model is told a message that rollbacks count.
+    fn user_speaks(&mut self) {
+        self.user_turns.speak(|| self.heard.compactions());
     }
 
     /// Where a message stands that the model is told now. The open explicit turn is the user's then, whether or not an
@@ -378,6 +395,7 @@ impl TurnProjection {
         let RolloutItem::ResponseItem(item) = line.item() else { return false };
         let (is_user, is_assistant) = (is_user_message(&item), item.role().as_deref() == Some("assistant"));
         if is_user {
+            self.user_speaks();
             self.user_message(at, UserInput { text: item.texts().concat(), images: Vec::new() });
         } else if is_assistant {
             self.agent_message(at, Some(&item.texts().concat()), None);

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::ThreadId;
@@ -57,6 +58,22 @@ impl WriterLock {
             }
             Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
         }
+    }
+}
+
+impl WriterLock {
+    /// The threads that have a lock file: those that are being written, and those of writers that died.
+    ///
+    /// # Errors
+    /// When the directory of the locks cannot be read.
+    pub fn threads_with_file(home: &RolloutHome) -> Result<Vec<ThreadId>> {
+        let dir = home.locks_dir();
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.context("read directory", &dir)?,
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_suffix(".lock")?.parse().ok()).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whole histories: load, replay, turns.
 
-use selvedge_history::{ModelContext, Replay, TurnProjection};
+use selvedge_history::{ModelContext, Replay, ReplayOptions, TurnProjection};
 use selvedge_protocol::{ThreadId, Turn};
 use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
 use selvedge_thread_store::{Damage, Result, ThreadHistory};
@@ -62,9 +62,9 @@ impl Inner {
         if let Some(context) = context_from_end(&resolved)? {
             return Ok(context);
         }
-        let mut replay = Replay::new();
-        for_each_line(&resolved, |_, record| replay.push_line(&record.line))?;
-        Ok(replay.finish())
+        Replay::whole(ReplayOptions::default(), |replay| {
+            for_each_line(&resolved, |_, record| replay.push_line(&record.line))
+        })
     }
 
     /// The turns of a thread, oldest first.

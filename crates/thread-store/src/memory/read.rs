@@ -1,6 +1,6 @@
 //! Reading: histories, rows, turns and items.
 
-use selvedge_history::{ModelContext, Replay, TextSearch};
+use selvedge_history::{ModelContext, TextSearch, replay_lines};
 use selvedge_protocol::{
     ItemQuery, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
@@ -17,11 +17,7 @@ impl State {
     }
 
     pub(super) fn model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
-        let mut replay = Replay::new();
-        for line in &self.history(thread_id)?.lines {
-            replay.push_line(line);
-        }
-        Ok(replay.finish())
+        Ok(replay_lines(&self.history(thread_id)?.lines))
     }
 
     pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
