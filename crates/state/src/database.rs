@@ -1,6 +1,6 @@
 //! The database file: opened, set up, set aside.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -73,6 +73,8 @@ impl Database {
     }
 
     async fn set_up(path: &Path) -> Result<Self> {
+        // SQLite gives its other files the mode of this one.
+        private().append(true).create(true).open(path).map_err(|error| failed("make", path, error))?;
         let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
         let made = make_tables(&mut connection).await;
         let closed = connection.close().await;
@@ -152,15 +154,23 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
     })
 }
 
+/// Options to open files that, if they are made, are for this user only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> IndexError {
+    IndexError::Io { action, path: path.to_owned(), source }
+}
+
 /// Holds the lock for setting up until the file is dropped.
 async fn lock_beside(path: &Path) -> Result<File> {
     let path = beside(path, ".lock");
-    let failed = |action, path: &Path, source| IndexError::Io { action, path: path.to_owned(), source };
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).map_err(|error| failed("open", &path, error))?;
+    let file = private().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|error| failed("open", &path, error))?;
     let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
     locking.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| failed("lock", &path, error))
 }

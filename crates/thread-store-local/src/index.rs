@@ -97,8 +97,8 @@ impl HomeIndex {
         if let Some(index) = &*opened {
             return Some(index.clone());
         }
-        // A home that is missing is not made to be asked.
-        if !self.inner.remembered.home().root().is_dir() {
+        // A home without threads needs none, and one that is missing is not made to be asked.
+        if self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
             return None;
         }
         match StateIndex::open_with(Arc::clone(&self.inner.remembered), path).await {
