@@ -207,6 +207,18 @@ impl HomeIndex {
         self.state().progress
     }
 
+    /// Ends the tasks in the background and closes the index.
+    pub(crate) async fn close(&self) {
+        let tasks = {
+            let mut state = self.state();
+            [state.filling.take(), state.gathering.take()]
+        };
+        tasks.iter().flatten().for_each(AbortHandle::abort);
+        if let Some(index) = self.inner.opened.lock().await.take() {
+            index.close().await;
+        }
+    }
+
     /// A thread was written by this store: the index takes that in soon.
     pub(crate) fn wrote(&self, thread_id: ThreadId) {
         let (Some(_), Ok(runtime)) = (&self.inner.path, tokio::runtime::Handle::try_current()) else { return };

@@ -110,6 +110,11 @@ impl LocalThreadStore {
         self.inner.index.progress()
     }
 
+    /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.
+    pub async fn close(&self) {
+        self.inner.index.close().await;
+    }
+
     /// The level at which changes are acknowledged.
     #[must_use]
     pub fn durability(&self) -> Durability {
