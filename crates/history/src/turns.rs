@@ -339,6 +339,7 @@ impl TurnProjection {
         draft.turn.items.truncate(cut.item);
         draft.item_lines.truncate(cut.item);
         draft.is_entangled = true;
+        draft.turn.item_positions.truncate(cut.item);
         draft.reaches(at.position);
         self.closed.truncate(cut.turn + 1);
     }
@@ -509,7 +510,7 @@ impl TurnProjection {
     /// Adds an item that the log gives no id.
     fn numbered(&mut self, at: At, item: impl FnOnce(ItemId) -> TurnItem) {
         let item = item(self.number());
-        self.turn_for(None, at).push(at.position, item);
+        self.turn_for(None, at).add(at, item);
     }
 
     fn put(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) {
@@ -526,7 +527,7 @@ impl TurnProjection {
             draft.item_reaches(earlier, at.position);
             return (draft, None);
         }
-        draft.push(at.position, item);
+        draft.add(at, item);
         (draft, Some(place))
     }
 
@@ -659,6 +660,7 @@ impl Draft {
             items_view: ItemsView::Full,
             items: Vec::new(),
             lines: Range { start, end: start },
+            item_positions: Vec::new(),
         };
         Self {
             turn,
@@ -672,11 +674,6 @@ impl Draft {
             item_lines: Vec::new(),
             updated_at: 0,
         }
-    }
-
-    fn push(&mut self, position: u64, item: TurnItem) {
-        self.turn.items.push(item);
-        self.item_lines.push(position..position + 1);
     }
 
     /// The line at `position` tells more of an item.
@@ -694,6 +691,13 @@ impl Draft {
             let is_alone = self.updated_at <= lines.start;
             lines.end = if is_alone { position + 1 } else { lines.start };
         }
+    }
+
+    /// A new item, which begins with the line at `at`.
+    fn add(&mut self, at: At, item: TurnItem) {
+        self.turn.items.push(item);
+        self.turn.item_positions.push(at.position);
+        self.item_lines.push(at.position..at.position + 1);
     }
 
     fn set_times(&mut self, started: Option<i64>, completed: Option<i64>, millis: Option<i64>, at: Option<Timestamp>) {
@@ -734,18 +738,26 @@ impl Draft {
 pub fn apply_view(turn: &mut Turn, view: ItemsView) {
     match view {
         ItemsView::Full => return,
-        ItemsView::None => turn.items.clear(),
+        ItemsView::None => {
+            turn.items.clear();
+            turn.item_positions.clear();
+        }
         ItemsView::Summary => {
             let first = turn.items.iter().position(|item| matches!(item, TurnItem::UserMessage { .. }));
             let last = turn.items.iter().rposition(|item| matches!(item, TurnItem::AgentMessage { .. }));
-            let mut place = 0..;
-            turn.items.retain(|_| {
-                let place = place.next();
-                place.is_some() && (place == first || place == last)
-            });
+            retain_places(&mut turn.items, [first, last]);
+            retain_places(&mut turn.item_positions, [first, last]);
         }
     }
     turn.items_view = view;
+}
+
+fn retain_places<T>(entries: &mut Vec<T>, places: [Option<usize>; 2]) {
+    let mut place = 0..;
+    entries.retain(|_| {
+        let place = place.next();
+        place.is_some() && places.contains(&place)
+    });
 }
 
 fn shows_user_message(event: &EventMsg) -> bool {

@@ -144,7 +144,7 @@ fn scan_whole(resolved: &ResolvedHistory, in_pieces: bool, sink: &mut impl TurnS
 
 /// What is known of a thread whose log grew.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownThread {
     pub(crate) thread: StoredThread,
     /// In how many files its history stands.
     pub(crate) parts: usize,
@@ -154,9 +154,13 @@ pub(crate) struct Known {
 
 /// Reads what was appended to a file since its mark, and the turn that may go on, and folds it onto what is known. Nothing
 /// when a line is there that changes what the ones before it meant.
-pub(crate) fn scan_tail(file: &RolloutFile, known: Known, sink: &mut impl TurnSink) -> Result<Option<ScannedThread>> {
+pub(crate) fn scan_tail(
+    file: &RolloutFile,
+    known: KnownThread,
+    sink: &mut impl TurnSink,
+) -> Result<Option<ScannedThread>> {
     let stamp = Stamp::of(&file.path)?;
-    let Known { thread, parts, mut mark, tail } = known;
+    let KnownThread { thread, parts, mut mark, tail } = known;
     let appended_at = mark.end;
     let last_part = parts.saturating_sub(1);
     let mut fold = MetadataFold::resume(thread);

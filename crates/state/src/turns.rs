@@ -388,6 +388,7 @@ pub(crate) fn tell_turn(parts: &[Part], row: &TurnRow, is_live: bool) -> Result<
     }
     // Lines were passed over, so that those that were counted are fewer.
     turn.lines = row.lines.clone();
+    turn.item_positions = row.items.iter().map(|item| row.lines.start + item.line).collect();
     Ok(Some(turn))
 }
 

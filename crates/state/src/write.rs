@@ -1,10 +1,11 @@
 //! Writing what was read.
 
-use selvedge_protocol::{SegmentId, StoredThread, ThreadId};
+use selvedge_protocol::{SegmentId, StoredThread, ThreadId, repository_name};
 use sqlx::query_builder::Separated;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::error::Result;
+use crate::plan::path_hash;
 use crate::row::{Mark, ScannedThread};
 use crate::stamp::Stamp;
 use crate::told::TurnRow;
@@ -16,8 +17,7 @@ const ROWS: usize = 50;
 #[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) scanned: ScannedThread,
-    /// Behind which mark it was read; nothing when it was read whole.
-    pub(crate) tail_of: Option<Mark>,
+    pub(crate) is_whole: bool,
     pub(crate) path: String,
     pub(crate) archived: bool,
     /// All segments of the thread, as they looked before the thread was read.
@@ -38,43 +38,20 @@ pub(crate) async fn remove(connection: &mut SqliteConnection, gone: &[ThreadId])
     Ok(())
 }
 
-/// Writes threads that were read. Gives those whose tail does not fit what is there any more; they are left as they are.
-pub(crate) async fn store(connection: &mut SqliteConnection, batch: &[&Scanned]) -> Result<Vec<ThreadId>> {
-    let mut outrun = Vec::new();
-    for scanned in batch {
-        if let Some(mark) = scanned.tail_of
-            && !fits(connection, &scanned.path, mark).await?
-        {
-            outrun.push(scanned.id());
-        }
-    }
-    let batch: Vec<&Scanned> = batch.iter().copied().filter(|scanned| !outrun.contains(&scanned.id())).collect();
-    let whole = || batch.iter().copied().filter(|scanned| scanned.tail_of.is_none());
-    store_threads(connection, &batch).await?;
+/// Writes threads that were read.
+pub(crate) async fn store(connection: &mut SqliteConnection, batch: &[&Scanned]) -> Result<()> {
+    let whole: Vec<&Scanned> = batch.iter().copied().filter(|scanned| scanned.is_whole).collect();
+    store_threads(connection, batch).await?;
     delete(connection, "segments", batch.iter().map(|scanned| scanned.id())).await?;
-    store_segments(connection, &batch).await?;
+    store_segments(connection, batch).await?;
     for table in ["bases", "turns"] {
-        delete(connection, table, whole().map(Scanned::id)).await?;
+        delete(connection, table, whole.iter().map(|scanned| scanned.id())).await?;
     }
-    store_bases(connection, &whole().collect::<Vec<_>>()).await?;
-    for scanned in batch.iter().filter(|scanned| scanned.tail_of.is_some()) {
+    store_bases(connection, &whole).await?;
+    for scanned in batch.iter().filter(|scanned| !scanned.is_whole) {
         remove_turns_from(connection, scanned).await?;
     }
-    store_turns(connection, &batch).await?;
-    Ok(outrun)
-}
-
-/// Whether what is known of a file is still what a tail goes on from. Another process may have been faster.
-async fn fits(connection: &mut SqliteConnection, path: &str, mark: Mark) -> Result<bool> {
-    let sql = "SELECT indexed_bytes, last_line_start, last_line_hash FROM segments WHERE path = ?";
-    let row = sqlx::query(sql).bind(path).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(false) };
-    let known = Mark {
-        end: unsigned(row.try_get(0)?),
-        last_line_start: unsigned(row.try_get(1)?),
-        last_line_hash: unsigned(row.try_get(2)?),
-    };
-    Ok(known == mark)
+    store_turns(connection, batch).await
 }
 
 async fn delete(connection: &mut SqliteConnection, table: &str, threads: impl Iterator<Item = ThreadId>) -> Result<()> {
@@ -119,15 +96,17 @@ async fn store_threads(connection: &mut SqliteConnection, batch: &[&Scanned]) ->
     }
     // The name is left as it is: it comes from elsewhere.
     let columns = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
-        model_provider, model, cwd, git_branch, forked_from_id, parent_id, path, record, is_resumable, is_incomplete, tail) ";
+        model_provider, model, cwd, git_branch, git_repository, forked_from_id, parent_id, path, record, is_resumable, \
+        is_incomplete, tail) ";
     let conflict = " ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, updated_at = excluded.updated_at, \
         recency_at = excluded.recency_at, archived = excluded.archived, preview_folded = excluded.preview_folded, \
         source = excluded.source, model_provider = excluded.model_provider, model = excluded.model, cwd = excluded.cwd, \
-        git_branch = excluded.git_branch, forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, \
-        path = excluded.path, record = excluded.record, is_resumable = excluded.is_resumable, \
+        git_branch = excluded.git_branch, git_repository = excluded.git_repository, \
+        forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, path = excluded.path, record = excluded.record, is_resumable = excluded.is_resumable, \
         is_incomplete = excluded.is_incomplete, tail = excluded.tail";
     insert(connection, columns, conflict, &rows, |mut row, (scanned, record, tail)| {
         let ScannedThread { thread, is_resumable, is_incomplete, .. } = &scanned.scanned;
+        let git = thread.git.as_ref();
         row.push_bind(thread.id.as_uuid())
             .push_bind(thread.created_at.as_millis())
             .push_bind(thread.updated_at.as_millis())
@@ -138,7 +117,8 @@ async fn store_threads(connection: &mut SqliteConnection, batch: &[&Scanned]) ->
             .push_bind(&thread.model_provider)
             .push_bind(&thread.model)
             .push_bind(thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/')))
-            .push_bind(thread.git.as_ref().and_then(|git| git.branch.as_ref()))
+            .push_bind(git.and_then(|git| git.branch.as_ref()))
+            .push_bind(git.and_then(|git| repository_name(git.repository_url.as_deref()?)))
             .push_bind(thread.forked_from_id.map(|id| id.as_uuid()))
             .push_bind(thread.parent_thread_id.map(|id| id.as_uuid()))
             .push_bind(&scanned.path)
@@ -154,14 +134,17 @@ async fn store_segments(connection: &mut SqliteConnection, batch: &[&Scanned]) -
     let rows: Vec<_> =
         batch.iter().flat_map(|scanned| scanned.segments.iter().map(move |segment| (*scanned, segment))).collect();
     let columns = "INSERT OR REPLACE INTO segments \
-        (path, thread_id, segment_id, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash) ";
+        (path, thread_id, segment_id, path_hash, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash) ";
     insert(connection, columns, "", &rows, |mut row, (scanned, (path, segment_id, stamp))| {
         let (stamp, mark) = if *path == scanned.path {
             (scanned.scanned.stamp, scanned.scanned.mark)
         } else {
             (*stamp, Mark::default())
         };
-        row.push_bind(path).push_bind(scanned.id().as_uuid()).push_bind(segment_id.as_uuid());
+        row.push_bind(path)
+            .push_bind(scanned.id().as_uuid())
+            .push_bind(segment_id.as_uuid())
+            .push_bind(path_hash(path));
         row.push_bind(signed(stamp.size)).push_bind(stamp.modified_ns).push_bind(signed(stamp.inode));
         row.push_bind(signed(mark.end)).push_bind(signed(mark.last_line_start)).push_bind(signed(mark.last_line_hash));
     })

@@ -52,6 +52,7 @@ fn tells_each_again(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
         let mut quick = quick.finish();
         prop_assert_eq!(quick.len(), 1);
         quick[0].lines = told.turn.lines.clone();
+        quick[0].item_positions.clone_from(&told.turn.item_positions);
         prop_assert_eq!(&quick[0], &told.turn);
         prop_assert_eq!(told.turn.items.len(), told.item_lines.len());
         for (item, item_lines) in told.turn.items.iter().zip(&told.item_lines).filter(|(_, lines)| !lines.is_empty()) {

@@ -239,7 +239,8 @@ async fn search_finds_what_was_said_in_which_turn() {
     for hit in &hits {
         assert_eq!(hit.thread.id.to_string(), "01a1fd5d-aacb-7641-837d-630af077ebd5");
         assert_eq!(hit.turn_id.as_ref().unwrap().as_str(), "01a1fd5d-ad7d-7e72-a9b3-3ea96245f137");
-        assert_eq!(hit.snippet[hit.highlight.0..hit.highlight.1].to_lowercase(), "walrus");
+        let (start, end) = hit.highlights[0];
+        assert_eq!(hit.snippet[start..end].to_lowercase(), "walrus");
     }
 }
 

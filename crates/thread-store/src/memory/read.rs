@@ -1,13 +1,12 @@
 //! Reading: histories, rows, turns and items.
 
-use selvedge_history::{ModelContext, replay_lines};
+use selvedge_history::{ModelContext, TextSearch, replay_lines};
 use selvedge_protocol::{
     ItemQuery, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
 
 use super::state::{State, Writer};
 use crate::paging::{page_hits, page_items, page_threads, page_turns};
-use crate::search::TextSearch;
 use crate::{Result, ThreadHistory};
 
 impl State {
@@ -29,7 +28,7 @@ impl State {
         let search = TextSearch::new(&query.text)?;
         page_hits(query, self.rows(), |thread| {
             let turns = self.all_turns(writer, thread.id)?;
-            Ok(search.hits(thread, &turns, query.hits_per_thread))
+            Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
         })
     }
 
