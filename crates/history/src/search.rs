@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use selvedge_protocol::{OtherTurnItem, SearchHit, SearchOrder, StoredThread, Turn, TurnItem};
+use selvedge_protocol::{OtherTurnItem, SearchHit, SearchOrder, StoredThread, Turn, TurnId, TurnItem};
 use serde_json::Value;
 
 /// How many characters of what stands around a hit a snippet shows on either side.
@@ -172,11 +172,13 @@ impl TextSearch {
         ThreadHits { hits: in_name.into_iter().chain(in_items).take(limit).collect(), rank }
     }
 
-    fn item_hit(&self, thread: &StoredThread, place: &ItemPlace<'_>) -> Option<SearchHit> {
+    /// The hit in an item.
+    #[must_use]
+    pub fn item_hit(&self, thread: &StoredThread, place: &ItemPlace<'_>) -> Option<SearchHit> {
         let Snippet { text, highlights } = self.snippet(&item_texts(place.item))?;
         Some(SearchHit {
             thread: thread.clone(),
-            turn_id: Some(place.turn.id.clone()),
+            turn_id: Some(place.turn_id.clone()),
             turn_number: Some(place.turn_number),
             position: place.position,
             kind: place.item.kind().to_owned(),
@@ -201,17 +203,22 @@ impl TextSearch {
 }
 
 /// An item with where it stands.
-struct ItemPlace<'a> {
-    turn: &'a Turn,
-    turn_number: u64,
-    position: Option<u64>,
-    item: &'a TurnItem,
+#[derive(Clone, Copy, Debug)]
+pub struct ItemPlace<'a> {
+    /// The turn.
+    pub turn_id: &'a TurnId,
+    /// Which turn of the thread that is, counted from 1.
+    pub turn_number: u64,
+    /// The line that the item began with, as its position in the thread's history.
+    pub position: Option<u64>,
+    /// The item.
+    pub item: &'a TurnItem,
 }
 
 fn items(turns: &[Turn]) -> impl Iterator<Item = ItemPlace<'_>> {
     (1..).zip(turns).flat_map(|(turn_number, turn)| {
         turn.items.iter().enumerate().map(move |(at, item)| ItemPlace {
-            turn,
+            turn_id: &turn.id,
             turn_number,
             position: turn.item_positions.get(at).copied(),
             item,

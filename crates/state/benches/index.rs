@@ -7,16 +7,23 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use selvedge_protocol::{HistoryMode, SessionMeta, ThreadId, ThreadQuery, Timestamp};
-use selvedge_rollout::{RolloutFileName, RolloutHome, now};
+use selvedge_protocol::ThreadQuery;
+use selvedge_rollout::{RolloutHome, now};
 use selvedge_state::{IndexError, StateIndex};
+
+use crate::support::{COMMON, RARE, Words, write_thread};
+
+mod support;
 
 /// Bytes of a thread.
 const THREAD_BYTES: usize = 30_000;
+
+/// Bytes of a large thread, of which there is one for every hundred others.
+const LARGE_BYTES: usize = 10_000_000;
 
 /// Asked: this many bytes of rollout text a second, or this many threads, whichever is less.
 const BYTES_PER_SECOND: f64 = 150e6;
@@ -37,7 +44,8 @@ fn main() -> Result<()> {
     let threads: usize = given.map_or(Ok(10_000), |given| given.parse()).context("--threads takes a number")?;
     let dir = tempfile::tempdir()?;
     let home = RolloutHome::new(dir.path());
-    let paths = fill(&home, threads)?;
+    let large = threads / 100;
+    let paths = fill(&home, threads, large)?;
     tokio::runtime::Runtime::new()?.block_on(measure(&home, &paths))
 }
 
@@ -117,61 +125,19 @@ async fn best_of(times: u32, mut work: impl AsyncFnMut() -> Result<(), IndexErro
     Ok(best)
 }
 
-/// Legacy and paginated threads by turns, over a hundred days.
-fn fill(home: &RolloutHome, threads: usize) -> Result<Vec<PathBuf>> {
+/// Small threads, and large ones: as many for each hundred.
+fn fill(home: &RolloutHome, threads: usize, large: usize) -> Result<Vec<PathBuf>> {
+    let mut words = Words::new();
     let mut paths = Vec::new();
     for number in 0..threads {
-        let day = i64::try_from(number % 100)?;
-        let at = Timestamp::from_millis(now().as_millis() - day * 86_400_000 - i64::try_from(number)?);
-        let id = ThreadId::new(at);
-        let path = home.active_path(&RolloutFileName::new(at, id, None));
-        fs::create_dir_all(path.parent().context("a rollout is in a directory")?)?;
-        write_thread(&path, id, at, number)?;
-        paths.push(path);
+        let common = if number % 2 == 0 { COMMON } else { "" };
+        let rare = if number == threads / 3 { RARE } else { "" };
+        paths.push(write_thread(home, &mut words, number, THREAD_BYTES, &format!(" {common} {rare}"))?.1);
+    }
+    for number in 0..large {
+        paths.push(write_thread(home, &mut words, number, LARGE_BYTES, COMMON)?.1);
     }
     Ok(paths)
-}
-
-fn write_thread(path: &Path, id: ThreadId, at: Timestamp, number: usize) -> Result<()> {
-    let mut meta = SessionMeta::new(id, at);
-    let paginated = number % 2 == 1;
-    meta.history_mode = paginated.then_some(HistoryMode::Paginated);
-    meta.cwd = Some(format!("/work/project-{}", number % 50));
-    meta.source = Some(serde_json::json!("cli"));
-    meta.model_provider = Some("openai".to_owned());
-    let payload = serde_json::to_string(&meta)?;
-    let mut text = String::new();
-    let mut ordinal = 0;
-    let mut push = |kind: &str, payload: &str| {
-        let ordinal_field = if paginated { format!("\"ordinal\":{ordinal},") } else { String::new() };
-        ordinal += 1;
-        text.push_str(&format!(
-            "{{\"timestamp\":\"{at}\",{ordinal_field}\"type\":\"{kind}\",\"payload\":{payload}}}\n"
-        ));
-        text.len()
-    };
-    push("session_meta", &payload);
-    let mut turn = 0;
-    loop {
-        push("event_msg", &format!("{{\"type\":\"task_started\",\"turn_id\":\"turn-{turn}\"}}"));
-        push("event_msg", &format!("{{\"type\":\"user_message\",\"message\":\"{}\"}}", words(number + turn, 30)));
-        for step in 0..4 {
-            push(
-                "response_item",
-                &format!(
-                    "{{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{{\"type\":\"output_text\",\"text\":\"{}\"}}]}}",
-                    words(number + step, 120)
-                ),
-            );
-            push("event_msg", &format!("{{\"type\":\"agent_message\",\"message\":\"{}\"}}", words(number + step, 120)));
-        }
-        turn += 1;
-        let len = push("event_msg", &format!("{{\"type\":\"task_complete\",\"turn_id\":\"turn-{turn}\"}}"));
-        if len >= THREAD_BYTES {
-            break;
-        }
-    }
-    Ok(fs::write(path, text)?)
 }
 
 fn line(seed: usize) -> String {

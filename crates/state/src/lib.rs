@@ -34,6 +34,7 @@ mod fresh;
 mod list;
 mod plan;
 mod row;
+mod search;
 mod stamp;
 mod sync;
 mod told;
@@ -41,6 +42,7 @@ mod turns;
 mod varint;
 mod write;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -51,6 +53,7 @@ pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
 pub use crate::fresh::Freshness;
+use crate::search::run::Directory;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.
@@ -60,6 +63,8 @@ pub struct StateIndex {
     remembered: Arc<RememberedHome>,
     database: Arc<Database>,
     set_aside: Option<SetAside>,
+    /// Directories of runs of words that were read.
+    directories: Arc<Mutex<HashMap<i64, Arc<Directory>>>>,
     /// The files of the home when the index was last up to date with which there are.
     seen: Arc<Mutex<Option<Arc<HomeFiles>>>>,
 }
@@ -86,7 +91,14 @@ impl StateIndex {
     pub async fn open_with(remembered: Arc<RememberedHome>, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
         let home = remembered.home().clone();
-        Ok(Self { home, remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
+        Ok(Self {
+            home,
+            remembered,
+            database: Arc::new(database),
+            set_aside,
+            directories: Arc::default(),
+            seen: Arc::default(),
+        })
     }
 
     /// The file that was found in the place of the index and could not be used, if there was one.
