@@ -1,4 +1,4 @@
-//! What the index of a home of 10,000 threads of about 30 kB costs: building it, following it, asking it.
+//! What the index of a home of 10,000 threads of about 30 kB and 100 of 10 MB costs: building it, following it, asking it.
 //!
 //! `cargo xtask bench index`, or `cargo bench -p selvedge-state --bench index -- --threads 1000` for a smaller home.
 //! Reading every file once, with nothing done to what was read, is the floor that building is compared with.
@@ -11,11 +11,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use selvedge_protocol::ThreadQuery;
+use selvedge_protocol::{
+    Cursor, ItemQuery, ItemsView, SearchOrder, SearchQuery, SortDirection, ThreadQuery, TurnQuery,
+};
 use selvedge_rollout::{RolloutHome, now};
 use selvedge_state::{IndexError, StateIndex};
 
-use crate::support::{COMMON, RARE, Words, write_thread};
+use crate::support::{COMMON, RARE, Words, another_turn, write_thread};
 
 mod support;
 
@@ -29,11 +31,24 @@ const LARGE_BYTES: usize = 10_000_000;
 const BYTES_PER_SECOND: f64 = 150e6;
 const THREADS_PER_SECOND: f64 = 4_000.0;
 
+/// Bytes of the largest thread.
+const HUGE_BYTES: usize = 100_000_000;
+
 /// Asked: one page of 50 from the index.
 const PAGE: Duration = Duration::from_micros(500);
 
 /// Asked: all pages of 100.
 const ALL_PAGES: Duration = Duration::from_millis(150);
+
+/// Asked: a page of 20 turns of the largest thread.
+const TURNS: Duration = Duration::from_millis(5);
+
+/// Asked: the first page for a word that stands in one thread, and for one that stands in half of them.
+const SEARCH_RARE: Duration = Duration::from_millis(10);
+const SEARCH_COMMON: Duration = Duration::from_millis(50);
+
+/// Asked: size of the index as a share of the rollouts.
+const SIZE: f64 = 0.5;
 
 /// Asked: memory while the index is built.
 const MEMORY: u64 = 150 << 20;
@@ -46,7 +61,12 @@ fn main() -> Result<()> {
     let home = RolloutHome::new(dir.path());
     let large = threads / 100;
     let paths = fill(&home, threads, large)?;
-    tokio::runtime::Runtime::new()?.block_on(measure(&home, &paths))
+    let mut words = Words::new();
+    let other = tempfile::tempdir()?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        measure(&home, &paths).await?;
+        measure_large(&RolloutHome::new(other.path()), &mut words).await
+    })
 }
 
 async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
@@ -91,14 +111,103 @@ async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
     let all = best_of(3, async || all_pages(&index, paths.len()).await).await?;
     println!("all pages of 100      {:8.1} ms  (asked: {} ms)", all.as_secs_f64() * 1e3, ALL_PAGES.as_millis());
 
+    let rare = search(&index, "rare word", RARE, SEARCH_RARE).await?;
+    let piece = search(&index, "piece of a rare word", &RARE[3..9], SEARCH_RARE).await?;
+    let common = search(&index, "word of half of them", COMMON, SEARCH_COMMON).await?;
+    let both = search(&index, "both", &format!("{COMMON} {RARE}"), SEARCH_COMMON).await?;
+    let phrase = search(&index, "phrase", &format!("\"{COMMON} {RARE}\""), SEARCH_RARE).await?;
+    for text in ["a3f", "the", "c0ffee11"] {
+        search(&index, "for comparison", text, Duration::MAX).await?;
+    }
+
     ensure!(
         threads_per_second >= THREADS_PER_SECOND || bytes_per_second >= BYTES_PER_SECOND,
         "building the index is too slow"
     );
     ensure!(memory <= MEMORY, "building the index takes too much memory");
+    ensure!(size as f64 <= SIZE * text as f64, "the index is too large");
     ensure!(page <= PAGE, "a page takes too long");
     ensure!(all <= ALL_PAGES, "all pages take too long");
+    ensure!(rare && piece && common && both && phrase, "a search takes too long");
     Ok(())
+}
+
+/// Pages of a thread of 100 MB, from its beginning, its middle and its end, and what an append to it costs.
+async fn measure_large(home: &RolloutHome, words: &mut Words) -> Result<()> {
+    let index = StateIndex::open(home, &StateIndex::path_in(home)).await?;
+    for number in 0..2 {
+        let (id, path) = write_thread(home, words, number, HUGE_BYTES, "")?;
+        let kind = ["legacy", "paginated"][number];
+        let started = Instant::now();
+        let report = index.sync(|_| {}).await?;
+        let took = started.elapsed().as_secs_f64();
+        println!(
+            "read {:3} MB {kind:9}  {:8.1} ms  {:.0} MB/s",
+            HUGE_BYTES / 1_000_000,
+            took * 1e3,
+            report.bytes_read as f64 / took / 1e6
+        );
+        let count = ItemsView::None;
+        let turns = index.list_turns(&TurnQuery { items_view: count, ..TurnQuery::all(id) }, false).await?;
+        let turns = turns.context("the index has the turns")?.items.len();
+        let mut slowest = Duration::ZERO;
+        for start in [0, turns / 2, turns.saturating_sub(20)] {
+            for direction in [SortDirection::Ascending, SortDirection::Descending] {
+                let cursor = Some(Cursor::at_position(
+                    start as u64 + if direction == SortDirection::Descending { 20 } else { 0 },
+                ));
+                let query = TurnQuery { direction, limit: 20, cursor, ..TurnQuery::all(id) };
+                let took = best_of(10, async || {
+                    let page = index.list_turns(&query, false).await?;
+                    assert_eq!(page.map(|page| page.items.len()), Some(20), "a whole page");
+                    Ok(())
+                })
+                .await?;
+                slowest = slowest.max(took);
+            }
+        }
+        println!("20 of {turns:5} turns     {:8.2} ms  (asked: {} ms)", slowest.as_secs_f64() * 1e3, TURNS.as_millis());
+        ensure!(slowest <= TURNS, "a page of turns takes too long");
+        let query = ItemQuery { direction: SortDirection::Descending, limit: 100, ..ItemQuery::all(id) };
+        let items = best_of(10, async || index.list_items(&query, false).await.map(drop)).await?;
+        println!("100 items             {:8.2} ms", items.as_secs_f64() * 1e3);
+        let appended = another_turn(&path, words, number == 1)?;
+        let started = Instant::now();
+        let newest = TurnQuery { direction: SortDirection::Descending, limit: 20, ..TurnQuery::all(id) };
+        let page = index.list_turns(&newest, false).await?;
+        ensure!(page.is_some_and(|page| page.items.len() == 20), "what was appended is on the page");
+        println!("20 turns, one fresh   {:8.2} ms", started.elapsed().as_secs_f64() * 1e3);
+        let started = Instant::now();
+        let report = index.sync(|_| {}).await?;
+        println!(
+            "an append of a turn   {:8.2} ms  {} bytes read of {appended} appended",
+            started.elapsed().as_secs_f64() * 1e3,
+            report.bytes_read
+        );
+        ensure!(report.bytes_read <= 2 * appended as u64, "an append is read as a tail: {report:?}");
+    }
+    Ok(())
+}
+
+/// Measures a search and says whether it took no longer than asked.
+async fn search(index: &StateIndex, what: &str, text: &str, asked: Duration) -> Result<bool> {
+    let mut hits = 0;
+    let mut slowest = Duration::ZERO;
+    for order in [SearchOrder::Best, SearchOrder::Sorted] {
+        let query = SearchQuery { order, ..SearchQuery::new(text) };
+        let took = best_of(5, async || {
+            hits = index.search_threads(&query).await?.map_or(0, |page| page.items.len());
+            Ok(())
+        })
+        .await?;
+        slowest = slowest.max(took);
+    }
+    let asked_ms = if asked == Duration::MAX { "any".to_owned() } else { asked.as_millis().to_string() };
+    println!(
+        "search: {what:20} {:8.2} ms  {hits} hits for {text:?} (asked: {asked_ms} ms)",
+        slowest.as_secs_f64() * 1e3
+    );
+    Ok(slowest <= asked)
 }
 
 async fn all_pages(index: &StateIndex, threads: usize) -> Result<(), IndexError> {

@@ -11,6 +11,7 @@ mod candidates;
 pub(crate) mod gather;
 mod merge;
 mod query;
+mod read;
 pub(crate) mod run;
 pub(crate) mod store;
 pub(crate) mod words;

@@ -198,6 +198,7 @@ mod tests {
         );
         assert_eq!(of("a.bcd"), Some(vec![Beginning("bcd".into())]));
         assert_eq!(of("-> =="), None);
-        assert_eq!(of("x+"), None);
+        assert_eq!(of("x+"), Some(vec![Exactly("x".into())]));
+        assert_eq!(of("x->"), None);
     }
 }

@@ -10,6 +10,7 @@ use selvedge_rollout::{NameIndex, now};
 use selvedge_state::Freshness;
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
+use crate::search;
 use crate::turns::is_true;
 
 #[tokio::test]
@@ -256,6 +257,9 @@ proptest! {
             // So few files are all looked at.
             index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+            for text in ["question", "swer wo", "carg", "words"] {
+                search::compare(&index, &home, text).await;
+            }
             Ok(())
         })?;
     }

@@ -8,4 +8,5 @@ mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod search;
 mod turns;
