@@ -64,12 +64,14 @@ fn main() -> Result<()> {
     let mut words = Words::new();
     let other = tempfile::tempdir()?;
     tokio::runtime::Runtime::new()?.block_on(async {
-        measure(&home, &paths).await?;
-        measure_large(&RolloutHome::new(other.path()), &mut words).await
+        let mut missed = measure(&home, &paths).await?;
+        missed.extend(measure_large(&RolloutHome::new(other.path()), &mut words).await?);
+        ensure!(missed.is_empty(), "not as asked: {}", missed.join(", "));
+        Ok(())
     })
 }
 
-async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
+async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<Vec<&'static str>> {
     let started = Instant::now();
     let mut text = 0;
     for path in paths {
@@ -79,9 +81,9 @@ async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
 
     let path = StateIndex::path_in(home);
     let index = StateIndex::open(home, &path).await?;
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), cpu_time());
     let report = index.sync(|_| {}).await?;
-    let built = started.elapsed();
+    let (built, cpu) = (started.elapsed(), cpu_time() - cpu);
     ensure!(report.read_whole == paths.len() as u64, "every thread is read: {report:?}");
     let memory = peak_memory();
     let threads_per_second = paths.len() as f64 / built.as_secs_f64();
@@ -95,6 +97,7 @@ async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
         built.as_secs_f64() / floor.as_secs_f64(),
         BYTES_PER_SECOND / 1e6,
     );
+    println!("processor time        {:8.1} ms  on all cores", cpu * 1e3);
     println!("peak memory           {:8.1} MB  (asked: {} MB)", memory as f64 / 1e6, MEMORY >> 20);
     let size = fs::metadata(&path)?.len();
     println!("size of the index     {:8.1} MB  {:.3} of the text", size as f64 / 1e6, size as f64 / text as f64);
@@ -116,24 +119,29 @@ async fn measure(home: &RolloutHome, paths: &[PathBuf]) -> Result<()> {
     let common = search(&index, "word of half of them", COMMON, SEARCH_COMMON).await?;
     let both = search(&index, "both", &format!("{COMMON} {RARE}"), SEARCH_COMMON).await?;
     let phrase = search(&index, "phrase", &format!("\"{COMMON} {RARE}\""), SEARCH_RARE).await?;
-    for text in ["a3f", "the", "c0ffee11"] {
+    for text in ["a3f", "c0ffee11"] {
         search(&index, "for comparison", text, Duration::MAX).await?;
     }
 
-    ensure!(
-        threads_per_second >= THREADS_PER_SECOND || bytes_per_second >= BYTES_PER_SECOND,
-        "building the index is too slow"
-    );
-    ensure!(memory <= MEMORY, "building the index takes too much memory");
-    ensure!(size as f64 <= SIZE * text as f64, "the index is too large");
-    ensure!(page <= PAGE, "a page takes too long");
-    ensure!(all <= ALL_PAGES, "all pages take too long");
-    ensure!(rare && piece && common && both && phrase, "a search takes too long");
-    Ok(())
+    let is_fast = threads_per_second >= THREADS_PER_SECOND || bytes_per_second >= BYTES_PER_SECOND;
+    Ok(missed([
+        (is_fast, "building the index is too slow"),
+        (memory <= MEMORY, "building the index takes too much memory"),
+        (size as f64 <= SIZE * text as f64, "the index is too large"),
+        (page <= PAGE, "a page takes too long"),
+        (all <= ALL_PAGES, "all pages take too long"),
+        (rare && piece && common && both && phrase, "a search takes too long"),
+    ]))
+}
+
+/// What was asked and not kept.
+fn missed<const N: usize>(bounds: [(bool, &'static str); N]) -> Vec<&'static str> {
+    bounds.into_iter().filter(|(is_kept, _)| !is_kept).map(|(_, what)| what).collect()
 }
 
 /// Pages of a thread of 100 MB, from its beginning, its middle and its end, and what an append to it costs.
-async fn measure_large(home: &RolloutHome, words: &mut Words) -> Result<()> {
+async fn measure_large(home: &RolloutHome, words: &mut Words) -> Result<Vec<&'static str>> {
+    let mut is_slow = false;
     let index = StateIndex::open(home, &StateIndex::path_in(home)).await?;
     for number in 0..2 {
         let (id, path) = write_thread(home, words, number, HUGE_BYTES, "")?;
@@ -167,7 +175,7 @@ async fn measure_large(home: &RolloutHome, words: &mut Words) -> Result<()> {
             }
         }
         println!("20 of {turns:5} turns     {:8.2} ms  (asked: {} ms)", slowest.as_secs_f64() * 1e3, TURNS.as_millis());
-        ensure!(slowest <= TURNS, "a page of turns takes too long");
+        is_slow |= slowest > TURNS;
         let query = ItemQuery { direction: SortDirection::Descending, limit: 100, ..ItemQuery::all(id) };
         let items = best_of(10, async || index.list_items(&query, false).await.map(drop)).await?;
         println!("100 items             {:8.2} ms", items.as_secs_f64() * 1e3);
@@ -186,7 +194,7 @@ async fn measure_large(home: &RolloutHome, words: &mut Words) -> Result<()> {
         );
         ensure!(report.bytes_read <= 2 * appended as u64, "an append is read as a tail: {report:?}");
     }
-    Ok(())
+    Ok(missed([(!is_slow, "a page of turns takes too long")]))
 }
 
 /// Measures a search and says whether it took no longer than asked.
@@ -240,7 +248,7 @@ fn fill(home: &RolloutHome, threads: usize, large: usize) -> Result<Vec<PathBuf>
     let mut paths = Vec::new();
     for number in 0..threads {
         let common = if number % 2 == 0 { COMMON } else { "" };
-        let rare = if number == threads / 3 { RARE } else { "" };
+        let rare = if number == threads / 6 * 2 { RARE } else { "" };
         paths.push(write_thread(home, &mut words, number, THREAD_BYTES, &format!(" {common} {rare}"))?.1);
     }
     for number in 0..large {
@@ -261,6 +269,14 @@ fn words(seed: usize, count: usize) -> String {
     let all = ["thread", "weave", "loom", "selvedge", "pattern", "yarn", "shuttle", "cloth", "finish", "edge", "warp"];
     let words = (0..count).map(|number| all[(seed * 7 + number * number) % all.len()]);
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// How long this process had a core, in seconds; 0 where the system does not say.
+fn cpu_time() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = behind_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// The most memory that this process had, in bytes; 0 where the system does not say.

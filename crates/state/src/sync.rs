@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::StateIndex;
 use crate::database::{Database, Patience};
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
 use crate::plan::{Job, Known, ids};
 use crate::row::{KnownThread, Mark, scan, scan_tail};
@@ -136,7 +136,11 @@ impl StateIndex {
             plan = self.plan(plan.files, Some(overtaken)).await?;
         }
         report.renamed = self.sync_names(has_new_rows, patience).await?;
-        self.merge_runs(patience).await?;
+        match self.merge_runs(patience).await {
+            // What was read is written. Runs are as good unmerged, and somebody else may be merging them.
+            Err(IndexError::Busy(error)) => tracing::debug!(%error, "runs of words not merged"),
+            outcome => outcome?,
+        }
         Ok(report)
     }
 

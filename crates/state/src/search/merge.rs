@@ -13,10 +13,10 @@ use crate::search::store::{OpenRun, block_id};
 use crate::write::{signed, unsigned};
 
 /// Runs below the first of these sizes, in bytes, are merged when there are many of them; then those below the next.
-const SIZES: [u64; 4] = [64 << 10, 512 << 10, 4 << 20, 32 << 20];
+const SIZES: [u64; 4] = [32 << 10, 256 << 10, 2 << 20, 16 << 20];
 
 /// How many runs of about one size are too many.
-const MANY: [usize; 4] = [8, 8, 8, 32];
+const MANY: [usize; 4] = [8, 8, 8, 64];
 
 /// How many runs are merged at once.
 const MOST: usize = 16;

@@ -365,19 +365,63 @@ impl RunBuilder {
 #[derive(Default)]
 struct Vocabulary {
     hasher: DefaultHashBuilder,
-    /// Places in `words`.
-    table: HashTable<u32>,
+    table: HashTable<Known>,
     words: Vec<Word>,
-    /// The letters of all words.
+    /// What the words have no room for.
     letters: Vec<u8>,
     postings: Vec<Posting>,
 }
 
+/// A word in the table.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Its place in `words`.
+    place: u32,
+    hash: u32,
+}
+
+/// A hash of which the upper bits count, as the table wants it.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// A word, laid out so that most are told apart by this alone: what is looked at often should lie close together.
 struct Word {
-    start: u32,
+    /// Its first letters.
+    head: [u8; HEAD],
+    /// Where the letters begin that the head has no room for.
+    rest: u32,
     len: u32,
-    /// The newest of its postings.
+    /// The newest of its postings, and the item of that.
     posting: u32,
+    doc: u32,
+}
+
+/// How many letters of a word are kept with it.
+const HEAD: usize = 16;
+
+impl Word {
+    fn new(word: &[u8], letters: &mut Vec<u8>, posting: u32, doc: u32) -> Self {
+        let (first, rest) = word.split_at(word.len().min(HEAD));
+        let mut head = [0; HEAD];
+        head[..first.len()].copy_from_slice(first);
+        let start = index(letters.len());
+        letters.extend(rest);
+        Self { head, rest: start, len: index(word.len()), posting, doc }
+    }
+
+    fn first(&self) -> &[u8] {
+        &self.head[..HEAD.min(self.len as usize)]
+    }
+
+    fn rest<'a>(&self, letters: &'a [u8]) -> &'a [u8] {
+        &letters[self.rest as usize..][..(self.len as usize).saturating_sub(HEAD)]
+    }
+
+    fn is(&self, word: &[u8], letters: &[u8]) -> bool {
+        let (first, rest) = word.split_at(word.len().min(HEAD));
+        word.len() == self.len as usize && first == self.first() && rest == self.rest(letters)
+    }
 }
 
 struct Posting {
@@ -389,36 +433,35 @@ struct Posting {
 impl Vocabulary {
     /// A word stands in an item, whose number is not less than those before.
     fn count(&mut self, doc: u32, word: &[u8]) {
-        let hash = self.hasher.hash_one(word);
+        // Half of it is enough, and twice as many fit in the processor's cache.
+        let hash = (self.hasher.hash_one(word) >> 32) as u32;
         let (words, letters) = (&self.words, &self.letters);
-        let known = self.table.find(hash, |known| words[*known as usize].letters(letters) == word).copied();
+        let known = self.table.find(spread(hash), |known| words[known.place as usize].is(word, letters)).copied();
         let posting = index(self.postings.len());
-        let number = known.unwrap_or(index(self.words.len()));
+        let place = known.map_or(index(self.words.len()), |known| known.place);
         match known {
             Some(known) => {
-                let known = &mut self.words[known as usize];
-                match self.postings.get_mut(known.posting as usize) {
-                    Some(newest) if newest.doc == doc => {
-                        newest.times += 1;
-                        return;
-                    }
-                    _ => known.posting = posting,
+                let known = &mut self.words[known.place as usize];
+                if known.doc == doc {
+                    self.postings[known.posting as usize].times += 1;
+                    return;
                 }
+                (known.posting, known.doc) = (posting, doc);
             }
             None => {
-                self.words.push(Word { start: index(self.letters.len()), len: index(word.len()), posting });
-                self.letters.extend(word);
-                let (words, letters, hasher) = (&self.words, &self.letters, &self.hasher);
-                self.table.insert_unique(hash, number, |word| hasher.hash_one(words[*word as usize].letters(letters)));
+                self.words.push(Word::new(word, &mut self.letters, posting, doc));
+                self.table.insert_unique(spread(hash), Known { place, hash }, |known| spread(known.hash));
             }
         }
-        self.postings.push(Posting { word: number, doc, times: 1 });
+        self.postings.push(Posting { word: place, doc, times: 1 });
     }
 
     fn into_blocks(self) -> Vec<Block> {
-        let letters = |word: u32| self.words[word as usize].letters(&self.letters);
-        let mut order: Vec<u32> = (0..index(self.words.len())).collect();
-        order.sort_unstable_by(|one, other| letters(*one).cmp(letters(*other)));
+        // By the first letters as a number, which tells most of them apart.
+        let key = |word: &Word| u128::from_be_bytes(word.head);
+        let mut order: Vec<(u128, u32)> = (0..).zip(&self.words).map(|(place, word)| (key(word), place)).collect();
+        let rest = |place: u32| self.words[place as usize].rest(&self.letters);
+        order.sort_unstable_by(|one, other| one.0.cmp(&other.0).then_with(|| rest(one.1).cmp(rest(other.1))));
         // Postings by word: how many each has, then where those of each begin, then each put there.
         let mut starts = vec![0_usize; self.words.len() + 1];
         for posting in &self.postings {
@@ -435,17 +478,16 @@ impl Vocabulary {
             *at += 1;
         }
         let mut blocks = BlockWriter::default();
-        for word in order {
-            let range = starts[word as usize]..starts[word as usize + 1];
-            blocks.word(letters(word), sorted[range].iter().copied());
+        let mut letters = Vec::new();
+        for (_, place) in order {
+            let word = &self.words[place as usize];
+            letters.clear();
+            letters.extend(word.first());
+            letters.extend(word.rest(&self.letters));
+            let range = starts[place as usize]..starts[place as usize + 1];
+            blocks.word(&letters, sorted[range].iter().copied());
         }
         blocks.finish()
-    }
-}
-
-impl Word {
-    fn letters<'a>(&self, all: &'a [u8]) -> &'a [u8] {
-        &all[self.start as usize..][..self.len as usize]
     }
 }
 

@@ -51,18 +51,23 @@ pub(crate) fn for_each_word(text: &str, room: &mut Vec<u8>, mut take: impl FnMut
         folded.split(|c: char| !c.is_alphanumeric()).for_each(|word| pieces(word, &mut take));
         return;
     }
-    let mut rest = text.as_bytes();
-    while let Some(start) = rest.iter().position(u8::is_ascii_alphanumeric) {
-        rest = &rest[start..];
-        let len = rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        room.clear();
-        room.extend(rest[..len].iter().map(u8::to_ascii_lowercase));
-        match std::str::from_utf8(room) {
-            Ok(word) if len > LONGEST => pieces(word, &mut take),
-            _ => take(room),
+    let mut end_word = |room: &mut Vec<u8>| {
+        match room.len() {
+            0 => {}
+            1..=LONGEST => take(room),
+            _ => pieces(&String::from_utf8_lossy(room), &mut take),
         }
-        rest = &rest[len..];
+        room.clear();
+    };
+    room.clear();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            room.push(byte.to_ascii_lowercase());
+        } else {
+            end_word(room);
+        }
     }
+    end_word(room);
 }
 
 /// A word, or what is indexed in its place when it is too long.

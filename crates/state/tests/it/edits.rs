@@ -229,7 +229,7 @@ fn base(path: &Path) -> Option<HistoryBase> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn following_and_building_anew_say_the_same(edits in prop::collection::vec(edit(), 1..40)) {
@@ -257,8 +257,9 @@ proptest! {
             // So few files are all looked at.
             index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+            let logs = search::Logs::read(&index, &home).await;
             for text in ["question", "swer wo", "carg", "words"] {
-                search::compare(&index, &home, text).await;
+                search::compare(&index, &logs, text).await;
             }
             Ok(())
         })?;
