@@ -34,6 +34,7 @@ const READERS: u32 = 3;
 /// The connections to one database file.
 #[derive(Debug)]
 pub(crate) struct Database {
+    pub(crate) path: PathBuf,
     pub(crate) readers: SqlitePool,
     pub(crate) writer: SqlitePool,
 }
@@ -96,6 +97,7 @@ impl Database {
     fn connect(path: &Path) -> Self {
         let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4);
         Self {
+            path: path.to_owned(),
             readers: pool(READERS).connect_lazy_with(options(path).pragma("query_only", "1")),
             writer: pool(1).connect_lazy_with(options(path)),
         }

@@ -103,6 +103,19 @@ impl StateIndex {
         Ok(transaction.commit().await?)
     }
 
+    /// Forgets everything, so that the next [`sync`](Self::sync) reads every thread. Until it is done, the index is one that
+    /// was never filled, to other processes too.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clear(&self) -> Result<()> {
+        let mut transaction = self.database.begin(Patience::Much).await?;
+        for table in ["checks", "names_source", "bases", "segments", "threads"] {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     /// The index is up to date with which files there are.
     pub(crate) fn saw(&self, files: Arc<HomeFiles>) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);

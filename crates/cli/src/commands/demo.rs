@@ -40,7 +40,11 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
         tempfile::Builder::new().prefix("selvedge-demo-").tempdir().context("cannot make a temporary folder")?;
     let home = folder.path().to_path_buf();
     write_home(&home)?;
-    let mut tour = Tour { app: App::open(&home, Durability::Written, false, out)?, program: program(), step: 0 };
+    let mut tour = Tour {
+        app: App::open(&home, Durability::Written, IndexPlace::InHome, false, out)?,
+        program: program(),
+        step: 0,
+    };
     let outcome = tour.all(args.keep).await;
     tour.app.close().await;
     if args.keep {
