@@ -14,6 +14,7 @@ use selvedge_protocol::{
     ThreadQuery, TurnQuery,
 };
 use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
+use selvedge_thread_store_local::IndexPlace;
 
 use super::{fork, list};
 use crate::app::{App, now};
