@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use selvedge_protocol::Timestamp;
+
+use crate::clock::now;
 use crate::error::{IoContext, Result};
 
 /// Makes a directory and those above it, for this user only.
@@ -54,31 +57,107 @@ fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// How many times its size a compressed file may hold, beyond the first [`FREE_BYTES`]. Real logs reach a few hundred.
+const MAX_RATIO: u64 = 1_000;
+/// How much a compressed file may hold whatever its size.
+const FREE_BYTES: u64 = 1 << 30;
+
+/// The decompressed bytes of a file. What holds more than a log ever does ends with an error that says so: a few kilobytes
+/// can be made to fill any disk.
+pub(crate) fn decompress(file: File, path: &Path) -> Result<impl Read + Send + use<>> {
+    let size = file.metadata().context("read", path)?.len();
+    let limit = size.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES);
+    let decoder = zstd::Decoder::new(file).context("decompress", path)?;
+    Ok(Limited { decoder, left: limit, limit })
+}
+
+struct Limited<R> {
+    decoder: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            let message = format!("it holds more than the limit of {} bytes, {MAX_RATIO} times its size", self.limit);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let len = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self.decoder.read(&mut buffer[..len])?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
 /// Makes a plain file of a compressed one, which goes, and gives its path. Readers see one or the other at any time.
 ///
+/// Of a damaged frame the plain file holds what can be decompressed; the compressed one is kept beside it as
+/// `<name>.damaged-<time>`.
+///
 /// # Errors
-/// When the system refuses or the frame is damaged; the compressed file stays then.
+/// When the system refuses, or nothing can be decompressed; the compressed file stays then.
 pub fn decompress_in_place(compressed: &Path) -> Result<PathBuf> {
     let plain = compressed.with_extension("");
     let source = File::open(compressed).context("open", compressed)?;
-    let mut decoder = zstd::Decoder::new(source).context("decompress", compressed)?;
-    write_new_file(&plain, |out| io::copy(&mut Blaming { decoder: &mut decoder, compressed }, out).map(drop))?;
-    fs::remove_file(compressed).context("remove", compressed)?;
+    let mut decoder = Salvaging { decoder: decompress(source, compressed)?, compressed, given: 0, damage: None };
+    write_new_file(&plain, |out| io::copy(&mut decoder, out).map(drop))?;
+    match decoder.damage {
+        None => fs::remove_file(compressed).context("remove", compressed)?,
+        Some(error) => {
+            let kept = damaged_beside(compressed, now());
+            fs::rename(compressed, &kept).context("set aside", compressed)?;
+            let (path, kept) = (compressed.display(), kept.display());
+            tracing::warn!("{path} cannot be decompressed to its end: {error}; it is kept as {kept}");
+        }
+    }
     Ok(plain)
 }
 
-/// Says of which file it is that it cannot be decompressed.
-struct Blaming<'a, R> {
+/// Ends at what cannot be decompressed, if anything was.
+struct Salvaging<'a, R> {
     decoder: R,
     compressed: &'a Path,
+    given: u64,
+    damage: Option<io::Error>,
 }
 
-impl<R: io::Read> io::Read for Blaming<'_, R> {
+impl<R: Read> Read for Salvaging<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be decompressed: {error}", self.compressed.display()))
-        })
+        match self.decoder.read(buffer) {
+            Ok(read) => {
+                self.given += read as u64;
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            // What the system refuses now it may give later.
+            Err(error) if self.given > 0 && error.raw_os_error().is_none() => {
+                self.damage = Some(error);
+                Ok(0)
+            }
+            Err(error) => {
+                let message = format!("{} cannot be decompressed: {error}", self.compressed.display());
+                Err(io::Error::new(error.kind(), message))
+            }
+        }
     }
+}
+
+/// A name beside `path`, not taken yet, for a file that was damaged; no reader takes it for a rollout.
+pub(crate) fn damaged_beside(path: &Path, at: Timestamp) -> PathBuf {
+    let time = at.to_string().replace(['-', ':', '.'], "");
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(format!(".damaged-{time}"));
+    let mut candidate = PathBuf::from(&kept);
+    for number in 2_u32.. {
+        if fs::symlink_metadata(&candidate).is_err() {
+            break;
+        }
+        let mut next = kept.clone();
+        next.push(format!("-{number}"));
+        candidate = next.into();
+    }
+    candidate
 }
 
 /// Moves a file into a directory that is made if it is missing, where no file of its name may be.

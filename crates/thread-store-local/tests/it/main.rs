@@ -6,6 +6,7 @@ mod bounded;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod cuts;
+mod damage;
 mod detached;
 mod files;
 mod home;
