@@ -50,7 +50,7 @@ fn write_all(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>
 }
 
 /// A name beside `path` that no reader takes for a rollout.
-fn temporary_beside(path: &Path) -> PathBuf {
+pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".tmp-{}", uuid::Uuid::now_v7().simple()));

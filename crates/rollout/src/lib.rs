@@ -30,6 +30,7 @@
 //! ```
 
 mod clock;
+pub mod doctor;
 mod error;
 mod files;
 mod history;

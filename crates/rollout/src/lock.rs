@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::ThreadId;
@@ -57,6 +58,39 @@ impl WriterLock {
             }
             Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
         }
+    }
+}
+
+impl WriterLock {
+    /// Who holds the lock of a thread just now; nobody in the good case. Makes nothing.
+    ///
+    /// # Errors
+    /// When the lock file cannot be looked at.
+    pub fn holder(home: &RolloutHome, thread_id: ThreadId) -> Result<Option<LockHolder>> {
+        let locks_dir = home.locks_dir();
+        let path = locks_dir.join(format!("{thread_id}.lock"));
+        // Who looks must not be taken for a writer meanwhile. Where nobody ever coordinated, nobody holds anything.
+        let coordination = match File::open(locks_dir.join(".coordination.lock")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.context("open", &locks_dir)?),
+        };
+        if let Some(coordination) = &coordination {
+            coordination.lock().context("lock", &locks_dir)?;
+        }
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.context("open", &path)?,
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(LockHolder { process_id: find_holder(&file, &path) })),
+            Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
+        }
+    }
+
+    /// Whether somebody holds the lock of a thread, as far as that can be told.
+    pub(crate) fn is_held(home: &RolloutHome, thread_id: ThreadId) -> bool {
+        matches!(Self::holder(home, thread_id), Ok(Some(_)))
     }
 }
 

@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod delete;
 mod demo;
+mod doctor;
 mod export;
 mod fork;
 mod list;
@@ -60,6 +61,7 @@ async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
         Verb::Delete(args) => delete::run(args, app).await,
         Verb::Search(args) => search::run(args, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
+        Verb::Doctor(args) => doctor::run(args, app),
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }
