@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selvedge_protocol::{ContextWindowMeta, SessionMeta, StoredThread, ThreadId, Timestamp, WindowId};
+use selvedge_protocol::{ContextWindowMeta, Durability, SessionMeta, StoredThread, ThreadId, Timestamp, WindowId};
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
@@ -34,10 +34,10 @@ pub(crate) struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Opens the home at `home`, which is there.
-    pub(crate) fn open(home: &Path, json: bool, out: &'a mut Output) -> Result<Self> {
+    /// Opens the home at `home`, which is there, for changes at this level.
+    pub(crate) fn open(home: &Path, durability: Durability, json: bool, out: &'a mut Output) -> Result<Self> {
         home::require(home)?;
-        let store = Arc::new(LocalThreadStore::open(home));
+        let store = Arc::new(LocalThreadStore::open_with(home, durability));
         let manager = ThreadManager::new(Arc::clone(&store) as Arc<dyn ThreadStore>);
         Ok(Self { home: home.to_path_buf(), store, manager, out, json })
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use selvedge_protocol::{HistoryMode, ThreadId, ThreadSortKey, Timestamp};
+use selvedge_history::TextSearch;
+use selvedge_protocol::{Durability, HistoryMode, ThreadId, ThreadSortKey, Timestamp};
 
 use crate::app::now;
 
@@ -41,9 +42,31 @@ pub(crate) struct Global {
     /// Print JSON, for scripts
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
+    /// How safe what is written has to be before the program says so: written survives the end of any program, synced a power
+    /// loss, too [default: SELVEDGE_DURABILITY, else written]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    pub(crate) durability: Option<Level>,
     /// When to use colour; by itself it is used on terminals, and NO_COLOR and CLICOLOR_FORCE are obeyed
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(crate) color: ColorChoice,
+}
+
+/// A level of durability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Survives the end of any program
+    Written,
+    /// Survives a power loss
+    Synced,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Written => Self::Written,
+            Level::Synced => Self::Synced,
+        }
+    }
 }
 
 /// What to do.
@@ -108,9 +131,9 @@ pub(crate) struct Filters {
     /// Where to go on: the cursor that the page before gave
     #[arg(long, value_name = "CURSOR")]
     pub(crate) cursor: Option<String>,
-    /// What to sort by
-    #[arg(long, value_name = "KEY", default_value = "updated")]
-    pub(crate) sort: Sort,
+    /// What to sort by [default: updated]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sort: Option<Sort>,
     /// Oldest first
     #[arg(long)]
     pub(crate) ascending: bool,
@@ -132,6 +155,9 @@ pub(crate) struct Filters {
     /// Threads on this git branch
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<String>,
+    /// Threads in this git repository: its URL in any spelling, or how that ends: owner/name, or name
+    #[arg(long, value_name = "REPOSITORY", value_parser = not_empty)]
+    pub(crate) repository: Option<String>,
     /// Threads that have a name
     #[arg(long, conflicts_with = "unnamed")]
     pub(crate) named: bool,
@@ -147,6 +173,9 @@ pub(crate) struct Filters {
     /// Threads that were forked from this one, or started by it
     #[arg(long, value_name = "ID")]
     pub(crate) child_of: Option<String>,
+    /// Threads that come from this one through any number of forks and sub-agents
+    #[arg(long, value_name = "ID", conflicts_with = "child_of")]
+    pub(crate) descendant_of: Option<String>,
 }
 
 /// What threads are sorted by.
@@ -169,6 +198,15 @@ impl Sort {
             Self::Recency => ThreadSortKey::RecencyAt,
         }
     }
+}
+
+/// In which order a search gives threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// Those first that have most to do with the text
+    Best,
+    /// As --sort and --ascending say
+    Sorted,
 }
 
 /// `selvedge list`
@@ -296,8 +334,8 @@ impl From<Mode> for HistoryMode {
 #[command(after_help = "\
 Each line of standard input is one item, {\"type\": …, \"payload\": …}; other keys, such as those of an exported line, are \
 passed over. After each item that is recorded, the number that the thread has reached is printed: the ordinal of its last \
-line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program. Items \
-that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
+line, or for a legacy thread the number of its lines. What was acknowledged so survives the death of this program, and with \
+--durability synced a power loss. Items that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line that is no item ends it.
 
 Examples:
   selvedge append 01a1fd5d-aacb < items.jsonl
@@ -407,15 +445,25 @@ pub(crate) struct DeleteArgs {
 #[command(after_help = "\
 Looks, in any case, in names and in what users and agents said, thought and ran.
 
-With --json: [{thread, turn_id, kind, snippet, highlight: [start, end]}], the highlight in bytes of the snippet's UTF-8.
+All terms must stand in the same name, message, command, … A term of 3 characters or more is found within words, a shorter \
+one where a word begins; term* where a word begins; \"a phrase\" as it is written, with any white space in it (a quote in it \
+is doubled).
+
+With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]; position is that of the \
+item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8.
 
 Examples:
   selvedge search 'connection reset'
-  selvedge search zebra --all --hits 10 --json")]
+  selvedge search '\"connection reset\" retr*' --repository owner/name
+  selvedge search zebra --all --hits 10 --json
+  selvedge search zebra --sort created --ascending")]
 pub(crate) struct SearchArgs {
-    /// Text to find
-    #[arg(value_name = "TEXT", value_parser = not_empty)]
+    /// What to find
+    #[arg(value_name = "TEXT", value_parser = searchable)]
     pub(crate) text: String,
+    /// Whether the best threads come first, or --sort counts [default: best, unless --sort or --ascending is given]
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) order: Option<Order>,
     /// How many places of one thread to give at most
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) hits: NonZeroUsize,
@@ -539,6 +587,10 @@ fn one_line(text: &str) -> Result<String, String> {
         return Err("a name is one line of plain text".to_owned());
     }
     Ok(text.trim().to_owned())
+}
+
+fn searchable(text: &str) -> Result<String, String> {
+    TextSearch::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

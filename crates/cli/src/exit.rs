@@ -113,6 +113,9 @@ fn code_and_hint(error: &StoreError) -> (Code, Option<&'static str>) {
         StoreError::Conflict { .. } => {
             (Code::Conflict, Some("wait until that process is done, or end it; reading needs no claim"))
         }
+        StoreError::Lost { .. } => {
+            (Code::Conflict, Some("run the command again: it takes the thread as and where it is now"))
+        }
         StoreError::HasDependents { .. } => {
             (Code::Conflict, Some("`selvedge archive ID` takes it out of the list and keeps what is built on it"))
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use selvedge_protocol::Durability;
 
 use crate::exit::{Code, Failure, Result};
 
@@ -47,19 +48,27 @@ pub(crate) fn require(home: &Path) -> Result<()> {
     }
 }
 
-/// Makes `home`, for its owner's eyes only, unless it is there.
-pub(crate) fn create(home: &Path) -> Result<()> {
+/// Makes `home`, for its owner's eyes only, unless it is there. At level synced its name is on the medium then; what lies
+/// in it, the store sees to.
+pub(crate) fn create(home: &Path, durability: Durability) -> Result<()> {
     if home.is_dir() {
         return Ok(());
     }
     if home.exists() {
         return Err(not_a_directory(home));
     }
+    let missing: Vec<&Path> = home.ancestors().take_while(|dir| !dir.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(home).with_context(|| format!("cannot make home {}", home.display()))?;
+    if cfg!(unix) && durability == Durability::Synced {
+        for dir in missing.iter().filter_map(|dir| dir.parent()) {
+            let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
+            synced.with_context(|| format!("cannot sync {}", dir.display()))?;
+        }
+    }
     Ok(())
 }
 
@@ -68,6 +77,7 @@ fn not_a_directory(home: &Path) -> Failure {
         .hint("a home is the directory that holds `sessions`; name it with --home")
 }
 
-fn variable(name: &str) -> Option<OsString> {
+/// An environment variable, unless it is empty.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

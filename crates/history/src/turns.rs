@@ -13,6 +13,7 @@ use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
 use crate::turn_item;
 use crate::user_input::UserInput;
+use crate::user_turns::UserTurns;
 
 /// Folds the lines of a thread into its turns.
 ///
@@ -20,10 +21,10 @@ use crate::user_input::UserInput;
 /// not show. The exception are lines from before the envelope (mid 2025): their files hold no events, so there the
 /// messages of the user and the assistant are taken from the response items.
 ///
-/// A rollback takes away what it takes from the model: it counts the messages of the user that the model sees, as
-/// [`Replay`](crate::Replay) says, and whatever shows from the oldest of them on goes. Where that is the summary of a compaction or
-/// a message that steered, the beginning of its turn stays. What a compaction dropped goes on showing until it is undone
-/// itself.
+/// A rollback takes away what it takes from the model: it undoes the compactions and counts the messages of the user that
+/// [`Replay`](crate::Replay) says, and whatever shows from the oldest of these messages on goes. Where that is the summary of
+/// a compaction or a message that steered, the beginning of its turn stays. What a compaction dropped goes on showing until it
+/// is undone itself.
 #[derive(Debug, Default)]
 pub struct TurnProjection {
     live: bool,
@@ -32,8 +33,9 @@ pub struct TurnProjection {
     open: Option<Draft>,
     /// The number of the next item that the log gives no id.
     next_item: u64,
-    /// What rollbacks count.
+    /// What rollbacks count: messages, and turns of the user with the number of compactions before each.
     heard: Heard,
+    user_turns: UserTurns<u64>,
     /// Where the messages begin that lead up to this point: the user's own, and the context told before it.
     lead_in: Option<u64>,
     /// Just past the last line.
@@ -131,6 +133,12 @@ impl TurnProjection {
             self.heard.settle();
         }
         match event {
+            EventMsg::TaskStarted(event) => self.user_turns.open(event.turn_id.clone(), self.heard.compactions()),
+            EventMsg::TaskComplete(event) => self.user_turns.end(event.turn_id.as_ref()),
+            EventMsg::UserMessage(_) if self.user_turns.is_open() => self.user_speaks(),
+            _ => {}
+        }
+        match event {
             EventMsg::TaskStarted(event) => self.started(at, event),
             EventMsg::TaskComplete(event) => self.completed(at, event),
             EventMsg::TurnAborted(event) => self.aborted(at, event),
@@ -210,7 +218,9 @@ impl TurnProjection {
             return;
         }
         self.close(None);
-        if let Some(cut) = self.heard.roll_back(usize::try_from(messages).unwrap_or(usize::MAX)) {
+        let messages = usize::try_from(messages).unwrap_or(usize::MAX);
+        let compactions = self.user_turns.roll_back(messages).unwrap_or(u64::MAX);
+        if let Some(cut) = self.heard.roll_back(messages, compactions) {
             self.cut(at, cut);
         }
         // Numbers go on behind the items that stand, as the programs that made them count.
@@ -226,6 +236,7 @@ impl TurnProjection {
         // Something later in the turn is undone, and what the turn was before it stays. Whoever takes the turn has to take
         // the undoing along.
         draft.turn.items.truncate(cut.item);
+        draft.turn.item_positions.truncate(cut.item);
         draft.reaches(at.position);
         self.closed.truncate(cut.turn + 1);
     }
@@ -346,6 +357,7 @@ impl TurnProjection {
             && let RolloutItem::ResponseItem(item) = line.item()
             && is_user_message(&item)
         {
+            self.user_speaks();
             let cut = self.spoken_at();
             self.heard.told(&item, cut);
         }
@@ -353,9 +365,15 @@ impl TurnProjection {
 
     fn told_between_agents(&mut self, line: &RolloutLine) {
         if let RolloutItem::InterAgentCommunication(message) = line.item() {
+            self.user_speaks();
             let cut = self.spoken_at();
             self.heard.told_by_agent(message.content.unwrap_or_default(), cut);
         }
+    }
+
+    /// The model is told a message that rollbacks count.
+    fn user_speaks(&mut self) {
+        self.user_turns.speak(|| self.heard.compactions());
     }
 
     /// Where a message stands that the model is told now. The open explicit turn is the user's then, whether or not an
@@ -377,6 +395,7 @@ impl TurnProjection {
         let RolloutItem::ResponseItem(item) = line.item() else { return false };
         let (is_user, is_assistant) = (is_user_message(&item), item.role().as_deref() == Some("assistant"));
         if is_user {
+            self.user_speaks();
             self.user_message(at, UserInput { text: item.texts().concat(), images: Vec::new() });
         } else if is_assistant {
             self.agent_message(at, Some(&item.texts().concat()), None);
@@ -387,7 +406,7 @@ impl TurnProjection {
     /// Adds an item that the log gives no id.
     fn numbered(&mut self, at: At, item: impl FnOnce(ItemId) -> TurnItem) {
         let item = item(self.number());
-        self.turn_for(None, at).turn.items.push(item);
+        self.turn_for(None, at).add(at, item);
     }
 
     fn put(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) {
@@ -404,7 +423,7 @@ impl TurnProjection {
             *earlier = turn_item::after(earlier, item);
             return (draft, None);
         }
-        items.push(item);
+        draft.add(at, item);
         (draft, Some(place))
     }
 
@@ -504,8 +523,15 @@ impl Draft {
             items_view: ItemsView::Full,
             items: Vec::new(),
             lines: Range { start, end: start },
+            item_positions: Vec::new(),
         };
         Self { turn, is_explicit: false, is_of_user: false, is_compaction: false, end: None }
+    }
+
+    /// A new item, which begins with the line at `at`.
+    fn add(&mut self, at: At, item: TurnItem) {
+        self.turn.items.push(item);
+        self.turn.item_positions.push(at.position);
     }
 
     fn set_times(&mut self, started: Option<i64>, completed: Option<i64>, millis: Option<i64>, at: Option<Timestamp>) {
@@ -540,18 +566,26 @@ impl Draft {
 pub fn apply_view(turn: &mut Turn, view: ItemsView) {
     match view {
         ItemsView::Full => return,
-        ItemsView::None => turn.items.clear(),
+        ItemsView::None => {
+            turn.items.clear();
+            turn.item_positions.clear();
+        }
         ItemsView::Summary => {
             let first = turn.items.iter().position(|item| matches!(item, TurnItem::UserMessage { .. }));
             let last = turn.items.iter().rposition(|item| matches!(item, TurnItem::AgentMessage { .. }));
-            let mut place = 0..;
-            turn.items.retain(|_| {
-                let place = place.next();
-                place.is_some() && (place == first || place == last)
-            });
+            retain_places(&mut turn.items, [first, last]);
+            retain_places(&mut turn.item_positions, [first, last]);
         }
     }
     turn.items_view = view;
+}
+
+fn retain_places<T>(entries: &mut Vec<T>, places: [Option<usize>; 2]) {
+    let mut place = 0..;
+    entries.retain(|_| {
+        let place = place.next();
+        place.is_some() && places.contains(&place)
+    });
 }
 
 fn shows_user_message(event: &EventMsg) -> bool {

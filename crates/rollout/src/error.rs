@@ -1,7 +1,9 @@
 //! What can go wrong with files. What is *in* a file is never an error.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use selvedge_protocol::ThreadId;
 
@@ -38,6 +40,25 @@ pub enum RolloutError {
         /// Which field.
         field: &'static str,
     },
+    /// The file was taken from its writer by another program. Nothing was written.
+    #[error("the file of thread {thread_id} {what}: {}; nothing was written; resume the thread to go on where it is now", .path.display())]
+    Lost {
+        /// The thread.
+        thread_id: ThreadId,
+        /// Where the file was.
+        path: PathBuf,
+        /// What became of it.
+        what: LostFile,
+    },
+    /// What was written could not be put on the medium, so that it is not known what is there. The recorder appends nothing
+    /// any more; resuming the thread reads what there is.
+    #[error("{} could not be synced, and is not written any more; resume the thread to go on with what is there", .path.display())]
+    Unsynced {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
     /// The recorder was shut down.
     #[error("the recorder of {} was shut down", .path.display())]
     Closed {
@@ -46,12 +67,31 @@ pub enum RolloutError {
     },
 }
 
+/// What became of a file that a writer had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostFile {
+    /// There is none of its name any more.
+    Gone,
+    /// Another file has its name.
+    Replaced,
+}
+
+impl fmt::Display for LostFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "was moved or deleted by another program",
+            Self::Replaced => "was replaced by another program",
+        })
+    }
+}
+
 impl RolloutError {
     /// What the system said, where it was the system.
     #[must_use]
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
+            Self::Unsynced { source, .. } => Some(source.kind()),
             _ => None,
         }
     }

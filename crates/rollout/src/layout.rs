@@ -3,25 +3,68 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use selvedge_protocol::{SegmentId, ThreadId, Timestamp};
+use selvedge_protocol::{Durability, SegmentId, ThreadId, Timestamp};
 
 use crate::error::Result;
+use crate::file_system::{FileSystem, SystemFiles};
+use crate::sweep::Swept;
 use crate::walk::walk;
 
-/// A home directory: sessions, archive, names and locks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A home directory: sessions, archive, names and locks; and how safe what is written to it has to be.
+///
+/// Two are equal when they are the same directory.
+#[derive(Clone)]
 pub struct RolloutHome {
     root: PathBuf,
+    durability: Durability,
+    files: Arc<dyn FileSystem>,
+    pub(crate) swept: Arc<Swept>,
 }
 
 impl RolloutHome {
-    /// The home at this path. Nothing is made or looked for.
+    /// The home at this path. Nothing is made or looked for. What is written to it is acknowledged at
+    /// [`Durability::Written`].
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            durability: Durability::default(),
+            files: Arc::new(SystemFiles),
+            swept: Arc::default(),
+        }
+    }
+
+    /// The same home, to which everything is written at this level.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The same home, with other effects on files: for tests.
+    #[must_use]
+    pub fn with_file_system(mut self, files: Arc<dyn FileSystem>) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// The level at which an effect on this home is acknowledged.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Whether an effect is acknowledged only when the medium has it.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.durability == Durability::Synced
+    }
+
+    pub(crate) fn file_system(&self) -> &dyn FileSystem {
+        &*self.files
     }
 
     /// The home's path.
@@ -80,6 +123,23 @@ impl RolloutHome {
     /// When a directory cannot be read.
     pub fn files(&self) -> Result<HomeFiles> {
         walk(self)
+    }
+}
+
+impl PartialEq for RolloutHome {
+    fn eq(&self, other: &Self) -> bool {
+        self.root == other.root
+    }
+}
+
+impl Eq for RolloutHome {}
+
+impl fmt::Debug for RolloutHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RolloutHome")
+            .field("root", &self.root)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,11 @@
 //!
 //! - Reading never changes a file, and never fails for what a file holds: a reader gives every intact line with its place,
 //!   and the places of what is not intact. It fails only when the system does.
-//! - What [`RolloutRecorder::append`] acknowledged is in the file, once, in order. A failed append left nothing.
+//! - What [`RolloutRecorder::append`] acknowledged is in the file, once, in order, and as durable as the home's
+//!   [level](RolloutHome::with_durability). A failed append left nothing.
+//! - An operation that a crash cuts short leaves the old or the new, and what it left beside that is taken away by whoever
+//!   writes there next.
+//! - Every effect on files goes through [`FileSystem`].
 //! - Files are made with mode 0600 and directories with mode 0700: transcripts hold secrets.
 //!
 //! ```
@@ -32,20 +36,23 @@
 mod clock;
 pub mod doctor;
 mod error;
+mod file_system;
 mod files;
 mod history;
 mod layout;
 mod lock;
+mod log_file;
 mod names;
 mod reader;
 mod recorder;
 mod reverse;
 mod salvage;
+mod sweep;
 mod walk;
 
 pub use clock::now;
-pub use error::RolloutError;
-pub use files::{decompress_in_place, move_file, remove_file, write_new_file};
+pub use error::{LostFile, RolloutError};
+pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
     BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd,
     read_head,
@@ -54,6 +61,6 @@ pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use lock::{LockHolder, WriterLock};
 pub use names::{NameEntry, NameIndex};
 pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader, open_bytes};
-pub use recorder::{AppendedLines, RolloutRecorder};
+pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
 pub use reverse::ReverseReader;
 pub use walk::RememberedHome;

@@ -4,15 +4,17 @@
 //! `flock` on an empty file named after the thread, made and removed only under a lock on a second, fixed file, so that no
 //! file is unlinked between another process's open and its lock. The kernel drops a lock when its process dies.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use selvedge_protocol::ThreadId;
 
 use crate::error::{IoContext, Result, RolloutError};
-use crate::files::{create_dir, private};
+use crate::file_system::{OpenFile, OpenMode};
 use crate::layout::RolloutHome;
 
 /// Who holds a lock.
@@ -34,9 +36,9 @@ impl fmt::Display for LockHolder {
 /// The right to write a thread. Ends when it is dropped, or with the process.
 #[derive(Debug)]
 pub struct WriterLock {
-    file: Option<File>,
+    file: Option<Arc<dyn OpenFile>>,
     path: PathBuf,
-    locks_dir: PathBuf,
+    home: RolloutHome,
 }
 
 impl WriterLock {
@@ -47,14 +49,18 @@ impl WriterLock {
     /// written.
     pub fn acquire(home: &RolloutHome, thread_id: ThreadId) -> Result<Self> {
         let locks_dir = home.locks_dir();
-        create_dir(&locks_dir)?;
+        home.create_dir(&locks_dir)?;
         let path = locks_dir.join(format!("{thread_id}.lock"));
-        let _coordination = coordinate(&locks_dir)?;
-        let file = open_lock_file(&path)?;
+        let _coordination = coordinate(home)?;
+        if home.swept.is_first(&locks_dir) {
+            sweep(home, &path);
+        }
+        let file = open_lock_file(home, &path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file: Some(file), path, locks_dir }),
+            Ok(()) => Ok(Self { file: Some(file), path, home: home.clone() }),
             Err(TryLockError::WouldBlock) => {
-                Err(RolloutError::Locked { thread_id, holder: LockHolder { process_id: find_holder(&file, &path) } })
+                let process_id = find_holder(file.file(), &path);
+                Err(RolloutError::Locked { thread_id, holder: LockHolder { process_id } })
             }
             Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
         }
@@ -62,6 +68,20 @@ impl WriterLock {
 }
 
 impl WriterLock {
+    /// The threads that have a lock file: those that are being written, and those of writers that died.
+    ///
+    /// # Errors
+    /// When the directory of the locks cannot be read.
+    pub fn threads_with_file(home: &RolloutHome) -> Result<Vec<ThreadId>> {
+        let dir = home.locks_dir();
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.context("read directory", &dir)?,
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_suffix(".lock")?.parse().ok()).collect())
+    }
+
     /// Who holds the lock of a thread just now; nobody in the good case. Makes nothing.
     ///
     /// # Errors
@@ -70,7 +90,7 @@ impl WriterLock {
         let locks_dir = home.locks_dir();
         let path = locks_dir.join(format!("{thread_id}.lock"));
         // Who looks must not be taken for a writer meanwhile. Where nobody ever coordinated, nobody holds anything.
-        let coordination = match File::open(locks_dir.join(".coordination.lock")) {
+        let coordination = match File::open(locks_dir.join(COORDINATION)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other.context("open", &locks_dir)?),
         };
@@ -97,23 +117,35 @@ impl WriterLock {
 impl Drop for WriterLock {
     fn drop(&mut self) {
         // Without coordination the file is left: a later writer takes it over, while unlinking it could part two writers.
-        if let Ok(_coordination) = coordinate(&self.locks_dir) {
-            let _ = fs::remove_file(&self.path);
+        if let Ok(_coordination) = coordinate(&self.home) {
+            let _ = self.home.remove_file(&self.path);
             self.file = None;
         }
     }
 }
 
 /// Keeps everybody else from making and removing lock files for as long as the file is open.
-fn coordinate(locks_dir: &Path) -> Result<File> {
-    let path = locks_dir.join(".coordination.lock");
-    let file = open_lock_file(&path)?;
+fn coordinate(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
+    let path = home.locks_dir().join(COORDINATION);
+    let file = open_lock_file(home, &path)?;
     file.lock().context("lock", &path)?;
     Ok(file)
 }
 
-fn open_lock_file(path: &Path) -> Result<File> {
-    private().read(true).write(true).create(true).truncate(false).open(path).context("open", path)
+const COORDINATION: &str = ".coordination.lock";
+
+fn open_lock_file(home: &RolloutHome, path: &Path) -> Result<Arc<dyn OpenFile>> {
+    home.file_system().open(path, OpenMode::Lock).context("open", path)
+}
+
+/// Removes the lock files that dead processes left, but for the one that is about to be taken over. For who coordinates.
+fn sweep(home: &RolloutHome, but: &Path) {
+    let entries = fs::read_dir(home.locks_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_lock = |path: &PathBuf| path.extension() == Some(OsStr::new("lock"));
+    let is_other = |path: &PathBuf| path != but && path.file_name() != Some(OsStr::new(COORDINATION));
+    for path in entries.filter(is_lock).filter(is_other) {
+        home.remove_unless_locked(&path);
+    }
 }
 
 /// The process that holds the lock on a file, as far as the system tells: `/proc/locks` names it by device and inode; where

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::sync::Arc;
 
 use selvedge_protocol::{RolloutLine, ThreadId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{IoContext, Result};
-use crate::files::{create_dir, private};
+use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::layout::RolloutHome;
 use crate::reader::BOM;
 
@@ -80,32 +81,39 @@ impl NameIndex {
         self.names.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// Appends a line to the index of a home: the thread's name from now on, or that it has none.
+    /// Appends a line to the index of a home, as durable as the home's level: the thread's name from now on, or that it has
+    /// none.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written; the index says then what it said before.
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
-        create_dir(home.root())?;
+        home.create_dir(home.root())?;
         let path = home.name_index_path();
         let _lock = Self::lock(home)?;
-        let mut file = private().read(true).append(true).create(true).open(&path).context("open", &path)?;
+        let file = home.file_system().open(&path, OpenMode::AppendOrNew).context("open", &path)?;
+        let len = file.file().metadata().context("read", &path)?.len();
         let line = NameLine { id: thread_id, thread_name: name.unwrap_or_default().into(), updated_at: Some(at) };
         let mut text = Vec::new();
         // A torn last line must not swallow this one.
-        if !ends_with_newline(&mut file).context("read", &path)? {
+        if !ends_with_newline(file.file()).context("read", &path)? {
             text.push(b'\n');
         }
         serde_json::to_writer(&mut text, &line).map_err(io::Error::from).context("write", &path)?;
         text.push(b'\n');
-        file.write_all(&text).context("write", &path)
+        let written =
+            append(home, &*file, &text).and_then(|()| if home.is_synced() { home.sync_names(&path) } else { Ok(()) });
+        if written.is_err() {
+            // Nobody else writes while the lock is held. Should this fail, too, a later line stands on its own all the same.
+            let _ = file.set_len(len);
+        }
+        written
     }
 
     /// Keeps other writers from the index for as long as the file is open: who shares the home takes this lock around writes
     /// to it, too.
-    pub(crate) fn lock(home: &RolloutHome) -> Result<File> {
+    pub(crate) fn lock(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
         let path = home.name_index_path().with_extension("jsonl.lock");
-        let lock = private().read(true).write(true).create(true).truncate(false).open(&path);
-        let lock = lock.context("open", &path)?;
+        let lock = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
         lock.lock().context("lock", &path)?;
         Ok(lock)
     }
@@ -162,8 +170,14 @@ fn lines(bytes: &[u8]) -> Vec<(Range<usize>, u64, Result<(), String>)> {
     found
 }
 
+fn append(home: &RolloutHome, file: &dyn OpenFile, text: &[u8]) -> Result<()> {
+    let path = home.name_index_path();
+    Writer(file).write_all(text).context("write", &path)?;
+    if home.is_synced() { file.sync().context("sync", &path) } else { Ok(()) }
+}
+
 /// Whether the next byte begins a line: after a newline, or in an empty file.
-pub(crate) fn ends_with_newline(file: &mut File) -> io::Result<bool> {
+pub(crate) fn ends_with_newline(mut file: &File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(true);
     }

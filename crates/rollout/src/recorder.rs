@@ -1,19 +1,17 @@
 //! Writing a log.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp};
 
 use crate::clock::now;
-use crate::error::{IoContext, Result, RolloutError};
-use crate::files::{create_dir, decompress_in_place, is_compressed, private};
+use crate::error::{Result, RolloutError};
+use crate::files::{Content, is_compressed};
 use crate::history::read_head;
 use crate::layout::{RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
-use crate::names::ends_with_newline;
+use crate::log_file::{Before, LogFile};
 use crate::reader::Entry;
 use crate::reverse::ReverseReader;
 
@@ -26,15 +24,43 @@ pub struct AppendedLines {
     pub last_ordinal: Option<u64>,
 }
 
+/// A batch that is in the file, and perhaps not on the medium yet.
+#[derive(Debug)]
+#[must_use = "a batch may have to be settled"]
+pub struct WrittenBatch {
+    /// What the append came to.
+    pub appended: AppendedLines,
+    /// The file, and where the batch ends in it; nothing for an empty batch.
+    place: Option<(Arc<LogFile>, u64)>,
+}
+
+impl WrittenBatch {
+    /// Waits until the batch is on the medium. Batches of one file that are settled at the same time share a sync. It does not
+    /// matter whether the recorder is still there.
+    ///
+    /// # Errors
+    /// As [`RolloutRecorder::sync`].
+    pub fn settle(&self) -> Result<()> {
+        self.place.as_ref().map_or(Ok(()), |(log, end)| log.sync_to(*end))
+    }
+}
+
 /// Appends to one segment of a thread and is, by its lock, the only one that does.
 ///
 /// There is no queue and no task behind it: [`append`](Self::append) returns when the batch is in the file, by one write
-/// from the calling thread, so whatever becomes of the recorder, what it acknowledged is kept. Batches of several threads
-/// go one after another. An append that fails leaves the file as it was and can be repeated.
+/// from the calling thread, and at level synced when it is on the medium; so whatever becomes of the recorder, what it
+/// acknowledged is kept. Batches of several threads go one after another. An append that fails leaves the file as it was and
+/// can be repeated.
+///
+/// One failure is final, that of a sync: what the system could not put on the medium it may forget, and say of a second try
+/// that it went well. So nothing is tried again. At level synced the file is cut back to what was acknowledged, at level
+/// written all of it was; the recorder appends nothing any more and says [`RolloutError::Unsynced`], until the thread is
+/// resumed.
 #[derive(Debug)]
 pub struct RolloutRecorder {
     home: RolloutHome,
     mode: HistoryMode,
+    thread_id: ThreadId,
     inner: Mutex<Inner>,
 }
 
@@ -53,28 +79,9 @@ enum State {
     /// Nothing is on disk yet; the head waits for the first append.
     Lazy { head: Box<RolloutItem>, at: Timestamp, lock: Option<WriterLock> },
     /// The file is open.
-    Open { file: File, tail: Tail, lock: WriterLock },
+    Open { log: Arc<LogFile>, _lock: WriterLock },
     /// The recorder was shut down.
     Closed,
-}
-
-/// How an open file ends.
-#[derive(Debug)]
-struct Tail {
-    /// The size of the file, as far as it is ours.
-    len: u64,
-    /// Whether the last line, which another writer left, lacks its newline.
-    torn: bool,
-    /// How many bytes of a failed write may stand behind `len`, when they could not be taken back.
-    left_over: u64,
-    /// The head that an empty file gets with its first lines: whoever made it did not come to write one.
-    head: Option<Box<RolloutItem>>,
-}
-
-impl Tail {
-    fn of_file(len: u64, torn: bool) -> Self {
-        Self { len, torn, left_over: 0, head: None }
-    }
 }
 
 impl RolloutRecorder {
@@ -92,7 +99,7 @@ impl RolloutRecorder {
         let state = State::Lazy { head: Box::new(head.into()), at, lock: None };
         let next_ordinal = (mode == HistoryMode::Paginated).then_some(first_ordinal);
         let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
-        Ok(Self { home: home.clone(), mode, inner })
+        Ok(Self { home: home.clone(), mode, thread_id, inner })
     }
 
     /// A recorder that goes on with a segment. A compressed one is decompressed first; a torn last line is sealed by a
@@ -110,7 +117,16 @@ impl RolloutRecorder {
     /// # Errors
     /// [`RolloutError::Io`] when the system refuses.
     pub fn resume_locked(home: &RolloutHome, file: &RolloutFile, lock: WriterLock) -> Result<Self> {
-        let path = if is_compressed(&file.path) { decompress_in_place(&file.path)? } else { file.path.clone() };
+        let thread_id = file.name.thread_id;
+        let path = if is_compressed(&file.path) {
+            home.decompress_in_place(&file.path)?
+        } else {
+            home.finish_decompression(&file.path)?;
+            file.path.clone()
+        };
+        if let Some(dir) = path.parent() {
+            home.sweep(dir);
+        }
         let file = RolloutFile { path: path.clone(), name: file.name.plain(), archived: file.archived };
         let head = read_head(&file)?;
         let mode = head.as_ref().map_or_else(|| guess_mode(&path), |head| Ok(head.mode()))?;
@@ -118,17 +134,11 @@ impl RolloutRecorder {
             HistoryMode::Legacy => None,
             HistoryMode::Paginated => Some(next_ordinal(&path, head.as_ref())?),
         };
-        let mut open = private().read(true).append(true).open(&path).context("open", &path)?;
-        let torn = !ends_with_newline(&mut open).context("read", &path)?;
-        let len = open.metadata().context("read", &path)?.len();
-        let mut tail = Tail::of_file(len, torn);
-        if len == 0 {
-            let head = SessionMeta::new(file.name.thread_id, now());
-            tail.head = Some(Box::new(SessionMeta { history_mode: Some(mode), ..head }.into()));
-        }
-        let state = State::Open { file: open, tail, lock };
+        let log = LogFile::open(home, thread_id, &path)?;
+        log.begin_with(|| SessionMeta { history_mode: Some(mode), ..SessionMeta::new(thread_id, now()) }.into());
+        let state = State::Open { log: Arc::new(log), _lock: lock };
         let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
-        Ok(Self { home: home.clone(), mode, inner })
+        Ok(Self { home: home.clone(), mode, thread_id, inner })
     }
 
     /// How the log is kept.
@@ -153,42 +163,81 @@ impl RolloutRecorder {
     #[must_use]
     pub fn end(&self) -> (Option<u64>, u64) {
         let inner = self.inner();
-        let len = if let State::Open { tail, .. } = &inner.state { tail.len } else { 0 };
+        let len = if let State::Open { log, .. } = &inner.state { log.len() } else { 0 };
         (inner.next_ordinal, len)
     }
 
-    /// Appends a batch of items by one write.
+    /// Appends a batch of items by one write, and returns when it is as durable as the home's level.
     ///
     /// # Errors
     /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Locked`] when another process made the same thread
-    /// meanwhile; [`RolloutError::Io`] when the system refuses. Nothing was appended then.
+    /// meanwhile; [`RolloutError::Lost`] when another program took the file away; [`RolloutError::Unsynced`] when a sync
+    /// failed, this time or before; [`RolloutError::Io`] when the system refuses. Nothing was appended then.
     pub fn append(&self, items: &[RolloutItem]) -> Result<AppendedLines> {
-        let mut inner = self.inner();
-        if items.is_empty() && !matches!(inner.state, State::Closed) {
-            return Ok(AppendedLines { lines: 0, last_ordinal: inner.last_ordinal() });
+        let batch = self.write(items)?;
+        if self.home.is_synced() {
+            batch.settle()?;
         }
-        inner.write(&self.home, items)
+        Ok(batch.appended)
     }
 
-    /// Makes the file with its head, if it is not there yet.
+    /// The first half of an [`append`](Self::append), for who waits for the medium elsewhere: writes the batch. At level synced
+    /// it is not acknowledged before it was [settled](WrittenBatch::settle).
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn write(&self, items: &[RolloutItem]) -> Result<WrittenBatch> {
+        let mut inner = self.inner();
+        if items.is_empty() && !matches!(inner.state, State::Closed) {
+            let appended = AppendedLines { lines: 0, last_ordinal: inner.last_ordinal() };
+            return Ok(WrittenBatch { appended, place: None });
+        }
+        inner.write(&self.home, self.thread_id, items)
+    }
+
+    /// Makes the file with its head, if it is not there yet, as durable as the home's level.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn persist(&self) -> Result<()> {
         let mut inner = self.inner();
-        if matches!(inner.state, State::Open { .. }) { Ok(()) } else { inner.write(&self.home, &[]).map(drop) }
+        if matches!(inner.state, State::Open { .. }) {
+            return Ok(());
+        }
+        // What makes the file settles it, too.
+        inner.write(&self.home, self.thread_id, &[]).map(drop)
     }
 
-    /// Waits until every append that began before is in the file or has failed.
+    /// Waits until every append that began before has failed, or is as durable as the home's level.
     ///
     /// # Errors
-    /// [`RolloutError::Closed`] after a shutdown.
+    /// [`RolloutError::Closed`] after a shutdown; at level synced as [`sync`](Self::sync).
     pub fn flush(&self) -> Result<()> {
-        let inner = self.inner();
-        if matches!(inner.state, State::Closed) {
-            return Err(RolloutError::Closed { path: inner.path.clone() });
+        if self.home.is_synced() {
+            return self.sync();
         }
-        Ok(())
+        self.log().map(drop)
+    }
+
+    /// Waits until everything that was appended before is on the medium, whatever the home's level. Nothing is there to wait
+    /// for while the recorder is lazy.
+    ///
+    /// # Errors
+    /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Unsynced`] when the system could not put it there, this time
+    /// or before: the recorder appends nothing any more then.
+    pub fn sync(&self) -> Result<()> {
+        // Without the recorder's own lock, so that others may append meanwhile.
+        self.log()?.map_or(Ok(()), |log| log.sync_to(log.len()))
+    }
+
+    /// The open file; none while the recorder is lazy.
+    fn log(&self) -> Result<Option<Arc<LogFile>>> {
+        let inner = self.inner();
+        match &inner.state {
+            State::Lazy { .. } => Ok(None),
+            State::Open { log, .. } => Ok(Some(Arc::clone(log))),
+            State::Closed => Err(RolloutError::Closed { path: inner.path.clone() }),
+        }
     }
 
     /// Ends the recorder: waits for appends that began before and gives up the lock. Nothing can be appended afterwards.
@@ -196,14 +245,22 @@ impl RolloutRecorder {
         self.inner().state = State::Closed;
     }
 
-    /// Ends the recorder and hands over its lock; nothing when it had none, or none any more.
-    #[must_use]
-    pub fn into_lock(self) -> Option<WriterLock> {
-        match self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).state {
-            State::Lazy { lock, .. } => lock,
-            State::Open { lock, .. } => Some(lock),
-            State::Closed => None,
-        }
+    /// Begins a later segment of the same thread (paginated mode) with these lines, and appends to that one from now on.
+    /// `next_ordinal` is that of the line behind them. The lines are on the medium before the file has its name, at any level:
+    /// they hide what the segments before hold.
+    ///
+    /// # Errors
+    /// [`RolloutError::Closed`] unless the recorder has a file; [`RolloutError::Io`] when the system refuses. There is no new
+    /// segment then, and the recorder goes on in the one that it had.
+    pub fn go_on_in(&self, segment: &RolloutFile, lines: &[u8], next_ordinal: u64) -> Result<()> {
+        let mut inner = self.inner();
+        let State::Open { log, .. } = &mut inner.state else {
+            return Err(RolloutError::Closed { path: inner.path.clone() });
+        };
+        *log = Arc::new(LogFile::create(&self.home, self.thread_id, &segment.path, Content::Whole, lines)?);
+        inner.path = segment.path.clone();
+        inner.next_ordinal = Some(next_ordinal);
+        Ok(())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -217,25 +274,35 @@ impl Inner {
         self.next_ordinal.and_then(|next| next.checked_sub(1))
     }
 
-    fn write(&mut self, home: &RolloutHome, items: &[RolloutItem]) -> Result<AppendedLines> {
+    fn write(&mut self, home: &RolloutHome, thread_id: ThreadId, items: &[RolloutItem]) -> Result<WrittenBatch> {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         let lines = self.encode(items, &mut bytes);
         let written = match &self.state {
-            State::Lazy { .. } => self.begin(home, &bytes),
-            State::Open { .. } => self.extend(&bytes),
+            State::Lazy { .. } => self.begin(home, thread_id, &bytes),
+            State::Open { log, .. } => log.extend(&bytes).map(|end| (Arc::clone(log), end)),
             State::Closed => Err(RolloutError::Closed { path: self.path.clone() }),
         };
         self.scratch = bytes;
         self.scratch.shrink_to(1 << 20);
-        written?;
+        let place = written?;
         self.next_ordinal = self.next_ordinal.map(|next| next.saturating_add(lines));
-        Ok(AppendedLines { lines, last_ordinal: self.last_ordinal() })
+        let appended = AppendedLines { lines, last_ordinal: self.last_ordinal() };
+        Ok(WrittenBatch { appended, place: Some(place) })
     }
 
     /// Writes the lines of a batch to `bytes`, behind the head or the newline that is due, and says how many they are.
     fn encode(&self, items: &[RolloutItem], bytes: &mut Vec<u8>) -> u64 {
-        if let State::Open { tail: Tail { torn: true, .. }, .. } = &self.state {
+        let now = now();
+        let (newline, head) = match &self.state {
+            State::Lazy { head, at, .. } => (false, Some((*at, head.clone()))),
+            State::Open { log, .. } => {
+                let Before { newline, head } = log.before();
+                (newline, head.map(|head| (now, head)))
+            }
+            State::Closed => (false, None),
+        };
+        if newline {
             bytes.push(b'\n');
         }
         let mut ordinal = self.next_ordinal;
@@ -245,32 +312,27 @@ impl Inner {
             ordinal = ordinal.map(|ordinal| ordinal.saturating_add(1));
             lines += 1;
         };
-        let at = now();
-        match &self.state {
-            State::Lazy { head, at, .. } => put(*at, head),
-            State::Open { tail: Tail { head: Some(head), .. }, .. } => put(at, head),
-            _ => {}
+        if let Some((at, head)) = head {
+            put(at, &head);
         }
-        items.iter().for_each(|item| put(at, item));
+        items.iter().for_each(|item| put(now, item));
         lines
     }
 
     /// Makes the file with its first bytes.
-    fn begin(&mut self, home: &RolloutHome, bytes: &[u8]) -> Result<()> {
-        let State::Lazy { head, lock, .. } = &mut self.state else { return Ok(()) };
+    fn begin(&mut self, home: &RolloutHome, thread_id: ThreadId, bytes: &[u8]) -> Result<(Arc<LogFile>, u64)> {
+        let State::Lazy { lock, .. } = &mut self.state else {
+            return Err(RolloutError::Closed { path: self.path.clone() });
+        };
         let lock = match lock.take() {
             Some(lock) => lock,
-            None => {
-                let RolloutItem::SessionMeta(meta) = &**head else { return Ok(()) };
-                let thread_id = meta.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
-                WriterLock::acquire(home, thread_id)?
-            }
+            None => WriterLock::acquire(home, thread_id)?,
         };
-        match begin_file(&self.path, bytes) {
-            Ok(file) => {
-                let tail = Tail::of_file(bytes.len() as u64, false);
-                self.state = State::Open { file, tail, lock };
-                Ok(())
+        match LogFile::create(home, thread_id, &self.path, Content::ALog, bytes) {
+            Ok(log) => {
+                let log = Arc::new(log);
+                self.state = State::Open { log: Arc::clone(&log), _lock: lock };
+                Ok((log, bytes.len() as u64))
             }
             Err(error) => {
                 if let State::Lazy { lock: slot, .. } = &mut self.state {
@@ -280,52 +342,6 @@ impl Inner {
             }
         }
     }
-
-    /// Writes bytes at the end of the file; what a failed write left is taken back, at once or before the next one.
-    fn extend(&mut self, bytes: &[u8]) -> Result<()> {
-        let State::Open { file, tail, .. } = &mut self.state else { return Ok(()) };
-        if tail.left_over > 0 {
-            take_back(file, tail).context("take back a failed write to", &self.path)?;
-        }
-        match file.write_all(bytes) {
-            Ok(()) => {
-                tail.len += bytes.len() as u64;
-                tail.torn = false;
-                tail.head = None;
-                Ok(())
-            }
-            Err(error) => {
-                tail.left_over = bytes.len() as u64;
-                // Should this fail too, the next write tries again.
-                let _ = take_back(file, tail);
-                Err(error).context("write", &self.path)
-            }
-        }
-    }
-}
-
-/// Makes a file of these bytes, or none.
-fn begin_file(path: &Path, bytes: &[u8]) -> Result<File> {
-    if let Some(dir) = path.parent() {
-        create_dir(dir)?;
-    }
-    let mut file = private().read(true).append(true).create_new(true).open(path).context("create", path)?;
-    if let Err(error) = file.write_all(bytes) {
-        let _ = fs::remove_file(path);
-        return Err(error).context("write", path);
-    }
-    Ok(file)
-}
-
-/// Cuts off what a failed write left. A file that grew by more was written by somebody else, whose lines are not ours to
-/// take.
-fn take_back(file: &File, tail: &mut Tail) -> io::Result<()> {
-    let found = file.metadata()?.len();
-    if found > tail.len && found - tail.len <= tail.left_over {
-        file.set_len(tail.len)?;
-    }
-    tail.left_over = 0;
-    Ok(())
 }
 
 /// The mode of a file without a readable head: ordinals are written in paginated mode only.

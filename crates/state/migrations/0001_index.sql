@@ -6,6 +6,7 @@ CREATE TABLE segments (
     path            TEXT    NOT NULL PRIMARY KEY,  -- below the home
     thread_id       BLOB    NOT NULL,
     segment_id      BLOB    NOT NULL,
+    path_hash       INTEGER NOT NULL,              -- a number made of the path: the sum of all tells whether files came or went
     size            INTEGER NOT NULL,              -- bytes
     modified_ns     INTEGER NOT NULL,              -- since 1970
     inode           INTEGER NOT NULL,
@@ -14,6 +15,8 @@ CREATE TABLE segments (
     last_line_hash  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX segments_by_thread ON segments (thread_id);
+CREATE INDEX segments_by_change ON segments (modified_ns);
+CREATE INDEX segments_by_path_hash ON segments (path_hash);
 
 -- Which segments a thread's history goes through besides its newest one.
 CREATE TABLE bases (
@@ -39,6 +42,7 @@ CREATE TABLE threads (
     model          TEXT,
     cwd            TEXT,                           -- without slashes at the end
     git_branch     TEXT,
+    git_repository TEXT,                           -- the one name for all its URLs
     forked_from_id BLOB,
     parent_id      BLOB,
     path           TEXT    NOT NULL,               -- of the newest segment, below the home
@@ -58,4 +62,10 @@ CREATE TABLE names_source (
     size        INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL,
     inode       INTEGER NOT NULL
+) STRICT;
+
+-- When every file of the home was last looked at; no row while that was never done to the end.
+CREATE TABLE checks (
+    only       INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    checked_at INTEGER NOT NULL                    -- milliseconds since 1970
 ) STRICT;

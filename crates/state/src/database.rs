@@ -9,7 +9,7 @@ use selvedge_rollout::now;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::error::{IndexError, Result};
 
@@ -96,12 +96,13 @@ impl Database {
         self.writer.close().await;
     }
 
-    /// Runs a write transaction, again when others held the database.
-    pub(crate) async fn write<T>(&self, work: impl AsyncFn(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+    /// Begins a write transaction: when others hold the database, again. It has the write lock from its beginning on, so
+    /// that nothing in it finds the database busy; one that began with a read could not wait for the lock.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_write(&work).await {
+            match self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(IndexError::from) {
                 Err(IndexError::Busy(error)) if tries < TRIES => {
                     tracing::debug!(%error, tries, "index busy, trying again");
                     tokio::time::sleep(Duration::from_millis(5 << tries)).await;
@@ -109,15 +110,6 @@ impl Database {
                 outcome => return outcome,
             }
         }
-    }
-
-    async fn try_write<T>(&self, work: &impl AsyncFn(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-        let mut connection = self.writer.acquire().await?;
-        // Taking the write lock first: a transaction that began with a read could not wait for it.
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let value = work(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(value)
     }
 }
 

@@ -30,28 +30,34 @@
 
 mod database;
 mod error;
+mod fresh;
 mod list;
+mod plan;
 mod row;
 mod stamp;
 mod sync;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use selvedge_rollout::RolloutHome;
+use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome};
 
 use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
+pub use crate::fresh::Freshness;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.
 #[derive(Clone, Debug)]
 pub struct StateIndex {
     home: RolloutHome,
+    remembered: Arc<RememberedHome>,
     database: Arc<Database>,
     set_aside: Option<SetAside>,
+    /// The files of the home when the index was last up to date with which there are.
+    seen: Arc<Mutex<Option<Arc<HomeFiles>>>>,
 }
 
 impl StateIndex {
@@ -67,7 +73,8 @@ impl StateIndex {
     /// When the file cannot be made, opened or set aside.
     pub async fn open(home: &RolloutHome, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
-        Ok(Self { home: home.clone(), database: Arc::new(database), set_aside })
+        let remembered = Arc::new(RememberedHome::new(home.clone()));
+        Ok(Self { home: home.clone(), remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
     }
 
     /// The file that was found in the place of the index and could not be used, if there was one.

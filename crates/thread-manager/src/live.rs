@@ -202,6 +202,16 @@ impl LiveThread {
         self.flush_locked(&mut state).await
     }
 
+    /// As [`flush`](Self::flush), and everything that was appended before survives a power loss, whatever the store's level.
+    ///
+    /// # Errors
+    /// As [`ThreadStore::sync`] and [`ThreadStore::update_metadata`].
+    pub async fn sync(&self) -> Result<()> {
+        let mut state = self.open_state().await?;
+        self.store.sync(self.thread_id).await?;
+        self.tell(&mut state).await
+    }
+
     /// Flushes and gives up the writer. The thread is cold afterwards, and gone when nothing was ever appended. A second call
     /// does nothing. Once begun it goes on, also when its future is dropped.
     ///

@@ -1,7 +1,7 @@
 //! The life of a writer: create, resume, append, persist, flush, shutdown, discard.
 
-use selvedge_protocol::{OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
-use selvedge_rollout::{HomeFiles, RolloutRecorder, WriterLock};
+use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
+use selvedge_rollout::{HomeFiles, RolloutRecorder, WriterLock, WrittenBatch};
 use selvedge_thread_store::segment::{identity, new_head};
 use selvedge_thread_store::{Appended, Result, StoreError};
 
@@ -70,19 +70,36 @@ impl Inner {
         WriterLock::acquire(&self.home, thread_id).map_err(store_error)
     }
 
+    /// Appends a batch, and waits for the medium if the home's level asks for it.
     pub(crate) fn append(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        self.live.get(thread_id)?.with_recorder(thread_id, |recorder| {
-            let appended = recorder.append(items).map_err(store_error)?;
-            Ok(Appended { lines: appended.lines, last_ordinal: appended.last_ordinal })
-        })
+        let batch = self.write(thread_id, items)?;
+        if self.home.durability() == Durability::Synced {
+            batch.settle().map_err(store_error)?;
+        }
+        Ok(appended(&batch))
+    }
+
+    /// Writes a batch, and waits for no medium.
+    pub(crate) fn write(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<WrittenBatch> {
+        self.live.get(thread_id)?.with_recorder(|recorder| recorder.write(items).map_err(store_error))
+    }
+
+    /// Whether the next write to a live thread makes its file, which waits for the medium.
+    pub(crate) fn makes_file_synced(&self, thread_id: ThreadId) -> Result<bool> {
+        let is_synced = self.home.durability() == Durability::Synced;
+        Ok(is_synced && self.live.get(thread_id)?.with_recorder(RolloutRecorder::is_lazy))
     }
 
     pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.get(thread_id)?.with_recorder(thread_id, |recorder| recorder.persist().map_err(store_error))
+        self.live.get(thread_id)?.with_recorder(|recorder| recorder.persist().map_err(store_error))
     }
 
     pub(crate) fn flush(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.get(thread_id)?.with_recorder(thread_id, |recorder| recorder.flush().map_err(store_error))
+        self.live.get(thread_id)?.with_recorder(|recorder| recorder.flush().map_err(store_error))
+    }
+
+    pub(crate) fn sync(&self, thread_id: ThreadId) -> Result<()> {
+        self.live.get(thread_id)?.with_recorder(|recorder| recorder.sync().map_err(store_error))
     }
 
     pub(crate) fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
@@ -92,11 +109,14 @@ impl Inner {
 
     pub(crate) fn discard(&self, thread_id: ThreadId) -> Result<()> {
         // The lock ends here and now, also while somebody still holds on to the live thread.
-        self.live.remove(thread_id)?.with_recorder(thread_id, |recorder| {
-            recorder.shutdown();
-            Ok(())
-        })
+        self.live.remove(thread_id)?.with_recorder(RolloutRecorder::shutdown);
+        Ok(())
     }
+}
+
+/// What a batch came to.
+pub(crate) fn appended(batch: &WrittenBatch) -> Appended {
+    Appended { lines: batch.appended.lines, last_ordinal: batch.appended.last_ordinal }
 }
 
 fn already_there(thread_id: ThreadId) -> StoreError {

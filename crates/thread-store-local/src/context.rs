@@ -1,6 +1,8 @@
 //! What the model sees next, read from the end of the history: back to the newest compaction and no further than needed.
 
-use selvedge_history::{ModelContext, Replay};
+use std::convert::Infallible;
+
+use selvedge_history::{ModelContext, Replay, replay_lines};
 use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine, SessionMeta};
 use selvedge_rollout::{BackwardEntry, ResolvedHistory, read_head};
 use selvedge_thread_store::{Damage, Result};
@@ -74,21 +76,25 @@ impl Tail {
         if self.tries >= EAGER_TRIES {
             self.next_try = self.bytes * 2;
         }
-        let mut context = self.replayed(Replay::from_middle(head)).finish_from_middle()?;
+        let context = Replay::from_middle(head, |replay| {
+            self.forwards().for_each(|line| replay.push_line(line));
+            Ok::<_, Infallible>(())
+        });
+        let mut context = context.unwrap_or_else(|never| match never {})?;
         warn_of(self.damage.iter().rev().cloned().collect(), &mut context);
         Some(context)
     }
 
     /// What the lines tell when they are the whole history.
     fn whole_context(&self) -> ModelContext {
-        let mut context = self.replayed(Replay::new()).finish();
+        let mut context = replay_lines(self.forwards());
         warn_of(self.damage.iter().rev().cloned().collect(), &mut context);
         context
     }
 
-    fn replayed(&self, mut replay: Replay) -> Replay {
-        self.lines.iter().rev().for_each(|line| replay.push_line(line));
-        replay
+    /// The lines in their order.
+    fn forwards(&self) -> impl Iterator<Item = &RolloutLine> + Clone {
+        self.lines.iter().rev()
     }
 }
 

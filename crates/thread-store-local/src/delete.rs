@@ -1,7 +1,7 @@
 //! Deleting a thread, unless others build on it.
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, now, remove_file};
+use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, now};
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::store_error;
@@ -18,10 +18,14 @@ impl Inner {
         // Newest first: what a crash in between leaves is an older state of the thread, not a broken one.
         let doomed: Vec<_> = files.all_files(thread_id).collect();
         for file in doomed.into_iter().rev() {
-            remove_file(&file.path).map_err(store_error)?;
+            self.home.remove_file(&file.path).map_err(store_error)?;
+            self.home.settle_removal(&file.path).map_err(store_error)?;
         }
-        if self.names().get(thread_id).is_some() {
-            NameIndex::set(&self.home, thread_id, None, now()).map_err(store_error)?;
+        if self.names().get(thread_id).is_some()
+            && let Err(error) = NameIndex::set(&self.home, thread_id, None, now())
+        {
+            // The thread is gone, and nobody asks for the name of a thread that is not there.
+            tracing::warn!(%thread_id, %error, "the name of a deleted thread stays in the name index");
         }
         Ok(())
     }

@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{
     Entry, HistoryEntry, HomeFiles, LineRecord, ResolvedHistory, RolloutError, RolloutFile, now, open_bytes, read_head,
-    remove_file, write_new_file,
 };
+use selvedge_thread_store::Result;
 use selvedge_thread_store::segment::detached_head;
-use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::{corrupt, store_error};
 use crate::export::share_ends;
@@ -33,21 +32,29 @@ impl Inner {
             return Err(corrupt(thread_id, missing));
         }
         if (0..resolved.parts.len()).any(|part| resolved.is_inherited(part)) {
-            let has_to_stay = is_built_on(&files, resolved.newest())?;
-            let copy = self.copy_into_segment(&files, &resolved)?;
-            if !has_to_stay {
-                take_place(&copy, resolved.newest())?;
-            }
+            self.copy_into_segment(&files, &resolved)?;
         }
         self.read_thread(thread_id)
     }
 
     /// Writes the whole history as the thread's newest segment, all at once or not at all.
-    fn copy_into_segment(&self, files: &HomeFiles, resolved: &ResolvedHistory) -> Result<PathBuf> {
+    fn copy_into_segment(&self, files: &HomeFiles, resolved: &ResolvedHistory) -> Result<()> {
         let pieces = pieces(resolved)?;
-        let path = self.next_segment(files, resolved, now()).path;
-        write_new_file(&path, |out| pieces.iter().try_for_each(|piece| piece.write(out))).map_err(store_error)?;
-        Ok(path)
+        let write = |out: &mut dyn Write| pieces.iter().try_for_each(|piece| piece.write(out));
+        let newest = resolved.newest();
+        if is_built_on(files, newest)? {
+            let path = self.next_segment(files, resolved, now()).path;
+            return self.home.write_new_file(&path, write).map_err(store_error);
+        }
+        if !newest.name.compressed {
+            return self.home.replace_file(&newest.path, write).map_err(store_error);
+        }
+        // A plain file counts more than its compressed sibling, so that nothing is wrong if that one stays.
+        self.home.write_new_file(&newest.path.with_extension(""), write).map_err(store_error)?;
+        if let Err(error) = self.home.remove_file(&newest.path) {
+            tracing::warn!(thread_id = %resolved.thread_id, %error, "a compressed file stays beside its detached copy");
+        }
+        Ok(())
     }
 }
 
@@ -61,21 +68,6 @@ fn is_built_on(files: &HomeFiles, segment: &RolloutFile) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Puts a copy where the segment is that it holds. Readers see one or the other at any time.
-fn take_place(copy: &Path, segment: &RolloutFile) -> Result<()> {
-    let place = if segment.name.compressed { segment.path.with_extension("") } else { segment.path.clone() };
-    if let Err(error) = std::fs::rename(copy, &place) {
-        // What fails changes nothing.
-        remove_file(copy).map_err(store_error)?;
-        return Err(StoreError::backend(format!("cannot replace {}", place.display()), error));
-    }
-    if place != segment.path {
-        // A plain file counts more than its compressed sibling, so that nothing is wrong if this one stays.
-        let _ = remove_file(&segment.path);
-    }
-    Ok(())
 }
 
 /// A head within a history.

@@ -10,6 +10,9 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
         RolloutError::Locked { thread_id, holder } => {
             StoreError::Conflict { thread_id, holder: Holder { process_id: holder.process_id, host: None } }
         }
+        RolloutError::Lost { thread_id, path, what } => {
+            StoreError::Lost { thread_id, reason: format!("its file {} {what}", path.display()) }
+        }
         RolloutError::IncompleteHead { field } => StoreError::invalid(format!("a session_meta needs its {field}")),
         other => StoreError::backend(other.to_string(), source_of(other)),
     }
@@ -19,6 +22,7 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
 fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
     match error {
         RolloutError::Io { source, .. } => source.into(),
+        RolloutError::Unsynced { source, .. } => source.into(),
         other => other.into(),
     }
 }

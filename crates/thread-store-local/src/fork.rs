@@ -9,7 +9,6 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::{
     Entry, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes, read_head,
-    write_new_file,
 };
 use selvedge_thread_store::segment::{fork_head, identity, inherit_head};
 use selvedge_thread_store::{ForkThread, Result, StoreError, TurnCut};
@@ -33,7 +32,8 @@ impl Inner {
             HistoryMode::Paginated => {
                 let base = self.base_to_fork(&resolved, &request.at)?;
                 let head = fork_head(meta, request.source, mode, base);
-                write_new_file(&path, |out| write_head(out, at, head)).map_err(store_error)?;
+                self.settle_bases(&resolved)?;
+                self.home.write_new_file(&path, |out| write_head(out, at, head)).map_err(store_error)?;
             }
             HistoryMode::Legacy => {
                 let source = self.bytes_to_copy(&resolved, &request.at)?;
@@ -42,10 +42,16 @@ impl Inner {
                     write_head(out, at, head)?;
                     source.copy(out, at)
                 };
-                write_new_file(&path, write).map_err(store_error)?;
+                self.home.write_new_file(&path, write).map_err(store_error)?;
             }
         }
         Ok(thread_id)
+    }
+
+    /// Sees to it that a history that another one is about to build on is as durable as the home's level, whoever wrote it
+    /// at whatever level.
+    pub(crate) fn settle_bases(&self, resolved: &ResolvedHistory) -> Result<()> {
+        resolved.parts.iter().try_for_each(|part| self.home.settle_file(&part.file.path)).map_err(store_error)
     }
 
     /// The base of a fork that leaves a paginated history at a cut.
@@ -69,7 +75,7 @@ impl Inner {
     /// The size of a log that may be growing under the reader: a writer of this store knows where its last batch ended.
     fn end_of_log(&self, resolved: &ResolvedHistory) -> Result<u64> {
         match self.live.find(resolved.thread_id) {
-            Some(live) => live.with_recorder(resolved.thread_id, |recorder| Ok(recorder.end().1)),
+            Some(live) => Ok(live.with_recorder(|recorder| recorder.end().1)),
             None => Ok(u64::MAX),
         }
     }

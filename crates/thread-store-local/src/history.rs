@@ -1,9 +1,9 @@
 //! Whole histories: load, replay, turns.
 
-use selvedge_history::{ModelContext, Replay, TurnProjection};
+use selvedge_history::{ModelContext, Replay, ReplayOptions, TurnProjection};
 use selvedge_protocol::{ThreadId, Turn};
 use selvedge_rollout::{DamagedRange, Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
-use selvedge_thread_store::{Damage, Result, ThreadHistory};
+use selvedge_thread_store::{Damage, Result, StoreError, ThreadHistory};
 
 use crate::context::{context_from_end, warn_of};
 use crate::error::store_error;
@@ -54,18 +54,21 @@ impl Inner {
         if let Some(context) = context_from_end(&resolved)? {
             return Ok(context);
         }
-        let mut replay = Replay::new();
-        let mut damage: Vec<Damage> = missing_damage(&resolved).into_iter().collect();
-        for entry in resolved.reader() {
-            match entry.map_err(store_error)? {
-                HistoryEntry::Entry { entry: Entry::Line(record), .. } => replay.push_line(&record.line),
-                HistoryEntry::Entry { part, entry: Entry::Damage(damaged) } => {
-                    damage.push(damage_of(&resolved, part, damaged));
+        let mut damage = Vec::new();
+        let mut context = Replay::whole(ReplayOptions::default(), |replay| {
+            // The lines may be asked for more than once.
+            damage = missing_damage(&resolved).into_iter().collect();
+            for entry in resolved.reader() {
+                match entry.map_err(store_error)? {
+                    HistoryEntry::Entry { entry: Entry::Line(record), .. } => replay.push_line(&record.line),
+                    HistoryEntry::Entry { part, entry: Entry::Damage(damaged) } => {
+                        damage.push(damage_of(&resolved, part, damaged));
+                    }
+                    HistoryEntry::Short { part, len } => damage.push(short_damage(&resolved, part, len)),
                 }
-                HistoryEntry::Short { part, len } => damage.push(short_damage(&resolved, part, len)),
             }
-        }
-        let mut context = replay.finish();
+            Ok::<_, StoreError>(())
+        })?;
         warn_of(damage, &mut context);
         Ok(context)
     }

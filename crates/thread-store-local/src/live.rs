@@ -12,44 +12,28 @@ use crate::error::held_here;
 /// A live thread.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// The recorder of the newest segment. It is missing only while a revert puts another in its place.
-    recorder: RwLock<Option<RolloutRecorder>>,
+    /// The recorder of the newest segment.
+    recorder: RwLock<RolloutRecorder>,
     /// The thread's row as observed patches made it, once somebody asked for it.
     row: Mutex<Option<StoredThread>>,
 }
 
 impl Live {
     pub(crate) fn new(recorder: RolloutRecorder) -> Self {
-        Self { recorder: RwLock::new(Some(recorder)), row: Mutex::new(None) }
+        Self { recorder: RwLock::new(recorder), row: Mutex::new(None) }
     }
 
-    /// Does something with the recorder.
-    pub(crate) fn with_recorder<T>(
-        &self,
-        thread_id: ThreadId,
-        work: impl FnOnce(&RolloutRecorder) -> Result<T>,
-    ) -> Result<T> {
-        let recorder = self.recorder.read().unwrap_or_else(PoisonError::into_inner);
-        work(recorder.as_ref().ok_or(StoreError::not_live(thread_id))?)
+    /// Does something with the recorder, as others may at the same time.
+    pub(crate) fn with_recorder<T>(&self, work: impl FnOnce(&RolloutRecorder) -> T) -> T {
+        work(&self.recorder.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another recorder in the place of this one. While `replace` works, appends wait. When it has no recorder to
-    /// give, the thread is no longer live.
-    pub(crate) fn replace_recorder<T>(
-        &self,
-        thread_id: ThreadId,
-        replace: impl FnOnce(RolloutRecorder) -> (Option<RolloutRecorder>, Result<T>),
-    ) -> Result<T> {
-        let mut slot = self.recorder.write().unwrap_or_else(PoisonError::into_inner);
-        let (next, result) = replace(slot.take().ok_or(StoreError::not_live(thread_id))?);
-        *slot = next;
+    /// Does something with the recorder that changes what the thread's history is. Appends wait meanwhile.
+    pub(crate) fn alone_with_recorder<T>(&self, work: impl FnOnce(&RolloutRecorder) -> T) -> T {
+        let recorder = self.recorder.write().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&recorder);
         *self.row() = None;
         result
-    }
-
-    /// Whether a replacement had no recorder to give.
-    pub(crate) fn lost_recorder(&self) -> bool {
-        self.recorder.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     pub(crate) fn row(&self) -> MutexGuard<'_, Option<StoredThread>> {

@@ -1,9 +1,9 @@
 //! Reverts: a new segment that begins at the point to go back to, or an event in legacy mode.
 
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ResolvedHistory, RolloutFile, RolloutRecorder, WriterLock, read_head, write_new_file};
+use selvedge_rollout::{ResolvedHistory, RolloutError, RolloutFile, read_head};
 use selvedge_thread_store::segment::revert_items;
-use selvedge_thread_store::{Result, RevertThread, StoreError, TurnCut};
+use selvedge_thread_store::{Result, RevertThread, TurnCut};
 
 use crate::cut::FoundCut;
 use crate::error::store_error;
@@ -33,80 +33,59 @@ impl Inner {
     fn revert_by_segment(&self, request: &RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         if let Some(live) = self.live.find(thread_id) {
-            let reverted = live.replace_recorder(thread_id, |recorder| self.revert_live(request, recorder));
-            if live.lost_recorder() {
-                // Neither segment could be opened. The thread is cold, so that it can be resumed when that is mended.
-                self.live.remove(thread_id)?;
-            }
-            return reverted;
+            return live.alone_with_recorder(|recorder| {
+                let next = self.next_by_cut(request)?;
+                next.begin(|segment, bytes, ordinal| recorder.go_on_in(segment, bytes, ordinal))
+            });
         }
         let _lock = self.lock_stored(thread_id)?;
-        Ok(self.begin_segment(request)?.undone_turns)
+        let next = self.next_by_cut(request)?;
+        next.begin(|segment, bytes, _| self.home.write_new_file(&segment.path, |out| out.write_all(bytes)))
     }
 
-    /// Reverts a live thread: its recorder goes, and the one of the new segment takes its place. Should that fail, the old
-    /// segment is gone on with.
-    fn revert_live(
-        &self,
-        request: &RevertThread,
-        recorder: RolloutRecorder,
-    ) -> (Option<RolloutRecorder>, Result<usize>) {
-        let path = recorder.path();
-        let Some(lock) = recorder.into_lock() else {
-            return (None, Err(StoreError::not_live(request.thread_id)));
-        };
-        let begun = self.begin_segment(request);
-        let next = match &begun {
-            Ok(Reverted { segment: Some(segment), .. }) => self.reopen(segment, lock),
-            Ok(_) | Err(_) => self.reopen_path(request, &path, lock),
-        };
-        match (next, begun) {
-            (Ok(recorder), begun) => (Some(recorder), begun.map(|reverted| reverted.undone_turns)),
-            (Err(error), Ok(_)) | (Err(_), Err(error)) => (None, Err(error)),
-        }
-    }
-
-    fn reopen(&self, segment: &RolloutFile, lock: WriterLock) -> Result<RolloutRecorder> {
-        RolloutRecorder::resume_locked(&self.home, segment, lock).map_err(store_error)
-    }
-
-    fn reopen_path(&self, request: &RevertThread, path: &std::path::Path, lock: WriterLock) -> Result<RolloutRecorder> {
-        let files = self.files()?;
-        let segment = files.segments(request.thread_id).iter().find(|segment| segment.path == path);
-        self.reopen(segment.ok_or(StoreError::not_found(request.thread_id))?, lock)
-    }
-
-    /// Writes the first lines of the new segment, all at once or not at all; none when there is nothing to undo. For who
-    /// holds the thread's lock.
-    fn begin_segment(&self, request: &RevertThread) -> Result<Reverted> {
+    /// The segment that begins at the point to go back to. For who holds the thread's lock.
+    fn next_by_cut(&self, request: &RevertThread) -> Result<NextSegment> {
         let files = self.files()?;
         let resolved = self.resolve(&files, request.thread_id)?;
         let cut = self.find_cut(&resolved, HistoryMode::Paginated, &request.to)?;
         let undone_turns = cut.point.undone_turns;
         if undone_turns == 0 {
-            return Ok(Reverted { undone_turns, segment: None });
+            return Ok(NextSegment { undone_turns, segment: None });
         }
-        let bytes = segment_bytes(&resolved, &cut, request.at)?;
+        let (bytes, next_ordinal) = segment_bytes(&resolved, &cut, request.at)?;
+        self.settle_bases(&resolved)?;
         let segment = self.next_segment(&files, &resolved, request.at);
-        write_new_file(&segment.path, |out| out.write_all(&bytes)).map_err(store_error)?;
-        Ok(Reverted { undone_turns, segment: Some(segment) })
+        Ok(NextSegment { undone_turns, segment: Some((segment, bytes, next_ordinal)) })
     }
 }
 
-/// What came of a revert by segment.
-struct Reverted {
+/// What comes of a revert by segment.
+struct NextSegment {
     undone_turns: usize,
-    /// The new segment, if anything was undone.
-    segment: Option<RolloutFile>,
+    /// The new segment, its first lines and the ordinal of the line behind them, if anything is undone.
+    segment: Option<(RolloutFile, Vec<u8>, u64)>,
 }
 
-fn segment_bytes(resolved: &ResolvedHistory, cut: &FoundCut, at: Timestamp) -> Result<Vec<u8>> {
+impl NextSegment {
+    /// Has the segment written, all at once or not at all, and says how many turns were undone by that.
+    fn begin(self, write: impl FnOnce(&RolloutFile, &[u8], u64) -> Result<(), RolloutError>) -> Result<usize> {
+        if let Some((segment, bytes, next_ordinal)) = &self.segment {
+            write(segment, bytes, *next_ordinal).map_err(store_error)?;
+        }
+        Ok(self.undone_turns)
+    }
+}
+
+/// The first lines of a segment that begins at a cut, and the ordinal of the line behind them.
+fn segment_bytes(resolved: &ResolvedHistory, cut: &FoundCut, at: Timestamp) -> Result<(Vec<u8>, u64)> {
     let base = cut.before.base(resolved);
     let first = base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
     let items = revert_items(cut.labels(resolved)?, at, base);
     let mut bytes = Vec::new();
-    for (ordinal, item) in (first..).zip(&items) {
-        RolloutLine::encode(&mut bytes, at, Some(ordinal), item);
+    let mut next = first;
+    for item in &items {
+        RolloutLine::encode(&mut bytes, at, Some(next), item);
+        next = next.saturating_add(1);
     }
-    Ok(bytes)
+    Ok((bytes, next))
 }

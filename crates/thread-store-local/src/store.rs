@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
-    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+    Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
 use selvedge_thread_store::paging::{page_items, page_turns};
@@ -15,6 +15,7 @@ use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
 };
 
+use crate::append::appended;
 use crate::error::store_error;
 use crate::live::LiveThreads;
 
@@ -69,7 +70,19 @@ impl LocalThreadStore {
     /// by the first thread that is written.
     #[must_use]
     pub fn open(home: impl Into<PathBuf>) -> Self {
-        let home = RolloutHome::new(home);
+        Self::of(RolloutHome::new(home))
+    }
+
+    /// The same, of a store that acknowledges at this level whatever changes the home: what was appended, made, moved or
+    /// removed when a call returns. [`open`](Self::open) is at level written.
+    #[must_use]
+    pub fn open_with(home: impl Into<PathBuf>, durability: Durability) -> Self {
+        Self::of(RolloutHome::new(home).with_durability(durability))
+    }
+
+    /// The store of this home, at its level and with its effects on files.
+    #[must_use]
+    pub fn of(home: RolloutHome) -> Self {
         let remembered = RememberedHome::new(home.clone());
         Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default() }) }
     }
@@ -78,6 +91,12 @@ impl LocalThreadStore {
     #[must_use]
     pub fn home(&self) -> &Path {
         self.inner.home.root()
+    }
+
+    /// The level at which changes are acknowledged.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.inner.home.durability()
     }
 
     /// Does work that waits for files on a thread that may wait.
@@ -101,11 +120,17 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        if Inner::is_large(items) {
+        if Inner::is_large(items) || self.inner.makes_file_synced(thread_id)? {
             let items = items.to_vec();
             return self.blocking(move |store| store.append(thread_id, &items)).await;
         }
-        self.inner.append(thread_id, items)
+        // The write is done at once, so that batches are in the order in which the calls began.
+        let batch = self.inner.write(thread_id, items)?;
+        let appended = appended(&batch);
+        if self.durability() == Durability::Synced {
+            self.blocking(move |_| batch.settle().map_err(store_error)).await?;
+        }
+        Ok(appended)
     }
 
     async fn persist(&self, thread_id: ThreadId) -> Result<()> {
@@ -114,6 +139,10 @@ impl ThreadStore for LocalThreadStore {
 
     async fn flush(&self, thread_id: ThreadId) -> Result<()> {
         self.blocking(move |store| store.flush(thread_id)).await
+    }
+
+    async fn sync(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.sync(thread_id)).await
     }
 
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use selvedge_history::EmptySearch;
 use selvedge_protocol::{CursorError, ThreadId, TurnId};
 
 /// An error of whatever a store is built on.
@@ -66,6 +67,14 @@ pub enum StoreError {
         thread_id: ThreadId,
         /// Who.
         holder: Holder,
+    },
+    /// The thread was taken away from the writer that holds it here, by somebody who asked for no claim.
+    #[error("thread {thread_id} was taken from its writer: {reason}; nothing was written")]
+    Lost {
+        /// The thread.
+        thread_id: ThreadId,
+        /// What became of it.
+        reason: String,
     },
     /// The thread cannot be deleted, because the histories of others begin in it.
     #[error("thread {thread_id} cannot be deleted: {} built on it ({})", count(.dependents), list(.dependents))]
@@ -142,6 +151,12 @@ impl StoreError {
 
 impl From<CursorError> for StoreError {
     fn from(error: CursorError) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
+impl From<EmptySearch> for StoreError {
+    fn from(error: EmptySearch) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

@@ -96,6 +96,11 @@ impl ThreadStore for InMemoryThreadStore {
         self.state().check_live(self.writer, thread_id)
     }
 
+    async fn sync(&self, thread_id: ThreadId) -> Result<()> {
+        // Of memory, nothing survives more than it does anyway.
+        self.state().check_live(self.writer, thread_id)
+    }
+
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
         self.state().release(self.writer, thread_id)
     }

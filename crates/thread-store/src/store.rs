@@ -20,6 +20,9 @@ use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHisto
 ///   [`shutdown`](Self::shutdown), [`discard`](Self::discard), or the holder's process or lease. Readers need no claim.
 /// - **Failure.** A method that returns an error has changed nothing and can be repeated, unless it says otherwise.
 /// - **Cancellation.** A call whose future is dropped has either taken effect as a whole or not at all.
+/// - **Durability.** A store has a level, [`Durability`](selvedge_protocol::Durability), and whatever changes it returns when
+///   the change is that durable: at level written it survives the end of the process, at level synced a power loss.
+///   A change that is cut short leaves the old or the new, in each thread that it was about, and repeating it completes it.
 /// - **Reads repair nothing** and do not fail for damage: what is intact is given, and
 ///   [`load_history`](Self::load_history) tells what is not.
 /// - **Errors.** Besides those that a method names, any of them may fail with
@@ -48,13 +51,15 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
 
     /// Appends items to a live thread, in order, as one batch.
     ///
-    /// When it returns, the items are readable by every other process and survive the death of this one. Another
-    /// process sees a prefix of the batch at worst, never a line out of order or two lines in one. What to append is the
+    /// When it returns, the items are readable by every other process and survive the death of this one; and a power loss
+    /// too, in a store at level synced. Another process sees a prefix of the batch at worst, never a line out of order or
+    /// two lines in one, and it may see what is not acknowledged yet. What to append is the
     /// caller's choice: the store applies no policy and changes no metadata. An empty batch does nothing.
     ///
     /// # Errors
-    /// `NotFound` (live) when the thread is not live here; `Conflict` when the writer's claim was lost. After an error
-    /// none of the items are in the thread, and the same call can be repeated.
+    /// `NotFound` (live) when the thread is not live here; `Lost` when the thread was taken away from its writer. After an
+    /// error none of the items are in the thread, and the same call can be repeated. A store that could not bring what it
+    /// wrote to its level says so with every later append, until the thread was given up and resumed.
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended>;
 
     /// Makes a lazy thread visible: writes its first line. Does nothing to any other live thread.
@@ -63,17 +68,25 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// `NotFound` (live); `Conflict` when another process made a thread of the same id meanwhile.
     async fn persist(&self, thread_id: ThreadId) -> Result<()>;
 
-    /// Returns once everything that was appended before is as durable as the store makes it.
+    /// Returns once everything that was appended before is as durable as the store's level.
     ///
     /// # Errors
     /// `NotFound` (live).
     async fn flush(&self, thread_id: ThreadId) -> Result<()>;
 
+    /// Returns once everything that was appended before survives a power loss, whatever the store's level: for who appends
+    /// at level written and wants to be sure of it now and then. Calls for one thread at the same time share the work.
+    ///
+    /// # Errors
+    /// `NotFound` (live). After another error it is not known how much survives; what was acknowledged is still as durable
+    /// as the store's level, and nothing is appended any more until the thread was given up and resumed.
+    async fn sync(&self, thread_id: ThreadId) -> Result<()>;
+
     /// Ends a thread's life in this store: flushes and gives up the writer. The thread is cold afterwards, or gone
     /// when it was still lazy.
     ///
     /// # Errors
-    /// `NotFound` (live). After a failed flush the thread is still live.
+    /// `NotFound` (live). After a failed flush the thread is still live; [`discard`](Self::discard) gives it up all the same.
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Gives up a writer without further ado. A lazy thread leaves no trace; one that is stored keeps all that was
@@ -111,11 +124,16 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>>;
 
-    /// Gives a page of places where a text stands: in names, and in what users and agents said, thought and ran.
-    /// The pages are those of the threads that have a hit; a thread's hits are never torn over two pages.
+    /// Gives a page of places where a text stands, by the rules of [`SearchQuery::text`]: in names, and in what users and
+    /// agents said, thought and ran. Which places those are is the same in every store. How well a thread fits is the store's
+    /// own measure.
+    ///
+    /// The pages are those of the threads that have a hit, in the order of the query; a thread's hits are never torn over
+    /// two pages. Going through them by cursor skips no thread and repeats none, as
+    /// [`list_threads`](Self::list_threads) says, with how well a thread fits as part of its place.
     ///
     /// # Errors
-    /// `InvalidRequest` for an empty text, a limit of 0 or a malformed cursor.
+    /// `InvalidRequest` for a text without a term, a limit of 0, or a cursor that is malformed or of another order.
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
 
     /// Gives a page of a thread's turns, as they are after everything that was undone.

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, anyhow};
 use selvedge_protocol::{
-    ArchivedFilter, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery,
-    TurnQuery,
+    ArchivedFilter, Durability, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch,
+    ThreadQuery, TurnQuery,
 };
 use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
         tempfile::Builder::new().prefix("selvedge-demo-").tempdir().context("cannot make a temporary folder")?;
     let home = folder.path().to_path_buf();
     write_home(&home)?;
-    let mut tour = Tour { app: App::open(&home, false, out)?, program: program(), step: 0 };
+    let mut tour = Tour { app: App::open(&home, Durability::Written, false, out)?, program: program(), step: 0 };
     let outcome = tour.all(args.keep).await;
     tour.app.close().await;
     if args.keep {
@@ -54,7 +54,7 @@ fn write_home(home: &Path) -> Result<()> {
     for (path, bytes) in FILES {
         let path = home.join(path);
         let cannot = || format!("cannot write {}", path.display());
-        home::create(path.parent().unwrap_or(home))?;
+        home::create(path.parent().unwrap_or(home), Durability::Written)?;
         // Several recordings have a name index; one after the other they are one.
         let mut options = fs::File::options();
         options.create(true).append(true);

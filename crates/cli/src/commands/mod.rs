@@ -17,6 +17,8 @@ mod search;
 mod show;
 mod tree;
 
+use selvedge_protocol::Durability;
+
 use crate::app::App;
 use crate::args::{Cli, Verb};
 use crate::exit::{Code, Failure, Result};
@@ -32,13 +34,25 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         _ => {}
     }
     let path = home::locate(cli.global.home.as_deref())?;
+    let durability = durability(cli)?;
     if let Verb::New(_) = &cli.verb {
-        home::create(&path)?;
+        home::create(&path, durability)?;
     }
-    let mut app = App::open(&path, cli.global.json, out)?;
+    let mut app = App::open(&path, durability, cli.global.json, out)?;
     let outcome = on_home(&cli.verb, &mut app).await;
     app.close().await;
     outcome
+}
+
+/// The level that `--durability` says, else `SELVEDGE_DURABILITY`, else the default. An empty variable counts as unset.
+fn durability(cli: &Cli) -> Result<Durability> {
+    if let Some(level) = cli.global.durability {
+        return Ok(level.into());
+    }
+    let Some(text) = home::variable("SELVEDGE_DURABILITY") else { return Ok(Durability::default()) };
+    text.to_string_lossy().parse().map_err(|error| {
+        Failure::new(Code::Usage, format!("SELVEDGE_DURABILITY: {error}")).hint("set it right, or unset it")
+    })
 }
 
 fn no_json() -> Failure {

@@ -326,17 +326,19 @@ fn search_finds_what_was_said_ran_and_named() {
     let hits = hits.as_array().unwrap();
     assert!(!hits.is_empty());
     for hit in hits {
-        let (start, end) = (hit["highlight"][0].as_u64().unwrap(), hit["highlight"][1].as_u64().unwrap());
-        let found = &hit["snippet"].as_str().unwrap().as_bytes()
-            [usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
-        assert_eq!(String::from_utf8_lossy(found).to_lowercase(), "yaks");
+        for highlight in hit["highlights"].as_array().unwrap() {
+            let [start, end] = [0, 1].map(|at| usize::try_from(highlight[at].as_u64().unwrap()).unwrap());
+            let found = &hit["snippet"].as_str().unwrap()[start..end];
+            assert_eq!(found.to_lowercase(), "yaks");
+        }
         assert!(hit["thread"]["id"].is_string() && hit["kind"].is_string());
+        assert!(hit["turn_number"].as_u64() >= Some(1) && hit["position"].is_u64());
     }
     let named = home.json(&["search", "thread on zebras", "--hits", "50"]);
     assert!(named.as_array().unwrap().iter().any(|hit| hit["kind"] == "name" && hit["turn_id"].is_null()));
     let table = home.ok(&["search", "yaks"]);
-    assert!(table.starts_with("ID "), "{table}");
-    assert!(table.contains("yaks") && table.contains("01a1fd5d-aacb"), "{table}");
+    assert!(table.starts_with("01a1fd5d-"), "each thread has a heading: {table}");
+    assert!(table.contains("01a1fd5d-aacb") && table.contains("\n  turn 2  user message"), "{table}");
     let run = home.run(&["search", "no thread holds this text"]);
     assert_eq!((run.code, run.out.as_str()), (0, ""));
 }

@@ -9,6 +9,7 @@ mod policy;
 mod recordings;
 mod replay;
 mod rollback;
+mod search;
 mod silent;
 mod steps;
 mod story;

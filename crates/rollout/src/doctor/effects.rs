@@ -1,63 +1,58 @@
-//! All that a repair does to files.
+//! All that a repair does to files, made of the effects of the seam; a mode is set beside it, since no content hangs on it.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::{IoContext, Result};
-use crate::files::{private, temporary_beside};
+use crate::files::Content;
+use crate::layout::RolloutHome;
 
 /// Puts a new content in the place of a file, whole or not at all. The original is kept as `kept`. When the new file has
 /// another name (`target`), there must be none of that name yet.
 ///
-/// `check` sees the new file before it takes its place.
+/// `check` sees the new file before it takes its place. A crash leaves the original under its name, or the new file under its
+/// own and the original under the name by which it is kept.
 pub(super) fn replace(
-    original: &Path,
-    target: &Path,
-    kept: &Path,
+    home: &RolloutHome,
+    [original, target, kept]: [&Path; 3],
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
     check: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
-    let temporary = temporary_beside(target);
-    let placed = write_synced(&temporary, original, write).and_then(|()| check(&temporary)).and_then(|()| {
-        fs::hard_link(original, kept).context("keep the original of", original)?;
-        narrow(kept, 0o600)?;
-        if target == original {
-            return fs::rename(&temporary, target).context("replace", target);
-        }
-        fs::hard_link(&temporary, target).context("create", target)?;
-        fs::remove_file(original).context("remove", original)
-    });
-    // A rename took it away already.
-    let _ = fs::remove_file(&temporary);
-    if let Some(dir) = target.parent().filter(|_| placed.is_ok()) {
-        sync_dir(dir)?;
+    let content = |out: &mut dyn Write| write(out).map_err(io::Error::other);
+    let mut temporary = home.write_temporary(target, Content::Whole, content)?;
+    check(&temporary.path)?;
+    let files = home.file_system();
+    files.hard_link(original, kept).context("keep the original of", original)?;
+    narrow(kept, 0o600)?;
+    if target == original {
+        files.rename(&temporary.path, target).context("replace", target)?;
+        temporary.is_moved = true;
+    } else {
+        files.hard_link(&temporary.path, target).context("create", target)?;
+        home.sync_names(target)?;
+        files.remove_file(original).context("remove", original)?;
     }
-    placed
-}
-
-fn write_synced(path: &Path, original: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let file = private().write(true).create_new(true).open(path).context("create", path)?;
-    let mut writer = BufWriter::with_capacity(1 << 16, file);
-    write(&mut writer)?;
-    let file = writer.into_inner().map_err(io::IntoInnerError::into_error).context("write", path)?;
-    // Listings go by this time; a repair is no news of the thread.
-    if let Ok(at) = fs::metadata(original).and_then(|metadata| metadata.modified()) {
-        file.set_modified(at).context("write", path)?;
-    }
-    file.sync_all().context("sync", path)
+    home.sync_names(target)
 }
 
 /// Gives a file another name, which is not taken.
-pub(super) fn set_aside(path: &Path, kept: &Path) -> Result<()> {
-    fs::hard_link(path, kept).context("set aside", path)?;
-    narrow(kept, 0o600)?;
-    fs::remove_file(path).context("set aside", path)
+pub(super) fn set_aside(home: &RolloutHome, path: &Path, kept: &Path) -> Result<()> {
+    narrow(path, 0o600)?;
+    home.file_system().rename(path, kept).context("set aside", path)?;
+    home.sync_names(kept)
 }
 
 /// Removes a file; one that is gone already is fine.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    crate::files::remove_file(path)
+pub(super) fn remove(home: &RolloutHome, path: &Path) -> Result<()> {
+    home.remove_file(path)
+}
+
+/// Removes a temporary file that nobody is at work on.
+pub(super) fn remove_leftover(home: &RolloutHome, path: &Path) -> Result<()> {
+    home.remove_unless_locked(path);
+    let is_there = fs::symlink_metadata(path).is_ok();
+    if is_there { Err(io::Error::other("somebody is writing it")).context("remove", path) } else { Ok(()) }
 }
 
 /// Takes the rights of everybody but the owner from a file or directory, which must not be a symbolic link.
@@ -77,15 +72,5 @@ pub(super) fn narrow(path: &Path, wanted: u32) -> Result<()> {
 
 #[cfg(not(unix))]
 pub(super) fn narrow(_: &Path, _: u32) -> Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).context("sync", dir)
-}
-
-#[cfg(not(unix))]
-fn sync_dir(_: &Path) -> Result<()> {
     Ok(())
 }

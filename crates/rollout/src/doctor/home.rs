@@ -14,6 +14,7 @@ use super::bases::{self, SegmentReferences};
 use super::file::{self, Examined};
 use super::finding::{Finding, FindingKind};
 use crate::error::{IoContext, Result};
+use crate::files::is_temporary;
 use crate::history::read_head;
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
@@ -223,8 +224,7 @@ impl Places<'_> {
         } else if let Some(rollout) = temporary_of(text) {
             let thread_id = RolloutFileName::parse(rollout).map(|name| name.thread_id);
             let is_wanted = thread_id.map_or(self.is_whole, self.wanted);
-            let is_at_work = thread_id.is_some_and(|thread_id| WriterLock::is_held(self.home, thread_id));
-            if is_wanted && !is_at_work {
+            if is_wanted && !is_locked(&path) {
                 let detail =
                     "it was written for a file that it never became; that file, or the one before it, is whole";
                 let finding = Finding::new(FindingKind::Leftover, path, detail);
@@ -258,7 +258,7 @@ impl Places<'_> {
     fn leftovers_of_names(&mut self) -> Result<()> {
         for (path, metadata) in entries(self.home.root())? {
             let text = path.file_name().unwrap_or_default().to_string_lossy();
-            if metadata.is_file() && temporary_of(&text) == Some("session_index.jsonl") {
+            if metadata.is_file() && temporary_of(&text) == Some("session_index.jsonl") && !is_locked(&path) {
                 let detail = "it was written for the index of names, which is whole";
                 self.found.push(Finding::new(FindingKind::Leftover, path, detail));
             }
@@ -307,10 +307,14 @@ impl Places<'_> {
 }
 
 /// What the name of a temporary file was made of, if it is one.
-pub(super) fn temporary_of(name: &str) -> Option<&str> {
-    let (rest, unique) = name.strip_prefix('.')?.rsplit_once(".tmp-")?;
-    let is_ours = unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_ours && (rest.starts_with("rollout-") || rest == "session_index.jsonl")).then_some(rest)
+fn temporary_of(name: &str) -> Option<&str> {
+    let (rest, _) = name.strip_prefix('.').filter(|_| is_temporary(name))?.rsplit_once(".tmp-")?;
+    (rest.starts_with("rollout-") || rest == "session_index.jsonl").then_some(rest)
+}
+
+/// Whether somebody is at work on a temporary file.
+fn is_locked(path: &Path) -> bool {
+    fs::File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// What is in a directory; nothing when it is missing. Links are given as links.

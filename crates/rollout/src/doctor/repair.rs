@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 use serde::Serialize;
@@ -21,9 +20,6 @@ use crate::layout::{RolloutFile, RolloutHome};
 use crate::lock::WriterLock;
 use crate::names::NameIndex;
 use crate::reader::{Entry, LineRecord, RolloutReader, open_bytes};
-
-/// For how long a temporary file has to stay as it is before it counts as left over.
-const STILL: Duration = Duration::from_secs(2);
 
 /// What is done about something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -201,7 +197,7 @@ impl Repair<'_> {
         let target = if file.name.compressed { path.with_extension("") } else { path.to_owned() };
         let aside = damaged_beside(path, now());
         let write = |out: &mut dyn io::Write| mend(file, keep, out).map(drop);
-        effects::replace(path, &target, &aside, write, |repaired| check(file, repaired, &plan))?;
+        effects::replace(self.home, [path, &target, &aside], write, |repaired| check(file, repaired, &plan))?;
         *kept = Some(aside);
         Ok(Some(plan))
     }
@@ -231,14 +227,14 @@ impl Repair<'_> {
         };
         let outcome = match &kept {
             _ if self.dry_run => Ok(()),
-            None => effects::remove(path),
-            Some(kept) => effects::set_aside(path, kept),
+            None => effects::remove(self.home, path),
+            Some(kept) => effects::set_aside(self.home, path, kept),
         };
         self.push(action, path, Some(thread_id), detail, kept, outcome.err().map(|error| chain(&error)));
     }
 
     fn leftover(&mut self, finding: &Finding) {
-        let outcome = if self.dry_run { Ok(()) } else { remove_if_still(&finding.path) };
+        let outcome = if self.dry_run { Ok(()) } else { effects::remove_leftover(self.home, &finding.path) };
         let detail = "nobody will finish it".to_owned();
         let error = outcome.err().map(|error| chain(&error));
         self.push(RepairAction::RemoveLeftover, &finding.path, finding.thread_id, detail, None, error);
@@ -274,7 +270,7 @@ impl Repair<'_> {
         let bytes = std::fs::read(path).context("read", path)?;
         let intact = NameIndex::intact(&bytes);
         let write = |out: &mut dyn io::Write| out.write_all(&intact).context("write", path);
-        effects::replace(path, path, kept, write, |_| Ok(()))
+        effects::replace(self.home, [path, path, kept], write, |_| Ok(()))
     }
 
     fn mode(&mut self, finding: &Finding) {
@@ -378,22 +374,4 @@ fn is_beginning(one: &Path, other: &Path) -> bool {
             Err(_) => return false,
         }
     }
-}
-
-/// Removes a temporary file unless somebody is writing it.
-fn remove_if_still(path: &Path) -> Result<()> {
-    let look = || {
-        let metadata = std::fs::symlink_metadata(path).context("look at", path)?;
-        let at = metadata.modified().context("look at", path)?;
-        Ok((metadata.len(), at))
-    };
-    let before = look()?;
-    let age = before.1.elapsed().unwrap_or_default();
-    if age < STILL {
-        std::thread::sleep(STILL - age);
-        if look()? != before {
-            return Err(io::Error::other("somebody is writing it")).context("remove", path);
-        }
-    }
-    effects::remove(path)
 }

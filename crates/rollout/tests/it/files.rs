@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use selvedge_rollout::{move_file, open_bytes, remove_file, write_new_file};
+use selvedge_rollout::{RolloutHome, open_bytes};
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -16,19 +16,20 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn a_new_file_is_there_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
+    let home = RolloutHome::new(dir.path());
     let path = dir.path().join("a/b/new.jsonl");
-    let broken = write_new_file(&path, |out| {
+    let broken = home.write_new_file(&path, |out| {
         out.write_all(b"half")?;
         Err(io::Error::other("broken off"))
     });
     broken.unwrap_err();
     assert_eq!(names(path.parent().unwrap()), [""; 0]);
 
-    write_new_file(&path, |out| out.write_all(&[b'x'; 100_000])).unwrap();
+    home.write_new_file(&path, |out| out.write_all(&[b'x'; 100_000])).unwrap();
     assert_eq!(fs::read(&path).unwrap(), [b'x'; 100_000]);
     assert_eq!(names(path.parent().unwrap()), ["new.jsonl"]);
 
-    let refused = write_new_file(&path, |out| out.write_all(b"other")).unwrap_err();
+    let refused = home.write_new_file(&path, |out| out.write_all(b"other")).unwrap_err();
     assert_eq!(refused.io_kind(), Some(ErrorKind::AlreadyExists));
     assert_eq!(fs::read(&path).unwrap().len(), 100_000, "what is there is not replaced");
     assert_eq!(names(path.parent().unwrap()), ["new.jsonl"]);
@@ -43,28 +44,30 @@ fn a_new_file_is_there_whole_or_not_at_all() {
 #[test]
 fn a_file_is_moved_where_no_other_is() {
     let dir = tempfile::tempdir().unwrap();
+    let home = RolloutHome::new(dir.path());
     let (from, to) = (dir.path().join("from"), dir.path().join("deep/er/to"));
     fs::write(&from, "one").unwrap();
-    move_file(&from, &to).unwrap();
+    home.move_file(&from, &to).unwrap();
     assert_eq!(fs::read(&to).unwrap(), b"one");
     assert!(!from.exists());
 
     fs::write(&from, "two").unwrap();
-    assert_eq!(move_file(&from, &to).unwrap_err().io_kind(), Some(ErrorKind::AlreadyExists));
+    assert_eq!(home.move_file(&from, &to).unwrap_err().io_kind(), Some(ErrorKind::AlreadyExists));
     assert_eq!((fs::read(&from).unwrap(), fs::read(&to).unwrap()), (b"two".to_vec(), b"one".to_vec()));
-    let missing = move_file(&dir.path().join("missing"), &dir.path().join("x")).unwrap_err();
+    let missing = home.move_file(&dir.path().join("missing"), &dir.path().join("x")).unwrap_err();
     assert_eq!(missing.io_kind(), Some(ErrorKind::NotFound));
 }
 
 #[test]
 fn a_file_that_is_gone_is_removed_already() {
     let dir = tempfile::tempdir().unwrap();
+    let home = RolloutHome::new(dir.path());
     let path = dir.path().join("file");
     fs::write(&path, "").unwrap();
-    remove_file(&path).unwrap();
+    home.remove_file(&path).unwrap();
     assert!(!path.exists());
-    remove_file(&path).unwrap();
-    remove_file(dir.path()).unwrap_err();
+    home.remove_file(&path).unwrap();
+    home.remove_file(dir.path()).unwrap_err();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use selvedge_rollout::{DamageKind, Entry, RolloutReader, decompress_in_place};
+use selvedge_rollout::{DamageKind, Entry, RolloutHome, RolloutReader};
 
 use crate::support::{basic, damage, read_bytes, read_file, recordings, texts};
 
@@ -127,7 +127,7 @@ fn decompresses_in_place() {
     let compressed = dir.path().join("log.jsonl.zst");
     let bytes = basic("0.36.0");
     fs::write(&compressed, compress(&bytes)).unwrap();
-    let plain = decompress_in_place(&compressed).unwrap();
+    let plain = RolloutHome::new(dir.path()).decompress_in_place(&compressed).unwrap();
     assert_eq!(plain, dir.path().join("log.jsonl"));
     assert_eq!(fs::read(&plain).unwrap(), bytes);
     let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -142,7 +142,7 @@ fn a_frame_that_is_damaged_is_not_decompressed_in_place() {
     let compressed = dir.path().join("log.jsonl.zst");
     let bytes = compress(&recording_of(300_000));
     fs::write(&compressed, &bytes[..bytes.len() / 2]).unwrap();
-    decompress_in_place(&compressed).unwrap_err();
+    RolloutHome::new(dir.path()).decompress_in_place(&compressed).unwrap_err();
     let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["log.jsonl.zst"]);
 }
@@ -154,7 +154,7 @@ fn a_plain_file_is_not_replaced_by_its_compressed_sibling() {
     let plain = dir.path().join("log.jsonl");
     fs::write(&compressed, compress(b"old\n")).unwrap();
     fs::write(&plain, "new\n").unwrap();
-    let error = decompress_in_place(&compressed).unwrap_err();
+    let error = RolloutHome::new(dir.path()).decompress_in_place(&compressed).unwrap_err();
     assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists));
     assert_eq!(fs::read(&plain).unwrap(), b"new\n");
     assert!(compressed.exists());

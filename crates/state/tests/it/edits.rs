@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
 use selvedge_rollout::{NameIndex, now};
 
+use selvedge_state::Freshness;
+
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, write_head};
 
 #[tokio::test]
@@ -121,6 +123,9 @@ enum Edit {
     Segment(usize),
     Garbage(usize),
     Sync,
+    Refresh,
+    /// Another process takes over.
+    Reopen,
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -140,7 +145,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         2 => which.clone().prop_map(Edit::Fork),
         2 => which.clone().prop_map(Edit::Segment),
         1 => which.prop_map(Edit::Garbage),
-        6 => Just(Edit::Sync),
+        3 => Just(Edit::Sync),
+        6 => Just(Edit::Refresh),
+        1 => Just(Edit::Reopen),
     ]
 }
 
@@ -204,7 +211,7 @@ fn apply(home: &Home, edit: &Edit) {
             meta.history_base = base(&path);
             write_head(&home.home.active_path(&name), &meta);
         })),
-        Edit::Sync => {}
+        Edit::Sync | Edit::Refresh | Edit::Reopen => {}
     }
 }
 
@@ -224,14 +231,22 @@ proptest! {
         runtime.block_on(async {
             let home = Home::new();
             home.thread();
-            let index = home.index().await;
+            let mut index = home.index().await;
+            index.sync(|_| {}).await.unwrap();
             for edit in &edits {
                 apply(&home, edit);
-                if matches!(edit, Edit::Sync) {
-                    index.sync(|_| {}).await.unwrap();
+                match edit {
+                    Edit::Sync => drop(index.sync(|_| {}).await.unwrap()),
+                    Edit::Refresh => {
+                        let freshness = index.refresh(u64::MAX).await.unwrap();
+                        prop_assert!(matches!(freshness, Freshness::Fresh(_)), "{freshness:?}");
+                    }
+                    Edit::Reopen => index = home.index().await,
+                    _ => {}
                 }
             }
-            index.sync(|_| {}).await.unwrap();
+            // So few files are all looked at.
+            index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
             Ok(())
         })?;

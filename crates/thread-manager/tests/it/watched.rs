@@ -24,6 +24,7 @@ pub(crate) enum Op {
     Append,
     Persist,
     Flush,
+    Sync,
     Shutdown,
     Discard,
     LoadContext,
@@ -213,6 +214,10 @@ impl ThreadStore for WatchedStore {
 
     async fn flush(&self, thread_id: ThreadId) -> Result<()> {
         self.watch_op(Op::Flush, thread_id, self.inner.flush(thread_id)).await
+    }
+
+    async fn sync(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Sync, thread_id, self.inner.sync(thread_id)).await
     }
 
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {

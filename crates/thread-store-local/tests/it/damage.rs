@@ -389,7 +389,7 @@ async fn of_two_files_of_one_segment_one_is_read_and_gone_on_with() {
     fs::create_dir_all(archived.parent().unwrap()).unwrap();
     fs::write(&archived, own_head() + &lines(1..3)).unwrap();
     let compressed = path.with_extension("jsonl.zst");
-    fs::write(&compressed, zstd::encode_all(own_head().as_bytes(), 1).unwrap()).unwrap();
+    fs::write(&compressed, zstd::encode_all((own_head() + &line(8)).as_bytes(), 1).unwrap()).unwrap();
     let others = [fs::read(&archived).unwrap(), fs::read(&compressed).unwrap()];
     assert_eq!(goes_on(&home.store, id(1), "two files").await, Some(4));
     assert_eq!(home.store.list_threads(&Default::default()).await.unwrap().items.len(), 1);
