@@ -35,6 +35,7 @@ impl RolloutHome {
     /// Makes a directory and those above it, for this user only. At level synced the names of those that are made are on
     /// the medium.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
+        self.refuse_links(path)?;
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();
         for dir in missing.into_iter().rev().filter(|dir| !dir.as_os_str().is_empty()) {
             match self.file_system().create_dir(dir) {
@@ -44,6 +45,24 @@ impl RolloutHome {
             }
             if self.is_synced() && dir == self.root() {
                 self.sync_dir(parent(dir)).context("sync", parent(dir))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a path on which a symbolic link leads out of the home: whoever planted it may not choose what is read as a
+    /// thread, or where transcripts are written. The home itself may be a link, and so may anything that stays inside.
+    pub(crate) fn refuse_links(&self, path: &Path) -> Result<()> {
+        let inside = path.ancestors().take_while(|part| part.starts_with(self.root()) && *part != self.root());
+        for part in inside.filter(|part| part.is_symlink()) {
+            let leads_out = match (part.canonicalize(), self.root().canonicalize()) {
+                (Ok(target), Ok(root)) => !target.starts_with(root),
+                // Nobody knows where it will lead.
+                _ => true,
+            };
+            if leads_out {
+                let why = "it is a symbolic link that leads out of the home; put the directory or file itself there";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)).context("follow", part);
             }
         }
         Ok(())
@@ -314,7 +333,8 @@ struct Limited<R> {
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && !buffer.is_empty() {
-            let message = format!("it holds more than the limit of {} bytes, {MAX_RATIO} times its size", self.limit);
+            let message =
+                format!("it holds more than the limit of {} bytes (1 GiB and {MAX_RATIO} times its size)", self.limit);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let len = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));

@@ -135,6 +135,7 @@ fn coordinate(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
 const COORDINATION: &str = ".coordination.lock";
 
 fn open_lock_file(home: &RolloutHome, path: &Path) -> Result<Arc<dyn OpenFile>> {
+    home.refuse_links(path)?;
     home.file_system().open(path, OpenMode::Lock).context("open", path)
 }
 

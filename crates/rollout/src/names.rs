@@ -89,6 +89,7 @@ impl NameIndex {
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
         home.create_dir(home.root())?;
         let path = home.name_index_path();
+        home.refuse_links(&path)?;
         let _lock = Self::lock(home)?;
         let file = home.file_system().open(&path, OpenMode::AppendOrNew).context("open", &path)?;
         let len = file.file().metadata().context("read", &path)?.len();
@@ -113,6 +114,7 @@ impl NameIndex {
     /// to it, too.
     pub(crate) fn lock(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
         let path = home.name_index_path().with_extension("jsonl.lock");
+        home.refuse_links(&path)?;
         let lock = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
         lock.lock().context("lock", &path)?;
         Ok(lock)

@@ -12,6 +12,7 @@ mod files;
 mod home;
 mod index;
 mod recordings;
+mod safety;
 
 use std::sync::Arc;
 
