@@ -34,6 +34,7 @@
 //! ```
 
 mod clock;
+pub mod doctor;
 mod error;
 mod file_system;
 mod files;

@@ -87,6 +87,8 @@ struct Listing {
 impl Memory {
     fn walk(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
         self.walk += 1;
+        home.refuse_links(&home.sessions_dir())?;
+        home.refuse_links(&home.archived_dir())?;
         self.visit(&home.sessions_dir(), LEVELS, false, now)?;
         self.visit(&home.archived_dir(), 0, true, now)?;
         let walk = self.walk;

@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod delete;
 mod demo;
+mod doctor;
 mod export;
 mod fork;
 pub(crate) mod index;
@@ -88,6 +89,7 @@ async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
         Verb::Search(args) => search::run(args, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
         Verb::Index(args) => index::run(args, app).await,
+        Verb::Doctor(args) => doctor::run(args, app),
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }

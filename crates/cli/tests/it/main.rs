@@ -6,6 +6,7 @@ mod support;
 
 mod damage;
 mod demo;
+mod doctor;
 mod homes;
 mod ids;
 mod reading;
