@@ -34,6 +34,12 @@ impl RememberedHome {
         Self { home, memory: Mutex::default() }
     }
 
+    /// The home.
+    #[must_use]
+    pub fn home(&self) -> &RolloutHome {
+        &self.home
+    }
+
     /// Every rollout file of the home. Of two callers at the same time one does without what is remembered, so that
     /// neither waits for the other.
     ///

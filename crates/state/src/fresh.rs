@@ -12,8 +12,9 @@ use selvedge_rollout::{HomeFiles, WriterLock};
 use sqlx::Row;
 
 use crate::StateIndex;
+use crate::database::Patience;
 use crate::error::Result;
-use crate::plan::{ids, path_hash};
+use crate::plan::{Plan, ids, path_hash};
 use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative, unsigned};
 
@@ -46,21 +47,41 @@ impl StateIndex {
         let files = self.home_files().await?;
         let mut threads = self.hot_threads().await?;
         threads.extend(self.moved_threads(&files).await?);
-        let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
-        let bytes = plan.bytes();
+        let freshness = self.take_in(Arc::clone(&files), threads, most_bytes).await?;
+        if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
+            self.saw(files);
+        }
+        Ok(freshness)
+    }
+
+    /// The same, looking at nothing but these threads.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        if self.checked_at().await?.is_none() {
+            return Ok(Freshness::Unfilled);
+        }
+        let files = self.home_files().await?;
+        self.take_in(files, threads, most_bytes).await
+    }
+
+    async fn take_in(&self, files: Arc<HomeFiles>, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        let plan = match threads.is_empty() {
+            true => None,
+            false => Some(self.plan(Arc::clone(&files), Some(threads.clone())).await?),
+        };
+        let bytes = plan.as_ref().map_or(0, Plan::bytes);
         if bytes > most_bytes {
             return Ok(Freshness::Behind { bytes });
         }
-        let report = if plan.jobs.is_empty() && plan.gone.is_empty() {
-            let renamed = self.sync_names(false).await?;
-            SyncReport { threads: files.threads().count() as u64, renamed, ..SyncReport::default() }
+        let has_changes = plan.is_some_and(|plan| !plan.jobs.is_empty() || !plan.gone.is_empty());
+        Ok(Freshness::Fresh(if has_changes {
+            self.follow(files, Some(threads), Patience::Little, &mut |_| {}).await?
         } else {
-            self.follow(Arc::clone(&files), Some(threads), &mut |_| {}).await?
-        };
-        if report.overtaken == 0 {
-            self.saw(files);
-        }
-        Ok(Freshness::Fresh(report))
+            let renamed = self.sync_names(false, Patience::Little).await?;
+            SyncReport { threads: files.threads().count() as u64, renamed, ..SyncReport::default() }
+        }))
     }
 
     /// When every file was last looked at, by this process or another, so that all that had changed until then is in the
@@ -77,8 +98,21 @@ impl StateIndex {
     pub(crate) async fn set_filled(&self, at: Timestamp) -> Result<()> {
         let sql = "INSERT INTO checks (only, checked_at) VALUES (1, ?) \
             ON CONFLICT (only) DO UPDATE SET checked_at = max(checked_at, excluded.checked_at)";
-        let mut transaction = self.database.begin().await?;
+        let mut transaction = self.database.begin(Patience::Much).await?;
         sqlx::query(sql).bind(at.as_millis()).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets everything, so that the next [`sync`](Self::sync) reads every thread. Until it is done, the index is one that
+    /// was never filled, to other processes too.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clear(&self) -> Result<()> {
+        let mut transaction = self.database.begin(Patience::Much).await?;
+        for table in ["checks", "names_source", "bases", "segments", "threads"] {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
+        }
         Ok(transaction.commit().await?)
     }
 

@@ -35,6 +35,7 @@ mod list;
 mod plan;
 mod row;
 mod stamp;
+mod status;
 mod sync;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
 pub use crate::fresh::Freshness;
+pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.
@@ -72,9 +74,17 @@ impl StateIndex {
     /// # Errors
     /// When the file cannot be made, opened or set aside.
     pub async fn open(home: &RolloutHome, path: &Path) -> Result<Self> {
+        Self::open_with(Arc::new(RememberedHome::new(home.clone())), path).await
+    }
+
+    /// The same, with what somebody remembers of the home.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(remembered: Arc<RememberedHome>, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
-        let remembered = Arc::new(RememberedHome::new(home.clone()));
-        Ok(Self { home: home.clone(), remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
+        let home = remembered.home().clone();
+        Ok(Self { home, remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
     }
 
     /// The file that was found in the place of the index and could not be used, if there was one.

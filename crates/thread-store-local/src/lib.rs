@@ -48,6 +48,7 @@ mod export;
 mod find;
 mod fork;
 mod history;
+mod index;
 mod list;
 mod live;
 mod metadata;
@@ -57,4 +58,5 @@ mod search;
 mod segment;
 mod store;
 
+pub use index::IndexPlace;
 pub use store::LocalThreadStore;

@@ -10,6 +10,7 @@ use selvedge_protocol::{
     ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
@@ -17,6 +18,7 @@ use selvedge_thread_store::{
 
 use crate::append::appended;
 use crate::error::store_error;
+use crate::index::{HomeIndex, IndexPlace};
 use crate::live::LiveThreads;
 
 /// A store of threads in a home directory. Clones share the live threads.
@@ -28,7 +30,8 @@ pub struct LocalThreadStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
-    remembered: RememberedHome,
+    remembered: Arc<RememberedHome>,
+    pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
 }
 
@@ -83,14 +86,33 @@ impl LocalThreadStore {
     /// The store of this home, at its level and with its effects on files.
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
-        let remembered = RememberedHome::new(home.clone());
-        Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default() }) }
+        Self::with(home, IndexPlace::default())
+    }
+
+    /// The same, with its index in another place or without one.
+    #[must_use]
+    pub fn with(home: RolloutHome, index: IndexPlace) -> Self {
+        let remembered = Arc::new(RememberedHome::new(home.clone()));
+        let index = HomeIndex::new(Arc::clone(&remembered), index);
+        Self { inner: Arc::new(Inner { home, remembered, index, live: LiveThreads::default() }) }
     }
 
     /// The home.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.inner.home.root()
+    }
+
+    /// How far the background is with filling the index; nothing while it does not. Until it is done, answers come from the
+    /// logs.
+    #[must_use]
+    pub fn index_progress(&self) -> Option<SyncProgress> {
+        self.inner.index.progress()
+    }
+
+    /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.
+    pub async fn close(&self) {
+        self.inner.index.close().await;
     }
 
     /// The level at which changes are acknowledged.
@@ -109,9 +131,23 @@ impl LocalThreadStore {
     }
 }
 
+impl LocalThreadStore {
+    /// The same for work that writes a thread: the index takes that in soon.
+    async fn writing<T: Send + 'static>(
+        &self,
+        thread_id: ThreadId,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let outcome = self.blocking(work).await;
+        self.inner.index.wrote(thread_id);
+        outcome
+    }
+}
+
 #[async_trait]
 impl ThreadStore for LocalThreadStore {
     async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        // Nothing is written yet.
         self.blocking(move |store| store.create(meta)).await
     }
 
@@ -122,11 +158,12 @@ impl ThreadStore for LocalThreadStore {
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
         if Inner::is_large(items) || self.inner.makes_file_synced(thread_id)? {
             let items = items.to_vec();
-            return self.blocking(move |store| store.append(thread_id, &items)).await;
+            return self.writing(thread_id, move |store| store.append(thread_id, &items)).await;
         }
         // The write is done at once, so that batches are in the order in which the calls began.
         let batch = self.inner.write(thread_id, items)?;
         let appended = appended(&batch);
+        self.inner.index.wrote(thread_id);
         if self.durability() == Durability::Synced {
             self.blocking(move |_| batch.settle().map_err(store_error)).await?;
         }
@@ -134,7 +171,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.persist(thread_id)).await
+        self.writing(thread_id, move |store| store.persist(thread_id)).await
     }
 
     async fn flush(&self, thread_id: ThreadId) -> Result<()> {
@@ -146,7 +183,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.shutdown(thread_id)).await
+        self.writing(thread_id, move |store| store.shutdown(thread_id)).await
     }
 
     async fn discard(&self, thread_id: ThreadId) -> Result<()> {
@@ -162,10 +199,22 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh_of(thread_id).await
+            && let Some(Some(thread)) = index.answer(fresh.read_thread(thread_id).await).await
+        {
+            return Ok(thread);
+        }
         self.blocking(move |store| store.read_thread(thread_id)).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh().await
+            && let Some(page) = index.answer(fresh.list_threads(query).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| store.list_threads(&query)).await
     }
@@ -191,32 +240,45 @@ impl ThreadStore for LocalThreadStore {
         patch: &ThreadMetadataPatch,
         origin: PatchOrigin,
     ) -> Result<StoredThread> {
-        let patch = patch.clone();
-        self.blocking(move |store| store.update_metadata(thread_id, &patch, origin)).await
+        if origin == PatchOrigin::Observed {
+            if let Some(row) = self.inner.observe_metadata(thread_id, patch, None) {
+                return Ok(row);
+            }
+            let row = self.read_thread(thread_id).await?;
+            return Ok(self.inner.observe_metadata(thread_id, patch, Some(row.clone())).unwrap_or(row));
+        }
+        let (before, patch) = (self.read_thread(thread_id).await?, patch.clone());
+        self.writing(thread_id, move |store| store.set_metadata(&before, &patch)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.archive(thread_id)).await
+        self.writing(thread_id, move |store| store.archive(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.unarchive(thread_id)).await
+        self.writing(thread_id, move |store| store.unarchive(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.delete(thread_id)).await
+        self.writing(thread_id, move |store| store.delete(thread_id)).await
     }
 
     async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.detach(thread_id)).await
+        self.writing(thread_id, move |store| store.detach(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
-        self.blocking(move |store| store.fork(request)).await
+        let fork = self.blocking(move |store| store.fork(request)).await?;
+        self.inner.index.wrote(fork);
+        Ok(fork)
     }
 
     async fn revert(&self, request: RevertThread) -> Result<usize> {
-        self.blocking(move |store| store.revert(&request)).await
+        self.writing(request.thread_id, move |store| store.revert(&request)).await
     }
 }
 

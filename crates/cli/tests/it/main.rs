@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod homes;
 mod ids;
+mod index;
 mod reading;
 mod trees;
 mod writing;
