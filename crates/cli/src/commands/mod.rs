@@ -10,6 +10,7 @@ mod export;
 mod fork;
 mod list;
 mod new;
+mod pick;
 mod rename;
 mod rewind;
 mod search;
@@ -38,7 +39,7 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         home::create(&path, durability)?;
     }
     let mut app = App::open(&path, durability, cli.global.json, out)?;
-    let outcome = on_home(&cli.verb, &mut app).await;
+    let outcome = on_home(cli, &mut app).await;
     app.close().await;
     outcome
 }
@@ -58,8 +59,8 @@ fn no_json() -> Failure {
     Failure::new(Code::Usage, "this verb has nothing to say as JSON").hint("leave --json out")
 }
 
-async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
-    match verb {
+async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
+    match &cli.verb {
         Verb::List(args) => list::run(args, app).await,
         Verb::Show(args) => show::run(args, app).await,
         Verb::Context(args) => context::run(args, app).await,
@@ -73,6 +74,7 @@ async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
         Verb::Unarchive(args) => archive::undo(args, app).await,
         Verb::Delete(args) => delete::run(args, app).await,
         Verb::Search(args) => search::run(args, app).await,
+        Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),

@@ -17,4 +17,6 @@ mod crash;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]
+mod picking;
+#[cfg(unix)]
 mod terminal;
