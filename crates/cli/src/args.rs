@@ -48,6 +48,10 @@ pub(crate) struct Global {
     /// loss, too [default: SELVEDGE_DURABILITY, else written]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
     pub(crate) durability: Option<Level>,
+    /// Where the index is: a file, or off to have every answer from the logs [default: SELVEDGE_INDEX, else
+    /// selvedge-index.sqlite in the home]
+    #[arg(long, global = true, value_name = "FILE|off", help_heading = "Global options")]
+    pub(crate) index: Option<PathBuf>,
     /// When to use colour; by itself it is used on terminals, and NO_COLOR and CLICOLOR_FORCE are obeyed
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(crate) color: ColorChoice,
@@ -104,10 +108,34 @@ pub(crate) enum Verb {
     Pick(PickArgs),
     /// Draw forks and sub-agents below the threads that they come from
     Tree(TreeArgs),
+    /// Look at the index beside the logs, bring it up to date, or make it anew
+    Index(IndexArgs),
     /// Take a tour on recorded threads, in a temporary folder
     Demo(DemoArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
+}
+
+/// What to do with the index.
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(subcommand)]
+    pub(crate) verb: IndexVerb,
+}
+
+/// What to do with the index.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum IndexVerb {
+    /// Say where it is, what it holds, and what it has not taken in yet; changes nothing
+    Status,
+    /// Look at every file and take in what changed
+    Sync {
+        /// Say nothing, and leave it to another process that is at it already
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Forget everything and read every thread again
+    Rebuild,
 }
 
 /// A verb on one thread.

@@ -12,6 +12,7 @@ use selvedge_rollout::{HomeFiles, WriterLock};
 use sqlx::Row;
 
 use crate::StateIndex;
+use crate::database::Patience;
 use crate::error::Result;
 use crate::plan::{Plan, ids, path_hash};
 use crate::stamp::Stamp;
@@ -76,9 +77,9 @@ impl StateIndex {
         }
         let has_changes = plan.is_some_and(|plan| !plan.jobs.is_empty() || !plan.gone.is_empty());
         Ok(Freshness::Fresh(if has_changes {
-            self.follow(files, Some(threads), &mut |_| {}).await?
+            self.follow(files, Some(threads), Patience::Little, &mut |_| {}).await?
         } else {
-            let renamed = self.sync_names(false).await?;
+            let renamed = self.sync_names(false, Patience::Little).await?;
             SyncReport { threads: files.threads().count() as u64, renamed, ..SyncReport::default() }
         }))
     }
@@ -97,8 +98,21 @@ impl StateIndex {
     pub(crate) async fn set_filled(&self, at: Timestamp) -> Result<()> {
         let sql = "INSERT INTO checks (only, checked_at) VALUES (1, ?) \
             ON CONFLICT (only) DO UPDATE SET checked_at = max(checked_at, excluded.checked_at)";
-        let mut transaction = self.database.begin().await?;
+        let mut transaction = self.database.begin(Patience::Much).await?;
         sqlx::query(sql).bind(at.as_millis()).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets everything, so that the next [`sync`](Self::sync) reads every thread. Until it is done, the index is one that
+    /// was never filled, to other processes too.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clear(&self) -> Result<()> {
+        let mut transaction = self.database.begin(Patience::Much).await?;
+        for table in ["checks", "names_source", "bases", "segments", "threads"] {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
+        }
         Ok(transaction.commit().await?)
     }
 

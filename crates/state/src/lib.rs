@@ -35,6 +35,7 @@ mod list;
 mod plan;
 mod row;
 mod stamp;
+mod status;
 mod sync;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
 pub use crate::fresh::Freshness;
+pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.

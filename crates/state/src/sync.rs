@@ -14,7 +14,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
 use crate::StateIndex;
-use crate::database::Database;
+use crate::database::{Database, Patience};
 use crate::error::Result;
 use crate::list::stored_thread;
 use crate::plan::{Job, Known, ids, path_hash};
@@ -93,7 +93,7 @@ impl StateIndex {
     pub async fn sync(&self, mut progress: impl FnMut(SyncProgress)) -> Result<SyncReport> {
         let started_at = now();
         let files = self.home_files().await?;
-        let report = self.follow(Arc::clone(&files), None, &mut progress).await?;
+        let report = self.follow(Arc::clone(&files), None, Patience::Much, &mut progress).await?;
         if report.overtaken == 0 {
             self.set_filled(started_at).await?;
             self.saw(files);
@@ -106,6 +106,7 @@ impl StateIndex {
         &self,
         files: Arc<HomeFiles>,
         threads: Option<HashSet<ThreadId>>,
+        patience: Patience,
         progress: &mut impl FnMut(SyncProgress),
     ) -> Result<SyncReport> {
         let mut report = SyncReport { threads: files.threads().count() as u64, ..SyncReport::default() };
@@ -114,18 +115,19 @@ impl StateIndex {
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
             if !plan.gone.is_empty() {
-                let mut transaction = self.database.begin().await?;
+                let mut transaction = self.database.begin(patience).await?;
                 report.removed += remove(&mut transaction, &plan.gone).await?;
                 transaction.commit().await?;
             }
-            has_new_rows |= self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, progress).await?;
+            has_new_rows |=
+                self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, patience, progress).await?;
             report.overtaken = overtaken.len() as u64;
             if overtaken.is_empty() {
                 break;
             }
             plan = self.plan(plan.files, Some(overtaken)).await?;
         }
-        report.renamed = self.sync_names(has_new_rows).await?;
+        report.renamed = self.sync_names(has_new_rows, patience).await?;
         Ok(report)
     }
 
@@ -136,6 +138,7 @@ impl StateIndex {
         jobs: VecDeque<Job>,
         report: &mut SyncReport,
         overtaken: &mut HashSet<ThreadId>,
+        patience: Patience,
         progress: &mut impl FnMut(SyncProgress),
     ) -> Result<bool> {
         let mut state = SyncProgress { threads: jobs.len() as u64, ..SyncProgress::default() };
@@ -149,7 +152,7 @@ impl StateIndex {
         let mut batch = Vec::new();
         while results.recv_many(&mut batch, BATCH).await > 0 {
             let read: Vec<&Done> = batch.iter().filter(|done| done.outcome.is_some()).collect();
-            let mut transaction = self.database.begin().await?;
+            let mut transaction = self.database.begin(patience).await?;
             let late = changed_meanwhile(&mut transaction, read.iter().map(|done| &done.job)).await?;
             let timely = read.iter().filter(|done| !late.contains(&done.job.thread_id));
             let timely: Vec<&Scanned> = timely.filter_map(|done| done.outcome.as_deref()).collect();
@@ -204,7 +207,7 @@ impl StateIndex {
     }
 
     /// Takes over the names of the name index, if it changed or there are rows that had no chance to get one.
-    pub(crate) async fn sync_names(&self, has_new_rows: bool) -> Result<u64> {
+    pub(crate) async fn sync_names(&self, has_new_rows: bool, patience: Patience) -> Result<u64> {
         let path = self.home.name_index_path();
         let stamp = Stamp::of(&path).unwrap_or(Stamp { size: 0, modified_ns: 0, inode: 0 });
         let known = sqlx::query("SELECT size, modified_ns, inode FROM names_source")
@@ -222,7 +225,7 @@ impl StateIndex {
         if known == Some(stamp) && !has_new_rows {
             return Ok(0);
         }
-        let mut transaction = self.database.begin().await?;
+        let mut transaction = self.database.begin(patience).await?;
         let renamed = take_names(&mut transaction, &self.home).await?;
         transaction.commit().await?;
         Ok(renamed)
@@ -454,11 +457,13 @@ mod tests {
         early.sync(|_| {}).await.unwrap();
         let known = early.known_size(grows).await;
 
-        let mut transaction = late.database.begin().await.unwrap();
+        let mut transaction = late.database.begin(Patience::Much).await.unwrap();
         assert_eq!(remove(&mut transaction, &plan.gone).await.unwrap(), 0, "{goes} came back");
         transaction.commit().await.unwrap();
         let (mut report, mut overtaken) = (SyncReport::default(), HashSet::new());
-        late.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, &mut |_| {}).await.unwrap();
+        late.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, Patience::Much, &mut |_| {})
+            .await
+            .unwrap();
         assert_eq!(overtaken, HashSet::from([grows]));
         assert_eq!(late.known_size(grows).await, known);
     }

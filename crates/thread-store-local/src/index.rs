@@ -97,8 +97,8 @@ impl HomeIndex {
         if let Some(index) = &*opened {
             return Some(index.clone());
         }
-        // A home that is missing is not made to be asked.
-        if !self.inner.remembered.home().root().is_dir() {
+        // A home without threads needs none, and one that is missing is not made to be asked.
+        if self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
             return None;
         }
         match StateIndex::open_with(Arc::clone(&self.inner.remembered), path).await {
@@ -205,6 +205,18 @@ impl HomeIndex {
     /// How far the background is with bringing the index up to date; nothing while it is not at it.
     pub(crate) fn progress(&self) -> Option<SyncProgress> {
         self.state().progress
+    }
+
+    /// Ends the tasks in the background and closes the index.
+    pub(crate) async fn close(&self) {
+        let tasks = {
+            let mut state = self.state();
+            [state.filling.take(), state.gathering.take()]
+        };
+        tasks.iter().flatten().for_each(AbortHandle::abort);
+        if let Some(index) = self.inner.opened.lock().await.take() {
+            index.close().await;
+        }
     }
 
     /// A thread was written by this store: the index takes that in soon.

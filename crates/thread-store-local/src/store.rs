@@ -10,6 +10,7 @@ use selvedge_protocol::{
     ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
@@ -102,6 +103,18 @@ impl LocalThreadStore {
         self.inner.home.root()
     }
 
+    /// How far the background is with filling the index; nothing while it does not. Until it is done, answers come from the
+    /// logs.
+    #[must_use]
+    pub fn index_progress(&self) -> Option<SyncProgress> {
+        self.inner.index.progress()
+    }
+
+    /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.
+    pub async fn close(&self) {
+        self.inner.index.close().await;
+    }
+
     /// The level at which changes are acknowledged.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -118,9 +131,23 @@ impl LocalThreadStore {
     }
 }
 
+impl LocalThreadStore {
+    /// The same for work that writes a thread: the index takes that in soon.
+    async fn writing<T: Send + 'static>(
+        &self,
+        thread_id: ThreadId,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let outcome = self.blocking(work).await;
+        self.inner.index.wrote(thread_id);
+        outcome
+    }
+}
+
 #[async_trait]
 impl ThreadStore for LocalThreadStore {
     async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        // Nothing is written yet.
         self.blocking(move |store| store.create(meta)).await
     }
 
@@ -131,11 +158,12 @@ impl ThreadStore for LocalThreadStore {
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
         if Inner::is_large(items) || self.inner.makes_file_synced(thread_id)? {
             let items = items.to_vec();
-            return self.blocking(move |store| store.append(thread_id, &items)).await;
+            return self.writing(thread_id, move |store| store.append(thread_id, &items)).await;
         }
         // The write is done at once, so that batches are in the order in which the calls began.
         let batch = self.inner.write(thread_id, items)?;
         let appended = appended(&batch);
+        self.inner.index.wrote(thread_id);
         if self.durability() == Durability::Synced {
             self.blocking(move |_| batch.settle().map_err(store_error)).await?;
         }
@@ -143,7 +171,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.persist(thread_id)).await
+        self.writing(thread_id, move |store| store.persist(thread_id)).await
     }
 
     async fn flush(&self, thread_id: ThreadId) -> Result<()> {
@@ -155,7 +183,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.shutdown(thread_id)).await
+        self.writing(thread_id, move |store| store.shutdown(thread_id)).await
     }
 
     async fn discard(&self, thread_id: ThreadId) -> Result<()> {
@@ -212,32 +240,45 @@ impl ThreadStore for LocalThreadStore {
         patch: &ThreadMetadataPatch,
         origin: PatchOrigin,
     ) -> Result<StoredThread> {
-        let patch = patch.clone();
-        self.blocking(move |store| store.update_metadata(thread_id, &patch, origin)).await
+        if origin == PatchOrigin::Observed {
+            if let Some(row) = self.inner.observe_metadata(thread_id, patch, None) {
+                return Ok(row);
+            }
+            let row = self.read_thread(thread_id).await?;
+            return Ok(self.inner.observe_metadata(thread_id, patch, Some(row.clone())).unwrap_or(row));
+        }
+        let (before, patch) = (self.read_thread(thread_id).await?, patch.clone());
+        self.writing(thread_id, move |store| store.set_metadata(&before, &patch)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.archive(thread_id)).await
+        self.writing(thread_id, move |store| store.archive(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.unarchive(thread_id)).await
+        self.writing(thread_id, move |store| store.unarchive(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.delete(thread_id)).await
+        self.writing(thread_id, move |store| store.delete(thread_id)).await
     }
 
     async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.detach(thread_id)).await
+        self.writing(thread_id, move |store| store.detach(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
-        self.blocking(move |store| store.fork(request)).await
+        let fork = self.blocking(move |store| store.fork(request)).await?;
+        self.inner.index.wrote(fork);
+        Ok(fork)
     }
 
     async fn revert(&self, request: RevertThread) -> Result<usize> {
-        self.blocking(move |store| store.revert(&request)).await
+        self.writing(request.thread_id, move |store| store.revert(&request)).await
     }
 }
 

@@ -8,6 +8,7 @@ mod delete;
 mod demo;
 mod export;
 mod fork;
+pub(crate) mod index;
 mod list;
 mod new;
 mod pick;
@@ -17,7 +18,10 @@ mod search;
 mod show;
 mod tree;
 
+use std::path::PathBuf;
+
 use selvedge_protocol::Durability;
+use selvedge_thread_store_local::IndexPlace;
 
 use crate::app::App;
 use crate::args::{Cli, Verb};
@@ -38,7 +42,7 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     if let Verb::New(_) = &cli.verb {
         home::create(&path, durability)?;
     }
-    let mut app = App::open(&path, durability, cli.global.json, out)?;
+    let mut app = App::open(&path, durability, index_place(cli), cli.global.json, out)?;
     let outcome = on_home(cli, &mut app).await;
     app.close().await;
     outcome
@@ -53,6 +57,15 @@ fn durability(cli: &Cli) -> Result<Durability> {
     text.to_string_lossy().parse().map_err(|error| {
         Failure::new(Code::Usage, format!("SELVEDGE_DURABILITY: {error}")).hint("set it right, or unset it")
     })
+}
+
+/// Where `--index` says that the index is, else `SELVEDGE_INDEX`, else in the home. An empty variable counts as unset.
+fn index_place(cli: &Cli) -> IndexPlace {
+    match cli.global.index.clone().or_else(|| home::variable("SELVEDGE_INDEX").map(PathBuf::from)) {
+        None => IndexPlace::InHome,
+        Some(path) if path.as_os_str() == "off" => IndexPlace::Nowhere,
+        Some(path) => IndexPlace::At(std::path::absolute(&path).unwrap_or(path)),
+    }
 }
 
 fn no_json() -> Failure {
@@ -76,6 +89,7 @@ async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
         Verb::Search(args) => search::run(args, app).await,
         Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
+        Verb::Index(args) => index::run(args, app).await,
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -30,7 +31,10 @@ impl Tmux {
             );
             return None;
         }
-        let terminal = Self { socket: home.folder().join("tmux") };
+        // A server that is ending takes its socket away, so that the next one needs another.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let terminal = Self { socket: home.folder().join(format!("tmux-{number}")) };
         let selvedge = env!("CARGO_BIN_EXE_selvedge");
         let script = format!(
             "export program='{selvedge}' home='{}'\nselvedge() {{ \"$program\" --home \"$home\" \"$@\"; }}\n{script}\nprintf '\\nthe end\\n'\nexec cat\n",
