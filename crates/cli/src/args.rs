@@ -25,13 +25,15 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
-Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are built on it).
+Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are \
+built on it), 130 nothing chosen (pick).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder
   selvedge list                   the threads that were updated last
   selvedge show 01a1fd5d-aacb     one thread as a transcript
-  selvedge search 'connection reset'";
+  selvedge search 'connection reset'
+  selvedge show \"$(selvedge pick)\"";
 
 /// Options of every verb.
 #[derive(Debug, Args)]
@@ -102,6 +104,8 @@ pub(crate) enum Verb {
     Delete(DeleteArgs),
     /// Find threads that hold a text
     Search(SearchArgs),
+    /// Choose a thread on the terminal, and print its id
+    Pick(PickArgs),
     /// Draw forks and sub-agents below the threads that they come from
     Tree(TreeArgs),
     /// Look at the index beside the logs, bring it up to date, or make it anew
@@ -478,13 +482,15 @@ one where a word begins; term* where a word begins; \"a phrase\" as it is writte
 is doubled).
 
 With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]; position is that of the \
-item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8.
+item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8. With --open and \
+--json: what `show --json` prints, with the one turn.
 
 Examples:
   selvedge search 'connection reset'
   selvedge search '\"connection reset\" retr*' --repository owner/name
   selvedge search zebra --all --hits 10 --json
-  selvedge search zebra --sort created --ascending")]
+  selvedge search zebra --sort created --ascending
+  selvedge search 'connection reset' --open")]
 pub(crate) struct SearchArgs {
     /// What to find
     #[arg(value_name = "TEXT", value_parser = searchable)]
@@ -492,11 +498,57 @@ pub(crate) struct SearchArgs {
     /// Whether the best threads come first, or --sort counts [default: best, unless --sort or --ascending is given]
     #[arg(long, value_name = "ORDER")]
     pub(crate) order: Option<Order>,
+    /// Print the turn of the first hit, as `selvedge show` prints it; of a hit in a name, the newest turn
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// With --open: print long outputs and messages whole
+    #[arg(long, requires = "open")]
+    pub(crate) full: bool,
     /// How many places of one thread to give at most
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) hits: NonZeroUsize,
     #[command(flatten)]
     pub(crate) filters: Filters,
+}
+
+/// `selvedge pick`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is typed is looked for in name, first message, directory and branch; letters may be left out, and words stand in any \
+order. A capital letter makes case count; 'word is found as it is, ^word and word$ at an end, and !word must not be there.
+
+Keys: Enter chooses, Esc and Ctrl-C leave; Up, Down, Ctrl-P, Ctrl-N, Page Up, Page Down, Home and End move; Ctrl-U and Ctrl-W \
+take back what was typed. The newest turns of the thread are shown beside or below the list where there is room.
+
+The choice is made on the terminal itself, so that standard output has nothing but the answer. Whoever leaves gets no answer \
+and exit code 130.
+
+Examples:
+  selvedge show \"$(selvedge pick)\"
+  cd \"$(selvedge pick --print cwd --since 1w)\"
+  selvedge pick --under . --query zebra --json | jq .model")]
+pub(crate) struct PickArgs {
+    /// What is typed already
+    #[arg(long, short = 'q', value_name = "TEXT")]
+    pub(crate) query: Option<String>,
+    /// What to print of the chosen thread
+    #[arg(long, value_name = "WHAT", default_value = "id")]
+    pub(crate) print: Printed,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+/// What to print of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    /// Its id
+    Id,
+    /// The file of its newest part
+    Path,
+    /// The directory that it works in
+    Cwd,
+    /// All that `list --json` says of it
+    Json,
 }
 
 /// `selvedge tree`

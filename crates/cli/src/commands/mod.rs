@@ -12,6 +12,7 @@ mod fork;
 pub(crate) mod index;
 mod list;
 mod new;
+mod pick;
 mod rename;
 mod rewind;
 mod search;
@@ -43,7 +44,7 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         home::create(&path, durability)?;
     }
     let mut app = App::open(&path, durability, index_place(cli), cli.global.json, out)?;
-    let outcome = on_home(&cli.verb, &mut app).await;
+    let outcome = on_home(cli, &mut app).await;
     app.close().await;
     outcome
 }
@@ -72,8 +73,8 @@ fn no_json() -> Failure {
     Failure::new(Code::Usage, "this verb has nothing to say as JSON").hint("leave --json out")
 }
 
-async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
-    match verb {
+async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
+    match &cli.verb {
         Verb::List(args) => list::run(args, app).await,
         Verb::Show(args) => show::run(args, app).await,
         Verb::Context(args) => context::run(args, app).await,
@@ -87,6 +88,7 @@ async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
         Verb::Unarchive(args) => archive::undo(args, app).await,
         Verb::Delete(args) => delete::run(args, app).await,
         Verb::Search(args) => search::run(args, app).await,
+        Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
         Verb::Index(args) => index::run(args, app).await,
         Verb::Doctor(args) => doctor::run(args, app),

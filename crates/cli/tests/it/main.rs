@@ -19,4 +19,6 @@ mod crash;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]
+mod picking;
+#[cfg(unix)]
 mod terminal;
