@@ -120,7 +120,7 @@ impl StateIndex {
     /// When the database cannot be written.
     pub async fn clear(&self) -> Result<()> {
         let mut transaction = self.database.begin(Patience::Much).await?;
-        for table in ["checks", "directories", "names_source", "bases", "segments", "threads"] {
+        for table in ["checks", "directories", "names_source", "bases", "segments", "turns", "threads"] {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)

@@ -225,11 +225,25 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        let index = &self.inner.index;
+        let is_live = self.inner.live.find(query.thread_id).is_some();
+        if let Some(fresh) = index.fresh_of(query.thread_id).await
+            && let Some(Some(page)) = index.answer(fresh.list_turns(query, is_live).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        let index = &self.inner.index;
+        let is_live = self.inner.live.find(query.thread_id).is_some();
+        if let Some(fresh) = index.fresh_of(query.thread_id).await
+            && let Some(Some(page)) = index.answer(fresh.list_items(query, is_live).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| page_items(&query, store.turns(query.thread_id)?)).await
     }
