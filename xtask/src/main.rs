@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod codex;
+mod crash;
 mod deny;
 mod interop;
 mod layers;
@@ -69,6 +70,12 @@ const VERBS: &[Verb] = &[
         run: deny::run,
     },
     Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
+    Verb {
+        name: "crash",
+        summary: "kill writers at random and look whether anything was lost",
+        help: crash::HELP,
+        run: crash::run,
+    },
     Verb {
         name: "interop",
         summary: "let the real Codex open what Selvedge wrote",
