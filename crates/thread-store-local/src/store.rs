@@ -201,7 +201,7 @@ impl ThreadStore for LocalThreadStore {
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         let index = &self.inner.index;
         if let Some(fresh) = index.fresh_of(thread_id).await
-            && let Some(Some(thread)) = index.answer(fresh.read_thread(thread_id).await).await
+            && let Some(Some(thread)) = index.answer(&fresh, fresh.index.read_thread(thread_id).await).await
         {
             return Ok(thread);
         }
@@ -211,7 +211,7 @@ impl ThreadStore for LocalThreadStore {
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         let index = &self.inner.index;
         if let Some(fresh) = index.fresh().await
-            && let Some(page) = index.answer(fresh.list_threads(query).await).await
+            && let Some(page) = index.answer(&fresh, fresh.index.list_threads(query).await).await
         {
             return Ok(page);
         }
@@ -228,7 +228,7 @@ impl ThreadStore for LocalThreadStore {
         let index = &self.inner.index;
         let is_live = self.inner.live.find(query.thread_id).is_some();
         if let Some(fresh) = index.fresh_of(query.thread_id).await
-            && let Some(Some(page)) = index.answer(fresh.list_turns(query, is_live).await).await
+            && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_turns(query, is_live).await).await
         {
             return Ok(page);
         }
@@ -240,7 +240,7 @@ impl ThreadStore for LocalThreadStore {
         let index = &self.inner.index;
         let is_live = self.inner.live.find(query.thread_id).is_some();
         if let Some(fresh) = index.fresh_of(query.thread_id).await
-            && let Some(Some(page)) = index.answer(fresh.list_items(query, is_live).await).await
+            && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_items(query, is_live).await).await
         {
             return Ok(page);
         }
