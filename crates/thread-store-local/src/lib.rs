@@ -56,5 +56,6 @@ mod row;
 mod search;
 mod segment;
 mod store;
+mod sync;
 
 pub use store::LocalThreadStore;

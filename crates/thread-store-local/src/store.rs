@@ -9,15 +9,16 @@ use selvedge_protocol::{
     Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
-use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
 };
 
-use crate::append::appended;
+use crate::append::{append, appended, write};
 use crate::error::store_error;
 use crate::live::LiveThreads;
+use crate::sync::{self, SyncRow};
 
 /// A store of threads in a home directory. Clones share the live threads.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
     remembered: RememberedHome,
     pub(crate) live: LiveThreads,
+    pub(crate) syncs: SyncRow,
 }
 
 impl Inner {
@@ -84,7 +86,7 @@ impl LocalThreadStore {
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
         let remembered = RememberedHome::new(home.clone());
-        Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default() }) }
+        Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default(), syncs: SyncRow::default() }) }
     }
 
     /// The home.
@@ -120,15 +122,17 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        if Inner::is_large(items) || self.inner.makes_file_synced(thread_id)? {
+        let live = self.inner.live.get(thread_id)?;
+        let is_synced = self.durability() == Durability::Synced;
+        if Inner::is_large(items) || is_synced && live.with_recorder(RolloutRecorder::is_lazy) {
             let items = items.to_vec();
-            return self.blocking(move |store| store.append(thread_id, &items)).await;
+            return self.blocking(move |_| append(&live, &items, is_synced)).await;
         }
         // The write is done at once, so that batches are in the order in which the calls began.
-        let batch = self.inner.write(thread_id, items)?;
+        let batch = write(&live, items)?;
         let appended = appended(&batch);
-        if self.durability() == Durability::Synced {
-            self.blocking(move |_| batch.settle().map_err(store_error)).await?;
+        if is_synced {
+            sync::settle(&self.inner, live, batch).await?;
         }
         Ok(appended)
     }

@@ -7,6 +7,7 @@ mod bounded;
 mod contract;
 mod cuts;
 mod detached;
+mod durable;
 mod faults;
 mod files;
 mod home;
