@@ -8,8 +8,10 @@
 mod bench;
 mod ci;
 mod codex;
+mod corrupt;
 mod crash;
 mod deny;
+mod fuzz;
 mod interop;
 mod layers;
 mod lint;
@@ -68,6 +70,18 @@ const VERBS: &[Verb] = &[
         summary: "check licences, bans and sources of the dependencies",
         help: deny::HELP,
         run: deny::run,
+    },
+    Verb {
+        name: "corrupt",
+        summary: "damage the recordings at random, many times, and read and repair them",
+        help: corrupt::HELP,
+        run: corrupt::run,
+    },
+    Verb {
+        name: "fuzz",
+        summary: "let libFuzzer look for inputs that break a promise; needs cargo-fuzz",
+        help: fuzz::HELP,
+        run: fuzz::run,
     },
     Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
     Verb {

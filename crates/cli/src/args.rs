@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use selvedge_history::TextSearch;
 use selvedge_protocol::{Durability, HistoryMode, ThreadId, ThreadSortKey, Timestamp};
 
 use crate::app::now;
@@ -24,13 +25,15 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
-Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are built on it).
+Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are \
+built on it), 130 nothing chosen (pick).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder
   selvedge list                   the threads that were updated last
   selvedge show 01a1fd5d-aacb     one thread as a transcript
-  selvedge search 'connection reset'";
+  selvedge search 'connection reset'
+  selvedge show \"$(selvedge pick)\"";
 
 /// Options of every verb.
 #[derive(Debug, Args)]
@@ -45,6 +48,10 @@ pub(crate) struct Global {
     /// loss, too [default: SELVEDGE_DURABILITY, else written]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
     pub(crate) durability: Option<Level>,
+    /// Where the index is: a file, or off to have every answer from the logs [default: SELVEDGE_INDEX, else
+    /// selvedge-index.sqlite in the home]
+    #[arg(long, global = true, value_name = "FILE|off", help_heading = "Global options")]
+    pub(crate) index: Option<PathBuf>,
     /// When to use colour; by itself it is used on terminals, and NO_COLOR and CLICOLOR_FORCE are obeyed
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(crate) color: ColorChoice,
@@ -97,12 +104,40 @@ pub(crate) enum Verb {
     Delete(DeleteArgs),
     /// Find threads that hold a text
     Search(SearchArgs),
+    /// Choose a thread on the terminal, and print its id
+    Pick(PickArgs),
     /// Draw forks and sub-agents below the threads that they come from
     Tree(TreeArgs),
+    /// Look at the index beside the logs, bring it up to date, or make it anew
+    Index(IndexArgs),
+    /// Check the files of a home, and mend what can be mended
+    Doctor(DoctorArgs),
     /// Take a tour on recorded threads, in a temporary folder
     Demo(DemoArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
+}
+
+/// What to do with the index.
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(subcommand)]
+    pub(crate) verb: IndexVerb,
+}
+
+/// What to do with the index.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum IndexVerb {
+    /// Say where it is, what it holds, and what it has not taken in yet; changes nothing
+    Status,
+    /// Look at every file and take in what changed
+    Sync {
+        /// Say nothing, and leave it to another process that is at it already
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Forget everything and read every thread again
+    Rebuild,
 }
 
 /// A verb on one thread.
@@ -128,9 +163,9 @@ pub(crate) struct Filters {
     /// Where to go on: the cursor that the page before gave
     #[arg(long, value_name = "CURSOR")]
     pub(crate) cursor: Option<String>,
-    /// What to sort by
-    #[arg(long, value_name = "KEY", default_value = "updated")]
-    pub(crate) sort: Sort,
+    /// What to sort by [default: updated]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sort: Option<Sort>,
     /// Oldest first
     #[arg(long)]
     pub(crate) ascending: bool,
@@ -152,6 +187,9 @@ pub(crate) struct Filters {
     /// Threads on this git branch
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<String>,
+    /// Threads in this git repository: its URL in any spelling, or how that ends: owner/name, or name
+    #[arg(long, value_name = "REPOSITORY", value_parser = not_empty)]
+    pub(crate) repository: Option<String>,
     /// Threads that have a name
     #[arg(long, conflicts_with = "unnamed")]
     pub(crate) named: bool,
@@ -167,6 +205,9 @@ pub(crate) struct Filters {
     /// Threads that were forked from this one, or started by it
     #[arg(long, value_name = "ID")]
     pub(crate) child_of: Option<String>,
+    /// Threads that come from this one through any number of forks and sub-agents
+    #[arg(long, value_name = "ID", conflicts_with = "child_of")]
+    pub(crate) descendant_of: Option<String>,
 }
 
 /// What threads are sorted by.
@@ -189,6 +230,15 @@ impl Sort {
             Self::Recency => ThreadSortKey::RecencyAt,
         }
     }
+}
+
+/// In which order a search gives threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// Those first that have most to do with the text
+    Best,
+    /// As --sort and --ascending say
+    Sorted,
 }
 
 /// `selvedge list`
@@ -427,20 +477,78 @@ pub(crate) struct DeleteArgs {
 #[command(after_help = "\
 Looks, in any case, in names and in what users and agents said, thought and ran.
 
-With --json: [{thread, turn_id, kind, snippet, highlight: [start, end]}], the highlight in bytes of the snippet's UTF-8.
+All terms must stand in the same name, message, command, … A term of 3 characters or more is found within words, a shorter \
+one where a word begins; term* where a word begins; \"a phrase\" as it is written, with any white space in it (a quote in it \
+is doubled).
+
+With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]; position is that of the \
+item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8. With --open and \
+--json: what `show --json` prints, with the one turn.
 
 Examples:
   selvedge search 'connection reset'
-  selvedge search zebra --all --hits 10 --json")]
+  selvedge search '\"connection reset\" retr*' --repository owner/name
+  selvedge search zebra --all --hits 10 --json
+  selvedge search zebra --sort created --ascending
+  selvedge search 'connection reset' --open")]
 pub(crate) struct SearchArgs {
-    /// Text to find
-    #[arg(value_name = "TEXT", value_parser = not_empty)]
+    /// What to find
+    #[arg(value_name = "TEXT", value_parser = searchable)]
     pub(crate) text: String,
+    /// Whether the best threads come first, or --sort counts [default: best, unless --sort or --ascending is given]
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) order: Option<Order>,
+    /// Print the turn of the first hit, as `selvedge show` prints it; of a hit in a name, the newest turn
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// With --open: print long outputs and messages whole
+    #[arg(long, requires = "open")]
+    pub(crate) full: bool,
     /// How many places of one thread to give at most
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) hits: NonZeroUsize,
     #[command(flatten)]
     pub(crate) filters: Filters,
+}
+
+/// `selvedge pick`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is typed is looked for in name, first message, directory and branch; letters may be left out, and words stand in any \
+order. A capital letter makes case count; 'word is found as it is, ^word and word$ at an end, and !word must not be there.
+
+Keys: Enter chooses, Esc and Ctrl-C leave; Up, Down, Ctrl-P, Ctrl-N, Page Up, Page Down, Home and End move; Ctrl-U and Ctrl-W \
+take back what was typed. The newest turns of the thread are shown beside or below the list where there is room.
+
+The choice is made on the terminal itself, so that standard output has nothing but the answer. Whoever leaves gets no answer \
+and exit code 130.
+
+Examples:
+  selvedge show \"$(selvedge pick)\"
+  cd \"$(selvedge pick --print cwd --since 1w)\"
+  selvedge pick --under . --query zebra --json | jq .model")]
+pub(crate) struct PickArgs {
+    /// What is typed already
+    #[arg(long, short = 'q', value_name = "TEXT")]
+    pub(crate) query: Option<String>,
+    /// What to print of the chosen thread
+    #[arg(long, value_name = "WHAT", default_value = "id")]
+    pub(crate) print: Printed,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+/// What to print of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    /// Its id
+    Id,
+    /// The file of its newest part
+    Path,
+    /// The directory that it works in
+    Cwd,
+    /// All that `list --json` says of it
+    Json,
 }
 
 /// `selvedge tree`
@@ -462,6 +570,35 @@ pub(crate) struct TreeArgs {
     /// Draw with ASCII letters
     #[arg(long)]
     pub(crate) ascii: bool,
+}
+
+/// `selvedge doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads only, unless --repair is given. Repair keeps the original of every file that it replaces beside it, as \
+FILE.damaged-TIME; a repaired file holds every intact line, byte for byte. Threads that somebody writes are left alone. \
+docs/damage.md says what each kind of finding means.
+
+Exit codes: 0 nothing is wrong, 1 there are findings (after --repair: some are left). Notices do not count.
+
+With --json: {checked: {files, bytes, lines}, findings: [{kind, severity, path, thread_id, range: {start, end}, line, detail, \
+mendable, remedy}], omitted}; with --repair or --dry-run also repairs: [{action, path, thread_id, detail, kept, error}], and \
+after --repair left: the findings that there are still.
+
+Examples:
+  selvedge doctor
+  selvedge doctor 01a1fd5d-aacb --json | jq '.findings[].kind'
+  selvedge doctor --repair --dry-run")]
+pub(crate) struct DoctorArgs {
+    /// Threads to check: id, unique beginning of one, or name [default: the whole home]
+    #[arg(value_name = "ID")]
+    pub(crate) threads: Vec<String>,
+    /// Mend what can be mended
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Say what repair would do, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `selvedge demo`
@@ -530,6 +667,10 @@ fn one_line(text: &str) -> Result<String, String> {
         return Err("a name is one line of plain text".to_owned());
     }
     Ok(text.trim().to_owned())
+}
+
+fn searchable(text: &str) -> Result<String, String> {
+    TextSearch::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

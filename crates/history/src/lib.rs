@@ -11,6 +11,7 @@
 //! - *Replay* ([`Replay`], [`replay`]) gives what the model sees next, and what it has been told: the
 //!   [`ModelContext`].
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
+//! - A *search* ([`TextSearch`]) says where in names and turns a text stands, and how well a thread fits.
 //! - A *context fragment* ([`markers`]) is a message that the program wrote in the name of the user or the developer, to
 //!   tell the model about its surroundings. It is no message of the user.
 //! - The *token budget* ([`TokenBudget`]) is the fragment that names a thread's context windows to its model.
@@ -47,18 +48,23 @@ pub mod markers;
 mod peek;
 mod policy;
 mod replay;
+mod search;
 mod shorten;
 mod token_budget;
+mod told_turn;
 mod turn_item;
 mod turns;
 mod user_input;
+mod user_turns;
 mod window;
 mod world_state;
 
 pub use facts::MetadataFold;
 pub use policy::is_persisted;
-pub use replay::{ModelContext, Replay, ReplayOptions, replay};
+pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
+pub use search::{EmptySearch, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts};
 pub use token_budget::TokenBudget;
+pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};
 pub use turns::{TurnProjection, apply_view};
 pub use window::WindowTracker;
 pub use world_state::WorldStateTracker;

@@ -1,6 +1,7 @@
 //! What the model sees next.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use selvedge_protocol::{
@@ -13,6 +14,7 @@ use crate::compaction::{rebuilt_history, replaces_summary};
 use crate::markers::{is_context_fragment, is_user_message};
 use crate::peek::payload_type;
 use crate::shorten::shorten_output;
+use crate::user_turns::UserTurns;
 
 /// What a thread's items come to: all that is needed to go on with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -41,10 +43,29 @@ pub struct ReplayOptions {
 }
 
 /// Replays items that are at hand.
-pub fn replay<'a>(items: impl IntoIterator<Item = &'a RolloutItem>) -> ModelContext {
-    let mut replay = Replay::new();
-    items.into_iter().for_each(|item| replay.push(item));
-    replay.finish()
+pub fn replay<'a, I>(items: I) -> ModelContext
+where
+    I: IntoIterator<Item = &'a RolloutItem, IntoIter: Clone>,
+{
+    let items = items.into_iter();
+    at_hand(|replay| items.clone().for_each(|item| replay.push(item)))
+}
+
+/// Replays lines that are at hand; those that do not matter are not parsed.
+pub fn replay_lines<'a, I>(lines: I) -> ModelContext
+where
+    I: IntoIterator<Item = &'a RolloutLine, IntoIter: Clone>,
+{
+    let lines = lines.into_iter();
+    at_hand(|replay| lines.clone().for_each(|line| replay.push_line(line)))
+}
+
+fn at_hand(feed: impl Fn(&mut Replay)) -> ModelContext {
+    let replayed = Replay::whole(ReplayOptions::default(), |replay| {
+        feed(replay);
+        Ok::<_, Infallible>(())
+    });
+    replayed.unwrap_or_else(|never| match never {})
 }
 
 /// Folds the items of a thread into what the model sees next.
@@ -53,16 +74,21 @@ pub fn replay<'a>(items: impl IntoIterator<Item = &'a RolloutItem>) -> ModelCont
 ///
 /// # Rollbacks
 ///
-/// The event says how many turns to undo, and two things are set back by it.
+/// The event says how many turns to undo. A compaction that stands behind the beginning of the n-th newest turn in which the
+/// user spoke is undone with it: the history is again what it replaced, with what was said since. (Unless it is an old one
+/// that left it to its reader what to keep: it stays.)
 ///
-/// The *history* is cut at the n-th newest message of the user that is in it, or at the oldest when there are fewer. The
-/// summary of a compaction stands in the user's name and is one of them. What a compaction dropped is not brought back: the
-/// model is left with what that kept. [`TurnProjection`](crate::TurnProjection) counts the same messages, so that what shows
-/// is what is kept.
+/// The *history* is then cut at the n-th newest message of the user that is in it, or at the oldest when there are fewer.
+/// The summary of a compaction that stands is in the user's name and is one of them. [`TurnProjection`](crate::TurnProjection)
+/// counts the same messages, so that what shows is what is kept.
 ///
-/// *Everything else* (world state, settings, window) is what it was before the n-th newest turn in which the user spoke, as if
-/// nothing had been written since: a compaction in an undone turn has cleared nothing and opened no window. Where a summary
-/// was among the messages, or messages that steered a turn, this reaches further back than the history does.
+/// *Everything else* (world state, settings, window) is what it was before that turn, as if nothing had been written since.
+/// Where a summary was among the messages, or messages that steered a turn, this reaches further back than the history does.
+///
+/// # Two passes
+///
+/// What a compaction replaced is not kept in memory for the rare case that it is undone. So the items are given by a function
+/// that can be called again: it is, once, when a compaction was undone, and the second pass passes over it.
 #[derive(Debug, Default)]
 pub struct Replay {
     options: ReplayOptions,
@@ -70,11 +96,14 @@ pub struct Replay {
     /// Where in `history` the user's messages stand, for rollbacks.
     user_messages: Vec<usize>,
     surroundings: Surroundings,
-    /// For every user turn that stands, what the surroundings were before it.
-    user_turns: Vec<Surroundings>,
-    turns: Turns,
+    /// The user turns, with what the surroundings were before each.
+    turns: UserTurns<Surroundings>,
     heads: Heads,
     warnings: Vec<String>,
+    /// The compactions that rollbacks undo, by how many came before each.
+    undone: BTreeSet<u64>,
+    /// Those of them that were known from the beginning, so that they replaced nothing.
+    passed_over: BTreeSet<u64>,
     /// What is missing of a replay that began in the middle; nothing for one that began at the start.
     middle: Option<Middle>,
 }
@@ -100,45 +129,12 @@ struct Surroundings {
     compactions: u64,
     /// Whether one of them named no window.
     has_unnumbered: bool,
+    /// How many compactions have said what they left, undone ones included: not set back.
+    read_compactions: u64,
     /// Whether they come from before the beginning of a replay that began in the middle, so that they are not what they
     /// seem: the world state and the settings of the context, and the previous settings.
     is_unknown: bool,
     has_unknown_settings: bool,
-}
-
-/// Which turn items belong to.
-#[derive(Debug, Default)]
-struct Turns {
-    open: OpenTurn,
-    id: Option<TurnId>,
-    /// The turns so far: an end may name one that was left behind.
-    seen: HashSet<TurnId>,
-}
-
-#[derive(Debug, Default)]
-enum OpenTurn {
-    /// No turn was opened: every message of the user begins one.
-    #[default]
-    Implicit,
-    /// Opened, with the surroundings that it began in; the user has not spoken in it.
-    Silent(Surroundings),
-    /// Opened, and a user turn: further messages of the user are part of it.
-    OfUser,
-}
-
-impl Turns {
-    fn open(&mut self, id: Option<TurnId>, before: Surroundings) {
-        self.open = OpenTurn::Silent(before);
-        self.seen.extend(id.clone());
-        self.id = id;
-    }
-
-    /// Ends the turn of this id. Without an id, or with one that no turn has, the open turn is meant.
-    fn end(&mut self, id: Option<&TurnId>) {
-        if id.is_none() || id == self.id.as_ref() || id.is_some_and(|id| !self.seen.contains(id)) {
-            self.open = OpenTurn::Implicit;
-        }
-    }
 }
 
 /// What the `session_meta` lines say.
@@ -152,49 +148,58 @@ struct Heads {
 }
 
 impl Replay {
-    /// Nothing has been replayed.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The same, with options.
-    #[must_use]
-    pub fn with_options(options: ReplayOptions) -> Self {
-        Self { options, ..Self::default() }
-    }
-
-    /// A replay that begins in the middle of a history, with a line that opens a turn. `head` is the `session_meta` that the
-    /// segment of that line begins with.
+    /// Replays a whole history: `feed` pushes all its items, in order, each time that it is called.
     ///
-    /// A compaction says anew what the model sees, so that what stands before it need not be read. Push everything from the
-    /// beginning to the end of the history; then [`Self::finish_from_middle`] gives the context, unless something in the
-    /// items reaches back to before the beginning.
-    #[must_use]
-    pub fn from_middle(head: Option<&SessionMeta>) -> Self {
-        let mut replay = Self::new();
-        if let Some(head) = head {
-            replay.head(head);
-        }
-        replay.surroundings.is_unknown = true;
-        replay.surroundings.has_unknown_settings = true;
-        replay.middle = Some(Middle::default());
-        replay
+    /// # Errors
+    /// What `feed` fails with.
+    pub fn whole<E>(options: ReplayOptions, feed: impl FnMut(&mut Self) -> Result<(), E>) -> Result<ModelContext, E> {
+        Ok(Self::run(|| Self { options, ..Self::default() }, feed)?.finish())
     }
 
-    /// What the items come to, as a replay of the whole history would say it, the warnings aside, which are those of these
-    /// items. Nothing when that cannot be told from them: then the replay has to begin earlier.
-    #[must_use]
-    pub fn finish_from_middle(self) -> Option<ModelContext> {
-        let is_whole = match &self.middle {
-            None => true,
-            Some(middle) => {
-                let surroundings = &self.surroundings;
-                let is_known = !surroundings.is_unknown && !surroundings.has_unknown_settings;
-                middle.has_history && !middle.reached_back && is_known
+    /// Replays the end of a history, from a line that opens a turn: `feed` pushes all its items from there on, in order, each
+    /// time that it is called. `head` is the `session_meta` that the segment of that line begins with.
+    ///
+    /// A compaction says anew what the model sees, so that what stands before it need not be read. The context is the one that
+    /// a replay of the whole history would say, the warnings aside, which are those of these items. Nothing when something in
+    /// them reaches back to before the beginning: then the replay has to begin earlier.
+    ///
+    /// # Errors
+    /// What `feed` fails with.
+    pub fn from_middle<E>(
+        head: Option<&SessionMeta>,
+        feed: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<Option<ModelContext>, E> {
+        let begin = || {
+            let mut replay = Self { middle: Some(Middle::default()), ..Self::default() };
+            if let Some(head) = head {
+                replay.head(head);
             }
+            replay.surroundings.is_unknown = true;
+            replay.surroundings.has_unknown_settings = true;
+            replay
         };
-        is_whole.then(|| self.finish())
+        let replay = Self::run(begin, feed)?;
+        Ok(replay.can_tell().then(|| replay.finish()))
+    }
+
+    /// One pass over the items, or a second one that knows which compactions are undone.
+    fn run<E>(begin: impl Fn() -> Self, mut feed: impl FnMut(&mut Self) -> Result<(), E>) -> Result<Self, E> {
+        let mut replay = begin();
+        feed(&mut replay)?;
+        // Which turns there are does not depend on what was compacted, so the second pass undoes the same ones.
+        if !replay.undone.is_empty() {
+            let passed_over = std::mem::take(&mut replay.undone);
+            replay = Self { passed_over, ..begin() };
+            feed(&mut replay)?;
+        }
+        Ok(replay)
+    }
+
+    /// Whether a replay that began in the middle tells what a whole one would.
+    fn can_tell(&self) -> bool {
+        let surroundings = &self.surroundings;
+        let is_known = !surroundings.is_unknown && !surroundings.has_unknown_settings;
+        self.middle.as_ref().is_none_or(|middle| middle.has_history && !middle.reached_back && is_known)
     }
 
     /// Takes the next item.
@@ -224,13 +229,11 @@ impl Replay {
         }
     }
 
-    /// What the items come to.
-    #[must_use]
-    pub fn finish(self) -> ModelContext {
+    fn finish(self) -> ModelContext {
         let window = self.window();
         let Surroundings { world_state, turn_context, previous_settings, .. } = self.surroundings;
         // What is left of the snapshots for rollbacks would only make the values below be copied.
-        drop((self.user_turns, self.turns));
+        drop(self.turns);
         ModelContext {
             history: self.history,
             world_state: world_state.map(Arc::unwrap_or_clone),
@@ -259,10 +262,7 @@ impl Replay {
         if is_fork {
             self.surroundings.leave_window();
             // Nor does a rollback of what was inherited go back to the windows of the source.
-            self.user_turns.iter_mut().for_each(Surroundings::leave_window);
-            if let OpenTurn::Silent(before) = &mut self.turns.open {
-                before.leave_window();
-            }
+            self.turns.all_before().for_each(Surroundings::leave_window);
         }
     }
 
@@ -292,16 +292,9 @@ impl Replay {
     }
 
     fn user_speaks(&mut self) {
-        match std::mem::replace(&mut self.turns.open, OpenTurn::OfUser) {
-            OpenTurn::Implicit => {
-                self.turns.open = OpenTurn::Implicit;
-                self.user_turns.push(self.surroundings.clone());
-            }
-            OpenTurn::Silent(before) => {
-                self.surroundings.settle_settings(&before);
-                self.user_turns.push(before);
-            }
-            OpenTurn::OfUser => {}
+        let surroundings = &mut self.surroundings;
+        if let Some(before) = self.turns.speak(|| surroundings.clone()) {
+            surroundings.settle_settings(before);
         }
     }
 
@@ -309,7 +302,7 @@ impl Replay {
         match event {
             EventMsg::TaskStarted(event) => self.turns.open(event.turn_id.clone(), self.surroundings.clone()),
             EventMsg::TaskComplete(event) => self.end_turn(event.turn_id.as_ref()),
-            EventMsg::UserMessage(_) if !matches!(self.turns.open, OpenTurn::Implicit) => self.user_speaks(),
+            EventMsg::UserMessage(_) if self.turns.is_open() => self.user_speaks(),
             EventMsg::ThreadRolledBack(event) => self.roll_back(event.num_turns.unwrap_or(0)),
             _ => {}
         }
@@ -318,14 +311,14 @@ impl Replay {
     fn end_turn(&mut self, id: Option<&TurnId>) {
         if let (Some(middle), Some(id)) = (&mut self.middle, id) {
             // It may have been opened before the beginning.
-            middle.reached_back |= !self.turns.seen.contains(id);
+            middle.reached_back |= !self.turns.has_seen(id);
         }
         self.turns.end(id);
     }
 
     fn turn_context(&mut self, context: &TurnContext) {
         let context = Arc::new(context.clone());
-        if !matches!(self.turns.open, OpenTurn::Silent(_)) {
+        if !self.turns.is_silent() {
             self.surroundings.previous_settings = Some(Arc::clone(&context));
             self.surroundings.has_unknown_settings = false;
         }
@@ -333,16 +326,20 @@ impl Replay {
     }
 
     fn compacted(&mut self, compacted: &Compacted) {
-        let history = match &compacted.replacement_history {
+        let is_passed_over =
+            compacted.replacement_history.is_some() && self.passed_over.contains(&self.surroundings.read_compactions);
+        self.surroundings.read_compactions += u64::from(compacted.replacement_history.is_some());
+        match &compacted.replacement_history {
+            Some(_) if is_passed_over => {}
             Some(history) => {
-                history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot).cloned().collect()
+                let history = history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot);
+                self.replace_history(history.cloned().collect());
             }
             None => {
                 let summary = compacted.message.as_deref().unwrap_or_default();
-                rebuilt_history(self.own_messages(summary), summary)
+                self.replace_history(rebuilt_history(self.own_messages(summary), summary));
             }
-        };
-        self.replace_history(history);
+        }
         self.surroundings.compact(compacted);
         // A compaction that a full copy took along opened a window of the source.
         let own = self.heads.window.first_window_id;
@@ -353,7 +350,7 @@ impl Replay {
             let says_all = compacted.replacement_history.is_some() && compacted.window_number.is_some();
             // One that leaves something to be found out by the reader looks back to all that came before.
             middle.reached_back |= !says_all;
-            middle.has_history |= says_all;
+            middle.has_history |= says_all && !is_passed_over;
             self.surroundings.is_unknown = false;
         }
     }
@@ -403,14 +400,14 @@ impl Replay {
         if turns == 0 {
             return;
         }
-        self.turns.open = OpenTurn::Implicit;
         self.cut_history(turns);
         if let Some(middle) = &mut self.middle {
-            middle.reached_back |= turns > self.user_turns.len();
+            middle.reached_back |= turns > self.turns.len();
         }
-        let standing = self.user_turns.len().saturating_sub(turns);
-        if let Some(before) = self.user_turns.drain(standing..).next() {
-            self.surroundings = before;
+        if let Some(before) = self.turns.roll_back(turns) {
+            let read_compactions = self.surroundings.read_compactions;
+            self.undone.extend(before.read_compactions..read_compactions);
+            self.surroundings = Surroundings { read_compactions, ..before };
         }
     }
 

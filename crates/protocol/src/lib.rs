@@ -38,12 +38,14 @@
 mod compacted;
 mod durability;
 mod event;
+mod filter;
 mod id;
 mod item;
 mod line;
 mod metadata;
 mod open;
 mod query;
+mod repository;
 mod response_item;
 mod session_meta;
 mod time;
@@ -61,15 +63,17 @@ pub use event::{
     ThreadRolledBackEvent, ThreadSettings, ThreadSettingsAppliedEvent, TokenCountEvent, TokenUsage, TokenUsageInfo,
     TurnAbortedEvent, UserMessageEvent, WebSearchEndEvent,
 };
+pub use filter::{ThreadFilter, ThreadLink, descendants};
 pub use id::{IdError, ItemId, SegmentId, SessionId, ThreadId, TurnId, WindowId};
 pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
 pub use line::{LineError, LineFormat, RolloutLine};
 pub use metadata::{GitInfo, GitInfoPatch, StoredThread, ThreadMetadataPatch};
 pub use open::{Extra, OpenItem};
 pub use query::{
-    ArchivedFilter, Cursor, CursorError, CwdFilter, ItemQuery, Page, Relation, SearchHit, SearchQuery, SortDirection,
-    ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery,
+    ArchivedFilter, Cursor, CursorError, CwdFilter, ItemQuery, Page, Relation, SearchHit, SearchOrder, SearchQuery,
+    SortDirection, ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery,
 };
+pub use repository::{RepositoryFilter, repository_name};
 pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
 pub use time::{Timestamp, TimestampError};

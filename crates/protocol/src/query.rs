@@ -218,6 +218,8 @@ pub enum CwdFilter {
 pub enum Relation {
     /// Forked from it, or started by it as a sub-agent.
     ChildOf(ThreadId),
+    /// So through any number of threads, archived ones too. Where links go in a circle, a thread is not its own descendant.
+    DescendantOf(ThreadId),
 }
 
 /// A question for threads. The default asks for the 50 active threads that were updated last.
@@ -243,6 +245,9 @@ pub struct ThreadQuery {
     pub cwd: Option<CwdFilter>,
     /// Branch that is checked out.
     pub git_branch: Option<String>,
+    /// Git repository: a URL in any spelling, or `owner/name` or `name`, with which its URL ends. See
+    /// [`RepositoryFilter`](crate::RepositoryFilter).
+    pub git_repository: Option<String>,
     /// Whether the thread has a name.
     pub named: Option<bool>,
     /// Earliest time by the sort key.
@@ -268,6 +273,7 @@ impl Default for ThreadQuery {
             models: Vec::new(),
             cwd: None,
             git_branch: None,
+            git_repository: None,
             named: None,
             since: None,
             until: None,
@@ -278,71 +284,50 @@ impl Default for ThreadQuery {
 }
 
 impl ThreadQuery {
-    /// Whether a thread answers the question, page aside.
+    /// Whether a row alone does not tell if the thread answers: the links between all threads of the store are needed. See
+    /// [`ThreadFilter`](crate::ThreadFilter).
     #[must_use]
-    pub fn matches(&self, thread: &StoredThread) -> bool {
-        let at = self.sort.of(thread);
-        let archived = match self.archived {
-            ArchivedFilter::Active => !thread.archived,
-            ArchivedFilter::Archived => thread.archived,
-            ArchivedFilter::All => true,
-        };
-        archived
-            && one_of(&self.sources, thread.source_name())
-            && one_of(&self.model_providers, thread.model_provider.as_deref())
-            && one_of(&self.models, thread.model.as_deref())
-            && self.cwd.as_ref().is_none_or(|filter| matches_cwd(filter, thread.cwd.as_deref()))
-            && self
-                .git_branch
-                .as_ref()
-                .is_none_or(|branch| thread.git.as_ref().and_then(|git| git.branch.as_ref()) == Some(branch))
-            && self.named.is_none_or(|named| thread.name.is_some() == named)
-            && self.since.is_none_or(|since| at >= since)
-            && self.until.is_none_or(|until| at < until)
-            && self.relation.is_none_or(|Relation::ChildOf(id)| {
-                thread.forked_from_id == Some(id) || thread.parent_thread_id == Some(id)
-            })
-            && self.search_term.as_ref().is_none_or(|term| {
-                let term = term.to_lowercase();
-                [&thread.name, &thread.preview].into_iter().flatten().any(|text| text.to_lowercase().contains(&term))
-            })
+    pub const fn needs_links(&self) -> bool {
+        matches!(self.relation, Some(Relation::DescendantOf(_)))
     }
 }
 
-fn one_of(wanted: &[String], found: Option<&str>) -> bool {
-    wanted.is_empty() || found.is_some_and(|found| wanted.iter().any(|wanted| wanted == found))
-}
-
-fn matches_cwd(filter: &CwdFilter, cwd: Option<&str>) -> bool {
-    let Some(cwd) = cwd else { return false };
-    match filter {
-        CwdFilter::Exactly(wanted) => trim_slash(cwd) == trim_slash(wanted),
-        CwdFilter::Under(wanted) => trim_slash(cwd)
-            .strip_prefix(trim_slash(wanted))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-    }
-}
-
-fn trim_slash(path: &str) -> &str {
-    path.trim_end_matches('/')
+/// In which order the threads come in which a text was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchOrder {
+    /// Those first that have most to do with the text, and of each thread the places that have. How much that is, each store
+    /// tells in its own way; where it comes to the same, the newest by the sort key of the query is first.
+    #[default]
+    Best,
+    /// As the query for threads sorts them, with the places of a thread in the order in which they stand in it.
+    Sorted,
 }
 
 /// A question for places in threads where a text stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
-    /// The text, in any case.
+    /// What to find: terms with white space between them, all of which must stand in the same name or item, in any case.
+    ///
+    /// - A term of three characters or more stands anywhere, a shorter one at the beginning of a word only. A word is a run of
+    ///   letters and digits. A term that begins with neither begins no word and stands anywhere.
+    /// - `term*` stands at the beginning of a word only.
+    /// - `"a phrase"` stands as it is written, with any white space where it has some. A quote within is doubled; a phrase
+    ///   without an end goes on to the end of the text.
     pub text: String,
     /// Which threads to look in, in which order, and how many of them a page holds at most.
     pub threads: ThreadQuery,
+    /// Whether that order counts, or how well the threads fit.
+    pub order: SearchOrder,
     /// How many places to give of one thread at most.
     pub hits_per_thread: usize,
 }
 
 impl SearchQuery {
-    /// A search for `text` in all active threads.
+    /// A search for `text` in all active threads, those first that fit best.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), threads: ThreadQuery::default(), hits_per_thread: 3 }
+        Self { text: text.into(), threads: ThreadQuery::default(), order: SearchOrder::default(), hits_per_thread: 3 }
     }
 }
 
@@ -353,12 +338,17 @@ pub struct SearchHit {
     pub thread: StoredThread,
     /// The turn; missing for a hit in the thread's name.
     pub turn_id: Option<TurnId>,
+    /// Which turn of the thread that is, counted from 1.
+    pub turn_number: Option<u64>,
+    /// The line that the item began with, as its position in the thread's whole history: intact lines counted from 0, inherited
+    /// ones first. In a paginated thread without damage that is the line's ordinal; legacy lines have none.
+    pub position: Option<u64>,
     /// What the text stands in: a turn item's kind, or `name`.
     pub kind: String,
-    /// The text with some of what stands around it.
+    /// What was found with some of what stands around it, on one line.
     pub snippet: String,
-    /// Where in the snippet the text is, in bytes.
-    pub highlight: (usize, usize),
+    /// Where in the snippet the terms are, in bytes: ascending, and no two of them touch.
+    pub highlights: Vec<(usize, usize)>,
 }
 
 /// A question for turns of one thread.

@@ -57,6 +57,9 @@ pub struct Turn {
     /// after the turn takes the history up to the end, one before it up to the start.
     #[serde(skip)]
     pub lines: Range<u64>,
+    /// The line that each of its items began with, as a position like those of `lines`.
+    #[serde(skip)]
+    pub item_positions: Vec<u64>,
 }
 
 /// How a step of the agent stands.

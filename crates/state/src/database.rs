@@ -1,6 +1,6 @@
 //! The database file: opened, set up, set aside.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -9,15 +9,24 @@ use selvedge_rollout::now;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::error::{IndexError, Result};
 
 /// How long a statement waits for others before it gives up.
-const BUSY_TIME: Duration = Duration::from_millis(500);
+const BUSY_TIME: Duration = Duration::from_millis(250);
 
-/// How often a transaction of this process is tried that found the database busy.
-const TRIES: u32 = 8;
+/// How long to wait for a database that others hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Somebody waits for an answer, and can have it from the logs.
+    Little,
+    /// Nobody waits.
+    Much,
+}
+
+/// How often a transaction is begun that nobody waits for.
+const TRIES: u32 = 12;
 
 /// How many connections read at once. One more writes.
 const READERS: u32 = 3;
@@ -25,6 +34,7 @@ const READERS: u32 = 3;
 /// The connections to one database file.
 #[derive(Debug)]
 pub(crate) struct Database {
+    pub(crate) path: PathBuf,
     pub(crate) readers: SqlitePool,
     pub(crate) writer: SqlitePool,
 }
@@ -73,6 +83,8 @@ impl Database {
     }
 
     async fn set_up(path: &Path) -> Result<Self> {
+        // SQLite gives its other files the mode of this one.
+        private().append(true).create(true).open(path).map_err(|error| failed("make", path, error))?;
         let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
         let made = make_tables(&mut connection).await;
         let closed = connection.close().await;
@@ -85,6 +97,7 @@ impl Database {
     fn connect(path: &Path) -> Self {
         let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4);
         Self {
+            path: path.to_owned(),
             readers: pool(READERS).connect_lazy_with(options(path).pragma("query_only", "1")),
             writer: pool(1).connect_lazy_with(options(path)),
         }
@@ -96,28 +109,20 @@ impl Database {
         self.writer.close().await;
     }
 
-    /// Runs a write transaction, again when others held the database.
-    pub(crate) async fn write<T>(&self, work: impl AsyncFn(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+    /// Begins a write transaction: when others hold the database, again. It has the write lock from its beginning on, so
+    /// that nothing in it finds the database busy; one that began with a read could not wait for the lock.
+    pub(crate) async fn begin(&self, patience: Patience) -> Result<Transaction<'static, Sqlite>> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_write(&work).await {
-                Err(IndexError::Busy(error)) if tries < TRIES => {
+            match self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(IndexError::from) {
+                Err(IndexError::Busy(error)) if patience == Patience::Much && tries < TRIES => {
                     tracing::debug!(%error, tries, "index busy, trying again");
                     tokio::time::sleep(Duration::from_millis(5 << tries)).await;
                 }
                 outcome => return outcome,
             }
         }
-    }
-
-    async fn try_write<T>(&self, work: &impl AsyncFn(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-        let mut connection = self.writer.acquire().await?;
-        // Taking the write lock first: a transaction that began with a read could not wait for it.
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let value = work(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(value)
     }
 }
 
@@ -160,15 +165,23 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
     })
 }
 
+/// Options to open files that, if they are made, are for this user only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> IndexError {
+    IndexError::Io { action, path: path.to_owned(), source }
+}
+
 /// Holds the lock for setting up until the file is dropped.
 async fn lock_beside(path: &Path) -> Result<File> {
     let path = beside(path, ".lock");
-    let failed = |action, path: &Path, source| IndexError::Io { action, path: path.to_owned(), source };
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).map_err(|error| failed("open", &path, error))?;
+    let file = private().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|error| failed("open", &path, error))?;
     let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
     locking.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| failed("lock", &path, error))
 }

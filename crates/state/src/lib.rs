@@ -30,28 +30,40 @@
 
 mod database;
 mod error;
+mod fresh;
 mod list;
+mod plan;
 mod row;
 mod stamp;
+mod status;
 mod sync;
+mod told;
+mod turns;
+mod varint;
+mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use selvedge_rollout::RolloutHome;
+use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome};
 
 use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
+pub use crate::fresh::Freshness;
+pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.
 #[derive(Clone, Debug)]
 pub struct StateIndex {
     home: RolloutHome,
+    remembered: Arc<RememberedHome>,
     database: Arc<Database>,
     set_aside: Option<SetAside>,
+    /// The files of the home when the index was last up to date with which there are.
+    seen: Arc<Mutex<Option<Arc<HomeFiles>>>>,
 }
 
 impl StateIndex {
@@ -66,8 +78,17 @@ impl StateIndex {
     /// # Errors
     /// When the file cannot be made, opened or set aside.
     pub async fn open(home: &RolloutHome, path: &Path) -> Result<Self> {
+        Self::open_with(Arc::new(RememberedHome::new(home.clone())), path).await
+    }
+
+    /// The same, with what somebody remembers of the home.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(remembered: Arc<RememberedHome>, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
-        Ok(Self { home: home.clone(), database: Arc::new(database), set_aside })
+        let home = remembered.home().clone();
+        Ok(Self { home, remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
     }
 
     /// The file that was found in the place of the index and could not be used, if there was one.

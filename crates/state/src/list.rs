@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use selvedge_protocol::{
-    ArchivedFilter, CwdFilter, Page, Relation, SortDirection, StoredThread, ThreadCursor, ThreadId, ThreadQuery,
-    ThreadSortKey,
+    ArchivedFilter, CwdFilter, Page, Relation, RepositoryFilter, SortDirection, StoredThread, ThreadCursor, ThreadId,
+    ThreadQuery, ThreadSortKey,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
@@ -67,7 +67,7 @@ const fn column(sort: ThreadSortKey) -> &'static str {
     }
 }
 
-/// The statement for a page and one row more. It must say the same as [`ThreadQuery::matches`].
+/// The statement for a page and one row more. It must say the same as [`ThreadFilter`](selvedge_protocol::ThreadFilter).
 fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, Sqlite> {
     let at = column(query.sort);
     let mut sql = QueryBuilder::new("SELECT record, name, archived, path FROM threads WHERE ");
@@ -95,6 +95,9 @@ fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, 
     if let Some(branch) = &query.git_branch {
         sql.push(" AND git_branch = ").push_bind(branch);
     }
+    if let Some(repository) = &query.git_repository {
+        in_repository(&mut sql, &RepositoryFilter::new(repository));
+    }
     if let Some(named) = query.named {
         sql.push(if named { " AND name IS NOT NULL" } else { " AND name IS NULL" });
     }
@@ -104,9 +107,13 @@ fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, 
     if let Some(until) = query.until {
         sql.push(format_args!(" AND {at} < ")).push_bind(until.as_millis());
     }
-    if let Some(Relation::ChildOf(id)) = query.relation {
-        sql.push(" AND (forked_from_id = ").push_bind(id.as_uuid());
-        sql.push(" OR parent_id = ").push_bind(id.as_uuid()).push(")");
+    match query.relation {
+        Some(Relation::ChildOf(id)) => {
+            sql.push(" AND (forked_from_id = ").push_bind(id.as_uuid());
+            sql.push(" OR parent_id = ").push_bind(id.as_uuid()).push(")");
+        }
+        Some(Relation::DescendantOf(id)) => descendant_of(&mut sql, id),
+        None => {}
     }
     if let Some(term) = &query.search_term {
         let term = term.to_lowercase();
@@ -136,4 +143,26 @@ fn one_of<'a>(sql: &mut QueryBuilder<'a, Sqlite>, column: &str, wanted: &'a [Str
         list.push_bind(wanted);
     }
     sql.push(")");
+}
+
+fn in_repository(sql: &mut QueryBuilder<'_, Sqlite>, wanted: &RepositoryFilter) {
+    sql.push(" AND (git_repository = ").push_bind(wanted.whole().to_owned());
+    if let Some(end) = wanted.end() {
+        sql.push(" OR git_repository = ").push_bind(end.to_owned());
+        // The end as it stands, without the letters that `LIKE` gives a meaning.
+        let end = format!("/{end}");
+        sql.push(" OR substr(git_repository, -length(").push_bind(end.clone()).push(")) = ").push_bind(end);
+    }
+    sql.push(")");
+}
+
+/// What comes from a thread, generation by generation. A thread that was found is not found again, so that circles end.
+fn descendant_of(sql: &mut QueryBuilder<'_, Sqlite>, id: ThreadId) {
+    sql.push(" AND id <> ").push_bind(id.as_uuid());
+    sql.push(" AND id IN (WITH RECURSIVE kin(id) AS (VALUES(");
+    sql.push_bind(id.as_uuid());
+    sql.push(
+        ") UNION SELECT threads.id FROM threads JOIN kin ON threads.forked_from_id = kin.id \
+        UNION SELECT threads.id FROM threads JOIN kin ON threads.parent_id = kin.id) SELECT id FROM kin)",
+    );
 }

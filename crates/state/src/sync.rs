@@ -4,27 +4,33 @@
 //! threads, a log that only grew from where it was read to, and written in short transactions, so that a process that dies
 //! in between has lost nothing but time.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_protocol::{SegmentId, StoredThread, ThreadId};
-use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutFile, RolloutHome};
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
 use crate::StateIndex;
-use crate::database::Database;
+use crate::database::{Database, Patience};
 use crate::error::Result;
 use crate::list::stored_thread;
-use crate::row::{Mark, ScannedThread, scan, scan_tail};
+use crate::plan::{Job, Known, ids};
+use crate::row::{KnownThread, Mark, scan, scan_tail};
 use crate::stamp::Stamp;
+use crate::told::{Told, TurnSink};
+use crate::write::{self, Scanned, signed, unsigned};
 
 /// How many threads read files.
 const SCANNERS: usize = 2;
 
 /// How many threads of a home are written in one transaction.
 const BATCH: usize = 200;
+
+/// How often threads are looked at again that another process wrote at the same time.
+const ROUNDS: usize = 4;
 
 /// How many scanned threads wait to be written: what bounds memory.
 const QUEUE: usize = 64;
@@ -45,7 +51,7 @@ pub struct SyncProgress {
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SyncReport {
-    /// Threads in the home.
+    /// Threads that were looked at.
     pub threads: u64,
     /// Threads that were read whole.
     pub read_whole: u64,
@@ -55,51 +61,18 @@ pub struct SyncReport {
     pub removed: u64,
     /// Threads that could not be read; they are looked at again by the next sync.
     pub unreadable: u64,
+    /// Threads that another process wrote at the same time, so that they have to be looked at again.
+    pub overtaken: u64,
     /// Names that were given, changed or taken away.
     pub renamed: u64,
     /// Bytes of rollout text that were read.
     pub bytes_read: u64,
 }
 
-/// What the index knows of a file.
-#[derive(Clone, Copy, Debug)]
-struct KnownSegment {
-    thread_id: ThreadId,
-    stamp: Stamp,
-    mark: Mark,
-}
-
-/// What the index knows of all files and threads, apart from their rows.
-#[derive(Debug, Default)]
-struct Known {
-    segments: HashMap<String, KnownSegment>,
-    /// Each thread, whether a tail can be folded onto its row, and whether a base of it is missing or short.
-    threads: HashMap<ThreadId, (bool, bool)>,
-    dependents: HashMap<SegmentId, Vec<ThreadId>>,
-}
-
-/// A thread to be read.
-#[derive(Debug)]
-struct Job {
-    thread_id: ThreadId,
-    /// The row and mark to go on from, if the log only grew.
-    tail_of: Option<Mark>,
-    bytes: u64,
-}
-
 /// A thread that was read.
 struct Done {
     job: Job,
     outcome: Option<Box<Scanned>>,
-}
-
-struct Scanned {
-    scanned: ScannedThread,
-    is_whole: bool,
-    path: String,
-    archived: bool,
-    /// All segments of the thread, as they looked before the thread was read.
-    segments: Vec<(String, SegmentId, Stamp)>,
 }
 
 impl StateIndex {
@@ -110,64 +83,57 @@ impl StateIndex {
     /// # Errors
     /// When the directories of the home cannot be read, or the database cannot be written. What was written until then
     /// stands, and the next sync goes on from there.
-    pub async fn sync(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport> {
-        let known = self.known().await?;
-        let home = self.home.clone();
-        let (files, jobs, gone) = blocking(move || {
-            let files = home.files()?;
-            let (jobs, gone) = changes(&home, &files, &known);
-            Ok((files, jobs, gone))
-        })
-        .await?;
-        let mut report = SyncReport { threads: files.threads().count() as u64, ..SyncReport::default() };
-        if !gone.is_empty() {
-            report.removed = gone.len() as u64;
-            self.database.write(async |connection| remove(connection, &gone).await).await?;
+    pub async fn sync(&self, mut progress: impl FnMut(SyncProgress)) -> Result<SyncReport> {
+        let started_at = now();
+        let look = self.look().await?;
+        let report = self.follow(Arc::clone(&look.files), None, Patience::Much, &mut progress).await?;
+        if report.overtaken == 0 {
+            self.set_filled(started_at).await?;
+            self.saw(look, Patience::Much).await?;
         }
-        let has_new_rows = self.read_and_write(files, jobs, &mut report, progress).await?;
-        report.renamed = self.sync_names(has_new_rows).await?;
         Ok(report)
     }
 
-    async fn known(&self) -> Result<Known> {
-        let mut known = Known::default();
-        let mut connection = self.database.readers.acquire().await?;
-        // One transaction: segments and threads as of one moment.
-        let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
-        let sql = "SELECT path, thread_id, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash FROM segments";
-        for row in sqlx::query(sql).fetch_all(&mut *transaction).await? {
-            let stamp = Stamp {
-                size: unsigned(row.try_get(2)?),
-                modified_ns: row.try_get(3)?,
-                inode: unsigned(row.try_get(4)?),
-            };
-            let mark = Mark {
-                end: unsigned(row.try_get(5)?),
-                last_line_start: unsigned(row.try_get(6)?),
-                last_line_hash: unsigned(row.try_get(7)?),
-            };
-            let thread_id = ThreadId::from_uuid(row.try_get(1)?);
-            known.segments.insert(row.try_get(0)?, KnownSegment { thread_id, stamp, mark });
+    /// Carries out what is to be done about these threads, or about all: until no other process is in between.
+    pub(crate) async fn follow(
+        &self,
+        files: Arc<HomeFiles>,
+        threads: Option<HashSet<ThreadId>>,
+        patience: Patience,
+        progress: &mut impl FnMut(SyncProgress),
+    ) -> Result<SyncReport> {
+        let looked_at = threads.as_ref().map_or_else(|| files.threads().count(), HashSet::len);
+        let mut report = SyncReport { threads: looked_at as u64, ..SyncReport::default() };
+        let mut plan = self.plan(files, threads).await?;
+        let mut has_new_rows = false;
+        for _ in 0..ROUNDS {
+            let mut overtaken = HashSet::new();
+            if !plan.gone.is_empty() {
+                let mut transaction = self.database.begin(patience).await?;
+                report.removed += remove(&mut transaction, &plan.gone).await?;
+                transaction.commit().await?;
+            }
+            has_new_rows |=
+                self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, patience, progress).await?;
+            report.overtaken = overtaken.len() as u64;
+            if overtaken.is_empty() {
+                break;
+            }
+            plan = self.plan(plan.files, Some(overtaken)).await?;
         }
-        for row in
-            sqlx::query("SELECT id, is_resumable, is_incomplete FROM threads").fetch_all(&mut *transaction).await?
-        {
-            known.threads.insert(ThreadId::from_uuid(row.try_get(0)?), (row.try_get(1)?, row.try_get(2)?));
-        }
-        for row in sqlx::query("SELECT segment_id, thread_id FROM bases").fetch_all(&mut *transaction).await? {
-            let dependents = known.dependents.entry(SegmentId::from_uuid(row.try_get(0)?)).or_default();
-            dependents.push(ThreadId::from_uuid(row.try_get(1)?));
-        }
-        Ok(known)
+        report.renamed = self.sync_names(has_new_rows, patience).await?;
+        Ok(report)
     }
 
     /// Reads the threads in question and writes their rows. Says whether rows were added.
     async fn read_and_write(
         &self,
-        files: HomeFiles,
+        files: &Arc<HomeFiles>,
         jobs: VecDeque<Job>,
         report: &mut SyncReport,
-        mut progress: impl FnMut(SyncProgress),
+        overtaken: &mut HashSet<ThreadId>,
+        patience: Patience,
+        progress: &mut impl FnMut(SyncProgress),
     ) -> Result<bool> {
         let mut state = SyncProgress { threads: jobs.len() as u64, ..SyncProgress::default() };
         state.bytes = jobs.iter().map(|job| job.bytes).sum();
@@ -175,13 +141,19 @@ impl StateIndex {
             return Ok(false);
         }
         progress(state);
-        let mut results = self.scan_all(files, jobs);
+        let mut results = self.scan_all(Arc::clone(files), jobs);
         let mut has_new_rows = false;
         let mut batch = Vec::new();
         while results.recv_many(&mut batch, BATCH).await > 0 {
-            let scanned: Vec<&Scanned> = batch.iter().filter_map(|done| done.outcome.as_deref()).collect();
-            has_new_rows |= scanned.iter().any(|scanned| scanned.is_whole);
-            self.database.write(async |connection| store(connection, &scanned).await).await?;
+            let read: Vec<&Done> = batch.iter().filter(|done| done.outcome.is_some()).collect();
+            let mut transaction = self.database.begin(patience).await?;
+            let late = changed_meanwhile(&mut transaction, read.iter().map(|done| &done.job)).await?;
+            let timely = read.iter().filter(|done| !late.contains(&done.job.thread_id));
+            let timely: Vec<&Scanned> = timely.filter_map(|done| done.outcome.as_deref()).collect();
+            write::store(&mut transaction, &timely).await?;
+            transaction.commit().await?;
+            has_new_rows |= read.iter().any(|done| done.outcome.as_ref().is_some_and(|scanned| scanned.is_whole));
+            overtaken.extend(late);
             for done in batch.drain(..) {
                 state.threads_done += 1;
                 state.bytes_done += done.job.bytes;
@@ -199,7 +171,7 @@ impl StateIndex {
     }
 
     /// Reads threads on threads of their own; their rows come in no order. When the receiver goes, so do they.
-    fn scan_all(&self, files: HomeFiles, jobs: VecDeque<Job>) -> mpsc::Receiver<Done> {
+    fn scan_all(&self, files: Arc<HomeFiles>, jobs: VecDeque<Job>) -> mpsc::Receiver<Done> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let runtime = tokio::runtime::Handle::current();
         let shared = Arc::new((files, Mutex::new(jobs)));
@@ -210,9 +182,12 @@ impl StateIndex {
                 let (files, jobs) = &*shared;
                 loop {
                     let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { break };
-                    let row =
-                        job.tail_of.and_then(|_| runtime.block_on(row_of(&database, job.thread_id)).ok().flatten());
-                    let outcome = match scan_job(&home, files, &job, row) {
+                    let known = |mark| runtime.block_on(known_of(&database, job.thread_id, mark)).ok().flatten();
+                    let is_known_turn = |told: &Told| {
+                        // When it cannot be told, the thread is read whole.
+                        runtime.block_on(names_turns_before(&database, job.thread_id, told)).unwrap_or(true)
+                    };
+                    let outcome = match scan_job(&home, files, &job, known, is_known_turn, &mut NoText) {
                         Ok(scanned) => scanned.map(Box::new),
                         Err(error) => {
                             tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
@@ -229,7 +204,7 @@ impl StateIndex {
     }
 
     /// Takes over the names of the name index, if it changed or there are rows that had no chance to get one.
-    async fn sync_names(&self, has_new_rows: bool) -> Result<u64> {
+    pub(crate) async fn sync_names(&self, has_new_rows: bool, patience: Patience) -> Result<u64> {
         let path = self.home.name_index_path();
         let stamp = Stamp::of(&path).unwrap_or(Stamp { size: 0, modified_ns: 0, inode: 0 });
         let known = sqlx::query("SELECT size, modified_ns, inode FROM names_source")
@@ -247,208 +222,96 @@ impl StateIndex {
         if known == Some(stamp) && !has_new_rows {
             return Ok(0);
         }
-        self.database.write(async |connection| take_names(connection, &self.home).await).await
+        let mut transaction = self.database.begin(patience).await?;
+        let renamed = take_names(&mut transaction, &self.home).await?;
+        transaction.commit().await?;
+        Ok(renamed)
     }
-}
-
-/// What has to be read, newest first, and which threads are gone.
-fn changes(home: &RolloutHome, files: &HomeFiles, known: &Known) -> (VecDeque<Job>, Vec<ThreadId>) {
-    let mut jobs: HashMap<ThreadId, (Job, i64)> = HashMap::new();
-    let mut rewritten: HashSet<SegmentId> = HashSet::new();
-    let mut touched: HashSet<SegmentId> = HashSet::new();
-    let mut seen: HashSet<&str> = HashSet::new();
-    for (thread_id, segments) in files.threads() {
-        let mut newest_ns = 0;
-        let mut changed: Vec<(&RolloutFile, Option<&KnownSegment>, Option<Stamp>)> = Vec::new();
-        for file in segments {
-            let known_segment = relative(home, &file.path).and_then(|path| known.segments.get_key_value(&path));
-            let stamp = Stamp::of(&file.path).ok();
-            newest_ns = newest_ns.max(stamp.map_or(0, |stamp| stamp.modified_ns));
-            seen.extend(known_segment.map(|(path, _)| path.as_str()));
-            let known_segment = known_segment.map(|(_, segment)| segment);
-            if known_segment.map(|segment| segment.stamp) != stamp {
-                changed.push((file, known_segment, stamp));
-            }
-        }
-        touched.extend(changed.iter().map(|(file, ..)| file.name.segment_id()));
-        if changed.is_empty() && known.threads.contains_key(&thread_id) {
-            continue;
-        }
-        let tail_of = match (&*changed, known.threads.get(&thread_id)) {
-            ([(file, Some(segment), Some(stamp))], Some((true, false))) => grown(file, segment, stamp),
-            _ => None,
-        };
-        if tail_of.is_none() {
-            rewritten.extend(changed.iter().map(|(file, ..)| file.name.segment_id()));
-        }
-        let bytes = changed.iter().filter_map(|(_, _, stamp)| Some(stamp.as_ref()?.size)).sum::<u64>();
-        let bytes = bytes.saturating_sub(tail_of.map_or(0, |mark| mark.end));
-        jobs.insert(thread_id, (Job { thread_id, tail_of, bytes }, newest_ns));
-    }
-    // Files that are gone: their threads, if they have others, and those that build on them.
-    let mut lost: HashSet<ThreadId> = HashSet::new();
-    for (path, segment) in &known.segments {
-        if !seen.contains(path.as_str()) {
-            lost.insert(segment.thread_id);
-            rewritten.extend(segment_of(path));
-        }
-    }
-    let whole = |thread_id| (Job { thread_id, tail_of: None, bytes: 0 }, 0);
-    let is_here = |thread_id: &ThreadId| !files.segments(*thread_id).is_empty();
-    for thread_id in lost.iter().filter(|thread_id| is_here(thread_id)) {
-        jobs.entry(*thread_id).or_insert_with(|| whole(*thread_id)).0.tail_of = None;
-    }
-    for (segment_id, dependents) in &known.dependents {
-        for thread_id in dependents.iter().filter(|thread_id| is_here(thread_id)) {
-            let is_incomplete = known.threads.get(thread_id).is_some_and(|(_, is_incomplete)| *is_incomplete);
-            if rewritten.contains(segment_id) || (is_incomplete && touched.contains(segment_id)) {
-                jobs.entry(*thread_id).or_insert_with(|| whole(*thread_id)).0.tail_of = None;
-            }
-        }
-    }
-    let gone = known.threads.keys().copied().filter(|thread_id| !is_here(thread_id)).collect();
-    let mut jobs: Vec<_> = jobs.into_values().collect();
-    jobs.sort_by_key(|(job, newest_ns)| (std::cmp::Reverse(*newest_ns), job.thread_id));
-    (jobs.into_iter().map(|(job, _)| job).collect(), gone)
-}
-
-/// Where to go on reading, if the file only grew.
-fn grown(file: &RolloutFile, known: &KnownSegment, stamp: &Stamp) -> Option<Mark> {
-    let is_same = stamp.inode == known.stamp.inode && stamp.size > known.stamp.size && known.mark.end > 0;
-    (is_same && known.mark.still_holds(&file.path)).then_some(known.mark)
-}
-
-fn segment_of(path: &str) -> Option<SegmentId> {
-    let name = Path::new(path).file_name()?.to_str()?;
-    Some(selvedge_rollout::RolloutFileName::parse(name)?.segment_id())
 }
 
 /// A path as the index keeps it: below the home. Rollout files have names in UTF-8, and so have the directories above them
 /// up to the home; what has not is not indexed.
-fn relative(home: &RolloutHome, path: &Path) -> Option<String> {
+pub(crate) fn relative(home: &RolloutHome, path: &Path) -> Option<String> {
     Some(path.strip_prefix(home.root()).ok()?.to_str()?.to_owned())
 }
 
 /// Reads one thread; nothing when it went away meanwhile.
-fn scan_job(home: &RolloutHome, files: &HomeFiles, job: &Job, row: Option<StoredThread>) -> Result<Option<Scanned>> {
+fn scan_job(
+    home: &RolloutHome,
+    files: &HomeFiles,
+    job: &Job,
+    known: impl FnOnce(Mark) -> Option<KnownThread>,
+    is_known_turn: impl FnOnce(&Told) -> bool,
+    sink: &mut impl TurnSink,
+) -> Result<Option<Scanned>> {
     let Some(newest) = files.segments(job.thread_id).last() else { return Ok(None) };
     let segments: Vec<_> = files
         .segments(job.thread_id)
         .iter()
         .filter_map(|file| Some((relative(home, &file.path)?, file.name.segment_id(), Stamp::of(&file.path).ok()?)))
         .collect();
-    if let (Some(mark), Some(row)) = (job.tail_of, row)
-        && let Some(scanned) = scan_tail(newest, row, mark)?
-    {
-        let path = relative(home, &newest.path).unwrap_or_default();
-        return Ok(Some(Scanned { scanned, is_whole: false, path, archived: newest.archived, segments }));
+    if let Some(known) = job.tail_of.and_then(known) {
+        if let Some(scanned) = scan_tail(newest, known, sink)?
+            && !is_known_turn(&scanned.told)
+        {
+            let path = relative(home, &newest.path).unwrap_or_default();
+            return Ok(Some(Scanned { scanned, is_whole: false, path, archived: newest.archived, segments }));
+        }
+        sink.begin_again();
     }
     let Some(resolved) = ResolvedHistory::resolve(files, job.thread_id)? else { return Ok(None) };
-    let scanned = scan(&resolved)?;
+    let scanned = scan(&resolved, sink)?;
     let newest = resolved.newest();
     let Some(path) = relative(home, &newest.path) else { return Ok(None) };
     Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments }))
 }
 
-async fn row_of(database: &Database, thread_id: ThreadId) -> Result<Option<StoredThread>> {
-    let row = sqlx::query("SELECT record, name, archived, path FROM threads WHERE id = ?")
-        .bind(thread_id.as_uuid())
-        .fetch_optional(&database.readers)
-        .await?;
-    row.map(|row| stored_thread(&row, None)).transpose()
-}
-
-async fn remove(connection: &mut SqliteConnection, gone: &[ThreadId]) -> Result<()> {
-    for thread_id in gone {
-        for sql in [
-            "DELETE FROM threads WHERE id = ?",
-            "DELETE FROM segments WHERE thread_id = ?",
-            "DELETE FROM bases WHERE thread_id = ?",
-        ] {
-            sqlx::query(sql).bind(thread_id.as_uuid()).execute(&mut *connection).await?;
-        }
+/// Whether the lines of a tail spoke of turns that stand before it.
+async fn names_turns_before(database: &Database, thread_id: ThreadId, told: &Told) -> Result<bool> {
+    if told.named_elsewhere.is_empty() {
+        return Ok(false);
     }
-    Ok(())
-}
-
-async fn store(connection: &mut SqliteConnection, batch: &[&Scanned]) -> Result<()> {
-    for scanned in batch {
-        store_thread(connection, scanned).await?;
-        store_segments(connection, scanned).await?;
-        if scanned.is_whole {
-            store_bases(connection, scanned).await?;
-        }
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT EXISTS (SELECT 1 FROM turns WHERE thread_id = ");
+    sql.push_bind(thread_id.as_uuid()).push(" AND place < ").push_bind(signed(told.first_turn));
+    sql.push(" AND turn_id IN (");
+    let mut list = sql.separated(", ");
+    for turn_id in &told.named_elsewhere {
+        list.push_bind(turn_id.as_str());
     }
-    Ok(())
+    sql.push("))");
+    Ok(sql.build_query_scalar().persistent(false).fetch_one(&database.readers).await?)
 }
 
-async fn store_thread(connection: &mut SqliteConnection, scanned: &Scanned) -> Result<()> {
-    let ScannedThread { thread, is_resumable, is_incomplete, .. } = &scanned.scanned;
-    let record = StoredThread { name: None, archived: false, path: None, ..thread.clone() };
-    let git = thread.git.as_ref();
-    // The name is left as it is: it comes from elsewhere.
-    let sql = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
-        model_provider, model, cwd, git_branch, forked_from_id, parent_id, path, record, is_resumable, is_incomplete) \
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-        ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, updated_at = excluded.updated_at, \
-        recency_at = excluded.recency_at, archived = excluded.archived, preview_folded = excluded.preview_folded, \
-        source = excluded.source, model_provider = excluded.model_provider, model = excluded.model, cwd = excluded.cwd, \
-        git_branch = excluded.git_branch, forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, \
-        path = excluded.path, record = excluded.record, is_resumable = excluded.is_resumable, \
-        is_incomplete = excluded.is_incomplete";
-    sqlx::query(sql)
-        .bind(thread.id.as_uuid())
-        .bind(thread.created_at.as_millis())
-        .bind(thread.updated_at.as_millis())
-        .bind(thread.recency_at.as_millis())
-        .bind(scanned.archived)
-        .bind(thread.preview.as_ref().map(|preview| preview.to_lowercase()))
-        .bind(thread.source_name())
-        .bind(&thread.model_provider)
-        .bind(&thread.model)
-        .bind(thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/')))
-        .bind(git.and_then(|git| git.branch.as_ref()))
-        .bind(thread.forked_from_id.map(|id| id.as_uuid()))
-        .bind(thread.parent_thread_id.map(|id| id.as_uuid()))
-        .bind(&scanned.path)
-        .bind(serde_json::to_string(&record).map_err(|error| sqlx::Error::Encode(error.into()))?)
-        .bind(is_resumable)
-        .bind(is_incomplete)
-        .execute(connection)
-        .await?;
-    Ok(())
+/// What is known of a thread whose log grew behind `mark`; nothing when a tail cannot be folded onto it.
+async fn known_of(database: &Database, thread_id: ThreadId, mark: Mark) -> Result<Option<KnownThread>> {
+    let sql = "SELECT record, name, archived, path, tail, (SELECT count(part) FROM bases WHERE thread_id = threads.id) \
+        FROM threads WHERE id = ?";
+    let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&database.readers).await?;
+    let Some(row) = row else { return Ok(None) };
+    let tail: Option<&str> = row.try_get(4)?;
+    let Some(tail) = tail.and_then(|tail| serde_json::from_str(tail).ok()) else { return Ok(None) };
+    let parts = usize::try_from(row.try_get::<i64, _>(5)?).unwrap_or_default() + 1;
+    Ok(Some(KnownThread { thread: stored_thread(&row, None)?, parts, mark, tail }))
 }
 
-async fn store_segments(connection: &mut SqliteConnection, scanned: &Scanned) -> Result<()> {
-    let thread_id = scanned.scanned.thread.id.as_uuid();
-    sqlx::query("DELETE FROM segments WHERE thread_id = ?").bind(thread_id).execute(&mut *connection).await?;
-    let mut insert: QueryBuilder<'_, Sqlite> = QueryBuilder::new(
-        "INSERT OR REPLACE INTO segments (path, thread_id, segment_id, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash) ",
-    );
-    insert.push_values(&scanned.segments, |mut row, (path, segment_id, stamp)| {
-        let (stamp, mark) = if *path == scanned.path {
-            (scanned.scanned.stamp, scanned.scanned.mark)
-        } else {
-            (*stamp, Mark::default())
-        };
-        row.push_bind(path).push_bind(thread_id).push_bind(segment_id.as_uuid());
-        row.push_bind(signed(stamp.size)).push_bind(stamp.modified_ns).push_bind(signed(stamp.inode));
-        row.push_bind(signed(mark.end)).push_bind(signed(mark.last_line_start)).push_bind(signed(mark.last_line_hash));
-    });
-    if !scanned.segments.is_empty() {
-        insert.build().execute(connection).await?;
-    }
-    Ok(())
+/// Which of these threads another process wrote since they were looked at.
+async fn changed_meanwhile(
+    connection: &mut SqliteConnection,
+    jobs: impl IntoIterator<Item = &Job>,
+) -> Result<HashSet<ThreadId>> {
+    let jobs: Vec<&Job> = jobs.into_iter().collect();
+    let mut known = Known::default();
+    known.load_segments(connection, Some(ids(jobs.iter().map(|job| &job.thread_id)))).await?;
+    let changed = jobs.into_iter().filter(|job| known.seen(job.thread_id) != job.seen);
+    Ok(changed.map(|job| job.thread_id).collect())
 }
 
-async fn store_bases(connection: &mut SqliteConnection, scanned: &Scanned) -> Result<()> {
-    let ScannedThread { thread, bases, .. } = &scanned.scanned;
-    sqlx::query("DELETE FROM bases WHERE thread_id = ?").bind(thread.id.as_uuid()).execute(&mut *connection).await?;
-    for segment_id in bases {
-        let insert = sqlx::query("INSERT OR IGNORE INTO bases (thread_id, segment_id) VALUES (?, ?)");
-        insert.bind(thread.id.as_uuid()).bind(segment_id.as_uuid()).execute(&mut *connection).await?;
-    }
-    Ok(())
+/// Removes the rows of threads that are gone, and says how many those were.
+async fn remove(connection: &mut SqliteConnection, gone: &[Job]) -> Result<u64> {
+    let came_back = changed_meanwhile(connection, gone).await?;
+    let gone: Vec<ThreadId> = gone.iter().map(|job| job.thread_id).filter(|id| !came_back.contains(id)).collect();
+    write::remove(connection, &gone).await?;
+    Ok(gone.len() as u64)
 }
 
 /// Gives every row the name that the name index says, and says how many changed.
@@ -481,18 +344,70 @@ async fn take_names(connection: &mut SqliteConnection, home: &RolloutHome) -> Re
     Ok(renamed)
 }
 
-/// SQLite's integers are signed; these keep their bits.
-const fn signed(value: u64) -> i64 {
-    value.cast_signed()
-}
-
-const fn unsigned(value: i64) -> u64 {
-    value.cast_unsigned()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+struct NoText;
+
+impl TurnSink for NoText {
+    fn take(&mut self, _: u64, _: &selvedge_history::ToldTurn) {}
+
+    fn begin_again(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_protocol::{ResponseItem, SessionMeta};
+    use selvedge_rollout::RolloutRecorder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_late_puts_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RolloutHome::new(dir.path());
+        let path = StateIndex::path_in(&home);
+        let record = |text: &str| {
+            let id = ThreadId::new(now());
+            let recorder = RolloutRecorder::create(&home, SessionMeta::new(id, now())).unwrap();
+            recorder.append(&[ResponseItem::user_text(text).into()]).unwrap();
+            (id, recorder)
+        };
+        let (grows, recorder) = record("grows");
+        let (goes, other) = record("goes");
+        other.shutdown();
+        let (late, early) =
+            (StateIndex::open(&home, &path).await.unwrap(), StateIndex::open(&home, &path).await.unwrap());
+        late.sync(|_| {}).await.unwrap();
+        // The late one looks, and writes what it saw only after another one has written more.
+        recorder.append(&[ResponseItem::user_text("once").into()]).unwrap();
+        std::fs::rename(other.path(), dir.path().join("away")).unwrap();
+        let plan = late.plan(late.home_files().await.unwrap(), None).await.unwrap();
+        std::fs::rename(dir.path().join("away"), other.path()).unwrap();
+        std::fs::write(other.path(), [std::fs::read(other.path()).unwrap(), b"\n".to_vec()].concat()).unwrap();
+        recorder.append(&[ResponseItem::user_text("twice").into()]).unwrap();
+        early.sync(|_| {}).await.unwrap();
+        let known = early.known_size(grows).await;
+
+        let mut transaction = late.database.begin(Patience::Much).await.unwrap();
+        assert_eq!(remove(&mut transaction, &plan.gone).await.unwrap(), 0, "{goes} came back");
+        transaction.commit().await.unwrap();
+        let (mut report, mut overtaken) = (SyncReport::default(), HashSet::new());
+        late.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, Patience::Much, &mut |_| {})
+            .await
+            .unwrap();
+        assert_eq!(overtaken, HashSet::from([grows]));
+        assert_eq!(late.known_size(grows).await, known);
+    }
+
+    impl StateIndex {
+        async fn known_size(&self, thread_id: ThreadId) -> i64 {
+            let sql = "SELECT size FROM segments WHERE thread_id = ?";
+            sqlx::query_scalar(sql).bind(thread_id.as_uuid()).fetch_one(&self.database.readers).await.unwrap()
+        }
     }
 }

@@ -9,7 +9,7 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use selvedge_history::Replay;
+use selvedge_history::replay_lines;
 use selvedge_protocol::RolloutLine;
 use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
@@ -71,11 +71,8 @@ fn floor(path: &Path) -> anyhow::Result<Duration> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let text = String::from_utf8(bytes)?;
-        let mut replay = Replay::new();
-        for line in text.lines().skip(1) {
-            replay.push_line(&RolloutLine::parse(line)?);
-        }
-        let context = replay.finish();
+        let lines: Vec<RolloutLine> = text.lines().skip(1).map(RolloutLine::parse).collect::<Result<_, _>>()?;
+        let context = replay_lines(&lines);
         times.push(start.elapsed());
         anyhow::ensure!(context.history.len() > 100, "nothing was replayed");
     }

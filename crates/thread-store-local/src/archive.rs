@@ -1,6 +1,6 @@
 //! Archiving: all segments of a thread move into the archive, or out of it.
 
-use selvedge_protocol::{StoredThread, ThreadId};
+use selvedge_protocol::ThreadId;
 use selvedge_rollout::RolloutFile;
 use selvedge_thread_store::Result;
 
@@ -8,11 +8,11 @@ use crate::error::store_error;
 use crate::store::Inner;
 
 impl Inner {
-    pub(crate) fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    pub(crate) fn archive(&self, thread_id: ThreadId) -> Result<()> {
         self.move_segments(thread_id, true)
     }
 
-    pub(crate) fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    pub(crate) fn unarchive(&self, thread_id: ThreadId) -> Result<()> {
         self.move_segments(thread_id, false)
     }
 
@@ -21,7 +21,7 @@ impl Inner {
     ///
     /// Files that do not count because another one holds the same segment move along, and never leave the one that counts
     /// behind: of two, the active one would count.
-    fn move_segments(&self, thread_id: ThreadId, archived: bool) -> Result<StoredThread> {
+    fn move_segments(&self, thread_id: ThreadId, archived: bool) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
         let files = self.files()?;
         let segments = files.segments(thread_id);
@@ -38,7 +38,7 @@ impl Inner {
                 self.home.move_file(&file.path, &place).map_err(store_error)?;
             }
         }
-        self.read_thread(thread_id)
+        Ok(())
     }
 
     fn place_for(&self, file: &RolloutFile, archived: bool) -> std::path::PathBuf {

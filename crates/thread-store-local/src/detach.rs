@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, StoredThread, ThreadId, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
     Entry, HistoryEntry, HomeFiles, LineRecord, ResolvedHistory, RolloutError, RolloutFile, now, open_bytes, read_head,
 };
@@ -24,7 +24,7 @@ use crate::history::missing_damage;
 use crate::store::Inner;
 
 impl Inner {
-    pub(crate) fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    pub(crate) fn detach(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
         let files = self.files()?;
         let resolved = self.resolve(&files, thread_id)?;
@@ -34,7 +34,7 @@ impl Inner {
         if (0..resolved.parts.len()).any(|part| resolved.is_inherited(part)) {
             self.copy_into_segment(&files, &resolved)?;
         }
-        self.read_thread(thread_id)
+        Ok(())
     }
 
     /// Writes the whole history as the thread's newest segment, all at once or not at all.

@@ -48,6 +48,7 @@ mod export;
 mod find;
 mod fork;
 mod history;
+mod index;
 mod list;
 mod live;
 mod metadata;
@@ -58,4 +59,5 @@ mod segment;
 mod store;
 mod sync;
 
+pub use index::IndexPlace;
 pub use store::LocalThreadStore;

@@ -9,7 +9,8 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use selvedge_protocol::{
-    ArchivedFilter, Page, SortDirection, StoredThread, ThreadCursor, ThreadId, ThreadQuery, ThreadSortKey, Timestamp,
+    ArchivedFilter, Page, SortDirection, StoredThread, ThreadCursor, ThreadFilter, ThreadId, ThreadQuery,
+    ThreadSortKey, Timestamp,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
@@ -29,15 +30,17 @@ impl Inner {
         let files = self.files()?;
         let names = self.names();
         if query.direction == SortDirection::Descending
+            && !query.needs_links()
             && let Some(page) = newest_first(query, &files, &names)?
         {
             return Ok(page);
         }
-        page_threads(query, self.all_rows(&files, &names, query.archived))
+        page_threads(query, self.rows_for(query, &files, &names))
     }
 
-    /// The rows of all threads in one part of the home, in no order.
-    pub(crate) fn all_rows(&self, files: &HomeFiles, names: &NameIndex, archived: ArchivedFilter) -> Vec<StoredThread> {
+    /// The rows that a query is about, in no order: those of the part of the home that it asks for, or of all of it.
+    pub(crate) fn rows_for(&self, query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Vec<StoredThread> {
+        let archived = if query.needs_links() { ArchivedFilter::All } else { query.archived };
         let in_part = files.threads().filter(|(_, segments)| is_in(archived, segments));
         in_part.filter_map(|(thread_id, _)| try_read_row(files, names, thread_id)).collect()
     }
@@ -89,6 +92,7 @@ impl Ord for Waiting {
 /// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
 fn newest_first(query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Result<Option<Page<StoredThread>>> {
     let start = start_of(query)?;
+    let filter = ThreadFilter::new(query, Vec::new);
     let mut waiting: BinaryHeap<Waiting> = files
         .threads()
         .filter(|(_, segments)| is_in(query.archived, segments))
@@ -116,7 +120,7 @@ fn newest_first(query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Re
             return Ok(None);
         }
         let comes_after = start.is_none_or(|start| start.cmp(&exact, query.direction) == Ordering::Less);
-        if comes_after && query.matches(&row) {
+        if comes_after && filter.matches(&row) {
             waiting.push(Waiting { place: exact, row: Some(Box::new(row)) });
         }
     }

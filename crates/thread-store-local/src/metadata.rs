@@ -2,45 +2,35 @@
 
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_rollout::{NameIndex, now, read_head};
+use selvedge_thread_store::Result;
 use selvedge_thread_store::explicit::{items_to_keep, name_change};
-use selvedge_thread_store::{PatchOrigin, Result};
 
 use crate::error::store_error;
 use crate::store::Inner;
 
 impl Inner {
-    pub(crate) fn update_metadata(
+    /// Applies what was observed to the row of a live thread, which follows in memory so that telling it costs no reading: it is
+    /// in the log already. Nothing when the thread is not live, or its row is not at hand and `row` does not say it.
+    pub(crate) fn observe_metadata(
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
-    ) -> Result<StoredThread> {
-        match origin {
-            PatchOrigin::Observed => self.observe_metadata(thread_id, patch),
-            PatchOrigin::Explicit => self.set_metadata(thread_id, patch),
+        row: Option<StoredThread>,
+    ) -> Option<StoredThread> {
+        let live = self.live.find(thread_id)?;
+        let mut known = live.row();
+        if known.is_none() {
+            *known = row;
         }
+        let known = known.as_mut()?;
+        patch.apply(known);
+        Some(known.clone())
     }
 
-    /// What was observed is in the log already. The row of a live thread follows in memory, so that telling it costs no
-    /// reading.
-    fn observe_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
-        let Some(live) = self.live.find(thread_id) else { return self.read_thread(thread_id) };
-        let mut row = live.row();
-        if row.is_none() {
-            *row = Some(self.read_thread(thread_id)?);
-        }
-        match row.as_mut() {
-            Some(row) => {
-                patch.apply(row);
-                Ok(row.clone())
-            }
-            None => self.read_thread(thread_id),
-        }
-    }
-
-    fn set_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
-        let before = self.read_thread(thread_id)?;
-        let items = self.items_that_keep(patch, &before)?;
+    /// Keeps what somebody set. `before` is the thread's row.
+    pub(crate) fn set_metadata(&self, before: &StoredThread, patch: &ThreadMetadataPatch) -> Result<()> {
+        let thread_id = before.id;
+        let items = self.items_that_keep(patch, before)?;
         if !items.is_empty() {
             self.append_anyway(thread_id, &items)?;
         }
@@ -52,7 +42,7 @@ impl Inner {
         if let Some(live) = self.live.find(thread_id) {
             *live.row() = None;
         }
-        self.read_thread(thread_id)
+        Ok(())
     }
 
     fn items_that_keep(&self, patch: &ThreadMetadataPatch, row: &StoredThread) -> Result<Vec<RolloutItem>> {

@@ -10,6 +10,7 @@ use selvedge_protocol::{
     ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
+use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
@@ -17,6 +18,7 @@ use selvedge_thread_store::{
 
 use crate::append::{append, appended, write};
 use crate::error::store_error;
+use crate::index::{HomeIndex, IndexPlace};
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
 
@@ -29,7 +31,8 @@ pub struct LocalThreadStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
-    remembered: RememberedHome,
+    remembered: Arc<RememberedHome>,
+    pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
     pub(crate) syncs: SyncRow,
 }
@@ -85,14 +88,34 @@ impl LocalThreadStore {
     /// The store of this home, at its level and with its effects on files.
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
-        let remembered = RememberedHome::new(home.clone());
-        Self { inner: Arc::new(Inner { home, remembered, live: LiveThreads::default(), syncs: SyncRow::default() }) }
+        Self::with(home, IndexPlace::default())
+    }
+
+    /// The same, with its index in another place or without one.
+    #[must_use]
+    pub fn with(home: RolloutHome, index: IndexPlace) -> Self {
+        let remembered = Arc::new(RememberedHome::new(home.clone()));
+        let index = HomeIndex::new(Arc::clone(&remembered), index);
+        let (live, syncs) = (LiveThreads::default(), SyncRow::default());
+        Self { inner: Arc::new(Inner { home, remembered, index, live, syncs }) }
     }
 
     /// The home.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.inner.home.root()
+    }
+
+    /// How far the background is with filling the index; nothing while it does not. Until it is done, answers come from the
+    /// logs.
+    #[must_use]
+    pub fn index_progress(&self) -> Option<SyncProgress> {
+        self.inner.index.progress()
+    }
+
+    /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.
+    pub async fn close(&self) {
+        self.inner.index.close().await;
     }
 
     /// The level at which changes are acknowledged.
@@ -111,9 +134,23 @@ impl LocalThreadStore {
     }
 }
 
+impl LocalThreadStore {
+    /// The same for work that writes a thread: the index takes that in soon.
+    async fn writing<T: Send + 'static>(
+        &self,
+        thread_id: ThreadId,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let outcome = self.blocking(work).await;
+        self.inner.index.wrote(thread_id);
+        outcome
+    }
+}
+
 #[async_trait]
 impl ThreadStore for LocalThreadStore {
     async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        // Nothing is written yet.
         self.blocking(move |store| store.create(meta)).await
     }
 
@@ -126,11 +163,12 @@ impl ThreadStore for LocalThreadStore {
         let is_synced = self.durability() == Durability::Synced;
         if Inner::is_large(items) || is_synced && live.with_recorder(RolloutRecorder::is_lazy) {
             let items = items.to_vec();
-            return self.blocking(move |_| append(&live, &items, is_synced)).await;
+            return self.writing(thread_id, move |_| append(&live, &items, is_synced)).await;
         }
         // The write is done at once, so that batches are in the order in which the calls began.
         let batch = write(&live, items)?;
         let appended = appended(&batch);
+        self.inner.index.wrote(thread_id);
         if is_synced {
             sync::settle(&self.inner, live, batch).await?;
         }
@@ -138,7 +176,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.persist(thread_id)).await
+        self.writing(thread_id, move |store| store.persist(thread_id)).await
     }
 
     async fn flush(&self, thread_id: ThreadId) -> Result<()> {
@@ -150,7 +188,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.shutdown(thread_id)).await
+        self.writing(thread_id, move |store| store.shutdown(thread_id)).await
     }
 
     async fn discard(&self, thread_id: ThreadId) -> Result<()> {
@@ -166,10 +204,22 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh_of(thread_id).await
+            && let Some(Some(thread)) = index.answer(fresh.read_thread(thread_id).await).await
+        {
+            return Ok(thread);
+        }
         self.blocking(move |store| store.read_thread(thread_id)).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh().await
+            && let Some(page) = index.answer(fresh.list_threads(query).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| store.list_threads(&query)).await
     }
@@ -180,11 +230,25 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        let index = &self.inner.index;
+        let is_live = self.inner.live.find(query.thread_id).is_some();
+        if let Some(fresh) = index.fresh_of(query.thread_id).await
+            && let Some(Some(page)) = index.answer(fresh.list_turns(query, is_live).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        let index = &self.inner.index;
+        let is_live = self.inner.live.find(query.thread_id).is_some();
+        if let Some(fresh) = index.fresh_of(query.thread_id).await
+            && let Some(Some(page)) = index.answer(fresh.list_items(query, is_live).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| page_items(&query, store.turns(query.thread_id)?)).await
     }
@@ -195,32 +259,45 @@ impl ThreadStore for LocalThreadStore {
         patch: &ThreadMetadataPatch,
         origin: PatchOrigin,
     ) -> Result<StoredThread> {
-        let patch = patch.clone();
-        self.blocking(move |store| store.update_metadata(thread_id, &patch, origin)).await
+        if origin == PatchOrigin::Observed {
+            if let Some(row) = self.inner.observe_metadata(thread_id, patch, None) {
+                return Ok(row);
+            }
+            let row = self.read_thread(thread_id).await?;
+            return Ok(self.inner.observe_metadata(thread_id, patch, Some(row.clone())).unwrap_or(row));
+        }
+        let (before, patch) = (self.read_thread(thread_id).await?, patch.clone());
+        self.writing(thread_id, move |store| store.set_metadata(&before, &patch)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.archive(thread_id)).await
+        self.writing(thread_id, move |store| store.archive(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.unarchive(thread_id)).await
+        self.writing(thread_id, move |store| store.unarchive(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.delete(thread_id)).await
+        self.writing(thread_id, move |store| store.delete(thread_id)).await
     }
 
     async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.blocking(move |store| store.detach(thread_id)).await
+        self.writing(thread_id, move |store| store.detach(thread_id)).await?;
+        self.read_thread(thread_id).await
     }
 
     async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
-        self.blocking(move |store| store.fork(request)).await
+        let fork = self.blocking(move |store| store.fork(request)).await?;
+        self.inner.index.wrote(fork);
+        Ok(fork)
     }
 
     async fn revert(&self, request: RevertThread) -> Result<usize> {
-        self.blocking(move |store| store.revert(&request)).await
+        self.writing(request.thread_id, move |store| store.revert(&request)).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use selvedge_history::EmptySearch;
 use selvedge_protocol::{CursorError, ThreadId, TurnId};
 
 /// An error of whatever a store is built on.
@@ -150,6 +151,12 @@ impl StoreError {
 
 impl From<CursorError> for StoreError {
     fn from(error: CursorError) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
+impl From<EmptySearch> for StoreError {
+    fn from(error: EmptySearch) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

@@ -14,8 +14,7 @@
 //!
 //! # For those who write a store
 //!
-//! What two stores would otherwise both write is here once: [`paging`] cuts pages, [`search`] finds texts, [`cut`] finds
-//! the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
+//! What two stores would otherwise both write is here once: [`paging`] cuts pages, [`cut`] finds the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
 //! is kept in a log. [`InMemoryThreadStore`] is made of them and shows how they go together.
 //!
 //! ```
@@ -38,7 +37,6 @@ mod error;
 pub mod explicit;
 mod memory;
 pub mod paging;
-pub mod search;
 pub mod segment;
 mod store;
 mod types;

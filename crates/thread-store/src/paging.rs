@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use selvedge_history::apply_view;
+use selvedge_history::{SearchRank, ThreadHits, apply_view};
 use selvedge_protocol::{
-    Cursor, ItemQuery, Page, SearchHit, SearchQuery, SortDirection, StoredThread, ThreadCursor, ThreadQuery, Turn,
-    TurnItemEntry, TurnQuery,
+    Cursor, CursorError, ItemQuery, Page, SearchHit, SearchOrder, SearchQuery, SortDirection, StoredThread,
+    ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, Turn, TurnItemEntry, TurnQuery,
 };
 
 use crate::{Result, StoreError};
@@ -34,7 +34,8 @@ pub fn start_of(query: &ThreadQuery) -> Result<Option<ThreadCursor>> {
     Ok(cursor.map(|cursor| ThreadCursor::decode(cursor, query.sort, query.direction)).transpose()?)
 }
 
-/// The page of `threads` that a query asks for. The threads may come in any order.
+/// The page of `threads` that a query asks for. The threads may come in any order; if [`ThreadQuery::needs_links`], they must be
+/// all that the store has.
 ///
 /// # Errors
 /// As [`start_of`].
@@ -42,7 +43,7 @@ pub fn page_threads(
     query: &ThreadQuery,
     threads: impl IntoIterator<Item = StoredThread>,
 ) -> Result<Page<StoredThread>> {
-    let mut items = candidates(query, threads)?;
+    let mut items = sorted(query, threads)?;
     let is_last = items.len() <= query.limit;
     items.truncate(query.limit);
     let next_cursor = if is_last { None } else { items.last().map(|thread| cursor_after(thread, query)) };
@@ -51,22 +52,35 @@ pub fn page_threads(
 
 /// The page of hits that a search asks for: those of the first `query.threads.limit` threads that have any.
 ///
-/// `hits` gives the hits of one thread. It is asked for no more threads than the page needs, and one with a hit
-/// beyond it to know whether another page follows.
+/// The threads are those of [`page_threads`], and `hits` gives what is found in one, in the order of the query. In a sorted
+/// search it is asked for no more threads than the page needs, and one with a hit beyond it to know whether another page
+/// follows. For the best threads it is asked for all of them, page by page.
 ///
 /// # Errors
-/// As [`start_of`]; `InvalidRequest` for no hits per thread; whatever `hits` fails with.
+/// `InvalidRequest` for a page without room, no hits per thread, or a cursor that is malformed or of another order; whatever
+/// `hits` fails with.
 pub fn page_hits(
     query: &SearchQuery,
     threads: impl IntoIterator<Item = StoredThread>,
-    mut hits: impl FnMut(&StoredThread) -> Result<Vec<SearchHit>>,
+    hits: impl FnMut(&StoredThread) -> Result<ThreadHits>,
 ) -> Result<Page<SearchHit>> {
     check_limit(query.hits_per_thread)?;
+    match query.order {
+        SearchOrder::Sorted => page_sorted_hits(query, sorted(&query.threads, threads)?, hits),
+        SearchOrder::Best => page_best_hits(query, threads, hits),
+    }
+}
+
+fn page_sorted_hits(
+    query: &SearchQuery,
+    threads: Vec<StoredThread>,
+    mut hits: impl FnMut(&StoredThread) -> Result<ThreadHits>,
+) -> Result<Page<SearchHit>> {
     let mut items = Vec::new();
     let mut on_page = 0;
     let mut next_cursor = None;
-    for thread in candidates(&query.threads, threads)? {
-        let found = hits(&thread)?;
+    for thread in threads {
+        let found = hits(&thread)?.hits;
         if found.is_empty() {
             continue;
         }
@@ -78,6 +92,72 @@ pub fn page_hits(
         items.extend(found);
     }
     Ok(Page { items, next_cursor: None })
+}
+
+fn page_best_hits(
+    query: &SearchQuery,
+    threads: impl IntoIterator<Item = StoredThread>,
+    mut hits: impl FnMut(&StoredThread) -> Result<ThreadHits>,
+) -> Result<Page<SearchHit>> {
+    let ThreadQuery { sort, limit, cursor, .. } = &query.threads;
+    check_limit(*limit)?;
+    let start = cursor.as_ref().map(|cursor| BestPlace::decode(cursor, *sort)).transpose()?;
+    let wanted = limit.saturating_add(1);
+    let mut found: Vec<(BestPlace, Vec<SearchHit>)> = Vec::new();
+    for thread in candidates(&query.threads, threads) {
+        let ThreadHits { hits, rank } = hits(&thread)?;
+        let place = BestPlace { rank, at: ThreadCursor::of(&thread, *sort) };
+        if hits.is_empty() || start.as_ref().is_some_and(|start| place.cmp(start) != Ordering::Greater) {
+            continue;
+        }
+        found.push((place, hits));
+        // What is behind the page is not kept until the end.
+        if found.len() >= wanted.saturating_mul(2) {
+            keep_first(&mut found, wanted);
+        }
+    }
+    keep_first(&mut found, wanted);
+    let is_last = found.len() <= *limit;
+    found.truncate(*limit);
+    let next_cursor = found.last().filter(|_| !is_last).map(|(place, _)| place.encode(*sort));
+    Ok(Page { items: found.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
+}
+
+fn keep_first(found: &mut Vec<(BestPlace, Vec<SearchHit>)>, wanted: usize) {
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.truncate(wanted);
+}
+
+/// The place of a thread among the best: by how well it fits, then the newest first.
+struct BestPlace {
+    rank: SearchRank,
+    at: ThreadCursor,
+}
+
+impl BestPlace {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.rank.cmp(&self.rank).then_with(|| self.at.cmp(&other.at, SortDirection::Descending))
+    }
+
+    fn encode(&self, sort: ThreadSortKey) -> Cursor {
+        let SearchRank { in_name, level } = self.rank;
+        let at = self.at.encode(sort, SortDirection::Descending);
+        format!("b1.{}.{level}.{at}", u8::from(in_name)).into()
+    }
+
+    fn decode(cursor: &Cursor, sort: ThreadSortKey) -> Result<Self> {
+        let malformed = || CursorError { text: cursor.to_string() };
+        let parts: Vec<&str> = cursor.as_str().splitn(4, '.').collect();
+        let ["b1", in_name, level, at] = parts[..] else { return Err(malformed().into()) };
+        let in_name = match in_name {
+            "0" => false,
+            "1" => true,
+            _ => return Err(malformed().into()),
+        };
+        let level = level.parse().map_err(|_| malformed())?;
+        let at = ThreadCursor::decode(&at.to_owned().into(), sort, SortDirection::Descending);
+        Ok(Self { rank: SearchRank { in_name, level }, at: at.map_err(|_| malformed())? })
+    }
 }
 
 /// The page of a thread's turns, given oldest first, that a query asks for.
@@ -122,16 +202,26 @@ pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEn
 const ITEM_BITS: u32 = 32;
 
 /// What answers the query and comes after its cursor, in its order.
-fn candidates(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) -> Result<Vec<StoredThread>> {
+fn sorted(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) -> Result<Vec<StoredThread>> {
     let start = start_of(query)?;
-    let mut threads: Vec<_> = threads
-        .into_iter()
-        .filter(|thread| query.matches(thread) && start.is_none_or(|start| comes_after(thread, &start, query)))
-        .collect();
+    let mut threads = candidates(query, threads);
+    threads.retain(|thread| start.is_none_or(|start| comes_after(thread, &start, query)));
     threads.sort_by(|one, other| {
         ThreadCursor::of(one, query.sort).cmp(&ThreadCursor::of(other, query.sort), query.direction)
     });
     Ok(threads)
+}
+
+/// What answers the query, page aside.
+fn candidates(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) -> Vec<StoredThread> {
+    if !query.needs_links() {
+        let filter = ThreadFilter::new(query, Vec::new);
+        return threads.into_iter().filter(|thread| filter.matches(thread)).collect();
+    }
+    let mut threads: Vec<StoredThread> = threads.into_iter().collect();
+    let filter = ThreadFilter::new(query, || threads.iter().map(ThreadLink::of));
+    threads.retain(|thread| filter.matches(thread));
+    threads
 }
 
 fn comes_after(thread: &StoredThread, start: &ThreadCursor, query: &ThreadQuery) -> bool {

@@ -124,11 +124,16 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>>;
 
-    /// Gives a page of places where a text stands: in names, and in what users and agents said, thought and ran.
-    /// The pages are those of the threads that have a hit; a thread's hits are never torn over two pages.
+    /// Gives a page of places where a text stands, by the rules of [`SearchQuery::text`]: in names, and in what users and
+    /// agents said, thought and ran. Which places those are is the same in every store. How well a thread fits is the store's
+    /// own measure.
+    ///
+    /// The pages are those of the threads that have a hit, in the order of the query; a thread's hits are never torn over
+    /// two pages. Going through them by cursor skips no thread and repeats none, as
+    /// [`list_threads`](Self::list_threads) says, with how well a thread fits as part of its place.
     ///
     /// # Errors
-    /// `InvalidRequest` for an empty text, a limit of 0 or a malformed cursor.
+    /// `InvalidRequest` for a text without a term, a limit of 0, or a cursor that is malformed or of another order.
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
 
     /// Gives a page of a thread's turns, as they are after everything that was undone.

@@ -64,7 +64,7 @@ const KNOWN: [Known; 4] = [
         checks: &["model input", "as Selvedge says"],
         newest: false,
         why: "From 0.137 to 0.150 Codex forgets all that was said before a compaction once a rollback in a legacy thread reaches behind it. 0.169 \
-            does not: there such a rollback undoes the compaction too.",
+            does not: there such a rollback undoes the compaction too, and so it does in Selvedge.",
     },
 ];
 

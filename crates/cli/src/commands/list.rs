@@ -8,7 +8,7 @@ use selvedge_protocol::{ArchivedFilter, Cursor, CwdFilter, Page, Relation, SortD
 use selvedge_thread_store::ThreadStore;
 
 use crate::app::{App, note, now};
-use crate::args::{Filters, ListArgs};
+use crate::args::{Filters, ListArgs, Sort};
 use crate::exit::Result;
 use crate::render::table::{self, Cell, Column, Keep, Look};
 use crate::render::text::one_line;
@@ -38,9 +38,10 @@ pub(crate) async fn run(args: &ListArgs, app: &mut App<'_>) -> Result<()> {
 
 /// The question that the options ask.
 pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
-    let relation = match &filters.child_of {
-        Some(text) => Some(Relation::ChildOf(resolve::thread(&app.store, text)?)),
-        None => None,
+    let relation = match (&filters.child_of, &filters.descendant_of) {
+        (Some(text), _) => Some(Relation::ChildOf(resolve::thread(&app.store, text)?)),
+        (None, Some(text)) => Some(Relation::DescendantOf(resolve::thread(&app.store, text)?)),
+        (None, None) => None,
     };
     let cwd = match (&filters.cwd, &filters.under) {
         (Some(path), _) => Some(CwdFilter::Exactly(absolute(path)?)),
@@ -50,7 +51,7 @@ pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
     // A script that names no limit wants everything.
     let default_limit = if app.json { usize::MAX } else { ThreadQuery::default().limit };
     Ok(ThreadQuery {
-        sort: filters.sort.key(),
+        sort: filters.sort.map(Sort::key).unwrap_or_default(),
         direction: if filters.ascending { SortDirection::Ascending } else { SortDirection::Descending },
         limit: filters.limit.map_or(default_limit, Into::into),
         cursor: filters.cursor.clone().map(Cursor::from),
@@ -60,6 +61,7 @@ pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
         models: filters.model.clone(),
         cwd,
         git_branch: filters.branch.clone(),
+        git_repository: filters.repository.clone(),
         named: if filters.named || filters.unnamed { Some(filters.named) } else { None },
         since: filters.since,
         until: filters.until,

@@ -2,30 +2,38 @@
 
 use std::io::Write;
 
-use selvedge_protocol::{SearchHit, SearchQuery, StoredThread, ThreadId};
+use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery};
 use selvedge_thread_store::ThreadStore;
 
-use super::list;
+use super::{list, show};
 use crate::app::{App, note, now};
-use crate::args::SearchArgs;
+use crate::args::{Order, SearchArgs};
 use crate::exit::Result;
-use crate::render::table::{self, Cell, Column, Keep, Look};
-use crate::render::text::{clean, one_line};
+use crate::render::table::{self, Cell, Column, Keep, Look, Marked};
+use crate::render::text::{clean, columns, keep_start, one_line};
 use crate::render::time::ago;
 
-const COLUMNS: [Column; 5] = [
-    Column { title: "ID", least: 8, most: 36, keep: Keep::Start, look: Look::Id },
-    Column { title: "UPDATED", least: 8, most: 12, keep: Keep::Start, look: Look::Plain },
-    Column { title: "TURN", least: 8, most: 36, keep: Keep::Start, look: Look::Dim },
+const COLUMNS: [Column; 3] = [
+    Column { title: "TURN", least: 4, most: 12, keep: Keep::Start, look: Look::Plain },
     Column { title: "IN", least: 6, most: 18, keep: Keep::Start, look: Look::Dim },
-    Column { title: "TEXT", least: 20, most: 100, keep: Keep::Start, look: Look::Plain },
+    Column { title: "TEXT", least: 20, most: 240, keep: Keep::Start, look: Look::Plain },
 ];
+
+/// What stands before the hits of a thread.
+const INDENT: usize = 2;
 
 /// Searches the threads of the home.
 pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     let threads = list::query(&args.filters, app)?;
-    let query = SearchQuery { threads, hits_per_thread: args.hits.get(), ..SearchQuery::new(&args.text) };
+    let hits_per_thread = args.hits.get();
+    let mut query = SearchQuery { threads, hits_per_thread, order: order(args), ..SearchQuery::new(&args.text) };
+    if args.open {
+        (query.threads.limit, query.hits_per_thread) = (1, 1);
+    }
     let page = app.store.search_threads(&query).await?;
+    if let (true, Some(hit)) = (args.open, page.items.first()) {
+        return open(hit, args, app).await;
+    }
     if app.json {
         app.out.json(&page.items)?;
     } else if page.items.is_empty() {
@@ -37,41 +45,69 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     list::more(page.next_cursor.as_ref(), app)
 }
 
+/// Shows the turn of a hit.
+async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
+    let turns = app.store.list_turns(&TurnQuery::all(hit.thread.id)).await?.items;
+    // A hit in the name is of no turn; the newest is what is going on.
+    let at = match hit.turn_number.and_then(|number| usize::try_from(number).ok()) {
+        Some(number) => number.saturating_sub(1),
+        None => turns.len().saturating_sub(1),
+    };
+    let turn: &[Turn] = turns.get(at).map(std::slice::from_ref).unwrap_or_default();
+    show::print(&hit.thread, turn, at, args.full, app)
+}
+
+/// Who says what to sort by wants it sorted.
+fn order(args: &SearchArgs) -> SearchOrder {
+    let says_how = args.filters.sort.is_some() || args.filters.ascending;
+    match args.order {
+        Some(Order::Best) => SearchOrder::Best,
+        Some(Order::Sorted) => SearchOrder::Sorted,
+        None if says_how => SearchOrder::Sorted,
+        None => SearchOrder::Best,
+    }
+}
+
+/// Each thread with its hits below.
 fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {
     let threads: Vec<StoredThread> = hits.iter().map(|hit| hit.thread.clone()).collect();
     let short = list::short_length(app, &threads)?;
-    let now = now();
-    let rows: Vec<Vec<Cell>> = hits
-        .iter()
-        .map(|hit| {
-            vec![
-                hit.thread.id.to_string()[..short].to_owned().into(),
-                ago(hit.thread.updated_at, now).into(),
-                turn(hit).into(),
-                one_line(&hit.kind.replace('_', " ")).into(),
-                snippet(hit),
-            ]
-        })
-        .collect();
-    let mut columns = COLUMNS;
-    columns[0].least = short;
-    Ok(table::render(&columns, &rows, app.out.width(), app.out.paint()))
+    let (now, paint) = (now(), app.out.paint());
+    let rows: Vec<Vec<Cell>> = hits.iter().map(row).collect();
+    let width = app.out.width().map(|width| width.saturating_sub(INDENT));
+    let mut lines = table::lines(&COLUMNS, &rows, width, paint).into_iter();
+    let mut out = String::new();
+    for of_thread in hits.chunk_by(|one, next| one.thread.id == next.thread.id) {
+        let thread = &of_thread[0].thread;
+        let id = &thread.id.to_string()[..short];
+        let age = ago(thread.updated_at, now);
+        // Two gaps of two columns.
+        let room = app.out.width().map_or(usize::MAX, |width| width.saturating_sub(id.len() + columns(&age) + 4));
+        let title = keep_start(&list::title(thread), room.min(100));
+        out.push_str(&format!("{}  {}  {}\n", paint.id(id), paint.heading(title), paint.dim(age)));
+        for line in lines.by_ref().take(of_thread.len()) {
+            out.push_str(&format!("{:INDENT$}{line}\n", ""));
+        }
+    }
+    Ok(out)
 }
 
-/// The turn, by the beginning of its id where that is a UUID: enough to name it with.
-fn turn(hit: &SearchHit) -> String {
-    let id = hit.turn_id.as_ref().map(|id| one_line(id.as_str())).unwrap_or_default();
-    let is_uuid = id.parse::<ThreadId>().is_ok();
-    if is_uuid { id.chars().take(13).collect() } else { id }
+fn row(hit: &SearchHit) -> Vec<Cell> {
+    let turn = hit.turn_number.map(|number| format!("turn {number}")).unwrap_or_default();
+    vec![turn.into(), one_line(&hit.kind.replace('_', " ")).into(), snippet(hit)]
 }
 
 fn snippet(hit: &SearchHit) -> Cell {
-    let (start, end) = hit.highlight;
-    let parts = [hit.snippet.get(..start), hit.snippet.get(start..end), hit.snippet.get(end..)];
-    let [Some(before), Some(found), Some(after)] = parts else {
-        return one_line(&hit.snippet).into();
-    };
     // Blanks at the seams stand between words; `one_line` would take them away.
     let flat = |text: &str| clean(text).replace(['\n', '\t'], " ");
-    Cell::Hit(flat(before), flat(found), flat(after))
+    let mut marked = Marked::default();
+    let mut done = 0;
+    for (start, end) in &hit.highlights {
+        let (Some(before), Some(found)) = (hit.snippet.get(done..*start), hit.snippet.get(*start..*end)) else { break };
+        marked.push(&flat(before), false);
+        marked.push(&flat(found), true);
+        done = *end;
+    }
+    marked.push(&flat(hit.snippet.get(done..).unwrap_or_default()), false);
+    Cell::Marked(marked)
 }

@@ -1,5 +1,7 @@
 //! Tables that fit the terminal.
 
+use std::ops::Range;
+
 use super::style::Paint;
 use super::text::{columns, keep_end, keep_start};
 
@@ -46,15 +48,33 @@ pub(crate) struct Column {
 pub(crate) enum Cell {
     /// Text.
     Text(String),
-    /// Text around a stretch that stands out.
-    Hit(String, String, String),
+    /// Text with stretches that stand out.
+    Marked(Marked),
+}
+
+/// Text with stretches that stand out, in bytes: ascending, and no two of them overlap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marked {
+    text: String,
+    marks: Vec<Range<usize>>,
+}
+
+impl Marked {
+    /// Adds clean text on one line.
+    pub(crate) fn push(&mut self, text: &str, is_marked: bool) {
+        let start = self.text.len();
+        self.text.push_str(text);
+        if is_marked && !text.is_empty() {
+            self.marks.push(start..self.text.len());
+        }
+    }
 }
 
 impl Cell {
     fn columns(&self) -> usize {
         match self {
             Self::Text(text) => columns(text),
-            Self::Hit(before, hit, after) => columns(before) + columns(hit) + columns(after),
+            Self::Marked(marked) => columns(&marked.text),
         }
     }
 }
@@ -67,29 +87,38 @@ impl From<String> for Cell {
 
 /// The table as text, in `width` columns if that is given and possible.
 pub(crate) fn render(spec: &[Column], rows: &[Vec<Cell>], width: Option<usize>, paint: Paint) -> String {
-    let widths = fit(spec, natural(spec, rows), width);
-    let mut out = String::new();
+    let widths = fit(spec, natural(spec, rows, true), width);
     let titles: Vec<String> = spec.iter().zip(&widths).map(|(column, width)| pad(column.title, *width)).collect();
-    out.push_str(&paint.heading(titles.join("  ").trim_end()));
-    out.push('\n');
+    let mut out = format!("{}\n", paint.heading(titles.join("  ").trim_end()));
     for row in rows {
-        let mut line = String::new();
-        for ((column, width), cell) in spec.iter().zip(&widths).zip(row) {
-            let (text, taken) = draw(cell, *column, *width, paint);
-            line.push_str(&text);
-            line.push_str(&" ".repeat(width - taken + GAP));
-        }
-        out.push_str(line.trim_end());
+        out.push_str(&line(spec, &widths, row, paint));
         out.push('\n');
     }
     out
 }
 
-fn natural(spec: &[Column], rows: &[Vec<Cell>]) -> Vec<usize> {
+/// The rows of a table without its titles, each as a line.
+pub(crate) fn lines(spec: &[Column], rows: &[Vec<Cell>], width: Option<usize>, paint: Paint) -> Vec<String> {
+    let widths = fit(spec, natural(spec, rows, false), width);
+    rows.iter().map(|row| line(spec, &widths, row, paint)).collect()
+}
+
+fn line(spec: &[Column], widths: &[usize], row: &[Cell], paint: Paint) -> String {
+    let mut line = String::new();
+    for ((column, width), cell) in spec.iter().zip(widths).zip(row) {
+        let (text, taken) = draw(cell, *column, *width, paint);
+        line.push_str(&text);
+        line.push_str(&" ".repeat(width - taken + GAP));
+    }
+    line.trim_end().to_owned()
+}
+
+fn natural(spec: &[Column], rows: &[Vec<Cell>], with_titles: bool) -> Vec<usize> {
     let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(Cell::columns).max().unwrap_or(0);
+    let title = |column: &Column| if with_titles { columns(column.title) } else { 0 };
     spec.iter()
         .enumerate()
-        .map(|(at, column)| widest(at).clamp(columns(column.title), column.most.max(columns(column.title))))
+        .map(|(at, column)| widest(at).clamp(title(column), column.most.max(title(column))))
         .collect()
 }
 
@@ -135,18 +164,40 @@ fn draw(cell: &Cell, column: Column, width: usize, paint: Paint) -> (String, usi
             };
             (text, taken)
         }
-        Cell::Hit(before, hit, after) => draw_hit(before, hit, after, width, paint),
+        Cell::Marked(marked) => draw_marked(marked, width, paint),
     }
 }
 
-/// The hit is what must be seen; what is left is shared, at most a third of it for what stands before.
-fn draw_hit(before: &str, hit: &str, after: &str, width: usize, paint: Paint) -> (String, usize) {
-    let hit = keep_start(hit, width);
-    let room = width - columns(&hit);
+/// What stands out is what must be seen, all of it or else the first; what is left is shared, at most a third of it for what
+/// stands before.
+fn draw_marked(marked: &Marked, width: usize, paint: Paint) -> (String, usize) {
+    let Marked { text, marks } = marked;
+    let first = marks.first().cloned().unwrap_or_default();
+    let all = first.start..marks.last().map_or(0, |last| last.end);
+    let focus = if columns(&text[all.clone()]) <= width { all } else { first };
+    let seen = keep_start(&text[focus.clone()], width);
+    let room = width - columns(&seen);
+    let (before, after) = (&text[..focus.start], &text[focus.end..]);
     let before = keep_end(before, (room / 3).max(room.saturating_sub(columns(after))));
-    let after = keep_start(after, room - columns(&before));
-    let taken = columns(&before) + columns(&hit) + columns(&after);
-    (format!("{before}{}{after}", paint.hit(hit)), taken)
+    let kept_after = keep_start(after, room - columns(&before));
+    let taken = columns(&before) + columns(&seen) + columns(&kept_after);
+    let is_cut = seen.len() != focus.len() || seen != text[focus.clone()];
+    let seen = if is_cut { paint.hit(seen) } else { painted(&seen, marks, focus.start, paint) };
+    let after = if kept_after == after { painted(after, marks, focus.end, paint) } else { kept_after };
+    (format!("{before}{seen}{after}"), taken)
+}
+
+/// The part of a text that begins at `start`, with what stands out in it.
+fn painted(part: &str, marks: &[Range<usize>], start: usize, paint: Paint) -> String {
+    let mut out = String::new();
+    let mut done = 0;
+    for mark in marks.iter().filter(|mark| mark.start >= start && mark.end <= start + part.len()) {
+        out.push_str(&part[done..mark.start - start]);
+        out.push_str(&paint.hit(&part[mark.start - start..mark.end - start]));
+        done = mark.end - start;
+    }
+    out.push_str(&part[done..]);
+    out
 }
 
 #[cfg(test)]
@@ -186,7 +237,16 @@ mod tests {
 
     #[test]
     fn a_hit_is_always_seen() {
-        let (text, taken) = draw_hit("a long way before it ", "needle", " and a long way after", 20, Paint::plain());
-        assert_eq!((text.as_str(), taken), ("…it needle and a lo…", 20));
+        let mut marked = Marked::default();
+        marked.push("a long way before it ", false);
+        marked.push("needle", true);
+        marked.push(" and a long way after", false);
+        let draw = |marked: &Marked, width| draw_marked(marked, width, Paint::plain());
+        assert_eq!(draw(&marked, 20), ("…it needle and a lo…".to_owned(), 20));
+        marked.push(" it another ", false);
+        marked.push("needle", true);
+        assert_eq!(draw(&marked, 20), ("…it needle and a lo…".to_owned(), 20));
+        assert_eq!(draw(&marked, 100).0, "a long way before it needle and a long way after it another needle");
+        assert_eq!(draw(&marked, 4).0, "nee…");
     }
 }

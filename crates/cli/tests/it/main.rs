@@ -6,8 +6,10 @@ mod support;
 
 mod damage;
 mod demo;
+mod doctor;
 mod homes;
 mod ids;
+mod index;
 mod reading;
 mod trees;
 mod writing;
@@ -16,5 +18,7 @@ mod writing;
 mod crash;
 #[cfg(unix)]
 mod full_disk;
+#[cfg(unix)]
+mod picking;
 #[cfg(unix)]
 mod terminal;

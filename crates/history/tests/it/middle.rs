@@ -1,7 +1,9 @@
 //! A replay that begins in the middle says what a whole one says, or that it cannot tell.
 
 use proptest::prelude::*;
-use selvedge_history::{ModelContext, Replay};
+use std::convert::Infallible;
+
+use selvedge_history::{ModelContext, Replay, replay_lines};
 use selvedge_protocol::{HistoryBase, RolloutItem, RolloutLine, SessionMeta, ThreadId};
 use serde_json::json;
 
@@ -40,15 +42,15 @@ fn head_of(lines: &[RolloutLine], position: usize) -> Option<SessionMeta> {
 }
 
 fn whole(lines: &[RolloutLine]) -> ModelContext {
-    let mut replay = Replay::new();
-    lines.iter().for_each(|line| replay.push_line(line));
-    ModelContext { warnings: Vec::new(), ..replay.finish() }
+    ModelContext { warnings: Vec::new(), ..replay_lines(lines) }
 }
 
 fn from_middle(lines: &[RolloutLine], position: usize) -> Option<ModelContext> {
-    let mut replay = Replay::from_middle(head_of(lines, position).as_ref());
-    lines[position..].iter().for_each(|line| replay.push_line(line));
-    Some(ModelContext { warnings: Vec::new(), ..replay.finish_from_middle()? })
+    let context = Replay::from_middle(head_of(lines, position).as_ref(), |replay| {
+        lines[position..].iter().for_each(|line| replay.push_line(line));
+        Ok::<_, Infallible>(())
+    });
+    Some(ModelContext { warnings: Vec::new(), ..context.unwrap()? })
 }
 
 /// Compares every possible beginning and gives the number of those that told the context.

@@ -1,6 +1,8 @@
 //! What the model sees next.
 
-use selvedge_history::{Replay, ReplayOptions, markers, replay};
+use std::convert::Infallible;
+
+use selvedge_history::{Replay, ReplayOptions, markers, replay, replay_lines};
 use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, Window};
 use serde_json::{Value, json};
 
@@ -25,12 +27,6 @@ pub(crate) fn is_base_instructions(item: &Value, thread: &Recorded) -> bool {
     let RolloutItem::SessionMeta(meta) = thread.lines[0].item() else { panic!("no head") };
     let instructions = meta.base_instructions.and_then(|instructions| instructions.text);
     item["role"] == "developer" && item["content"][0]["text"].as_str() == instructions.as_deref()
-}
-
-pub(crate) fn replay_lines(lines: &[RolloutLine]) -> selvedge_history::ModelContext {
-    let mut replay = Replay::new();
-    lines.iter().for_each(|line| replay.push_line(line));
-    replay.finish()
 }
 
 #[test]
@@ -266,9 +262,11 @@ fn long_outputs_are_shortened_on_request_alone() {
     let story = [user(&long), output(), parts];
     assert_eq!(replay(&story).history[1], ResponseItem::function_call_output("c", &long));
 
-    let mut shortening = Replay::with_options(ReplayOptions { max_output_bytes: Some(101) });
-    story.iter().for_each(|item| shortening.push(item));
-    let history = shortening.finish().history;
+    let shortened = Replay::whole(ReplayOptions { max_output_bytes: Some(101) }, |replay| {
+        story.iter().for_each(|item| replay.push(item));
+        Ok::<_, Infallible>(())
+    });
+    let history = shortened.unwrap().history;
     assert_eq!(history[0].texts(), std::slice::from_ref(&long));
     for (item, text) in [(&history[1], "/output"), (&history[2], "/output/0/text")] {
         let item = serde_json::to_value(item).unwrap();

@@ -82,13 +82,12 @@ fn a_rollback_across_a_compaction_brings_back_what_that_cleared() {
     let compaction = compaction_turn("c", &["q1", "q2", "summary"], 1);
     let story = [first, turn("t2", "q2", "a2"), compaction, third, vec![rolled_back(2)]];
     let context = replayed(&story);
-    // The history that the compaction replaced is gone; it loses two messages: q3 and the summary, which stands in the
-    // user's name. The turns lose what stands for them: the third and the one that compacted.
-    assert_eq!(texts(&context), ["q1", "q2"]);
+    // The second turn is undone, so that nothing was compacted behind it.
+    assert_eq!(texts(&context), ["q1", "a1"]);
     assert_eq!(context.world_state, Some(state(json!({"cwd": "/a"}))));
     assert_eq!(model(&context), Some("t1"));
     assert_eq!(context.window.number, 0);
-    assert_eq!(turn_ids(&projected(&story)), ["t1", "t2"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
 }
 
 #[test]
@@ -104,29 +103,56 @@ fn a_compaction_that_stands_before_the_undone_turn_stays() {
 }
 
 #[test]
-fn the_summary_of_a_compaction_is_undone_alone() {
-    let compaction = compaction_turn("c", &["q1", "q2", "s"], 1);
-    let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction, vec![rolled_back(1)]];
-    assert_eq!(texts(&replayed(&story)), ["q1", "q2"]);
-    assert_eq!(turn_ids(&projected(&story)), ["t1", "t2"]);
-    // All but the history goes back by turns in which the user spoke.
-    assert_eq!((model(&replayed(&story)), replayed(&story).window.number), (Some("t1"), 0));
+fn a_compaction_behind_the_undone_turn_is_undone_with_it() {
+    for summary in ["s", ""] {
+        let left = ["q1", "q2", summary];
+        let compaction = compaction_turn("c", if summary.is_empty() { &left[..2] } else { &left }, 1);
+        let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction, vec![rolled_back(1)]];
+        assert_eq!(texts(&replayed(&story)), ["q1", "a1"]);
+        assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+        assert_eq!((model(&replayed(&story)), replayed(&story).window.number), (Some("t1"), 0));
+    }
 }
 
 #[test]
-fn a_compaction_without_a_summary_goes_with_the_turn_before_it() {
-    let compaction = compaction_turn("c", &["q1", "q2"], 1);
-    let compaction =
-        [compaction[..1].to_vec(), vec![without_summary(&compaction[1])], compaction[2..].to_vec()].concat();
-    let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), compaction, vec![rolled_back(1)]];
-    assert_eq!(texts(&replayed(&story)), ["q1"]);
-    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+fn of_two_compactions_the_one_before_the_undone_turn_stays() {
+    let story = [
+        turn("t1", "q1", "a1"),
+        compaction_turn("c1", &["q1", "s1"], 1),
+        turn("t2", "q2", "a2"),
+        compaction_turn("c2", &["q1", "q2", "s2"], 2),
+        turn("t3", "q3", "a3"),
+    ];
+    for (undone, heard, shown) in [
+        (1, vec!["q1", "q2", "s2"], vec!["t1", "c1", "t2", "c2"]),
+        (2, vec!["q1", "s1"], vec!["t1", "c1"]),
+        (3, vec![], vec![]),
+    ] {
+        let story = [story.concat(), vec![rolled_back(undone)]];
+        assert_eq!(texts(&replayed(&story)), heard, "{undone}");
+        assert_eq!(turn_ids(&projected(&story)), shown, "{undone}");
+    }
 }
 
-fn without_summary(compaction: &RolloutItem) -> RolloutItem {
-    let mut compaction = serde_json::to_value(compaction).unwrap();
-    compaction["payload"]["message"] = json!("");
-    item(compaction)
+#[test]
+fn a_compaction_is_undone_by_a_later_rollback_too() {
+    // The first rollback takes the third turn back, the steering of it alone; the second one the fourth and the second.
+    let mut third = turn("t3", "q3", "a3");
+    let end = third.len() - 1;
+    third.splice(end..end, [user("faster"), user_event("faster"), agent_event("a"), assistant("a")]);
+    let story = [
+        turn("t1", "q1", "a1"),
+        turn("t2", "q2", "a2"),
+        compaction_turn("c", &["q1", "q2", "s"], 1),
+        third,
+        vec![rolled_back(1)],
+        turn("t4", "q4", "a4"),
+        vec![rolled_back(2)],
+        turn("t5", "q5", "a5"),
+    ];
+    assert_eq!(texts(&replayed(&story)), ["q1", "a1", "q2", "a2", "q5", "a5"]);
+    // A compaction that changes nothing any more goes on showing where no undone message stood before it.
+    assert_eq!(turn_ids(&projected(&story)), ["t1", "t2", "c", "t5"]);
 }
 
 /// A turn of the user in the middle of which the history is compacted.
@@ -146,7 +172,7 @@ fn compacted_turn(id: &str, asked: &str, left: &[&str]) -> Vec<RolloutItem> {
 }
 
 #[test]
-fn a_compaction_in_the_middle_of_the_undone_turn_is_what_is_undone_of_it() {
+fn a_compaction_in_the_middle_of_the_undone_turn_goes_with_it() {
     let story = [
         turn("t1", "q1", "a1"),
         compacted_turn("t2", "q2", &["q1", "q2", "s"]),
@@ -154,18 +180,14 @@ fn a_compaction_in_the_middle_of_the_undone_turn_is_what_is_undone_of_it() {
         turn("t3", "q3", "a3"),
     ];
     let context = replayed(&story[..3]);
-    assert_eq!(texts(&context), ["q1", "q2"]);
+    assert_eq!(texts(&context), ["q1", "a1"]);
     assert_eq!((model(&context), context.window.number), (Some("t1"), 0));
-    let turns = projected(&story);
-    assert_eq!(turn_ids(&turns), ["t1", "t2", "t3"]);
-    assert_eq!(item_kinds(&turns[1]), ["user_message", "agent_message"]);
-    // Whoever takes the turn along takes along that some of it was undone.
-    assert_eq!(turns[1].lines, 7..18);
-    assert_eq!(turns[2].lines, 18..25);
+    assert_eq!(turn_ids(&projected(&story)), ["t1", "t3"]);
 
-    let story = [story.concat(), vec![rolled_back(2)]];
-    assert_eq!(texts(&replayed(&story)), ["q1"]);
-    assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+    let story = [turn("t1", "q1", "a1"), compacted_turn("t2", "q2", &["q1", "q2", "s"]), turn("t3", "q3", "a3")];
+    let story = [story.concat(), vec![rolled_back(1)]];
+    assert_eq!(texts(&replayed(&story)), ["q1", "q2", "s", "done"]);
+    assert_eq!(turn_ids(&projected(&story)), ["t1", "t2"]);
 }
 
 #[test]
@@ -173,8 +195,7 @@ fn a_compaction_at_the_beginning_of_the_undone_turn_goes_with_it() {
     let asking = turn("t2", "q2", "a2").split_off(1);
     let second = [vec![started("t2"), compacted(&["q1", "s"], 1), event(json!({"type": "context_compacted"}))], asking];
     let mut story = vec![turn("t1", "q1", "a1"), second.concat(), vec![rolled_back(1)]];
-    // The summary is a message of its own to the model, and shows nowhere.
-    for (heard, shown) in [(vec!["q1", "s"], vec!["t1"]), (vec!["q1"], vec!["t1"]), (vec![], vec![])] {
+    for (heard, shown) in [(vec!["q1", "a1"], vec!["t1"]), (vec![], vec![])] {
         assert_eq!(texts(&replayed(&story)), heard);
         assert_eq!(turn_ids(&projected(&story)), shown);
         story.push(vec![rolled_back(1)]);
@@ -182,17 +203,16 @@ fn a_compaction_at_the_beginning_of_the_undone_turn_goes_with_it() {
 }
 
 #[test]
-fn turns_that_a_compaction_left_out_are_counted_when_nothing_else_is_left() {
+fn turns_that_a_compaction_left_out_come_back_when_it_is_undone() {
     let compaction = compaction_turn("c", &["q3", "s"], 1);
     let story =
         [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), turn("t3", "q3", "a3"), compaction, turn("t4", "q4", "a4")];
     let undone = |turns| [story.concat(), vec![rolled_back(turns)]];
     for (turns, heard, shown) in [
         (1, vec!["q3", "s"], vec!["t1", "t2", "t3", "c"]),
-        (2, vec!["q3"], vec!["t1", "t2", "t3"]),
-        (3, vec![], vec!["t1", "t2"]),
-        (4, vec![], vec!["t1"]),
-        (5, vec![], vec![]),
+        (2, vec!["q1", "a1", "q2", "a2"], vec!["t1", "t2"]),
+        (3, vec!["q1", "a1"], vec!["t1"]),
+        (4, vec![], vec![]),
         (9, vec![], vec![]),
     ] {
         assert_eq!(texts(&replayed(&undone(turns))), heard, "{turns}");
@@ -322,6 +342,63 @@ fn an_event_without_a_count_undoes_nothing() {
     let story = [turn("t1", "q1", "a1"), vec![event(json!({"type": "thread_rolled_back"}))]];
     assert_eq!(texts(&replayed(&story)), ["q1", "a1"]);
     assert_eq!(turn_ids(&projected(&story)), ["t1"]);
+}
+
+/// Tells a story in few words: `3` is a turn, `3+` one that is steered, `C:q1,s` a turn that compacts and leaves these
+/// messages, `2C:q1,s` one that compacts in its middle, `C2:q1,s` one that compacts before the user speaks, `O` an old compaction,
+/// and `-2` a rollback.
+fn in_short(story: &str) -> Vec<RolloutItem> {
+    let says = |text: &str| vec![user(text), user_event(text)];
+    let answers = |text: &str| vec![agent_event(text), assistant(text)];
+    let asks = |n: &str| [says(&format!("q{n}")), answers(&format!("a{n}"))].concat();
+    let compacts = |left: &str| vec![compacted(&left.split(',').collect::<Vec<_>>(), 1)];
+    let mut told = Vec::new();
+    for (number, word) in story.split_whitespace().enumerate() {
+        if let Some(turns) = word.strip_prefix('-') {
+            told.push(rolled_back(turns.parse().unwrap()));
+            continue;
+        }
+        let items = match word.split_once(':') {
+            Some(("C", left)) => compacts(left),
+            Some((turn, left)) if turn.starts_with('C') => [compacts(left), asks(&turn[1..])].concat(),
+            Some((turn, left)) => [asks(turn.trim_end_matches('C')), compacts(left), answers("more")].concat(),
+            None if word == "O" => vec![old_compaction("SUM")],
+            None => match word.strip_suffix('+') {
+                Some(turn) => [asks(turn), says("st"), answers("ast")].concat(),
+                None => asks(word),
+            },
+        };
+        let id = format!("t{number}");
+        told.extend([vec![started(&id)], items, vec![complete(&id)]].concat());
+    }
+    told
+}
+
+/// What 0.169 told the model of these very stories, written as files and resumed.
+#[test]
+fn the_model_is_told_what_the_program_tells_it() {
+    for (story, heard) in [
+        ("1 2 C:q1,q2,s 3 -2 4", "q1 a1 q4 a4"),
+        ("1 2+ C:q1,q2,st,s 3 -2 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 2+ -1 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 2C:q1,q2,s -1 4", "q1 a1 q4 a4"),
+        ("1 2C:q1,q2,s 3 -1 4", "q1 q2 s more q4 a4"),
+        ("1 2 C:q1,q2,s -1 4", "q1 a1 q4 a4"),
+        ("1 C:q1,s1 2 C:q1,q2,s2 3 -2 4", "q1 s1 q4 a4"),
+        ("1 C:q1,s1 2 C:q1,q2,s2 3 -3 4", "q4 a4"),
+        ("1 2 O 3 -2 4", "q1 q2 q4 a4"),
+        ("1 2 O 3 -1 4", "q1 q2 SUM q4 a4"),
+        ("1 2 C:q1,q2,s 3 -9 4", "q4 a4"),
+        ("1 2 C:q1,q2,s 3+ -1 5 -2 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 2 C:q1,q2,s 3+ -1 -1 4", "q1 a1 q2 a2 q4 a4"),
+        ("1 C2:q1,s -1 4", "q1 a1 q4 a4"),
+        ("1 2 C:q1,q2,s 3 -2 4 C:q1,q4,s4 5", "q1 q4 s4 q5 a5"),
+        ("1 2 C:q1,q2,s 3 -2 4 C:q1,q4,s4 5 -3 6", "q6 a6"),
+        ("1 2 C:q1,q2 -1 4", "q1 a1 q4 a4"),
+        ("1 O 2 C:q1,q2,s2 3 -2 4", "q1 SUM q4 a4"),
+    ] {
+        assert_eq!(texts(&replay(&in_short(story))).join(" "), heard, "{story}");
+    }
 }
 
 /// A step of a story in which everything that the user says is different.

@@ -93,7 +93,7 @@ fn without_settings(row: StoredThread) -> StoredThread {
 }
 
 fn shown(lines: &[RolloutLine]) -> Vec<Turn> {
-    project(lines).into_iter().map(|turn| Turn { lines: 0..0, ..turn }).collect()
+    project(lines).into_iter().map(|turn| Turn { lines: 0..0, item_positions: Vec::new(), ..turn }).collect()
 }
 
 /// Which recorded lines each turn has.

@@ -343,6 +343,7 @@ fn an_item_that_was_told_when_it_started_is_done_when_it_is_completed() {
     let turns = project(&ordinal_lines(begun.into_iter().chain([end])));
     assert_eq!(item_ids(&turns[0]), ["c"]);
     assert_eq!(status(&turns[0].items[0]), Some(ItemStatus::Completed));
+    assert_eq!(turns[0].item_positions, [4], "it stands where it began");
 }
 
 #[test]

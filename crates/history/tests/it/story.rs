@@ -126,7 +126,9 @@ pub(crate) fn project(lines: &[RolloutLine]) -> Vec<Turn> {
     for (position, line) in (0..).zip(lines) {
         turns.push(position, line);
     }
-    turns.finish()
+    let turns = turns.finish();
+    assert!(turns.iter().all(|turn| turn.items.len() == turn.item_positions.len()), "each item has its place");
+    turns
 }
 
 pub(crate) fn projected(story: &[Vec<RolloutItem>]) -> Vec<Turn> {

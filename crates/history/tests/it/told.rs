@@ -4,7 +4,7 @@
 //! records: it remembers snapshots, and for each turn which one had been told before it.
 
 use proptest::prelude::*;
-use selvedge_history::{ModelContext, Replay, WorldStateTracker};
+use selvedge_history::{ModelContext, WorldStateTracker, replay_lines};
 use selvedge_protocol::{RolloutItem, RolloutLine, WorldState, WorldStateRecord};
 use serde_json::{Map, Value, json};
 
@@ -185,9 +185,8 @@ impl Writer {
 }
 
 fn read(log: &str) -> ModelContext {
-    let mut replay = Replay::new();
-    log.lines().for_each(|line| replay.push_line(&RolloutLine::parse(line).unwrap()));
-    replay.finish()
+    let lines: Vec<RolloutLine> = log.lines().map(|line| RolloutLine::parse(line).unwrap()).collect();
+    replay_lines(&lines)
 }
 
 /// The newest telling that the model still sees.

@@ -347,10 +347,12 @@ fn views_leave_items_out() {
         let mut turn = whole[0].clone();
         apply_view(&mut turn, view);
         assert_eq!(turn.items_view, view);
-        turn.items.iter().map(|item| item.id().to_string()).collect::<Vec<_>>()
+        let ids = turn.items.iter().map(|item| item.id().to_string());
+        ids.zip(turn.item_positions).collect::<Vec<_>>()
     };
+    let item = |id: &str, position| (id.to_owned(), position);
     assert_eq!(seen(ItemsView::Full).len(), 4);
-    assert_eq!(seen(ItemsView::Summary), ["item-1", "item-4"]);
+    assert_eq!(seen(ItemsView::Summary), [item("item-1", 1), item("item-4", 4)]);
     assert!(seen(ItemsView::None).is_empty());
     assert!(matches!(&whole[0].items[0], TurnItem::UserMessage { text, .. } if text == "q"));
 }

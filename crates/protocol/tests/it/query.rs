@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use proptest::prelude::*;
 use selvedge_protocol::{
-    ArchivedFilter, Cursor, CwdFilter, GitInfo, Page, Relation, SortDirection, StoredThread, ThreadCursor, ThreadId,
-    ThreadQuery, ThreadSortKey, Timestamp,
+    ArchivedFilter, Cursor, CwdFilter, GitInfo, Page, Relation, SortDirection, StoredThread, ThreadCursor,
+    ThreadFilter, ThreadId, ThreadLink, ThreadQuery, ThreadSortKey, Timestamp,
 };
 use serde_json::json;
 
@@ -107,7 +107,8 @@ fn a_page_keeps_its_cursor() {
 
 #[track_caller]
 fn check(query: ThreadQuery, thread: &StoredThread, wanted: bool) {
-    assert_eq!(query.matches(thread), wanted, "{query:?}");
+    assert!(!query.needs_links());
+    assert_eq!(ThreadFilter::new(&query, Vec::new).matches(thread), wanted, "{query:?}");
 }
 
 #[test]
@@ -206,6 +207,50 @@ fn asks_for_branch_name_and_kin() {
         let query = ThreadQuery { relation: Some(Relation::ChildOf(id(n))), ..ThreadQuery::default() };
         check(query.clone(), &kin, wanted);
         check(query, &thread(), false);
+    }
+}
+
+#[test]
+fn asks_for_a_repository() {
+    let query = |wanted: &str| ThreadQuery { git_repository: Some(wanted.to_owned()), ..ThreadQuery::default() };
+    let git = GitInfo { repository_url: Some("git@host.org:owner/name.git".to_owned()), ..GitInfo::default() };
+    let cloned = StoredThread { git: Some(git), ..thread() };
+    check(query("https://host.org/owner/name"), &cloned, true);
+    check(query("owner/name"), &cloned, true);
+    check(query("other/name"), &cloned, false);
+    for unknown in [thread(), StoredThread { git: Some(GitInfo::default()), ..thread() }] {
+        check(query("owner/name"), &unknown, false);
+        check(query(""), &unknown, false);
+    }
+}
+
+#[test]
+fn asks_for_descendants() {
+    let link = |n, forked_from: Option<u8>, parent: Option<u8>| ThreadLink {
+        id: id(n),
+        forked_from_id: forked_from.map(id),
+        parent_thread_id: parent.map(id),
+    };
+    // 1 has the fork 2, whose sub-agent 3 was forked to 4; 5, 6 and 7 go in a circle, and 8 comes from one that is gone.
+    let links = [
+        link(1, None, None),
+        link(2, Some(1), None),
+        link(3, None, Some(2)),
+        link(4, Some(3), Some(2)),
+        link(5, Some(7), None),
+        link(6, Some(5), None),
+        link(7, None, Some(6)),
+        link(8, Some(9), None),
+        link(10, Some(10), None),
+    ];
+    for (ancestor, wanted) in
+        [(1, vec![2, 3, 4]), (2, vec![3, 4]), (4, vec![]), (5, vec![6, 7]), (9, vec![8]), (10, vec![]), (11, vec![])]
+    {
+        let query = ThreadQuery { relation: Some(Relation::DescendantOf(id(ancestor))), ..ThreadQuery::default() };
+        assert!(query.needs_links());
+        let filter = ThreadFilter::new(&query, || links);
+        let found: Vec<u8> = (1..=11).filter(|n| filter.matches(&StoredThread { id: id(*n), ..thread() })).collect();
+        assert_eq!(found, wanted, "descendants of {ancestor}");
     }
 }
 

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
 use selvedge_rollout::{NameIndex, now};
 
-use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, write_head};
+use selvedge_state::Freshness;
+
+use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
+use crate::turns::is_true;
 
 #[tokio::test]
 async fn an_append_costs_its_tail() {
@@ -109,6 +112,7 @@ enum Edit {
     Create,
     Say(usize),
     Mumble(usize),
+    Story(usize, usize),
     Tear(usize),
     Head(usize),
     Rename(usize),
@@ -121,6 +125,9 @@ enum Edit {
     Segment(usize),
     Garbage(usize),
     Sync,
+    Refresh,
+    /// Another process takes over.
+    Reopen,
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -128,7 +135,8 @@ fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         2 => Just(Edit::Create),
         4 => which.clone().prop_map(Edit::Say),
-        4 => which.clone().prop_map(Edit::Mumble),
+        2 => which.clone().prop_map(Edit::Mumble),
+        12 => (which.clone(), 0..144_usize).prop_map(|(which, number)| Edit::Story(which, number)),
         1 => which.clone().prop_map(Edit::Tear),
         1 => which.clone().prop_map(Edit::Head),
         1 => which.clone().prop_map(Edit::Rename),
@@ -140,7 +148,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         2 => which.clone().prop_map(Edit::Fork),
         2 => which.clone().prop_map(Edit::Segment),
         1 => which.prop_map(Edit::Garbage),
-        6 => Just(Edit::Sync),
+        3 => Just(Edit::Sync),
+        6 => Just(Edit::Refresh),
+        1 => Just(Edit::Reopen),
     ]
 }
 
@@ -163,10 +173,12 @@ fn apply(home: &Home, edit: &Edit) {
     let plain = |which: &usize| at(which).filter(|(_, path)| !is_compressed(path));
     match edit {
         Edit::Create => {
-            home.thread_with(|meta| meta.history_mode = Some(HistoryMode::Paginated));
+            let mode = if files.len() % 2 == 0 { HistoryMode::Paginated } else { HistoryMode::Legacy };
+            home.thread_with(|meta| meta.history_mode = Some(mode));
         }
         Edit::Say(which) => drop(plain(which).map(|(_, path)| append(&path, &says("words")))),
         Edit::Mumble(which) => drop(plain(which).map(|(_, path)| append(&path, &mumbles()))),
+        Edit::Story(which, number) => drop(plain(which).map(|(_, path)| append(&path, &story(*number)))),
         Edit::Tear(which) => drop(plain(which).map(|(_, path)| append(&path, "{\"timestamp\":\"20"))),
         Edit::Garbage(which) => drop(plain(which).map(|(_, path)| append(&path, "\0\0\0 no line\n\n"))),
         Edit::Head(which) => drop(plain(which).map(|(id, path)| {
@@ -204,7 +216,7 @@ fn apply(home: &Home, edit: &Edit) {
             meta.history_base = base(&path);
             write_head(&home.home.active_path(&name), &meta);
         })),
-        Edit::Sync => {}
+        Edit::Sync | Edit::Refresh | Edit::Reopen => {}
     }
 }
 
@@ -216,7 +228,7 @@ fn base(path: &Path) -> Option<HistoryBase> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn following_and_building_anew_say_the_same(edits in prop::collection::vec(edit(), 1..40)) {
@@ -224,14 +236,25 @@ proptest! {
         runtime.block_on(async {
             let home = Home::new();
             home.thread();
-            let index = home.index().await;
+            let mut index = home.index().await;
+            index.sync(|_| {}).await.unwrap();
             for edit in &edits {
                 apply(&home, edit);
-                if matches!(edit, Edit::Sync) {
-                    index.sync(|_| {}).await.unwrap();
+                match edit {
+                    Edit::Sync => drop(index.sync(|_| {}).await.unwrap()),
+                    Edit::Refresh => {
+                        let freshness = index.refresh(u64::MAX).await.unwrap();
+                        prop_assert!(matches!(freshness, Freshness::Fresh(_)), "{freshness:?}");
+                    }
+                    Edit::Reopen => index = home.index().await,
+                    _ => {}
+                }
+                for (id, _) in home.home.files().unwrap().threads() {
+                    is_true(&index, &home.home, id).await;
                 }
             }
-            index.sync(|_| {}).await.unwrap();
+            // So few files are all looked at.
+            index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
             Ok(())
         })?;

@@ -4,17 +4,18 @@ use std::collections::HashSet;
 use std::fs;
 
 use selvedge_protocol::{
-    ArchivedFilter, Cursor, CwdFilter, Relation, SortDirection, StoredThread, ThreadCursor, ThreadQuery, ThreadSortKey,
-    Timestamp,
+    ArchivedFilter, Cursor, CwdFilter, Relation, SessionMeta, SortDirection, StoredThread, ThreadCursor, ThreadFilter,
+    ThreadLink, ThreadQuery, ThreadSortKey, Timestamp,
 };
-use selvedge_rollout::NameIndex;
+use selvedge_rollout::{NameIndex, now};
 
-use crate::homes::{Home, append, everything, rows, says};
+use crate::homes::{Home, append, everything, rows, says, write_head};
 
 /// A home in which the threads differ in everything that can be asked for.
 async fn varied() -> (Home, Vec<StoredThread>) {
     let home = Home::new();
     let mut parent = None;
+    let mut earlier = Vec::new();
     for number in 0..40_i64 {
         let (id, path) = home.thread_with(|meta| {
             meta.timestamp = Some(Timestamp::from_seconds(1_700_000_000 + number / 3));
@@ -27,12 +28,27 @@ async fn varied() -> (Home, Vec<StoredThread>) {
             meta.model_provider = Some(["openai", "local"][number as usize % 2].into());
             meta.forked_from_id = parent.filter(|_| number % 5 == 1);
             meta.parent_thread_id = parent.filter(|_| number % 5 == 2);
+            // Generations: the one before last of the threads that come from something.
+            if number % 5 == 3 {
+                meta.forked_from_id = earlier.get(earlier.len().wrapping_sub(2)).copied();
+                meta.parent_thread_id = earlier.last().copied();
+            }
             meta.git = Some(selvedge_protocol::GitInfo {
                 branch: Some(["main", "topic"][number as usize % 2].into()),
+                repository_url: [
+                    Some("git@Host.org:owner/näme.git"),
+                    Some("https://host.org/other/näme"),
+                    Some("/srv/50%_off/x"),
+                    None,
+                ][number as usize % 4]
+                    .map(str::to_owned),
                 ..Default::default()
             });
         });
         parent = parent.or(Some(id));
+        if number % 5 != 0 {
+            earlier.push(id);
+        }
         append(&path, &says(["Über alles", "plain words", "100% _sure_"][number as usize % 3]));
         if number % 4 == 0 {
             NameIndex::set(&home.home, id, Some(["Ärger", "name"][number as usize / 4 % 2]), selvedge_rollout::now())
@@ -85,16 +101,25 @@ async fn every_filter_says_the_same_as_the_query_itself() {
     }
     let parent = all.iter().find_map(|thread| thread.forked_from_id).unwrap();
     queries.push(ThreadQuery { relation: Some(Relation::ChildOf(parent)), ..everything() });
+    for thread in [parent, all[25].id, all[32].id] {
+        queries.push(ThreadQuery { relation: Some(Relation::DescendantOf(thread)), ..everything() });
+    }
+    for repository in
+        ["https://host.org/owner/näme.git", "näme", "owner/näme", "%_off/x", "50%_off/x", "/srv/50%_off/x", "x", ""]
+    {
+        queries.push(ThreadQuery { git_repository: Some(repository.into()), ..everything() });
+    }
     let mut found_any = 0;
     for query in &queries {
-        let mut expected: Vec<_> = all.iter().filter(|thread| query.matches(thread)).cloned().collect();
+        let filter = ThreadFilter::new(query, || all.iter().map(ThreadLink::of));
+        let mut expected: Vec<_> = all.iter().filter(|thread| filter.matches(thread)).cloned().collect();
         expected.sort_by(|one, other| {
             ThreadCursor::of(one, query.sort).cmp(&ThreadCursor::of(other, query.sort), query.direction)
         });
         found_any += usize::from(!expected.is_empty() && expected.len() < all.len());
         assert_eq!(index.list_threads(query).await.unwrap().items, expected, "{query:?}");
     }
-    assert!(found_any >= queries.len() - 4, "the queries tell the threads apart");
+    assert!(found_any >= queries.len() - 7, "the queries tell the threads apart");
 }
 
 #[tokio::test]
@@ -153,4 +178,33 @@ async fn a_page_that_cannot_be_is_refused() {
     assert!(index.list_threads(&ThreadQuery { limit: 0, ..everything() }).await.is_err());
     let cursor = Some(Cursor::at_position(3));
     assert!(index.list_threads(&ThreadQuery { cursor, ..everything() }).await.is_err());
+}
+
+#[tokio::test]
+async fn descendants_in_a_circle_and_in_a_long_chain() {
+    let home = Home::new();
+    let mut threads = Vec::new();
+    for number in 0..300_usize {
+        let before = threads.last().map(|(id, _)| *id);
+        threads.push(home.thread_with(|meta| match number % 2 {
+            0 => meta.forked_from_id = before,
+            _ => meta.parent_thread_id = before,
+        }));
+    }
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    let descendants = async |id| {
+        let query = ThreadQuery { relation: Some(Relation::DescendantOf(id)), ..everything() };
+        index.list_threads(&query).await.unwrap().items.len()
+    };
+    let ((first, path), late) = (&threads[0], threads[290].0);
+    assert_eq!(descendants(*first).await, 299);
+    assert_eq!(descendants(late).await, 9);
+
+    // The first now comes from the last.
+    let meta = SessionMeta { parent_thread_id: Some(threads[299].0), ..SessionMeta::new(*first, now()) };
+    write_head(path, &meta);
+    index.sync(|_| {}).await.unwrap();
+    assert_eq!(descendants(*first).await, 299);
+    assert_eq!(descendants(late).await, 299);
 }

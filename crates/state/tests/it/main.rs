@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod edits;
+mod fresh;
 mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod turns;

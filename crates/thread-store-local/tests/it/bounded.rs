@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use selvedge_history::{ModelContext, Replay};
+use selvedge_history::{ModelContext, replay_lines};
 use selvedge_protocol::{
     Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent,
     TurnContext, TurnQuery, Window, WindowId, WorldState, WorldStatePatch, WorldStateRecord,
@@ -291,9 +291,7 @@ impl Threads {
         if self.mode == HistoryMode::Paginated {
             assert_counted(&history);
         }
-        let mut replay = Replay::new();
-        history.lines.iter().for_each(|line| replay.push_line(line));
-        let whole = without_warnings(replay.finish());
+        let whole = without_warnings(replay_lines(&history.lines));
         let bounded = without_warnings(self.home.store.load_model_context(thread_id).await.unwrap());
         assert_eq!(bounded, whole, "{thread_id}: from the end, and from the beginning");
         let reference = without_warnings(self.memory.load_model_context(thread_id).await.unwrap());

@@ -226,7 +226,7 @@ async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones()
 
 #[tokio::test]
 async fn the_newest_page_opens_only_files_that_can_be_on_it() {
-    let home = TestHome::empty();
+    let home = TestHome::empty().without_index();
     for n in 1..=40 {
         record(&home.store, n, PAGINATED, &["a"]).await;
         let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();
@@ -258,7 +258,7 @@ async fn the_newest_page_opens_only_files_that_can_be_on_it() {
 
 #[tokio::test]
 async fn a_log_that_is_newer_than_its_file_is_listed_where_it_belongs() {
-    let home = TestHome::empty();
+    let home = TestHome::empty().without_index();
     for n in 1..=5 {
         record(&home.store, n, PAGINATED, &["a"]).await;
         let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::ThreadId;
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_rollout::RolloutHome;
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
 
@@ -47,14 +48,24 @@ impl TestHome {
         path
     }
 
-    /// Every file below the home, without the lock that coordinates the others.
+    /// The same home without an index.
+    pub(crate) fn without_index(self) -> Self {
+        let store = LocalThreadStore::with(RolloutHome::new(self.path()), IndexPlace::Nowhere);
+        Self { store, ..self }
+    }
+
+    /// Every file below the home, without the lock that coordinates the others and without the index.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(self.path(), &mut found);
-        found.retain(|path| !path.ends_with(".coordination.lock"));
+        found.retain(|path| !path.ends_with(".coordination.lock") && !is_index(path));
         found.sort();
         found
     }
+}
+
+fn is_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("selvedge-index.sqlite"))
 }
 
 /// The folders of the recordings.

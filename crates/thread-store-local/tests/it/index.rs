@@ -1,16 +1,22 @@
 //! The index says of every recorded home what its logs say.
 
-use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadQuery, ThreadSortKey};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey};
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 
+use crate::contract::{MODES, id, record};
 use crate::home::{TestHome, all_recordings};
 
 #[tokio::test]
 async fn the_index_lists_what_the_logs_list() {
     for folder in all_recordings() {
-        let home = TestHome::recorded(&folder);
+        let home = TestHome::recorded(&folder).without_index();
         let rollouts = RolloutHome::new(home.path());
         let index = StateIndex::open(&rollouts, &StateIndex::path_in(&rollouts)).await.unwrap();
         index.sync(|_| {}).await.unwrap();
@@ -24,4 +30,141 @@ async fn the_index_lists_what_the_logs_list() {
             }
         }
     }
+}
+
+/// Every page of a listing.
+async fn listed(store: &LocalThreadStore) -> Vec<ThreadId> {
+    let query = ThreadQuery { archived: ArchivedFilter::All, limit: 1000, ..ThreadQuery::default() };
+    store.list_threads(&query).await.unwrap().items.iter().map(|thread| thread.id).collect()
+}
+
+fn index_path(home: &TestHome) -> PathBuf {
+    home.path().join("selvedge-index.sqlite")
+}
+
+/// A connection of somebody else to the index.
+async fn connection(home: &TestHome) -> sqlx::SqliteConnection {
+    sqlx::Connection::connect(&format!("sqlite://{}", index_path(home).display())).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_store_is_opened_without_an_index_and_the_first_question_makes_a_private_one() {
+    let home = TestHome::empty();
+    assert_eq!(listed(&home.store).await, []);
+    assert!(!index_path(&home).exists(), "there is nothing to index");
+    record(&home.store, 1, MODES[0], &["a"]).await;
+    assert_eq!(listed(&home.store).await, [id(1)]);
+    for end in ["", "-wal", "-shm"] {
+        let path = PathBuf::from(format!("{}{end}", index_path(&home).display()));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{end}");
+    }
+    let elsewhere = home.path().join("elsewhere.sqlite");
+    let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexPlace::At(elsewhere.clone()));
+    assert_eq!(listed(&store).await, [id(1)]);
+    assert!(elsewhere.exists());
+}
+
+#[tokio::test]
+async fn the_index_answers_what_was_just_written() {
+    let home = TestHome::empty();
+    let other = home.other();
+    for n in 1..=3 {
+        record(&home.store, n, MODES[1], &["a"]).await;
+        assert_eq!(listed(&home.store).await.len(), n as usize);
+        assert_eq!(listed(&other).await.len(), n as usize);
+    }
+    home.store.archive(id(1)).await.unwrap();
+    assert!(other.read_thread(id(1)).await.unwrap().archived);
+    home.store.delete(id(2)).await.unwrap();
+    assert_eq!(listed(&other).await.len(), 2);
+    let patch = ThreadMetadataPatch { name: Some(Some("called".to_owned())), ..ThreadMetadataPatch::default() };
+    home.store.update_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
+    let named = ThreadQuery { named: Some(true), ..ThreadQuery::default() };
+    assert_eq!(other.list_threads(&named).await.unwrap().items[0].name.as_deref(), Some("called"));
+}
+
+/// Who writes without asking brings the index up to date, too.
+#[tokio::test]
+async fn what_a_store_writes_is_soon_in_the_index() {
+    let home = TestHome::empty();
+    record(&home.store, 1, MODES[0], &["a"]).await;
+    listed(&home.store).await;
+    record(&home.store, 2, MODES[0], &["a"]).await;
+    let mut connection = connection(&home).await;
+    for _ in 0..100 {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM threads").fetch_one(&mut connection).await.unwrap();
+        if count == 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the index was left behind");
+}
+
+#[tokio::test]
+async fn while_others_hold_the_index_the_logs_answer() {
+    let home = TestHome::empty();
+    record(&home.store, 1, MODES[0], &["a"]).await;
+    assert_eq!(listed(&home.store).await, [id(1)]);
+    let mut connection = connection(&home).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    record(&home.other(), 2, MODES[0], &["a"]).await;
+    let started = Instant::now();
+    assert_eq!(listed(&home.store).await.len(), 2);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    sqlx::query("ROLLBACK").execute(&mut connection).await.unwrap();
+    assert_eq!(listed(&home.store).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_set_aside_and_made_anew() {
+    for damage in [&b"no database"[..], &[0; 8192], b""] {
+        let home = TestHome::empty();
+        record(&home.store, 1, MODES[0], &["a"]).await;
+        assert_eq!(listed(&home.store).await, [id(1)]);
+        home.store.close().await;
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", index_path(&home).display()));
+        }
+        std::fs::write(index_path(&home), damage).unwrap();
+        let store = home.other();
+        assert_eq!(listed(&store).await, [id(1)]);
+        let mut connection = connection(&home).await;
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM threads").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(count, 1);
+        let kept = std::fs::read_dir(home.path()).unwrap().flatten();
+        let kept = kept.filter(|entry| entry.file_name().to_string_lossy().contains(".set-aside-")).count();
+        assert_eq!(kept, usize::from(!damage.is_empty()), "an empty file holds nothing to keep");
+    }
+}
+
+#[tokio::test]
+async fn a_place_where_no_index_can_be_is_no_obstacle() {
+    let home = TestHome::empty();
+    record(&home.store, 1, MODES[0], &["a"]).await;
+    let place = IndexPlace::At(home.path().join("missing/index.sqlite"));
+    let store = LocalThreadStore::with(RolloutHome::new(home.path()), place);
+    assert_eq!(listed(&store).await, [id(1)]);
+}
+
+#[tokio::test]
+async fn a_large_home_is_answered_from_the_logs_while_the_index_fills() {
+    let home = TestHome::empty();
+    for n in 1..=300_u32 {
+        let thread_id =
+            ThreadId::from_uuid(uuid::Uuid::from_u128(0x01a1_fd5d_0000_7000_8000_0000_0000_0000 + u128::from(n)));
+        home.put(thread_id, format!("{{\"timestamp\":\"2026-11-21T09:09:03.000Z\",\"type\":\"session_meta\",\"payload\":{{\"id\":\"{thread_id}\"}}}}\n"));
+    }
+    let first = listed(&home.store).await;
+    assert_eq!(first.len(), 300);
+    for _ in 0..200 {
+        if home.store.index_progress().is_none()
+            && sqlx::query("SELECT 1 FROM checks").fetch_optional(&mut connection(&home).await).await.unwrap().is_some()
+        {
+            assert_eq!(listed(&home.store).await, first);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the index was not filled");
 }

@@ -239,7 +239,8 @@ async fn search_finds_what_was_said_in_which_turn() {
     for hit in &hits {
         assert_eq!(hit.thread.id.to_string(), "01a1fd5d-aacb-7641-837d-630af077ebd5");
         assert_eq!(hit.turn_id.as_ref().unwrap().as_str(), "01a1fd5d-ad7d-7e72-a9b3-3ea96245f137");
-        assert_eq!(hit.snippet[hit.highlight.0..hit.highlight.1].to_lowercase(), "walrus");
+        let (start, end) = hit.highlights[0];
+        assert_eq!(hit.snippet[start..end].to_lowercase(), "walrus");
     }
 }
 
@@ -251,12 +252,6 @@ async fn a_page_of_turns_can_be_had_without_items() {
     assert!(home.store.list_turns(&query).await.unwrap().items.iter().all(|turn| turn.items.is_empty()));
 }
 
-fn replayed(lines: &[selvedge_protocol::RolloutLine]) -> selvedge_history::ModelContext {
-    let mut replay = selvedge_history::Replay::new();
-    lines.iter().for_each(|line| replay.push_line(line));
-    replay.finish()
-}
-
 #[tokio::test]
 async fn a_context_read_from_the_end_is_that_of_a_full_replay() {
     for folder in all_recordings() {
@@ -264,7 +259,7 @@ async fn a_context_read_from_the_end_is_that_of_a_full_replay() {
         for thread in home.store.list_threads(&everything()).await.unwrap().items {
             let history = home.store.load_history(thread.id).await.unwrap();
             let context = home.store.load_model_context(thread.id).await.unwrap();
-            assert_eq!(context, replayed(&history.lines), "{folder}: {}", thread.id);
+            assert_eq!(context, selvedge_history::replay_lines(&history.lines), "{folder}: {}", thread.id);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Reading: histories, rows, turns and items.
 
-use selvedge_history::{ModelContext, Replay};
+use selvedge_history::{ModelContext, TextSearch, replay_lines};
 use selvedge_protocol::{
     ItemQuery, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
 
 use super::state::{State, Writer};
 use crate::paging::{page_hits, page_items, page_threads, page_turns};
-use crate::search::TextSearch;
 use crate::{Result, ThreadHistory};
 
 impl State {
@@ -18,11 +17,7 @@ impl State {
     }
 
     pub(super) fn model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
-        let mut replay = Replay::new();
-        for line in &self.history(thread_id)?.lines {
-            replay.push_line(line);
-        }
-        Ok(replay.finish())
+        Ok(replay_lines(&self.history(thread_id)?.lines))
     }
 
     pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
@@ -33,7 +28,7 @@ impl State {
         let search = TextSearch::new(&query.text)?;
         page_hits(query, self.rows(), |thread| {
             let turns = self.all_turns(writer, thread.id)?;
-            Ok(search.hits(thread, &turns, query.hits_per_thread))
+            Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
         })
     }
 

@@ -1,11 +1,12 @@
 //! What stores share: pages and cuts out of whole lists.
 
+use selvedge_history::TextSearch;
 use selvedge_protocol::{
-    HistoryMode, ItemId, ItemsView, RolloutLine, SearchQuery, StoredThread, ThreadQuery, Turn, TurnItem, TurnStatus,
+    HistoryMode, ItemId, ItemsView, RolloutLine, SearchOrder, SearchQuery, StoredThread, ThreadQuery, Turn, TurnItem,
+    TurnStatus,
 };
 use selvedge_thread_store::cut::{CutPoint, base_length, find_cut};
 use selvedge_thread_store::paging::page_hits;
-use selvedge_thread_store::search::TextSearch;
 use selvedge_thread_store::{StoreError, TurnCut};
 
 use crate::contract::{head, id, second};
@@ -23,6 +24,7 @@ fn turn(name: &str, lines: std::ops::Range<u64>, user_messages: usize) -> Turn {
         items_view: ItemsView::Full,
         items: (0..user_messages).map(item).collect(),
         lines,
+        item_positions: Vec::new(),
     }
 }
 
@@ -60,12 +62,13 @@ fn a_page_of_hits_reads_no_more_threads_than_it_needs() {
     let query = SearchQuery {
         text: "even".into(),
         threads: ThreadQuery { limit: 2, ..ThreadQuery::default() },
+        order: SearchOrder::Sorted,
         hits_per_thread: 1,
     };
     let mut asked = Vec::new();
     let page = page_hits(&query, threads, |thread| {
         asked.push(thread.id);
-        Ok(search.hits(thread, &[], 1))
+        Ok(search.hits(thread, &[], query.order, 1))
     })
     .unwrap();
     assert_eq!(page.items.iter().map(|hit| hit.thread.id).collect::<Vec<_>>(), [8, 6].map(id));

@@ -7,7 +7,7 @@ use selvedge_protocol::{
     ArchivedFilter, Cursor, CwdFilter, GitInfo, HistoryMode, Relation, SessionMeta, SortDirection, StoredThread,
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
 };
-use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store::{ForkThread, PatchOrigin, ThreadStore, TurnCut};
 use serde_json::json;
 
 use super::{head, id, is_invalid, record, second, turn};
@@ -121,7 +121,14 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
         SessionMeta { cwd: Some("/srv/a/b".into()), source: Some(json!({"subagent": "x"})), ..head(2, MODE) },
         SessionMeta { cwd: Some("/srv/ab".into()), model_provider: Some("other".into()), ..head(3, MODE) },
         SessionMeta { parent_thread_id: Some(id(1)), ..head(4, MODE) },
-        SessionMeta { git: Some(GitInfo { branch: Some("dev".into()), ..Default::default() }), ..head(5, MODE) },
+        SessionMeta {
+            git: Some(GitInfo {
+                branch: Some("dev".into()),
+                repository_url: Some("git@Host.org:owner/name.git".into()),
+                ..Default::default()
+            }),
+            ..head(5, MODE)
+        },
         head(6, MODE),
     ];
     for meta in heads {
@@ -138,7 +145,7 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
 
     let all = || ThreadQuery { archived: ArchivedFilter::All, ..by_creation(SortDirection::Ascending, 50) };
     let preview = id(4).to_string().to_uppercase();
-    let cases: [(ThreadQuery, &[u32]); 15] = [
+    let cases: [(ThreadQuery, &[u32]); 19] = [
         (all(), &[1, 2, 3, 4, 5, 6]),
         (ThreadQuery { archived: ArchivedFilter::Active, ..all() }, &[1, 2, 3, 4, 5]),
         (ThreadQuery { archived: ArchivedFilter::Archived, ..all() }, &[6]),
@@ -148,6 +155,10 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
         (ThreadQuery { cwd: Some(CwdFilter::Under("/srv/a".into())), ..all() }, &[1, 2]),
         (ThreadQuery { cwd: Some(CwdFilter::Exactly("/srv/a/".into())), ..all() }, &[1]),
         (ThreadQuery { git_branch: Some("dev".into()), ..all() }, &[5]),
+        (ThreadQuery { git_repository: Some("https://host.org/owner/name".into()), ..all() }, &[5]),
+        (ThreadQuery { git_repository: Some("owner/name".into()), ..all() }, &[5]),
+        (ThreadQuery { git_repository: Some("name".into()), ..all() }, &[5]),
+        (ThreadQuery { git_repository: Some("ame".into()), ..all() }, &[]),
         (ThreadQuery { named: Some(true), ..all() }, &[3]),
         (ThreadQuery { named: Some(false), ..all() }, &[1, 2, 4, 5, 6]),
         (ThreadQuery { since: Some(second(2)), until: Some(second(4)), ..all() }, &[2, 3]),
@@ -160,6 +171,42 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
         for limit in [1, 2, 50] {
             let found = walk(&*store, ThreadQuery { limit, ..query.clone() }, async |_| {}).await;
             assert_eq!(ids(&found), wanted, "{query:?}");
+        }
+    }
+}
+
+/// Through forks and sub-agents, archived threads and ones that are gone, and round in circles.
+pub(crate) async fn check_descendants(store: Arc<dyn ThreadStore>) {
+    let parents = [(2, Some(1)), (3, Some(2)), (5, Some(7)), (6, Some(5)), (7, Some(6)), (8, Some(90)), (9, Some(8))];
+    record(&*store, 1, MODE, &["a"]).await;
+    for (n, parent) in parents {
+        let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
+        store.create_thread(meta).await.unwrap();
+        store.append_items(id(n), &turn(MODE, "a")).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+    }
+    let fork = ForkThread { source: id(3), at: TurnCut::Latest, meta: head(4, MODE) };
+    store.fork(fork).await.unwrap();
+    store.archive(id(2)).await.unwrap();
+    for (ancestor, wanted, with_archived) in [
+        (1, &[3, 4][..], &[2, 3, 4][..]),
+        (2, &[3, 4], &[3, 4]),
+        (4, &[], &[]),
+        (5, &[6, 7], &[6, 7]),
+        (6, &[5, 7], &[5, 7]),
+        (90, &[8, 9], &[8, 9]),
+        (91, &[], &[]),
+    ] {
+        for (archived, wanted) in [(ArchivedFilter::Active, wanted), (ArchivedFilter::All, with_archived)] {
+            for (direction, limit) in DIRECTIONS.into_iter().zip([1, 50]) {
+                let relation = Some(Relation::DescendantOf(id(ancestor)));
+                let query = ThreadQuery { relation, archived, ..by_creation(direction, limit) };
+                let mut found = ids(&walk(&*store, query, async |_| {}).await);
+                if direction == SortDirection::Descending {
+                    found.reverse();
+                }
+                assert_eq!(found, wanted.iter().copied().map(id).collect::<Vec<_>>(), "{ancestor} {archived:?}");
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ macro_rules! contract_tests {
             append { check_lines_are_what_was_appended, check_ordinals_are_consecutive, check_legacy_has_no_ordinals,
                      check_empty_batch, check_concurrent_batches, check_unknown_items_are_kept }
             list { check_pages_by_every_size, check_pages_while_others_write, check_ties_are_sorted_by_id, check_filters,
-                   check_list_refuses }
+                   check_descendants, check_list_refuses }
             turns { check_pages_of_turns, check_turn_cursors_while_the_thread_grows, check_views, check_turns_refuse,
                     check_turn_in_progress }
             items { check_pages_of_items, check_items_of_one_turn, check_item_cursors_while_the_thread_grows,
@@ -52,7 +52,9 @@ macro_rules! contract_tests {
             detach { check_detach_frees_the_source, check_detached_goes_on, check_detach_in_a_chain,
                      check_detach_of_reverted, check_detach_keeps_labels_and_surroundings, check_detach_keeps_compactions,
                      check_detach_what_stands_alone, check_detach_archived_and_twice }
-            search { check_search_in_names_and_items, check_search_unicode, check_search_pages, check_search_refuses }
+            search { check_search_in_names_and_items, check_search_unicode, check_search_language,
+                     check_search_terms_stand_in_one_item, check_search_positions, check_search_pages, check_search_best,
+                     check_search_among_descendants, check_search_refuses }
         }
         $crate::contract::contract_tests! { both $make;
             life { check_one_writer, check_lazy_is_private, check_lazy_twice, check_others_read }

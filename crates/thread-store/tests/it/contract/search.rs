@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{
-    HistoryMode, RolloutItem, SearchHit, SearchQuery, SortDirection, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
+    ArchivedFilter, Cursor, HistoryMode, Relation, RolloutItem, SearchHit, SearchOrder, SearchQuery, SessionMeta,
+    SortDirection, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
 };
 use selvedge_thread_store::{PatchOrigin, ThreadStore};
 use serde_json::json;
@@ -15,7 +16,7 @@ const MODE: HistoryMode = HistoryMode::Paginated;
 fn query(text: &str) -> SearchQuery {
     let threads =
         ThreadQuery { sort: ThreadSortKey::CreatedAt, direction: SortDirection::Ascending, ..ThreadQuery::default() };
-    SearchQuery { text: text.into(), threads, hits_per_thread: 10 }
+    SearchQuery { text: text.into(), threads, order: SearchOrder::Sorted, hits_per_thread: 10 }
 }
 
 async fn hits(store: &dyn ThreadStore, text: &str) -> Vec<SearchHit> {
@@ -24,9 +25,21 @@ async fn hits(store: &dyn ThreadStore, text: &str) -> Vec<SearchHit> {
     page.items
 }
 
-/// What is highlighted in a hit.
+/// What is highlighted in a hit, if that is one thing.
 fn marked(hit: &SearchHit) -> &str {
-    &hit.snippet[hit.highlight.0..hit.highlight.1]
+    assert_eq!(hit.highlights.len(), 1);
+    all_marked(hit)[0]
+}
+
+/// What is highlighted in a hit: in order, and with something between any two.
+fn all_marked(hit: &SearchHit) -> Vec<&str> {
+    assert!(hit.highlights.windows(2).all(|pair| pair[0].1 < pair[1].0), "{:?}", hit.highlights);
+    hit.highlights.iter().map(|(start, end)| &hit.snippet[*start..*end]).collect()
+}
+
+async fn rename(store: &dyn ThreadStore, n: u32, name: &str) {
+    let name = ThreadMetadataPatch { name: Some(Some(name.into())), ..Default::default() };
+    store.update_metadata(id(n), &name, PatchOrigin::Explicit).await.unwrap();
 }
 
 async fn say(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<RolloutItem>) {
@@ -47,8 +60,7 @@ pub(crate) async fn check_search_in_names_and_items(store: Arc<dyn ThreadStore>)
     let thought = completed("t", json!({"type": "Reasoning", "id": "r", "summary_text": ["a needle, then"]}));
     say(&*store, 3, MODE, vec![command.into(), thought.into()]).await;
     record(&*store, 4, MODE, &["none"]).await;
-    let name = ThreadMetadataPatch { name: Some(Some("The NEEDLE".into())), ..Default::default() };
-    store.update_metadata(id(4), &name, PatchOrigin::Explicit).await.unwrap();
+    rename(&*store, 4, "The NEEDLE").await;
 
     let found = hits(&*store, "nEEdLE").await;
     let found: Vec<_> = found
@@ -124,12 +136,199 @@ pub(crate) async fn check_search_pages(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_search_refuses(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
-    assert!(is_invalid(store.search_threads(&query("")).await));
+    for text in ["", " \t", "\"", "\"\"", " \" \" \"\" "] {
+        assert!(is_invalid(store.search_threads(&query(text)).await), "{text:?}");
+        assert!(is_invalid(store.search_threads(&SearchQuery::new(text)).await), "{text:?}");
+    }
     assert!(is_invalid(store.search_threads(&SearchQuery { hits_per_thread: 0, ..query("a") }).await));
     let mut no_room = query("a");
     no_room.threads.limit = 0;
     assert!(is_invalid(store.search_threads(&no_room).await));
-    let mut astray = query("a");
-    astray.threads.cursor = Some("nonsense".to_owned().into());
-    assert!(is_invalid(store.search_threads(&astray).await));
+    record(&*store, 2, MODE, &["a"]).await;
+    let page = async |order, cursor: Option<Cursor>, threads: fn(ThreadQuery) -> ThreadQuery| {
+        let threads = threads(ThreadQuery { limit: 1, cursor, ..ThreadQuery::default() });
+        store.search_threads(&SearchQuery { threads, order, ..SearchQuery::new("a") }).await
+    };
+    for order in [SearchOrder::Best, SearchOrder::Sorted] {
+        for text in ["nonsense", "", "b1", "b1.0.1", "b1.2.1.t1.ud.1.x", "b1.0.-1.x", "t1", "p1.3"] {
+            assert!(is_invalid(page(order, Some(text.to_owned().into()), |query| query).await), "{text:?}");
+        }
+        // A cursor is of its order and sort key.
+        let cursor = page(order, None, |query| query).await.unwrap().next_cursor;
+        assert!(page(order, cursor.clone(), |query| query).await.is_ok());
+        let other = if order == SearchOrder::Best { SearchOrder::Sorted } else { SearchOrder::Best };
+        assert!(is_invalid(page(other, cursor.clone(), |query| query).await));
+        let by_creation = |query| ThreadQuery { sort: ThreadSortKey::CreatedAt, ..query };
+        assert!(is_invalid(page(order, cursor, by_creation).await));
+    }
+}
+
+/// What is asked, and what of the text is marked when it is found.
+const LANGUAGE: &[(&str, Option<&[&str]>)] = &[
+    // All terms, in any order and case, each as often as it stands there.
+    ("connection RESET", Some(&["Connection", "reset", "reset"])),
+    ("reset connection", Some(&["Connection", "reset", "reset"])),
+    ("reset nowhere", None),
+    // Three characters or more stand anywhere, fewer begin a word.
+    ("onnect", Some(&["onnect"])),
+    ("ion", Some(&["ion"])),
+    ("on", None),
+    ("co", Some(&["Co"])),
+    ("v2", Some(&["v2"])),
+    ("2", None),
+    ("3", Some(&["3"])),
+    ("é", Some(&["É"])),
+    ("ée", None),
+    // What is no word is found anywhere.
+    ("->", Some(&["->"])),
+    ("-", Some(&["-", "-"])),
+    // The beginning of a word.
+    ("res*", Some(&["res", "res"])),
+    ("RESET*", Some(&["reset", "reset"])),
+    ("set*", None),
+    ("nnection*", None),
+    ("by*", Some(&["by"])),
+    ("*", Some(&["*"])),
+    // A phrase is what it says, whatever white space there is.
+    ("\"reset by peer\"", Some(&["reset by\n\t peer"])),
+    ("\"reset  by   peer", Some(&["reset by\n\t peer"])),
+    ("\"by reset\"", None),
+    ("\"eset by\"", Some(&["eset by"])),
+    ("\"on\"", Some(&["on", "on"])),
+    ("\"said \"\"no\"\" twice\"", Some(&["said \"no\" twice"])),
+    ("\"\"\"no\"\"\"", Some(&["\"no\""])),
+    ("\"*\"", Some(&["*"])),
+    ("\"by peer\" again* 'peer", None),
+    ("again' \"by peer\"", Some(&["by\n\t peer", "again'"])),
+    // A quote within a term is part of it, and terms that overlap are marked as one.
+    ("d\"no", None),
+    ("'reset", Some(&["'reset"])),
+    ("connect nection", Some(&["Connection"])),
+];
+
+pub(crate) async fn check_search_language(store: Arc<dyn ThreadStore>) {
+    let text = "Connection reset by\n\t peer, v2.3 -> x2 ÉCOLE - * said \"no\" twice 'reset again'";
+    for (n, mode) in (1..).zip(MODES) {
+        say(&*store, n, mode, user(mode, "t", text)).await;
+    }
+    rename(&*store, 1, &text.replace(char::is_whitespace, " ")).await;
+    for (asked, wanted) in LANGUAGE {
+        let found = hits(&*store, asked).await;
+        let kinds: Vec<_> = found.iter().map(|hit| (hit.thread.id, &*hit.kind)).collect();
+        let Some(wanted) = wanted else {
+            assert_eq!(kinds, [], "{asked}");
+            continue;
+        };
+        assert_eq!(kinds, [(id(1), "name"), (id(1), "user_message"), (id(2), "user_message")], "{asked}");
+        for hit in &found {
+            // A snippet is one line.
+            let wanted: Vec<_> = wanted.iter().map(|text| text.replace(char::is_control, " ")).collect();
+            assert_eq!(all_marked(hit), wanted, "{asked}");
+        }
+    }
+}
+
+/// The terms must stand in one item, though not in one of its texts.
+pub(crate) async fn check_search_terms_stand_in_one_item(store: Arc<dyn ThreadStore>) {
+    let command = completed(
+        "t",
+        json!({"type": "CommandExecution", "id": "c", "command": ["grep", "haystack"], "status": "completed",
+            "aggregated_output": "a needle\nand another needle", "exit_code": 0}),
+    );
+    say(&*store, 1, MODE, vec![command.into()]).await;
+    say(&*store, 2, MODE, [user(MODE, "t", "haystack"), agent(MODE, "t", "needle")].concat()).await;
+    rename(&*store, 2, "Some hay").await;
+    let found = hits(&*store, "haystack needle").await;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].thread.id, &*found[0].kind), (id(1), "command_execution"));
+    // Both are in the command; the output has but one.
+    let found = hits(&*store, "grep haystack needle").await;
+    assert_eq!(found.iter().map(all_marked).collect::<Vec<_>>(), [["grep", "haystack"]]);
+    assert_eq!(hits(&*store, "\"haystack needle\"").await, []);
+}
+
+/// Where a hit is: the turn, and the line with which the item began.
+pub(crate) async fn check_search_positions(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["one", "two"]).await;
+        let found = hits(&*store, "\"answer two\" ").await;
+        let hit = found.iter().find(|hit| hit.thread.id == id(n)).unwrap();
+        assert_eq!((hit.turn_id.as_ref().unwrap().as_str(), hit.turn_number), ("two", Some(2)));
+        let history = store.load_history(id(n)).await.unwrap();
+        let position = hit.position.unwrap();
+        let line = &history.lines[usize::try_from(position).unwrap()];
+        assert!(line.kind() == "event_msg" && line.payload().contains("answer two"), "{}", line.text());
+        if mode == HistoryMode::Paginated {
+            assert_eq!(line.ordinal(), Some(position));
+        }
+    }
+    rename(&*store, 1, "answer two").await;
+    let found = hits(&*store, "\"answer two\"").await;
+    assert_eq!((&found[0].turn_id, found[0].turn_number, found[0].position), (&None, None, None));
+}
+
+/// What fits best comes first, with ties by time, and pages hold each thread once with all of its hits.
+pub(crate) async fn check_search_best(store: Arc<dyn ThreadStore>) {
+    for n in 1..=9_u32 {
+        store.create_thread(head(n, MODE)).await.unwrap();
+        let times = [1, 1, 4, 12, 0, 1, 4, 1, 30][n as usize - 1];
+        for turn_name in (0..times).map(|time| format!("zebra {n} {time}")) {
+            store.append_items(id(n), &turn(MODE, &turn_name)).await.unwrap();
+        }
+        store.append_items(id(n), &turn(MODE, "yak")).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+    }
+    rename(&*store, 5, "On zebras").await;
+    store.archive(id(6)).await.unwrap();
+    let threads = ThreadQuery { sort: ThreadSortKey::CreatedAt, ..ThreadQuery::default() };
+    let best = SearchQuery { threads, hits_per_thread: 4, ..SearchQuery::new("zebra") };
+    let all = store.search_threads(&best).await.unwrap();
+    assert_eq!(all.next_cursor, None);
+    let mut threads: Vec<_> = all.items.iter().map(|hit| hit.thread.id).collect();
+    threads.dedup();
+    assert_eq!(threads, [5, 9, 4, 7, 3, 8, 2, 1].map(id), "name, then how often, then the newest");
+    for (thread, hits) in [(9, 4), (4, 4), (7, 4), (3, 4), (8, 2), (5, 1)] {
+        assert_eq!(all.items.iter().filter(|hit| hit.thread.id == id(thread)).count(), hits);
+    }
+    for limit in 1..=9 {
+        let mut query = best.clone();
+        query.threads.limit = limit;
+        let mut found = Vec::new();
+        loop {
+            let page = store.search_threads(&query).await.unwrap();
+            assert!(!page.items.is_empty());
+            found.extend(page.items);
+            query.threads.cursor = page.next_cursor;
+            if query.threads.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, all.items, "pages of {limit}");
+    }
+    // Within a thread too, the items come first that have more of it.
+    say(&*store, 20, MODE, [user(MODE, "t", "gnu"), agent(MODE, "t", "gnu, gnu and gnu")].concat()).await;
+    let found = store.search_threads(&SearchQuery::new("gnu")).await.unwrap().items;
+    assert_eq!(found.iter().map(|hit| &*hit.kind).collect::<Vec<_>>(), ["agent_message", "user_message"]);
+}
+
+/// The query for threads counts in a search as it does in a listing.
+pub(crate) async fn check_search_among_descendants(store: Arc<dyn ThreadStore>) {
+    for (n, parent) in [(1, None), (2, Some(1)), (3, Some(2)), (4, None)] {
+        let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
+        store.create_thread(meta).await.unwrap();
+        store.append_items(id(n), &turn(MODE, "zebra")).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+    }
+    store.archive(id(2)).await.unwrap();
+    for order in [SearchOrder::Best, SearchOrder::Sorted] {
+        for (archived, wanted) in [(ArchivedFilter::Active, &[3][..]), (ArchivedFilter::All, &[2, 3])] {
+            let mut query = SearchQuery { order, hits_per_thread: 1, ..query("zebra") };
+            query.threads.relation = Some(Relation::DescendantOf(id(1)));
+            query.threads.archived = archived;
+            let mut found: Vec<_> =
+                store.search_threads(&query).await.unwrap().items.iter().map(|hit| hit.thread.id).collect();
+            found.sort_unstable();
+            assert_eq!(found, wanted.iter().copied().map(id).collect::<Vec<_>>());
+        }
+    }
 }

@@ -1,0 +1,236 @@
+//! Keeping the index fresh between questions, for less than it costs to look at every file.
+//!
+//! New files and files that are gone change their directories. Logs grow where they grew last, or where a writer holds
+//! the lock of a thread: those files are looked at each time. What changes elsewhere, behind the back of all that, is found by a
+//! [`sync`](StateIndex::sync), which looks at every file.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use selvedge_protocol::{ThreadId, Timestamp};
+use selvedge_rollout::{HomeDirectories, HomeFiles, WriterLock};
+use sqlx::Row;
+
+use crate::StateIndex;
+use crate::database::Patience;
+use crate::error::Result;
+use crate::plan::{ids, path_hash};
+use crate::stamp::Stamp;
+use crate::sync::{SyncReport, blocking, relative};
+use crate::write::unsigned;
+
+/// How many of the files that changed last are looked at each time.
+const HOT_FILES: i64 = 64;
+
+/// Whether the index can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It says what the logs say, as far as a look around can tell.
+    Fresh(SyncReport),
+    /// So much has changed that it takes a [`sync`](StateIndex::sync).
+    Behind {
+        /// Bytes of rollouts that it has to read.
+        bytes: u64,
+    },
+    /// It was never filled, or not to the end.
+    Unfilled,
+}
+
+/// The files of a home and how their directories looked.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) files: Arc<HomeFiles>,
+    pub(crate) directories: Option<HomeDirectories>,
+}
+
+impl StateIndex {
+    /// Looks around for what changed, and brings the index up to date unless that takes reading more than `most_bytes`.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub async fn refresh(&self, most_bytes: u64) -> Result<Freshness> {
+        if self.checked_at().await?.is_none() {
+            return Ok(Freshness::Unfilled);
+        }
+        let hot = self.hot_threads().await?;
+        if self.seen().is_none() && self.has_same_files().await? {
+            return self.take_in(hot, most_bytes).await;
+        }
+        let look = self.look().await?;
+        let mut threads = self.moved_threads(&look.files).await?;
+        threads.extend(hot);
+        let freshness = self.take_in(threads, most_bytes).await?;
+        if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
+            self.saw(look, Patience::Little).await?;
+        }
+        Ok(freshness)
+    }
+
+    /// The same, looking at nothing but these threads.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        if self.checked_at().await?.is_none() {
+            return Ok(Freshness::Unfilled);
+        }
+        self.take_in(threads, most_bytes).await
+    }
+
+    async fn take_in(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        if !threads.is_empty() {
+            let files = self.home_files().await?;
+            let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
+            let bytes = plan.bytes();
+            if bytes > most_bytes {
+                return Ok(Freshness::Behind { bytes });
+            }
+            if !plan.jobs.is_empty() || !plan.gone.is_empty() {
+                let report = self.follow(files, Some(threads), Patience::Little, &mut |_| {}).await?;
+                return Ok(Freshness::Fresh(report));
+            }
+        }
+        let renamed = self.sync_names(false, Patience::Little).await?;
+        Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
+    }
+
+    /// When every file was last looked at, by this process or another, so that all that had changed until then is in the
+    /// index. Nothing while the index was never filled.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn checked_at(&self) -> Result<Option<Timestamp>> {
+        let row = sqlx::query("SELECT checked_at FROM checks").fetch_optional(&self.database.readers).await?;
+        row.map(|row| Ok(Timestamp::from_millis(row.try_get(0)?))).transpose()
+    }
+
+    /// Every file had been looked at, at a time not before this one.
+    pub(crate) async fn set_filled(&self, at: Timestamp) -> Result<()> {
+        let sql = "INSERT INTO checks (only, checked_at) VALUES (1, ?) \
+            ON CONFLICT (only) DO UPDATE SET checked_at = max(checked_at, excluded.checked_at)";
+        let mut transaction = self.database.begin(Patience::Much).await?;
+        sqlx::query(sql).bind(at.as_millis()).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets everything, so that the next [`sync`](Self::sync) reads every thread. Until it is done, the index is one that
+    /// was never filled, to other processes too.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clear(&self) -> Result<()> {
+        let mut transaction = self.database.begin(Patience::Much).await?;
+        for table in ["checks", "directories", "names_source", "bases", "segments", "turns", "threads"] {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The index is up to date with which files there are.
+    pub(crate) async fn saw(&self, look: Look, patience: Patience) -> Result<()> {
+        let is_news = self.seen().is_none_or(|seen| !Arc::ptr_eq(&seen, &look.files));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.files);
+        if let Some(directories) = look.directories.filter(|_| is_news)
+            && let Ok(looks) = serde_json::to_string(&directories)
+        {
+            let known: Option<String> =
+                sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
+            if known.as_ref() != Some(&looks) {
+                let mut transaction = self.database.begin(patience).await?;
+                let sql = "INSERT OR REPLACE INTO directories (only, looks) VALUES (1, ?)";
+                sqlx::query(sql).bind(looks).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> Option<Arc<HomeFiles>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the directories look as they did when the index knew every file in them.
+    async fn has_same_files(&self) -> Result<bool> {
+        let looks: Option<String> =
+            sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
+        let Some(looks) = looks else { return Ok(false) };
+        let home = self.home.clone();
+        blocking(move || {
+            let known = serde_json::from_str::<HomeDirectories>(&looks);
+            Ok(known.is_ok_and(|known| known.are_unchanged(&home)))
+        })
+        .await
+    }
+
+    /// Finds every file of the home.
+    pub(crate) async fn look(&self) -> Result<Look> {
+        let remembered = Arc::clone(&self.remembered);
+        blocking(move || {
+            let (files, directories) = remembered.files_and_directories()?;
+            Ok(Look { files, directories })
+        })
+        .await
+    }
+
+    pub(crate) async fn home_files(&self) -> Result<Arc<HomeFiles>> {
+        let remembered = Arc::clone(&self.remembered);
+        blocking(move || Ok(remembered.files()?)).await
+    }
+
+    /// The threads of files that look different from when they were read, among those that are likely to.
+    async fn hot_threads(&self) -> Result<HashSet<ThreadId>> {
+        let locked = WriterLock::threads_with_file(&self.home)?;
+        let sql = "SELECT thread_id, path, size, modified_ns, inode FROM segments \
+            WHERE rowid IN (SELECT rowid FROM segments ORDER BY modified_ns DESC LIMIT ?) \
+            OR thread_id IN (SELECT unhex(value) FROM json_each(?))";
+        let rows = sqlx::query(sql).bind(HOT_FILES).bind(ids(&locked)).fetch_all(&self.database.readers).await?;
+        let mut changed = HashSet::new();
+        for row in rows {
+            let path: &str = row.try_get(1)?;
+            let stamp = Stamp {
+                size: unsigned(row.try_get(2)?),
+                modified_ns: row.try_get(3)?,
+                inode: unsigned(row.try_get(4)?),
+            };
+            if Stamp::of(&self.home.root().join(path)).ok() != Some(stamp) {
+                changed.insert(ThreadId::from_uuid(row.try_get(0)?));
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The threads that have files which were not there the last time, or have lost some.
+    async fn moved_threads(&self, files: &Arc<HomeFiles>) -> Result<HashSet<ThreadId>> {
+        let Some(seen) = self.seen() else { return self.moved_since_indexed(files).await };
+        if Arc::ptr_eq(&seen, files) {
+            return Ok(HashSet::new());
+        }
+        let came = files.threads().filter(|(thread_id, segments)| seen.segments(*thread_id) != *segments);
+        let went = seen.threads().filter(|(thread_id, _)| files.segments(*thread_id).is_empty());
+        Ok(came.chain(went).map(|(thread_id, _)| thread_id).collect())
+    }
+
+    /// The same, as the index knows the files.
+    async fn moved_since_indexed(&self, files: &HomeFiles) -> Result<HashSet<ThreadId>> {
+        let paths = || {
+            let segments = files.threads().flat_map(|(id, segments)| segments.iter().map(move |file| (id, file)));
+            segments.filter_map(|(id, file)| Some((id, relative(&self.home, &file.path)?)))
+        };
+        let (count, sum) = paths().fold((0, 0), |(count, sum), (_, path)| (count + 1, sum + path_hash(&path)));
+        let (known_count, known_sum): (i64, i64) =
+            sqlx::query_as("SELECT count(*), coalesce(sum(path_hash), 0) FROM segments")
+                .fetch_one(&self.database.readers)
+                .await?;
+        if (count, sum) == (known_count, known_sum) {
+            return Ok(HashSet::new());
+        }
+        let mut known: HashSet<(ThreadId, String)> = HashSet::new();
+        for row in sqlx::query("SELECT thread_id, path FROM segments").fetch_all(&self.database.readers).await? {
+            known.insert((ThreadId::from_uuid(row.try_get(0)?), row.try_get(1)?));
+        }
+        let mut moved: HashSet<ThreadId> =
+            paths().filter(|file| !known.remove(file)).map(|(thread_id, _)| thread_id).collect();
+        moved.extend(known.into_iter().map(|(thread_id, _)| thread_id));
+        Ok(moved)
+    }
+}

@@ -1,0 +1,297 @@
+//! The index of a store's home: opened when it is needed first, filled and kept up to date behind the answers.
+//!
+//! A question looks around for what changed ([`StateIndex::refresh`]) and is answered by the index. While there is none, or much
+//! has changed, or it is busy or broken, the answer comes from the logs, and a task brings the index up to date meanwhile.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::{RememberedHome, now};
+use selvedge_state::{Freshness, IndexError, StateIndex, SyncProgress};
+use tokio::task::AbortHandle;
+
+/// How much is read before a question is answered. What takes longer is left to the background, and the logs answer.
+const READ_FIRST: u64 = 8 << 20;
+
+/// How many threads an index is filled with before the first question is answered.
+const FILL_FIRST: usize = 200;
+
+/// How often every file is looked at, for as long as there are questions.
+const FULL_LOOK: Duration = Duration::from_secs(30);
+
+/// How long an index that failed is left alone.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// How long the background waits for the answer that is being given.
+const HEAD_START: Duration = Duration::from_millis(150);
+
+/// How long appends gather before the index takes them in.
+const GATHERING: Duration = Duration::from_millis(100);
+
+/// Where a store keeps its index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IndexPlace {
+    /// In the home, as `selvedge-index.sqlite`.
+    #[default]
+    InHome,
+    /// In this file: for a home that cannot be written.
+    At(PathBuf),
+    /// Nowhere: every answer comes from the logs.
+    Nowhere,
+}
+
+/// The index of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct HomeIndex {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    remembered: Arc<RememberedHome>,
+    path: Option<PathBuf>,
+    opened: tokio::sync::Mutex<Option<StateIndex>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the index failed last.
+    failed_at: Option<Instant>,
+    /// The task that brings it up to date.
+    filling: Option<AbortHandle>,
+    progress: Option<SyncProgress>,
+    /// When this process last began to look at every file.
+    looked_at: Option<Instant>,
+    /// Threads that were written and that no task has taken in yet.
+    written: HashSet<ThreadId>,
+    gathering: Option<AbortHandle>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        for task in self.filling.iter().chain(&self.gathering) {
+            task.abort();
+        }
+    }
+}
+
+impl HomeIndex {
+    pub(crate) fn new(remembered: Arc<RememberedHome>, place: IndexPlace) -> Self {
+        let path = match place {
+            IndexPlace::InHome => Some(StateIndex::path_in(remembered.home())),
+            IndexPlace::At(path) => Some(path),
+            IndexPlace::Nowhere => None,
+        };
+        let inner = Inner { remembered, path, opened: tokio::sync::Mutex::default(), state: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The index, opened; nothing where there is none to be had.
+    pub(crate) async fn open(&self) -> Option<StateIndex> {
+        let path = self.inner.path.as_ref()?;
+        if self.state().failed_at.is_some_and(|failed_at| failed_at.elapsed() < RECOVERY) {
+            return None;
+        }
+        let mut opened = self.inner.opened.lock().await;
+        if let Some(index) = &*opened {
+            return Some(index.clone());
+        }
+        // A home without threads needs none, and one that is missing is not made to be asked.
+        if !path.exists() && self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
+            return None;
+        }
+        match StateIndex::open_with(Arc::clone(&self.inner.remembered), path).await {
+            Ok(index) => {
+                *opened = Some(index.clone());
+                Some(index)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    /// The index, as fresh as a look around makes it; nothing when the logs have to answer.
+    pub(crate) async fn fresh(&self) -> Option<StateIndex> {
+        let index = self.open().await?;
+        let is_fresh = self.freshen(&index).await;
+        self.answer(is_fresh.map(|is_fresh| is_fresh.then_some(index))).await?
+    }
+
+    /// The same for a question about one thread.
+    pub(crate) async fn fresh_of(&self, thread_id: ThreadId) -> Option<StateIndex> {
+        let index = self.open().await?;
+        let freshness = index.refresh_threads(HashSet::from([thread_id]), READ_FIRST).await;
+        self.answer(freshness.map(|found| matches!(found, Freshness::Fresh(_)).then_some(index))).await?
+    }
+
+    /// What the index answered; nothing when it could not, and the logs have to.
+    pub(crate) async fn answer<T>(&self, outcome: Result<T, IndexError>) -> Option<T> {
+        match outcome {
+            Ok(answer) => Some(answer),
+            // The logs say the same of a question that is none.
+            Err(IndexError::Cursor(_) | IndexError::EmptyPage) => None,
+            Err(error) => {
+                self.gave_up(error).await;
+                None
+            }
+        }
+    }
+
+    /// Whether the index says what the logs say.
+    async fn freshen(&self, index: &StateIndex) -> Result<bool, IndexError> {
+        match index.refresh(READ_FIRST).await? {
+            Freshness::Fresh(_) => {
+                self.look_at_every_file(index).await?;
+                Ok(true)
+            }
+            Freshness::Unfilled if self.is_small() => {
+                index.sync(|_| {}).await?;
+                Ok(true)
+            }
+            Freshness::Unfilled | Freshness::Behind { .. } => {
+                tracing::info!("the index is being filled; the answer comes from the logs");
+                self.fill(index);
+                Ok(false)
+            }
+        }
+    }
+
+    fn is_small(&self) -> bool {
+        self.inner.remembered.files().is_ok_and(|files| files.threads().take(FILL_FIRST + 1).count() <= FILL_FIRST)
+    }
+
+    /// Looks at every file, in the background, if nobody has for a while.
+    async fn look_at_every_file(&self, index: &StateIndex) -> Result<(), IndexError> {
+        if self.state().looked_at.is_some_and(|looked_at| looked_at.elapsed() < FULL_LOOK) {
+            return Ok(());
+        }
+        self.state().looked_at = Some(Instant::now());
+        let age = index.checked_at().await?.map(|at| now().as_millis().saturating_sub(at.as_millis()));
+        if age.is_none_or(|age| u128::try_from(age).map_or(true, |age| age >= FULL_LOOK.as_millis())) {
+            self.fill(index);
+        }
+        Ok(())
+    }
+
+    /// Brings the index up to date in the background, unless that is being done.
+    fn fill(&self, index: &StateIndex) {
+        let mut state = self.state();
+        if state.filling.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let (index, inner) = (index.clone(), Arc::downgrade(&self.inner));
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(HEAD_START).await;
+            let told = inner.clone();
+            let outcome = index
+                .sync(move |progress| {
+                    if let Some(inner) = told.upgrade() {
+                        lock(&inner.state).progress = Some(progress);
+                    }
+                })
+                .await;
+            let Some(inner) = inner.upgrade() else { return };
+            lock(&inner.state).progress = None;
+            match outcome {
+                Ok(report) => tracing::debug!(?report, "the index is up to date"),
+                Err(error) => Self { inner }.gave_up(error).await,
+            }
+        });
+        state.filling = Some(task.abort_handle());
+        state.progress.get_or_insert_default();
+    }
+
+    /// How far the background is with bringing the index up to date; nothing while it is not at it.
+    pub(crate) fn progress(&self) -> Option<SyncProgress> {
+        self.state().progress
+    }
+
+    /// Ends the tasks in the background and closes the index.
+    pub(crate) async fn close(&self) {
+        let tasks = {
+            let mut state = self.state();
+            [state.filling.take(), state.gathering.take()]
+        };
+        tasks.iter().flatten().for_each(AbortHandle::abort);
+        if let Some(index) = self.inner.opened.lock().await.take() {
+            index.close().await;
+        }
+    }
+
+    /// A thread was written by this store: the index takes that in soon.
+    pub(crate) fn wrote(&self, thread_id: ThreadId) {
+        let (Some(_), Ok(runtime)) = (&self.inner.path, tokio::runtime::Handle::try_current()) else { return };
+        let mut state = self.state();
+        state.written.insert(thread_id);
+        if state.gathering.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let inner = Arc::downgrade(&self.inner);
+        let task = runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(GATHERING).await;
+                let Some(inner) = inner.upgrade() else { return };
+                let index = Self { inner };
+                let written = {
+                    let mut state = index.state();
+                    if state.written.is_empty() {
+                        // Whoever writes next finds no task, as long as this lock is held.
+                        state.gathering = None;
+                        return;
+                    }
+                    std::mem::take(&mut state.written)
+                };
+                index.take_in(written).await;
+            }
+        });
+        state.gathering = Some(task.abort_handle());
+    }
+
+    async fn take_in(&self, written: HashSet<ThreadId>) {
+        let Some(index) = self.open().await else { return };
+        let outcome = match index.refresh_threads(written, READ_FIRST).await {
+            Ok(Freshness::Fresh(_)) => Ok(()),
+            Ok(Freshness::Unfilled | Freshness::Behind { .. }) => {
+                self.fill(&index);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            self.gave_up(error).await;
+        }
+    }
+
+    /// The index did not answer, and the logs do.
+    async fn gave_up(&self, error: IndexError) {
+        match &error {
+            // Others are at it: the next question may find it free.
+            IndexError::Busy(_) => tracing::info!(%error, "the answer comes from the logs"),
+            // Opened again, a damaged file is set aside.
+            error => {
+                self.failed(error);
+                *self.inner.opened.lock().await = None;
+            }
+        }
+    }
+
+    fn failed(&self, error: &IndexError) {
+        let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!("answers come from the logs: {error}: {reason}");
+        self.state().failed_at = Some(Instant::now());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.inner.state)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
