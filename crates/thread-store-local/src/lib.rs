@@ -57,6 +57,7 @@ mod row;
 mod search;
 mod segment;
 mod store;
+mod sync;
 
 pub use index::IndexPlace;
 pub use store::LocalThreadStore;
