@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod codex;
+mod corrupt;
 mod deny;
 mod interop;
 mod layers;
@@ -67,6 +68,12 @@ const VERBS: &[Verb] = &[
         summary: "check licences, bans and sources of the dependencies",
         help: deny::HELP,
         run: deny::run,
+    },
+    Verb {
+        name: "corrupt",
+        summary: "damage the recordings at random, many times, and read and repair them",
+        help: corrupt::HELP,
+        run: corrupt::run,
     },
     Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
     Verb {

@@ -25,8 +25,8 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
-Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are built on it), \
-130 nothing chosen (pick).
+Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or \
+forks are built on it), 130 nothing chosen (pick).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder
@@ -110,6 +110,8 @@ pub(crate) enum Verb {
     Tree(TreeArgs),
     /// Look at the index beside the logs, bring it up to date, or make it anew
     Index(IndexArgs),
+    /// Check the files of a home, and mend what can be mended
+    Doctor(DoctorArgs),
     /// Take a tour on recorded threads, in a temporary folder
     Demo(DemoArgs),
     /// Print completions for a shell
@@ -568,6 +570,35 @@ pub(crate) struct TreeArgs {
     /// Draw with ASCII letters
     #[arg(long)]
     pub(crate) ascii: bool,
+}
+
+/// `selvedge doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads only, unless --repair is given. Repair keeps the original of every file that it replaces beside it, as \
+FILE.damaged-TIME; a repaired file holds every intact line, byte for byte. Threads that somebody writes are left alone. \
+docs/damage.md says what each kind of finding means.
+
+Exit codes: 0 nothing is wrong, 1 there are findings (after --repair: some are left). Notices do not count.
+
+With --json: {checked: {files, bytes, lines}, findings: [{kind, severity, path, thread_id, range: {start, end}, line, detail, \
+mendable, remedy}], omitted}; with --repair or --dry-run also repairs: [{action, path, thread_id, detail, kept, error}], and \
+after --repair left: the findings that there are still.
+
+Examples:
+  selvedge doctor
+  selvedge doctor 01a1fd5d-aacb --json | jq '.findings[].kind'
+  selvedge doctor --repair --dry-run")]
+pub(crate) struct DoctorArgs {
+    /// Threads to check: id, unique beginning of one, or name [default: the whole home]
+    #[arg(value_name = "ID")]
+    pub(crate) threads: Vec<String>,
+    /// Mend what can be mended
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Say what repair would do, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `selvedge demo`

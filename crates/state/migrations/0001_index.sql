@@ -69,3 +69,9 @@ CREATE TABLE checks (
     only       INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     checked_at INTEGER NOT NULL                    -- milliseconds since 1970
 ) STRICT;
+
+-- How the directories looked when the index knew every file in them, as JSON.
+CREATE TABLE directories (
+    only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    looks TEXT    NOT NULL
+) STRICT;

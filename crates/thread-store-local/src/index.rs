@@ -98,7 +98,7 @@ impl HomeIndex {
             return Some(index.clone());
         }
         // A home without threads needs none, and one that is missing is not made to be asked.
-        if self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
+        if !path.exists() && self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
             return None;
         }
         match StateIndex::open_with(Arc::clone(&self.inner.remembered), path).await {

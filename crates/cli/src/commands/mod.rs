@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod delete;
 mod demo;
+mod doctor;
 mod export;
 mod fork;
 pub(crate) mod index;
@@ -90,6 +91,7 @@ async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
         Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
         Verb::Index(args) => index::run(args, app).await,
+        Verb::Doctor(args) => doctor::run(args, app),
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }

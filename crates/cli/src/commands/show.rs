@@ -61,8 +61,7 @@ fn skipped(turns: &[Turn], last: Option<NonZeroUsize>) -> usize {
 /// Says what could not be read.
 pub(crate) fn report(damage: &[Damage]) {
     for place in damage.iter().take(NAMED) {
-        let Damage { place, range, line, reason } = place;
-        note(&format!("note: damaged: {place}, line {line}, bytes {}..{}: {reason}", range.start, range.end));
+        note(&format!("note: damaged: {place}"));
     }
     if damage.len() > NAMED {
         note(&format!("note: and {} more damaged places", damage.len() - NAMED));

@@ -6,8 +6,10 @@ mod support;
 
 mod damage;
 mod demo;
+mod doctor;
 mod homes;
 mod ids;
+mod index;
 mod reading;
 mod trees;
 mod writing;

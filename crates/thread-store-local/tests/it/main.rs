@@ -6,11 +6,13 @@ mod bounded;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod cuts;
+mod damage;
 mod detached;
 mod files;
 mod home;
 mod index;
 mod recordings;
+mod safety;
 
 use std::sync::Arc;
 
