@@ -10,6 +10,7 @@ mod ci;
 mod codex;
 mod corrupt;
 mod deny;
+mod fuzz;
 mod interop;
 mod layers;
 mod lint;
@@ -74,6 +75,12 @@ const VERBS: &[Verb] = &[
         summary: "damage the recordings at random, many times, and read and repair them",
         help: corrupt::HELP,
         run: corrupt::run,
+    },
+    Verb {
+        name: "fuzz",
+        summary: "let libFuzzer look for inputs that break a promise; needs cargo-fuzz",
+        help: fuzz::HELP,
+        run: fuzz::run,
     },
     Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
     Verb {

@@ -25,8 +25,8 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
-Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or \
-forks are built on it), 130 nothing chosen (pick).
+Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are \
+built on it), 130 nothing chosen (pick).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder

@@ -1,5 +1,6 @@
 //! What a client shows of a thread: its turns.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use selvedge_protocol::{
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::heard::{Cut, Heard};
 use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
+use crate::told_turn::{ToldTurn, TurnRestart};
 use crate::turn_item;
 use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
@@ -40,6 +42,16 @@ pub struct TurnProjection {
     lead_in: Option<u64>,
     /// Just past the last line.
     end: u64,
+    /// Position of the first line.
+    begins_at: u64,
+    /// How many turns stand before those here.
+    turns_before: u64,
+    /// What `next_item` was before the current line.
+    next_item_before: u64,
+    /// Turns that events named and that are not here. With turns before these they may be among those.
+    named_elsewhere: BTreeSet<TurnId>,
+    /// Whether a rollback may have undone what stands before the turns here.
+    reaches_back: bool,
 }
 
 /// A turn in the making.
@@ -54,6 +66,16 @@ struct Draft {
     is_compaction: bool,
     /// Just past its last line, where that is known.
     end: Option<u64>,
+    /// Where a projection of its lines begins.
+    restart: TurnRestart,
+    /// Whether other lines than its own change it, or its own change another turn.
+    is_entangled: bool,
+    /// Whether a line stands behind it that would entangle it if it were one of its own.
+    is_sealed: bool,
+    /// The lines of each item; none for one that needs the lines of others.
+    item_lines: Vec<Range<u64>>,
+    /// Position of the newest line that told more of an item which was there.
+    updated_at: u64,
 }
 
 /// Where a line stands and when it was written.
@@ -70,6 +92,31 @@ impl TurnProjection {
         Self { next_item: 1, ..Self::default() }
     }
 
+    /// Goes on where another projection could begin, without what stands before: turns that are there are not given again.
+    /// Lines that speak of those are told by [`Self::reaches_back`] and [`Self::named_elsewhere`]; what is given then is not
+    /// to be trusted.
+    #[must_use]
+    pub fn resume(restart: TurnRestart) -> Self {
+        Self {
+            mode: restart.mode,
+            next_item: restart.next_item,
+            lead_in: restart.lead_in,
+            end: restart.position,
+            begins_at: restart.position,
+            turns_before: restart.turns,
+            ..Self::default()
+        }
+    }
+
+    /// Begins at a line that tells the first of an item, within the turn of that item. The first item of the first turn is
+    /// that one, but for the number in its id.
+    #[must_use]
+    pub fn at_item(turn_id: TurnId, restart: TurnRestart) -> Self {
+        let mut open = Draft::new(turn_id, restart, None);
+        open.is_explicit = true;
+        Self { open: Some(open), ..Self::resume(restart) }
+    }
+
     /// Whether the thread is live: an open last turn is in progress then, and was broken off otherwise.
     #[must_use]
     pub fn live(mut self, live: bool) -> Self {
@@ -81,6 +128,7 @@ impl TurnProjection {
     pub fn push(&mut self, position: u64, line: &RolloutLine) {
         let at = At { position, time: line.timestamp() };
         self.end = position + 1;
+        self.next_item_before = self.next_item;
         if line.ordinal().is_some() {
             self.mode = HistoryMode::Paginated;
         }
@@ -100,7 +148,13 @@ impl TurnProjection {
 
     /// The turns.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Turn> {
+    pub fn finish(self) -> Vec<Turn> {
+        self.finish_told().into_iter().map(|told| told.turn).collect()
+    }
+
+    /// The turns with the places of their lines.
+    #[must_use]
+    pub fn finish_told(mut self) -> Vec<ToldTurn> {
         let is_open = self.open.is_some();
         self.close(None);
         let end = self.end;
@@ -109,6 +163,49 @@ impl TurnProjection {
         let running = if self.live && is_open { last } else { 0 };
         let turns = self.closed.into_iter().zip(1..);
         turns.map(|(draft, number)| draft.finish(number == running)).collect()
+    }
+
+    /// Takes the turns away that lines to come change only by speaking of turns that stand before those here: all that are
+    /// closed but the last one.
+    pub fn take_closed(&mut self) -> Vec<ToldTurn> {
+        let count = self.closed.len().saturating_sub(1);
+        self.turns_before += count as u64;
+        self.closed.drain(..count).map(|draft| draft.finish(false)).collect()
+    }
+
+    /// Where another projection can go on with the lines to come and give the turns that they change; nothing when those
+    /// depend on turns before.
+    #[must_use]
+    pub fn restart(&self) -> Option<TurnRestart> {
+        let unended = self.open.as_ref().or_else(|| self.closed.last().filter(|last| last.end.is_none()));
+        match unended {
+            Some(draft) => (!draft.is_entangled).then_some(draft.restart),
+            None => Some(TurnRestart {
+                position: self.end,
+                turns: self.turns_before + self.closed.len() as u64,
+                next_item: self.next_item,
+                mode: self.mode,
+                lead_in: self.lead_in,
+            }),
+        }
+    }
+
+    /// How the thread is kept, as far as the lines say.
+    #[must_use]
+    pub fn mode(&self) -> HistoryMode {
+        self.mode
+    }
+
+    /// Whether the turns before those here may have been changed, by a rollback.
+    #[must_use]
+    pub fn reaches_back(&self) -> bool {
+        self.reaches_back
+    }
+
+    /// The turns that lines named and that are not here. If one of them is among the turns before, it was meant.
+    #[must_use]
+    pub fn named_elsewhere(&self) -> &BTreeSet<TurnId> {
+        &self.named_elsewhere
     }
 
     fn head_line(&mut self, line: &RolloutLine) {
@@ -144,7 +241,7 @@ impl TurnProjection {
             EventMsg::TurnAborted(event) => self.aborted(at, event),
             EventMsg::ThreadRolledBack(event) => self.rolled_back(at, event.num_turns.unwrap_or(0)),
             EventMsg::ItemCompleted(event) => self.item_completed(at, event),
-            EventMsg::Error(event) => self.failed(event),
+            EventMsg::Error(event) => self.failed(at, event),
             EventMsg::Other(event) if event.kind() == "item_started" => self.item_started(at, event),
             EventMsg::Other(event) if turn_item::is_step(event.kind()) => self.step(at, event),
             _ if self.mode == HistoryMode::Legacy => self.legacy_event(at, event),
@@ -200,13 +297,14 @@ impl TurnProjection {
         }
     }
 
-    fn failed(&mut self, event: &ErrorEvent) {
+    fn failed(&mut self, at: At, event: &ErrorEvent) {
         let info = event.extra.get("codex_error_info").and_then(|info| serde_json::from_str::<Value>(info.get()).ok());
         if let Some(open) = &mut self.open
             && info.as_ref().is_none_or(ends_turn)
         {
             let message = event.message.clone().unwrap_or_default();
             open.fail(json!({"message": message, "codex_error_info": info}));
+            open.changes_at(at.position);
         }
     }
 
@@ -218,11 +316,14 @@ impl TurnProjection {
             return;
         }
         self.close(None);
+        // What is counted may stand before the turns here.
+        self.reaches_back |= self.turns_before > 0 || self.begins_at > 0;
         let messages = usize::try_from(messages).unwrap_or(usize::MAX);
         let compactions = self.user_turns.roll_back(messages).unwrap_or(u64::MAX);
         if let Some(cut) = self.heard.roll_back(messages, compactions) {
             self.cut(at, cut);
         }
+        self.seal_last();
         // Numbers go on behind the items that stand, as the programs that made them count.
         let standing: usize = self.closed.iter().map(|draft| draft.turn.items.len()).sum();
         self.next_item = u64::try_from(standing).unwrap_or(u64::MAX).saturating_add(1);
@@ -236,6 +337,8 @@ impl TurnProjection {
         // Something later in the turn is undone, and what the turn was before it stays. Whoever takes the turn has to take
         // the undoing along.
         draft.turn.items.truncate(cut.item);
+        draft.item_lines.truncate(cut.item);
+        draft.is_entangled = true;
         draft.turn.item_positions.truncate(cut.item);
         draft.reaches(at.position);
         self.closed.truncate(cut.turn + 1);
@@ -327,10 +430,11 @@ impl TurnProjection {
         if is_empty(&summary_part) && is_empty(&content_part) {
             return;
         }
-        let last = self.turn_for(None, at).turn.items.last_mut();
-        if let Some(TurnItem::Reasoning { summary, content, .. }) = last {
+        let draft = self.turn_for(None, at);
+        if let Some(TurnItem::Reasoning { summary, content, .. }) = draft.turn.items.last_mut() {
             summary.extend(summary_part);
             content.extend(content_part);
+            draft.last_item_goes_on(at.position);
             return;
         }
         let (summary, content) = (summary_part.into_iter().collect(), content_part.into_iter().collect());
@@ -417,10 +521,10 @@ impl TurnProjection {
     /// that is new.
     fn put_into(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) -> (&mut Draft, Option<usize>) {
         let draft = self.turn_for(turn_id, at);
-        let items = &mut draft.turn.items;
-        let place = items.len();
-        if let Some(earlier) = items.iter_mut().find(|earlier| earlier.id() == item.id()) {
-            *earlier = turn_item::after(earlier, item);
+        let place = draft.turn.items.len();
+        if let Some(earlier) = draft.turn.items.iter().position(|earlier| earlier.id() == item.id()) {
+            draft.turn.items[earlier] = turn_item::after(&draft.turn.items[earlier], item);
+            draft.item_reaches(earlier, at.position);
             return (draft, None);
         }
         draft.add(at, item);
@@ -432,8 +536,12 @@ impl TurnProjection {
         if let Some(place) = self.closed_place(turn_id) {
             // The lines of a turn reach to its late items, but not into the next turn.
             let is_last = place + 1 == self.closed.len() && self.open.is_none();
+            if !is_last {
+                self.entangle(place);
+            }
             let draft = &mut self.closed[place];
             if is_last {
+                draft.is_entangled |= draft.is_sealed;
                 draft.reaches(at.position);
             }
             return draft;
@@ -445,21 +553,46 @@ impl TurnProjection {
         if open.turn.status == TurnStatus::Interrupted {
             open.reaches(at.position);
         }
+        open.changes_at(at.position);
         self.open.insert(open)
     }
 
     /// The turn of this id, else the open one, and whether it is open.
     fn named_or_open(&mut self, turn_id: Option<&TurnId>) -> Option<(&mut Draft, bool)> {
         match self.closed_place(turn_id) {
-            Some(place) => Some((&mut self.closed[place], false)),
+            Some(place) => {
+                self.entangle(place);
+                Some((&mut self.closed[place], false))
+            }
             None => Some((self.open.as_mut()?, true)),
         }
     }
 
+    /// The current line, which is one of the newest turn or stands behind it, changes the closed turn at `place`.
+    fn entangle(&mut self, place: usize) {
+        self.closed[place].is_entangled = true;
+        match &mut self.open {
+            Some(open) => open.is_entangled = true,
+            None => self.seal_last(),
+        }
+    }
+
+    /// The current line speaks of more than the last closed turn, which may reach to it or beyond it.
+    fn seal_last(&mut self) {
+        if let Some(last) = self.closed.last_mut() {
+            last.is_entangled |= last.end.is_none();
+            last.is_sealed = true;
+        }
+    }
+
     /// Where among the closed turns the one of this id is, unless it is the open one.
-    fn closed_place(&self, turn_id: Option<&TurnId>) -> Option<usize> {
+    fn closed_place(&mut self, turn_id: Option<&TurnId>) -> Option<usize> {
         let id = turn_id.filter(|id| self.open.as_ref().is_none_or(|open| open.turn.id != **id))?;
-        self.closed.iter().rposition(|draft| draft.turn.id == *id)
+        let place = self.closed.iter().rposition(|draft| draft.turn.id == *id);
+        if place.is_none() && self.turns_before > 0 {
+            self.named_elsewhere.insert(id.clone());
+        }
+        place
     }
 
     /// Opens a turn in the place of the open one.
@@ -472,8 +605,11 @@ impl TurnProjection {
     /// A turn behind the closed ones, named by its place in the listing where the log gives it no id.
     fn next_draft(&mut self, id: Option<TurnId>, start: u64, started_at: Option<Timestamp>) -> Draft {
         self.end_last(start);
-        let id = id.unwrap_or_else(|| format!("turn-{}", self.closed.len() + 1).into());
-        Draft::new(id, start, started_at)
+        let turns = self.turns_before + self.closed.len() as u64;
+        let id = id.unwrap_or_else(|| format!("turn-{}", turns + 1).into());
+        let next_item = self.next_item_before;
+        let restart = TurnRestart { position: start, turns, next_item, mode: self.mode, lead_in: None };
+        Draft::new(id, restart, started_at)
     }
 
     /// Closes the open turn; an implicit one that came to nothing was none.
@@ -512,7 +648,8 @@ impl Draft {
         Cut { turn, item: if is_steering { item } else { 0 } }
     }
 
-    fn new(id: TurnId, start: u64, started_at: Option<Timestamp>) -> Self {
+    fn new(id: TurnId, restart: TurnRestart, started_at: Option<Timestamp>) -> Self {
+        let start = restart.position;
         let turn = Turn {
             id,
             status: TurnStatus::Completed,
@@ -525,13 +662,42 @@ impl Draft {
             lines: Range { start, end: start },
             item_positions: Vec::new(),
         };
-        Self { turn, is_explicit: false, is_of_user: false, is_compaction: false, end: None }
+        Self {
+            turn,
+            is_explicit: false,
+            is_of_user: false,
+            is_compaction: false,
+            end: None,
+            restart,
+            is_entangled: false,
+            is_sealed: false,
+            item_lines: Vec::new(),
+            updated_at: 0,
+        }
+    }
+
+    /// The line at `position` tells more of an item.
+    fn item_reaches(&mut self, item: usize, position: u64) {
+        self.updated_at = position;
+        if let Some(lines) = self.item_lines.get_mut(item).filter(|lines| !lines.is_empty()) {
+            lines.end = position + 1;
+        }
+    }
+
+    /// The line at `position` tells more of the last item.
+    fn last_item_goes_on(&mut self, position: u64) {
+        if let Some(lines) = self.item_lines.last_mut().filter(|lines| !lines.is_empty()) {
+            // Without the item that was told more of in between, that line would begin one.
+            let is_alone = self.updated_at <= lines.start;
+            lines.end = if is_alone { position + 1 } else { lines.start };
+        }
     }
 
     /// A new item, which begins with the line at `at`.
     fn add(&mut self, at: At, item: TurnItem) {
         self.turn.items.push(item);
         self.turn.item_positions.push(at.position);
+        self.item_lines.push(at.position..at.position + 1);
     }
 
     fn set_times(&mut self, started: Option<i64>, completed: Option<i64>, millis: Option<i64>, at: Option<Timestamp>) {
@@ -547,18 +713,24 @@ impl Draft {
         self.turn.error = Some(error);
     }
 
+    /// The line at `position` changes the turn, of which it need not be a part.
+    fn changes_at(&mut self, position: u64) {
+        self.is_entangled |= self.end.is_some_and(|end| end <= position);
+    }
+
     /// The line at `position` is part of the turn.
     fn reaches(&mut self, position: u64) {
         self.end = self.end.max(Some(position + 1));
     }
 
-    fn finish(self, is_running: bool) -> Turn {
+    fn finish(self, is_running: bool) -> ToldTurn {
         let mut turn = self.turn;
         turn.lines.end = self.end.unwrap_or(turn.lines.start).max(turn.lines.start);
         if turn.status == TurnStatus::InProgress && !is_running {
             turn.status = TurnStatus::Interrupted;
         }
-        turn
+        let (restart, item_lines) = (self.restart, self.item_lines);
+        ToldTurn { turn, restart, is_self_contained: !self.is_entangled, item_lines }
     }
 }
 

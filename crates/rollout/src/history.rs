@@ -7,7 +7,7 @@ use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, Thread
 
 use crate::error::Result;
 use crate::layout::{HomeFiles, RolloutFile};
-use crate::reader::{DamagedRange, Entry, LineRecord, RolloutReader};
+use crate::reader::{DamageKind, DamagedRange, Entry, LineRecord, RolloutReader};
 use crate::reverse::ReverseReader;
 
 /// How many segments a history may go through. Real ones go through a handful; a hostile home could chain without end.
@@ -193,15 +193,24 @@ fn holds_a_line(file: &RolloutFile) -> bool {
 /// When the file cannot be read.
 pub fn read_head(file: &RolloutFile) -> Result<Option<SessionMeta>> {
     let reader = RolloutReader::open(&file.path)?;
+    let mut may_be_copied = false;
     for entry in reader.take(HEAD_ENTRIES) {
-        let Entry::Line(record) = entry? else { continue };
+        let record = match entry? {
+            Entry::Line(record) => record,
+            Entry::Damage(damage) => {
+                may_be_copied |= !matches!(damage.kind, DamageKind::Nul | DamageKind::ByteOrderMark);
+                continue;
+            }
+        };
         if record.line.kind() == "session_meta"
             && let RolloutItem::SessionMeta(meta) = record.line.item()
-            // The first line is the segment's own, whatever id it says; behind it a fork's copied heads follow.
-            && (record.number == 1 || meta.id == Some(file.name.thread_id))
+            // The first line is the segment's own, whatever id it says; behind it, or behind what may be left of it, a fork's
+            // copied heads follow.
+            && ((record.number == 1 && !may_be_copied) || meta.id == Some(file.name.thread_id))
         {
             return Ok(Some(*meta));
         }
+        may_be_copied = true;
     }
     Ok(None)
 }

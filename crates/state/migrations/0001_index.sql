@@ -15,6 +15,7 @@ CREATE TABLE segments (
     last_line_hash  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX segments_by_thread ON segments (thread_id);
+CREATE INDEX segments_by_id ON segments (segment_id);
 CREATE INDEX segments_by_change ON segments (modified_ns);
 CREATE INDEX segments_by_path_hash ON segments (path_hash);
 
@@ -22,6 +23,8 @@ CREATE INDEX segments_by_path_hash ON segments (path_hash);
 CREATE TABLE bases (
     thread_id  BLOB NOT NULL,
     segment_id BLOB NOT NULL,
+    part       INTEGER,                            -- its place among the parts, from 0; none for one that is missing
+    end_byte   INTEGER NOT NULL,                   -- just past the last line of its share
     PRIMARY KEY (thread_id, segment_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bases_by_segment ON bases (segment_id);
@@ -48,13 +51,33 @@ CREATE TABLE threads (
     path           TEXT    NOT NULL,               -- of the newest segment, below the home
     record         TEXT    NOT NULL,
     is_resumable   INTEGER NOT NULL,               -- whether a tail can be folded onto it
-    is_incomplete  INTEGER NOT NULL                -- whether a base is missing or short
+    is_incomplete  INTEGER NOT NULL,               -- whether a base is missing or short
+    tail           TEXT                            -- where the turns can be told further, as JSON
 ) STRICT;
 CREATE INDEX threads_by_created ON threads (created_at, id);
 CREATE INDEX threads_by_updated ON threads (updated_at, id);
 CREATE INDEX threads_by_recency ON threads (recency_at, id);
 CREATE INDEX threads_by_fork ON threads (forked_from_id) WHERE forked_from_id IS NOT NULL;
 CREATE INDEX threads_by_parent ON threads (parent_id) WHERE parent_id IS NOT NULL;
+
+-- One row for each turn: where it stands in the parts of its thread's history, and where its items do. What it says is in
+-- the log alone.
+CREATE TABLE turns (
+    thread_id  BLOB    NOT NULL,
+    place      INTEGER NOT NULL,                   -- how many turns stand before it
+    turn_id    TEXT    NOT NULL,
+    first_line INTEGER NOT NULL,                   -- position in the history
+    end_line   INTEGER NOT NULL,                   -- just past its last line
+    start_part INTEGER NOT NULL,
+    start_byte INTEGER NOT NULL,
+    end_part   INTEGER NOT NULL,
+    end_byte   INTEGER NOT NULL,
+    next_item  INTEGER NOT NULL,                   -- number of its first item that the log gives no id
+    paginated  INTEGER NOT NULL,
+    is_self_contained INTEGER NOT NULL,            -- whether its lines alone tell it
+    items      BLOB    NOT NULL,                   -- for each item the line and the bytes, packed
+    PRIMARY KEY (thread_id, place)
+) STRICT, WITHOUT ROWID;
 
 -- How the name index looked when the names were taken from it.
 CREATE TABLE names_source (

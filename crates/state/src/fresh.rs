@@ -16,7 +16,8 @@ use crate::database::Patience;
 use crate::error::Result;
 use crate::plan::{ids, path_hash};
 use crate::stamp::Stamp;
-use crate::sync::{SyncReport, blocking, relative, unsigned};
+use crate::sync::{SyncReport, blocking, relative};
+use crate::write::unsigned;
 
 /// How many of the files that changed last are looked at each time.
 const HOT_FILES: i64 = 64;

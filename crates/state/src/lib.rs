@@ -37,6 +37,10 @@ mod row;
 mod stamp;
 mod status;
 mod sync;
+mod told;
+mod turns;
+mod varint;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -13,7 +13,8 @@ use crate::StateIndex;
 use crate::error::Result;
 use crate::row::Mark;
 use crate::stamp::Stamp;
-use crate::sync::{blocking, relative, unsigned};
+use crate::sync::{blocking, relative};
+use crate::write::unsigned;
 
 /// What the index knows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) struct KnownSegment {
 
 /// What the index knows of a thread, apart from its row.
 #[derive(Clone, Copy, Debug, Default)]
-struct KnownThread {
+struct KnownState {
     /// Whether a tail can be folded onto the row.
     is_resumable: bool,
     /// Whether a base is missing or short.
@@ -36,7 +37,7 @@ struct KnownThread {
 pub(crate) struct Known {
     /// The files of each thread, by path.
     segments: HashMap<ThreadId, HashMap<String, KnownSegment>>,
-    threads: HashMap<ThreadId, KnownThread>,
+    threads: HashMap<ThreadId, KnownState>,
     dependents: HashMap<SegmentId, Vec<ThreadId>>,
 }
 
@@ -142,7 +143,7 @@ impl Known {
 
     async fn load_threads(&mut self, connection: &mut SqliteConnection, threads: Option<String>) -> Result<()> {
         for row in rows(connection, "SELECT id, is_resumable, is_incomplete FROM threads", "id", threads).await? {
-            let known = KnownThread { is_resumable: row.try_get(1)?, is_incomplete: row.try_get(2)? };
+            let known = KnownState { is_resumable: row.try_get(1)?, is_incomplete: row.try_get(2)? };
             self.threads.insert(ThreadId::from_uuid(row.try_get(0)?), known);
         }
         Ok(())
@@ -284,8 +285,7 @@ fn is_here(files: &HomeFiles, thread_id: ThreadId) -> bool {
 
 /// Where to go on reading, if the file only grew.
 fn grown(file: &RolloutFile, known: &KnownSegment, stamp: &Stamp) -> Option<Mark> {
-    let is_same = stamp.inode == known.stamp.inode && stamp.size > known.stamp.size && known.mark.end > 0;
-    (is_same && known.mark.still_holds(&file.path)).then_some(known.mark)
+    known.mark.is_grown(&file.path, &known.stamp, stamp).then_some(known.mark)
 }
 
 fn segment_of(path: &str) -> Option<SegmentId> {

@@ -10,6 +10,7 @@ use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, Rollout
 
 use crate::error::Result;
 use crate::stamp::Stamp;
+use crate::told::{Tail, Teller, Told, TurnSink};
 
 /// What was read of a file, so that the next reading can begin there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,11 @@ impl Mark {
         if record.range.end - record.range.start > text.len() as u64 {
             *self = Self { end: record.range.end, last_line_start: record.range.start, last_line_hash: hash(text) };
         }
+    }
+
+    /// Whether a file that looked like `known` when it was read has only grown since.
+    pub(crate) fn is_grown(&self, path: &Path, known: &Stamp, now: &Stamp) -> bool {
+        now.inode == known.inode && now.size > known.size && self.end > 0 && self.still_holds(path)
     }
 
     /// Whether the file still holds the line that was its last one when it was read.
@@ -64,22 +70,41 @@ pub(crate) struct ScannedThread {
     pub(crate) bases: Vec<SegmentId>,
     /// Whether a base is missing or shorter than its reference says.
     pub(crate) is_incomplete: bool,
+    /// Its turns, or those of its tail.
+    pub(crate) told: Told,
+    /// Where the shares of the parts before the last one end.
+    pub(crate) share_ends: Vec<u64>,
     /// How many bytes were read for it.
     pub(crate) bytes_read: u64,
 }
 
 /// Reads the whole history of a thread.
-pub(crate) fn scan(resolved: &ResolvedHistory) -> Result<ScannedThread> {
+pub(crate) fn scan(resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Result<ScannedThread> {
+    let scanned = scan_whole(resolved, true, sink)?;
+    if !scanned.told.reaches_back {
+        return Ok(scanned);
+    }
+    sink.begin_again();
+    let again = scan_whole(resolved, false, sink)?;
+    Ok(ScannedThread { bytes_read: scanned.bytes_read + again.bytes_read, ..again })
+}
+
+fn scan_whole(resolved: &ResolvedHistory, in_pieces: bool, sink: &mut impl TurnSink) -> Result<ScannedThread> {
     let newest = resolved.newest();
     let stamp = Stamp::of(&newest.path)?;
     let last_part = resolved.parts.len() - 1;
     let mut fold = MetadataFold::new(resolved.thread_id, fallback_time(resolved));
+    let mut teller = Teller::whole(in_pieces);
     let (mut mark, mut is_resumable, mut is_incomplete) = (Mark::default(), false, resolved.missing.is_some());
+    let mut share_ends = vec![0; last_part];
     let mut bytes_read = 0;
     for entry in resolved.reader() {
         let (part, record) = match entry? {
             HistoryEntry::Entry { part, entry: Entry::Line(record) } => (part, record),
-            HistoryEntry::Entry { .. } => continue,
+            HistoryEntry::Entry { part, entry: Entry::Damage(damage) } => {
+                teller.damage(part, &damage);
+                continue;
+            }
             HistoryEntry::Short { .. } => {
                 is_incomplete = true;
                 continue;
@@ -91,33 +116,78 @@ pub(crate) fn scan(resolved: &ResolvedHistory) -> Result<ScannedThread> {
         } else {
             fold.observe_line(&record.line);
         }
+        teller.line(part, &record, sink);
         if part == last_part {
             is_resumable |= is_head(&record.line);
             mark.pass(&record);
+        } else {
+            share_ends[part] = record.range.end;
         }
     }
+    let told = teller.finish(last_part, mark.end, sink);
     // Of a compressed file no tail can be read.
-    is_resumable &= !newest.name.compressed;
+    is_resumable &= !newest.name.compressed && told.tail.is_some();
     let bases = resolved.parts[..last_part].iter().map(|part| part.file.name.segment_id());
     let missing = resolved.missing.iter().map(|missing| missing.segment_id);
-    let bases = bases.chain(missing).collect();
-    Ok(ScannedThread { thread: fold.into_thread(), stamp, mark, is_resumable, bases, is_incomplete, bytes_read })
+    Ok(ScannedThread {
+        thread: fold.into_thread(),
+        stamp,
+        mark,
+        is_resumable,
+        bases: bases.chain(missing).collect(),
+        share_ends,
+        is_incomplete,
+        told,
+        bytes_read,
+    })
 }
 
-/// Reads what was appended to a file since `mark` and folds it onto the row. Nothing when a line is there that changes what
-/// the ones before it meant.
-pub(crate) fn scan_tail(file: &RolloutFile, thread: StoredThread, mut mark: Mark) -> Result<Option<ScannedThread>> {
+/// What is known of a thread whose log grew.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownThread {
+    pub(crate) thread: StoredThread,
+    /// In how many files its history stands.
+    pub(crate) parts: usize,
+    pub(crate) mark: Mark,
+    pub(crate) tail: Tail,
+}
+
+/// Reads what was appended to a file since its mark, and the turn that may go on, and folds it onto what is known. Nothing
+/// when a line is there that changes what the ones before it meant.
+pub(crate) fn scan_tail(
+    file: &RolloutFile,
+    known: KnownThread,
+    sink: &mut impl TurnSink,
+) -> Result<Option<ScannedThread>> {
     let stamp = Stamp::of(&file.path)?;
+    let KnownThread { thread, parts, mut mark, tail } = known;
+    let appended_at = mark.end;
+    let last_part = parts.saturating_sub(1);
     let mut fold = MetadataFold::resume(thread);
+    let mut teller = Teller::tail(&tail, last_part);
     let mut bytes_read = 0;
-    for entry in RolloutReader::open_range(&file.path, mark.end..u64::MAX)? {
-        let Entry::Line(record) = entry? else { continue };
-        if is_head(&record.line) {
+    for entry in RolloutReader::open_range(&file.path, tail.byte.min(appended_at)..u64::MAX)? {
+        let record = match entry? {
+            Entry::Line(record) => record,
+            Entry::Damage(damage) => {
+                teller.damage(last_part, &damage);
+                continue;
+            }
+        };
+        let is_new = record.range.start >= appended_at;
+        if is_new && is_head(&record.line) {
             return Ok(None);
         }
         bytes_read += record.range.end - record.range.start;
-        fold.observe_line(&record.line);
-        mark.pass(&record);
+        if is_new {
+            fold.observe_line(&record.line);
+            mark.pass(&record);
+        }
+        teller.line(last_part, &record, sink);
+    }
+    let told = teller.finish(last_part, mark.end, sink);
+    if told.reaches_back || told.tail.is_none() {
+        return Ok(None);
     }
     Ok(Some(ScannedThread {
         thread: fold.into_thread(),
@@ -125,7 +195,9 @@ pub(crate) fn scan_tail(file: &RolloutFile, thread: StoredThread, mut mark: Mark
         mark,
         is_resumable: true,
         bases: Vec::new(),
+        share_ends: Vec::new(),
         is_incomplete: false,
+        told,
         bytes_read,
     }))
 }

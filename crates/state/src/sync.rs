@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_protocol::{SegmentId, StoredThread, ThreadId, repository_name};
+use selvedge_protocol::ThreadId;
 use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
@@ -17,9 +17,11 @@ use crate::StateIndex;
 use crate::database::{Database, Patience};
 use crate::error::Result;
 use crate::list::stored_thread;
-use crate::plan::{Job, Known, ids, path_hash};
-use crate::row::{Mark, ScannedThread, scan, scan_tail};
+use crate::plan::{Job, Known, ids};
+use crate::row::{KnownThread, Mark, scan, scan_tail};
 use crate::stamp::Stamp;
+use crate::told::{Told, TurnSink};
+use crate::write::{self, Scanned, signed, unsigned};
 
 /// How many threads read files.
 const SCANNERS: usize = 2;
@@ -71,15 +73,6 @@ pub struct SyncReport {
 struct Done {
     job: Job,
     outcome: Option<Box<Scanned>>,
-}
-
-struct Scanned {
-    scanned: ScannedThread,
-    is_whole: bool,
-    path: String,
-    archived: bool,
-    /// All segments of the thread, as they looked before the thread was read.
-    segments: Vec<(String, SegmentId, Stamp)>,
 }
 
 impl StateIndex {
@@ -157,7 +150,7 @@ impl StateIndex {
             let late = changed_meanwhile(&mut transaction, read.iter().map(|done| &done.job)).await?;
             let timely = read.iter().filter(|done| !late.contains(&done.job.thread_id));
             let timely: Vec<&Scanned> = timely.filter_map(|done| done.outcome.as_deref()).collect();
-            store(&mut transaction, &timely).await?;
+            write::store(&mut transaction, &timely).await?;
             transaction.commit().await?;
             has_new_rows |= read.iter().any(|done| done.outcome.as_ref().is_some_and(|scanned| scanned.is_whole));
             overtaken.extend(late);
@@ -189,9 +182,12 @@ impl StateIndex {
                 let (files, jobs) = &*shared;
                 loop {
                     let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { break };
-                    let row =
-                        job.tail_of.and_then(|_| runtime.block_on(row_of(&database, job.thread_id)).ok().flatten());
-                    let outcome = match scan_job(&home, files, &job, row) {
+                    let known = |mark| runtime.block_on(known_of(&database, job.thread_id, mark)).ok().flatten();
+                    let is_known_turn = |told: &Told| {
+                        // When it cannot be told, the thread is read whole.
+                        runtime.block_on(names_turns_before(&database, job.thread_id, told)).unwrap_or(true)
+                    };
+                    let outcome = match scan_job(&home, files, &job, known, is_known_turn, &mut NoText) {
                         Ok(scanned) => scanned.map(Box::new),
                         Err(error) => {
                             tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
@@ -240,32 +236,62 @@ pub(crate) fn relative(home: &RolloutHome, path: &Path) -> Option<String> {
 }
 
 /// Reads one thread; nothing when it went away meanwhile.
-fn scan_job(home: &RolloutHome, files: &HomeFiles, job: &Job, row: Option<StoredThread>) -> Result<Option<Scanned>> {
+fn scan_job(
+    home: &RolloutHome,
+    files: &HomeFiles,
+    job: &Job,
+    known: impl FnOnce(Mark) -> Option<KnownThread>,
+    is_known_turn: impl FnOnce(&Told) -> bool,
+    sink: &mut impl TurnSink,
+) -> Result<Option<Scanned>> {
     let Some(newest) = files.segments(job.thread_id).last() else { return Ok(None) };
     let segments: Vec<_> = files
         .segments(job.thread_id)
         .iter()
         .filter_map(|file| Some((relative(home, &file.path)?, file.name.segment_id(), Stamp::of(&file.path).ok()?)))
         .collect();
-    if let (Some(mark), Some(row)) = (job.tail_of, row)
-        && let Some(scanned) = scan_tail(newest, row, mark)?
-    {
-        let path = relative(home, &newest.path).unwrap_or_default();
-        return Ok(Some(Scanned { scanned, is_whole: false, path, archived: newest.archived, segments }));
+    if let Some(known) = job.tail_of.and_then(known) {
+        if let Some(scanned) = scan_tail(newest, known, sink)?
+            && !is_known_turn(&scanned.told)
+        {
+            let path = relative(home, &newest.path).unwrap_or_default();
+            return Ok(Some(Scanned { scanned, is_whole: false, path, archived: newest.archived, segments }));
+        }
+        sink.begin_again();
     }
     let Some(resolved) = ResolvedHistory::resolve(files, job.thread_id)? else { return Ok(None) };
-    let scanned = scan(&resolved)?;
+    let scanned = scan(&resolved, sink)?;
     let newest = resolved.newest();
     let Some(path) = relative(home, &newest.path) else { return Ok(None) };
     Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments }))
 }
 
-async fn row_of(database: &Database, thread_id: ThreadId) -> Result<Option<StoredThread>> {
-    let row = sqlx::query("SELECT record, name, archived, path FROM threads WHERE id = ?")
-        .bind(thread_id.as_uuid())
-        .fetch_optional(&database.readers)
-        .await?;
-    row.map(|row| stored_thread(&row, None)).transpose()
+/// Whether the lines of a tail spoke of turns that stand before it.
+async fn names_turns_before(database: &Database, thread_id: ThreadId, told: &Told) -> Result<bool> {
+    if told.named_elsewhere.is_empty() {
+        return Ok(false);
+    }
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT EXISTS (SELECT 1 FROM turns WHERE thread_id = ");
+    sql.push_bind(thread_id.as_uuid()).push(" AND place < ").push_bind(signed(told.first_turn));
+    sql.push(" AND turn_id IN (");
+    let mut list = sql.separated(", ");
+    for turn_id in &told.named_elsewhere {
+        list.push_bind(turn_id.as_str());
+    }
+    sql.push("))");
+    Ok(sql.build_query_scalar().persistent(false).fetch_one(&database.readers).await?)
+}
+
+/// What is known of a thread whose log grew behind `mark`; nothing when a tail cannot be folded onto it.
+async fn known_of(database: &Database, thread_id: ThreadId, mark: Mark) -> Result<Option<KnownThread>> {
+    let sql = "SELECT record, name, archived, path, tail, (SELECT count(part) FROM bases WHERE thread_id = threads.id) \
+        FROM threads WHERE id = ?";
+    let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&database.readers).await?;
+    let Some(row) = row else { return Ok(None) };
+    let tail: Option<&str> = row.try_get(4)?;
+    let Some(tail) = tail.and_then(|tail| serde_json::from_str(tail).ok()) else { return Ok(None) };
+    let parts = usize::try_from(row.try_get::<i64, _>(5)?).unwrap_or_default() + 1;
+    Ok(Some(KnownThread { thread: stored_thread(&row, None)?, parts, mark, tail }))
 }
 
 /// Which of these threads another process wrote since they were looked at.
@@ -283,99 +309,9 @@ async fn changed_meanwhile(
 /// Removes the rows of threads that are gone, and says how many those were.
 async fn remove(connection: &mut SqliteConnection, gone: &[Job]) -> Result<u64> {
     let came_back = changed_meanwhile(connection, gone).await?;
-    let mut removed = 0;
-    for job in gone.iter().filter(|job| !came_back.contains(&job.thread_id)) {
-        removed += 1;
-        for sql in [
-            "DELETE FROM threads WHERE id = ?",
-            "DELETE FROM segments WHERE thread_id = ?",
-            "DELETE FROM bases WHERE thread_id = ?",
-        ] {
-            sqlx::query(sql).bind(job.thread_id.as_uuid()).execute(&mut *connection).await?;
-        }
-    }
-    Ok(removed)
-}
-
-async fn store(connection: &mut SqliteConnection, batch: &[&Scanned]) -> Result<()> {
-    for scanned in batch {
-        store_thread(connection, scanned).await?;
-        store_segments(connection, scanned).await?;
-        if scanned.is_whole {
-            store_bases(connection, scanned).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn store_thread(connection: &mut SqliteConnection, scanned: &Scanned) -> Result<()> {
-    let ScannedThread { thread, is_resumable, is_incomplete, .. } = &scanned.scanned;
-    let record = StoredThread { name: None, archived: false, path: None, ..thread.clone() };
-    let git = thread.git.as_ref();
-    // The name is left as it is: it comes from elsewhere.
-    let sql = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
-        model_provider, model, cwd, git_branch, git_repository, forked_from_id, parent_id, path, record, \
-        is_resumable, is_incomplete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-        ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, updated_at = excluded.updated_at, \
-        recency_at = excluded.recency_at, archived = excluded.archived, preview_folded = excluded.preview_folded, \
-        source = excluded.source, model_provider = excluded.model_provider, model = excluded.model, cwd = excluded.cwd, \
-        git_branch = excluded.git_branch, git_repository = excluded.git_repository, forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, \
-        path = excluded.path, record = excluded.record, is_resumable = excluded.is_resumable, \
-        is_incomplete = excluded.is_incomplete";
-    sqlx::query(sql)
-        .bind(thread.id.as_uuid())
-        .bind(thread.created_at.as_millis())
-        .bind(thread.updated_at.as_millis())
-        .bind(thread.recency_at.as_millis())
-        .bind(scanned.archived)
-        .bind(thread.preview.as_ref().map(|preview| preview.to_lowercase()))
-        .bind(thread.source_name())
-        .bind(&thread.model_provider)
-        .bind(&thread.model)
-        .bind(thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/')))
-        .bind(git.and_then(|git| git.branch.as_ref()))
-        .bind(git.and_then(|git| repository_name(git.repository_url.as_deref()?)))
-        .bind(thread.forked_from_id.map(|id| id.as_uuid()))
-        .bind(thread.parent_thread_id.map(|id| id.as_uuid()))
-        .bind(&scanned.path)
-        .bind(serde_json::to_string(&record).map_err(|error| sqlx::Error::Encode(error.into()))?)
-        .bind(is_resumable)
-        .bind(is_incomplete)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn store_segments(connection: &mut SqliteConnection, scanned: &Scanned) -> Result<()> {
-    let thread_id = scanned.scanned.thread.id.as_uuid();
-    sqlx::query("DELETE FROM segments WHERE thread_id = ?").bind(thread_id).execute(&mut *connection).await?;
-    let mut insert: QueryBuilder<'_, Sqlite> = QueryBuilder::new(
-        "INSERT OR REPLACE INTO segments (path, thread_id, segment_id, path_hash, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash) ",
-    );
-    insert.push_values(&scanned.segments, |mut row, (path, segment_id, stamp)| {
-        let (stamp, mark) = if *path == scanned.path {
-            (scanned.scanned.stamp, scanned.scanned.mark)
-        } else {
-            (*stamp, Mark::default())
-        };
-        row.push_bind(path).push_bind(thread_id).push_bind(segment_id.as_uuid()).push_bind(path_hash(path));
-        row.push_bind(signed(stamp.size)).push_bind(stamp.modified_ns).push_bind(signed(stamp.inode));
-        row.push_bind(signed(mark.end)).push_bind(signed(mark.last_line_start)).push_bind(signed(mark.last_line_hash));
-    });
-    if !scanned.segments.is_empty() {
-        insert.build().execute(connection).await?;
-    }
-    Ok(())
-}
-
-async fn store_bases(connection: &mut SqliteConnection, scanned: &Scanned) -> Result<()> {
-    let ScannedThread { thread, bases, .. } = &scanned.scanned;
-    sqlx::query("DELETE FROM bases WHERE thread_id = ?").bind(thread.id.as_uuid()).execute(&mut *connection).await?;
-    for segment_id in bases {
-        let insert = sqlx::query("INSERT OR IGNORE INTO bases (thread_id, segment_id) VALUES (?, ?)");
-        insert.bind(thread.id.as_uuid()).bind(segment_id.as_uuid()).execute(&mut *connection).await?;
-    }
-    Ok(())
+    let gone: Vec<ThreadId> = gone.iter().map(|job| job.thread_id).filter(|id| !came_back.contains(id)).collect();
+    write::remove(connection, &gone).await?;
+    Ok(gone.len() as u64)
 }
 
 /// Gives every row the name that the name index says, and says how many changed.
@@ -408,20 +344,19 @@ async fn take_names(connection: &mut SqliteConnection, home: &RolloutHome) -> Re
     Ok(renamed)
 }
 
-/// SQLite's integers are signed; these keep their bits.
-pub(crate) const fn signed(value: u64) -> i64 {
-    value.cast_signed()
-}
-
-pub(crate) const fn unsigned(value: i64) -> u64 {
-    value.cast_unsigned()
-}
-
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+struct NoText;
+
+impl TurnSink for NoText {
+    fn take(&mut self, _: u64, _: &selvedge_history::ToldTurn) {}
+
+    fn begin_again(&mut self) {}
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ const FULL_LOOK: Duration = Duration::from_secs(30);
 /// How long an index that failed is left alone.
 const RECOVERY: Duration = Duration::from_secs(2);
 
+/// How long the background waits for the answer that is being given.
+const HEAD_START: Duration = Duration::from_millis(150);
+
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
 
@@ -184,6 +187,7 @@ impl HomeIndex {
         }
         let (index, inner) = (index.clone(), Arc::downgrade(&self.inner));
         let task = tokio::spawn(async move {
+            tokio::time::sleep(HEAD_START).await;
             let told = inner.clone();
             let outcome = index
                 .sync(move |progress| {
@@ -200,6 +204,7 @@ impl HomeIndex {
             }
         });
         state.filling = Some(task.abort_handle());
+        state.progress.get_or_insert_default();
     }
 
     /// How far the background is with bringing the index up to date; nothing while it is not at it.

@@ -15,5 +15,6 @@ mod steps;
 mod story;
 mod token_budget;
 mod told;
+mod told_turns;
 mod trackers;
 mod turns;

@@ -61,7 +61,7 @@ pub fn mend(file: &RolloutFile, keep: u64, out: &mut dyn Write) -> Result<MendPl
             Entry::Damage(damage) if damage.kind == DamageKind::TooLong => mending.too_long(&damage.range),
             Entry::Damage(damage) => {
                 is_over = matches!(damage.kind, DamageKind::Compression { .. });
-                mending.damage(&damage.range)
+                mending.damage(&damage.range, &damage.kind)
             }
         };
         step.context("repair", &file.path)?;
@@ -113,6 +113,7 @@ struct Mending<'a> {
     /// How far the source was read.
     at: u64,
     out: &'a mut dyn Write,
+    /// Whether nothing but white space was written since the last newline.
     is_at_line_start: bool,
     keep: u64,
     plan: MendPlan,
@@ -161,14 +162,19 @@ impl Mending<'_> {
         Ok(())
     }
 
-    fn damage(&mut self, range: &Range<u64>) -> io::Result<()> {
+    fn damage(&mut self, range: &Range<u64>, kind: &DamageKind) -> io::Result<()> {
         self.gap(range.start)?;
         let len = range.end - range.start;
         self.plan.removed += 1;
         self.plan.removed_bytes += len;
-        self.skip(range.end)?;
+        let last = self.skip(range.end)?;
         if !self.is_kept(range.start) || len == 0 {
             return Ok(());
+        }
+        // Behind a mark or NULs the first line is still the first one.
+        let is_part_of_line = matches!(kind, DamageKind::Nul | DamageKind::ByteOrderMark) && last != Some(b'\n');
+        if self.is_at_line_start && is_part_of_line {
+            return self.blank(len);
         }
         let begins_with = if self.is_at_line_start { b' ' } else { b'\n' };
         if len > 1 {
@@ -204,7 +210,7 @@ impl Mending<'_> {
             self.put(&head[..head.len() - 1])?;
             self.blank(first_line - len)?;
             self.put(b"\n")?;
-            self.skip(first_line)?;
+            let _ = self.skip(first_line)?;
             self.plan.new_head = true;
             self.plan.removed += 1;
             self.plan.removed_bytes += first_line;
@@ -236,11 +242,11 @@ impl Mending<'_> {
     }
 
     fn seal(&mut self) -> io::Result<()> {
-        if self.is_at_line_start {
-            return Ok(());
+        if !self.is_at_line_start {
+            self.plan.newlines += 1;
+            self.put(b"\n")?;
         }
-        self.plan.newlines += 1;
-        self.put(b"\n")
+        Ok(())
     }
 
     fn copy(&mut self, end: u64) -> io::Result<()> {
@@ -257,17 +263,28 @@ impl Mending<'_> {
         Ok(())
     }
 
-    fn skip(&mut self, end: u64) -> io::Result<()> {
-        let left = end.saturating_sub(self.at);
-        self.at += io::copy(&mut (&mut self.source).take(left), &mut io::sink())?;
-        Ok(())
+    /// Passes over bytes, and gives the last one.
+    fn skip(&mut self, end: u64) -> io::Result<Option<u8>> {
+        let mut block = [0; 1 << 14];
+        let mut last = None;
+        while self.at < end {
+            let left = usize::try_from(end - self.at).map_or(block.len(), |left| left.min(block.len()));
+            let len = self.source.read(&mut block[..left])?;
+            if len == 0 {
+                break;
+            }
+            self.at += len as u64;
+            last = Some(block[len - 1]);
+        }
+        Ok(last)
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(last) = bytes.last() {
-            self.out.write_all(bytes)?;
-            self.is_at_line_start = *last == b'\n';
-        }
+        self.out.write_all(bytes)?;
+        let line = bytes.iter().rposition(|byte| *byte == b'\n').map(|newline| &bytes[newline + 1..]);
+        // White space at the front of a line is none of it.
+        self.is_at_line_start =
+            (line.is_some() || self.is_at_line_start) && line.unwrap_or(bytes).iter().all(u8::is_ascii_whitespace);
         Ok(())
     }
 }

@@ -387,6 +387,8 @@ fn finds_the_head_behind_damage() {
     assert_eq!(head_of(other.clone() + &own), Some(thread(2)), "a first line is the segment's own");
     assert_eq!(head_of(format!("junk\n{other}{own}")), Some(id), "a copied head is not");
     assert_eq!(head_of(format!("junk\n{other}")), None);
+    assert_eq!(head_of(format!("junk{other}")), None, "what stood there may have been its own");
+    assert_eq!(head_of(format!("\0\0{other}")), Some(thread(2)));
     assert_eq!(head_of(String::new()), None);
     assert_eq!(head_of(lines(0..100) + &own), None, "it is not looked for in the whole file");
 }

@@ -9,7 +9,8 @@ use selvedge_rollout::{NameIndex, now};
 
 use selvedge_state::Freshness;
 
-use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, write_head};
+use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
+use crate::turns::is_true;
 
 #[tokio::test]
 async fn an_append_costs_its_tail() {
@@ -111,6 +112,7 @@ enum Edit {
     Create,
     Say(usize),
     Mumble(usize),
+    Story(usize, usize),
     Tear(usize),
     Head(usize),
     Rename(usize),
@@ -133,7 +135,8 @@ fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         2 => Just(Edit::Create),
         4 => which.clone().prop_map(Edit::Say),
-        4 => which.clone().prop_map(Edit::Mumble),
+        2 => which.clone().prop_map(Edit::Mumble),
+        12 => (which.clone(), 0..144_usize).prop_map(|(which, number)| Edit::Story(which, number)),
         1 => which.clone().prop_map(Edit::Tear),
         1 => which.clone().prop_map(Edit::Head),
         1 => which.clone().prop_map(Edit::Rename),
@@ -170,10 +173,12 @@ fn apply(home: &Home, edit: &Edit) {
     let plain = |which: &usize| at(which).filter(|(_, path)| !is_compressed(path));
     match edit {
         Edit::Create => {
-            home.thread_with(|meta| meta.history_mode = Some(HistoryMode::Paginated));
+            let mode = if files.len() % 2 == 0 { HistoryMode::Paginated } else { HistoryMode::Legacy };
+            home.thread_with(|meta| meta.history_mode = Some(mode));
         }
         Edit::Say(which) => drop(plain(which).map(|(_, path)| append(&path, &says("words")))),
         Edit::Mumble(which) => drop(plain(which).map(|(_, path)| append(&path, &mumbles()))),
+        Edit::Story(which, number) => drop(plain(which).map(|(_, path)| append(&path, &story(*number)))),
         Edit::Tear(which) => drop(plain(which).map(|(_, path)| append(&path, "{\"timestamp\":\"20"))),
         Edit::Garbage(which) => drop(plain(which).map(|(_, path)| append(&path, "\0\0\0 no line\n\n"))),
         Edit::Head(which) => drop(plain(which).map(|(id, path)| {
@@ -223,7 +228,7 @@ fn base(path: &Path) -> Option<HistoryBase> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn following_and_building_anew_say_the_same(edits in prop::collection::vec(edit(), 1..40)) {
@@ -243,6 +248,9 @@ proptest! {
                     }
                     Edit::Reopen => index = home.index().await,
                     _ => {}
+                }
+                for (id, _) in home.home.files().unwrap().threads() {
+                    is_true(&index, &home.home, id).await;
                 }
             }
             // So few files are all looked at.

@@ -4,9 +4,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use selvedge_protocol::{ArchivedFilter, ResponseItem, SessionMeta, StoredThread, ThreadId, ThreadQuery};
-use selvedge_rollout::{RolloutFileName, RolloutHome, now};
+use selvedge_history::TurnProjection;
+use selvedge_protocol::{
+    ArchivedFilter, HistoryMode, ResponseItem, SessionMeta, StoredThread, ThreadId, ThreadQuery, Turn,
+};
+use selvedge_rollout::{Entry, HistoryEntry, ResolvedHistory, RolloutFileName, RolloutHome, now};
 use selvedge_state::StateIndex;
+use serde_json::json;
 
 pub(crate) struct Home {
     pub(crate) dir: tempfile::TempDir,
@@ -31,6 +35,11 @@ impl Home {
     /// A thread with a head and nothing else.
     pub(crate) fn thread(&self) -> (ThreadId, PathBuf) {
         self.thread_with(|_| {})
+    }
+
+    /// One that is kept in legacy mode.
+    pub(crate) fn legacy_thread(&self) -> (ThreadId, PathBuf) {
+        self.thread_with(|meta| meta.history_mode = Some(HistoryMode::Legacy))
     }
 
     pub(crate) fn thread_with(&self, change: impl FnOnce(&mut SessionMeta)) -> (ThreadId, PathBuf) {
@@ -70,6 +79,65 @@ pub(crate) fn mumbles() -> String {
     format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{item}}}\n", now())
 }
 
+/// A line with an event.
+pub(crate) fn event(payload: &serde_json::Value) -> String {
+    format!("{{\"timestamp\":\"{}\",\"type\":\"event_msg\",\"payload\":{payload}}}\n", now())
+}
+
+/// Lines of a turn, or of what comes between turns: which, `number` says. Turns and items meet again under few ids.
+pub(crate) fn story(number: usize) -> String {
+    let turn = format!("t{}", number / 16 % 3);
+    let id = format!("i{}", number / 48 % 3);
+    let ask = |text: &str| {
+        let item = serde_json::to_string(&ResponseItem::user_text(text)).unwrap();
+        let told = format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{item}}}\n", now());
+        told + &event(&json!({"type": "user_message", "message": text}))
+    };
+    let started = event(&json!({"type": "task_started", "turn_id": turn}));
+    let complete = event(&json!({"type": "task_complete", "turn_id": turn}));
+    let answer = event(&json!({"type": "agent_message", "message": format!("the answer {number} with words")}));
+    match number % 16 {
+        0..=3 => started + &ask(&format!("question {number}")) + &answer + &complete,
+        4 => started + &ask("who goes there"),
+        5 => complete,
+        6 => ask(&format!("question {number}")),
+        7 => answer,
+        8 => event(&json!({"type": "turn_aborted", "turn_id": turn})),
+        9 => event(&json!({"type": "patch_apply_end", "turn_id": turn, "call_id": id, "changes": {"a.rs": {}}})),
+        10 => {
+            let item = json!({"type": "AgentMessage", "id": id, "content": [{"type": "Text", "text": "said so"}]});
+            event(&json!({"type": "item_completed", "turn_id": turn, "item": item}))
+        }
+        11 => {
+            let item = json!({"type": "CommandExecution", "id": id, "command": ["cargo", "test"]});
+            event(&json!({"type": "item_started", "turn_id": turn, "item": item}))
+        }
+        12 => {
+            let item = json!({"type": "CommandExecution", "id": id, "aggregated_output": format!("output {number}")});
+            event(&json!({"type": "item_completed", "turn_id": turn, "item": item}))
+        }
+        13 => event(&json!({"type": "agent_reasoning", "text": "thoughts"})),
+        14 => event(&json!({"type": "thread_rolled_back", "num_turns": number / 16 % 3})),
+        _ => {
+            format!("{{\"timestamp\":\"{}\",\"type\":\"compacted\",\"payload\":{{\"message\":\"short\"}}}}\n", now())
+        }
+    }
+}
+
+/// The turns of a thread as its log tells them now, and the file that is appended to.
+pub(crate) fn truth(home: &RolloutHome, id: ThreadId) -> (Vec<Turn>, PathBuf) {
+    let resolved = ResolvedHistory::resolve(&home.files().unwrap(), id).unwrap().unwrap();
+    let mut turns = TurnProjection::new();
+    let mut position = 0;
+    for entry in resolved.reader() {
+        if let HistoryEntry::Entry { entry: Entry::Line(record), .. } = entry.unwrap() {
+            turns.push(position, &record.line);
+            position += 1;
+        }
+    }
+    (turns.finish(), resolved.newest().path.clone())
+}
+
 pub(crate) fn everything() -> ThreadQuery {
     ThreadQuery { archived: ArchivedFilter::All, limit: 10_000, ..ThreadQuery::default() }
 }
@@ -94,7 +162,7 @@ pub(crate) async fn dump(path: &Path) -> Vec<String> {
     let url = format!("sqlite://{}", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let mut found = Vec::new();
-    for table in ["threads", "segments", "bases", "names_source"] {
+    for table in ["threads", "segments", "bases", "turns", "names_source"] {
         let columns: Vec<String> = sqlx::query_scalar(&format!("SELECT name FROM pragma_table_info('{table}')"))
             .fetch_all(&mut connection)
             .await

@@ -8,3 +8,4 @@ mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod turns;

@@ -9,6 +9,7 @@ mod cuts;
 mod damage;
 mod detached;
 mod files;
+mod fuzz_smoke;
 mod home;
 mod index;
 mod recordings;

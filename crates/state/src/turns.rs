@@ -1,0 +1,459 @@
+//! Pages of turns and items, told again from the bytes of the log that they stand in.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use selvedge_history::{TurnProjection, apply_view, shows_nothing};
+use selvedge_protocol::{
+    Cursor, ItemQuery, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
+};
+use selvedge_rollout::{Entry, RolloutReader};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use crate::StateIndex;
+use crate::error::{IndexError, Result};
+use crate::row::Mark;
+use crate::stamp::Stamp;
+use crate::sync::blocking;
+use crate::told::{BytePlace, Tail, TurnRow};
+use crate::write::{signed, unsigned};
+
+/// How much of a log that grew is read for a page. What is more is for a sync to read.
+const MAX_TAIL: u64 = 16 << 20;
+
+/// How many bits of an item's position count items within a turn; the others count turns.
+const ITEM_BITS: u32 = 32;
+
+/// How many turns are looked up at once for a page of items.
+const TURNS: usize = 64;
+
+impl StateIndex {
+    /// The page of a thread's turns that a query asks for, as the log has them now. `is_live` says whether the thread's last
+    /// turn may still be going on.
+    ///
+    /// Reads the turns on the page from the log, and what was appended since the last sync. Nothing when that would not
+    /// tell them for sure: the index does not know the thread, or not as its files are now; a file is compressed; a turn
+    /// depends on lines that are not its own. The whole log has the answer then. A segment that came since the last sync is not
+    /// seen.
+    ///
+    /// # Errors
+    /// For a limit of 0 or a malformed cursor; when the database or the log cannot be read.
+    pub async fn list_turns(&self, query: &TurnQuery, is_live: bool) -> Result<Option<Page<Turn>>> {
+        check_limit(query.limit)?;
+        let bound = query.cursor.as_ref().map(Cursor::position).transpose()?;
+        let mut connection = self.database.readers.acquire().await?;
+        // One transaction: files and turns as of one moment.
+        let mut transaction = connection.begin().await?;
+        let Some(log) = self.log_of(&mut transaction, query.thread_id, is_live).await? else { return Ok(None) };
+        let window = Window::of_turns(query.direction, bound);
+        let mut entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
+        drop(transaction);
+        drop(connection);
+        let is_last = entries.len() <= query.limit;
+        entries.truncate(query.limit);
+        let next_cursor = if is_last { None } else { entries.last().map(|last| window.cursor_behind(last.place())) };
+        let view = query.items_view;
+        let turns = blocking(move || log.tell(entries)).await?;
+        Ok(turns.map(|mut items| {
+            items.iter_mut().for_each(|turn| apply_view(turn, view));
+            Page { items, next_cursor }
+        }))
+    }
+
+    /// The page of the items of a thread's turns that a query asks for, as [`Self::list_turns`] gives turns. Nothing also
+    /// when there is no such turn.
+    ///
+    /// # Errors
+    /// As [`Self::list_turns`].
+    pub async fn list_items(&self, query: &ItemQuery, is_live: bool) -> Result<Option<Page<TurnItemEntry>>> {
+        check_limit(query.limit)?;
+        let bound = query.cursor.as_ref().map(Cursor::position).transpose()?;
+        let mut connection = self.database.readers.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let Some(log) = self.log_of(&mut transaction, query.thread_id, is_live).await? else { return Ok(None) };
+        let items = Window { direction: query.direction, bound };
+        let turn_id = query.turn_id.as_ref();
+        if let Some(turn_id) = turn_id
+            && !log.has_turn(&mut transaction, turn_id).await?
+        {
+            return Ok(None);
+        }
+        let mut turns = Window::of_turns(query.direction, items.turns_bound());
+        let mut entries: Vec<TurnEntry> = Vec::new();
+        let mut positions: Vec<(u64, usize)> = Vec::new();
+        while positions.len() <= query.limit {
+            let found = log.turns_in(&mut transaction, &turns, TURNS, turn_id).await?;
+            let Some(last) = found.last() else { break };
+            turns.bound = Some(turns.behind(last.place()));
+            for entry in found {
+                let places = entry.place() << ITEM_BITS..(entry.place() << ITEM_BITS) + entry.item_count();
+                let at = entries.len();
+                let within = places.filter(|position| items.holds(*position)).map(|position| (position, at));
+                positions.extend(items.in_order(within));
+                entries.push(entry);
+            }
+        }
+        drop(transaction);
+        drop(connection);
+        let is_last = positions.len() <= query.limit;
+        positions.truncate(query.limit);
+        let next_cursor =
+            if is_last { None } else { positions.last().map(|(position, _)| items.cursor_behind(*position)) };
+        entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
+        let turns = blocking(move || log.tell(entries)).await?;
+        let Some(mut turns) = turns.map(|turns| turns.into_iter().map(items_of).collect::<Vec<_>>()) else {
+            return Ok(None);
+        };
+        let entry = |(position, at): &(u64, usize)| {
+            let (turn_id, items) = turns.get_mut(*at)?;
+            let item = items.get_mut(usize::try_from(position & ((1 << ITEM_BITS) - 1)).ok()?)?.take()?;
+            Some(TurnItemEntry { turn_id: turn_id.clone(), item })
+        };
+        let items: Option<Vec<TurnItemEntry>> = positions.iter().map(entry).collect();
+        Ok(items.map(|items| Page { items, next_cursor }))
+    }
+
+    /// The files of a thread, if they are as the index knows them, or have only grown.
+    async fn log_of(
+        &self,
+        connection: &mut SqliteConnection,
+        thread_id: ThreadId,
+        is_live: bool,
+    ) -> Result<Option<ThreadLog>> {
+        let sql = "SELECT segments.path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash, tail \
+            FROM threads JOIN segments ON segments.path = threads.path WHERE threads.id = ? AND NOT is_incomplete";
+        let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&mut *connection).await?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(newest) = KnownFile::of(&row, self)? else { return Ok(None) };
+        let tail: Option<&str> = row.try_get(7)?;
+        let tail: Option<Tail> = tail.and_then(|tail| serde_json::from_str(tail).ok());
+        let mut parts = Vec::new();
+        let sql = "SELECT path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash, part, end_byte \
+            FROM bases LEFT JOIN segments USING (segment_id) WHERE bases.thread_id = ? ORDER BY part";
+        for (place, row) in (0..).zip(sqlx::query(sql).bind(thread_id.as_uuid()).fetch_all(&mut *connection).await?) {
+            let is_next = row.try_get::<Option<i64>, _>(7)? == Some(place);
+            let Some(file) = KnownFile::of(&row, self)?.filter(|_| is_next) else { return Ok(None) };
+            parts.push(Part { path: file.path, end: unsigned(row.try_get(8)?) });
+        }
+        parts.push(Part { path: newest.path, end: u64::MAX });
+        let mut log = ThreadLog { thread_id, parts, is_live, fresh: None };
+        if newest.has_grown {
+            let Some(tail) = tail.filter(|tail| newest.size.saturating_sub(tail.byte) <= MAX_TAIL) else {
+                return Ok(None);
+            };
+            let read = log.clone();
+            let Some((fresh, named)) = blocking(move || read.tell_tail(&tail)).await? else { return Ok(None) };
+            for turn_id in &named {
+                if log.has_turn_before(connection, turn_id, tail.turns).await? {
+                    return Ok(None);
+                }
+            }
+            log.fresh = Some((tail.turns, fresh));
+        }
+        Ok(Some(log))
+    }
+}
+
+fn check_limit(limit: usize) -> Result<()> {
+    if limit == 0 { Err(IndexError::EmptyPage) } else { Ok(()) }
+}
+
+/// What a turn is taken apart into, so that its items can be given away one by one.
+fn items_of(turn: Turn) -> (TurnId, Vec<Option<TurnItem>>) {
+    (turn.id, turn.items.into_iter().map(Some).collect())
+}
+
+/// A file that is as it was when it was read, or has grown since.
+struct KnownFile {
+    path: PathBuf,
+    size: u64,
+    has_grown: bool,
+}
+
+impl KnownFile {
+    /// From `path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash`; nothing when the file is
+    /// another one now, or compressed.
+    fn of(row: &SqliteRow, index: &StateIndex) -> Result<Option<Self>> {
+        let Some(path) = row.try_get::<Option<&str>, _>(0)? else { return Ok(None) };
+        if path.ends_with(".zst") {
+            return Ok(None);
+        }
+        let path = index.home.root().join(path);
+        let known =
+            Stamp { size: unsigned(row.try_get(1)?), modified_ns: row.try_get(2)?, inode: unsigned(row.try_get(3)?) };
+        let Ok(stamp) = Stamp::of(&path) else { return Ok(None) };
+        if stamp == known {
+            return Ok(Some(Self { path, size: stamp.size, has_grown: false }));
+        }
+        let mark = Mark {
+            end: unsigned(row.try_get(4)?),
+            last_line_start: unsigned(row.try_get(5)?),
+            last_line_hash: unsigned(row.try_get(6)?),
+        };
+        let has_grown = mark.is_grown(&path, &known, &stamp);
+        Ok(has_grown.then_some(Self { path, size: stamp.size, has_grown }))
+    }
+}
+
+/// Which positions a page may hold, and in which order.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    direction: SortDirection,
+    /// Ascending the first position, descending the one behind the first.
+    bound: Option<u64>,
+}
+
+impl Window {
+    fn of_turns(direction: SortDirection, bound: Option<u64>) -> Self {
+        Self { direction, bound }
+    }
+
+    /// The bound of the turns that can hold items of this window.
+    fn turns_bound(&self) -> Option<u64> {
+        let is_within = |bound: u64| bound & ((1 << ITEM_BITS) - 1) > 0;
+        self.bound.map(|bound| match self.direction {
+            SortDirection::Ascending => bound >> ITEM_BITS,
+            SortDirection::Descending => (bound >> ITEM_BITS) + u64::from(is_within(bound)),
+        })
+    }
+
+    fn holds(&self, position: u64) -> bool {
+        self.bound.is_none_or(|bound| match self.direction {
+            SortDirection::Ascending => position >= bound,
+            SortDirection::Descending => position < bound,
+        })
+    }
+
+    /// The bound of what comes behind a position.
+    fn behind(&self, position: u64) -> u64 {
+        match self.direction {
+            SortDirection::Ascending => position + 1,
+            SortDirection::Descending => position,
+        }
+    }
+
+    fn cursor_behind(&self, position: u64) -> Cursor {
+        Cursor::at_position(self.behind(position))
+    }
+
+    /// What comes in ascending order, in the order of the window.
+    fn in_order<T>(&self, ascending: impl Iterator<Item = T>) -> Vec<T> {
+        let mut found: Vec<T> = ascending.collect();
+        if self.direction == SortDirection::Descending {
+            found.reverse();
+        }
+        found
+    }
+}
+
+/// A turn on its way onto a page.
+#[derive(Debug)]
+enum TurnEntry {
+    /// One that stands in the index.
+    Known(TurnRow),
+    /// One that was told from what was appended since.
+    Fresh(u64, Box<Turn>),
+}
+
+impl TurnEntry {
+    fn place(&self) -> u64 {
+        match self {
+            Self::Known(row) => row.place,
+            Self::Fresh(place, _) => *place,
+        }
+    }
+
+    fn item_count(&self) -> u64 {
+        match self {
+            Self::Known(row) => row.items.len() as u64,
+            Self::Fresh(_, turn) => turn.items.len() as u64,
+        }
+    }
+}
+
+/// A file of a history, and just past which byte its share ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) path: PathBuf,
+    pub(crate) end: u64,
+}
+
+/// Where a thread's turns stand now.
+#[derive(Clone, Debug)]
+struct ThreadLog {
+    thread_id: ThreadId,
+    parts: Vec<Part>,
+    is_live: bool,
+    /// The turns that what was appended since the last sync tells, and how many stand before them.
+    fresh: Option<(u64, Vec<Turn>)>,
+}
+
+impl ThreadLog {
+    /// The first turns of a window, `limit` at most.
+    async fn turns_in(
+        &self,
+        connection: &mut SqliteConnection,
+        window: &Window,
+        limit: usize,
+        turn_id: Option<&TurnId>,
+    ) -> Result<Vec<TurnEntry>> {
+        let first_fresh = self.fresh.as_ref().map_or(u64::MAX, |(first, _)| *first);
+        let fresh = self.fresh.iter().flat_map(|(first, turns)| (*first..).zip(turns));
+        let fresh = fresh.filter(|(place, turn)| window.holds(*place) && turn_id.is_none_or(|id| *id == turn.id));
+        let fresh = window.in_order(fresh.map(|(place, turn)| TurnEntry::Fresh(place, Box::new(turn.clone()))));
+        let missing = match window.direction {
+            SortDirection::Ascending => limit,
+            SortDirection::Descending => limit.saturating_sub(fresh.len()),
+        };
+        let rows = select_turns(connection, self.thread_id, window, first_fresh, missing, turn_id).await?;
+        let known = rows.into_iter().map(TurnEntry::Known);
+        let mut found: Vec<TurnEntry> = match window.direction {
+            SortDirection::Ascending => known.chain(fresh).collect(),
+            SortDirection::Descending => fresh.into_iter().chain(known).collect(),
+        };
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn has_turn(&self, connection: &mut SqliteConnection, turn_id: &TurnId) -> Result<bool> {
+        let first_fresh = self.fresh.as_ref().map_or(u64::MAX, |(first, _)| *first);
+        let is_fresh = self.fresh.iter().flat_map(|(_, turns)| turns).any(|turn| turn.id == *turn_id);
+        Ok(is_fresh || self.has_turn_before(connection, turn_id, first_fresh).await?)
+    }
+
+    async fn has_turn_before(&self, connection: &mut SqliteConnection, turn_id: &TurnId, place: u64) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM turns WHERE thread_id = ? AND place < ? AND turn_id = ?)";
+        let query = sqlx::query_scalar(sql).bind(self.thread_id.as_uuid()).bind(clamped(place)).bind(turn_id.as_str());
+        Ok(query.fetch_one(connection).await?)
+    }
+
+    /// The turns of what was appended, and which turns before them the lines spoke of if there are such; nothing when they
+    /// depend on what stands before.
+    fn tell_tail(&self, tail: &Tail) -> Result<Option<(Vec<Turn>, Vec<TurnId>)>> {
+        let Some(newest) = self.parts.last() else { return Ok(None) };
+        let mut turns = TurnProjection::resume(tail.restart()).live(self.is_live);
+        let mut position = tail.restart().position;
+        for entry in RolloutReader::open_range(&newest.path, tail.byte..u64::MAX)? {
+            if let Entry::Line(record) = entry? {
+                turns.push(position, &record.line);
+                position += 1;
+            }
+        }
+        if turns.reaches_back() {
+            return Ok(None);
+        }
+        let named = turns.named_elsewhere().iter().cloned().collect();
+        Ok(Some((turns.finish(), named)))
+    }
+
+    /// Tells turns; nothing when one of them cannot be told from its lines.
+    fn tell(&self, entries: Vec<TurnEntry>) -> Result<Option<Vec<Turn>>> {
+        let mut turns = Vec::with_capacity(entries.len());
+        for entry in entries {
+            turns.push(match entry {
+                TurnEntry::Fresh(_, turn) => *turn,
+                TurnEntry::Known(row) => match tell_turn(&self.parts, &row, self.is_live)? {
+                    Some(turn) => turn,
+                    None => return Ok(None),
+                },
+            });
+        }
+        Ok(Some(turns))
+    }
+}
+
+/// Tells a turn from its lines; nothing when they do not tell it, or not any more.
+pub(crate) fn tell_turn(parts: &[Part], row: &TurnRow, is_live: bool) -> Result<Option<Turn>> {
+    if !row.is_self_contained {
+        return Ok(None);
+    }
+    // A turn that is not the last one has ended, one way or another.
+    let mut turns = TurnProjection::resume(row.restart()).live(is_live && row.is_last);
+    let mut position = row.lines.start;
+    for (part, range) in ranges(parts, row.start, row.end) {
+        for entry in RolloutReader::open_range(&part.path, range)?.skipping(shows_nothing) {
+            if let Entry::Line(record) = entry? {
+                turns.push(position, &record.line);
+                position += 1;
+            }
+        }
+    }
+    let mut turns = turns.finish();
+    let Some(mut turn) = turns.pop().filter(|turn| turn.id == row.id && turn.items.len() == row.items.len()) else {
+        return Ok(None);
+    };
+    if !turns.is_empty() {
+        return Ok(None);
+    }
+    // Lines were passed over, so that those that were counted are fewer.
+    turn.lines = row.lines.clone();
+    turn.item_positions = row.items.iter().map(|item| row.lines.start + item.line).collect();
+    Ok(Some(turn))
+}
+
+/// The bytes between two places.
+fn ranges(parts: &[Part], start: BytePlace, end: BytePlace) -> impl Iterator<Item = (&Part, Range<u64>)> {
+    parts.iter().enumerate().take(end.part.saturating_add(1)).skip(start.part).map(move |(at, part)| {
+        let from = if at == start.part { start.byte } else { 0 };
+        let to = if at == end.part { end.byte } else { part.end };
+        (part, from..to)
+    })
+}
+
+async fn select_turns(
+    connection: &mut SqliteConnection,
+    thread_id: ThreadId,
+    window: &Window,
+    before: u64,
+    limit: usize,
+    turn_id: Option<&TurnId>,
+) -> Result<Vec<TurnRow>> {
+    let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {TURN_COLUMNS} FROM turns WHERE thread_id = "));
+    sql.push_bind(thread_id.as_uuid());
+    let (order, before) = match window.direction {
+        SortDirection::Ascending => {
+            sql.push(" AND place >= ").push_bind(clamped(window.bound.unwrap_or(0)));
+            ("ASC", before)
+        }
+        SortDirection::Descending => ("DESC", before.min(window.bound.unwrap_or(u64::MAX))),
+    };
+    sql.push(" AND place < ").push_bind(clamped(before));
+    if let Some(turn_id) = turn_id {
+        sql.push(" AND turn_id = ").push_bind(turn_id.as_str());
+    }
+    sql.push(format_args!(" ORDER BY place {order} LIMIT "));
+    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    sql.build().fetch_all(connection).await?.iter().map(turn_row).collect()
+}
+
+/// The columns of a [`TurnRow`], in the order in which [`turn_row`] takes them.
+pub(crate) const TURN_COLUMNS: &str = "place, turn_id, first_line, end_line, start_part, start_byte, end_part, end_byte, \
+    next_item, paginated, is_self_contained, items, \
+    NOT EXISTS (SELECT 1 FROM turns AS later WHERE later.thread_id = turns.thread_id AND later.place = turns.place + 1)";
+
+pub(crate) fn turn_row(row: &SqliteRow) -> Result<TurnRow> {
+    let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(column)?)) };
+    let place = |column: usize| -> Result<BytePlace> {
+        let part = usize::try_from(number(column)?).unwrap_or(usize::MAX);
+        Ok(BytePlace { part, byte: number(column + 1)? })
+    };
+    let items: &[u8] = row.try_get(11)?;
+    Ok(TurnRow {
+        place: number(0)?,
+        id: TurnId::from(row.try_get::<&str, _>(1)?),
+        lines: number(2)?..number(3)?,
+        start: place(4)?,
+        end: place(6)?,
+        next_item: number(8)?,
+        paginated: row.try_get(9)?,
+        is_self_contained: row.try_get(10)?,
+        items: TurnRow::unpack_items(items).ok_or_else(|| sqlx::Error::Decode("items of a turn".into()))?,
+        is_last: row.try_get(12)?,
+    })
+}
+
+/// A number for a comparison; no row has one that is too large for SQLite.
+fn clamped(value: u64) -> i64 {
+    signed(value.min(i64::MAX.cast_unsigned()))
+}
