@@ -35,6 +35,7 @@ mod list;
 mod plan;
 mod row;
 mod stamp;
+mod stats;
 mod status;
 mod sync;
 mod told;

@@ -56,6 +56,7 @@ mod revert;
 mod row;
 mod search;
 mod segment;
+mod stats;
 mod store;
 mod sync;
 
