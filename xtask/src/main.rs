@@ -10,6 +10,7 @@ mod ci;
 mod codex;
 mod corrupt;
 mod crash;
+mod crowd;
 mod deny;
 mod fuzz;
 mod interop;
@@ -89,6 +90,12 @@ const VERBS: &[Verb] = &[
         summary: "kill writers at random and look whether anything was lost",
         help: crash::HELP,
         run: crash::run,
+    },
+    Verb {
+        name: "crowd",
+        summary: "let eight processes work on one home at the same time",
+        help: crowd::HELP,
+        run: crowd::run,
     },
     Verb {
         name: "interop",

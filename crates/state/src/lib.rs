@@ -35,6 +35,7 @@ mod list;
 mod plan;
 mod row;
 mod stamp;
+mod stats;
 mod status;
 mod sync;
 mod told;
@@ -51,7 +52,7 @@ use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
-pub use crate::fresh::Freshness;
+pub use crate::fresh::{Freshness, IndexFilling};
 pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 

@@ -23,7 +23,9 @@ impl StateIndex {
         }
         let cursor = query.cursor.as_ref();
         let start = cursor.map(|cursor| ThreadCursor::decode(cursor, query.sort, query.direction)).transpose()?;
-        let mut sql = select(query, start);
+        let mut sql = QueryBuilder::new("SELECT record, name, archived, path FROM threads WHERE ");
+        push_filters(&mut sql, query);
+        push_order(&mut sql, query, start, query.limit.saturating_add(1));
         let rows = sql.build().fetch_all(&self.database.readers).await?;
         let root = Some(self.home.root());
         let mut items = rows.iter().map(|row| stored_thread(row, root)).collect::<Result<Vec<_>>>()?;
@@ -59,7 +61,7 @@ pub(crate) fn stored_thread(row: &SqliteRow, root: Option<&Path>) -> Result<Stor
     Ok(thread)
 }
 
-const fn column(sort: ThreadSortKey) -> &'static str {
+pub(crate) const fn column(sort: ThreadSortKey) -> &'static str {
     match sort {
         ThreadSortKey::CreatedAt => "created_at",
         ThreadSortKey::UpdatedAt => "updated_at",
@@ -67,18 +69,17 @@ const fn column(sort: ThreadSortKey) -> &'static str {
     }
 }
 
-/// The statement for a page and one row more. It must say the same as [`ThreadFilter`](selvedge_protocol::ThreadFilter).
-fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, Sqlite> {
+/// The condition that a thread answers a query. It must say the same as [`ThreadFilter`](selvedge_protocol::ThreadFilter).
+pub(crate) fn push_filters<'a>(sql: &mut QueryBuilder<'a, Sqlite>, query: &'a ThreadQuery) {
     let at = column(query.sort);
-    let mut sql = QueryBuilder::new("SELECT record, name, archived, path FROM threads WHERE ");
     sql.push(match query.archived {
         ArchivedFilter::Active => "archived = 0",
         ArchivedFilter::Archived => "archived = 1",
         ArchivedFilter::All => "1",
     });
-    one_of(&mut sql, "source", &query.sources);
-    one_of(&mut sql, "model_provider", &query.model_providers);
-    one_of(&mut sql, "model", &query.models);
+    one_of(sql, "source", &query.sources);
+    one_of(sql, "model_provider", &query.model_providers);
+    one_of(sql, "model", &query.models);
     match &query.cwd {
         Some(CwdFilter::Exactly(cwd)) => {
             sql.push(" AND cwd = ").push_bind(cwd.trim_end_matches('/'));
@@ -96,7 +97,7 @@ fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, 
         sql.push(" AND git_branch = ").push_bind(branch);
     }
     if let Some(repository) = &query.git_repository {
-        in_repository(&mut sql, &RepositoryFilter::new(repository));
+        in_repository(sql, &RepositoryFilter::new(repository));
     }
     if let Some(named) = query.named {
         sql.push(if named { " AND name IS NOT NULL" } else { " AND name IS NULL" });
@@ -112,7 +113,7 @@ fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, 
             sql.push(" AND (forked_from_id = ").push_bind(id.as_uuid());
             sql.push(" OR parent_id = ").push_bind(id.as_uuid()).push(")");
         }
-        Some(Relation::DescendantOf(id)) => descendant_of(&mut sql, id),
+        Some(Relation::DescendantOf(id)) => descendant_of(sql, id),
         None => {}
     }
     if let Some(term) = &query.search_term {
@@ -120,6 +121,16 @@ fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, 
         sql.push(" AND (instr(name_folded, ").push_bind(term.clone());
         sql.push(") > 0 OR instr(preview_folded, ").push_bind(term).push(") > 0)");
     }
+}
+
+/// So many threads behind a place in the order of a query.
+pub(crate) fn push_order(
+    sql: &mut QueryBuilder<'_, Sqlite>,
+    query: &ThreadQuery,
+    start: Option<ThreadCursor>,
+    limit: usize,
+) {
+    let at = column(query.sort);
     let (compare, order) = match query.direction {
         SortDirection::Ascending => (">", "ASC"),
         SortDirection::Descending => ("<", "DESC"),
@@ -129,8 +140,7 @@ fn select(query: &ThreadQuery, start: Option<ThreadCursor>) -> QueryBuilder<'_, 
         sql.push(", ").push_bind(start.id.as_uuid()).push(")");
     }
     sql.push(format_args!(" ORDER BY {at} {order}, id {order} LIMIT "));
-    sql.push_bind(i64::try_from(query.limit.saturating_add(1)).unwrap_or(i64::MAX));
-    sql
+    sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
 }
 
 fn one_of<'a>(sql: &mut QueryBuilder<'a, Sqlite>, column: &str, wanted: &'a [String]) {

@@ -56,7 +56,9 @@ mod revert;
 mod row;
 mod search;
 mod segment;
+mod stats;
 mod store;
+mod sync;
 
 pub use index::IndexPlace;
 pub use store::LocalThreadStore;

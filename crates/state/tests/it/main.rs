@@ -8,4 +8,5 @@ mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod stats;
 mod turns;

@@ -19,7 +19,7 @@ use selvedge_protocol::{
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
 use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use tokio::runtime::Runtime;
 
@@ -218,7 +218,7 @@ fn place() -> tempfile::TempDir {
 
 /// Puts the thread in place that was there before, compressed.
 fn set_stage(root: &Path, runtime: &Runtime) {
-    let store = LocalThreadStore::open(root);
+    let store = by_logs(RolloutHome::new(root));
     runtime.block_on(async {
         Create(OLD, Paginated).take(&store).await.unwrap();
         Append(OLD, "old").take(&store).await.unwrap();
@@ -379,7 +379,7 @@ impl<'a> Telling<'a> {
     /// A store that is opened now writes every thread, and leaves nothing lying about.
     fn check_goes_on(&self, root: &Path, seen: &BTreeMap<u32, Seen>, what: &str) {
         let fail = |n: u32, error: &StoreError| -> ! { panic!("{what}: thread {n} does not go on: {error:?}") };
-        let store = LocalThreadStore::open_with(root, self.level);
+        let store = by_logs(RolloutHome::new(root).with_durability(self.level));
         self.runtime.block_on(async {
             for (n, seen) in seen {
                 Resume(*n).take(&store).await.unwrap_or_else(|error| fail(*n, &error));
@@ -402,7 +402,12 @@ impl<'a> Telling<'a> {
 }
 
 fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore {
-    LocalThreadStore::of(RolloutHome::new(root).with_durability(level).with_file_system(Arc::new(files.clone())))
+    by_logs(RolloutHome::new(root).with_durability(level).with_file_system(Arc::new(files.clone())))
+}
+
+/// A store whose answers come from the logs alone.
+fn by_logs(home: RolloutHome) -> LocalThreadStore {
+    LocalThreadStore::with(home, IndexPlace::Nowhere)
 }
 
 /// Whether an error says that the writer writes no more.
@@ -420,7 +425,7 @@ struct Seen {
 
 /// What another process sees, that reads without the faulty files.
 fn see(runtime: &Runtime, root: &Path, what: &str) -> BTreeMap<u32, Seen> {
-    let store = LocalThreadStore::open(root);
+    let store = by_logs(RolloutHome::new(root));
     runtime.block_on(async {
         let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
         let rows = store.list_threads(&query).await.unwrap_or_else(|error| panic!("{what}: {error:?}")).items;
@@ -506,7 +511,7 @@ fn check_index(runtime: &Runtime, root: &Path) {
         let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap();
         index.sync(|_| {}).await.unwrap();
         let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
-        let from_logs = LocalThreadStore::open(root).list_threads(&query).await.unwrap();
+        let from_logs = by_logs(RolloutHome::new(root)).list_threads(&query).await.unwrap();
         assert_eq!(index.list_threads(&query).await.unwrap(), from_logs);
     });
 }
@@ -551,7 +556,7 @@ fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Du
         End::Died(at) => (at, STORY.get(at).map_or(telling.world.clone(), |step| step.after(telling.world.clone()))),
     };
     // The end of the process gives up its locks.
-    telling.store = LocalThreadStore::open(&root);
+    telling.store = by_logs(RolloutHome::new(&root));
     if with_power {
         for loss in LOSSES {
             let left = dir.path().join("left");
@@ -572,6 +577,10 @@ fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Du
         copy(&root, &again);
         telling.go_on(&again, died_at, &what);
         telling.tell_the_rest(died_at);
+        // Dear, and the same wherever the logs are whole.
+        if at.is_multiple_of(32) {
+            check_index(runtime, &root);
+        }
     }
 }
 
@@ -584,7 +593,7 @@ fn try_all(level: Durability, wanted: impl Fn(Fault) -> bool + std::marker::Sync
     copy(stage.path(), &root.path().join("home"));
     let mut telling = Telling::new(&first, &root.path().join("home"), FaultyFiles::new(), level, "no fault".to_owned());
     assert!(matches!(telling.tell(), End::Told));
-    telling.store = LocalThreadStore::open(root.path());
+    telling.store = by_logs(RolloutHome::new(root.path()));
     check_index(&first, &root.path().join("home"));
     let calls = telling.files.calls();
     telling.go_on(&root.path().join("home"), STORY.len(), "no fault");

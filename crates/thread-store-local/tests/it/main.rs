@@ -8,6 +8,7 @@ mod contract;
 mod cuts;
 mod damage;
 mod detached;
+mod durable;
 mod faults;
 mod files;
 mod fuzz_smoke;
