@@ -12,7 +12,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,6 +23,6 @@ impl Random {
     /// A number from 0 up to `most`, both included.
     pub fn up_to(&mut self, most: usize) -> usize {
         let many = most as u64 + 1;
-        usize::try_from(self.next() % many).unwrap_or(most)
+        usize::try_from(self.number() % many).unwrap_or(most)
     }
 }
