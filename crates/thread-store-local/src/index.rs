@@ -31,6 +31,9 @@ const HEAD_START: Duration = Duration::from_millis(150);
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
 
+/// How many times as long as it took to take appends in the index leaves the writers alone.
+const REST: u32 = 9;
+
 /// Where a store keeps its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IndexPlace {
@@ -257,8 +260,9 @@ impl HomeIndex {
         }
         let inner = Arc::downgrade(&self.inner);
         let task = runtime.spawn(async move {
+            let mut rest = GATHERING;
             loop {
-                tokio::time::sleep(GATHERING).await;
+                tokio::time::sleep(rest).await;
                 let Some(inner) = inner.upgrade() else { return };
                 let index = Self { inner };
                 let written = {
@@ -270,7 +274,10 @@ impl HomeIndex {
                     }
                     std::mem::take(&mut state.written)
                 };
+                let began = Instant::now();
                 index.take_in(written).await;
+                // Who writes without a pause is not slowed down by it: a question takes in by itself what it needs.
+                rest = GATHERING.max(began.elapsed() * REST);
             }
         });
         state.gathering = Some(task.abort_handle());

@@ -37,4 +37,3 @@ mod random;
 
 pub use disk::{Disk, PowerLoss};
 pub use faulty::{Call, Fault, FaultyFiles};
-pub use random::Random;

@@ -194,12 +194,10 @@ async fn path_of(store: &LocalThreadStore, n: u32) -> PathBuf {
     store.read_thread(id(n)).await.unwrap().path.unwrap()
 }
 
-/// What happened to a file, in words, and what does it.
-type Case = (&'static str, fn(&Path));
-
 #[tokio::test]
 async fn a_writer_whose_file_is_taken_away_says_so_before_it_writes() {
-    let cases: [Case; 3] = [
+    type TakeAway = fn(&Path);
+    let cases: [(&str, TakeAway); 3] = [
         ("was moved or deleted", |path| fs::remove_file(path).unwrap()),
         ("was moved or deleted", |path| fs::rename(path, path.with_extension("elsewhere")).unwrap()),
         ("was replaced", |path| {
