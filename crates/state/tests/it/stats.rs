@@ -112,7 +112,8 @@ async fn sums_of_a_home_with_odd_threads() {
         let (_, path) = home.thread_with(|meta| {
             meta.timestamp = Some(Timestamp::from_seconds(seconds));
             meta.cwd = [Some("/work"), Some("/work//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
-            meta.source = [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
+            meta.source =
+                [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
             let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/work", "/", ""][url].to_owned();
             meta.git = Some(GitInfo { repository_url: Some(url), ..GitInfo::default() });
         });
@@ -136,7 +137,10 @@ async fn sums_of_a_home_with_odd_threads() {
     let query = StatsQuery { threads: everything(), by: StatsKey::Project, offsets: Vec::new() };
     let stats = index.stats(&query).await.unwrap();
     let keys: Vec<_> = stats.groups.iter().map(|group| group.key.as_deref()).collect();
-    assert!(keys.contains(&Some("host.org/a/b")) && keys.contains(&Some("/work")) && keys.contains(&Some("/")), "{keys:?}");
+    assert!(
+        keys.contains(&Some("host.org/a/b")) && keys.contains(&Some("/work")) && keys.contains(&Some("/")),
+        "{keys:?}"
+    );
     assert_eq!(stats.total.threads, 60);
     assert!(stats.total.input_tokens >= StatsCounts::MOST_TOKENS && stats.total.turns > 60, "{:?}", stats.total);
 
