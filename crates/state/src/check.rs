@@ -199,7 +199,9 @@ impl StateIndex {
 
     /// Forgets what is wrong and looks as if it were right, so that it is read again.
     async fn forget(&self, findings: &[IndexFinding]) -> Result<()> {
-        let threads: Vec<ThreadId> = findings.iter().filter_map(|finding| finding.thread_id).collect();
+        // Rows of threads that are gone the sync takes out by itself.
+        let in_question = findings.iter().filter(|finding| finding.kind != IndexFindingKind::RowWithoutFile);
+        let threads: Vec<ThreadId> = in_question.filter_map(|finding| finding.thread_id).collect();
         if threads.is_empty() {
             return Ok(());
         }
