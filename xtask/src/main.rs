@@ -9,6 +9,8 @@ mod bench;
 mod ci;
 mod codex;
 mod corrupt;
+mod crash;
+mod crowd;
 mod deny;
 mod fuzz;
 mod interop;
@@ -83,6 +85,18 @@ const VERBS: &[Verb] = &[
         run: fuzz::run,
     },
     Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
+    Verb {
+        name: "crash",
+        summary: "kill writers at random and look whether anything was lost",
+        help: crash::HELP,
+        run: crash::run,
+    },
+    Verb {
+        name: "crowd",
+        summary: "let eight processes work on one home at the same time",
+        help: crowd::HELP,
+        run: crowd::run,
+    },
     Verb {
         name: "interop",
         summary: "let the real Codex open what Selvedge wrote",

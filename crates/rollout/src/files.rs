@@ -32,8 +32,8 @@ pub(crate) enum Content {
 }
 
 impl RolloutHome {
-    /// Makes a directory and those above it, for this user only. At level synced the names of those that are made are on
-    /// the medium.
+    /// Makes a directory and those above it, for this user only. The names of those that are made are on the medium, at any
+    /// level: what is moved into a new directory must not be lost with it.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
         self.refuse_links(path)?;
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();
@@ -43,9 +43,7 @@ impl RolloutHome {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
                 other => other.context("create directory", dir)?,
             }
-            if self.is_synced() && dir == self.root() {
-                self.sync_dir(parent(dir)).context("sync", parent(dir))?;
-            }
+            self.sync_dir(parent(dir)).context("sync", parent(dir))?;
         }
         Ok(())
     }
@@ -85,18 +83,16 @@ impl RolloutHome {
         self.file_system().sync_dir(dir)
     }
 
-    /// Sees to it that a file that somebody is about to rely on is as durable as the home's level: at level synced its bytes
-    /// and its name are on the medium, whoever wrote them.
+    /// Sees to it that a file can be referred to: its bytes are on the medium, whoever wrote them, at any level. If a power
+    /// loss took bytes that another file refers to, what is written to this one later would come to stand in their place.
+    /// At level synced its names are on the medium, too.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn settle_file(&self, path: &Path) -> Result<()> {
-        if !self.is_synced() {
-            return Ok(());
-        }
         let file = self.file_system().open(path, OpenMode::Append).context("open", path)?;
         file.sync().context("sync", path)?;
-        self.sync_names(path)
+        if self.is_synced() { self.sync_names(path) } else { Ok(()) }
     }
 
     /// Makes a file that must not be there yet, with this content: at once, for all to see, or not at all. Its bytes are on

@@ -224,7 +224,7 @@ impl LogFile {
             self.check(&tail)?;
             tail.len
         };
-        if let Err(error) = self.sync_all(medium.has_names) {
+        if let Err(error) = self.sync_file_and_names(medium.has_names) {
             let error = Arc::new(error);
             self.fail(&medium, &error);
             return Err(RolloutError::Unsynced { path: self.path.clone(), source: error });
@@ -235,7 +235,7 @@ impl LogFile {
         Ok(())
     }
 
-    fn sync_all(&self, has_names: bool) -> io::Result<()> {
+    fn sync_file_and_names(&self, has_names: bool) -> io::Result<()> {
         self.file.sync()?;
         if has_names {
             return Ok(());

@@ -207,7 +207,10 @@ impl StateIndex {
         }
         let mut transaction = self.database.begin(Patience::Much).await?;
         write::remove(&mut transaction, &threads).await?;
-        sqlx::query("DELETE FROM names_source").execute(&mut *transaction).await?;
+        // Until they are read again, the index is one that is not filled, and the logs answer.
+        for table in ["checks", "names_source"] {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
+        }
         Ok(transaction.commit().await?)
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_protocol::{ThreadId, Timestamp};
 use selvedge_rollout::{HomeDirectories, HomeFiles, WriterLock};
@@ -34,6 +35,15 @@ pub enum Freshness {
     },
     /// It was never filled, or not to the end.
     Unfilled,
+}
+
+/// Names one filling of an index, from the first time that it held every thread until it is cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexFilling(i64);
+
+fn clock_ns() -> i64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The files of a home and how their directories looked.
@@ -104,12 +114,29 @@ impl StateIndex {
         row.map(|row| Ok(Timestamp::from_millis(row.try_get(0)?))).transpose()
     }
 
-    /// Every file had been looked at, at a time not before this one.
-    pub(crate) async fn set_filled(&self, at: Timestamp) -> Result<()> {
-        let sql = "INSERT INTO checks (only, checked_at) VALUES (1, ?) \
+    /// Which filling of the index its rows come from; nothing while it is not filled. Answers that were given between two
+    /// different ones may have been incomplete.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn filling(&self) -> Result<Option<IndexFilling>> {
+        let row = sqlx::query_scalar("SELECT filled_at FROM checks").fetch_optional(&self.database.readers).await?;
+        Ok(row.map(IndexFilling))
+    }
+
+    /// How often everything was forgotten.
+    pub(crate) async fn clearings(&self) -> Result<i64> {
+        Ok(sqlx::query_scalar("SELECT count FROM clearings").fetch_one(&self.database.readers).await?)
+    }
+
+    /// Every file had been looked at, at a time not before this one; unless everything was forgotten since there had been so
+    /// many clearings.
+    pub(crate) async fn set_filled(&self, at: Timestamp, clearings: i64) -> Result<()> {
+        let sql = "INSERT INTO checks (only, checked_at, filled_at) \
+            SELECT 1, ?, ? FROM clearings WHERE count = ? \
             ON CONFLICT (only) DO UPDATE SET checked_at = max(checked_at, excluded.checked_at)";
         let mut transaction = self.database.begin(Patience::Much).await?;
-        sqlx::query(sql).bind(at.as_millis()).execute(&mut *transaction).await?;
+        sqlx::query(sql).bind(at.as_millis()).bind(clock_ns()).bind(clearings).execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -120,7 +147,8 @@ impl StateIndex {
     /// When the database cannot be written.
     pub async fn clear(&self) -> Result<()> {
         let mut transaction = self.database.begin(Patience::Much).await?;
-        for table in ["checks", "directories", "names_source", "bases", "segments", "threads"] {
+        sqlx::query("UPDATE clearings SET count = count + 1").execute(&mut *transaction).await?;
+        for table in ["checks", "directories", "names_source", "bases", "segments", "turns", "threads"] {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)

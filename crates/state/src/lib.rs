@@ -54,7 +54,7 @@ use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
-pub use crate::fresh::Freshness;
+pub use crate::fresh::{Freshness, IndexFilling};
 pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 

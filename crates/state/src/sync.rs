@@ -84,11 +84,11 @@ impl StateIndex {
     /// When the directories of the home cannot be read, or the database cannot be written. What was written until then
     /// stands, and the next sync goes on from there.
     pub async fn sync(&self, mut progress: impl FnMut(SyncProgress)) -> Result<SyncReport> {
-        let started_at = now();
+        let (started_at, clearings) = (now(), self.clearings().await?);
         let look = self.look().await?;
         let report = self.follow(Arc::clone(&look.files), None, Patience::Much, &mut progress).await?;
         if report.overtaken == 0 {
-            self.set_filled(started_at).await?;
+            self.set_filled(started_at, clearings).await?;
             self.saw(look, Patience::Much).await?;
         }
         Ok(report)

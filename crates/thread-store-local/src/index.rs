@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::{RememberedHome, now};
-use selvedge_state::{Freshness, IndexError, StateIndex, SyncProgress};
+use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgress};
 use tokio::task::AbortHandle;
 
 /// How much is read before a question is answered. What takes longer is left to the background, and the logs answer.
@@ -47,6 +47,13 @@ pub enum IndexPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct HomeIndex {
     inner: Arc<Inner>,
+}
+
+/// An index that says what the logs say.
+#[derive(Debug)]
+pub(crate) struct FreshIndex {
+    pub(crate) index: StateIndex,
+    filling: IndexFilling,
 }
 
 #[derive(Debug)]
@@ -117,21 +124,37 @@ impl HomeIndex {
     }
 
     /// The index, as fresh as a look around makes it; nothing when the logs have to answer.
-    pub(crate) async fn fresh(&self) -> Option<StateIndex> {
+    pub(crate) async fn fresh(&self) -> Option<FreshIndex> {
         let index = self.open().await?;
-        let is_fresh = self.freshen(&index).await;
-        self.answer(is_fresh.map(|is_fresh| is_fresh.then_some(index))).await?
+        // Before the look: what is cleared afterwards is seen by the answer.
+        let filling = self.answered(index.filling().await).await?;
+        if !self.answered(self.freshen(&index).await).await? {
+            return None;
+        }
+        let filling = match filling {
+            Some(filling) => filling,
+            None => self.answered(index.filling().await).await??,
+        };
+        Some(FreshIndex { filling, index })
     }
 
     /// The same for a question about one thread.
-    pub(crate) async fn fresh_of(&self, thread_id: ThreadId) -> Option<StateIndex> {
+    pub(crate) async fn fresh_of(&self, thread_id: ThreadId) -> Option<FreshIndex> {
         let index = self.open().await?;
+        let filling = self.answered(index.filling().await).await??;
         let freshness = index.refresh_threads(HashSet::from([thread_id]), READ_FIRST).await;
-        self.answer(freshness.map(|found| matches!(found, Freshness::Fresh(_)).then_some(index))).await?
+        let is_fresh = matches!(self.answered(freshness).await?, Freshness::Fresh(_));
+        is_fresh.then(|| FreshIndex { filling, index })
     }
 
-    /// What the index answered; nothing when it could not, and the logs have to.
-    pub(crate) async fn answer<T>(&self, outcome: Result<T, IndexError>) -> Option<T> {
+    /// What the index answered; nothing when it could not, or was made anew meanwhile, and the logs have to.
+    pub(crate) async fn answer<T>(&self, fresh: &FreshIndex, outcome: Result<T, IndexError>) -> Option<T> {
+        let answer = self.answered(outcome).await?;
+        let filling = self.answered(fresh.index.filling().await).await?;
+        (filling == Some(fresh.filling)).then_some(answer)
+    }
+
+    async fn answered<T>(&self, outcome: Result<T, IndexError>) -> Option<T> {
         match outcome {
             Ok(answer) => Some(answer),
             // The logs say the same of a question that is none.

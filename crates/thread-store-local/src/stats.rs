@@ -17,7 +17,7 @@ impl LocalThreadStore {
     pub async fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let index = &self.inner.index;
         if let Some(fresh) = index.fresh().await
-            && let Some(stats) = index.answer(fresh.stats(query).await).await
+            && let Some(stats) = index.answer(&fresh, fresh.index.stats(query).await).await
         {
             return Ok(stats);
         }

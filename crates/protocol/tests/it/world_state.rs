@@ -1,7 +1,7 @@
 //! World states: diff and apply.
 
 use proptest::prelude::*;
-use selvedge_protocol::{WorldState, WorldStatePatch, WorldStateRecord};
+use selvedge_protocol::{RolloutItem, RolloutLine, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
 use serde_json::{Map, Value, json};
 
 use crate::support::{any_object, any_value};

@@ -139,3 +139,26 @@ async fn several_follow_at_the_same_time() {
     refreshed(&index).await;
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
+
+/// What is forgotten while somebody fills the index with what was known before is not there in the end.
+#[tokio::test]
+async fn an_index_that_is_cleared_meanwhile_is_not_filled() {
+    let (home, _, index) = old_home().await;
+    let (other, filling) = (home.index().await, index.filling().await.unwrap());
+    let mut clearing = None;
+    home.thread();
+    index
+        .sync(|progress| {
+            if progress.threads_done == 0 && clearing.is_none() {
+                let other = other.clone();
+                clearing = Some(tokio::spawn(async move { other.clear().await.unwrap() }));
+            }
+        })
+        .await
+        .unwrap();
+    clearing.unwrap().await.unwrap();
+    assert_eq!(index.filling().await.unwrap(), None);
+    index.sync(|_| {}).await.unwrap();
+    assert_ne!(index.filling().await.unwrap(), filling);
+    assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}

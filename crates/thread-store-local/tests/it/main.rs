@@ -8,6 +8,8 @@ mod contract;
 mod cuts;
 mod damage;
 mod detached;
+mod durable;
+mod faults;
 mod files;
 mod fuzz_smoke;
 mod home;
