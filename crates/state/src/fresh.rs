@@ -178,7 +178,7 @@ impl StateIndex {
     }
 
     /// Whether the directories look as they did when the index knew every file in them.
-    async fn has_same_files(&self) -> Result<bool> {
+    pub(crate) async fn has_same_files(&self) -> Result<bool> {
         let looks: Option<String> =
             sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
         let Some(looks) = looks else { return Ok(false) };

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod check;
 mod database;
 mod error;
 mod fresh;
@@ -48,6 +49,7 @@ use std::sync::{Arc, Mutex};
 
 use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome};
 
+pub use crate::check::{CheckScope, IndexCheck, IndexFinding, IndexFindingKind, IndexRepair};
 use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;

@@ -15,12 +15,13 @@ use serde::Serialize;
 
 use crate::app::{App, note};
 use crate::args::DoctorArgs;
+use crate::commands::doctor_index::{self, IndexReport};
 use crate::exit::{Code, Failure, Result};
 use crate::render::text::clean;
 use crate::resolve;
 
 /// How many findings of one kind about one directory are named one by one, where each says the same.
-const NAMED: usize = 3;
+pub(super) const NAMED: usize = 3;
 
 /// How often the progress is told.
 const TICK: Duration = Duration::from_millis(500);
@@ -30,6 +31,7 @@ struct Report<'a> {
     checked: Checked,
     findings: &'a [Finding],
     omitted: u64,
+    index: Option<&'a IndexReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     repairs: Option<&'a [RepairStep]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +39,7 @@ struct Report<'a> {
 }
 
 /// Checks a home or some of its threads.
-pub(crate) fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
+pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     let home = RolloutHome::new(&app.home);
     let threads = threads(args, app, &home)?;
     let before = look(&home, threads.as_ref())?;
@@ -47,16 +49,18 @@ pub(crate) fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
         _ => None,
     };
     let left = after.as_ref().unwrap_or(&before);
+    // Behind the files: the index follows them.
+    let index = doctor_index::examine(args, threads.clone(), &home, app).await?;
     if app.json {
         let Diagnosis { checked, findings, omitted, .. } = &before;
         let left = args.repair.then_some(&left.findings[..]).filter(|_| !args.dry_run);
-        let (checked, omitted) = (*checked, *omitted);
-        app.out.json(&Report { checked, findings, omitted, repairs: repairs.as_deref(), left })?;
+        let (checked, omitted, index) = (*checked, *omitted, index.as_ref());
+        app.out.json(&Report { checked, findings, omitted, index, repairs: repairs.as_deref(), left })?;
     } else {
-        print(&before, repairs.as_deref(), after.as_ref(), args, app)?;
+        print(&before, repairs.as_deref(), after.as_ref(), index.as_ref(), args, app)?;
     }
     app.out.flush()?;
-    verdict(left, args)
+    verdict(faults(left) + index.as_ref().map_or(0, IndexReport::faults_left), args)
 }
 
 /// The threads that are meant; nothing for all of them.
@@ -104,6 +108,7 @@ fn print(
     before: &Diagnosis,
     repairs: Option<&[RepairStep]>,
     after: Option<&Diagnosis>,
+    index: Option<&IndexReport>,
     args: &DoctorArgs,
     app: &mut App<'_>,
 ) -> Result<()> {
@@ -115,14 +120,18 @@ fn print(
         writeln!(app.out, "\nstill there:")?;
         print_findings(after, app)?;
     }
+    doctor_index::print(index, args, app)?;
     let Checked { files, bytes, lines } = before.checked;
+    let of_index = index.map_or((0, 0), IndexReport::faults_and_notices);
     let (faults, notices) = (faults(before), before.findings.len() - faults(before));
+    let (faults, notices) = (faults + of_index.0, notices + of_index.1);
     let omitted = if before.omitted > 0 { format!(", and {} more", before.omitted) } else { String::new() };
     writeln!(
         app.out,
         "checked {files} files with {lines} lines in {bytes} bytes: {faults} findings, {notices} notices{omitted}"
     )?;
-    if repairs.is_none() && before.findings.iter().any(|finding| finding.mendable) {
+    let is_mendable = before.findings.iter().any(|finding| finding.mendable) || of_index.0 > 0;
+    if repairs.is_none() && is_mendable {
         note("`selvedge doctor --repair` mends what can be mended; with --dry-run it only says how");
     }
     Ok(())
@@ -196,8 +205,8 @@ fn faults(diagnosis: &Diagnosis) -> usize {
 }
 
 /// Findings are an exit code.
-fn verdict(left: &Diagnosis, args: &DoctorArgs) -> Result<()> {
-    match faults(left) {
+fn verdict(left: usize, args: &DoctorArgs) -> Result<()> {
+    match left {
         0 => Ok(()),
         count if args.repair && !args.dry_run => {
             Err(Failure::new(Code::Failure, format!("{count} findings are left")).hint("each says above what to do"))

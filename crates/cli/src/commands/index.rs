@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
     describe(app, &status)
 }
 
-fn path(app: &App<'_>) -> Result<PathBuf> {
+pub(super) fn path(app: &App<'_>) -> Result<PathBuf> {
     match &app.index {
         IndexPlace::InHome => Ok(StateIndex::path_in(&RolloutHome::new(&app.home))),
         IndexPlace::At(path) => Ok(path.clone()),

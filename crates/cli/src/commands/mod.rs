@@ -7,6 +7,7 @@ mod context;
 mod delete;
 mod demo;
 mod doctor;
+mod doctor_index;
 mod export;
 mod fork;
 pub(crate) mod index;
@@ -17,6 +18,7 @@ mod rename;
 mod rewind;
 mod search;
 mod show;
+mod stats;
 mod tree;
 
 use std::path::PathBuf;
@@ -90,8 +92,9 @@ async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
         Verb::Search(args) => search::run(args, app).await,
         Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
+        Verb::Stats(args) => stats::run(args, app).await,
         Verb::Index(args) => index::run(args, app).await,
-        Verb::Doctor(args) => doctor::run(args, app),
+        Verb::Doctor(args) => doctor::run(args, app).await,
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }

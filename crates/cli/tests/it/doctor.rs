@@ -105,3 +105,63 @@ fn a_lost_base_is_said_in_the_transcript_and_in_the_context() {
         assert!(run.err.contains("there is no such segment in this home"), "{verb}: {run:?}");
     }
 }
+
+/// What the doctor says of the index, as JSON, and its exit code.
+fn index_report(home: &Home, args: &[&str]) -> (i32, Value, Vec<String>) {
+    let (code, report) = report(home, args);
+    let index = report["index"].clone();
+    let kinds = index["findings"].as_array().into_iter().flatten();
+    let kinds = kinds.map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect();
+    (code, index, kinds)
+}
+
+#[test]
+fn an_index_is_checked_and_brought_in_order() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    home.write(T169, small_log(T169).as_bytes());
+    narrow(&home);
+    assert_eq!(index_report(&home, &[]), (0, Value::Null, Vec::new()));
+    assert!(home.ok(&["doctor"]).contains("index: none to check"));
+    home.ok(&["index", "sync"]);
+    assert_eq!(index_report(&home, &["--deep"]).2, Vec::<String>::new());
+
+    // What came since is nothing to worry about.
+    let mut log = fs::read(home.file(ID)).unwrap();
+    log.extend(small_log(ID).lines().nth(1).unwrap().bytes().chain(*b"\n"));
+    fs::write(home.file(ID), log).unwrap();
+    let (code, index, kinds) = index_report(&home, &[]);
+    assert_eq!((code, kinds), (0, vec!["changed".to_owned()]), "{index}");
+    assert!(home.ok(&["doctor"]).contains("0 findings, 1 notices"));
+
+    fs::remove_file(home.file(T169)).unwrap();
+    let (code, index, kinds) = index_report(&home, &[]);
+    assert_eq!((code, kinds), (1, vec!["row_without_file".to_owned(), "changed".to_owned()]), "{index}");
+    assert_eq!((&index["findings"][0]["thread_id"], &index["threads"]), (&T169.into(), &2.into()));
+    let said = home.run(&["doctor"]);
+    assert!(said.out.contains("row_without_file, thread ") && said.err.contains("--repair"), "{said:?}");
+    assert_eq!(home.run(&["doctor", "--index", "off"]).code, 0);
+    assert!(home.ok(&["doctor", "--index", "off"]).contains("index: switched off"));
+    assert_eq!(index_report(&home, &["--repair", "--dry-run"]).0, 1);
+
+    let (code, index, _) = index_report(&home, &["--repair"]);
+    assert_eq!(
+        (code, &index["left"], &index["repair"]["report"]["removed"]),
+        (0, &Value::Array(Vec::new()), &1.into())
+    );
+    assert_eq!(index_report(&home, &["--deep"]).2, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_is_no_index_is_found_and_set_aside() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    narrow(&home);
+    let path = home.path().join("selvedge-index.sqlite");
+    fs::write(&path, "my notes").unwrap();
+    let (code, _, kinds) = index_report(&home, &[]);
+    assert_eq!((code, kinds), (1, vec!["unusable_index".to_owned()]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "my notes");
+    let said = home.run(&["doctor", "--repair"]);
+    assert!(said.code == 0 && said.out.contains("set aside the index"), "{said:?}");
+    assert_eq!(home.run(&["doctor"]).code, 0);
+    assert_eq!(home.json(&["index", "status"])["threads"], 1);
+}

@@ -11,6 +11,7 @@ mod homes;
 mod ids;
 mod index;
 mod reading;
+mod stats;
 mod trees;
 mod writing;
 

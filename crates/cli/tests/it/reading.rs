@@ -444,6 +444,9 @@ fn every_verb_has_help() {
         "search",
         "pick",
         "tree",
+        "stats",
+        "index",
+        "doctor",
         "demo",
         "completions",
     ];

@@ -16,6 +16,7 @@ mod home;
 mod index;
 mod recordings;
 mod safety;
+mod stats;
 
 use std::sync::Arc;
 
