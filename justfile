@@ -39,6 +39,11 @@ docs:
 deny:
     cargo xtask deny
 
+# writers killed at random, and a plain reader that looks for what is lost
+[group('trust')]
+crash *args:
+    cargo xtask crash {{ args }}
+
 # the real Codex opens what Selvedge wrote (needs npm)
 [group('trust')]
 interop *args:

@@ -10,6 +10,7 @@ usage: cargo xtask bench [<name>] [-- <arguments of the benchmark>...]
   append   items a second through the recorder, the store and LiveThread, against a bare write loop
   context  time and memory to load the model context of a 1 GB thread, against reading its tail alone
   fork     time, bytes and memory to fork and to rewind a 1 GB thread
+  sync     items a second at level synced: what syncs of one thread share, and 64 threads against bare loops
   index    building, following and asking the index of 10,000 threads of 30 kB
 
 Without a name all of them, one after the other.";
@@ -24,6 +25,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "append", package: "selvedge-thread-manager" },
     Bench { name: "context", package: "selvedge-thread-store-local" },
     Bench { name: "fork", package: "selvedge-thread-store-local" },
+    Bench { name: "sync", package: "selvedge-thread-store-local" },
     Bench { name: "index", package: "selvedge-state" },
 ];
 

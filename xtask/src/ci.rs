@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 use crate::deny::{self, Outcome};
 use crate::test::{self, Counts};
 use crate::workspace::{cargo, no_arguments, run_command};
-use crate::{docs, fmt, layers, lint, tidy};
+use crate::{crash, docs, fmt, layers, lint, tidy};
 
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs test, fmt --check, lint, layers, tidy, docs, deny and the demo of the README. A failed step does not stop the next ones:
+Runs test, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. A failed step does not stop the next ones:
 the table at the end says everything that is wrong at once. The last lines are the test runner's counts.";
 
 type Step = fn(&mut Counts) -> Result<Outcome>;
@@ -30,6 +30,7 @@ const STEPS: &[(&str, Step)] = &[
     ("docs", |_| passed(docs(&[]))),
     ("deny", |_| deny::check()),
     ("demo", |_| passed(demo())),
+    ("crash", |_| passed(crash::run(&[]))),
 ];
 
 /// What became of one step.

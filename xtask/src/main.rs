@@ -8,7 +8,11 @@
 mod bench;
 mod ci;
 mod codex;
+mod corrupt;
+mod crash;
+mod crowd;
 mod deny;
+mod fuzz;
 mod interop;
 mod layers;
 mod lint;
@@ -68,7 +72,31 @@ const VERBS: &[Verb] = &[
         help: deny::HELP,
         run: deny::run,
     },
+    Verb {
+        name: "corrupt",
+        summary: "damage the recordings at random, many times, and read and repair them",
+        help: corrupt::HELP,
+        run: corrupt::run,
+    },
+    Verb {
+        name: "fuzz",
+        summary: "let libFuzzer look for inputs that break a promise; needs cargo-fuzz",
+        help: fuzz::HELP,
+        run: fuzz::run,
+    },
     Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
+    Verb {
+        name: "crash",
+        summary: "kill writers at random and look whether anything was lost",
+        help: crash::HELP,
+        run: crash::run,
+    },
+    Verb {
+        name: "crowd",
+        summary: "let eight processes work on one home at the same time",
+        help: crowd::HELP,
+        run: crowd::run,
+    },
     Verb {
         name: "interop",
         summary: "let the real Codex open what Selvedge wrote",

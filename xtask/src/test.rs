@@ -1,5 +1,7 @@
 //! `cargo xtask test`: nextest where it is installed, else `cargo test`; doctests either way.
 
+use std::process::{Command, Stdio};
+
 use anyhow::Result;
 
 use crate::workspace::{Metadata, Stream, Usage, cargo, has_tool, run_watched};
@@ -8,7 +10,8 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask test [-p <crate>]... [<filter>...] [-- <runner arguments>...]
 
 Without -p the whole workspace. A crate goes by its folder or its name: `-p rollout` is `-p selvedge-rollout`.
-Filters are parts of test names. Uses `cargo nextest` if it is installed, else `cargo test`.";
+Filters are parts of test names. Uses `cargo nextest` if it is installed, else `cargo test`. What checks nothing because
+a program is missing (tmux, for terminals) is said at the end.";
 
 /// What to test, as the command line says it.
 #[derive(Debug, Default, PartialEq)]
@@ -35,6 +38,7 @@ pub(crate) fn run_counted(args: &[String]) -> (Result<()>, Counts) {
 fn run_into(args: &[String], counts: &mut Counts) -> Result<()> {
     let selection = Selection::parse(args)?;
     let metadata = Metadata::of_workspace()?;
+    counts.left_out = left_out();
     if has_tool("nextest") {
         with_nextest(&selection, &metadata, counts)?;
         doctests(&selection, &metadata, counts)
@@ -42,6 +46,13 @@ fn run_into(args: &[String], counts: &mut Counts) -> Result<()> {
         eprintln!("cargo-nextest is not installed: falling back to cargo test");
         with_cargo_test(&selection, &metadata, counts)
     }
+}
+
+/// Which tests check nothing on this machine, and why. Said at the end: the runners hide what a test says that passes.
+fn left_out() -> Option<String> {
+    let tmux = Command::new("tmux").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let why = "tmux is not installed (apt-get install tmux, brew install tmux)";
+    (cfg!(unix) && tmux.is_err()).then(|| format!("SKIPPED: `selvedge pick` on a terminal, because {why}"))
 }
 
 fn with_nextest(selection: &Selection, metadata: &Metadata, counts: &mut Counts) -> Result<()> {
@@ -115,6 +126,7 @@ impl Selection {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Counts {
     nextest: Option<String>,
+    left_out: Option<String>,
     passed: usize,
     failed: usize,
     ignored: usize,
@@ -131,6 +143,7 @@ impl Counts {
             lines.push(format!("test result: {word}. {passed} passed; {failed} failed; {ignored} ignored ({what})"));
         }
         lines.extend(self.nextest.clone());
+        lines.extend(self.left_out.clone());
         lines
     }
 

@@ -16,6 +16,7 @@ usage: cargo xtask tidy
 - no todo!, unimplemented! or dbg! in crates/
 - no two crates have a public type of the same name: one concept, one type, one name
 - every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
+- crates that write a home do so through the file system of its home, and nowhere else
 - links between markdown files lead somewhere";
 
 /// A text file of the repository.
@@ -34,6 +35,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     faults.extend(source::unfinished(&files));
     faults.extend(source::twin_types(&files));
     faults.extend(source::forgotten_tests(&files));
+    faults.extend(source::effects(&files));
     faults.extend(links::dead(&files, |path| root.join(path).exists()));
     if !faults.is_empty() {
         bail!("not tidy:\n  {}", faults.join("\n  "));

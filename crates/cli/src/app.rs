@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{ContextWindowMeta, Durability, SessionMeta, StoredThread, ThreadId, Timestamp, WindowId};
+use selvedge_rollout::RolloutHome;
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::ThreadStore;
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 use serde_json::Value;
 
+use crate::commands;
 use crate::exit::Result;
 use crate::home;
 use crate::output::Output;
@@ -27,6 +29,8 @@ pub(crate) struct App<'a> {
     pub(crate) store: Arc<LocalThreadStore>,
     /// Their life.
     pub(crate) manager: ThreadManager,
+    /// Where its index is.
+    pub(crate) index: IndexPlace,
     /// Where results go.
     pub(crate) out: &'a mut Output,
     /// Whether they are for scripts.
@@ -35,16 +39,28 @@ pub(crate) struct App<'a> {
 
 impl<'a> App<'a> {
     /// Opens the home at `home`, which is there, for changes at this level.
-    pub(crate) fn open(home: &Path, durability: Durability, json: bool, out: &'a mut Output) -> Result<Self> {
+    pub(crate) fn open(
+        home: &Path,
+        durability: Durability,
+        index: IndexPlace,
+        json: bool,
+        out: &'a mut Output,
+    ) -> Result<Self> {
         home::require(home)?;
-        let store = Arc::new(LocalThreadStore::open_with(home, durability));
+        let rollouts = RolloutHome::new(home).with_durability(durability);
+        let store = Arc::new(LocalThreadStore::with(rollouts, index.clone()));
         let manager = ThreadManager::new(Arc::clone(&store) as Arc<dyn ThreadStore>);
-        Ok(Self { home: home.to_path_buf(), store, manager, out, json })
+        Ok(Self { home: home.to_path_buf(), store, manager, index, out, json })
     }
 
-    /// Ends the life of every thread that is still live.
+    /// Ends the life of every thread that is still live. An index that is not filled yet is left to a process of its own.
     pub(crate) async fn close(&self) {
         self.manager.shutdown_all(SHUTDOWN).await;
+        let is_filling = self.store.index_progress().is_some();
+        self.store.close().await;
+        if is_filling {
+            commands::index::go_on_alone(self);
+        }
     }
 
     /// Writes a thread for scripts, or `line` for people.

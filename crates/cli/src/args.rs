@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use selvedge_history::TextSearch;
-use selvedge_protocol::{Durability, HistoryMode, ThreadId, ThreadSortKey, Timestamp};
+use selvedge_protocol::{Durability, HistoryMode, StatsKey, ThreadId, ThreadSortKey, Timestamp};
 
 use crate::app::now;
 
@@ -25,13 +25,15 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it is there, else ~/.selvedge.
-Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are built on it).
+Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the thread, or forks are \
+built on it), 130 nothing chosen (pick).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder
   selvedge list                   the threads that were updated last
   selvedge show 01a1fd5d-aacb     one thread as a transcript
-  selvedge search 'connection reset'";
+  selvedge search 'connection reset'
+  selvedge show \"$(selvedge pick)\"";
 
 /// Options of every verb.
 #[derive(Debug, Args)]
@@ -46,6 +48,10 @@ pub(crate) struct Global {
     /// loss, too [default: SELVEDGE_DURABILITY, else written]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
     pub(crate) durability: Option<Level>,
+    /// Where the index is: a file, or off to have every answer from the logs [default: SELVEDGE_INDEX, else
+    /// selvedge-index.sqlite in the home]
+    #[arg(long, global = true, value_name = "FILE|off", help_heading = "Global options")]
+    pub(crate) index: Option<PathBuf>,
     /// When to use colour; by itself it is used on terminals, and NO_COLOR and CLICOLOR_FORCE are obeyed
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(crate) color: ColorChoice,
@@ -98,12 +104,42 @@ pub(crate) enum Verb {
     Delete(DeleteArgs),
     /// Find threads that hold a text
     Search(SearchArgs),
+    /// Choose a thread on the terminal, and print its id
+    Pick(PickArgs),
     /// Draw forks and sub-agents below the threads that they come from
     Tree(TreeArgs),
+    /// Add up threads, turns, tokens and bytes by day, project, model or source
+    Stats(StatsArgs),
+    /// Look at the index beside the logs, bring it up to date, or make it anew
+    Index(IndexArgs),
+    /// Check the files of a home, and mend what can be mended
+    Doctor(DoctorArgs),
     /// Take a tour on recorded threads, in a temporary folder
     Demo(DemoArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
+}
+
+/// What to do with the index.
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(subcommand)]
+    pub(crate) verb: IndexVerb,
+}
+
+/// What to do with the index.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum IndexVerb {
+    /// Say where it is, what it holds, and what it has not taken in yet; changes nothing
+    Status,
+    /// Look at every file and take in what changed
+    Sync {
+        /// Say nothing, and leave it to another process that is at it already
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Forget everything and read every thread again
+    Rebuild,
 }
 
 /// A verb on one thread.
@@ -448,13 +484,15 @@ one where a word begins; term* where a word begins; \"a phrase\" as it is writte
 is doubled).
 
 With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]; position is that of the \
-item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8.
+item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8. With --open and \
+--json: what `show --json` prints, with the one turn.
 
 Examples:
   selvedge search 'connection reset'
   selvedge search '\"connection reset\" retr*' --repository owner/name
   selvedge search zebra --all --hits 10 --json
-  selvedge search zebra --sort created --ascending")]
+  selvedge search zebra --sort created --ascending
+  selvedge search 'connection reset' --open")]
 pub(crate) struct SearchArgs {
     /// What to find
     #[arg(value_name = "TEXT", value_parser = searchable)]
@@ -462,11 +500,57 @@ pub(crate) struct SearchArgs {
     /// Whether the best threads come first, or --sort counts [default: best, unless --sort or --ascending is given]
     #[arg(long, value_name = "ORDER")]
     pub(crate) order: Option<Order>,
+    /// Print the turn of the first hit, as `selvedge show` prints it; of a hit in a name, the newest turn
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// With --open: print long outputs and messages whole
+    #[arg(long, requires = "open")]
+    pub(crate) full: bool,
     /// How many places of one thread to give at most
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) hits: NonZeroUsize,
     #[command(flatten)]
     pub(crate) filters: Filters,
+}
+
+/// `selvedge pick`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is typed is looked for in name, first message, directory and branch; letters may be left out, and words stand in any \
+order. A capital letter makes case count; 'word is found as it is, ^word and word$ at an end, and !word must not be there.
+
+Keys: Enter chooses, Esc and Ctrl-C leave; Up, Down, Ctrl-P, Ctrl-N, Page Up, Page Down, Home and End move; Ctrl-U and Ctrl-W \
+take back what was typed. The newest turns of the thread are shown beside or below the list where there is room.
+
+The choice is made on the terminal itself, so that standard output has nothing but the answer. Whoever leaves gets no answer \
+and exit code 130.
+
+Examples:
+  selvedge show \"$(selvedge pick)\"
+  cd \"$(selvedge pick --print cwd --since 1w)\"
+  selvedge pick --under . --query zebra --json | jq .model")]
+pub(crate) struct PickArgs {
+    /// What is typed already
+    #[arg(long, short = 'q', value_name = "TEXT")]
+    pub(crate) query: Option<String>,
+    /// What to print of the chosen thread
+    #[arg(long, value_name = "WHAT", default_value = "id")]
+    pub(crate) print: Printed,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+/// What to print of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    /// Its id
+    Id,
+    /// The file of its newest part
+    Path,
+    /// The directory that it works in
+    Cwd,
+    /// All that `list --json` says of it
+    Json,
 }
 
 /// `selvedge tree`
@@ -488,6 +572,127 @@ pub(crate) struct TreeArgs {
     /// Draw with ASCII letters
     #[arg(long)]
     pub(crate) ascii: bool,
+}
+
+/// `selvedge stats`
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("limit", |limit| limit.help("How many rows at most; the rest is added up [default: 30; with --json all are told]")),
+    mut_arg("cursor", |cursor| cursor.hide(true).value_parser(one_page)),
+    mut_arg("sort", |sort| sort.help("Which time --since and --until are about [default: updated]")),
+    mut_arg("ascending", |ascending| ascending.help("Oldest day first, or that with the fewest threads")),
+    after_help = "\
+Days are those on which threads were created, where the reader is: with TZ=UTC those of UTC. A project is a git repository, or \
+the directory of a thread that works in none. A model is the one that the thread had last.
+
+Turns and tokens are those that `show` and `list` tell of each thread: a fork has those that it inherited too. Bytes are those \
+of the threads' own files, as they lie on disk.
+
+With --json: {by, groups: [{key, threads, turns, bytes, input_tokens, cached_input_tokens, output_tokens, \
+reasoning_output_tokens, total_tokens}], total: {threads, …}}; key is null for threads that do not say. The newest day comes \
+first, or that with the most threads.
+
+Examples:
+  selvedge stats --since 30d
+  selvedge stats --by project --plot=tokens
+  selvedge stats --by model --all --json | jq '.groups[] | [.key, .total_tokens]'"
+)]
+pub(crate) struct StatsArgs {
+    /// What to add up by
+    #[arg(long, value_name = "WHAT", default_value = "day")]
+    pub(crate) by: StatsBy,
+    /// Draw bars of one sum instead of a table of all
+    #[arg(long, value_name = "SUM", num_args = 0..=1, require_equals = true, default_missing_value = "threads")]
+    pub(crate) plot: Option<Measure>,
+    /// Draw with ASCII letters
+    #[arg(long)]
+    pub(crate) ascii: bool,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+/// What threads are put together by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsBy {
+    /// The day on which they were created
+    Day,
+    /// The git repository, or else the directory
+    Project,
+    /// The model
+    Model,
+    /// The source
+    Source,
+}
+
+impl StatsBy {
+    /// The key as the store knows it.
+    pub(crate) const fn key(self) -> StatsKey {
+        match self {
+            Self::Day => StatsKey::Day,
+            Self::Project => StatsKey::Project,
+            Self::Model => StatsKey::Model,
+            Self::Source => StatsKey::Source,
+        }
+    }
+
+    /// What stands above a column of them.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Day => "DAY",
+            Self::Project => "PROJECT",
+            Self::Model => "MODEL",
+            Self::Source => "SOURCE",
+        }
+    }
+}
+
+/// A sum over threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measure {
+    /// How many threads
+    Threads,
+    /// Their turns
+    Turns,
+    /// Their tokens, read and written
+    Tokens,
+    /// Bytes of their files
+    Bytes,
+}
+
+/// `selvedge doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads only, unless --repair is given. Repair keeps the original of every file that it replaces beside it, as \
+FILE.damaged-TIME; a repaired file holds every intact line, byte for byte. Threads that somebody writes are left alone. \
+docs/damage.md says what each kind of finding means.
+
+The index is checked as well: a row without a file, or one that says something else than the files, is a finding; what it has \
+not taken in yet is a notice. Repair brings it up to date, and sets a file aside that is no index.
+
+Exit codes: 0 nothing is wrong, 1 there are findings (after --repair: some are left). Notices do not count.
+
+With --json: {checked: {files, bytes, lines}, findings: [{kind, severity, path, thread_id, range: {start, end}, line, detail, \
+mendable, remedy}], omitted}; with --repair or --dry-run also repairs: [{action, path, thread_id, detail, kept, error}], and \
+after --repair left: the findings that there are still. Also index: {path, threads, findings: [{kind, severity, thread_id, \
+detail}]}, null without one; after --repair with repair: {set_aside, report} and left.
+
+Examples:
+  selvedge doctor
+  selvedge doctor 01a1fd5d-aacb --json | jq '.findings[].kind'
+  selvedge doctor --repair --dry-run")]
+pub(crate) struct DoctorArgs {
+    /// Threads to check: id, unique beginning of one, or name [default: the whole home]
+    #[arg(value_name = "ID")]
+    pub(crate) threads: Vec<String>,
+    /// Compare each row of the index with the whole of its log
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Mend what can be mended
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Say what repair would do, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `selvedge demo`
@@ -560,6 +765,10 @@ fn one_line(text: &str) -> Result<String, String> {
 
 fn searchable(text: &str) -> Result<String, String> {
     TextSearch::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn one_page(_: &str) -> Result<String, String> {
+    Err("sums come on one page".to_owned())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

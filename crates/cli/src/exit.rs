@@ -23,6 +23,8 @@ pub(crate) enum Code {
     NotFound = 3,
     /// Somebody else has the thread, or builds on it.
     Conflict = 4,
+    /// Nothing was chosen. Shells say the same of a program that was interrupted.
+    Left = 130,
 }
 
 /// Why the program ends early, and what to do about it.
@@ -37,6 +39,11 @@ impl Failure {
     /// A failure in words of this program.
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
         Self { code, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
+    /// Somebody left without choosing, and knows it.
+    pub(crate) fn left() -> Self {
+        Self::new(Code::Left, "nothing was chosen")
     }
 
     /// The same failure with advice; it takes the place of what is advised by default.
@@ -55,6 +62,9 @@ impl Failure {
 
     /// Says what happened on standard error, and gives the exit code.
     pub(crate) fn report(&self, color: clap::ColorChoice) -> ExitCode {
+        if self.code == Code::Left {
+            return ExitCode::from(self.code as u8);
+        }
         let paint = Paint::for_stream(color, &std::io::stderr());
         let mut stderr = std::io::stderr().lock();
         // With standard error gone as well, the exit code is all that can be said.

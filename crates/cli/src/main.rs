@@ -11,6 +11,7 @@ mod exit;
 mod forest;
 mod home;
 mod output;
+mod pick;
 mod render;
 mod resolve;
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     // What the libraries find odd and carry on with is for people to know.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .with_writer(std::io::stderr)
+        .with_writer(pick::screen::Aside::default)
         .with_ansi(false)
         .with_target(false)
         .without_time()

@@ -50,6 +50,7 @@ mod policy;
 mod replay;
 mod search;
 mod shorten;
+mod stats;
 mod token_budget;
 mod told_turn;
 mod turn_item;
@@ -65,6 +66,7 @@ pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
     EmptySearch, ItemPlace, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
 };
+pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
 pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};
 pub use turns::{TurnProjection, apply_view};

@@ -48,6 +48,7 @@ mod query;
 mod repository;
 mod response_item;
 mod session_meta;
+mod stats;
 mod time;
 mod turn;
 mod turn_context;
@@ -76,6 +77,7 @@ pub use query::{
 pub use repository::{RepositoryFilter, repository_name};
 pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
+pub use stats::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, UtcOffset, day_text};
 pub use time::{Timestamp, TimestampError};
 pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnItem, TurnItemEntry, TurnStatus};
 pub use turn_context::TurnContext;

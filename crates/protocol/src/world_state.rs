@@ -14,7 +14,14 @@ pub enum WorldStateError {
         /// What it is instead.
         found: &'static str,
     },
+    /// What is nested deeper cannot be read back from a log.
+    #[error("a world state is nested {MAX_DEPTH} levels deep at most")]
+    TooDeep,
 }
+
+/// How many levels of objects and arrays a world state may have. JSON parsers stop at about as many, and what is merged and
+/// compared level by level must not reach the end of the stack.
+const MAX_DEPTH: usize = 100;
 
 /// A snapshot: an object of sections, `{section id: value}`.
 ///
@@ -28,9 +35,10 @@ impl WorldState {
     /// The snapshot that `value` describes.
     ///
     /// # Errors
-    /// [`WorldStateError::NotAnObject`] for anything but an object.
+    /// [`WorldStateError::NotAnObject`] for anything but an object, [`WorldStateError::TooDeep`] for one of too many levels.
     pub fn new(value: Value) -> Result<Self, WorldStateError> {
         match value {
+            Value::Object(_) if is_too_deep(&value) => Err(WorldStateError::TooDeep),
             Value::Object(sections) => Ok(Self(without_nulls(sections))),
             other => Err(WorldStateError::NotAnObject { found: type_name(&other) }),
         }
@@ -84,9 +92,10 @@ impl WorldStatePatch {
     ///
     /// # Errors
     /// [`WorldStateError::NotAnObject`] for anything but an object: it would replace the whole snapshot by something
-    /// that is none.
+    /// that is none. [`WorldStateError::TooDeep`] for one of too many levels.
     pub fn new(value: Value) -> Result<Self, WorldStateError> {
         match value {
+            Value::Object(_) if is_too_deep(&value) => Err(WorldStateError::TooDeep),
             Value::Object(members) => Ok(Self(members)),
             other => Err(WorldStateError::NotAnObject { found: type_name(&other) }),
         }
@@ -127,6 +136,23 @@ impl WorldStateRecord {
     pub fn is_full(&self) -> bool {
         self.full.unwrap_or(false)
     }
+}
+
+/// Whether a value has more levels than a world state may. Goes no deeper than that itself.
+fn is_too_deep(value: &Value) -> bool {
+    let mut level = vec![value];
+    for _ in 0..=MAX_DEPTH {
+        let next = level.into_iter().flat_map(|value| match value {
+            Value::Object(members) => members.values().collect::<Vec<_>>(),
+            Value::Array(values) => values.iter().collect(),
+            _ => Vec::new(),
+        });
+        level = next.filter(|value| value.is_object() || value.is_array()).collect();
+        if level.is_empty() {
+            return false;
+        }
+    }
+    true
 }
 
 fn without_nulls(object: Map<String, Value>) -> Map<String, Value> {

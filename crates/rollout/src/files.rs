@@ -15,6 +15,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use selvedge_protocol::Timestamp;
+
+use crate::clock::now;
 use crate::error::{IoContext, Result};
 use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::layout::RolloutHome;
@@ -29,9 +32,10 @@ pub(crate) enum Content {
 }
 
 impl RolloutHome {
-    /// Makes a directory and those above it, for this user only. At level synced the names of those that are made are on
-    /// the medium.
+    /// Makes a directory and those above it, for this user only. The names of those that are made are on the medium, at any
+    /// level: what is moved into a new directory must not be lost with it.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
+        self.refuse_links(path)?;
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();
         for dir in missing.into_iter().rev().filter(|dir| !dir.as_os_str().is_empty()) {
             match self.file_system().create_dir(dir) {
@@ -39,8 +43,24 @@ impl RolloutHome {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
                 other => other.context("create directory", dir)?,
             }
-            if self.is_synced() && dir == self.root() {
-                self.sync_dir(parent(dir)).context("sync", parent(dir))?;
+            self.sync_dir(parent(dir)).context("sync", parent(dir))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a path on which a symbolic link leads out of the home: whoever planted it may not choose what is read as a
+    /// thread, or where transcripts are written. The home itself may be a link, and so may anything that stays inside.
+    pub(crate) fn refuse_links(&self, path: &Path) -> Result<()> {
+        let inside = path.ancestors().take_while(|part| part.starts_with(self.root()) && *part != self.root());
+        for part in inside.filter(|part| part.is_symlink()) {
+            let leads_out = match (part.canonicalize(), self.root().canonicalize()) {
+                (Ok(target), Ok(root)) => !target.starts_with(root),
+                // Nobody knows where it will lead.
+                _ => true,
+            };
+            if leads_out {
+                let why = "it is a symbolic link that leads out of the home; put the directory or file itself there";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)).context("follow", part);
             }
         }
         Ok(())
@@ -63,18 +83,16 @@ impl RolloutHome {
         self.file_system().sync_dir(dir)
     }
 
-    /// Sees to it that a file that somebody is about to rely on is as durable as the home's level: at level synced its bytes
-    /// and its name are on the medium, whoever wrote them.
+    /// Sees to it that a file can be referred to: its bytes are on the medium, whoever wrote them, at any level. If a power
+    /// loss took bytes that another file refers to, what is written to this one later would come to stand in their place.
+    /// At level synced its names are on the medium, too.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn settle_file(&self, path: &Path) -> Result<()> {
-        if !self.is_synced() {
-            return Ok(());
-        }
         let file = self.file_system().open(path, OpenMode::Append).context("open", path)?;
         file.sync().context("sync", path)?;
-        self.sync_names(path)
+        if self.is_synced() { self.sync_names(path) } else { Ok(()) }
     }
 
     /// Makes a file that must not be there yet, with this content: at once, for all to see, or not at all. Its bytes are on
@@ -120,7 +138,7 @@ impl RolloutHome {
     }
 
     /// Writes a file under a temporary name beside `path`. A lock on it says that somebody is at work on it.
-    fn write_temporary(
+    pub(crate) fn write_temporary(
         &self,
         path: &Path,
         kind: Content,
@@ -156,15 +174,26 @@ impl RolloutHome {
     /// Makes a plain file of a compressed one, which goes, and gives its path. Readers see one or the other at any time, and
     /// so does who comes after a crash: the compressed file goes when the plain one is on the medium, at any level.
     ///
+    /// Of a damaged frame the plain file holds what can be decompressed; the compressed one is kept beside it as
+    /// `<name>.damaged-<time>`.
+    ///
     /// # Errors
-    /// When the system refuses or the frame is damaged; the compressed file stays then.
+    /// When the system refuses, or nothing can be decompressed; the compressed file stays then.
     pub fn decompress_in_place(&self, compressed: &Path) -> Result<PathBuf> {
         let plain = compressed.with_extension("");
         let source = File::open(compressed).context("open", compressed)?;
-        let mut decoder = zstd::Decoder::new(source).context("decompress", compressed)?;
-        let mut source = Blaming { decoder: &mut decoder, compressed };
-        self.write_new_file(&plain, |out| io::copy(&mut source, out).map(drop))?;
-        self.remove_compressed(compressed, &plain)?;
+        let mut decoder = Salvaging { decoder: decompress(source, compressed)?, compressed, given: 0, damage: None };
+        self.write_new_file(&plain, |out| io::copy(&mut decoder, out).map(drop))?;
+        match decoder.damage {
+            None => self.remove_compressed(compressed, &plain)?,
+            Some(error) => {
+                let kept = damaged_beside(compressed, now());
+                self.sync_dir(parent(&plain)).context("sync", parent(&plain))?;
+                self.file_system().rename(compressed, &kept).context("set aside", compressed)?;
+                let (path, kept) = (compressed.display(), kept.display());
+                tracing::warn!("{path} cannot be decompressed to its end: {error}; it is kept as {kept}");
+            }
+        }
         Ok(plain)
     }
 
@@ -241,12 +270,12 @@ impl RolloutHome {
 }
 
 /// A file under a temporary name, which it loses in the end, whatever comes of it.
-struct Temporary<'a> {
+pub(crate) struct Temporary<'a> {
     home: &'a RolloutHome,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     file: Arc<dyn OpenFile>,
     /// Whether the file has another name now, and the temporary one is gone.
-    is_moved: bool,
+    pub(crate) is_moved: bool,
 }
 
 impl Drop for Temporary<'_> {
@@ -277,18 +306,84 @@ pub(crate) fn is_temporary(name: &str) -> bool {
             .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Says of which file it is that it cannot be decompressed.
-struct Blaming<'a, R> {
-    decoder: R,
-    compressed: &'a Path,
+/// How many times its size a compressed file may hold, beyond the first [`FREE_BYTES`]. Real logs reach a few hundred.
+const MAX_RATIO: u64 = 1_000;
+/// How much a compressed file may hold whatever its size.
+const FREE_BYTES: u64 = 1 << 30;
+
+/// The decompressed bytes of a file. What holds more than a log ever does ends with an error that says so: a few kilobytes
+/// can be made to fill any disk.
+pub(crate) fn decompress(file: File, path: &Path) -> Result<impl Read + Send + use<>> {
+    let size = file.metadata().context("read", path)?.len();
+    let limit = size.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES);
+    let decoder = zstd::Decoder::new(file).context("decompress", path)?;
+    Ok(Limited { decoder, left: limit, limit })
 }
 
-impl<R: Read> Read for Blaming<'_, R> {
+struct Limited<R> {
+    decoder: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be decompressed: {error}", self.compressed.display()))
-        })
+        if self.left == 0 && !buffer.is_empty() {
+            let message =
+                format!("it holds more than the limit of {} bytes (1 GiB and {MAX_RATIO} times its size)", self.limit);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let len = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self.decoder.read(&mut buffer[..len])?;
+        self.left -= read as u64;
+        Ok(read)
     }
+}
+
+/// Ends at what cannot be decompressed, if anything was.
+struct Salvaging<'a, R> {
+    decoder: R,
+    compressed: &'a Path,
+    given: u64,
+    damage: Option<io::Error>,
+}
+
+impl<R: Read> Read for Salvaging<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.decoder.read(buffer) {
+            Ok(read) => {
+                self.given += read as u64;
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            // What the system refuses now it may give later.
+            Err(error) if self.given > 0 && error.raw_os_error().is_none() => {
+                self.damage = Some(error);
+                Ok(0)
+            }
+            Err(error) => {
+                let message = format!("{} cannot be decompressed: {error}", self.compressed.display());
+                Err(io::Error::new(error.kind(), message))
+            }
+        }
+    }
+}
+
+/// A name beside `path`, not taken yet, for a file that was damaged; no reader takes it for a rollout.
+pub(crate) fn damaged_beside(path: &Path, at: Timestamp) -> PathBuf {
+    let time = at.to_string().replace(['-', ':', '.'], "");
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(format!(".damaged-{time}"));
+    let mut candidate = PathBuf::from(&kept);
+    for number in 2_u32.. {
+        if fs::symlink_metadata(&candidate).is_err() {
+            break;
+        }
+        let mut next = kept.clone();
+        next.push(format!("-{number}"));
+        candidate = next.into();
+    }
+    candidate
 }
 
 /// Whether a plain file begins with all that a compressed one holds.

@@ -1,12 +1,13 @@
 //! A thread's history, followed through the segments that it is built on.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId};
+use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use crate::error::Result;
 use crate::layout::{HomeFiles, RolloutFile};
-use crate::reader::{Entry, LineRecord, RolloutReader};
+use crate::reader::{DamageKind, DamagedRange, Entry, LineRecord, RolloutReader};
 use crate::reverse::ReverseReader;
 
 /// How many segments a history may go through. Real ones go through a handful; a hostile home could chain without end.
@@ -15,6 +16,9 @@ const MAX_PARTS: usize = 10_000;
 /// How many entries of a file are looked through for its `session_meta`.
 const HEAD_ENTRIES: usize = 8;
 
+/// By how much a clock may have been set back while a share was written: no sure sign that a line came later.
+const CLOCKS: Duration = Duration::from_secs(60);
+
 /// Where a segment stops being part of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentEnd {
@@ -22,27 +26,44 @@ pub struct SegmentEnd {
     pub ordinal: Option<u64>,
     /// The byte just past its last line.
     pub byte: Option<u64>,
+    /// Until when the share may have been written, where the id of the segment that builds on it tells.
+    pub left_at: Option<Timestamp>,
 }
 
 impl SegmentEnd {
-    fn of(base: &HistoryBase) -> Self {
-        Self { ordinal: base.end_ordinal_exclusive, byte: base.end_byte_offset }
+    /// The end of the share that `segment_id` builds on.
+    fn of(base: &HistoryBase, segment_id: SegmentId) -> Self {
+        let left_at = segment_id.made_at().map(|at| at.saturating_add(CLOCKS));
+        Self { ordinal: base.end_ordinal_exclusive, byte: base.end_byte_offset, left_at }
     }
 
-    /// Whether a line is beyond the end; `next_ordinal` is the one after the line before.
+    /// Whether a line is beyond the end, where the end is not known to be where its byte says; `next_ordinal` is the one
+    /// after the line before.
     ///
-    /// The ordinal decides where there is one: it stays right when bytes were moved by a repair. But a program that does
+    /// The ordinal decides where there is one: it stays right when bytes were moved by somebody. But a program that does
     /// not understand the last line of a file gives the line that it writes behind it the same ordinal again, so of a
-    /// repeated ordinal the byte decides.
-    fn is_before(self, record: &LineRecord, next_ordinal: Option<u64>) -> bool {
+    /// repeated ordinal the byte decides. So it does of a line behind a hole: where the last lines of a share were lost, a
+    /// writer that went on gave their ordinals again. And what is younger than the segment that builds on the share was
+    /// never part of it.
+    fn is_before(self, record: &LineRecord, next_ordinal: Option<u64>, is_behind_hole: bool) -> bool {
         let is_behind_byte = self.byte.is_some_and(|end| record.range.start >= end);
         match (self.ordinal, record.line.ordinal()) {
             (Some(end), Some(ordinal)) => {
                 let is_repeated = next_ordinal.is_some_and(|next| ordinal < next);
-                ordinal >= end || (is_repeated && is_behind_byte)
+                let is_younger = self.left_at.is_some_and(|at| record.line.timestamp().is_some_and(|time| time > at));
+                ordinal >= end || is_younger || (is_behind_byte && (is_repeated || is_behind_hole))
             }
             _ => is_behind_byte,
         }
+    }
+
+    /// Whether a file has a line that ends at the byte and stands just before the ordinal. Then the byte is right, and no
+    /// line need be asked.
+    fn is_exact(self, file: &RolloutFile) -> bool {
+        let (Some(byte), Some(ordinal), false) = (self.byte, self.ordinal, file.name.compressed) else { return false };
+        let last = ReverseReader::open_before(&file.path, byte).ok().and_then(|mut reader| reader.next());
+        matches!(last, Some(Ok(Entry::Line(record)))
+            if record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal))
     }
 
     /// The end of a base within a base: whichever comes first.
@@ -51,7 +72,7 @@ impl SegmentEnd {
             (Some(inner), Some(outer)) => Some(inner.min(outer)),
             (inner, outer) => inner.or(outer),
         };
-        Self { ordinal, byte: self.byte }
+        Self { ordinal, ..self }
     }
 }
 
@@ -97,13 +118,15 @@ impl ResolvedHistory {
         let mut seen = HashSet::from([newest.name.segment_id()]);
         let mut base = read_head(newest)?.and_then(|head| head.history_base);
         let mut missing = None;
-        while let Some((segment_id, end)) = base.take().and_then(|base| Some((base.thread_id?, SegmentEnd::of(&base))))
-        {
-            let end = end.within(parts.last().and_then(|part| part.end));
+        while let Some((reference, segment_id)) = base.take().and_then(|base| base.thread_id.map(|id| (base, id))) {
+            let builder = parts.last().map_or_else(|| newest.name.segment_id(), |part| part.file.name.segment_id());
+            let end = SegmentEnd::of(&reference, builder).within(parts.last().and_then(|part| part.end));
             let found = match files.segment(segment_id) {
                 None => Err("there is no such segment in this home"),
                 Some(_) if !seen.insert(segment_id) => Err("the segments refer to each other in a circle"),
-                Some(_) if parts.len() >= MAX_PARTS => Err("the history goes through too many segments"),
+                Some(_) if parts.len() >= MAX_PARTS => {
+                    Err("the history goes through more segments than the limit of 10,000")
+                }
                 Some(file) => read_head(file).map(|head| (file, head)).map_err(|_| "the segment cannot be read"),
             };
             match found {
@@ -170,15 +193,24 @@ fn holds_a_line(file: &RolloutFile) -> bool {
 /// When the file cannot be read.
 pub fn read_head(file: &RolloutFile) -> Result<Option<SessionMeta>> {
     let reader = RolloutReader::open(&file.path)?;
+    let mut may_be_copied = false;
     for entry in reader.take(HEAD_ENTRIES) {
-        let Entry::Line(record) = entry? else { continue };
+        let record = match entry? {
+            Entry::Line(record) => record,
+            Entry::Damage(damage) => {
+                may_be_copied |= !matches!(damage.kind, DamageKind::Nul | DamageKind::ByteOrderMark);
+                continue;
+            }
+        };
         if record.line.kind() == "session_meta"
             && let RolloutItem::SessionMeta(meta) = record.line.item()
-            // The first line is the segment's own, whatever id it says; behind it a fork's copied heads follow.
-            && (record.number == 1 || meta.id == Some(file.name.thread_id))
+            // The first line is the segment's own, whatever id it says; behind it, or behind what may be left of it, a fork's
+            // copied heads follow.
+            && ((record.number == 1 && !may_be_copied) || meta.id == Some(file.name.thread_id))
         {
             return Ok(Some(*meta));
         }
+        may_be_copied = true;
     }
     Ok(None)
 }
@@ -215,15 +247,23 @@ pub struct HistoryReader<'a> {
 struct PartReader {
     reader: RolloutReader,
     end: Option<SegmentEnd>,
+    /// Whether the share ends at its byte, for sure.
+    is_exact: bool,
     /// How far the part was read: to this byte, and to the line before this ordinal.
     byte: u64,
     ordinal: Option<u64>,
+    /// Whether the last entry was a damaged stretch.
+    is_behind_damage: bool,
 }
 
 impl PartReader {
     fn open(part: &HistoryPart, skip: fn(&[u8]) -> bool) -> Result<Self> {
         let reader = RolloutReader::open(&part.file.path)?.skipping(skip);
-        Ok(Self { reader, end: part.end, byte: 0, ordinal: None })
+        let is_exact = part.end.is_some_and(|end| end.is_exact(&part.file));
+        // Nobody goes on with a compressed file, so that nothing came later.
+        let left_at = |end: SegmentEnd| end.left_at.filter(|_| !part.file.name.compressed);
+        let end = part.end.map(|end| SegmentEnd { left_at: left_at(end), ..end });
+        Ok(Self { reader, end, is_exact, byte: 0, ordinal: None, is_behind_damage: false })
     }
 
     /// The next entry of the part's share; nothing at its end.
@@ -231,7 +271,8 @@ impl PartReader {
         let Some(entry) = self.reader.next().transpose()? else { return Ok(None) };
         if let Some(end) = self.end {
             let beyond = match &entry {
-                Entry::Line(record) => end.is_before(record, self.ordinal),
+                entry if self.is_exact => end.byte.is_some_and(|byte| entry.range().start >= byte),
+                Entry::Line(record) => end.is_before(record, self.ordinal, self.is_behind_hole(record)),
                 Entry::Damage(damage) => end.byte.is_some_and(|byte| damage.range.start >= byte),
             };
             if beyond {
@@ -240,10 +281,16 @@ impl PartReader {
             }
         }
         self.byte = entry.range().end;
+        self.is_behind_damage = matches!(entry, Entry::Damage(_));
         if let Entry::Line(record) = &entry {
             self.ordinal = record.line.ordinal().map_or(self.ordinal, |ordinal| Some(ordinal.saturating_add(1)));
         }
         Ok(Some(entry))
+    }
+
+    /// Whether a line does not stand just behind the one before: there is damage in between, or what a repair left of it.
+    fn is_behind_hole(&self, record: &LineRecord) -> bool {
+        self.is_behind_damage || record.range.start > self.byte.max(self.reader.skipped_to())
     }
 
     /// Whether the file ended before the share did.
@@ -307,12 +354,19 @@ pub enum BackwardEntry {
         /// The line.
         record: LineRecord,
     },
+    /// A damaged stretch of a part. Its line number is not known.
+    Damage {
+        /// Which part.
+        part: usize,
+        /// The stretch.
+        damage: DamagedRange,
+    },
     /// What comes before cannot be told from the end: a part is compressed, or where its share ends is not sure. The
     /// history has to be read forwards.
     Unsure,
 }
 
-/// Reads the intact lines of a history from its end: what [`HistoryReader`] gives, the last one first.
+/// Reads a history from its end: the lines and damaged stretches that [`HistoryReader`] gives, the last one first.
 #[derive(Debug)]
 pub struct BackwardReader<'a> {
     /// The parts that were not read to their beginning.
@@ -343,20 +397,23 @@ impl BackwardPart {
         Ok((!is_short).then_some(Self { reader, end: part.end }))
     }
 
-    /// The line before; nothing at the beginning of the part, and `Err` inside when the end of the share is not where its
-    /// reference says, by byte and by ordinal.
-    fn next(&mut self) -> Result<Option<Result<LineRecord, ()>>> {
-        for entry in &mut self.reader {
-            let Entry::Line(record) = entry? else { continue };
-            if let Some(end) = self.end.take()
-                && end.ordinal != record.line.ordinal().map(|last| last.saturating_add(1))
-            {
+    /// The entry before; nothing at the beginning of the part, and `Err` inside when the end of the share is not where its
+    /// reference says, by byte and by ordinal: on a line, and on no damage.
+    fn next(&mut self) -> Result<Option<Result<Entry, ()>>> {
+        let Some(entry) = self.reader.next().transpose()? else {
+            // A share without a line ends nowhere for sure.
+            return Ok(self.end.take().map(|_| Err(())));
+        };
+        if let Some(end) = self.end.take() {
+            let last = match &entry {
+                Entry::Line(record) => record.line.ordinal(),
+                Entry::Damage(_) => None,
+            };
+            if last.is_none() || end.ordinal != last.map(|last| last.saturating_add(1)) {
                 return Ok(Some(Err(())));
             }
-            return Ok(Some(Ok(record)));
         }
-        // A share without a line ends nowhere for sure.
-        Ok(self.end.take().map(|_| Err(())))
+        Ok(Some(Ok(entry)))
     }
 }
 
@@ -371,7 +428,10 @@ impl BackwardReader<'_> {
                 },
             };
             match current.next()? {
-                Some(Ok(record)) => return Ok(Some(BackwardEntry::Line { part: before.len(), record })),
+                Some(Ok(Entry::Line(record))) => return Ok(Some(BackwardEntry::Line { part: before.len(), record })),
+                Some(Ok(Entry::Damage(damage))) => {
+                    return Ok(Some(BackwardEntry::Damage { part: before.len(), damage }));
+                }
                 Some(Err(())) => return Ok(Some(self.unsure())),
                 None => (self.parts, self.current) = (before, None),
             }

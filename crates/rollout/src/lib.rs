@@ -34,6 +34,7 @@
 //! ```
 
 mod clock;
+pub mod doctor;
 mod error;
 mod file_system;
 mod files;
@@ -62,4 +63,4 @@ pub use names::{NameEntry, NameIndex};
 pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
 pub use reverse::ReverseReader;
-pub use walk::RememberedHome;
+pub use walk::{HomeDirectories, RememberedHome};

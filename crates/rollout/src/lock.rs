@@ -81,6 +81,37 @@ impl WriterLock {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         Ok(names.filter_map(|name| name.strip_suffix(".lock")?.parse().ok()).collect())
     }
+
+    /// Who holds the lock of a thread just now; nobody in the good case. Makes nothing.
+    ///
+    /// # Errors
+    /// When the lock file cannot be looked at.
+    pub fn holder(home: &RolloutHome, thread_id: ThreadId) -> Result<Option<LockHolder>> {
+        let locks_dir = home.locks_dir();
+        let path = locks_dir.join(format!("{thread_id}.lock"));
+        // Who looks must not be taken for a writer meanwhile. Where nobody ever coordinated, nobody holds anything.
+        let coordination = match File::open(locks_dir.join(COORDINATION)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.context("open", &locks_dir)?),
+        };
+        if let Some(coordination) = &coordination {
+            coordination.lock().context("lock", &locks_dir)?;
+        }
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.context("open", &path)?,
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(LockHolder { process_id: find_holder(&file, &path) })),
+            Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
+        }
+    }
+
+    /// Whether somebody holds the lock of a thread, as far as that can be told.
+    pub(crate) fn is_held(home: &RolloutHome, thread_id: ThreadId) -> bool {
+        matches!(Self::holder(home, thread_id), Ok(Some(_)))
+    }
 }
 
 impl Drop for WriterLock {
@@ -104,6 +135,7 @@ fn coordinate(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
 const COORDINATION: &str = ".coordination.lock";
 
 fn open_lock_file(home: &RolloutHome, path: &Path) -> Result<Arc<dyn OpenFile>> {
+    home.refuse_links(path)?;
     home.file_system().open(path, OpenMode::Lock).context("open", path)
 }
 

@@ -4,6 +4,7 @@ use std::fs::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use selvedge_protocol::{RolloutItem, ThreadId};
 
@@ -12,6 +13,13 @@ use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::files::Content;
 use crate::layout::RolloutHome;
 use crate::names::ends_with_newline;
+
+/// A row of writes is unbroken while each begins so soon after the end of the one before: in less time than it takes
+/// another program to take a file away.
+const UNBROKEN: Duration = Duration::from_micros(3);
+
+/// For how long a row of writes goes on without a look at the path.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// An open log. Writes are the recorder's, one at a time; syncs are anybody's.
 ///
@@ -22,6 +30,7 @@ pub(crate) struct LogFile {
     thread_id: ThreadId,
     path: PathBuf,
     file: Arc<dyn OpenFile>,
+    /// Which file it is.
     identity: Identity,
     tail: Mutex<Tail>,
     medium: Mutex<Medium>,
@@ -38,8 +47,19 @@ struct Tail {
     left_over: u64,
     /// The head that an empty file gets with its first lines: whoever made it did not come to write one.
     head: Option<Box<RolloutItem>>,
+    /// The row of writes that may be going on.
+    row: Option<Row>,
     /// Why nothing is written any more.
     failed: Option<Arc<io::Error>>,
+}
+
+/// An unbroken row of writes.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// When the path was last seen to lead to the file.
+    looked: Instant,
+    /// When the last write ended.
+    ended: Instant,
 }
 
 /// What is on the medium.
@@ -94,8 +114,8 @@ impl LogFile {
         (len, torn): (u64, bool),
         medium: Medium,
     ) -> Result<Self> {
-        let identity = Identity::of(&file.file().metadata().context("read", path)?);
-        let tail = Tail { len, torn, left_over: 0, head: None, failed: None };
+        let identity = Identity::of(&file.file().metadata().context("look at", path)?);
+        let tail = Tail { len, torn, left_over: 0, head: None, row: None, failed: None };
         let (home, path) = (home.clone(), path.to_owned());
         Ok(Self { home, thread_id, path, file, identity, tail: Mutex::new(tail), medium: Mutex::new(medium) })
     }
@@ -123,7 +143,7 @@ impl LogFile {
     pub(crate) fn extend(&self, bytes: &[u8]) -> Result<u64> {
         let mut tail = locked(&self.tail);
         self.check(&tail)?;
-        self.check_is_ours()?;
+        self.check_is_ours(&mut tail)?;
         if tail.left_over > 0 {
             self.take_back(&mut tail).context("take back a failed write to", &self.path)?;
         }
@@ -132,6 +152,9 @@ impl LogFile {
                 tail.len += bytes.len() as u64;
                 tail.torn = false;
                 tail.head = None;
+                if let Some(row) = &mut tail.row {
+                    row.ended = Instant::now();
+                }
                 Ok(tail.len)
             }
             Err(error) => {
@@ -164,9 +187,19 @@ impl LogFile {
 
     /// Refuses when the file's name does not lead to it any more. Who takes a file away asks for no lock, so this can only
     /// see what happened before.
-    fn check_is_ours(&self) -> Result<()> {
+    ///
+    /// Looking costs more than writing: the question alone as much, and a system that was asked for the times of a file gives
+    /// the next write a finer one. So in an unbroken row of writes it is enough to look now and then.
+    fn check_is_ours(&self, tail: &mut Tail) -> Result<()> {
+        if tail.row.is_some_and(|row| row.ended.elapsed() < UNBROKEN && row.ended - row.looked < LOOK_AGAIN) {
+            return Ok(());
+        }
+        let looked = Instant::now();
         let what = match std::fs::metadata(&self.path) {
-            Ok(metadata) if Identity::of(&metadata) == self.identity => return Ok(()),
+            Ok(metadata) if Identity::of(&metadata) == self.identity => {
+                tail.row = Some(Row { looked, ended: looked });
+                return Ok(());
+            }
             Ok(_) => LostFile::Replaced,
             Err(error) if error.kind() == io::ErrorKind::NotFound => LostFile::Gone,
             Err(error) => return Err(error).context("look for", &self.path),
@@ -191,7 +224,7 @@ impl LogFile {
             self.check(&tail)?;
             tail.len
         };
-        if let Err(error) = self.sync_all(medium.has_names) {
+        if let Err(error) = self.sync_file_and_names(medium.has_names) {
             let error = Arc::new(error);
             self.fail(&medium, &error);
             return Err(RolloutError::Unsynced { path: self.path.clone(), source: error });
@@ -202,7 +235,7 @@ impl LogFile {
         Ok(())
     }
 
-    fn sync_all(&self, has_names: bool) -> io::Result<()> {
+    fn sync_file_and_names(&self, has_names: bool) -> io::Result<()> {
         self.file.sync()?;
         if has_names {
             return Ok(());

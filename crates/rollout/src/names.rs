@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::sync::Arc;
 
-use selvedge_protocol::{ThreadId, Timestamp};
+use selvedge_protocol::{RolloutLine, ThreadId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{IoContext, Result};
@@ -87,10 +89,8 @@ impl NameIndex {
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
         home.create_dir(home.root())?;
         let path = home.name_index_path();
-        // Who shares the home takes this lock around writes to the index, and so does this.
-        let lock_path = path.with_extension("jsonl.lock");
-        let lock = home.file_system().open(&lock_path, OpenMode::Lock).context("open", &lock_path)?;
-        lock.lock().context("lock", &lock_path)?;
+        home.refuse_links(&path)?;
+        let _lock = Self::lock(home)?;
         let file = home.file_system().open(&path, OpenMode::AppendOrNew).context("open", &path)?;
         let len = file.file().metadata().context("read", &path)?.len();
         let line = NameLine { id: thread_id, thread_name: name.unwrap_or_default().into(), updated_at: Some(at) };
@@ -109,6 +109,67 @@ impl NameIndex {
         }
         written
     }
+
+    /// Keeps other writers from the index for as long as the file is open: who shares the home takes this lock around writes
+    /// to it, too.
+    pub(crate) fn lock(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
+        let path = home.name_index_path().with_extension("jsonl.lock");
+        home.refuse_links(&path)?;
+        let lock = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
+        lock.lock().context("lock", &path)?;
+        Ok(lock)
+    }
+
+    /// The stretches of a home's index that are no names: their bytes, the line, and what is wrong.
+    pub(crate) fn damage(home: &RolloutHome) -> Result<Vec<(Range<u64>, u64, String)>> {
+        let path = home.name_index_path();
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.context("read", &path)?,
+        };
+        let mut found = Vec::new();
+        for (range, number, outcome) in lines(&bytes) {
+            if let Err(reason) = outcome {
+                found.push((range.start as u64..range.end as u64, number, reason));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lines of an index that are names, byte for byte.
+    pub(crate) fn intact(bytes: &[u8]) -> Vec<u8> {
+        let mut intact = Vec::with_capacity(bytes.len());
+        for (range, _, outcome) in lines(bytes) {
+            if outcome.is_ok() {
+                intact.extend_from_slice(&bytes[range]);
+                if !intact.ends_with(b"\n") {
+                    intact.push(b'\n');
+                }
+            }
+        }
+        intact
+    }
+}
+
+/// The lines of an index, and what is wrong with those that are no names. Blank ones are left out.
+fn lines(bytes: &[u8]) -> Vec<(Range<usize>, u64, Result<(), String>)> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    if bytes.starts_with(BOM) {
+        start = BOM.len();
+        found.push((0..start, 1, Err("a byte order mark".to_owned())));
+    }
+    for (number, line) in (1..).zip(bytes[start..].split_inclusive(|byte| *byte == b'\n')) {
+        let range = start..start + line.len();
+        start = range.end;
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            // What is an object may be the line of a newer program.
+            let text = str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"));
+            let outcome = text.and_then(|text| RolloutLine::parse(text).map(drop).map_err(|error| error.to_string()));
+            found.push((range, number, outcome));
+        }
+    }
+    found
 }
 
 fn append(home: &RolloutHome, file: &dyn OpenFile, text: &[u8]) -> Result<()> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use selvedge_protocol::RolloutLine;
 
 use crate::error::{IoContext, Result, RolloutError};
-use crate::files::is_compressed;
+use crate::files::{decompress, is_compressed};
 use crate::salvage::{Piece, salvage};
 
 /// The longest line that is read into memory, in bytes. A longer one is given as a damaged range; it is still carried along
@@ -320,7 +320,7 @@ pub fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send
     let mut file = File::open(path).context("open", path)?;
     let len = range.end.saturating_sub(range.start);
     if is_compressed(path) {
-        let mut decoder = zstd::Decoder::new(file).context("decompress", path)?;
+        let mut decoder = decompress(file, path)?;
         let skipped = io::copy(&mut (&mut decoder).take(range.start), &mut io::sink());
         // A frame that is damaged before the range begins has nothing in it.
         let len = if skipped.is_ok() { len } else { 0 };

@@ -356,14 +356,26 @@ fn guess_mode(path: &Path) -> Result<HistoryMode> {
     Ok(HistoryMode::Legacy)
 }
 
-/// The ordinal after the last one in the file; after the base's, if the file has none.
+/// In how many of the last lines the highest ordinal is looked for, and in how many bytes at most beyond the last line.
+const COUNTED_LINES: usize = 256;
+const COUNTED_BYTES: u64 = 1 << 20;
+
+/// The ordinal after the highest one near the end of the file; after the base's, if the file has none. The last line need
+/// not have the highest: damage may have left an older stretch there once more.
 fn next_ordinal(path: &Path, head: Option<&SessionMeta>) -> Result<u64> {
+    let mut highest = None;
+    let mut counted = 0;
+    let mut end = None;
     for entry in ReverseReader::open(path)? {
-        if let Entry::Line(record) = entry?
-            && let Some(ordinal) = record.line.ordinal()
-        {
-            return Ok(ordinal.saturating_add(1));
+        let Entry::Line(record) = entry? else { continue };
+        let end = *end.get_or_insert(record.range.start);
+        let is_far = counted >= COUNTED_LINES || end.saturating_sub(record.range.start) > COUNTED_BYTES;
+        if highest.is_some() && is_far {
+            break;
         }
+        counted += 1;
+        highest = highest.max(record.line.ordinal());
     }
-    Ok(head.and_then(|head| head.history_base.as_ref()?.end_ordinal_exclusive).unwrap_or(0))
+    let base = head.and_then(|head| head.history_base.as_ref()?.end_ordinal_exclusive);
+    Ok(highest.map_or(base.unwrap_or(0), |highest| highest.saturating_add(1)))
 }

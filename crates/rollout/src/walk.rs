@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::ThreadId;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result};
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
@@ -40,6 +41,21 @@ impl RememberedHome {
         &self.home
     }
 
+    /// The same as [`files`](Self::files), with how the directories looked. Nothing of those when one of them may yet change
+    /// without looking any different.
+    ///
+    /// # Errors
+    /// As [`RolloutHome::files`].
+    pub fn files_and_directories(&self) -> Result<(Arc<HomeFiles>, Option<HomeDirectories>)> {
+        match self.memory.try_lock() {
+            Ok(mut memory) => {
+                memory.walk(&self.home, SystemTime::now())?;
+                Ok((Arc::clone(&memory.files), memory.directories(&self.home)))
+            }
+            Err(_) => Ok((Arc::new(self.home.files()?), None)),
+        }
+    }
+
     /// Every rollout file of the home. Of two callers at the same time one does without what is remembered, so that
     /// neither waits for the other.
     ///
@@ -53,6 +69,25 @@ impl RememberedHome {
             }
             Err(_) => self.home.files().map(Arc::new),
         }
+    }
+}
+
+/// How the directories of a home looked when they held just the files that were found in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeDirectories(Vec<(PathBuf, Stamp)>);
+
+impl HomeDirectories {
+    /// Whether all of them still look the same, so that no file came and none went.
+    #[must_use]
+    pub fn are_unchanged(&self, home: &RolloutHome) -> bool {
+        // A directory that is missing has no place here, and comes with a change of none of the others.
+        let known = |dir: &Path| self.0.iter().any(|(known, _)| home.root().join(known) == dir);
+        let has_come = |dir: PathBuf| !known(&dir) && dir.exists();
+        !has_come(home.sessions_dir())
+            && !has_come(home.archived_dir())
+            && self.0.iter().all(|(dir, stamp)| {
+                fs::metadata(home.root().join(dir)).is_ok_and(|metadata| Stamp::of(&metadata).as_ref() == Some(stamp))
+            })
     }
 }
 
@@ -87,6 +122,8 @@ struct Listing {
 impl Memory {
     fn walk(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
         self.walk += 1;
+        home.refuse_links(&home.sessions_dir())?;
+        home.refuse_links(&home.archived_dir())?;
         self.visit(&home.sessions_dir(), LEVELS, false, now)?;
         self.visit(&home.archived_dir(), 0, true, now)?;
         let walk = self.walk;
@@ -94,6 +131,17 @@ impl Memory {
             Arc::make_mut(&mut self.files).replace(&dir, &gone.threads, Vec::new());
         }
         Ok(())
+    }
+
+    /// How the directories looked, below the home.
+    fn directories(&self, home: &RolloutHome) -> Option<HomeDirectories> {
+        let dirs = self
+            .dirs
+            .iter()
+            .map(|(dir, listing)| Some((dir.strip_prefix(home.root()).ok()?.to_path_buf(), listing.stamp?)));
+        let mut dirs = dirs.collect::<Option<Vec<_>>>()?;
+        dirs.sort_by(|one, other| one.0.cmp(&other.0));
+        Some(HomeDirectories(dirs))
     }
 
     /// Goes through a directory that has so many levels of others below it, or files.
@@ -156,7 +204,7 @@ fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)
 }
 
 /// How a directory looks from outside. It looks different when anything is put into it or taken out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     /// Which directory it is, where the system tells.
     identity: (u64, u64),

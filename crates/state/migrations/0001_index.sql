@@ -92,8 +92,22 @@ CREATE TABLE names_source (
 -- When every file of the home was last looked at; no row while that was never done to the end.
 CREATE TABLE checks (
     only       INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
-    checked_at INTEGER NOT NULL                    -- milliseconds since 1970
+    checked_at INTEGER NOT NULL,                   -- milliseconds since 1970
+    filled_at  INTEGER NOT NULL                    -- nanoseconds since 1970: when that was done to the end for the first time
 ) STRICT;
+
+-- How the directories looked when the index knew every file in them, as JSON.
+CREATE TABLE directories (
+    only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    looks TEXT    NOT NULL
+) STRICT;
+
+-- How often everything was forgotten: who filled the index with what was known before has not filled it.
+CREATE TABLE clearings (
+    only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    count INTEGER NOT NULL
+) STRICT;
+INSERT INTO clearings (only, count) VALUES (1, 0);
 
 -- Full text. A run is a piece of an index of words, which is not changed once it is written: its items are numbered, those of a
 -- thread one after the other, and its words stand in blocks in their order. `directory` says which numbers are those of which

@@ -34,12 +34,13 @@ const READERS: u32 = 3;
 /// The connections to one database file.
 #[derive(Debug)]
 pub(crate) struct Database {
+    pub(crate) path: PathBuf,
     pub(crate) readers: SqlitePool,
     pub(crate) writer: SqlitePool,
 }
 
 /// What became of a file that could not be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SetAside {
     /// Where it is kept.
     pub kept: PathBuf,
@@ -70,7 +71,30 @@ impl Database {
 
     /// Opens a file that was set up by this version.
     async fn open_as_it_is(path: &Path) -> Result<Self> {
-        let database = Self::connect(path);
+        Self::connect(path).of_this_version().await
+    }
+
+    /// Opens a file only to look at it: nothing is made, set up or changed.
+    pub(crate) async fn open_to_look(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIME);
+        match Self::connect_with(path, options.clone()).of_this_version().await {
+            // Where nothing can be written, SQLite cannot even say that it reads. Without a log nobody writes there.
+            Err(IndexError::Database(_)) if !beside(path, "-wal").exists() => {
+                Self::connect_with(path, options.immutable(true)).of_this_version().await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Sets a file aside that was found to be unusable when it was looked at.
+    pub(crate) async fn set_aside(path: &Path, reason: &str) -> Result<SetAside> {
+        let _setting_up = lock_beside(path).await?;
+        Ok(SetAside { kept: set_file_aside(path)?, reason: reason.to_owned() })
+    }
+
+    /// The database, if this version made it.
+    async fn of_this_version(self) -> Result<Self> {
+        let database = self;
         let made_with: Vec<(i64, Vec<u8>)> =
             sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations").fetch_all(&database.readers).await?;
         let schema = schema();
@@ -94,10 +118,16 @@ impl Database {
 
     /// The connections, none of which is made before it is needed.
     fn connect(path: &Path) -> Self {
-        let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4);
+        let writer = pool(1).connect_lazy_with(options(path));
+        Self { writer, ..Self::connect_with(path, options(path).pragma("query_only", "1")) }
+    }
+
+    /// The same with readers only: what writes reads.
+    fn connect_with(path: &Path, options: SqliteConnectOptions) -> Self {
         Self {
-            readers: pool(READERS).connect_lazy_with(options(path).pragma("query_only", "1")),
-            writer: pool(1).connect_lazy_with(options(path)),
+            path: path.to_owned(),
+            readers: pool(READERS).connect_lazy_with(options.clone()),
+            writer: pool(1).connect_lazy_with(options),
         }
     }
 
@@ -122,6 +152,10 @@ impl Database {
             }
         }
     }
+}
+
+fn pool(max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

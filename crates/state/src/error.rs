@@ -61,7 +61,8 @@ impl From<sqlx::Error> for IndexError {
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_)) => {
                 Self::Damaged(error)
             }
-            (_, sqlx::Error::PoolTimedOut) => Self::Busy(error),
+            // Closed by its owner: whoever was still at it is not waited for.
+            (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Self::Busy(error),
             _ => Self::Database(error),
         }
     }

@@ -6,15 +6,16 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_protocol::{ThreadId, Timestamp};
-use selvedge_rollout::{HomeFiles, WriterLock};
+use selvedge_rollout::{HomeDirectories, HomeFiles, WriterLock};
 use sqlx::Row;
 
 use crate::StateIndex;
 use crate::database::Patience;
 use crate::error::Result;
-use crate::plan::{Plan, ids, path_hash};
+use crate::plan::{ids, path_hash};
 use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative};
 use crate::write::unsigned;
@@ -36,6 +37,22 @@ pub enum Freshness {
     Unfilled,
 }
 
+/// Names one filling of an index, from the first time that it held every thread until it is cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexFilling(i64);
+
+fn clock_ns() -> i64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The files of a home and how their directories looked.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) files: Arc<HomeFiles>,
+    pub(crate) directories: Option<HomeDirectories>,
+}
+
 impl StateIndex {
     /// Looks around for what changed, and brings the index up to date unless that takes reading more than `most_bytes`.
     ///
@@ -45,12 +62,16 @@ impl StateIndex {
         if self.checked_at().await?.is_none() {
             return Ok(Freshness::Unfilled);
         }
-        let files = self.home_files().await?;
-        let mut threads = self.hot_threads().await?;
-        threads.extend(self.moved_threads(&files).await?);
-        let freshness = self.take_in(Arc::clone(&files), threads, most_bytes).await?;
+        let hot = self.hot_threads().await?;
+        if self.seen().is_none() && self.has_same_files().await? {
+            return self.take_in(hot, most_bytes).await;
+        }
+        let look = self.look().await?;
+        let mut threads = self.moved_threads(&look.files).await?;
+        threads.extend(hot);
+        let freshness = self.take_in(threads, most_bytes).await?;
         if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
-            self.saw(files);
+            self.saw(look, Patience::Little).await?;
         }
         Ok(freshness)
     }
@@ -63,26 +84,24 @@ impl StateIndex {
         if self.checked_at().await?.is_none() {
             return Ok(Freshness::Unfilled);
         }
-        let files = self.home_files().await?;
-        self.take_in(files, threads, most_bytes).await
+        self.take_in(threads, most_bytes).await
     }
 
-    async fn take_in(&self, files: Arc<HomeFiles>, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
-        let plan = match threads.is_empty() {
-            true => None,
-            false => Some(self.plan(Arc::clone(&files), Some(threads.clone())).await?),
-        };
-        let bytes = plan.as_ref().map_or(0, Plan::bytes);
-        if bytes > most_bytes {
-            return Ok(Freshness::Behind { bytes });
+    async fn take_in(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+        if !threads.is_empty() {
+            let files = self.home_files().await?;
+            let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
+            let bytes = plan.bytes();
+            if bytes > most_bytes {
+                return Ok(Freshness::Behind { bytes });
+            }
+            if !plan.jobs.is_empty() || !plan.gone.is_empty() {
+                let report = self.follow(files, Some(threads), Patience::Little, &mut |_| {}).await?;
+                return Ok(Freshness::Fresh(report));
+            }
         }
-        let has_changes = plan.is_some_and(|plan| !plan.jobs.is_empty() || !plan.gone.is_empty());
-        Ok(Freshness::Fresh(if has_changes {
-            self.follow(files, Some(threads), Patience::Little, &mut |_| {}).await?
-        } else {
-            let renamed = self.sync_names(false, Patience::Little).await?;
-            SyncReport { threads: files.threads().count() as u64, renamed, ..SyncReport::default() }
-        }))
+        let renamed = self.sync_names(false, Patience::Little).await?;
+        Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
     }
 
     /// When every file was last looked at, by this process or another, so that all that had changed until then is in the
@@ -95,18 +114,101 @@ impl StateIndex {
         row.map(|row| Ok(Timestamp::from_millis(row.try_get(0)?))).transpose()
     }
 
-    /// Every file had been looked at, at a time not before this one.
-    pub(crate) async fn set_filled(&self, at: Timestamp) -> Result<()> {
-        let sql = "INSERT INTO checks (only, checked_at) VALUES (1, ?) \
+    /// Which filling of the index its rows come from; nothing while it is not filled. Answers that were given between two
+    /// different ones may have been incomplete.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn filling(&self) -> Result<Option<IndexFilling>> {
+        let row = sqlx::query_scalar("SELECT filled_at FROM checks").fetch_optional(&self.database.readers).await?;
+        Ok(row.map(IndexFilling))
+    }
+
+    /// How often everything was forgotten.
+    pub(crate) async fn clearings(&self) -> Result<i64> {
+        Ok(sqlx::query_scalar("SELECT count FROM clearings").fetch_one(&self.database.readers).await?)
+    }
+
+    /// Every file had been looked at, at a time not before this one; unless everything was forgotten since there had been so
+    /// many clearings.
+    pub(crate) async fn set_filled(&self, at: Timestamp, clearings: i64) -> Result<()> {
+        let sql = "INSERT INTO checks (only, checked_at, filled_at) \
+            SELECT 1, ?, ? FROM clearings WHERE count = ? \
             ON CONFLICT (only) DO UPDATE SET checked_at = max(checked_at, excluded.checked_at)";
         let mut transaction = self.database.begin(Patience::Much).await?;
-        sqlx::query(sql).bind(at.as_millis()).execute(&mut *transaction).await?;
+        sqlx::query(sql).bind(at.as_millis()).bind(clock_ns()).bind(clearings).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Forgets everything, so that the next [`sync`](Self::sync) reads every thread. Until it is done, the index is one that
+    /// was never filled, to other processes too.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clear(&self) -> Result<()> {
+        let mut transaction = self.database.begin(Patience::Much).await?;
+        sqlx::query("UPDATE clearings SET count = count + 1").execute(&mut *transaction).await?;
+        for table in [
+            "checks",
+            "directories",
+            "names_source",
+            "bases",
+            "segments",
+            "turns",
+            "search_threads",
+            "search_blocks",
+            "search_runs",
+            "threads",
+        ] {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
+        }
         Ok(transaction.commit().await?)
     }
 
     /// The index is up to date with which files there are.
-    pub(crate) fn saw(&self, files: Arc<HomeFiles>) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
+    pub(crate) async fn saw(&self, look: Look, patience: Patience) -> Result<()> {
+        let is_news = self.seen().is_none_or(|seen| !Arc::ptr_eq(&seen, &look.files));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.files);
+        if let Some(directories) = look.directories.filter(|_| is_news)
+            && let Ok(looks) = serde_json::to_string(&directories)
+        {
+            let known: Option<String> =
+                sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
+            if known.as_ref() != Some(&looks) {
+                let mut transaction = self.database.begin(patience).await?;
+                let sql = "INSERT OR REPLACE INTO directories (only, looks) VALUES (1, ?)";
+                sqlx::query(sql).bind(looks).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> Option<Arc<HomeFiles>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the directories look as they did when the index knew every file in them.
+    pub(crate) async fn has_same_files(&self) -> Result<bool> {
+        let looks: Option<String> =
+            sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
+        let Some(looks) = looks else { return Ok(false) };
+        let home = self.home.clone();
+        blocking(move || {
+            let known = serde_json::from_str::<HomeDirectories>(&looks);
+            Ok(known.is_ok_and(|known| known.are_unchanged(&home)))
+        })
+        .await
+    }
+
+    /// Finds every file of the home.
+    pub(crate) async fn look(&self) -> Result<Look> {
+        let remembered = Arc::clone(&self.remembered);
+        blocking(move || {
+            let (files, directories) = remembered.files_and_directories()?;
+            Ok(Look { files, directories })
+        })
+        .await
     }
 
     pub(crate) async fn home_files(&self) -> Result<Arc<HomeFiles>> {
@@ -138,8 +240,7 @@ impl StateIndex {
 
     /// The threads that have files which were not there the last time, or have lost some.
     async fn moved_threads(&self, files: &Arc<HomeFiles>) -> Result<HashSet<ThreadId>> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(seen) = seen else { return self.moved_since_indexed(files).await };
+        let Some(seen) = self.seen() else { return self.moved_since_indexed(files).await };
         if Arc::ptr_eq(&seen, files) {
             return Ok(HashSet::new());
         }

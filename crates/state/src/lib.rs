@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod check;
 mod database;
 mod error;
 mod fresh;
@@ -36,6 +37,8 @@ mod plan;
 mod row;
 mod search;
 mod stamp;
+mod stats;
+mod status;
 mod sync;
 mod told;
 mod turns;
@@ -48,12 +51,14 @@ use std::sync::{Arc, Mutex};
 
 use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome};
 
+pub use crate::check::{CheckScope, IndexCheck, IndexFinding, IndexFindingKind, IndexRepair};
 use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
-pub use crate::fresh::Freshness;
+pub use crate::fresh::{Freshness, IndexFilling};
 use crate::search::run::Directory;
+pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 
 /// The index of one home.

@@ -59,7 +59,7 @@ pub struct SyncProgress {
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SyncReport {
-    /// Threads in the home.
+    /// Threads that were looked at.
     pub threads: u64,
     /// Threads that were read whole.
     pub read_whole: u64,
@@ -99,12 +99,12 @@ impl StateIndex {
     /// When the directories of the home cannot be read, or the database cannot be written. What was written until then
     /// stands, and the next sync goes on from there.
     pub async fn sync(&self, mut progress: impl FnMut(SyncProgress)) -> Result<SyncReport> {
-        let started_at = now();
-        let files = self.home_files().await?;
-        let report = self.follow(Arc::clone(&files), None, Patience::Much, &mut progress).await?;
+        let (started_at, clearings) = (now(), self.clearings().await?);
+        let look = self.look().await?;
+        let report = self.follow(Arc::clone(&look.files), None, Patience::Much, &mut progress).await?;
         if report.overtaken == 0 {
-            self.set_filled(started_at).await?;
-            self.saw(files);
+            self.set_filled(started_at, clearings).await?;
+            self.saw(look, Patience::Much).await?;
         }
         Ok(report)
     }
@@ -117,7 +117,8 @@ impl StateIndex {
         patience: Patience,
         progress: &mut impl FnMut(SyncProgress),
     ) -> Result<SyncReport> {
-        let mut report = SyncReport { threads: files.threads().count() as u64, ..SyncReport::default() };
+        let looked_at = threads.as_ref().map_or_else(|| files.threads().count(), HashSet::len);
+        let mut report = SyncReport { threads: looked_at as u64, ..SyncReport::default() };
         let mut plan = self.plan(files, threads).await?;
         let mut has_new_rows = false;
         for _ in 0..ROUNDS {

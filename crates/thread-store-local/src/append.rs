@@ -72,22 +72,7 @@ impl Inner {
 
     /// Appends a batch, and waits for the medium if the home's level asks for it.
     pub(crate) fn append(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        let batch = self.write(thread_id, items)?;
-        if self.home.durability() == Durability::Synced {
-            batch.settle().map_err(store_error)?;
-        }
-        Ok(appended(&batch))
-    }
-
-    /// Writes a batch, and waits for no medium.
-    pub(crate) fn write(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<WrittenBatch> {
-        self.live.get(thread_id)?.with_recorder(|recorder| recorder.write(items).map_err(store_error))
-    }
-
-    /// Whether the next write to a live thread makes its file, which waits for the medium.
-    pub(crate) fn makes_file_synced(&self, thread_id: ThreadId) -> Result<bool> {
-        let is_synced = self.home.durability() == Durability::Synced;
-        Ok(is_synced && self.live.get(thread_id)?.with_recorder(RolloutRecorder::is_lazy))
+        append(&*self.live.get(thread_id)?, items, self.home.durability() == Durability::Synced)
     }
 
     pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {
@@ -112,6 +97,20 @@ impl Inner {
         self.live.remove(thread_id)?.with_recorder(RolloutRecorder::shutdown);
         Ok(())
     }
+}
+
+/// Appends a batch to a live thread, and waits for the medium if it has to be synced.
+pub(crate) fn append(live: &Live, items: &[RolloutItem], is_synced: bool) -> Result<Appended> {
+    let batch = write(live, items)?;
+    if is_synced {
+        batch.settle().map_err(store_error)?;
+    }
+    Ok(appended(&batch))
+}
+
+/// Writes a batch of a live thread, and waits for no medium.
+pub(crate) fn write(live: &Live, items: &[RolloutItem]) -> Result<WrittenBatch> {
+    live.with_recorder(|recorder| recorder.write(items).map_err(store_error))
 }
 
 /// What a batch came to.

@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use selvedge_history::{ModelContext, Replay, replay_lines};
 use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine, SessionMeta};
 use selvedge_rollout::{BackwardEntry, ResolvedHistory, read_head};
-use selvedge_thread_store::Result;
+use selvedge_thread_store::{Damage, Result};
 
 use crate::error::store_error;
-use crate::history::MAX_TAIL_BYTES;
+use crate::history::{MAX_TAIL_BYTES, damage_of, missing_damage};
 
 /// How often a beginning is tried at each turn, before the next try waits until twice as much was read.
 const EAGER_TRIES: u32 = 4;
@@ -17,7 +17,14 @@ const EAGER_TRIES: u32 = 4;
 pub(crate) fn context_from_end(resolved: &ResolvedHistory) -> Result<Option<ModelContext>> {
     let mut tail = Tail::default();
     for entry in resolved.backwards() {
-        let BackwardEntry::Line { part, record } = entry.map_err(store_error)? else { return Ok(None) };
+        let (part, record) = match entry.map_err(store_error)? {
+            BackwardEntry::Line { part, record } => (part, record),
+            BackwardEntry::Damage { part, damage } => {
+                tail.damage.push(damage_of(resolved, part, damage));
+                continue;
+            }
+            BackwardEntry::Unsure => return Ok(None),
+        };
         tail.push(record.line);
         if tail.bytes > MAX_TAIL_BYTES {
             return Ok(None);
@@ -29,13 +36,21 @@ pub(crate) fn context_from_end(resolved: &ResolvedHistory) -> Result<Option<Mode
             }
         }
     }
+    tail.damage.extend(missing_damage(resolved));
     Ok(Some(tail.whole_context()))
+}
+
+/// Says on the way to the context what of the history could not be read, in the order of the history.
+pub(crate) fn warn_of(damage: Vec<Damage>, context: &mut ModelContext) {
+    context.warnings.splice(0..0, damage.iter().map(|damage| format!("damaged: {damage}")));
 }
 
 /// The last lines of a history, the last one first.
 #[derive(Default)]
 struct Tail {
     lines: Vec<RolloutLine>,
+    /// What could not be read between them, the last one first.
+    damage: Vec<Damage>,
     bytes: usize,
     has_compaction: bool,
     tries: u32,
@@ -65,12 +80,16 @@ impl Tail {
             self.forwards().for_each(|line| replay.push_line(line));
             Ok::<_, Infallible>(())
         });
-        context.unwrap_or_else(|never| match never {})
+        let mut context = context.unwrap_or_else(|never| match never {})?;
+        warn_of(self.damage.iter().rev().cloned().collect(), &mut context);
+        Some(context)
     }
 
     /// What the lines tell when they are the whole history.
     fn whole_context(&self) -> ModelContext {
-        replay_lines(self.forwards())
+        let mut context = replay_lines(self.forwards());
+        warn_of(self.damage.iter().rev().cloned().collect(), &mut context);
+        context
     }
 
     /// The lines in their order.

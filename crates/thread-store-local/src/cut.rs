@@ -189,6 +189,7 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> 
                     None => return Ok(None),
                 }
             }
+            Some(BackwardEntry::Damage { .. }) => {}
             Some(BackwardEntry::Unsure) => return Ok(None),
             None => {
                 tail.is_whole = true;
@@ -207,6 +208,7 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> 
         }
         match lines.next().transpose().map_err(store_error)? {
             Some(BackwardEntry::Line { part, record }) => before.take_previous(part, &record),
+            Some(BackwardEntry::Damage { .. }) => {}
             Some(BackwardEntry::Unsure) => return Ok(None),
             None => break,
         }

@@ -48,8 +48,7 @@ impl Inner {
         Ok(thread_id)
     }
 
-    /// Sees to it that a history that another one is about to build on is as durable as the home's level, whoever wrote it
-    /// at whatever level.
+    /// Sees to it that a history that another one is about to refer to is on the medium, at any level.
     pub(crate) fn settle_bases(&self, resolved: &ResolvedHistory) -> Result<()> {
         resolved.parts.iter().try_for_each(|part| self.home.settle_file(&part.file.path)).map_err(store_error)
     }

@@ -2,10 +2,10 @@
 
 use selvedge_history::{ModelContext, Replay, ReplayOptions, TurnProjection};
 use selvedge_protocol::{ThreadId, Turn};
-use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
-use selvedge_thread_store::{Damage, Result, ThreadHistory};
+use selvedge_rollout::{DamagedRange, Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
+use selvedge_thread_store::{Damage, Result, StoreError, ThreadHistory};
 
-use crate::context::context_from_end;
+use crate::context::{context_from_end, warn_of};
 use crate::error::store_error;
 use crate::store::Inner;
 
@@ -40,18 +40,10 @@ impl Inner {
                     history.inherited += usize::from(resolved.is_inherited(part));
                     history.lines.push(record.line);
                 }
-                HistoryEntry::Entry { part, entry: Entry::Damage(damaged) } => history.damage.push(Damage {
-                    place: place_of(&resolved, part),
-                    range: damaged.range,
-                    line: damaged.number,
-                    reason: damaged.kind.to_string(),
-                }),
-                HistoryEntry::Short { part, len } => history.damage.push(Damage {
-                    place: place_of(&resolved, part),
-                    range: len..len,
-                    line: 0,
-                    reason: "the file ends before the part of it that this thread builds on".to_owned(),
-                }),
+                HistoryEntry::Entry { part, entry: Entry::Damage(damaged) } => {
+                    history.damage.push(damage_of(&resolved, part, damaged));
+                }
+                HistoryEntry::Short { part, len } => history.damage.push(short_damage(&resolved, part, len)),
             }
         }
         Ok(history)
@@ -62,9 +54,23 @@ impl Inner {
         if let Some(context) = context_from_end(&resolved)? {
             return Ok(context);
         }
-        Replay::whole(ReplayOptions::default(), |replay| {
-            for_each_line(&resolved, |_, record| replay.push_line(&record.line))
-        })
+        let mut damage = Vec::new();
+        let mut context = Replay::whole(ReplayOptions::default(), |replay| {
+            // The lines may be asked for more than once.
+            damage = missing_damage(&resolved).into_iter().collect();
+            for entry in resolved.reader() {
+                match entry.map_err(store_error)? {
+                    HistoryEntry::Entry { entry: Entry::Line(record), .. } => replay.push_line(&record.line),
+                    HistoryEntry::Entry { part, entry: Entry::Damage(damaged) } => {
+                        damage.push(damage_of(&resolved, part, damaged));
+                    }
+                    HistoryEntry::Short { part, len } => damage.push(short_damage(&resolved, part, len)),
+                }
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        warn_of(damage, &mut context);
+        Ok(context)
     }
 
     /// The turns of a thread, oldest first.
@@ -84,6 +90,23 @@ impl Inner {
         })?;
         Ok((turns.finish(), lines))
     }
+}
+
+/// A damaged stretch of a part, in the words of the contract.
+pub(crate) fn damage_of(resolved: &ResolvedHistory, part: usize, damaged: DamagedRange) -> Damage {
+    Damage {
+        place: place_of(resolved, part),
+        range: damaged.range,
+        line: damaged.number,
+        reason: damaged.kind.to_string(),
+    }
+}
+
+/// A part that ends before its share does, told like a damaged stretch at its end.
+fn short_damage(resolved: &ResolvedHistory, part: usize, len: u64) -> Damage {
+    let end = resolved.parts[part].end.and_then(|end| end.byte).unwrap_or(len).max(len);
+    let reason = "the file ends before the part of it that this thread builds on".to_owned();
+    Damage { place: place_of(resolved, part), range: len..end, line: 0, reason }
 }
 
 fn place_of(resolved: &ResolvedHistory, part: usize) -> String {

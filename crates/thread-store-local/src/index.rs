@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::{RememberedHome, now};
-use selvedge_state::{Freshness, IndexError, StateIndex, SyncProgress};
+use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgress};
 use tokio::task::AbortHandle;
 
 /// How much is read before a question is answered. What takes longer is left to the background, and the logs answer.
@@ -25,8 +25,14 @@ const FULL_LOOK: Duration = Duration::from_secs(30);
 /// How long an index that failed is left alone.
 const RECOVERY: Duration = Duration::from_secs(2);
 
+/// How long the background waits for the answer that is being given.
+const HEAD_START: Duration = Duration::from_millis(150);
+
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
+
+/// How many times as long as it took to take appends in the index leaves the writers alone.
+const REST: u32 = 9;
 
 /// Where a store keeps its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +50,13 @@ pub enum IndexPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct HomeIndex {
     inner: Arc<Inner>,
+}
+
+/// An index that says what the logs say.
+#[derive(Debug)]
+pub(crate) struct FreshIndex {
+    pub(crate) index: StateIndex,
+    filling: IndexFilling,
 }
 
 #[derive(Debug)]
@@ -98,7 +111,7 @@ impl HomeIndex {
             return Some(index.clone());
         }
         // A home without threads needs none, and one that is missing is not made to be asked.
-        if self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
+        if !path.exists() && self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
             return None;
         }
         match StateIndex::open_with(Arc::clone(&self.inner.remembered), path).await {
@@ -114,21 +127,37 @@ impl HomeIndex {
     }
 
     /// The index, as fresh as a look around makes it; nothing when the logs have to answer.
-    pub(crate) async fn fresh(&self) -> Option<StateIndex> {
+    pub(crate) async fn fresh(&self) -> Option<FreshIndex> {
         let index = self.open().await?;
-        let is_fresh = self.freshen(&index).await;
-        self.answer(is_fresh.map(|is_fresh| is_fresh.then_some(index))).await?
+        // Before the look: what is cleared afterwards is seen by the answer.
+        let filling = self.answered(index.filling().await).await?;
+        if !self.answered(self.freshen(&index).await).await? {
+            return None;
+        }
+        let filling = match filling {
+            Some(filling) => filling,
+            None => self.answered(index.filling().await).await??,
+        };
+        Some(FreshIndex { filling, index })
     }
 
     /// The same for a question about one thread.
-    pub(crate) async fn fresh_of(&self, thread_id: ThreadId) -> Option<StateIndex> {
+    pub(crate) async fn fresh_of(&self, thread_id: ThreadId) -> Option<FreshIndex> {
         let index = self.open().await?;
+        let filling = self.answered(index.filling().await).await??;
         let freshness = index.refresh_threads(HashSet::from([thread_id]), READ_FIRST).await;
-        self.answer(freshness.map(|found| matches!(found, Freshness::Fresh(_)).then_some(index))).await?
+        let is_fresh = matches!(self.answered(freshness).await?, Freshness::Fresh(_));
+        is_fresh.then(|| FreshIndex { filling, index })
     }
 
-    /// What the index answered; nothing when it could not, and the logs have to.
-    pub(crate) async fn answer<T>(&self, outcome: Result<T, IndexError>) -> Option<T> {
+    /// What the index answered; nothing when it could not, or was made anew meanwhile, and the logs have to.
+    pub(crate) async fn answer<T>(&self, fresh: &FreshIndex, outcome: Result<T, IndexError>) -> Option<T> {
+        let answer = self.answered(outcome).await?;
+        let filling = self.answered(fresh.index.filling().await).await?;
+        (filling == Some(fresh.filling)).then_some(answer)
+    }
+
+    async fn answered<T>(&self, outcome: Result<T, IndexError>) -> Option<T> {
         match outcome {
             Ok(answer) => Some(answer),
             // The logs say the same of a question that is none.
@@ -184,6 +213,7 @@ impl HomeIndex {
         }
         let (index, inner) = (index.clone(), Arc::downgrade(&self.inner));
         let task = tokio::spawn(async move {
+            tokio::time::sleep(HEAD_START).await;
             let told = inner.clone();
             let outcome = index
                 .sync(move |progress| {
@@ -200,6 +230,7 @@ impl HomeIndex {
             }
         });
         state.filling = Some(task.abort_handle());
+        state.progress.get_or_insert_default();
     }
 
     /// How far the background is with bringing the index up to date; nothing while it is not at it.
@@ -229,8 +260,9 @@ impl HomeIndex {
         }
         let inner = Arc::downgrade(&self.inner);
         let task = runtime.spawn(async move {
+            let mut rest = GATHERING;
             loop {
-                tokio::time::sleep(GATHERING).await;
+                tokio::time::sleep(rest).await;
                 let Some(inner) = inner.upgrade() else { return };
                 let index = Self { inner };
                 let written = {
@@ -242,7 +274,10 @@ impl HomeIndex {
                     }
                     std::mem::take(&mut state.written)
                 };
+                let began = Instant::now();
                 index.take_in(written).await;
+                // Who writes without a pause is not slowed down by it: a question takes in by itself what it needs.
+                rest = GATHERING.max(began.elapsed() * REST);
             }
         });
         state.gathering = Some(task.abort_handle());

@@ -4,11 +4,15 @@
 //! nothing else: the log is the truth, names are in the name index, and a thread is archived when its files are in the
 //! archive. Opening a store reads nothing and makes nothing, whatever the size of the home.
 //!
+//! Lists, rows and pages of turns and items come from an index ([`selvedge_state`]) that is made by the first question, follows
+//! the files, whoever writes them, and can be deleted at any time. While it is being filled, or busy, or broken, the logs answer.
+//!
 //! # What costs what
 //!
 //! - An append costs one write, made by the calling task itself; batches of more than 256 KiB are handed to a blocking
 //!   thread.
-//! - A page of threads costs a walk over directories, and reading those files that can be on the page: a file's time of last
+//! - A page of threads costs a look at directories and at a few files, and a query. Without an index it costs a walk over
+//!   directories, and reading those files that can be on the page: a file's time of last
 //!   change bounds when its log last grew, so the newest page opens few files. Of a file that is read for a listing, the
 //!   lines that cannot say a fact are passed over unparsed.
 //! - A fork or a rewind of a paginated thread writes one line or two, and reads from the end of the log back to the turn that
@@ -56,7 +60,9 @@ mod revert;
 mod row;
 mod search;
 mod segment;
+mod stats;
 mod store;
+mod sync;
 
 pub use index::IndexPlace;
 pub use store::LocalThreadStore;

@@ -8,6 +8,7 @@ use selvedge_rollout::RolloutRecorder;
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::held_here;
+use crate::sync::WaitingBatches;
 
 /// A live thread.
 #[derive(Debug)]
@@ -16,11 +17,13 @@ pub(crate) struct Live {
     recorder: RwLock<RolloutRecorder>,
     /// The thread's row as observed patches made it, once somebody asked for it.
     row: Mutex<Option<StoredThread>>,
+    /// The batches that wait for the medium.
+    pub(crate) waiting: WaitingBatches,
 }
 
 impl Live {
     pub(crate) fn new(recorder: RolloutRecorder) -> Self {
-        Self { recorder: RwLock::new(recorder), row: Mutex::new(None) }
+        Self { recorder: RwLock::new(recorder), row: Mutex::new(None), waiting: WaitingBatches::default() }
     }
 
     /// Does something with the recorder, as others may at the same time.

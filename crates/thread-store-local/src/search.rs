@@ -1,12 +1,11 @@
 //! Searching without an index: every thread in question is scanned; in a sorted search, until the page is full.
 
 use selvedge_history::TextSearch;
-use selvedge_protocol::{Page, SearchHit, SearchQuery};
-use selvedge_rollout::ResolvedHistory;
+use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn};
+use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::page_hits;
 
-use crate::error::store_error;
 use crate::store::Inner;
 
 impl Inner {
@@ -15,11 +14,19 @@ impl Inner {
         let files = self.files()?;
         let rows = self.rows_for(&query.threads, &files, &self.names());
         page_hits(query, rows, |thread| {
-            let turns = match ResolvedHistory::resolve(&files, thread.id).map_err(store_error)? {
-                Some(resolved) => self.turns_of(&resolved)?.0,
-                None => Vec::new(),
-            };
+            let turns = self.turns_in(&files, thread.id);
             Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
+        })
+    }
+
+    /// The turns of a thread; none when its files are gone or cannot be read, which must not hide other threads.
+    fn turns_in(&self, files: &HomeFiles, thread_id: ThreadId) -> Vec<Turn> {
+        let turns = |files: &HomeFiles| Ok(self.turns_of(&self.resolve(files, thread_id)?)?.0);
+        // Meanwhile the files may have moved, into the archive for one.
+        let found: Result<Vec<Turn>> = turns(files).or_else(|_| turns(&*self.files()?));
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%thread_id, %error, "thread left out of a search");
+            Vec::new()
         })
     }
 }

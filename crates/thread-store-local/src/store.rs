@@ -9,17 +9,18 @@ use selvedge_protocol::{
     Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
 };
-use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
 use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
 };
 
-use crate::append::appended;
+use crate::append::{append, appended, write};
 use crate::error::store_error;
 use crate::index::{HomeIndex, IndexPlace};
 use crate::live::LiveThreads;
+use crate::sync::{self, SyncRow};
 
 /// A store of threads in a home directory. Clones share the live threads.
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     remembered: Arc<RememberedHome>,
     pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
+    pub(crate) syncs: SyncRow,
 }
 
 impl Inner {
@@ -94,7 +96,8 @@ impl LocalThreadStore {
     pub fn with(home: RolloutHome, index: IndexPlace) -> Self {
         let remembered = Arc::new(RememberedHome::new(home.clone()));
         let index = HomeIndex::new(Arc::clone(&remembered), index);
-        Self { inner: Arc::new(Inner { home, remembered, index, live: LiveThreads::default() }) }
+        let (live, syncs) = (LiveThreads::default(), SyncRow::default());
+        Self { inner: Arc::new(Inner { home, remembered, index, live, syncs }) }
     }
 
     /// The home.
@@ -122,7 +125,10 @@ impl LocalThreadStore {
     }
 
     /// Does work that waits for files on a thread that may wait.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(result) => result,
@@ -156,16 +162,18 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        if Inner::is_large(items) || self.inner.makes_file_synced(thread_id)? {
+        let live = self.inner.live.get(thread_id)?;
+        let is_synced = self.durability() == Durability::Synced;
+        if Inner::is_large(items) || is_synced && live.with_recorder(RolloutRecorder::is_lazy) {
             let items = items.to_vec();
-            return self.writing(thread_id, move |store| store.append(thread_id, &items)).await;
+            return self.writing(thread_id, move |_| append(&live, &items, is_synced)).await;
         }
         // The write is done at once, so that batches are in the order in which the calls began.
-        let batch = self.inner.write(thread_id, items)?;
+        let batch = write(&live, items)?;
         let appended = appended(&batch);
         self.inner.index.wrote(thread_id);
-        if self.durability() == Durability::Synced {
-            self.blocking(move |_| batch.settle().map_err(store_error)).await?;
+        if is_synced {
+            sync::settle(&self.inner, live, batch).await?;
         }
         Ok(appended)
     }
@@ -201,7 +209,7 @@ impl ThreadStore for LocalThreadStore {
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         let index = &self.inner.index;
         if let Some(fresh) = index.fresh_of(thread_id).await
-            && let Some(Some(thread)) = index.answer(fresh.read_thread(thread_id).await).await
+            && let Some(Some(thread)) = index.answer(&fresh, fresh.index.read_thread(thread_id).await).await
         {
             return Ok(thread);
         }
@@ -211,7 +219,7 @@ impl ThreadStore for LocalThreadStore {
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         let index = &self.inner.index;
         if let Some(fresh) = index.fresh().await
-            && let Some(page) = index.answer(fresh.list_threads(query).await).await
+            && let Some(page) = index.answer(&fresh, fresh.index.list_threads(query).await).await
         {
             return Ok(page);
         }
@@ -220,16 +228,36 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh().await
+            && let Some(Some(page)) = index.answer(&fresh, fresh.index.search_threads(query).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| store.search_threads(&query)).await
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        let index = &self.inner.index;
+        let is_live = self.inner.live.find(query.thread_id).is_some();
+        if let Some(fresh) = index.fresh_of(query.thread_id).await
+            && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_turns(query, is_live).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        let index = &self.inner.index;
+        let is_live = self.inner.live.find(query.thread_id).is_some();
+        if let Some(fresh) = index.fresh_of(query.thread_id).await
+            && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_items(query, is_live).await).await
+        {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| page_items(&query, store.turns(query.thread_id)?)).await
     }

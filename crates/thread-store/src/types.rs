@@ -1,5 +1,6 @@
 //! What a store is asked and what it answers, where `protocol` has no word for it.
 
+use std::fmt;
 use std::ops::Range;
 
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp, TurnId};
@@ -21,10 +22,21 @@ pub struct Damage {
     pub place: String,
     /// Which bytes of it.
     pub range: Range<u64>,
-    /// Number of the line that the stretch begins in, counted from 1.
+    /// Number of the line that the stretch begins in, counted from 1; 0 where it was not counted.
     pub line: u64,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, range, line, reason } = self;
+        f.write_str(place)?;
+        if *line > 0 {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, ", bytes {}..{}: {reason}", range.start, range.end)
+    }
 }
 
 /// A thread's whole history, inherited lines first.

@@ -23,10 +23,52 @@ pub(super) fn unfinished(files: &[File]) -> Vec<String> {
 
 fn unfinished_word(line: &str) -> Option<&'static str> {
     let code = line.split("//").next().unwrap_or_default();
-    ["todo!", "unimplemented!", "dbg!"].into_iter().find(|word| {
-        code.match_indices(word)
-            .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
-    })
+    ["todo!", "unimplemented!", "dbg!"].into_iter().find(|word| has_word(code, word))
+}
+
+/// Whether a text stands in the code and is not the end of a longer name.
+fn has_word(code: &str, word: &str) -> bool {
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
+}
+
+/// The crates whose effects on files go through one seam, and the file that is the seam.
+const SEAM: ([&str; 2], &str) =
+    (["crates/rollout/src/", "crates/thread-store-local/src/"], "crates/rollout/src/file_system.rs");
+
+/// Ways past the seam. Reading is no effect.
+const EFFECTS: [&str; 14] = [
+    "fs::rename",
+    "fs::write",
+    "fs::copy",
+    "fs::remove_",
+    "fs::create_dir",
+    "fs::hard_link",
+    "fs::set_permissions",
+    "symlink(",
+    "OpenOptions",
+    "DirBuilder",
+    "File::create",
+    "File::options",
+    "sync_all",
+    "sync_data",
+];
+
+pub(super) fn effects(files: &[File]) -> Vec<String> {
+    let (crates, seam) = SEAM;
+    let mut faults = Vec::new();
+    for file in rust(files).filter(|file| file.path != seam && crates.iter().any(|krate| file.path.starts_with(krate)))
+    {
+        // Tests stand last in a file and may do what they like.
+        let code = file.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+        for (number, line) in (1..).zip(code) {
+            let code = line.split("//").next().unwrap_or_default();
+            if let Some(effect) = EFFECTS.iter().find(|effect| has_word(code, effect)) {
+                faults.push(format!("{}:{number}: {effect} goes past {seam}", file.path));
+            }
+        }
+    }
+    faults
 }
 
 pub(super) fn twin_types(files: &[File]) -> Vec<String> {
@@ -114,6 +156,17 @@ mod tests {
         assert_eq!(unfinished_word("    todo!()"), Some("todo!"));
         assert_eq!(unfinished_word("    // todo!()"), None);
         assert_eq!(unfinished_word("    my_todo!()"), None);
+    }
+
+    #[test]
+    fn effects_go_through_the_seam() {
+        let text = "//! Why.\n// fs::rename\nstd::fs::rename(a, b);\nfs::read(a);\n#[cfg(test)]\nfs::write(a, b);\n";
+        let paths = ["crates/rollout/src/a.rs", "crates/rollout/src/file_system.rs", "crates/rollout/tests/it/a.rs"];
+        let files = paths.map(|path| file(path, text));
+        assert_eq!(
+            effects(&files),
+            ["crates/rollout/src/a.rs:3: fs::rename goes past crates/rollout/src/file_system.rs"]
+        );
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::exit::Result;
 use crate::render;
 use crate::resolve;
 
+/// How many oddities to name one by one.
+const NAMED: usize = 10;
+
 #[derive(Serialize)]
 struct Shown<'a> {
     history: &'a [ResponseItem],
@@ -26,8 +29,11 @@ pub(crate) async fn run(args: &ContextArgs, app: &mut App<'_>) -> Result<()> {
     let id = resolve::thread(&app.store, &args.thread)?;
     let context = app.store.load_model_context(id).await?;
     print(&context, args.full, app)?;
-    for warning in &context.warnings {
+    for warning in context.warnings.iter().take(NAMED) {
         note(&format!("note: {warning}"));
+    }
+    if context.warnings.len() > NAMED {
+        note(&format!("note: and {} more such places", context.warnings.len() - NAMED));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use selvedge_protocol::{
     ThreadQuery, TurnQuery,
 };
 use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
+use selvedge_thread_store_local::IndexPlace;
 
 use super::{fork, list};
 use crate::app::{App, now};
@@ -40,7 +41,11 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
         tempfile::Builder::new().prefix("selvedge-demo-").tempdir().context("cannot make a temporary folder")?;
     let home = folder.path().to_path_buf();
     write_home(&home)?;
-    let mut tour = Tour { app: App::open(&home, Durability::Written, false, out)?, program: program(), step: 0 };
+    let mut tour = Tour {
+        app: App::open(&home, Durability::Written, IndexPlace::InHome, false, out)?,
+        program: program(),
+        step: 0,
+    };
     let outcome = tour.all(args.keep).await;
     tour.app.close().await;
     if args.keep {

@@ -6,17 +6,25 @@ mod completions;
 mod context;
 mod delete;
 mod demo;
+mod doctor;
+mod doctor_index;
 mod export;
 mod fork;
+pub(crate) mod index;
 mod list;
 mod new;
+mod pick;
 mod rename;
 mod rewind;
 mod search;
 mod show;
+mod stats;
 mod tree;
 
+use std::path::PathBuf;
+
 use selvedge_protocol::Durability;
+use selvedge_thread_store_local::IndexPlace;
 
 use crate::app::App;
 use crate::args::{Cli, Verb};
@@ -37,8 +45,8 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     if let Verb::New(_) = &cli.verb {
         home::create(&path, durability)?;
     }
-    let mut app = App::open(&path, durability, cli.global.json, out)?;
-    let outcome = on_home(&cli.verb, &mut app).await;
+    let mut app = App::open(&path, durability, index_place(cli), cli.global.json, out)?;
+    let outcome = on_home(cli, &mut app).await;
     app.close().await;
     outcome
 }
@@ -54,12 +62,21 @@ fn durability(cli: &Cli) -> Result<Durability> {
     })
 }
 
+/// Where `--index` says that the index is, else `SELVEDGE_INDEX`, else in the home. An empty variable counts as unset.
+fn index_place(cli: &Cli) -> IndexPlace {
+    match cli.global.index.clone().or_else(|| home::variable("SELVEDGE_INDEX").map(PathBuf::from)) {
+        None => IndexPlace::InHome,
+        Some(path) if path.as_os_str() == "off" => IndexPlace::Nowhere,
+        Some(path) => IndexPlace::At(std::path::absolute(&path).unwrap_or(path)),
+    }
+}
+
 fn no_json() -> Failure {
     Failure::new(Code::Usage, "this verb has nothing to say as JSON").hint("leave --json out")
 }
 
-async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
-    match verb {
+async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
+    match &cli.verb {
         Verb::List(args) => list::run(args, app).await,
         Verb::Show(args) => show::run(args, app).await,
         Verb::Context(args) => context::run(args, app).await,
@@ -73,7 +90,11 @@ async fn on_home(verb: &Verb, app: &mut App<'_>) -> Result<()> {
         Verb::Unarchive(args) => archive::undo(args, app).await,
         Verb::Delete(args) => delete::run(args, app).await,
         Verb::Search(args) => search::run(args, app).await,
+        Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
         Verb::Tree(args) => tree::run(args, app).await,
+        Verb::Stats(args) => stats::run(args, app).await,
+        Verb::Index(args) => index::run(args, app).await,
+        Verb::Doctor(args) => doctor::run(args, app).await,
         // They need no home, and were done before one was opened.
         Verb::Demo(_) | Verb::Completions(_) => Ok(()),
     }

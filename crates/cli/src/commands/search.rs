@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread};
+use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery};
 use selvedge_thread_store::ThreadStore;
 
-use super::list;
+use super::{list, show};
 use crate::app::{App, note, now};
 use crate::args::{Order, SearchArgs};
 use crate::exit::Result;
@@ -26,8 +26,14 @@ const INDENT: usize = 2;
 pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     let threads = list::query(&args.filters, app)?;
     let hits_per_thread = args.hits.get();
-    let query = SearchQuery { threads, hits_per_thread, order: order(args), ..SearchQuery::new(&args.text) };
+    let mut query = SearchQuery { threads, hits_per_thread, order: order(args), ..SearchQuery::new(&args.text) };
+    if args.open {
+        (query.threads.limit, query.hits_per_thread) = (1, 1);
+    }
     let page = app.store.search_threads(&query).await?;
+    if let (true, Some(hit)) = (args.open, page.items.first()) {
+        return open(hit, args, app).await;
+    }
     if app.json {
         app.out.json(&page.items)?;
     } else if page.items.is_empty() {
@@ -37,6 +43,18 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
         app.out.write_all(text.as_bytes())?;
     }
     list::more(page.next_cursor.as_ref(), app)
+}
+
+/// Shows the turn of a hit.
+async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
+    let turns = app.store.list_turns(&TurnQuery::all(hit.thread.id)).await?.items;
+    // A hit in the name is of no turn; the newest is what is going on.
+    let at = match hit.turn_number.and_then(|number| usize::try_from(number).ok()) {
+        Some(number) => number.saturating_sub(1),
+        None => turns.len().saturating_sub(1),
+    };
+    let turn: &[Turn] = turns.get(at).map(std::slice::from_ref).unwrap_or_default();
+    show::print(&hit.thread, turn, at, args.full, app)
 }
 
 /// Who says what to sort by wants it sorted.

@@ -31,15 +31,26 @@ pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
     let mut turns = app.store.list_turns(&TurnQuery::all(id)).await?.items;
     let skipped = skipped(&turns, args.last);
     turns.drain(..skipped);
-    if app.json {
-        app.out.json(&Shown { thread: &thread, turns: &turns })?;
-    } else {
-        let style = Style { paint: app.out.paint(), full: args.full, now: now() };
-        app.out.write_all(transcript::head(&thread, style).as_bytes())?;
-        app.out.write_all(transcript::turns(&turns, skipped + 1, style).as_bytes())?;
-    }
+    print(&thread, &turns, skipped, args.full, app)?;
     app.out.flush()?;
     report(&damage);
+    Ok(())
+}
+
+/// Prints a thread and some of its turns, before which `skipped` others stand.
+pub(crate) fn print(
+    thread: &StoredThread,
+    turns: &[Turn],
+    skipped: usize,
+    full: bool,
+    app: &mut App<'_>,
+) -> Result<()> {
+    if app.json {
+        return app.out.json(&Shown { thread, turns });
+    }
+    let style = Style { paint: app.out.paint(), full, now: now() };
+    app.out.write_all(transcript::head(thread, style).as_bytes())?;
+    app.out.write_all(transcript::turns(turns, skipped + 1, style).as_bytes())?;
     Ok(())
 }
 
@@ -50,8 +61,7 @@ fn skipped(turns: &[Turn], last: Option<NonZeroUsize>) -> usize {
 /// Says what could not be read.
 pub(crate) fn report(damage: &[Damage]) {
     for place in damage.iter().take(NAMED) {
-        let Damage { place, range, line, reason } = place;
-        note(&format!("note: damaged: {place}, line {line}, bytes {}..{}: {reason}", range.start, range.end));
+        note(&format!("note: damaged: {place}"));
     }
     if damage.len() > NAMED {
         note(&format!("note: and {} more damaged places", damage.len() - NAMED));

@@ -2,6 +2,7 @@
 //! not trusted with a terminal.
 
 pub(crate) mod context;
+pub(crate) mod plot;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod text;

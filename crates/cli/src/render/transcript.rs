@@ -61,8 +61,15 @@ fn tokens(thread: &StoredThread) -> Option<String> {
 pub(crate) fn turns(turns: &[Turn], first: usize, style: Style) -> String {
     let mut page = Page::new(style);
     for (number, turn) in (first..).zip(turns) {
-        page.turn(number, turn);
+        page.turn(&format!("turn {number}"), turn);
     }
+    page.out
+}
+
+/// Turns whose numbers are not known.
+pub(crate) fn newest_turns(turns: &[Turn], style: Style) -> String {
+    let mut page = Page::new(style);
+    turns.iter().for_each(|turn| page.turn("turn", turn));
     page.out
 }
 
@@ -93,12 +100,12 @@ impl Page {
         }
     }
 
-    fn turn(&mut self, number: usize, turn: &Turn) {
+    fn turn(&mut self, name: &str, turn: &Turn) {
         let paint = self.style.paint;
         let mut about = vec![status(turn.status).to_owned()];
         about.extend(turn.started_at.map(date_time));
         about.extend(turn.duration_ms.map(duration));
-        let heading = paint.heading(format!("── turn {number}"));
+        let heading = paint.heading(format!("── {name}"));
         let about = format!("{} · {}", about.join(" · "), one_line(turn.id.as_str()));
         self.out.push('\n');
         self.line(&format!("{heading} {}", paint.dim(format!("· {about}"))));

@@ -1,6 +1,7 @@
 //! A disk that is full.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,6 +34,12 @@ impl Drop for Tmpfs {
     }
 }
 
+/// Writes a file until nothing more goes onto the disk.
+fn fill(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    while file.write(&[0; 512]).is_ok_and(|written| written > 0) {}
+}
+
 #[test]
 fn a_full_disk_is_said_and_loses_nothing() {
     for mode in ["paginated", "legacy"] {
@@ -55,11 +62,14 @@ fn a_full_disk_is_said_and_loses_nothing() {
         // Reading still works, and everything that writes says why it does not.
         assert_eq!(home.run(&["show", &id]).code, 0);
         assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 1);
+        // Closing the index gave some room back.
+        fill(&home.path().join("filling"));
         let run = home.run(&["fork", &id]);
         assert!(run.code == 1 && run.err.contains("No space left"), "{run:?}");
         let run = home.run(&["export", &id, "-o", home.path().join("copy").to_str().unwrap()]);
         assert!(run.code == 1 && run.err.contains("No space left"), "{run:?}");
         assert!(!home.path().join("copy").exists());
+        fs::remove_file(home.path().join("filling")).unwrap();
         fs::remove_file(&ballast).unwrap();
         assert_eq!(home.append(&id, message("999 after")).code, 0);
         assert!(numbers().into_iter().eq((1..=acknowledged).chain([999])), "{mode}");

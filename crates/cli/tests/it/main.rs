@@ -6,9 +6,12 @@ mod support;
 
 mod damage;
 mod demo;
+mod doctor;
 mod homes;
 mod ids;
+mod index;
 mod reading;
+mod stats;
 mod trees;
 mod writing;
 
@@ -16,5 +19,7 @@ mod writing;
 mod crash;
 #[cfg(unix)]
 mod full_disk;
+#[cfg(unix)]
+mod picking;
 #[cfg(unix)]
 mod terminal;

@@ -344,6 +344,63 @@ fn search_finds_what_was_said_ran_and_named() {
 }
 
 #[test]
+fn search_takes_terms_filters_and_orders() {
+    let home = Home::sample("story-0.169.0");
+    let found = |args: &[&str]| {
+        let hits = home.json(&[&["search"], args].concat());
+        let hits = hits.as_array().unwrap().clone();
+        hits.iter().map(|hit| hit["thread"]["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let yaks = found(&["yaks"]);
+    assert!(yaks.len() > 1);
+    assert_eq!(found(&["yaks ECHO hel*"]), yaks);
+    assert_eq!(found(&["\"echo hello yaks\""]), yaks);
+    assert!(found(&["\"yaks echo\""]).is_empty());
+    assert!(found(&["yak*", "--repository", "owner/nowhere"]).is_empty());
+    let below = found(&["yaks", "--descendant-of", T169]);
+    assert!(!below.is_empty() && below.len() < yaks.len() && !below.contains(T169), "{below:?}");
+    let listed = home.json(&["list", "--descendant-of", T169]);
+    let listed: BTreeSet<_> =
+        listed.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    assert!(
+        below.is_subset(&listed) && listed.len() >= home.json(&["list", "--child-of", T169]).as_array().unwrap().len()
+    );
+
+    // Each order has its own cursors, and --sort asks for the second.
+    let cursor = |args: &[&str]| {
+        let run = home.run(&[&["search", "yaks", "-n", "1", "--json"], args].concat());
+        run.err.trim().trim_start_matches("more with --cursor ").to_owned()
+    };
+    let sorted = cursor(&["--sort", "created"]);
+    assert_eq!(cursor(&["--order", "sorted", "--sort", "created"]), sorted);
+    assert_ne!(cursor(&[]), sorted);
+    assert_eq!(home.run(&["search", "yaks", "--cursor", &sorted]).code, 1);
+    for text in ["", " ", "\"\""] {
+        assert_eq!(home.run(&["search", text]).code, 2, "{text:?}");
+    }
+}
+
+#[test]
+fn search_opens_the_turn_of_the_first_hit() {
+    let home = Home::sample("story-0.169.0");
+    let hit = home.json(&["search", "\"echo hello yaks\"", "--hits", "1", "-n", "1"])[0].clone();
+    let opened = home.json(&["search", "\"echo hello yaks\"", "--open"]);
+    assert_eq!(opened["thread"], hit["thread"]);
+    assert_eq!(opened["turns"].as_array().unwrap().len(), 1);
+    assert_eq!(opened["turns"][0]["id"], hit["turn_id"]);
+    let text = home.ok(&["search", "\"echo hello yaks\"", "--open"]);
+    let shown = home.ok(&["show", hit["thread"]["id"].as_str().unwrap()]);
+    let number = hit["turn_number"].as_u64().unwrap();
+    let turn = text.split_once("\n\n").unwrap().1.trim_end();
+    assert!(turn.starts_with(&format!("── turn {number} ")) && shown.contains(turn), "{text}");
+    // A name is in no turn.
+    let named = home.json(&["search", "\"thread on zebras\"", "--open"]);
+    let turns = home.json(&["show", named["thread"]["id"].as_str().unwrap(), "--last", "1"])["turns"].clone();
+    assert_eq!(named["turns"], turns);
+    assert_eq!(home.ok(&["search", "nowhere at all", "--open"]), "");
+}
+
+#[test]
 fn compressed_threads_read_like_others() {
     let home = Home::sample("story-0.169.0");
     let before = home.json(&["show", PLAIN169]);
@@ -385,6 +442,11 @@ fn every_verb_has_help() {
         "unarchive",
         "delete",
         "search",
+        "pick",
+        "tree",
+        "stats",
+        "index",
+        "doctor",
         "demo",
         "completions",
     ];

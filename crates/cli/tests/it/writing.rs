@@ -388,3 +388,17 @@ fn a_thread_that_is_being_written_is_a_conflict() {
             .all(|entry| entry.unwrap().file_name() == ".coordination.lock")
     );
 }
+
+#[test]
+fn the_level_of_durability_is_an_option_or_a_variable() {
+    let home = Home::missing();
+    let id = home.new_thread(&["--durability", "synced"]);
+    assert_eq!(home.append(&id, message("one")).code, 0);
+    assert_eq!(home.run(&["--durability", "synced", "fork", &id]).code, 0);
+    assert_eq!(home.run(&["--durability", "soon", "fork", &id]).code, 2);
+    for (level, code) in [("synced", 0), ("", 0), ("soon", 2)] {
+        let run = crate::support::run(home.command(&["fork", &id]).env("SELVEDGE_DURABILITY", level));
+        assert_eq!(run.code, code, "{level}: {}", run.err);
+        assert_eq!(run.err.contains("`written` or `synced`"), code == 2, "{}", run.err);
+    }
+}

@@ -1,7 +1,7 @@
 //! World states: diff and apply.
 
 use proptest::prelude::*;
-use selvedge_protocol::{WorldState, WorldStatePatch, WorldStateRecord};
+use selvedge_protocol::{RolloutItem, RolloutLine, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
 use serde_json::{Map, Value, json};
 
 use crate::support::{any_object, any_value};
@@ -155,4 +155,25 @@ proptest! {
         applied.apply(&WorldStatePatch::new(patch).unwrap());
         prop_assert_eq!(applied.into_value(), wanted);
     }
+}
+
+#[test]
+fn a_state_that_could_not_be_read_back_is_refused() {
+    let nested = |levels: usize| {
+        let inner = (1..levels).fold(serde_json::json!([]), |value, _| serde_json::json!({"a": value}));
+        serde_json::json!({"a": inner})
+    };
+    assert!(WorldState::new(nested(100)).is_ok() && WorldStatePatch::new(nested(100)).is_ok());
+    for levels in [102, 2_000] {
+        let error = WorldState::new(nested(levels)).unwrap_err();
+        assert_eq!(error.to_string(), "a world state is nested 100 levels deep at most");
+        assert!(WorldStatePatch::new(nested(levels)).is_err());
+    }
+    let deepest = WorldState::new(nested(100)).unwrap();
+    let patch = WorldState::default().diff(&deepest).unwrap();
+    let mut state = WorldState::default();
+    state.apply(&patch);
+    assert_eq!(state, deepest);
+    let line = RolloutLine::new(Timestamp::default(), None, &WorldStateRecord::snapshot(&deepest).into());
+    assert!(matches!(line.item(), RolloutItem::WorldState(record) if record.state.is_some()), "it is read back");
 }

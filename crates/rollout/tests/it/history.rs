@@ -31,16 +31,24 @@ fn check_backwards(history: &ResolvedHistory, entries: &[HistoryEntry]) -> bool 
     });
     let forwards: Vec<_> = forwards.collect();
     let mut left = forwards.len();
+    let mut damaged = Vec::new();
     for entry in history.backwards() {
         match entry.unwrap() {
             BackwardEntry::Line { part, record } => {
                 left = left.checked_sub(1).expect("no more lines than there are");
                 assert_eq!((part, record.line.text()), forwards[left]);
             }
+            BackwardEntry::Damage { part, damage } => damaged.push((part, damage.range)),
             BackwardEntry::Unsure => return false,
         }
     }
     assert_eq!(left, 0, "no line is left out");
+    damaged.reverse();
+    let wanted = entries.iter().filter_map(|entry| match entry {
+        HistoryEntry::Entry { part, entry: Entry::Damage(damage) } => Some((*part, damage.range.clone())),
+        _ => None,
+    });
+    assert_eq!(damaged, wanted.collect::<Vec<_>>());
     true
 }
 
@@ -238,6 +246,21 @@ fn the_ordinal_decides_where_the_byte_says_otherwise() {
 }
 
 #[test]
+fn a_line_that_took_the_ordinal_of_a_lost_one_is_not_inherited() {
+    // The fork left the first thread behind line 3, which is damaged now. The writer that went on gave its ordinal again.
+    for lost in ["x".repeat(line(3).len() - 1) + "\n", " ".repeat(line(3).len() - 1) + "\n", "\0".repeat(line(3).len())]
+    {
+        let (test, byte) = home_with_base(4);
+        let start = head_line(thread(1), 0, None) + &lines(1..3);
+        test.put_thread(thread(1), start + &lost + &lines(3..6));
+        test.put_thread(thread(2), head_line(thread(2), 4, base(thread(1), 4, byte)));
+        let found = outline(&resolve(&test.home, thread(2)));
+        assert_eq!(found.replace("0:damage ", ""), "0:0 0:1 0:2 1:4", "{lost:?}");
+        assert_eq!(outline(&resolve(&test.home, thread(1))).replace("0:damage ", ""), "0:0 0:1 0:2 0:3 0:4 0:5");
+    }
+}
+
+#[test]
 fn the_byte_decides_where_there_are_no_ordinals() {
     let test = TestHome::new();
     let bare = |text: String| text.replace(r#""ordinal":"#, r#""was":"#);
@@ -364,6 +387,8 @@ fn finds_the_head_behind_damage() {
     assert_eq!(head_of(other.clone() + &own), Some(thread(2)), "a first line is the segment's own");
     assert_eq!(head_of(format!("junk\n{other}{own}")), Some(id), "a copied head is not");
     assert_eq!(head_of(format!("junk\n{other}")), None);
+    assert_eq!(head_of(format!("junk{other}")), None, "what stood there may have been its own");
+    assert_eq!(head_of(format!("\0\0{other}")), Some(thread(2)));
     assert_eq!(head_of(String::new()), None);
     assert_eq!(head_of(lines(0..100) + &own), None, "it is not looked for in the whole file");
 }

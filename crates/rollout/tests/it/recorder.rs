@@ -427,7 +427,7 @@ fn a_compressed_file_is_decompressed_first() {
 }
 
 #[test]
-fn a_compressed_file_that_is_damaged_stays_as_it_is() {
+fn a_compressed_file_of_which_nothing_can_be_had_stays_as_it_is() {
     let (test, bytes) = torn(|_| {});
     let plain = only_file(&test.home).path;
     let compressed = plain.with_extension("jsonl.zst");
@@ -437,6 +437,27 @@ fn a_compressed_file_that_is_damaged_stays_as_it_is() {
     assert!(matches!(RolloutRecorder::resume(&test.home, &only_file(&test.home)), Err(RolloutError::Io { .. })));
     assert!(compressed.exists() && !plain.exists());
     WriterLock::acquire(&test.home, thread(1)).unwrap();
+}
+
+#[test]
+fn a_damaged_compressed_file_is_gone_on_with_from_what_can_be_had_of_it() {
+    let (test, bytes) = torn(|_| {});
+    let plain = only_file(&test.home).path;
+    let compressed = plain.with_extension("jsonl.zst");
+    // Two frames, the second one cut.
+    let second = zstd::encode_all(&br#"{"timestamp":"2026-11-21T09:08:56.680Z","#[..], 3).unwrap();
+    let frames = [&zstd::encode_all(&bytes[..], 3).unwrap()[..], &second[..second.len() - 3]].concat();
+    fs::write(&compressed, &frames).unwrap();
+    fs::remove_file(&plain).unwrap();
+
+    let recorder = resume(&test);
+    assert_eq!(recorder.append(&[message("four")]).unwrap().last_ordinal, Some(4));
+    assert_eq!(said(&plain), ["one", "two", "three", "four"]);
+    let beside: Vec<_> = fs::read_dir(plain.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [kept] = &beside.iter().filter(|path| **path != plain).collect::<Vec<_>>()[..] else { panic!("{beside:?}") };
+    assert!(kept.to_str().unwrap().contains(".jsonl.zst.damaged-20"), "{kept:?}");
+    assert_eq!(fs::read(kept).unwrap(), frames, "nothing of it is lost");
+    assert_eq!(test.files().all_files(thread(1)).count(), 1);
 }
 
 #[test]

@@ -31,6 +31,9 @@ const FEW: usize = 500;
 /// How many rows are gone through at once.
 const ROWS: usize = 512;
 
+/// What a cursor of the best threads begins with.
+const OURS: &str = "x1";
+
 /// An item of so many words is of ordinary length.
 const ORDINARY: f32 = 200.0;
 
@@ -69,7 +72,8 @@ impl StateIndex {
     /// sorted search pages and cursors are those of a search through all logs; the best threads are ranked by how often the
     /// terms stand in their items and how short these are, and cursors of one ranking are none of another.
     ///
-    /// Nothing when the terms say too little of any word (`->`), or nothing at all.
+    /// Nothing when the terms say too little of any word (`->`), or nothing at all, and for a cursor of the best threads that
+    /// was not made here.
     ///
     /// # Errors
     /// For a page without room, no hits per thread or a cursor of another query; when the database or a log cannot be read.
@@ -79,7 +83,7 @@ impl StateIndex {
         }
         let Ok(search) = TextSearch::new(&query.text) else { return Ok(None) };
         let Some(patterns) = patterns(search.terms()) else { return Ok(None) };
-        let start = Start::of(query)?;
+        let Some(start) = Start::of(query)? else { return Ok(None) };
         let mut connection = self.database.readers.acquire().await?;
         // One transaction: words, places and rows as of one moment.
         let mut transaction = connection.begin().await?;
@@ -142,7 +146,7 @@ impl StateIndex {
             None => self.window(connection, &newest_first, found, None).await?,
         };
         while let Some(Window { first, last, mut ranked }) = window.take() {
-            ranked.sort_by(|one, other| one.0.cmp(&other.0));
+            ranked.sort_by_key(|(place, _)| *place);
             if let Some(start) = start.as_ref().filter(|start| (start.first, start.last) == (first, last)) {
                 ranked.retain(|(place, _)| *place > start.place);
             }
@@ -239,13 +243,13 @@ impl BestStart {
         let (time, id) = self.place.age.0;
         let own = at(ThreadCursor { at: time, id });
         let BestPlace { is_unnamed, distance, .. } = self.place;
-        format!("x1/{}/{}/{}/{distance}/{own}", at(self.first), at(self.last), u8::from(is_unnamed)).into()
+        format!("{OURS}/{}/{}/{}/{distance}/{own}", at(self.first), at(self.last), u8::from(is_unnamed)).into()
     }
 
     fn decode(cursor: &Cursor, sort: ThreadSortKey) -> Result<Self, CursorError> {
         let malformed = || CursorError { text: cursor.to_string() };
         let parts: Vec<&str> = cursor.as_str().split('/').collect();
-        let ["x1", first, last, unnamed, distance, own] = parts[..] else { return Err(malformed()) };
+        let [OURS, first, last, unnamed, distance, own] = parts[..] else { return Err(malformed()) };
         let place = |text: &str| {
             let cursor = Cursor::from(text.to_owned());
             ThreadCursor::decode(&cursor, sort, SortDirection::Descending).map_err(|_| malformed())
@@ -269,14 +273,21 @@ enum Start {
 }
 
 impl Start {
-    fn of(query: &SearchQuery) -> Result<Self> {
+    /// Nothing for a cursor of another ranking.
+    fn of(query: &SearchQuery) -> Result<Option<Self>> {
         let ThreadQuery { sort, direction, cursor, .. } = &query.threads;
         let cursor = cursor.as_ref();
+        let is_ours = cursor.is_none_or(|cursor| cursor.as_str().starts_with(OURS));
         Ok(match query.order {
+            SearchOrder::Best if !is_ours => None,
             SearchOrder::Sorted => {
-                Self::Sorted(cursor.map(|cursor| ThreadCursor::decode(cursor, *sort, *direction)).transpose()?)
+                let place = cursor.map(|cursor| ThreadCursor::decode(cursor, *sort, *direction));
+                Some(Self::Sorted(place.transpose()?))
             }
-            SearchOrder::Best => Self::Best(cursor.map(|cursor| BestStart::decode(cursor, *sort)).transpose()?),
+            SearchOrder::Best => {
+                let place = cursor.map(|cursor| BestStart::decode(cursor, *sort));
+                Some(Self::Best(place.transpose()?))
+            }
         })
     }
 }

@@ -277,7 +277,7 @@ impl BlockWriter {
         self.words.push(b'\n');
         self.filter.add(word);
         // Counting the bits costs more than a word.
-        let is_full = self.count % 16 == 0 && self.filter.is_full();
+        let is_full = self.count.is_multiple_of(16) && self.filter.is_full();
         if is_full || self.words.len() >= BLOCK_WORDS || self.postings.len() >= BLOCK_POSTINGS {
             self.end_block();
         }

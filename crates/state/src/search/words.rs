@@ -78,7 +78,7 @@ fn pieces(word: &str, take: &mut impl FnMut(&[u8])) {
     let mut rest = word;
     loop {
         let end = rest.char_indices().nth(LONGEST).map_or(rest.len(), |(at, _)| at);
-        take(rest[..end].as_bytes());
+        take(&rest.as_bytes()[..end]);
         if end == rest.len() {
             return;
         }

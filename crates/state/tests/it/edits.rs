@@ -174,7 +174,7 @@ fn apply(home: &Home, edit: &Edit) {
     let plain = |which: &usize| at(which).filter(|(_, path)| !is_compressed(path));
     match edit {
         Edit::Create => {
-            let mode = if files.len() % 2 == 0 { HistoryMode::Paginated } else { HistoryMode::Legacy };
+            let mode = if files.len().is_multiple_of(2) { HistoryMode::Paginated } else { HistoryMode::Legacy };
             home.thread_with(|meta| meta.history_mode = Some(mode));
         }
         Edit::Say(which) => drop(plain(which).map(|(_, path)| append(&path, &says("words")))),

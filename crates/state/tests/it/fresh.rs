@@ -36,15 +36,11 @@ async fn refreshed(index: &StateIndex) -> SyncReport {
     }
 }
 
-fn nothing() -> SyncReport {
-    SyncReport { threads: MANY as u64, ..SyncReport::default() }
-}
-
 #[tokio::test]
 async fn where_nothing_changed_nothing_is_read() {
     let (home, _, index) = old_home().await;
-    assert_eq!(refreshed(&index).await, nothing());
-    assert_eq!(refreshed(&home.index().await).await, nothing());
+    assert_eq!(refreshed(&index).await, SyncReport::default());
+    assert_eq!(refreshed(&home.index().await).await, SyncReport::default());
 }
 
 #[tokio::test]
@@ -93,7 +89,7 @@ async fn what_changes_behind_its_back_is_found_by_a_sync() {
     append(&threads[0].1, &says("unlocked"));
     let old = SystemTime::now() - Duration::from_secs(3600 * 24 * 365);
     File::options().append(true).open(&threads[0].1).unwrap().set_modified(old).unwrap();
-    assert_eq!(refreshed(&index).await, nothing());
+    assert_eq!(refreshed(&index).await, SyncReport::default());
     let before = index.checked_at().await.unwrap();
     assert_eq!(index.sync(|_| {}).await.unwrap().read_tail, 1);
     assert!(index.checked_at().await.unwrap() > before);
@@ -141,5 +137,28 @@ async fn several_follow_at_the_same_time() {
     }
     let index = home.index().await;
     refreshed(&index).await;
+    assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}
+
+/// What is forgotten while somebody fills the index with what was known before is not there in the end.
+#[tokio::test]
+async fn an_index_that_is_cleared_meanwhile_is_not_filled() {
+    let (home, _, index) = old_home().await;
+    let (other, filling) = (home.index().await, index.filling().await.unwrap());
+    let mut clearing = None;
+    home.thread();
+    index
+        .sync(|progress| {
+            if progress.threads_done == 0 && clearing.is_none() {
+                let other = other.clone();
+                clearing = Some(tokio::spawn(async move { other.clear().await.unwrap() }));
+            }
+        })
+        .await
+        .unwrap();
+    clearing.unwrap().await.unwrap();
+    assert_eq!(index.filling().await.unwrap(), None);
+    index.sync(|_| {}).await.unwrap();
+    assert_ne!(index.filling().await.unwrap(), filling);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod check;
 mod edits;
 mod fresh;
 mod heal;
@@ -9,4 +10,5 @@ mod homes;
 mod list;
 mod recordings;
 mod search;
+mod stats;
 mod turns;

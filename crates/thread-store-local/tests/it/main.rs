@@ -6,11 +6,17 @@ mod bounded;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod cuts;
+mod damage;
 mod detached;
+mod durable;
+mod faults;
 mod files;
+mod fuzz_smoke;
 mod home;
 mod index;
 mod recordings;
+mod safety;
+mod stats;
 
 use std::sync::Arc;
 

@@ -1,0 +1,167 @@
+//! `selvedge doctor`: what it says, what it does, how it ends.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Home, NOWHERE, T169, message, small_log};
+
+const ID: &str = "01a1fd5d-bbbb-7000-8000-000000000000";
+
+/// Lays the modes of a copied home right, so that nothing but the lines is looked at.
+fn narrow(home: &Home) {
+    home.run(&["doctor", "--repair"]);
+}
+
+fn kinds(report: &Value) -> Vec<&str> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.filter(|finding| finding["severity"] == "fault").map(|finding| finding["kind"].as_str().unwrap()).collect()
+}
+
+fn report(home: &Home, args: &[&str]) -> (i32, Value) {
+    let run = home.run(&[&["doctor", "--json"], args].concat());
+    (run.code, serde_json::from_str(&run.out).unwrap_or_else(|error| panic!("{error}: {run:?}")))
+}
+
+#[test]
+fn a_damaged_home_is_found_mended_and_clean() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    narrow(&home);
+    let clean = home.run(&["doctor"]);
+    assert_eq!(clean.code, 0, "{clean:?}");
+    assert!(clean.out.ends_with("0 findings, 0 notices\n"), "{clean:?}");
+
+    let whole = fs::read(home.file(ID)).unwrap();
+    let damaged = [&whole[..], b"junk\n\0\0\0\0", &whole[..30]].concat();
+    fs::write(home.file(ID), &damaged).unwrap();
+    let (code, found) = report(&home, &[]);
+    assert_eq!((code, kinds(&found)), (1, vec!["not_json", "torn"]), "{found}");
+    let first = &found["findings"][0];
+    assert_eq!(first["range"]["start"], whole.len());
+    assert_eq!((&first["line"], &first["thread_id"], &first["mendable"]), (&6.into(), &ID.into(), &true.into()));
+    assert_eq!(found["checked"]["files"], 1);
+    let text = home.run(&["doctor", &ID[..13]]);
+    assert!(text.out.contains("not_json, line 6, bytes ") && text.err.contains("--repair"), "{text:?}");
+
+    let (code, planned) = report(&home, &["--repair", "--dry-run"]);
+    assert_eq!((code, planned["repairs"][0]["action"].as_str()), (1, Some("rewrite_file")), "{planned}");
+    assert_eq!(fs::read(home.file(ID)).unwrap(), damaged);
+
+    let (code, mended) = report(&home, &["--repair"]);
+    assert_eq!((code, &mended["left"]), (0, &Value::Array(Vec::new())), "{mended}");
+    assert_eq!(fs::read(home.file(ID)).unwrap(), whole);
+    let kept = mended["repairs"][0]["kept"].as_str().unwrap();
+    assert_eq!(fs::read(kept).unwrap(), damaged);
+    assert_eq!(home.run(&["doctor"]).code, 0);
+    assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn only_what_is_named_is_checked() {
+    let home = Home::with_file(ID, b"junk\n");
+    home.write(T169, small_log(T169).as_bytes());
+    narrow(&home);
+    home.write(ID, b"junk\n");
+    assert_eq!(home.run(&["doctor", T169]).code, 0);
+    assert_eq!(home.run(&["doctor", ID]).code, 1);
+    assert_eq!(home.run(&["doctor", NOWHERE]).code, 3);
+}
+
+#[test]
+fn a_thread_that_somebody_writes_is_left_with_the_name_of_who() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    narrow(&home);
+    let mut writer = home.spawn_append(ID);
+    std::io::Write::write_all(writer.stdin.as_mut().unwrap(), message("one").as_bytes()).unwrap();
+    let mut answer = [0; 2];
+    std::io::Read::read_exact(writer.stdout.as_mut().unwrap(), &mut answer).unwrap();
+    let bytes = [&b"junk\n"[..], &fs::read(home.file(ID)).unwrap()].concat();
+    fs::write(home.file(ID), &bytes).unwrap();
+    let run = home.run(&["doctor", "--repair"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.out.contains(&format!("being written by process {}", writer.id())), "{run:?}");
+    assert_eq!(fs::read(home.file(ID)).unwrap(), bytes);
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
+    assert_eq!(home.run(&["doctor", "--repair"]).code, 0);
+}
+
+#[test]
+fn a_lost_base_is_said_in_the_transcript_and_in_the_context() {
+    let home = Home::sample("story-0.169.0");
+    for (id, _, path) in crate::support::rollouts(&home.path()) {
+        if id == T169 {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    narrow(&home);
+    let (code, found) = report(&home, &[]);
+    assert_eq!(code, 1);
+    assert!(kinds(&found).iter().all(|kind| *kind == "missing_base") && !kinds(&found).is_empty(), "{found}");
+    let fork = found["findings"][0]["thread_id"].as_str().unwrap();
+    for verb in ["show", "context"] {
+        let run = home.run(&[verb, fork]);
+        assert_eq!(run.code, 0);
+        assert!(run.err.contains("there is no such segment in this home"), "{verb}: {run:?}");
+    }
+}
+
+/// What the doctor says of the index, as JSON, and its exit code.
+fn index_report(home: &Home, args: &[&str]) -> (i32, Value, Vec<String>) {
+    let (code, report) = report(home, args);
+    let index = report["index"].clone();
+    let kinds = index["findings"].as_array().into_iter().flatten();
+    let kinds = kinds.map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect();
+    (code, index, kinds)
+}
+
+#[test]
+fn an_index_is_checked_and_brought_in_order() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    home.write(T169, small_log(T169).as_bytes());
+    narrow(&home);
+    assert_eq!(index_report(&home, &[]), (0, Value::Null, Vec::new()));
+    assert!(home.ok(&["doctor"]).contains("index: none to check"));
+    home.ok(&["index", "sync"]);
+    assert_eq!(index_report(&home, &["--deep"]).2, Vec::<String>::new());
+
+    // What came since is nothing to worry about.
+    let mut log = fs::read(home.file(ID)).unwrap();
+    log.extend(small_log(ID).lines().nth(1).unwrap().bytes().chain(*b"\n"));
+    fs::write(home.file(ID), log).unwrap();
+    let (code, index, kinds) = index_report(&home, &[]);
+    assert_eq!((code, kinds), (0, vec!["changed".to_owned()]), "{index}");
+    assert!(home.ok(&["doctor"]).contains("0 findings, 1 notices"));
+
+    fs::remove_file(home.file(T169)).unwrap();
+    let (code, index, kinds) = index_report(&home, &[]);
+    assert_eq!((code, kinds), (1, vec!["row_without_file".to_owned(), "changed".to_owned()]), "{index}");
+    assert_eq!((&index["findings"][0]["thread_id"], &index["threads"]), (&T169.into(), &2.into()));
+    let said = home.run(&["doctor"]);
+    assert!(said.out.contains("row_without_file, thread ") && said.err.contains("--repair"), "{said:?}");
+    assert_eq!(home.run(&["doctor", "--index", "off"]).code, 0);
+    assert!(home.ok(&["doctor", "--index", "off"]).contains("index: switched off"));
+    assert_eq!(index_report(&home, &["--repair", "--dry-run"]).0, 1);
+
+    let (code, index, _) = index_report(&home, &["--repair"]);
+    assert_eq!(
+        (code, &index["left"], &index["repair"]["report"]["removed"]),
+        (0, &Value::Array(Vec::new()), &1.into())
+    );
+    assert_eq!(index_report(&home, &["--deep"]).2, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_is_no_index_is_found_and_set_aside() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    narrow(&home);
+    let path = home.path().join("selvedge-index.sqlite");
+    fs::write(&path, "my notes").unwrap();
+    let (code, _, kinds) = index_report(&home, &[]);
+    assert_eq!((code, kinds), (1, vec!["unusable_index".to_owned()]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "my notes");
+    let said = home.run(&["doctor", "--repair"]);
+    assert!(said.code == 0 && said.out.contains("set aside the index"), "{said:?}");
+    assert_eq!(home.run(&["doctor"]).code, 0);
+    assert_eq!(home.json(&["index", "status"])["threads"], 1);
+}

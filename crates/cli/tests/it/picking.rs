@@ -1,0 +1,272 @@
+//! Choosing a thread on a real terminal: `selvedge pick` under tmux.
+//!
+//! Without tmux these tests check nothing, and say so.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{ARCHIVED169, Home, PLAIN169, T169, line, run, small_log};
+
+/// How long something may take to show on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A terminal of its own, with its own server.
+struct Tmux {
+    socket: PathBuf,
+}
+
+impl Tmux {
+    /// A terminal of this size in which `script` runs, with `selvedge` as the program on this home. None where there is no tmux.
+    fn start(home: &Home, (columns, lines): (u16, u16), script: &str) -> Option<Self> {
+        if Command::new("tmux").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            let _ = writeln!(
+                std::io::stderr(),
+                "\n*** SKIPPED: tmux is not installed, so that `selvedge pick` was not tested on a terminal. Install it: \
+                 apt-get install tmux, brew install tmux\n"
+            );
+            return None;
+        }
+        // A server that is ending takes its socket away, so that the next one needs another.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let terminal = Self { socket: home.folder().join(format!("tmux-{number}")) };
+        let selvedge = env!("CARGO_BIN_EXE_selvedge");
+        let script = format!(
+            "export program='{selvedge}' home='{}'\nselvedge() {{ \"$program\" --home \"$home\" \"$@\"; }}\n{script}\nprintf '\\nthe end\\n'\nexec cat\n",
+            home.path().display()
+        );
+        let path = home.folder().join("script");
+        std::fs::write(&path, script).unwrap();
+        let (columns, lines) = (columns.to_string(), lines.to_string());
+        let path = path.to_str().unwrap();
+        let made = terminal.tmux(&["new-session", "-d", "-x", &columns, "-y", &lines, "sh", path]);
+        assert_eq!(made, "", "tmux did not start");
+        Some(terminal)
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let mut command = Command::new("tmux");
+        // With nobody's settings, and with all characters whatever the locale.
+        command.args(["-u", "-f", "/dev/null", "-S"]).arg(&self.socket).args(args);
+        command
+            .env_clear()
+            .env("TERM", "screen-256color")
+            .env("TZ", "UTC")
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("HOME", self.socket.parent().unwrap_or(Path::new("/")).join("user")).env("NO_COLOR", "1");
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    fn types(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Waits until the screen is as wanted, and gives it.
+    #[track_caller]
+    fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let start = Instant::now();
+        loop {
+            let screen = self.screen();
+            if wanted(&screen) {
+                return screen;
+            }
+            assert!(start.elapsed() < PATIENCE, "{what} did not show:\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until this row is the chosen one.
+    #[track_caller]
+    fn wait_chosen(&self, text: &str) -> String {
+        self.wait(text, |screen| screen.lines().skip(1).any(|line| line.starts_with("> ") && line.contains(text)))
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+/// Shows what was answered, and how it ended.
+const ANSWER: &str = "printf 'code %s answer [%s]\\n' \"$?\" \"$answer\"";
+
+fn picks(args: &str) -> String {
+    format!("echo before\nanswer=$(selvedge pick {args})\n{ANSWER}")
+}
+
+fn said(id: &str, text: &str, answer: &str) -> String {
+    small_log(id).replace("how are the yaks", text).replace("woolly", answer)
+}
+
+/// Three threads, of which the one about gnus comes first.
+fn herd() -> (Home, [String; 3]) {
+    let home = Home::empty();
+    let ids = [1, 2, 3].map(|n| format!("01a1fd5d-{n}{n}{n}{n}-7000-8000-000000000000"));
+    let said = [("zebras in stripes", "black"), ("yaks in wool", "brown"), ("gnus in herds", "grey")];
+    for (id, (question, answer)) in ids.iter().zip(said) {
+        home.write(id, self::said(id, question, answer).as_bytes());
+        let renamed = home.run(&["rename", id, &format!("On {}", question.split(' ').next().unwrap())]);
+        assert_eq!(renamed.code, 0, "{}", renamed.err);
+    }
+    (home, ids)
+}
+
+#[test]
+fn filter_move_and_choose() {
+    let (home, [zebras, ..]) = herd();
+    let Some(terminal) = Tmux::start(&home, (120, 20), &picks("--sort created --ascending")) else { return };
+    let screen = terminal.wait("the preview", |screen| screen.contains("black"));
+    assert!(screen.lines().next().unwrap().ends_with("3/3"), "{screen}");
+    assert!(screen.contains("│ ── turn · completed") && screen.contains("enter choose"), "{screen}");
+    assert!(!screen.contains("before"), "the screen is another one: {screen}");
+
+    terminal.types("on");
+    terminal.wait("what was typed", |screen| screen.starts_with("> on "));
+    terminal.keys(&["C-u"]);
+    terminal.types("yks");
+    let screen = terminal.wait_chosen("yaks");
+    assert!(screen.lines().next().unwrap().ends_with("1/3"), "{screen}");
+    terminal.wait("another preview", |screen| screen.contains("brown") && !screen.contains("black"));
+
+    terminal.keys(&["BSpace", "BSpace", "BSpace"]);
+    let order = terminal.wait("all of them", |screen| screen.contains("3/3"));
+    let rows: Vec<&str> = order.lines().skip(1).take(3).map(|row| row.split('│').next().unwrap().trim()).collect();
+    terminal.keys(&["Down", "C-n", "Down"]);
+    terminal.wait_chosen(&rows[2][rows[2].len() - 30..]);
+    terminal.keys(&["Up", "C-p", "End", "Home"]);
+    terminal.wait_chosen("zebras");
+    terminal.keys(&["Enter"]);
+    let screen = terminal.wait("the end", |screen| screen.contains("the end"));
+    assert_eq!(screen.trim(), format!("before\ncode 0 answer [{zebras}]\n\nthe end"), "the terminal is as it was");
+}
+
+#[test]
+fn leaving_answers_nothing() {
+    let (home, _) = herd();
+    for key in ["Escape", "C-c"] {
+        let Some(terminal) = Tmux::start(&home, (80, 10), &picks("")) else { return };
+        terminal.wait("the list", |screen| screen.contains("3/3"));
+        terminal.keys(&[key]);
+        let screen = terminal.wait("the end", |screen| screen.contains("the end"));
+        assert_eq!(screen.trim(), "before\ncode 130 answer []\n\nthe end");
+        // What is typed now is echoed, and lines are lines.
+        terminal.types("typed\n");
+        terminal.wait("an echo", |screen| screen.contains("\ntyped\ntyped\n"));
+    }
+}
+
+#[test]
+fn a_screen_of_another_size_is_drawn_anew() {
+    let (home, [.., gnus]) = herd();
+    let Some(terminal) = Tmux::start(&home, (120, 12), &picks("--query gnus --print path")) else { return };
+    terminal.wait("the preview", |screen| screen.contains("│") && screen.contains("grey"));
+    let resize = |columns: &str, lines: &str| {
+        terminal.tmux(&["set-option", "-g", "window-size", "manual"]);
+        terminal.tmux(&["resize-window", "-x", columns, "-y", lines]);
+    };
+    resize("60", "24");
+    let screen = terminal.wait("the preview below", |screen| screen.contains("────") && screen.contains("grey"));
+    assert!(!screen.contains('│') && screen.starts_with("> gnus ") && screen.contains("\n> 01a1fd5d-3333"), "{screen}");
+    resize("30", "5");
+    let screen = terminal.wait("the list alone", |screen| screen.starts_with("> gnus") && !screen.contains("grey"));
+    assert!(screen.contains("\n> 01a1fd5d-3333") && screen.lines().count() <= 5, "{screen}");
+    resize("120", "30");
+    terminal.wait("the preview again", |screen| screen.contains("│") && screen.contains("grey"));
+    terminal.keys(&["Enter"]);
+    let screen = terminal.wait("the end", |screen| screen.contains("the end")).replace('\n', "");
+    assert!(screen.contains(&format!("answer [{}]", home.file(&gnus).display())), "{screen}");
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let (home, _) = herd();
+    let folder = home.folder().display();
+    let program = format!("echo $$ > {folder}/pid; exec \"$program\" --home \"$home\" pick > {folder}/out");
+    let script = format!("echo before\nsh -c '{program}'\nprintf 'code %s\\n' \"$?\"");
+    let Some(terminal) = Tmux::start(&home, (80, 10), &script) else { return };
+    terminal.wait("the list", |screen| screen.contains("3/3"));
+    let pid = std::fs::read_to_string(home.folder().join("pid")).unwrap();
+    assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap().success());
+    let screen = terminal.wait("the end", |screen| screen.contains("the end"));
+    assert!(screen.starts_with("before\n") && screen.contains("code 143") && !screen.contains("3/3"), "{screen}");
+    terminal.types("typed\n");
+    terminal.wait("an echo", |screen| screen.contains("\ntyped\ntyped\n"));
+    assert_eq!(std::fs::read_to_string(home.folder().join("out")).unwrap(), "");
+}
+
+#[test]
+fn what_threads_say_does_not_reach_the_terminal() {
+    let evil = "before\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{8}\r\u{0}after";
+    let id = "01a1fd5d-eeee-7000-8000-000000000000";
+    let log = [
+        line("session_meta", &json!({"id": id, "timestamp": "2026-11-21T09:00:00.000Z", "cwd": evil, "originator": "test", "cli_version": "0", "source": "cli", "git": {"branch": evil}})),
+        line("event_msg", &json!({"type": "user_message", "message": evil})),
+        line("event_msg", &json!({"type": "agent_message", "message": evil})),
+    ]
+    .concat();
+    let home = Home::with_file(id, log.as_bytes());
+    let Some(terminal) = Tmux::start(&home, (120, 12), &picks("--print cwd")) else { return };
+    terminal.tmux(&["pipe-pane", "-o", &format!("cat > '{}/bytes'", home.folder().display())]);
+    terminal.types("aft");
+    let screen = terminal.wait("the preview", |screen| screen.starts_with("> aft ") && screen.contains("agent"));
+    assert!(screen.contains("after"), "{screen}");
+    terminal.keys(&["C-u", "Enter"]);
+    terminal.wait("the end", |screen| screen.contains("the end"));
+    // The answer for the shell is what the log says; only until then it is ours what the terminal got.
+    let bytes = std::fs::read(home.folder().join("bytes")).unwrap();
+    let ours = String::from_utf8_lossy(&bytes).into_owned();
+    let ours = ours.split("code 0").next().unwrap();
+    for hostile in ["owned", "[2J\u{1b}]0", "\u{9b}", "\u{202e}"] {
+        assert!(!ours.contains(hostile), "{hostile:?} in {ours:?}");
+    }
+}
+
+#[test]
+fn the_filters_of_a_listing_count_and_json_is_a_row() {
+    let home = Home::sample("story-0.169.0");
+    let json = home.folder().join("json");
+    let script = picks(&format!("--archived --json > '{}'", json.display()));
+    let Some(terminal) = Tmux::start(&home, (80, 10), &script) else { return };
+    terminal.wait("the list", |screen| screen.contains("1/1") && screen.contains("[archived]"));
+    terminal.keys(&["Enter"]);
+    terminal.wait("the end", |screen| screen.contains("the end"));
+    let row: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!((row["id"].as_str(), row["archived"].as_bool()), (Some(ARCHIVED169), Some(true)));
+}
+
+#[test]
+fn nothing_to_choose_from_is_said_without_a_terminal() {
+    let home = Home::empty();
+    let run = home.run(&["pick"]);
+    assert_eq!((run.code, run.out.as_str()), (3, ""));
+    assert!(run.err.starts_with("error: no such threads in "), "{}", run.err);
+}
+
+#[test]
+fn without_a_terminal_there_is_no_choice() {
+    let home = Home::sample("story-0.169.0");
+    if Command::new("setsid").arg("--version").stdout(Stdio::null()).status().is_err() {
+        return;
+    }
+    let mut command = Command::new("setsid");
+    command.args(["--wait", env!("CARGO_BIN_EXE_selvedge"), "--home"]).arg(home.path()).args(["pick", "-q", T169]);
+    let run = run(command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null()));
+    assert_eq!((run.code, run.out.as_str()), (1, ""), "{}", run.err);
+    assert!(run.err.contains("a thread is chosen on a terminal, and there is none"), "{}", run.err);
+    assert!(!run.err.contains(PLAIN169));
+}

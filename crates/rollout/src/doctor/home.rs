@@ -1,0 +1,337 @@
+//! What is wrong with a home.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use selvedge_protocol::{SegmentId, ThreadId};
+use serde::Serialize;
+
+use super::bases::{self, SegmentReferences};
+use super::file::{self, Examined};
+use super::finding::{Finding, FindingKind};
+use crate::error::{IoContext, Result};
+use crate::files::is_temporary;
+use crate::history::read_head;
+use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
+use crate::lock::WriterLock;
+use crate::names::NameIndex;
+
+/// How many files are read at the same time.
+const WORKERS: usize = 2;
+
+/// Levels of directories below that of the active threads: years, months, days.
+const LEVELS: usize = 3;
+
+/// How far a diagnosis has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiagnosisProgress {
+    /// How many files were read.
+    pub done: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// Rollout files.
+    pub files: u64,
+    /// Their (decompressed) bytes, as far as they can be read.
+    pub bytes: u64,
+    /// Intact lines in them.
+    pub lines: u64,
+}
+
+/// What a home looks like.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnosis {
+    /// What is wrong or out of the ordinary, by path and place.
+    pub findings: Vec<Finding>,
+    /// How many more there are in files that are nothing but damage.
+    pub omitted: u64,
+    /// What was looked at.
+    pub checked: Checked,
+    /// Which places of files others refer to.
+    pub references: SegmentReferences,
+}
+
+/// Checks the rollout files of a home, or those of some threads, and what belongs to them. Reads only, in memory bounded by
+/// the longest line and the number of findings; takes no lock but looks whether locks are held.
+///
+/// `progress` is told after each file, by whichever thread has read it.
+///
+/// # Errors
+/// When the home's directories cannot be read. A file that cannot be read is a finding.
+pub fn diagnose(
+    home: &RolloutHome,
+    threads: Option<&HashSet<ThreadId>>,
+    progress: &(dyn Fn(DiagnosisProgress) + Sync),
+) -> Result<Diagnosis> {
+    let files = home.files()?;
+    let wanted = |thread_id: ThreadId| threads.is_none_or(|threads| threads.contains(&thread_id));
+    let mut examined = examine_all(&wanted_files(&files, &wanted), progress);
+    let mut diagnosis = Diagnosis { references: references(&files, &examined), ..Diagnosis::default() };
+    let mut found = bases::examine(&files, &examined);
+    for one in &mut examined {
+        diagnosis.checked.files += 1;
+        diagnosis.checked.bytes += one.bytes;
+        diagnosis.checked.lines += one.lines;
+        diagnosis.omitted += one.omitted;
+        found.append(&mut one.findings);
+    }
+    found.extend(duplicates(&files).into_iter().filter(|finding| finding.thread_id.is_none_or(&wanted)));
+    let mut places = Places { home, files: &files, wanted: &wanted, is_whole: threads.is_none(), found };
+    places.look()?;
+    found = places.found;
+    found.retain(|finding| !is_being_written(home, finding));
+    found.sort_by(|a, b| {
+        let place = |finding: &Finding| finding.range.as_ref().map(|range| range.start);
+        (&a.path, place(a), a.kind).cmp(&(&b.path, place(b), b.kind))
+    });
+    diagnosis.findings = found;
+    Ok(diagnosis)
+}
+
+/// Every file of the wanted threads, and whether it counts.
+fn wanted_files(files: &HomeFiles, wanted: &dyn Fn(ThreadId) -> bool) -> Vec<(RolloutFile, bool)> {
+    let mut found = Vec::new();
+    for (thread_id, segments) in files.threads().filter(|(thread_id, _)| wanted(*thread_id)) {
+        let all = files.all_files(thread_id).cloned().enumerate();
+        found.extend(all.map(|(at, file)| (file, at < segments.len())));
+    }
+    found.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+    found
+}
+
+fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgress) + Sync)) -> Vec<Examined> {
+    let next = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
+    let examined = Mutex::new(Vec::with_capacity(files.len()));
+    let work = || {
+        while let Some((file, counts)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let one = file::examine(file, *counts);
+            examined.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+            progress(DiagnosisProgress { done: done.fetch_add(1, Ordering::Relaxed) + 1, total: files.len() });
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..WORKERS.min(files.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    examined.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which places others refer to, in the whole home.
+fn references(files: &HomeFiles, examined: &[Examined]) -> SegmentReferences {
+    let mut references = SegmentReferences::default();
+    let mut known = HashSet::new();
+    for one in examined {
+        known.insert(&one.file.path);
+        one.base.iter().for_each(|base| references.add(base));
+    }
+    for (thread_id, _) in files.threads() {
+        for file in files.all_files(thread_id).filter(|file| !known.contains(&file.path)) {
+            // A head that cannot be read refers to nothing that anybody could follow.
+            if let Ok(Some(base)) = read_head(file).map(|head| head.and_then(|head| head.history_base)) {
+                references.add(&base);
+            }
+        }
+    }
+    references
+}
+
+/// Files that hold the segment of another one.
+fn duplicates(files: &HomeFiles) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut claims: HashMap<SegmentId, &RolloutFile> = HashMap::new();
+    for (thread_id, segments) in files.threads() {
+        for file in files.all_files(thread_id).skip(segments.len()) {
+            let other = segments.iter().find(|other| other.name.segment_id() == file.name.segment_id());
+            let other = other.map(|other| other.path.display().to_string()).unwrap_or_default();
+            let detail = format!("{other} holds the same segment and counts, so that this one is not read");
+            found.push(Finding::new(FindingKind::Duplicate, &file.path, detail).of(thread_id));
+        }
+        for file in segments {
+            let segment_id = file.name.segment_id();
+            let Some(other) = claims.insert(segment_id, file) else { continue };
+            let detail = format!("{} of another thread claims the same segment {segment_id}", other.path.display());
+            let finding = Finding::new(FindingKind::Duplicate, &file.path, detail).of(thread_id);
+            found.push(finding.unmendable("which of them the references mean, nobody can tell; rename one by hand"));
+        }
+    }
+    found
+}
+
+/// What is at the end of a file while its writer lives is not wrong.
+fn is_being_written(home: &RolloutHome, finding: &Finding) -> bool {
+    matches!(finding.kind, FindingKind::Torn | FindingKind::Unsealed | FindingKind::Empty)
+        && finding.thread_id.is_some_and(|thread_id| WriterLock::is_held(home, thread_id))
+}
+
+/// Looks at what is in the home beside the lines.
+struct Places<'a> {
+    home: &'a RolloutHome,
+    files: &'a HomeFiles,
+    wanted: &'a dyn Fn(ThreadId) -> bool,
+    is_whole: bool,
+    found: Vec<Finding>,
+}
+
+impl Places<'_> {
+    fn look(&mut self) -> Result<()> {
+        self.dir(&self.home.sessions_dir(), LEVELS)?;
+        self.dir(&self.home.archived_dir(), 0)?;
+        self.locks()?;
+        if self.is_whole {
+            self.leftovers_of_names()?;
+        }
+        self.names()
+    }
+
+    fn dir(&mut self, dir: &Path, levels: usize) -> Result<()> {
+        if self.is_whole {
+            self.mode(dir, 0o700, None);
+        }
+        let mut subdirs = Vec::new();
+        for (path, metadata) in entries(dir)? {
+            let text = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if metadata.is_symlink() {
+                let is_looked_for = levels > 0 || RolloutFileName::parse(&text).is_some();
+                if is_looked_for && self.is_whole {
+                    let detail = "it is a symbolic link, and is not followed";
+                    self.found.push(Finding::new(FindingKind::SymbolicLink, path, detail));
+                }
+            } else if levels > 0 && metadata.is_dir() {
+                subdirs.push(path);
+            } else if levels == 0 && metadata.is_file() {
+                self.file(path, &text);
+            }
+        }
+        subdirs.iter().try_for_each(|subdir| self.dir(subdir, levels - 1))
+    }
+
+    fn file(&mut self, path: PathBuf, text: &str) {
+        if let Some(name) = RolloutFileName::parse(text) {
+            if (self.wanted)(name.thread_id) {
+                self.mode(&path, 0o600, Some(name.thread_id));
+            }
+        } else if let Some(rollout) = temporary_of(text) {
+            let thread_id = RolloutFileName::parse(rollout).map(|name| name.thread_id);
+            let is_wanted = thread_id.map_or(self.is_whole, self.wanted);
+            if is_wanted && !is_locked(&path) {
+                let detail =
+                    "it was written for a file that it never became; that file, or the one before it, is whole";
+                let finding = Finding::new(FindingKind::Leftover, path, detail);
+                self.found.push(Finding { thread_id, ..finding });
+            }
+        }
+    }
+
+    fn locks(&mut self) -> Result<()> {
+        let dir = self.home.locks_dir();
+        if self.is_whole {
+            self.mode(&dir, 0o700, None);
+        }
+        for (path, metadata) in entries(&dir)? {
+            let text = path.file_name().unwrap_or_default().to_string_lossy();
+            let thread_id = text.strip_suffix(".lock").and_then(|id| id.parse::<ThreadId>().ok());
+            if !metadata.is_file() || !thread_id.map_or(self.is_whole, self.wanted) {
+                continue;
+            }
+            match thread_id {
+                Some(thread_id) if !WriterLock::is_held(self.home, thread_id) => {
+                    let detail = "nobody holds it: its writer died";
+                    self.found.push(Finding::new(FindingKind::StaleLock, path, detail).of(thread_id));
+                }
+                _ => self.mode(&path, 0o600, thread_id),
+            }
+        }
+        Ok(())
+    }
+
+    fn leftovers_of_names(&mut self) -> Result<()> {
+        for (path, metadata) in entries(self.home.root())? {
+            let text = path.file_name().unwrap_or_default().to_string_lossy();
+            if metadata.is_file() && temporary_of(&text) == Some("session_index.jsonl") && !is_locked(&path) {
+                let detail = "it was written for the index of names, which is whole";
+                self.found.push(Finding::new(FindingKind::Leftover, path, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&mut self) -> Result<()> {
+        let path = self.home.name_index_path();
+        let mut orphans: Vec<(ThreadId, String)> = NameIndex::load(self.home)?
+            .iter()
+            .filter(|(thread_id, _)| (self.wanted)(*thread_id) && self.files.segments(*thread_id).is_empty())
+            .map(|(thread_id, entry)| (thread_id, entry.name.clone()))
+            .collect();
+        orphans.sort();
+        for (thread_id, name) in orphans {
+            let detail = format!("{name:?} is the name of thread {thread_id}, of which there is no file");
+            self.found.push(Finding::new(FindingKind::OrphanName, &path, detail).of(thread_id));
+        }
+        if self.is_whole {
+            for (range, line, reason) in NameIndex::damage(self.home)? {
+                let detail = format!("{reason}; every other name was read");
+                self.found.push(Finding::new(FindingKind::DamagedNames, &path, detail).at(range, line));
+            }
+            self.mode(&path, 0o600, None);
+            self.mode(&path.with_extension("jsonl.lock"), 0o600, None);
+        }
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    fn mode(&mut self, path: &Path, wanted: u32, thread_id: Option<ThreadId>) {
+        use std::os::unix::fs::PermissionsExt;
+
+        let Ok(metadata) = fs::symlink_metadata(path) else { return };
+        let mode = metadata.permissions().mode() & 0o7777;
+        if !metadata.is_symlink() && mode & 0o077 != 0 {
+            let detail = format!("its mode is {mode:04o}, and {wanted:04o} is enough: transcripts hold secrets");
+            let finding = Finding::new(FindingKind::WideMode, path, detail);
+            self.found.push(Finding { thread_id, ..finding });
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn mode(&mut self, _: &Path, _: u32, _: Option<ThreadId>) {}
+}
+
+/// What the name of a temporary file was made of, if it is one.
+fn temporary_of(name: &str) -> Option<&str> {
+    let (rest, _) = name.strip_prefix('.').filter(|_| is_temporary(name))?.rsplit_once(".tmp-")?;
+    (rest.starts_with("rollout-") || rest == "session_index.jsonl").then_some(rest)
+}
+
+/// Whether somebody is at work on a temporary file.
+fn is_locked(path: &Path) -> bool {
+    fs::File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// What is in a directory; nothing when it is missing. Links are given as links.
+fn entries(dir: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("read directory", dir),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.context("read directory", dir)?;
+        // An entry that vanished between the two calls is as good as never seen.
+        if let Ok(metadata) = entry.metadata() {
+            found.push((entry.path(), metadata));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}

@@ -1,0 +1,401 @@
+//! Diagnosis and repair of homes.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use selvedge_protocol::{SegmentId, ThreadId};
+use selvedge_rollout::doctor::{Diagnosis, FindingKind, RepairAction, RepairStep, Severity, diagnose, repair};
+use selvedge_rollout::{Entry, HistoryEntry, NameIndex, ResolvedHistory, RolloutHome, WriterLock};
+use serde_json::json;
+
+use crate::support::{TestHome, at, read_file, texts, thread};
+
+fn head_line(id: ThreadId, ordinal: u64, base: Option<(SegmentId, u64, usize)>) -> String {
+    let mut payload = json!({"id": id, "timestamp": "2026-11-21T09:08:56.660Z", "history_mode": "paginated"});
+    if let Some((segment, ordinal, byte)) = base {
+        payload["history_base"] =
+            json!({"thread_id": segment, "end_ordinal_exclusive": ordinal, "end_byte_offset": byte});
+    }
+    format!(
+        "{{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"ordinal\":{ordinal},\"type\":\"session_meta\",\"payload\":{payload}}}\n"
+    )
+}
+
+fn line(ordinal: u64) -> String {
+    format!(
+        "{{\"timestamp\":\"2026-11-21T09:08:56.690Z\",\"ordinal\":{ordinal},\"type\":\"event_msg\",\"payload\":{{}}}}\n"
+    )
+}
+
+fn lines(ordinals: std::ops::Range<u64>) -> String {
+    ordinals.map(line).collect()
+}
+
+fn look(home: &RolloutHome) -> Diagnosis {
+    diagnose(home, None, &|_| {}).unwrap()
+}
+
+/// The kinds of what is wrong, modes aside, which depend on who laid the files.
+fn kinds(diagnosis: &Diagnosis) -> Vec<&'static str> {
+    let faults = diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+    faults.filter(|finding| finding.kind != FindingKind::WideMode).map(|finding| finding.kind.as_str()).collect()
+}
+
+fn mend_all(home: &RolloutHome) -> Vec<RepairStep> {
+    repair(home, &look(home), false)
+}
+
+fn errors(steps: &[RepairStep]) -> Vec<String> {
+    steps.iter().filter_map(|step| step.error.clone()).collect()
+}
+
+fn kept(home: &RolloutHome) -> Vec<PathBuf> {
+    every_file(home.root()).into_iter().filter(|path| path.to_string_lossy().contains(".damaged-")).collect()
+}
+
+fn every_file(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(every_file(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// The bytes of every file of a home.
+fn state(home: &RolloutHome) -> Vec<(PathBuf, Vec<u8>)> {
+    every_file(home.root()).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+fn whole() -> String {
+    head_line(thread(1), 0, None) + &lines(1..5)
+}
+
+#[test]
+fn every_damage_is_found_and_mended_and_a_second_look_is_clean() {
+    let whole = whole();
+    let torn = &line(5)[..40];
+    let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
+        ("torn", [whole.as_bytes(), torn.as_bytes()].concat(), &["torn"]),
+        ("spliced", (whole.clone() + torn + &line(6)).into(), &["not_json"]),
+        ("sealed", (whole.clone() + torn + "\n" + &line(6)).into(), &["not_json"]),
+        ("one line", (whole.clone() + line(5).trim_end() + &line(6)).into(), &["spliced_lines"]),
+        ("one line with a space", (whole.clone() + line(5).trim_end() + " " + &line(6)).into(), &["spliced_lines"]),
+        ("nul", [whole.as_bytes(), &[0; 5000], line(5).as_bytes()].concat(), &["nul"]),
+        ("nul tail", [whole.as_bytes(), &[0; 5000]].concat(), &["nul"]),
+        ("utf8", [whole.as_bytes(), b"{\"a\":\"\xff\"}\n", line(5).as_bytes()].concat(), &["invalid_utf8"]),
+        ("bom", [b"\xef\xbb\xbf", whole.as_bytes()].concat(), &["byte_order_mark"]),
+        ("unsealed", whole.trim_end().into(), &["unsealed"]),
+        ("headless", lines(1..5).into(), &["missing_head"]),
+        ("broken head", ("{\"times\n".to_owned() + &lines(1..5)).into(), &["missing_head", "not_json"]),
+        ("crlf", whole.replace('\n', "\r\n").into(), &[]),
+        ("blank lines", whole.replace('\n', "\n \n\n").into(), &[]),
+        ("empty", Vec::new(), &[]),
+        ("nothing but damage", b"junk\n\0\0\0".to_vec(), &["not_json", "nul"]),
+        ("whole", whole.clone().into(), &[]),
+    ];
+    for (name, bytes, wanted) in cases {
+        for compressed in [false, true] {
+            let test = TestHome::new();
+            let plain = test.put_thread(thread(1), &bytes);
+            let mut path = plain.clone();
+            if compressed {
+                path = plain.with_extension("jsonl.zst");
+                fs::write(&path, zstd::encode_all(&bytes[..], 1).unwrap()).unwrap();
+                fs::remove_file(&plain).unwrap();
+            }
+            let before = texts(&read_file(&path)).into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let original = fs::read(&path).unwrap();
+            let found = look(&test.home);
+            let mut found = kinds(&found);
+            found.sort_unstable();
+            assert_eq!(found, wanted, "{name}");
+
+            // Saying what would be done does nothing.
+            let all = state(&test.home);
+            let planned = repair(&test.home, &look(&test.home), true);
+            assert_eq!(state(&test.home), all, "{name}");
+            let steps = mend_all(&test.home);
+            assert_eq!(errors(&steps), [""; 0], "{name}");
+            let done = |steps: &[RepairStep]| {
+                steps.iter().map(|step| (step.action, step.path.clone(), step.detail.clone())).collect::<Vec<_>>()
+            };
+            assert_eq!(done(&planned), done(&steps), "{name}");
+
+            let after = look(&test.home);
+            assert!(after.findings.iter().all(|finding| finding.severity == Severity::Notice), "{name}: {after:?}");
+            let now = if wanted.is_empty() { &path } else { &plain };
+            let lines = read_file(now);
+            let heads = usize::from(wanted.contains(&"missing_head"));
+            assert_eq!(texts(&lines)[heads..], before, "{name}: every intact line is there");
+            assert_eq!(kept(&test.home).len(), usize::from(!wanted.is_empty()), "{name}");
+            for kept in kept(&test.home) {
+                assert_eq!(fs::read(kept).unwrap(), original, "{name}: the original is kept whole");
+            }
+            assert_eq!(test.files().all_files(thread(1)).count(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_compressed_file_is_mended_from_what_decompresses() {
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), "");
+    fs::remove_file(&path).unwrap();
+    let compressed = path.with_extension("jsonl.zst");
+    let second = zstd::encode_all(line(5).as_bytes(), 1).unwrap();
+    let bytes = [&zstd::encode_all(whole().as_bytes(), 1).unwrap()[..], &second[..second.len() / 2]].concat();
+    fs::write(&compressed, &bytes).unwrap();
+    assert_eq!(kinds(&look(&test.home)).last(), Some(&"compression"));
+    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole());
+    assert!(!compressed.exists());
+    assert_eq!(fs::read(&kept(&test.home)[0]).unwrap(), bytes);
+    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+}
+
+/// The lines of a thread's history, damage left out.
+fn history(home: &RolloutHome, id: ThreadId) -> String {
+    let resolved = ResolvedHistory::resolve(&home.files().unwrap(), id).unwrap().unwrap();
+    let mut out = String::new();
+    for entry in resolved.reader() {
+        match entry.unwrap() {
+            HistoryEntry::Entry { part, entry: Entry::Line(record) } => {
+                write!(out, "{part}:{} ", record.line.ordinal().unwrap()).unwrap();
+            }
+            HistoryEntry::Entry { .. } => {}
+            HistoryEntry::Short { part, .. } => write!(out, "{part}:short ").unwrap(),
+        }
+    }
+    out
+}
+
+#[test]
+fn places_that_forks_refer_to_stay_where_they_are() {
+    let torn = &line(2)[..30];
+    let start = head_line(thread(1), 0, None) + "\u{0}\u{0}\u{0}" + &line(1) + torn + &line(3);
+    let test = TestHome::new();
+    let base = test.put_thread(thread(1), start.clone() + "junk\n" + &lines(4..6) + torn);
+    test.put_thread(thread(2), head_line(thread(2), 4, Some((thread(1).into(), 4, start.len()))) + &lines(5..7));
+    let before = history(&test.home, thread(2));
+    assert_eq!(before, "0:0 0:1 0:3 1:4 1:5 1:6 ");
+    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
+    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(history(&test.home, thread(2)), before);
+    let mended = fs::read_to_string(base).unwrap();
+    assert_eq!(mended.len(), start.len() + lines(4..6).len(), "what is behind the last reference moves up");
+    assert_eq!(mended[..start.len()].find(&line(3)), start.find(&line(3)));
+    assert_eq!(mended[start.len()..], lines(4..6));
+    assert!(mended.lines().all(|line| line.trim().starts_with('{') || line.trim().is_empty()), "{mended}");
+}
+
+#[test]
+fn a_newline_that_has_no_room_is_left_and_told() {
+    let start = head_line(thread(1), 0, None) + line(1).trim_end() + &line(2);
+    let test = TestHome::new();
+    let base = test.put_thread(thread(1), &start);
+    test.put_thread(thread(2), head_line(thread(2), 3, Some((thread(1).into(), 3, start.len()))));
+    let steps = mend_all(&test.home);
+    assert!(errors(&steps)[0].contains("no room for a newline"), "{steps:?}");
+    assert_eq!(fs::read_to_string(base).unwrap(), start);
+    assert_eq!(history(&test.home, thread(2)), "0:0 0:1 0:2 1:3 ", "it is read all the same");
+}
+
+#[test]
+fn a_new_head_takes_the_room_of_the_old_one() {
+    let lost = "x".repeat(600) + "\n";
+    let start = lost.clone() + &lines(1..4);
+    let test = TestHome::new();
+    let base = test.put_thread(thread(1), start.clone() + &lines(4..5));
+    test.put_thread(thread(2), head_line(thread(2), 4, Some((thread(1).into(), 4, start.len()))));
+    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
+    let mended = fs::read_to_string(base).unwrap();
+    assert_eq!(mended[lost.len()..], lines(1..5));
+    assert!(mended.starts_with("{\"timestamp\":\"2026-11-21T09:08:56.690Z\",\"ordinal\":0,\"type\":\"session_meta\""));
+    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(history(&test.home, thread(2)), "0:0 0:1 0:2 0:3 1:4 ");
+}
+
+#[test]
+fn what_is_wrong_with_bases_is_found_and_left() {
+    let find = |base: Option<String>, byte: usize| {
+        let test = TestHome::new();
+        if let Some(base) = base {
+            test.put_thread(thread(1), base);
+        }
+        test.put_thread(thread(2), head_line(thread(2), 4, Some((thread(1).into(), 4, byte))) + &lines(5..6));
+        let found = kinds(&look(&test.home));
+        mend_all(&test.home);
+        assert_eq!(kinds(&look(&test.home)), found, "only people can mend that");
+        found
+    };
+    let start = head_line(thread(1), 0, None) + &lines(1..4);
+    assert_eq!(find(Some(start.clone() + &lines(4..6)), start.len()), [""; 0]);
+    assert_eq!(find(None, start.len()), ["missing_base"]);
+    assert_eq!(find(Some(head_line(thread(1), 0, None)), start.len()), ["base_too_short"]);
+    assert_eq!(find(Some(start.clone() + &lines(4..6)), start.len() - 3), ["base_differs"]);
+    let own = head_line(thread(1), 4, Some((thread(2).into(), 4, 10)));
+    assert_eq!(find(Some(own + &lines(4..9)), 10), ["base_cycle", "base_cycle"]);
+}
+
+#[test]
+fn what_lies_about_in_a_home_is_found_and_cleared() {
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), whole());
+    // A compressed sibling and an archived copy that ends earlier: everything in them is in the file that counts.
+    fs::write(path.with_extension("jsonl.zst"), zstd::encode_all(whole().as_bytes(), 1).unwrap()).unwrap();
+    fs::create_dir_all(test.home.archived_dir()).unwrap();
+    let archived = test.home.archived_dir().join(path.file_name().unwrap());
+    fs::write(&archived, head_line(thread(1), 0, None) + &lines(1..2)).unwrap();
+    // One that differs.
+    let other = path.with_file_name(format!("rollout-2026-11-21T09-08-55-{}.jsonl", thread(1)));
+    fs::write(&other, head_line(thread(1), 0, None) + &lines(1..2) + &lines(7..8)).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let leftover = path.with_file_name(format!(".{name}.tmp-{:032x}", 7));
+    fs::write(&leftover, "half").unwrap();
+    let foreign = path.with_file_name(".notes.tmp-1");
+    fs::write(&foreign, "mine").unwrap();
+    fs::create_dir_all(test.home.locks_dir()).unwrap();
+    let lock = test.home.locks_dir().join(format!("{}.lock", thread(5)));
+    fs::write(&lock, "").unwrap();
+    NameIndex::set(&test.home, thread(1), Some("here"), at("2026-11-21T09:08:57.000Z")).unwrap();
+    NameIndex::set(&test.home, thread(9), Some("gone"), at("2026-11-21T09:08:57.000Z")).unwrap();
+    let names = fs::read(test.home.name_index_path()).unwrap();
+    fs::write(test.home.name_index_path(), [b"junk\n{\"of\":\"tomorrow\"}\n", &names[..]].concat()).unwrap();
+
+    let mut found = kinds(&look(&test.home));
+    found.sort_unstable();
+    let wanted = ["damaged_names", "duplicate", "duplicate", "duplicate", "leftover", "orphan_name", "stale_lock"];
+    assert_eq!(found, wanted);
+    let counting = test.files().segments(thread(1))[0].path.clone();
+    let counted = fs::read(&counting).unwrap();
+    let steps = mend_all(&test.home);
+    assert_eq!(errors(&steps), [""; 0]);
+    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(fs::read(&counting).unwrap(), counted);
+    assert_eq!(test.files().all_files(thread(1)).count(), 1);
+    assert!(foreign.exists() && !leftover.exists() && !lock.exists());
+    let names = NameIndex::load(&test.home).unwrap();
+    assert_eq!((names.get(thread(1)).unwrap().name.as_str(), names.get(thread(9))), ("here", None));
+    assert!(fs::read_to_string(test.home.name_index_path()).unwrap().contains("of\":\"tomorrow"));
+    let set_aside = steps.iter().filter(|step| step.action == RepairAction::SetAside).count();
+    let removed = steps.iter().filter(|step| step.action == RepairAction::RemoveDuplicate).count();
+    assert_eq!((set_aside, removed), (2, 1), "{steps:?}");
+}
+
+#[test]
+fn a_thread_that_is_being_written_is_left_alone() {
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), whole() + "junk\n" + &line(5)[..20]);
+    let _lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
+    let found = look(&test.home);
+    assert_eq!(kinds(&found), ["not_json"], "what is at the end is being written");
+    let before = fs::read(&path).unwrap();
+    for dry_run in [true, false] {
+        let steps = repair(&test.home, &found, dry_run);
+        assert!(errors(&steps).iter().any(|error| error.contains("is being written by process")), "{steps:?}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}
+
+#[test]
+fn of_the_whole_home_only_the_wanted_threads_are_checked() {
+    let test = TestHome::new();
+    test.put_thread(thread(1), whole() + "junk\n");
+    test.put_thread(thread(2), head_line(thread(2), 0, None) + "junk\n");
+    let only = HashSet::from([thread(2)]);
+    let found = diagnose(&test.home, Some(&only), &|_| {}).unwrap();
+    assert_eq!(found.checked.files, 1);
+    assert!(found.findings.iter().all(|finding| finding.thread_id == Some(thread(2))));
+    assert_eq!(errors(&repair(&test.home, &found, false)), [""; 0]);
+    assert_eq!(kinds(&look(&test.home)), ["not_json"], "the other one is as it was");
+}
+
+#[test]
+fn ordinals_that_repeat_or_are_left_out_are_no_fault_and_stay() {
+    let test = TestHome::new();
+    let text = head_line(thread(1), 0, None) + &lines(1..3) + &lines(2..3) + &lines(6..7) + "{\"a\":1}\n";
+    let path = test.put_thread(thread(1), &text);
+    let found = look(&test.home);
+    assert_eq!(kinds(&found), [""; 0]);
+    let notices: Vec<_> =
+        found.findings.iter().filter(|it| it.severity == Severity::Notice).map(|it| it.kind.as_str()).collect();
+    assert_eq!(notices, ["repeated_ordinal", "ordinal_gap", "missing_ordinal"]);
+    mend_all(&test.home);
+    assert_eq!(fs::read_to_string(path).unwrap(), text);
+}
+
+#[test]
+fn a_file_of_another_thread_under_this_name_is_found_and_left() {
+    let test = TestHome::new();
+    test.put_thread(thread(1), head_line(thread(2), 0, None) + &lines(1..3));
+    assert_eq!(kinds(&look(&test.home)), ["foreign_head"]);
+    assert_eq!(mend_all(&test.home).iter().filter(|step| step.action == RepairAction::RewriteFile).count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_are_narrowed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), whole());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    let dir = path.parent().unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let found = look(&test.home);
+    let wide = |path: &Path| {
+        found.findings.iter().any(|finding| finding.kind == FindingKind::WideMode && finding.path == path)
+    };
+    assert!(wide(&path) && wide(dir));
+    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
+    assert_eq!(look(&test.home).findings, []);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(dir)), (0o600, 0o700));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_told_and_not_followed() {
+    use std::os::unix::fs::symlink;
+
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), whole());
+    let outside = test.dir().join("outside.jsonl");
+    fs::write(&outside, "junk, and not ours\n").unwrap();
+    let link = path.with_file_name(format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(2)));
+    symlink(&outside, &link).unwrap();
+    symlink(test.dir(), path.parent().unwrap().parent().unwrap().join("22")).unwrap();
+    let found = look(&test.home);
+    let links = found.findings.iter().filter(|finding| finding.kind == FindingKind::SymbolicLink).count();
+    assert_eq!((links, kinds(&found)), (2, vec![]));
+    mend_all(&test.home);
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "junk, and not ours\n");
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[test]
+fn the_names_of_kinds_are_what_they_are() {
+    let names: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let wanted = "invalid_utf8 not_json torn nul byte_order_mark too_long compression spliced_lines unsealed missing_head \
+                  foreign_head unreadable missing_base base_too_short base_differs base_cycle duplicate leftover \
+                  stale_lock orphan_name damaged_names wide_mode symbolic_link empty ordinal_gap repeated_ordinal \
+                  missing_ordinal";
+    assert_eq!(names.join(" "), wanted);
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/damage.md")).unwrap();
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "docs/damage.md does not explain {name}");
+    }
+}
+
+#[test]
+fn a_recorded_home_is_in_order() {
+    for story in ["story-0.169.0", "story-0.144.6", "basic-0.20.0"] {
+        let found = look(&crate::support::sample_home(story));
+        assert_eq!(kinds(&found), [""; 0], "{story}: {:?}", found.findings);
+        assert!(found.checked.lines > 0);
+    }
+}

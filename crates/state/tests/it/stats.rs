@@ -1,0 +1,167 @@
+//! Sums of the index are those of the rows, the turns and the files.
+
+use std::collections::HashMap;
+use std::fs;
+
+use selvedge_history::StatsFold;
+use selvedge_protocol::{
+    GitInfo, SortDirection, StatsCounts, StatsKey, StatsQuery, StoredThread, ThreadFilter, ThreadId, ThreadLink,
+    ThreadQuery, ThreadStats, Timestamp, UtcOffset,
+};
+use selvedge_state::StateIndex;
+use serde_json::{Value, json};
+
+use crate::homes::{Home, append, event, everything, recorded, rows, story, truth};
+
+const KEYS: [StatsKey; 4] = [StatsKey::Day, StatsKey::Project, StatsKey::Model, StatsKey::Source];
+
+/// Turns and bytes of each thread, from its files.
+type Sizes = HashMap<ThreadId, (u64, u64)>;
+
+fn sizes(home: &Home, rows: &[StoredThread]) -> Sizes {
+    let files = home.home.files().unwrap();
+    let of = |id| {
+        let bytes = files.segments(id).iter().map(|file| fs::metadata(&file.path).unwrap().len()).sum();
+        (truth(&home.home, id).0.len() as u64, bytes)
+    };
+    rows.iter().map(|row| (row.id, of(row.id))).collect()
+}
+
+/// What the query comes to, thread by thread.
+fn expected(query: &StatsQuery, rows: &[StoredThread], sizes: &Sizes) -> ThreadStats {
+    let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
+    let mut fold = StatsFold::new(query);
+    for row in rows.iter().filter(|row| filter.matches(row)) {
+        let (turns, bytes) = sizes[&row.id];
+        fold.thread(row, turns, bytes);
+    }
+    fold.finish()
+}
+
+/// A fixed zone that puts its clocks forward once.
+fn offsets() -> Vec<UtcOffset> {
+    let at = |seconds| Timestamp::from_seconds(seconds);
+    vec![
+        UtcOffset { since: at(1_600_000_000), seconds: -9 * 3600 },
+        UtcOffset { since: at(1_700_040_000), seconds: 14 * 3600 },
+    ]
+}
+
+async fn check(name: &str, home: &Home, index: &StateIndex) {
+    let all = rows(index).await;
+    let sizes = sizes(home, &all);
+    let archived = everything().archived;
+    for by in KEYS {
+        for direction in [SortDirection::Ascending, SortDirection::Descending] {
+            for offsets in [Vec::new(), offsets()] {
+                for threads in [
+                    ThreadQuery { direction, ..everything() },
+                    ThreadQuery { direction, limit: 1, ..ThreadQuery::default() },
+                    ThreadQuery { direction, archived, sources: vec!["cli".to_owned()], ..ThreadQuery::default() },
+                ] {
+                    let query = StatsQuery { threads, by, offsets: offsets.clone() };
+                    let stats = index.stats(&query).await.unwrap();
+                    assert_eq!(stats, expected(&query, &all, &sizes), "{name}: {query:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sums_of_every_recorded_home() {
+    let (mut turns, mut tokens) = (0, 0);
+    for (name, home) in recorded() {
+        let index = home.index().await;
+        index.sync(|_| {}).await.unwrap();
+        check(&name, &home, &index).await;
+        let query = StatsQuery { threads: everything(), ..StatsQuery::default() };
+        let total = index.stats(&query).await.unwrap().total;
+        turns += total.turns;
+        tokens += total.total_tokens;
+    }
+    assert!(turns > 100 && tokens > 0, "{turns} turns, {tokens} tokens");
+}
+
+/// Numbers that look random and are the same each time.
+fn numbers() -> impl FnMut(usize) -> usize {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    }
+}
+
+fn counted(usage: &Value) -> String {
+    event(&json!({"type": "token_count", "info": {"total_token_usage": usage}}))
+}
+
+#[tokio::test]
+async fn sums_of_a_home_with_odd_threads() {
+    let home = Home::new();
+    let mut next = numbers();
+    let usages = [
+        json!({"input_tokens": 10, "cached_input_tokens": 4, "output_tokens": 5, "total_tokens": 15}),
+        json!({"input_tokens": u64::MAX, "output_tokens": i64::MAX, "total_tokens": 1u64 << 49}),
+        json!({"input_tokens": -3, "output_tokens": "many", "total_tokens": 1.5, "reasoning_output_tokens": null}),
+        json!({"total_tokens": 7}),
+    ];
+    for _ in 0..60 {
+        let (cwd, url, source) = (next(5), next(5), next(4));
+        let seconds = [1_700_000_000 + next(200_000) as i64, -1 - next(200_000) as i64][usize::from(next(10) == 0)];
+        let (_, path) = home.thread_with(|meta| {
+            meta.timestamp = Some(Timestamp::from_seconds(seconds));
+            meta.cwd = [Some("/work"), Some("/work//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
+            meta.source =
+                [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
+            let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/work", "/", ""][url].to_owned();
+            meta.git = Some(GitInfo { repository_url: Some(url), ..GitInfo::default() });
+        });
+        if next(2) == 0 {
+            append(&path, &event(&json!({"type": "thread_settings_applied", "thread_settings": {"model": "m"}})));
+        }
+        for _ in 0..next(20) {
+            append(&path, &story(next(200)));
+        }
+        if next(3) > 0 {
+            append(&path, &counted(&usages[next(usages.len())]));
+        }
+        if next(6) == 0 {
+            fs::create_dir_all(home.home.archived_dir()).unwrap();
+            fs::rename(&path, home.home.archived_dir().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    check("odd", &home, &index).await;
+    let query = StatsQuery { threads: everything(), by: StatsKey::Project, offsets: Vec::new() };
+    let stats = index.stats(&query).await.unwrap();
+    let keys: Vec<_> = stats.groups.iter().map(|group| group.key.as_deref()).collect();
+    assert!(
+        keys.contains(&Some("host.org/a/b")) && keys.contains(&Some("/work")) && keys.contains(&Some("/")),
+        "{keys:?}"
+    );
+    assert_eq!(stats.total.threads, 60);
+    assert!(stats.total.input_tokens >= StatsCounts::MOST_TOKENS && stats.total.turns > 60, "{:?}", stats.total);
+
+    // A log that grew counts with what it has now.
+    let grown = rows(&index).await.remove(0);
+    append(&truth(&home.home, grown.id).1, &(counted(&usages[3]) + &story(0)));
+    index.sync(|_| {}).await.unwrap();
+    check("grown", &home, &index).await;
+}
+
+#[test]
+fn days_of_utc_and_of_a_place() {
+    let mut query = StatsQuery::default();
+    let mut thread = StoredThread::new(ThreadId::new(Timestamp::default()), Timestamp::from_seconds(1_700_006_399));
+    assert_eq!(query.group_of(&thread).as_deref(), Some("2023-11-14"));
+    thread.created_at = Timestamp::from_seconds(1_700_006_400);
+    assert_eq!(query.group_of(&thread).as_deref(), Some("2023-11-15"));
+    query.offsets = offsets();
+    assert_eq!(query.group_of(&thread).as_deref(), Some("2023-11-14"));
+    thread.created_at = Timestamp::from_seconds(1_700_040_000);
+    assert_eq!(query.group_of(&thread).as_deref(), Some("2023-11-15"));
+    thread.created_at = Timestamp::from_seconds(-1);
+    assert_eq!(query.group_of(&thread).as_deref(), Some("1969-12-31"));
+}

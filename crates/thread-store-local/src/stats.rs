@@ -1,0 +1,53 @@
+//! Sums over threads without an index: every thread in question is read.
+
+use selvedge_history::StatsFold;
+use selvedge_protocol::{StatsQuery, ThreadFilter, ThreadId, ThreadLink, ThreadStats};
+use selvedge_rollout::{HomeFiles, ResolvedHistory};
+use selvedge_thread_store::Result;
+
+use crate::error::store_error;
+use crate::store::{Inner, LocalThreadStore};
+
+impl LocalThreadStore {
+    /// Sums over threads: how many, their turns, tokens and bytes, by day, project, model or source. The index answers where
+    /// it can; else every thread in question is read.
+    ///
+    /// # Errors
+    /// `Backend` when the home cannot be read. A thread that cannot be read is left out, and the log says so.
+    pub async fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh().await
+            && let Some(stats) = index.answer(&fresh, fresh.index.stats(query).await).await
+        {
+            return Ok(stats);
+        }
+        let query = query.clone();
+        self.blocking(move |store| store.stats(&query)).await
+    }
+}
+
+impl Inner {
+    fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+        let files = self.files()?;
+        let rows = self.rows_for(&query.threads, &files, &self.names());
+        let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
+        let mut fold = StatsFold::new(query);
+        for thread in rows.iter().filter(|thread| filter.matches(thread)) {
+            match self.count_turns(&files, thread.id) {
+                Ok(turns) => fold.thread(thread, turns, bytes(&files, thread.id)),
+                Err(error) => tracing::warn!(thread_id = %thread.id, %error, "thread left out of the sums"),
+            }
+        }
+        Ok(fold.finish())
+    }
+
+    fn count_turns(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<u64> {
+        let Some(resolved) = ResolvedHistory::resolve(files, thread_id).map_err(store_error)? else { return Ok(0) };
+        Ok(self.turns_of(&resolved)?.0.len() as u64)
+    }
+}
+
+/// How much the files of a thread that count take up.
+fn bytes(files: &HomeFiles, thread_id: ThreadId) -> u64 {
+    files.segments(thread_id).iter().filter_map(|file| Some(std::fs::metadata(&file.path).ok()?.len())).sum()
+}

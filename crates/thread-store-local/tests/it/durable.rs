@@ -1,0 +1,289 @@
+//! Levels of durability, writers that lose their file, and what dead processes left.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use selvedge_protocol::{Durability, HistoryMode};
+use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
+use selvedge_thread_store::{StoreError, ThreadStore};
+use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_testkit::{Call, Fault, FaultyFiles};
+
+use crate::contract::{asked, go_on, head, id, record, turn};
+use crate::home::TestHome;
+
+use HistoryMode::Paginated;
+
+fn store(home: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore {
+    LocalThreadStore::of(RolloutHome::new(home).with_durability(level).with_file_system(Arc::new(files.clone())))
+}
+
+fn count(files: &FaultyFiles, call: Call) -> usize {
+    files.calls().into_iter().filter(|other| *other == call).count()
+}
+
+#[tokio::test]
+async fn appends_wait_for_the_medium_only_at_level_synced() {
+    for (level, syncs) in [(Durability::Written, [0, 0, 1]), (Durability::Synced, [1, 2, 2])] {
+        let (dir, files) = (tempfile::tempdir().unwrap(), FaultyFiles::new());
+        let store = store(dir.path(), &files, level);
+        assert_eq!(store.durability(), level);
+        store.create_thread(head(1, Paginated)).await.unwrap();
+        store.append_items(id(1), &turn(Paginated, "one")).await.unwrap();
+        let first = count(&files, Call::Sync);
+        store.append_items(id(1), &turn(Paginated, "two")).await.unwrap();
+        store.flush(id(1)).await.unwrap();
+        let second = count(&files, Call::Sync);
+        store.sync(id(1)).await.unwrap();
+        store.sync(id(1)).await.unwrap();
+        assert_eq!([first, second, count(&files, Call::Sync)], syncs, "{level}");
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_failed_is_not_tried_again() {
+    let (dir, files) = (tempfile::tempdir().unwrap(), FaultyFiles::new());
+    let tell = async |files: &FaultyFiles, home: &str| {
+        let store = store(&dir.path().join(home), files, Durability::Synced);
+        store.create_thread(head(1, Paginated)).await.unwrap();
+        store.append_items(id(1), &turn(Paginated, "one")).await.unwrap();
+        let before = files.calls().len();
+        (before, store.append_items(id(1), &turn(Paginated, "two")).await, store)
+    };
+    let (before, outcome, _) = tell(&files, "whole").await;
+    outcome.unwrap();
+    let calls = files.calls();
+    let at = before + calls[before..].iter().position(|call| *call == Call::Sync).unwrap();
+    let files = FaultyFiles::with_fault(at, Fault::Io);
+    let (_, outcome, store) = tell(&files, "failing").await;
+    let error = outcome.unwrap_err();
+    assert!(error.to_string().contains("could not be synced"), "{error}");
+    assert_eq!(asked(&store, id(1)).await, ["one"], "what was not acknowledged is not there");
+    let syncs = count(&files, Call::Sync);
+    for _ in 0..2 {
+        let error = store.append_items(id(1), &turn(Paginated, "two")).await.unwrap_err();
+        assert!(error.to_string().contains("is not written any more"), "{error}");
+    }
+    assert_eq!(count(&files, Call::Sync), syncs);
+    store.discard(id(1)).await.unwrap();
+    go_on(&store, id(1), Paginated, &["two"]).await;
+    assert_eq!(asked(&store, id(1)).await, ["one", "two"]);
+}
+
+/// The files of the system, on a medium that takes its time.
+#[derive(Clone, Debug, Default)]
+struct SlowFiles(Arc<AtomicUsize>);
+
+impl FileSystem for SlowFiles {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
+        Ok(Arc::new(SlowFile(SystemFiles.open(path, mode)?, self.clone())))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemFiles.rename(from, to)
+    }
+
+    fn hard_link(&self, original: &Path, link: &Path) -> io::Result<()> {
+        SystemFiles.hard_link(original, link)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.remove_file(path)
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SlowFile(Arc<dyn OpenFile>, SlowFiles);
+
+impl OpenFile for SlowFile {
+    fn file(&self) -> &File {
+        self.0.file()
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.1.0.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(10));
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        self.0.lock()
+    }
+
+    fn try_lock(&self) -> Result<(), TryLockError> {
+        self.0.try_lock()
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.0.unlock()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_wait_for_one_thread_share_a_sync() {
+    const TASKS: usize = 16;
+    const BATCHES: usize = 5;
+    let (dir, files) = (tempfile::tempdir().unwrap(), SlowFiles::default());
+    let home =
+        RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files.clone()));
+    let store = LocalThreadStore::of(home);
+    store.create_thread(head(1, Paginated)).await.unwrap();
+    store.persist(id(1)).await.unwrap();
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for batch in 0..BATCHES {
+                    store.append_items(id(1), &turn(Paginated, &format!("{task} {batch}"))).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let syncs = files.0.load(Ordering::Relaxed);
+    assert!(syncs < TASKS * BATCHES / 3, "{syncs} syncs for {} batches", TASKS * BATCHES);
+    let all = asked(&store, id(1)).await;
+    assert_eq!(all.len(), TASKS * BATCHES);
+    // Of each task they are in the order in which it appended them.
+    for task in 0..TASKS {
+        let own: Vec<&String> = all.iter().filter(|text| text.starts_with(&format!("{task} "))).collect();
+        assert!(own.is_sorted() && own.len() == BATCHES, "{own:?}");
+    }
+    store.shutdown(id(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_whose_future_is_dropped_is_there_as_a_whole() {
+    let (dir, files) = (tempfile::tempdir().unwrap(), SlowFiles::default());
+    let home = RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files));
+    let store = LocalThreadStore::of(home);
+    store.create_thread(head(1, Paginated)).await.unwrap();
+    store.persist(id(1)).await.unwrap();
+    for number in 0..10 {
+        let items = turn(Paginated, &number.to_string());
+        let append = store.append_items(id(1), &items);
+        let _ = tokio::time::timeout(Duration::from_millis(1), append).await;
+    }
+    store.append_items(id(1), &turn(Paginated, "last")).await.unwrap();
+    assert_eq!(asked(&store, id(1)).await.len(), 11);
+}
+
+async fn path_of(store: &LocalThreadStore, n: u32) -> PathBuf {
+    store.read_thread(id(n)).await.unwrap().path.unwrap()
+}
+
+#[tokio::test]
+async fn a_writer_whose_file_is_taken_away_says_so_before_it_writes() {
+    type TakeAway = fn(&Path);
+    let cases: [(&str, TakeAway); 3] = [
+        ("was moved or deleted", |path| fs::remove_file(path).unwrap()),
+        ("was moved or deleted", |path| fs::rename(path, path.with_extension("elsewhere")).unwrap()),
+        ("was replaced", |path| {
+            fs::copy(path, path.with_extension("copy")).unwrap();
+            fs::rename(path.with_extension("copy"), path).unwrap();
+        }),
+    ];
+    for (what, take_away) in cases {
+        let home = TestHome::empty();
+        record(&home.store, 1, Paginated, &["one"]).await;
+        home.store.resume_thread(id(1)).await.unwrap();
+        home.store.append_items(id(1), &turn(Paginated, "two")).await.unwrap();
+        let path = path_of(&home.store, 1).await;
+        take_away(&path);
+        let before: Vec<_> = home.files().into_iter().map(|path| fs::read(path).unwrap()).collect();
+        for _ in 0..2 {
+            let error = home.store.append_items(id(1), &turn(Paginated, "three")).await.unwrap_err();
+            assert!(matches!(error, StoreError::Lost { thread_id, .. } if thread_id == id(1)), "{error:?}");
+            assert!(error.to_string().contains(what) && error.to_string().contains("nothing was written"), "{error}");
+        }
+        let after: Vec<_> = home.files().into_iter().map(|path| fs::read(path).unwrap()).collect();
+        assert_eq!(before, after, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_was_archived_under_its_writer_goes_on_in_the_archive() {
+    let home = TestHome::empty();
+    record(&home.store, 1, Paginated, &["one"]).await;
+    home.store.resume_thread(id(1)).await.unwrap();
+    let path = path_of(&home.store, 1).await;
+    let archive = home.path().join("archived_sessions");
+    fs::create_dir(&archive).unwrap();
+    fs::rename(&path, archive.join(path.file_name().unwrap())).unwrap();
+    assert!(home.store.append_items(id(1), &turn(Paginated, "two")).await.is_err());
+    home.store.shutdown(id(1)).await.unwrap();
+    go_on(&home.store, id(1), Paginated, &["two"]).await;
+    assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
+    assert!(home.store.read_thread(id(1)).await.unwrap().archived);
+}
+
+#[tokio::test]
+async fn what_dead_processes_left_goes_and_what_live_ones_hold_stays() {
+    let home = TestHome::empty();
+    record(&home.store, 1, Paginated, &["one"]).await;
+    let dir = path_of(&home.store, 1).await.parent().unwrap().to_owned();
+    let put = |name: &str| {
+        fs::write(dir.join(name), "half").unwrap();
+        dir.join(name)
+    };
+    let dead = put(".rollout-x.jsonl.tmp-0123456789abcdef0123456789abcdef");
+    let held = put(".rollout-y.jsonl.tmp-0123456789abcdef0123456789abcdef");
+    let other = put(".rollout-z.jsonl.tmp-note");
+    let lock = File::open(&held).unwrap();
+    lock.lock().unwrap();
+    let locks = RolloutHome::new(home.path()).locks_dir();
+    fs::write(locks.join(format!("{}.lock", id(7))), "").unwrap();
+    let held_lock = WriterLock::acquire(&RolloutHome::new(home.path()), id(8)).unwrap();
+    go_on(&home.other(), id(1), Paginated, &["two"]).await;
+    assert!(!dead.exists() && held.exists() && other.exists());
+    assert!(!locks.join(format!("{}.lock", id(7))).exists() && locks.join(format!("{}.lock", id(8))).exists());
+    drop((lock, held_lock));
+    go_on(&home.other(), id(1), Paginated, &["three"]).await;
+    assert!(!held.exists());
+    assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn a_decompression_that_broke_off_is_finished() {
+    let home = TestHome::empty();
+    record(&home.store, 1, Paginated, &["one"]).await;
+    let plain = path_of(&home.store, 1).await;
+    let compressed = plain.with_extension("jsonl.zst");
+    fs::write(&compressed, zstd::encode_all(&fs::read(&plain).unwrap()[..], 3).unwrap()).unwrap();
+    go_on(&home.store, id(1), Paginated, &["two"]).await;
+    assert!(!compressed.exists());
+    // What is not the beginning of the plain file is somebody's.
+    fs::write(&compressed, zstd::encode_all(&b"{}\n"[..], 3).unwrap()).unwrap();
+    go_on(&home.store, id(1), Paginated, &["three"]).await;
+    assert!(compressed.exists());
+    // It moves along, and does not come to count.
+    home.store.archive(id(1)).await.unwrap();
+    assert!(home.store.read_thread(id(1)).await.unwrap().archived);
+    assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
+    home.store.unarchive(id(1)).await.unwrap();
+    assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
+    home.store.delete(id(1)).await.unwrap();
+    assert!(!compressed.exists());
+}

@@ -1,0 +1,673 @@
+//! The life of a store, with every fault at every call, and what comes after.
+//!
+//! A story of all that a store can do is told once without a fault, to count its calls to the files. Then it is told again
+//! for each call and each fault that the call can have. A fault that is an error has to leave everything as it was, and the
+//! step has to succeed when it is repeated. A fault that is the end of the process has to leave the old or the new, and a
+//! store that is opened afterwards has to go on from there. Where the power goes as well, the same has to be true of what the
+//! medium may hold, for what was acknowledged as synced.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use selvedge_protocol::{
+    ArchivedFilter, Compacted, Durability, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadMetadataPatch,
+    ThreadQuery, TurnItem, TurnQuery, Window, WindowId,
+};
+use selvedge_rollout::RolloutHome;
+use selvedge_state::StateIndex;
+use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
+use tokio::runtime::Runtime;
+
+use crate::contract::{head, id, second, turn};
+
+use HistoryMode::{Legacy, Paginated};
+
+/// A step of the story. Threads are named by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create(u32, HistoryMode),
+    Resume(u32),
+    Append(u32, &'static str),
+    Compact(u32),
+    Sync(u32),
+    Shutdown(u32),
+    /// The second one from the first one.
+    Fork(u32, u32),
+    /// By one turn.
+    Rewind(u32),
+    Name(u32, &'static str),
+    Model(u32, &'static str),
+    Archive(u32),
+    Unarchive(u32),
+    Detach(u32),
+    Delete(u32),
+}
+
+use Step::{
+    Append, Archive, Compact, Create, Delete, Detach, Fork, Model, Name, Resume, Rewind, Shutdown, Sync, Unarchive,
+};
+
+/// The thread that is there before, compressed.
+const OLD: u32 = 9;
+
+const STORY: &[Step] = &[
+    Create(1, Paginated),
+    Append(1, "a1"),
+    Append(1, "a2"),
+    Compact(1),
+    Sync(1),
+    Append(1, "a3"),
+    Fork(1, 2),
+    Resume(2),
+    Append(2, "f1"),
+    Shutdown(2),
+    Rewind(1),
+    Append(1, "a4"),
+    Name(1, "one"),
+    Shutdown(1),
+    Model(1, "mock-2"),
+    Rewind(1),
+    Archive(1),
+    Unarchive(1),
+    Create(3, Legacy),
+    Append(3, "b1"),
+    Append(3, "b2"),
+    Rewind(3),
+    Append(3, "b3"),
+    Fork(3, 4),
+    Shutdown(3),
+    Archive(4),
+    Resume(OLD),
+    Append(OLD, "z1"),
+    Shutdown(OLD),
+    Detach(2),
+    Delete(1),
+    Delete(3),
+    Resume(2),
+    Append(2, "f2"),
+    Shutdown(2),
+];
+
+/// What is known of a thread.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Known {
+    /// What the user said in turns that were not undone.
+    said: Vec<&'static str>,
+    name: Option<&'static str>,
+    archived: bool,
+    /// How much of what was said was put on the medium by name, whatever the level.
+    synced: usize,
+    /// Whether the thread is stored.
+    is_visible: bool,
+}
+
+/// What is known of all threads.
+type World = BTreeMap<u32, Known>;
+
+fn start() -> World {
+    let old = Known { said: vec!["old"], synced: 1, is_visible: true, ..Known::default() };
+    World::from([(OLD, old)])
+}
+
+impl Step {
+    fn thread(self) -> u32 {
+        match self {
+            Create(n, _)
+            | Resume(n)
+            | Append(n, _)
+            | Compact(n)
+            | Sync(n)
+            | Shutdown(n)
+            | Rewind(n)
+            | Name(n, _)
+            | Model(n, _)
+            | Archive(n)
+            | Unarchive(n)
+            | Detach(n)
+            | Delete(n) => n,
+            Fork(_, n) => n,
+        }
+    }
+
+    /// The world after the step.
+    fn after(self, mut world: World) -> World {
+        let n = self.thread();
+        if let Fork(source, _) = self {
+            let said = world[&source].said.clone();
+            world.insert(n, Known { said, is_visible: true, ..Known::default() });
+            return world;
+        }
+        if let Delete(_) = self {
+            world.remove(&n);
+            return world;
+        }
+        let known = world.entry(n).or_default();
+        match self {
+            Append(_, text) => {
+                known.said.push(text);
+                known.is_visible = true;
+            }
+            Rewind(_) => {
+                known.said.pop();
+                known.synced = known.synced.min(known.said.len());
+            }
+            Sync(_) => known.synced = known.said.len(),
+            Name(_, name) => known.name = Some(name),
+            Archive(_) => known.archived = true,
+            Unarchive(_) => known.archived = false,
+            _ => {}
+        }
+        world
+    }
+
+    async fn take(self, store: &LocalThreadStore) -> Result<()> {
+        let thread_id = id(self.thread());
+        match self {
+            Create(n, mode) => store.create_thread(head(n, mode)).await,
+            Resume(_) => store.resume_thread(thread_id).await,
+            Append(n, text) => {
+                let mode = if n == 3 || n == 4 { Legacy } else { Paginated };
+                store.append_items(thread_id, &turn(mode, text)).await.map(drop)
+            }
+            Compact(_) => store.append_items(thread_id, &[compaction()]).await.map(drop),
+            Sync(_) => store.sync(thread_id).await,
+            Shutdown(_) => store.shutdown(thread_id).await,
+            Fork(source, n) => {
+                let meta = head(n, Paginated);
+                store.fork(ForkThread { source: id(source), at: TurnCut::Latest, meta }).await.map(drop)
+            }
+            Rewind(_) => {
+                let to = TurnCut::BeforeNewest(1);
+                store.revert(RevertThread { thread_id, to, at: second(50) }).await.map(drop)
+            }
+            Name(_, name) => explicit(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
+            Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
+            Archive(_) => store.archive(thread_id).await.map(drop),
+            Unarchive(_) => store.unarchive(thread_id).await.map(drop),
+            Detach(_) => store.detach(thread_id).await.map(drop),
+            Delete(_) => store.delete(thread_id).await,
+        }
+    }
+}
+
+async fn explicit(
+    store: &LocalThreadStore,
+    thread_id: ThreadId,
+    change: impl FnOnce(&mut ThreadMetadataPatch),
+) -> Result<()> {
+    let mut patch = ThreadMetadataPatch::default();
+    change(&mut patch);
+    store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await.map(drop)
+}
+
+fn compaction() -> RolloutItem {
+    let window = Window::first(Some(WindowId::new(second(1)))).next(second(2));
+    Compacted::new("so far", vec![ResponseItem::user_text("SUMMARY")], window).into()
+}
+
+/// Where a story is told: in memory, if there is a file system for that.
+fn place() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+/// Puts the thread in place that was there before, compressed.
+fn set_stage(root: &Path, runtime: &Runtime) {
+    let store = by_logs(RolloutHome::new(root));
+    runtime.block_on(async {
+        Create(OLD, Paginated).take(&store).await.unwrap();
+        Append(OLD, "old").take(&store).await.unwrap();
+        Shutdown(OLD).take(&store).await.unwrap();
+    });
+    let plain = runtime.block_on(store.read_thread(id(OLD))).unwrap().path.unwrap();
+    let compressed = zstd::encode_all(&fs::read(&plain).unwrap()[..], 3).unwrap();
+    fs::write(plain.with_extension("jsonl.zst"), compressed).unwrap();
+    fs::remove_file(plain).unwrap();
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A story that is being told.
+struct Telling<'a> {
+    runtime: &'a Runtime,
+    root: PathBuf,
+    files: FaultyFiles,
+    store: LocalThreadStore,
+    level: Durability,
+    /// Which threads the store holds the writers of.
+    live: Vec<u32>,
+    world: World,
+    what: String,
+}
+
+/// Where a story ended.
+enum End {
+    /// It was told to its end.
+    Told,
+    /// The process died at this step.
+    Died(usize),
+}
+
+impl<'a> Telling<'a> {
+    fn new(runtime: &'a Runtime, root: &Path, files: FaultyFiles, level: Durability, what: String) -> Self {
+        let files = files.adopting(root).unwrap();
+        let store = open(root, &files, level);
+        Self { runtime, root: root.to_owned(), files, store, level, live: Vec::new(), world: start(), what }
+    }
+
+    fn tell(&mut self) -> End {
+        for (at, step) in STORY.iter().enumerate() {
+            if let Err(error) = self.take(*step) {
+                if self.files.is_dead() {
+                    return End::Died(at);
+                }
+                self.check_unchanged(*step, &error);
+                self.take_again(*step);
+            }
+            self.world = step.after(std::mem::take(&mut self.world));
+        }
+        if self.files.is_dead() { End::Died(STORY.len()) } else { End::Told }
+    }
+
+    fn take(&mut self, step: Step) -> Result<()> {
+        let outcome = self.runtime.block_on(step.take(&self.store));
+        if outcome.is_ok() {
+            match step {
+                Create(n, _) | Resume(n) => self.live.push(n),
+                Shutdown(n) => self.live.retain(|live| *live != n),
+                _ => {}
+            }
+        }
+        outcome
+    }
+
+    /// What failed has changed nothing. A deletion or a move of several files may have got half way.
+    fn check_unchanged(&self, step: Step, error: &StoreError) {
+        let seen = self.see(&self.root);
+        for (n, known) in self.world.iter().filter(|(_, known)| known.is_visible) {
+            match step {
+                Delete(doomed) if doomed == *n => {}
+                _ => {
+                    let said = seen.get(n).map(|seen| seen.said.clone());
+                    let wanted: Vec<String> = known.said.iter().map(|text| (*text).to_owned()).collect();
+                    assert_eq!(said, Some(wanted), "{}: after {step:?} failed: {error:?}", self.what);
+                }
+            }
+        }
+        let is_known = |n: &u32| self.world.get(n).is_some_and(|known| known.is_visible);
+        assert!(seen.keys().all(is_known), "{}: a thread too many after {step:?} failed", self.what);
+    }
+
+    /// What failed succeeds when it is done again. A writer that could not sync is given up first.
+    fn take_again(&mut self, step: Step) {
+        let again = match self.take(step) {
+            Err(error) if is_final(&error) => {
+                let n = step.thread();
+                self.runtime.block_on(self.store.discard(id(n))).unwrap();
+                self.take(Resume(n)).unwrap();
+                self.take(step)
+            }
+            Err(StoreError::NotFound { .. }) if matches!(step, Delete(_)) => Ok(()),
+            outcome => outcome,
+        };
+        again.unwrap_or_else(|error| panic!("{}: {step:?} again: {error:?}", self.what));
+    }
+
+    fn see(&self, root: &Path) -> BTreeMap<u32, Seen> {
+        see(self.runtime, root, &self.what)
+    }
+
+    /// Looks at what is there after the process died at this step, in the directory where its files are or what the power left
+    /// of them; and goes on.
+    fn go_on(&self, root: &Path, died_at: usize, what: &str) {
+        let seen = see(self.runtime, root, what);
+        let step = STORY.get(died_at).copied();
+        let before = &self.world;
+        let after = step.map_or_else(|| before.clone(), |step| step.after(before.clone()));
+        check_either(&seen, before, &after, step, what);
+        self.check_goes_on(root, &seen, what);
+    }
+
+    /// Tells the story from the step on at which the process died, in another one that finds the files as they are.
+    fn tell_the_rest(&self, died_at: usize) {
+        let Some(step) = STORY.get(died_at).copied() else { return };
+        let seen = self.see(&self.root);
+        let after = step.after(self.world.clone());
+        let mut rest = Telling::new(self.runtime, &self.root, FaultyFiles::new(), self.level, self.what.clone());
+        for n in &self.live {
+            let is_stored = seen.contains_key(n);
+            let mode = STORY.iter().find_map(|step| {
+                if let Create(m, mode) = step
+                    && m == n
+                {
+                    Some(*mode)
+                } else {
+                    None
+                }
+            });
+            rest.take(if is_stored { Resume(*n) } else { Create(*n, mode.unwrap()) }).unwrap();
+        }
+        let n = step.thread();
+        let changes = self.world.get(&n) != after.get(&n);
+        let is_done = changes && fits(after.get(&n), seen.get(&n)) && !matches!(step, Create(..) | Sync(_));
+        rest.world = self.world.clone();
+        let steps = if is_done { &STORY[died_at + 1..] } else { &STORY[died_at..] };
+        if is_done {
+            rest.world = after;
+        }
+        for step in steps {
+            match rest.take(*step) {
+                Err(StoreError::NotFound { .. }) if matches!(step, Delete(_)) => {}
+                outcome => outcome.unwrap_or_else(|error| panic!("{}: then {step:?}: {error:?}", self.what)),
+            }
+            rest.world = step.after(rest.world);
+        }
+        let seen = self.see(&self.root);
+        for n in 0..10 {
+            let told = rest.world.get(&n);
+            assert!(fits(told, seen.get(&n)), "{}: {n} in the end: {:?}, not {told:?}", self.what, seen.get(&n));
+        }
+    }
+
+    /// A store that is opened now writes every thread, and leaves nothing lying about.
+    fn check_goes_on(&self, root: &Path, seen: &BTreeMap<u32, Seen>, what: &str) {
+        let fail = |n: u32, error: &StoreError| -> ! { panic!("{what}: thread {n} does not go on: {error:?}") };
+        let store = by_logs(RolloutHome::new(root).with_durability(self.level));
+        self.runtime.block_on(async {
+            for (n, seen) in seen {
+                Resume(*n).take(&store).await.unwrap_or_else(|error| fail(*n, &error));
+                // A log that lost its head may be one of the other mode now.
+                let mode = store.read_thread(id(*n)).await.unwrap_or_else(|error| fail(*n, &error)).history_mode;
+                store
+                    .append_items(id(*n), &turn(mode, "more"))
+                    .await
+                    .map(drop)
+                    .unwrap_or_else(|error| fail(*n, &error));
+                Shutdown(*n).take(&store).await.unwrap_or_else(|error| fail(*n, &error));
+                let said = said(&store, id(*n)).await;
+                assert_eq!(said.last().map(String::as_str), Some("more"), "{what}: thread {n}");
+                assert_eq!(said.len(), seen.said.len() + 1, "{what}: thread {n}: {said:?}");
+            }
+        });
+        drop(store);
+        check_tidy(root, what);
+    }
+}
+
+fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore {
+    by_logs(RolloutHome::new(root).with_durability(level).with_file_system(Arc::new(files.clone())))
+}
+
+/// A store whose answers come from the logs alone.
+fn by_logs(home: RolloutHome) -> LocalThreadStore {
+    LocalThreadStore::with(home, IndexPlace::Nowhere)
+}
+
+/// Whether an error says that the writer writes no more.
+fn is_final(error: &StoreError) -> bool {
+    error.to_string().contains("is not written any more")
+}
+
+/// What a reader sees of a thread.
+#[derive(Clone, Debug)]
+struct Seen {
+    said: Vec<String>,
+    name: Option<String>,
+    archived: bool,
+}
+
+/// What another process sees, that reads without the faulty files.
+fn see(runtime: &Runtime, root: &Path, what: &str) -> BTreeMap<u32, Seen> {
+    let store = by_logs(RolloutHome::new(root));
+    runtime.block_on(async {
+        let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
+        let rows = store.list_threads(&query).await.unwrap_or_else(|error| panic!("{what}: {error:?}")).items;
+        let mut seen = BTreeMap::new();
+        for row in rows {
+            let said = said(&store, row.id).await;
+            for (at, text) in said.iter().enumerate() {
+                assert!(!said[..at].contains(text), "{what}: {text} is there twice: {said:?}");
+            }
+            let n = (0..10).find(|n| id(*n) == row.id).unwrap();
+            seen.insert(n, Seen { said, name: row.name, archived: row.archived });
+        }
+        seen
+    })
+}
+
+async fn said(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<String> {
+    let turns = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
+    let items = turns.into_iter().flat_map(|turn| turn.items);
+    let text = items.filter_map(|item| match item {
+        TurnItem::UserMessage { text, .. } => Some(text.trim_start_matches("ask ").to_owned()),
+        _ => None,
+    });
+    text.collect()
+}
+
+/// Whether a thread is seen to be what is known of it.
+fn fits(known: Option<&Known>, seen: Option<&Seen>) -> bool {
+    match (known.filter(|known| known.is_visible), seen) {
+        (None, None) => true,
+        (Some(known), Some(seen)) => {
+            known.said.iter().copied().eq(seen.said.iter().map(String::as_str))
+                && known.archived == seen.archived
+                && known.name == seen.name.as_deref()
+        }
+        _ => false,
+    }
+}
+
+/// Each thread is as it was before the step that the process died at, or as it would have been after it.
+fn check_either(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, step: Option<Step>, what: &str) {
+    for n in 0..10 {
+        let (before, after) = (before.get(&n), after.get(&n));
+        let fits = |known| fits(known, seen.get(&n));
+        // What was begun of a first append may be a thread in which nothing is said yet.
+        let is_first = matches!(step, Some(Append(m, _)) if m == n) && before.is_none_or(|known| !known.is_visible);
+        let is_begun = is_first && seen.get(&n).is_some_and(|seen| seen.said.is_empty());
+        // What is left of a thread that is being deleted is an older state of it.
+        let is_doomed = step == Some(Delete(n));
+        assert!(
+            fits(before) || fits(after) || is_begun || is_doomed,
+            "{what}: thread {n} at {step:?}: {:?}, and not {before:?} or {after:?}",
+            seen.get(&n)
+        );
+    }
+}
+
+/// There is nothing in a home that does not belong there, when nobody is writing.
+fn check_tidy(root: &Path, what: &str) {
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let belongs = name.starts_with("rollout-") && !name.ends_with(".zst")
+                || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name);
+            assert!(belongs, "{what}: {} was left", path.display());
+        }
+    }
+}
+
+/// The index of a home says what its logs say.
+fn check_index(runtime: &Runtime, root: &Path) {
+    let copied = place();
+    copy(root, copied.path());
+    let root = copied.path();
+    let home = RolloutHome::new(root);
+    runtime.block_on(async {
+        let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap();
+        index.sync(|_| {}).await.unwrap();
+        let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
+        let from_logs = by_logs(RolloutHome::new(root)).list_threads(&query).await.unwrap();
+        assert_eq!(index.list_threads(&query).await.unwrap(), from_logs);
+    });
+}
+
+/// Without what was synced nothing is sure at level written when the power goes; but no thread is unreadable, nothing is
+/// there twice or out of order, and what was synced is there unless it was taken away since.
+fn check_written(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, what: &str) {
+    let order = |text: &String| {
+        let said = STORY.iter().position(|step| matches!(step, Append(_, other) if other == text));
+        said.map_or(0, |at| at + 1)
+    };
+    for (n, seen) in seen {
+        assert!(seen.said.is_sorted_by_key(order), "{what}: thread {n} is out of order: {:?}", seen.said);
+    }
+    for (n, known) in before.iter().filter(|(n, _)| after.contains_key(n)) {
+        let kept = known.synced.min(after[n].synced);
+        let there: &[String] = seen.get(n).map_or(&[], |seen| &seen.said);
+        let missing = known.said[..kept].iter().find(|text| !there.iter().any(|other| other == *text));
+        assert_eq!(missing, None, "{what}: thread {n} has {there:?}");
+    }
+}
+
+/// Every state that is looked at when the power goes.
+const LOSSES: [PowerLoss; 5] = [
+    PowerLoss::OnlySynced,
+    PowerLoss::NamesWithoutBytes,
+    PowerLoss::BytesWithoutNames,
+    PowerLoss::Torn(1),
+    PowerLoss::Torn(2),
+];
+
+/// Tells the story with one fault, and looks at what comes of it.
+fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Durability, with_power: bool) {
+    let dir = place();
+    let root = dir.path().join("home");
+    copy(stage, &root);
+    let what = format!("{fault:?} at call {at}, level {level}");
+    let mut telling = Telling::new(runtime, &root, FaultyFiles::with_fault(at, fault), level, what.clone());
+    let end = telling.tell();
+    let (died_at, after) = match end {
+        End::Told => (STORY.len(), telling.world.clone()),
+        End::Died(at) => (at, STORY.get(at).map_or(telling.world.clone(), |step| step.after(telling.world.clone()))),
+    };
+    // The end of the process gives up its locks.
+    telling.store = by_logs(RolloutHome::new(&root));
+    if with_power {
+        for loss in LOSSES {
+            let left = dir.path().join("left");
+            telling.files.disk().lose_power(&root, loss, &left).unwrap();
+            let what = format!("{what}, {loss:?}");
+            match level {
+                Durability::Synced => telling.go_on(&left, died_at, &what),
+                Durability::Written => {
+                    let seen = see(runtime, &left, &what);
+                    check_written(&seen, &telling.world, &after, &what);
+                    telling.check_goes_on(&left, &seen, &what);
+                }
+            }
+            fs::remove_dir_all(&left).unwrap();
+        }
+    } else {
+        let again = dir.path().join("again");
+        copy(&root, &again);
+        telling.go_on(&again, died_at, &what);
+        telling.tell_the_rest(died_at);
+        // Dear, and the same wherever the logs are whole.
+        if at.is_multiple_of(32) {
+            check_index(runtime, &root);
+        }
+    }
+}
+
+/// Tells the story with each of the faults that `wanted` at each call, and says how many those were.
+fn try_all(level: Durability, wanted: impl Fn(Fault) -> bool + std::marker::Sync, with_power: bool) -> usize {
+    let stage = place();
+    let first = runtime();
+    set_stage(stage.path(), &first);
+    let root = place();
+    copy(stage.path(), &root.path().join("home"));
+    let mut telling = Telling::new(&first, &root.path().join("home"), FaultyFiles::new(), level, "no fault".to_owned());
+    assert!(matches!(telling.tell(), End::Told));
+    telling.store = by_logs(RolloutHome::new(root.path()));
+    check_index(&first, &root.path().join("home"));
+    let calls = telling.files.calls();
+    telling.go_on(&root.path().join("home"), STORY.len(), "no fault");
+    let faults = |(at, call)| Fault::of(call).iter().map(move |fault| (at, *fault));
+    let pairs: Vec<(usize, Fault)> =
+        calls.into_iter().enumerate().flat_map(faults).filter(|(_, fault)| wanted(*fault)).collect();
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let runtime = runtime();
+                while let Some((at, fault)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    try_fault(&runtime, stage.path(), *at, *fault, level, with_power);
+                }
+            });
+        }
+    });
+    pairs.len()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Tells how many pairs of a call and a fault were tried.
+#[expect(clippy::print_stderr, reason = "a count that shrinks has to be seen")]
+fn report(level: Durability, kind: &str, pairs: usize) {
+    eprintln!("{pairs} pairs of a call and {kind} at level {level}");
+    assert!(pairs > 100);
+}
+
+#[test]
+fn an_error_at_any_call_changes_nothing_at_level_written() {
+    let pairs = try_all(Durability::Written, |fault| !fault.is_stop(), false);
+    report(Durability::Written, "an error", pairs);
+}
+
+#[test]
+fn an_error_at_any_call_changes_nothing_at_level_synced() {
+    let pairs = try_all(Durability::Synced, |fault| !fault.is_stop(), false);
+    report(Durability::Synced, "an error", pairs);
+}
+
+#[test]
+fn the_end_of_the_process_at_any_call_loses_nothing_at_level_written() {
+    let pairs = try_all(Durability::Written, Fault::is_stop, false);
+    report(Durability::Written, "the end of the process", pairs);
+}
+
+#[test]
+fn the_end_of_the_process_at_any_call_loses_nothing_at_level_synced() {
+    let pairs = try_all(Durability::Synced, Fault::is_stop, false);
+    report(Durability::Synced, "the end of the process", pairs);
+}
+
+#[test]
+fn a_power_loss_at_any_call_takes_nothing_that_was_synced() {
+    for level in [Durability::Written, Durability::Synced] {
+        let pairs = try_all(level, Fault::is_stop, true);
+        report(level, "a power loss", pairs * LOSSES.len());
+    }
+}
+
+#[test]
+fn a_power_loss_after_an_error_takes_nothing_that_was_synced() {
+    let pairs = try_all(Durability::Synced, |fault| fault == Fault::Io, true);
+    report(Durability::Synced, "a medium that fails, and then a power loss,", pairs * LOSSES.len());
+}

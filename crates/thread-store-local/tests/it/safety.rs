@@ -1,0 +1,318 @@
+//! Hostile homes: links, names, depth. Nothing outside of the home is touched, and nothing ends in memory or stack.
+
+use std::fs;
+
+use selvedge_history::{TurnProjection, replay};
+use selvedge_protocol::{
+    HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnQuery,
+};
+use selvedge_rollout::{RolloutFileName, RolloutHome};
+use selvedge_thread_store::{ForkThread, PatchOrigin, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store_local::LocalThreadStore;
+
+use crate::contract::{head, id, record, second};
+use crate::home::TestHome;
+
+/// A folder that is not the home's, with something in it, and what it looks like.
+fn outside() -> (tempfile::TempDir, impl Fn() -> Vec<(std::path::PathBuf, Vec<u8>)>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    fs::write(path.join("precious"), "not yours\n").unwrap();
+    let state = move || {
+        let mut found = Vec::new();
+        let mut stack = vec![path.clone()];
+        while let Some(dir) = stack.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    stack.push(path.clone());
+                    found.push((path, Vec::new()));
+                } else {
+                    found.push((path.clone(), fs::read(path).unwrap()));
+                }
+            }
+        }
+        found.sort();
+        found
+    };
+    (dir, state)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn no_write_follows_a_link_out_of_the_home() {
+    use std::os::unix::fs::symlink;
+
+    for link in [
+        "sessions",
+        "sessions/2026",
+        "sessions/2026/11",
+        "archived_sessions",
+        "thread-writer-locks",
+        "session_index.jsonl",
+        "session_index.jsonl.lock",
+    ] {
+        let (dir, state) = outside();
+        let before = state();
+        let home = TestHome::empty();
+        record(&home.store, 1, HistoryMode::Paginated, &["a", "b"]).await;
+        let place = home.path().join(link);
+        let _ = fs::remove_dir_all(&place).or_else(|_| fs::remove_file(&place));
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let target = if link.contains("index") { dir.path().join("precious") } else { dir.path().to_owned() };
+        symlink(target, &place).unwrap();
+
+        // Whatever comes of them, it comes of nothing outside.
+        let store = LocalThreadStore::open(home.path());
+        let created = store.create_thread(head(2, HistoryMode::Paginated)).await;
+        if created.is_ok() {
+            let item = RolloutItem::from(ResponseItem::user_text("secret"));
+            let _ = store.append_items(id(2), &[item]).await;
+            let _ = store.shutdown(id(2)).await;
+        }
+        let _ = store.archive(id(1)).await;
+        let _ = store.unarchive(id(1)).await;
+        let meta = head(3, HistoryMode::Paginated);
+        let _ = store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await;
+        let to = TurnCut::BeforeNewest(1);
+        let _ = store.revert(RevertThread { thread_id: id(1), to, at: second(9) }).await;
+        let name = ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
+        let _ = store.update_metadata(id(1), &name, PatchOrigin::Explicit).await;
+        let _ = store.delete(id(1)).await;
+        let rollouts = RolloutHome::new(home.path());
+        if let Ok(found) = selvedge_rollout::doctor::diagnose(&rollouts, None, &|_| {}) {
+            let _ = selvedge_rollout::doctor::repair(&rollouts, &found, false);
+        }
+        assert_eq!(state(), before, "{link}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_that_leads_out_is_an_error_that_names_it() {
+    use std::os::unix::fs::symlink;
+
+    let (dir, _) = outside();
+    let home = TestHome::empty();
+    symlink(dir.path(), home.path().join("sessions")).unwrap();
+    let error = home.store.list_threads(&ThreadQuery::default()).await.unwrap_err();
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(text.contains("/sessions") && text.contains("symbolic link that leads out of the home"), "{text}");
+
+    // A home that is a link itself is the user's own choice.
+    let outer = tempfile::tempdir().unwrap();
+    let real = TestHome::empty();
+    record(&real.store, 1, HistoryMode::Paginated, &["a"]).await;
+    symlink(real.path(), outer.path().join("home")).unwrap();
+    let linked = LocalThreadStore::open(outer.path().join("home"));
+    assert_eq!(linked.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
+    record(&linked, 2, HistoryMode::Paginated, &["a"]).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_in_the_place_of_a_rollout_is_neither_read_nor_deleted() {
+    use std::os::unix::fs::symlink;
+
+    let (dir, state) = outside();
+    let home = TestHome::empty();
+    record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
+    let secret = home.put(id(9), RolloutLine::new(second(1), None, &ResponseItem::user_text("secret").into()).text());
+    let target = dir.path().join("rollout.jsonl");
+    fs::rename(&secret, &target).unwrap();
+    symlink(&target, &secret).unwrap();
+    let before = state();
+    assert!(home.store.read_thread(id(9)).await.is_err());
+    assert!(home.store.delete(id(9)).await.is_err());
+    assert!(home.store.archive(id(9)).await.is_err());
+    assert_eq!(home.store.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
+    assert_eq!(state(), before);
+}
+
+#[tokio::test]
+async fn deleting_and_archiving_touch_the_files_of_that_thread_only() {
+    let home = TestHome::empty();
+    record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
+    let own = home.files().into_iter().find(|path| path.to_string_lossy().contains(&id(1).to_string())).unwrap();
+    let name = own.file_name().unwrap().to_str().unwrap().to_owned();
+    let neighbours = [
+        format!("{name}.bak"),
+        format!("{name}.damaged-20261121T090856680Z"),
+        format!("copy of {name}"),
+        format!("rollout-..-{}.jsonl", id(1)),
+        name.replace(".jsonl", "_...jsonl"),
+        name.replace(&id(1).to_string(), &id(2).to_string()),
+    ];
+    for neighbour in &neighbours {
+        fs::write(own.with_file_name(neighbour), "{}\n").unwrap();
+    }
+    home.store.archive(id(1)).await.unwrap();
+    home.store.unarchive(id(1)).await.unwrap();
+    home.store.delete(id(1)).await.unwrap();
+    for neighbour in &neighbours {
+        assert!(home.files().iter().any(|path| path.ends_with(neighbour)), "{neighbour}");
+    }
+    assert!(!home.files().iter().any(|path| path.ends_with(&name)));
+}
+
+#[test]
+fn hostile_names_and_ids_are_none() {
+    let uuid = id(1).to_string();
+    for name in [
+        format!("rollout-2026-11-21T09-08-56-{uuid}/../../x.jsonl"),
+        format!("../rollout-2026-11-21T09-08-56-{uuid}.jsonl"),
+        format!("rollout-2026-11-21T09-08-56-{uuid}_../../../etc.jsonl"),
+        format!("rollout-2026-11-21T09-08-56-{uuid}\0.jsonl"),
+        format!("rollout-../../../../../..-{uuid}.jsonl"),
+    ] {
+        assert_eq!(RolloutFileName::parse(&name), None, "{name:?}");
+    }
+    for text in ["../../etc/passwd", "..", "", "/", "01a1fd5d-0000-7000-8000-00000000000/"] {
+        assert!(text.parse::<selvedge_protocol::ThreadId>().is_err(), "{text}");
+        assert!(text.parse::<selvedge_protocol::SegmentId>().is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn ids_in_a_file_lead_to_no_other_file() {
+    let home = TestHome::empty();
+    for base in ["../../../../etc/passwd", "/etc/passwd", "..", ""] {
+        let line = format!(
+            "{{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"ordinal\":0,\"type\":\"session_meta\",\"payload\":{{\"id\":\
+             \"../..\",\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"cwd\":\"../..\",\"history_base\":{{\"thread_id\":\
+             \"{base}\",\"end_ordinal_exclusive\":4,\"end_byte_offset\":100}}}}}}\n"
+        );
+        home.put(id(1), &line);
+        let history = home.store.load_history(id(1)).await.unwrap();
+        assert_eq!((history.lines.len(), history.thread_id), (1, id(1)));
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_made_in_a_wide_home_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = TestHome::empty();
+    let day = home.path().join("sessions/2026/11/21");
+    fs::create_dir_all(&day).unwrap();
+    for dir in [home.path(), &home.path().join("sessions"), &day] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
+    home.store.archive(id(1)).await.unwrap();
+    for path in home.files() {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+    }
+}
+
+/// A value inside so many arrays and objects.
+fn deep(levels: usize) -> String {
+    format!("{}1{}", "{\"a\":[".repeat(levels / 2), "]}".repeat(levels / 2))
+}
+
+#[tokio::test]
+async fn json_ten_thousand_levels_deep_is_kept_and_harms_nobody() {
+    let deep = deep(10_000);
+    let kinds = [
+        "session_meta",
+        "response_item",
+        "event_msg",
+        "turn_context",
+        "compacted",
+        "world_state",
+        "thread_metadata",
+        "token_usage_record",
+        "of_tomorrow",
+    ];
+    let mut text = String::new();
+    for kind in kinds {
+        for payload in [
+            deep.clone(),
+            format!("{{\"type\":\"message\",\"role\":\"user\",\"content\":{deep},\"id\":{deep}}}"),
+            format!(
+                "{{\"type\":\"item_completed\",\"turn_id\":\"t\",\"item\":{{\"type\":\"UserMessage\",\"content\":{deep}}}}}"
+            ),
+            format!("{{\"full\":true,\"state\":{deep}}}"),
+            format!("{{\"full\":false,\"state\":{deep}}}"),
+            format!("{{\"message\":\"s\",\"replacement_history\":[{deep}]}}"),
+            format!("{{\"id\":\"{}\",\"source\":{deep},\"git\":{deep},\"history_base\":{deep}}}", id(1)),
+        ] {
+            text.push_str(&format!(
+                "{{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"type\":\"{kind}\",\"payload\":{payload}}}\n"
+            ));
+        }
+    }
+    let home = TestHome::empty();
+    home.put(id(1), &text);
+    let store = &home.store;
+    let history = store.load_history(id(1)).await.unwrap();
+    assert_eq!((history.lines.len(), history.damage.len()), (kinds.len() * 7, 0));
+    let items: Vec<RolloutItem> = history.lines.iter().map(RolloutLine::item).collect();
+    replay(&items);
+    let mut turns = TurnProjection::new();
+    history.lines.iter().enumerate().for_each(|(at, line)| turns.push(at as u64, line));
+    assert!(!turns.finish().is_empty());
+    store.load_model_context(id(1)).await.unwrap();
+    store.read_thread(id(1)).await.unwrap();
+    store.list_turns(&TurnQuery::all(id(1))).await.unwrap();
+    store.resume_thread(id(1)).await.unwrap();
+    store.append_items(id(1), &items).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), kinds.len() * 14);
+}
+
+#[tokio::test]
+async fn a_small_file_that_decompresses_without_end_meets_a_limit() {
+    // More than 1 GiB of NULs in a few kilobytes.
+    let frame = zstd::encode_all(&vec![0; 64 << 20][..], 1).unwrap();
+    let home = TestHome::empty();
+    let path = home.put(id(1), b"").with_extension("jsonl.zst");
+    fs::remove_file(path.with_extension("")).unwrap();
+    fs::write(&path, frame.repeat(20)).unwrap();
+    let error = home.store.export(id(1), &mut std::io::sink()).unwrap_err();
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    let limit = (1 << 30) + 1000 * fs::metadata(&path).unwrap().len();
+    assert!(text.contains(&format!("more than the limit of {limit} bytes")), "{text}");
+}
+
+/// A home on a medium that cannot be written: a bind mount, since root may write whatever modes say.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_home_on_a_read_only_medium_can_be_read() {
+    let home = TestHome::empty();
+    record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
+    let mount = tempfile::tempdir().unwrap();
+    let run = |args: &[&std::ffi::OsStr]| {
+        let (program, args) = args.split_first().unwrap();
+        std::process::Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+    };
+    let (from, to) = (home.path().as_os_str(), mount.path().as_os_str());
+    if !run(&["mount".as_ref(), "--bind".as_ref(), from, to]) {
+        return skip("a bind mount takes rights that this user does not have");
+    }
+    let is_read_only = run(&["mount".as_ref(), "-o".as_ref(), "remount,bind,ro".as_ref(), to]);
+    let store = LocalThreadStore::open(mount.path());
+    let listed = store.list_threads(&ThreadQuery::default()).await;
+    let read = store.load_history(id(1)).await;
+    let context = store.load_model_context(id(1)).await;
+    let looked = selvedge_rollout::doctor::diagnose(&RolloutHome::new(mount.path()), None, &|_| {});
+    let resumed = store.resume_thread(id(1)).await;
+    assert!(run(&["umount".as_ref(), to]));
+    if !is_read_only {
+        return skip("the bind mount could not be made read-only");
+    }
+    assert_eq!((listed.unwrap().items.len(), read.unwrap().damage.len()), (1, 0));
+    context.unwrap();
+    assert_eq!(looked.unwrap().findings, []);
+    let error = resumed.unwrap_err();
+    let text = format!("{error}: {:?}", std::error::Error::source(&error));
+    assert!(text.contains("Read-only file system") || text.contains("ReadOnlyFilesystem"), "{text}");
+}
+
+/// Says aloud that a test did not run.
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stderr, reason = "a test that was skipped in silence would count as passed")]
+fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask corrupt`: many random corruptions of the recordings, more than the tests have time for.
+
+use anyhow::Result;
+
+use crate::workspace::{Usage, cargo, run_command};
+
+pub(crate) const HELP: &str = "\
+usage: cargo xtask corrupt [n]
+
+Damages recordings at random, n times (10,000 by default): flips, cuts, splices, duplicates, zeroes. Checks that every line
+whose bytes are intact is read and that none is invented, that both readers agree, and that repair keeps every line; the
+last two for a third of them. Prints how many lines that were.";
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let count = match args {
+        [] => 10_000,
+        [count] => count.parse::<u32>().map_err(|_| Usage(format!("{count:?} is no number of corruptions")))?,
+        _ => return Err(Usage("corrupt takes one number".into()).into()),
+    };
+    let arguments =
+        ["test", "--release", "-p", "selvedge-rollout", "--test", "it", "corruption::", "--", "--nocapture"];
+    run_command(cargo(&arguments).env("SELVEDGE_CORRUPTIONS", count.to_string()))
+}

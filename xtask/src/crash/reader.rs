@@ -1,0 +1,137 @@
+//! A reader of threads that shares nothing with the crates: lines, JSON, and the rules of `docs/rollout-format.md`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The rollout files of a home, by segment.
+pub(super) struct Files {
+    by_segment: HashMap<String, PathBuf>,
+    /// Of each thread the newest segment.
+    newest: HashMap<String, String>,
+}
+
+impl Files {
+    pub(super) fn of(home: &Path) -> Result<Self> {
+        let mut files = Self { by_segment: HashMap::new(), newest: HashMap::new() };
+        for path in all_files(home)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Some(ids) = name.strip_prefix("rollout-").and_then(|name| name.strip_suffix(".jsonl")) else {
+                continue;
+            };
+            let ids = ids.get("YYYY-MM-DDTHH-MM-SS-".len()..).with_context(|| format!("{name} is an odd name"))?;
+            let (thread, segment) = ids.split_once('_').map_or((ids, None), |(thread, id)| (thread, Some(id)));
+            files.by_segment.insert(segment.unwrap_or(thread).to_owned(), path);
+            // Ids begin with their time, so that they sort by age; the first segment has none of its own.
+            let newest = files.newest.entry(thread.to_owned()).or_insert_with(|| thread.to_owned());
+            if let Some(segment) = segment
+                && (newest == thread || segment > newest.as_str())
+            {
+                *newest = segment.to_owned();
+            }
+        }
+        Ok(files)
+    }
+
+    /// The numbers of the items in a thread that were not undone, in order; nothing when there is no such thread.
+    pub(super) fn items(&self, thread: &str) -> Result<Option<Vec<u64>>> {
+        let Some(segment) = self.newest.get(thread) else { return Ok(None) };
+        let mut items = Vec::new();
+        for line in self.lines(segment, None)? {
+            follow(&line, &mut items);
+        }
+        Ok(Some(items))
+    }
+
+    /// The lines of a segment's history, or of its beginning up to a byte of its file. A line that its writer did not come to
+    /// finish is no line.
+    fn lines(&self, segment: &str, end: Option<u64>) -> Result<Vec<Value>> {
+        let path = self.by_segment.get(segment).with_context(|| format!("segment {segment} is not there"))?;
+        let mut bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if let Some(end) = end {
+            let end = usize::try_from(end)?;
+            if bytes.len() < end {
+                bail!("{} has {} bytes, and {end} of them are built on", path.display(), bytes.len());
+            }
+            bytes.truncate(end);
+        }
+        let own: Vec<Value> =
+            bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let base = own.first().map(|head| head["payload"]["history_base"].clone()).unwrap_or_default();
+        let mut lines = match base["thread_id"].as_str() {
+            Some(base_segment) => self.lines(base_segment, base["end_byte_offset"].as_u64())?,
+            None => Vec::new(),
+        };
+        lines.extend(own);
+        Ok(lines)
+    }
+}
+
+/// What a line does to the items of a thread.
+fn follow(line: &Value, items: &mut Vec<u64>) {
+    let payload = &line["payload"];
+    match (line["type"].as_str(), payload["type"].as_str()) {
+        (Some("response_item"), Some("message")) => {
+            let text = payload["content"][0]["text"].as_str().unwrap_or_default();
+            let number = text.strip_prefix("item ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+            items.extend::<Option<u64>>(number);
+        }
+        (Some("event_msg"), Some("thread_rolled_back")) => {
+            let undone = payload["num_turns"].as_u64().and_then(|turns| usize::try_from(turns).ok()).unwrap_or(0);
+            items.truncate(items.len().saturating_sub(undone));
+        }
+        _ => {}
+    }
+}
+
+/// A file that does not belong in a home that nobody is writing.
+pub(super) fn stray(home: &Path) -> Result<Option<PathBuf>> {
+    let belongs = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("rollout-") || name.starts_with("session_index.jsonl") || name == ".coordination.lock"
+    };
+    Ok(all_files(home)?.into_iter().find(|path| !belongs(path)))
+}
+
+fn all_files(home: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut dirs = vec![home.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() { dirs.push(path) } else { files.push(path) }
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bases_are_followed_and_rollbacks_undo() {
+        let home = tempfile::tempdir().unwrap();
+        let item = |number: u64| {
+            let content = json!([{"type": "input_text", "text": format!("item {number} xx")}]);
+            format!("{}\n", json!({"type": "response_item", "payload": {"type": "message", "content": content}}))
+        };
+        let first = [item(1), item(2), item(3)].concat();
+        let base = json!({"thread_id": "aa", "end_byte_offset": item(1).len() + item(2).len()});
+        let head = format!("{}\n", json!({"type": "session_meta", "payload": {"history_base": base}}));
+        let undo = json!({"type": "event_msg", "payload": {"type": "thread_rolled_back", "num_turns": 1}});
+        let put = |name: &str, text: String| std::fs::write(home.path().join(name), text).unwrap();
+        put("rollout-2026-11-21T09-09-03-aa.jsonl", first);
+        put("rollout-2026-11-21T09-09-03-aa_bb.jsonl", [head.clone(), item(4), "{\"torn".to_owned()].concat());
+        put("rollout-2026-11-21T09-09-03-cc.jsonl", [head, item(5), format!("{undo}\n")].concat());
+        let files = Files::of(home.path()).unwrap();
+        assert_eq!(files.items("aa").unwrap(), Some(vec![1, 2, 4]));
+        assert_eq!(files.items("cc").unwrap(), Some(vec![1, 2]));
+        assert_eq!(files.items("dd").unwrap(), None);
+    }
+}
