@@ -142,7 +142,7 @@ mod tests {
             ("file:///srv/git/a.git/", Some("/srv/git/a")),
             ("../a.git", Some("../a")),
             ("C:\\work\\a", Some("C:\\work\\a")),
-            ("C:/work/a.git", Some("C:/work/a")),
+            ("C:/code/a.git", Some("C:/code/a")),
             ("éa/ü.git", Some("éa/ü")),
             ("", None),
             (" / ", None),

@@ -90,7 +90,8 @@ fn follow(line: &Value, items: &mut Vec<u64>) {
 pub(super) fn stray(home: &Path) -> Result<Option<PathBuf>> {
     let belongs = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("rollout-") || name.starts_with("session_index.jsonl") || name == ".coordination.lock"
+        let log_or_index = ["rollout-", "session_index.jsonl", "selvedge-index.sqlite"];
+        log_or_index.iter().any(|start| name.starts_with(start)) || name == ".coordination.lock"
     };
     Ok(all_files(home)?.into_iter().find(|path| !belongs(path)))
 }

@@ -111,7 +111,7 @@ async fn sums_of_a_home_with_odd_threads() {
         let seconds = [1_700_000_000 + next(200_000) as i64, -1 - next(200_000) as i64][usize::from(next(10) == 0)];
         let (_, path) = home.thread_with(|meta| {
             meta.timestamp = Some(Timestamp::from_seconds(seconds));
-            meta.cwd = [Some("/work"), Some("/work//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
+            meta.cwd = [Some("/srv"), Some("/srv//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
             meta.source =
                 [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
             let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/work", "/", ""][url].to_owned();
