@@ -34,8 +34,8 @@ const SCANNERS: usize = 2;
 const BATCH: usize = 1_000;
 
 /// How many bytes of their logs, and how many of the text in these.
-const BATCH_BYTES: u64 = 32 << 20;
-const BATCH_TEXT: usize = 7 << 20;
+const BATCH_BYTES: u64 = 40 << 20;
+const BATCH_TEXT: usize = 9 << 20;
 
 /// How often threads are looked at again that another process wrote at the same time.
 const ROUNDS: usize = 4;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use selvedge_history::{TurnProjection, apply_view, shows_nothing};
 use selvedge_protocol::{
-    Cursor, ItemQuery, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
+    Cursor, ItemQuery, ItemsView, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::{Entry, RolloutReader};
 use sqlx::sqlite::SqliteRow;
@@ -54,11 +54,8 @@ impl StateIndex {
         entries.truncate(query.limit);
         let next_cursor = if is_last { None } else { entries.last().map(|last| window.cursor_behind(last.place())) };
         let view = query.items_view;
-        let turns = blocking(move || log.tell(entries)).await?;
-        Ok(turns.map(|mut items| {
-            items.iter_mut().for_each(|turn| apply_view(turn, view));
-            Page { items, next_cursor }
-        }))
+        let turns = blocking(move || log.tell(entries, view)).await?;
+        Ok(turns.map(|items| Page { items, next_cursor }))
     }
 
     /// The page of the items of a thread's turns that a query asks for, as [`Self::list_turns`] gives turns. Nothing also
@@ -101,7 +98,7 @@ impl StateIndex {
         let next_cursor =
             if is_last { None } else { positions.last().map(|(position, _)| items.cursor_behind(*position)) };
         entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
-        let turns = blocking(move || log.tell(entries)).await?;
+        let turns = blocking(move || log.tell(entries, ItemsView::Full)).await?;
         let Some(mut turns) = turns.map(|turns| turns.into_iter().map(items_of).collect::<Vec<_>>()) else {
             return Ok(None);
         };
@@ -343,17 +340,20 @@ impl ThreadLog {
         Ok(Some((turns.finish(), named)))
     }
 
-    /// Tells turns; nothing when one of them cannot be told from its lines.
-    fn tell(&self, entries: Vec<TurnEntry>) -> Result<Option<Vec<Turn>>> {
+    /// Tells turns, as a view shows them; nothing when one of them cannot be told from its lines.
+    fn tell(&self, entries: Vec<TurnEntry>, view: ItemsView) -> Result<Option<Vec<Turn>>> {
         let mut turns = Vec::with_capacity(entries.len());
         for entry in entries {
-            turns.push(match entry {
+            let mut turn = match entry {
                 TurnEntry::Fresh(_, turn) => *turn,
                 TurnEntry::Known(row) => match tell_turn(&self.parts, &row, self.is_live)? {
                     Some(turn) => turn,
                     None => return Ok(None),
                 },
-            });
+            };
+            // One by one: the items of many turns are far more than what is shown of them.
+            apply_view(&mut turn, view);
+            turns.push(turn);
         }
         Ok(Some(turns))
     }

@@ -7,7 +7,7 @@ use crate::search::run::{Run, RunBuilder};
 use crate::told::TurnSink;
 
 /// A run ends when so many bytes of text were taken: what bounds memory, and makes runs that need not be merged.
-const RUN_TEXT: usize = 8 << 20;
+const RUN_TEXT: usize = 10 << 20;
 
 /// The words of several threads, one after the other.
 #[derive(Default)]

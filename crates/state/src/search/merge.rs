@@ -8,7 +8,7 @@ use sqlx::{Row, SqliteConnection};
 use crate::StateIndex;
 use crate::database::Patience;
 use crate::error::Result;
-use crate::search::run::{BlockWriter, Directory, ItemDoc, RunThread, for_each_posting, postings_of, unpack_docs};
+use crate::search::run::{BlockWriter, Directory, ItemDoc, PostingsCursor, RunThread, for_each_posting, unpack_docs};
 use crate::search::store::{OpenRun, block_id};
 use crate::write::{signed, unsigned};
 
@@ -21,8 +21,8 @@ const MANY: [usize; 4] = [8, 8, 8, 64];
 /// How many runs are merged at once.
 const MOST: usize = 16;
 
-/// How many blocks of a run are looked at together.
-const BLOCKS: usize = 16;
+/// How many blocks of a run are loaded together.
+const BLOCKS: usize = 4;
 
 /// What is not there any more.
 const GONE: u32 = u32::MAX;
@@ -162,8 +162,8 @@ struct LoadedBlock {
     words: Vec<u8>,
     /// Where the word begins that is next.
     start: usize,
-    /// The postings of that one and of those behind it.
-    postings: VecDeque<Vec<u8>>,
+    /// At that one.
+    postings: PostingsCursor,
 }
 
 impl RunCursor {
@@ -186,8 +186,7 @@ impl RunCursor {
         let end = self.next_block + BLOCKS;
         let query = sqlx::query(sql).bind(block_id(self.run, self.next_block)).bind(block_id(self.run, end));
         for row in query.fetch_all(connection).await? {
-            let postings = postings_of(row.try_get(1)?).ok_or_else(damaged)?;
-            let postings = postings.into_iter().map(<[u8]>::to_vec).collect();
+            let postings = PostingsCursor::new(row.try_get(1)?).ok_or_else(damaged)?;
             self.blocks.push_back(LoadedBlock { words: row.try_get(0)?, start: 0, postings });
         }
         self.next_block = end;
@@ -211,8 +210,8 @@ impl RunCursor {
                 postings.push((doc, times));
             }
         };
-        let of_word = block.postings.pop_front().ok_or_else(damaged)?;
-        for_each_posting(&of_word, take).ok_or_else(damaged)?;
+        let of_word = block.postings.next().ok_or_else(damaged)?;
+        for_each_posting(of_word, take).ok_or_else(damaged)?;
         block.start += len + 1;
         if block.start >= block.words.len() {
             self.blocks.pop_front();

@@ -232,6 +232,41 @@ pub(crate) fn postings_of(block: &[u8]) -> Option<Vec<&[u8]>> {
     lens.into_iter().map(|len| take_bytes(&mut bytes, len)).collect()
 }
 
+/// The postings of a block, word by word.
+#[derive(Debug)]
+pub(crate) struct PostingsCursor {
+    block: Vec<u8>,
+    /// Where the length of the next ones stands.
+    len_at: usize,
+    /// Where those do.
+    at: usize,
+}
+
+impl PostingsCursor {
+    /// At the first word of a block.
+    pub(crate) fn new(block: Vec<u8>) -> Option<Self> {
+        let mut bytes = block.as_slice();
+        let count = varint::take(&mut bytes)?;
+        let len_at = block.len() - bytes.len();
+        for _ in 0..count {
+            varint::take(&mut bytes)?;
+        }
+        let at = block.len() - bytes.len();
+        Some(Self { block, len_at, at })
+    }
+
+    /// The postings of the next word.
+    pub(crate) fn next(&mut self) -> Option<&[u8]> {
+        let mut lens = self.block.get(self.len_at..)?;
+        let before = lens.len();
+        let len = usize::try_from(varint::take(&mut lens)?).ok()?;
+        self.len_at += before - lens.len();
+        let start = self.at;
+        self.at = start.checked_add(len)?;
+        self.block.get(start..self.at)
+    }
+}
+
 /// Calls `take` with the number of each item in which a word stands, and how often it does. Nothing for bytes that are no
 /// postings.
 pub(crate) fn for_each_posting(mut bytes: &[u8], mut take: impl FnMut(u32, u32)) -> Option<()> {
