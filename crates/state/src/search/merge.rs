@@ -143,7 +143,7 @@ async fn remove(connection: &mut SqliteConnection, runs: &[i64]) -> Result<()> {
     Ok(())
 }
 
-fn damaged() -> sqlx::Error {
+pub(super) fn damaged() -> sqlx::Error {
     sqlx::Error::Decode("a run of words".into())
 }
 

@@ -14,4 +14,5 @@ mod query;
 mod read;
 pub(crate) mod run;
 pub(crate) mod store;
+pub(crate) mod sum;
 pub(crate) mod words;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
+use selvedge_rollout::doctor::Severity;
 use selvedge_rollout::{NameIndex, now};
 
-use selvedge_state::Freshness;
+use selvedge_state::{CheckScope, Freshness, StateIndex};
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
 use crate::search;
@@ -257,6 +258,10 @@ proptest! {
             // So few files are all looked at.
             index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+            let scope = CheckScope { deep: true, ..CheckScope::default() };
+            let check = StateIndex::check(&home.home, &home.index_path(), &scope).await.unwrap();
+            let faults = check.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+            prop_assert_eq!(faults.count(), 0, "{:?}", check);
             let logs = search::Logs::read(&index, &home).await;
             for text in ["question", "swer wo", "carg", "words"] {
                 search::compare(&index, &logs, text).await;
