@@ -228,10 +228,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
-        let index = &self.inner.index;
-        if let Some(fresh) = index.fresh().await
-            && let Some(Some(page)) = index.answer(&fresh, fresh.index.search_threads(query).await).await
-        {
+        if let Some(page) = self.inner.index.search_threads(query).await? {
             return Ok(page);
         }
         let query = query.clone();

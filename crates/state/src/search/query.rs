@@ -65,12 +65,18 @@ impl Found {
 }
 
 impl StateIndex {
+    /// Whether the page that a search asks for follows another one of a ranking that only an index knows.
+    #[must_use]
+    pub fn is_ranked_here(query: &SearchQuery) -> bool {
+        let cursor = query.threads.cursor.as_ref();
+        query.order == SearchOrder::Best && cursor.is_some_and(|cursor| cursor.as_str().starts_with(OURS))
+    }
+
     /// The page of hits that a search asks for, found by the words that the index knows and read from the logs.
     ///
-    /// Words that a user or an agent said, thought, planned or ran are all known; of what tools gave and what files were changed
-    /// to, those of the first 4 KiB of each text and 16 KiB of each item. What the log does not say any more is no hit. In a
-    /// sorted search pages and cursors are those of a search through all logs; the best threads are ranked by how often the
-    /// terms stand in their items and how short these are, and cursors of one ranking are none of another.
+    /// What the log does not say any more is no hit. In a sorted search pages and cursors are those of a search through all
+    /// logs; the best threads are ranked by how often the terms stand in their items and how short these are, and cursors of
+    /// one ranking are none of another ([`is_ranked_here`](Self::is_ranked_here)).
     ///
     /// Nothing when the terms say too little of any word (`->`), or nothing at all, and for a cursor of the best threads that
     /// was not made here.

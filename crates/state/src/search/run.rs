@@ -7,9 +7,10 @@
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use selvedge_history::item_texts;
 use selvedge_protocol::{ThreadId, TurnItem};
 
-use crate::search::words::{WordPattern, for_each_word, indexed_texts};
+use crate::search::words::{WordPattern, for_each_word};
 use crate::varint;
 
 /// Bits of a [`Filter`].
@@ -377,7 +378,7 @@ impl RunBuilder {
     pub(crate) fn item(&mut self, turn: u64, item: u64, of: &TurnItem) {
         let Some(thread) = self.threads.last_mut() else { return };
         let mut words = 0;
-        for text in indexed_texts(of) {
+        for text in item_texts(of) {
             self.text += text.len();
             for_each_word(text, &mut self.room, |word| {
                 words += 1;

@@ -3,46 +3,13 @@
 //! A word is a run of letters and digits of the folded text, as [`SearchTerm`] has it. Of a very long run overlapping pieces are
 //! indexed, so that whatever stands in it stands in one of them, up to [`PIECE`] characters.
 
-use selvedge_history::{SearchTerm, fold_text, item_texts};
-use selvedge_protocol::TurnItem;
+use selvedge_history::{SearchTerm, fold_text};
 
 /// The longest word that is indexed as it is, in characters.
 pub(crate) const LONGEST: usize = 64;
 
 /// How far apart the pieces of longer ones begin: what is no longer than this stands whole in one of them.
 pub(crate) const PIECE: usize = 32;
-
-/// How many bytes of one text are indexed where an item may hold a lot that nobody wrote.
-const MOST_OF_TEXT: usize = 4 << 10;
-
-/// How many bytes of all such texts of an item.
-const MOST_OF_ITEM: usize = 16 << 10;
-
-/// The texts of an item, as far as they are indexed: what was said, thought, planned and run, and of what tools gave, files
-/// were changed to and unknown items hold the beginning.
-pub(crate) fn indexed_texts(item: &TurnItem) -> Vec<&str> {
-    let mut texts = item_texts(item);
-    let whole = match item {
-        TurnItem::CommandExecution { .. } | TurnItem::ToolCall { .. } | TurnItem::WebSearch { .. } => 1,
-        TurnItem::FileChange { .. } | TurnItem::Other(_) => 0,
-        _ => return texts,
-    };
-    let mut left = MOST_OF_ITEM;
-    for text in texts.iter_mut().skip(whole) {
-        *text = beginning(text, left.min(MOST_OF_TEXT));
-        left -= text.len();
-    }
-    texts
-}
-
-/// So many bytes of a text, or less where that would cut a character.
-fn beginning(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
 
 /// Calls `take` with every word of a text.
 pub(crate) fn for_each_word(text: &str, room: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
