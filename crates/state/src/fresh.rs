@@ -100,7 +100,7 @@ impl StateIndex {
                 return Ok(Freshness::Fresh(report));
             }
         }
-        let renamed = self.sync_names(false, Patience::Little).await?;
+        let renamed = self.sync_names(Patience::Little).await?;
         Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
     }
 
@@ -152,6 +152,7 @@ impl StateIndex {
             "checks",
             "directories",
             "names_source",
+            "names",
             "bases",
             "segments",
             "turns",
