@@ -15,6 +15,7 @@ mod fuzz_smoke;
 mod home;
 mod index;
 mod recordings;
+mod repairs;
 mod safety;
 mod stats;
 
