@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod fuzz_smoke;
 mod home;
+mod hostile;
 mod index;
 mod recordings;
 mod repairs;
