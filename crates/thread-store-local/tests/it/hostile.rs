@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::{
@@ -46,10 +45,6 @@ async fn within<T>(what: &str, seconds: u64, mebibytes: u64, work: impl Future<O
     outcome
 }
 
-fn put(day: &Path, thread_id: ThreadId, text: &str) {
-    fs::write(day.join(format!("rollout-2026-11-21T09-09-03-{thread_id}.jsonl")), text).unwrap();
-}
-
 /// Everything that is done with a thread and its home, held to these limits.
 async fn use_all(home: &TestHome, thread_id: ThreadId, seconds: u64, mebibytes: u64) {
     let store: &LocalThreadStore = &home.store;
@@ -70,7 +65,7 @@ async fn use_all(home: &TestHome, thread_id: ThreadId, seconds: u64, mebibytes: 
 
 #[tokio::test]
 #[ignore = "takes long; `cargo xtask hostile` runs it"]
-async fn a_chain_of_100_000_bases() {
+async fn a_chain_of_100_000_bases_in_one_thread() {
     let home = TestHome::empty().without_index();
     let day = home.put(id(1), head_line(head(1, HistoryMode::Paginated), 0) + &line(1)).parent().unwrap().to_owned();
     for n in 2..=CHAIN {
@@ -81,15 +76,16 @@ async fn a_chain_of_100_000_bases() {
             end_byte_offset: Some(1 << 20),
             ..Default::default()
         };
-        let meta = SessionMeta { history_base: Some(base), ..head(n, HistoryMode::Paginated) };
-        put(&day, id(n), &(head_line(meta, ordinal) + &line(ordinal + 1)));
+        let meta = SessionMeta { history_base: Some(base), ..head(1, HistoryMode::Paginated) };
+        let name = format!("rollout-2026-11-21T09-09-03-{}_{}.jsonl", id(1), id(n));
+        fs::write(day.join(name), head_line(meta, ordinal) + &line(ordinal + 1)).unwrap();
     }
-    let history = within("load_history", 30, 300, home.store.load_history(id(CHAIN))).await.unwrap();
+    let history = within("load_history", 30, 300, home.store.load_history(id(1))).await.unwrap();
     // Of a base its head belongs to the chain.
     assert_eq!(history.lines.len(), 10_001);
     let told: Vec<String> = history.damage.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|told| told.contains("limit of 10,000")), "{:?}", told.first());
-    use_all(&home, id(CHAIN), 30, 300).await;
+    use_all(&home, id(1), 30, 300).await;
     let home = RolloutHome::new(home.path());
     let found = within("doctor", 60, 600, async { diagnose(&home, None, &|_| {}) }).await.unwrap();
     assert!(found.checked.files >= u64::from(CHAIN));
