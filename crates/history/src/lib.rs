@@ -63,7 +63,9 @@ mod world_state;
 pub use facts::MetadataFold;
 pub use policy::is_persisted;
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
-pub use search::{EmptySearch, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts};
+pub use search::{
+    EmptySearch, ItemPlace, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
+};
 pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
 pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use selvedge_protocol::{OtherTurnItem, SearchHit, SearchOrder, StoredThread, Turn, TurnItem};
+use selvedge_protocol::{OtherTurnItem, SearchHit, SearchOrder, StoredThread, Turn, TurnId, TurnItem};
 use serde_json::Value;
 
 /// How many characters of what stands around a hit a snippet shows on either side.
@@ -172,11 +172,13 @@ impl TextSearch {
         ThreadHits { hits: in_name.into_iter().chain(in_items).take(limit).collect(), rank }
     }
 
-    fn item_hit(&self, thread: &StoredThread, place: &ItemPlace<'_>) -> Option<SearchHit> {
+    /// The hit in an item.
+    #[must_use]
+    pub fn item_hit(&self, thread: &StoredThread, place: &ItemPlace<'_>) -> Option<SearchHit> {
         let Snippet { text, highlights } = self.snippet(&item_texts(place.item))?;
         Some(SearchHit {
             thread: thread.clone(),
-            turn_id: Some(place.turn.id.clone()),
+            turn_id: Some(place.turn_id.clone()),
             turn_number: Some(place.turn_number),
             position: place.position,
             kind: place.item.kind().to_owned(),
@@ -201,17 +203,22 @@ impl TextSearch {
 }
 
 /// An item with where it stands.
-struct ItemPlace<'a> {
-    turn: &'a Turn,
-    turn_number: u64,
-    position: Option<u64>,
-    item: &'a TurnItem,
+#[derive(Clone, Copy, Debug)]
+pub struct ItemPlace<'a> {
+    /// The turn.
+    pub turn_id: &'a TurnId,
+    /// Which turn of the thread that is, counted from 1.
+    pub turn_number: u64,
+    /// The line that the item began with, as its position in the thread's history.
+    pub position: Option<u64>,
+    /// The item.
+    pub item: &'a TurnItem,
 }
 
 fn items(turns: &[Turn]) -> impl Iterator<Item = ItemPlace<'_>> {
     (1..).zip(turns).flat_map(|(turn_number, turn)| {
         turn.items.iter().enumerate().map(move |(at, item)| ItemPlace {
-            turn,
+            turn_id: &turn.id,
             turn_number,
             position: turn.item_positions.get(at).copied(),
             item,
@@ -302,7 +309,17 @@ fn phrase(quoted: &str) -> (String, &str) {
     (phrase, "")
 }
 
+/// How many bytes of one text are searched where an item may hold a lot that nobody wrote.
+const MOST_OF_TEXT: usize = 4 << 10;
+
+/// How many bytes of all such texts of an item.
+const MOST_OF_ITEM: usize = 16 << 10;
+
 /// The texts of an item that are searched.
+///
+/// What was said, thought, planned and run is searched whole, and so are names of tools and paths of files. Of what tools were
+/// given and gave, of what files were changed to and of unknown items it is the beginning: 4 KiB of each text, 16 KiB of all
+/// of them. That keeps an index of them small, and every search the same, whoever answers it.
 #[must_use]
 pub fn item_texts(item: &TurnItem) -> Vec<&str> {
     match item {
@@ -311,24 +328,38 @@ pub fn item_texts(item: &TurnItem) -> Vec<&str> {
         }
         TurnItem::Reasoning { summary, content, .. } => summary.iter().chain(content).map(String::as_str).collect(),
         TurnItem::CommandExecution { command, output, .. } => {
-            std::iter::once(command).chain(output).map(String::as_str).collect()
+            std::iter::once(command.as_str()).chain(beginnings(output.iter().map(String::as_str))).collect()
         }
-        TurnItem::FileChange { changes, .. } => leaves([changes]),
+        TurnItem::FileChange { changes: Value::Object(changes), .. } => {
+            let paths = changes.keys().map(String::as_str);
+            paths.chain(beginnings(leaves(changes.values()))).collect()
+        }
+        TurnItem::FileChange { changes, .. } => beginnings(leaves([changes])).collect(),
         TurnItem::ToolCall { tool, arguments, result, error, .. } => {
-            let mut found = vec![tool.as_str()];
-            found.extend(leaves(std::iter::once(arguments).chain(result).chain(error)));
-            found
+            let told = leaves(std::iter::once(arguments).chain(result).chain(error));
+            std::iter::once(tool.as_str()).chain(beginnings(told)).collect()
         }
         TurnItem::WebSearch { query, action, .. } => {
-            let mut found = vec![query.as_str()];
-            found.extend(leaves(action));
-            found
+            std::iter::once(query.as_str()).chain(beginnings(leaves(action))).collect()
         }
         TurnItem::ImageGeneration { revised_prompt, .. } => revised_prompt.iter().map(String::as_str).collect(),
         TurnItem::EnteredReviewMode { review, .. } | TurnItem::ExitedReviewMode { review, .. } => vec![review],
-        TurnItem::Other(OtherTurnItem { fields, .. }) => leaves(fields.values()),
+        TurnItem::Other(OtherTurnItem { fields, .. }) => beginnings(leaves(fields.values())).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Of texts that may be very long, what is searched.
+fn beginnings<'a>(texts: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut left = MOST_OF_ITEM;
+    texts.into_iter().map(move |text| {
+        let mut end = text.len().min(left).min(MOST_OF_TEXT);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        left -= end;
+        &text[..end]
+    })
 }
 
 /// Every string in these values, and every key of their objects: the changes of files are kept by path.

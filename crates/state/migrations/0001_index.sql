@@ -39,6 +39,7 @@ CREATE TABLE threads (
     archived       INTEGER NOT NULL,
     name           TEXT,
     name_folded    TEXT,                           -- in lower case
+    name_searched  TEXT,                           -- as texts are compared in a search
     preview_folded TEXT,
     source         TEXT,
     model_provider TEXT,
@@ -57,6 +58,7 @@ CREATE TABLE threads (
 CREATE INDEX threads_by_created ON threads (created_at, id);
 CREATE INDEX threads_by_updated ON threads (updated_at, id);
 CREATE INDEX threads_by_recency ON threads (recency_at, id);
+CREATE INDEX threads_by_name ON threads (name_searched, id) WHERE name_searched IS NOT NULL;
 CREATE INDEX threads_by_fork ON threads (forked_from_id) WHERE forked_from_id IS NOT NULL;
 CREATE INDEX threads_by_parent ON threads (parent_id) WHERE parent_id IS NOT NULL;
 
@@ -106,3 +108,28 @@ CREATE TABLE clearings (
     count INTEGER NOT NULL
 ) STRICT;
 INSERT INTO clearings (only, count) VALUES (1, 0);
+
+-- Full text. A run is a piece of an index of words, which is not changed once it is written: its items are numbered, those of a
+-- thread one after the other, and its words stand in blocks in their order. `directory` says which numbers are those of which
+-- thread, and with which word each block begins.
+CREATE TABLE search_runs (
+    run       INTEGER PRIMARY KEY AUTOINCREMENT,   -- newer runs have higher numbers, and none has that of another one
+    size      INTEGER NOT NULL,                    -- of its blocks, in bytes
+    directory BLOB    NOT NULL
+) STRICT;
+CREATE TABLE search_blocks (
+    id       INTEGER PRIMARY KEY,                  -- the run, and behind it the place of the block
+    words    BLOB    NOT NULL,
+    postings BLOB    NOT NULL                      -- for each word in which items it stands, and how often
+) STRICT;
+
+-- Which items of a run are those of a thread.
+CREATE TABLE search_threads (
+    thread_id BLOB    NOT NULL,
+    run       INTEGER NOT NULL,
+    until     INTEGER,                             -- items of turns from this place on count no more; none: all count
+    docs      BLOB    NOT NULL,                    -- for each item its turn and its place in it, packed
+    PRIMARY KEY (thread_id, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX search_threads_by_run ON search_threads (run);
+CREATE INDEX search_threads_superseded ON search_threads (run, thread_id, until) WHERE until IS NOT NULL;

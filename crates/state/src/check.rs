@@ -21,9 +21,10 @@ use crate::database::{Database, Patience, SetAside};
 use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
 use crate::row::{ScannedThread, scan};
+use crate::search::gather::Gatherer;
+use crate::search::sum::words_sum;
 use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative};
-use crate::told::TurnSink;
 use crate::write::{self, signed, unsigned};
 
 /// What to look at.
@@ -160,6 +161,7 @@ impl StateIndex {
                     remembered: Arc::new(RememberedHome::new(home.clone())),
                     database: Arc::new(database),
                     set_aside: None,
+                    directories: Arc::default(),
                     seen: Arc::default(),
                 };
                 let outcome = index.look_through(scope, &mut check).await;
@@ -245,22 +247,19 @@ impl StateIndex {
                 not_taken_in += 1;
             }
         }
-        let settled: Vec<(ThreadId, &KnownRow)> = rows
-            .iter()
-            .filter(|(thread_id, _)| wanted(**thread_id) && !unsettled.contains(thread_id))
-            .map(|(thread_id, row)| (*thread_id, row))
-            .collect();
+        let is_settled = |thread_id: &ThreadId| wanted(*thread_id) && !unsettled.contains(thread_id);
+        let settled: Vec<(ThreadId, &KnownRow)> =
+            rows.iter().filter(|(id, _)| is_settled(id)).map(|(id, row)| (*id, row)).collect();
         let stale_names = self.check_names(&settled, check).await?;
-        for (thread_id, row) in &settled {
-            let mut differs = self.differs_outside(&files, *thread_id, row);
-            if differs.is_none() && scope.deep {
-                differs = self.differs_inside(&files, *thread_id).await?;
-            }
-            let Some(differs) = differs else { continue };
-            // Somebody may have written the thread meanwhile.
-            let now = self.plan(self.home_files().await?, Some(HashSet::from([*thread_id]))).await?;
+        let suspects = self.differing(&files, settled, scope.deep).await?;
+        // Somebody may have written these threads meanwhile, or taken them in.
+        let files = self.home_files().await?;
+        let known = if suspects.is_empty() { HashMap::new() } else { self.known_rows().await? };
+        let again = suspects.iter().filter_map(|(id, _)| Some((*id, known.get(id)?))).collect();
+        for (thread_id, differs) in self.differing(&files, again, scope.deep).await? {
+            let now = self.plan(self.home_files().await?, Some(HashSet::from([thread_id]))).await?;
             if now.jobs.is_empty() && now.gone.is_empty() {
-                check.findings.push(IndexFinding::new(IndexFindingKind::WrongRow, Some(*thread_id), differs));
+                check.findings.push(IndexFinding::new(IndexFindingKind::WrongRow, Some(thread_id), differs));
             } else {
                 changed += 1;
                 bytes += now.bytes();
@@ -345,14 +344,37 @@ impl StateIndex {
         })
     }
 
-    /// What a row, or the turns beside it, have wrong of what the log says.
-    async fn differs_inside(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Option<String>> {
+    /// Which of these rows say something else than the files do, and what that is.
+    async fn differing(
+        &self,
+        files: &Arc<HomeFiles>,
+        rows: Vec<(ThreadId, &KnownRow)>,
+        deep: bool,
+    ) -> Result<Vec<(ThreadId, String)>> {
+        let sums = if deep && !rows.is_empty() { self.words_sums().await? } else { HashMap::new() };
+        let mut found = Vec::new();
+        for (thread_id, row) in rows {
+            let mut differs = self.differs_outside(files, thread_id, row);
+            if differs.is_none() && deep {
+                let sum = sums.get(&thread_id).copied().unwrap_or_default();
+                differs = self.differs_inside(files, thread_id, sum).await?;
+            }
+            found.extend(differs.map(|differs| (thread_id, differs)));
+        }
+        Ok(found)
+    }
+
+    /// What a row, or the turns and words beside it, have wrong of what the log says.
+    async fn differs_inside(&self, files: &Arc<HomeFiles>, thread_id: ThreadId, words: u64) -> Result<Option<String>> {
         let files = Arc::clone(files);
-        let scanned = blocking(move || match ResolvedHistory::resolve(&files, thread_id)? {
-            Some(resolved) => Ok(Some(scan(&resolved, &mut Nobody)?)),
-            None => Ok(None),
+        let scanned = blocking(move || {
+            let Some(resolved) = ResolvedHistory::resolve(&files, thread_id)? else { return Ok(None) };
+            let mut texts = Gatherer::default();
+            texts.begin_thread(thread_id);
+            let scanned = scan(&resolved, &mut texts)?;
+            Ok(Some((scanned, words_sum(texts.take_runs()))))
         });
-        let Ok(Some(scanned)) = scanned.await else { return Ok(None) };
+        let Ok(Some((scanned, told))) = scanned.await else { return Ok(None) };
         let sql = "SELECT record, name, archived, path, created_at, updated_at, recency_at, source, model_provider, \
             model, cwd, git_branch FROM threads WHERE id = ?";
         let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&self.database.readers).await?;
@@ -363,11 +385,12 @@ impl StateIndex {
         let sql = "SELECT turn_id, first_line, end_line, start_part, start_byte, end_part, end_byte, next_item, paginated, \
             is_self_contained, items FROM turns WHERE thread_id = ? ORDER BY place";
         let turns = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_all(&self.database.readers).await?;
-        let are_right = are_turns_of(&turns, &scanned)?;
-        Ok((!are_right).then(|| {
+        if !are_turns_of(&turns, &scanned)? {
             let (known, told) = (turns.len(), scanned.told.turns.len());
-            format!("the index has {known} turns, and the log tells {told} or has them elsewhere")
-        }))
+            let differs = format!("the index has {known} turns, and the log tells {told} or has them elsewhere");
+            return Ok(Some(differs));
+        }
+        Ok((told != Some(words)).then(|| "the words of the index are not those of its log".to_owned()))
     }
 }
 
@@ -427,13 +450,4 @@ fn are_turns_of(rows: &[SqliteRow], scanned: &ScannedThread) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Who needs no text of turns.
-struct Nobody;
-
-impl TurnSink for Nobody {
-    fn take(&mut self, _: u64, _: &selvedge_history::ToldTurn) {}
-
-    fn begin_again(&mut self) {}
 }

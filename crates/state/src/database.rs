@@ -165,7 +165,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIME)
         .pragma("cache_size", "-8192")
-        .pragma("mmap_size", "268435456")
         .statement_cache_capacity(64)
 }
 

@@ -148,7 +148,18 @@ impl StateIndex {
     pub async fn clear(&self) -> Result<()> {
         let mut transaction = self.database.begin(Patience::Much).await?;
         sqlx::query("UPDATE clearings SET count = count + 1").execute(&mut *transaction).await?;
-        for table in ["checks", "directories", "names_source", "bases", "segments", "turns", "threads"] {
+        for table in [
+            "checks",
+            "directories",
+            "names_source",
+            "bases",
+            "segments",
+            "turns",
+            "search_threads",
+            "search_blocks",
+            "search_runs",
+            "threads",
+        ] {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)

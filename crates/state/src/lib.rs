@@ -35,6 +35,7 @@ mod fresh;
 mod list;
 mod plan;
 mod row;
+mod search;
 mod stamp;
 mod stats;
 mod status;
@@ -44,6 +45,7 @@ mod turns;
 mod varint;
 mod write;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -55,6 +57,7 @@ pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
 pub use crate::fresh::{Freshness, IndexFilling};
+use crate::search::run::Directory;
 pub use crate::status::IndexStatus;
 pub use crate::sync::{SyncProgress, SyncReport};
 
@@ -65,6 +68,8 @@ pub struct StateIndex {
     remembered: Arc<RememberedHome>,
     database: Arc<Database>,
     set_aside: Option<SetAside>,
+    /// Directories of runs of words that were read.
+    directories: Arc<Mutex<HashMap<i64, Arc<Directory>>>>,
     /// The files of the home when the index was last up to date with which there are.
     seen: Arc<Mutex<Option<Arc<HomeFiles>>>>,
 }
@@ -91,7 +96,14 @@ impl StateIndex {
     pub async fn open_with(remembered: Arc<RememberedHome>, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
         let home = remembered.home().clone();
-        Ok(Self { home, remembered, database: Arc::new(database), set_aside, seen: Arc::default() })
+        Ok(Self {
+            home,
+            remembered,
+            database: Arc::new(database),
+            set_aside,
+            directories: Arc::default(),
+            seen: Arc::default(),
+        })
     }
 
     /// The file that was found in the place of the index and could not be used, if there was one.

@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use selvedge_history::fold_text;
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -15,10 +16,13 @@ use tokio::sync::mpsc;
 
 use crate::StateIndex;
 use crate::database::{Database, Patience};
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
 use crate::plan::{Job, Known, ids};
 use crate::row::{KnownThread, Mark, scan, scan_tail};
+use crate::search::gather::Gatherer;
+use crate::search::run::Run;
+use crate::search::store::store_run;
 use crate::stamp::Stamp;
 use crate::told::{Told, TurnSink};
 use crate::write::{self, Scanned, signed, unsigned};
@@ -26,14 +30,18 @@ use crate::write::{self, Scanned, signed, unsigned};
 /// How many threads read files.
 const SCANNERS: usize = 2;
 
-/// How many threads of a home are written in one transaction.
-const BATCH: usize = 200;
+/// How many threads of a home are written in one transaction at most.
+const BATCH: usize = 1_000;
+
+/// How many bytes of their logs, and how many of the text in these.
+const BATCH_BYTES: u64 = 40 << 20;
+const BATCH_TEXT: usize = 9 << 20;
 
 /// How often threads are looked at again that another process wrote at the same time.
 const ROUNDS: usize = 4;
 
-/// How many scanned threads wait to be written: what bounds memory.
-const QUEUE: usize = 64;
+/// How many batches wait to be written: what bounds memory.
+const QUEUE: usize = 1;
 
 /// How far a sync is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +81,13 @@ pub struct SyncReport {
 struct Done {
     job: Job,
     outcome: Option<Box<Scanned>>,
+}
+
+/// Threads that are written together, with the words that they hold.
+#[derive(Default)]
+struct Batch {
+    done: Vec<Done>,
+    runs: Vec<Run>,
 }
 
 impl StateIndex {
@@ -122,6 +137,11 @@ impl StateIndex {
             plan = self.plan(plan.files, Some(overtaken)).await?;
         }
         report.renamed = self.sync_names(has_new_rows, patience).await?;
+        match self.merge_runs(patience).await {
+            // What was read is written. Runs are as good unmerged, and somebody else may be merging them.
+            Err(IndexError::Busy(error)) => tracing::debug!(%error, "runs of words not merged"),
+            outcome => outcome?,
+        }
         Ok(report)
     }
 
@@ -143,18 +163,20 @@ impl StateIndex {
         progress(state);
         let mut results = self.scan_all(Arc::clone(files), jobs);
         let mut has_new_rows = false;
-        let mut batch = Vec::new();
-        while results.recv_many(&mut batch, BATCH).await > 0 {
+        while let Some(Batch { done: batch, runs }) = results.recv().await {
             let read: Vec<&Done> = batch.iter().filter(|done| done.outcome.is_some()).collect();
             let mut transaction = self.database.begin(patience).await?;
             let late = changed_meanwhile(&mut transaction, read.iter().map(|done| &done.job)).await?;
             let timely = read.iter().filter(|done| !late.contains(&done.job.thread_id));
             let timely: Vec<&Scanned> = timely.filter_map(|done| done.outcome.as_deref()).collect();
             write::store(&mut transaction, &timely).await?;
+            for run in runs {
+                store_run(&mut transaction, run, &late).await?;
+            }
             transaction.commit().await?;
             has_new_rows |= read.iter().any(|done| done.outcome.as_ref().is_some_and(|scanned| scanned.is_whole));
             overtaken.extend(late);
-            for done in batch.drain(..) {
+            for done in batch {
                 state.threads_done += 1;
                 state.bytes_done += done.job.bytes;
                 match done.outcome {
@@ -171,7 +193,7 @@ impl StateIndex {
     }
 
     /// Reads threads on threads of their own; their rows come in no order. When the receiver goes, so do they.
-    fn scan_all(&self, files: Arc<HomeFiles>, jobs: VecDeque<Job>) -> mpsc::Receiver<Done> {
+    fn scan_all(&self, files: Arc<HomeFiles>, jobs: VecDeque<Job>) -> mpsc::Receiver<Batch> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let runtime = tokio::runtime::Handle::current();
         let shared = Arc::new((files, Mutex::new(jobs)));
@@ -180,23 +202,41 @@ impl StateIndex {
             let (shared, sender) = (shared.clone(), sender.clone());
             tokio::task::spawn_blocking(move || {
                 let (files, jobs) = &*shared;
+                let mut texts = Gatherer::default();
+                let mut batch = Batch::default();
+                let mut bytes = 0;
                 loop {
                     let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { break };
+                    texts.begin_thread(job.thread_id);
                     let known = |mark| runtime.block_on(known_of(&database, job.thread_id, mark)).ok().flatten();
                     let is_known_turn = |told: &Told| {
                         // When it cannot be told, the thread is read whole.
                         runtime.block_on(names_turns_before(&database, job.thread_id, told)).unwrap_or(true)
                     };
-                    let outcome = match scan_job(&home, files, &job, known, is_known_turn, &mut NoText) {
+                    let outcome = match scan_job(&home, files, &job, known, is_known_turn, &mut texts) {
                         Ok(scanned) => scanned.map(Box::new),
                         Err(error) => {
                             tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
                             None
                         }
                     };
-                    if sender.blocking_send(Done { job, outcome }).is_err() {
-                        break;
+                    match &outcome {
+                        Some(scanned) => bytes += scanned.scanned.bytes_read,
+                        None => texts.begin_again(),
                     }
+                    batch.done.push(Done { job, outcome });
+                    if batch.done.len() >= BATCH || bytes >= BATCH_BYTES || texts.text() >= BATCH_TEXT {
+                        bytes = 0;
+                        batch.runs = texts.take_runs();
+                        if sender.blocking_send(std::mem::take(&mut batch)).is_err() {
+                            return;
+                        }
+                    }
+                }
+                batch.runs = texts.take_runs();
+                if !batch.done.is_empty() {
+                    // Nobody waits for it any more, or it is received.
+                    let _ = sender.blocking_send(batch);
                 }
             });
         }
@@ -327,9 +367,10 @@ async fn take_names(connection: &mut SqliteConnection, home: &RolloutHome) -> Re
         let name = names.get(id).map(|entry| entry.name.as_str());
         if known.as_deref() != name {
             renamed += 1;
-            sqlx::query("UPDATE threads SET name = ?, name_folded = ? WHERE id = ?")
+            sqlx::query("UPDATE threads SET name = ?, name_folded = ?, name_searched = ? WHERE id = ?")
                 .bind(name)
                 .bind(name.map(str::to_lowercase))
+                .bind(name.map(fold_text))
                 .bind(id.as_uuid())
                 .execute(&mut *connection)
                 .await?;
@@ -349,14 +390,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
         Ok(outcome) => outcome,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-struct NoText;
-
-impl TurnSink for NoText {
-    fn take(&mut self, _: u64, _: &selvedge_history::ToldTurn) {}
-
-    fn begin_again(&mut self) {}
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ pub(crate) struct Teller {
     unput: u64,
     turns: Vec<TurnRow>,
     put_aside: HashSet<TurnId>,
-    /// Positions of lines that share their stretch of the file with others or with damage.
+    /// Positions of lines that share their stretch of the file with others or with damage, in their order.
     unclean: Vec<u64>,
     /// The newest stretch: part, number, and whether it ended in a line.
     stretch: (usize, u64, bool),
@@ -295,7 +295,7 @@ impl Teller {
     fn tail_at(&self, restart: &TurnRestart, last_part: usize, end: u64) -> Option<Tail> {
         let byte = |position: u64| {
             let place = self.place(position)?;
-            (place.part == last_part && !self.unclean.contains(&position)).then_some(place.start)
+            (place.part == last_part && self.unclean.binary_search(&position).is_err()).then_some(place.start)
         };
         if self.is_unended {
             return None;
@@ -328,7 +328,8 @@ impl Teller {
         let place = told.restart.turns;
         sink.take(place, told);
         let items = told.item_lines.iter().map(|item| self.item_row(lines.start, first, item)).collect();
-        let is_clean = !self.unclean.iter().any(|position| lines.contains(position));
+        let unclean = self.unclean.get(self.unclean.partition_point(|position| *position < lines.start));
+        let is_clean = unclean.is_none_or(|position| *position >= lines.end);
         self.turns.push(TurnRow {
             place,
             id: told.turn.id.clone(),

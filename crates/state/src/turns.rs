@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use selvedge_history::{TurnProjection, apply_view, shows_nothing};
 use selvedge_protocol::{
-    Cursor, ItemQuery, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
+    Cursor, ItemQuery, ItemsView, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::{Entry, RolloutReader};
 use sqlx::sqlite::SqliteRow;
@@ -54,11 +54,8 @@ impl StateIndex {
         entries.truncate(query.limit);
         let next_cursor = if is_last { None } else { entries.last().map(|last| window.cursor_behind(last.place())) };
         let view = query.items_view;
-        let turns = blocking(move || log.tell(entries)).await?;
-        Ok(turns.map(|mut items| {
-            items.iter_mut().for_each(|turn| apply_view(turn, view));
-            Page { items, next_cursor }
-        }))
+        let turns = blocking(move || log.tell(entries, view)).await?;
+        Ok(turns.map(|items| Page { items, next_cursor }))
     }
 
     /// The page of the items of a thread's turns that a query asks for, as [`Self::list_turns`] gives turns. Nothing also
@@ -101,7 +98,7 @@ impl StateIndex {
         let next_cursor =
             if is_last { None } else { positions.last().map(|(position, _)| items.cursor_behind(*position)) };
         entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
-        let turns = blocking(move || log.tell(entries)).await?;
+        let turns = blocking(move || log.tell(entries, ItemsView::Full)).await?;
         let Some(mut turns) = turns.map(|turns| turns.into_iter().map(items_of).collect::<Vec<_>>()) else {
             return Ok(None);
         };
@@ -125,7 +122,7 @@ impl StateIndex {
             FROM threads JOIN segments ON segments.path = threads.path WHERE threads.id = ? AND NOT is_incomplete";
         let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&mut *connection).await?;
         let Some(row) = row else { return Ok(None) };
-        let Some(newest) = KnownFile::of(&row, self)? else { return Ok(None) };
+        let Some(newest) = KnownFile::of(&row, 0, self)? else { return Ok(None) };
         let tail: Option<&str> = row.try_get(7)?;
         let tail: Option<Tail> = tail.and_then(|tail| serde_json::from_str(tail).ok());
         let mut parts = Vec::new();
@@ -133,10 +130,13 @@ impl StateIndex {
             FROM bases LEFT JOIN segments USING (segment_id) WHERE bases.thread_id = ? ORDER BY part";
         for (place, row) in (0..).zip(sqlx::query(sql).bind(thread_id.as_uuid()).fetch_all(&mut *connection).await?) {
             let is_next = row.try_get::<Option<i64>, _>(7)? == Some(place);
-            let Some(file) = KnownFile::of(&row, self)?.filter(|_| is_next) else { return Ok(None) };
+            let Some(file) = KnownFile::of(&row, 0, self)?.filter(|_| is_next) else { return Ok(None) };
             parts.push(Part { path: file.path, end: unsigned(row.try_get(8)?) });
         }
         parts.push(Part { path: newest.path, end: u64::MAX });
+        if parts.iter().any(|part| part.path.extension().is_some_and(|extension| extension == "zst")) {
+            return Ok(None);
+        }
         let mut log = ThreadLog { thread_id, parts, is_live, fresh: None };
         if newest.has_grown {
             let Some(tail) = tail.filter(|tail| newest.size.saturating_sub(tail.byte) <= MAX_TAIL) else {
@@ -165,32 +165,25 @@ fn items_of(turn: Turn) -> (TurnId, Vec<Option<TurnItem>>) {
 }
 
 /// A file that is as it was when it was read, or has grown since.
-struct KnownFile {
-    path: PathBuf,
+pub(crate) struct KnownFile {
+    pub(crate) path: PathBuf,
     size: u64,
     has_grown: bool,
 }
 
 impl KnownFile {
-    /// From `path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash`; nothing when the file is
-    /// another one now, or compressed.
-    fn of(row: &SqliteRow, index: &StateIndex) -> Result<Option<Self>> {
-        let Some(path) = row.try_get::<Option<&str>, _>(0)? else { return Ok(None) };
-        if path.ends_with(".zst") {
-            return Ok(None);
-        }
+    /// From `path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash`, which stand from column `first`
+    /// on. Nothing when the file is another one now.
+    pub(crate) fn of(row: &SqliteRow, first: usize, index: &StateIndex) -> Result<Option<Self>> {
+        let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(first + column)?)) };
+        let Some(path) = row.try_get::<Option<&str>, _>(first)? else { return Ok(None) };
         let path = index.home.root().join(path);
-        let known =
-            Stamp { size: unsigned(row.try_get(1)?), modified_ns: row.try_get(2)?, inode: unsigned(row.try_get(3)?) };
+        let known = Stamp { size: number(1)?, modified_ns: row.try_get(first + 2)?, inode: number(3)? };
         let Ok(stamp) = Stamp::of(&path) else { return Ok(None) };
         if stamp == known {
             return Ok(Some(Self { path, size: stamp.size, has_grown: false }));
         }
-        let mark = Mark {
-            end: unsigned(row.try_get(4)?),
-            last_line_start: unsigned(row.try_get(5)?),
-            last_line_hash: unsigned(row.try_get(6)?),
-        };
+        let mark = Mark { end: number(4)?, last_line_start: number(5)?, last_line_hash: number(6)? };
         let has_grown = mark.is_grown(&path, &known, &stamp);
         Ok(has_grown.then_some(Self { path, size: stamp.size, has_grown }))
     }
@@ -347,17 +340,20 @@ impl ThreadLog {
         Ok(Some((turns.finish(), named)))
     }
 
-    /// Tells turns; nothing when one of them cannot be told from its lines.
-    fn tell(&self, entries: Vec<TurnEntry>) -> Result<Option<Vec<Turn>>> {
+    /// Tells turns, as a view shows them; nothing when one of them cannot be told from its lines.
+    fn tell(&self, entries: Vec<TurnEntry>, view: ItemsView) -> Result<Option<Vec<Turn>>> {
         let mut turns = Vec::with_capacity(entries.len());
         for entry in entries {
-            turns.push(match entry {
+            let mut turn = match entry {
                 TurnEntry::Fresh(_, turn) => *turn,
                 TurnEntry::Known(row) => match tell_turn(&self.parts, &row, self.is_live)? {
                     Some(turn) => turn,
                     None => return Ok(None),
                 },
-            });
+            };
+            // One by one: the items of many turns are far more than what is shown of them.
+            apply_view(&mut turn, view);
+            turns.push(turn);
         }
         Ok(Some(turns))
     }

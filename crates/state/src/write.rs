@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use crate::error::Result;
 use crate::plan::path_hash;
 use crate::row::{Mark, ScannedThread};
+use crate::search::store::{supersede, supersede_from};
 use crate::stamp::Stamp;
 use crate::told::TurnRow;
 
@@ -35,7 +36,7 @@ pub(crate) async fn remove(connection: &mut SqliteConnection, gone: &[ThreadId])
     for table in ["threads", "segments", "bases", "turns"] {
         delete(connection, table, gone.iter().copied()).await?;
     }
-    Ok(())
+    supersede(connection, gone).await
 }
 
 /// Writes threads that were read.
@@ -48,8 +49,10 @@ pub(crate) async fn store(connection: &mut SqliteConnection, batch: &[&Scanned])
         delete(connection, table, whole.iter().map(|scanned| scanned.id())).await?;
     }
     store_bases(connection, &whole).await?;
+    supersede(connection, &whole.iter().map(|scanned| scanned.id()).collect::<Vec<_>>()).await?;
     for scanned in batch.iter().filter(|scanned| !scanned.is_whole) {
         remove_turns_from(connection, scanned).await?;
+        supersede_from(connection, scanned.id(), scanned.scanned.told.first_turn).await?;
     }
     store_turns(connection, batch).await
 }

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::ThreadId;
+use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId};
 use selvedge_rollout::{RememberedHome, now};
 use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgress};
+use selvedge_thread_store::StoreError;
 use tokio::task::AbortHandle;
 
 /// How much is read before a question is answered. What takes longer is left to the background, and the logs answer.
@@ -30,6 +31,9 @@ const HEAD_START: Duration = Duration::from_millis(150);
 
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
+
+/// How long the pages of a search wait for the index that began to rank them.
+const RANKING: Duration = Duration::from_secs(5);
 
 /// How many times as long as it took to take appends in the index leaves the writers alone.
 const REST: u32 = 9;
@@ -148,6 +152,33 @@ impl HomeIndex {
         let freshness = index.refresh_threads(HashSet::from([thread_id]), READ_FIRST).await;
         let is_fresh = matches!(self.answered(freshness).await?, Freshness::Fresh(_));
         is_fresh.then(|| FreshIndex { filling, index })
+    }
+
+    /// The page of a search; nothing when the logs have to answer.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a page that follows another one of the index's own ranking, when the index does not answer.
+    pub(crate) async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
+        let began = Instant::now();
+        loop {
+            if let Some(fresh) = self.fresh().await {
+                let outcome = fresh.index.search_threads(query).await;
+                let is_refused = matches!(outcome, Ok(None) | Err(IndexError::Cursor(_) | IndexError::EmptyPage));
+                let page = self.answer(&fresh, outcome).await.flatten();
+                if page.is_some() || is_refused {
+                    return Ok(page);
+                }
+            }
+            if !StateIndex::is_ranked_here(query) {
+                return Ok(None);
+            }
+            if self.inner.path.is_none() || began.elapsed() > RANKING {
+                let reason =
+                    "the cursor is of a ranking by the index, which does not answer now: begin with the first page";
+                return Err(StoreError::invalid(reason));
+            }
+            tokio::time::sleep(GATHERING).await;
+        }
     }
 
     /// What the index answered; nothing when it could not, or was made anew meanwhile, and the logs have to.

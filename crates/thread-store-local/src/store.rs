@@ -228,6 +228,9 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        if let Some(page) = self.inner.index.search_threads(query).await? {
+            return Ok(page);
+        }
         let query = query.clone();
         self.blocking(move |store| store.search_threads(&query)).await
     }

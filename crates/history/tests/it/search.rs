@@ -1,7 +1,9 @@
 //! What a text is found in, and what is shown of it. What can be asked is told by the contract of a store, and checked there.
 
 use proptest::prelude::*;
-use selvedge_history::{EmptySearch, SearchTerm, Snippet, TextSearch, fold_text};
+use selvedge_history::{EmptySearch, SearchTerm, Snippet, TextSearch, fold_text, item_texts};
+use selvedge_protocol::{ItemId, ItemStatus, TurnItem};
+use serde_json::{Value, json};
 
 /// What of `text` is marked when `asked` is searched for.
 fn marked(asked: &str, text: &str) -> Option<Vec<String>> {
@@ -36,6 +38,31 @@ fn terms_are_folded_and_told_apart() {
     for text in ["", " ", "\"", "\"\"", "\" \" \""] {
         assert_eq!(TextSearch::new(text), Err(EmptySearch), "{text:?}");
     }
+}
+
+#[test]
+fn of_what_tools_gave_the_beginning_is_searched() {
+    let searched = |item: &TurnItem, text: &str| TextSearch::new(text).unwrap().snippet(&item_texts(item)).is_some();
+    let long = format!("{}near {}far", "x".repeat(4_000), "ß".repeat(100));
+    let command = TurnItem::CommandExecution {
+        id: ItemId::from("1".to_owned()),
+        command: long.clone(),
+        cwd: None,
+        status: ItemStatus::Completed,
+        output: Some(long.clone()),
+        exit_code: None,
+        duration_ms: None,
+    };
+    assert_eq!(item_texts(&command).iter().map(|text| text.len()).collect::<Vec<_>>(), [long.len(), 4_095]);
+    assert!(searched(&command, "far"), "commands are searched whole");
+    let changes: serde_json::Map<String, Value> =
+        (0..9).map(|number| (format!("src/file{number}.rs"), json!({"content": long}))).collect();
+    let id = ItemId::from("1".to_owned());
+    let change = TurnItem::FileChange { id, status: ItemStatus::Completed, changes: changes.into() };
+    assert!(searched(&change, "file8.rs"), "paths are searched, whatever stands in the files");
+    assert!(searched(&change, "near") && !searched(&change, "far"));
+    let texts: usize = item_texts(&change).iter().map(|text| text.len()).sum();
+    assert_eq!(texts, (16 << 10) + 9 * "src/file0.rs".len());
 }
 
 #[test]

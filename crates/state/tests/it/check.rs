@@ -28,7 +28,7 @@ async fn known(count: usize) -> (Home, Vec<ThreadId>) {
     let home = Home::new();
     let threads: Vec<_> = (0..count).map(|_| home.thread()).collect();
     for (_, path) in &threads {
-        append(path, &(says("hello") + &story(0) + &story(16)));
+        append(path, &(says("hello") + &story(0) + &story(10) + &story(16)));
     }
     let index = home.index().await;
     index.sync(|_| {}).await.unwrap();
@@ -126,17 +126,29 @@ async fn rows_that_say_something_else_are_found_and_read_again() {
         ("UPDATE threads SET created_at = created_at + 1", "wrong_row"),
         ("DELETE FROM turns WHERE place = 1", "wrong_row"),
         ("UPDATE turns SET start_byte = start_byte + 1 WHERE place = 1", "wrong_row"),
+        ("DELETE FROM search_threads", "wrong_row"),
+        ("UPDATE search_threads SET until = 0", "wrong_row"),
         ("UPDATE threads SET name = 'made up'", "wrong_name"),
     ] {
         let (home, threads) = known(2).await;
         let one = threads[0].as_uuid().simple().to_string();
-        let column = if sql.contains("threads") { "id" } else { "thread_id" };
+        let column = if sql.starts_with("UPDATE threads") { "id" } else { "thread_id" };
         let word = if sql.contains("WHERE") { "AND" } else { "WHERE" };
         tamper(&home, &format!("{sql} {word} {column} = x'{one}'")).await;
         let found = check(&home).await;
         assert_eq!((kinds(&found), found.findings[0].thread_id), (vec![kind], Some(threads[0])), "{sql}");
         is_repaired(&home, &found).await;
     }
+}
+
+#[tokio::test]
+async fn words_that_do_not_stand_in_the_log_are_found_and_read_again() {
+    let (home, _) = known(2).await;
+    let sql = "UPDATE search_blocks SET words = CAST(replace(CAST(words AS TEXT), 'said', 'laid') AS BLOB)";
+    tamper(&home, sql).await;
+    let found = check(&home).await;
+    assert_eq!(kinds(&found), ["wrong_row", "wrong_row"]);
+    is_repaired(&home, &found).await;
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
+use selvedge_rollout::doctor::Severity;
 use selvedge_rollout::{NameIndex, now};
 
-use selvedge_state::Freshness;
+use selvedge_state::{CheckScope, Freshness, StateIndex};
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
+use crate::search;
 use crate::turns::is_true;
 
 #[tokio::test]
@@ -228,7 +230,7 @@ fn base(path: &Path) -> Option<HistoryBase> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn following_and_building_anew_say_the_same(edits in prop::collection::vec(edit(), 1..40)) {
@@ -256,6 +258,14 @@ proptest! {
             // So few files are all looked at.
             index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+            let scope = CheckScope { deep: true, ..CheckScope::default() };
+            let check = StateIndex::check(&home.home, &home.index_path(), &scope).await.unwrap();
+            let faults = check.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+            prop_assert_eq!(faults.count(), 0, "{:?}", check);
+            let logs = search::Logs::read(&index, &home).await;
+            for text in ["question", "swer wo", "carg", "words"] {
+                search::compare(&index, &logs, text).await;
+            }
             Ok(())
         })?;
     }

@@ -9,5 +9,6 @@ mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod search;
 mod stats;
 mod turns;

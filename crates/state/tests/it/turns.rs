@@ -44,7 +44,7 @@ async fn compare(index: &StateIndex, id: ThreadId, turns: &[Turn]) -> bool {
     let items = item_entries(turns);
     let mut has_all = true;
     for direction in [SortDirection::Ascending, SortDirection::Descending] {
-        for limit in [1, 3, usize::MAX] {
+        for limit in [1 + turns.len() / 8, usize::MAX] {
             let mut query = TurnQuery { direction, limit, ..TurnQuery::all(id) };
             loop {
                 let expected = page(direction, limit, query.cursor.as_ref(), &all);

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey};
+use selvedge_protocol::{
+    ArchivedFilter, Cursor, SearchQuery, SortDirection, ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
+};
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
 use selvedge_thread_store::{PatchOrigin, ThreadStore};
@@ -99,6 +101,28 @@ async fn what_a_store_writes_is_soon_in_the_index() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the index was left behind");
+}
+
+#[tokio::test]
+async fn a_ranking_goes_on_where_it_began() {
+    let home = TestHome::empty();
+    for n in 1..=3 {
+        record(&home.store, n, MODES[0], &["needle"]).await;
+    }
+    let logs = LocalThreadStore::with(RolloutHome::new(home.path()), IndexPlace::Nowhere);
+    let threads = ThreadQuery { limit: 1, ..ThreadQuery::default() };
+    let first = SearchQuery { threads, hits_per_thread: 1, ..SearchQuery::new("needle") };
+    let next = |cursor| SearchQuery { threads: ThreadQuery { cursor, ..first.threads.clone() }, ..first.clone() };
+    let pages = [&home.store, &logs].map(async |store| store.search_threads(&first).await.unwrap());
+    let [from_index, from_logs] = pages;
+    let (from_index, from_logs) = (from_index.await, from_logs.await);
+    assert_ne!(from_index.next_cursor, from_logs.next_cursor, "each ranks by itself");
+    assert_eq!(home.store.search_threads(&next(from_index.next_cursor.clone())).await.unwrap().items.len(), 1);
+    assert_eq!(home.store.search_threads(&next(from_logs.next_cursor)).await.unwrap().items.len(), 1);
+    let refused = logs.search_threads(&next(from_index.next_cursor)).await.unwrap_err();
+    assert!(refused.to_string().contains("begin with the first page"), "{refused}");
+    let malformed = home.store.search_threads(&next(Some(Cursor::from("x1/nonsense".to_owned())))).await.unwrap_err();
+    assert!(malformed.to_string().contains("x1/nonsense"), "{malformed}");
 }
 
 #[tokio::test]

@@ -1,0 +1,214 @@
+//! Homes to measure with: threads that read like those of an agent at work.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use selvedge_protocol::{HistoryMode, SessionMeta, ThreadId, Timestamp};
+use selvedge_rollout::{RolloutFileName, RolloutHome, now};
+use serde_json::{Value, json};
+
+/// How many different words there are.
+const VOCABULARY: usize = 60_000;
+
+/// Words as often as words are: the n-th with a share of about 1/n. Between them paths, hashes and ids.
+pub(crate) struct Words {
+    state: u64,
+    vocabulary: Vec<String>,
+}
+
+impl Words {
+    pub(crate) fn new() -> Self {
+        let mut words = Self { state: 0x9e37_79b9_7f4a_7c15, vocabulary: Vec::new() };
+        let syllables = ["a", "e", "i", "o", "u", "al", "en", "ir", "or", "un"];
+        let consonants = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr", "ch"];
+        let mut vocabulary = std::collections::BTreeSet::new();
+        while vocabulary.len() < VOCABULARY {
+            let count = 1 + words.below(4);
+            let word = (0..count).map(|_| {
+                let (consonant, syllable) = (words.below(consonants.len()), words.below(syllables.len()));
+                format!("{}{}", consonants[consonant], syllables[syllable])
+            });
+            vocabulary.insert(word.collect::<String>());
+        }
+        let mut vocabulary: Vec<String> = vocabulary.into_iter().collect();
+        for at in (1..vocabulary.len()).rev() {
+            let other = words.below(at + 1);
+            vocabulary.swap(at, other);
+        }
+        Self { vocabulary, ..words }
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state >> 33).unwrap_or_default() % end
+    }
+
+    fn hex(&mut self, len: usize) -> String {
+        (0..len)
+            .map(|_| char::from_digit(u32::try_from(self.below(16)).unwrap_or_default(), 16).unwrap_or('0'))
+            .collect()
+    }
+
+    fn id(&mut self) -> String {
+        format!("{}-{}-{}-{}-{}", self.hex(8), self.hex(4), self.hex(4), self.hex(4), self.hex(12))
+    }
+
+    fn word(&mut self) -> String {
+        // A random share of the whole, to the power of which the rank grows.
+        let share = self.below(1 << 20) as f64 / f64::from(1 << 20);
+        let rank = (VOCABULARY as f64).powf(share) - 1.0;
+        self.vocabulary[(rank as usize).min(VOCABULARY - 1)].clone()
+    }
+
+    fn path(&mut self) -> String {
+        format!("crates/{}/src/{}.rs", self.word(), self.word())
+    }
+
+    /// So many words and what stands between them.
+    pub(crate) fn text(&mut self, count: usize) -> String {
+        let mut text = String::new();
+        for _ in 0..count {
+            match self.below(100) {
+                0 => text.push_str(&self.id()),
+                1 => text.push_str(&self.hex(40)),
+                2..=4 => text.push_str(&self.path()),
+                _ => text.push_str(&self.word()),
+            }
+            text.push_str(if self.below(12) == 0 { ".\n" } else { " " });
+        }
+        text
+    }
+}
+
+/// Words that stand where they are looked for.
+pub(crate) const COMMON: &str = "weftwarp";
+pub(crate) const RARE: &str = "selvageknot";
+
+pub(crate) struct Writer<'a> {
+    words: &'a mut Words,
+    at: Timestamp,
+    paginated: bool,
+    ordinal: u64,
+    text: String,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, kind: &str, payload: &Value) {
+        let ordinal = if self.paginated { format!("\"ordinal\":{},", self.ordinal) } else { String::new() };
+        self.ordinal += 1;
+        let at = self.at;
+        self.text.push_str(&format!("{{\"timestamp\":\"{at}\",{ordinal}\"type\":\"{kind}\",\"payload\":{payload}}}\n"));
+    }
+
+    fn event(&mut self, payload: &Value) {
+        self.push("event_msg", payload);
+    }
+
+    fn item(&mut self, turn: &str, mut item: Value) {
+        if item.get("id").is_none() {
+            item["id"] = self.words.id().into();
+        }
+        self.event(&json!({"type": "item_completed", "turn_id": turn, "item": item}));
+    }
+
+    fn message(&mut self, role: &str, text: &str) {
+        let kind = if role == "user" { "input_text" } else { "output_text" };
+        self.push(
+            "response_item",
+            &json!({"type": "message", "role": role, "content": [{"type": kind, "text": text}]}),
+        );
+    }
+
+    /// A turn: a question, some steps with their outputs, an answer. About 15 kB, of which tools gave half.
+    fn turn(&mut self, extra: &str) {
+        let turn = self.words.id();
+        self.event(&json!({"type": "task_started", "turn_id": turn}));
+        let context = json!({"turn_id": turn, "cwd": "/work", "model": "a-model", "approval_policy": "never"});
+        self.push("turn_context", &context);
+        let question = format!("{}{extra}", self.words.text(30));
+        self.message("user", &question);
+        if self.paginated {
+            self.item(&turn, json!({"type": "UserMessage", "content": [{"type": "text", "text": question}]}));
+        } else {
+            self.event(&json!({"type": "user_message", "message": question}));
+        }
+        for _ in 0..3 {
+            self.step(&turn);
+        }
+        let answer = self.words.text(150);
+        self.message("assistant", &answer);
+        if self.paginated {
+            self.item(&turn, json!({"type": "AgentMessage", "content": [{"type": "Text", "text": answer}]}));
+        } else {
+            self.event(&json!({"type": "agent_message", "message": answer}));
+        }
+        self.event(&json!({"type": "token_count", "info": {"total_token_usage": {"input_tokens": 12_000}}}));
+        self.event(&json!({"type": "task_complete", "turn_id": turn}));
+    }
+
+    fn step(&mut self, turn: &str) {
+        let thought = self.words.text(25);
+        let call = format!("call_{}", self.words.hex(24));
+        let command = format!("rg -n {} {}", self.words.word(), self.words.path());
+        let count = 20 + self.words.below(500);
+        let output = self.words.text(count);
+        let encrypted = self.words.hex(600);
+        self.push("response_item", &json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": thought}], "encrypted_content": encrypted}));
+        self.push("response_item", &json!({"type": "function_call", "name": "shell", "arguments": json!({"command": command}).to_string(), "call_id": call}));
+        self.push("response_item", &json!({"type": "function_call_output", "call_id": call, "output": output}));
+        if self.paginated {
+            self.item(turn, json!({"type": "Reasoning", "summary_text": [thought], "raw_content": []}));
+            self.item(turn, json!({"type": "CommandExecution", "id": call, "command": ["bash", "-lc", command], "cwd": "/work", "aggregated_output": output, "exit_code": 0}));
+        } else {
+            self.event(&json!({"type": "agent_reasoning", "text": thought}));
+        }
+    }
+}
+
+/// A thread of about `bytes`: legacy and paginated ones by turns. Gives its id and its file.
+pub(crate) fn write_thread(
+    home: &RolloutHome,
+    words: &mut Words,
+    number: usize,
+    bytes: usize,
+    extra: &str,
+) -> Result<(ThreadId, PathBuf)> {
+    let day = i64::try_from(number % 100)?;
+    let at = Timestamp::from_millis(now().as_millis() - day * 86_400_000 - i64::try_from(number)?);
+    let id = ThreadId::new(at);
+    let path = home.active_path(&RolloutFileName::new(at, id, None));
+    fs::create_dir_all(path.parent().context("a rollout is in a directory")?)?;
+    let mut meta = SessionMeta::new(id, at);
+    let paginated = number % 2 == 1;
+    meta.history_mode = Some(if paginated { HistoryMode::Paginated } else { HistoryMode::Legacy });
+    meta.cwd = Some(format!("/work/project-{}", number % 50));
+    meta.source = Some(json!("cli"));
+    meta.model_provider = Some("openai".to_owned());
+    let mut file = fs::File::create(&path)?;
+    let mut writer = Writer { words, at, paginated, ordinal: 0, text: String::new() };
+    writer.push("session_meta", &serde_json::to_value(&meta)?);
+    writer.turn(extra);
+    let mut written = 0;
+    loop {
+        written += writer.text.len();
+        file.write_all(writer.text.as_bytes())?;
+        writer.text.clear();
+        if written >= bytes {
+            return Ok((id, path));
+        }
+        writer.turn("");
+    }
+}
+
+/// A turn as lines of a thread that goes on.
+pub(crate) fn another_turn(path: &Path, words: &mut Words, paginated: bool) -> Result<usize> {
+    let mut writer = Writer { words, at: now(), paginated, ordinal: 1_000_000, text: String::new() };
+    writer.turn("");
+    fs::File::options().append(true).open(path)?.write_all(writer.text.as_bytes())?;
+    Ok(writer.text.len())
+}

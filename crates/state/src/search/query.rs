@@ -1,0 +1,432 @@
+//! Pages of hits.
+//!
+//! Threads are gone through in the order of the query, those alone in which the index of words proposes an item or of which the
+//! name is a hit. For the best threads that order is the newest first, and in it they are taken together until they have
+//! [`WINDOW`] items: the best among these come first, before the next ones are looked at.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use selvedge_history::{SearchTerm, TextSearch};
+use selvedge_protocol::{
+    Cursor, CursorError, Page, SearchHit, SearchOrder, SearchQuery, SortDirection, ThreadCursor, ThreadId, ThreadQuery,
+    ThreadSortKey, Timestamp,
+};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use crate::StateIndex;
+use crate::error::{IndexError, Result};
+use crate::list::{column, push_filters, push_order};
+use crate::plan::ids;
+use crate::search::candidates::Candidate;
+use crate::search::run::{ItemDoc, unpack_docs};
+use crate::search::words::patterns;
+use crate::write::unsigned;
+
+/// How many items are ranked together.
+const WINDOW: usize = 2_000;
+
+/// How many threads are looked up by their ids. More are found by going through all.
+const FEW: usize = 500;
+
+/// How many rows are gone through at once.
+const ROWS: usize = 512;
+
+/// What a cursor of the best threads begins with.
+const OURS: &str = "x1";
+
+/// An item of so many words is of ordinary length.
+const ORDINARY: f32 = 200.0;
+
+/// The items of a thread that may be hits, those that are wanted first first.
+#[derive(Clone, Debug)]
+pub(super) struct Proposed {
+    pub(super) id: ThreadId,
+    pub(super) items: VecDeque<ItemDoc>,
+}
+
+/// What may be found: threads with items, and threads with names.
+struct Found {
+    items: HashMap<ThreadId, Vec<Candidate>>,
+    named: HashSet<ThreadId>,
+}
+
+impl Found {
+    fn holds(&self, id: &ThreadId) -> bool {
+        self.items.contains_key(id) || self.named.contains(id)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &ThreadId> {
+        self.items.keys().chain(self.named.iter().filter(|id| !self.items.contains_key(id)))
+    }
+
+    fn count(&self) -> usize {
+        self.ids().count()
+    }
+}
+
+impl StateIndex {
+    /// Whether the page that a search asks for follows another one of a ranking that only an index knows.
+    #[must_use]
+    pub fn is_ranked_here(query: &SearchQuery) -> bool {
+        let cursor = query.threads.cursor.as_ref();
+        query.order == SearchOrder::Best && cursor.is_some_and(|cursor| cursor.as_str().starts_with(OURS))
+    }
+
+    /// The page of hits that a search asks for, found by the words that the index knows and read from the logs.
+    ///
+    /// What the log does not say any more is no hit. In a sorted search pages and cursors are those of a search through all
+    /// logs; the best threads are ranked by how often the terms stand in their items and how short these are, and cursors of
+    /// one ranking are none of another ([`is_ranked_here`](Self::is_ranked_here)).
+    ///
+    /// Nothing when the terms say too little of any word (`->`), or nothing at all, and for a cursor of the best threads that
+    /// was not made here.
+    ///
+    /// # Errors
+    /// For a page without room, no hits per thread or a cursor of another query; when the database or a log cannot be read.
+    pub async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
+        if query.threads.limit == 0 || query.hits_per_thread == 0 {
+            return Err(IndexError::EmptyPage);
+        }
+        let Ok(search) = TextSearch::new(&query.text) else { return Ok(None) };
+        let Some(patterns) = patterns(search.terms()) else { return Ok(None) };
+        let Some(start) = Start::of(query)? else { return Ok(None) };
+        let mut connection = self.database.readers.acquire().await?;
+        // One transaction: words, places and rows as of one moment.
+        let mut transaction = connection.begin().await?;
+        let items = self.candidates(&mut transaction, &patterns).await?;
+        let named = named(&mut transaction, search.terms()).await?;
+        let found = Found { items, named };
+        let page = match start {
+            Start::Sorted(start) => self.sorted_page(&mut transaction, query, &search, &found, start).await?,
+            Start::Best(start) => self.best_page(&mut transaction, query, &search, &found, start).await?,
+        };
+        Ok(Some(page))
+    }
+
+    async fn sorted_page(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &SearchQuery,
+        search: &TextSearch,
+        found: &Found,
+        start: Option<ThreadCursor>,
+    ) -> Result<Page<SearchHit>> {
+        let limit = query.threads.limit;
+        let mut walk = Walk::new(&query.threads, found, start, None);
+        let mut page: Vec<(ThreadCursor, Vec<SearchHit>)> = Vec::new();
+        while page.len() <= limit {
+            let wanted = limit.saturating_add(1) - page.len();
+            let threads = walk.next(connection, wanted).await?;
+            if threads.is_empty() {
+                break;
+            }
+            let mut docs = docs(connection, found, threads.iter().map(|place| place.id)).await?;
+            let proposed = threads.iter().map(|place| {
+                let mut items = docs.remove(&place.id).unwrap_or_default();
+                items.sort_by_key(|(doc, _)| (doc.turn, doc.item));
+                Proposed { id: place.id, items: items.into_iter().map(|(doc, _)| doc).collect() }
+            });
+            let hits = self.read_hits(connection, query, search, proposed.collect()).await?;
+            page.extend(threads.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty()));
+        }
+        let is_last = page.len() <= limit;
+        page.truncate(limit);
+        let ThreadQuery { sort, direction, .. } = query.threads;
+        let next_cursor = page.last().filter(|_| !is_last).map(|(place, _)| place.encode(sort, direction));
+        Ok(Page { items: page.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
+    }
+
+    async fn best_page(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &SearchQuery,
+        search: &TextSearch,
+        found: &Found,
+        start: Option<BestStart>,
+    ) -> Result<Page<SearchHit>> {
+        let limit = query.threads.limit;
+        let newest_first = ThreadQuery { direction: SortDirection::Descending, ..query.threads.clone() };
+        let mut page: Vec<(BestStart, Vec<SearchHit>)> = Vec::new();
+        let mut window = match &start {
+            Some(start) => Some(self.window_again(connection, &newest_first, found, start).await?),
+            None => self.window(connection, &newest_first, found, None).await?,
+        };
+        while let Some(Window { first, last, mut ranked }) = window.take() {
+            ranked.sort_by_key(|(place, _)| *place);
+            if let Some(start) = start.as_ref().filter(|start| (start.first, start.last) == (first, last)) {
+                ranked.retain(|(place, _)| *place > start.place);
+            }
+            let mut ranked = VecDeque::from(ranked);
+            while page.len() <= limit && !ranked.is_empty() {
+                let count = (limit.saturating_add(1) - page.len()).min(ranked.len());
+                let (places, proposed): (Vec<BestPlace>, Vec<Proposed>) = ranked.drain(..count).unzip();
+                let hits = self.read_hits(connection, query, search, proposed).await?;
+                let hits = places.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty());
+                page.extend(hits.map(|(place, hits)| (BestStart { first, last, place }, hits)));
+            }
+            if page.len() <= limit {
+                window = self.window(connection, &newest_first, found, Some(last)).await?;
+            }
+        }
+        let is_last = page.len() <= limit;
+        page.truncate(limit);
+        let next_cursor = page.last().filter(|_| !is_last).map(|(start, _)| start.encode(query.threads.sort));
+        Ok(Page { items: page.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
+    }
+
+    /// The next threads behind a place that have [`WINDOW`] items together, ranked.
+    async fn window(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &ThreadQuery,
+        found: &Found,
+        behind: Option<ThreadCursor>,
+    ) -> Result<Option<Window>> {
+        let mut walk = Walk::new(query, found, behind, None);
+        let mut threads: Vec<ThreadCursor> = Vec::new();
+        let mut items = 0;
+        while items < WINDOW {
+            let Some(place) = walk.next(connection, 1).await?.pop() else { break };
+            items += found.items.get(&place.id).map_or(0, Vec::len).max(1);
+            threads.push(place);
+        }
+        let (Some(first), Some(last)) = (threads.first().copied(), threads.last().copied()) else { return Ok(None) };
+        Ok(Some(Window { first, last, ranked: rank(connection, found, threads).await? }))
+    }
+
+    /// The threads of a window that was there before and are still in it.
+    async fn window_again(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &ThreadQuery,
+        found: &Found,
+        start: &BestStart,
+    ) -> Result<Window> {
+        let mut walk = Walk::new(query, found, None, Some((start.first, start.last)));
+        let mut threads = Vec::new();
+        loop {
+            let more = walk.next(connection, ROWS).await?;
+            if more.is_empty() {
+                break;
+            }
+            threads.extend(more);
+        }
+        Ok(Window { first: start.first, last: start.last, ranked: rank(connection, found, threads).await? })
+    }
+}
+
+/// Threads that are ranked together.
+struct Window {
+    /// The newest.
+    first: ThreadCursor,
+    /// The oldest.
+    last: ThreadCursor,
+    ranked: Vec<(BestPlace, Proposed)>,
+}
+
+/// The place of a thread among others: the smaller, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BestPlace {
+    /// Whether nothing of the name was proposed.
+    is_unnamed: bool,
+    /// The less the items have to do with the terms, the larger.
+    distance: u32,
+    /// The older, the larger.
+    age: std::cmp::Reverse<(Timestamp, ThreadId)>,
+}
+
+/// Where a page of the best threads begins: behind a place, among the threads of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BestStart {
+    first: ThreadCursor,
+    last: ThreadCursor,
+    place: BestPlace,
+}
+
+impl BestStart {
+    fn encode(&self, sort: ThreadSortKey) -> Cursor {
+        let at = |place: ThreadCursor| place.encode(sort, SortDirection::Descending);
+        let (time, id) = self.place.age.0;
+        let own = at(ThreadCursor { at: time, id });
+        let BestPlace { is_unnamed, distance, .. } = self.place;
+        format!("{OURS}/{}/{}/{}/{distance}/{own}", at(self.first), at(self.last), u8::from(is_unnamed)).into()
+    }
+
+    fn decode(cursor: &Cursor, sort: ThreadSortKey) -> Result<Self, CursorError> {
+        let malformed = || CursorError { text: cursor.to_string() };
+        let parts: Vec<&str> = cursor.as_str().split('/').collect();
+        let [OURS, first, last, unnamed, distance, own] = parts[..] else { return Err(malformed()) };
+        let place = |text: &str| {
+            let cursor = Cursor::from(text.to_owned());
+            ThreadCursor::decode(&cursor, sort, SortDirection::Descending).map_err(|_| malformed())
+        };
+        let is_unnamed = match unnamed {
+            "0" => false,
+            "1" => true,
+            _ => return Err(malformed()),
+        };
+        let distance = distance.parse().map_err(|_| malformed())?;
+        let ThreadCursor { at, id } = place(own)?;
+        let own = BestPlace { is_unnamed, distance, age: std::cmp::Reverse((at, id)) };
+        Ok(Self { first: place(first)?, last: place(last)?, place: own })
+    }
+}
+
+/// Where a page begins.
+enum Start {
+    Sorted(Option<ThreadCursor>),
+    Best(Option<BestStart>),
+}
+
+impl Start {
+    /// Nothing for a cursor of another ranking.
+    fn of(query: &SearchQuery) -> Result<Option<Self>> {
+        let ThreadQuery { sort, direction, cursor, .. } = &query.threads;
+        let cursor = cursor.as_ref();
+        let is_ours = cursor.is_none_or(|cursor| cursor.as_str().starts_with(OURS));
+        Ok(match query.order {
+            SearchOrder::Best if !is_ours => None,
+            SearchOrder::Sorted => {
+                let place = cursor.map(|cursor| ThreadCursor::decode(cursor, *sort, *direction));
+                Some(Self::Sorted(place.transpose()?))
+            }
+            SearchOrder::Best => {
+                let place = cursor.map(|cursor| BestStart::decode(cursor, *sort));
+                Some(Self::Best(place.transpose()?))
+            }
+        })
+    }
+}
+
+/// Goes through the threads in which something may be found, in the order of a query.
+struct Walk<'a> {
+    query: &'a ThreadQuery,
+    found: &'a Found,
+    /// The ids to look up, if there are few.
+    few: Option<String>,
+    behind: Option<ThreadCursor>,
+    /// The first and the last that count.
+    between: Option<(ThreadCursor, ThreadCursor)>,
+    ready: VecDeque<ThreadCursor>,
+    is_over: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        query: &'a ThreadQuery,
+        found: &'a Found,
+        behind: Option<ThreadCursor>,
+        between: Option<(ThreadCursor, ThreadCursor)>,
+    ) -> Self {
+        let few = (found.count() <= FEW).then(|| ids(found.ids()));
+        let is_over = found.count() == 0;
+        Self { query, found, few, behind, between, ready: VecDeque::new(), is_over }
+    }
+
+    /// The next threads, `count` at most; none at the end.
+    async fn next(&mut self, connection: &mut SqliteConnection, count: usize) -> Result<Vec<ThreadCursor>> {
+        while self.ready.len() < count && !self.is_over {
+            self.load(connection).await?;
+        }
+        let count = count.min(self.ready.len());
+        Ok(self.ready.drain(..count).collect())
+    }
+
+    async fn load(&mut self, connection: &mut SqliteConnection) -> Result<()> {
+        let at = column(self.query.sort);
+        let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT id, {at} FROM threads WHERE "));
+        push_filters(&mut sql, self.query);
+        if let Some(few) = &self.few {
+            sql.push(" AND id IN (SELECT unhex(value) FROM json_each(").push_bind(few).push("))");
+        }
+        if let Some((first, last)) = self.between {
+            for (compare, place) in [("<=", first), (">=", last)] {
+                sql.push(format_args!(" AND ({at}, id) {compare} (")).push_bind(place.at.as_millis());
+                sql.push(", ").push_bind(place.id.as_uuid()).push(")");
+            }
+        }
+        push_order(&mut sql, self.query, self.behind, ROWS);
+        let rows = sql.build().fetch_all(connection).await?;
+        self.is_over = rows.len() < ROWS;
+        for row in rows {
+            let (id, at) = (ThreadId::from_uuid(row.try_get(0)?), Timestamp::from_millis(row.try_get(1)?));
+            let place = ThreadCursor { at, id };
+            self.behind = Some(place);
+            if self.found.holds(&id) {
+                self.ready.push_back(place);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Threads of whose names the terms are part, as far as a comparison of letters tells.
+async fn named(connection: &mut SqliteConnection, terms: &[SearchTerm]) -> Result<HashSet<ThreadId>> {
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT id FROM threads WHERE name_searched IS NOT NULL");
+    for term in terms {
+        sql.push(" AND instr(name_searched, ").push_bind(term.text()).push(") > 0");
+    }
+    let rows = sql.build().fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(ThreadId::from_uuid(row.try_get(0)?))).collect()
+}
+
+/// The places of the items that may be hits in these threads, as far as they still count, with what each has to do with the
+/// terms.
+async fn docs(
+    connection: &mut SqliteConnection,
+    found: &Found,
+    threads: impl Iterator<Item = ThreadId>,
+) -> Result<HashMap<ThreadId, Vec<(ItemDoc, f32)>>> {
+    let threads: Vec<ThreadId> = threads.filter(|id| found.items.contains_key(id)).collect();
+    let mut docs: HashMap<ThreadId, Vec<(ItemDoc, f32)>> = HashMap::new();
+    let sql = "SELECT thread_id, run, until, docs FROM search_threads \
+        WHERE thread_id IN (SELECT unhex(value) FROM json_each(?))";
+    for row in sqlx::query(sql).bind(ids(&threads)).fetch_all(connection).await? {
+        let id = ThreadId::from_uuid(row.try_get(0)?);
+        let run: i64 = row.try_get(1)?;
+        let until = row.try_get::<Option<i64>, _>(2)?.map_or(u64::MAX, unsigned);
+        let of_run = found.items.get(&id).into_iter().flatten().filter(|candidate| candidate.run == run);
+        let mut of_run = of_run.peekable();
+        for (number, doc) in (0..).zip(unpack_docs(row.try_get(3)?)) {
+            // Both come in the order of their numbers.
+            if let Some(candidate) = of_run.next_if(|candidate| candidate.number == number)
+                && doc.turn < until
+            {
+                docs.entry(id).or_default().push((doc, candidate.weight * shortness(doc.words)));
+            }
+        }
+    }
+    Ok(docs)
+}
+
+/// What the length of an item makes of its weight: a term in a short one says more of it.
+fn shortness(words: u64) -> f32 {
+    let words = f32::from(u16::try_from(words).unwrap_or(u16::MAX));
+    2.0 * ORDINARY / (ORDINARY + words)
+}
+
+/// Ranks threads, each by its best item and how many there are.
+async fn rank(
+    connection: &mut SqliteConnection,
+    found: &Found,
+    threads: Vec<ThreadCursor>,
+) -> Result<Vec<(BestPlace, Proposed)>> {
+    let mut docs = docs(connection, found, threads.iter().map(|place| place.id)).await?;
+    let ranked = threads.into_iter().map(|ThreadCursor { at, id }| {
+        let mut items = docs.remove(&id).unwrap_or_default();
+        items.sort_by(|(one, more), (other, most)| {
+            most.total_cmp(more).then((one.turn, one.item).cmp(&(other.turn, other.item)))
+        });
+        let best = items.first().map_or(0.0, |(_, weight)| *weight);
+        let many = f32::from(u16::try_from(items.len()).unwrap_or(u16::MAX));
+        // Whole steps, so that a place can be told in a cursor.
+        let weight = ((best + many.ln_1p() / 4.0) * 1_000.0) as u32;
+        let place = BestPlace {
+            is_unnamed: !found.named.contains(&id),
+            distance: u32::MAX - weight,
+            age: std::cmp::Reverse((at, id)),
+        };
+        (place, Proposed { id, items: items.into_iter().map(|(doc, _)| doc).collect() })
+    });
+    Ok(ranked.collect())
+}
