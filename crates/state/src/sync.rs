@@ -274,7 +274,9 @@ fn scan_job(
         }
         sink.begin_again();
     }
-    let Some((files, resolved, absent)) = resolve(remembered, files, job.thread_id)? else { return Ok(None) };
+    let Some(Followed { files, resolved, absent }) = follow(remembered, files, job.thread_id)? else {
+        return Ok(None);
+    };
     let segments = segments(&files);
     let scanned = scan(&resolved, sink)?;
     let newest = resolved.newest();
@@ -282,29 +284,35 @@ fn scan_job(
     Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments, absent }))
 }
 
-/// Follows the history of a thread, with the files in which it was found, and the base that has none, if there is such a one.
+/// A history that was followed.
+struct Followed {
+    /// The files in which it was found.
+    files: Arc<HomeFiles>,
+    resolved: ResolvedHistory,
+    /// The base of which there is no file.
+    absent: Option<SegmentId>,
+}
+
+/// Follows the history of a thread.
 ///
 /// The files were found a while ago. A base that is not where it was has moved, and is looked for again.
-fn resolve(
-    remembered: &RememberedHome,
-    files: &Arc<HomeFiles>,
-    thread_id: ThreadId,
-) -> Result<Option<(Arc<HomeFiles>, ResolvedHistory, Option<SegmentId>)>> {
+fn follow(remembered: &RememberedHome, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Option<Followed>> {
     let mut files = Arc::clone(files);
     for _ in 0..ROUNDS {
         let Some(resolved) = ResolvedHistory::resolve(&files, thread_id)? else { return Ok(None) };
         let Some(missing) = resolved.missing.as_ref().map(|missing| missing.segment_id) else {
-            return Ok(Some((files, resolved, None)));
+            return Ok(Some(Followed { files, resolved, absent: None }));
         };
         let now = remembered.files()?;
         if now.segment(missing) == files.segment(missing) {
             let absent = now.segment(missing).is_none().then_some(missing);
-            return Ok(Some((files, resolved, absent)));
+            return Ok(Some(Followed { files, resolved, absent }));
         }
         files = now;
     }
     // Somebody moves it to and fro: it is there, and the thread is read without it until it changes.
-    Ok(ResolvedHistory::resolve(&files, thread_id)?.map(|resolved| (files, resolved, None)))
+    let resolved = ResolvedHistory::resolve(&files, thread_id)?;
+    Ok(resolved.map(|resolved| Followed { files, resolved, absent: None }))
 }
 
 /// Whether the lines of a tail spoke of turns that stand before it.
