@@ -34,10 +34,15 @@ tidy:
 docs:
     cargo xtask docs
 
-# licences, bans and sources of the dependencies
+# licences, bans, sources and advisories of the dependencies
 [group('structure')]
 deny:
     cargo xtask deny
+
+# homes that are made to exhaust memory or time
+[group('trust')]
+hostile:
+    cargo xtask hostile
 
 # writers killed at random, and a plain reader that looks for what is lost
 [group('trust')]

@@ -1,4 +1,8 @@
-//! `cargo xtask deny`: cargo-deny with `deny.toml`, or a loud word that it is missing.
+//! `cargo xtask deny`: cargo-deny with `deny.toml`, or a loud word on what was not checked and why.
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -7,11 +11,14 @@ use crate::workspace::{cargo, has_tool, no_arguments, run_command};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask deny
 
-Checks licences, bans and sources of all dependencies against deny.toml with cargo-deny.
-Where cargo-deny is not installed the check is skipped, and says so. Advisories are not checked: their database is not part of
-a registry, and a gate that passes today would fail tomorrow; `cargo deny check advisories` does it by hand.";
+Checks licences, bans, sources and advisories of all dependencies against deny.toml with cargo-deny.
+Where cargo-deny is not installed nothing is checked. The database of advisories comes from the network; where it cannot be
+had within a minute, advisories are not checked. Either is said, and is no failure.";
 
-/// Whether a check was made at all: a skipped one must not look like a passed one.
+/// How long the database of advisories may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether everything was checked: a skipped check must not look like a passed one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome {
     Passed,
@@ -25,10 +32,63 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 pub(crate) fn check() -> Result<Outcome> {
     if !has_tool("deny") {
-        eprintln!("!! SKIPPED: cargo-deny is not installed, so licences, bans and sources were NOT checked.");
+        eprintln!(
+            "!! SKIPPED: cargo-deny is not installed, so licences, bans, sources and advisories were NOT checked."
+        );
         eprintln!("!! Install it with `cargo install cargo-deny --locked`.");
         return Ok(Outcome::Skipped("cargo-deny is not installed"));
     }
     run_command(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
+    if !succeeds_within(&mut fetch(), PATIENCE) {
+        eprintln!("!! SKIPPED: the database of advisories cannot be fetched, so advisories were NOT checked.");
+        eprintln!("!! With a network, `cargo xtask deny` checks them.");
+        return Ok(Outcome::Skipped("advisories: their database cannot be fetched; the rest of deny passed"));
+    }
+    // What was fetched a moment ago is enough.
+    run_command(&mut cargo(&["deny", "--offline", "check", "advisories"]))?;
     Ok(Outcome::Passed)
+}
+
+/// Fetches the database of advisories.
+fn fetch() -> Command {
+    let mut command = cargo(&["deny", "fetch", "db"]);
+    // git is not to ask anybody anything, and gives up by itself where nothing comes.
+    command
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_HTTP_LOW_SPEED_LIMIT", "1000")
+        .env("GIT_HTTP_LOW_SPEED_TIME", "20");
+    command
+}
+
+/// Whether a program ends well in this time. One that takes longer is ended.
+fn succeeds_within(command: &mut Command, patience: Duration) -> bool {
+    let Ok(mut child) = command.spawn() else { return false };
+    let start = Instant::now();
+    while start.elapsed() < patience {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) => thread::sleep(Duration::from_millis(50)),
+            Err(_) => break,
+        }
+    }
+    // It may have ended by itself meanwhile.
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_or_fails_is_no_success() {
+        let start = Instant::now();
+        assert!(succeeds_within(&mut cargo(&["--version"]), PATIENCE));
+        assert!(!succeeds_within(&mut cargo(&["no-such-verb"]), PATIENCE));
+        assert!(!succeeds_within(&mut Command::new("no-such-program"), PATIENCE));
+        #[cfg(unix)]
+        assert!(!succeeds_within(Command::new("sleep").arg("30"), Duration::from_millis(100)));
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
 }

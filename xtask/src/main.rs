@@ -13,6 +13,7 @@ mod crash;
 mod crowd;
 mod deny;
 mod fuzz;
+mod hostile;
 mod interop;
 mod layers;
 mod lint;
@@ -68,7 +69,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "deny",
-        summary: "check licences, bans and sources of the dependencies",
+        summary: "check licences, bans, sources and advisories of the dependencies",
         help: deny::HELP,
         run: deny::run,
     },
@@ -77,6 +78,12 @@ const VERBS: &[Verb] = &[
         summary: "damage the recordings at random, many times, and read and repair them",
         help: corrupt::HELP,
         run: corrupt::run,
+    },
+    Verb {
+        name: "hostile",
+        summary: "lay homes that are made to exhaust memory or time, and use them",
+        help: hostile::HELP,
+        run: hostile::run,
     },
     Verb {
         name: "fuzz",

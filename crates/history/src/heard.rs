@@ -71,6 +71,8 @@ struct Message {
     text: String,
     speaker: Speaker,
     cut: Cut,
+    /// Whether it has a line of its own, and does not stand in what a compaction left alone.
+    is_own: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +94,13 @@ impl Heard {
             self.untold -= 1;
         } else {
             self.unshown.push(self.said.len());
-            self.say(Message { text, speaker: Speaker::User, cut });
+            self.say(Message { text, speaker: Speaker::User, cut, is_own: true });
         }
     }
 
     /// The model is told a message of another agent. None of them shows.
     pub(crate) fn told_by_agent(&mut self, text: String, cut: Cut) {
-        self.say(Message { text, speaker: Speaker::Agent, cut });
+        self.say(Message { text, speaker: Speaker::Agent, cut, is_own: true });
     }
 
     /// An event shows a message, as a rule one that the model was told right before. Lines that were recorded without what
@@ -107,11 +109,17 @@ impl Heard {
         let same = self.unshown.iter().position(|at| self.said[*at].text == text);
         if self.unshown.is_empty() {
             self.untold += 1;
-            self.say(Message { text: text.to_owned(), speaker: Speaker::User, cut });
+            self.say(Message { text: text.to_owned(), speaker: Speaker::User, cut, is_own: true });
         } else {
             let at = self.unshown.remove(same.unwrap_or(0));
             self.said[at].cut = cut;
         }
+    }
+
+    /// For each message that has a line of its own, how many turns stand before the one that it belongs to.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = usize> {
+        let messages = self.standing.messages.iter().map(|message| &self.said[*message]);
+        messages.filter(|message| message.is_own).map(|message| message.cut.turn)
     }
 
     fn say(&mut self, message: Message) {
@@ -208,7 +216,7 @@ impl Heard {
         for (text, item) in texts.into_iter().zip(left).rev() {
             let found = seen.iter().rposition(|message| self.said[*message].text == text);
             let message = if text == summary || (found.is_none() && !is_found) {
-                Message { text, speaker: Speaker::Summary, cut: own }
+                Message { text, speaker: Speaker::Summary, cut: own, is_own: false }
             } else {
                 // A message that is not found was cut short: it is the one before those that were not.
                 let at = found.or(seen.len().checked_sub(1));
@@ -220,7 +228,8 @@ impl Heard {
                 let is_agent = *item.kind() == ResponseItemKind::AgentMessage;
                 let speaker = known.map(|message| message.speaker);
                 let speaker = speaker.unwrap_or(if is_agent { Speaker::Agent } else { Speaker::User });
-                Message { text, speaker, cut: known.map_or(own, |message| message.cut) }
+                let is_own = known.is_some_and(|message| message.is_own);
+                Message { text, speaker, cut: known.map_or(own, |message| message.cut), is_own }
             };
             kept.push(self.said.len());
             self.said.push(message);

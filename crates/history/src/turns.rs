@@ -146,6 +146,13 @@ impl TurnProjection {
         }
     }
 
+    /// For each message that stands, of the user or of another agent, how many of the turns here come before its turn: of these
+    /// a `thread_rolled_back` event says how many it undoes. A message need not show in its turn: it may be told to the model
+    /// in a line whose event was lost.
+    pub fn message_turns(&self) -> impl Iterator<Item = usize> {
+        self.heard.turns()
+    }
+
     /// The turns.
     #[must_use]
     pub fn finish(self) -> Vec<Turn> {

@@ -57,17 +57,23 @@ impl NameIndex {
             Err(error) => return Err(error).context("read", &path),
         };
         let mut names = HashMap::new();
-        let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
-        for line in bytes.split(|byte| *byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<NameLine<'_>>(line) else { continue };
-            let name = line.thread_name;
-            if name.is_empty() {
-                names.remove(&line.id);
-            } else {
-                names.insert(line.id, NameEntry { name: name.into_owned(), updated_at: line.updated_at });
-            }
+        for (id, entry) in Self::lines(&bytes) {
+            match entry {
+                Some(entry) => names.insert(id, entry),
+                None => names.remove(&id),
+            };
         }
         Ok(Self { names })
+    }
+
+    /// The lines of an index, or of a stretch of one that begins where a line does: the thread's name from there on, or that it
+    /// has none. Lines that are not understood are passed over.
+    pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (ThreadId, Option<NameEntry>)> {
+        let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+            let NameLine { id, thread_name: name, updated_at } = serde_json::from_slice(line).ok()?;
+            Some((id, (!name.is_empty()).then(|| NameEntry { name: name.into_owned(), updated_at })))
+        })
     }
 
     /// The name of a thread.

@@ -81,12 +81,23 @@ CREATE TABLE turns (
     PRIMARY KEY (thread_id, place)
 ) STRICT, WITHOUT ROWID;
 
--- How the name index looked when the names were taken from it.
+-- What the name index says, also of threads without a row. Rows of `threads` have a copy.
+CREATE TABLE names (
+    thread_id     BLOB NOT NULL PRIMARY KEY,
+    name          TEXT NOT NULL,
+    name_folded   TEXT NOT NULL,
+    name_searched TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How the name index looked when the names were taken from it, and how far it was read.
 CREATE TABLE names_source (
-    only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
-    size        INTEGER NOT NULL,
-    modified_ns INTEGER NOT NULL,
-    inode       INTEGER NOT NULL
+    only            INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+    size            INTEGER NOT NULL,
+    modified_ns     INTEGER NOT NULL,
+    inode           INTEGER NOT NULL,
+    end_byte        INTEGER NOT NULL,              -- just past the last whole line
+    last_line_start INTEGER NOT NULL,
+    last_line_hash  INTEGER NOT NULL
 ) STRICT;
 
 -- When every file of the home was last looked at; no row while that was never done to the end.

@@ -20,12 +20,12 @@ use crate::StateIndex;
 use crate::database::{Database, Patience, SetAside};
 use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
+use crate::names::{NamesSource, stamp_of_names};
 use crate::row::{ScannedThread, scan};
 use crate::search::gather::Gatherer;
 use crate::search::sum::words_sum;
-use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative};
-use crate::write::{self, signed, unsigned};
+use crate::write::{self, signed};
 
 /// What to look at.
 #[derive(Clone, Debug, Default)]
@@ -304,19 +304,10 @@ impl StateIndex {
 
     /// Compares names with the index of names, and says how many of them changed there. One that cannot be read says nothing.
     async fn check_names(&self, rows: &[(ThreadId, &KnownRow)], check: &mut IndexCheck) -> Result<u64> {
-        let known = sqlx::query("SELECT size, modified_ns, inode FROM names_source")
-            .fetch_optional(&self.database.readers)
-            .await?;
-        let known = known
-            .map(|row| -> Result<Stamp> {
-                let (size, inode) = (unsigned(row.try_get(0)?), unsigned(row.try_get(2)?));
-                Ok(Stamp { size, modified_ns: row.try_get(1)?, inode })
-            })
-            .transpose()?;
-        let path = self.home.name_index_path();
+        let known = NamesSource::known(&self.database.readers).await?.map(|known| known.stamp);
         let home = self.home.clone();
         let Ok(names) = blocking(move || Ok(NameIndex::load(&home)?)).await else { return Ok(0) };
-        let stamp = Stamp::of(&path).unwrap_or(Stamp { size: 0, modified_ns: 0, inode: 0 });
+        let stamp = stamp_of_names(&self.home);
         let mut stale = 0;
         for (thread_id, row) in rows {
             let name = names.get(*thread_id).map(|entry| entry.name.as_str());
@@ -337,7 +328,13 @@ impl StateIndex {
     fn differs_outside(&self, files: &HomeFiles, thread_id: ThreadId, row: &KnownRow) -> Option<String> {
         let newest = files.segments(thread_id).last()?;
         let path = relative(&self.home, &newest.path)?;
-        let is_right = path == row.path && newest.archived == row.archived;
+        let says = |path: &str, archived: bool| path == row.path && archived == row.archived;
+        let is_right = says(&path, newest.archived) || {
+            // A segment that does not say what it goes on from is none to read.
+            let resolved = ResolvedHistory::resolve(files, thread_id).ok().flatten();
+            let newest = resolved.as_ref().map(ResolvedHistory::newest);
+            newest.is_some_and(|file| relative(&self.home, &file.path).is_some_and(|path| says(&path, file.archived)))
+        };
         (!is_right).then(|| {
             let archived = if row.archived { "archived" } else { "not archived" };
             format!("the row says {} ({archived}), and its newest file is {path}", row.path)

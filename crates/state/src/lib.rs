@@ -33,6 +33,7 @@ mod database;
 mod error;
 mod fresh;
 mod list;
+mod names;
 mod plan;
 mod row;
 mod search;

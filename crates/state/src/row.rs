@@ -50,7 +50,7 @@ impl Mark {
 }
 
 /// A hash that need not be the same in another build: then files are read again.
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()

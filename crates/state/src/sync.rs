@@ -8,9 +8,8 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_history::fold_text;
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, RolloutHome, now};
+use selvedge_rollout::{HomeFiles, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
@@ -25,7 +24,7 @@ use crate::search::run::Run;
 use crate::search::store::store_run;
 use crate::stamp::Stamp;
 use crate::told::{Told, TurnSink};
-use crate::write::{self, Scanned, signed, unsigned};
+use crate::write::{self, Scanned, signed};
 
 /// How many threads read files.
 const SCANNERS: usize = 2;
@@ -120,7 +119,6 @@ impl StateIndex {
         let looked_at = threads.as_ref().map_or_else(|| files.threads().count(), HashSet::len);
         let mut report = SyncReport { threads: looked_at as u64, ..SyncReport::default() };
         let mut plan = self.plan(files, threads).await?;
-        let mut has_new_rows = false;
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
             if !plan.gone.is_empty() {
@@ -128,15 +126,14 @@ impl StateIndex {
                 report.removed += remove(&mut transaction, &plan.gone).await?;
                 transaction.commit().await?;
             }
-            has_new_rows |=
-                self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, patience, progress).await?;
+            self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, patience, progress).await?;
             report.overtaken = overtaken.len() as u64;
             if overtaken.is_empty() {
                 break;
             }
             plan = self.plan(plan.files, Some(overtaken)).await?;
         }
-        report.renamed = self.sync_names(has_new_rows, patience).await?;
+        report.renamed = self.sync_names(patience).await?;
         match self.merge_runs(patience).await {
             // What was read is written. Runs are as good unmerged, and somebody else may be merging them.
             Err(IndexError::Busy(error)) => tracing::debug!(%error, "runs of words not merged"),
@@ -145,7 +142,7 @@ impl StateIndex {
         Ok(report)
     }
 
-    /// Reads the threads in question and writes their rows. Says whether rows were added.
+    /// Reads the threads in question and writes their rows.
     async fn read_and_write(
         &self,
         files: &Arc<HomeFiles>,
@@ -154,15 +151,14 @@ impl StateIndex {
         overtaken: &mut HashSet<ThreadId>,
         patience: Patience,
         progress: &mut impl FnMut(SyncProgress),
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let mut state = SyncProgress { threads: jobs.len() as u64, ..SyncProgress::default() };
         state.bytes = jobs.iter().map(|job| job.bytes).sum();
         if jobs.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         progress(state);
         let mut results = self.scan_all(Arc::clone(files), jobs);
-        let mut has_new_rows = false;
         while let Some(Batch { done: batch, runs }) = results.recv().await {
             let read: Vec<&Done> = batch.iter().filter(|done| done.outcome.is_some()).collect();
             let mut transaction = self.database.begin(patience).await?;
@@ -174,7 +170,6 @@ impl StateIndex {
                 store_run(&mut transaction, run, &late).await?;
             }
             transaction.commit().await?;
-            has_new_rows |= read.iter().any(|done| done.outcome.as_ref().is_some_and(|scanned| scanned.is_whole));
             overtaken.extend(late);
             for done in batch {
                 state.threads_done += 1;
@@ -189,7 +184,7 @@ impl StateIndex {
             }
             progress(state);
         }
-        Ok(has_new_rows)
+        Ok(())
     }
 
     /// Reads threads on threads of their own; their rows come in no order. When the receiver goes, so do they.
@@ -241,31 +236,6 @@ impl StateIndex {
             });
         }
         receiver
-    }
-
-    /// Takes over the names of the name index, if it changed or there are rows that had no chance to get one.
-    pub(crate) async fn sync_names(&self, has_new_rows: bool, patience: Patience) -> Result<u64> {
-        let path = self.home.name_index_path();
-        let stamp = Stamp::of(&path).unwrap_or(Stamp { size: 0, modified_ns: 0, inode: 0 });
-        let known = sqlx::query("SELECT size, modified_ns, inode FROM names_source")
-            .fetch_optional(&self.database.readers)
-            .await?;
-        let known = known
-            .map(|row| -> Result<Stamp> {
-                Ok(Stamp {
-                    size: unsigned(row.try_get(0)?),
-                    modified_ns: row.try_get(1)?,
-                    inode: unsigned(row.try_get(2)?),
-                })
-            })
-            .transpose()?;
-        if known == Some(stamp) && !has_new_rows {
-            return Ok(0);
-        }
-        let mut transaction = self.database.begin(patience).await?;
-        let renamed = take_names(&mut transaction, &self.home).await?;
-        transaction.commit().await?;
-        Ok(renamed)
     }
 }
 
@@ -352,37 +322,6 @@ async fn remove(connection: &mut SqliteConnection, gone: &[Job]) -> Result<u64> 
     let gone: Vec<ThreadId> = gone.iter().map(|job| job.thread_id).filter(|id| !came_back.contains(id)).collect();
     write::remove(connection, &gone).await?;
     Ok(gone.len() as u64)
-}
-
-/// Gives every row the name that the name index says, and says how many changed.
-///
-/// The index is read within the transaction, so that of two processes the later one wins with the later names.
-async fn take_names(connection: &mut SqliteConnection, home: &RolloutHome) -> Result<u64> {
-    let stamp = Stamp::of(&home.name_index_path()).unwrap_or(Stamp { size: 0, modified_ns: 0, inode: 0 });
-    let names = NameIndex::load(home)?;
-    let mut renamed = 0;
-    for row in sqlx::query("SELECT id, name FROM threads").fetch_all(&mut *connection).await? {
-        let id = ThreadId::from_uuid(row.try_get(0)?);
-        let known: Option<String> = row.try_get(1)?;
-        let name = names.get(id).map(|entry| entry.name.as_str());
-        if known.as_deref() != name {
-            renamed += 1;
-            sqlx::query("UPDATE threads SET name = ?, name_folded = ?, name_searched = ? WHERE id = ?")
-                .bind(name)
-                .bind(name.map(str::to_lowercase))
-                .bind(name.map(fold_text))
-                .bind(id.as_uuid())
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
-    sqlx::query("INSERT OR REPLACE INTO names_source (only, size, modified_ns, inode) VALUES (1, ?, ?, ?)")
-        .bind(signed(stamp.size))
-        .bind(stamp.modified_ns)
-        .bind(signed(stamp.inode))
-        .execute(connection)
-        .await?;
-    Ok(renamed)
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -5,7 +5,8 @@ use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::error::Result;
-use crate::plan::path_hash;
+use crate::names::give_names;
+use crate::plan::{ids, path_hash};
 use crate::row::{Mark, ScannedThread};
 use crate::search::store::{supersede, supersede_from};
 use crate::stamp::Stamp;
@@ -43,6 +44,7 @@ pub(crate) async fn remove(connection: &mut SqliteConnection, gone: &[ThreadId])
 pub(crate) async fn store(connection: &mut SqliteConnection, batch: &[&Scanned]) -> Result<()> {
     let whole: Vec<&Scanned> = batch.iter().copied().filter(|scanned| scanned.is_whole).collect();
     store_threads(connection, batch).await?;
+    give_names(connection, Some(ids(batch.iter().map(|scanned| &scanned.scanned.thread.id)))).await?;
     delete(connection, "segments", batch.iter().map(|scanned| scanned.id())).await?;
     store_segments(connection, batch).await?;
     for table in ["bases", "turns"] {
@@ -97,7 +99,7 @@ async fn store_threads(connection: &mut SqliteConnection, batch: &[&Scanned]) ->
         let record = StoredThread { name: None, archived: false, path: None, ..thread.clone() };
         rows.push((*scanned, to_json(&record)?, scanned.scanned.told.tail.as_ref().map(to_json).transpose()?));
     }
-    // The name is left as it is: it comes from elsewhere.
+    // Names come from elsewhere.
     let columns = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
         model_provider, model, cwd, git_branch, git_repository, forked_from_id, parent_id, path, record, is_resumable, \
         is_incomplete, tail) ";

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use selvedge_history::TurnProjection;
-use selvedge_protocol::{EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, Turn, TurnId};
+use selvedge_protocol::{EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, TurnId};
 use selvedge_rollout::{
     BackwardEntry, Entry, HistoryEntry, LineRecord, ResolvedHistory, ReverseReader, RolloutReader, read_head,
 };
@@ -107,7 +107,7 @@ impl Inner {
 
     fn cut_from_beginning(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<FoundCut> {
         let (turns, lines) = self.turns_of(resolved)?;
-        let point = find_cut(resolved.thread_id, &turns, lines, at)?;
+        let point = find_cut(resolved.thread_id, turns, lines, at)?;
         let mut before = Before::default();
         let mut count = 0;
         for_each_line(resolved, |part, record| {
@@ -155,7 +155,7 @@ struct Tail {
 
 impl Tail {
     /// The turns of the lines. In paginated mode they lack items, which say nothing of where turns begin and end.
-    fn turns(&self, mode: HistoryMode) -> Vec<Turn> {
+    fn turns(&self, mode: HistoryMode) -> TurnProjection {
         let mut turns = TurnProjection::new();
         let mut boundaries = Boundaries::default();
         for (position, _, record) in self.forwards() {
@@ -164,7 +164,7 @@ impl Tail {
                 turns.push(position, &record.line);
             }
         }
-        turns.finish()
+        turns
     }
 
     /// The lines in their order.
@@ -197,7 +197,7 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> 
             }
         }
     }
-    let point = find_cut(resolved.thread_id, &tail.turns(mode), tail.lines.len() as u64, at)?;
+    let point = find_cut(resolved.thread_id, tail.turns(mode), tail.lines.len() as u64, at)?;
     let mut before = Before::default();
     let undone = tail.lines.len() - usize::try_from(point.position).unwrap_or(tail.lines.len());
     let mut earlier = tail.lines[undone..].iter();

@@ -76,19 +76,19 @@ impl Inner {
     /// The turns of a thread, oldest first.
     pub(crate) fn turns(&self, thread_id: ThreadId) -> Result<Vec<Turn>> {
         let resolved = self.resolve_now(thread_id)?;
-        Ok(self.turns_of(&resolved)?.0)
+        Ok(self.turns_of(&resolved)?.0.finish())
     }
 
     /// The turns of a history, oldest first, and how many lines it has. The last turn of a thread that is live here may
     /// still be going on.
-    pub(crate) fn turns_of(&self, resolved: &ResolvedHistory) -> Result<(Vec<Turn>, u64)> {
+    pub(crate) fn turns_of(&self, resolved: &ResolvedHistory) -> Result<(TurnProjection, u64)> {
         let mut turns = TurnProjection::new().live(self.live.find(resolved.thread_id).is_some());
         let mut lines = 0;
         for_each_line(resolved, |_, record| {
             turns.push(lines, &record.line);
             lines += 1;
         })?;
-        Ok((turns.finish(), lines))
+        Ok((turns, lines))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{
-    Entry, HistoryEntry, HomeFiles, NameIndex, ResolvedHistory, ReverseReader, RolloutFile, RolloutReader,
+    BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory, RolloutFile,
 };
 use selvedge_thread_store::Result;
 
@@ -52,8 +52,11 @@ pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<
         }
     }
     let mut row = fold.into_thread();
-    if let Some(at) = time_of_passed_over_end(newest)? {
-        row.updated_at = row.updated_at.max(at);
+    // What a rewind left of an older segment may be newer than all behind it: clocks are set back.
+    for (_, part) in resolved.parts.iter().enumerate().filter(|(number, _)| !resolved.is_inherited(*number)) {
+        if let Some(at) = time_of_passed_over_end(resolved.thread_id, part)? {
+            row.updated_at = row.updated_at.max(at);
+        }
     }
     row.name = names.get(row.id).map(|entry| entry.name.clone());
     row.archived = newest.archived;
@@ -72,18 +75,23 @@ pub(crate) fn name_time(file: &RolloutFile) -> Timestamp {
     utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
 }
 
-/// The time of a log's last line, if the fold passed it over. The fold knows the times of all others.
-fn time_of_passed_over_end(file: &RolloutFile) -> Result<Option<Timestamp>> {
-    let line = |entry| if let Entry::Line(record) = entry { Some(record.line) } else { None };
+/// The time of the last line of a thread's own part, if the fold passed it over. The fold knows the times of all others.
+fn time_of_passed_over_end(thread_id: ThreadId, part: &HistoryPart) -> Result<Option<Timestamp>> {
+    let part = ResolvedHistory { thread_id, parts: vec![part.clone()], missing: None };
     let mut last = None;
-    if file.name.compressed {
-        for entry in RolloutReader::open(&file.path).map_err(store_error)? {
-            last = line(entry.map_err(store_error)?).or(last);
-        }
-    } else {
-        for entry in ReverseReader::open(&file.path).map_err(store_error)? {
-            last = line(entry.map_err(store_error)?);
-            if last.is_some() {
+    for entry in part.backwards() {
+        match entry.map_err(store_error)? {
+            BackwardEntry::Line { record, .. } => {
+                last = Some(record.line);
+                break;
+            }
+            BackwardEntry::Damage { .. } => {}
+            BackwardEntry::Unsure => {
+                for entry in part.reader() {
+                    if let HistoryEntry::Entry { entry: Entry::Line(record), .. } = entry.map_err(store_error)? {
+                        last = Some(record.line);
+                    }
+                }
                 break;
             }
         }

@@ -21,7 +21,7 @@ impl Inner {
 
     /// The turns of a thread; none when its files are gone or cannot be read, which must not hide other threads.
     fn turns_in(&self, files: &HomeFiles, thread_id: ThreadId) -> Vec<Turn> {
-        let turns = |files: &HomeFiles| Ok(self.turns_of(&self.resolve(files, thread_id)?)?.0);
+        let turns = |files: &HomeFiles| Ok(self.turns_of(&self.resolve(files, thread_id)?)?.0.finish());
         // Meanwhile the files may have moved, into the archive for one.
         let found: Result<Vec<Turn>> = turns(files).or_else(|_| turns(&*self.files()?));
         found.unwrap_or_else(|error| {

@@ -43,7 +43,7 @@ impl Inner {
 
     fn count_turns(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<u64> {
         let Some(resolved) = ResolvedHistory::resolve(files, thread_id).map_err(store_error)? else { return Ok(0) };
-        Ok(self.turns_of(&resolved)?.0.len() as u64)
+        Ok(self.turns_of(&resolved)?.0.finish().len() as u64)
     }
 }
 

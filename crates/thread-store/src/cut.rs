@@ -1,6 +1,7 @@
 //! Where in a history a place between two turns is, and what going back to it undoes.
 
-use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, Turn, TurnId, TurnItem};
+use selvedge_history::TurnProjection;
+use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, TurnId};
 
 use crate::{Result, StoreError, TurnCut};
 
@@ -11,8 +12,9 @@ pub struct CutPoint {
     pub position: u64,
     /// How many turns come after it.
     pub undone_turns: usize,
-    /// How many user messages are in those turns: what a `thread_rolled_back` event has to undo to go back to it.
-    pub undone_user_messages: u64,
+    /// How many messages of the user and of other agents are in those turns: what a `thread_rolled_back` event has to undo to
+    /// go back to it.
+    pub undone_messages: u64,
 }
 
 impl CutPoint {
@@ -20,21 +22,23 @@ impl CutPoint {
     ///
     /// # Errors
     /// `InvalidRequest` when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
-    /// counts what users said and cannot mean them.
+    /// counts what was said and cannot mean them.
     pub fn rollback(&self) -> Result<EventMsg> {
-        if self.undone_user_messages == 0 {
+        if self.undone_messages == 0 {
             return Err(StoreError::invalid("a legacy thread goes back by user messages, and these turns have none"));
         }
-        Ok(ThreadRolledBackEvent { num_turns: Some(self.undone_user_messages), ..Default::default() }.into())
+        Ok(ThreadRolledBackEvent { num_turns: Some(self.undone_messages), ..Default::default() }.into())
     }
 }
 
-/// Looks a cut up in a thread's turns, given oldest first; `lines` is the number of lines that they were made of. Turns
-/// that come before those in question may be left out, with their lines.
+/// Looks a cut up in a thread's turns; `lines` is the number of lines that they were made of. Turns that come before those in
+/// question may be left out, with their lines.
 ///
 /// # Errors
 /// `TurnNotFound` when the turn is not among them.
-pub fn find_cut(thread_id: ThreadId, turns: &[Turn], lines: u64, cut: &TurnCut) -> Result<CutPoint> {
+pub fn find_cut(thread_id: ThreadId, turns: TurnProjection, lines: u64, cut: &TurnCut) -> Result<CutPoint> {
+    let message_turns: Vec<usize> = turns.message_turns().collect();
+    let turns = turns.finish();
     let index_of = |turn_id: &TurnId| {
         let index = turns.iter().rposition(|turn| turn.id == *turn_id);
         index.ok_or_else(|| StoreError::TurnNotFound { thread_id, turn_id: turn_id.clone() })
@@ -48,11 +52,10 @@ pub fn find_cut(thread_id: ThreadId, turns: &[Turn], lines: u64, cut: &TurnCut) 
             (turns.get(kept).map_or(lines, |turn| turn.lines.start), kept)
         }
     };
-    let undone = &turns[kept..];
     Ok(CutPoint {
         position: position.min(lines),
-        undone_turns: undone.len(),
-        undone_user_messages: undone.iter().map(user_messages).sum(),
+        undone_turns: turns.len() - kept,
+        undone_messages: message_turns.iter().filter(|turn| **turn >= kept).count() as u64,
     })
 }
 
@@ -62,8 +65,4 @@ pub fn find_cut(thread_id: ThreadId, turns: &[Turn], lines: u64, cut: &TurnCut) 
 pub fn base_length(lines: &[RolloutLine], position: u64) -> usize {
     let length = usize::try_from(position).map_or(lines.len(), |position| position.min(lines.len()));
     if lines[..length].iter().all(|line| line.kind() == "session_meta") { 0 } else { length }
-}
-
-fn user_messages(turn: &Turn) -> u64 {
-    turn.items.iter().filter(|item| matches!(item, TurnItem::UserMessage { .. })).count() as u64
 }

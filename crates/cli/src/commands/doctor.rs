@@ -24,7 +24,7 @@ use crate::resolve;
 pub(super) const NAMED: usize = 3;
 
 /// How often the progress is told.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
 struct Report<'a> {

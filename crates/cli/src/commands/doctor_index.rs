@@ -1,7 +1,9 @@
 //! What `selvedge doctor` says and does about the index.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::pin::pin;
+use std::time::Instant;
 
 use anyhow::Context;
 use selvedge_protocol::ThreadId;
@@ -11,7 +13,7 @@ use selvedge_state::{CheckScope, IndexCheck, IndexError, IndexFinding, IndexRepa
 use selvedge_thread_store_local::IndexPlace;
 use serde::Serialize;
 
-use super::doctor::NAMED;
+use super::doctor::{NAMED, TICK};
 use super::index::path;
 use crate::app::{App, note};
 use crate::args::DoctorArgs;
@@ -58,7 +60,7 @@ pub(crate) async fn examine(
     }
     let path = path(app)?;
     let scope = CheckScope { threads, deep: args.deep };
-    let look = || StateIndex::check(home, &path, &scope);
+    let look = || watched("checking the index", StateIndex::check(home, &path, &scope));
     let check = match look().await {
         Ok(check) if check.is_there => check,
         Ok(_) => return Ok(None),
@@ -71,10 +73,29 @@ pub(crate) async fn examine(
     if !args.repair || args.dry_run || check.findings.is_empty() {
         return Ok(Some(IndexReport { check, repair: None, left: None }));
     }
-    let repair = StateIndex::repair(home, &check).await;
+    let repair = watched("bringing the index up to date", StateIndex::repair(home, &check)).await;
     let repair = repair.with_context(|| format!("cannot repair the index {}", path.display()))?;
     let left = look().await.context("cannot check the index")?.findings;
     Ok(Some(IndexReport { check, repair: Some(repair), left: Some(left) }))
+}
+
+/// Does what may take long, and tells on a terminal how long it has been at it.
+async fn watched<T>(what: &str, work: impl Future<Output = T>) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work.await;
+    }
+    let (start, mut work) = (Instant::now(), pin!(work));
+    loop {
+        let Ok(outcome) = tokio::time::timeout(TICK, work.as_mut()).await else {
+            // What cannot be told is no reason to stop.
+            let _ = write!(std::io::stderr(), "\r{what}: {} s ", start.elapsed().as_secs());
+            continue;
+        };
+        if start.elapsed() >= TICK {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        return outcome;
+    }
 }
 
 /// Says what there is to say of the index.

@@ -1,6 +1,6 @@
 //! What segments build on, and whether it is there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 
 use selvedge_protocol::{HistoryBase, SegmentId};
 
@@ -36,6 +36,7 @@ pub(super) fn examine(files: &HomeFiles, examined: &[Examined]) -> Vec<Finding> 
         .filter(|one| one.counts)
         .filter_map(|one| Some((one.file.name.segment_id(), one.base.as_ref()?.thread_id?)))
         .collect();
+    let circles = circles(&bases);
     let sizes: HashMap<SegmentId, u64> =
         examined.iter().filter(|one| one.counts).map(|one| (one.file.name.segment_id(), one.bytes)).collect();
     let mut found = Vec::new();
@@ -47,7 +48,7 @@ pub(super) fn examine(files: &HomeFiles, examined: &[Examined]) -> Vec<Finding> 
                 FindingKind::MissingBase,
                 format!("its history begins in segment {segment_id}, of which there is no file in this home"),
             )),
-            Some(_) if is_circle(&bases, one.file.name.segment_id()) => Some((
+            Some(_) if circles.contains(&one.file.name.segment_id()) => Some((
                 FindingKind::BaseCycle,
                 format!("its history begins in segment {segment_id}, whose history begins in this one"),
             )),
@@ -62,20 +63,24 @@ pub(super) fn examine(files: &HomeFiles, examined: &[Examined]) -> Vec<Finding> 
     found
 }
 
-/// Whether the bases of a segment lead back to it.
-fn is_circle(bases: &HashMap<SegmentId, SegmentId>, start: SegmentId) -> bool {
-    let mut seen = HashSet::new();
-    let mut next = bases.get(&start);
-    while let Some(segment_id) = next {
-        if *segment_id == start {
-            return true;
+/// The segments whose bases lead back to them. Each base is followed once, however long the chains are.
+fn circles(bases: &HashMap<SegmentId, SegmentId>) -> HashSet<SegmentId> {
+    let mut found = HashSet::new();
+    // In which walk a segment was come by first.
+    let mut walks = HashMap::new();
+    for (walk, start) in bases.keys().enumerate() {
+        let mut at = *start;
+        while let (hash_map::Entry::Vacant(unseen), Some(next)) = (walks.entry(at), bases.get(&at)) {
+            unseen.insert(walk);
+            at = *next;
         }
-        if !seen.insert(*segment_id) {
-            return false;
+        if walks.get(&at) == Some(&walk) {
+            while let (true, Some(next)) = (found.insert(at), bases.get(&at)) {
+                at = *next;
+            }
         }
-        next = bases.get(segment_id);
     }
-    false
+    found
 }
 
 /// What is wrong with the part of a file that another one builds on.

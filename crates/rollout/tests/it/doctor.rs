@@ -242,6 +242,21 @@ fn what_is_wrong_with_bases_is_found_and_left() {
 }
 
 #[test]
+fn of_a_chain_into_a_circle_only_the_circle_is_one() {
+    let test = TestHome::new();
+    // 1 and 2 lead into the circle of 3, 4 and 5; 6 leads nowhere, and 7 into itself.
+    for (n, base) in [(1, 2), (2, 3), (3, 4), (4, 5), (5, 3), (6, 9), (7, 7)] {
+        test.put_thread(thread(n), head_line(thread(n), 4, Some((thread(base).into(), 4, 10))));
+    }
+    let found = look(&test.home);
+    let in_circles = found.findings.iter().filter(|finding| finding.kind == FindingKind::BaseCycle);
+    let mut in_circles: Vec<ThreadId> = in_circles.filter_map(|finding| finding.thread_id).collect();
+    in_circles.sort_unstable();
+    assert_eq!(in_circles, [3, 4, 5, 7].map(thread));
+    assert_eq!(kinds(&found).iter().filter(|kind| **kind == "missing_base").count(), 1);
+}
+
+#[test]
 fn what_lies_about_in_a_home_is_found_and_cleared() {
     let test = TestHome::new();
     let path = test.put_thread(thread(1), whole());

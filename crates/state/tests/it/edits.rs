@@ -47,6 +47,46 @@ async fn a_line_that_is_not_whole_yet_is_read_when_it_is() {
 }
 
 #[tokio::test]
+async fn names_are_those_of_the_name_index_whatever_becomes_of_it() {
+    let home = Home::new();
+    let (one, _) = home.legacy_thread();
+    let index = home.index().await;
+    let path = home.home.name_index_path();
+    let line = |id: ThreadId, name: &str| format!("{{\"id\":\"{id}\",\"thread_name\":\"{name}\"}}\n");
+    let follow = async |renamed: u64, names: &[&str]| {
+        assert_eq!(index.sync(|_| {}).await.unwrap().renamed, renamed, "{names:?}");
+        let mut known: Vec<_> = rows(&index).await.into_iter().filter_map(|thread| thread.name).collect();
+        known.sort();
+        assert_eq!(known, names);
+        assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await, "{names:?}");
+    };
+    let (other, two) = home.legacy_thread();
+    let away = home.dir.path().join("away");
+    fs::rename(&two, &away).unwrap();
+    // A byte order mark, and a thread that has a name before it has a row.
+    fs::write(&path, format!("\u{feff}{}{}", line(one, "one"), line(other, "two"))).unwrap();
+    follow(1, &["one"]).await;
+    fs::rename(&away, &two).unwrap();
+    follow(0, &["one", "two"]).await;
+    // Appended: another name, none, a torn line, which is then whole.
+    append(&path, &(line(one, "first") + &line(other, "")));
+    follow(2, &["first"]).await;
+    let torn = line(other, "second");
+    append(&path, &torn[..torn.len() - 4]);
+    follow(0, &["first"]).await;
+    append(&path, &torn[torn.len() - 4..]);
+    follow(1, &["first", "second"]).await;
+    // Edited within, in the same file: as long as before, longer, shorter.
+    let text = fs::read_to_string(&path).unwrap();
+    for (name, renamed) in [("FIRST", 1), ("a longer one", 1), ("1", 1)] {
+        fs::write(&path, text.replace("first", name)).unwrap();
+        follow(renamed, &[name, "second"].map(str::to_owned).iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    fs::remove_file(&path).unwrap();
+    follow(2, &[]).await;
+}
+
+#[tokio::test]
 async fn a_rename_reads_no_log() {
     let home = Home::new();
     let (id, path) = home.thread();

@@ -162,7 +162,7 @@ pub(crate) async fn dump(path: &Path) -> Vec<String> {
     let url = format!("sqlite://{}", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let mut found = Vec::new();
-    for table in ["threads", "segments", "bases", "turns", "names_source"] {
+    for table in ["threads", "segments", "bases", "turns", "names", "names_source"] {
         let columns: Vec<String> = sqlx::query_scalar(&format!("SELECT name FROM pragma_table_info('{table}')"))
             .fetch_all(&mut connection)
             .await

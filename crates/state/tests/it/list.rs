@@ -20,7 +20,15 @@ async fn varied() -> (Home, Vec<StoredThread>) {
         let (id, path) = home.thread_with(|meta| {
             meta.timestamp = Some(Timestamp::from_seconds(1_700_000_000 + number / 3));
             meta.cwd = Some(
-                ["/work", "/work/", "/work/deep/er", "/workshop", "/Work", "/100%_/x"][number as usize % 6].into(),
+                [
+                    "/home/ada/project",
+                    "/home/ada/project/",
+                    "/home/ada/project/deep/er",
+                    "/home/ada/projects",
+                    "/home/ada/Project",
+                    "/100%_/x",
+                ][number as usize % 6]
+                    .into(),
             );
             meta.source = Some(
                 [serde_json::json!("cli"), serde_json::json!({"subagent": "review"})][number as usize % 2].clone(),
@@ -83,8 +91,8 @@ async fn every_filter_says_the_same_as_the_query_itself() {
         some(|query| query.sources = vec!["cli".into(), "exec".into()]),
         some(|query| query.model_providers = vec!["local".into()]),
         some(|query| query.models = vec!["none".into()]),
-        some(|query| query.cwd = Some(CwdFilter::Exactly("/work/".into()))),
-        some(|query| query.cwd = Some(CwdFilter::Under("/work".into()))),
+        some(|query| query.cwd = Some(CwdFilter::Exactly("/home/ada/project/".into()))),
+        some(|query| query.cwd = Some(CwdFilter::Under("/home/ada/project".into()))),
         some(|query| query.cwd = Some(CwdFilter::Under("/100%_".into()))),
         some(|query| query.git_branch = Some("topic".into())),
         some(|query| query.named = Some(true)),

@@ -114,7 +114,7 @@ async fn sums_of_a_home_with_odd_threads() {
             meta.cwd = [Some("/srv"), Some("/srv//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
             meta.source =
                 [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
-            let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/work", "/", ""][url].to_owned();
+            let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/srv/a", "/", ""][url].to_owned();
             meta.git = Some(GitInfo { repository_url: Some(url), ..GitInfo::default() });
         });
         if next(2) == 0 {
@@ -138,7 +138,7 @@ async fn sums_of_a_home_with_odd_threads() {
     let stats = index.stats(&query).await.unwrap();
     let keys: Vec<_> = stats.groups.iter().map(|group| group.key.as_deref()).collect();
     assert!(
-        keys.contains(&Some("host.org/a/b")) && keys.contains(&Some("/work")) && keys.contains(&Some("/")),
+        keys.contains(&Some("host.org/a/b")) && keys.contains(&Some("/srv/a")) && keys.contains(&Some("/")),
         "{keys:?}"
     );
     assert_eq!(stats.total.threads, 60);

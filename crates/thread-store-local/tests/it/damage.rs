@@ -1,29 +1,31 @@
 //! The kinds of damage, by name: what is intact is read, forwards and backwards, and the thread goes on.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId};
 use selvedge_rollout::{BackwardEntry, Entry, ResolvedHistory, ReverseReader, RolloutHome, RolloutReader};
 use selvedge_thread_store::{ThreadHistory, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 
 use crate::contract::{head, id, second};
+use crate::faults::place;
 use crate::home::TestHome;
 
 /// Line `n` of a paginated thread.
-fn line(n: u64) -> String {
+pub(crate) fn line(n: u64) -> String {
     format!(
         "{{\"timestamp\":\"2026-11-21T09:06:39.000Z\",\"ordinal\":{n},\"type\":\"response_item\",\"payload\":{{\"type\":\
          \"message\",\"role\":\"user\",\"content\":[{{\"type\":\"input_text\",\"text\":\"äöü {n}\"}}]}}}}\n"
     )
 }
 
-fn lines(ordinals: std::ops::Range<u64>) -> String {
+pub(crate) fn lines(ordinals: std::ops::Range<u64>) -> String {
     ordinals.map(line).collect()
 }
 
-fn head_line(meta: SessionMeta, ordinal: u64) -> String {
+pub(crate) fn head_line(meta: SessionMeta, ordinal: u64) -> String {
     let mut bytes = Vec::new();
     selvedge_protocol::RolloutLine::encode(&mut bytes, second(0), Some(ordinal), &RolloutItem::from(meta));
     String::from_utf8(bytes).unwrap()
@@ -34,7 +36,7 @@ fn own_head() -> String {
 }
 
 /// A head that says that it begins in `base`, before `ordinal` and `byte`.
-fn based_head(n: u32, base: SegmentId, ordinal: u64, byte: u64) -> String {
+pub(crate) fn based_head(n: u32, base: SegmentId, ordinal: u64, byte: u64) -> String {
     let base = selvedge_protocol::HistoryBase {
         thread_id: Some(base),
         end_ordinal_exclusive: Some(ordinal),
@@ -227,20 +229,79 @@ async fn every_kind_of_damage_is_read_around_and_the_thread_goes_on() {
     }
 }
 
+/// Puts a file of thread 1 into an empty home, asks for its history, and goes on with it. Says which lines were read, whether
+/// damage was told, and the ordinal of the next line.
+async fn read_and_go_on(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<String>, bool, Option<u64>) {
+    let _ = fs::remove_dir_all(root);
+    let day = root.join("sessions/2026/11/21");
+    fs::create_dir_all(&day).unwrap();
+    fs::write(day.join(format!("rollout-2026-11-21T09-09-03-{}.{extension}", id(1))), bytes).unwrap();
+    let store = LocalThreadStore::with(RolloutHome::new(root), IndexPlace::Nowhere);
+    let history = store.load_history(id(1)).await.unwrap();
+    let read: Vec<String> = texts(&history).into_iter().map(str::to_owned).collect();
+    store.resume_thread(id(1)).await.unwrap_or_else(|error| panic!("{} bytes: {error}", bytes.len()));
+    let appended = store.append_items(id(1), &[ResponseItem::user_text("goes on").into()]).await.unwrap();
+    store.shutdown(id(1)).await.unwrap();
+    let after = store.load_history(id(1)).await.unwrap();
+    let after = texts(&after);
+    let heads = usize::from(read.is_empty() && appended.lines > 1);
+    assert_eq!(after[..after.len() - 1 - heads], read, "{} bytes", bytes.len());
+    assert!(after[after.len() - 1].contains("goes on"), "{} bytes", bytes.len());
+    (read, !history.damage.is_empty(), appended.last_ordinal)
+}
+
 #[tokio::test]
 async fn a_file_cut_at_any_byte_goes_on() {
-    let whole = own_head() + &lines(1..4);
-    for cut in (1..whole.len()).step_by(7) {
-        let home = TestHome::empty();
-        let path = home.put(id(1), &whole.as_bytes()[..cut]);
-        let read = read_both_ways(&path, "cut").iter().filter(|entry| matches!(entry, Entry::Line(_))).count() as u64;
-        let next = goes_on(&home.store, id(1), "cut").await;
-        assert_eq!(next, (read > 0).then_some(read), "cut at {cut}");
+    let whole = own_head() + &lines(1..3);
+    let dir = place();
+    for cut in 1..whole.len() {
+        let left = &whole.as_bytes()[..cut];
+        // A line whose bytes are all there is one without its newline, too.
+        let wanted =
+            (1..=3).rev().find(|n| whole.lines().take(*n).map(|line| line.len() + 1).sum::<usize>() <= cut + 1);
+        let wanted: Vec<&str> = whole.lines().take(wanted.unwrap_or(0)).collect();
+        let (read, is_damage, next) = read_and_go_on(dir.path(), "jsonl", left).await;
+        assert_eq!(read, wanted, "cut at {cut}");
+        let is_torn = wanted.iter().map(|line| line.len() + 1).sum::<usize>() < cut;
+        assert_eq!(is_damage, is_torn, "cut at {cut}");
+        assert_eq!(next, (!wanted.is_empty()).then_some(wanted.len() as u64), "cut at {cut}");
     }
 }
 
 #[tokio::test]
-async fn a_compressed_file_cut_at_any_byte_keeps_what_decompresses_and_goes_on() {
+async fn a_compressed_file_cut_at_any_byte_goes_on_with_what_decompresses() {
+    // Each line is a block of its own, as in a file that was flushed line by line.
+    let whole = own_head() + &lines(1..4);
+    let dir = place();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    let mut ends = Vec::new();
+    for line in whole.split_inclusive('\n') {
+        encoder.write_all(line.as_bytes()).unwrap();
+        encoder.flush().unwrap();
+        ends.push(encoder.get_ref().len());
+    }
+    let frame = encoder.finish().unwrap();
+    // What holds no line is nothing to go on with.
+    for cut in ends[0]..frame.len() {
+        let wanted: Vec<&str> = whole.lines().take(ends.iter().filter(|end| **end <= cut).count()).collect();
+        let (read, is_damage, next) = read_and_go_on(dir.path(), "jsonl.zst", &frame[..cut]).await;
+        assert_eq!(read, wanted, "cut at {cut}");
+        assert!(is_damage, "cut at {cut}");
+        assert_eq!(next, Some(wanted.len() as u64), "cut at {cut}");
+    }
+    for cut in 0..ends[0] {
+        let home = TestHome::empty().without_index();
+        let path = home.put(id(1), b"");
+        fs::remove_file(&path).unwrap();
+        fs::write(path.with_extension("jsonl.zst"), &frame[..cut]).unwrap();
+        assert_eq!(home.store.load_history(id(1)).await.unwrap().lines, [], "cut at {cut}");
+        assert!(home.store.resume_thread(id(1)).await.is_err(), "cut at {cut}");
+        assert_eq!(fs::read(path.with_extension("jsonl.zst")).unwrap(), frame[..cut], "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_compressed_file_that_is_cut_keeps_what_decompresses() {
     // Several blocks, so that there is something before the cut.
     let text: String = (1..4000).map(|n| line(n).replace("äöü", &n.to_string().repeat(9))).collect();
     let whole = own_head() + &text;

@@ -5,6 +5,12 @@
 //! step has to succeed when it is repeated. A fault that is the end of the process has to leave the old or the new, and a
 //! store that is opened afterwards has to go on from there. Where the power goes as well, the same has to be true of what the
 //! medium may hold, for what was acknowledged as synced.
+//!
+//! An index lies in the home, from one of three questions in the story on. After any fault it has to say what the logs say as
+//! soon as it is asked again, rows and turns: where the process died; where the power went, beside one of the states that are
+//! left of the logs. That it holds nothing else either, and that it is right at the end of the story too, is dear to find out,
+//! and looked at for every fourth pair. It is asked between the steps, so that each telling has the same calls in the same
+//! order; what happens while others write, the tests of the index see to.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selvedge_protocol::{
-    ArchivedFilter, Compacted, Durability, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadMetadataPatch,
-    ThreadQuery, TurnItem, TurnQuery, Window, WindowId,
+    ArchivedFilter, Compacted, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadQuery, TurnItem, TurnQuery, Window, WindowId,
 };
 use selvedge_rollout::RolloutHome;
-use selvedge_state::StateIndex;
+use selvedge_state::{CheckScope, Freshness, StateIndex};
 use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
@@ -46,19 +52,28 @@ enum Step {
     Unarchive(u32),
     Detach(u32),
     Delete(u32),
+    /// For all threads there are: the question of this number.
+    Ask(usize),
 }
 
 use Step::{
-    Append, Archive, Compact, Create, Delete, Detach, Fork, Model, Name, Resume, Rewind, Shutdown, Sync, Unarchive,
+    Append, Archive, Ask, Compact, Create, Delete, Detach, Fork, Model, Name, Resume, Rewind, Shutdown, Sync, Unarchive,
 };
+
+/// No thread has this number.
+const NOBODY: u32 = 0;
 
 /// The thread that is there before, compressed.
 const OLD: u32 = 9;
+
+/// How many questions there are in the story.
+const QUESTIONS: usize = 3;
 
 const STORY: &[Step] = &[
     Create(1, Paginated),
     Append(1, "a1"),
     Append(1, "a2"),
+    Ask(0),
     Compact(1),
     Sync(1),
     Append(1, "a3"),
@@ -67,6 +82,7 @@ const STORY: &[Step] = &[
     Append(2, "f1"),
     Shutdown(2),
     Rewind(1),
+    Ask(1),
     Append(1, "a4"),
     Name(1, "one"),
     Shutdown(1),
@@ -85,6 +101,7 @@ const STORY: &[Step] = &[
     Resume(OLD),
     Append(OLD, "z1"),
     Shutdown(OLD),
+    Ask(2),
     Detach(2),
     Delete(1),
     Delete(3),
@@ -131,6 +148,7 @@ impl Step {
             | Detach(n)
             | Delete(n) => n,
             Fork(_, n) => n,
+            Ask(_) => NOBODY,
         }
     }
 
@@ -142,9 +160,13 @@ impl Step {
             world.insert(n, Known { said, is_visible: true, ..Known::default() });
             return world;
         }
-        if let Delete(_) = self {
-            world.remove(&n);
-            return world;
+        match self {
+            Delete(_) => {
+                world.remove(&n);
+                return world;
+            }
+            Ask(_) => return world,
+            _ => {}
         }
         let known = world.entry(n).or_default();
         match self {
@@ -191,6 +213,7 @@ impl Step {
             Unarchive(_) => store.unarchive(thread_id).await.map(drop),
             Detach(_) => store.detach(thread_id).await.map(drop),
             Delete(_) => store.delete(thread_id).await,
+            Ask(_) => Ok(()),
         }
     }
 }
@@ -211,7 +234,7 @@ fn compaction() -> RolloutItem {
 }
 
 /// Where a story is told: in memory, if there is a file system for that.
-fn place() -> tempfile::TempDir {
+pub(crate) fn place() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
@@ -240,6 +263,9 @@ struct Telling<'a> {
     root: PathBuf,
     files: FaultyFiles,
     store: LocalThreadStore,
+    index: Option<StateIndex>,
+    /// Which question is asked; all of them if none is named.
+    asks: Option<usize>,
     level: Durability,
     /// Which threads the store holds the writers of.
     live: Vec<u32>,
@@ -259,7 +285,18 @@ impl<'a> Telling<'a> {
     fn new(runtime: &'a Runtime, root: &Path, files: FaultyFiles, level: Durability, what: String) -> Self {
         let files = files.adopting(root).unwrap();
         let store = open(root, &files, level);
-        Self { runtime, root: root.to_owned(), files, store, level, live: Vec::new(), world: start(), what }
+        Self {
+            runtime,
+            root: root.to_owned(),
+            files,
+            store,
+            index: None,
+            asks: None,
+            level,
+            live: Vec::new(),
+            world: start(),
+            what,
+        }
     }
 
     fn tell(&mut self) -> End {
@@ -276,7 +313,32 @@ impl<'a> Telling<'a> {
         if self.files.is_dead() { End::Died(STORY.len()) } else { End::Told }
     }
 
+    /// The process ends, and with it its locks.
+    fn end(&mut self) {
+        self.store = by_logs(RolloutHome::new(&self.root));
+        if let Some(index) = self.index.take() {
+            self.runtime.block_on(index.close());
+        }
+    }
+
+    /// Asks the index, which is made by the first question.
+    fn ask(&mut self) {
+        self.runtime.block_on(async {
+            let home = RolloutHome::new(&self.root);
+            if self.index.is_none() {
+                self.index = Some(StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap());
+            }
+            check_rows(self.index.as_ref().unwrap(), &by_logs(home), &self.what).await;
+        });
+    }
+
     fn take(&mut self, step: Step) -> Result<()> {
+        if let Ask(number) = step {
+            if self.asks.is_none_or(|asks| asks == number) {
+                self.ask();
+            }
+            return Ok(());
+        }
         let outcome = self.runtime.block_on(step.take(&self.store));
         if outcome.is_ok() {
             match step {
@@ -341,6 +403,7 @@ impl<'a> Telling<'a> {
         let seen = self.see(&self.root);
         let after = step.after(self.world.clone());
         let mut rest = Telling::new(self.runtime, &self.root, FaultyFiles::new(), self.level, self.what.clone());
+        rest.asks = self.asks;
         for n in &self.live {
             let is_stored = seen.contains_key(n);
             let mode = STORY.iter().find_map(|step| {
@@ -369,6 +432,7 @@ impl<'a> Telling<'a> {
             }
             rest.world = step.after(rest.world);
         }
+        rest.end();
         let seen = self.see(&self.root);
         for n in 0..10 {
             let told = rest.world.get(&n);
@@ -423,12 +487,16 @@ struct Seen {
     archived: bool,
 }
 
+/// The question for all threads.
+fn everything() -> ThreadQuery {
+    ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() }
+}
+
 /// What another process sees, that reads without the faulty files.
 fn see(runtime: &Runtime, root: &Path, what: &str) -> BTreeMap<u32, Seen> {
     let store = by_logs(RolloutHome::new(root));
     runtime.block_on(async {
-        let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
-        let rows = store.list_threads(&query).await.unwrap_or_else(|error| panic!("{what}: {error:?}")).items;
+        let rows = store.list_threads(&everything()).await.unwrap_or_else(|error| panic!("{what}: {error:?}")).items;
         let mut seen = BTreeMap::new();
         for row in rows {
             let said = said(&store, row.id).await;
@@ -495,25 +563,73 @@ fn check_tidy(root: &Path, what: &str) {
             }
             let name = path.file_name().unwrap().to_str().unwrap();
             let belongs = name.starts_with("rollout-") && !name.ends_with(".zst")
-                || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name);
+                || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
+                || name.starts_with("selvedge-index.sqlite");
             assert!(belongs, "{what}: {} was left", path.display());
         }
     }
 }
 
-/// The index of a home says what its logs say.
-fn check_index(runtime: &Runtime, root: &Path) {
-    let copied = place();
-    copy(root, copied.path());
-    let root = copied.path();
+/// An index that is asked now lists the rows that the logs do; these are given back.
+async fn check_rows(index: &StateIndex, logs: &LocalThreadStore, what: &str) -> Vec<StoredThread> {
+    match index.refresh(u64::MAX).await.unwrap() {
+        Freshness::Fresh(_) => {}
+        Freshness::Unfilled => drop(index.sync(|_| {}).await.unwrap()),
+        Freshness::Behind { .. } => panic!("{what}: the index is behind"),
+    }
+    let (rows, logged) = (index.list_threads(&everything()).await, logs.list_threads(&everything()).await);
+    let (rows, logged) = (rows.unwrap().items, logged.unwrap().items);
+    for (row, logged) in rows.iter().zip(&logged) {
+        assert_eq!(row, logged, "{what}");
+    }
+    assert_eq!(rows.len(), logged.len(), "{what}");
+    rows
+}
+
+/// The same of turns.
+async fn check_turns(index: &StateIndex, logs: &LocalThreadStore, row: &StoredThread, what: &str) {
+    let query = TurnQuery::all(row.id);
+    if let Some(turns) = index.list_turns(&query, false).await.unwrap() {
+        assert_eq!(turns, logs.list_turns(&query).await.unwrap(), "{what}: {}", row.id);
+        return;
+    }
+    // Of compressed logs it has no turns, and of those with holes: then the logs answer.
+    let is_plain = row.path.as_ref().unwrap().extension().is_some_and(|extension| extension == "jsonl");
+    let is_whole = logs.load_history(row.id).await.unwrap().damage.is_empty();
+    assert!(!is_plain || !is_whole, "{what}: the index has no turns of {}", row.id);
+}
+
+/// The index that was left in a home says what its logs say: when it is asked, and if that is wanted to the last row when it
+/// has looked at every file.
+fn check_index(runtime: &Runtime, root: &Path, is_thorough: bool, what: &str) {
     let home = RolloutHome::new(root);
+    let path = StateIndex::path_in(&home);
     runtime.block_on(async {
-        let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap();
+        let index = StateIndex::open(&home, &path).await.unwrap();
+        assert_eq!(index.set_aside(), None, "{what}");
+        let logs = by_logs(home.clone());
+        for row in check_rows(&index, &logs, what).await {
+            check_turns(&index, &logs, &row, what).await;
+        }
+        if !is_thorough {
+            return index.close().await;
+        }
         index.sync(|_| {}).await.unwrap();
-        let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
-        let from_logs = by_logs(RolloutHome::new(root)).list_threads(&query).await.unwrap();
-        assert_eq!(index.list_threads(&query).await.unwrap(), from_logs);
+        index.close().await;
+        let check = StateIndex::check(&home, &path, &CheckScope { threads: None, deep: true }).await.unwrap();
+        assert_eq!((check.is_there, check.findings), (true, Vec::new()), "{what}");
     });
+}
+
+/// Puts the index of a home beside what is left of its logs.
+fn copy_index(from: &Path, to: &Path) {
+    for end in ["", "-wal"] {
+        let name = format!("selvedge-index.sqlite{end}");
+        // An index that was closed has no log of its own.
+        if from.join(&name).exists() {
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
 }
 
 /// Without what was synced nothing is sure at level written when the power goes; but no thread is unreadable, nothing is
@@ -535,7 +651,7 @@ fn check_written(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, what
 }
 
 /// Every state that is looked at when the power goes.
-const LOSSES: [PowerLoss; 5] = [
+pub(crate) const LOSSES: [PowerLoss; 5] = [
     PowerLoss::OnlySynced,
     PowerLoss::NamesWithoutBytes,
     PowerLoss::BytesWithoutNames,
@@ -549,19 +665,24 @@ fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Du
     let root = dir.path().join("home");
     copy(stage, &root);
     let what = format!("{fault:?} at call {at}, level {level}");
+    let is_thorough = at.is_multiple_of(4);
     let mut telling = Telling::new(runtime, &root, FaultyFiles::with_fault(at, fault), level, what.clone());
+    telling.asks = Some(at % QUESTIONS);
     let end = telling.tell();
     let (died_at, after) = match end {
         End::Told => (STORY.len(), telling.world.clone()),
         End::Died(at) => (at, STORY.get(at).map_or(telling.world.clone(), |step| step.after(telling.world.clone()))),
     };
-    // The end of the process gives up its locks.
-    telling.store = by_logs(RolloutHome::new(&root));
+    telling.end();
     if with_power {
-        for loss in LOSSES {
+        for (number, loss) in LOSSES.into_iter().enumerate() {
             let left = dir.path().join("left");
             telling.files.disk().lose_power(&root, loss, &left).unwrap();
             let what = format!("{what}, {loss:?}");
+            if number == at % LOSSES.len() {
+                copy_index(&root, &left);
+                check_index(runtime, &left, is_thorough, &what);
+            }
             match level {
                 Durability::Synced => telling.go_on(&left, died_at, &what),
                 Durability::Written => {
@@ -573,13 +694,13 @@ fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Du
             fs::remove_dir_all(&left).unwrap();
         }
     } else {
+        check_index(runtime, &root, is_thorough, &what);
         let again = dir.path().join("again");
         copy(&root, &again);
         telling.go_on(&again, died_at, &what);
         telling.tell_the_rest(died_at);
-        // Dear, and the same wherever the logs are whole.
-        if at.is_multiple_of(32) {
-            check_index(runtime, &root);
+        if is_thorough {
+            check_index(runtime, &root, is_thorough, &what);
         }
     }
 }
@@ -593,8 +714,8 @@ fn try_all(level: Durability, wanted: impl Fn(Fault) -> bool + std::marker::Sync
     copy(stage.path(), &root.path().join("home"));
     let mut telling = Telling::new(&first, &root.path().join("home"), FaultyFiles::new(), level, "no fault".to_owned());
     assert!(matches!(telling.tell(), End::Told));
-    telling.store = by_logs(RolloutHome::new(root.path()));
-    check_index(&first, &root.path().join("home"));
+    telling.end();
+    check_index(&first, &root.path().join("home"), true, "no fault");
     let calls = telling.files.calls();
     telling.go_on(&root.path().join("home"), STORY.len(), "no fault");
     let faults = |(at, call)| Fault::of(call).iter().map(move |fault| (at, *fault));
@@ -615,13 +736,14 @@ fn try_all(level: Durability, wanted: impl Fn(Fault) -> bool + std::marker::Sync
     pairs.len()
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a home, without its index.
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
         if path.is_dir() {
             copy(&path, &to.join(name));
-        } else {
+        } else if !name.to_string_lossy().starts_with("selvedge-index.sqlite") {
             fs::copy(&path, to.join(name)).unwrap();
         }
     }

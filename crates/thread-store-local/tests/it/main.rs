@@ -13,8 +13,10 @@ mod faults;
 mod files;
 mod fuzz_smoke;
 mod home;
+mod hostile;
 mod index;
 mod recordings;
+mod repairs;
 mod safety;
 mod stats;
 

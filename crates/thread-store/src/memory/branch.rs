@@ -1,5 +1,6 @@
 //! Forks and reverts.
 
+use selvedge_history::TurnProjection;
 use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId};
 
 use super::state::{History, State, Writer};
@@ -40,12 +41,12 @@ impl State {
 
     fn cut(&self, writer: Writer, thread_id: ThreadId, history: &History, at: &TurnCut) -> Result<CutPoint> {
         let turns = match at {
-            TurnCut::Latest => Vec::new(),
+            TurnCut::Latest => TurnProjection::new(),
             TurnCut::After(_) | TurnCut::Before(_) | TurnCut::BeforeNewest(_) => {
                 self.turns(writer, thread_id, &history.lines)?
             }
         };
-        find_cut(thread_id, &turns, history.lines.len() as u64, at)
+        find_cut(thread_id, turns, history.lines.len() as u64, at)
     }
 
     fn fork_by_reference(

@@ -42,6 +42,6 @@ impl State {
 
     fn all_turns(&self, writer: Writer, thread_id: ThreadId) -> Result<Vec<Turn>> {
         let history = self.history(thread_id)?;
-        self.turns(writer, thread_id, &history.lines)
+        Ok(self.turns(writer, thread_id, &history.lines)?.finish())
     }
 }

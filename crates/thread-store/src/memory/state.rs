@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use selvedge_history::{MetadataFold, TurnProjection};
 use selvedge_protocol::{
-    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp, Turn,
+    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp,
 };
 
 use crate::{Holder, Result, StoreError};
@@ -134,13 +134,13 @@ impl State {
     }
 
     /// The turns of a history, as `writer` sees them: in the store where a thread is live, its last turn may run still.
-    pub(super) fn turns(&self, writer: Writer, thread_id: ThreadId, lines: &[RolloutLine]) -> Result<Vec<Turn>> {
+    pub(super) fn turns(&self, writer: Writer, thread_id: ThreadId, lines: &[RolloutLine]) -> Result<TurnProjection> {
         let is_live = self.thread(thread_id)?.writer == Some(writer);
         let mut turns = TurnProjection::new().live(is_live);
         for (position, line) in (0..).zip(lines) {
             turns.push(position, line);
         }
-        Ok(turns.finish())
+        Ok(turns)
     }
 
     /// How a segment names its base when it takes over the first `length` lines of a thread's history; no base for none.

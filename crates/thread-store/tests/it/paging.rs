@@ -1,46 +1,59 @@
 //! What stores share: pages and cuts out of whole lists.
 
-use selvedge_history::TextSearch;
+use selvedge_history::{TextSearch, TurnProjection};
 use selvedge_protocol::{
-    HistoryMode, ItemId, ItemsView, RolloutLine, SearchOrder, SearchQuery, StoredThread, ThreadQuery, Turn, TurnItem,
-    TurnStatus,
+    HistoryMode, LineError, ResponseItem, RolloutLine, SearchOrder, SearchQuery, StoredThread, ThreadQuery,
 };
 use selvedge_thread_store::cut::{CutPoint, base_length, find_cut};
 use selvedge_thread_store::paging::page_hits;
 use selvedge_thread_store::{StoreError, TurnCut};
+use serde_json::{Value, json};
 
 use crate::contract::{head, id, second};
 
-fn turn(name: &str, lines: std::ops::Range<u64>, user_messages: usize) -> Turn {
-    let item =
-        |n| TurnItem::UserMessage { id: ItemId::from(format!("{name}{n}")), text: String::new(), images: vec![] };
-    Turn {
-        id: name.into(),
-        status: TurnStatus::Completed,
-        started_at: None,
-        completed_at: None,
-        duration_ms: None,
-        error: None,
-        items_view: ItemsView::Full,
-        items: (0..user_messages).map(item).collect(),
-        lines,
-        item_positions: Vec::new(),
+/// A thread of three turns. In the second one the user spoke twice, and the event that shows the second message was lost; in the
+/// third nobody spoke.
+fn turns() -> Result<TurnProjection, LineError> {
+    let event = |payload: Value| ("event_msg", payload);
+    let started = |turn: &str| event(json!({"type": "task_started", "turn_id": turn}));
+    let complete = |turn: &str| event(json!({"type": "task_complete", "turn_id": turn}));
+    let shown = |text: &str| event(json!({"type": "user_message", "message": text}));
+    let told = |text: &str| ("response_item", json!(ResponseItem::user_text(text)));
+    let agent = event(json!({"type": "agent_message", "message": "an answer"}));
+    let lines = [
+        ("session_meta", json!({})),
+        started("a"),
+        shown("one"),
+        complete("a"),
+        started("b"),
+        told("two"),
+        shown("two"),
+        agent,
+        told("three"),
+        started("c"),
+        complete("c"),
+        event(json!({"type": "token_count"})),
+    ];
+    let mut turns = TurnProjection::new();
+    for (position, (kind, payload)) in (0..).zip(lines) {
+        let line = json!({"timestamp": "2026-11-21T09:00:00.000Z", "type": kind, "payload": payload});
+        turns.push(position, &RolloutLine::parse(&line.to_string())?);
     }
+    Ok(turns)
 }
 
 #[test]
 fn a_cut_tells_where_it_is_and_what_it_undoes() {
-    let turns = [turn("a", 1..4, 1), turn("b", 4..9, 2), turn("c", 10..12, 0)];
-    let found = |cut| find_cut(id(1), &turns, 15, &cut).unwrap();
-    let point =
-        |position, undone_turns, undone_user_messages| CutPoint { position, undone_turns, undone_user_messages };
-    assert_eq!(found(TurnCut::Latest), point(15, 0, 0));
-    assert_eq!(found(TurnCut::After("c".into())), point(12, 0, 0));
-    assert_eq!(found(TurnCut::Before("c".into())), point(10, 1, 0));
+    let found = |cut| find_cut(id(1), turns().unwrap(), 12, &cut).unwrap();
+    let point = |position, undone_turns, undone_messages| CutPoint { position, undone_turns, undone_messages };
+    assert_eq!(found(TurnCut::Latest), point(12, 0, 0));
+    assert_eq!(found(TurnCut::After("c".into())), point(11, 0, 0));
+    assert_eq!(found(TurnCut::Before("c".into())), point(9, 1, 0));
     assert_eq!(found(TurnCut::After("b".into())), point(9, 1, 0));
     assert_eq!(found(TurnCut::Before("b".into())), point(4, 2, 2));
     assert_eq!(found(TurnCut::Before("a".into())), point(1, 3, 3));
-    let unknown = find_cut(id(1), &turns, 15, &TurnCut::After("z".into()));
+    assert_eq!(found(TurnCut::BeforeNewest(2)), point(4, 2, 2));
+    let unknown = find_cut(id(1), turns().unwrap(), 12, &TurnCut::After("z".into()));
     assert!(matches!(unknown, Err(StoreError::TurnNotFound { .. })));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{GitInfoPatch, HistoryMode, StoredThread, ThreadId, ThreadMetadataPatch};
+use selvedge_protocol::{GitInfoPatch, HistoryMode, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
 
 use super::branch::fork;
@@ -146,6 +146,23 @@ pub(crate) async fn check_revert_counts_steering(store: Arc<dyn ThreadStore>) {
         store.shutdown(id(n)).await.unwrap();
         revert(&*store, id(n), after("a")).await;
         assert_eq!(heard(&*store, id(n)).await, ["a"]);
+        assert_turns(&*store, id(n), &["a"]).await;
+    }
+}
+
+/// Of what a writer appended before it was killed, the first lines may be there alone: the message that the model is told, and
+/// not the event that shows it.
+pub(crate) async fn check_revert_of_a_torn_turn(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        store.resume_thread(id(n)).await.unwrap();
+        let told = user(mode, "b", "ask b").swap_remove(0);
+        assert!(matches!(told, RolloutItem::ResponseItem(_)));
+        store.append_items(id(n), &[started("b"), told]).await.unwrap();
+        store.shutdown(id(n)).await.unwrap();
+        go_on(&*store, id(n), mode, &["c", "d"]).await;
+        assert_eq!(heard(&*store, id(n)).await, ["a", "b", "c", "d"]);
+        revert(&*store, id(n), after("a")).await;
         assert_turns(&*store, id(n), &["a"]).await;
     }
 }

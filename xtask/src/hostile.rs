@@ -1,0 +1,17 @@
+//! `cargo xtask hostile`: homes that are made to exhaust memory or time, larger than the tests have time for.
+
+use anyhow::Result;
+
+use crate::workspace::{cargo, no_arguments, run_command};
+
+pub(crate) const HELP: &str = "\
+usage: cargo xtask hostile
+
+Lays a chain of 100,000 bases and a line of 1 GiB (which take about 2 GB below the temporary directory), does everything
+with them that a store does, and checks that each of it meets its limits. Prints the time and the peak of memory of each.";
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    no_arguments("hostile", args)?;
+    let arguments = ["test", "--release", "-p", "selvedge-thread-store-local", "--test", "it", "hostile::"];
+    run_command(cargo(&arguments).args(["--", "--ignored", "--nocapture", "--test-threads=1"]))
+}
