@@ -15,6 +15,7 @@ use sqlx::Row;
 use crate::StateIndex;
 use crate::database::Patience;
 use crate::error::Result;
+use crate::names::stamp_of_names;
 use crate::plan::{ids, path_hash};
 use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative};
@@ -97,11 +98,9 @@ impl StateIndex {
                 return Ok(Freshness::Fresh(report));
             }
         }
-        let renamed = match Stamp::of(&self.home.name_index_path()) {
-            // Spares asking the database again.
-            Ok(stamp) if names == Some(stamp) => 0,
-            _ => self.sync_names(Patience::Little).await?,
-        };
+        // What was known before the look spares asking the database again.
+        let is_known = names == Some(stamp_of_names(&self.home));
+        let renamed = if is_known { 0 } else { self.sync_names(Patience::Little).await? };
         Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
     }
 
