@@ -122,8 +122,13 @@ impl StateIndex {
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
             if !plan.gone.is_empty() {
+                // A file that is moved from the archive while directories are read may be seen in neither place.
+                plan.files = self.home_files().await?;
+                let is_gone = |job: &Job| plan.files.segments(job.thread_id).is_empty();
+                let (gone, moved): (Vec<Job>, Vec<Job>) = plan.gone.drain(..).partition(is_gone);
+                overtaken.extend(moved.iter().map(|job| job.thread_id));
                 let mut transaction = self.database.begin(patience).await?;
-                report.removed += remove(&mut transaction, &plan.gone).await?;
+                report.removed += remove(&mut transaction, &gone).await?;
                 transaction.commit().await?;
             }
             self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, patience, progress).await?;
@@ -413,6 +418,21 @@ mod tests {
             .unwrap();
         assert_eq!(overtaken, HashSet::from([grows]));
         assert_eq!(late.known_size(grows).await, known);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_no_look_saw_is_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, base, ..) = forked(dir.path()).await;
+        let (path, away) = (base.path(), dir.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        let files = index.home_files().await.unwrap();
+        std::fs::rename(&away, &path).unwrap();
+        let report = index.follow(files, None, Patience::Much, &mut |_| {}).await.unwrap();
+        assert_eq!((report.removed, report.overtaken), (0, 0));
+        assert_eq!(index.incomplete().await, 0);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(index.sync(|_| {}).await.unwrap().removed, 1);
     }
 
     /// A home with a thread, and a fork of it by reference.
