@@ -147,6 +147,12 @@ impl ResolvedHistory {
         &self.parts[self.parts.len() - 1].file
     }
 
+    /// When the thread was created, for a log that does not say: by its id, else by the name of its first file.
+    #[must_use]
+    pub fn created_outside_log(&self) -> Timestamp {
+        self.thread_id.made_at().unwrap_or_else(|| self.parts[0].file.name.created_utc())
+    }
+
     /// Whether a part was inherited by reference from another thread.
     #[must_use]
     pub fn is_inherited(&self, part: usize) -> bool {

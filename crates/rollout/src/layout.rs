@@ -165,6 +165,13 @@ impl RolloutFileName {
         Self { created, thread_id, later_segment, compressed: false }
     }
 
+    /// The time in the name, taken as if it were UTC: off by the time zone of its writer.
+    #[must_use]
+    pub fn created_utc(&self) -> Timestamp {
+        let utc = self.created.to_zoned(TimeZone::UTC);
+        utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
+    }
+
     /// The name that this text is, if it is one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use selvedge_history::MetadataFold;
-use selvedge_protocol::{RolloutLine, SegmentId, StoredThread, Timestamp};
+use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
 use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, RolloutFile, RolloutReader};
 
 use crate::error::Result;
@@ -93,7 +93,7 @@ fn scan_whole(resolved: &ResolvedHistory, in_pieces: bool, sink: &mut impl TurnS
     let newest = resolved.newest();
     let stamp = Stamp::of(&newest.path)?;
     let last_part = resolved.parts.len() - 1;
-    let mut fold = MetadataFold::new(resolved.thread_id, fallback_time(resolved));
+    let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
     let mut teller = Teller::whole(in_pieces);
     let (mut mark, mut is_resumable, mut is_incomplete) = (Mark::default(), false, resolved.missing.is_some());
     let mut share_ends = vec![0; last_part];
@@ -204,15 +204,4 @@ pub(crate) fn scan_tail(
 
 fn is_head(line: &RolloutLine) -> bool {
     line.kind() == "session_meta"
-}
-
-/// When a thread was created, for a log that does not say: by its id, else by its file's name.
-fn fallback_time(resolved: &ResolvedHistory) -> Timestamp {
-    resolved.thread_id.made_at().unwrap_or_else(|| name_time(&resolved.parts[0].file))
-}
-
-/// The time in a file's name, taken as if it were UTC; off by the writer's time zone.
-pub(crate) fn name_time(file: &RolloutFile) -> Timestamp {
-    let utc = file.name.created.to_zoned(jiff::tz::TimeZone::UTC);
-    utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
 }

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::error::store_error;
 use crate::history::{MAX_TAIL_BYTES, for_each_line};
-use crate::row::{fallback_time, says_no_fact};
+use crate::row::says_no_fact;
 use crate::store::Inner;
 
 /// A cut that was looked up.
@@ -351,7 +351,7 @@ impl FoundCut {
         if self.before.base(resolved).is_none() {
             return Ok(None);
         }
-        let mut labels = Labels::new(resolved.thread_id, fallback_time(resolved));
+        let mut labels = Labels::new(resolved.thread_id, resolved.created_outside_log());
         let newest_own = (0..=*first_part).rev().find(|part| !resolved.is_inherited(*part));
         if let Some(part) = newest_own.filter(|_| !tail.is_whole) {
             let head = read_head(&resolved.parts[part].file).map_err(store_error)?;
@@ -370,7 +370,7 @@ impl FoundCut {
     }
 
     fn labels_from_beginning(&self, resolved: &ResolvedHistory) -> Result<Labels> {
-        let mut labels = Labels::new(resolved.thread_id, fallback_time(resolved));
+        let mut labels = Labels::new(resolved.thread_id, resolved.created_outside_log());
         for entry in resolved.reader_skipping(says_no_fact) {
             if let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)?
                 && !resolved.is_inherited(part)

@@ -17,7 +17,7 @@ use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::{page_threads, start_of};
 
-use crate::row::{modified_at, name_time, try_read_row};
+use crate::row::{modified_at, try_read_row};
 use crate::store::Inner;
 
 /// How much earlier a file's time of last change may be than its last line: clocks of file systems tick coarsely.
@@ -154,7 +154,7 @@ impl Ord for Waiting {
 /// A time that the thread's sort time is not after. Nothing when the file went away.
 fn bound(sort: ThreadSortKey, segments: &[RolloutFile]) -> Option<Timestamp> {
     let bound = match sort {
-        ThreadSortKey::CreatedAt => name_time(segments.first()?).saturating_add(ZONE_SLACK),
+        ThreadSortKey::CreatedAt => segments.first()?.name.created_utc().saturating_add(ZONE_SLACK),
         ThreadSortKey::UpdatedAt | ThreadSortKey::RecencyAt => {
             let newest = segments.iter().filter_map(|segment| modified_at(&segment.path)).max();
             newest?.saturating_add(MTIME_SLACK)

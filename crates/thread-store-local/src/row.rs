@@ -4,9 +4,7 @@ use std::path::Path;
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
-use selvedge_rollout::{
-    BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory, RolloutFile,
-};
+use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
 use selvedge_thread_store::Result;
 
 use crate::error::store_error;
@@ -42,7 +40,7 @@ pub(crate) fn try_read_row(files: &HomeFiles, names: &NameIndex, thread_id: Thre
 /// The row of a thread: one fold over its log, in which most lines are passed over unparsed.
 pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<StoredThread> {
     let newest = resolved.newest();
-    let mut fold = MetadataFold::new(resolved.thread_id, fallback_time(resolved));
+    let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
     for entry in resolved.reader_skipping(says_no_fact) {
         let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)? else { continue };
         if resolved.is_inherited(part) {
@@ -62,17 +60,6 @@ pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<
     row.archived = newest.archived;
     row.path = Some(newest.path.clone());
     Ok(row)
-}
-
-/// When a thread was created, for a log that does not say: by its id, else by its file's name.
-pub(crate) fn fallback_time(resolved: &ResolvedHistory) -> Timestamp {
-    resolved.thread_id.made_at().unwrap_or_else(|| name_time(&resolved.parts[0].file))
-}
-
-/// The time in a file's name, taken as if it were UTC; off by the writer's time zone.
-pub(crate) fn name_time(file: &RolloutFile) -> Timestamp {
-    let utc = file.name.created.to_zoned(jiff::tz::TimeZone::UTC);
-    utc.map_or_else(|_| Timestamp::default(), |utc| Timestamp::from_millis(utc.timestamp().as_millisecond()))
 }
 
 /// The time of the last line of a thread's own part, if the fold passed it over. The fold knows the times of all others.
