@@ -481,7 +481,8 @@ Looks, in any case, in names and in what users and agents said, thought and ran.
 
 All terms must stand in the same name, message, command, … A term of 3 characters or more is found within words, a shorter \
 one where a word begins; term* where a word begins; \"a phrase\" as it is written, with any white space in it (a quote in it \
-is doubled).
+is doubled). Of what tools were given and gave, and of what files were changed to, the beginning is searched: 4 KiB of a text, \
+16 KiB of an item.
 
 With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]; position is that of the \
 item's first line in the thread's history, counted from 0; the highlights are in bytes of the snippet's UTF-8. With --open and \
