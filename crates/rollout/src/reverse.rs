@@ -63,12 +63,14 @@ impl ReverseReader {
     }
 
     fn fill(&mut self) -> Result<()> {
-        // Growing with what is there keeps a long line linear.
-        let block = self.block.max(self.buffer.len());
+        // Growing with what is there keeps a long line linear. No more is needed than tells that a line is too long.
+        let needed = (MAX_LINE_BYTES + 1).saturating_sub(self.buffer.len()).max(BLOCK);
+        let block = self.block.max(self.buffer.len()).min(needed);
         let len = usize::try_from(self.offset).map_or(block, |offset| block.min(offset));
         self.block = (self.block * 2).min(MAX_BLOCK);
         let offset = self.offset - len as u64;
-        let mut bytes = vec![0; len];
+        let mut bytes = Vec::with_capacity(len + self.buffer.len());
+        bytes.resize(len, 0);
         self.file.seek(SeekFrom::Start(offset)).context("read", &self.path)?;
         self.file.read_exact(&mut bytes).context("read", &self.path)?;
         self.offset = offset;
