@@ -1,6 +1,7 @@
 //! Which thread, and which turn of it, is meant by what was typed.
 
 use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnId, TurnQuery};
 use selvedge_thread_store::{ThreadStore, TurnCut};
@@ -65,13 +66,20 @@ pub(crate) fn all_ids(store: &LocalThreadStore) -> Result<BTreeSet<ThreadId>> {
 
 /// How many characters tell the ids `shown` from each other and from all others of `all`; never fewer than 8.
 pub(crate) fn unique_length(shown: &BTreeSet<ThreadId>, all: &BTreeSet<ThreadId>) -> usize {
-    // In an ordered set the id that has most in common with another is a neighbour of it.
-    let ids: BTreeSet<String> = shown.iter().chain(all).map(ThreadId::to_string).collect();
+    // In an ordered set the id that has most in common with another is a neighbour of it, and ids are in the order of their
+    // texts.
+    let beside = |id: &ThreadId| {
+        let of = |ids: &BTreeSet<ThreadId>| {
+            let (before, after) = (ids.range(..id).next_back(), ids.range((Excluded(id), Unbounded)).next());
+            [before.copied(), after.copied()]
+        };
+        [of(shown), of(all)].into_iter().flatten().flatten().collect::<Vec<_>>()
+    };
     let mut longest = 8;
-    for (one, next) in ids.iter().zip(ids.iter().skip(1)) {
-        let is_shown = [one, next].into_iter().any(|id| id.parse().is_ok_and(|id: ThreadId| shown.contains(&id)));
-        if is_shown {
-            let common = one.bytes().zip(next.bytes()).take_while(|(a, b)| a == b).count();
+    for id in shown {
+        let text = id.to_string();
+        for other in beside(id) {
+            let common = text.bytes().zip(other.to_string().bytes()).take_while(|(a, b)| a == b).count();
             longest = longest.max(common + 1);
         }
     }

@@ -41,16 +41,21 @@ impl RememberedHome {
         &self.home
     }
 
-    /// The same as [`files`](Self::files), with how the directories looked. Nothing of those when one of them may yet change
-    /// without looking any different.
+    /// The same as [`files`](Self::files), with how the directories looked. Nothing of those when the files are still the ones
+    /// that are `known`, or when a directory may yet change without looking any different.
     ///
     /// # Errors
     /// As [`RolloutHome::files`].
-    pub fn files_and_directories(&self) -> Result<(Arc<HomeFiles>, Option<HomeDirectories>)> {
+    pub fn files_and_directories(
+        &self,
+        known: Option<&Arc<HomeFiles>>,
+    ) -> Result<(Arc<HomeFiles>, Option<HomeDirectories>)> {
         match self.memory.try_lock() {
             Ok(mut memory) => {
                 memory.walk(&self.home, SystemTime::now())?;
-                Ok((Arc::clone(&memory.files), memory.directories(&self.home)))
+                let is_known = known.is_some_and(|known| Arc::ptr_eq(known, &memory.files));
+                let directories = if is_known { None } else { memory.directories(&self.home) };
+                Ok((Arc::clone(&memory.files), directories))
             }
             Err(_) => Ok((Arc::new(self.home.files()?), None)),
         }

@@ -15,6 +15,7 @@ use sqlx::Row;
 use crate::StateIndex;
 use crate::database::Patience;
 use crate::error::Result;
+use crate::names::stamp_of_names;
 use crate::plan::{ids, path_hash};
 use crate::stamp::Stamp;
 use crate::sync::{SyncReport, blocking, relative};
@@ -46,7 +47,7 @@ fn clock_ns() -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// The files of a home and how their directories looked.
+/// The files of a home and, if they are not those that were seen before, how their directories looked.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) files: Arc<HomeFiles>,
@@ -59,17 +60,15 @@ impl StateIndex {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub async fn refresh(&self, most_bytes: u64) -> Result<Freshness> {
-        if self.checked_at().await?.is_none() {
-            return Ok(Freshness::Unfilled);
-        }
+        let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
         let hot = self.hot_threads().await?;
         if self.seen().is_none() && self.has_same_files().await? {
-            return self.take_in(hot, most_bytes).await;
+            return self.take_in(hot, names, most_bytes).await;
         }
         let look = self.look().await?;
         let mut threads = self.moved_threads(&look.files).await?;
         threads.extend(hot);
-        let freshness = self.take_in(threads, most_bytes).await?;
+        let freshness = self.take_in(threads, names, most_bytes).await?;
         if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
             self.saw(look, Patience::Little).await?;
         }
@@ -81,13 +80,12 @@ impl StateIndex {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
-        if self.checked_at().await?.is_none() {
-            return Ok(Freshness::Unfilled);
-        }
-        self.take_in(threads, most_bytes).await
+        let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
+        self.take_in(threads, names, most_bytes).await
     }
 
-    async fn take_in(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
+    /// `names` is how the name index looked when names were taken from it.
+    async fn take_in(&self, threads: HashSet<ThreadId>, names: Option<Stamp>, most_bytes: u64) -> Result<Freshness> {
         if !threads.is_empty() {
             let files = self.home_files().await?;
             let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
@@ -100,8 +98,22 @@ impl StateIndex {
                 return Ok(Freshness::Fresh(report));
             }
         }
-        let renamed = self.sync_names(Patience::Little).await?;
+        // What was known before the look spares asking the database again.
+        let is_known = names == Some(stamp_of_names(&self.home));
+        let renamed = if is_known { 0 } else { self.sync_names(Patience::Little).await? };
         Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
+    }
+
+    /// How the name index looked when names were taken from it, if they ever were; nothing while the index is not filled.
+    async fn names_known(&self) -> Result<Option<Option<Stamp>>> {
+        let sql = "SELECT size, modified_ns, inode FROM checks LEFT JOIN names_source ON true";
+        let row = sqlx::query(sql).fetch_optional(&self.database.readers).await?;
+        row.map(|row| {
+            let Some(size) = row.try_get::<Option<i64>, _>(0)? else { return Ok(None) };
+            let (modified_ns, inode) = (row.try_get(1)?, unsigned(row.try_get(2)?));
+            Ok(Some(Stamp { size: unsigned(size), modified_ns, inode }))
+        })
+        .transpose()
     }
 
     /// When every file was last looked at, by this process or another, so that all that had changed until then is in the
@@ -168,9 +180,8 @@ impl StateIndex {
 
     /// The index is up to date with which files there are.
     pub(crate) async fn saw(&self, look: Look, patience: Patience) -> Result<()> {
-        let is_news = self.seen().is_none_or(|seen| !Arc::ptr_eq(&seen, &look.files));
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.files);
-        if let Some(directories) = look.directories.filter(|_| is_news)
+        if let Some(directories) = look.directories
             && let Ok(looks) = serde_json::to_string(&directories)
         {
             let known: Option<String> =
@@ -204,9 +215,9 @@ impl StateIndex {
 
     /// Finds every file of the home.
     pub(crate) async fn look(&self) -> Result<Look> {
-        let remembered = Arc::clone(&self.remembered);
+        let (remembered, seen) = (Arc::clone(&self.remembered), self.seen());
         blocking(move || {
-            let (files, directories) = remembered.files_and_directories()?;
+            let (files, directories) = remembered.files_and_directories(seen.as_ref())?;
             Ok(Look { files, directories })
         })
         .await

@@ -8,8 +8,8 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, ResolvedHistory, RolloutHome, now};
+use selvedge_protocol::{SegmentId, ThreadId};
+use selvedge_rollout::{HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
@@ -122,8 +122,13 @@ impl StateIndex {
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
             if !plan.gone.is_empty() {
+                // A file that is moved from the archive while directories are read may be seen in neither place.
+                plan.files = self.home_files().await?;
+                let is_gone = |job: &Job| plan.files.segments(job.thread_id).is_empty();
+                let (gone, moved): (Vec<Job>, Vec<Job>) = plan.gone.drain(..).partition(is_gone);
+                overtaken.extend(moved.iter().map(|job| job.thread_id));
                 let mut transaction = self.database.begin(patience).await?;
-                report.removed += remove(&mut transaction, &plan.gone).await?;
+                report.removed += remove(&mut transaction, &gone).await?;
                 transaction.commit().await?;
             }
             self.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, patience, progress).await?;
@@ -193,7 +198,8 @@ impl StateIndex {
         let runtime = tokio::runtime::Handle::current();
         let shared = Arc::new((files, Mutex::new(jobs)));
         for _ in 0..SCANNERS {
-            let (home, database, runtime) = (self.home.clone(), self.database.clone(), runtime.clone());
+            let (remembered, database) = (Arc::clone(&self.remembered), self.database.clone());
+            let runtime = runtime.clone();
             let (shared, sender) = (shared.clone(), sender.clone());
             tokio::task::spawn_blocking(move || {
                 let (files, jobs) = &*shared;
@@ -208,7 +214,7 @@ impl StateIndex {
                         // When it cannot be told, the thread is read whole.
                         runtime.block_on(names_turns_before(&database, job.thread_id, told)).unwrap_or(true)
                     };
-                    let outcome = match scan_job(&home, files, &job, known, is_known_turn, &mut texts) {
+                    let outcome = match scan_job(&remembered, files, &job, known, is_known_turn, &mut texts) {
                         Ok(scanned) => scanned.map(Box::new),
                         Err(error) => {
                             tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
@@ -247,33 +253,71 @@ pub(crate) fn relative(home: &RolloutHome, path: &Path) -> Option<String> {
 
 /// Reads one thread; nothing when it went away meanwhile.
 fn scan_job(
-    home: &RolloutHome,
-    files: &HomeFiles,
+    remembered: &RememberedHome,
+    files: &Arc<HomeFiles>,
     job: &Job,
     known: impl FnOnce(Mark) -> Option<KnownThread>,
     is_known_turn: impl FnOnce(&Told) -> bool,
     sink: &mut impl TurnSink,
 ) -> Result<Option<Scanned>> {
+    let home = remembered.home();
+    let segments = |files: &HomeFiles| -> Vec<_> {
+        let segments = files.segments(job.thread_id).iter();
+        segments
+            .filter_map(|file| Some((relative(home, &file.path)?, file.name.segment_id(), Stamp::of(&file.path).ok()?)))
+            .collect()
+    };
     let Some(newest) = files.segments(job.thread_id).last() else { return Ok(None) };
-    let segments: Vec<_> = files
-        .segments(job.thread_id)
-        .iter()
-        .filter_map(|file| Some((relative(home, &file.path)?, file.name.segment_id(), Stamp::of(&file.path).ok()?)))
-        .collect();
     if let Some(known) = job.tail_of.and_then(known) {
+        let segments = segments(files);
         if let Some(scanned) = scan_tail(newest, known, sink)?
             && !is_known_turn(&scanned.told)
         {
             let path = relative(home, &newest.path).unwrap_or_default();
-            return Ok(Some(Scanned { scanned, is_whole: false, path, archived: newest.archived, segments }));
+            let archived = newest.archived;
+            return Ok(Some(Scanned { scanned, is_whole: false, path, archived, segments, absent: None }));
         }
         sink.begin_again();
     }
-    let Some(resolved) = ResolvedHistory::resolve(files, job.thread_id)? else { return Ok(None) };
+    let Some(Followed { files, resolved, absent }) = follow(remembered, files, job.thread_id)? else {
+        return Ok(None);
+    };
+    let segments = segments(&files);
     let scanned = scan(&resolved, sink)?;
     let newest = resolved.newest();
     let Some(path) = relative(home, &newest.path) else { return Ok(None) };
-    Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments }))
+    Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments, absent }))
+}
+
+/// A history that was followed.
+struct Followed {
+    /// The files in which it was found.
+    files: Arc<HomeFiles>,
+    resolved: ResolvedHistory,
+    /// The base of which there is no file.
+    absent: Option<SegmentId>,
+}
+
+/// Follows the history of a thread.
+///
+/// The files were found a while ago. A base that is not where it was has moved, and is looked for again.
+fn follow(remembered: &RememberedHome, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Option<Followed>> {
+    let mut files = Arc::clone(files);
+    for _ in 0..ROUNDS {
+        let Some(resolved) = ResolvedHistory::resolve(&files, thread_id)? else { return Ok(None) };
+        let Some(missing) = resolved.missing.as_ref().map(|missing| missing.segment_id) else {
+            return Ok(Some(Followed { files, resolved, absent: None }));
+        };
+        let now = remembered.files()?;
+        if now.segment(missing) == files.segment(missing) {
+            let absent = now.segment(missing).is_none().then_some(missing);
+            return Ok(Some(Followed { files, resolved, absent }));
+        }
+        files = now;
+    }
+    // Somebody moves it to and fro: it is there, and the thread is read without it until it changes.
+    let resolved = ResolvedHistory::resolve(&files, thread_id)?;
+    Ok(resolved.map(|resolved| Followed { files, resolved, absent: None }))
 }
 
 /// Whether the lines of a tail spoke of turns that stand before it.
@@ -333,7 +377,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 
 #[cfg(test)]
 mod tests {
-    use selvedge_protocol::{ResponseItem, SessionMeta};
+    use selvedge_protocol::{HistoryBase, HistoryMode, ResponseItem, SessionMeta};
     use selvedge_rollout::RolloutRecorder;
 
     use super::*;
@@ -376,7 +420,82 @@ mod tests {
         assert_eq!(late.known_size(grows).await, known);
     }
 
+    #[tokio::test]
+    async fn a_thread_that_no_look_saw_is_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, base, ..) = forked(dir.path()).await;
+        let (path, away) = (base.path(), dir.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        let files = index.home_files().await.unwrap();
+        std::fs::rename(&away, &path).unwrap();
+        let report = index.follow(files, None, Patience::Much, &mut |_| {}).await.unwrap();
+        assert_eq!((report.removed, report.overtaken), (0, 0));
+        assert_eq!(index.incomplete().await, 0);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(index.sync(|_| {}).await.unwrap().removed, 1);
+    }
+
+    /// A home with a thread, and a fork of it by reference.
+    async fn forked(dir: &std::path::Path) -> (StateIndex, RolloutRecorder, RolloutRecorder, ThreadId) {
+        let home = RolloutHome::new(dir);
+        let id = ThreadId::new(now());
+        let paginated = |id| SessionMeta { history_mode: Some(HistoryMode::Paginated), ..SessionMeta::new(id, now()) };
+        let base = RolloutRecorder::create(&home, paginated(id)).unwrap();
+        base.append(&[ResponseItem::user_text("first").into()]).unwrap();
+        let end = std::fs::metadata(base.path()).unwrap().len();
+        let history_base = Some(HistoryBase {
+            thread_id: Some(id.into()),
+            end_ordinal_exclusive: Some(2),
+            end_byte_offset: Some(end),
+            ..HistoryBase::default()
+        });
+        let fork_id = ThreadId::new(now());
+        let meta = SessionMeta { history_base, ..paginated(fork_id) };
+        let fork = RolloutRecorder::create(&home, meta).unwrap();
+        fork.append(&[ResponseItem::user_text("second").into()]).unwrap();
+        let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap();
+        index.sync(|_| {}).await.unwrap();
+        assert_eq!(index.incomplete().await, 0);
+        (index, base, fork, fork_id)
+    }
+
+    #[tokio::test]
+    async fn a_base_that_moved_is_found_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, base, fork, fork_id) = forked(dir.path()).await;
+        let away = dir.path().join("away");
+        let archived = dir.path().join("archived_sessions").join(base.path().file_name().unwrap());
+        std::fs::create_dir(archived.parent().unwrap()).unwrap();
+        // Moved behind the look, and back where it was after it was away at the look.
+        for (before, after) in [(&base.path(), &archived), (&archived, &base.path())] {
+            fork.append(&[ResponseItem::user_text("again").into()]).unwrap();
+            let files = index.home_files().await.unwrap();
+            std::fs::rename(before, after).unwrap();
+            let only = Some(HashSet::from([fork_id]));
+            index.clear().await.unwrap();
+            index.follow(files, only, Patience::Much, &mut |_| {}).await.unwrap();
+            assert_eq!(index.incomplete().await, 0);
+            index.sync(|_| {}).await.unwrap();
+        }
+        // Gone while the fork is read, and nobody saw it go.
+        std::fs::rename(base.path(), &away).unwrap();
+        let files = index.home_files().await.unwrap();
+        let text = std::fs::read(fork.path()).unwrap();
+        std::fs::write(fork.path(), [&text[..], b"\n"].concat()).unwrap();
+        std::fs::write(fork.path(), text).unwrap();
+        index.follow(files, Some(HashSet::from([fork_id])), Patience::Much, &mut |_| {}).await.unwrap();
+        assert_eq!(index.incomplete().await, 1);
+        std::fs::rename(&away, base.path()).unwrap();
+        index.sync(|_| {}).await.unwrap();
+        assert_eq!(index.incomplete().await, 0);
+    }
+
     impl StateIndex {
+        async fn incomplete(&self) -> i64 {
+            let sql = "SELECT count(*) FROM threads WHERE is_incomplete";
+            sqlx::query_scalar(sql).fetch_one(&self.database.readers).await.unwrap()
+        }
+
         async fn known_size(&self, thread_id: ThreadId) -> i64 {
             let sql = "SELECT size FROM segments WHERE thread_id = ?";
             sqlx::query_scalar(sql).bind(thread_id.as_uuid()).fetch_one(&self.database.readers).await.unwrap()

@@ -24,6 +24,8 @@ pub(crate) struct Scanned {
     pub(crate) archived: bool,
     /// All segments of the thread, as they looked before the thread was read.
     pub(crate) segments: Vec<(String, SegmentId, Stamp)>,
+    /// A base of which there was no file when it was looked for.
+    pub(crate) absent: Option<SegmentId>,
 }
 
 impl Scanned {
@@ -51,6 +53,14 @@ pub(crate) async fn store(connection: &mut SqliteConnection, batch: &[&Scanned])
         delete(connection, table, whole.iter().map(|scanned| scanned.id())).await?;
     }
     store_bases(connection, &whole).await?;
+    // What the index knows of such a base is not so, or not any more: when there is a file, it is looked at as a new one, and
+    // then those that build on it are read again.
+    for absent in whole.iter().filter_map(|scanned| scanned.absent) {
+        sqlx::query("DELETE FROM segments WHERE segment_id = ?")
+            .bind(absent.as_uuid())
+            .execute(&mut *connection)
+            .await?;
+    }
     supersede(connection, &whole.iter().map(|scanned| scanned.id()).collect::<Vec<_>>()).await?;
     for scanned in batch.iter().filter(|scanned| !scanned.is_whole) {
         remove_turns_from(connection, scanned).await?;

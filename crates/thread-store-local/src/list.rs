@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_protocol::{
@@ -31,7 +32,7 @@ impl Inner {
         let names = self.names();
         if query.direction == SortDirection::Descending
             && !query.needs_links()
-            && let Some(page) = newest_first(query, &files, &names)?
+            && let Some(page) = self.newest_first(query, &files, &names)?
         {
             return Ok(page);
         }
@@ -42,7 +43,68 @@ impl Inner {
     pub(crate) fn rows_for(&self, query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Vec<StoredThread> {
         let archived = if query.needs_links() { ArchivedFilter::All } else { query.archived };
         let in_part = files.threads().filter(|(_, segments)| is_in(archived, segments));
-        in_part.filter_map(|(thread_id, _)| try_read_row(files, names, thread_id)).collect()
+        in_part.filter_map(|(thread_id, _)| self.row_now(files, names, thread_id)).collect()
+    }
+
+    /// The row of a thread, which may have been archived since `files` were found; nothing when it went away.
+    fn row_now(&self, files: &HomeFiles, names: &NameIndex, thread_id: ThreadId) -> Option<StoredThread> {
+        let moved = self.moved(files, thread_id);
+        let files = moved.as_deref().unwrap_or(files);
+        let row = try_read_row(files, names, thread_id);
+        // It may have been moved after that look, too.
+        row.or_else(|| try_read_row(&*self.moved(files, thread_id)?, names, thread_id))
+    }
+
+    /// The files of the home as they are now, if those of a thread are not where they were.
+    fn moved(&self, files: &HomeFiles, thread_id: ThreadId) -> Option<Arc<HomeFiles>> {
+        let is_in_place = files.segments(thread_id).iter().all(|segment| segment.path.exists());
+        if is_in_place { None } else { self.files().ok() }
+    }
+
+    /// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
+    fn newest_first(
+        &self,
+        query: &ThreadQuery,
+        files: &HomeFiles,
+        names: &NameIndex,
+    ) -> Result<Option<Page<StoredThread>>> {
+        let start = start_of(query)?;
+        let filter = ThreadFilter::new(query, Vec::new);
+        let bound_now = |id, segments| {
+            bound(query.sort, segments).or_else(|| bound(query.sort, self.moved(files, id)?.segments(id)))
+        };
+        let mut waiting: BinaryHeap<Waiting> = files
+            .threads()
+            .filter(|(_, segments)| is_in(query.archived, segments))
+            .filter_map(|(id, segments)| {
+                Some(Waiting { place: ThreadCursor { at: bound_now(id, segments)?, id }, row: None })
+            })
+            .collect();
+        let mut items: Vec<StoredThread> = Vec::new();
+        while let Some(Waiting { place, row }) = waiting.pop() {
+            if let Some(row) = row {
+                if items.len() == query.limit {
+                    let next = items.last().map(|last| ThreadCursor::of(last, query.sort));
+                    let next_cursor = next.map(|next| next.encode(query.sort, query.direction));
+                    return Ok(Some(Page { items, next_cursor }));
+                }
+                items.push(*row);
+                continue;
+            }
+            if query.since.is_some_and(|since| place.at < since) {
+                break;
+            }
+            let Some(row) = self.row_now(files, names, place.id) else { continue };
+            let exact = ThreadCursor::of(&row, query.sort);
+            if exact.at > place.at {
+                return Ok(None);
+            }
+            let comes_after = start.is_none_or(|start| start.cmp(&exact, query.direction) == Ordering::Less);
+            if comes_after && filter.matches(&row) {
+                waiting.push(Waiting { place: exact, row: Some(Box::new(row)) });
+            }
+        }
+        Ok(Some(Page { items, next_cursor: None }))
     }
 }
 
@@ -87,44 +149,6 @@ impl Ord for Waiting {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
-}
-
-/// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
-fn newest_first(query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Result<Option<Page<StoredThread>>> {
-    let start = start_of(query)?;
-    let filter = ThreadFilter::new(query, Vec::new);
-    let mut waiting: BinaryHeap<Waiting> = files
-        .threads()
-        .filter(|(_, segments)| is_in(query.archived, segments))
-        .filter_map(|(id, segments)| {
-            Some(Waiting { place: ThreadCursor { at: bound(query.sort, segments)?, id }, row: None })
-        })
-        .collect();
-    let mut items: Vec<StoredThread> = Vec::new();
-    while let Some(Waiting { place, row }) = waiting.pop() {
-        if let Some(row) = row {
-            if items.len() == query.limit {
-                let next = items.last().map(|last| ThreadCursor::of(last, query.sort));
-                let next_cursor = next.map(|next| next.encode(query.sort, query.direction));
-                return Ok(Some(Page { items, next_cursor }));
-            }
-            items.push(*row);
-            continue;
-        }
-        if query.since.is_some_and(|since| place.at < since) {
-            break;
-        }
-        let Some(row) = try_read_row(files, names, place.id) else { continue };
-        let exact = ThreadCursor::of(&row, query.sort);
-        if exact.at > place.at {
-            return Ok(None);
-        }
-        let comes_after = start.is_none_or(|start| start.cmp(&exact, query.direction) == Ordering::Less);
-        if comes_after && filter.matches(&row) {
-            waiting.push(Waiting { place: exact, row: Some(Box::new(row)) });
-        }
-    }
-    Ok(Some(Page { items, next_cursor: None }))
 }
 
 /// A time that the thread's sort time is not after. Nothing when the file went away.

@@ -3,11 +3,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use selvedge_protocol::{HistoryMode, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{RolloutFileName, RolloutHome, now};
 use serde_json::{Value, json};
+
+pub(crate) mod report;
 
 /// How many different words there are.
 const VOCABULARY: usize = 60_000;
@@ -85,9 +88,22 @@ impl Words {
     }
 }
 
-/// Words that stand where they are looked for.
+/// Bytes of a thread of [`fill`] at least. The last turn is written to its end, so that they are 30 kB long on average.
+pub(crate) const THREAD_BYTES: usize = 20_000;
+
+/// A word that stands in half of the threads of [`fill`], and one that stands in one of them.
 pub(crate) const COMMON: &str = "weftwarp";
 pub(crate) const RARE: &str = "selvageknot";
+
+/// Fills a home with so many threads of about 30 kB, legacy and paginated ones by turns, and gives their files.
+pub(crate) fn fill(home: &RolloutHome, words: &mut Words, threads: usize) -> Result<Vec<PathBuf>> {
+    let write = |number| {
+        let common = if number % 4 < 2 { COMMON } else { "" };
+        let rare = if number == threads / 8 * 4 { RARE } else { "" };
+        Ok(write_thread(home, words, number, THREAD_BYTES, &format!(" {common} {rare}"))?.1)
+    };
+    (0..threads).map(write).collect()
+}
 
 pub(crate) struct Writer<'a> {
     words: &'a mut Words,
@@ -128,7 +144,7 @@ impl Writer<'_> {
     fn turn(&mut self, extra: &str) {
         let turn = self.words.id();
         self.event(&json!({"type": "task_started", "turn_id": turn}));
-        let context = json!({"turn_id": turn, "cwd": "/work", "model": "a-model", "approval_policy": "never"});
+        let context = json!({"turn_id": turn, "cwd": "/home/ada/loom", "model": "a-model", "approval_policy": "never"});
         self.push("turn_context", &context);
         let question = format!("{}{extra}", self.words.text(30));
         self.message("user", &question);
@@ -163,14 +179,14 @@ impl Writer<'_> {
         self.push("response_item", &json!({"type": "function_call_output", "call_id": call, "output": output}));
         if self.paginated {
             self.item(turn, json!({"type": "Reasoning", "summary_text": [thought], "raw_content": []}));
-            self.item(turn, json!({"type": "CommandExecution", "id": call, "command": ["bash", "-lc", command], "cwd": "/work", "aggregated_output": output, "exit_code": 0}));
+            self.item(turn, json!({"type": "CommandExecution", "id": call, "command": ["bash", "-lc", command], "cwd": "/home/ada/loom", "aggregated_output": output, "exit_code": 0}));
         } else {
             self.event(&json!({"type": "agent_reasoning", "text": thought}));
         }
     }
 }
 
-/// A thread of about `bytes`: legacy and paginated ones by turns. Gives its id and its file.
+/// A thread of `bytes` and what its last turn has beyond: legacy and paginated ones by turns. Gives its id and its file.
 pub(crate) fn write_thread(
     home: &RolloutHome,
     words: &mut Words,
@@ -186,7 +202,7 @@ pub(crate) fn write_thread(
     let mut meta = SessionMeta::new(id, at);
     let paginated = number % 2 == 1;
     meta.history_mode = Some(if paginated { HistoryMode::Paginated } else { HistoryMode::Legacy });
-    meta.cwd = Some(format!("/work/project-{}", number % 50));
+    meta.cwd = Some(format!("/home/ada/loom/project-{}", number % 50));
     meta.source = Some(json!("cli"));
     meta.model_provider = Some("openai".to_owned());
     let mut file = fs::File::create(&path)?;
@@ -199,6 +215,9 @@ pub(crate) fn write_thread(
         file.write_all(writer.text.as_bytes())?;
         writer.text.clear();
         if written >= bytes {
+            // As if it had been written when its lines say.
+            let at = Duration::from_millis(u64::try_from(at.as_millis())?);
+            file.set_modified(SystemTime::UNIX_EPOCH + at)?;
             return Ok((id, path));
         }
         writer.turn("");
@@ -207,7 +226,9 @@ pub(crate) fn write_thread(
 
 /// A turn as lines of a thread that goes on.
 pub(crate) fn another_turn(path: &Path, words: &mut Words, paginated: bool) -> Result<usize> {
-    let mut writer = Writer { words, at: now(), paginated, ordinal: 1_000_000, text: String::new() };
+    // More than it has lines, and more than the turn before this one was given.
+    let ordinal = fs::metadata(path)?.len();
+    let mut writer = Writer { words, at: now(), paginated, ordinal, text: String::new() };
     writer.turn("");
     fs::File::options().append(true).open(path)?.write_all(writer.text.as_bytes())?;
     Ok(writer.text.len())

@@ -1,0 +1,213 @@
+//! What a list takes in a home of 10,000 threads: from the start of the program, and in one that runs. And what a rename
+//! takes, in large homes and small ones, of long threads and short ones.
+//!
+//! `cargo xtask bench index`, or `cargo bench -p selvedge-cli --bench index -- --threads 1000` for a smaller home. What is
+//! asked stands beside what was measured, and what is missed fails the benchmark.
+
+#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use selvedge_protocol::{ThreadId, ThreadMetadataPatch, ThreadQuery};
+use selvedge_rollout::RolloutHome;
+use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store_local::LocalThreadStore;
+
+use crate::support::report::{Report, Times};
+use crate::support::{THREAD_BYTES, Words, another_turn, fill, write_thread};
+
+#[path = "../../state/benches/support/mod.rs"]
+mod support;
+
+/// Asked from the start of the program to its end: the first list of 50 in a home without an index, and with one.
+const WITHOUT_INDEX: Duration = Duration::from_millis(100);
+const WITH_INDEX: Duration = Duration::from_millis(30);
+
+/// Asked in a process that runs: a list of 50.
+const RUNNING: Duration = Duration::from_millis(2);
+
+/// Asked: all pages of 100.
+const ALL_PAGES: Duration = Duration::from_millis(150);
+
+/// How many threads a small home has.
+const FEW: usize = 100;
+
+/// Bytes of a long thread that is renamed.
+const LONG_BYTES: usize = 19_000_000;
+
+/// For how long a directory is not trusted after a change, with some to spare.
+const SETTLING: Duration = Duration::from_secs(4);
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = arguments.iter().position(|argument| argument == "--threads").and_then(|at| arguments.get(at + 1));
+    let threads: usize = given.map_or(Ok(10_000), |given| given.parse()).context("--threads takes a number")?;
+    let dir = tempfile::tempdir()?;
+    let home = RolloutHome::new(dir.path());
+    let mut words = Words::new();
+    let paths = fill(&home, &mut words, threads)?;
+    let mut report = Report::default();
+    Report::begin(&format!("a list of 50 of {threads} threads, from start to end"));
+    std::thread::sleep(SETTLING);
+    from_start(dir.path(), &mut report)?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        Report::begin("a list in a process that runs");
+        in_process(dir.path(), threads, &paths[0], &mut words, &mut report).await?;
+        Report::begin("a rename, and the list after it");
+        renames(&home, threads, &mut words).await?;
+        let few = tempfile::tempdir()?;
+        let home = RolloutHome::new(few.path());
+        fill(&home, &mut words, FEW)?;
+        renames(&home, FEW, &mut words).await
+    })?;
+    report.end()
+}
+
+/// Lists by the program, as people and as scripts call it.
+fn from_start(home: &Path, report: &mut Report) -> Result<()> {
+    Report::tell("selvedge --version, for comparison", &runs(20, home, &["--version"], || Ok(()))?.to_string());
+    let for_people: &[&str] = &["list", "--limit", "50"];
+    let for_scripts: &[&str] = &["list", "--limit", "50", "--json"];
+    // The process that the program leaves behind finds that another one fills the index, and ends.
+    let filling = File::create(home.join("selvedge-index.sqlite.filling"))?;
+    filling.lock()?;
+    for (what, args) in [("as a table", for_people), ("as JSON", for_scripts)] {
+        let times = runs(10, home, args, || {
+            std::thread::sleep(Duration::from_millis(100));
+            remove_index(home)
+        })?;
+        report.hold_time(&format!("without an index, {what}"), &times, WITHOUT_INDEX);
+    }
+    drop(filling);
+    remove_index(home)?;
+    run(home, &["index", "sync"])?;
+    for (what, args) in [("as a table", for_people), ("as JSON", for_scripts)] {
+        report.hold_time(&format!("with an index, {what}"), &runs(20, home, args, || Ok(()))?, WITH_INDEX);
+    }
+    Ok(())
+}
+
+/// How long the program takes, called so often, with something done before each call.
+fn runs(count: usize, home: &Path, args: &[&str], before: impl Fn() -> Result<()>) -> Result<Times> {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        before()?;
+        times.push(run(home, args)?);
+    }
+    Ok(Times::of(times))
+}
+
+/// Calls the program, and says how long it takes.
+fn run(home: &Path, args: &[&str]) -> Result<Duration> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+    command.env_clear().env("HOME", home).env("SELVEDGE_HOME", home).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = Instant::now();
+    let output = command.output()?;
+    let took = started.elapsed();
+    ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(took)
+}
+
+fn remove_index(home: &Path) -> Result<()> {
+    for end in ["", "-wal", "-shm"] {
+        match fs::remove_file(home.join(format!("selvedge-index.sqlite{end}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Lists through the store: a look around for what changed, and the query.
+async fn in_process(home: &Path, threads: usize, path: &Path, words: &mut Words, report: &mut Report) -> Result<()> {
+    let store = LocalThreadStore::open(home);
+    let query = ThreadQuery::default();
+    let started = Instant::now();
+    store.list_threads(&query).await?;
+    Report::tell("the first of the process", &Times::of(vec![started.elapsed()]).to_string());
+    let list = async || {
+        ensure!(store.list_threads(&query).await?.items.len() == query.limit.min(threads), "a whole page");
+        Ok(())
+    };
+    report.hold_time("50 threads", &times(100, list).await?, RUNNING);
+    let mut appended = Vec::new();
+    for _ in 0..10 {
+        another_turn(path, words, false)?;
+        let started = Instant::now();
+        store.list_threads(&query).await?;
+        appended.push(started.elapsed());
+    }
+    Report::tell("50 threads, one appended to elsewhere", &Times::of(appended).to_string());
+    let all = times(5, async || all_pages(&store, threads).await).await?;
+    report.hold_time("all pages of 100", &all, ALL_PAGES);
+    store.close().await;
+    Ok(())
+}
+
+async fn times(count: usize, mut work: impl AsyncFnMut() -> Result<()>) -> Result<Times> {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let started = Instant::now();
+        work().await?;
+        times.push(started.elapsed());
+    }
+    Ok(Times::of(times))
+}
+
+async fn all_pages(store: &LocalThreadStore, threads: usize) -> Result<()> {
+    let mut query = ThreadQuery { limit: 100, ..ThreadQuery::default() };
+    let mut found = HashSet::new();
+    loop {
+        let page = store.list_threads(&query).await?;
+        for thread in page.items {
+            ensure!(found.insert(thread.id), "{} comes twice", thread.id);
+        }
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            ensure!(found.len() == threads, "{} of {threads} threads", found.len());
+            return Ok(());
+        }
+    }
+}
+
+/// Renames a short and a long thread of a home that has `threads` others.
+async fn renames(home: &RolloutHome, threads: usize, words: &mut Words) -> Result<()> {
+    let (short, _) = write_thread(home, words, threads, THREAD_BYTES, "")?;
+    let (long, _) = write_thread(home, words, threads + 1, LONG_BYTES, "")?;
+    run(home.root(), &["index", "sync"])?;
+    tokio::time::sleep(SETTLING).await;
+    let store = LocalThreadStore::open(home.root());
+    store.list_threads(&ThreadQuery::default()).await?;
+    for (id, what) in [(short, "30 kB"), (long, "19 MB")] {
+        let (renamed, listed) = rename(&store, id).await?;
+        Report::tell(&format!("{what}, among {threads}: the rename"), &renamed.to_string());
+        Report::tell(&format!("{what}, among {threads}: the list"), &listed.to_string());
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// How long renames take, and lists right after them.
+async fn rename(store: &LocalThreadStore, id: ThreadId) -> Result<(Times, Times)> {
+    let (mut renamed, mut listed) = (Vec::new(), Vec::new());
+    for number in 0..10 {
+        let name = format!("name {number}");
+        let patch = ThreadMetadataPatch { name: Some(Some(name.clone())), ..ThreadMetadataPatch::default() };
+        let started = Instant::now();
+        store.update_metadata(id, &patch, PatchOrigin::Explicit).await?;
+        renamed.push(started.elapsed());
+        let started = Instant::now();
+        let query = ThreadQuery { named: Some(true), ..ThreadQuery::default() };
+        let page = store.list_threads(&query).await?;
+        listed.push(started.elapsed());
+        let row = page.items.iter().find(|thread| thread.id == id).context("the thread is listed")?;
+        ensure!(row.name.as_ref() == Some(&name), "it is listed by its new name");
+    }
+    Ok((Times::of(renamed), Times::of(listed)))
+}

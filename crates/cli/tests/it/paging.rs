@@ -1,0 +1,146 @@
+//! Pages of a listing, turned while other processes write.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadQuery, ThreadSortKey};
+use selvedge_rollout::RolloutHome;
+use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+
+use crate::support::{Home, message, small_log};
+
+/// So many threads that the index is filled in the background, while the first pages are turned.
+const THREADS: usize = 220;
+
+/// What happens to a thread while pages are turned, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Quiet,
+    AppendedTo,
+    Renamed,
+    Archived,
+    Deleted,
+}
+
+/// Every fate is spread over the whole listing; most threads have none.
+fn fate(number: usize) -> Fate {
+    match number % 22 {
+        3 => Fate::AppendedTo,
+        8 => Fate::Renamed,
+        13 => Fate::Archived,
+        18 => Fate::Deleted,
+        _ => Fate::Quiet,
+    }
+}
+
+fn id(number: usize) -> String {
+    format!("01a1fd5d-0000-7000-8000-{number:012}")
+}
+
+#[test]
+fn pages_neither_skip_nor_repeat_while_other_processes_write() {
+    turn_pages(IndexPlace::InHome, 9);
+}
+
+#[test]
+fn pages_of_logs_neither_skip_nor_repeat_while_other_processes_write() {
+    turn_pages(IndexPlace::Nowhere, 70);
+}
+
+/// Turns pages of every order for as long as other processes have something to write.
+fn turn_pages(index: IndexPlace, limit: usize) {
+    let home = Home::empty();
+    for number in 0..THREADS {
+        // Groups of threads have the same times: a page may end in one.
+        let log = small_log(&id(number)).replace("09:00:0", &format!("09:{:02}:0", number / 7));
+        home.write(&id(number), log.as_bytes());
+    }
+    let store = LocalThreadStore::with(RolloutHome::new(home.path()), index);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let is_written = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| append_until(&home, &is_written));
+        scope.spawn(|| {
+            write(&home);
+            is_written.store(true, Ordering::Relaxed);
+        });
+        let mut rounds = 0;
+        while !is_written.load(Ordering::Relaxed) || rounds < 2 {
+            rounds += 1;
+            for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt] {
+                for direction in [SortDirection::Descending, SortDirection::Ascending] {
+                    for archived in [ArchivedFilter::All, ArchivedFilter::Active] {
+                        let query = ThreadQuery { sort, direction, archived, limit, ..ThreadQuery::default() };
+                        check(&query, &runtime.block_on(turn(&store, query.clone())));
+                    }
+                }
+            }
+        }
+        runtime.block_on(store.close());
+    });
+}
+
+/// How often each thread comes when all pages are turned.
+async fn turn(store: &LocalThreadStore, mut query: ThreadQuery) -> HashMap<String, usize> {
+    let mut found = HashMap::new();
+    loop {
+        let page = store.list_threads(&query).await.unwrap();
+        page.items.iter().for_each(|thread| *found.entry(thread.id.to_string()).or_default() += 1);
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+/// What is promised: who is there all the time, and whose place in the order stays, comes once. Who gets a later time on the
+/// way to earlier ones comes at most once, and at least once on the way to later ones.
+fn check(query: &ThreadQuery, found: &HashMap<String, usize>) {
+    for number in 0..THREADS {
+        let times = found.get(&id(number)).copied().unwrap_or_default();
+        let is_promised = match fate(number) {
+            Fate::AppendedTo if query.sort == ThreadSortKey::UpdatedAt => match query.direction {
+                SortDirection::Descending => times <= 1,
+                SortDirection::Ascending => times >= 1,
+            },
+            Fate::Deleted => times <= 1,
+            Fate::Archived if query.archived == ArchivedFilter::Active => times <= 1,
+            Fate::Quiet | Fate::AppendedTo | Fate::Renamed | Fate::Archived => times == 1,
+        };
+        assert!(is_promised, "thread {number}, {:?}, comes {times} times: {query:?}", fate(number));
+    }
+}
+
+fn with_fate(wanted: Fate) -> impl Iterator<Item = String> {
+    (0..THREADS).filter(move |number| fate(*number) == wanted).map(id)
+}
+
+/// Processes of their own append to one thread after the other, and then to the first again.
+fn append_until(home: &Home, is_over: &AtomicBool) {
+    for thread in with_fate(Fate::AppendedTo).collect::<Vec<_>>().iter().cycle() {
+        let mut child = home.spawn_append(thread);
+        let mut stdin = child.stdin.take().unwrap();
+        for number in 0..5 {
+            stdin.write_all(message(&format!("more {number}")).as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(stdin);
+        assert!(child.wait_with_output().unwrap().status.success());
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// Processes of their own rename, archive and delete.
+fn write(home: &Home) {
+    let (renamed, archived, deleted) = (with_fate(Fate::Renamed), with_fate(Fate::Archived), with_fate(Fate::Deleted));
+    for ((renamed, archived), deleted) in renamed.zip(archived).zip(deleted) {
+        home.ok(&["rename", &renamed, "another name"]);
+        home.ok(&["archive", &archived]);
+        home.ok(&["delete", &deleted, "--yes"]);
+    }
+}
