@@ -100,6 +100,8 @@ pub(crate) enum Verb {
     Archive(OneThread),
     /// Bring a thread back from the archive
     Unarchive(OneThread),
+    /// Compress the files of threads that nobody writes
+    Compress(CompressArgs),
     /// Delete a thread for good
     Delete(DeleteArgs),
     /// Find threads that hold a text
@@ -474,6 +476,40 @@ pub(crate) struct DeleteArgs {
     pub(crate) detach: bool,
 }
 
+/// `selvedge compress`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything reads a compressed thread as it reads any other, and whoever appends to one decompresses its newest file first. So \
+does Codex: it reads compressed rollouts, and decompresses one before it appends. The bytes are kept as they are, damage too, \
+and so is the time of the last change. A file goes only when its compressed form is on the medium and was read back.
+
+Threads that somebody writes are left alone; to name one is a conflict. What is compressed already is passed over.
+
+With --json: {threads: [{id, files, bytes_before, bytes_after}], total: {threads, files, bytes_before, bytes_after}, left: \
+[{id, reason}]}; with --dry-run bytes_after is null, and nothing is left.
+
+Examples:
+  selvedge compress 01a1fd5d-aacb
+  selvedge compress --older-than 30 --dry-run
+  selvedge compress --older-than 90 --all --json | jq .total")]
+pub(crate) struct CompressArgs {
+    /// Threads to compress: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) threads: Vec<String>,
+    /// All active threads that were not updated for so many days; an age such as 12h or 2w is taken, too
+    #[arg(long, value_name = "DAYS", value_parser = days_ago, conflicts_with = "threads")]
+    pub(crate) older_than: Option<Timestamp>,
+    /// With --older-than: active and archived threads
+    #[arg(long, conflicts_with_all = ["archived", "threads"])]
+    pub(crate) all: bool,
+    /// With --older-than: archived threads only
+    #[arg(long, conflicts_with = "threads")]
+    pub(crate) archived: bool,
+    /// Say what would be compressed, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// `selvedge search`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -728,8 +764,18 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     }
     let age =
         age(text).ok_or("neither a time (2026-11-21T09:00:00Z), a date (2026-11-21) nor an age (90m, 12h, 3d, 2w)")?;
+    Ok(ago(age))
+}
+
+/// A number of days, or an age.
+fn days_ago(text: &str) -> Result<Timestamp, String> {
+    let days = text.parse::<u64>().ok().map(|days| Duration::from_secs(days.saturating_mul(86_400)));
+    days.or_else(|| age(text)).map(ago).ok_or_else(|| "neither a number of days nor an age (12h, 3d, 2w)".to_owned())
+}
+
+fn ago(age: Duration) -> Timestamp {
     let millis = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    Ok(Timestamp::from_millis(now().as_millis().saturating_sub(millis)))
+    Timestamp::from_millis(now().as_millis().saturating_sub(millis))
 }
 
 fn age(text: &str) -> Option<Duration> {

@@ -76,7 +76,7 @@ impl Failure {
     }
 
     /// The error and its causes on one line. A cause that its effect has quoted already is not said again.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let mut message = String::new();
         for cause in self.error.chain() {
             let text = cause.to_string();

@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Effects on names of files. [`SystemFiles`] is what everybody uses who does not test.
 ///
@@ -65,6 +66,12 @@ pub trait OpenFile: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Says that the file was changed last at this time.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_modified(&self, at: SystemTime) -> io::Result<()>;
 
     /// Puts the file's bytes and its length on the medium; not its names.
     ///
@@ -178,6 +185,10 @@ impl OpenFile for SystemFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn set_modified(&self, at: SystemTime) -> io::Result<()> {
+        self.0.set_modified(at)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -78,7 +78,7 @@ impl RolloutHome {
         Ok(())
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         self.file_system().sync_dir(dir)
     }
@@ -144,6 +144,19 @@ impl RolloutHome {
         kind: Content,
         content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Temporary<'_>> {
+        let temporary = self.fill_temporary(path, content)?;
+        if kind == Content::Whole || self.is_synced() {
+            temporary.file.sync().context("sync", path)?;
+        }
+        Ok(temporary)
+    }
+
+    /// The same, and leaves it to the caller to put the file on the medium.
+    pub(crate) fn fill_temporary(
+        &self,
+        path: &Path,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Temporary<'_>> {
         let dir = parent(path);
         self.create_dir(dir)?;
         self.sweep(dir);
@@ -151,9 +164,6 @@ impl RolloutHome {
         let mut writer = io::BufWriter::with_capacity(1 << 16, Writer(&*temporary.file));
         content(&mut writer).and_then(|()| writer.flush()).context("write", path)?;
         drop(writer);
-        if kind == Content::Whole || self.is_synced() {
-            temporary.file.sync().context("sync", path)?;
-        }
         Ok(temporary)
     }
 
@@ -201,18 +211,6 @@ impl RolloutHome {
     pub(crate) fn remove_compressed(&self, compressed: &Path, plain: &Path) -> Result<()> {
         self.sync_dir(parent(plain)).context("sync", parent(plain))?;
         self.remove_file(compressed)
-    }
-
-    /// Removes what a decompression that broke off left: the compressed form of a plain file that begins with all that the
-    /// compressed one holds. Any other compressed file is somebody's data.
-    pub(crate) fn finish_decompression(&self, plain: &Path) -> Result<()> {
-        let mut compressed = plain.as_os_str().to_owned();
-        compressed.push(".zst");
-        let compressed = PathBuf::from(compressed);
-        if compressed.is_file() && is_beginning(&compressed, plain).unwrap_or(false) {
-            self.remove_compressed(&compressed, plain)?;
-        }
-        Ok(())
     }
 
     /// Moves a file into a directory that is made if it is missing, where no file of its name may be, except one that is the
@@ -273,7 +271,7 @@ impl RolloutHome {
 pub(crate) struct Temporary<'a> {
     home: &'a RolloutHome,
     pub(crate) path: PathBuf,
-    file: Arc<dyn OpenFile>,
+    pub(crate) file: Arc<dyn OpenFile>,
     /// Whether the file has another name now, and the temporary one is gone.
     pub(crate) is_moved: bool,
 }
@@ -387,7 +385,7 @@ pub(crate) fn damaged_beside(path: &Path, at: Timestamp) -> PathBuf {
 }
 
 /// Whether a plain file begins with all that a compressed one holds.
-fn is_beginning(compressed: &Path, plain: &Path) -> io::Result<bool> {
+pub(crate) fn is_beginning(compressed: &Path, plain: &Path) -> io::Result<bool> {
     let beginning = zstd::Decoder::new(File::open(compressed)?)?;
     begins_with(io::BufReader::new(File::open(plain)?), beginning)
 }
@@ -398,7 +396,7 @@ fn have_same_content(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// Whether `whole` begins with all of `beginning`.
-fn begins_with(mut whole: impl Read, mut beginning: impl Read) -> io::Result<bool> {
+pub(crate) fn begins_with(mut whole: impl Read, mut beginning: impl Read) -> io::Result<bool> {
     let (mut expected, mut found) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         let len = beginning.read(&mut expected)?;
@@ -413,7 +411,7 @@ fn begins_with(mut whole: impl Read, mut beginning: impl Read) -> io::Result<boo
     }
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 

@@ -34,6 +34,7 @@
 //! ```
 
 mod clock;
+mod compress;
 pub mod doctor;
 mod error;
 mod file_system;

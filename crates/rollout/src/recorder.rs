@@ -121,7 +121,7 @@ impl RolloutRecorder {
         let path = if is_compressed(&file.path) {
             home.decompress_in_place(&file.path)?
         } else {
-            home.finish_decompression(&file.path)?;
+            home.remove_left_compressed(&file.path)?;
             file.path.clone()
         };
         if let Some(dir) = path.parent() {

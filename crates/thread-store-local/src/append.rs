@@ -52,7 +52,9 @@ impl Inner {
     pub(crate) fn open_recorder(&self, thread_id: ThreadId) -> Result<RolloutRecorder> {
         let lock = self.lock_cold(thread_id)?;
         // Only under the lock is it sure which segment is the newest.
-        let resolved = self.resolve_now(thread_id)?;
+        let files = self.files()?;
+        self.remove_left_compressed(&files, thread_id)?;
+        let resolved = self.resolve(&files, thread_id)?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 

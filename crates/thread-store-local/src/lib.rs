@@ -43,6 +43,7 @@
 
 mod append;
 mod archive;
+mod compress;
 mod context;
 mod cut;
 mod delete;
@@ -64,5 +65,6 @@ mod stats;
 mod store;
 mod sync;
 
+pub use compress::Compressed;
 pub use index::IndexPlace;
 pub use store::LocalThreadStore;

@@ -139,7 +139,7 @@ impl LocalThreadStore {
 
 impl LocalThreadStore {
     /// The same for work that writes a thread: the index takes that in soon.
-    async fn writing<T: Send + 'static>(
+    pub(crate) async fn writing<T: Send + 'static>(
         &self,
         thread_id: ThreadId,
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, SystemFiles};
 
@@ -28,6 +29,8 @@ pub enum Call {
     Write,
     /// To make a file so long.
     SetLen,
+    /// To say when a file was changed.
+    SetModified,
     /// To put a file's bytes on the medium.
     Sync,
     /// To lock, waiting or not.
@@ -66,7 +69,7 @@ impl Fault {
             Call::Write => &[NoSpace, Io, Interrupted, ShortWrite, HalfThenNoSpace, StopBefore, StopHalfway],
             Call::Sync | Call::SyncDir => &[NoSpace, Io, Interrupted, StopBefore],
             Call::Lock | Call::Unlock => &[Io, Interrupted, StopBefore],
-            Call::SetLen => &[Io, Interrupted, StopBefore],
+            Call::SetLen | Call::SetModified => &[Io, Interrupted, StopBefore],
             _ => &[NoSpace, Io, Interrupted, Denied, StopBefore],
         }
     }
@@ -267,6 +270,10 @@ impl OpenFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.files.call(Call::SetLen, || self.file.set_len(len), |disk, ()| disk.set_len(self.number, len))
+    }
+
+    fn set_modified(&self, at: SystemTime) -> io::Result<()> {
+        self.files.call(Call::SetModified, || self.file.set_modified(at), |_, ()| ())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 mod append;
 mod archive;
 mod completions;
+mod compress;
 mod context;
 mod delete;
 mod demo;
@@ -88,6 +89,7 @@ async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
         Verb::Rename(args) => rename::run(args, app).await,
         Verb::Archive(args) => archive::run(args, app).await,
         Verb::Unarchive(args) => archive::undo(args, app).await,
+        Verb::Compress(args) => compress::run(args, app).await,
         Verb::Delete(args) => delete::run(args, app).await,
         Verb::Search(args) => search::run(args, app).await,
         Verb::Pick(args) => pick::run(args, cli.global.color, app).await,

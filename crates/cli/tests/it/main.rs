@@ -4,6 +4,7 @@
 
 mod support;
 
+mod compressing;
 mod damage;
 mod demo;
 mod doctor;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
@@ -118,6 +118,10 @@ impl OpenFile for SlowFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn set_modified(&self, at: SystemTime) -> io::Result<()> {
+        self.0.set_modified(at)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -22,7 +22,7 @@ use selvedge_protocol::{
     ArchivedFilter, Compacted, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, TurnItem, TurnQuery, Window, WindowId,
 };
-use selvedge_rollout::RolloutHome;
+use selvedge_rollout::{ResolvedHistory, RolloutHome};
 use selvedge_state::{CheckScope, Freshness, StateIndex};
 use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
@@ -50,6 +50,7 @@ enum Step {
     Model(u32, &'static str),
     Archive(u32),
     Unarchive(u32),
+    Compress(u32),
     Detach(u32),
     Delete(u32),
     /// For all threads there are: the question of this number.
@@ -57,7 +58,8 @@ enum Step {
 }
 
 use Step::{
-    Append, Archive, Ask, Compact, Create, Delete, Detach, Fork, Model, Name, Resume, Rewind, Shutdown, Sync, Unarchive,
+    Append, Archive, Ask, Compact, Compress, Create, Delete, Detach, Fork, Model, Name, Resume, Rewind, Shutdown, Sync,
+    Unarchive,
 };
 
 /// No thread has this number.
@@ -86,6 +88,7 @@ const STORY: &[Step] = &[
     Append(1, "a4"),
     Name(1, "one"),
     Shutdown(1),
+    Compress(1),
     Model(1, "mock-2"),
     Rewind(1),
     Archive(1),
@@ -145,6 +148,7 @@ impl Step {
             | Model(n, _)
             | Archive(n)
             | Unarchive(n)
+            | Compress(n)
             | Detach(n)
             | Delete(n) => n,
             Fork(_, n) => n,
@@ -211,6 +215,7 @@ impl Step {
             Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
             Archive(_) => store.archive(thread_id).await.map(drop),
             Unarchive(_) => store.unarchive(thread_id).await.map(drop),
+            Compress(_) => store.compress(thread_id).await.map(drop),
             Detach(_) => store.detach(thread_id).await.map(drop),
             Delete(_) => store.delete(thread_id).await,
             Ask(_) => Ok(()),
@@ -562,7 +567,9 @@ fn check_tidy(root: &Path, what: &str) {
                 continue;
             }
             let name = path.file_name().unwrap().to_str().unwrap();
-            let belongs = name.starts_with("rollout-") && !name.ends_with(".zst")
+            // Of a file that is there in both forms one would be left over.
+            let is_whole = !name.ends_with(".zst") || !path.with_extension("").exists();
+            let belongs = name.starts_with("rollout-") && is_whole
                 || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
                 || name.starts_with("selvedge-index.sqlite");
             assert!(belongs, "{what}: {} was left", path.display());
@@ -587,14 +594,17 @@ async fn check_rows(index: &StateIndex, logs: &LocalThreadStore, what: &str) -> 
 }
 
 /// The same of turns.
-async fn check_turns(index: &StateIndex, logs: &LocalThreadStore, row: &StoredThread, what: &str) {
+async fn check_turns(index: &StateIndex, home: &RolloutHome, row: &StoredThread, what: &str) {
+    let logs = by_logs(home.clone());
     let query = TurnQuery::all(row.id);
     if let Some(turns) = index.list_turns(&query, false).await.unwrap() {
         assert_eq!(turns, logs.list_turns(&query).await.unwrap(), "{what}: {}", row.id);
         return;
     }
     // Of compressed logs it has no turns, and of those with holes: then the logs answer.
-    let is_plain = row.path.as_ref().unwrap().extension().is_some_and(|extension| extension == "jsonl");
+    let files = home.files().unwrap();
+    let parts = ResolvedHistory::resolve(&files, row.id).unwrap().unwrap().parts;
+    let is_plain = parts.iter().all(|part| !part.file.name.compressed);
     let is_whole = logs.load_history(row.id).await.unwrap().damage.is_empty();
     assert!(!is_plain || !is_whole, "{what}: the index has no turns of {}", row.id);
 }
@@ -609,7 +619,7 @@ fn check_index(runtime: &Runtime, root: &Path, is_thorough: bool, what: &str) {
         assert_eq!(index.set_aside(), None, "{what}");
         let logs = by_logs(home.clone());
         for row in check_rows(&index, &logs, what).await {
-            check_turns(&index, &logs, &row, what).await;
+            check_turns(&index, &home, &row, what).await;
         }
         if !is_thorough {
             return index.close().await;

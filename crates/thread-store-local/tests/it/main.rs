@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bounded;
+mod compress;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod cuts;

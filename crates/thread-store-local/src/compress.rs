@@ -1,0 +1,70 @@
+//! Compressing a thread that nobody writes.
+
+use std::fs;
+
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::HomeFiles;
+use selvedge_thread_store::{Result, StoreError};
+
+use crate::error::store_error;
+use crate::store::{Inner, LocalThreadStore};
+
+/// What compressing came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compressed {
+    /// How many files were compressed.
+    pub files: usize,
+    /// How many bytes they had.
+    pub bytes_before: u64,
+    /// How many bytes they have now.
+    pub bytes_after: u64,
+}
+
+impl LocalThreadStore {
+    /// Compresses all files of a thread that are not compressed, and says which that were. Everything that a store does with a
+    /// thread goes on as before; whoever writes it next decompresses what is appended to first.
+    ///
+    /// What a file holds does not matter: its bytes, damage too, come back as they were.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when somebody writes the thread, this store included; `Backend` when the system refuses, or a
+    /// compressed file of the same name holds something else. Each file is compressed then or as it was, and repeating the
+    /// call does the rest.
+    pub async fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
+        self.writing(thread_id, move |store| store.compress(thread_id)).await
+    }
+}
+
+impl Inner {
+    fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
+        let _lock = self.lock_cold(thread_id)?;
+        let files = self.files()?;
+        let mut done = Compressed::default();
+        for file in files.segments(thread_id) {
+            if file.name.compressed {
+                // A call before this one may have compressed it and failed then.
+                self.home.settle_removal(&file.path.with_extension("")).map_err(store_error)?;
+                continue;
+            }
+            let size = |path| {
+                let metadata = fs::metadata(path);
+                metadata
+                    .map(|metadata| metadata.len())
+                    .map_err(|error| StoreError::backend("cannot look at a file", error))
+            };
+            let before = size(&file.path)?;
+            let compressed = self.home.compress_in_place(&file.path).map_err(store_error)?;
+            done.files += 1;
+            done.bytes_before += before;
+            done.bytes_after += size(&compressed)?;
+        }
+        Ok(done)
+    }
+
+    /// Removes what a compression that broke off left beside the files of a thread.
+    pub(crate) fn remove_left_compressed(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<()> {
+        let compressed = files.all_files(thread_id).filter(|file| file.name.compressed);
+        let plain = compressed.map(|file| file.path.with_extension("")).filter(|plain| plain.is_file());
+        plain.into_iter().try_for_each(|plain| self.home.remove_left_compressed(&plain)).map_err(store_error)
+    }
+}

@@ -1,0 +1,241 @@
+//! Compressing threads: what is read, written and built on afterwards is what it was before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
+use selvedge_rollout::doctor::{Severity, diagnose};
+use selvedge_rollout::{RolloutHome, WriterLock};
+use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store_local::{Compressed, LocalThreadStore};
+
+use crate::contract::{MODES, asked, go_on, head, id, record, second};
+use crate::home::{RECORDINGS, TestHome};
+
+use HistoryMode::Paginated;
+
+/// The rollouts of a thread, sorted.
+fn rollouts(home: &TestHome, thread_id: ThreadId) -> Vec<PathBuf> {
+    let name = thread_id.to_string();
+    let is_wanted = |path: &PathBuf| {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        file.starts_with("rollout-") && file.contains(&name)
+    };
+    let mut found: Vec<PathBuf> = home.files().into_iter().filter(is_wanted).collect();
+    found.sort();
+    found
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().unwrap() == "zst"
+}
+
+fn exported(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.export(thread_id, &mut bytes).unwrap();
+    bytes
+}
+
+/// What the doctor has to say against a home.
+fn faults(home: &TestHome) -> Vec<String> {
+    let findings = diagnose(&RolloutHome::new(home.path()), None, &|_| {}).unwrap().findings;
+    let faults = findings.into_iter().filter(|finding| finding.severity == Severity::Fault);
+    faults.map(|finding| format!("{:?} {}", finding.kind, finding.path.display())).collect()
+}
+
+/// A thread of two segments with a fork that is built on the older one.
+async fn rewound_and_forked(home: &TestHome) -> (ThreadId, ThreadId) {
+    record(&home.store, 1, Paginated, &["one", "two"]).await;
+    let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, Paginated) };
+    let fork = home.store.fork(request).await.unwrap();
+    let request = RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), at: second(50) };
+    assert_eq!(home.store.revert(request).await.unwrap(), 1);
+    (id(1), fork)
+}
+
+#[tokio::test]
+async fn every_recorded_thread_comes_back_byte_for_byte() {
+    let mut threads = 0;
+    for folder in RECORDINGS {
+        let home = TestHome::recorded(folder);
+        let files = RolloutHome::new(home.path()).files().unwrap();
+        let ids: Vec<ThreadId> = files.threads().map(|(id, _)| id).collect();
+        let before: Vec<Vec<u8>> = ids.iter().map(|id| exported(&home.store, *id)).collect();
+        let rows = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
+        for thread_id in &ids {
+            home.store.compress(*thread_id).await.unwrap();
+            assert!(rollouts(&home, *thread_id).iter().all(|path| is_compressed(path)), "{folder}: {thread_id}");
+        }
+        for (thread_id, before) in ids.iter().zip(&before) {
+            assert!(exported(&home.other(), *thread_id) == *before, "{folder}: {thread_id}");
+        }
+        let compressed = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
+        let without_path = |mut row: selvedge_protocol::StoredThread| {
+            row.path = None;
+            row
+        };
+        let [rows, compressed] = [rows, compressed].map(|rows| rows.into_iter().map(without_path).collect::<Vec<_>>());
+        assert_eq!(compressed, rows, "{folder}");
+        for (thread_id, before) in ids.iter().zip(&before) {
+            home.store.resume_thread(*thread_id).await.unwrap();
+            home.store.shutdown(*thread_id).await.unwrap();
+            assert!(exported(&home.store, *thread_id) == *before, "{folder}: {thread_id} is resumed");
+            threads += 1;
+        }
+    }
+    assert!(threads > 15, "{threads}");
+}
+
+#[tokio::test]
+async fn a_compressed_thread_is_gone_on_with() {
+    for mode in MODES {
+        let home = TestHome::empty();
+        record(&home.store, 1, mode, &["one"]).await;
+        let [plain] = &rollouts(&home, id(1))[..] else { panic!("one file") };
+        let at = SystemTime::now() - Duration::from_secs(86_400);
+        fs::File::options().append(true).open(plain).unwrap().set_modified(at).unwrap();
+        let size = fs::metadata(plain).unwrap().len();
+
+        let done = home.store.compress(id(1)).await.unwrap();
+        let [compressed] = &rollouts(&home, id(1))[..] else { panic!("one file") };
+        let metadata = fs::metadata(compressed).unwrap();
+        assert_eq!(done, Compressed { files: 1, bytes_before: size, bytes_after: metadata.len() });
+        assert!(is_compressed(compressed) && metadata.modified().unwrap() == at, "{mode:?}");
+        let frame = fs::read(compressed).unwrap();
+        assert_eq!(zstd::zstd_safe::get_frame_content_size(&frame).unwrap(), Some(size));
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600);
+        assert_eq!(home.store.compress(id(1)).await.unwrap(), Compressed::default(), "there is nothing left to do");
+        assert_eq!(faults(&home), Vec::<String>::new());
+
+        go_on(&home.store, id(1), mode, &["two"]).await;
+        assert_eq!(asked(&home.other(), id(1)).await, ["one", "two"]);
+        assert!(!is_compressed(&rollouts(&home, id(1))[0]));
+        assert_eq!(faults(&home), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_is_built_on_a_compressed_thread_goes_on() {
+    let home = TestHome::empty();
+    let (thread, fork) = rewound_and_forked(&home).await;
+    let before = [exported(&home.store, thread), exported(&home.store, fork)];
+    assert_eq!(home.store.compress(thread).await.unwrap().files, 2);
+    for store in [&home.store, &home.other()] {
+        assert_eq!([exported(store, thread), exported(store, fork)], before);
+        assert_eq!(asked(store, fork).await, ["one", "two"]);
+        assert_eq!(asked(store, thread).await, ["one"]);
+    }
+    let request = ForkThread { source: thread, at: TurnCut::Latest, meta: head(3, Paginated) };
+    let other = home.store.fork(request).await.unwrap();
+    home.store.compress(fork).await.unwrap();
+    for (thread_id, said) in [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])] {
+        go_on(&home.store, thread_id, Paginated, &["new"]).await;
+        assert_eq!(asked(&home.store, thread_id).await, said);
+        assert_eq!(asked(&home.other(), thread_id).await, said);
+    }
+    assert!(is_compressed(&rollouts(&home, thread)[0]), "only what is appended to is decompressed");
+    assert_eq!(faults(&home), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_thread_that_somebody_writes_is_left_alone() {
+    let home = TestHome::empty();
+    record(&home.store, 1, Paginated, &["one"]).await;
+    let before = rollouts(&home, id(1));
+    home.store.resume_thread(id(1)).await.unwrap();
+    for store in [&home.store, &home.other()] {
+        let error = store.compress(id(1)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+    }
+    home.store.shutdown(id(1)).await.unwrap();
+    let lock = WriterLock::acquire(&RolloutHome::new(home.path()), id(1)).unwrap();
+    assert!(matches!(home.store.compress(id(1)).await, Err(StoreError::Conflict { .. })));
+    drop(lock);
+    assert_eq!(rollouts(&home, id(1)), before);
+    assert!(matches!(home.store.compress(id(7)).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(home.store.compress(id(1)).await.unwrap().files, 1);
+}
+
+#[tokio::test]
+async fn damage_is_kept_as_it_is() {
+    for damage in ["", "\n", "junk\n\0\0\0\0", "{\"timestamp\":"] {
+        let home = TestHome::empty();
+        record(&home.store, 1, Paginated, &["one"]).await;
+        let path = rollouts(&home, id(1)).remove(0);
+        let bytes = [fs::read(&path).unwrap(), damage.as_bytes().to_vec()].concat();
+        fs::write(&path, &bytes).unwrap();
+        home.store.compress(id(1)).await.unwrap();
+        assert_eq!(zstd::decode_all(&*fs::read(path.with_extension("jsonl.zst")).unwrap()).unwrap(), bytes);
+        assert_eq!(asked(&home.store, id(1)).await, ["one"], "{damage:?}");
+        go_on(&home.store, id(1), Paginated, &["two"]).await;
+        assert!(fs::read(&path).unwrap().starts_with(&bytes), "{damage:?}");
+        assert_eq!(asked(&home.store, id(1)).await, ["one", "two"], "{damage:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_compressed_too() {
+    let home = TestHome::empty();
+    let path = home.put(id(1), "");
+    assert_eq!(home.store.compress(id(1)).await.unwrap().files, 1);
+    home.store.resume_thread(id(1)).await.unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn of_both_forms_the_plain_one_counts_and_the_other_goes() {
+    let home = TestHome::empty();
+    let (thread, fork) = rewound_and_forked(&home).await;
+    let left: Vec<(PathBuf, Vec<u8>)> = rollouts(&home, thread)
+        .into_iter()
+        .map(|path| (path.with_extension("jsonl.zst"), zstd::encode_all(&*fs::read(path).unwrap(), 1).unwrap()))
+        .collect();
+    let leave = || left.iter().for_each(|(path, frame)| fs::write(path, frame).unwrap());
+    // What is appended stands in the plain file, and what is left of an older state of it goes, of all segments.
+    leave();
+    go_on(&home.store, thread, Paginated, &["new"]).await;
+    assert!(!rollouts(&home, thread).iter().any(|path| is_compressed(path)));
+    // Compressing again goes on from there, too, though the compressed file is older than the plain one.
+    leave();
+    assert_eq!(home.store.compress(thread).await.unwrap().files, 2);
+    assert!(rollouts(&home, thread).iter().all(|path| is_compressed(path)));
+    assert_eq!(asked(&home.store, thread).await, ["one", "new"]);
+    assert_eq!(asked(&home.store, fork).await, ["one", "two"]);
+    assert_eq!(faults(&home), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_compressed_file_that_holds_something_else_is_somebodys_data() {
+    for other in [zstd::encode_all(&b"something else\n"[..], 1).unwrap(), b"no frame at all".to_vec()] {
+        let home = TestHome::empty();
+        record(&home.store, 1, Paginated, &["one"]).await;
+        let path = rollouts(&home, id(1)).remove(0);
+        let (before, compressed) = (fs::read(&path).unwrap(), path.with_extension("jsonl.zst"));
+        fs::write(&compressed, &other).unwrap();
+        let error = home.store.compress(id(1)).await.unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("holds something else"), "{error}: {source}");
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&compressed).unwrap()), (before, other));
+        go_on(&home.store, id(1), Paginated, &["two"]).await;
+        assert!(compressed.exists());
+        assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
+    }
+}
+
+#[tokio::test]
+async fn archived_threads_are_compressed_where_they_are() {
+    let home = TestHome::empty();
+    record(&home.store, 1, Paginated, &["one"]).await;
+    home.store.archive(id(1)).await.unwrap();
+    home.store.compress(id(1)).await.unwrap();
+    let row = home.store.read_thread(id(1)).await.unwrap();
+    assert!(row.archived && is_compressed(row.path.as_ref().unwrap()));
+    home.store.unarchive(id(1)).await.unwrap();
+    go_on(&home.store, id(1), Paginated, &["two"]).await;
+    assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
+    home.store.compress(id(1)).await.unwrap();
+    home.store.delete(id(1)).await.unwrap();
+    assert_eq!(rollouts(&home, id(1)), Vec::<PathBuf>::new());
+}
