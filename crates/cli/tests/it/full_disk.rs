@@ -44,7 +44,7 @@ fn fill(path: &Path) {
 fn a_full_disk_is_said_and_loses_nothing() {
     for mode in ["paginated", "legacy"] {
         let home = Home::missing();
-        let Some(_disk) = Tmpfs::mount(&home.path(), "256k") else { return };
+        let Some(_disk) = Tmpfs::mount(&home.path(), "640k") else { return };
         let id = home.new_thread(&["--mode", mode]);
         let ballast = home.path().join("ballast");
         fs::write(&ballast, vec![0; 64 << 10]).unwrap();
