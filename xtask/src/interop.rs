@@ -140,6 +140,7 @@ fn everything(bench: &Bench, program: &Path) -> Vec<Section> {
     vec![
         section("recordings", || recordings::check(bench, Some(program))),
         section("written by Selvedge", || by_selvedge::check(bench, program)),
+        section("compressed by Selvedge", || by_selvedge::check_compressed(bench, program)),
         section("detached forks", || detached::check(bench, program)),
         section("in a home that Codex knows", || known_home::check(bench, program)),
         section("written by Codex", || by_codex::check(bench, program)),

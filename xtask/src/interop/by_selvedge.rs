@@ -24,13 +24,27 @@ const INHERITED_MISSING: &str = "After a resume Codex shows no turn of a segment
     included; a fork at a turn makes it read them, and the check makes an ephemeral one.";
 
 pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
-    let home = bench.home("by-selvedge")?;
+    check_in(bench, program, "by-selvedge", false)
+}
+
+/// The same, with all files compressed before Codex sees them.
+pub(super) fn check_compressed(bench: &Bench, program: &Path) -> Result<Section> {
+    check_in(bench, program, "compressed", true)
+}
+
+fn check_in(bench: &Bench, program: &Path, folder: &str, compressed: bool) -> Result<Section> {
+    let home = bench.home(folder)?;
     let selvedge = Selvedge::new(program, &home);
     let mut section = Section::default();
     let mut subjects = Vec::new();
     for mode in [Mode::Legacy, Mode::Paginated] {
         let writer = Writer { selvedge: &selvedge, mode, cwd: &bench.folder, turn };
         subjects.extend(writer.family(writer.recorded()?, writer.recorded()?)?);
+    }
+    if compressed {
+        for subject in &subjects {
+            section.record(&subject.name, "compressed", selvedge.compress(&subject.id).map(|()| None));
+        }
     }
     opened(bench, &home, &subjects, &mut section)?;
     for subject in &subjects {

@@ -128,6 +128,13 @@ impl Selvedge {
         self.text(&["rewind", thread, "--turns", &turns.to_string()]).map(drop)
     }
 
+    /// Compresses the files of a thread.
+    pub(super) fn compress(&self, thread: &str) -> Result<()> {
+        let answer = self.json(&["compress", thread, "--json"])?;
+        ensure!(answer["total"]["files"].as_u64().is_some_and(|files| files > 0), "it compressed nothing: {answer}");
+        Ok(())
+    }
+
     /// Deletes a thread, after those that are built on it got a history of their own. Gives those.
     pub(super) fn delete_detached(&self, thread: &str) -> Result<Vec<String>> {
         let answer = self.json(&["delete", thread, "--yes", "--detach", "--json"])?;
