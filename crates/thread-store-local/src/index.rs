@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId};
+use selvedge_protocol::{Cursor, Page, SearchHit, SearchQuery, ThreadId};
 use selvedge_rollout::{RememberedHome, now};
 use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgress};
 use selvedge_thread_store::StoreError;
@@ -22,6 +22,9 @@ const FILL_FIRST: usize = 200;
 
 /// How often every file is looked at, for as long as there are questions.
 const FULL_LOOK: Duration = Duration::from_secs(30);
+
+/// How long a look around serves the pages that follow the first one.
+const ONE_LOOK: Duration = Duration::from_millis(50);
 
 /// How long an index that failed is left alone.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -78,6 +81,8 @@ struct State {
     /// The task that brings it up to date.
     filling: Option<AbortHandle>,
     progress: Option<SyncProgress>,
+    /// When a look around ended, and which filling of the index it was; nothing when this process wrote since.
+    looked_around: Option<(Instant, IndexFilling)>,
     /// When this process last began to look at every file.
     looked_at: Option<Instant>,
     /// Threads that were written and that no task has taken in yet.
@@ -142,7 +147,17 @@ impl HomeIndex {
             Some(filling) => filling,
             None => self.answered(index.filling().await).await??,
         };
+        self.state().looked_around = Some((Instant::now(), filling));
         Some(FreshIndex { filling, index })
+    }
+
+    /// The same for a page that follows another one if it has a cursor: who turns pages quickly looks around once in a while.
+    pub(crate) async fn fresh_for_page(&self, cursor: Option<&Cursor>) -> Option<FreshIndex> {
+        let looked_around = self.state().looked_around;
+        match looked_around.filter(|(at, _)| cursor.is_some() && at.elapsed() < ONE_LOOK) {
+            Some((_, filling)) => Some(FreshIndex { index: self.open().await?, filling }),
+            None => self.fresh().await,
+        }
     }
 
     /// The same for a question about one thread.
@@ -161,7 +176,7 @@ impl HomeIndex {
     pub(crate) async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
         let began = Instant::now();
         loop {
-            if let Some(fresh) = self.fresh().await {
+            if let Some(fresh) = self.fresh_for_page(query.threads.cursor.as_ref()).await {
                 let outcome = fresh.index.search_threads(query).await;
                 let is_refused = matches!(outcome, Ok(None) | Err(IndexError::Cursor(_) | IndexError::EmptyPage));
                 let page = self.answer(&fresh, outcome).await.flatten();
@@ -286,6 +301,7 @@ impl HomeIndex {
         let (Some(_), Ok(runtime)) = (&self.inner.path, tokio::runtime::Handle::try_current()) else { return };
         let mut state = self.state();
         state.written.insert(thread_id);
+        state.looked_around = None;
         if state.gathering.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }

@@ -218,7 +218,7 @@ impl ThreadStore for LocalThreadStore {
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         let index = &self.inner.index;
-        if let Some(fresh) = index.fresh().await
+        if let Some(fresh) = index.fresh_for_page(query.cursor.as_ref()).await
             && let Some(page) = index.answer(&fresh, fresh.index.list_threads(query).await).await
         {
             return Ok(page);
