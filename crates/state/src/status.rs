@@ -36,6 +36,8 @@ impl StateIndex {
     /// # Errors
     /// When the directories of the home or the database cannot be read.
     pub async fn status(&self) -> Result<IndexStatus> {
+        // First: what had been looked at by then is not told to be unread, though somebody else fills the index meanwhile.
+        let checked_at = self.checked_at().await?;
         let plan = self.plan(self.home_files().await?, None).await?;
         let Plan { files, jobs, gone } = &plan;
         let threads: i64 = sqlx::query_scalar("SELECT count(*) FROM threads").fetch_one(&self.database.readers).await?;
@@ -47,7 +49,7 @@ impl StateIndex {
             changed: jobs.len() as u64,
             changed_bytes: plan.bytes(),
             gone: gone.len() as u64,
-            checked_at: self.checked_at().await?,
+            checked_at,
         })
     }
 }
