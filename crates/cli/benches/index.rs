@@ -135,7 +135,7 @@ async fn in_process(home: &Path, threads: usize, path: &Path, words: &mut Words,
         ensure!(store.list_threads(&query).await?.items.len() == query.limit.min(threads), "a whole page");
         Ok(())
     };
-    report.hold_time("50 threads", &times(100, list).await?, RUNNING);
+    report.hold_time("50 threads", &Times::measured(100, list).await?, RUNNING);
     let mut appended = Vec::new();
     for _ in 0..10 {
         another_turn(path, words, false)?;
@@ -144,20 +144,10 @@ async fn in_process(home: &Path, threads: usize, path: &Path, words: &mut Words,
         appended.push(started.elapsed());
     }
     Report::tell("50 threads, one appended to elsewhere", &Times::of(appended).to_string());
-    let all = times(5, async || all_pages(&store, threads).await).await?;
+    let all = Times::measured(5, async || all_pages(&store, threads).await).await?;
     report.hold_time("all pages of 100", &all, ALL_PAGES);
     store.close().await;
     Ok(())
-}
-
-async fn times(count: usize, mut work: impl AsyncFnMut() -> Result<()>) -> Result<Times> {
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let started = Instant::now();
-        work().await?;
-        times.push(started.elapsed());
-    }
-    Ok(Times::of(times))
 }
 
 async fn all_pages(store: &LocalThreadStore, threads: usize) -> Result<()> {

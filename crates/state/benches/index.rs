@@ -85,14 +85,14 @@ async fn many(threads: usize, words: &mut Words, report: &mut Report) -> Result<
     let paths = fill(&home, words, threads)?;
     Report::begin(&format!("{threads} threads of about 30 kB"));
     let index = build(&home, &paths, report).await?;
-    let unchanged = times(5, async || index.sync(|_| {}).await.map(drop)).await?;
+    let unchanged = Times::measured(5, async || index.sync(|_| {}).await.map(drop)).await?;
     Report::tell("sync without changes", &unchanged.to_string());
     append(&index, &paths[0], false, words, report).await?;
     append(&index, &paths[1], true, words, report).await?;
 
-    let page = times(100, async || index.list_threads(&ThreadQuery::default()).await.map(drop)).await?;
+    let page = Times::measured(100, async || index.list_threads(&ThreadQuery::default()).await.map(drop)).await?;
     report.hold_time("a page of 50, the query itself", &page, PAGE);
-    let all = times(5, async || all_pages(&index, threads).await).await?;
+    let all = Times::measured(5, async || all_pages(&index, threads).await).await?;
     report.hold_time("all pages of 100", &all, ALL_PAGES);
 
     search(&index, "rare word", RARE, Some(SEARCH_RARE), report).await?;
@@ -140,10 +140,10 @@ async fn huge(words: &mut Words, report: &mut Report) -> Result<()> {
                 let from = if direction == SortDirection::Descending { start + 20 } else { start };
                 let cursor = Some(Cursor::at_position(from as u64));
                 let query = TurnQuery { direction, limit: 20, cursor, ..TurnQuery::all(id) };
-                let times = times(10, async || {
+                let times = Times::measured(10, async || {
                     let page = index.list_turns(&query, false).await?;
                     assert_eq!(page.map(|page| page.items.len()), Some(20), "a whole page");
-                    Ok(())
+                    Ok::<(), IndexError>(())
                 })
                 .await?;
                 let way = if direction == SortDirection::Descending { "back" } else { "on" };
@@ -151,7 +151,7 @@ async fn huge(words: &mut Words, report: &mut Report) -> Result<()> {
             }
         }
         let query = ItemQuery { direction: SortDirection::Descending, limit: 100, ..ItemQuery::all(id) };
-        let items = times(10, async || index.list_items(&query, false).await.map(drop)).await?;
+        let items = Times::measured(10, async || index.list_items(&query, false).await.map(drop)).await?;
         Report::tell("the last 100 items", &items.to_string());
         another_turn(&path, words, number == 1)?;
         let started = Instant::now();
@@ -260,9 +260,9 @@ async fn search(
     for order in [SearchOrder::Best, SearchOrder::Sorted] {
         let query = SearchQuery { order, ..SearchQuery::new(text) };
         let mut hits = 0;
-        let times = times(7, async || {
+        let times = Times::measured(7, async || {
             hits = index.search_threads(&query).await?.map_or(0, |page| page.items.len());
-            Ok(())
+            Ok::<(), IndexError>(())
         })
         .await?;
         let order = if order == SearchOrder::Best { "best" } else { "newest" };
@@ -289,16 +289,6 @@ async fn all_pages(index: &StateIndex, threads: usize) -> Result<(), IndexError>
             return Ok(());
         }
     }
-}
-
-async fn times(count: usize, mut work: impl AsyncFnMut() -> Result<(), IndexError>) -> Result<Times> {
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let started = Instant::now();
-        work().await?;
-        times.push(started.elapsed());
-    }
-    Ok(Times::of(times))
 }
 
 /// How long this process had a core, in seconds; 0 where the system does not say.

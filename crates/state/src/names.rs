@@ -16,7 +16,7 @@ use crate::StateIndex;
 use crate::database::Patience;
 use crate::error::Result;
 use crate::plan::ids;
-use crate::row::hash;
+use crate::row::{Mark, hash};
 use crate::stamp::Stamp;
 use crate::sync::blocking;
 use crate::write::{insert, signed, unsigned};
@@ -25,11 +25,7 @@ use crate::write::{insert, signed, unsigned};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NamesSource {
     pub(crate) stamp: Stamp,
-    /// Just past the last whole line.
-    end: u64,
-    /// Where that line begins, and what it is.
-    last_line_start: u64,
-    last_line_hash: u64,
+    mark: Mark,
 }
 
 impl NamesSource {
@@ -39,7 +35,8 @@ impl NamesSource {
         row.map(|row| {
             let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(column)?)) };
             let stamp = Stamp { size: number(0)?, modified_ns: row.try_get(1)?, inode: number(2)? };
-            Ok(Self { stamp, end: number(3)?, last_line_start: number(4)?, last_line_hash: number(5)? })
+            let mark = Mark { end: number(3)?, last_line_start: number(4)?, last_line_hash: number(5)? };
+            Ok(Self { stamp, mark })
         })
         .transpose()
     }
@@ -51,9 +48,9 @@ impl NamesSource {
             .bind(signed(self.stamp.size))
             .bind(self.stamp.modified_ns)
             .bind(signed(self.stamp.inode))
-            .bind(signed(self.end))
-            .bind(signed(self.last_line_start))
-            .bind(signed(self.last_line_hash))
+            .bind(signed(self.mark.end))
+            .bind(signed(self.mark.last_line_start))
+            .bind(signed(self.mark.last_line_hash))
             .execute(connection)
             .await?;
         Ok(())
@@ -78,11 +75,11 @@ impl ReadNames {
         // Before it is read: what is added meanwhile is found the next time.
         let stamp = stamp_of_names(home);
         let has_grown = |known: &NamesSource| known.stamp.inode == stamp.inode && known.stamp.size < stamp.size;
-        if let Some(known) = known.filter(|known| known.end > 0 && has_grown(known)) {
-            let bytes = bytes_from(home, known.last_line_start)?;
-            let line = usize::try_from(known.end - known.last_line_start).ok().and_then(|len| bytes.get(..len));
-            if line.is_some_and(|line| hash(line) == known.last_line_hash) {
-                return Ok(Self::of(stamp, known.last_line_start, &bytes, false));
+        if let Some(NamesSource { mark, .. }) = known.filter(|known| known.mark.end > 0 && has_grown(known)) {
+            let bytes = bytes_from(home, mark.last_line_start)?;
+            let line = usize::try_from(mark.end - mark.last_line_start).ok().and_then(|len| bytes.get(..len));
+            if line.is_some_and(|line| hash(line) == mark.last_line_hash) {
+                return Ok(Self::of(stamp, mark.last_line_start, &bytes, false));
             }
         }
         Ok(Self::of(stamp, 0, &bytes_from(home, 0)?, true))
@@ -92,12 +89,12 @@ impl ReadNames {
     fn of(stamp: Stamp, start: u64, bytes: &[u8], is_whole: bool) -> Self {
         let end = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
         let last_line = memchr::memrchr(b'\n', &bytes[..end.saturating_sub(1)]).map_or(0, |at| at + 1);
-        let source = NamesSource {
-            stamp,
+        let mark = Mark {
             end: start + end as u64,
             last_line_start: start + last_line as u64,
             last_line_hash: hash(&bytes[last_line..end]),
         };
+        let source = NamesSource { stamp, mark };
         let names = NameIndex::lines(bytes).map(|(id, entry)| (id, entry.map(|entry| entry.name))).collect();
         Self { source, is_whole, names }
     }

@@ -1,7 +1,7 @@
 //! What was measured, line by line, beside what is asked of it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -48,6 +48,20 @@ impl Report {
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
+    /// Measures so many runs of the same thing.
+    pub(crate) async fn measured<E>(
+        count: usize,
+        mut work: impl AsyncFnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let started = Instant::now();
+            work().await?;
+            times.push(started.elapsed());
+        }
+        Ok(Self::of(times))
+    }
+
     /// # Panics
     /// Without any times.
     pub(crate) fn of(mut times: Vec<Duration>) -> Self {

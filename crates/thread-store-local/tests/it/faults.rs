@@ -30,6 +30,7 @@ use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use tokio::runtime::Runtime;
 
 use crate::contract::{head, id, second, turn};
+use crate::home::all_files;
 
 use HistoryMode::{Legacy, Paginated};
 
@@ -558,22 +559,14 @@ fn check_either(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, step:
 
 /// There is nothing in a home that does not belong there, when nobody is writing.
 fn check_tidy(root: &Path, what: &str) {
-    let mut dirs = vec![root.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-                continue;
-            }
-            let name = path.file_name().unwrap().to_str().unwrap();
-            // Of a file that is there in both forms one would be left over.
-            let is_whole = !name.ends_with(".zst") || !path.with_extension("").exists();
-            let belongs = name.starts_with("rollout-") && is_whole
-                || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
-                || name.starts_with("selvedge-index.sqlite");
-            assert!(belongs, "{what}: {} was left", path.display());
-        }
+    for path in all_files(root) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // Of a file that is there in both forms one would be left over.
+        let is_whole = !name.ends_with(".zst") || !path.with_extension("").exists();
+        let belongs = name.starts_with("rollout-") && is_whole
+            || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
+            || name.starts_with("selvedge-index.sqlite");
+        assert!(belongs, "{what}: {} was left", path.display());
     }
 }
 

@@ -56,8 +56,7 @@ impl TestHome {
 
     /// Every file below the home, without the lock that coordinates the others and without the index.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        collect(self.path(), &mut found);
+        let mut found = all_files(self.path());
         found.retain(|path| !path.ends_with(".coordination.lock") && !is_index(path));
         found.sort();
         found
@@ -91,8 +90,15 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
+/// Every file below a directory, in no order.
+pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(dir, &mut found);
+    found
+}
+
 fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).into_iter().flatten() {
+    for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { collect(&path, found) } else { found.push(path) }
     }

@@ -18,24 +18,14 @@ use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use crate::contract::{head, id, second};
 use crate::damage::{based_head, head_line, line, lines};
 use crate::faults::{LOSSES, copy, place};
+use crate::home::all_files;
 
 /// The bytes of every file of a home, by its path below it.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 fn files(root: &Path) -> Files {
-    let mut found = Files::new();
-    let mut dirs = vec![root.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else {
-                found.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
-            }
-        }
-    }
-    found
+    let below = |path: PathBuf| (path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+    all_files(root).into_iter().map(below).collect()
 }
 
 fn own_head(n: u32) -> String {
