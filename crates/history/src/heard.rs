@@ -71,8 +71,9 @@ struct Message {
     text: String,
     speaker: Speaker,
     cut: Cut,
-    /// Whether it has a line of its own, and does not stand in what a compaction left alone.
-    is_own: bool,
+    /// Position of the line that shows it, or else of the one that tells it to the model; nothing when it stands but in what
+    /// a compaction left.
+    position: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,40 +87,41 @@ enum Speaker {
 
 impl Heard {
     /// The model is told a message. An event that shows it may follow and knows better where it shows.
-    pub(crate) fn told(&mut self, item: &ResponseItem, cut: Cut) {
+    pub(crate) fn told(&mut self, item: &ResponseItem, cut: Cut, position: u64) {
         let text = item.texts().concat();
         if *item.kind() == ResponseItemKind::AgentMessage {
-            self.told_by_agent(text, cut);
+            self.told_by_agent(text, cut, position);
         } else if self.untold > 0 {
             self.untold -= 1;
         } else {
             self.unshown.push(self.said.len());
-            self.say(Message { text, speaker: Speaker::User, cut, is_own: true });
+            self.say(Message { text, speaker: Speaker::User, cut, position: Some(position) });
         }
     }
 
     /// The model is told a message of another agent. None of them shows.
-    pub(crate) fn told_by_agent(&mut self, text: String, cut: Cut) {
-        self.say(Message { text, speaker: Speaker::Agent, cut, is_own: true });
+    pub(crate) fn told_by_agent(&mut self, text: String, cut: Cut, position: u64) {
+        self.say(Message { text, speaker: Speaker::Agent, cut, position: Some(position) });
     }
 
     /// An event shows a message, as a rule one that the model was told right before. Lines that were recorded without what
     /// the model sees have events alone, which count all the same.
-    pub(crate) fn shown(&mut self, text: &str, cut: Cut) {
+    pub(crate) fn shown(&mut self, text: &str, cut: Cut, position: u64) {
         let same = self.unshown.iter().position(|at| self.said[*at].text == text);
         if self.unshown.is_empty() {
             self.untold += 1;
-            self.say(Message { text: text.to_owned(), speaker: Speaker::User, cut, is_own: true });
+            self.say(Message { text: text.to_owned(), speaker: Speaker::User, cut, position: Some(position) });
         } else {
             let at = self.unshown.remove(same.unwrap_or(0));
-            self.said[at].cut = cut;
+            let message = &mut self.said[at];
+            (message.cut, message.position) = (cut, Some(position));
         }
     }
 
-    /// For each message that has a line of its own, how many turns stand before the one that it belongs to.
-    pub(crate) fn turns(&self) -> impl Iterator<Item = usize> {
+    /// For each message that has a line of its own, the position of the line that shows it, or else of the one that tells it.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = u64> {
         let messages = self.standing.messages.iter().map(|message| &self.said[*message]);
-        messages.filter(|message| message.is_own).map(|message| message.cut.turn)
+        messages.filter_map(|message| message.position)
     }
 
     fn say(&mut self, message: Message) {
@@ -216,7 +218,7 @@ impl Heard {
         for (text, item) in texts.into_iter().zip(left).rev() {
             let found = seen.iter().rposition(|message| self.said[*message].text == text);
             let message = if text == summary || (found.is_none() && !is_found) {
-                Message { text, speaker: Speaker::Summary, cut: own, is_own: false }
+                Message { text, speaker: Speaker::Summary, cut: own, position: None }
             } else {
                 // A message that is not found was cut short: it is the one before those that were not.
                 let at = found.or(seen.len().checked_sub(1));
@@ -228,8 +230,8 @@ impl Heard {
                 let is_agent = *item.kind() == ResponseItemKind::AgentMessage;
                 let speaker = known.map(|message| message.speaker);
                 let speaker = speaker.unwrap_or(if is_agent { Speaker::Agent } else { Speaker::User });
-                let is_own = known.is_some_and(|message| message.is_own);
-                Message { text, speaker, cut: known.map_or(own, |message| message.cut), is_own }
+                let (cut, position) = known.map_or((own, None), |message| (message.cut, message.position));
+                Message { text, speaker, cut, position }
             };
             kept.push(self.said.len());
             self.said.push(message);

@@ -137,7 +137,7 @@ impl TurnProjection {
             "response_item" => self.response_line(at, line),
             "session_meta" => self.head_line(line),
             "compacted" => self.compacted(at, line),
-            "inter_agent_communication" => self.told_between_agents(line),
+            "inter_agent_communication" => self.told_between_agents(at, line),
             _ => {}
         }
         // Settings and surroundings are written between the messages that lead up to the user's; anything else ends them.
@@ -146,11 +146,11 @@ impl TurnProjection {
         }
     }
 
-    /// For each message that stands, of the user or of another agent, how many of the turns here come before its turn: of these
-    /// a `thread_rolled_back` event says how many it undoes. A message need not show in its turn: it may be told to the model
-    /// in a line whose event was lost.
-    pub fn message_turns(&self) -> impl Iterator<Item = usize> {
-        self.heard.turns()
+    /// For each message that stands, of the user or of another agent, the position of the line that shows it: of these messages
+    /// a `thread_rolled_back` event says how many it undoes. A message need not show: where the event of its line was lost,
+    /// it is the position of the line that tells it to the model, which may stand between two turns.
+    pub fn message_positions(&self) -> impl Iterator<Item = u64> {
+        self.heard.positions()
     }
 
     /// The turns.
@@ -364,7 +364,7 @@ impl TurnProjection {
         if let (Some(text), Some(item)) = (said, place) {
             let cut = draft.cut(turn, item);
             draft.is_of_user = true;
-            self.heard.shown(&text, cut);
+            self.heard.shown(&text, cut, at.position);
         }
     }
 
@@ -409,7 +409,7 @@ impl TurnProjection {
         let draft = self.turn_for(None, at);
         let cut = draft.cut(turn, draft.turn.items.len());
         draft.is_of_user = true;
-        self.heard.shown(&input.text, cut);
+        self.heard.shown(&input.text, cut, at.position);
         self.numbered(at, |id| turn_item::user_message(id, input));
     }
 
@@ -470,15 +470,15 @@ impl TurnProjection {
         {
             self.user_speaks();
             let cut = self.spoken_at();
-            self.heard.told(&item, cut);
+            self.heard.told(&item, cut, at.position);
         }
     }
 
-    fn told_between_agents(&mut self, line: &RolloutLine) {
+    fn told_between_agents(&mut self, at: At, line: &RolloutLine) {
         if let RolloutItem::InterAgentCommunication(message) = line.item() {
             self.user_speaks();
             let cut = self.spoken_at();
-            self.heard.told_by_agent(message.content.unwrap_or_default(), cut);
+            self.heard.told_by_agent(message.content.unwrap_or_default(), cut, at.position);
         }
     }
 

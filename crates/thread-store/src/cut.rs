@@ -12,8 +12,8 @@ pub struct CutPoint {
     pub position: u64,
     /// How many turns come after it.
     pub undone_turns: usize,
-    /// How many messages of the user and of other agents are in those turns: what a `thread_rolled_back` event has to undo to
-    /// go back to it.
+    /// How many messages of the user and of other agents come after it: what a `thread_rolled_back` event has to undo to go
+    /// back to it.
     pub undone_messages: u64,
 }
 
@@ -37,7 +37,7 @@ impl CutPoint {
 /// # Errors
 /// `TurnNotFound` when the turn is not among them.
 pub fn find_cut(thread_id: ThreadId, turns: TurnProjection, lines: u64, cut: &TurnCut) -> Result<CutPoint> {
-    let message_turns: Vec<usize> = turns.message_turns().collect();
+    let messages: Vec<u64> = turns.message_positions().collect();
     let turns = turns.finish();
     let index_of = |turn_id: &TurnId| {
         let index = turns.iter().rposition(|turn| turn.id == *turn_id);
@@ -55,7 +55,7 @@ pub fn find_cut(thread_id: ThreadId, turns: TurnProjection, lines: u64, cut: &Tu
     Ok(CutPoint {
         position: position.min(lines),
         undone_turns: turns.len() - kept,
-        undone_messages: message_turns.iter().filter(|turn| **turn >= kept).count() as u64,
+        undone_messages: messages.iter().filter(|message| **message >= position).count() as u64,
     })
 }
 

@@ -47,8 +47,8 @@ macro_rules! contract_tests {
                      check_fork_of_live_and_archived, check_fork_goes_on, check_fork_refuses, check_fork_is_not_labelled,
                      check_delete_with_forks }
             revert { check_revert_after_and_before, check_revert_to_latest, check_revert_before_first_turn,
-                     check_revert_inside_inherited, check_revert_live_thread, check_revert_counts_steering, check_revert_of_a_torn_turn,
-                     check_revert_silent_turn,
+                     check_revert_inside_inherited, check_revert_live_thread, check_revert_counts_steering,
+                     check_revert_of_a_torn_turn, check_revert_to_between_turns, check_revert_silent_turn,
                      check_revert_keeps_labels, check_fork_of_reverted, check_revert_refuses }
             detach { check_detach_frees_the_source, check_detached_goes_on, check_detach_in_a_chain,
                      check_detach_of_reverted, check_detach_keeps_labels_and_surroundings, check_detach_keeps_compactions,

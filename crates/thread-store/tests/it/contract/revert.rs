@@ -167,6 +167,24 @@ pub(crate) async fn check_revert_of_a_torn_turn(store: Arc<dyn ThreadStore>) {
     }
 }
 
+/// A message that the model was told between two turns belongs to neither: going back to before the second keeps it, to
+/// behind the first undoes it.
+pub(crate) async fn check_revert_to_between_turns(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        for (number, (to, standing)) in (n * 100..).zip([(before("b"), &["a", "x"][..]), (after("a"), &["a"])]) {
+            record(&*store, number, mode, &["a"]).await;
+            store.resume_thread(id(number)).await.unwrap();
+            store.append_items(id(number), &[user(mode, "x", "ask x").swap_remove(0)]).await.unwrap();
+            store.shutdown(id(number)).await.unwrap();
+            go_on(&*store, id(number), mode, &["b"]).await;
+            assert_eq!(heard(&*store, id(number)).await, ["a", "x", "b"]);
+            revert(&*store, id(number), to).await;
+            assert_eq!(heard(&*store, id(number)).await, standing);
+            assert_eq!(asked(&*store, id(number)).await, ["a"]);
+        }
+    }
+}
+
 /// A turn in which nobody spoke can be undone by a segment, and not by an event that counts what users said.
 pub(crate) async fn check_revert_silent_turn(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
