@@ -53,13 +53,12 @@ pub(crate) async fn store(connection: &mut SqliteConnection, batch: &[&Scanned])
         delete(connection, table, whole.iter().map(|scanned| scanned.id())).await?;
     }
     store_bases(connection, &whole).await?;
-    // What the index knows of such a base is not so, or not any more: when there is a file, it is looked at as a new one, and
-    // then those that build on it are read again.
+    // What the index knows of such a base is not so, or not any more. Its thread is looked at again by the next refresh, as one
+    // that lost a file, or, when there is a file by then, as one whose file is another: then those that build on it are read
+    // again, too. To forget the file here would hide from that thread that it is gone.
     for absent in whole.iter().filter_map(|scanned| scanned.absent) {
-        sqlx::query("DELETE FROM segments WHERE segment_id = ?")
-            .bind(absent.as_uuid())
-            .execute(&mut *connection)
-            .await?;
+        let sql = "UPDATE segments SET modified_ns = ?, inode = 0, indexed_bytes = 0 WHERE segment_id = ?";
+        sqlx::query(sql).bind(i64::MAX).bind(absent.as_uuid()).execute(&mut *connection).await?;
     }
     supersede(connection, &whole.iter().map(|scanned| scanned.id()).collect::<Vec<_>>()).await?;
     for scanned in batch.iter().filter(|scanned| !scanned.is_whole) {

@@ -8,7 +8,7 @@ use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
 use selvedge_rollout::doctor::Severity;
 use selvedge_rollout::{NameIndex, now};
 
-use selvedge_state::{CheckScope, Freshness, StateIndex};
+use selvedge_state::{CheckScope, Freshness, StateIndex, SyncReport};
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
 use crate::search;
@@ -130,6 +130,35 @@ async fn a_fork_follows_a_base_that_comes_or_changes() {
     assert_eq!(report.removed, 1);
     assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview, None);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}
+
+/// Two threads lose the same base, and one of them is read first.
+#[tokio::test]
+async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
+    for comes_back in [false, true] {
+        let home = Home::new();
+        let (_, first) = home.thread();
+        append(&first, &says("words"));
+        apply(&home, &Edit::Segment(0));
+        let (_, later) = files(&home).into_iter().find(|(_, path)| *path != first).unwrap();
+        let (fork, fork_path) = home.thread_with(|meta| meta.history_base = base(&first));
+        append(&fork_path, &says("words"));
+        let index = home.index().await;
+        index.sync(|_| {}).await.unwrap();
+        let away = home.dir.path().join("away");
+        fs::rename(&first, &away).unwrap();
+        // The fork is read from its beginning, the owner could go on from where it was read to.
+        let text = fs::read_to_string(&fork_path).unwrap().replace("words", "other words");
+        fs::write(&fork_path, text).unwrap();
+        append(&later, &says("words"));
+        let report = index.refresh_threads([fork].into(), u64::MAX).await.unwrap();
+        assert!(matches!(report, Freshness::Fresh(SyncReport { read_whole: 1, read_tail: 0, .. })), "{report:?}");
+        if comes_back {
+            fs::rename(&away, &first).unwrap();
+        }
+        index.refresh(u64::MAX).await.unwrap();
+        assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+    }
 }
 
 #[tokio::test]
