@@ -1,6 +1,7 @@
 //! A thread's history, followed through the segments that it is built on.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
@@ -94,6 +95,8 @@ pub struct MissingBase {
     pub end: SegmentEnd,
     /// Why it cannot be had.
     pub reason: &'static str,
+    /// Whether its file was found and is not where it was any more.
+    pub is_gone: bool,
 }
 
 /// Which segments a thread's history goes through, oldest first. The last one is the thread's newest.
@@ -122,19 +125,21 @@ impl ResolvedHistory {
             let builder = parts.last().map_or_else(|| newest.name.segment_id(), |part| part.file.name.segment_id());
             let end = SegmentEnd::of(&reference, builder).within(parts.last().and_then(|part| part.end));
             let found = match files.segment(segment_id) {
-                None => Err("there is no such segment in this home"),
-                Some(_) if !seen.insert(segment_id) => Err("the segments refer to each other in a circle"),
+                None => Err(("there is no such segment in this home", false)),
+                Some(_) if !seen.insert(segment_id) => Err(("the segments refer to each other in a circle", false)),
                 Some(_) if parts.len() >= MAX_PARTS => {
-                    Err("the history goes through more segments than the limit of 10,000")
+                    Err(("the history goes through more segments than the limit of 10,000", false))
                 }
-                Some(file) => read_head(file).map(|head| (file, head)).map_err(|_| "the segment cannot be read"),
+                Some(file) => read_head(file)
+                    .map(|head| (file, head))
+                    .map_err(|error| ("the segment cannot be read", error.io_kind() == Some(ErrorKind::NotFound))),
             };
             match found {
                 Ok((file, head)) => {
                     parts.push(HistoryPart { file: file.clone(), end: Some(end) });
                     base = head.and_then(|head| head.history_base);
                 }
-                Err(reason) => missing = Some(MissingBase { segment_id, end, reason }),
+                Err((reason, is_gone)) => missing = Some(MissingBase { segment_id, end, reason, is_gone }),
             }
         }
         parts.reverse();

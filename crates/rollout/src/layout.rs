@@ -253,7 +253,7 @@ pub struct RolloutFile {
 }
 
 /// The rollout files of a home, as one walk found them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HomeFiles {
     /// Segments by thread, oldest first.
     by_thread: HashMap<ThreadId, Vec<RolloutFile>>,

@@ -11,11 +11,15 @@ use selvedge_protocol::ThreadId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result};
+use crate::history::ResolvedHistory;
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 
 /// For how long a directory may change without looking any different: the coarsest clocks of file systems count in two
 /// seconds.
 const SETTLING: Duration = Duration::from_secs(3);
+
+/// How often a file that is being moved is looked for.
+const LOOKS: usize = 8;
 
 /// Levels of directories above those that hold the files of active threads: years, months, days.
 const LEVELS: usize = 3;
@@ -74,6 +78,45 @@ impl RememberedHome {
             }
             Err(_) => self.home.files().map(Arc::new),
         }
+    }
+
+    /// Follows the history of a thread from where its `files` were found, and says in which files it was; no history when
+    /// there is no such thread.
+    ///
+    /// Other processes move files, into the archive and out of it, or into compressed files. So a file that is not there,
+    /// or not any more, is looked for again.
+    ///
+    /// # Errors
+    /// When the directories cannot be read, or the thread's own newest segment.
+    pub fn resolve(
+        &self,
+        mut files: Arc<HomeFiles>,
+        thread_id: ThreadId,
+    ) -> Result<(Arc<HomeFiles>, Option<ResolvedHistory>)> {
+        for _ in 0..LOOKS {
+            let resolved = ResolvedHistory::resolve(&files, thread_id);
+            let (sought, is_gone) = match &resolved {
+                Ok(Some(ResolvedHistory { missing: Some(missing), .. }))
+                    if missing.is_gone || files.segment(missing.segment_id).is_none() =>
+                {
+                    (Some(missing.segment_id), missing.is_gone)
+                }
+                Ok(Some(_)) => return Ok((files, resolved?)),
+                Ok(None) => (None, false),
+                Err(error) => (None, error.io_kind() == Some(io::ErrorKind::NotFound)),
+            };
+            let now = self.files()?;
+            let is_same = match sought {
+                Some(segment_id) => now.segment(segment_id) == files.segment(segment_id),
+                None => now.segments(thread_id) == files.segments(thread_id),
+            };
+            if is_same && !is_gone {
+                return Ok((files, resolved?));
+            }
+            files = now;
+        }
+        let resolved = ResolvedHistory::resolve(&files, thread_id)?;
+        Ok((files, resolved))
     }
 }
 

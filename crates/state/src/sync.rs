@@ -8,8 +8,8 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_protocol::{SegmentId, ThreadId};
-use selvedge_rollout::{HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now};
+use selvedge_protocol::ThreadId;
+use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
@@ -279,45 +279,14 @@ fn scan_job(
         }
         sink.begin_again();
     }
-    let Some(Followed { files, resolved, absent }) = follow(remembered, files, job.thread_id)? else {
-        return Ok(None);
-    };
+    let (files, Some(resolved)) = remembered.resolve(Arc::clone(files), job.thread_id)? else { return Ok(None) };
+    let missing = resolved.missing.as_ref().map(|missing| missing.segment_id);
+    let absent = missing.filter(|missing| files.segment(*missing).is_none());
     let segments = segments(&files);
     let scanned = scan(&resolved, sink)?;
     let newest = resolved.newest();
     let Some(path) = relative(home, &newest.path) else { return Ok(None) };
     Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments, absent }))
-}
-
-/// A history that was followed.
-struct Followed {
-    /// The files in which it was found.
-    files: Arc<HomeFiles>,
-    resolved: ResolvedHistory,
-    /// The base of which there is no file.
-    absent: Option<SegmentId>,
-}
-
-/// Follows the history of a thread.
-///
-/// The files were found a while ago. A base that is not where it was has moved, and is looked for again.
-fn follow(remembered: &RememberedHome, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Option<Followed>> {
-    let mut files = Arc::clone(files);
-    for _ in 0..ROUNDS {
-        let Some(resolved) = ResolvedHistory::resolve(&files, thread_id)? else { return Ok(None) };
-        let Some(missing) = resolved.missing.as_ref().map(|missing| missing.segment_id) else {
-            return Ok(Some(Followed { files, resolved, absent: None }));
-        };
-        let now = remembered.files()?;
-        if now.segment(missing) == files.segment(missing) {
-            let absent = now.segment(missing).is_none().then_some(missing);
-            return Ok(Some(Followed { files, resolved, absent }));
-        }
-        files = now;
-    }
-    // Somebody moves it to and fro: it is there, and the thread is read without it until it changes.
-    let resolved = ResolvedHistory::resolve(&files, thread_id)?;
-    Ok(resolved.map(|resolved| Followed { files, resolved, absent: None }))
 }
 
 /// Whether the lines of a tail spoke of turns that stand before it.

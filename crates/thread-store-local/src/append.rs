@@ -54,7 +54,7 @@ impl Inner {
         // Only under the lock is it sure which segment is the newest.
         let files = self.files()?;
         self.remove_left_compressed(&files, thread_id)?;
-        let resolved = self.resolve(&files, thread_id)?;
+        let (_, resolved) = self.resolve(files, thread_id)?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 

@@ -1,17 +1,22 @@
 //! Deleting a thread, unless others build on it.
 
+use std::sync::Arc;
+
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, now};
 use selvedge_thread_store::{Result, StoreError};
 
-use crate::error::store_error;
+use crate::error::{store_error, while_gone};
 use crate::store::Inner;
+
+/// How often it is looked for files that do not move.
+const LOOKS: usize = 8;
 
 impl Inner {
     pub(crate) fn delete(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
-        let files = self.files()?;
-        let dependents = dependents(&files, thread_id)?;
+        let files = self.settled_files()?;
+        let dependents = while_gone(|| self.dependents(&files, thread_id))?;
         if !dependents.is_empty() {
             return Err(StoreError::HasDependents { thread_id, dependents });
         }
@@ -29,19 +34,33 @@ impl Inner {
         }
         Ok(())
     }
-}
 
-/// The other threads whose histories go through a segment of this one.
-fn dependents(files: &HomeFiles, thread_id: ThreadId) -> Result<Vec<ThreadId>> {
-    let mut dependents = Vec::new();
-    for (other, _) in files.threads().filter(|(other, _)| *other != thread_id) {
-        let resolved = ResolvedHistory::resolve(files, other).map_err(store_error)?;
-        if resolved.is_some_and(|resolved| goes_through(&resolved, files, thread_id)) {
-            dependents.push(other);
+    /// The files of the home, as two looks in a row found them: a file that is moved while the directories are read may be
+    /// seen in neither place.
+    fn settled_files(&self) -> Result<Arc<HomeFiles>> {
+        let mut files = self.files()?;
+        for _ in 0..LOOKS {
+            let earlier = std::mem::replace(&mut files, self.files()?);
+            if earlier == files {
+                break;
+            }
         }
+        Ok(files)
     }
-    dependents.sort_unstable();
-    Ok(dependents)
+
+    /// The other threads whose histories go through a segment of this one.
+    fn dependents(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Vec<ThreadId>> {
+        let mut dependents = Vec::new();
+        for (other, _) in files.threads().filter(|(other, _)| *other != thread_id) {
+            match self.resolve(Arc::clone(files), other) {
+                Ok((files, resolved)) if goes_through(&resolved, &files, thread_id) => dependents.push(other),
+                Ok(_) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        dependents.sort_unstable();
+        Ok(dependents)
+    }
 }
 
 /// Whether a history has a part in a thread, be it one that cannot be read just now.

@@ -26,8 +26,7 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn detach(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
-        let files = self.files()?;
-        let resolved = self.resolve(&files, thread_id)?;
+        let (files, resolved) = self.resolve(self.files()?, thread_id)?;
         if let Some(missing) = missing_damage(&resolved) {
             return Err(corrupt(thread_id, missing));
         }

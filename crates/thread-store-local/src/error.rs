@@ -1,8 +1,11 @@
 //! File errors in the words of the contract.
 
+use std::error::Error;
+use std::io;
+
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::RolloutError;
-use selvedge_thread_store::{Damage, Holder, StoreError};
+use selvedge_thread_store::{Damage, Holder, Result, StoreError};
 
 /// The store error that a file error is.
 pub(crate) fn store_error(error: RolloutError) -> StoreError {
@@ -25,6 +28,28 @@ fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
         RolloutError::Unsynced { source, .. } => source.into(),
         other => other.into(),
     }
+}
+
+/// How often work is done again while files are moved to and fro.
+const ROUNDS: usize = 8;
+
+/// Does work that looks for files and reads them, and does it again when one was not where it had been found: another process
+/// may have moved it meanwhile, into the archive for one.
+pub(crate) fn while_gone<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 1..ROUNDS {
+        match work() {
+            Err(StoreError::Backend { source, .. }) if is_not_found(&*source) => {}
+            outcome => return outcome,
+        }
+    }
+    work()
+}
+
+/// Whether the system said so, at the bottom of it.
+fn is_not_found(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
+    let is_not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_not_found))
 }
 
 /// The error for who cannot do without a stretch that is damaged.

@@ -18,14 +18,13 @@ use crate::error::store_error;
 use crate::store::Inner;
 
 impl Inner {
-    pub(crate) fn fork(&self, request: ForkThread) -> Result<ThreadId> {
+    pub(crate) fn fork(&self, request: &ForkThread) -> Result<ThreadId> {
         let (thread_id, at) = identity(&request.meta)?;
-        let files = self.files()?;
-        let resolved = self.resolve(&files, request.source)?;
+        let (files, resolved) = self.resolve(self.files()?, request.source)?;
         self.refuse_existing(&files, thread_id)?;
         let source_head = read_head(resolved.newest()).map_err(store_error)?.unwrap_or_default();
         let mode = source_head.mode();
-        let mut meta = request.meta;
+        let mut meta = request.meta.clone();
         inherit_head(&mut meta, &source_head);
         let path = self.home.active_path(&RolloutFileName::new(at, thread_id, None));
         match mode {

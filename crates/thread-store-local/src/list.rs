@@ -17,7 +17,7 @@ use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::{page_threads, start_of};
 
-use crate::row::{modified_at, try_read_row};
+use crate::row::modified_at;
 use crate::store::Inner;
 
 /// How much earlier a file's time of last change may be than its last line: clocks of file systems tick coarsely.
@@ -40,19 +40,10 @@ impl Inner {
     }
 
     /// The rows that a query is about, in no order: those of the part of the home that it asks for, or of all of it.
-    pub(crate) fn rows_for(&self, query: &ThreadQuery, files: &HomeFiles, names: &NameIndex) -> Vec<StoredThread> {
+    pub(crate) fn rows_for(&self, query: &ThreadQuery, files: &Arc<HomeFiles>, names: &NameIndex) -> Vec<StoredThread> {
         let archived = if query.needs_links() { ArchivedFilter::All } else { query.archived };
         let in_part = files.threads().filter(|(_, segments)| is_in(archived, segments));
         in_part.filter_map(|(thread_id, _)| self.row_now(files, names, thread_id)).collect()
-    }
-
-    /// The row of a thread, which may have been archived since `files` were found; nothing when it went away.
-    fn row_now(&self, files: &HomeFiles, names: &NameIndex, thread_id: ThreadId) -> Option<StoredThread> {
-        let moved = self.moved(files, thread_id);
-        let files = moved.as_deref().unwrap_or(files);
-        let row = try_read_row(files, names, thread_id);
-        // It may have been moved after that look, too.
-        row.or_else(|| try_read_row(&*self.moved(files, thread_id)?, names, thread_id))
     }
 
     /// The files of the home as they are now, if those of a thread are not where they were.
@@ -65,7 +56,7 @@ impl Inner {
     fn newest_first(
         &self,
         query: &ThreadQuery,
-        files: &HomeFiles,
+        files: &Arc<HomeFiles>,
         names: &NameIndex,
     ) -> Result<Option<Page<StoredThread>>> {
         let start = start_of(query)?;

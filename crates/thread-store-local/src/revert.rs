@@ -45,8 +45,7 @@ impl Inner {
 
     /// The segment that begins at the point to go back to. For who holds the thread's lock.
     fn next_by_cut(&self, request: &RevertThread) -> Result<NextSegment> {
-        let files = self.files()?;
-        let resolved = self.resolve(&files, request.thread_id)?;
+        let (files, resolved) = self.resolve(self.files()?, request.thread_id)?;
         let cut = self.find_cut(&resolved, HistoryMode::Paginated, &request.to)?;
         let undone_turns = cut.point.undone_turns;
         if undone_turns == 0 {

@@ -1,13 +1,14 @@
 //! A thread's row, folded from its log.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
-use selvedge_thread_store::Result;
+use selvedge_thread_store::{Result, StoreError};
 
-use crate::error::store_error;
+use crate::error::{store_error, while_gone};
 use crate::store::Inner;
 
 impl Inner {
@@ -15,25 +16,23 @@ impl Inner {
         let resolved = self.resolve_now(thread_id)?;
         read_row(&resolved, &self.names())
     }
-}
 
-/// The row of a thread of a home; nothing when its files went away meanwhile or cannot be read.
-///
-/// One unreadable file must not hide the other threads from a listing, so it is told in the log and passed over.
-pub(crate) fn try_read_row(files: &HomeFiles, names: &NameIndex, thread_id: ThreadId) -> Option<StoredThread> {
-    let resolved = match ResolvedHistory::resolve(files, thread_id) {
-        Ok(resolved) => resolved?,
-        Err(error) => {
-            tracing::warn!(%thread_id, %error, "thread left out of a listing");
-            return None;
-        }
-    };
-    match read_row(&resolved, names) {
-        Ok(row) => Some(row),
-        Err(error) => {
-            tracing::warn!(%thread_id, %error, "thread left out of a listing");
-            None
-        }
+    /// The row of a thread that was found, and may have been moved since; nothing when its files went away or cannot be read.
+    ///
+    /// One unreadable file must not hide the other threads from a listing, so it is told in the log and passed over.
+    pub(crate) fn row_now(
+        &self,
+        files: &Arc<HomeFiles>,
+        names: &NameIndex,
+        thread_id: ThreadId,
+    ) -> Option<StoredThread> {
+        let row = while_gone(|| read_row(&self.resolve(Arc::clone(files), thread_id)?.1, names));
+        row.inspect_err(|error| {
+            if !matches!(error, StoreError::NotFound { .. }) {
+                tracing::warn!(%thread_id, %error, "thread left out of a listing");
+            }
+        })
+        .ok()
     }
 }
 

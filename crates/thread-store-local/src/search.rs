@@ -1,11 +1,14 @@
 //! Searching without an index: every thread in question is scanned; in a sorted search, until the page is full.
 
+use std::sync::Arc;
+
 use selvedge_history::TextSearch;
 use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn};
 use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::page_hits;
 
+use crate::error::while_gone;
 use crate::store::Inner;
 
 impl Inner {
@@ -20,10 +23,8 @@ impl Inner {
     }
 
     /// The turns of a thread; none when its files are gone or cannot be read, which must not hide other threads.
-    fn turns_in(&self, files: &HomeFiles, thread_id: ThreadId) -> Vec<Turn> {
-        let turns = |files: &HomeFiles| Ok(self.turns_of(&self.resolve(files, thread_id)?)?.0.finish());
-        // Meanwhile the files may have moved, into the archive for one.
-        let found: Result<Vec<Turn>> = turns(files).or_else(|_| turns(&*self.files()?));
+    fn turns_in(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Vec<Turn> {
+        let found = while_gone(|| Ok(self.turns_of(&self.resolve(Arc::clone(files), thread_id)?.1)?.0.finish()));
         found.unwrap_or_else(|error| {
             tracing::warn!(%thread_id, %error, "thread left out of a search");
             Vec::new()

@@ -1,11 +1,13 @@
 //! Sums over threads without an index: every thread in question is read.
 
+use std::sync::Arc;
+
 use selvedge_history::StatsFold;
 use selvedge_protocol::{StatsQuery, ThreadFilter, ThreadId, ThreadLink, ThreadStats};
-use selvedge_rollout::{HomeFiles, ResolvedHistory};
+use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 
-use crate::error::store_error;
+use crate::error::while_gone;
 use crate::store::{Inner, LocalThreadStore};
 
 impl LocalThreadStore {
@@ -41,9 +43,9 @@ impl Inner {
         Ok(fold.finish())
     }
 
-    fn count_turns(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<u64> {
-        let Some(resolved) = ResolvedHistory::resolve(files, thread_id).map_err(store_error)? else { return Ok(0) };
-        Ok(self.turns_of(&resolved)?.0.finish().len() as u64)
+    fn count_turns(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<u64> {
+        let turns = while_gone(|| Ok(self.turns_of(&self.resolve(Arc::clone(files), thread_id)?.1)?.0));
+        turns.map(|turns| turns.finish().len() as u64)
     }
 }
 

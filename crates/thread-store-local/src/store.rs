@@ -17,7 +17,7 @@ use selvedge_thread_store::{
 };
 
 use crate::append::{append, appended, write};
-use crate::error::store_error;
+use crate::error::{store_error, while_gone};
 use crate::index::{HomeIndex, IndexPlace};
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
@@ -57,16 +57,20 @@ impl Inner {
     /// # Errors
     /// `NotFound`.
     pub(crate) fn resolve_now(&self, thread_id: ThreadId) -> Result<ResolvedHistory> {
-        let files = self.files()?;
-        self.resolve(&files, thread_id)
+        Ok(self.resolve(self.files()?, thread_id)?.1)
     }
 
-    /// The segments of a thread's history.
+    /// The segments of a thread's history and the files in which they were found: these, unless something was moved since.
     ///
     /// # Errors
     /// `NotFound`.
-    pub(crate) fn resolve(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<ResolvedHistory> {
-        ResolvedHistory::resolve(files, thread_id).map_err(store_error)?.ok_or(StoreError::not_found(thread_id))
+    pub(crate) fn resolve(
+        &self,
+        files: Arc<HomeFiles>,
+        thread_id: ThreadId,
+    ) -> Result<(Arc<HomeFiles>, ResolvedHistory)> {
+        let (files, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
+        Ok((files, resolved.ok_or(StoreError::not_found(thread_id))?))
     }
 }
 
@@ -138,6 +142,15 @@ impl LocalThreadStore {
 }
 
 impl LocalThreadStore {
+    /// The same for work that reads what other processes may move meanwhile: if a file is not where it was found, the work is
+    /// done again.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking(move |store| while_gone(|| work(store))).await
+    }
+
     /// The same for work that writes a thread: the index takes that in soon.
     pub(crate) async fn writing<T: Send + 'static>(
         &self,
@@ -199,11 +212,11 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
-        self.blocking(move |store| store.load_history(thread_id)).await
+        self.reading(move |store| store.load_history(thread_id)).await
     }
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
-        self.blocking(move |store| store.load_model_context(thread_id)).await
+        self.reading(move |store| store.load_model_context(thread_id)).await
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
@@ -213,7 +226,7 @@ impl ThreadStore for LocalThreadStore {
         {
             return Ok(thread);
         }
-        self.blocking(move |store| store.read_thread(thread_id)).await
+        self.reading(move |store| store.read_thread(thread_id)).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
@@ -244,7 +257,7 @@ impl ThreadStore for LocalThreadStore {
             return Ok(page);
         }
         let query = query.clone();
-        self.blocking(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
+        self.reading(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
@@ -256,7 +269,7 @@ impl ThreadStore for LocalThreadStore {
             return Ok(page);
         }
         let query = query.clone();
-        self.blocking(move |store| page_items(&query, store.turns(query.thread_id)?)).await
+        self.reading(move |store| page_items(&query, store.turns(query.thread_id)?)).await
     }
 
     async fn update_metadata(
@@ -297,7 +310,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
-        let fork = self.blocking(move |store| store.fork(request)).await?;
+        let fork = self.reading(move |store| store.fork(&request)).await?;
         self.inner.index.wrote(fork);
         Ok(fork)
     }

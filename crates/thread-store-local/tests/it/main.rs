@@ -16,6 +16,7 @@ mod fuzz_smoke;
 mod home;
 mod hostile;
 mod index;
+mod moving;
 mod recordings;
 mod repairs;
 mod safety;

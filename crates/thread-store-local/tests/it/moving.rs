@@ -1,0 +1,82 @@
+//! Files that another process moves while they are looked for and read: into the archive and out of it, or into compressed
+//! files. The thread is there all the time, and so is what it builds on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
+use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
+use selvedge_thread_store_local::LocalThreadStore;
+
+use crate::contract::{MODES, head, heard, id, record, turn_id};
+use crate::home::TestHome;
+
+/// How long the files are moved to and fro.
+const SPAN: Duration = Duration::from_millis(1000);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_is_archived_and_unarchived_is_read_whole() {
+    read_while(async |other| {
+        other.archive(id(1)).await.unwrap();
+        other.unarchive(id(1)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_is_compressed_and_gone_on_with_is_read_whole() {
+    read_while(async |other| {
+        other.compress(id(1)).await.unwrap();
+        other.resume_thread(id(1)).await.unwrap();
+        other.shutdown(id(1)).await.unwrap();
+    })
+    .await;
+}
+
+/// Reads a thread and a fork of it, with and without an index, while another store moves the thread's file.
+async fn read_while(to_and_fro: impl AsyncFn(LocalThreadStore) + Copy) {
+    for mode in MODES {
+        for home in [TestHome::empty(), TestHome::empty().without_index()] {
+            record(&home.store, 1, mode, &["a", "b", "c"]).await;
+            let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, mode) };
+            home.store.fork(request).await.unwrap();
+            let is_over = AtomicBool::new(false);
+            let moves = async {
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    to_and_fro(home.other()).await;
+                    count += 1;
+                }
+                count
+            };
+            let reads = async {
+                let (start, mut next) = (Instant::now(), 3);
+                while start.elapsed() < SPAN {
+                    for thread_id in [id(1), id(2)] {
+                        read_whole(&home.store, thread_id, mode, next).await;
+                        next += 1;
+                    }
+                }
+                is_over.store(true, Ordering::Relaxed);
+            };
+            let (moves, ()) = tokio::join!(moves, reads);
+            assert!(moves > 10, "{moves}");
+        }
+    }
+}
+
+/// All ways to read the thread give all of it, and a fork takes all of it over.
+async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: HistoryMode, fork: u32) {
+    let history = store.load_history(thread_id).await.unwrap();
+    assert_eq!(history.damage, []);
+    assert_eq!(heard(store, thread_id).await, ["a", "b", "c"]);
+    assert_eq!(store.read_thread(thread_id).await.unwrap().preview.as_deref(), Some("ask a"));
+    assert_eq!(store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items.len(), 3);
+    let query = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
+    let listed = store.list_threads(&query).await.unwrap().items;
+    assert_eq!(listed.iter().filter(|row| row.preview.as_deref() == Some("ask a")).count(), 2, "{listed:?}");
+    let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
+    store.fork(request).await.unwrap();
+    assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
+    store.delete(id(fork)).await.unwrap();
+}
