@@ -12,6 +12,7 @@ mod forest;
 mod home;
 mod output;
 mod pick;
+mod progress;
 mod render;
 mod resolve;
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery};
 use selvedge_rollout::{HomeFiles, RolloutHome};
 use selvedge_thread_store::{StoreError, ThreadStore};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::app::{App, note};
 use crate::args::CompressArgs;
 use crate::exit::{Code, Failure, Result};
+use crate::progress::ThreadsBar;
 use crate::resolve;
 
 /// What is to be compressed of a thread.
@@ -95,14 +96,12 @@ fn plain(id: ThreadId, files: &HomeFiles) -> Plain {
 }
 
 async fn compress(tried: &[Plain], are_named: bool, app: &App<'_>) -> Done {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{bar:30} {msg} threads, {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_length(tried.iter().map(|plain| plain.bytes).sum());
+    let bar = ThreadsBar::default();
+    let bytes = tried.iter().map(|plain| plain.bytes).sum();
+    let mut bytes_done = 0;
     let mut done = Done::default();
     for (number, plain) in tried.iter().enumerate() {
-        bar.set_message(format!("{number} of {}", tried.len()));
+        bar.tell((number as u64, tried.len() as u64), (bytes_done, bytes));
         match app.store.compress(plain.id).await {
             Ok(compressed) => done.threads.push((plain.id, compressed)),
             Err(error @ StoreError::Conflict { .. }) if !are_named => done.busy.push((plain.id, error.to_string())),
@@ -110,9 +109,8 @@ async fn compress(tried: &[Plain], are_named: bool, app: &App<'_>) -> Done {
             Err(StoreError::NotFound { .. }) if !are_named => {}
             Err(error) => done.failed.push((plain.id, error.into())),
         }
-        bar.inc(plain.bytes);
+        bytes_done += plain.bytes;
     }
-    bar.finish_and_clear();
     done
 }
 

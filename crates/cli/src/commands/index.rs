@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use selvedge_rollout::RolloutHome;
 use selvedge_state::{IndexStatus, StateIndex, SyncReport};
 use selvedge_thread_store_local::IndexPlace;
@@ -14,6 +14,7 @@ use selvedge_thread_store_local::IndexPlace;
 use crate::app::{App, note};
 use crate::args::{IndexArgs, IndexVerb};
 use crate::exit::{Code, Failure, Result};
+use crate::progress::ThreadsBar;
 use crate::render::time::ago;
 
 /// Does what is asked of the index.
@@ -59,18 +60,13 @@ async fn open(app: &App<'_>, path: &Path) -> Result<StateIndex> {
 }
 
 async fn sync(app: &mut App<'_>, index: &StateIndex) -> Result<()> {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{bar:30} {msg} threads, {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = ThreadsBar::default();
     let report = index
         .sync(|progress| {
-            bar.set_length(progress.bytes);
-            bar.set_position(progress.bytes_done);
-            bar.set_message(format!("{} of {}", progress.threads_done, progress.threads));
+            bar.tell((progress.threads_done, progress.threads), (progress.bytes_done, progress.bytes));
         })
         .await;
-    bar.finish_and_clear();
+    drop(bar);
     let report = report.context("cannot bring the index up to date")?;
     index.close().await;
     if app.json {

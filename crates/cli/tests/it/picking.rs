@@ -192,16 +192,44 @@ fn a_screen_of_another_size_is_drawn_anew() {
     assert!(screen.contains(&format!("answer [{}]", home.file(&gnus).display())), "{screen}");
 }
 
+/// A script that picks into the file `out`, and says in the file `pid` who is to be sent signals.
+fn picks_by_pid(home: &Home) -> String {
+    let folder = home.folder().display();
+    let program = format!("echo $$ > {folder}/pid; exec \"$program\" --home \"$home\" pick > {folder}/out");
+    format!("echo before\nsh -c '{program}'\nprintf 'code %s\\n' \"$?\"")
+}
+
+fn kill(home: &Home, signal: &str) {
+    let pid = std::fs::read_to_string(home.folder().join("pid")).unwrap();
+    assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+}
+
+#[test]
+fn who_is_stopped_gives_the_terminal_back_and_goes_on() {
+    let (home, [_, _, gnus]) = herd();
+    let Some(terminal) = Tmux::start(&home, (80, 10), &picks_by_pid(&home)) else { return };
+    terminal.wait_chosen("On gnus");
+    kill(&home, "-TSTP");
+    let screen = terminal.wait("what stood there", |screen| screen.starts_with("before\n"));
+    assert!(!screen.contains("3/3") && !screen.contains("code"), "{screen}");
+    terminal.types("typed");
+    terminal.wait("an echo", |screen| screen.contains("typed"));
+    terminal.keys(&["Enter"]);
+    kill(&home, "-CONT");
+    terminal.wait("the list", |screen| screen.contains("/3") && !screen.contains("before"));
+    terminal.keys(&["C-u"]);
+    terminal.wait_chosen("On gnus");
+    terminal.keys(&["Enter"]);
+    terminal.wait("the end", |screen| screen.contains("code 0") && screen.contains("the end"));
+    assert_eq!(std::fs::read_to_string(home.folder().join("out")).unwrap(), format!("{gnus}\n"));
+}
+
 #[test]
 fn a_signal_gives_the_terminal_back() {
     let (home, _) = herd();
-    let folder = home.folder().display();
-    let program = format!("echo $$ > {folder}/pid; exec \"$program\" --home \"$home\" pick > {folder}/out");
-    let script = format!("echo before\nsh -c '{program}'\nprintf 'code %s\\n' \"$?\"");
-    let Some(terminal) = Tmux::start(&home, (80, 10), &script) else { return };
+    let Some(terminal) = Tmux::start(&home, (80, 10), &picks_by_pid(&home)) else { return };
     terminal.wait("the list", |screen| screen.contains("3/3"));
-    let pid = std::fs::read_to_string(home.folder().join("pid")).unwrap();
-    assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap().success());
+    kill(&home, "-TERM");
     let screen = terminal.wait("the end", |screen| screen.contains("the end"));
     assert!(screen.starts_with("before\n") && screen.contains("code 143") && !screen.contains("3/3"), "{screen}");
     terminal.types("typed\n");

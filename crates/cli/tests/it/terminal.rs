@@ -94,6 +94,21 @@ fn a_table_fits_the_terminal() {
 }
 
 #[test]
+fn long_work_says_how_far_it_is() {
+    let verbs = [
+        (&["index", "rebuild"][..], "\u{2591} 0 of 6 threads, 0 B of 344.15 KiB"),
+        (&["compress", T169, PLAIN169], "\u{2591} 0 of 2 threads, 0 B of "),
+    ];
+    for (verb, progress) in verbs {
+        let home = Home::sample("story-0.169.0");
+        assert_eq!(home.run(verb).err, "", "{verb:?}");
+        let home = Home::sample("story-0.169.0");
+        let (shown, code) = on_terminal(&mut home.command(verb), "");
+        assert!(code == 0 && shown.contains(progress) && !shown.contains("  threads"), "{verb:?}: {shown}");
+    }
+}
+
+#[test]
 fn where_to_go_on_stands_below_the_rows() {
     let home = Home::sample("story-0.169.0");
     for verb in [&["list", "-n", "2"][..], &["search", "yaks", "-n", "1"], &["list", "-n", "1", "--json"]] {
