@@ -241,8 +241,10 @@ fn changes(
             continue;
         }
         let is_foldable = known.threads.get(&thread_id).is_some_and(|known| known.is_resumable && !known.is_incomplete);
+        // A log that goes on before a segment which was never begun is read whole: its tail is not that of the newest file.
+        let is_newest = |file: &RolloutFile| segments.last().is_some_and(|newest| newest.path == file.path);
         let tail_of = match &*changed {
-            [(file, Some(segment), Some(stamp))] if is_foldable => grown(file, segment, stamp),
+            [(file, Some(segment), Some(stamp))] if is_foldable && is_newest(file) => grown(file, segment, stamp),
             _ => None,
         };
         if tail_of.is_none() {

@@ -161,6 +161,24 @@ async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
     }
 }
 
+/// A program was killed when it had begun a later segment, and the thread goes on in the one before.
+#[tokio::test]
+async fn a_thread_goes_on_before_a_segment_that_was_never_begun() {
+    let home = Home::new();
+    let (id, path) = home.thread();
+    apply(&home, &Edit::Segment(0));
+    let (_, later) = files(&home).into_iter().find(|(_, found)| *found != path).unwrap();
+    let head = fs::read(&later).unwrap();
+    fs::write(&later, &head[..head.len() / 2]).unwrap();
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    append(&path, &says("and on it went"));
+    index.sync(|_| {}).await.unwrap();
+    let row = index.read_thread(id).await.unwrap().unwrap();
+    assert_eq!((row.preview.as_deref(), row.path), (Some("and on it went"), Some(path)));
+    assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}
+
 #[tokio::test]
 async fn progress_ends_at_the_whole() {
     let home = Home::new();
