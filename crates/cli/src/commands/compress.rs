@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use indicatif::HumanBytes;
-use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery};
+use selvedge_protocol::{ThreadId, ThreadQuery};
 use selvedge_rollout::{HomeFiles, RolloutHome};
 use selvedge_thread_store::{StoreError, ThreadStore};
 use selvedge_thread_store_local::Compressed;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::app::{App, note};
 use crate::args::CompressArgs;
+use crate::commands::list;
 use crate::exit::{Code, Failure, Result};
 use crate::progress::ThreadsBar;
 use crate::resolve;
@@ -47,16 +48,19 @@ struct Row {
 pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     let files = RolloutHome::new(&app.home).files().context("cannot read the home")?;
     let meant = meant(args, &files, app).await?;
-    let plain: Vec<Plain> = meant.iter().map(|id| plain(*id, &files)).filter(|plain| plain.files > 0).collect();
+    let are_named = !args.threads.is_empty();
+    let mut plain: Vec<Plain> = meant.iter().map(|id| plain(*id, &files)).collect();
+    // What is named is tried in any case, so that it is said if somebody writes it.
+    if args.dry_run || !are_named {
+        plain.retain(|plain| plain.files > 0);
+    }
     if args.dry_run {
         return tell_plan(&plain, app);
     }
-    // What is named is tried in any case, so that it is said if somebody writes it.
-    let tried = if args.threads.is_empty() { plain } else { meant.iter().map(|id| self::plain(*id, &files)).collect() };
-    let done = compress(&tried, !args.threads.is_empty(), app).await;
+    let done = compress(&plain, are_named, app).await;
     tell(&done, app)?;
     app.out.flush()?;
-    verdict(done, tried.len())
+    verdict(done, plain.len())
 }
 
 /// The threads that are meant, each once.
@@ -78,11 +82,7 @@ async fn meant(args: &CompressArgs, files: &HomeFiles, app: &App<'_>) -> Result<
         return Err(Failure::new(Code::Usage, "which threads are meant is not said")
             .hint("give the ids of threads, or --older-than DAYS for all that were not updated for so long"));
     };
-    let archived = match (args.all, args.archived) {
-        (true, _) => ArchivedFilter::All,
-        (false, true) => ArchivedFilter::Archived,
-        (false, false) => ArchivedFilter::Active,
-    };
+    let archived = list::archived(args.all, args.archived);
     let query = ThreadQuery { archived, until: Some(until), limit: usize::MAX, ..ThreadQuery::default() };
     Ok(app.store.list_threads(&query).await?.items.into_iter().map(|thread| thread.id).collect())
 }

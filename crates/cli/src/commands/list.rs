@@ -55,7 +55,7 @@ pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
         direction: if filters.ascending { SortDirection::Ascending } else { SortDirection::Descending },
         limit: filters.limit.map_or(default_limit, Into::into),
         cursor: filters.cursor.clone().map(Cursor::from),
-        archived: archived(filters),
+        archived: archived(filters.all, filters.archived),
         sources: filters.source.clone(),
         model_providers: filters.provider.clone(),
         models: filters.model.clone(),
@@ -70,8 +70,9 @@ pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
     })
 }
 
-fn archived(filters: &Filters) -> ArchivedFilter {
-    match (filters.all, filters.archived) {
+/// The part of the home that `--all` and `--archived` ask for.
+pub(crate) fn archived(all: bool, archived: bool) -> ArchivedFilter {
+    match (all, archived) {
         (true, _) => ArchivedFilter::All,
         (false, true) => ArchivedFilter::Archived,
         (false, false) => ArchivedFilter::Active,
