@@ -60,11 +60,13 @@ impl SegmentEnd {
 
     /// Whether a file has a line that ends at the byte and stands just before the ordinal. Then the byte is right, and no
     /// line need be asked.
-    fn is_exact(self, file: &RolloutFile) -> bool {
-        let (Some(byte), Some(ordinal), false) = (self.byte, self.ordinal, file.name.compressed) else { return false };
-        let last = ReverseReader::open_before(&file.path, byte).ok().and_then(|mut reader| reader.next());
-        matches!(last, Some(Ok(Entry::Line(record)))
-            if record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal))
+    fn is_exact(self, file: &RolloutFile) -> Result<bool> {
+        let (Some(byte), Some(ordinal), false) = (self.byte, self.ordinal, file.name.compressed) else {
+            return Ok(false);
+        };
+        let last = ReverseReader::open_before(&file.path, byte)?.next();
+        Ok(matches!(last, Some(Ok(Entry::Line(record)))
+            if record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal)))
     }
 
     /// The end of a base within a base: whichever comes first.
@@ -270,7 +272,7 @@ struct PartReader {
 impl PartReader {
     fn open(part: &HistoryPart, skip: fn(&[u8]) -> bool) -> Result<Self> {
         let reader = RolloutReader::open(&part.file.path)?.skipping(skip);
-        let is_exact = part.end.is_some_and(|end| end.is_exact(&part.file));
+        let is_exact = part.end.map(|end| end.is_exact(&part.file)).transpose()?.unwrap_or_default();
         // Nobody goes on with a compressed file, so that nothing came later.
         let left_at = |end: SegmentEnd| end.left_at.filter(|_| !part.file.name.compressed);
         let end = part.end.map(|end| SegmentEnd { left_at: left_at(end), ..end });

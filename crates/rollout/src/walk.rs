@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::ThreadId;
@@ -18,8 +18,14 @@ use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 /// seconds.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// How often a file that is being moved is looked for.
+/// How often a home is looked through for a thread that was in it.
 const LOOKS: usize = 8;
+
+/// How often a home is looked through when files were moved in it meanwhile.
+const LOOKS_WHILE_MOVED: usize = 2;
+
+/// How often a file that is found and gone again is looked for: only as long as others move it to and fro.
+const ROUNDS: usize = 50;
 
 /// Levels of directories above those that hold the files of active threads: years, months, days.
 const LEVELS: usize = 3;
@@ -54,30 +60,33 @@ impl RememberedHome {
         &self,
         known: Option<&Arc<HomeFiles>>,
     ) -> Result<(Arc<HomeFiles>, Option<HomeDirectories>)> {
-        match self.memory.try_lock() {
-            Ok(mut memory) => {
-                memory.walk(&self.home, SystemTime::now())?;
-                let is_known = known.is_some_and(|known| Arc::ptr_eq(known, &memory.files));
-                let directories = if is_known { None } else { memory.directories(&self.home) };
-                Ok((Arc::clone(&memory.files), directories))
-            }
-            Err(_) => Ok((Arc::new(self.home.files()?), None)),
-        }
+        let memory = self.look_around()?;
+        let is_known = known.is_some_and(|known| Arc::ptr_eq(known, &memory.files));
+        let directories = if is_known { None } else { memory.directories(&self.home) };
+        Ok((Arc::clone(&memory.files), directories))
     }
 
-    /// Every rollout file of the home. Of two callers at the same time one does without what is remembered, so that
-    /// neither waits for the other.
+    /// Every rollout file of the home. Who calls while another one looks waits for that, which leaves less to look at.
+    ///
+    /// Others may move files meanwhile, into the archive and out of it or into compressed files. A thread that was found before
+    /// counts as gone when eight looks in a row did not see it; one that is new is seen if its file is moved no more than twice.
     ///
     /// # Errors
     /// As [`RolloutHome::files`].
     pub fn files(&self) -> Result<Arc<HomeFiles>> {
-        match self.memory.try_lock() {
-            Ok(mut memory) => {
-                memory.walk(&self.home, SystemTime::now())?;
-                Ok(Arc::clone(&memory.files))
-            }
-            Err(_) => self.home.files().map(Arc::new),
-        }
+        Ok(Arc::clone(&self.look_around()?.files))
+    }
+
+    fn look_around(&self) -> Result<MutexGuard<'_, Memory>> {
+        let mut memory = self.memory.lock().unwrap_or_else(|poisoned| {
+            let mut memory = poisoned.into_inner();
+            // What a walk left that never ended.
+            *memory = Memory::default();
+            self.memory.clear_poison();
+            memory
+        });
+        memory.walk(&self.home, SystemTime::now())?;
+        Ok(memory)
     }
 
     /// Follows the history of a thread from where its `files` were found, and says in which files it was; no history when
@@ -93,7 +102,7 @@ impl RememberedHome {
         mut files: Arc<HomeFiles>,
         thread_id: ThreadId,
     ) -> Result<(Arc<HomeFiles>, Option<ResolvedHistory>)> {
-        for _ in 0..LOOKS {
+        for _ in 0..ROUNDS {
             let resolved = ResolvedHistory::resolve(&files, thread_id);
             let (sought, is_gone) = match &resolved {
                 Ok(Some(ResolvedHistory { missing: Some(missing), .. }))
@@ -151,8 +160,12 @@ pub(crate) fn walk(home: &RolloutHome) -> Result<HomeFiles> {
 struct Memory {
     dirs: HashMap<PathBuf, Listing>,
     files: Arc<HomeFiles>,
-    /// The number of the last walk.
-    walk: u64,
+    /// The number of the last look.
+    look: u64,
+    /// Threads that were found before the last look and may not have been since.
+    lost: HashSet<ThreadId>,
+    /// Whether a file that nobody knew may have been moved during the last look, and not been seen.
+    was_unsteady: bool,
 }
 
 /// What a directory held.
@@ -163,20 +176,38 @@ struct Listing {
     subdirs: Arc<[PathBuf]>,
     /// The threads of the files in it.
     threads: Vec<ThreadId>,
-    /// The last walk that came through.
-    walk: u64,
+    /// The last look that came through.
+    look: u64,
 }
 
 impl Memory {
+    /// Finds every file, those too that are moved meanwhile: one that goes from a directory that is yet to be read into one that
+    /// was read is seen in neither. So a thread that was known is looked for again, and so is every one when a directory
+    /// changes just then.
     fn walk(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
-        self.walk += 1;
+        self.lost.clear();
+        for count in 1..=LOOKS {
+            self.look_through(home, now)?;
+            let files = &self.files;
+            self.lost.retain(|thread_id| files.segments(*thread_id).is_empty());
+            if self.lost.is_empty() && (count >= LOOKS_WHILE_MOVED || !self.was_unsteady) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_through(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
+        self.look += 1;
+        self.was_unsteady = false;
         home.refuse_links(&home.sessions_dir())?;
         home.refuse_links(&home.archived_dir())?;
         self.visit(&home.sessions_dir(), LEVELS, false, now)?;
         self.visit(&home.archived_dir(), 0, true, now)?;
-        let walk = self.walk;
-        for (dir, gone) in self.dirs.extract_if(|_, listing| listing.walk < walk) {
+        let look = self.look;
+        for (dir, gone) in self.dirs.extract_if(|_, listing| listing.look < look) {
             Arc::make_mut(&mut self.files).replace(&dir, &gone.threads, Vec::new());
+            self.lost.extend(gone.threads);
         }
         Ok(())
     }
@@ -200,13 +231,22 @@ impl Memory {
             Err(error) => return Err(error).context("read directory", dir),
         };
         let stamp = Stamp::of(&metadata);
-        let walk = self.walk;
+        let look = self.look;
         let subdirs = match self.dirs.get_mut(dir) {
             Some(listing) if listing.stamp.is_some() && listing.stamp == stamp => {
-                listing.walk = walk;
+                listing.look = look;
                 Arc::clone(&listing.subdirs)
             }
-            _ => self.read(dir, levels, archived, stamp.filter(|stamp| stamp.is_settled(now)))?,
+            _ => {
+                let settled = stamp.filter(|stamp| stamp.is_settled(now));
+                let subdirs = self.read(dir, levels, archived, settled)?;
+                // Files are moved out of the archive, and compressed anywhere: those of a known thread are missed then.
+                if archived || self.look == 1 {
+                    let after = fs::metadata(dir).ok().and_then(|metadata| Stamp::of(&metadata));
+                    self.was_unsteady |= settled.is_none() || after != settled;
+                }
+                subdirs
+            }
         };
         subdirs.iter().try_for_each(|subdir| self.visit(subdir, levels - 1, archived, now))
     }
@@ -226,10 +266,11 @@ impl Memory {
         let subdirs: Arc<[PathBuf]> = subdirs.into();
         let threads: HashSet<ThreadId> = files.iter().map(|file| file.name.thread_id).collect();
         let listing =
-            Listing { stamp, subdirs: Arc::clone(&subdirs), threads: threads.into_iter().collect(), walk: self.walk };
+            Listing { stamp, subdirs: Arc::clone(&subdirs), threads: threads.into_iter().collect(), look: self.look };
         let before = self.dirs.insert(dir.to_path_buf(), listing).map(|before| before.threads).unwrap_or_default();
         if !before.is_empty() || !files.is_empty() {
             Arc::make_mut(&mut self.files).replace(dir, &before, files);
+            self.lost.extend(before);
         }
         Ok(subdirs)
     }

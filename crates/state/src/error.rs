@@ -1,5 +1,7 @@
 //! What can go wrong with an index.
 
+use std::io::ErrorKind;
+
 use selvedge_protocol::CursorError;
 use selvedge_rollout::RolloutError;
 
@@ -41,6 +43,14 @@ pub enum IndexError {
     /// A page that could hold nothing.
     #[error("a page must have room for at least one entry")]
     EmptyPage,
+}
+
+impl IndexError {
+    /// Whether a file was not where it had been found. Others move files, and it can be looked for again.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Files(error) if error.io_kind() == Some(ErrorKind::NotFound))
+    }
 }
 
 /// SQLite's codes for a database that others hold (`SQLITE_BUSY`, `SQLITE_LOCKED`).

@@ -39,6 +39,9 @@ const BATCH_TEXT: usize = 9 << 20;
 /// How often threads are looked at again that another process wrote at the same time.
 const ROUNDS: usize = 4;
 
+/// How often a thread is read again whose files are moved meanwhile.
+const SCANS: usize = 20;
+
 /// How many batches wait to be written: what bounds memory.
 const QUEUE: usize = 1;
 
@@ -270,23 +273,35 @@ fn scan_job(
     let Some(newest) = files.segments(job.thread_id).last() else { return Ok(None) };
     if let Some(known) = job.tail_of.and_then(known) {
         let segments = segments(files);
-        if let Some(scanned) = scan_tail(newest, known, sink)?
-            && !is_known_turn(&scanned.told)
-        {
-            let path = relative(home, &newest.path).unwrap_or_default();
-            let archived = newest.archived;
-            return Ok(Some(Scanned { scanned, is_whole: false, path, archived, segments, absent: None }));
+        match scan_tail(newest, known, sink) {
+            Ok(Some(scanned)) if !is_known_turn(&scanned.told) => {
+                let path = relative(home, &newest.path).unwrap_or_default();
+                let archived = newest.archived;
+                return Ok(Some(Scanned { scanned, is_whole: false, path, archived, segments, absent: None }));
+            }
+            Err(error) if !error.is_gone() => return Err(error),
+            _ => sink.begin_again(),
         }
-        sink.begin_again();
     }
-    let (files, Some(resolved)) = remembered.resolve(Arc::clone(files), job.thread_id)? else { return Ok(None) };
-    let missing = resolved.missing.as_ref().map(|missing| missing.segment_id);
-    let absent = missing.filter(|missing| files.segment(*missing).is_none());
-    let segments = segments(&files);
-    let scanned = scan(&resolved, sink)?;
-    let newest = resolved.newest();
-    let Some(path) = relative(home, &newest.path) else { return Ok(None) };
-    Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments, absent }))
+    let mut files = Arc::clone(files);
+    for is_last in (0..SCANS).map(|scan| scan + 1 == SCANS) {
+        let (now, Some(resolved)) = remembered.resolve(files, job.thread_id)? else { return Ok(None) };
+        files = now;
+        let missing = resolved.missing.as_ref().map(|missing| missing.segment_id);
+        let absent = missing.filter(|missing| files.segment(*missing).is_none());
+        let segments = segments(&files);
+        match scan(&resolved, sink) {
+            Err(error) if error.is_gone() && !is_last => sink.begin_again(),
+            scanned => {
+                let scanned = scanned?;
+                let newest = resolved.newest();
+                let Some(path) = relative(home, &newest.path) else { break };
+                let archived = newest.archived;
+                return Ok(Some(Scanned { scanned, is_whole: true, path, archived, segments, absent }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the lines of a tail spoke of turns that stand before it.

@@ -9,13 +9,10 @@ use selvedge_thread_store::{Result, StoreError};
 use crate::error::{store_error, while_gone};
 use crate::store::Inner;
 
-/// How often it is looked for files that do not move.
-const LOOKS: usize = 8;
-
 impl Inner {
     pub(crate) fn delete(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
-        let files = self.settled_files()?;
+        let files = self.files()?;
         let dependents = while_gone(|| self.dependents(&files, thread_id))?;
         if !dependents.is_empty() {
             return Err(StoreError::HasDependents { thread_id, dependents });
@@ -33,19 +30,6 @@ impl Inner {
             tracing::warn!(%thread_id, %error, "the name of a deleted thread stays in the name index");
         }
         Ok(())
-    }
-
-    /// The files of the home, as two looks in a row found them: a file that is moved while the directories are read may be
-    /// seen in neither place.
-    fn settled_files(&self) -> Result<Arc<HomeFiles>> {
-        let mut files = self.files()?;
-        for _ in 0..LOOKS {
-            let earlier = std::mem::replace(&mut files, self.files()?);
-            if earlier == files {
-                break;
-            }
-        }
-        Ok(files)
     }
 
     /// The other threads whose histories go through a segment of this one.

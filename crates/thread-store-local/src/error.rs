@@ -31,7 +31,7 @@ fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
 }
 
 /// How often work is done again while files are moved to and fro.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 50;
 
 /// Does work that looks for files and reads them, and does it again when one was not where it had been found: another process
 /// may have moved it meanwhile, into the archive for one.

@@ -350,6 +350,7 @@ impl HomeIndex {
         match &error {
             // Others are at it: the next question may find it free.
             IndexError::Busy(_) => tracing::info!(%error, "the answer comes from the logs"),
+            error if error.is_gone() => tracing::info!(%error, "the answer comes from the logs"),
             // Opened again, a damaged file is set aside.
             error => {
                 self.failed(error);

@@ -17,6 +17,7 @@ use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::{page_threads, start_of};
 
+use crate::error::ROUNDS;
 use crate::row::modified_at;
 use crate::store::Inner;
 
@@ -46,10 +47,13 @@ impl Inner {
         in_part.filter_map(|(thread_id, _)| self.row_now(files, names, thread_id)).collect()
     }
 
-    /// The files of the home as they are now, if those of a thread are not where they were.
-    fn moved(&self, files: &HomeFiles, thread_id: ThreadId) -> Option<Arc<HomeFiles>> {
-        let is_in_place = files.segments(thread_id).iter().all(|segment| segment.path.exists());
-        if is_in_place { None } else { self.files().ok() }
+    /// The bound of a thread that was found, and may have been moved since; nothing when its files went away.
+    fn bound_now(&self, sort: ThreadSortKey, thread_id: ThreadId, segments: &[RolloutFile]) -> Option<Timestamp> {
+        bound(sort, segments).or_else(|| {
+            let looks = std::iter::repeat_with(|| self.files()).take(ROUNDS).map_while(Result::ok);
+            let found = looks.take_while(|files| !files.segments(thread_id).is_empty());
+            found.filter_map(|files| bound(sort, files.segments(thread_id))).next()
+        })
     }
 
     /// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
@@ -61,14 +65,11 @@ impl Inner {
     ) -> Result<Option<Page<StoredThread>>> {
         let start = start_of(query)?;
         let filter = ThreadFilter::new(query, Vec::new);
-        let bound_now = |id, segments| {
-            bound(query.sort, segments).or_else(|| bound(query.sort, self.moved(files, id)?.segments(id)))
-        };
         let mut waiting: BinaryHeap<Waiting> = files
             .threads()
             .filter(|(_, segments)| is_in(query.archived, segments))
             .filter_map(|(id, segments)| {
-                Some(Waiting { place: ThreadCursor { at: bound_now(id, segments)?, id }, row: None })
+                Some(Waiting { place: ThreadCursor { at: self.bound_now(query.sort, id, segments)?, id }, row: None })
             })
             .collect();
         let mut items: Vec<StoredThread> = Vec::new();

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use selvedge_rollout::{HomeFiles, RememberedHome, RolloutFile, RolloutFileName};
@@ -134,3 +136,41 @@ fn a_home_that_is_missing_is_empty_and_one_that_is_no_home_is_none() {
     fs::remove_file(test.home.sessions_dir()).unwrap();
     assert_eq!(remembered.files().unwrap().threads().count(), 0);
 }
+
+#[test]
+fn a_thread_that_is_moved_meanwhile_is_found() {
+    let test = TestHome::new();
+    let active = test.put_thread(thread(1), "{}\n");
+    for n in 2..20 {
+        test.put_thread(thread(n), "{}\n");
+    }
+    let archived = test.home.archived_dir().join(active.file_name().unwrap());
+    fs::create_dir_all(test.home.archived_dir()).unwrap();
+    let remembered = RememberedHome::new(test.home.clone());
+    // Each round is one walk and one move, at another moment of it.
+    let round = Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..ROUNDS {
+                round.wait();
+                let (start, delay) = (Instant::now(), Duration::from_micros(n * 7 % 300));
+                while start.elapsed() < delay {}
+                let (from, to) = if n % 2 == 0 { (&active, &archived) } else { (&archived, &active) };
+                fs::rename(from, to).unwrap();
+                round.wait();
+            }
+        });
+        let mut missed = [0, 0];
+        for n in 0..ROUNDS {
+            round.wait();
+            let is_anew = n / 2 % 2 == 0;
+            let files = if is_anew { Arc::new(test.files()) } else { remembered.files().unwrap() };
+            missed[usize::from(is_anew)] += usize::from(files.segments(thread(1)).is_empty());
+            round.wait();
+        }
+        assert_eq!(missed, [0, 0], "remembered and looked for anew");
+    });
+}
+
+/// Walks over a home while a file is moved in it.
+const ROUNDS: u64 = 4000;
