@@ -1,5 +1,6 @@
 //! What is wrong with one rollout file.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use selvedge_protocol::HistoryBase;
@@ -27,6 +28,8 @@ pub(super) struct Examined {
     pub(super) lines: u64,
     pub(super) base: Option<HistoryBase>,
     pub(super) head_range: Range<u64>,
+    /// Whether the file was not where it had been found.
+    pub(super) is_gone: bool,
 }
 
 /// Reads a file through. Whatever is wrong with it is a finding, that it cannot be read too.
@@ -41,6 +44,7 @@ pub(super) fn examine(file: &RolloutFile, counts: bool) -> Examined {
             lines: 0,
             base: None,
             head_range: 0..0,
+            is_gone: false,
         },
         previous: None,
         highest: None,
@@ -53,6 +57,7 @@ pub(super) fn examine(file: &RolloutFile, counts: bool) -> Examined {
             detail.push_str("; what comes before it was read");
         }
         examination.tell(FindingKind::Unreadable, None, &detail);
+        examination.examined.is_gone = error.io_kind() == Some(ErrorKind::NotFound);
     }
     examination.examined
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{SegmentId, ThreadId};
 use serde::Serialize;
@@ -22,6 +23,12 @@ use crate::names::NameIndex;
 
 /// How many files are read at the same time.
 const WORKERS: usize = 2;
+
+/// How often files are looked for that others move meanwhile.
+const ROUNDS: usize = 50;
+
+/// How long it may take to lock a file that was just made.
+const LOCKING: Duration = Duration::from_millis(20);
 
 /// Levels of directories below that of the active threads: years, months, days.
 const LEVELS: usize = 3;
@@ -71,10 +78,12 @@ pub fn diagnose(
     threads: Option<&HashSet<ThreadId>>,
     progress: &(dyn Fn(DiagnosisProgress) + Sync),
 ) -> Result<Diagnosis> {
-    let files = home.files()?;
+    let mut files = home.files()?;
     let wanted = |thread_id: ThreadId| threads.is_none_or(|threads| threads.contains(&thread_id));
     let mut examined = examine_all(&wanted_files(&files, &wanted), progress);
-    let mut diagnosis = Diagnosis { references: references(&files, &examined), ..Diagnosis::default() };
+    follow_moved(home, &mut files, &mut examined)?;
+    let references = references(home, &mut files, &examined)?;
+    let mut diagnosis = Diagnosis { references, ..Diagnosis::default() };
     let mut found = bases::examine(&files, &examined);
     for one in &mut examined {
         diagnosis.checked.files += 1;
@@ -83,8 +92,9 @@ pub fn diagnose(
         diagnosis.omitted += one.omitted;
         found.append(&mut one.findings);
     }
-    found.extend(duplicates(&files).into_iter().filter(|finding| finding.thread_id.is_none_or(&wanted)));
-    let mut places = Places { home, files: &files, wanted: &wanted, is_whole: threads.is_none(), found };
+    found.extend(lasting_duplicates(home, &files, &wanted)?);
+    let mut places =
+        Places { home, files: &files, wanted: &wanted, is_whole: threads.is_none(), found, suspects: Vec::new() };
     places.look()?;
     found = places.found;
     found.retain(|finding| !is_being_written(home, finding));
@@ -127,50 +137,148 @@ fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgre
     examined.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which places others refer to, in the whole home.
-fn references(files: &HomeFiles, examined: &[Examined]) -> SegmentReferences {
-    let mut references = SegmentReferences::default();
-    let mut known = HashSet::new();
-    for one in examined {
-        known.insert(&one.file.path);
-        one.base.iter().for_each(|base| references.add(base));
-    }
-    for (thread_id, _) in files.threads() {
-        for file in files.all_files(thread_id).filter(|file| !known.contains(&file.path)) {
-            // A head that cannot be read refers to nothing that anybody could follow.
-            if let Ok(Some(base)) = read_head(file).map(|head| head.and_then(|head| head.history_base)) {
-                references.add(&base);
+/// Looks at files where they are now that others moved before they were read through, and forgets those that are gone.
+fn follow_moved(home: &RolloutHome, files: &mut HomeFiles, examined: &mut Vec<Examined>) -> Result<()> {
+    for _ in 0..ROUNDS {
+        if !examined.iter().any(|one| one.is_gone) {
+            break;
+        }
+        *files = home.files()?;
+        let mut followed = Vec::with_capacity(examined.len());
+        for one in examined.drain(..) {
+            if !one.is_gone {
+                followed.push(one);
+            } else if let Some(file) = files.segment(one.file.name.segment_id()) {
+                followed.push(file::examine(file, true));
             }
         }
+        *examined = followed;
     }
-    references
+    Ok(())
+}
+
+/// Which places others refer to, in the whole home.
+fn references(home: &RolloutHome, files: &mut HomeFiles, examined: &[Examined]) -> Result<SegmentReferences> {
+    let mut references = SegmentReferences::default();
+    let mut known: HashSet<PathBuf> = HashSet::new();
+    for one in examined {
+        known.insert(one.file.path.clone());
+        one.base.iter().for_each(|base| references.add(base));
+    }
+    for _ in 0..ROUNDS {
+        let mut is_any_gone = false;
+        for (thread_id, _) in files.threads() {
+            for file in files.all_files(thread_id) {
+                if known.contains(&file.path) {
+                    continue;
+                }
+                match read_head(file) {
+                    Ok(head) => head.and_then(|head| head.history_base).iter().for_each(|base| references.add(base)),
+                    Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => {
+                        is_any_gone = true;
+                        continue;
+                    }
+                    // A head that cannot be read refers to nothing that anybody could follow.
+                    Err(_) => {}
+                }
+                known.insert(file.path.clone());
+            }
+        }
+        if !is_any_gone {
+            break;
+        }
+        *files = home.files()?;
+    }
+    Ok(references)
+}
+
+/// Files that hold the segment of another one, and not because that is just being moved, compressed or decompressed.
+fn lasting_duplicates(
+    home: &RolloutHome,
+    files: &HomeFiles,
+    wanted: &dyn Fn(ThreadId) -> bool,
+) -> Result<Vec<Finding>> {
+    let mut found = duplicates(files);
+    found.retain(|duplicate| duplicate.finding.thread_id.is_none_or(wanted));
+    let looks: Vec<_> = found.iter().map(Duplicate::look).collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Who makes one file of another holds the lock of their thread from before there are two until there is one.
+    let is_at_work = |finding: &Finding| finding.thread_id.is_some_and(|id| WriterLock::is_held(home, id));
+    let is_free: Vec<bool> = found.iter().map(|duplicate| !is_at_work(&duplicate.finding)).collect();
+    let again: HashSet<PathBuf> = duplicates(&home.files()?).into_iter().map(|again| again.finding.path).collect();
+    let lasting = found.into_iter().zip(looks).zip(is_free).filter(|((duplicate, look), is_free)| {
+        let may_be_at_work = duplicate.finding.path.extension() != duplicate.other.extension();
+        let is_same = look.is_some() && duplicate.look() == *look && again.contains(&duplicate.finding.path);
+        is_same && (*is_free || !may_be_at_work)
+    });
+    Ok(lasting.map(|((duplicate, _), _)| duplicate.finding).collect())
+}
+
+/// A file that holds the segment of another one.
+struct Duplicate {
+    finding: Finding,
+    other: PathBuf,
+}
+
+impl Duplicate {
+    /// How the two files look; nothing when there are not two, or both are one that is being moved.
+    fn look(&self) -> Option<[Look; 2]> {
+        let looks = [Look::of(&self.finding.path)?, Look::of(&self.other)?];
+        let are_one = cfg!(unix) && looks[0].inode == looks[1].inode;
+        (!are_one).then_some(looks)
+    }
+}
+
+/// How a file looks from outside; another one in its place looks different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    len: u64,
+    modified: SystemTime,
+}
+
+impl Look {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Some(Self { inode, len: metadata.len(), modified: metadata.modified().ok()? })
+    }
 }
 
 /// Files that hold the segment of another one.
-fn duplicates(files: &HomeFiles) -> Vec<Finding> {
+fn duplicates(files: &HomeFiles) -> Vec<Duplicate> {
     let mut found = Vec::new();
     let mut claims: HashMap<SegmentId, &RolloutFile> = HashMap::new();
     for (thread_id, segments) in files.threads() {
         for file in files.all_files(thread_id).skip(segments.len()) {
-            let other = segments.iter().find(|other| other.name.segment_id() == file.name.segment_id());
-            let other = other.map(|other| other.path.display().to_string()).unwrap_or_default();
-            let detail = format!("{other} holds the same segment and counts, so that this one is not read");
-            found.push(Finding::new(FindingKind::Duplicate, &file.path, detail).of(thread_id));
+            let Some(other) = segments.iter().find(|other| other.name.segment_id() == file.name.segment_id()) else {
+                continue;
+            };
+            let other = other.path.clone();
+            let detail = format!("{} holds the same segment and counts, so that this one is not read", other.display());
+            let finding = Finding::new(FindingKind::Duplicate, &file.path, detail).of(thread_id);
+            found.push(Duplicate { finding, other });
         }
         for file in segments {
             let segment_id = file.name.segment_id();
             let Some(other) = claims.insert(segment_id, file) else { continue };
             let detail = format!("{} of another thread claims the same segment {segment_id}", other.path.display());
             let finding = Finding::new(FindingKind::Duplicate, &file.path, detail).of(thread_id);
-            found.push(finding.unmendable("which of them the references mean, nobody can tell; rename one by hand"));
+            let finding = finding.unmendable("which of them the references mean, nobody can tell; rename one by hand");
+            found.push(Duplicate { finding, other: other.path.clone() });
         }
     }
     found
 }
 
-/// What is at the end of a file while its writer lives is not wrong.
+/// What is at the end of a file while its writer lives is not wrong, nor the name of a thread whose file is yet to be made.
 fn is_being_written(home: &RolloutHome, finding: &Finding) -> bool {
-    matches!(finding.kind, FindingKind::Torn | FindingKind::Unsealed | FindingKind::Empty)
+    matches!(finding.kind, FindingKind::Torn | FindingKind::Unsealed | FindingKind::Empty | FindingKind::OrphanName)
         && finding.thread_id.is_some_and(|thread_id| WriterLock::is_held(home, thread_id))
 }
 
@@ -181,6 +289,8 @@ struct Places<'a> {
     wanted: &'a dyn Fn(ThreadId) -> bool,
     is_whole: bool,
     found: Vec<Finding>,
+    /// Files that may be left behind, and how they looked.
+    suspects: Vec<(Finding, Look)>,
 }
 
 impl Places<'_> {
@@ -191,7 +301,38 @@ impl Places<'_> {
         if self.is_whole {
             self.leftovers_of_names()?;
         }
+        self.left_behind();
         self.names()
+    }
+
+    /// Notes a file that is left behind, unless somebody is at work on it.
+    fn suspect(&mut self, finding: Finding) {
+        if let Some(look) = Look::of(&finding.path)
+            && !self.is_at_work(&finding)
+        {
+            self.suspects.push((finding, look));
+        }
+    }
+
+    /// Finds what is left behind: the files that nobody is at work on, and who makes one had the time to lock it.
+    fn left_behind(&mut self) {
+        if !self.suspects.is_empty() {
+            std::thread::sleep(LOCKING);
+        }
+        for (finding, look) in std::mem::take(&mut self.suspects) {
+            if !self.is_at_work(&finding) && Look::of(&finding.path) == Some(look) {
+                self.found.push(finding);
+            }
+        }
+    }
+
+    /// Whether somebody is at work on a file that may be left behind.
+    fn is_at_work(&self, finding: &Finding) -> bool {
+        match (finding.kind, finding.thread_id) {
+            // Who looks at the lock of a thread without coordination may be taken for a writer.
+            (FindingKind::StaleLock, Some(thread_id)) => WriterLock::is_held(self.home, thread_id),
+            _ => !is_free(&finding.path),
+        }
     }
 
     fn dir(&mut self, dir: &Path, levels: usize) -> Result<()> {
@@ -224,11 +365,11 @@ impl Places<'_> {
         } else if let Some(rollout) = temporary_of(text) {
             let thread_id = RolloutFileName::parse(rollout).map(|name| name.thread_id);
             let is_wanted = thread_id.map_or(self.is_whole, self.wanted);
-            if is_wanted && !is_locked(&path) {
+            if is_wanted {
                 let detail =
                     "it was written for a file that it never became; that file, or the one before it, is whole";
                 let finding = Finding::new(FindingKind::Leftover, path, detail);
-                self.found.push(Finding { thread_id, ..finding });
+                self.suspect(Finding { thread_id, ..finding });
             }
         }
     }
@@ -247,7 +388,7 @@ impl Places<'_> {
             match thread_id {
                 Some(thread_id) if !WriterLock::is_held(self.home, thread_id) => {
                     let detail = "nobody holds it: its writer died";
-                    self.found.push(Finding::new(FindingKind::StaleLock, path, detail).of(thread_id));
+                    self.suspect(Finding::new(FindingKind::StaleLock, path, detail).of(thread_id));
                 }
                 _ => self.mode(&path, 0o600, thread_id),
             }
@@ -258,9 +399,9 @@ impl Places<'_> {
     fn leftovers_of_names(&mut self) -> Result<()> {
         for (path, metadata) in entries(self.home.root())? {
             let text = path.file_name().unwrap_or_default().to_string_lossy();
-            if metadata.is_file() && temporary_of(&text) == Some("session_index.jsonl") && !is_locked(&path) {
+            if metadata.is_file() && temporary_of(&text) == Some("session_index.jsonl") {
                 let detail = "it was written for the index of names, which is whole";
-                self.found.push(Finding::new(FindingKind::Leftover, path, detail));
+                self.suspect(Finding::new(FindingKind::Leftover, path, detail));
             }
         }
         Ok(())
@@ -273,6 +414,11 @@ impl Places<'_> {
             .filter(|(thread_id, _)| (self.wanted)(*thread_id) && self.files.segments(*thread_id).is_empty())
             .map(|(thread_id, entry)| (thread_id, entry.name.clone()))
             .collect();
+        if !orphans.is_empty() {
+            // Their threads may have come since the files were found.
+            let now = self.home.files()?;
+            orphans.retain(|(thread_id, _)| now.segments(*thread_id).is_empty());
+        }
         orphans.sort();
         for (thread_id, name) in orphans {
             let detail = format!("{name:?} is the name of thread {thread_id}, of which there is no file");
@@ -312,9 +458,9 @@ fn temporary_of(name: &str) -> Option<&str> {
     (rest.starts_with("rollout-") || rest == "session_index.jsonl").then_some(rest)
 }
 
-/// Whether somebody is at work on a temporary file.
-fn is_locked(path: &Path) -> bool {
-    fs::File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+/// Whether nobody holds the kernel's lock on a temporary file. One that is gone is nobody's.
+fn is_free(path: &Path) -> bool {
+    fs::File::open(path).is_ok_and(|file| !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// What is in a directory; nothing when it is missing. Links are given as links.

@@ -251,9 +251,25 @@ impl Repair<'_> {
 
     fn name(&mut self, finding: &Finding) {
         let Some(thread_id) = finding.thread_id else { return };
-        let outcome = if self.dry_run { Ok(()) } else { NameIndex::set(self.home, thread_id, None, now()) };
-        let error = outcome.err().map(|error| chain(&error));
+        let error = match self.try_name(thread_id) {
+            Ok(false) => return,
+            Ok(true) => None,
+            Err(error) => Some(chain(&error)),
+        };
         self.push(RepairAction::ClearName, &finding.path, Some(thread_id), finding.detail.clone(), None, error);
+    }
+
+    /// Clears the name of a thread that is not there, and says whether that is so. A thread that is yet to be written holds its
+    /// lock.
+    fn try_name(&self, thread_id: ThreadId) -> Result<bool> {
+        let _lock = self.claim(thread_id)?;
+        if !self.home.files()?.segments(thread_id).is_empty() {
+            return Ok(false);
+        }
+        if !self.dry_run {
+            NameIndex::set(self.home, thread_id, None, now())?;
+        }
+        Ok(true)
     }
 
     fn names(&mut self) {
