@@ -64,7 +64,7 @@ fn the_index_can_be_elsewhere_or_switched_off() {
 fn a_home_that_is_too_large_to_wait_for_is_indexed_by_a_process_of_its_own() {
     let home = with_threads(500);
     assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 500);
-    for _ in 0..200 {
+    for _ in 0..600 {
         let status = home.json(&["index", "status"]);
         if !status["checked_at"].is_null() {
             assert_eq!((&status["threads"], &status["changed"]), (&500.into(), &0.into()));

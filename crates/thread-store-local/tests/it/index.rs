@@ -93,7 +93,7 @@ async fn what_a_store_writes_is_soon_in_the_index() {
     listed(&home.store).await;
     record(&home.store, 2, MODES[0], &["a"]).await;
     let mut connection = connection(&home).await;
-    for _ in 0..100 {
+    for _ in 0..600 {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM threads").fetch_one(&mut connection).await.unwrap();
         if count == 2 {
             return;
@@ -135,7 +135,7 @@ async fn while_others_hold_the_index_the_logs_answer() {
     record(&home.other(), 2, MODES[0], &["a"]).await;
     let started = Instant::now();
     assert_eq!(listed(&home.store).await.len(), 2);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     sqlx::query("ROLLBACK").execute(&mut connection).await.unwrap();
     assert_eq!(listed(&home.store).await.len(), 2);
 }
@@ -187,7 +187,7 @@ async fn a_large_home_is_answered_from_the_logs_while_the_index_fills() {
     }
     let first = listed(&home.store).await;
     assert_eq!(first.len(), 300);
-    for _ in 0..200 {
+    for _ in 0..1500 {
         if home.store.index_progress().is_none()
             && sqlx::query("SELECT 1 FROM checks").fetch_optional(&mut connection(&home).await).await.unwrap().is_some()
         {
