@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use selvedge_protocol::ThreadId;
+use selvedge_protocol::{SegmentId, ThreadId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result};
@@ -68,8 +68,8 @@ impl RememberedHome {
 
     /// Every rollout file of the home. Who calls while another one looks waits for that, which leaves less to look at.
     ///
-    /// Others may move files meanwhile, into the archive and out of it or into compressed files. A thread that was found before
-    /// counts as gone when eight looks in a row did not see it; one that is new is seen if its file is moved no more than twice.
+    /// Others may move files meanwhile, into the archive and out of it or into compressed files. What was found before counts as
+    /// gone when eight looks in a row did not see it, and in the first walk a file is found that is moved no more than twice.
     ///
     /// # Errors
     /// As [`RolloutHome::files`].
@@ -77,16 +77,25 @@ impl RememberedHome {
         Ok(Arc::clone(&self.look_around()?.files))
     }
 
+    /// Says that this process removed the files of a thread: nobody moved them, and the next look need not seek them.
+    pub fn removed(&self, thread_id: ThreadId) {
+        self.memory().removed.insert(thread_id);
+    }
+
     fn look_around(&self) -> Result<MutexGuard<'_, Memory>> {
-        let mut memory = self.memory.lock().unwrap_or_else(|poisoned| {
+        let mut memory = self.memory();
+        memory.walk(&self.home, SystemTime::now())?;
+        Ok(memory)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(|poisoned| {
             let mut memory = poisoned.into_inner();
             // What a walk left that never ended.
             *memory = Memory::default();
             self.memory.clear_poison();
             memory
-        });
-        memory.walk(&self.home, SystemTime::now())?;
-        Ok(memory)
+        })
     }
 
     /// Follows the history of a thread from where its `files` were found, and says in which files it was; no history when
@@ -162,11 +171,18 @@ struct Memory {
     files: Arc<HomeFiles>,
     /// The number of the last look.
     look: u64,
-    /// Threads that were found before the last look and may not have been since.
-    lost: HashSet<ThreadId>,
+    /// Segments that were found before the last look and may not have been since.
+    lost: HashSet<FoundSegment>,
+    /// Threads that this process removed, so that nobody looks for them.
+    removed: HashSet<ThreadId>,
+    /// Whether no look has come to its end yet.
+    is_first: bool,
     /// Whether a file that nobody knew may have been moved during the last look, and not been seen.
     was_unsteady: bool,
 }
+
+/// A segment, and whose it is.
+type FoundSegment = (ThreadId, SegmentId);
 
 /// What a directory held.
 #[derive(Debug)]
@@ -174,40 +190,44 @@ struct Listing {
     /// How the directory looked before it was read; nothing when it may look the same with something else in it.
     stamp: Option<Stamp>,
     subdirs: Arc<[PathBuf]>,
-    /// The threads of the files in it.
-    threads: Vec<ThreadId>,
+    /// The segments of the files in it.
+    segments: Vec<FoundSegment>,
     /// The last look that came through.
     look: u64,
 }
 
 impl Memory {
     /// Finds every file, those too that are moved meanwhile: one that goes from a directory that is yet to be read into one that
-    /// was read is seen in neither. So a thread that was known is looked for again, and so is every one when a directory
-    /// changes just then.
+    /// was read is seen in neither. So a segment that was known is looked for again, and the first walk, to which none is known,
+    /// looks twice when a directory changes just then.
     fn walk(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
         self.lost.clear();
         for count in 1..=LOOKS {
             self.look_through(home, now)?;
-            let files = &self.files;
-            self.lost.retain(|thread_id| files.segments(*thread_id).is_empty());
+            let (files, removed) = (&self.files, &self.removed);
+            self.lost.retain(|(thread_id, segment_id)| {
+                let is_it = |file: &RolloutFile| file.name.segment_id() == *segment_id;
+                !removed.contains(thread_id) && !files.segments(*thread_id).iter().any(is_it)
+            });
             if self.lost.is_empty() && (count >= LOOKS_WHILE_MOVED || !self.was_unsteady) {
                 break;
             }
         }
+        self.removed.clear();
         Ok(())
     }
 
     fn look_through(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
+        (self.is_first, self.was_unsteady) = (self.look == 0, false);
         self.look += 1;
-        self.was_unsteady = false;
         home.refuse_links(&home.sessions_dir())?;
         home.refuse_links(&home.archived_dir())?;
         self.visit(&home.sessions_dir(), LEVELS, false, now)?;
         self.visit(&home.archived_dir(), 0, true, now)?;
         let look = self.look;
         for (dir, gone) in self.dirs.extract_if(|_, listing| listing.look < look) {
-            Arc::make_mut(&mut self.files).replace(&dir, &gone.threads, Vec::new());
-            self.lost.extend(gone.threads);
+            Arc::make_mut(&mut self.files).replace(&dir, &threads_of(&gone.segments), Vec::new());
+            self.lost.extend(gone.segments);
         }
         Ok(())
     }
@@ -240,8 +260,7 @@ impl Memory {
             _ => {
                 let settled = stamp.filter(|stamp| stamp.is_settled(now));
                 let subdirs = self.read(dir, levels, archived, settled)?;
-                // Files are moved out of the archive, and compressed anywhere: those of a known thread are missed then.
-                if archived || self.look == 1 {
+                if self.is_first {
                     let after = fs::metadata(dir).ok().and_then(|metadata| Stamp::of(&metadata));
                     self.was_unsteady |= settled.is_none() || after != settled;
                 }
@@ -264,16 +283,21 @@ impl Memory {
             }
         })?;
         let subdirs: Arc<[PathBuf]> = subdirs.into();
-        let threads: HashSet<ThreadId> = files.iter().map(|file| file.name.thread_id).collect();
-        let listing =
-            Listing { stamp, subdirs: Arc::clone(&subdirs), threads: threads.into_iter().collect(), look: self.look };
-        let before = self.dirs.insert(dir.to_path_buf(), listing).map(|before| before.threads).unwrap_or_default();
+        let segments = files.iter().map(|file| (file.name.thread_id, file.name.segment_id())).collect();
+        let listing = Listing { stamp, subdirs: Arc::clone(&subdirs), segments, look: self.look };
+        let before = self.dirs.insert(dir.to_path_buf(), listing).map(|before| before.segments).unwrap_or_default();
         if !before.is_empty() || !files.is_empty() {
-            Arc::make_mut(&mut self.files).replace(dir, &before, files);
+            Arc::make_mut(&mut self.files).replace(dir, &threads_of(&before), files);
             self.lost.extend(before);
         }
         Ok(subdirs)
     }
+}
+
+/// The threads of some segments, each once.
+fn threads_of(segments: &[FoundSegment]) -> Vec<ThreadId> {
+    let threads: HashSet<ThreadId> = segments.iter().map(|(thread_id, _)| *thread_id).collect();
+    threads.into_iter().collect()
 }
 
 fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)) -> Result<()> {

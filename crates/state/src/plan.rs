@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use crate::StateIndex;
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::row::Mark;
 use crate::stamp::Stamp;
 use crate::sync::{blocking, relative};
@@ -222,10 +222,13 @@ fn changes(
         let mut changed: Vec<(&RolloutFile, Option<&KnownSegment>, Option<Stamp>)> = Vec::new();
         for file in segments {
             let known_segment = relative(home, &file.path).and_then(|path| known_segments?.get(&path));
-            let stamp = Stamp::of(&file.path).ok();
+            let looked = Stamp::of(&file.path);
+            // Moved since it was found, it is somewhere else.
+            let is_gone = looked.as_ref().is_err_and(IndexError::is_gone);
+            let stamp = looked.ok();
             newest_ns = newest_ns.max(stamp.map_or(0, |stamp| stamp.modified_ns));
             seen += usize::from(known_segment.is_some());
-            if known_segment.map(|segment| segment.stamp) != stamp {
+            if is_gone || known_segment.map(|segment| segment.stamp) != stamp {
                 changed.push((file, known_segment, stamp));
             }
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome, now};
+use selvedge_rollout::{HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
@@ -40,7 +40,7 @@ const BATCH_TEXT: usize = 9 << 20;
 const ROUNDS: usize = 4;
 
 /// How often a thread is read again whose files are moved meanwhile.
-const SCANS: usize = 20;
+const READINGS: usize = 20;
 
 /// How many batches wait to be written: what bounds memory.
 const QUEUE: usize = 1;
@@ -71,7 +71,7 @@ pub struct SyncReport {
     pub removed: u64,
     /// Threads that could not be read; they are looked at again by the next sync.
     pub unreadable: u64,
-    /// Threads that another process wrote at the same time, so that they have to be looked at again.
+    /// Threads that another process wrote or moved all the time, so that they have to be looked at again.
     pub overtaken: u64,
     /// Names that were given, changed or taken away.
     pub renamed: u64,
@@ -83,6 +83,8 @@ pub struct SyncReport {
 struct Done {
     job: Job,
     outcome: Option<Box<Scanned>>,
+    /// Whether it could not be read because its files were moved all the time.
+    is_moved: bool,
 }
 
 /// Threads that are written together, with the words that they hold.
@@ -124,10 +126,12 @@ impl StateIndex {
         let mut plan = self.plan(files, threads).await?;
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
+            // What is read now was planned by the files that were found first.
+            let mut files = Arc::clone(&plan.files);
             if !plan.gone.is_empty() {
-                // A file that is moved from the archive while directories are read may be seen in neither place.
-                plan.files = self.home_files().await?;
-                let is_gone = |job: &Job| plan.files.segments(job.thread_id).is_empty();
+                // A file that is moved while directories are read may be seen in neither place.
+                files = self.home_files().await?;
+                let is_gone = |job: &Job| files.segments(job.thread_id).is_empty();
                 let (gone, moved): (Vec<Job>, Vec<Job>) = plan.gone.drain(..).partition(is_gone);
                 overtaken.extend(moved.iter().map(|job| job.thread_id));
                 let mut transaction = self.database.begin(patience).await?;
@@ -139,7 +143,7 @@ impl StateIndex {
             if overtaken.is_empty() {
                 break;
             }
-            plan = self.plan(plan.files, Some(overtaken)).await?;
+            plan = self.plan(files, Some(overtaken)).await?;
         }
         report.renamed = self.sync_names(patience).await?;
         match self.merge_runs(patience).await {
@@ -187,6 +191,7 @@ impl StateIndex {
                         report.bytes_read += scanned.scanned.bytes_read;
                         *(if scanned.is_whole { &mut report.read_whole } else { &mut report.read_tail }) += 1;
                     }
+                    None if done.is_moved => drop(overtaken.insert(done.job.thread_id)),
                     None => report.unreadable += 1,
                 }
             }
@@ -217,7 +222,9 @@ impl StateIndex {
                         // When it cannot be told, the thread is read whole.
                         runtime.block_on(names_turns_before(&database, job.thread_id, told)).unwrap_or(true)
                     };
-                    let outcome = match scan_job(&remembered, files, &job, known, is_known_turn, &mut texts) {
+                    let scanned = scan_job(&remembered, files, &job, known, is_known_turn, &mut texts);
+                    let is_moved = scanned.as_ref().is_err_and(IndexError::is_gone);
+                    let outcome = match scanned {
                         Ok(scanned) => scanned.map(Box::new),
                         Err(error) => {
                             tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
@@ -228,7 +235,7 @@ impl StateIndex {
                         Some(scanned) => bytes += scanned.scanned.bytes_read,
                         None => texts.begin_again(),
                     }
-                    batch.done.push(Done { job, outcome });
+                    batch.done.push(Done { job, outcome, is_moved });
                     if batch.done.len() >= BATCH || bytes >= BATCH_BYTES || texts.text() >= BATCH_TEXT {
                         bytes = 0;
                         batch.runs = texts.take_runs();
@@ -264,44 +271,59 @@ fn scan_job(
     sink: &mut impl TurnSink,
 ) -> Result<Option<Scanned>> {
     let home = remembered.home();
-    let segments = |files: &HomeFiles| -> Vec<_> {
-        let segments = files.segments(job.thread_id).iter();
-        segments
-            .filter_map(|file| Some((relative(home, &file.path)?, file.name.segment_id(), Stamp::of(&file.path).ok()?)))
-            .collect()
+    let segments = |files: &HomeFiles| -> Result<Vec<_>> {
+        let mut found = Vec::new();
+        for file in files.segments(job.thread_id) {
+            let Some(path) = relative(home, &file.path) else { continue };
+            found.push((path, file.name.segment_id(), Stamp::of(&file.path)?));
+        }
+        Ok(found)
     };
     let Some(newest) = files.segments(job.thread_id).last() else { return Ok(None) };
     if let Some(known) = job.tail_of.and_then(known) {
         let segments = segments(files);
-        match scan_tail(newest, known, sink) {
-            Ok(Some(scanned)) if !is_known_turn(&scanned.told) => {
+        match segments.and_then(|segments| Ok((segments, scan_tail(newest, known, sink)?))) {
+            Ok((segments, Some(scanned))) if !is_known_turn(&scanned.told) => {
                 let path = relative(home, &newest.path).unwrap_or_default();
                 let archived = newest.archived;
                 return Ok(Some(Scanned { scanned, is_whole: false, path, archived, segments, absent: None }));
             }
             Err(error) if !error.is_gone() => return Err(error),
-            _ => sink.begin_again(),
+            _ => {}
         }
     }
-    let mut files = Arc::clone(files);
-    for is_last in (0..SCANS).map(|scan| scan + 1 == SCANS) {
-        let (now, Some(resolved)) = remembered.resolve(files, job.thread_id)? else { return Ok(None) };
-        files = now;
+    let scanned = while_moved(remembered, files, job.thread_id, |files, resolved| {
+        sink.begin_again();
         let missing = resolved.missing.as_ref().map(|missing| missing.segment_id);
         let absent = missing.filter(|missing| files.segment(*missing).is_none());
-        let segments = segments(&files);
-        match scan(&resolved, sink) {
-            Err(error) if error.is_gone() && !is_last => sink.begin_again(),
-            scanned => {
-                let scanned = scanned?;
-                let newest = resolved.newest();
-                let Some(path) = relative(home, &newest.path) else { break };
-                let archived = newest.archived;
-                return Ok(Some(Scanned { scanned, is_whole: true, path, archived, segments, absent }));
-            }
+        let segments = segments(files)?;
+        let scanned = scan(resolved, sink)?;
+        let newest = resolved.newest();
+        let Some(path) = relative(home, &newest.path) else { return Ok(None) };
+        Ok(Some(Scanned { scanned, is_whole: true, path, archived: newest.archived, segments, absent }))
+    });
+    scanned.map(Option::flatten)
+}
+
+/// Follows the history of a thread from where its `files` were found and reads it, again if a file is not where it was found;
+/// nothing when there is no such thread any more.
+pub(crate) fn while_moved<T>(
+    remembered: &RememberedHome,
+    files: &Arc<HomeFiles>,
+    thread_id: ThreadId,
+    mut read: impl FnMut(&HomeFiles, &ResolvedHistory) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut files = Arc::clone(files);
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let (now, Some(resolved)) = remembered.resolve(files, thread_id)? else { return Ok(None) };
+        files = now;
+        match read(&files, &resolved) {
+            Err(error) if error.is_gone() && rounds < READINGS => {}
+            outcome => return outcome.map(Some),
         }
     }
-    Ok(None)
 }
 
 /// Whether the lines of a tail spoke of turns that stand before it.

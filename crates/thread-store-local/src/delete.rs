@@ -23,6 +23,7 @@ impl Inner {
             self.home.remove_file(&file.path).map_err(store_error)?;
             self.home.settle_removal(&file.path).map_err(store_error)?;
         }
+        self.remembered.removed(thread_id);
         if self.names().get(thread_id).is_some()
             && let Err(error) = NameIndex::set(&self.home, thread_id, None, now())
         {

@@ -18,7 +18,7 @@ use selvedge_rollout::{
 use selvedge_thread_store::Result;
 use selvedge_thread_store::segment::detached_head;
 
-use crate::error::{corrupt, store_error};
+use crate::error::{corrupt, store_error, while_gone};
 use crate::export::share_ends;
 use crate::history::missing_damage;
 use crate::store::Inner;
@@ -26,14 +26,17 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn detach(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
-        let (files, resolved) = self.resolve(self.files()?, thread_id)?;
-        if let Some(missing) = missing_damage(&resolved) {
-            return Err(corrupt(thread_id, missing));
-        }
-        if (0..resolved.parts.len()).any(|part| resolved.is_inherited(part)) {
-            self.copy_into_segment(&files, &resolved)?;
-        }
-        Ok(())
+        // A copy that broke off because a base was moved has changed nothing.
+        while_gone(|| {
+            let (files, resolved) = self.resolve(self.files()?, thread_id)?;
+            if let Some(missing) = missing_damage(&resolved) {
+                return Err(corrupt(thread_id, missing));
+            }
+            if (0..resolved.parts.len()).any(|part| resolved.is_inherited(part)) {
+                self.copy_into_segment(&files, &resolved)?;
+            }
+            Ok(())
+        })
     }
 
     /// Writes the whole history as the thread's newest segment, all at once or not at all.

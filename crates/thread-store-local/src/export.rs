@@ -6,20 +6,32 @@ use selvedge_protocol::ThreadId;
 use selvedge_rollout::{HistoryEntry, ResolvedHistory, open_bytes};
 use selvedge_thread_store::{Damage, Result, StoreError};
 
-use crate::error::{corrupt, store_error};
+use crate::error::{corrupt, store_error, while_gone};
 use crate::history::missing_damage;
 use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn export(&self, thread_id: ThreadId, out: &mut dyn Write) -> Result<u64> {
-        let resolved = self.resolve_now(thread_id)?;
-        let ends = share_ends(&resolved)?;
+        let (resolved, ends) = while_gone(|| {
+            let resolved = self.resolve_now(thread_id)?;
+            let ends = share_ends(&resolved)?;
+            Ok((resolved, ends))
+        })?;
         let mut written = 0;
         for (part, end) in resolved.parts.iter().zip(ends) {
-            let path = &part.file.path;
-            let (mut bytes, _) = open_bytes(path, 0..end).map_err(store_error)?;
+            // Wherever a file was moved meanwhile, and compressed or not, its bytes are the same.
+            let mut file = part.file.clone();
+            let (mut bytes, _) = while_gone(|| {
+                let opened = open_bytes(&file.path, 0..end).map_err(store_error);
+                if opened.is_err()
+                    && let Some(moved) = self.files()?.segment(part.file.name.segment_id())
+                {
+                    file.clone_from(moved);
+                }
+                opened
+            })?;
             written += io::copy(&mut bytes, out)
-                .map_err(|error| StoreError::backend(format!("cannot export {}", path.display()), error))?;
+                .map_err(|error| StoreError::backend(format!("cannot export {}", file.path.display()), error))?;
         }
         match missing_damage(&resolved) {
             None => Ok(written),

@@ -120,7 +120,7 @@ impl HomeIndex {
             return Some(index.clone());
         }
         // A home without threads needs none, and one that is missing is not made to be asked.
-        if !path.exists() && self.inner.remembered.files().is_ok_and(|files| files.threads().next().is_none()) {
+        if !path.exists() && !self.has_more_threads_than(0).await {
             return None;
         }
         match StateIndex::open_with(Arc::clone(&self.inner.remembered), path).await {
@@ -222,7 +222,7 @@ impl HomeIndex {
                 self.look_at_every_file(index).await?;
                 Ok(true)
             }
-            Freshness::Unfilled if self.is_small() => {
+            Freshness::Unfilled if !self.has_more_threads_than(FILL_FIRST).await => {
                 index.sync(|_| {}).await?;
                 Ok(true)
             }
@@ -234,8 +234,13 @@ impl HomeIndex {
         }
     }
 
-    fn is_small(&self) -> bool {
-        self.inner.remembered.files().is_ok_and(|files| files.threads().take(FILL_FIRST + 1).count() <= FILL_FIRST)
+    /// Whether the home has more threads than so many, or cannot be read.
+    async fn has_more_threads_than(&self, most: usize) -> bool {
+        let remembered = Arc::clone(&self.inner.remembered);
+        let look = tokio::task::spawn_blocking(move || {
+            remembered.files().is_ok_and(|files| files.threads().nth(most).is_none())
+        });
+        !look.await.is_ok_and(|has_no_more| has_no_more)
     }
 
     /// Looks at every file, in the background, if nobody has for a while.

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,13 +48,19 @@ impl Inner {
         in_part.filter_map(|(thread_id, _)| self.row_now(files, names, thread_id)).collect()
     }
 
-    /// The bound of a thread that was found, and may have been moved since; nothing when its files went away.
+    /// The bound of a thread that was found, and may have been moved since; nothing when its files went away or cannot be looked
+    /// at.
     fn bound_now(&self, sort: ThreadSortKey, thread_id: ThreadId, segments: &[RolloutFile]) -> Option<Timestamp> {
-        bound(sort, segments).or_else(|| {
-            let looks = std::iter::repeat_with(|| self.files()).take(ROUNDS).map_while(Result::ok);
-            let found = looks.take_while(|files| !files.segments(thread_id).is_empty());
-            found.filter_map(|files| bound(sort, files.segments(thread_id))).next()
-        })
+        let mut found = bound(sort, segments);
+        for _ in 0..ROUNDS {
+            match found {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    found = bound(sort, self.files().ok()?.segments(thread_id));
+                }
+                found => return found.ok()?,
+            }
+        }
+        None
     }
 
     /// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
@@ -143,14 +150,16 @@ impl Ord for Waiting {
     }
 }
 
-/// A time that the thread's sort time is not after. Nothing when the file went away.
-fn bound(sort: ThreadSortKey, segments: &[RolloutFile]) -> Option<Timestamp> {
-    let bound = match sort {
-        ThreadSortKey::CreatedAt => segments.first()?.name.created_utc().saturating_add(ZONE_SLACK),
+/// A time that the thread's sort time is not after; nothing when it has no files.
+fn bound(sort: ThreadSortKey, segments: &[RolloutFile]) -> io::Result<Option<Timestamp>> {
+    Ok(match sort {
+        ThreadSortKey::CreatedAt => segments.first().map(|first| first.name.created_utc().saturating_add(ZONE_SLACK)),
         ThreadSortKey::UpdatedAt | ThreadSortKey::RecencyAt => {
-            let newest = segments.iter().filter_map(|segment| modified_at(&segment.path)).max();
-            newest?.saturating_add(MTIME_SLACK)
+            let mut newest = None;
+            for segment in segments {
+                newest = newest.max(Some(modified_at(&segment.path)?));
+            }
+            newest.map(|newest| newest.saturating_add(MTIME_SLACK))
         }
-    };
-    Some(bound)
+    })
 }

@@ -5,7 +5,7 @@ use selvedge_rollout::{NameIndex, now, read_head};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::explicit::{items_to_keep, name_change};
 
-use crate::error::store_error;
+use crate::error::{store_error, while_gone};
 use crate::store::Inner;
 
 impl Inner {
@@ -56,7 +56,7 @@ impl Inner {
 
     /// The head of a thread's newest segment; nothing when it was lost to damage.
     pub(crate) fn head(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
-        read_head(self.resolve_now(thread_id)?.newest()).map_err(store_error)
+        while_gone(|| read_head(self.resolve_now(thread_id)?.newest()).map_err(store_error))
     }
 
     /// Appends to a thread that is live here, or is made live for just this.

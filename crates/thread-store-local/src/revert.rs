@@ -1,29 +1,31 @@
 //! Reverts: a new segment that begins at the point to go back to, or an event in legacy mode.
 
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ResolvedHistory, RolloutError, RolloutFile, read_head};
+use selvedge_rollout::{ResolvedHistory, RolloutError, RolloutFile};
 use selvedge_thread_store::segment::revert_items;
 use selvedge_thread_store::{Result, RevertThread, TurnCut};
 
 use crate::cut::FoundCut;
-use crate::error::store_error;
+use crate::error::{store_error, while_gone};
 use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn revert(&self, request: &RevertThread) -> Result<usize> {
-        let resolved = self.resolve_now(request.thread_id)?;
+        let head = self.head(request.thread_id)?;
         if request.to == TurnCut::Latest {
             return Ok(0);
         }
-        let head = read_head(resolved.newest()).map_err(store_error)?;
         match head.map(|head| head.mode()).unwrap_or_default() {
             HistoryMode::Paginated => self.revert_by_segment(request),
-            HistoryMode::Legacy => self.revert_by_event(&resolved, request),
+            HistoryMode::Legacy => self.revert_by_event(request),
         }
     }
 
-    fn revert_by_event(&self, resolved: &ResolvedHistory, request: &RevertThread) -> Result<usize> {
-        let cut = self.find_cut(resolved, HistoryMode::Legacy, &request.to)?.point;
+    fn revert_by_event(&self, request: &RevertThread) -> Result<usize> {
+        let cut = while_gone(|| {
+            let resolved = self.resolve_now(request.thread_id)?;
+            Ok(self.find_cut(&resolved, HistoryMode::Legacy, &request.to)?.point)
+        })?;
         if cut.undone_turns > 0 {
             self.append_anyway(request.thread_id, &[cut.rollback()?.into()])?;
         }
@@ -34,12 +36,12 @@ impl Inner {
         let thread_id = request.thread_id;
         if let Some(live) = self.live.find(thread_id) {
             return live.alone_with_recorder(|recorder| {
-                let next = self.next_by_cut(request)?;
+                let next = while_gone(|| self.next_by_cut(request))?;
                 next.begin(|segment, bytes, ordinal| recorder.go_on_in(segment, bytes, ordinal))
             });
         }
         let _lock = self.lock_stored(thread_id)?;
-        let next = self.next_by_cut(request)?;
+        let next = while_gone(|| self.next_by_cut(request))?;
         next.begin(|segment, bytes, _| self.home.write_new_file(&segment.path, |out| out.write_all(bytes)))
     }
 

@@ -1,5 +1,6 @@
 //! A thread's row, folded from its log.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,6 +103,6 @@ pub(crate) fn says_no_fact(line: &[u8]) -> bool {
 }
 
 /// When a file last changed, by its file system.
-pub(crate) fn modified_at(path: &Path) -> Option<Timestamp> {
-    Some(std::fs::metadata(path).ok()?.modified().ok()?.into())
+pub(crate) fn modified_at(path: &Path) -> io::Result<Timestamp> {
+    Ok(std::fs::metadata(path)?.modified()?.into())
 }

@@ -1,11 +1,12 @@
 //! Sums over threads without an index: every thread in question is read.
 
+use std::io;
 use std::sync::Arc;
 
 use selvedge_history::StatsFold;
 use selvedge_protocol::{StatsQuery, ThreadFilter, ThreadId, ThreadLink, ThreadStats};
 use selvedge_rollout::HomeFiles;
-use selvedge_thread_store::Result;
+use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::while_gone;
 use crate::store::{Inner, LocalThreadStore};
@@ -35,21 +36,22 @@ impl Inner {
         let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
         let mut fold = StatsFold::new(query);
         for thread in rows.iter().filter(|thread| filter.matches(thread)) {
-            match self.count_turns(&files, thread.id) {
-                Ok(turns) => fold.thread(thread, turns, bytes(&files, thread.id)),
+            match self.count(&files, thread.id) {
+                Ok((turns, bytes)) => fold.thread(thread, turns, bytes),
                 Err(error) => tracing::warn!(thread_id = %thread.id, %error, "thread left out of the sums"),
             }
         }
         Ok(fold.finish())
     }
 
-    fn count_turns(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<u64> {
-        let turns = while_gone(|| Ok(self.turns_of(&self.resolve(Arc::clone(files), thread_id)?.1)?.0));
-        turns.map(|turns| turns.finish().len() as u64)
+    /// The turns of a thread, and how much the files of it that count take up.
+    fn count(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<(u64, u64)> {
+        while_gone(|| {
+            let (files, resolved) = self.resolve(Arc::clone(files), thread_id)?;
+            let turns = self.turns_of(&resolved)?.0.finish().len() as u64;
+            let sizes = files.segments(thread_id).iter().map(|file| std::fs::metadata(&file.path).map(|it| it.len()));
+            let bytes = sizes.sum::<io::Result<u64>>();
+            Ok((turns, bytes.map_err(|error| StoreError::backend("cannot look at a file", error))?))
+        })
     }
-}
-
-/// How much the files of a thread that count take up.
-fn bytes(files: &HomeFiles, thread_id: ThreadId) -> u64 {
-    files.segments(thread_id).iter().filter_map(|file| Some(std::fs::metadata(&file.path).ok()?.len())).sum()
 }

@@ -31,7 +31,7 @@ pub struct LocalThreadStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
-    remembered: Arc<RememberedHome>,
+    pub(crate) remembered: Arc<RememberedHome>,
     pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
     pub(crate) syncs: SyncRow,

@@ -46,8 +46,9 @@ struct Row {
 
 /// Compresses the threads that are meant.
 pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
-    let files = RolloutHome::new(&app.home).files().context("cannot read the home")?;
-    let meant = meant(args, &files, app).await?;
+    let meant = meant(args, app).await?;
+    // Those that are meant are in it, wherever somebody moved them until now.
+    let files = files(app)?;
     let are_named = !args.threads.is_empty();
     let mut plain: Vec<Plain> = meant.iter().map(|id| plain(*id, &files)).collect();
     // What is named is tried in any case, so that it is said if somebody writes it.
@@ -63,9 +64,14 @@ pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     verdict(done, plain.len())
 }
 
+fn files(app: &App<'_>) -> Result<HomeFiles> {
+    Ok(RolloutHome::new(&app.home).files().context("cannot read the home")?)
+}
+
 /// The threads that are meant, each once.
-async fn meant(args: &CompressArgs, files: &HomeFiles, app: &App<'_>) -> Result<Vec<ThreadId>> {
+async fn meant(args: &CompressArgs, app: &App<'_>) -> Result<Vec<ThreadId>> {
     let mut meant = Vec::new();
+    let files = if args.threads.is_empty() { HomeFiles::default() } else { files(app)? };
     for text in &args.threads {
         let id = resolve::thread(&app.store, text)?;
         if files.segments(id).is_empty() {
@@ -87,12 +93,11 @@ async fn meant(args: &CompressArgs, files: &HomeFiles, app: &App<'_>) -> Result<
     Ok(app.store.list_threads(&query).await?.items.into_iter().map(|thread| thread.id).collect())
 }
 
-/// What of a thread is not compressed. A file that is gone has nothing.
+/// What of a thread is not compressed. A file that somebody moved just now has no size here, which is only told.
 fn plain(id: ThreadId, files: &HomeFiles) -> Plain {
     let plain = files.segments(id).iter().filter(|file| !file.name.compressed);
-    let sizes: Vec<u64> =
-        plain.filter_map(|file| std::fs::metadata(&file.path).ok()).map(|metadata| metadata.len()).collect();
-    Plain { id, files: sizes.len(), bytes: sizes.iter().sum() }
+    let sizes = plain.clone().filter_map(|file| Some(std::fs::metadata(&file.path).ok()?.len()));
+    Plain { id, files: plain.count(), bytes: sizes.sum() }
 }
 
 async fn compress(tried: &[Plain], are_named: bool, app: &App<'_>) -> Done {

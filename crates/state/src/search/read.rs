@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use selvedge_history::{ItemPlace, TextSearch, TurnProjection, TurnRestart};
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId, TurnItem};
-use selvedge_rollout::{Entry, HistoryEntry, ResolvedHistory, RolloutReader};
+use selvedge_rollout::{Entry, HistoryEntry, RolloutReader};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
@@ -13,7 +14,7 @@ use crate::error::Result;
 use crate::list::stored_thread;
 use crate::plan::ids;
 use crate::search::query::Proposed;
-use crate::sync::blocking;
+use crate::sync::{blocking, while_moved};
 use crate::told::{ItemBytes, TurnRow, mode};
 use crate::turns::{KnownFile, Part, TURN_COLUMNS, tell_turn, turn_row};
 use crate::write::{signed, unsigned};
@@ -118,10 +119,10 @@ impl StateIndex {
         limit: usize,
     ) -> Result<Vec<SearchHit>> {
         let files = self.home_files().await?;
-        let search = search.clone();
+        let (search, remembered) = (search.clone(), Arc::clone(&self.remembered));
         blocking(move || {
-            let mut turns = TurnProjection::new();
-            if let Some(resolved) = ResolvedHistory::resolve(&files, thread.id)? {
+            let turns = while_moved(&remembered, &files, thread.id, |_, resolved| {
+                let mut turns = TurnProjection::new();
                 let mut position = 0;
                 for entry in resolved.reader() {
                     if let HistoryEntry::Entry { entry: Entry::Line(record), .. } = entry? {
@@ -129,8 +130,9 @@ impl StateIndex {
                         position += 1;
                     }
                 }
-            }
-            Ok(search.hits(&thread, &turns.finish(), order, limit).hits)
+                Ok(turns.finish())
+            })?;
+            Ok(search.hits(&thread, &turns.unwrap_or_default(), order, limit).hits)
         })
         .await
     }
@@ -182,7 +184,11 @@ fn read_items(
         let (Some(parts), Some(doc)) = (&reading.parts, reading.proposed.items.pop_front()) else { break };
         let row = rows.get(&(reading.proposed.id, doc.turn));
         let item = match row {
-            Some(row) => tell_item(parts, row, doc.item)?,
+            // A file that was moved just now is found when the thread is read whole.
+            Some(row) => match tell_item(parts, row, doc.item) {
+                Err(error) if error.is_gone() => None,
+                item => item?,
+            },
             None => None,
         };
         let (Some(row), Some(item)) = (row, item) else {

@@ -4,11 +4,16 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
+use selvedge_protocol::{
+    ArchivedFilter, HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadId, ThreadQuery, TurnQuery,
+};
+use selvedge_rollout::RolloutHome;
+use selvedge_rollout::doctor::{Severity, diagnose};
+use selvedge_thread_store::{ForkThread, RevertThread, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
+use tokio::task::spawn_blocking;
 
-use crate::contract::{MODES, head, heard, id, record, turn_id};
+use crate::contract::{MODES, head, heard, id, record, second, turn_id};
 use crate::home::TestHome;
 
 /// How long the files are moved to and fro at least.
@@ -72,11 +77,30 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     assert_eq!(heard(store, thread_id).await, ["a", "b", "c"]);
     assert_eq!(store.read_thread(thread_id).await.unwrap().preview.as_deref(), Some("ask a"));
     assert_eq!(store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items.len(), 3);
-    let query = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
-    let listed = store.list_threads(&query).await.unwrap().items;
+    let all = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
+    let listed = store.list_threads(&all).await.unwrap().items;
     assert_eq!(listed.iter().filter(|row| row.preview.as_deref() == Some("ask a")).count(), 2, "{listed:?}");
+    let items = store.list_items(&ItemQuery::all(thread_id)).await.unwrap().items;
+    assert_eq!(items.len(), 6, "{items:?}");
+    let query = SearchQuery { threads: all.clone(), ..SearchQuery::new("ask c") };
+    let hits = store.search_threads(&query).await.unwrap().items;
+    assert_eq!(hits.len(), 2, "{hits:?}");
+    let sums = store.stats(&StatsQuery { threads: all, ..StatsQuery::default() }).await.unwrap().total;
+    assert_eq!((sums.threads, sums.turns), (2, 6));
+    let mut exported = Vec::new();
+    store.export(thread_id, &mut exported).unwrap();
+    let exported = String::from_utf8(exported).unwrap();
+    assert!(["ask a", "ask b", "ask c"].iter().all(|text| exported.contains(text)), "{exported}");
+    assert_eq!(store.head(thread_id).unwrap().unwrap().id, Some(thread_id));
     let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
     store.fork(request).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
+    let request = RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), at: second(50) };
+    assert_eq!(store.revert(request).await.unwrap(), 1);
+    store.detach(id(fork)).await.unwrap();
+    assert_eq!(heard(store, id(fork)).await, ["a"]);
     store.delete(id(fork)).await.unwrap();
+    let home = RolloutHome::new(store.home());
+    let found = spawn_blocking(move || diagnose(&home, None, &|_| {})).await.unwrap().unwrap().findings;
+    assert!(found.iter().all(|finding| finding.severity != Severity::Fault), "{found:?}");
 }
