@@ -17,7 +17,7 @@ use selvedge_protocol::{
     SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnId, UserMessageEvent, Window, WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
-use selvedge_thread_store::{ForkThread, TurnCut};
+use selvedge_thread_store::{ForkThread, StoreError, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::json;
 
@@ -75,12 +75,13 @@ impl Writer {
         let now = now();
         let thread_id = ThreadId::new(now);
         let mode = if self.chance(3) == 0 { HistoryMode::Legacy } else { HistoryMode::Paginated };
-        say(&format!("? start {thread_id}"));
+        let word = if mode == HistoryMode::Legacy { "legacy" } else { "paginated" };
+        say(&format!("? start {thread_id} {word}"));
         let head = SessionMeta { history_mode: Some(mode), ..SessionMeta::new(thread_id, now) };
         let live = self.manager.start(head).await?;
         live.persist().await?;
         self.live.push(live);
-        say(&format!("! start {thread_id}"));
+        say(&format!("! start {thread_id} {word}"));
         Ok(())
     }
 
@@ -98,8 +99,16 @@ impl Writer {
     async fn rewind(&mut self, live: &LiveThread) -> Result<()> {
         let turns = 1 + self.chance(3);
         say(&format!("? rewind {} {turns}", live.id()));
-        self.manager.rewind(live.id(), RewindTo::Turns(turns)).await?;
-        say(&format!("! rewind {} {turns}", live.id()));
+        match self.manager.rewind(live.id(), RewindTo::Turns(turns)).await {
+            // In what is left of a turn that the writer before did not come to write, nobody may have spoken.
+            Err(StoreError::InvalidRequest { .. }) if live.mode() == HistoryMode::Legacy => {
+                say(&format!("! rewind {} 0", live.id()));
+            }
+            outcome => {
+                outcome?;
+                say(&format!("! rewind {} {turns}", live.id()));
+            }
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::Tally;
-use super::reader::Files;
+use super::reader::{Files, Thread};
 
 /// How many operations a writer does at most before it ends by itself.
 const MOST: u64 = 1_000_000;
@@ -22,14 +22,14 @@ pub(super) struct Lane<'a> {
     random: u64,
     number: u64,
     round: u64,
-    /// The items of each thread, as they were acknowledged.
-    threads: BTreeMap<String, Vec<u64>>,
+    /// Each thread, as it was acknowledged.
+    threads: BTreeMap<String, Thread>,
 }
 
 /// What a writer said it was doing or had done.
 #[derive(Clone, Debug, PartialEq)]
 enum Operation {
-    Start(String),
+    Start(String, bool),
     Append(String, u64),
     Rewind(String, usize),
     Fork(String, String),
@@ -40,7 +40,7 @@ impl Operation {
         let words: Vec<&str> = line.split(' ').collect();
         let thread = || Some((*words.get(1)?).to_owned());
         match *words.first()? {
-            "start" => Some(Self::Start(thread()?)),
+            "start" => Some(Self::Start(thread()?, *words.get(2)? == "legacy")),
             "append" => Some(Self::Append(thread()?, words.get(2)?.parse().ok()?)),
             "rewind" => Some(Self::Rewind(thread()?, words.get(2)?.parse().ok()?)),
             "fork" => Some(Self::Fork(thread()?, (*words.get(2)?).to_owned())),
@@ -49,17 +49,16 @@ impl Operation {
     }
 
     /// Does the operation to what has to be there.
-    fn apply(&self, threads: &mut BTreeMap<String, Vec<u64>>) {
+    fn apply(&self, threads: &mut BTreeMap<String, Thread>) {
         match self {
-            Self::Start(thread) => drop(threads.insert(thread.clone(), Vec::new())),
-            Self::Append(thread, number) => threads.entry(thread.clone()).or_default().push(*number),
-            Self::Rewind(thread, turns) => {
-                let items = threads.entry(thread.clone()).or_default();
-                items.truncate(items.len().saturating_sub(*turns));
+            Self::Start(thread, is_legacy) => {
+                threads.insert(thread.clone(), Thread { is_legacy: *is_legacy, turns: Vec::new() });
             }
+            Self::Append(thread, number) => threads.entry(thread.clone()).or_default().turns.push(Some(*number)),
+            Self::Rewind(thread, turns) => threads.entry(thread.clone()).or_default().rewind(*turns),
             Self::Fork(source, fork) => {
-                let items = threads.get(source).cloned().unwrap_or_default();
-                threads.insert(fork.clone(), items);
+                let copy = threads.get(source).cloned().unwrap_or_default();
+                threads.insert(fork.clone(), copy);
             }
         }
     }
@@ -179,15 +178,16 @@ impl<'a> Lane<'a> {
         let files = Files::of(&self.home)?;
         let mut found = BTreeMap::new();
         for thread in after.keys() {
-            let items = files.items(thread)?;
-            let (before, after) = (self.threads.get(thread), after.get(thread));
-            if items.as_ref() != before && items.as_ref() != after {
+            let there = files.thread(thread)?;
+            let items = there.as_ref().map(Thread::items);
+            let [before, after] = [self.threads.get(thread), after.get(thread)].map(|known| known.map(Thread::items));
+            if items != before && items != after {
                 bail!(
                     "thread {thread} has {items:?}; it should have {before:?}, or {after:?} when {:?} was done",
                     said.in_flight
                 );
             }
-            found.extend(items.map(|items| (thread.clone(), items)));
+            found.extend(there.map(|there| (thread.clone(), there)));
         }
         self.threads = found;
         Ok(())

@@ -35,14 +35,16 @@ impl Files {
         Ok(files)
     }
 
-    /// The numbers of the items in a thread that were not undone, in order; nothing when there is no such thread.
-    pub(super) fn items(&self, thread: &str) -> Result<Option<Vec<u64>>> {
+    /// What there is of a thread; nothing when there is no such thread.
+    pub(super) fn thread(&self, thread: &str) -> Result<Option<Thread>> {
         let Some(segment) = self.newest.get(thread) else { return Ok(None) };
-        let mut items = Vec::new();
-        for line in self.lines(segment, None)? {
-            follow(&line, &mut items);
+        let lines = self.lines(segment, None)?;
+        let mut found = Thread { is_legacy: true, turns: Vec::new() };
+        for line in &lines {
+            found.is_legacy &= line["payload"]["history_mode"] != "paginated";
+            found.follow(line);
         }
-        Ok(Some(items))
+        Ok(Some(found))
     }
 
     /// The lines of a segment's history, or of its beginning up to a byte of its file. A line that its writer did not come to
@@ -69,20 +71,50 @@ impl Files {
     }
 }
 
-/// What a line does to the items of a thread.
-fn follow(line: &Value, items: &mut Vec<u64>) {
-    let payload = &line["payload"];
-    match (line["type"].as_str(), payload["type"].as_str()) {
-        (Some("response_item"), Some("message")) => {
-            let text = payload["content"][0]["text"].as_str().unwrap_or_default();
-            let number = text.strip_prefix("item ").and_then(|rest| rest.split(' ').next()?.parse().ok());
-            items.extend::<Option<u64>>(number);
+/// The turns of a thread that were not undone, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Thread {
+    pub(super) is_legacy: bool,
+    /// The number of the item in each; nothing in a turn that was begun when its writer died.
+    pub(super) turns: Vec<Option<u64>>,
+}
+
+impl Thread {
+    /// The numbers of the items.
+    pub(super) fn items(&self) -> Vec<u64> {
+        self.turns.iter().flatten().copied().collect()
+    }
+
+    /// Undoes the newest turns. A legacy thread says by messages what is undone: a begun turn before the first of them stays.
+    pub(super) fn rewind(&mut self, turns: usize) {
+        let kept = self.turns.len().saturating_sub(turns);
+        let first_message = || self.turns[kept..].iter().position(Option::is_some).map(|at| kept + at);
+        let end = if self.is_legacy { first_message().unwrap_or(self.turns.len()) } else { kept };
+        self.turns.truncate(end);
+    }
+
+    /// Does what a line says.
+    fn follow(&mut self, line: &Value) {
+        let payload = &line["payload"];
+        match (line["type"].as_str(), payload["type"].as_str()) {
+            (Some("event_msg"), Some("task_started")) => self.turns.push(None),
+            (Some("response_item"), Some("message")) => {
+                let text = payload["content"][0]["text"].as_str().unwrap_or_default();
+                let number = text.strip_prefix("item ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+                match self.turns.last_mut() {
+                    Some(turn @ None) => *turn = number,
+                    _ => self.turns.extend(number.map(Some)),
+                }
+            }
+            (Some("event_msg"), Some("thread_rolled_back")) => {
+                let undone = payload["num_turns"].as_u64().and_then(|turns| usize::try_from(turns).ok()).unwrap_or(0);
+                let messages = self.turns.iter().enumerate().filter(|(_, turn)| turn.is_some());
+                if let Some((at, _)) = messages.rev().take(undone).last() {
+                    self.turns.truncate(at);
+                }
+            }
+            _ => {}
         }
-        (Some("event_msg"), Some("thread_rolled_back")) => {
-            let undone = payload["num_turns"].as_u64().and_then(|turns| usize::try_from(turns).ok()).unwrap_or(0);
-            items.truncate(items.len().saturating_sub(undone));
-        }
-        _ => {}
     }
 }
 
@@ -131,8 +163,37 @@ mod tests {
         put("rollout-2026-11-21T09-09-03-aa_bb.jsonl", [head.clone(), item(4), "{\"torn".to_owned()].concat());
         put("rollout-2026-11-21T09-09-03-cc.jsonl", [head, item(5), format!("{undo}\n")].concat());
         let files = Files::of(home.path()).unwrap();
-        assert_eq!(files.items("aa").unwrap(), Some(vec![1, 2, 4]));
-        assert_eq!(files.items("cc").unwrap(), Some(vec![1, 2]));
-        assert_eq!(files.items("dd").unwrap(), None);
+        let items = |thread| files.thread(thread).unwrap().map(|thread| thread.items());
+        assert_eq!(items("aa"), Some(vec![1, 2, 4]));
+        assert_eq!(items("cc"), Some(vec![1, 2]));
+        assert_eq!(items("dd"), None);
+    }
+
+    #[test]
+    fn a_turn_that_was_begun_is_one() {
+        let turns = || vec![None, Some(1), None, Some(2), None];
+        let rewound = |is_legacy, count| {
+            let mut thread = Thread { is_legacy, turns: turns() };
+            thread.rewind(count);
+            thread.turns
+        };
+        assert_eq!(rewound(false, 3), turns()[..2]);
+        // What undoes by messages leaves the begun turn before the first of them, and can undo no begun one alone.
+        assert_eq!(rewound(true, 3), turns()[..3]);
+        assert_eq!(rewound(true, 1), turns());
+        assert_eq!(rewound(true, 9), turns()[..1]);
+
+        let line = |kind: &str, payload: Value| json!({"type": kind, "payload": payload});
+        let started = || line("event_msg", json!({"type": "task_started"}));
+        let says = |number: u64| {
+            let content = json!([{"type": "input_text", "text": format!("item {number} xx")}]);
+            line("response_item", json!({"type": "message", "content": content}))
+        };
+        let undo = line("event_msg", json!({"type": "thread_rolled_back", "num_turns": 1}));
+        let mut thread = Thread { is_legacy: true, turns: Vec::new() };
+        [started(), started(), says(1), started(), says(2), started()].iter().for_each(|line| thread.follow(line));
+        assert_eq!(thread.turns, [None, Some(1), Some(2), None]);
+        thread.follow(&undo);
+        assert_eq!(thread.turns, [None, Some(1)]);
     }
 }
