@@ -6,6 +6,7 @@ use std::ops::Range;
 use selvedge_protocol::HistoryBase;
 
 use super::finding::{Finding, FindingKind};
+use super::home::Look;
 use crate::history::read_head;
 use crate::layout::RolloutFile;
 use crate::reader::{Entry, LineRecord, RolloutReader, open_bytes};
@@ -30,6 +31,8 @@ pub(super) struct Examined {
     pub(super) head_range: Range<u64>,
     /// Whether the file was not where it had been found.
     pub(super) is_gone: bool,
+    /// How it looked before it was read.
+    pub(super) look: Option<Look>,
 }
 
 /// Reads a file through. Whatever is wrong with it is a finding, that it cannot be read too.
@@ -45,6 +48,7 @@ pub(super) fn examine(file: &RolloutFile, counts: bool) -> Examined {
             base: None,
             head_range: 0..0,
             is_gone: false,
+            look: Look::of(&file.path),
         },
         previous: None,
         highest: None,

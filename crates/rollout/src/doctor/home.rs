@@ -28,7 +28,10 @@ const WORKERS: usize = 2;
 const ROUNDS: usize = 50;
 
 /// How long it may take to lock a file that was just made.
-const LOCKING: Duration = Duration::from_millis(20);
+const LOCKING: Duration = Duration::from_millis(100);
+
+/// How long two files of one segment may be there while one is made of the other.
+const MAKING: Duration = Duration::from_secs(1);
 
 /// Levels of directories below that of the active threads: years, months, days.
 const LEVELS: usize = 3;
@@ -81,10 +84,15 @@ pub fn diagnose(
     let mut files = home.files()?;
     let wanted = |thread_id: ThreadId| threads.is_none_or(|threads| threads.contains(&thread_id));
     let mut examined = examine_all(&wanted_files(&files, &wanted), progress);
-    follow_moved(home, &mut files, &mut examined)?;
+    look_again(home, &mut files, &mut examined)?;
     let references = references(home, &mut files, &examined)?;
     let mut diagnosis = Diagnosis { references, ..Diagnosis::default() };
     let mut found = bases::examine(&files, &examined);
+    if found.iter().any(|finding| finding.kind == FindingKind::MissingBase) {
+        // Missing is what two looks do not see.
+        let again = bases::examine(&home.files()?, &examined);
+        found.retain(|finding| finding.kind != FindingKind::MissingBase || again.contains(finding));
+    }
     for one in &mut examined {
         diagnosis.checked.files += 1;
         diagnosis.checked.bytes += one.bytes;
@@ -137,24 +145,40 @@ fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgre
     examined.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks at files where they are now that others moved before they were read through, and forgets those that are gone.
-fn follow_moved(home: &RolloutHome, files: &mut HomeFiles, examined: &mut Vec<Examined>) -> Result<()> {
+/// Looks again at files that others moved before they were read through, where they are now, and at files with a broken end
+/// that have changed since. Those that are gone are forgotten.
+fn look_again(home: &RolloutHome, files: &mut HomeFiles, examined: &mut Vec<Examined>) -> Result<()> {
     for _ in 0..ROUNDS {
-        if !examined.iter().any(|one| one.is_gone) {
+        let (stale, mut settled): (Vec<Examined>, Vec<Examined>) =
+            examined.drain(..).partition(|one| is_stale(home, one));
+        if stale.is_empty() {
+            *examined = settled;
             break;
         }
         *files = home.files()?;
-        let mut followed = Vec::with_capacity(examined.len());
-        for one in examined.drain(..) {
-            if !one.is_gone {
-                followed.push(one);
-            } else if let Some(file) = files.segment(one.file.name.segment_id()) {
-                followed.push(file::examine(file, true));
-            }
-        }
-        *examined = followed;
+        let now: HashMap<PathBuf, RolloutFile> = stale
+            .iter()
+            .filter_map(|one| {
+                let mut segments = files.segments(one.file.name.thread_id).iter();
+                segments.find(|file| file.name.segment_id() == one.file.name.segment_id())
+            })
+            .map(|file| (file.path.clone(), file.clone()))
+            .collect();
+        // A file that was seen in two places while it moved is one.
+        settled.retain(|one| !now.contains_key(&one.file.path));
+        settled.extend(now.values().map(|file| file::examine(file, true)));
+        *examined = settled;
     }
+    examined.sort_by(|one, other| one.file.path.cmp(&other.file.path));
     Ok(())
+}
+
+/// Whether a file was not where it was found, or its writer ended while it was read.
+fn is_stale(home: &RolloutHome, one: &Examined) -> bool {
+    let has_open_end =
+        one.findings.iter().any(|finding| matches!(finding.kind, FindingKind::Torn | FindingKind::Unsealed));
+    let is_held = || WriterLock::is_held(home, one.file.name.thread_id);
+    one.is_gone || has_open_end && !is_held() && Look::of(&one.file.path) != one.look
 }
 
 /// Which places others refer to, in the whole home.
@@ -205,15 +229,18 @@ fn lasting_duplicates(
         return Ok(Vec::new());
     }
     // Who makes one file of another holds the lock of their thread from before there are two until there is one.
-    let is_at_work = |finding: &Finding| finding.thread_id.is_some_and(|id| WriterLock::is_held(home, id));
-    let is_free: Vec<bool> = found.iter().map(|duplicate| !is_at_work(&duplicate.finding)).collect();
+    let is_at_work = |duplicate: &Duplicate| {
+        let is_made = duplicate.finding.path.extension() != duplicate.other.extension();
+        is_made && duplicate.finding.thread_id.is_some_and(|thread_id| WriterLock::is_held(home, thread_id))
+    };
+    if found.iter().any(is_at_work) {
+        std::thread::sleep(MAKING);
+    }
     let again: HashSet<PathBuf> = duplicates(&home.files()?).into_iter().map(|again| again.finding.path).collect();
-    let lasting = found.into_iter().zip(looks).zip(is_free).filter(|((duplicate, look), is_free)| {
-        let may_be_at_work = duplicate.finding.path.extension() != duplicate.other.extension();
-        let is_same = look.is_some() && duplicate.look() == *look && again.contains(&duplicate.finding.path);
-        is_same && (*is_free || !may_be_at_work)
+    let lasting = found.into_iter().zip(looks).filter(|(duplicate, look)| {
+        look.is_some() && duplicate.look() == *look && again.contains(&duplicate.finding.path)
     });
-    Ok(lasting.map(|((duplicate, _), _)| duplicate.finding).collect())
+    Ok(lasting.map(|(duplicate, _)| duplicate.finding).collect())
 }
 
 /// A file that holds the segment of another one.
@@ -226,27 +253,34 @@ impl Duplicate {
     /// How the two files look; nothing when there are not two, or both are one that is being moved.
     fn look(&self) -> Option<[Look; 2]> {
         let looks = [Look::of(&self.finding.path)?, Look::of(&self.other)?];
-        let are_one = cfg!(unix) && looks[0].inode == looks[1].inode;
+        let are_one = cfg!(unix) && looks[0].identity == looks[1].identity && looks[0].names == 1;
         (!are_one).then_some(looks)
     }
 }
 
 /// How a file looks from outside; another one in its place looks different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
-    inode: u64,
+pub(super) struct Look {
+    /// Which file it is, where the system tells.
+    identity: (u64, u64),
+    /// By how many names it goes.
+    names: u64,
     len: u64,
     modified: SystemTime,
 }
 
 impl Look {
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        let (identity, names) = {
+            use std::os::unix::fs::MetadataExt;
+
+            ((metadata.dev(), metadata.ino()), metadata.nlink())
+        };
         #[cfg(not(unix))]
-        let inode = 0;
-        Some(Self { inode, len: metadata.len(), modified: metadata.modified().ok()? })
+        let (identity, names) = ((0, 0), 1);
+        Some(Self { identity, names, len: metadata.len(), modified: metadata.modified().ok()? })
     }
 }
 
@@ -254,7 +288,10 @@ impl Look {
 fn duplicates(files: &HomeFiles) -> Vec<Duplicate> {
     let mut found = Vec::new();
     let mut claims: HashMap<SegmentId, &RolloutFile> = HashMap::new();
-    for (thread_id, segments) in files.threads() {
+    let mut threads: Vec<_> = files.threads().collect();
+    // Of two claims the same one is told each time.
+    threads.sort_unstable_by_key(|(thread_id, _)| *thread_id);
+    for (thread_id, segments) in threads {
         for file in files.all_files(thread_id).skip(segments.len()) {
             let Some(other) = segments.iter().find(|other| other.name.segment_id() == file.name.segment_id()) else {
                 continue;
@@ -460,7 +497,10 @@ fn temporary_of(name: &str) -> Option<&str> {
 
 /// Whether nobody holds the kernel's lock on a temporary file. One that is gone is nobody's.
 fn is_free(path: &Path) -> bool {
-    fs::File::open(path).is_ok_and(|file| !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+    match fs::File::open(path) {
+        Ok(file) => !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// What is in a directory; nothing when it is missing. Links are given as links.

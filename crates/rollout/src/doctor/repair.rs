@@ -20,6 +20,7 @@ use crate::layout::{RolloutFile, RolloutHome};
 use crate::lock::WriterLock;
 use crate::names::NameIndex;
 use crate::reader::{Entry, LineRecord, RolloutReader, open_bytes};
+use crate::walk::RememberedHome;
 
 /// What is done about something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -86,7 +87,8 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
     // The references of now count; should they be unreadable, those of the diagnosis.
     let references = diagnose(home, Some(&HashSet::new()), &|_| {}).map(|now| now.references);
     let references = references.unwrap_or_else(|_| diagnosis.references.clone());
-    let mut repair = Repair { home, dry_run, references, steps: Vec::new() };
+    let remembered = RememberedHome::new(home.clone());
+    let mut repair = Repair { home, remembered, dry_run, references, steps: Vec::new() };
     let mendable = || diagnosis.findings.iter().filter(|finding| finding.mendable);
     let of_threads: BTreeSet<ThreadId> = mendable()
         .filter(|finding| !matches!(finding.kind, FindingKind::OrphanName | FindingKind::StaleLock))
@@ -113,6 +115,7 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
 
 struct Repair<'a> {
     home: &'a RolloutHome,
+    remembered: RememberedHome,
     dry_run: bool,
     references: SegmentReferences,
     steps: Vec<RepairStep>,
@@ -187,7 +190,7 @@ impl Repair<'_> {
 
     fn try_file(&self, thread_id: ThreadId, path: &Path, kept: &mut Option<PathBuf>) -> Result<Option<MendPlan>> {
         // What is there now counts.
-        let files = self.home.files()?;
+        let files = self.remembered.files()?;
         let Some(file) = files.all_files(thread_id).find(|file| file.path == path) else { return Ok(None) };
         let keep = self.references.end_of(file.name.segment_id());
         let plan = mend(file, keep, &mut io::sink())?;
@@ -204,7 +207,7 @@ impl Repair<'_> {
 
     fn duplicate(&mut self, thread_id: ThreadId, finding: &Finding) {
         let path = &finding.path;
-        let counting = self.home.files().map(|files| {
+        let counting = self.remembered.files().map(|files| {
             let all = |file: &&RolloutFile| file.path == *path;
             let segment_id = files.all_files(thread_id).find(all).map(|file| file.name.segment_id());
             let counts = |file: &&RolloutFile| Some(file.name.segment_id()) == segment_id && file.path != *path;
@@ -263,7 +266,7 @@ impl Repair<'_> {
     /// lock.
     fn try_name(&self, thread_id: ThreadId) -> Result<bool> {
         let _lock = self.claim(thread_id)?;
-        if !self.home.files()?.segments(thread_id).is_empty() {
+        if !self.remembered.files()?.segments(thread_id).is_empty() {
             return Ok(false);
         }
         if !self.dry_run {

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use selvedge_protocol::{SegmentId, ThreadId};
 use selvedge_rollout::doctor::{Diagnosis, FindingKind, RepairAction, RepairStep, Severity, diagnose, repair};
 use selvedge_rollout::{Entry, HistoryEntry, NameIndex, ResolvedHistory, RolloutHome, WriterLock};
 use serde_json::json;
 
-use crate::support::{TestHome, at, read_file, texts, thread};
+use crate::support::{TestHome, at, read_file, segment, texts, thread};
 
 fn head_line(id: ThreadId, ordinal: u64, base: Option<(SegmentId, u64, usize)>) -> String {
     let mut payload = json!({"id": id, "timestamp": "2026-11-21T09:08:56.660Z", "history_mode": "paginated"});
@@ -71,7 +73,11 @@ fn state(home: &RolloutHome) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 fn whole() -> String {
-    head_line(thread(1), 0, None) + &lines(1..5)
+    whole_of(1)
+}
+
+fn whole_of(n: u16) -> String {
+    head_line(thread(n), 0, None) + &lines(1..5)
 }
 
 #[test]
@@ -412,5 +418,77 @@ fn a_recorded_home_is_in_order() {
         let found = look(&crate::support::sample_home(story));
         assert_eq!(kinds(&found), [""; 0], "{story}: {:?}", found.findings);
         assert!(found.checked.lines > 0);
+    }
+}
+
+#[test]
+fn what_others_are_at_is_no_damage() {
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), whole());
+    let bytes = fs::read(&path).unwrap();
+    NameIndex::set(&test.home, thread(2), Some("to come"), at("2026-11-21T09:08:57Z")).unwrap();
+    let named = WriterLock::acquire(&test.home, thread(2)).unwrap();
+    // Compressed while the doctor looks: two files of one segment until the lock is let go.
+    let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
+    let compressed = path.with_extension("jsonl.zst");
+    fs::write(&compressed, zstd::encode_all(&bytes[..], 0).unwrap()).unwrap();
+    let found = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            fs::remove_file(&path).unwrap();
+            drop(lock);
+        });
+        look(&test.home)
+    });
+    assert_eq!(kinds(&found), [""; 0]);
+    let steps = mend_all(&test.home);
+    assert_eq!(errors(&steps), [""; 0]);
+    assert_eq!(NameIndex::load(&test.home).unwrap().get(thread(2)).map(|entry| entry.name.as_str()), Some("to come"));
+    // Left so, it is damage.
+    drop(named);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(kinds(&look(&test.home)), ["orphan_name", "duplicate"]);
+    // Who names a thread that is yet to come between diagnosis and repair keeps its name.
+    let found = look(&test.home);
+    let lock = WriterLock::acquire(&test.home, thread(2)).unwrap();
+    assert_eq!(errors(&repair(&test.home, &found, false)).len(), 1);
+    drop(lock);
+    assert!(NameIndex::load(&test.home).unwrap().get(thread(2)).is_some());
+    test.put_thread(thread(2), whole_of(2));
+    assert_eq!(
+        repair(&test.home, &found, false).iter().filter(|step| step.action == RepairAction::ClearName).count(),
+        0
+    );
+    assert!(NameIndex::load(&test.home).unwrap().get(thread(2)).is_some());
+}
+
+#[test]
+fn files_that_move_while_the_doctor_reads_are_followed() {
+    let test = TestHome::new();
+    let paths: Vec<PathBuf> = (1..=40).map(|n| test.put_thread(thread(n), whole_of(n))).collect();
+    fs::create_dir_all(test.home.archived_dir()).unwrap();
+    let is_moved = AtomicBool::new(false);
+    let found = diagnose(&test.home, None, &|progress| {
+        if !is_moved.swap(true, Ordering::Relaxed) {
+            assert!(progress.done < 5);
+            for path in &paths[30..] {
+                fs::rename(path, test.home.archived_dir().join(path.file_name().unwrap())).unwrap();
+            }
+            fs::remove_file(&paths[29]).unwrap();
+        }
+    });
+    let found = found.unwrap();
+    assert_eq!((kinds(&found), found.checked.files), (Vec::new(), 39));
+}
+
+#[test]
+fn of_two_claims_on_a_segment_one_is_told_each_time() {
+    let test = TestHome::new();
+    for n in 1..=2 {
+        test.put_thread(thread(n), whole_of(n));
+        test.put_segment(thread(n), segment(1), whole_of(n));
+    }
+    for _ in 0..20 {
+        assert_eq!(kinds(&look(&test.home)), ["duplicate"]);
     }
 }
