@@ -69,7 +69,8 @@ impl RememberedHome {
     /// Every rollout file of the home. Who calls while another one looks waits for that, which leaves less to look at.
     ///
     /// Others may move files meanwhile, into the archive and out of it or into compressed files. What was found before counts as
-    /// gone when eight looks in a row did not see it, and in the first walk a file is found that is moved no more than twice.
+    /// gone when eight looks in a row did not see it. What is new is found if it leaves the archive once meanwhile, and in the
+    /// first walk if it is moved once in any way.
     ///
     /// # Errors
     /// As [`RolloutHome::files`].
@@ -175,8 +176,8 @@ struct Memory {
     lost: HashSet<FoundSegment>,
     /// Threads that this process removed, so that nobody looks for them.
     removed: HashSet<ThreadId>,
-    /// Whether no look has come to its end yet.
-    is_first: bool,
+    /// Whether a walk came to its end.
+    is_known: bool,
     /// Whether a file that nobody knew may have been moved during the last look, and not been seen.
     was_unsteady: bool,
 }
@@ -198,27 +199,32 @@ struct Listing {
 
 impl Memory {
     /// Finds every file, those too that are moved meanwhile: one that goes from a directory that is yet to be read into one that
-    /// was read is seen in neither. So a segment that was known is looked for again, and the first walk, to which none is known,
-    /// looks twice when a directory changes just then.
+    /// was read is seen in neither. So a segment that was known is looked for again, and the archive is looked through twice when it
+    /// changes just then; so is every directory in the first walk, to which no segment is known.
     fn walk(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
         self.lost.clear();
         for count in 1..=LOOKS {
             self.look_through(home, now)?;
-            let (files, removed) = (&self.files, &self.removed);
-            self.lost.retain(|(thread_id, segment_id)| {
-                let is_it = |file: &RolloutFile| file.name.segment_id() == *segment_id;
-                !removed.contains(thread_id) && !files.segments(*thread_id).iter().any(is_it)
-            });
+            self.forget_found();
             if self.lost.is_empty() && (count >= LOOKS_WHILE_MOVED || !self.was_unsteady) {
                 break;
             }
         }
         self.removed.clear();
+        self.is_known = true;
         Ok(())
     }
 
+    /// Takes out of what is lost what is there, and what nobody seeks.
+    fn forget_found(&mut self) {
+        let threads: HashSet<ThreadId> = self.lost.iter().map(|(thread_id, _)| *thread_id).collect();
+        let files = threads.into_iter().flat_map(|thread_id| self.files.segments(thread_id));
+        let found: HashSet<FoundSegment> = files.map(found_segment).collect();
+        self.lost.retain(|segment| !found.contains(segment) && !self.removed.contains(&segment.0));
+    }
+
     fn look_through(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
-        (self.is_first, self.was_unsteady) = (self.look == 0, false);
+        self.was_unsteady = false;
         self.look += 1;
         home.refuse_links(&home.sessions_dir())?;
         home.refuse_links(&home.archived_dir())?;
@@ -260,7 +266,7 @@ impl Memory {
             _ => {
                 let settled = stamp.filter(|stamp| stamp.is_settled(now));
                 let subdirs = self.read(dir, levels, archived, settled)?;
-                if self.is_first {
+                if !self.is_known || archived {
                     let after = fs::metadata(dir).ok().and_then(|metadata| Stamp::of(&metadata));
                     self.was_unsteady |= settled.is_none() || after != settled;
                 }
@@ -283,15 +289,21 @@ impl Memory {
             }
         })?;
         let subdirs: Arc<[PathBuf]> = subdirs.into();
-        let segments = files.iter().map(|file| (file.name.thread_id, file.name.segment_id())).collect();
+        let segments = files.iter().map(found_segment).collect();
         let listing = Listing { stamp, subdirs: Arc::clone(&subdirs), segments, look: self.look };
         let before = self.dirs.insert(dir.to_path_buf(), listing).map(|before| before.segments).unwrap_or_default();
         if !before.is_empty() || !files.is_empty() {
+            let still: HashSet<FoundSegment> =
+                if before.is_empty() { HashSet::new() } else { files.iter().map(found_segment).collect() };
             Arc::make_mut(&mut self.files).replace(dir, &threads_of(&before), files);
-            self.lost.extend(before);
+            self.lost.extend(before.into_iter().filter(|segment| !still.contains(segment)));
         }
         Ok(subdirs)
     }
+}
+
+fn found_segment(file: &RolloutFile) -> FoundSegment {
+    (file.name.thread_id, file.name.segment_id())
 }
 
 /// The threads of some segments, each once.
@@ -384,6 +396,20 @@ mod tests {
     fn a_directory_that_changed_just_before_it_was_read_is_read_again() {
         let (_dir, home, _, mut memory) = remembered(Duration::ZERO);
         assert!(reads_again(&home, &mut memory));
+    }
+
+    #[test]
+    fn what_this_process_removed_is_not_sought() {
+        for (is_told, looks) in [(true, 1), (false, LOOKS)] {
+            let (_dir, home, day, mut memory) = remembered(Duration::ZERO);
+            let before = memory.look;
+            fs::remove_file(day.join(NAME)).unwrap();
+            if is_told {
+                memory.removed.extend(memory.files.threads().map(|(thread_id, _)| thread_id).collect::<Vec<_>>());
+            }
+            memory.walk(&home, SystemTime::now()).unwrap();
+            assert_eq!((memory.files.threads().count(), memory.look - before), (0, looks as u64));
+        }
     }
 
     #[test]

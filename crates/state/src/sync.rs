@@ -126,11 +126,9 @@ impl StateIndex {
         let mut plan = self.plan(files, threads).await?;
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
-            // What is read now was planned by the files that were found first.
-            let mut files = Arc::clone(&plan.files);
             if !plan.gone.is_empty() {
                 // A file that is moved while directories are read may be seen in neither place.
-                files = self.home_files().await?;
+                let files = self.home_files().await?;
                 let is_gone = |job: &Job| files.segments(job.thread_id).is_empty();
                 let (gone, moved): (Vec<Job>, Vec<Job>) = plan.gone.drain(..).partition(is_gone);
                 overtaken.extend(moved.iter().map(|job| job.thread_id));
@@ -143,7 +141,7 @@ impl StateIndex {
             if overtaken.is_empty() {
                 break;
             }
-            plan = self.plan(files, Some(overtaken)).await?;
+            plan = self.plan(self.home_files().await?, Some(overtaken)).await?;
         }
         report.renamed = self.sync_names(patience).await?;
         match self.merge_runs(patience).await {
@@ -317,10 +315,9 @@ pub(crate) fn while_moved<T>(
     let mut rounds = 0;
     loop {
         rounds += 1;
-        let (now, Some(resolved)) = remembered.resolve(files, thread_id)? else { return Ok(None) };
-        files = now;
-        match read(&files, &resolved) {
-            Err(error) if error.is_gone() && rounds < READINGS => {}
+        let (found, Some(resolved)) = remembered.resolve(files, thread_id)? else { return Ok(None) };
+        match read(&found, &resolved) {
+            Err(error) if error.is_gone() && rounds < READINGS => files = remembered.files()?,
             outcome => return outcome.map(Some),
         }
     }
@@ -383,8 +380,8 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 
 #[cfg(test)]
 mod tests {
-    use selvedge_protocol::{HistoryBase, HistoryMode, ResponseItem, SessionMeta};
-    use selvedge_rollout::RolloutRecorder;
+    use selvedge_protocol::{HistoryBase, HistoryMode, ResponseItem, RolloutLine, SegmentId, SessionMeta};
+    use selvedge_rollout::{RolloutFileName, RolloutRecorder};
 
     use super::*;
 
@@ -494,6 +491,29 @@ mod tests {
         std::fs::rename(&away, base.path()).unwrap();
         index.sync(|_| {}).await.unwrap();
         assert_eq!(index.incomplete().await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_moved_and_holds_nothing_of_the_history_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RolloutHome::new(dir.path());
+        let id = ThreadId::new(now());
+        let meta = SessionMeta { history_mode: Some(HistoryMode::Paginated), ..SessionMeta::new(id, now()) };
+        let first = RolloutRecorder::create(&home, meta.clone()).unwrap();
+        first.append(&[ResponseItem::user_text("undone").into()]).unwrap();
+        first.shutdown();
+        // The thread went back to its beginning.
+        let later = home.active_path(&RolloutFileName::new(now(), id, Some(SegmentId::new(now()))));
+        let mut head = Vec::new();
+        RolloutLine::encode(&mut head, now(), Some(0), &meta.into());
+        std::fs::write(later, head).unwrap();
+        let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap();
+        let files = index.home_files().await.unwrap();
+        let archived = dir.path().join("archived_sessions").join(first.path().file_name().unwrap());
+        std::fs::create_dir(archived.parent().unwrap()).unwrap();
+        std::fs::rename(first.path(), archived).unwrap();
+        let report = index.follow(files, None, Patience::Much, &mut |_| {}).await.unwrap();
+        assert_eq!((report.read_whole, report.overtaken, report.unreadable), (1, 0, 0));
     }
 
     impl StateIndex {

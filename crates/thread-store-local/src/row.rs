@@ -9,7 +9,7 @@ use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
 use selvedge_thread_store::{Result, StoreError};
 
-use crate::error::{store_error, while_gone};
+use crate::error::store_error;
 use crate::store::Inner;
 
 impl Inner {
@@ -27,7 +27,7 @@ impl Inner {
         names: &NameIndex,
         thread_id: ThreadId,
     ) -> Option<StoredThread> {
-        let row = while_gone(|| read_row(&self.resolve(Arc::clone(files), thread_id)?.1, names));
+        let row = self.read_found(files, thread_id, |_, resolved| read_row(resolved, names));
         row.inspect_err(|error| {
             if !matches!(error, StoreError::NotFound { .. }) {
                 tracing::warn!(%thread_id, %error, "thread left out of a listing");

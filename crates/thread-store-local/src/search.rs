@@ -8,7 +8,6 @@ use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::page_hits;
 
-use crate::error::while_gone;
 use crate::store::Inner;
 
 impl Inner {
@@ -24,7 +23,7 @@ impl Inner {
 
     /// The turns of a thread; none when its files are gone or cannot be read, which must not hide other threads.
     fn turns_in(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Vec<Turn> {
-        let found = while_gone(|| Ok(self.turns_of(&self.resolve(Arc::clone(files), thread_id)?.1)?.0.finish()));
+        let found = self.read_found(files, thread_id, |_, resolved| Ok(self.turns_of(resolved)?.0.finish()));
         found.unwrap_or_else(|error| {
             tracing::warn!(%thread_id, %error, "thread left out of a search");
             Vec::new()

@@ -8,7 +8,6 @@ use selvedge_protocol::{StatsQuery, ThreadFilter, ThreadId, ThreadLink, ThreadSt
 use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::{Result, StoreError};
 
-use crate::error::while_gone;
 use crate::store::{Inner, LocalThreadStore};
 
 impl LocalThreadStore {
@@ -46,9 +45,8 @@ impl Inner {
 
     /// The turns of a thread, and how much the files of it that count take up.
     fn count(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<(u64, u64)> {
-        while_gone(|| {
-            let (files, resolved) = self.resolve(Arc::clone(files), thread_id)?;
-            let turns = self.turns_of(&resolved)?.0.finish().len() as u64;
+        self.read_found(files, thread_id, |files, resolved| {
+            let turns = self.turns_of(resolved)?.0.finish().len() as u64;
             let sizes = files.segments(thread_id).iter().map(|file| std::fs::metadata(&file.path).map(|it| it.len()));
             let bytes = sizes.sum::<io::Result<u64>>();
             Ok((turns, bytes.map_err(|error| StoreError::backend("cannot look at a file", error))?))

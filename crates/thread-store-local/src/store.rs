@@ -72,6 +72,24 @@ impl Inner {
         let (files, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
         Ok((files, resolved.ok_or(StoreError::not_found(thread_id))?))
     }
+
+    /// Reads the history of a thread that was found in these files, and looks for them again while one is not where it was.
+    ///
+    /// # Errors
+    /// `NotFound`; those of `read`.
+    pub(crate) fn read_found<T>(
+        &self,
+        files: &Arc<HomeFiles>,
+        thread_id: ThreadId,
+        read: impl Fn(&HomeFiles, &ResolvedHistory) -> Result<T>,
+    ) -> Result<T> {
+        let mut found = Some(Arc::clone(files));
+        while_gone(|| {
+            let files = found.take().map_or_else(|| self.files(), Ok)?;
+            let (files, resolved) = self.resolve(files, thread_id)?;
+            read(&files, &resolved)
+        })
+    }
 }
 
 impl LocalThreadStore {

@@ -87,11 +87,16 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     assert_eq!(hits.len(), 2, "{hits:?}");
     let sums = store.stats(&StatsQuery { threads: all, ..StatsQuery::default() }).await.unwrap().total;
     assert_eq!((sums.threads, sums.turns), (2, 6));
-    let mut exported = Vec::new();
-    store.export(thread_id, &mut exported).unwrap();
-    let exported = String::from_utf8(exported).unwrap();
+    let exporting = store.clone();
+    let (head_now, exported) = spawn_blocking(move || {
+        let mut exported = Vec::new();
+        exporting.export(thread_id, &mut exported).unwrap();
+        (exporting.head(thread_id).unwrap().unwrap(), String::from_utf8(exported).unwrap())
+    })
+    .await
+    .unwrap();
+    assert_eq!(head_now.id, Some(thread_id));
     assert!(["ask a", "ask b", "ask c"].iter().all(|text| exported.contains(text)), "{exported}");
-    assert_eq!(store.head(thread_id).unwrap().unwrap().id, Some(thread_id));
     let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
     store.fork(request).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
