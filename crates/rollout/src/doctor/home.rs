@@ -28,7 +28,10 @@ const WORKERS: usize = 2;
 const ROUNDS: usize = 50;
 
 /// How long it may take to lock a file that was just made.
-const LOCKING: Duration = Duration::from_millis(100);
+const LOCKING: Duration = Duration::from_millis(20);
+
+/// How old a temporary file is that was not just made.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How long two files of one segment may be there while one is made of the other.
 const MAKING: Duration = Duration::from_secs(1);
@@ -238,7 +241,11 @@ fn lasting_duplicates(
     }
     let again: HashSet<PathBuf> = duplicates(&home.files()?).into_iter().map(|again| again.finding.path).collect();
     let lasting = found.into_iter().zip(looks).filter(|(duplicate, look)| {
-        look.is_some() && duplicate.look() == *look && again.contains(&duplicate.finding.path)
+        // The other one may be written.
+        let are_same =
+            |[one, other]: [Look; 2], [was, other_was]: [Look; 2]| one == was && other.identity == other_was.identity;
+        let is_there = duplicate.look().zip(*look).is_some_and(|(now, before)| are_same(now, before));
+        is_there && again.contains(&duplicate.finding.path)
     });
     Ok(lasting.map(|(duplicate, _)| duplicate.finding).collect())
 }
@@ -353,7 +360,9 @@ impl Places<'_> {
 
     /// Finds what is left behind: the files that nobody is at work on, and who makes one had the time to lock it.
     fn left_behind(&mut self) {
-        if !self.suspects.is_empty() {
+        let is_young = |look: &Look| look.modified.elapsed().is_ok_and(|age| age < SETTLED);
+        // The lock of a thread is made and taken in one, under coordination.
+        if self.suspects.iter().any(|(finding, look)| finding.kind == FindingKind::Leftover && is_young(look)) {
             std::thread::sleep(LOCKING);
         }
         for (finding, look) in std::mem::take(&mut self.suspects) {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::doctor::{Diagnosis, RepairStep, diagnose, repair};
@@ -132,6 +133,7 @@ fn check_old_or_new(root: &Path, before: &Files, done: &Files, what: &str) {
 /// A repair that nothing comes between brings the home to where it would have been.
 fn check_second(root: &Path, before: &Files, done: &Files, wanted: &BTreeMap<u32, Vec<String>>, what: &str) {
     let home = RolloutHome::new(root);
+    make_old(root);
     for step in mend(&home) {
         assert_eq!(step.error, None, "{what}: {step:?}");
     }
@@ -157,6 +159,7 @@ fn try_all(level: Durability) -> usize {
     // Modes are set past the seam; they are narrowed before, so that each repair has the same calls.
     let narrowed = |root: &Path| {
         copy(stage.path(), root);
+        make_old(root);
         #[cfg(unix)]
         narrow(root);
     };
@@ -217,6 +220,14 @@ fn lose_power(
     assert_eq!(&threads(&left), wanted, "{what}");
     check_second(&left, before, done, wanted, &what);
     fs::remove_dir_all(left).unwrap();
+}
+
+/// Makes temporary files older than those that somebody may have made just now, which the doctor looks at twice.
+fn make_old(root: &Path) {
+    for path in all_files(root).iter().filter(|path| is_passing(path)) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    }
 }
 
 /// Takes the rights of everybody but the owner.
