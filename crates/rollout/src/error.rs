@@ -95,6 +95,12 @@ impl RolloutError {
             _ => None,
         }
     }
+
+    /// Whether a file was not where it had been found. Others move files, and it can be looked for again.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.io_kind() == Some(io::ErrorKind::NotFound)
+    }
 }
 
 /// Says what was tried on which path when the system refuses.

@@ -1,7 +1,6 @@
 //! A thread's history, followed through the segments that it is built on.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
@@ -134,7 +133,7 @@ impl ResolvedHistory {
                 }
                 Some(file) => read_head(file)
                     .map(|head| (file, head))
-                    .map_err(|error| ("the segment cannot be read", error.io_kind() == Some(ErrorKind::NotFound))),
+                    .map_err(|error| ("the segment cannot be read", error.is_gone())),
             };
             match found {
                 Ok((file, head)) => {

@@ -260,18 +260,18 @@ impl LogFile {
 
 /// Which file it is, where the system tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
+pub(crate) struct Identity(u64, u64);
 
 impl Identity {
     #[cfg(unix)]
-    fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
 
         Self(metadata.dev(), metadata.ino())
     }
 
     #[cfg(not(unix))]
-    fn of(_: &Metadata) -> Self {
+    pub(crate) fn of(_: &Metadata) -> Self {
         Self(0, 0)
     }
 }

@@ -122,7 +122,7 @@ impl RememberedHome {
                 }
                 Ok(Some(_)) => return Ok((files, resolved?)),
                 Ok(None) => (None, false),
-                Err(error) => (None, error.io_kind() == Some(io::ErrorKind::NotFound)),
+                Err(error) => (None, error.is_gone()),
             };
             let now = self.files()?;
             let is_same = match sought {
@@ -293,10 +293,8 @@ impl Memory {
         let listing = Listing { stamp, subdirs: Arc::clone(&subdirs), segments, look: self.look };
         let before = self.dirs.insert(dir.to_path_buf(), listing).map(|before| before.segments).unwrap_or_default();
         if !before.is_empty() || !files.is_empty() {
-            let still: HashSet<FoundSegment> =
-                if before.is_empty() { HashSet::new() } else { files.iter().map(found_segment).collect() };
             Arc::make_mut(&mut self.files).replace(dir, &threads_of(&before), files);
-            self.lost.extend(before.into_iter().filter(|segment| !still.contains(segment)));
+            self.lost.extend(before);
         }
         Ok(subdirs)
     }

@@ -1,7 +1,5 @@
 //! What can go wrong with an index.
 
-use std::io::ErrorKind;
-
 use selvedge_protocol::CursorError;
 use selvedge_rollout::RolloutError;
 
@@ -46,10 +44,10 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Whether a file was not where it had been found. Others move files, and it can be looked for again.
+    /// Whether a rollout file was not where it had been found ([`RolloutError::is_gone`]).
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Files(error) if error.io_kind() == Some(ErrorKind::NotFound))
+        matches!(self, Self::Files(error) if error.is_gone())
     }
 }
 

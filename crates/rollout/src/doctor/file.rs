@@ -1,6 +1,5 @@
 //! What is wrong with one rollout file.
 
-use std::io::ErrorKind;
 use std::ops::Range;
 
 use selvedge_protocol::HistoryBase;
@@ -61,7 +60,7 @@ pub(super) fn examine(file: &RolloutFile, counts: bool) -> Examined {
             detail.push_str("; what comes before it was read");
         }
         examination.tell(FindingKind::Unreadable, None, &detail);
-        examination.examined.is_gone = error.io_kind() == Some(ErrorKind::NotFound);
+        examination.examined.is_gone = error.is_gone();
     }
     examination.examined
 }

@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{SegmentId, ThreadId};
@@ -19,7 +19,9 @@ use crate::files::is_temporary;
 use crate::history::read_head;
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
+use crate::log_file::Identity;
 use crate::names::NameIndex;
+use crate::walk::RememberedHome;
 
 /// How many files are read at the same time.
 const WORKERS: usize = 2;
@@ -84,16 +86,17 @@ pub fn diagnose(
     threads: Option<&HashSet<ThreadId>>,
     progress: &(dyn Fn(DiagnosisProgress) + Sync),
 ) -> Result<Diagnosis> {
-    let mut files = home.files()?;
+    let remembered = RememberedHome::new(home.clone());
+    let mut files = remembered.files()?;
     let wanted = |thread_id: ThreadId| threads.is_none_or(|threads| threads.contains(&thread_id));
     let mut examined = examine_all(&wanted_files(&files, &wanted), progress);
-    look_again(home, &mut files, &mut examined)?;
-    let references = references(home, &mut files, &examined)?;
+    look_again(&remembered, &mut files, &mut examined)?;
+    let references = references(&remembered, &mut files, &examined)?;
     let mut diagnosis = Diagnosis { references, ..Diagnosis::default() };
     let mut found = bases::examine(&files, &examined);
     if found.iter().any(|finding| finding.kind == FindingKind::MissingBase) {
         // Missing is what two looks do not see.
-        let again = bases::examine(&home.files()?, &examined);
+        let again = bases::examine(remembered.files()?.as_ref(), &examined);
         found.retain(|finding| finding.kind != FindingKind::MissingBase || again.contains(finding));
     }
     for one in &mut examined {
@@ -103,9 +106,15 @@ pub fn diagnose(
         diagnosis.omitted += one.omitted;
         found.append(&mut one.findings);
     }
-    found.extend(lasting_duplicates(home, &files, &wanted)?);
-    let mut places =
-        Places { home, files: &files, wanted: &wanted, is_whole: threads.is_none(), found, suspects: Vec::new() };
+    found.extend(lasting_duplicates(&remembered, &files, &wanted)?);
+    let mut places = Places {
+        home,
+        remembered: &remembered,
+        wanted: &wanted,
+        is_whole: threads.is_none(),
+        found,
+        suspects: Vec::new(),
+    };
     places.look()?;
     found = places.found;
     found.retain(|finding| !is_being_written(home, finding));
@@ -150,15 +159,15 @@ fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgre
 
 /// Looks again at files that others moved before they were read through, where they are now, and at files with a broken end
 /// that have changed since. Those that are gone are forgotten.
-fn look_again(home: &RolloutHome, files: &mut HomeFiles, examined: &mut Vec<Examined>) -> Result<()> {
+fn look_again(remembered: &RememberedHome, files: &mut Arc<HomeFiles>, examined: &mut Vec<Examined>) -> Result<()> {
     for _ in 0..ROUNDS {
         let (stale, mut settled): (Vec<Examined>, Vec<Examined>) =
-            examined.drain(..).partition(|one| is_stale(home, one));
+            examined.drain(..).partition(|one| is_stale(remembered.home(), one));
         if stale.is_empty() {
             *examined = settled;
             break;
         }
-        *files = home.files()?;
+        *files = remembered.files()?;
         let now: HashMap<PathBuf, RolloutFile> = stale
             .iter()
             .filter_map(|one| {
@@ -172,7 +181,6 @@ fn look_again(home: &RolloutHome, files: &mut HomeFiles, examined: &mut Vec<Exam
         settled.extend(now.values().map(|file| file::examine(file, true)));
         *examined = settled;
     }
-    examined.sort_by(|one, other| one.file.path.cmp(&other.file.path));
     Ok(())
 }
 
@@ -184,44 +192,36 @@ fn is_stale(home: &RolloutHome, one: &Examined) -> bool {
     one.is_gone || has_open_end && !is_held() && Look::of(&one.file.path) != one.look
 }
 
-/// Which places others refer to, in the whole home.
-fn references(home: &RolloutHome, files: &mut HomeFiles, examined: &[Examined]) -> Result<SegmentReferences> {
+/// Which places others refer to, in the whole home. Heads that others moved are looked for again, in what becomes the files.
+fn references(
+    remembered: &RememberedHome,
+    files: &mut Arc<HomeFiles>,
+    examined: &[Examined],
+) -> Result<SegmentReferences> {
+    let known: HashSet<&Path> = examined.iter().map(|one| one.file.path.as_path()).collect();
     let mut references = SegmentReferences::default();
-    let mut known: HashSet<PathBuf> = HashSet::new();
-    for one in examined {
-        known.insert(one.file.path.clone());
-        one.base.iter().for_each(|base| references.add(base));
-    }
+    examined.iter().filter_map(|one| one.base.as_ref()).for_each(|base| references.add(base));
     for _ in 0..ROUNDS {
+        let all = files.threads().flat_map(|(thread_id, _)| files.all_files(thread_id));
         let mut is_any_gone = false;
-        for (thread_id, _) in files.threads() {
-            for file in files.all_files(thread_id) {
-                if known.contains(&file.path) {
-                    continue;
-                }
-                match read_head(file) {
-                    Ok(head) => head.and_then(|head| head.history_base).iter().for_each(|base| references.add(base)),
-                    Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => {
-                        is_any_gone = true;
-                        continue;
-                    }
-                    // A head that cannot be read refers to nothing that anybody could follow.
-                    Err(_) => {}
-                }
-                known.insert(file.path.clone());
+        for file in all.filter(|file| !known.contains(file.path.as_path())) {
+            match read_head(file) {
+                Ok(head) => head.and_then(|head| head.history_base).iter().for_each(|base| references.add(base)),
+                // A head that cannot be read refers to nothing that anybody could follow.
+                Err(error) => is_any_gone |= error.is_gone(),
             }
         }
         if !is_any_gone {
             break;
         }
-        *files = home.files()?;
+        *files = remembered.files()?;
     }
     Ok(references)
 }
 
 /// Files that hold the segment of another one, and not because that is just being moved, compressed or decompressed.
 fn lasting_duplicates(
-    home: &RolloutHome,
+    remembered: &RememberedHome,
     files: &HomeFiles,
     wanted: &dyn Fn(ThreadId) -> bool,
 ) -> Result<Vec<Finding>> {
@@ -234,12 +234,14 @@ fn lasting_duplicates(
     // Who makes one file of another holds the lock of their thread from before there are two until there is one.
     let is_at_work = |duplicate: &Duplicate| {
         let is_made = duplicate.finding.path.extension() != duplicate.other.extension();
-        is_made && duplicate.finding.thread_id.is_some_and(|thread_id| WriterLock::is_held(home, thread_id))
+        is_made
+            && duplicate.finding.thread_id.is_some_and(|thread_id| WriterLock::is_held(remembered.home(), thread_id))
     };
     if found.iter().any(is_at_work) {
         std::thread::sleep(MAKING);
     }
-    let again: HashSet<PathBuf> = duplicates(&home.files()?).into_iter().map(|again| again.finding.path).collect();
+    let again: HashSet<PathBuf> =
+        duplicates(remembered.files()?.as_ref()).into_iter().map(|again| again.finding.path).collect();
     let lasting = found.into_iter().zip(looks).filter(|(duplicate, look)| {
         // The other one may be written.
         let are_same =
@@ -268,8 +270,7 @@ impl Duplicate {
 /// How a file looks from outside; another one in its place looks different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
-    /// Which file it is, where the system tells.
-    identity: (u64, u64),
+    identity: Identity,
     /// By how many names it goes.
     names: u64,
     len: u64,
@@ -280,13 +281,10 @@ impl Look {
     pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         #[cfg(unix)]
-        let (identity, names) = {
-            use std::os::unix::fs::MetadataExt;
-
-            ((metadata.dev(), metadata.ino()), metadata.nlink())
-        };
+        let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
         #[cfg(not(unix))]
-        let (identity, names) = ((0, 0), 1);
+        let names = 1;
+        let identity = Identity::of(&metadata);
         Some(Self { identity, names, len: metadata.len(), modified: metadata.modified().ok()? })
     }
 }
@@ -329,7 +327,7 @@ fn is_being_written(home: &RolloutHome, finding: &Finding) -> bool {
 /// Looks at what is in the home beside the lines.
 struct Places<'a> {
     home: &'a RolloutHome,
-    files: &'a HomeFiles,
+    remembered: &'a RememberedHome,
     wanted: &'a dyn Fn(ThreadId) -> bool,
     is_whole: bool,
     found: Vec<Finding>,
@@ -455,16 +453,14 @@ impl Places<'_> {
 
     fn names(&mut self) -> Result<()> {
         let path = self.home.name_index_path();
-        let mut orphans: Vec<(ThreadId, String)> = NameIndex::load(self.home)?
+        let names = NameIndex::load(self.home)?;
+        // Behind the names: a thread may have come since the files were found first.
+        let files = self.remembered.files()?;
+        let mut orphans: Vec<(ThreadId, String)> = names
             .iter()
-            .filter(|(thread_id, _)| (self.wanted)(*thread_id) && self.files.segments(*thread_id).is_empty())
+            .filter(|(thread_id, _)| (self.wanted)(*thread_id) && files.segments(*thread_id).is_empty())
             .map(|(thread_id, entry)| (thread_id, entry.name.clone()))
             .collect();
-        if !orphans.is_empty() {
-            // Their threads may have come since the files were found.
-            let now = self.home.files()?;
-            orphans.retain(|(thread_id, _)| now.segments(*thread_id).is_empty());
-        }
         orphans.sort();
         for (thread_id, name) in orphans {
             let detail = format!("{name:?} is the name of thread {thread_id}, of which there is no file");
