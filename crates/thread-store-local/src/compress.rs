@@ -1,12 +1,10 @@
 //! Compressing a thread that nobody writes.
 
-use std::fs;
-
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::HomeFiles;
-use selvedge_thread_store::{Result, StoreError};
+use selvedge_thread_store::Result;
 
-use crate::error::store_error;
+use crate::error::{look_at, store_error};
 use crate::store::{Inner, LocalThreadStore};
 
 /// What compressing came to.
@@ -46,17 +44,11 @@ impl Inner {
                 self.home.settle_removal(&file.path.with_extension("")).map_err(store_error)?;
                 continue;
             }
-            let size = |path| {
-                let metadata = fs::metadata(path);
-                metadata
-                    .map(|metadata| metadata.len())
-                    .map_err(|error| StoreError::backend("cannot look at a file", error))
-            };
-            let before = size(&file.path)?;
+            let before = look_at(&file.path)?.len();
             let compressed = self.home.compress_in_place(&file.path).map_err(store_error)?;
             done.files += 1;
             done.bytes_before += before;
-            done.bytes_after += size(&compressed)?;
+            done.bytes_after += look_at(&compressed)?.len();
         }
         Ok(done)
     }

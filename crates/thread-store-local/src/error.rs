@@ -1,7 +1,9 @@
 //! File errors in the words of the contract.
 
 use std::error::Error;
+use std::fs::{self, Metadata};
 use std::io;
+use std::path::Path;
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::RolloutError;
@@ -31,7 +33,7 @@ fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
 }
 
 /// How often work is done again while files are moved to and fro.
-pub(crate) const ROUNDS: usize = 50;
+const ROUNDS: usize = 50;
 
 /// Does work that looks for files and reads them, and does it again when one was not where it had been found: another process
 /// may have moved it meanwhile, into the archive for one.
@@ -43,6 +45,11 @@ pub(crate) fn while_gone<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
         }
     }
     work()
+}
+
+/// How a file looks from outside.
+pub(crate) fn look_at(path: &Path) -> Result<Metadata> {
+    fs::metadata(path).map_err(|error| StoreError::backend("cannot look at a file", error))
 }
 
 /// Whether the system said so, at the bottom of it.

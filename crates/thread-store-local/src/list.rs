@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::paging::{page_threads, start_of};
 
-use crate::error::ROUNDS;
 use crate::row::modified_at;
 use crate::store::Inner;
 
@@ -48,21 +46,6 @@ impl Inner {
         in_part.filter_map(|(thread_id, _)| self.row_now(files, names, thread_id)).collect()
     }
 
-    /// The bound of a thread that was found, and may have been moved since; nothing when its files went away or cannot be looked
-    /// at.
-    fn bound_now(&self, sort: ThreadSortKey, thread_id: ThreadId, segments: &[RolloutFile]) -> Option<Timestamp> {
-        let mut found = bound(sort, segments);
-        for _ in 0..ROUNDS {
-            match found {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    found = bound(sort, self.files().ok()?.segments(thread_id));
-                }
-                found => return found.ok()?,
-            }
-        }
-        None
-    }
-
     /// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
     fn newest_first(
         &self,
@@ -75,8 +58,10 @@ impl Inner {
         let mut waiting: BinaryHeap<Waiting> = files
             .threads()
             .filter(|(_, segments)| is_in(query.archived, segments))
-            .filter_map(|(id, segments)| {
-                Some(Waiting { place: ThreadCursor { at: self.bound_now(query.sort, id, segments)?, id }, row: None })
+            .filter_map(|(id, _)| {
+                // Nothing when its files went away meanwhile, or cannot be looked at.
+                let at = self.with_found(files, |files| bound(query.sort, files.segments(id))).ok()??;
+                Some(Waiting { place: ThreadCursor { at, id }, row: None })
             })
             .collect();
         let mut items: Vec<StoredThread> = Vec::new();
@@ -151,7 +136,7 @@ impl Ord for Waiting {
 }
 
 /// A time that the thread's sort time is not after; nothing when it has no files.
-fn bound(sort: ThreadSortKey, segments: &[RolloutFile]) -> io::Result<Option<Timestamp>> {
+fn bound(sort: ThreadSortKey, segments: &[RolloutFile]) -> Result<Option<Timestamp>> {
     Ok(match sort {
         ThreadSortKey::CreatedAt => segments.first().map(|first| first.name.created_utc().saturating_add(ZONE_SLACK)),
         ThreadSortKey::UpdatedAt | ThreadSortKey::RecencyAt => {

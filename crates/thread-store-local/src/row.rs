@@ -1,6 +1,5 @@
 //! A thread's row, folded from its log.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
 use selvedge_thread_store::{Result, StoreError};
 
-use crate::error::store_error;
+use crate::error::{look_at, store_error};
 use crate::store::Inner;
 
 impl Inner {
@@ -103,6 +102,7 @@ pub(crate) fn says_no_fact(line: &[u8]) -> bool {
 }
 
 /// When a file last changed, by its file system.
-pub(crate) fn modified_at(path: &Path) -> io::Result<Timestamp> {
-    Ok(std::fs::metadata(path)?.modified()?.into())
+pub(crate) fn modified_at(path: &Path) -> Result<Timestamp> {
+    let modified = look_at(path)?.modified();
+    Ok(modified.map_err(|error| StoreError::backend("cannot look at a file", error))?.into())
 }

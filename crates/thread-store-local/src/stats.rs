@@ -1,13 +1,13 @@
 //! Sums over threads without an index: every thread in question is read.
 
-use std::io;
 use std::sync::Arc;
 
 use selvedge_history::StatsFold;
 use selvedge_protocol::{StatsQuery, ThreadFilter, ThreadId, ThreadLink, ThreadStats};
 use selvedge_rollout::HomeFiles;
-use selvedge_thread_store::{Result, StoreError};
+use selvedge_thread_store::Result;
 
+use crate::error::look_at;
 use crate::store::{Inner, LocalThreadStore};
 
 impl LocalThreadStore {
@@ -47,9 +47,8 @@ impl Inner {
     fn count(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<(u64, u64)> {
         self.read_found(files, thread_id, |files, resolved| {
             let turns = self.turns_of(resolved)?.0.finish().len() as u64;
-            let sizes = files.segments(thread_id).iter().map(|file| std::fs::metadata(&file.path).map(|it| it.len()));
-            let bytes = sizes.sum::<io::Result<u64>>();
-            Ok((turns, bytes.map_err(|error| StoreError::backend("cannot look at a file", error))?))
+            let sizes = files.segments(thread_id).iter().map(|file| Ok(look_at(&file.path)?.len()));
+            Ok((turns, sizes.sum::<Result<u64>>()?))
         })
     }
 }

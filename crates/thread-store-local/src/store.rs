@@ -83,12 +83,23 @@ impl Inner {
         thread_id: ThreadId,
         read: impl Fn(&HomeFiles, &ResolvedHistory) -> Result<T>,
     ) -> Result<T> {
-        let mut found = Some(Arc::clone(files));
-        while_gone(|| {
-            let files = found.take().map_or_else(|| self.files(), Ok)?;
-            let (files, resolved) = self.resolve(files, thread_id)?;
+        self.with_found(files, |files| {
+            let (files, resolved) = self.resolve(Arc::clone(files), thread_id)?;
             read(&files, &resolved)
         })
+    }
+
+    /// Does work with files that were found, and with those that are found now while one is not where it was.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(crate) fn with_found<T>(
+        &self,
+        files: &Arc<HomeFiles>,
+        work: impl Fn(&Arc<HomeFiles>) -> Result<T>,
+    ) -> Result<T> {
+        let mut found = Some(Arc::clone(files));
+        while_gone(|| work(&found.take().map_or_else(|| self.files(), Ok)?))
     }
 }
 
