@@ -48,8 +48,11 @@ struct Row {
 pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     let meant = meant(args, app).await?;
     // Those that are meant are in it, wherever somebody moved them until now.
-    let files = files(app)?;
+    let files = RolloutHome::new(&app.home).files().context("cannot read the home")?;
     let are_named = !args.threads.is_empty();
+    if are_named && let Some(id) = meant.iter().find(|id| files.segments(**id).is_empty()) {
+        return Err(StoreError::not_found(*id).into());
+    }
     let mut plain: Vec<Plain> = meant.iter().map(|id| plain(*id, &files)).collect();
     // What is named is tried in any case, so that it is said if somebody writes it.
     if args.dry_run || !are_named {
@@ -64,19 +67,11 @@ pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     verdict(done, plain.len())
 }
 
-fn files(app: &App<'_>) -> Result<HomeFiles> {
-    Ok(RolloutHome::new(&app.home).files().context("cannot read the home")?)
-}
-
 /// The threads that are meant, each once.
 async fn meant(args: &CompressArgs, app: &App<'_>) -> Result<Vec<ThreadId>> {
     let mut meant = Vec::new();
-    let files = if args.threads.is_empty() { HomeFiles::default() } else { files(app)? };
     for text in &args.threads {
         let id = resolve::thread(&app.store, text)?;
-        if files.segments(id).is_empty() {
-            return Err(StoreError::not_found(id).into());
-        }
         if !meant.contains(&id) {
             meant.push(id);
         }
