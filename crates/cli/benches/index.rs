@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use selvedge_protocol::{ThreadId, ThreadMetadataPatch, ThreadQuery};
 use selvedge_rollout::RolloutHome;
-use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::support::report::{Report, Times};
@@ -190,7 +190,7 @@ async fn rename(store: &LocalThreadStore, id: ThreadId) -> Result<(Times, Times)
         let name = format!("name {number}");
         let patch = ThreadMetadataPatch { name: Some(Some(name.clone())), ..ThreadMetadataPatch::default() };
         let started = Instant::now();
-        store.update_metadata(id, &patch, PatchOrigin::Explicit).await?;
+        store.update_thread_metadata(id, &patch, PatchOrigin::Explicit).await?;
         renamed.push(started.elapsed());
         let started = Instant::now();
         let query = ThreadQuery { named: Some(true), ..ThreadQuery::default() };

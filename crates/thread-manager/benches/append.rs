@@ -87,13 +87,13 @@ async fn store_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Durati
     let head = head();
     let thread_id = head.id.unwrap_or_else(|| ThreadId::new(SystemTime::now().into()));
     store.create_thread(head).await?;
-    store.persist(thread_id).await?;
+    store.persist_thread(thread_id).await?;
     let start = Instant::now();
     for at in 0..ITEMS {
         store.append_items(thread_id, std::slice::from_ref(&items[at % items.len()])).await?;
     }
     let took = start.elapsed();
-    store.shutdown(thread_id).await?;
+    store.shutdown_thread(thread_id).await?;
     Ok(took)
 }
 

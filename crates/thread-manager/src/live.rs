@@ -187,16 +187,16 @@ impl LiveThread {
     /// Makes a thread visible that nothing was appended to yet.
     ///
     /// # Errors
-    /// As [`ThreadStore::persist`].
+    /// As [`ThreadStore::persist_thread`].
     pub async fn persist(&self) -> Result<()> {
         let _state = self.open_state().await?;
-        self.store.persist(self.thread_id).await
+        self.store.persist_thread(self.thread_id).await
     }
 
     /// A barrier: everything that was appended before is as durable as the store makes it, and its facts are told.
     ///
     /// # Errors
-    /// As [`ThreadStore::flush`] and [`ThreadStore::update_metadata`].
+    /// As [`ThreadStore::flush_thread`] and [`ThreadStore::update_thread_metadata`].
     pub async fn flush(&self) -> Result<()> {
         let mut state = self.open_state().await?;
         self.flush_locked(&mut state).await
@@ -205,10 +205,10 @@ impl LiveThread {
     /// As [`flush`](Self::flush), and everything that was appended before survives a power loss, whatever the store's level.
     ///
     /// # Errors
-    /// As [`ThreadStore::sync`] and [`ThreadStore::update_metadata`].
+    /// As [`ThreadStore::sync_thread`] and [`ThreadStore::update_thread_metadata`].
     pub async fn sync(&self) -> Result<()> {
         let mut state = self.open_state().await?;
-        self.store.sync(self.thread_id).await?;
+        self.store.sync_thread(self.thread_id).await?;
         self.tell(&mut state).await
     }
 
@@ -226,7 +226,7 @@ impl LiveThread {
     /// on, also when its future is dropped.
     ///
     /// # Errors
-    /// As [`ThreadStore::discard`].
+    /// As [`ThreadStore::discard_thread`].
     pub async fn discard(&self) -> Result<()> {
         let this = self.this()?;
         to_the_end(async move { this.close(CloseBy::Discard).await }).await
@@ -238,10 +238,10 @@ impl LiveThread {
         if patch.is_empty() {
             return Ok(state.fold.thread().clone());
         }
-        self.store.persist(self.thread_id).await?;
+        self.store.persist_thread(self.thread_id).await?;
         self.tell(&mut state).await?;
         state.is_behind = true;
-        let outcome = self.store.update_metadata(self.thread_id, patch, PatchOrigin::Explicit).await;
+        let outcome = self.store.update_thread_metadata(self.thread_id, patch, PatchOrigin::Explicit).await;
         state.is_behind = false;
         let row = outcome?;
         state.fold = MetadataFold::resume(row.clone());
@@ -254,7 +254,7 @@ impl LiveThread {
         let mut state = self.unclosed_state().await?;
         self.flush_locked(&mut state).await?;
         let was_behind = std::mem::replace(&mut state.is_behind, true);
-        let outcome = self.store.revert(RevertThread { thread_id: self.thread_id, to, at: now() }).await;
+        let outcome = self.store.revert_thread(RevertThread { thread_id: self.thread_id, to, at: now() }).await;
         state.is_behind = was_behind || outcome.as_ref().is_ok_and(|undone| *undone > 0);
         outcome
     }
@@ -271,7 +271,7 @@ impl LiveThread {
         }
         let outcome = match by {
             CloseBy::Shutdown => self.shutdown_locked(&mut state).await,
-            CloseBy::Discard => self.store.discard(self.thread_id).await,
+            CloseBy::Discard => self.store.discard_thread(self.thread_id).await,
         };
         match outcome {
             // The store let go of it before; there is nothing left to be given up.
@@ -287,7 +287,7 @@ impl LiveThread {
 
     async fn shutdown_locked(&self, state: &mut State) -> Result<()> {
         self.flush_locked(state).await?;
-        self.store.shutdown(self.thread_id).await
+        self.store.shutdown_thread(self.thread_id).await
     }
 
     /// The state of an open thread, as the store knows it.
@@ -345,7 +345,7 @@ impl LiveThread {
     }
 
     async fn flush_locked(&self, state: &mut State) -> Result<()> {
-        self.store.flush(self.thread_id).await?;
+        self.store.flush_thread(self.thread_id).await?;
         self.tell(state).await
     }
 
@@ -354,7 +354,7 @@ impl LiveThread {
         // While it is not known what the model was told, it has to be told all of it.
         state.world_state.clear();
         // Whatever the store was at work on is in the log when it has flushed.
-        self.store.flush(self.thread_id).await?;
+        self.store.flush_thread(self.thread_id).await?;
         let context = match self.store.load_model_context(self.thread_id).await {
             // Nothing was appended yet, and the thread is what its head says.
             Err(StoreError::NotFound { live: false, .. }) => {
@@ -403,7 +403,7 @@ impl LiveThread {
     /// Tells the store what is pending. It stays pending until the store has taken it.
     async fn tell(&self, state: &mut State) -> Result<()> {
         let Some(patch) = state.touches.begin(Instant::now()) else { return Ok(()) };
-        let row = self.store.update_metadata(self.thread_id, &patch, PatchOrigin::Observed).await?;
+        let row = self.store.update_thread_metadata(self.thread_id, &patch, PatchOrigin::Observed).await?;
         state.touches.clear();
         // The store knows what no item says: where the thread is kept, and what others named it meanwhile.
         state.fold = MetadataFold::resume(row);

@@ -223,7 +223,7 @@ impl ThreadManager {
     /// Makes a cold thread live and loads what its model sees next.
     ///
     /// # Errors
-    /// As [`ThreadStore::resume_thread`] and [`ThreadStore::load_model_context`]; the thread is cold then.
+    /// As [`ThreadStore::resume_thread`] and [`ThreadReader::load_model_context`](selvedge_thread_store::ThreadReader::load_model_context); the thread is cold then.
     pub async fn resume(&self, thread_id: ThreadId) -> Result<ResumedThread> {
         let manager = self.clone();
         let (starting, context) = to_the_end(manager.claim(thread_id)).await?;
@@ -236,7 +236,7 @@ impl ThreadManager {
         match self.load(thread_id).await {
             Ok((live, context)) => Ok((self.starting(live), context)),
             Err(error) => {
-                if let Err(error) = self.store.discard(thread_id).await {
+                if let Err(error) = self.store.discard_thread(thread_id).await {
                     tracing::warn!(%thread_id, %error, "cannot give up a thread that could not be resumed");
                 }
                 Err(error)
@@ -254,11 +254,11 @@ impl ThreadManager {
     /// Makes a new thread that begins with the history of another, and gives its id. The new thread is cold.
     ///
     /// # Errors
-    /// As [`ThreadStore::fork`].
+    /// As [`ThreadStore::fork_thread`].
     pub async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         let manager = self.clone();
         to_the_end(async move {
-            let fork = manager.store.fork(request).await?;
+            let fork = manager.store.fork_thread(request).await?;
             manager.registry.announce(fork);
             Ok(fork)
         })
@@ -269,7 +269,7 @@ impl ThreadManager {
     /// of a live thread, its next call reads.
     ///
     /// # Errors
-    /// As [`ThreadStore::revert`].
+    /// As [`ThreadStore::revert_thread`].
     pub async fn rewind(&self, thread_id: ThreadId, to: RewindTo) -> Result<usize> {
         let to = TurnCut::from(to);
         if let Some(live) = self.live(thread_id)
@@ -277,7 +277,7 @@ impl ThreadManager {
         {
             return outcome;
         }
-        self.store.revert(RevertThread { thread_id, to, at: now() }).await
+        self.store.revert_thread(RevertThread { thread_id, to, at: now() }).await
     }
 
     /// A live thread of this manager.
@@ -289,7 +289,7 @@ impl ThreadManager {
     /// A thread's row, live or cold. That of a live one is up to date with its last append.
     ///
     /// # Errors
-    /// As [`ThreadStore::read_thread`].
+    /// As [`ThreadReader::read_thread`](selvedge_thread_store::ThreadReader::read_thread).
     pub async fn thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         match self.live(thread_id) {
             Some(live) => Ok(live.metadata().await),
@@ -301,42 +301,42 @@ impl ThreadManager {
     /// visible by it.
     ///
     /// # Errors
-    /// As [`ThreadStore::update_metadata`].
+    /// As [`ThreadStore::update_thread_metadata`].
     pub async fn update_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
         if let Some(live) = self.live(thread_id)
             && let Some(outcome) = unless_closed(live.update_metadata(patch).await)
         {
             return outcome;
         }
-        self.store.update_metadata(thread_id, patch, PatchOrigin::Explicit).await
+        self.store.update_thread_metadata(thread_id, patch, PatchOrigin::Explicit).await
     }
 
     /// Archives a thread. A live one is closed first, and made visible if nothing was appended to it.
     ///
     /// # Errors
-    /// As [`LiveThread::shutdown`] and [`ThreadStore::archive`].
+    /// As [`LiveThread::shutdown`] and [`ThreadStore::archive_thread`].
     pub async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.make_cold(thread_id).await?;
-        self.store.archive(thread_id).await
+        self.store.archive_thread(thread_id).await
     }
 
     /// Brings a thread back from the archive. A live one is closed first, as by [`archive`](Self::archive).
     ///
     /// # Errors
-    /// As [`LiveThread::shutdown`] and [`ThreadStore::unarchive`].
+    /// As [`LiveThread::shutdown`] and [`ThreadStore::unarchive_thread`].
     pub async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.make_cold(thread_id).await?;
-        self.store.unarchive(thread_id).await
+        self.store.unarchive_thread(thread_id).await
     }
 
     /// Deletes a thread; a live one is closed first.
     ///
     /// # Errors
-    /// As [`LiveThread::shutdown`] and [`ThreadStore::delete`].
+    /// As [`LiveThread::shutdown`] and [`ThreadStore::delete_thread`].
     pub async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        let Some(live) = self.live(thread_id) else { return self.store.delete(thread_id).await };
+        let Some(live) = self.live(thread_id) else { return self.store.delete_thread(thread_id).await };
         live.shutdown().await?;
-        match self.store.delete(thread_id).await {
+        match self.store.delete_thread(thread_id).await {
             // Nothing was ever appended to it, so it went with its writer.
             Err(StoreError::NotFound { .. }) => Ok(()),
             outcome => outcome,
@@ -347,9 +347,9 @@ impl ThreadManager {
     /// whoever writes it to close it.
     ///
     /// # Errors
-    /// As [`ThreadStore::detach`].
+    /// As [`ThreadStore::detach_thread`].
     pub async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.store.detach(thread_id).await
+        self.store.detach_thread(thread_id).await
     }
 
     /// Closes a live thread in such a way that it is still there.

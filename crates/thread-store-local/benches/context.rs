@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_history::replay_lines;
 use selvedge_protocol::RolloutLine;
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::ThreadReader;
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::support::{TAIL, peak_memory};

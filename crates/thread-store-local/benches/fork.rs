@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
     near_ok &= bench.reverts("rewind to a turn 1 MB before the end", TurnCut::After(turn_id(near)))?.is_bounded();
     bench.runtime.block_on(bench.store.resume_thread(bench.thread.id))?;
     near_ok &= bench.forks("fork at the latest of a live thread", TurnCut::Latest)?.is_bounded();
-    bench.runtime.block_on(bench.store.shutdown(bench.thread.id))?;
+    bench.runtime.block_on(bench.store.shutdown_thread(bench.thread.id))?;
     let memory = peak_memory();
     match memory {
         Some(memory) => println!("highest memory of the process: {} MB (must be at most 64 MiB)", memory >> 20),
@@ -90,7 +90,7 @@ async fn record_others(store: &LocalThreadStore, count: u32) -> anyhow::Result<(
         let id = ThreadId::new(at);
         store.create_thread(SessionMeta::new(id, at)).await?;
         store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
-        store.shutdown(id).await?;
+        store.shutdown_thread(id).await?;
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ impl Bench {
     fn forks(&self, what: &str, at: TurnCut) -> anyhow::Result<Cost> {
         self.measure(what, async |store, now| {
             let meta = SessionMeta::new(ThreadId::new(now), now);
-            let fork = store.fork(ForkThread { source: self.thread.id, at: at.clone(), meta }).await?;
+            let fork = store.fork_thread(ForkThread { source: self.thread.id, at: at.clone(), meta }).await?;
             Ok(fork.to_string())
         })
     }
@@ -140,7 +140,7 @@ impl Bench {
         self.measure(what, async |store, now| {
             let meta = SessionMeta::new(ThreadId::new(now), now);
             let store = LocalThreadStore::open(store.home());
-            let fork = store.fork(ForkThread { source: self.thread.id, at: TurnCut::Latest, meta }).await?;
+            let fork = store.fork_thread(ForkThread { source: self.thread.id, at: TurnCut::Latest, meta }).await?;
             Ok(fork.to_string())
         })
     }
@@ -148,7 +148,7 @@ impl Bench {
     fn reverts(&self, what: &str, to: TurnCut) -> anyhow::Result<Cost> {
         self.measure(what, async |store, at| {
             let thread_id = self.thread.id;
-            let undone = store.revert(RevertThread { thread_id, to: to.clone(), at }).await?;
+            let undone = store.revert_thread(RevertThread { thread_id, to: to.clone(), at }).await?;
             anyhow::ensure!(undone > 0, "nothing was undone");
             Ok(format!("{thread_id}_"))
         })

@@ -76,7 +76,7 @@ fn append(runtime: &Runtime, home: &Path, threads: usize, tasks: usize) -> anyho
         for id in &ids {
             let head = SessionMeta::new(*id, SystemTime::now().into());
             store.create_thread(SessionMeta { history_mode: Some(HistoryMode::Paginated), ..head }).await?;
-            store.persist(*id).await?;
+            store.persist_thread(*id).await?;
         }
         let (count, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let start = Instant::now();
@@ -102,7 +102,7 @@ fn append(runtime: &Runtime, home: &Path, threads: usize, tasks: usize) -> anyho
         }
         let rate = count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
         for id in &ids {
-            store.shutdown(*id).await?;
+            store.shutdown_thread(*id).await?;
         }
         Ok(rate)
     })

@@ -24,7 +24,7 @@
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, ThreadQuery, Timestamp};
-//! use selvedge_thread_store::ThreadStore;
+//! use selvedge_thread_store::{ThreadReader, ThreadStore};
 //! use selvedge_thread_store_local::LocalThreadStore;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -35,7 +35,7 @@
 //! let id = ThreadId::new(now);
 //! store.create_thread(SessionMeta::new(id, now)).await?;
 //! store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
-//! store.shutdown(id).await?;
+//! store.shutdown_thread(id).await?;
 //! assert_eq!(store.list_threads(&ThreadQuery::default()).await?.items[0].id, id);
 //! # Ok(())
 //! # }

@@ -13,7 +13,7 @@ use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, Ro
 use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadStore,
+    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadReader, ThreadStore,
 };
 
 use crate::append::{append, appended, write};
@@ -193,53 +193,7 @@ impl LocalThreadStore {
 }
 
 #[async_trait]
-impl ThreadStore for LocalThreadStore {
-    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
-        // Nothing is written yet.
-        self.blocking(move |store| store.create(meta)).await
-    }
-
-    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.resume(thread_id)).await
-    }
-
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        let live = self.inner.live.get(thread_id)?;
-        let is_synced = self.durability() == Durability::Synced;
-        if Inner::is_large(items) || is_synced && live.with_recorder(RolloutRecorder::is_lazy) {
-            let items = items.to_vec();
-            return self.writing(thread_id, move |_| append(&live, &items, is_synced)).await;
-        }
-        // The write is done at once, so that batches are in the order in which the calls began.
-        let batch = write(&live, items)?;
-        let appended = appended(&batch);
-        self.inner.index.wrote(thread_id);
-        if is_synced {
-            sync::settle(&self.inner, live, batch).await?;
-        }
-        Ok(appended)
-    }
-
-    async fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.writing(thread_id, move |store| store.persist(thread_id)).await
-    }
-
-    async fn flush(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.flush(thread_id)).await
-    }
-
-    async fn sync(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.sync(thread_id)).await
-    }
-
-    async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
-        self.writing(thread_id, move |store| store.shutdown(thread_id)).await
-    }
-
-    async fn discard(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.discard(thread_id)).await
-    }
-
+impl ThreadReader for LocalThreadStore {
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         self.reading(move |store| store.load_history(thread_id)).await
     }
@@ -300,8 +254,57 @@ impl ThreadStore for LocalThreadStore {
         let query = query.clone();
         self.reading(move |store| page_items(&query, store.turns(query.thread_id)?)).await
     }
+}
 
-    async fn update_metadata(
+#[async_trait]
+impl ThreadStore for LocalThreadStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        // Nothing is written yet.
+        self.blocking(move |store| store.create(meta)).await
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.resume(thread_id)).await
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        let live = self.inner.live.get(thread_id)?;
+        let is_synced = self.durability() == Durability::Synced;
+        if Inner::is_large(items) || is_synced && live.with_recorder(RolloutRecorder::is_lazy) {
+            let items = items.to_vec();
+            return self.writing(thread_id, move |_| append(&live, &items, is_synced)).await;
+        }
+        // The write is done at once, so that batches are in the order in which the calls began.
+        let batch = write(&live, items)?;
+        let appended = appended(&batch);
+        self.inner.index.wrote(thread_id);
+        if is_synced {
+            sync::settle(&self.inner, live, batch).await?;
+        }
+        Ok(appended)
+    }
+
+    async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.writing(thread_id, move |store| store.persist(thread_id)).await
+    }
+
+    async fn flush_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.flush(thread_id)).await
+    }
+
+    async fn sync_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.sync(thread_id)).await
+    }
+
+    async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.writing(thread_id, move |store| store.shutdown(thread_id)).await
+    }
+
+    async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.blocking(move |store| store.discard(thread_id)).await
+    }
+
+    async fn update_thread_metadata(
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
@@ -319,32 +322,32 @@ impl ThreadStore for LocalThreadStore {
         self.read_thread(thread_id).await
     }
 
-    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.writing(thread_id, move |store| store.archive(thread_id)).await?;
         self.read_thread(thread_id).await
     }
 
-    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.writing(thread_id, move |store| store.unarchive(thread_id)).await?;
         self.read_thread(thread_id).await
     }
 
-    async fn delete(&self, thread_id: ThreadId) -> Result<()> {
+    async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
         self.writing(thread_id, move |store| store.delete(thread_id)).await
     }
 
-    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.writing(thread_id, move |store| store.detach(thread_id)).await?;
         self.read_thread(thread_id).await
     }
 
-    async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
+    async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
         let fork = self.reading(move |store| store.fork(&request)).await?;
         self.inner.index.wrote(fork);
         Ok(fork)
     }
 
-    async fn revert(&self, request: RevertThread) -> Result<usize> {
+    async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         self.writing(request.thread_id, move |store| store.revert(&request)).await
     }
 }
@@ -361,7 +364,7 @@ impl LocalThreadStore {
     }
 
     /// The head of a thread's newest segment: where and by whom it was made, and how its log is kept. Reads no more than that
-    /// line, unlike [`read_thread`](ThreadStore::read_thread), which knows what came later. Nothing when it was lost to damage.
+    /// line, unlike [`read_thread`](ThreadReader::read_thread), which knows what came later. Nothing when it was lost to damage.
     ///
     /// # Errors
     /// `NotFound`; `Backend` when the home cannot be read.

@@ -7,9 +7,9 @@
 //! # Vocabulary
 //!
 //! - A thread is *live* in a store while the store holds its writer: from [`create_thread`](ThreadStore::create_thread) or
-//!   [`resume_thread`](ThreadStore::resume_thread) to [`shutdown`](ThreadStore::shutdown) or
-//!   [`discard`](ThreadStore::discard). Otherwise it is *cold*.
-//! - A created thread is *lazy*: nobody sees it before its first append or [`persist`](ThreadStore::persist).
+//!   [`resume_thread`](ThreadStore::resume_thread) to [`shutdown_thread`](ThreadStore::shutdown_thread) or
+//!   [`discard_thread`](ThreadStore::discard_thread). Otherwise it is *cold*.
+//! - A created thread is *lazy*: nobody sees it before its first append or [`persist_thread`](ThreadStore::persist_thread).
 //! - *History first, metadata second*: metadata may lag behind the log and never leads it.
 //!
 //! # For those who write a store
@@ -19,7 +19,7 @@
 //!
 //! ```
 //! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
-//! # use selvedge_thread_store::{InMemoryThreadStore, ThreadStore};
+//! # use selvedge_thread_store::{InMemoryThreadStore, ThreadReader, ThreadStore};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = InMemoryThreadStore::new();
 //! let now: Timestamp = "2026-11-21T09:08:56.680Z".parse()?;
@@ -27,7 +27,7 @@
 //! store.create_thread(SessionMeta::new(id, now)).await?;
 //! store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
 //! assert_eq!(store.load_history(id).await?.lines.len(), 2);
-//! store.shutdown(id).await?;
+//! store.shutdown_thread(id).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -37,11 +37,13 @@ mod error;
 pub mod explicit;
 mod memory;
 pub mod paging;
+mod reader;
 pub mod segment;
 mod store;
 mod types;
 
 pub use error::{BoxError, Holder, Result, StoreError};
 pub use memory::InMemoryThreadStore;
+pub use reader::ThreadReader;
 pub use store::ThreadStore;
 pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, TurnCut};

@@ -18,7 +18,7 @@ use selvedge_protocol::{
 };
 
 use self::state::{State, Writer};
-use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHistory, ThreadStore};
+use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHistory, ThreadReader, ThreadStore};
 
 /// Threads in memory.
 ///
@@ -75,40 +75,7 @@ impl fmt::Debug for InMemoryThreadStore {
 }
 
 #[async_trait]
-impl ThreadStore for InMemoryThreadStore {
-    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
-        self.state().create(self.writer, meta)
-    }
-
-    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().resume(self.writer, thread_id)
-    }
-
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        self.state().append(self.writer, thread_id, items)
-    }
-
-    async fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().persist(self.writer, thread_id)
-    }
-
-    async fn flush(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().check_live(self.writer, thread_id)
-    }
-
-    async fn sync(&self, thread_id: ThreadId) -> Result<()> {
-        // Of memory, nothing survives more than it does anyway.
-        self.state().check_live(self.writer, thread_id)
-    }
-
-    async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().release(self.writer, thread_id)
-    }
-
-    async fn discard(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().release(self.writer, thread_id)
-    }
-
+impl ThreadReader for InMemoryThreadStore {
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         self.state().load_history(thread_id)
     }
@@ -136,8 +103,44 @@ impl ThreadStore for InMemoryThreadStore {
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
         self.state().list_items(self.writer, query)
     }
+}
 
-    async fn update_metadata(
+#[async_trait]
+impl ThreadStore for InMemoryThreadStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        self.state().create(self.writer, meta)
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().resume(self.writer, thread_id)
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        self.state().append(self.writer, thread_id, items)
+    }
+
+    async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().persist(self.writer, thread_id)
+    }
+
+    async fn flush_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().check_live(self.writer, thread_id)
+    }
+
+    async fn sync_thread(&self, thread_id: ThreadId) -> Result<()> {
+        // Of memory, nothing survives more than it does anyway.
+        self.state().check_live(self.writer, thread_id)
+    }
+
+    async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().release(self.writer, thread_id)
+    }
+
+    async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.state().release(self.writer, thread_id)
+    }
+
+    async fn update_thread_metadata(
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
@@ -146,27 +149,27 @@ impl ThreadStore for InMemoryThreadStore {
         self.state().update_metadata(self.writer, thread_id, patch, origin)
     }
 
-    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.state().set_archived(thread_id, true)
     }
 
-    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.state().set_archived(thread_id, false)
     }
 
-    async fn delete(&self, thread_id: ThreadId) -> Result<()> {
+    async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
         self.state().delete(thread_id)
     }
 
-    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.state().detach(thread_id)
     }
 
-    async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
+    async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
         self.state().fork(self.writer, request)
     }
 
-    async fn revert(&self, request: RevertThread) -> Result<usize> {
+    async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         self.state().revert(self.writer, &request)
     }
 }

@@ -1,15 +1,11 @@
-//! The contract.
+//! The contract of a store: the life of a writer and every change.
 
 use async_trait::async_trait;
-use selvedge_history::ModelContext;
-use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
-    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
-};
+use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
-use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHistory};
+use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadReader};
 
-/// A store of threads.
+/// A store of threads: what [`ThreadReader`] reads, and who writes it.
 ///
 /// # Rules for all methods
 ///
@@ -17,26 +13,26 @@ use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHisto
 ///   another, in the order in which they began; calls on different threads do not wait for each other.
 /// - **One writer.** A thread is live in one store at a time, over all processes and, for a shared store, all hosts. Who
 ///   else wants it gets [`StoreError::Conflict`](crate::StoreError::Conflict) naming the holder. A claim ends with
-///   [`shutdown`](Self::shutdown), [`discard`](Self::discard), or the holder's process or lease. Readers need no claim.
+///   [`shutdown_thread`](Self::shutdown_thread), [`discard_thread`](Self::discard_thread), or the holder's process or lease. Readers need no claim.
 /// - **Failure.** A method that returns an error has changed nothing and can be repeated, unless it says otherwise.
 /// - **Cancellation.** A call whose future is dropped has either taken effect as a whole or not at all.
 /// - **Durability.** A store has a level, [`Durability`](selvedge_protocol::Durability), and whatever changes it returns when
 ///   the change is that durable: at level written it survives the end of the process, at level synced a power loss.
 ///   A change that is cut short leaves the old or the new, in each thread that it was about, and repeating it completes it.
 /// - **Reads repair nothing** and do not fail for damage: what is intact is given, and
-///   [`load_history`](Self::load_history) tells what is not.
+///   [`load_history`](ThreadReader::load_history) tells what is not.
 /// - **Errors.** Besides those that a method names, any of them may fail with
 ///   [`StoreError::Backend`](crate::StoreError::Backend), with the cause as its source.
 #[async_trait]
-pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
+pub trait ThreadStore: ThreadReader {
     /// Makes a new thread and its writer.
     ///
     /// `meta.id` and `meta.timestamp` are required; `meta.history_mode` says how the log is kept: paginated, unless it says
     /// legacy. The thread is lazy: nothing is stored, no other process sees it and listings do not show it before the
-    /// first append or [`persist`](Self::persist). Until then it is `NotFound` to every method that needs a stored thread.
+    /// first append or [`persist_thread`](Self::persist_thread). Until then it is `NotFound` to every method that needs a stored thread.
     ///
     /// # Errors
-    /// `InvalidRequest` without an id or a time, with a `history_base` (that is what [`fork`](Self::fork) is for), or
+    /// `InvalidRequest` without an id or a time, with a `history_base` (that is what [`fork_thread`](Self::fork_thread) is for), or
     /// when a thread of this id is there already.
     async fn create_thread(&self, meta: SessionMeta) -> Result<()>;
 
@@ -66,13 +62,13 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// `NotFound` (live); `Conflict` when another process made a thread of the same id meanwhile.
-    async fn persist(&self, thread_id: ThreadId) -> Result<()>;
+    async fn persist_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Returns once everything that was appended before is as durable as the store's level.
     ///
     /// # Errors
     /// `NotFound` (live).
-    async fn flush(&self, thread_id: ThreadId) -> Result<()>;
+    async fn flush_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Returns once everything that was appended before survives a power loss, whatever the store's level: for who appends
     /// at level written and wants to be sure of it now and then. Calls for one thread at the same time share the work.
@@ -80,73 +76,21 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NotFound` (live). After another error it is not known how much survives; what was acknowledged is still as durable
     /// as the store's level, and nothing is appended any more until the thread was given up and resumed.
-    async fn sync(&self, thread_id: ThreadId) -> Result<()>;
+    async fn sync_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Ends a thread's life in this store: flushes and gives up the writer. The thread is cold afterwards, or gone
     /// when it was still lazy.
     ///
     /// # Errors
-    /// `NotFound` (live). After a failed flush the thread is still live; [`discard`](Self::discard) gives it up all the same.
-    async fn shutdown(&self, thread_id: ThreadId) -> Result<()>;
+    /// `NotFound` (live). After a failed flush the thread is still live; [`discard_thread`](Self::discard_thread) gives it up all the same.
+    async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Gives up a writer without further ado. A lazy thread leaves no trace; one that is stored keeps all that was
     /// appended.
     ///
     /// # Errors
     /// `NotFound` (live).
-    async fn discard(&self, thread_id: ThreadId) -> Result<()>;
-
-    /// Loads a thread's whole history: inherited lines first, every intact line, and what could not be read.
-    ///
-    /// # Errors
-    /// `NotFound`; a lazy thread is not found.
-    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory>;
-
-    /// Loads what the model sees next: the replay of the whole history.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext>;
-
-    /// Reads a thread's metadata, live or cold, archived or not.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
-
-    /// Gives a page of threads.
-    ///
-    /// Pages are keyset pages over (sort time, id): going through them by cursor gives every thread that is there all the
-    /// time exactly once, whatever else is added, changed or removed meanwhile. A thread whose sort time changes
-    /// meanwhile may show at both places or at its new one only.
-    ///
-    /// # Errors
-    /// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
-    async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>>;
-
-    /// Gives a page of places where a text stands, by the rules of [`SearchQuery::text`]: in names, and in what users and
-    /// agents said, thought and ran. Which places those are is the same in every store. How well a thread fits is the store's
-    /// own measure.
-    ///
-    /// The pages are those of the threads that have a hit, in the order of the query; a thread's hits are never torn over
-    /// two pages. Going through them by cursor skips no thread and repeats none, as
-    /// [`list_threads`](Self::list_threads) says, with how well a thread fits as part of its place.
-    ///
-    /// # Errors
-    /// `InvalidRequest` for a text without a term, a limit of 0, or a cursor that is malformed or of another order.
-    async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
-
-    /// Gives a page of a thread's turns, as they are after everything that was undone.
-    ///
-    /// # Errors
-    /// `NotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
-    async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>>;
-
-    /// Gives a page of a thread's items, or of one turn's.
-    ///
-    /// # Errors
-    /// `NotFound`; `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
-    async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>>;
+    async fn discard_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Changes a thread's metadata, field by field and literally, and gives the row as it is then. The only way to write
     /// metadata; an empty patch writes nothing.
@@ -156,7 +100,7 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it has to be kept in the log and another process holds the writer.
-    async fn update_metadata(
+    async fn update_thread_metadata(
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
@@ -167,20 +111,20 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` while the thread is live, here or elsewhere.
-    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread>;
+    async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
 
     /// Brings a thread back from the archive. What is active already stays so.
     ///
     /// # Errors
-    /// As [`archive`](Self::archive).
-    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread>;
+    /// As [`archive_thread`](Self::archive_thread).
+    async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
 
     /// Deletes a thread with all its segments.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` while the thread is live; `HasDependents`, with all of them, while histories of other threads
-    /// go through it. [`detach`](Self::detach) gives those threads histories of their own.
-    async fn delete(&self, thread_id: ThreadId) -> Result<()>;
+    /// go through it. [`detach_thread`](Self::detach_thread) gives those threads histories of their own.
+    async fn delete_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Gives a thread that builds on others a history of its own, a full copy, so that those others can be deleted; and
     /// gives its row. What builds on no other thread already stays as it is.
@@ -193,18 +137,18 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NotFound`; `Conflict` while the thread is live, here or elsewhere; `Corrupt` when part of what the thread builds on
     /// is gone as a whole: a copy would make it look as if it had never been there.
-    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread>;
+    async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
 
     /// Makes a new thread that begins with the history of another, and gives its id. The new thread is cold. The source
     /// may be live, cold or archived, and is not changed.
     ///
     /// In paginated mode the fork refers to the source's lines: it costs the way back from the end to where the source is
-    /// left, whatever the size. Therefore no row comes with it; [`read_thread`](Self::read_thread) has it for who
+    /// left, whatever the size. Therefore no row comes with it; [`read_thread`](ThreadReader::read_thread) has it for who
     /// wants it. In legacy mode the fork copies the lines, damaged ones too. A fork has no name and a context window of its own.
     ///
     /// # Errors
     /// `NotFound`; `TurnNotFound`; `InvalidRequest` without an id or a time, or when a thread of this id is there already.
-    async fn fork(&self, request: ForkThread) -> Result<ThreadId>;
+    async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId>;
 
     /// Undoes a thread's newest turns and says how many they were. Nothing is taken from the log: in paginated mode a new
     /// segment begins at the point to go back to, in legacy mode a `thread_rolled_back` event is appended. Going back to
@@ -216,5 +160,5 @@ pub trait ThreadStore: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NotFound`; `TurnNotFound`; `Conflict` when the thread is live elsewhere; `InvalidRequest` in legacy mode when nobody
     /// spoke in the turns to undo: the event counts what users said and cannot mean them.
-    async fn revert(&self, request: RevertThread) -> Result<usize>;
+    async fn revert_thread(&self, request: RevertThread) -> Result<usize>;
 }

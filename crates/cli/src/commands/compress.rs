@@ -6,7 +6,7 @@ use anyhow::Context;
 use indicatif::HumanBytes;
 use selvedge_protocol::{ThreadId, ThreadQuery};
 use selvedge_rollout::{HomeFiles, RolloutHome};
-use selvedge_thread_store::{StoreError, ThreadStore};
+use selvedge_thread_store::{StoreError, ThreadReader};
 use selvedge_thread_store_local::Compressed;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -13,7 +13,7 @@ use selvedge_protocol::{
     ArchivedFilter, Durability, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch,
     ThreadQuery, TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, ThreadReader, TurnCut};
 use selvedge_thread_store_local::IndexPlace;
 
 use super::{fork, list};

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use selvedge_protocol::{ArchivedFilter, Cursor, CwdFilter, Page, Relation, SortDirection, StoredThread, ThreadQuery};
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::ThreadReader;
 
 use crate::app::{App, note, now};
 use crate::args::{Filters, ListArgs, Sort};

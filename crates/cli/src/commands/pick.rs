@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use selvedge_protocol::StoredThread;
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::ThreadReader;
 
 use super::list;
 use crate::app::{App, now};

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery};
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::ThreadReader;
 
 use super::{list, show};
 use crate::app::{App, note, now};

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery};
-use selvedge_thread_store::{StoreError, ThreadStore};
+use selvedge_thread_store::{StoreError, ThreadReader};
 
 use super::list::title;
 use crate::app::{App, note};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadQuery, ThreadSortKey};
 use selvedge_rollout::RolloutHome;
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::ThreadReader;
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 
 use crate::support::{Home, message, small_log};

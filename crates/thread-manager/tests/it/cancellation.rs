@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadMetadataPatch};
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::ThreadReader;
 
 use crate::support::{heard, id, message, model, paginated, start, surroundings, tokens, told, turn, used};
 use crate::watched::{Gate, Op, WatchedStore};

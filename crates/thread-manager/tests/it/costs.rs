@@ -2,7 +2,7 @@
 
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{ThreadStore, TurnCut};
+use selvedge_thread_store::{ThreadReader, TurnCut};
 
 use crate::support::{fork, heard, id, start, turn};
 use crate::watched::{Op, WatchedStore};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
 use selvedge_thread_manager::{LiveThread, TOUCH_INTERVAL};
-use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store::{PatchOrigin, ThreadReader};
 
 use crate::support::{
     MODES, heard, id, is_backend, message, model, paginated, settle, started, tokens, turn, used, user_said,

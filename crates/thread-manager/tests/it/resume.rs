@@ -87,7 +87,7 @@ async fn a_failed_load_gives_the_claim_back() {
         store.fail(op, 1);
         assert!(is_backend(&manager.resume(id(1)).await));
         assert!(manager.live(id(1)).is_none());
-        assert!(is_not_live(&store.flush(id(1)).await));
+        assert!(is_not_live(&store.flush_thread(id(1)).await));
     }
     manager.resume(id(1)).await.unwrap();
 }

@@ -3,7 +3,7 @@
 
 use selvedge_protocol::{EventMsg, HistoryMode, ThreadId, ThreadRolledBackEvent};
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{StoreError, ThreadReader, TurnCut};
 
 use crate::support::{
     MODES, Place, heard, id, is_backend, is_missing, paginated, record, shown, start, surroundings, timeless, tokens,

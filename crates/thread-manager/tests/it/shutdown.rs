@@ -134,7 +134,7 @@ async fn a_thread_that_the_store_let_go_of_can_be_closed() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert!(is_not_live(&thread.append(&[message("late")]).await));
     manager.archive(id(1)).await.unwrap();
     assert!(manager.live(id(1)).is_none());

@@ -139,7 +139,7 @@ async fn a_resume_that_is_dropped_half_way_gives_the_claim_back() {
         gate.open();
         settle().await;
         assert!(manager.live(id(1)).is_none());
-        assert!(is_not_live(&store.flush(id(1)).await));
+        assert!(is_not_live(&store.flush_thread(id(1)).await));
     }
     manager.resume(id(1)).await.unwrap();
 }

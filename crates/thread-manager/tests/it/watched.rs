@@ -12,7 +12,7 @@ use selvedge_protocol::{
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
     Appended, ForkThread, InMemoryThreadStore, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory,
-    ThreadStore,
+    ThreadReader, ThreadStore,
 };
 use tokio::sync::Semaphore;
 
@@ -194,40 +194,7 @@ impl WatchedStore {
 }
 
 #[async_trait]
-impl ThreadStore for WatchedStore {
-    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
-        self.watch_op(Op::Create, meta.id.unwrap(), self.inner.create_thread(meta)).await
-    }
-
-    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.watch_op(Op::Resume, thread_id, self.inner.resume_thread(thread_id)).await
-    }
-
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        let call = Call::Append(items.iter().map(|item| item.kind().to_owned()).collect());
-        self.watch(Op::Append, thread_id, call, self.inner.append_items(thread_id, items)).await
-    }
-
-    async fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.watch_op(Op::Persist, thread_id, self.inner.persist(thread_id)).await
-    }
-
-    async fn flush(&self, thread_id: ThreadId) -> Result<()> {
-        self.watch_op(Op::Flush, thread_id, self.inner.flush(thread_id)).await
-    }
-
-    async fn sync(&self, thread_id: ThreadId) -> Result<()> {
-        self.watch_op(Op::Sync, thread_id, self.inner.sync(thread_id)).await
-    }
-
-    async fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
-        self.watch_op(Op::Shutdown, thread_id, self.inner.shutdown(thread_id)).await
-    }
-
-    async fn discard(&self, thread_id: ThreadId) -> Result<()> {
-        self.watch_op(Op::Discard, thread_id, self.inner.discard(thread_id)).await
-    }
-
+impl ThreadReader for WatchedStore {
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         self.inner.load_history(thread_id).await
     }
@@ -255,39 +222,75 @@ impl ThreadStore for WatchedStore {
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
         self.inner.list_items(query).await
     }
+}
 
-    async fn update_metadata(
+#[async_trait]
+impl ThreadStore for WatchedStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        self.watch_op(Op::Create, meta.id.unwrap(), self.inner.create_thread(meta)).await
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Resume, thread_id, self.inner.resume_thread(thread_id)).await
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+        let call = Call::Append(items.iter().map(|item| item.kind().to_owned()).collect());
+        self.watch(Op::Append, thread_id, call, self.inner.append_items(thread_id, items)).await
+    }
+
+    async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Persist, thread_id, self.inner.persist_thread(thread_id)).await
+    }
+
+    async fn flush_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Flush, thread_id, self.inner.flush_thread(thread_id)).await
+    }
+
+    async fn sync_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Sync, thread_id, self.inner.sync_thread(thread_id)).await
+    }
+
+    async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Shutdown, thread_id, self.inner.shutdown_thread(thread_id)).await
+    }
+
+    async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.watch_op(Op::Discard, thread_id, self.inner.discard_thread(thread_id)).await
+    }
+
+    async fn update_thread_metadata(
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
         origin: PatchOrigin,
     ) -> Result<StoredThread> {
         let call = Call::Update(Box::new(patch.clone()), origin);
-        self.watch(Op::Update, thread_id, call, self.inner.update_metadata(thread_id, patch, origin)).await
+        self.watch(Op::Update, thread_id, call, self.inner.update_thread_metadata(thread_id, patch, origin)).await
     }
 
-    async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.inner.archive(thread_id).await
+    async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.inner.archive_thread(thread_id).await
     }
 
-    async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.inner.unarchive(thread_id).await
+    async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.inner.unarchive_thread(thread_id).await
     }
 
-    async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        self.inner.delete(thread_id).await
+    async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.inner.delete_thread(thread_id).await
     }
 
-    async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.inner.detach(thread_id).await
+    async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.inner.detach_thread(thread_id).await
     }
 
-    async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
-        self.inner.fork(request).await
+    async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
+        self.inner.fork_thread(request).await
     }
 
-    async fn revert(&self, request: RevertThread) -> Result<usize> {
+    async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
-        self.watch_op(Op::Revert, thread_id, self.inner.revert(request)).await
+        self.watch_op(Op::Revert, thread_id, self.inner.revert_thread(request)).await
     }
 }

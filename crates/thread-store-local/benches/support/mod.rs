@@ -8,7 +8,7 @@ use selvedge_protocol::{
     Compacted, CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem, RolloutLine,
     SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnContext, TurnId, Window, WindowId,
 };
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::{ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -35,8 +35,8 @@ pub(crate) fn record(store: &LocalThreadStore, runtime: &Runtime, bytes: u64) ->
     let head = SessionMeta { history_mode: Some(HistoryMode::Paginated), ..SessionMeta::new(id, now) };
     runtime.block_on(async {
         store.create_thread(head).await?;
-        store.persist(id).await?;
-        store.shutdown(id).await
+        store.persist_thread(id).await?;
+        store.shutdown_thread(id).await
     })?;
     let path = runtime.block_on(store.read_thread(id))?.path.ok_or_else(|| anyhow::anyhow!("no file"))?;
     let turns = write_turns(&path, now, bytes)?;

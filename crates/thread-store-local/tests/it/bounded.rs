@@ -12,7 +12,9 @@ use selvedge_protocol::{
     Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent,
     TurnContext, TurnQuery, Window, WindowId, WorldState, WorldStatePatch, WorldStateRecord,
 };
-use selvedge_thread_store::{ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+};
 use serde_json::json;
 
 use crate::contract::{MODES, agent, assert_counted, complete, head, heard, id, second, started, turn_id, user};
@@ -146,8 +148,8 @@ impl Threads {
         let meta = threads.new_head();
         for store in threads.stores() {
             store.create_thread(meta.clone()).await.unwrap();
-            store.persist(id(1)).await.unwrap();
-            store.shutdown(id(1)).await.unwrap();
+            store.persist_thread(id(1)).await.unwrap();
+            store.shutdown_thread(id(1)).await.unwrap();
         }
         threads
     }
@@ -177,7 +179,7 @@ impl Threads {
             Op::Revert(place) => self.revert(thread_id, self.cut(thread_id, place).await).await,
             Op::Detach => {
                 for store in self.stores() {
-                    store.detach(thread_id).await.unwrap();
+                    store.detach_thread(thread_id).await.unwrap();
                 }
             }
         }
@@ -204,7 +206,7 @@ impl Threads {
         for store in self.stores() {
             store.resume_thread(thread_id).await.unwrap();
             store.append_items(thread_id, &items).await.unwrap();
-            store.shutdown(thread_id).await.unwrap();
+            store.shutdown_thread(thread_id).await.unwrap();
         }
     }
 
@@ -264,7 +266,7 @@ impl Threads {
     async fn fork(&mut self, source: ThreadId, at: TurnCut) -> ThreadId {
         let meta = self.new_head();
         for store in self.stores() {
-            store.fork(ForkThread { source, at: at.clone(), meta: meta.clone() }).await.unwrap();
+            store.fork_thread(ForkThread { source, at: at.clone(), meta: meta.clone() }).await.unwrap();
         }
         meta.id.unwrap()
     }
@@ -275,7 +277,7 @@ impl Threads {
         let mut outcomes = Vec::new();
         for store in self.stores() {
             let request = RevertThread { thread_id, to: to.clone(), at: second(self.ticks) };
-            outcomes.push(match store.revert(request).await {
+            outcomes.push(match store.revert_thread(request).await {
                 Ok(_) => true,
                 Err(StoreError::InvalidRequest { .. }) if self.mode == HistoryMode::Legacy => false,
                 Err(error) => panic!("{error}"),

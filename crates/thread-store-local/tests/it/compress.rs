@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
 use selvedge_rollout::doctor::{Severity, diagnose};
 use selvedge_rollout::{RolloutHome, WriterLock};
-use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::{Compressed, LocalThreadStore};
 
 use crate::contract::{MODES, asked, go_on, head, id, record, second};
@@ -48,9 +48,9 @@ fn faults(home: &TestHome) -> Vec<String> {
 async fn rewound_and_forked(home: &TestHome) -> (ThreadId, ThreadId) {
     record(&home.store, 1, Paginated, &["one", "two"]).await;
     let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, Paginated) };
-    let fork = home.store.fork(request).await.unwrap();
+    let fork = home.store.fork_thread(request).await.unwrap();
     let request = RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), at: second(50) };
-    assert_eq!(home.store.revert(request).await.unwrap(), 1);
+    assert_eq!(home.store.revert_thread(request).await.unwrap(), 1);
     (id(1), fork)
 }
 
@@ -79,7 +79,7 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
         assert_eq!(compressed, rows, "{folder}");
         for (thread_id, before) in ids.iter().zip(&before) {
             home.store.resume_thread(*thread_id).await.unwrap();
-            home.store.shutdown(*thread_id).await.unwrap();
+            home.store.shutdown_thread(*thread_id).await.unwrap();
             assert!(exported(&home.store, *thread_id) == *before, "{folder}: {thread_id} is resumed");
             threads += 1;
         }
@@ -128,7 +128,7 @@ async fn what_is_built_on_a_compressed_thread_goes_on() {
         assert_eq!(asked(store, thread).await, ["one"]);
     }
     let request = ForkThread { source: thread, at: TurnCut::Latest, meta: head(3, Paginated) };
-    let other = home.store.fork(request).await.unwrap();
+    let other = home.store.fork_thread(request).await.unwrap();
     home.store.compress(fork).await.unwrap();
     for (thread_id, said) in [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])] {
         go_on(&home.store, thread_id, Paginated, &["new"]).await;
@@ -149,7 +149,7 @@ async fn a_thread_that_somebody_writes_is_left_alone() {
         let error = store.compress(id(1)).await.unwrap_err();
         assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
     }
-    home.store.shutdown(id(1)).await.unwrap();
+    home.store.shutdown_thread(id(1)).await.unwrap();
     let lock = WriterLock::acquire(&RolloutHome::new(home.path()), id(1)).unwrap();
     assert!(matches!(home.store.compress(id(1)).await, Err(StoreError::Conflict { .. })));
     drop(lock);
@@ -228,14 +228,14 @@ async fn a_compressed_file_that_holds_something_else_is_somebodys_data() {
 async fn archived_threads_are_compressed_where_they_are() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
-    home.store.archive(id(1)).await.unwrap();
+    home.store.archive_thread(id(1)).await.unwrap();
     home.store.compress(id(1)).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     assert!(row.archived && is_compressed(row.path.as_ref().unwrap()));
-    home.store.unarchive(id(1)).await.unwrap();
+    home.store.unarchive_thread(id(1)).await.unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
     home.store.compress(id(1)).await.unwrap();
-    home.store.delete(id(1)).await.unwrap();
+    home.store.delete_thread(id(1)).await.unwrap();
     assert_eq!(rollouts(&home, id(1)), Vec::<PathBuf>::new());
 }

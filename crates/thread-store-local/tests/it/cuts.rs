@@ -11,7 +11,7 @@ use selvedge_protocol::{
     ArchivedFilter, EventMsg, GitInfoPatch, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread,
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadRolledBackEvent, TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, ThreadReader, ThreadStore, TurnCut};
 use serde_json::json;
 
 use crate::contract::{MODES, agent, asked, complete, go_on, head, heard, id, record, second, started, turn, user};
@@ -76,7 +76,7 @@ async fn check_cuts(home: &TestHome, compressed: &TestHome, thread_id: ThreadId,
             meta.context_window.get_or_insert_default().window_id = Some(id(9998).to_string().parse().unwrap());
             let request = ForkThread { source: thread_id, at: cut.clone(), meta };
             let store = home.store.clone();
-            async move { store.fork(request).await }
+            async move { store.fork_thread(request).await }
         };
         let forked = made_by(home, fork(home)).await;
         assert_eq!(forked, made_by(compressed, fork(compressed)).await, "{what}: fork of {thread_id} at {cut:?}");
@@ -84,7 +84,7 @@ async fn check_cuts(home: &TestHome, compressed: &TestHome, thread_id: ThreadId,
         let revert = |home: &TestHome| {
             let request = RevertThread { thread_id, to: cut.clone(), at: second(90_000) };
             let store = home.store.clone();
-            async move { store.revert(request).await }
+            async move { store.revert_thread(request).await }
         };
         if mode == HistoryMode::Paginated {
             let reverted = made_by(home, revert(home)).await;
@@ -103,7 +103,7 @@ async fn check_legacy_reverts(recorded: &TestHome, thread: &StoredThread) {
         let mut found = Vec::new();
         for home in [&compressed(&plain), &plain] {
             let request = RevertThread { thread_id: thread.id, to: to.clone(), at: second(90_000) };
-            let undone = home.store.revert(request).await.map_err(|error| error.to_string());
+            let undone = home.store.revert_thread(request).await.map_err(|error| error.to_string());
             let lines = home.store.load_history(thread.id).await.unwrap().lines;
             let payloads: Vec<String> = lines.iter().map(|line| line.payload().to_owned()).collect();
             found.push((undone, payloads));
@@ -241,14 +241,14 @@ impl Story {
                 let n = u32::try_from(self.threads.len()).unwrap() + 1;
                 let request = ForkThread { source: thread_id, at: index.get(&cuts).clone(), meta: head(n, self.mode) };
                 // Not every cut is one.
-                self.threads.extend(store.fork(request).await);
+                self.threads.extend(store.fork_thread(request).await);
             }
             Op::Revert(index) => {
                 let cuts = cuts(&self.home, thread_id).await;
                 let at = second(1000 + i64::from(self.count));
-                drop(store.revert(RevertThread { thread_id, to: index.get(&cuts).clone(), at }).await);
+                drop(store.revert_thread(RevertThread { thread_id, to: index.get(&cuts).clone(), at }).await);
             }
-            Op::Detach => drop(store.detach(thread_id).await.unwrap()),
+            Op::Detach => drop(store.detach_thread(thread_id).await.unwrap()),
         }
     }
 
@@ -286,7 +286,7 @@ impl Story {
         let store = &self.home.store;
         store.resume_thread(thread_id).await.unwrap();
         store.append_items(thread_id, &items).await.unwrap();
-        store.shutdown(thread_id).await.unwrap();
+        store.shutdown_thread(thread_id).await.unwrap();
     }
 
     async fn label(&self, thread_id: ThreadId, n: u8) {
@@ -297,7 +297,7 @@ impl Story {
             2 => ThreadMetadataPatch { created_at: Some(second(-i64::from(n))), ..Default::default() },
             _ => ThreadMetadataPatch { agent_role: Some(Some(format!("role {n}"))), ..Default::default() },
         };
-        self.home.store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+        self.home.store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
     }
 }
 
@@ -341,12 +341,12 @@ async fn a_turn_that_is_called_by_its_place_is_found() {
     };
     home.store.resume_thread(id(1)).await.unwrap();
     home.store.append_items(id(1), &[loose("x"), complete("turn-3"), loose("y")]).await.unwrap();
-    home.store.shutdown(id(1)).await.unwrap();
+    home.store.shutdown_thread(id(1)).await.unwrap();
     let turns = home.store.list_turns(&TurnQuery::all(id(1))).await.unwrap().items;
     assert_eq!(turns.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a", "turn-3", "turn-3", "turn-4"]);
     check_cuts(&home, &compressed(&home), id(1), "by place").await;
     let request = ForkThread { source: id(1), at: TurnCut::Before("turn-3".into()), meta: head(2, MODE) };
-    home.store.fork(request).await.unwrap();
+    home.store.fork_thread(request).await.unwrap();
     assert_eq!(asked(&home.store, id(2)).await, ["a", "turn-3"], "of two turns of one name the newest is meant");
 }
 
@@ -355,9 +355,9 @@ async fn a_turn_that_is_called_by_its_place_is_found() {
 async fn the_newest_head_of_a_detached_thread_is_a_copy() {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a"]).await;
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
     go_on(&home.store, id(2), MODE, &["b", "c", "d"]).await;
-    let path = home.store.detach(id(2)).await.unwrap().path.unwrap();
+    let path = home.store.detach_thread(id(2)).await.unwrap().path.unwrap();
     let content = fs::read_to_string(&path).unwrap();
     let moved = |line: &str| match line.contains("copied_session_meta") {
         true => format!("{}\n", line.replace("/srv/project", "/srv/moved")),
@@ -368,7 +368,7 @@ async fn the_newest_head_of_a_detached_thread_is_a_copy() {
     assert_eq!(before.cwd.as_deref(), Some("/srv/moved"));
     for left in [&["a", "b", "c"][..], &["a", "b"]] {
         let to = TurnCut::BeforeNewest(1);
-        home.store.revert(RevertThread { thread_id: id(2), to, at: second(50) }).await.unwrap();
+        home.store.revert_thread(RevertThread { thread_id: id(2), to, at: second(50) }).await.unwrap();
         let after = home.store.read_thread(id(2)).await.unwrap();
         assert_eq!((after.cwd, after.created_at), (before.cwd.clone(), before.created_at));
         assert_eq!(asked(&home.store, id(2)).await, left);
@@ -396,7 +396,7 @@ async fn home_in(state: State, mode: HistoryMode) -> TestHome {
     let mut content = fs::read_to_string(&path).unwrap();
     match state {
         State::Cold => {}
-        State::Archived => drop(home.store.archive(id(1)).await.unwrap()),
+        State::Archived => drop(home.store.archive_thread(id(1)).await.unwrap()),
         State::Live => home.store.resume_thread(id(1)).await.unwrap(),
         State::Compressed => return compressed(&home),
         State::Torn => content.push_str(r#"{"timestamp":"2026-11-21T09:09:03.120Z","ordi"#),
@@ -426,7 +426,7 @@ async fn a_thread_in_any_state_is_forked_at_any_turn() {
             let home = home_in(state, mode).await;
             for (n, (at, turns)) in (2..).zip(cuts_of_abc()) {
                 let what = format!("{mode:?} {state:?} {at:?}");
-                home.store.fork(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
+                home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
                 assert_eq!(asked(&home.store, id(n)).await, turns, "{what}");
                 let heard_of_b: &[&str] = if state == State::BadLine { &[] } else { &["b"] };
                 let told: Vec<_> = turns
@@ -449,7 +449,8 @@ async fn a_thread_in_any_state_goes_back_to_any_turn() {
             for (to, turns) in cuts_of_abc() {
                 let what = format!("{mode:?} {state:?} {to:?}");
                 let home = home_in(state, mode).await;
-                let undone = home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+                let undone =
+                    home.store.revert_thread(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
                 assert_eq!(undone, 3 - turns.len(), "{what}");
                 assert_eq!(asked(&home.store, id(1)).await, turns, "{what}");
                 if state == State::Live {
@@ -478,7 +479,7 @@ async fn a_live_thread_is_forked_around_the_turn_that_runs() {
             (TurnCut::BeforeNewest(1), &["a"]),
         ];
         for (n, (at, turns)) in (2..).zip(cuts) {
-            home.store.fork(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
+            home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
             home.store.append_items(id(1), &user(mode, "b", &format!("ask more {n}"))).await.unwrap();
             assert_eq!(asked(&home.store, id(n)).await[..turns.len()], *turns);
             assert_eq!(
@@ -511,10 +512,10 @@ async fn what_stands_before_a_cut_is_not_read() {
     let began = std::time::Instant::now();
     let (newest, after) = (TurnCut::BeforeNewest(1), TurnCut::After("b".into()));
     for (n, at) in (2..).zip([TurnCut::Latest, TurnCut::Before("c".into()), newest.clone(), after.clone()]) {
-        home.store.fork(ForkThread { source: id(1), at, meta: head(n, MODE) }).await.unwrap();
+        home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, MODE) }).await.unwrap();
     }
     for to in [newest, after] {
-        home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+        home.store.revert_thread(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
     }
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     assert_eq!(fs::metadata(&path).unwrap().len(), size);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore, TurnCut};
 
 use crate::contract::{go_on, head, heard, id, record};
 use crate::home::TestHome;
@@ -15,7 +15,7 @@ const MODE: HistoryMode = HistoryMode::Paginated;
 async fn forked() -> TestHome {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b"]).await;
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
     go_on(&home.store, id(2), MODE, &["c"]).await;
     home
 }
@@ -48,7 +48,7 @@ async fn a_detached_file_is_a_head_and_the_bytes_of_its_parts() {
     let home = forked().await;
     let (source, fork) = (bytes(&home, id(1)).await, bytes(&home, id(2)).await);
     let old = path(&home, id(2)).await;
-    home.store.detach(id(2)).await.unwrap();
+    home.store.detach_thread(id(2)).await.unwrap();
     let new = path(&home, id(2)).await;
     assert_eq!(new, old, "it takes the place of the segment that it holds");
     let detached = fs::read(&new).unwrap();
@@ -74,7 +74,7 @@ async fn every_recorded_fork_stands_alone_when_it_is_detached() {
         let was = home.store.load_history(row.id).await.unwrap();
         let context = home.store.load_model_context(row.id).await.unwrap();
         let turns = home.store.list_turns(&TurnQuery::all(row.id)).await.unwrap();
-        let mut after = home.store.detach(row.id).await.unwrap();
+        let mut after = home.store.detach_thread(row.id).await.unwrap();
         after.path.clone_from(&row.path);
         assert_eq!(after, row);
         let is = home.store.load_history(row.id).await.unwrap();
@@ -88,7 +88,7 @@ async fn every_recorded_fork_stands_alone_when_it_is_detached() {
     assert_eq!(detached, 2);
     let sources = ["01a1fd5d-aacb-7641-837d-630af077ebd5", "01a1fd5d-add7-7c40-912f-9130719f1691"];
     for source in sources {
-        home.store.delete(source.parse().unwrap()).await.unwrap();
+        home.store.delete_thread(source.parse().unwrap()).await.unwrap();
     }
     assert!(!heard(&home.store, "01a1fd5d-ae48-7320-8f6d-105eeac19055".parse().unwrap()).await.is_empty());
 }
@@ -109,12 +109,12 @@ async fn damage_is_copied_byte_for_byte() {
     let with_head = [&copied(&torn[..head]), &torn[head..]].concat();
     let was = home.store.load_history(id(2)).await.unwrap();
     assert_eq!(was.damage.len(), 2);
-    home.store.detach(id(2)).await.unwrap();
+    home.store.detach_thread(id(2)).await.unwrap();
     let is = home.store.load_history(id(2)).await.unwrap();
     assert_eq!((place(&is), is.damage.len()), (place(&was), 2));
     let detached = bytes(&home, id(2)).await;
     assert_eq!(behind_first_line(&detached), [behind_first_line(&content), &with_head, b"\n"].concat());
-    home.store.delete(id(1)).await.unwrap();
+    home.store.delete_thread(id(1)).await.unwrap();
     go_on(&home.store, id(2), MODE, &["d"]).await;
     assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c", "d"]);
 }
@@ -127,7 +127,7 @@ async fn a_lost_head_leaves_its_ordinal_to_the_new_one() {
     content[0] = b'x';
     fs::write(&source, &content).unwrap();
     let lines = home.store.load_history(id(2)).await.unwrap().lines.len();
-    home.store.detach(id(2)).await.unwrap();
+    home.store.detach_thread(id(2)).await.unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     assert_eq!((history.lines.len(), history.damage.len()), (lines + 1, 1));
     crate::contract::assert_counted(&history);
@@ -144,8 +144,8 @@ async fn compressed_parts_are_copied_plain() {
         fs::write(path.with_extension("jsonl.zst"), frame).unwrap();
         fs::remove_file(&path).unwrap();
     }
-    home.store.detach(id(2)).await.unwrap();
-    home.store.delete(id(1)).await.unwrap();
+    home.store.detach_thread(id(2)).await.unwrap();
+    home.store.delete_thread(id(1)).await.unwrap();
     assert_eq!(place(&home.store.load_history(id(2)).await.unwrap()), place(&was));
     assert!(path(&home, id(2)).await.extension().is_some_and(|extension| extension == "jsonl"));
 }
@@ -157,7 +157,7 @@ async fn what_is_gone_cannot_be_copied() {
     let aside = home.path().join("aside");
     fs::rename(&source, &aside).unwrap();
     let files = home.files();
-    match home.store.detach(id(2)).await {
+    match home.store.detach_thread(id(2)).await {
         Err(StoreError::Corrupt { thread_id, place, .. }) => {
             assert_eq!(thread_id, id(2));
             assert!(place.contains(&id(1).to_string()), "{place}");
@@ -166,7 +166,7 @@ async fn what_is_gone_cannot_be_copied() {
     }
     assert_eq!(home.files(), files);
     fs::rename(&aside, &source).unwrap();
-    home.store.detach(id(2)).await.unwrap();
+    home.store.detach_thread(id(2)).await.unwrap();
     assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c"]);
 }
 
@@ -174,14 +174,14 @@ async fn what_is_gone_cannot_be_copied() {
 #[tokio::test]
 async fn old_segments_stay_for_whom_they_carry() {
     let home = forked().await;
-    home.store.fork(ForkThread { source: id(2), at: TurnCut::Latest, meta: head(3, MODE) }).await.unwrap();
-    home.store.detach(id(2)).await.unwrap();
-    match home.store.delete(id(1)).await {
+    home.store.fork_thread(ForkThread { source: id(2), at: TurnCut::Latest, meta: head(3, MODE) }).await.unwrap();
+    home.store.detach_thread(id(2)).await.unwrap();
+    match home.store.delete_thread(id(1)).await {
         Err(StoreError::HasDependents { dependents, .. }) => assert_eq!(dependents, [id(3)]),
         other => panic!("{other:?}"),
     }
-    home.store.detach(id(3)).await.unwrap();
-    home.store.delete(id(1)).await.unwrap();
-    home.store.delete(id(2)).await.unwrap();
+    home.store.detach_thread(id(3)).await.unwrap();
+    home.store.delete_thread(id(1)).await.unwrap();
+    home.store.delete_thread(id(2)).await.unwrap();
     assert_eq!(heard(&home.store, id(3)).await, ["a", "b", "c"]);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
-use selvedge_thread_store::{StoreError, ThreadStore};
+use selvedge_thread_store::{StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use selvedge_thread_store_testkit::{Call, Fault, FaultyFiles};
 
@@ -36,10 +36,10 @@ async fn appends_wait_for_the_medium_only_at_level_synced() {
         store.append_items(id(1), &turn(Paginated, "one")).await.unwrap();
         let first = count(&files, Call::Sync);
         store.append_items(id(1), &turn(Paginated, "two")).await.unwrap();
-        store.flush(id(1)).await.unwrap();
+        store.flush_thread(id(1)).await.unwrap();
         let second = count(&files, Call::Sync);
-        store.sync(id(1)).await.unwrap();
-        store.sync(id(1)).await.unwrap();
+        store.sync_thread(id(1)).await.unwrap();
+        store.sync_thread(id(1)).await.unwrap();
         assert_eq!([first, second, count(&files, Call::Sync)], syncs, "{level}");
     }
 }
@@ -69,7 +69,7 @@ async fn a_sync_that_failed_is_not_tried_again() {
         assert!(error.to_string().contains("is not written any more"), "{error}");
     }
     assert_eq!(count(&files, Call::Sync), syncs);
-    store.discard(id(1)).await.unwrap();
+    store.discard_thread(id(1)).await.unwrap();
     go_on(&store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&store, id(1)).await, ["one", "two"]);
 }
@@ -152,7 +152,7 @@ async fn those_who_wait_for_one_thread_share_a_sync() {
         RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files.clone()));
     let store = LocalThreadStore::of(home);
     store.create_thread(head(1, Paginated)).await.unwrap();
-    store.persist(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             let store = store.clone();
@@ -175,7 +175,7 @@ async fn those_who_wait_for_one_thread_share_a_sync() {
         let own: Vec<&String> = all.iter().filter(|text| text.starts_with(&format!("{task} "))).collect();
         assert!(own.is_sorted() && own.len() == BATCHES, "{own:?}");
     }
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,7 +184,7 @@ async fn an_append_whose_future_is_dropped_is_there_as_a_whole() {
     let home = RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files));
     let store = LocalThreadStore::of(home);
     store.create_thread(head(1, Paginated)).await.unwrap();
-    store.persist(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
     for number in 0..10 {
         let items = turn(Paginated, &number.to_string());
         let append = store.append_items(id(1), &items);
@@ -237,7 +237,7 @@ async fn a_thread_that_was_archived_under_its_writer_goes_on_in_the_archive() {
     fs::create_dir(&archive).unwrap();
     fs::rename(&path, archive.join(path.file_name().unwrap())).unwrap();
     assert!(home.store.append_items(id(1), &turn(Paginated, "two")).await.is_err());
-    home.store.shutdown(id(1)).await.unwrap();
+    home.store.shutdown_thread(id(1)).await.unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
@@ -283,11 +283,11 @@ async fn a_decompression_that_broke_off_is_finished() {
     go_on(&home.store, id(1), Paginated, &["three"]).await;
     assert!(compressed.exists());
     // It moves along, and does not come to count.
-    home.store.archive(id(1)).await.unwrap();
+    home.store.archive_thread(id(1)).await.unwrap();
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
-    home.store.unarchive(id(1)).await.unwrap();
+    home.store.unarchive_thread(id(1)).await.unwrap();
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
-    home.store.delete(id(1)).await.unwrap();
+    home.store.delete_thread(id(1)).await.unwrap();
     assert!(!compressed.exists());
 }

@@ -24,7 +24,9 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::{ResolvedHistory, RolloutHome};
 use selvedge_state::{CheckScope, Freshness, StateIndex};
-use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+};
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use tokio::runtime::Runtime;
@@ -202,23 +204,23 @@ impl Step {
                 store.append_items(thread_id, &turn(mode, text)).await.map(drop)
             }
             Compact(_) => store.append_items(thread_id, &[compaction()]).await.map(drop),
-            Sync(_) => store.sync(thread_id).await,
-            Shutdown(_) => store.shutdown(thread_id).await,
+            Sync(_) => store.sync_thread(thread_id).await,
+            Shutdown(_) => store.shutdown_thread(thread_id).await,
             Fork(source, n) => {
                 let meta = head(n, Paginated);
-                store.fork(ForkThread { source: id(source), at: TurnCut::Latest, meta }).await.map(drop)
+                store.fork_thread(ForkThread { source: id(source), at: TurnCut::Latest, meta }).await.map(drop)
             }
             Rewind(_) => {
                 let to = TurnCut::BeforeNewest(1);
-                store.revert(RevertThread { thread_id, to, at: second(50) }).await.map(drop)
+                store.revert_thread(RevertThread { thread_id, to, at: second(50) }).await.map(drop)
             }
             Name(_, name) => explicit(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
             Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
-            Archive(_) => store.archive(thread_id).await.map(drop),
-            Unarchive(_) => store.unarchive(thread_id).await.map(drop),
+            Archive(_) => store.archive_thread(thread_id).await.map(drop),
+            Unarchive(_) => store.unarchive_thread(thread_id).await.map(drop),
             Compress(_) => store.compress(thread_id).await.map(drop),
-            Detach(_) => store.detach(thread_id).await.map(drop),
-            Delete(_) => store.delete(thread_id).await,
+            Detach(_) => store.detach_thread(thread_id).await.map(drop),
+            Delete(_) => store.delete_thread(thread_id).await,
             Ask(_) => Ok(()),
         }
     }
@@ -231,7 +233,7 @@ async fn explicit(
 ) -> Result<()> {
     let mut patch = ThreadMetadataPatch::default();
     change(&mut patch);
-    store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await.map(drop)
+    store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.map(drop)
 }
 
 fn compaction() -> RolloutItem {
@@ -378,7 +380,7 @@ impl<'a> Telling<'a> {
         let again = match self.take(step) {
             Err(error) if is_final(&error) => {
                 let n = step.thread();
-                self.runtime.block_on(self.store.discard(id(n))).unwrap();
+                self.runtime.block_on(self.store.discard_thread(id(n))).unwrap();
                 self.take(Resume(n)).unwrap();
                 self.take(step)
             }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
 
 use crate::contract::{all_turns, head, heard, id, record, second, turn};
 use crate::home::TestHome;
@@ -21,7 +21,7 @@ async fn opening_and_reading_make_nothing() {
     assert!(matches!(store.read_thread(id(1)).await, Err(StoreError::NotFound { .. })));
     assert!(matches!(store.resume_thread(id(1)).await, Err(StoreError::NotFound { .. })));
     store.create_thread(head(1, PAGINATED)).await.unwrap();
-    store.discard(id(1)).await.unwrap();
+    store.discard_thread(id(1)).await.unwrap();
     assert!(!missing.exists());
 }
 
@@ -36,13 +36,13 @@ async fn everything_is_private() {
     for (n, mode) in [(1, LEGACY), (2, PAGINATED)] {
         record(&store, n, mode, &["a", "b"]).await;
         let meta = head(n + 10, mode);
-        store.fork(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
+        store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
         let to = TurnCut::After("a".into());
-        store.revert(RevertThread { thread_id: id(n), to, at: second(50) }).await.unwrap();
-        store.archive(id(n)).await.unwrap();
+        store.revert_thread(RevertThread { thread_id: id(n), to, at: second(50) }).await.unwrap();
+        store.archive_thread(id(n)).await.unwrap();
     }
     let name = selvedge_protocol::ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
-    store.update_metadata(id(1), &name, selvedge_thread_store::PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(1), &name, selvedge_thread_store::PatchOrigin::Explicit).await.unwrap();
     let mut stack = vec![home];
     while let Some(path) = stack.pop() {
         let metadata = fs::metadata(&path).unwrap();
@@ -58,10 +58,10 @@ async fn everything_is_private() {
 async fn no_lock_and_no_leftover_stays() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b"]).await;
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
-    home.store.archive(id(2)).await.unwrap();
-    home.store.unarchive(id(2)).await.unwrap();
-    home.store.delete(id(2)).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store.archive_thread(id(2)).await.unwrap();
+    home.store.unarchive_thread(id(2)).await.unwrap();
+    home.store.delete_thread(id(2)).await.unwrap();
     let files = home.files();
     assert_eq!(files.len(), 1, "{files:?}");
 }
@@ -71,13 +71,13 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
     for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
-        let fork = home.store.fork(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
+        let fork = home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
         let fork = home.store.read_thread(fork).await.unwrap();
         let content = fs::read_to_string(fork.path.unwrap()).unwrap();
         assert_eq!(content.lines().count(), 1, "{content}");
     }
     let to = TurnCut::After("b".into());
-    home.store.revert(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+    home.store.revert_thread(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(fs::read_to_string(row.path.unwrap()).unwrap().lines().count(), 1);
 }
@@ -88,7 +88,7 @@ async fn bases_end_just_past_a_newline() {
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
     let parent = fs::read(home.store.read_thread(id(1)).await.unwrap().path.unwrap()).unwrap();
     for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
-        home.store.fork(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
+        home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
         let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();
         let line: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         let base = &line["payload"]["history_base"];
@@ -108,7 +108,7 @@ async fn a_legacy_fork_copies_damage_too() {
     let mut content = fs::read(&path).unwrap();
     content.extend_from_slice(b"\xff\xfe broken\n{\"timestamp\":\"2026");
     fs::write(&path, &content).unwrap();
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, LEGACY) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, LEGACY) }).await.unwrap();
     let fork = fs::read(home.store.read_thread(id(2)).await.unwrap().path.unwrap()).unwrap();
     let body = &fork[fork.iter().position(|byte| *byte == b'\n').unwrap() + 1..];
     assert_eq!(body, [&content[..], b"\n"].concat());
@@ -127,7 +127,7 @@ async fn a_torn_tail_is_sealed_and_gone_on_behind() {
         fs::write(&path, &content).unwrap();
         home.store.resume_thread(id(1)).await.unwrap();
         home.store.append_items(id(1), &turn(mode, "b")).await.unwrap();
-        home.store.shutdown(id(1)).await.unwrap();
+        home.store.shutdown_thread(id(1)).await.unwrap();
         assert!(fs::read(&path).unwrap().starts_with(&content), "nothing is taken away");
         let history = home.store.load_history(id(1)).await.unwrap();
         assert_eq!(history.lines[..whole.len()], whole[..]);
@@ -163,7 +163,7 @@ async fn damaged_files_open() {
         assert_eq!(found.len(), turns, "{what}");
         home.store.resume_thread(id(n)).await.unwrap();
         home.store.append_items(id(n), &[ResponseItem::user_text("more").into()]).await.unwrap();
-        home.store.shutdown(id(n)).await.unwrap();
+        home.store.shutdown_thread(id(n)).await.unwrap();
         // An empty file gets the head that it lacks.
         let more = if what == "empty" { 2 } else { 1 };
         assert_eq!(home.store.load_history(id(n)).await.unwrap().lines.len(), lines + more, "{what}");
@@ -174,7 +174,7 @@ async fn damaged_files_open() {
 async fn one_unreadable_thread_hides_no_other() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
     let dir = home.path().join("sessions/2026/11/21");
     fs::create_dir_all(dir.join(format!("rollout-2026-11-21T09-09-03-{}.jsonl", id(3)))).unwrap();
     fs::write(dir.join("rollout-nonsense.jsonl"), "x").unwrap();
@@ -186,7 +186,7 @@ async fn one_unreadable_thread_hides_no_other() {
 async fn a_missing_base_is_told_and_the_rest_is_there() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
     crate::contract::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
     fs::remove_file(home.store.read_thread(id(1)).await.unwrap().path.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
@@ -206,7 +206,7 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
 async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
-    home.store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
     let before = home.store.load_history(id(2)).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     let path = row.path.clone().unwrap();
@@ -280,7 +280,7 @@ async fn another_writer_is_kept_out_and_named() {
     let conflict = home.other().resume_thread(id(1)).await.unwrap_err();
     let StoreError::Conflict { holder, .. } = conflict else { panic!("{conflict}") };
     assert_eq!(holder.process_id, Some(std::process::id()));
-    home.store.shutdown(id(1)).await.unwrap();
+    home.store.shutdown_thread(id(1)).await.unwrap();
     home.other().resume_thread(id(1)).await.unwrap();
 }
 

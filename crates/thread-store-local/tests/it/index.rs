@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
-use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 
 use crate::contract::{MODES, id, record};
@@ -75,12 +75,12 @@ async fn the_index_answers_what_was_just_written() {
         assert_eq!(listed(&home.store).await.len(), n as usize);
         assert_eq!(listed(&other).await.len(), n as usize);
     }
-    home.store.archive(id(1)).await.unwrap();
+    home.store.archive_thread(id(1)).await.unwrap();
     assert!(other.read_thread(id(1)).await.unwrap().archived);
-    home.store.delete(id(2)).await.unwrap();
+    home.store.delete_thread(id(2)).await.unwrap();
     assert_eq!(listed(&other).await.len(), 2);
     let patch = ThreadMetadataPatch { name: Some(Some("called".to_owned())), ..ThreadMetadataPatch::default() };
-    home.store.update_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
+    home.store.update_thread_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
     let named = ThreadQuery { named: Some(true), ..ThreadQuery::default() };
     assert_eq!(other.list_threads(&named).await.unwrap().items[0].name.as_deref(), Some("called"));
 }

@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_rollout::doctor::{Severity, diagnose};
-use selvedge_thread_store::{ForkThread, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, RevertThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 
@@ -25,8 +25,8 @@ const MOVES: usize = 10;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_is_archived_and_unarchived_is_read_whole() {
     read_while(async |other| {
-        other.archive(id(1)).await.unwrap();
-        other.unarchive(id(1)).await.unwrap();
+        other.archive_thread(id(1)).await.unwrap();
+        other.unarchive_thread(id(1)).await.unwrap();
     })
     .await;
 }
@@ -36,7 +36,7 @@ async fn a_thread_that_is_compressed_and_gone_on_with_is_read_whole() {
     read_while(async |other| {
         other.compress(id(1)).await.unwrap();
         other.resume_thread(id(1)).await.unwrap();
-        other.shutdown(id(1)).await.unwrap();
+        other.shutdown_thread(id(1)).await.unwrap();
     })
     .await;
 }
@@ -47,7 +47,7 @@ async fn read_while(to_and_fro: impl AsyncFn(LocalThreadStore) + Copy) {
         for home in [TestHome::empty(), TestHome::empty().without_index()] {
             record(&home.store, 1, mode, &["a", "b", "c"]).await;
             let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, mode) };
-            home.store.fork(request).await.unwrap();
+            home.store.fork_thread(request).await.unwrap();
             let (is_over, moves) = (AtomicBool::new(false), AtomicUsize::new(0));
             let mover = async {
                 while !is_over.load(Ordering::Relaxed) {
@@ -98,13 +98,13 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     assert_eq!(head_now.id, Some(thread_id));
     assert!(["ask a", "ask b", "ask c"].iter().all(|text| exported.contains(text)), "{exported}");
     let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
-    store.fork(request).await.unwrap();
+    store.fork_thread(request).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
     let request = RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), at: second(50) };
-    assert_eq!(store.revert(request).await.unwrap(), 1);
-    store.detach(id(fork)).await.unwrap();
+    assert_eq!(store.revert_thread(request).await.unwrap(), 1);
+    store.detach_thread(id(fork)).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a"]);
-    store.delete(id(fork)).await.unwrap();
+    store.delete_thread(id(fork)).await.unwrap();
     let home = RolloutHome::new(store.home());
     let found = spawn_blocking(move || diagnose(&home, None, &|_| {})).await.unwrap().unwrap().findings;
     assert!(found.iter().all(|finding| finding.severity != Severity::Fault), "{found:?}");

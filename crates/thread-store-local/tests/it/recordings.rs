@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_protocol::{
     ArchivedFilter, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey, TurnQuery, TurnStatus,
 };
-use selvedge_thread_store::{ForkThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, ThreadReader, ThreadStore, TurnCut};
 use serde_json::Value;
 
 use crate::home::{RECORDINGS, TestHome, all_recordings, expected};
@@ -186,7 +186,7 @@ async fn every_recorded_thread_can_be_resumed_and_forked() {
             let item = ResponseItem::user_text("one more");
             home.store.resume_thread(thread.id).await.unwrap();
             home.store.append_items(thread.id, &[item.clone().into()]).await.unwrap();
-            home.store.shutdown(thread.id).await.unwrap();
+            home.store.shutdown_thread(thread.id).await.unwrap();
             let after = home.store.load_model_context(thread.id).await.unwrap();
             assert_eq!(after.history[..before.history.len()], before.history[..], "{folder}");
             assert_eq!(after.history.last(), Some(&item), "{folder}");
@@ -194,7 +194,7 @@ async fn every_recorded_thread_can_be_resumed_and_forked() {
             let fork_id = crate::contract::id(u32::try_from(n).unwrap());
             let meta = selvedge_protocol::SessionMeta::new(fork_id, crate::contract::second(90_000));
             let request = ForkThread { source: thread.id, at: TurnCut::Latest, meta };
-            let fork = home.store.fork(request).await.unwrap();
+            let fork = home.store.fork_thread(request).await.unwrap();
             let fork = home.store.read_thread(fork).await.unwrap();
             assert_eq!(fork.forked_from_id, Some(thread.id));
             assert_eq!(fork.cwd.is_some(), thread.cwd.is_some());

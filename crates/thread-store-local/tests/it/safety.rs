@@ -7,7 +7,7 @@ use selvedge_protocol::{
     HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnQuery,
 };
 use selvedge_rollout::{RolloutFileName, RolloutHome};
-use selvedge_thread_store::{ForkThread, PatchOrigin, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, PatchOrigin, RevertThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::contract::{head, id, record, second};
@@ -68,17 +68,17 @@ async fn no_write_follows_a_link_out_of_the_home() {
         if created.is_ok() {
             let item = RolloutItem::from(ResponseItem::user_text("secret"));
             let _ = store.append_items(id(2), &[item]).await;
-            let _ = store.shutdown(id(2)).await;
+            let _ = store.shutdown_thread(id(2)).await;
         }
-        let _ = store.archive(id(1)).await;
-        let _ = store.unarchive(id(1)).await;
+        let _ = store.archive_thread(id(1)).await;
+        let _ = store.unarchive_thread(id(1)).await;
         let meta = head(3, HistoryMode::Paginated);
-        let _ = store.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await;
+        let _ = store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await;
         let to = TurnCut::BeforeNewest(1);
-        let _ = store.revert(RevertThread { thread_id: id(1), to, at: second(9) }).await;
+        let _ = store.revert_thread(RevertThread { thread_id: id(1), to, at: second(9) }).await;
         let name = ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
-        let _ = store.update_metadata(id(1), &name, PatchOrigin::Explicit).await;
-        let _ = store.delete(id(1)).await;
+        let _ = store.update_thread_metadata(id(1), &name, PatchOrigin::Explicit).await;
+        let _ = store.delete_thread(id(1)).await;
         let rollouts = RolloutHome::new(home.path());
         if let Ok(found) = selvedge_rollout::doctor::diagnose(&rollouts, None, &|_| {}) {
             let _ = selvedge_rollout::doctor::repair(&rollouts, &found, false);
@@ -123,8 +123,8 @@ async fn a_link_in_the_place_of_a_rollout_is_neither_read_nor_deleted() {
     symlink(&target, &secret).unwrap();
     let before = state();
     assert!(home.store.read_thread(id(9)).await.is_err());
-    assert!(home.store.delete(id(9)).await.is_err());
-    assert!(home.store.archive(id(9)).await.is_err());
+    assert!(home.store.delete_thread(id(9)).await.is_err());
+    assert!(home.store.archive_thread(id(9)).await.is_err());
     assert_eq!(home.store.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
     assert_eq!(state(), before);
 }
@@ -146,9 +146,9 @@ async fn deleting_and_archiving_touch_the_files_of_that_thread_only() {
     for neighbour in &neighbours {
         fs::write(own.with_file_name(neighbour), "{}\n").unwrap();
     }
-    home.store.archive(id(1)).await.unwrap();
-    home.store.unarchive(id(1)).await.unwrap();
-    home.store.delete(id(1)).await.unwrap();
+    home.store.archive_thread(id(1)).await.unwrap();
+    home.store.unarchive_thread(id(1)).await.unwrap();
+    home.store.delete_thread(id(1)).await.unwrap();
     for neighbour in &neighbours {
         assert!(home.files().iter().any(|path| path.ends_with(neighbour)), "{neighbour}");
     }
@@ -200,7 +200,7 @@ async fn what_is_made_in_a_wide_home_is_private() {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
     }
     record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
-    home.store.archive(id(1)).await.unwrap();
+    home.store.archive_thread(id(1)).await.unwrap();
     for path in home.files() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
     }
@@ -258,7 +258,7 @@ async fn json_ten_thousand_levels_deep_is_kept_and_harms_nobody() {
     store.list_turns(&TurnQuery::all(id(1))).await.unwrap();
     store.resume_thread(id(1)).await.unwrap();
     store.append_items(id(1), &items).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), kinds.len() * 14);
 }
 

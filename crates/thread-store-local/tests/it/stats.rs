@@ -1,7 +1,7 @@
 //! Sums over threads are the same from the index and from the logs.
 
 use selvedge_protocol::{ArchivedFilter, Relation, StatsKey, StatsQuery, ThreadQuery, Timestamp, UtcOffset};
-use selvedge_thread_store::ThreadStore as _;
+use selvedge_thread_store::ThreadReader;
 
 use crate::home::{TestHome, all_recordings};
 

@@ -15,7 +15,7 @@ pub(crate) async fn check_lines_are_what_was_appended(store: Arc<dyn ThreadStore
         let (first, rest) = items.split_at(3);
         store.append_items(id(n), first).await.unwrap();
         store.append_items(id(n), rest).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         assert_eq!(history.mode, mode);
         assert_eq!(history.damage, []);
@@ -33,7 +33,7 @@ pub(crate) async fn check_ordinals_are_consecutive(store: Arc<dyn ThreadStore>) 
     assert_eq!(appended.last_ordinal, Some(appended.lines - 1));
     let again = store.append_items(id(1), &turn(mode, "b")).await.unwrap();
     assert_eq!(again.last_ordinal, Some(appended.lines + again.lines - 1));
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     go_on(&*store, id(1), mode, &["c"]).await;
     assert_counted(&store.load_history(id(1)).await.unwrap());
 }
@@ -43,7 +43,7 @@ pub(crate) async fn check_legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, mode)).await.unwrap();
     let appended = store.append_items(id(1), &turn(mode, "a")).await.unwrap();
     assert_eq!(appended.last_ordinal, None);
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     let history = store.load_history(id(1)).await.unwrap();
     assert!(history.lines.iter().all(|line| line.ordinal().is_none()));
 }
@@ -52,10 +52,10 @@ pub(crate) async fn check_empty_batch(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, HistoryMode::Paginated)).await.unwrap();
     assert_eq!(store.append_items(id(1), &[]).await.unwrap().lines, 0);
     assert!(store.read_thread(id(1)).await.is_err(), "an empty batch makes nothing visible");
-    store.persist(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
     assert_eq!(store.append_items(id(1), &[]).await.unwrap().lines, 0);
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), 1);
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
 }
 
 /// Many tasks append at once: each batch is in one piece, each task's batches are in its order, and nothing is lost,
@@ -81,7 +81,7 @@ pub(crate) async fn check_concurrent_batches(store: Arc<dyn ThreadStore>) {
         for task in tasks {
             task.await.unwrap();
         }
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         if mode == HistoryMode::Paginated {
             assert_counted(&history);
@@ -109,7 +109,7 @@ pub(crate) async fn check_unknown_items_are_kept(store: Arc<dyn ThreadStore>) {
         store.resume_thread(id(n)).await.unwrap();
         let raw = RawValue::from_string(payload.to_owned()).unwrap();
         store.append_items(id(n), &[RolloutItem::Other(OpenItem::new("of_tomorrow", raw))]).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         let line = history.lines.last().unwrap();
         assert_eq!((line.kind(), line.payload()), ("of_tomorrow", payload));

@@ -14,7 +14,7 @@ use super::{
 pub(super) async fn fork(store: &dyn ThreadStore, source: ThreadId, n: u32, at: TurnCut) -> ThreadId {
     // The mode that is asked for does not count.
     let meta = head(n, HistoryMode::Legacy);
-    assert_eq!(store.fork(ForkThread { source, at, meta }).await.unwrap(), id(n));
+    assert_eq!(store.fork_thread(ForkThread { source, at, meta }).await.unwrap(), id(n));
     assert_eq!(store.read_thread(id(n)).await.unwrap().forked_from_id, Some(source));
     id(n)
 }
@@ -37,7 +37,7 @@ pub(crate) async fn check_fork_at_latest(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let name = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
-        store.update_metadata(source, &name, PatchOrigin::Explicit).await.unwrap();
+        store.update_thread_metadata(source, &name, PatchOrigin::Explicit).await.unwrap();
         let before = store.load_history(source).await.unwrap();
         let fork = fork(&*store, source, n + 10, TurnCut::Latest).await;
         assert_turns(&*store, fork, &["a", "b"]).await;
@@ -79,9 +79,9 @@ pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
         let source = SessionMeta { agent_role: Some("r".into()), parent_thread_id: Some(id(900)), ..head(n, mode) };
         store.create_thread(source.clone()).await.unwrap();
         store.append_items(id(n), &super::turn(mode, "a")).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let meta = SessionMeta { originator: Some("other".into()), ..SessionMeta::new(id(n + 10), second(60)) };
-        let fork = store.fork(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
+        let fork = store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
         let row = store.read_thread(fork).await.unwrap();
         assert_eq!((&row.cwd, &row.model_provider, &row.source), (&source.cwd, &source.model_provider, &source.source));
         assert_eq!(row.originator.as_deref(), Some("other"));
@@ -166,8 +166,8 @@ pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>)
             assert_turns(&*store, fork, &["a"]).await;
         }
         store.append_items(source, &super::turn(mode, "c")).await.unwrap();
-        store.shutdown(source).await.unwrap();
-        store.archive(source).await.unwrap();
+        store.shutdown_thread(source).await.unwrap();
+        store.archive_thread(source).await.unwrap();
         let of_archived = fork(&*store, source, n + 20, TurnCut::Latest).await;
         for (number, at) in (n * 100 + 10..).zip(&earlier[..2]) {
             let fork = fork(&*store, source, number, at.clone()).await;
@@ -176,7 +176,7 @@ pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>)
         assert_turns(&*store, of_live, &["a", "b"]).await;
         assert_turns(&*store, of_archived, &["a", "b", "c"]).await;
         assert!(!store.read_thread(of_archived).await.unwrap().archived);
-        store.unarchive(source).await.unwrap();
+        store.unarchive_thread(source).await.unwrap();
         assert_turns(&*store, of_archived, &["a", "b", "c"]).await;
     }
 }
@@ -199,16 +199,16 @@ pub(crate) async fn check_fork_refuses(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let request = |meta| ForkThread { source: id(n), at: TurnCut::Latest, meta };
         let meta = head(n + 10, mode);
-        assert!(is_missing(store.fork(request(meta.clone())).await, false));
+        assert!(is_missing(store.fork_thread(request(meta.clone())).await, false));
         record(&*store, n, mode, &["a"]).await;
-        assert!(is_invalid(store.fork(request(SessionMeta { id: None, ..meta.clone() })).await));
-        assert!(is_invalid(store.fork(request(SessionMeta { timestamp: None, ..meta.clone() })).await));
-        assert!(is_invalid(store.fork(request(head(n, mode))).await), "its own id");
+        assert!(is_invalid(store.fork_thread(request(SessionMeta { id: None, ..meta.clone() })).await));
+        assert!(is_invalid(store.fork_thread(request(SessionMeta { timestamp: None, ..meta.clone() })).await));
+        assert!(is_invalid(store.fork_thread(request(head(n, mode))).await), "its own id");
         store.create_thread(meta.clone()).await.unwrap();
-        assert!(is_invalid(store.fork(request(meta.clone())).await), "a lazy thread's id");
-        store.discard(id(n + 10)).await.unwrap();
+        assert!(is_invalid(store.fork_thread(request(meta.clone())).await), "a lazy thread's id");
+        store.discard_thread(id(n + 10)).await.unwrap();
         for at in [TurnCut::After(turn_id("z")), TurnCut::Before(turn_id("z"))] {
-            let outcome = store.fork(ForkThread { at, ..request(meta.clone()) }).await;
+            let outcome = store.fork_thread(ForkThread { at, ..request(meta.clone()) }).await;
             assert!(matches!(outcome, Err(StoreError::TurnNotFound { .. })));
         }
         assert!(is_missing(store.read_thread(id(n + 10)).await, false));
@@ -222,7 +222,7 @@ pub(crate) async fn check_delete_with_forks(store: Arc<dyn ThreadStore>) {
         fork(&*store, source, 11, TurnCut::Latest).await,
         fork(&*store, source, 12, TurnCut::After(turn_id("a"))).await,
     ];
-    match store.delete(source).await {
+    match store.delete_thread(source).await {
         Err(StoreError::HasDependents { thread_id, mut dependents }) => {
             dependents.sort();
             assert_eq!((thread_id, dependents), (source, forks.to_vec()));
@@ -230,15 +230,15 @@ pub(crate) async fn check_delete_with_forks(store: Arc<dyn ThreadStore>) {
         other => panic!("{other:?}"),
     }
     assert_turns(&*store, source, &["a", "b"]).await;
-    store.delete(forks[0]).await.unwrap();
-    assert!(matches!(store.delete(source).await, Err(StoreError::HasDependents { .. })));
-    store.delete(forks[1]).await.unwrap();
-    store.delete(source).await.unwrap();
+    store.delete_thread(forks[0]).await.unwrap();
+    assert!(matches!(store.delete_thread(source).await, Err(StoreError::HasDependents { .. })));
+    store.delete_thread(forks[1]).await.unwrap();
+    store.delete_thread(source).await.unwrap();
 
     // A copy depends on nobody.
     let source = record(&*store, 2, HistoryMode::Legacy, &["a"]).await;
     let copy = fork(&*store, source, 21, TurnCut::Latest).await;
-    store.delete(source).await.unwrap();
+    store.delete_thread(source).await.unwrap();
     assert_turns(&*store, copy, &["a"]).await;
 }
 
@@ -252,9 +252,9 @@ pub(crate) async fn check_fork_is_not_labelled(store: Arc<dyn ThreadStore>) {
             created_at: Some(second(-1000)),
             ..Default::default()
         };
-        store.update_metadata(id(n), &labels, PatchOrigin::Explicit).await.unwrap();
+        store.update_thread_metadata(id(n), &labels, PatchOrigin::Explicit).await.unwrap();
         let request = ForkThread { source: id(n), at: TurnCut::Latest, meta: head(n + 10, mode) };
-        let fork = store.fork(request).await.unwrap();
+        let fork = store.fork_thread(request).await.unwrap();
         let fork = store.read_thread(fork).await.unwrap();
         assert_eq!(fork.created_at, second(i64::from(n + 10)));
         assert_eq!(fork.preview.as_deref(), Some("ask a"));

@@ -45,7 +45,7 @@ async fn told(store: &dyn ThreadStore, thread_id: ThreadId) -> Told {
 async fn detach(store: &dyn ThreadStore, thread_id: ThreadId) -> ThreadHistory {
     let before = told(store, thread_id).await;
     assert!(store.load_history(thread_id).await.unwrap().inherited > 0);
-    let row = store.detach(thread_id).await.unwrap();
+    let row = store.detach_thread(thread_id).await.unwrap();
     assert_eq!(row, store.read_thread(thread_id).await.unwrap());
     assert_eq!(told(store, thread_id).await, before);
     let history = store.load_history(thread_id).await.unwrap();
@@ -82,10 +82,10 @@ pub(crate) async fn check_detach_frees_the_source(store: Arc<dyn ThreadStore>) {
     go_on(&*store, forks[1], MODE, &["c"]).await;
     let whole = store.load_history(source).await.unwrap();
     detach(&*store, forks[0]).await;
-    assert_eq!(dependents(store.delete(source).await), [forks[1]]);
+    assert_eq!(dependents(store.delete_thread(source).await), [forks[1]]);
     detach(&*store, forks[1]).await;
     assert_eq!(store.load_history(source).await.unwrap(), whole, "the source is as it was");
-    store.delete(source).await.unwrap();
+    store.delete_thread(source).await.unwrap();
     assert_turns(&*store, forks[0], &["a", "b"]).await;
     assert_turns(&*store, forks[1], &["a", "c"]).await;
     assert_turns(&*store, forks[2], &[]).await;
@@ -96,23 +96,23 @@ pub(crate) async fn check_detached_goes_on(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     detach(&*store, thread).await;
-    store.delete(source).await.unwrap();
+    store.delete_thread(source).await.unwrap();
     go_on(&*store, thread, MODE, &["c", "d"]).await;
     assert_turns(&*store, thread, &["a", "b", "c", "d"]).await;
     let again = fork(&*store, thread, 12, TurnCut::After(turn_id("a"))).await;
     go_on(&*store, again, MODE, &["e"]).await;
     assert_turns(&*store, again, &["a", "e"]).await;
-    assert_eq!(dependents(store.delete(thread).await), [again]);
+    assert_eq!(dependents(store.delete_thread(thread).await), [again]);
     let created_at = store.read_thread(thread).await.unwrap().created_at;
     for (to, turns) in [(TurnCut::After(turn_id("c")), &["a", "b", "c"][..]), (TurnCut::After(turn_id("a")), &["a"])] {
-        store.revert(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
+        store.revert_thread(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
         assert_turns(&*store, thread, turns).await;
         assert_eq!(store.read_thread(thread).await.unwrap().created_at, created_at, "the thread is as old as it was");
     }
     go_on(&*store, thread, MODE, &["f"]).await;
     assert_turns(&*store, thread, &["a", "f"]).await;
     detach(&*store, again).await;
-    store.delete(thread).await.unwrap();
+    store.delete_thread(thread).await.unwrap();
     assert_turns(&*store, again, &["a", "e"]).await;
 }
 
@@ -123,10 +123,10 @@ pub(crate) async fn check_detach_in_a_chain(store: Arc<dyn ThreadStore>) {
     go_on(&*store, middle, MODE, &["b"]).await;
     let last = fork(&*store, middle, 12, TurnCut::Latest).await;
     go_on(&*store, last, MODE, &["c"]).await;
-    assert_eq!(dependents(store.delete(first).await), [middle, last]);
+    assert_eq!(dependents(store.delete_thread(first).await), [middle, last]);
     detach(&*store, middle).await;
-    assert_eq!(dependents(store.delete(first).await), [last]);
-    assert_eq!(dependents(store.delete(middle).await), [last]);
+    assert_eq!(dependents(store.delete_thread(first).await), [last]);
+    assert_eq!(dependents(store.delete_thread(middle).await), [last]);
     assert_turns(&*store, last, &["a", "b", "c"]).await;
     let history = detach(&*store, last).await;
     let heads = history.lines.iter().filter_map(|line| match line.item() {
@@ -134,8 +134,8 @@ pub(crate) async fn check_detach_in_a_chain(store: Arc<dyn ThreadStore>) {
         _ => None,
     });
     assert_eq!(heads.collect::<Vec<_>>(), [last, middle, last], "heads of others are copied history");
-    store.delete(first).await.unwrap();
-    store.delete(middle).await.unwrap();
+    store.delete_thread(first).await.unwrap();
+    store.delete_thread(middle).await.unwrap();
     assert_turns(&*store, last, &["a", "b", "c"]).await;
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["c", "d"]).await;
     let revert = async |to| {
-        store.revert(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
+        store.revert_thread(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
     };
     revert(TurnCut::After(turn_id("c"))).await;
     go_on(&*store, thread, MODE, &["e"]).await;
@@ -158,15 +158,21 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     // Gone back into what it inherits, and only then detached.
     let other = fork(&*store, source, 13, TurnCut::Latest).await;
     go_on(&*store, other, MODE, &["c"]).await;
-    store.revert(RevertThread { thread_id: other, to: TurnCut::After(turn_id("a")), at: second(5000) }).await.unwrap();
+    store
+        .revert_thread(RevertThread { thread_id: other, to: TurnCut::After(turn_id("a")), at: second(5000) })
+        .await
+        .unwrap();
     detach(&*store, other).await;
     assert_eq!(store.read_thread(other).await.unwrap().created_at, second(13));
     assert_turns(&*store, other, &["a"]).await;
 
     // Gone back to before everything, it builds on nobody.
     let third = fork(&*store, source, 14, TurnCut::Latest).await;
-    store.revert(RevertThread { thread_id: third, to: TurnCut::Before(turn_id("a")), at: second(5000) }).await.unwrap();
-    assert_eq!(dependents(store.delete(source).await), [on_it]);
+    store
+        .revert_thread(RevertThread { thread_id: third, to: TurnCut::Before(turn_id("a")), at: second(5000) })
+        .await
+        .unwrap();
+    assert_eq!(dependents(store.delete_thread(source).await), [on_it]);
 }
 
 pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn ThreadStore>) {
@@ -174,7 +180,7 @@ pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn Th
     let world = |cwd: &str| WorldState::new(json!({"environment": {"cwd": cwd}, "tools": ["x"]})).unwrap();
     store.resume_thread(source).await.unwrap();
     store.append_items(source, &[WorldStateRecord::snapshot(&world("/one")).into()]).await.unwrap();
-    store.shutdown(source).await.unwrap();
+    store.shutdown_thread(source).await.unwrap();
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     let labels = ThreadMetadataPatch {
         name: Some(Some("a name".into())),
@@ -182,11 +188,11 @@ pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn Th
         created_at: Some(second(-1000)),
         ..Default::default()
     };
-    store.update_metadata(thread, &labels, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(thread, &labels, PatchOrigin::Explicit).await.unwrap();
     let patch = world("/one").diff(&world("/two")).unwrap();
     store.resume_thread(thread).await.unwrap();
     store.append_items(thread, &[WorldStateRecord::patch(patch).into()]).await.unwrap();
-    store.shutdown(thread).await.unwrap();
+    store.shutdown_thread(thread).await.unwrap();
     detach(&*store, thread).await;
     let row = store.read_thread(thread).await.unwrap();
     assert_eq!((row.name.as_deref(), row.preview.as_deref()), (Some("a name"), Some("a label")));
@@ -207,14 +213,14 @@ pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) 
     store.resume_thread(source).await.unwrap();
     store.append_items(source, &[started("c"), compacted.into()]).await.unwrap();
     store.append_items(source, &turn(MODE, "d")).await.unwrap();
-    store.shutdown(source).await.unwrap();
+    store.shutdown_thread(source).await.unwrap();
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["e"]).await;
     detach(&*store, thread).await;
-    store.delete(source).await.unwrap();
+    store.delete_thread(source).await.unwrap();
     assert_eq!(heard(&*store, thread).await, ["summary", "d", "e"]);
     let to = TurnCut::After(turn_id("d"));
-    store.revert(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
+    store.revert_thread(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
     assert_eq!(store.load_model_context(thread).await.unwrap().window.number, 0, "a window of its own");
 }
 
@@ -223,7 +229,7 @@ pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) 
         let plain = record(&*store, n, mode, &["a", "b"]).await;
         let reverted = record(&*store, n + 10, mode, &["a", "b"]).await;
         let to = TurnCut::After(turn_id("a"));
-        store.revert(RevertThread { thread_id: reverted, to, at: second(5000) }).await.unwrap();
+        store.revert_thread(RevertThread { thread_id: reverted, to, at: second(5000) }).await.unwrap();
         let mut alone = vec![plain, reverted];
         if mode == HistoryMode::Legacy {
             alone.push(fork(&*store, plain, n + 20, TurnCut::Latest).await);
@@ -231,7 +237,7 @@ pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) 
         for thread in alone {
             let was = (store.load_history(thread).await.unwrap(), store.read_thread(thread).await.unwrap());
             for _ in 0..2 {
-                assert_eq!(store.detach(thread).await.unwrap(), was.1);
+                assert_eq!(store.detach_thread(thread).await.unwrap(), was.1);
             }
             assert_eq!((store.load_history(thread).await.unwrap(), store.read_thread(thread).await.unwrap()), was);
         }
@@ -241,39 +247,39 @@ pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) 
 pub(crate) async fn check_detach_archived_and_twice(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
-    store.archive(source).await.unwrap();
-    store.archive(thread).await.unwrap();
+    store.archive_thread(source).await.unwrap();
+    store.archive_thread(thread).await.unwrap();
     let history = detach(&*store, thread).await;
     let row = store.read_thread(thread).await.unwrap();
     assert!(row.archived);
-    assert_eq!(store.detach(thread).await.unwrap(), row);
+    assert_eq!(store.detach_thread(thread).await.unwrap(), row);
     assert_eq!(store.load_history(thread).await.unwrap(), history);
-    store.unarchive(thread).await.unwrap();
-    store.delete(source).await.unwrap();
+    store.unarchive_thread(thread).await.unwrap();
+    store.delete_thread(source).await.unwrap();
     assert_turns(&*store, thread, &["a"]).await;
-    store.delete(thread).await.unwrap();
+    store.delete_thread(thread).await.unwrap();
     assert!(is_missing(store.read_thread(thread).await, false), "it goes with all its segments");
 }
 
 pub(crate) async fn check_detach_refuses(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
-    assert!(is_missing(store.detach(id(1)).await, false));
+    assert!(is_missing(store.detach_thread(id(1)).await, false));
     let source = record(&*store, 1, MODE, &["a"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     store.create_thread(head(2, MODE)).await.unwrap();
-    assert!(is_missing(store.detach(id(2)).await, false), "a lazy thread is not there yet");
-    store.discard(id(2)).await.unwrap();
+    assert!(is_missing(store.detach_thread(id(2)).await, false), "a lazy thread is not there yet");
+    store.discard_thread(id(2)).await.unwrap();
     store.resume_thread(thread).await.unwrap();
     let was = store.load_history(thread).await.unwrap();
-    assert!(is_conflict(store.detach(thread).await), "live here");
-    assert!(is_conflict(other.detach(thread).await), "live elsewhere");
+    assert!(is_conflict(store.detach_thread(thread).await), "live here");
+    assert!(is_conflict(other.detach_thread(thread).await), "live elsewhere");
     assert_eq!(store.load_history(thread).await.unwrap(), was);
     store.append_items(thread, &turn(MODE, "b")).await.unwrap();
-    store.shutdown(thread).await.unwrap();
+    store.shutdown_thread(thread).await.unwrap();
     // That the source is live is nobody's concern.
     other.resume_thread(source).await.unwrap();
     detach(&*store, thread).await;
     other.append_items(source, &turn(MODE, "c")).await.unwrap();
-    other.shutdown(source).await.unwrap();
+    other.shutdown_thread(source).await.unwrap();
     assert_turns(&*other, thread, &["a", "b"]).await;
     assert!(other.read_thread(thread).await.unwrap().updated_at > Timestamp::default());
 }

@@ -68,7 +68,7 @@ pub(crate) async fn check_item_cursors_while_the_thread_grows(store: Arc<dyn Thr
     let late: EventMsg =
         completed("a", json!({"type": "AgentMessage", "id": "late", "content": [{"type": "Text", "text": "late"}]}));
     store.append_items(id(1), &[RolloutItem::EventMsg(late)]).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     go_on(&*store, id(1), mode, &["c"]).await;
     let rest = walk(&*store, ItemQuery { cursor: down, ..newest }).await;
     assert_eq!(said(&rest), ["a: ask a"]);

@@ -20,15 +20,15 @@ async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert!(is_missing(store.read_thread(thread_id).await, false));
     assert!(is_missing(store.list_turns(&TurnQuery::all(thread_id)).await, false));
     assert!(is_missing(store.list_items(&ItemQuery::all(thread_id)).await, false));
-    assert!(is_missing(store.archive(thread_id).await, false));
-    assert!(is_missing(store.unarchive(thread_id).await, false));
-    assert!(is_missing(store.delete(thread_id).await, false));
+    assert!(is_missing(store.archive_thread(thread_id).await, false));
+    assert!(is_missing(store.unarchive_thread(thread_id).await, false));
+    assert!(is_missing(store.delete_thread(thread_id).await, false));
     let fork = ForkThread { source: thread_id, at: TurnCut::Latest, meta: head(900, MODE) };
-    assert!(is_missing(store.fork(fork).await, false));
+    assert!(is_missing(store.fork_thread(fork).await, false));
     let revert = RevertThread { thread_id, to: TurnCut::Latest, at: second(900) };
-    assert!(is_missing(store.revert(revert).await, false));
+    assert!(is_missing(store.revert_thread(revert).await, false));
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
-    assert!(is_missing(store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await, false));
+    assert!(is_missing(store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await, false));
     assert_eq!(listed(store).await, []);
 }
 
@@ -36,7 +36,7 @@ async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
 async fn assert_gone(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert_unknown(store, thread_id).await;
     assert!(is_missing(store.resume_thread(thread_id).await, false));
-    assert!(is_missing(store.shutdown(thread_id).await, true));
+    assert!(is_missing(store.shutdown_thread(thread_id).await, true));
 }
 
 async fn listed(store: &dyn ThreadStore) -> Vec<ThreadId> {
@@ -53,21 +53,21 @@ fn assert_own(holder: &Holder) {
 pub(crate) async fn check_lazy_until_first_append(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert_unknown(&*store, id(1)).await;
-    store.flush(id(1)).await.unwrap();
+    store.flush_thread(id(1)).await.unwrap();
     assert_unknown(&*store, id(1)).await;
     let items = turn(MODE, "a");
     let appended = store.append_items(id(1), &items).await.unwrap();
     assert_eq!(appended.lines, items.len() as u64 + 1);
     assert_eq!(listed(&*store).await, [id(1)]);
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), items.len() + 1);
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
 
 pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
-    store.persist(id(1)).await.unwrap();
-    store.persist(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
     let history = store.load_history(id(1)).await.unwrap();
     assert_eq!(history.lines.len(), 1);
     assert_eq!(history.lines[0].kind(), "session_meta");
@@ -75,25 +75,25 @@ pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
     assert_eq!(listed(&*store).await, [id(1)]);
     let appended = store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
     assert_eq!(appended.lines, turn(MODE, "a").len() as u64);
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
 }
 
 pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
-    store.discard(id(1)).await.unwrap();
+    store.discard_thread(id(1)).await.unwrap();
     assert_gone(&*store, id(1)).await;
     // The id is free again.
     store.create_thread(head(1, MODE)).await.unwrap();
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
-    store.discard(id(1)).await.unwrap();
+    store.discard_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a"], "what was appended stays");
     store.resume_thread(id(1)).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
 }
 
 pub(crate) async fn check_shutdown_of_lazy_thread(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert_gone(&*store, id(1)).await;
 }
 
@@ -111,9 +111,9 @@ pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
     assert!(is_invalid(store.create_thread(head(1, MODE)).await), "lazy");
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
     assert!(is_invalid(store.create_thread(head(1, MODE)).await), "live");
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert!(is_invalid(store.create_thread(head(1, MODE)).await), "cold");
-    store.archive(id(1)).await.unwrap();
+    store.archive_thread(id(1)).await.unwrap();
     assert!(is_invalid(store.create_thread(head(1, MODE)).await), "archived");
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
@@ -134,7 +134,7 @@ pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.resume_thread(id(1)).await, false));
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_conflict(store.resume_thread(id(1)).await), "a lazy thread is live");
-    store.persist(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
     match store.resume_thread(id(1)).await {
         Err(StoreError::Conflict { thread_id, holder }) => {
             assert_eq!(thread_id, id(1));
@@ -143,9 +143,9 @@ pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
         other => panic!("{other:?}"),
     }
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     store.resume_thread(id(1)).await.unwrap();
-    store.discard(id(1)).await.unwrap();
+    store.discard_thread(id(1)).await.unwrap();
 }
 
 pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>) {
@@ -153,10 +153,10 @@ pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadS
     for n in [1, 2] {
         assert!(is_missing(store.append_items(id(n), &turn(MODE, "b")).await, true));
         assert!(is_missing(store.append_items(id(n), &[]).await, true));
-        assert!(is_missing(store.persist(id(n)).await, true));
-        assert!(is_missing(store.flush(id(n)).await, true));
-        assert!(is_missing(store.shutdown(id(n)).await, true));
-        assert!(is_missing(store.discard(id(n)).await, true));
+        assert!(is_missing(store.persist_thread(id(n)).await, true));
+        assert!(is_missing(store.flush_thread(id(n)).await, true));
+        assert!(is_missing(store.shutdown_thread(id(n)).await, true));
+        assert!(is_missing(store.discard_thread(id(n)).await, true));
     }
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
@@ -165,27 +165,27 @@ pub(crate) async fn check_delete(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(super::MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         let revert = RevertThread { thread_id: id(n), to: TurnCut::After("a".into()), at: second(50) };
-        store.revert(revert).await.unwrap();
+        store.revert_thread(revert).await.unwrap();
         store.resume_thread(id(n)).await.unwrap();
-        assert!(is_conflict(store.delete(id(n)).await));
-        store.shutdown(id(n)).await.unwrap();
-        store.delete(id(n)).await.unwrap();
+        assert!(is_conflict(store.delete_thread(id(n)).await));
+        store.shutdown_thread(id(n)).await.unwrap();
+        store.delete_thread(id(n)).await.unwrap();
         assert_gone(&*store, id(n)).await;
         record(&*store, n, mode, &["c"]).await;
         assert_eq!(asked(&*store, id(n)).await, ["c"], "nothing of the deleted thread is left");
-        store.delete(id(n)).await.unwrap();
+        store.delete_thread(id(n)).await.unwrap();
     }
 }
 
 pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a", "b"]).await;
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
-    store.update_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
     let revert = RevertThread { thread_id: id(1), to: TurnCut::After("a".into()), at: second(50) };
-    assert_eq!(store.revert(revert).await.unwrap(), 1);
+    assert_eq!(store.revert_thread(revert).await.unwrap(), 1);
     let before = store.read_thread(id(1)).await.unwrap();
     for _ in 0..2 {
-        let archived = store.archive(id(1)).await.unwrap();
+        let archived = store.archive_thread(id(1)).await.unwrap();
         assert!(archived.archived);
         assert_eq!((archived.name.as_deref(), &archived.preview), (Some("name"), &before.preview));
     }
@@ -196,14 +196,14 @@ pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
     go_on(&*store, id(1), MODE, &["c"]).await;
     assert!(store.read_thread(id(1)).await.unwrap().archived, "it was resumed where it is");
     store.resume_thread(id(1)).await.unwrap();
-    assert!(is_conflict(store.unarchive(id(1)).await));
-    store.shutdown(id(1)).await.unwrap();
+    assert!(is_conflict(store.unarchive_thread(id(1)).await));
+    store.shutdown_thread(id(1)).await.unwrap();
     for _ in 0..2 {
-        assert!(!store.unarchive(id(1)).await.unwrap().archived);
+        assert!(!store.unarchive_thread(id(1)).await.unwrap().archived);
     }
     store.resume_thread(id(1)).await.unwrap();
-    assert!(is_conflict(store.archive(id(1)).await));
-    store.shutdown(id(1)).await.unwrap();
+    assert!(is_conflict(store.archive_thread(id(1)).await));
+    store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
 }
 
@@ -215,15 +215,15 @@ pub(crate) async fn check_one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn
         outcome => panic!("{outcome:?}"),
     }
     assert!(is_missing(other.append_items(id(1), &turn(MODE, "b")).await, true));
-    assert!(is_missing(other.shutdown(id(1)).await, true));
-    assert!(is_conflict(other.archive(id(1)).await));
-    assert!(is_conflict(other.delete(id(1)).await));
-    store.shutdown(id(1)).await.unwrap();
+    assert!(is_missing(other.shutdown_thread(id(1)).await, true));
+    assert!(is_conflict(other.archive_thread(id(1)).await));
+    assert!(is_conflict(other.delete_thread(id(1)).await));
+    store.shutdown_thread(id(1)).await.unwrap();
     other.resume_thread(id(1)).await.unwrap();
     assert!(is_conflict(store.resume_thread(id(1)).await));
     assert!(is_missing(store.append_items(id(1), &turn(MODE, "b")).await, true));
     other.append_items(id(1), &turn(MODE, "c")).await.unwrap();
-    other.shutdown(id(1)).await.unwrap();
+    other.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
     super::assert_counted(&store.load_history(id(1)).await.unwrap());
 }
@@ -235,7 +235,7 @@ pub(crate) async fn check_lazy_is_private(store: Arc<dyn ThreadStore>, other: Ar
     assert!(is_missing(other.append_items(id(1), &turn(MODE, "a")).await, true));
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
     assert_eq!(listed(&*other).await, [id(1)]);
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
 }
 
 /// Two processes that make a thread of the same id do not both get it, whether the second is refused at once or when it
@@ -246,12 +246,12 @@ pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
     if second.is_ok() {
         assert!(is_conflict(other.append_items(id(1), &turn(MODE, "b")).await));
-        assert!(is_conflict(other.persist(id(1)).await));
-        other.discard(id(1)).await.unwrap();
+        assert!(is_conflict(other.persist_thread(id(1)).await));
+        other.discard_thread(id(1)).await.unwrap();
     }
     assert_eq!(asked(&*other, id(1)).await, ["a"]);
     store.append_items(id(1), &turn(MODE, "c")).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*other, id(1)).await, ["a", "c"]);
 }
 
@@ -263,13 +263,13 @@ pub(crate) async fn check_others_read(store: Arc<dyn ThreadStore>, other: Arc<dy
         assert_eq!(here, there);
         assert_eq!(asked(&*other, id(1)).await.last().unwrap(), name);
     }
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(store.read_thread(id(1)).await.unwrap(), other.read_thread(id(1)).await.unwrap());
 }
 
 pub(crate) async fn check_new_threads_are_paginated(store: Arc<dyn ThreadStore>) {
     store.create_thread(SessionMeta { history_mode: None, ..head(1, HistoryMode::Legacy) }).await.unwrap();
-    store.persist(id(1)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
     assert_eq!(store.load_history(id(1)).await.unwrap().mode, HistoryMode::Paginated);
     assert_eq!(store.read_thread(id(1)).await.unwrap().history_mode, HistoryMode::Paginated);
 }

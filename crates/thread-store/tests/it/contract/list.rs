@@ -81,7 +81,7 @@ pub(crate) async fn check_pages_while_others_write(store: Arc<dyn ThreadStore>) 
                         record(&*store, n, MODE, &["a"]).await;
                         tokio::task::yield_now().await;
                     }
-                    store.delete(id(added[1])).await.unwrap();
+                    store.delete_thread(id(added[1])).await.unwrap();
                 }
             })
         };
@@ -104,8 +104,8 @@ pub(crate) async fn check_ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
     for n in [3, 1, 4, 2, 5] {
         let meta = SessionMeta { timestamp: Some(second(0)), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
-        store.persist(id(n)).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.persist_thread(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
     for limit in 1..=5 {
         let found = walk(&*store, by_creation(SortDirection::Ascending, limit), async |_| {}).await;
@@ -135,13 +135,13 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
         let thread_id = meta.id.unwrap();
         store.create_thread(meta).await.unwrap();
         store.append_items(thread_id, &turn(MODE, &format!("Turn of {thread_id}"))).await.unwrap();
-        store.shutdown(thread_id).await.unwrap();
+        store.shutdown_thread(thread_id).await.unwrap();
     }
     let patch = ThreadMetadataPatch { name: Some(Some("Größe".into())), ..Default::default() };
-    store.update_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
     let patch = ThreadMetadataPatch { model: Some(Some("model-x".into())), ..Default::default() };
-    store.update_metadata(id(2), &patch, PatchOrigin::Explicit).await.unwrap();
-    store.archive(id(6)).await.unwrap();
+    store.update_thread_metadata(id(2), &patch, PatchOrigin::Explicit).await.unwrap();
+    store.archive_thread(id(6)).await.unwrap();
 
     let all = || ThreadQuery { archived: ArchivedFilter::All, ..by_creation(SortDirection::Ascending, 50) };
     let preview = id(4).to_string().to_uppercase();
@@ -183,11 +183,11 @@ pub(crate) async fn check_descendants(store: Arc<dyn ThreadStore>) {
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
         store.append_items(id(n), &turn(MODE, "a")).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
     let fork = ForkThread { source: id(3), at: TurnCut::Latest, meta: head(4, MODE) };
-    store.fork(fork).await.unwrap();
-    store.archive(id(2)).await.unwrap();
+    store.fork_thread(fork).await.unwrap();
+    store.archive_thread(id(2)).await.unwrap();
     for (ancestor, wanted, with_archived) in [
         (1, &[3, 4][..], &[2, 3, 4][..]),
         (2, &[3, 4], &[3, 4]),
@@ -230,7 +230,7 @@ pub(crate) async fn check_list_refuses(store: Arc<dyn ThreadStore>) {
         let cursor = Some(Cursor::from(text.to_owned()));
         assert!(is_invalid(store.list_threads(&ThreadQuery { cursor, ..query.clone() }).await), "{text:?}");
     }
-    store.delete(id(1)).await.unwrap();
+    store.delete_thread(id(1)).await.unwrap();
     let page = store.list_threads(&ThreadQuery { cursor, ..query }).await.unwrap();
     assert_eq!(ids(&page.items), [id(2)], "the thread of a cursor may be gone");
 }

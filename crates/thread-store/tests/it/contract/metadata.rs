@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{MODES, go_on, head, id, is_conflict, is_missing, record, second};
 
 async fn set(store: &dyn ThreadStore, n: u32, patch: ThreadMetadataPatch) -> StoredThread {
-    let row = store.update_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
+    let row = store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
     assert_eq!(row, store.read_thread(id(n)).await.unwrap(), "what is given is what is read");
     row
 }
@@ -35,7 +35,7 @@ pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
         let count: EventMsg = TokenCountEvent { info: Some(info), ..Default::default() }.into();
         let context = TurnContext { model: Some("m1".into()), effort: Some("high".into()), ..TurnContext::default() };
         store.append_items(id(n), &[context.into(), count.into()]).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let row = store.read_thread(id(n)).await.unwrap();
         assert_eq!((row.id, row.created_at, row.history_mode), (id(n), second(n.into()), mode));
         assert_eq!(row.preview.as_deref(), Some("ask a"));
@@ -89,8 +89,8 @@ pub(crate) async fn check_patch_of_git(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let git = GitInfo { commit_hash: Some("c1".into()), branch: Some("main".into()), ..Default::default() };
         store.create_thread(SessionMeta { git: Some(git), ..head(n, mode) }).await.unwrap();
-        store.persist(id(n)).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.persist_thread(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let facts = |row: StoredThread| {
             let git = row.git.unwrap_or_default();
             [git.commit_hash, git.branch, git.repository_url].map(Option::unwrap_or_default)
@@ -117,7 +117,7 @@ pub(crate) async fn check_patch_survives_resume(store: Arc<dyn ThreadStore>) {
         store.resume_thread(id(n)).await.unwrap();
         set(&*store, n, patch_of_json(json!({"name": "live", "cwd": "/x", "source": "s", "agent_role": null}))).await;
         set(&*store, n, patch_of_json(json!({"git": {"branch": "b"}, "model_provider": "p"}))).await;
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let row = set(&*store, n, patch_of_json(json!({"git": {"commit_hash": "c"}}))).await;
         go_on(&*store, id(n), mode, &["b"]).await;
         let after = store.read_thread(id(n)).await.unwrap();
@@ -141,7 +141,7 @@ pub(crate) async fn check_later_facts_win(store: Arc<dyn ThreadStore>) {
         assert_eq!(row.reasoning_effort.as_deref(), Some("set"), "the log does not say");
         let row = set(&*store, n, patch_of_json(json!({"model": "set again"}))).await;
         assert_eq!(row.model.as_deref(), Some("set again"));
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
 }
 
@@ -151,7 +151,7 @@ pub(crate) async fn check_empty_and_observed_patches(store: Arc<dyn ThreadStore>
         let (row, history) = (store.read_thread(id(n)).await.unwrap(), store.load_history(id(n)).await.unwrap());
         assert_eq!(set(&*store, n, ThreadMetadataPatch::default()).await, row);
         let said = ThreadMetadataPatch { preview: Some(row.preview.clone()), ..Default::default() };
-        let after = store.update_metadata(id(n), &said, PatchOrigin::Observed).await.unwrap();
+        let after = store.update_thread_metadata(id(n), &said, PatchOrigin::Observed).await.unwrap();
         assert_eq!(after.preview, row.preview);
         set(&*store, n, patch_of_json(json!({"name": "x", "git": {}}))).await;
         assert_eq!(store.load_history(id(n)).await.unwrap(), history, "nothing of this is for the log");
@@ -180,7 +180,7 @@ pub(crate) async fn check_name(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_metadata_refuses(store: Arc<dyn ThreadStore>) {
     for origin in [PatchOrigin::Explicit, PatchOrigin::Observed] {
         for patch in [ThreadMetadataPatch::default(), patch_of_json(json!({"model": "m"}))] {
-            assert!(is_missing(store.update_metadata(id(1), &patch, origin).await, false));
+            assert!(is_missing(store.update_thread_metadata(id(1), &patch, origin).await, false));
         }
     }
 }
@@ -194,16 +194,16 @@ pub(crate) async fn check_metadata_conflicts(store: Arc<dyn ThreadStore>, other:
         patch_of_json(json!({"name": "n", "model": "m"})),
         ThreadMetadataPatch { git, name: Some(Some("n".into())), ..Default::default() },
     ] {
-        assert!(is_conflict(other.update_metadata(id(1), &patch, PatchOrigin::Explicit).await));
+        assert!(is_conflict(other.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await));
         assert_eq!(other.read_thread(id(1)).await.unwrap(), before, "all of it or nothing");
     }
     let patch = patch_of_json(json!({"name": "n"}));
-    let row = other.update_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
+    let row = other.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
     assert_eq!(row.name.as_deref(), Some("n"), "a name needs no writer");
     assert_eq!(store.read_thread(id(1)).await.unwrap().name.as_deref(), Some("n"));
     let row = set(&*store, 1, patch_of_json(json!({"model": "m"}))).await;
     assert_eq!(row.model.as_deref(), Some("m"));
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
 }
 
 /// Readers that go through a paginated log from its end take any `session_meta` line for its beginning.
@@ -211,7 +211,7 @@ pub(crate) async fn check_paginated_log_has_one_head(store: Arc<dyn ThreadStore>
     let thread_id = record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
     let git = GitInfoPatch { branch: Some(Some("dev".into())), ..Default::default() };
     let patch = ThreadMetadataPatch { git: Some(Some(git)), ..Default::default() };
-    let row = store.update_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+    let row = store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
     assert_eq!(row.git.unwrap().branch.as_deref(), Some("dev"));
     let history = store.load_history(thread_id).await.unwrap();
     assert_eq!(history.lines.iter().filter(|line| line.kind() == "session_meta").count(), 1);

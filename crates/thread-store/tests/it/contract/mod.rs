@@ -165,11 +165,11 @@ fn raw(value: serde_json::Value) -> Box<serde_json::value::RawValue> {
 /// Makes the `n`-th thread with these turns and leaves it cold.
 pub(crate) async fn record(store: &dyn ThreadStore, n: u32, mode: HistoryMode, turns: &[&str]) -> ThreadId {
     store.create_thread(head(n, mode)).await.unwrap();
-    store.persist(id(n)).await.unwrap();
+    store.persist_thread(id(n)).await.unwrap();
     for name in turns {
         store.append_items(id(n), &turn(mode, name)).await.unwrap();
     }
-    store.shutdown(id(n)).await.unwrap();
+    store.shutdown_thread(id(n)).await.unwrap();
     id(n)
 }
 
@@ -179,7 +179,7 @@ pub(crate) async fn go_on(store: &dyn ThreadStore, thread_id: ThreadId, mode: Hi
     for name in turns {
         store.append_items(thread_id, &turn(mode, name)).await.unwrap();
     }
-    store.shutdown(thread_id).await.unwrap();
+    store.shutdown_thread(thread_id).await.unwrap();
 }
 
 /// A thread's turns, oldest first.

@@ -14,7 +14,7 @@ use super::{
 /// Goes back, and gives the row of the thread as it is then.
 async fn revert(store: &dyn ThreadStore, thread_id: ThreadId, to: TurnCut) -> StoredThread {
     let before = all_turns(store, thread_id).await.len();
-    let undone = store.revert(RevertThread { thread_id, to, at: second(5000) }).await.unwrap();
+    let undone = store.revert_thread(RevertThread { thread_id, to, at: second(5000) }).await.unwrap();
     assert_eq!(all_turns(store, thread_id).await.len(), before - undone, "it says how many turns it undid");
     store.read_thread(thread_id).await.unwrap()
 }
@@ -104,7 +104,7 @@ pub(crate) async fn check_revert_inside_inherited(store: Arc<dyn ThreadStore>) {
         assert_turns(&*store, thread, &["a", "d"]).await;
         assert_turns(&*store, source, &["a", "b"]).await;
         if mode == HistoryMode::Paginated {
-            assert!(matches!(store.delete(source).await, Err(StoreError::HasDependents { .. })));
+            assert!(matches!(store.delete_thread(source).await, Err(StoreError::HasDependents { .. })));
         }
         revert(&*store, thread, before("a")).await;
         assert_turns(&*store, thread, &[]).await;
@@ -128,7 +128,7 @@ pub(crate) async fn check_revert_live_thread(store: Arc<dyn ThreadStore>) {
         store.append_items(id(n), &user(mode, "e", "ask e")).await.unwrap();
         revert(&*store, id(n), before("e")).await;
         store.append_items(id(n), &turn(mode, "f")).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         assert_turns(&*store, id(n), &["a", "d", "f"]).await;
     }
 }
@@ -143,7 +143,7 @@ pub(crate) async fn check_revert_counts_steering(store: Arc<dyn ThreadStore>) {
         items.extend(user(mode, "b", "ask more"));
         items.push(complete("b"));
         store.append_items(id(n), &items).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         revert(&*store, id(n), after("a")).await;
         assert_eq!(heard(&*store, id(n)).await, ["a"]);
         assert_turns(&*store, id(n), &["a"]).await;
@@ -159,7 +159,7 @@ pub(crate) async fn check_revert_of_a_torn_turn(store: Arc<dyn ThreadStore>) {
         let told = user(mode, "b", "ask b").swap_remove(0);
         assert!(matches!(told, RolloutItem::ResponseItem(_)));
         store.append_items(id(n), &[started("b"), told]).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         go_on(&*store, id(n), mode, &["c", "d"]).await;
         assert_eq!(heard(&*store, id(n)).await, ["a", "b", "c", "d"]);
         revert(&*store, id(n), after("a")).await;
@@ -175,7 +175,7 @@ pub(crate) async fn check_revert_to_between_turns(store: Arc<dyn ThreadStore>) {
             record(&*store, number, mode, &["a"]).await;
             store.resume_thread(id(number)).await.unwrap();
             store.append_items(id(number), &[user(mode, "x", "ask x").swap_remove(0)]).await.unwrap();
-            store.shutdown(id(number)).await.unwrap();
+            store.shutdown_thread(id(number)).await.unwrap();
             go_on(&*store, id(number), mode, &["b"]).await;
             assert_eq!(heard(&*store, id(number)).await, ["a", "x", "b"]);
             revert(&*store, id(number), to).await;
@@ -191,10 +191,10 @@ pub(crate) async fn check_revert_silent_turn(store: Arc<dyn ThreadStore>) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
         store.append_items(id(n), &[started("b"), complete("b")]).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         let was = store.load_history(id(n)).await.unwrap();
         let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000) };
-        let outcome = store.revert(request).await;
+        let outcome = store.revert_thread(request).await;
         match mode {
             HistoryMode::Paginated => {
                 outcome.unwrap();
@@ -220,7 +220,7 @@ pub(crate) async fn check_revert_keeps_labels(store: Arc<dyn ThreadStore>) {
                 ThreadMetadataPatch { cwd: Some(None), ..Default::default() },
             ];
             for patch in patches {
-                store.update_metadata(thread, &patch, PatchOrigin::Explicit).await.unwrap();
+                store.update_thread_metadata(thread, &patch, PatchOrigin::Explicit).await.unwrap();
             }
             go_on(&*store, thread, mode, &["c"]).await;
             let row = revert(&*store, thread, to).await;
@@ -240,11 +240,14 @@ pub(crate) async fn check_fork_of_reverted(store: Arc<dyn ThreadStore>) {
         let of_new = fork(&*store, thread, n + 20, after("d")).await;
         assert_turns(&*store, of_old, &["a", "b", "c"]).await;
         assert_turns(&*store, of_new, &["a", "d"]).await;
-        let gone =
-            store.fork(selvedge_thread_store::ForkThread { source: thread, at: after("b"), meta: head(n + 30, mode) });
+        let gone = store.fork_thread(selvedge_thread_store::ForkThread {
+            source: thread,
+            at: after("b"),
+            meta: head(n + 30, mode),
+        });
         assert!(matches!(gone.await, Err(StoreError::TurnNotFound { .. })), "it was undone");
         if mode == HistoryMode::Paginated {
-            let Err(StoreError::HasDependents { dependents, .. }) = store.delete(thread).await else {
+            let Err(StoreError::HasDependents { dependents, .. }) = store.delete_thread(thread).await else {
                 panic!("an abandoned segment counts too");
             };
             assert_eq!(dependents.len(), 2);
@@ -256,16 +259,16 @@ pub(crate) async fn check_revert_refuses(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let request = |to| RevertThread { thread_id: id(n), to, at: second(5000) };
         for to in [TurnCut::Latest, after("a")] {
-            assert!(is_missing(store.revert(request(to)).await, false));
+            assert!(is_missing(store.revert_thread(request(to)).await, false));
         }
         record(&*store, n, mode, &["a", "b"]).await;
         let was = store.load_history(id(n)).await.unwrap();
         for to in [after("z"), before("z")] {
-            assert!(matches!(store.revert(request(to)).await, Err(StoreError::TurnNotFound { .. })));
+            assert!(matches!(store.revert_thread(request(to)).await, Err(StoreError::TurnNotFound { .. })));
         }
         assert_eq!(store.load_history(id(n)).await.unwrap(), was);
         revert(&*store, id(n), after("a")).await;
-        let undone = store.revert(request(after("b"))).await;
+        let undone = store.revert_thread(request(after("b"))).await;
         assert!(matches!(undone, Err(StoreError::TurnNotFound { .. })), "what was undone is gone");
     }
 }
@@ -275,12 +278,12 @@ pub(crate) async fn check_revert_conflicts(store: Arc<dyn ThreadStore>, other: A
         record(&*store, n, mode, &["a", "b"]).await;
         store.resume_thread(id(n)).await.unwrap();
         let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000) };
-        assert!(is_conflict(other.revert(request.clone()).await));
+        assert!(is_conflict(other.revert_thread(request.clone()).await));
         assert_turns(&*other, id(n), &["a", "b"]).await;
-        store.shutdown(id(n)).await.unwrap();
-        other.revert(request).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
+        other.revert_thread(request).await.unwrap();
         assert_turns(&*store, id(n), &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
 }

@@ -39,13 +39,13 @@ fn all_marked(hit: &SearchHit) -> Vec<&str> {
 
 async fn rename(store: &dyn ThreadStore, n: u32, name: &str) {
     let name = ThreadMetadataPatch { name: Some(Some(name.into())), ..Default::default() };
-    store.update_metadata(id(n), &name, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(n), &name, PatchOrigin::Explicit).await.unwrap();
 }
 
 async fn say(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<RolloutItem>) {
     store.create_thread(head(n, mode)).await.unwrap();
     store.append_items(id(n), &[vec![started("t")], items].concat()).await.unwrap();
-    store.shutdown(id(n)).await.unwrap();
+    store.shutdown_thread(id(n)).await.unwrap();
 }
 
 pub(crate) async fn check_search_in_names_and_items(store: Arc<dyn ThreadStore>) {
@@ -81,7 +81,7 @@ pub(crate) async fn check_search_in_names_and_items(store: Arc<dyn ThreadStore>)
     );
     assert_eq!(hits(&*store, "haystack").await.len(), 1);
     assert_eq!(hits(&*store, "nowhere").await, []);
-    store.archive(id(4)).await.unwrap();
+    store.archive_thread(id(4)).await.unwrap();
     assert!(hits(&*store, "needle").await.iter().all(|hit| hit.thread.id != id(4)), "the query for threads counts");
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn check_search_pages(store: Arc<dyn ThreadStore>) {
         for name in names {
             store.append_items(id(n), &turn(MODE, name)).await.unwrap();
         }
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
     let all = hits(&*store, "one").await;
     assert_eq!(all.len(), 5 * 6);
@@ -276,10 +276,10 @@ pub(crate) async fn check_search_best(store: Arc<dyn ThreadStore>) {
             store.append_items(id(n), &turn(MODE, &turn_name)).await.unwrap();
         }
         store.append_items(id(n), &turn(MODE, "yak")).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
     rename(&*store, 5, "On zebras").await;
-    store.archive(id(6)).await.unwrap();
+    store.archive_thread(id(6)).await.unwrap();
     let threads = ThreadQuery { sort: ThreadSortKey::CreatedAt, ..ThreadQuery::default() };
     let best = SearchQuery { threads, hits_per_thread: 4, ..SearchQuery::new("zebra") };
     let all = store.search_threads(&best).await.unwrap();
@@ -317,9 +317,9 @@ pub(crate) async fn check_search_among_descendants(store: Arc<dyn ThreadStore>) 
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
         store.append_items(id(n), &turn(MODE, "zebra")).await.unwrap();
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
     }
-    store.archive(id(2)).await.unwrap();
+    store.archive_thread(id(2)).await.unwrap();
     for order in [SearchOrder::Best, SearchOrder::Sorted] {
         for (archived, wanted) in [(ArchivedFilter::Active, &[3][..]), (ArchivedFilter::All, &[2, 3])] {
             let mut query = SearchQuery { order, hits_per_thread: 1, ..query("zebra") };

@@ -59,7 +59,7 @@ pub(crate) async fn check_views(store: Arc<dyn ThreadStore>) {
     items.extend(user(mode, "a", "more"));
     items.push(end);
     store.append_items(id(1), &items).await.unwrap();
-    store.shutdown(id(1)).await.unwrap();
+    store.shutdown_thread(id(1)).await.unwrap();
     for (items_view, kinds) in [
         (ItemsView::None, &[][..]),
         (ItemsView::Summary, &["user_message", "agent_message"]),
@@ -91,7 +91,7 @@ pub(crate) async fn check_turn_in_progress(store: Arc<dyn ThreadStore>) {
         store.append_items(id(n), &items).await.unwrap();
         let running = all_turns(&*store, id(n)).await;
         assert_eq!((&running[0].id, running[0].status), (&turn_id("a"), TurnStatus::InProgress));
-        store.shutdown(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
         assert_eq!(all_turns(&*store, id(n)).await[0].status, TurnStatus::Interrupted);
     }
 }
