@@ -26,7 +26,9 @@ pub(crate) struct App<'a> {
     /// Where it is.
     pub(crate) home: PathBuf,
     /// Its threads.
-    pub(crate) store: Arc<LocalThreadStore>,
+    pub(crate) store: Arc<dyn ThreadStore>,
+    /// The same, for what is done with files.
+    pub(crate) local: LocalThreadStore,
     /// Their life.
     pub(crate) manager: ThreadManager,
     /// Where its index is.
@@ -48,16 +50,17 @@ impl<'a> App<'a> {
     ) -> Result<Self> {
         home::require(home)?;
         let rollouts = RolloutHome::new(home).with_durability(durability);
-        let store = Arc::new(LocalThreadStore::with(rollouts, index.clone()));
-        let manager = ThreadManager::new(Arc::clone(&store) as Arc<dyn ThreadStore>);
-        Ok(Self { home: home.to_path_buf(), store, manager, index, out, json })
+        let local = LocalThreadStore::with(rollouts, index.clone());
+        let store: Arc<dyn ThreadStore> = Arc::new(local.clone());
+        let manager = ThreadManager::new(Arc::clone(&store));
+        Ok(Self { home: home.to_path_buf(), store, local, manager, index, out, json })
     }
 
     /// Ends the life of every thread that is still live. An index that is not filled yet is left to a process of its own.
     pub(crate) async fn close(&self) {
         self.manager.shutdown_all(SHUTDOWN).await;
-        let is_filling = self.store.index_progress().is_some();
-        self.store.close().await;
+        let is_filling = self.local.index_progress().is_some();
+        self.local.close().await;
         if is_filling {
             commands::index::go_on_alone(self);
         }

@@ -1,11 +1,9 @@
 //! Which thread, and which turn of it, is meant by what was typed.
 
 use std::collections::BTreeSet;
-use std::ops::Bound::{Excluded, Unbounded};
 
 use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnId, TurnQuery};
-use selvedge_thread_store::{ThreadStore, TurnCut};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store::{ThreadLookup, ThreadStore, TurnCut};
 
 use crate::exit::{Code, Failure, Result};
 
@@ -17,18 +15,19 @@ const LISTED: usize = 10;
 /// The thread that `text` names: a full id, or the only one that has this name or whose id begins so.
 ///
 /// A full id is taken as it is; whether there is such a thread, the verb finds out.
-pub(crate) fn thread(store: &LocalThreadStore, text: &str) -> Result<ThreadId> {
+pub(crate) async fn thread(store: &dyn ThreadStore, text: &str) -> Result<ThreadId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let mut found: BTreeSet<ThreadId> = store.find_by_name(text)?.into_iter().collect();
+    let mut found: BTreeSet<ThreadId> =
+        store.find_threads(&ThreadLookup::Name(text.to_owned())).await?.into_iter().collect();
     if is_beginning(text) {
-        found.extend(store.find_by_prefix(&text.to_ascii_lowercase())?);
+        found.extend(store.find_threads(&ThreadLookup::IdPrefix(text.to_owned())).await?);
     }
     match found.len() {
         0 => Err(no_thread(text)),
         1 => found.pop_first().ok_or_else(|| no_thread(text)),
-        _ => Err(ambiguous(store, text, &found)),
+        _ => Err(ambiguous(store, text, &found).await),
     }
 }
 
@@ -45,46 +44,19 @@ fn no_thread(text: &str) -> Failure {
     Failure::new(Code::NotFound, format!("no thread has the name {text:?} or an id that begins so")).hint(hint)
 }
 
-fn ambiguous(store: &LocalThreadStore, text: &str, found: &BTreeSet<ThreadId>) -> Failure {
+async fn ambiguous(store: &dyn ThreadStore, text: &str, found: &BTreeSet<ThreadId>) -> Failure {
     let mut ids: Vec<String> = found.iter().take(LISTED).map(ThreadId::to_string).collect();
     if found.len() > LISTED {
         ids.push(format!("and {} more", found.len() - LISTED));
     }
-    let length = all_ids(store).map_or(36, |all| unique_length(found, &all));
+    let found_ids: Vec<ThreadId> = found.iter().copied().collect();
+    let length = store.distinct_prefix_len(&found_ids).await.unwrap_or(36);
     // What tells an id from all others may be the name of another thread; only a whole id is never taken for a name.
     let typed = text.to_ascii_lowercase();
     let is_typed = typed.len() >= length && found.iter().any(|id| id.to_string().starts_with(&typed));
     let length = if is_typed { 36 } else { length };
     Failure::new(Code::Failure, format!("{text:?} means {} threads: {}", found.len(), ids.join(", ")))
         .hint(format!("type more of the id: its first {length} characters tell these apart"))
-}
-
-/// Every id of the home.
-pub(crate) fn all_ids(store: &LocalThreadStore) -> Result<BTreeSet<ThreadId>> {
-    Ok(store.find_by_prefix("")?.into_iter().collect())
-}
-
-/// How many characters tell the ids `shown` from each other and from all others of `all`; never fewer than 8.
-pub(crate) fn unique_length(shown: &BTreeSet<ThreadId>, all: &BTreeSet<ThreadId>) -> usize {
-    // In an ordered set the id that has most in common with another is a neighbour of it, and ids are in the order of their
-    // texts.
-    let beside = |id: &ThreadId| {
-        let of = |ids: &BTreeSet<ThreadId>| {
-            let (before, after) = (ids.range(..id).next_back(), ids.range((Excluded(id), Unbounded)).next());
-            [before.copied(), after.copied()]
-        };
-        [of(shown), of(all)].into_iter().flatten().flatten().collect::<Vec<_>>()
-    };
-    let mut longest = 8;
-    for id in shown {
-        let text = id.to_string();
-        for other in beside(id) {
-            let common = text.bytes().zip(other.to_string().bytes()).take_while(|(a, b)| a == b).count();
-            longest = longest.max(common + 1);
-        }
-    }
-    // A group of digits is shown to its end: it is easier to read and to select.
-    [8, 13, 18, 23, 36].into_iter().find(|end| *end >= longest).unwrap_or(36)
 }
 
 /// The place that `--after` or `--before` names.

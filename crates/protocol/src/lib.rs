@@ -40,6 +40,7 @@ mod durability;
 mod event;
 mod filter;
 mod id;
+mod id_prefix;
 mod item;
 mod line;
 mod metadata;
@@ -66,6 +67,7 @@ pub use event::{
 };
 pub use filter::{ThreadFilter, ThreadLink, descendants};
 pub use id::{IdError, ItemId, SegmentId, SessionId, ThreadId, TurnId, WindowId};
+pub use id_prefix::distinct_prefix_len;
 pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
 pub use line::{LineError, LineFormat, RolloutLine};
 pub use metadata::{GitInfo, GitInfoPatch, StoredThread, ThreadMetadataPatch};

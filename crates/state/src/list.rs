@@ -37,6 +37,23 @@ impl StateIndex {
         Ok(Page { items, next_cursor })
     }
 
+    /// Returns the ids just before and just after each of these in the order of ids, with which they have most in common.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn neighbours(&self, thread_ids: &[ThreadId]) -> Result<Vec<ThreadId>> {
+        let mut found = Vec::new();
+        let mut connection = self.database.readers.acquire().await?;
+        for thread_id in thread_ids {
+            let beside =
+                "SELECT max(id) FROM threads WHERE id < ?1 UNION ALL SELECT min(id) FROM threads WHERE id > ?1";
+            let beside = sqlx::query_scalar::<_, Option<uuid::Uuid>>(beside).bind(thread_id.as_uuid());
+            let beside = beside.fetch_all(&mut *connection).await?;
+            found.extend(beside.into_iter().flatten().map(ThreadId::from_uuid));
+        }
+        Ok(found)
+    }
+
     /// The row of a thread; nothing when the index does not know it.
     ///
     /// # Errors

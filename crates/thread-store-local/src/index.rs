@@ -153,8 +153,13 @@ impl HomeIndex {
 
     /// The same for a page that follows another one if it has a cursor: who turns pages quickly looks around once in a while.
     pub(crate) async fn fresh_for_page(&self, cursor: Option<&Cursor>) -> Option<FreshIndex> {
+        if cursor.is_some() { self.fresh_for_more().await } else { self.fresh().await }
+    }
+
+    /// The same for a question that belongs to one just answered: the look around for that one serves it.
+    pub(crate) async fn fresh_for_more(&self) -> Option<FreshIndex> {
         let looked_around = self.state().looked_around;
-        match looked_around.filter(|(at, _)| cursor.is_some() && at.elapsed() < ONE_LOOK) {
+        match looked_around.filter(|(at, _)| at.elapsed() < ONE_LOOK) {
             Some((_, filling)) => Some(FreshIndex { index: self.open().await?, filling }),
             None => self.fresh().await,
         }

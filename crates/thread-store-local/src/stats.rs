@@ -8,28 +8,10 @@ use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 
 use crate::error::look_at;
-use crate::store::{Inner, LocalThreadStore};
-
-impl LocalThreadStore {
-    /// Sums over threads: how many, their turns, tokens and bytes, by day, project, model or source. The index answers where
-    /// it can; else every thread in question is read.
-    ///
-    /// # Errors
-    /// `Backend` when the home cannot be read. A thread that cannot be read is left out, and the log says so.
-    pub async fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
-        let index = &self.inner.index;
-        if let Some(fresh) = index.fresh().await
-            && let Some(stats) = index.answer(&fresh, fresh.index.stats(query).await).await
-        {
-            return Ok(stats);
-        }
-        let query = query.clone();
-        self.blocking(move |store| store.stats(&query)).await
-    }
-}
+use crate::store::Inner;
 
 impl Inner {
-    fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+    pub(crate) fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let files = self.files()?;
         let rows = self.rows_for(&query.threads, &files, &self.names());
         let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));

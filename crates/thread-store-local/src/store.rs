@@ -1,23 +1,26 @@
 //! The store: each method of the contract, wired to the file that does it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId,
-    ThreadMetadataPatch, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+    Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
 use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadReader, ThreadStore,
+    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader,
+    ThreadStore,
 };
 
 use crate::append::{append, appended, write};
 use crate::error::{store_error, while_gone};
+use crate::export::export;
 use crate::index::{HomeIndex, IndexPlace};
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
@@ -202,6 +205,42 @@ impl ThreadReader for LocalThreadStore {
         self.reading(move |store| store.load_model_context(thread_id)).await
     }
 
+    async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
+        export(&self.inner, thread_id, out).await
+    }
+
+    async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        self.blocking(move |store| store.head(thread_id)).await
+    }
+
+    async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
+        let lookup = lookup.clone();
+        self.blocking(move |store| store.find_threads(&lookup)).await
+    }
+
+    async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh_for_more().await
+            && let Some(neighbours) = index.answer(&fresh, fresh.index.neighbours(thread_ids).await).await
+        {
+            return Ok(distinct_prefix_len(thread_ids, neighbours));
+        }
+        let thread_ids = thread_ids.to_vec();
+        self.blocking(move |store| Ok(distinct_prefix_len(&thread_ids, store.files()?.threads().map(|(id, _)| id))))
+            .await
+    }
+
+    async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+        let index = &self.inner.index;
+        if let Some(fresh) = index.fresh().await
+            && let Some(stats) = index.answer(&fresh, fresh.index.stats(query).await).await
+        {
+            return Ok(stats);
+        }
+        let query = query.clone();
+        self.blocking(move |store| store.stats(&query)).await
+    }
+
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         let index = &self.inner.index;
         if let Some(fresh) = index.fresh_of(thread_id).await
@@ -349,42 +388,5 @@ impl ThreadStore for LocalThreadStore {
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         self.writing(request.thread_id, move |store| store.revert(&request)).await
-    }
-}
-
-impl LocalThreadStore {
-    /// Writes a thread's whole history to `out` as it stands in its files, byte for byte, damaged stretches too, and
-    /// says how many bytes that were. What was inherited by reference comes first.
-    ///
-    /// # Errors
-    /// `NotFound`; `Backend` when a file cannot be read or `out` cannot be written; `Corrupt` when the history begins in a
-    /// segment that cannot be had, after all that is there was written.
-    pub fn export(&self, thread_id: ThreadId, out: &mut dyn std::io::Write) -> Result<u64> {
-        self.inner.export(thread_id, out)
-    }
-
-    /// The head of a thread's newest segment: where and by whom it was made, and how its log is kept. Reads no more than that
-    /// line, unlike [`read_thread`](ThreadReader::read_thread), which knows what came later. Nothing when it was lost to damage.
-    ///
-    /// # Errors
-    /// `NotFound`; `Backend` when the home cannot be read.
-    pub fn head(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
-        self.inner.head(thread_id)
-    }
-
-    /// The threads that have this name.
-    ///
-    /// # Errors
-    /// `Backend` when the home cannot be read.
-    pub fn find_by_name(&self, name: &str) -> Result<Vec<ThreadId>> {
-        self.inner.find_by_name(name)
-    }
-
-    /// The threads whose ids begin with this text, active and archived ones.
-    ///
-    /// # Errors
-    /// `Backend` when the home cannot be read.
-    pub fn find_by_prefix(&self, prefix: &str) -> Result<Vec<ThreadId>> {
-        self.inner.find_by_prefix(prefix)
     }
 }

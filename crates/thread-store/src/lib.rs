@@ -46,4 +46,4 @@ pub use error::{BoxError, Holder, Result, StoreError};
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use store::ThreadStore;
-pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, TurnCut};
+pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, TurnCut};

@@ -8,17 +8,21 @@ mod read;
 mod state;
 
 use std::fmt;
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
-    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 
 use self::state::{State, Writer};
-use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadHistory, ThreadReader, ThreadStore};
+use crate::{
+    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader,
+    ThreadStore,
+};
 
 /// Threads in memory.
 ///
@@ -80,12 +84,39 @@ impl ThreadReader for InMemoryThreadStore {
         self.state().load_history(thread_id)
     }
 
+    async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
+        // Not under the lock: whoever reads the other end may ask this store meanwhile.
+        let history = self.state().load_history(thread_id)?;
+        let mut written = 0;
+        for line in &history.lines {
+            writeln!(out, "{}", line.text()).map_err(|error| StoreError::backend("cannot export a thread", error))?;
+            written += line.text().len() as u64 + 1;
+        }
+        Ok(written)
+    }
+
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
         self.state().model_context(thread_id)
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.state().row(thread_id)
+    }
+
+    async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        self.state().session_meta(thread_id)
+    }
+
+    async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
+        Ok(self.state().find_threads(lookup))
+    }
+
+    async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
+        Ok(distinct_prefix_len(thread_ids, self.state().thread_ids()))
+    }
+
+    async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+        self.state().stats(self.writer, query)
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {

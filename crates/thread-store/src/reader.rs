@@ -1,12 +1,15 @@
 //! The contract of a reader: everything that needs no writer.
 
+use std::io::Write;
+
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+    ItemQuery, Page, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId, ThreadQuery, ThreadStats,
+    Turn, TurnItemEntry, TurnQuery,
 };
 
-use crate::{Result, ThreadHistory};
+use crate::{Result, ThreadHistory, ThreadLookup};
 
 /// Reads the threads of a store: what a list, a viewer, an export or a copy needs.
 ///
@@ -20,6 +23,14 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// `NotFound`; a lazy thread is not found.
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory>;
 
+    /// Writes a thread's whole history to `out` as it is stored, byte for byte, damaged stretches too, and returns how many
+    /// bytes that were. What was inherited by reference comes first. Memory is bounded, whatever the size.
+    ///
+    /// # Errors
+    /// `NotFound`; `Backend` if `out` cannot be written; `Corrupt` if the history begins in a segment that is missing, after
+    /// everything that is there was written.
+    async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64>;
+
     /// Loads what the model sees next: the replay of the whole history.
     ///
     /// # Errors
@@ -31,6 +42,25 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NotFound`.
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
+
+    /// Reads the head of a thread's newest segment: where and by whom it was made, and how its log is kept. Costs that line
+    /// alone, unlike [`read_thread`](Self::read_thread), which knows what came later. `None` if it was lost to damage.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>>;
+
+    /// Returns the threads that a person means by what was typed, active and archived ones, in the order of their ids; none
+    /// if there is no such thread.
+    async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>>;
+
+    /// Returns how many characters of their texts tell these ids apart from each other and from the ids of all other threads of
+    /// the store, as [`distinct_prefix_len`](selvedge_protocol::distinct_prefix_len) says.
+    async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize>;
+
+    /// Sums over threads: how many, their turns, tokens and bytes, by day, project, model or source. A thread that cannot be
+    /// read is left out.
+    async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats>;
 
     /// Gives a page of threads.
     ///

@@ -54,6 +54,15 @@ pub struct ThreadHistory {
     pub damage: Vec<Damage>,
 }
 
+/// What a person types to mean a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThreadLookup {
+    /// The whole name of a thread, as it was given.
+    Name(String),
+    /// The first characters of an id's text, in any case.
+    IdPrefix(String),
+}
+
 /// A place between two turns. Of several turns that have the same id the newest is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnCut {

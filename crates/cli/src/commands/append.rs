@@ -15,7 +15,7 @@ use crate::resolve;
 
 /// Appends what stands on standard input to a thread.
 pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&app.store, &args.thread)?;
+    let id = resolve::thread(&*app.store, &args.thread).await?;
     let live = app.manager.resume(id).await?.live;
     let outcome = lines(&live, app).await;
     // Whatever came of the input, what was recorded before it is there.

@@ -71,7 +71,7 @@ pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
 async fn meant(args: &CompressArgs, app: &App<'_>) -> Result<Vec<ThreadId>> {
     let mut meant = Vec::new();
     for text in &args.threads {
-        let id = resolve::thread(&app.store, text)?;
+        let id = resolve::thread(&*app.store, text).await?;
         if !meant.contains(&id) {
             meant.push(id);
         }
@@ -102,7 +102,7 @@ async fn compress(tried: &[Plain], are_named: bool, app: &App<'_>) -> Done {
     let mut done = Done::default();
     for (number, plain) in tried.iter().enumerate() {
         bar.tell((number as u64, tried.len() as u64), (bytes_done, bytes));
-        match app.store.compress(plain.id).await {
+        match app.local.compress(plain.id).await {
             Ok(compressed) => done.threads.push((plain.id, compressed)),
             Err(error @ StoreError::Conflict { .. }) if !are_named => done.busy.push((plain.id, error.to_string())),
             // Somebody deleted it meanwhile.

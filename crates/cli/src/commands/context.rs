@@ -26,7 +26,7 @@ struct Shown<'a> {
 
 /// Shows the context of a thread.
 pub(crate) async fn run(args: &ContextArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&app.store, &args.thread)?;
+    let id = resolve::thread(&*app.store, &args.thread).await?;
     let context = app.store.load_model_context(id).await?;
     print(&context, args.full, app)?;
     for warning in context.warnings.iter().take(NAMED) {

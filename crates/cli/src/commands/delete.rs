@@ -16,7 +16,7 @@ use crate::resolve;
 
 /// Deletes a thread, if that is really meant.
 pub(crate) async fn run(args: &DeleteArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&app.store, &args.thread)?;
+    let id = resolve::thread(&*app.store, &args.thread).await?;
     let thread = app.store.read_thread(id).await?;
     if !args.yes && !is_meant(&thread)? {
         note("nothing was deleted");

@@ -112,7 +112,7 @@ impl Tour<'_> {
         let Page { items, .. } = self.app.store.list_threads(&query).await?;
         promise(items.len() == threads_recorded(), "every recorded thread is listed once")?;
         let shown = &items[..items.len().min(ROWS)];
-        let table = list::render(&self.app, shown)?;
+        let table = list::render(&self.app, shown).await?;
         write!(self.app.out, "{table}")?;
         self.left_out(items.len() - shown.len(), "threads")
     }
@@ -148,7 +148,7 @@ impl Tour<'_> {
     async fn fork(&mut self, source: ThreadId) -> Result<StoredThread> {
         self.step("A fork of it, and something appended to the fork", &format!("fork {}", short(source)))?;
         let before = self.items_of(source).await?;
-        let meta = fork::meta(self.app.store.head(source)?.unwrap_or_default());
+        let meta = fork::meta(self.app.store.read_session_meta(source).await?.unwrap_or_default());
         let fork = self.app.manager.fork(ForkThread { source, at: TurnCut::Latest, meta }).await?;
         let name = ThreadMetadataPatch { name: Some(Some("Fork of the tour".to_owned())), ..Default::default() };
         let fork = self.app.manager.update_metadata(fork, &name).await?;

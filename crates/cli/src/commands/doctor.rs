@@ -41,7 +41,7 @@ struct Report<'a> {
 /// Checks a home or some of its threads.
 pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     let home = RolloutHome::new(&app.home);
-    let threads = threads(args, app, &home)?;
+    let threads = threads(args, app, &home).await?;
     let before = look(&home, threads.as_ref())?;
     let repairs = (args.repair || args.dry_run).then(|| repair(&home, &before, args.dry_run));
     let after = match &repairs {
@@ -64,14 +64,14 @@ pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
 }
 
 /// The threads that are meant; nothing for all of them.
-fn threads(args: &DoctorArgs, app: &App<'_>, home: &RolloutHome) -> Result<Option<HashSet<ThreadId>>> {
+async fn threads(args: &DoctorArgs, app: &App<'_>, home: &RolloutHome) -> Result<Option<HashSet<ThreadId>>> {
     if args.threads.is_empty() {
         return Ok(None);
     }
     let files = home.files().map_err(unreadable)?;
     let mut found = HashSet::new();
     for text in &args.threads {
-        let id = resolve::thread(&app.store, text)?;
+        let id = resolve::thread(&*app.store, text).await?;
         if files.segments(id).is_empty() {
             return Err(Failure::new(Code::NotFound, format!("there is no thread {id}"))
                 .hint("`selvedge list --all` shows the threads of this home"));

@@ -10,9 +10,9 @@ use crate::resolve;
 
 /// Forks a thread and prints the new one's id.
 pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
-    let source = resolve::thread(&app.store, &args.thread)?;
+    let source = resolve::thread(&*app.store, &args.thread).await?;
     let at = resolve::cut(&*app.store, source, args.after.as_deref(), args.before.as_deref()).await?;
-    let meta = meta(app.store.head(source)?.unwrap_or_default());
+    let meta = meta(app.store.read_session_meta(source).await?.unwrap_or_default());
     let fork = app.manager.fork(ForkThread { source, at, meta }).await?;
     if let Some(name) = args.name.clone().filter(|name| !name.is_empty()) {
         let patch = ThreadMetadataPatch { name: Some(Some(name)), ..Default::default() };

@@ -1,6 +1,5 @@
 //! `selvedge list`: threads, newest update first.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::Context;
@@ -25,22 +24,22 @@ const COLUMNS: [Column; 5] = [
 
 /// Lists the threads of the home.
 pub(crate) async fn run(args: &ListArgs, app: &mut App<'_>) -> Result<()> {
-    let mut query = query(&args.filters, app)?;
+    let mut query = query(&args.filters, app).await?;
     query.search_term.clone_from(&args.search);
     let page = app.store.list_threads(&query).await?;
     if app.json {
         app.out.json(&page.items)?;
     } else {
-        print(app, &page)?;
+        print(app, &page).await?;
     }
     more(page.next_cursor.as_ref(), app)
 }
 
 /// The question that the options ask.
-pub(crate) fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
+pub(crate) async fn query(filters: &Filters, app: &App<'_>) -> Result<ThreadQuery> {
     let relation = match (&filters.child_of, &filters.descendant_of) {
-        (Some(text), _) => Some(Relation::ChildOf(resolve::thread(&app.store, text)?)),
-        (None, Some(text)) => Some(Relation::DescendantOf(resolve::thread(&app.store, text)?)),
+        (Some(text), _) => Some(Relation::ChildOf(resolve::thread(&*app.store, text).await?)),
+        (None, Some(text)) => Some(Relation::DescendantOf(resolve::thread(&*app.store, text).await?)),
         (None, None) => None,
     };
     let cwd = match (&filters.cwd, &filters.under) {
@@ -84,19 +83,19 @@ fn absolute(path: &std::path::Path) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-fn print(app: &mut App<'_>, page: &Page<StoredThread>) -> Result<()> {
+async fn print(app: &mut App<'_>, page: &Page<StoredThread>) -> Result<()> {
     if page.items.is_empty() {
         note(&format!("no such threads in {}", app.home.display()));
         return Ok(());
     }
-    let text = render(app, &page.items)?;
+    let text = render(app, &page.items).await?;
     app.out.write_all(text.as_bytes())?;
     Ok(())
 }
 
 /// Threads as a table.
-pub(crate) fn render(app: &App<'_>, threads: &[StoredThread]) -> Result<String> {
-    let short = short_length(app, threads)?;
+pub(crate) async fn render(app: &App<'_>, threads: &[StoredThread]) -> Result<String> {
+    let short = short_length(app, threads).await?;
     let now = now();
     let rows: Vec<Vec<Cell>> = threads
         .iter()
@@ -121,9 +120,9 @@ fn columns(short: usize) -> [Column; 5] {
 }
 
 /// How many characters of their ids tell these threads from all others.
-pub(crate) fn short_length(app: &App<'_>, threads: &[StoredThread]) -> Result<usize> {
-    let shown: BTreeSet<_> = threads.iter().map(|thread| thread.id).collect();
-    Ok(resolve::unique_length(&shown, &resolve::all_ids(&app.store)?))
+pub(crate) async fn short_length(app: &App<'_>, threads: &[StoredThread]) -> Result<usize> {
+    let shown: Vec<_> = threads.iter().map(|thread| thread.id).collect();
+    Ok(app.store.distinct_prefix_len(&shown).await?)
 }
 
 /// What a thread is called in a line: its name, or else what it is about.

@@ -81,7 +81,7 @@ async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
         Verb::List(args) => list::run(args, app).await,
         Verb::Show(args) => show::run(args, app).await,
         Verb::Context(args) => context::run(args, app).await,
-        Verb::Export(args) => export::run(args, app),
+        Verb::Export(args) => export::run(args, app).await,
         Verb::New(args) => new::run(args, app).await,
         Verb::Append(args) => append::run(args, app).await,
         Verb::Fork(args) => fork::run(args, app).await,

@@ -1,6 +1,7 @@
 //! `selvedge pick`: a thread, chosen on the terminal.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use selvedge_protocol::StoredThread;
 use selvedge_thread_store::ThreadReader;
@@ -16,7 +17,7 @@ use crate::render::transcript::Style;
 
 /// Lets somebody choose a thread, and prints it.
 pub(crate) async fn run(args: &PickArgs, color: clap::ColorChoice, app: &mut App<'_>) -> Result<()> {
-    let mut query = list::query(&args.filters, app)?;
+    let mut query = list::query(&args.filters, app).await?;
     query.limit = args.filters.limit.map_or(usize::MAX, Into::into);
     let threads = app.store.list_threads(&query).await?.items;
     if threads.is_empty() {
@@ -24,14 +25,13 @@ pub(crate) async fn run(args: &PickArgs, color: clap::ColorChoice, app: &mut App
         return Err(Failure::new(Code::NotFound, nothing).hint("`selvedge list --all` shows the threads of this home"));
     }
     let start = Start {
-        id_length: list::short_length(app, &threads)?,
+        id_length: list::short_length(app, &threads).await?,
         threads,
         typed: args.query.clone().unwrap_or_default(),
         paint: Paint::for_stream(color, &std::io::stderr()),
         style: Style { paint: Paint::plain(), full: false, now: now() },
     };
-    let store = app.store.as_ref().clone();
-    let chosen = pick::pick(start, store).await?.ok_or_else(Failure::left)?;
+    let chosen = pick::pick(start, Arc::clone(&app.store)).await?.ok_or_else(Failure::left)?;
     print(&chosen, args, app)
 }
 

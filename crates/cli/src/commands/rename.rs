@@ -9,7 +9,7 @@ use crate::resolve;
 
 /// Renames a thread.
 pub(crate) async fn run(args: &RenameArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&app.store, &args.thread)?;
+    let id = resolve::thread(&*app.store, &args.thread).await?;
     let name = args.name.clone().filter(|name| !name.is_empty());
     let line = match &name {
         Some(name) => format!("renamed {id} to {name:?}"),

@@ -13,7 +13,7 @@ use crate::resolve;
 
 /// Rewinds a thread and says by how many turns.
 pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&app.store, &args.thread)?;
+    let id = resolve::thread(&*app.store, &args.thread).await?;
     let to = match args.to.turns {
         Some(turns) => RewindTo::Turns(turns.get()),
         None => {
@@ -24,7 +24,9 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
     let undone = app.manager.rewind(id, to).await?;
     let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
     app.answer_about(id, &format!("rewound {id} by {turns}")).await?;
-    if has_index_of_codex(&app.home) && app.store.head(id)?.unwrap_or_default().mode() == HistoryMode::Paginated {
+    if has_index_of_codex(&app.home)
+        && app.store.read_session_meta(id).await?.unwrap_or_default().mode() == HistoryMode::Paginated
+    {
         app.out.flush()?;
         note("a Codex that has listed this thread in this home goes on from its own index and does not see the rewind");
     }

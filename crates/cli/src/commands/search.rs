@@ -24,7 +24,7 @@ const INDENT: usize = 2;
 
 /// Searches the threads of the home.
 pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
-    let threads = list::query(&args.filters, app)?;
+    let threads = list::query(&args.filters, app).await?;
     let hits_per_thread = args.hits.get();
     let mut query = SearchQuery { threads, hits_per_thread, order: order(args), ..SearchQuery::new(&args.text) };
     if args.open {
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     } else if page.items.is_empty() {
         note(&format!("no thread holds {:?}", args.text));
     } else {
-        let text = render(app, &page.items)?;
+        let text = render(app, &page.items).await?;
         app.out.write_all(text.as_bytes())?;
     }
     list::more(page.next_cursor.as_ref(), app)
@@ -69,9 +69,9 @@ fn order(args: &SearchArgs) -> SearchOrder {
 }
 
 /// Each thread with its hits below.
-fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {
+async fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {
     let threads: Vec<StoredThread> = hits.iter().map(|hit| hit.thread.clone()).collect();
-    let short = list::short_length(app, &threads)?;
+    let short = list::short_length(app, &threads).await?;
     let (now, paint) = (now(), app.out.paint());
     let rows: Vec<Vec<Cell>> = hits.iter().map(row).collect();
     let width = app.out.width().map(|width| width.saturating_sub(INDENT));

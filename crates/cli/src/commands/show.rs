@@ -24,7 +24,7 @@ struct Shown<'a> {
 
 /// Shows a thread.
 pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&app.store, &args.thread)?;
+    let id = resolve::thread(&*app.store, &args.thread).await?;
     let thread = app.store.read_thread(id).await?;
     // Only the damage is wanted, and the lines need not be held while the turns are made.
     let damage = app.store.load_history(id).await?.damage;

@@ -26,9 +26,9 @@ const fn number(title: &'static str) -> Column {
 
 /// Sums over the threads of the home.
 pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
-    let threads = list::query(&args.filters, app)?;
+    let threads = list::query(&args.filters, app).await?;
     let query = StatsQuery { threads, by: args.by.key(), offsets: local_offsets() };
-    let mut stats = app.store.stats(&query).await?;
+    let mut stats = app.store.thread_stats(&query).await?;
     if app.json {
         return app.out.json(&stats);
     }

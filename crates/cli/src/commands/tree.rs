@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery};
+use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery, distinct_prefix_len};
 use selvedge_thread_store::{StoreError, ThreadReader};
 
 use super::list::title;
@@ -15,7 +15,10 @@ use crate::resolve;
 
 /// Draws the family of a thread, or all families of the home.
 pub(crate) async fn run(args: &TreeArgs, app: &mut App<'_>) -> Result<()> {
-    let thread = args.thread.as_deref().map(|text| resolve::thread(&app.store, text)).transpose()?;
+    let thread = match &args.thread {
+        Some(text) => Some(resolve::thread(&*app.store, text).await?),
+        None => None,
+    };
     let query = ThreadQuery { archived: ArchivedFilter::All, limit: usize::MAX, ..ThreadQuery::default() };
     let forest = Forest::new(app.store.list_threads(&query).await?.items);
     match thread {
@@ -53,11 +56,11 @@ fn threads(count: usize) -> String {
 }
 
 fn draw(forest: &Forest, roots: &[usize], args: &TreeArgs, app: &mut App<'_>) -> Result<()> {
-    let ids = forest.ids();
+    let ids: Vec<ThreadId> = forest.ids().into_iter().collect();
     let style = Style {
         paint: app.out.paint(),
         lines: if args.ascii { Lines::ASCII } else { Lines::UNICODE },
-        id_length: resolve::unique_length(&ids, &ids),
+        id_length: distinct_prefix_len(&ids, []),
         title,
         width: app.out.width(),
     };

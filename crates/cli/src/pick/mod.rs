@@ -9,6 +9,7 @@ pub(crate) mod screen;
 mod signals;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -44,7 +45,7 @@ pub(crate) struct Start {
 }
 
 /// Lets somebody choose one of the threads. None when they left.
-pub(crate) async fn pick(start: Start, store: impl ThreadStore) -> Result<Option<StoredThread>> {
+pub(crate) async fn pick(start: Start, store: Arc<dyn ThreadStore>) -> Result<Option<StoredThread>> {
     let previews = Previews::of(store, start.style);
     let chosen = tokio::task::spawn_blocking(move || choose(start, previews)).await;
     chosen.context("the choice did not come to an end")?

@@ -1,7 +1,7 @@
 //! What threads said last, read beside the choice.
 
 use std::collections::HashMap;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use selvedge_protocol::{SortDirection, ThreadId, Turn, TurnQuery};
@@ -28,7 +28,7 @@ pub(crate) struct Previews {
 
 impl Previews {
     /// Reads from `store` in a task of its own, which ends with the returned value.
-    pub(crate) fn of(store: impl ThreadStore, style: Style) -> Self {
+    pub(crate) fn of(store: Arc<dyn ThreadStore>, style: Style) -> Self {
         let (wanted, mut asked) = watch::channel(None);
         let (answer, answers) = mpsc::channel();
         tokio::spawn(async move {
@@ -36,7 +36,7 @@ impl Previews {
                 // Only the newest wish counts, and it may be over soon.
                 tokio::time::sleep(REST).await;
                 let Some(id) = *asked.borrow_and_update() else { continue };
-                let text = match newest(&store, id).await {
+                let text = match newest(&*store, id).await {
                     Ok(turns) => text(&turns, style),
                     Err(error) => error.to_string(),
                 };
@@ -72,7 +72,7 @@ impl Previews {
     }
 }
 
-async fn newest(store: &impl ThreadStore, id: ThreadId) -> Result<Vec<Turn>> {
+async fn newest(store: &dyn ThreadStore, id: ThreadId) -> Result<Vec<Turn>> {
     let query = TurnQuery { direction: SortDirection::Descending, limit: TURNS, ..TurnQuery::all(id) };
     let mut turns = store.list_turns(&query).await?.items;
     turns.reverse();

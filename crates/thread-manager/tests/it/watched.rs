@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch,
-    ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
     Appended, ForkThread, InMemoryThreadStore, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory,
-    ThreadReader, ThreadStore,
+    ThreadLookup, ThreadReader, ThreadStore,
 };
 use tokio::sync::Semaphore;
 
@@ -197,6 +197,26 @@ impl WatchedStore {
 impl ThreadReader for WatchedStore {
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         self.inner.load_history(thread_id).await
+    }
+
+    async fn export(&self, thread_id: ThreadId, out: &mut (dyn std::io::Write + Send)) -> Result<u64> {
+        self.inner.export(thread_id, out).await
+    }
+
+    async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        self.inner.read_session_meta(thread_id).await
+    }
+
+    async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
+        self.inner.find_threads(lookup).await
+    }
+
+    async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
+        self.inner.distinct_prefix_len(thread_ids).await
+    }
+
+    async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+        self.inner.thread_stats(query).await
     }
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {

@@ -31,9 +31,9 @@ fn is_compressed(path: &Path) -> bool {
     path.extension().unwrap() == "zst"
 }
 
-fn exported(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<u8> {
+async fn exported(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<u8> {
     let mut bytes = Vec::new();
-    store.export(thread_id, &mut bytes).unwrap();
+    store.export(thread_id, &mut bytes).await.unwrap();
     bytes
 }
 
@@ -61,14 +61,17 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
         let home = TestHome::recorded(folder);
         let files = RolloutHome::new(home.path()).files().unwrap();
         let ids: Vec<ThreadId> = files.threads().map(|(id, _)| id).collect();
-        let before: Vec<Vec<u8>> = ids.iter().map(|id| exported(&home.store, *id)).collect();
+        let mut before: Vec<Vec<u8>> = Vec::new();
+        for id in &ids {
+            before.push(exported(&home.store, *id).await);
+        }
         let rows = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
         for thread_id in &ids {
             home.store.compress(*thread_id).await.unwrap();
             assert!(rollouts(&home, *thread_id).iter().all(|path| is_compressed(path)), "{folder}: {thread_id}");
         }
         for (thread_id, before) in ids.iter().zip(&before) {
-            assert!(exported(&home.other(), *thread_id) == *before, "{folder}: {thread_id}");
+            assert!(exported(&home.other(), *thread_id).await == *before, "{folder}: {thread_id}");
         }
         let compressed = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
         let without_path = |mut row: selvedge_protocol::StoredThread| {
@@ -80,7 +83,7 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
         for (thread_id, before) in ids.iter().zip(&before) {
             home.store.resume_thread(*thread_id).await.unwrap();
             home.store.shutdown_thread(*thread_id).await.unwrap();
-            assert!(exported(&home.store, *thread_id) == *before, "{folder}: {thread_id} is resumed");
+            assert!(exported(&home.store, *thread_id).await == *before, "{folder}: {thread_id} is resumed");
             threads += 1;
         }
     }
@@ -120,10 +123,10 @@ async fn a_compressed_thread_is_gone_on_with() {
 async fn what_is_built_on_a_compressed_thread_goes_on() {
     let home = TestHome::empty();
     let (thread, fork) = rewound_and_forked(&home).await;
-    let before = [exported(&home.store, thread), exported(&home.store, fork)];
+    let before = [exported(&home.store, thread).await, exported(&home.store, fork).await];
     assert_eq!(home.store.compress(thread).await.unwrap().files, 2);
     for store in [&home.store, &home.other()] {
-        assert_eq!([exported(store, thread), exported(store, fork)], before);
+        assert_eq!([exported(store, thread).await, exported(store, fork).await], before);
         assert_eq!(asked(store, fork).await, ["one", "two"]);
         assert_eq!(asked(store, thread).await, ["one"]);
     }

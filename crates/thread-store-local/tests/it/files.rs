@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnCut};
 
 use crate::contract::{all_turns, head, heard, id, record, second, turn};
 use crate::home::TestHome;
@@ -191,7 +191,7 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
     fs::remove_file(home.store.read_thread(id(1)).await.unwrap().path.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     let mut exported = Vec::new();
-    let error = home.store.export(id(2), &mut exported).unwrap_err();
+    let error = home.store.export(id(2), &mut exported).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }) && error.to_string().contains("exported"), "{error}");
     assert_eq!(exported, fs::read(home.store.read_thread(id(2)).await.unwrap().path.unwrap()).unwrap());
     assert_eq!(history.damage.len(), 1);
@@ -287,8 +287,12 @@ async fn another_writer_is_kept_out_and_named() {
 #[tokio::test]
 async fn names_and_prefixes_find_threads() {
     let home = TestHome::recorded("story-0.169.0");
-    assert_eq!(home.store.find_by_prefix("01a1fd5d-aacb").unwrap().len(), 1);
-    assert_eq!(home.store.find_by_prefix("01A1FD5D").unwrap().len(), 6);
-    assert_eq!(home.store.find_by_name("Thread on zebras").unwrap().len(), 3);
-    assert!(home.store.find_by_name("nobody").unwrap().is_empty());
+    for (lookup, count) in [
+        (ThreadLookup::IdPrefix("01a1fd5d-aacb".into()), 1),
+        (ThreadLookup::IdPrefix("01A1FD5D".into()), 6),
+        (ThreadLookup::Name("Thread on zebras".into()), 3),
+        (ThreadLookup::Name("nobody".into()), 0),
+    ] {
+        assert_eq!(home.store.find_threads(&lookup).await.unwrap().len(), count);
+    }
 }

@@ -114,7 +114,7 @@ async fn a_line_of_1_gib() {
     use_all(&home, id(1), 30, most).await;
     let after = within("load_history", 30, most, home.store.load_history(id(1))).await.unwrap();
     assert_eq!(after.lines.last().unwrap().ordinal(), Some(4));
-    let exported = within("export", 30, most, async { home.store.export(id(1), &mut std::io::sink()) }).await.unwrap();
+    let exported = within("export", 30, most, home.store.export(id(1), &mut std::io::sink())).await.unwrap();
     assert!(exported > LONG as u64);
     let home = RolloutHome::new(home.path());
     let found = within("doctor", 60, most, async { diagnose(&home, None, &|_| {}) }).await.unwrap();

@@ -85,16 +85,12 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     let query = SearchQuery { threads: all.clone(), ..SearchQuery::new("ask c") };
     let hits = store.search_threads(&query).await.unwrap().items;
     assert_eq!(hits.len(), 2, "{hits:?}");
-    let sums = store.stats(&StatsQuery { threads: all, ..StatsQuery::default() }).await.unwrap().total;
+    let sums = store.thread_stats(&StatsQuery { threads: all, ..StatsQuery::default() }).await.unwrap().total;
     assert_eq!((sums.threads, sums.turns), (2, 6));
-    let exporting = store.clone();
-    let (head_now, exported) = spawn_blocking(move || {
-        let mut exported = Vec::new();
-        exporting.export(thread_id, &mut exported).unwrap();
-        (exporting.head(thread_id).unwrap().unwrap(), String::from_utf8(exported).unwrap())
-    })
-    .await
-    .unwrap();
+    let mut exported = Vec::new();
+    store.export(thread_id, &mut exported).await.unwrap();
+    let exported = String::from_utf8(exported).unwrap();
+    let head_now = store.read_session_meta(thread_id).await.unwrap().unwrap();
     assert_eq!(head_now.id, Some(thread_id));
     assert!(["ask a", "ask b", "ask c"].iter().all(|text| exported.contains(text)), "{exported}");
     let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };

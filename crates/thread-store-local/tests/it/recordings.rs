@@ -153,7 +153,7 @@ async fn export_gives_the_bytes_of_the_files() {
         let home = TestHome::recorded(folder);
         for thread in home.store.list_threads(&everything()).await.unwrap().items {
             let mut exported = Vec::new();
-            let len = home.store.export(thread.id, &mut exported).unwrap();
+            let len = home.store.export(thread.id, &mut exported).await.unwrap();
             assert_eq!(len, exported.len() as u64);
             let own = std::fs::read(thread.path.as_ref().unwrap()).unwrap();
             assert!(exported.ends_with(&own));

@@ -270,7 +270,7 @@ async fn a_small_file_that_decompresses_without_end_meets_a_limit() {
     let path = home.put(id(1), b"").with_extension("jsonl.zst");
     fs::remove_file(path.with_extension("")).unwrap();
     fs::write(&path, frame.repeat(20)).unwrap();
-    let error = home.store.export(id(1), &mut std::io::sink()).unwrap_err();
+    let error = home.store.export(id(1), &mut std::io::sink()).await.unwrap_err();
     let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
     let limit = (1 << 30) + 1000 * fs::metadata(&path).unwrap().len();
     assert!(text.contains(&format!("more than the limit of {limit} bytes")), "{text}");

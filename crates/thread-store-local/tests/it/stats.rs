@@ -17,9 +17,9 @@ async fn the_index_sums_what_the_logs_sum() {
             let relation = parent.filter(|_| by == StatsKey::Model).map(Relation::DescendantOf);
             let threads = ThreadQuery { relation, limit: 1, ..all.clone() };
             let query = StatsQuery { threads, by, offsets: offsets.clone() };
-            let from_logs = logs.store.stats(&query).await.unwrap();
+            let from_logs = logs.store.thread_stats(&query).await.unwrap();
             assert!(!from_logs.groups.is_empty() && from_logs.total.turns > 0, "{folder}");
-            assert_eq!(home.store.stats(&query).await.unwrap(), from_logs, "{folder}: {query:?}");
+            assert_eq!(home.store.thread_stats(&query).await.unwrap(), from_logs, "{folder}: {query:?}");
         }
     }
 }

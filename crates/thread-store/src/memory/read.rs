@@ -1,13 +1,14 @@
 //! Reading: histories, rows, turns and items.
 
-use selvedge_history::{ModelContext, TextSearch, replay_lines};
+use selvedge_history::{ModelContext, StatsFold, TextSearch, replay_lines};
 use selvedge_protocol::{
-    ItemQuery, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadQuery, Turn, TurnItemEntry, TurnQuery,
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadFilter,
+    ThreadId, ThreadLink, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
 use super::state::{State, Writer};
 use crate::paging::{page_hits, page_items, page_threads, page_turns};
-use crate::{Result, ThreadHistory};
+use crate::{Result, ThreadHistory, ThreadLookup};
 
 impl State {
     pub(super) fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
@@ -18,6 +19,34 @@ impl State {
 
     pub(super) fn model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
         Ok(replay_lines(&self.history(thread_id)?.lines))
+    }
+
+    pub(super) fn session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        let first = self.own_lines(thread_id)?.first();
+        Ok(first.and_then(|line| match line.item() {
+            RolloutItem::SessionMeta(head) => Some(*head),
+            _ => None,
+        }))
+    }
+
+    pub(super) fn find_threads(&self, lookup: &ThreadLookup) -> Vec<ThreadId> {
+        let is_meant = |thread: &StoredThread| match lookup {
+            ThreadLookup::Name(name) => thread.name.as_ref() == Some(name),
+            ThreadLookup::IdPrefix(prefix) => thread.id.to_string().starts_with(&prefix.to_ascii_lowercase()),
+        };
+        let mut found: Vec<ThreadId> = self.rows().filter(is_meant).map(|thread| thread.id).collect();
+        found.sort_unstable();
+        found
+    }
+
+    pub(super) fn stats(&self, writer: Writer, query: &StatsQuery) -> Result<ThreadStats> {
+        let rows: Vec<StoredThread> = self.rows().collect();
+        let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
+        let mut fold = StatsFold::new(query);
+        for thread in rows.iter().filter(|thread| filter.matches(thread)) {
+            fold.thread(thread, self.all_turns(writer, thread.id)?.len() as u64, self.own_bytes(thread.id));
+        }
+        Ok(fold.finish())
     }
 
     pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {

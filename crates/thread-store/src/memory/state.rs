@@ -123,6 +123,22 @@ impl State {
         self.threads.values().map(Thread::row)
     }
 
+    pub(super) fn thread_ids(&self) -> Vec<ThreadId> {
+        self.threads.keys().copied().collect()
+    }
+
+    /// The lines of the thread's newest segment.
+    pub(super) fn own_lines(&self, thread_id: ThreadId) -> Result<&[RolloutLine]> {
+        let newest = self.segments.get(&self.thread(thread_id)?.newest());
+        Ok(newest.map_or(&[], |segment| &segment.lines))
+    }
+
+    /// How many bytes the segments of a thread have.
+    pub(super) fn own_bytes(&self, thread_id: ThreadId) -> u64 {
+        let segments = self.segments.values().filter(|segment| segment.thread_id == thread_id);
+        segments.flat_map(|segment| &segment.lines).map(|line| line.text().len() as u64 + 1).sum()
+    }
+
     /// The thread's lines, inherited ones first.
     pub(super) fn history(&self, thread_id: ThreadId) -> Result<History> {
         let parts: Vec<_> = self.segments_of(self.thread(thread_id)?.newest()).collect();

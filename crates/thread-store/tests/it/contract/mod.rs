@@ -8,6 +8,7 @@
 pub(crate) mod append;
 pub(crate) mod branch;
 pub(crate) mod detach;
+pub(crate) mod find;
 pub(crate) mod items;
 pub(crate) mod life;
 pub(crate) mod list;
@@ -34,6 +35,8 @@ macro_rules! contract_tests {
                    check_resume_refuses, check_live_methods_need_a_live_thread, check_delete, check_archive }
             append { check_lines_are_what_was_appended, check_ordinals_are_consecutive, check_legacy_has_no_ordinals,
                      check_empty_batch, check_concurrent_batches, check_unknown_items_are_kept }
+            find { check_find_by_name, check_find_by_prefix, check_find_no_lazy_thread, check_distinct_prefix_len,
+                   check_session_meta, check_stats, check_export }
             list { check_pages_by_every_size, check_pages_while_others_write, check_ties_are_sorted_by_id, check_filters,
                    check_descendants, check_list_refuses }
             turns { check_pages_of_turns, check_turn_cursors_while_the_thread_grows, check_views, check_turns_refuse,

@@ -1,0 +1,109 @@
+//! Finding threads: by what is typed, by the shortest ids that tell them apart, and in sums.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{HistoryMode, StatsKey, StatsQuery, ThreadId, ThreadMetadataPatch};
+use selvedge_thread_store::{PatchOrigin, ThreadLookup, ThreadStore};
+
+use super::{MODES, head, id, is_missing, record};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+async fn rename(store: &dyn ThreadStore, thread_id: ThreadId, name: &str) {
+    let patch = ThreadMetadataPatch { name: Some(Some(name.to_owned())), ..Default::default() };
+    store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+}
+
+async fn found(store: &dyn ThreadStore, lookup: ThreadLookup) -> Vec<ThreadId> {
+    store.find_threads(&lookup).await.unwrap()
+}
+
+pub(crate) async fn check_find_by_name(store: Arc<dyn ThreadStore>) {
+    for n in [3, 1, 2] {
+        record(&*store, n, MODE, &["a"]).await;
+    }
+    rename(&*store, id(3), "one name").await;
+    rename(&*store, id(1), "one name").await;
+    rename(&*store, id(2), "one name and more").await;
+    store.archive_thread(id(3)).await.unwrap();
+    assert_eq!(
+        found(&*store, ThreadLookup::Name("one name".into())).await,
+        [id(1), id(3)],
+        "archived ones too, in order"
+    );
+    assert_eq!(found(&*store, ThreadLookup::Name("One name".into())).await, [], "a name is meant as it is spelt");
+    store.delete_thread(id(1)).await.unwrap();
+    assert_eq!(found(&*store, ThreadLookup::Name("one name".into())).await, [id(3)]);
+}
+
+pub(crate) async fn check_find_by_prefix(store: Arc<dyn ThreadStore>) {
+    for n in [0x2b, 0x1a, 0x1b] {
+        record(&*store, n, MODE, &["a"]).await;
+    }
+    store.archive_thread(id(0x1b)).await.unwrap();
+    let all = [id(0x1a), id(0x1b), id(0x2b)];
+    assert_eq!(found(&*store, ThreadLookup::IdPrefix(String::new())).await, all);
+    let text = id(0x1a).to_string();
+    assert_eq!(found(&*store, ThreadLookup::IdPrefix(text[..35].to_owned())).await, [id(0x1a), id(0x1b)]);
+    assert_eq!(found(&*store, ThreadLookup::IdPrefix(text.to_ascii_uppercase())).await, [id(0x1a)], "in any case");
+    assert_eq!(found(&*store, ThreadLookup::IdPrefix("02".into())).await, []);
+}
+
+/// A lazy thread is not found: nobody sees it but its writer.
+pub(crate) async fn check_find_no_lazy_thread(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    assert_eq!(found(&*store, ThreadLookup::IdPrefix(String::new())).await, []);
+    assert!(is_missing(store.read_session_meta(id(1)).await, false));
+}
+
+pub(crate) async fn check_distinct_prefix_len(store: Arc<dyn ThreadStore>) {
+    assert_eq!(store.distinct_prefix_len(&[]).await.unwrap(), 8);
+    record(&*store, 1, MODE, &["a"]).await;
+    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 8, "there is no other thread");
+    record(&*store, 2, MODE, &["a"]).await;
+    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 36, "another one differs in the last digits");
+    store.archive_thread(id(2)).await.unwrap();
+    assert_eq!(store.distinct_prefix_len(&[id(1), id(2)]).await.unwrap(), 36, "archived ones count");
+    store.delete_thread(id(2)).await.unwrap();
+    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 8);
+    let unknown = "01a1fd5e-0000-7000-8000-000000000001".parse().unwrap();
+    assert_eq!(store.distinct_prefix_len(&[unknown]).await.unwrap(), 8, "an id need not be there");
+}
+
+pub(crate) async fn check_session_meta(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let meta = store.read_session_meta(id(n)).await.unwrap().unwrap();
+        assert_eq!(meta, head(n, mode));
+    }
+    assert!(is_missing(store.read_session_meta(id(9)).await, false));
+}
+
+pub(crate) async fn check_stats(store: Arc<dyn ThreadStore>) {
+    record(&*store, 1, MODE, &["a", "b"]).await;
+    record(&*store, 2, MODE, &["c"]).await;
+    record(&*store, 3, MODE, &["d"]).await;
+    store.archive_thread(id(3)).await.unwrap();
+    let query = StatsQuery { by: StatsKey::Source, ..StatsQuery::default() };
+    let stats = store.thread_stats(&query).await.unwrap();
+    assert_eq!((stats.total.threads, stats.total.turns), (2, 3), "archived ones are not asked for");
+    assert_eq!(stats.groups.iter().map(|group| group.key.as_deref()).collect::<Vec<_>>(), [Some("cli")]);
+    let mut bytes = 0;
+    for n in [1, 2] {
+        bytes += store.export(id(n), &mut std::io::sink()).await.unwrap();
+    }
+    assert_eq!(stats.total.bytes, bytes);
+}
+
+pub(crate) async fn check_export(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a", "b"]).await;
+        let mut bytes = Vec::new();
+        let count = store.export(id(n), &mut bytes).await.unwrap();
+        let history = store.load_history(id(n)).await.unwrap();
+        let lines: String = history.lines.iter().map(|line| format!("{}\n", line.text())).collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), lines);
+        assert_eq!(count, lines.len() as u64);
+    }
+    assert!(is_missing(store.export(id(9), &mut std::io::sink()).await, false));
+}
