@@ -47,7 +47,6 @@ mod names;
 mod reader;
 mod recorder;
 mod reverse;
-mod salvage;
 mod sweep;
 mod walk;
 
@@ -55,13 +54,14 @@ pub use clock::now;
 pub use error::{LostFile, RolloutError};
 pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
-    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd,
-    read_head,
+    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,
 };
 pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use lock::{LockHolder, WriterLock};
 pub use names::{NameEntry, NameIndex};
-pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader, open_bytes};
+pub use reader::{RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
 pub use reverse::ReverseReader;
+pub use selvedge_history::SegmentEnd;
+pub use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};
 pub use walk::{HomeDirectories, RememberedHome};

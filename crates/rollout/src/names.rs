@@ -6,13 +6,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
+use selvedge_protocol::log::BYTE_ORDER_MARK;
 use selvedge_protocol::{RolloutLine, ThreadId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{IoContext, Result};
 use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::layout::RolloutHome;
-use crate::reader::BOM;
 
 /// What the index says of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl NameIndex {
     /// The lines of an index, or of a stretch of one that begins where a line does: the thread's name from there on, or that it
     /// has none. Lines that are not understood are passed over.
     pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (ThreadId, Option<NameEntry>)> {
-        let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         bytes.split(|byte| *byte == b'\n').filter_map(|line| {
             let NameLine { id, thread_name: name, updated_at } = serde_json::from_slice(line).ok()?;
             Some((id, (!name.is_empty()).then(|| NameEntry { name: name.into_owned(), updated_at })))
@@ -161,8 +161,8 @@ impl NameIndex {
 fn lines(bytes: &[u8]) -> Vec<(Range<usize>, u64, Result<(), String>)> {
     let mut found = Vec::new();
     let mut start = 0;
-    if bytes.starts_with(BOM) {
-        start = BOM.len();
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        start = BYTE_ORDER_MARK.len();
         found.push((0..start, 1, Err("a byte order mark".to_owned())));
     }
     for (number, line) in (1..).zip(bytes[start..].split_inclusive(|byte| *byte == b'\n')) {

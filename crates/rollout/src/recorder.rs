@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp};
 
 use crate::clock::now;
@@ -12,7 +13,6 @@ use crate::history::read_head;
 use crate::layout::{RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
 use crate::log_file::{Before, LogFile};
-use crate::reader::Entry;
 use crate::reverse::ReverseReader;
 
 /// What an append came to.

@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use selvedge_protocol::HistoryBase;
+use selvedge_protocol::log::{Entry, LineRecord};
 
 use super::finding::{Finding, FindingKind};
 use super::home::Look;
 use crate::history::read_head;
 use crate::layout::RolloutFile;
-use crate::reader::{Entry, LineRecord, RolloutReader, open_bytes};
+use crate::reader::{RolloutReader, open_bytes};
 
 /// How many findings one file may have. A file that is nothing but damage has more, and they say nothing new.
 const MAX_FINDINGS: usize = 10_000;
