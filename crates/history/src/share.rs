@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::log::{Entry, LineRecord};
-use selvedge_protocol::{HistoryBase, SegmentId, Timestamp};
+use selvedge_protocol::log::{DamageKind, Entry, LineRecord};
+use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
+
+/// How many entries of a segment are looked through for its head.
+const HEAD_ENTRIES: usize = 8;
 
 /// By how much a clock may have been set back while a share was written: no sure sign that a line came later.
 const CLOCKS: Duration = Duration::from_secs(60);
@@ -142,4 +145,35 @@ impl ShareFold {
     fn is_behind_hole(&self, record: &LineRecord, skipped_to: u64) -> bool {
         self.is_behind_damage || record.range.start > self.byte.max(skipped_to)
     }
+}
+
+/// Returns the `session_meta` that a segment of a thread begins with, by its first entries. `None` if there is none or it is
+/// damaged.
+///
+/// # Errors
+/// Those of the entries.
+pub fn segment_head<E>(
+    thread_id: ThreadId,
+    entries: impl IntoIterator<Item = Result<Entry, E>>,
+) -> Result<Option<SessionMeta>, E> {
+    let mut may_be_copied = false;
+    for entry in entries.into_iter().take(HEAD_ENTRIES) {
+        let record = match entry? {
+            Entry::Line(record) => record,
+            Entry::Damage(damage) => {
+                may_be_copied |= !matches!(damage.kind, DamageKind::Nul | DamageKind::ByteOrderMark);
+                continue;
+            }
+        };
+        if record.line.kind() == "session_meta"
+            && let RolloutItem::SessionMeta(meta) = record.line.item()
+            // The first line is the segment's own, whatever id it says; behind it, or behind what may be left of it, a fork's
+            // copied heads follow.
+            && ((record.number == 1 && !may_be_copied) || meta.id == Some(thread_id))
+        {
+            return Ok(Some(*meta));
+        }
+        may_be_copied = true;
+    }
+    Ok(None)
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use selvedge_history::{SegmentEnd, ShareFold};
-use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord};
-use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
+use selvedge_history::{SegmentEnd, ShareFold, segment_head};
+use selvedge_protocol::log::{DamagedRange, Entry, LineRecord};
+use selvedge_protocol::{SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use crate::error::Result;
 use crate::layout::{HomeFiles, RolloutFile};
@@ -13,9 +13,6 @@ use crate::reverse::ReverseReader;
 
 /// How many segments a history may go through. Real ones go through a handful; a hostile home could chain without end.
 const MAX_PARTS: usize = 10_000;
-
-/// How many entries of a file are looked through for its `session_meta`.
-const HEAD_ENTRIES: usize = 8;
 
 /// One segment's share of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,27 +164,7 @@ fn holds_a_line(file: &RolloutFile) -> bool {
 /// # Errors
 /// When the file cannot be read.
 pub fn read_head(file: &RolloutFile) -> Result<Option<SessionMeta>> {
-    let reader = RolloutReader::open(&file.path)?;
-    let mut may_be_copied = false;
-    for entry in reader.take(HEAD_ENTRIES) {
-        let record = match entry? {
-            Entry::Line(record) => record,
-            Entry::Damage(damage) => {
-                may_be_copied |= !matches!(damage.kind, DamageKind::Nul | DamageKind::ByteOrderMark);
-                continue;
-            }
-        };
-        if record.line.kind() == "session_meta"
-            && let RolloutItem::SessionMeta(meta) = record.line.item()
-            // The first line is the segment's own, whatever id it says; behind it, or behind what may be left of it, a fork's
-            // copied heads follow.
-            && ((record.number == 1 && !may_be_copied) || meta.id == Some(file.name.thread_id))
-        {
-            return Ok(Some(*meta));
-        }
-        may_be_copied = true;
-    }
-    Ok(None)
+    segment_head(file.name.thread_id, RolloutReader::open(&file.path)?)
 }
 
 /// An entry of a history.

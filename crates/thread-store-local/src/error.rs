@@ -12,9 +12,11 @@ use selvedge_thread_store::{Damage, Holder, Result, StoreError};
 /// The store error that a file error is.
 pub(crate) fn store_error(error: RolloutError) -> StoreError {
     match error {
-        RolloutError::Locked { thread_id, holder } => {
-            StoreError::Conflict { thread_id, holder: Holder { process_id: holder.process_id, host: None } }
-        }
+        RolloutError::Locked { thread_id, holder } => StoreError::Conflict {
+            thread_id,
+            holder: Holder { process_id: holder.process_id, host: None },
+            since: None,
+        },
         RolloutError::Lost { thread_id, path, what } => {
             StoreError::Lost { thread_id, reason: format!("its file {} {what}", path.display()) }
         }
@@ -66,5 +68,5 @@ pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
 
 /// The conflict with a writer in this very process.
 pub(crate) fn held_here(thread_id: ThreadId) -> StoreError {
-    StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None } }
+    StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None }, since: None }
 }

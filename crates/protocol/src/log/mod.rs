@@ -3,11 +3,13 @@
 //! Every reader of a log splits its bytes by the same rule, wherever the bytes are kept, so that all stores know the same
 //! lines of a damaged log.
 
+mod raw;
 mod salvage;
 
 use std::fmt;
 use std::ops::Range;
 
+pub use self::raw::{PIECE_BYTES, RawContent, RawEntry, RawReader, split_raw};
 use self::salvage::{Piece, salvage};
 use crate::RolloutLine;
 
