@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 
@@ -33,6 +34,24 @@ pub enum RolloutError {
         thread_id: ThreadId,
         /// Who.
         holder: LockHolder,
+    },
+    /// The thread that was to be begun is there already. Nothing was written.
+    #[error("there is a thread {thread_id} already: {}", .path.display())]
+    AlreadyExists {
+        /// The thread.
+        thread_id: ThreadId,
+        /// A file of it.
+        path: PathBuf,
+    },
+    /// Others have held a lock of the home for too long. Nothing was changed, and the call can be repeated later.
+    #[error("{holder} has held {} for more than {} s; nothing was changed", .path.display(), .waited.as_secs())]
+    LockTimeout {
+        /// The file that is locked.
+        path: PathBuf,
+        /// Who holds the lock; of several holders one.
+        holder: LockHolder,
+        /// How long this call waited.
+        waited: Duration,
     },
     /// A head without the id and the time that a file name is made of.
     #[error("a session_meta without {field} cannot begin a file")]

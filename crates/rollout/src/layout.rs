@@ -97,6 +97,11 @@ impl RolloutHome {
         self.root.join("thread-writer-locks")
     }
 
+    /// The lock between adding references to segments and removing segments.
+    pub(crate) fn reference_lock_path(&self) -> PathBuf {
+        self.root.join("selvedge-references.lock")
+    }
+
     /// Where an active file of this name belongs.
     #[must_use]
     pub fn active_path(&self, name: &RolloutFileName) -> PathBuf {

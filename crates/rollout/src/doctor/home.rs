@@ -17,9 +17,9 @@ use super::finding::{Finding, FindingKind};
 use crate::error::{IoContext, Result};
 use crate::files::is_temporary;
 use crate::history::read_head;
+use crate::identity::FileIdentity;
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
-use crate::log_file::Identity;
 use crate::names::NameIndex;
 use crate::walk::RememberedHome;
 
@@ -270,7 +270,7 @@ impl Duplicate {
 /// How a file looks from outside; another one in its place looks different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
-    identity: Identity,
+    identity: FileIdentity,
     /// By how many names it goes.
     names: u64,
     len: u64,
@@ -284,7 +284,7 @@ impl Look {
         let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
         #[cfg(not(unix))]
         let names = 1;
-        let identity = Identity::of(&metadata);
+        let identity = FileIdentity::of(&metadata);
         Some(Self { identity, names, len: metadata.len(), modified: metadata.modified().ok()? })
     }
 }
@@ -473,6 +473,7 @@ impl Places<'_> {
             }
             self.mode(&path, 0o600, None);
             self.mode(&path.with_extension("jsonl.lock"), 0o600, None);
+            self.mode(&self.home.reference_lock_path(), 0o600, None);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod lock;
 mod names;
 mod reader;
 mod recorder;
+mod references;
 mod remembered;
 mod reverse;
 mod round_trip;
