@@ -73,6 +73,8 @@ pub enum RolloutError {
     /// any more; resuming the thread reads what there is.
     #[error("{} could not be synced, and is not written any more; resume the thread to go on with what is there", .path.display())]
     Unsynced {
+        /// The thread.
+        thread_id: ThreadId,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -105,12 +107,13 @@ impl fmt::Display for LostFile {
 }
 
 impl RolloutError {
-    /// What the system said, where it was the system.
+    /// What kind of error it is in the system's words, if the system has a word for it.
     #[must_use]
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
             Self::Unsynced { source, .. } => Some(source.kind()),
+            Self::AlreadyExists { .. } => Some(io::ErrorKind::AlreadyExists),
             _ => None,
         }
     }

@@ -180,9 +180,13 @@ impl LogFile {
     /// Refuses when a sync has failed.
     fn check(&self, tail: &Tail) -> Result<()> {
         match &tail.failed {
-            Some(source) => Err(RolloutError::Unsynced { path: self.path.clone(), source: Arc::clone(source) }),
+            Some(source) => Err(self.unsynced(Arc::clone(source))),
             None => Ok(()),
         }
+    }
+
+    fn unsynced(&self, source: Arc<io::Error>) -> RolloutError {
+        RolloutError::Unsynced { thread_id: self.thread_id, path: self.path.clone(), source }
     }
 
     /// Refuses when the file's name does not lead to it any more. Who takes a file away asks for no lock, so this can only
@@ -227,7 +231,7 @@ impl LogFile {
         if let Err(error) = self.sync_file_and_names(medium.has_names) {
             let error = Arc::new(error);
             self.fail(&medium, &error);
-            return Err(RolloutError::Unsynced { path: self.path.clone(), source: error });
+            return Err(self.unsynced(error));
         }
         medium.has_names = true;
         medium.end = written;
