@@ -1,4 +1,4 @@
-//! Exponential backoff, for locks that others hold and for work that is repeated.
+//! Exponential backoff: for locks that others hold, and for work on files that others move meanwhile.
 
 use std::fs::TryLockError;
 use std::io;
@@ -36,6 +36,29 @@ impl Iterator for Backoff {
         self.next = (self.next * 2).clamp(Duration::from_millis(1), LONGEST);
         Some(pause)
     }
+}
+
+/// For how long work is repeated while others move its files.
+pub(crate) const MOVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs work that finds files and reads them, and runs it again while it fails because a file is not where it was found:
+/// other processes move files, into the archive or into compressed ones. `is_moved` says of an error whether that is the reason.
+/// Each attempt has to find the files anew.
+///
+/// The pauses between the attempts add up to 2 s; then the last error is returned. This is the only place where such work is
+/// repeated: what it calls makes one attempt ([`RememberedHome::try_resolve`](crate::RememberedHome::try_resolve)), so that
+/// retries do not multiply. It blocks the calling thread.
+///
+/// # Errors
+/// Those of the work.
+pub fn retry_if_moved<T, E>(is_moved: impl Fn(&E) -> bool, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    for pause in Backoff::new(MOVE_TIMEOUT) {
+        match attempt() {
+            Err(error) if is_moved(&error) => thread::sleep(pause),
+            outcome => return outcome,
+        }
+    }
+    attempt()
 }
 
 /// Takes a lock, and waits for it while others hold it, but no longer than `timeout`. Returns whether the lock was taken.

@@ -55,7 +55,7 @@ mod salvage;
 mod sweep;
 mod walk;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, retry_if_moved};
 pub use clock::now;
 pub use error::{LostFile, RolloutError};
 pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use selvedge_protocol::{SegmentId, ThreadId};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{IoContext, Result};
+use crate::backoff::retry_if_moved;
+use crate::error::{IoContext, Result, RolloutError};
 use crate::history::ResolvedHistory;
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 
@@ -18,14 +19,15 @@ use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 /// seconds.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// How often a home is looked through for a thread that was in it.
+/// How often a home is looked through for a thread that was in it. A walk makes these looks at once, and only if a segment that
+/// it knew is missing: what is moved between two directories is seen in neither if both are read at the wrong moments.
 const LOOKS: usize = 8;
 
 /// How often a home is looked through when files were moved in it meanwhile.
 const LOOKS_WHILE_MOVED: usize = 2;
 
-/// How often a file that is found and gone again is looked for: only as long as others move it to and fro.
-const ROUNDS: usize = 50;
+/// How often a history is followed in one attempt: from where its files were found before, and from where they are now.
+const RESOLUTIONS: usize = 2;
 
 /// Levels of directories above those that hold the files of active threads: years, months, days.
 const LEVELS: usize = 3;
@@ -103,16 +105,36 @@ impl RememberedHome {
     /// there is no such thread.
     ///
     /// Other processes move files, into the archive and out of it, or into compressed files. So a file that is not there,
-    /// or not any more, is looked for again.
+    /// or not any more, is looked for again, for as long as [`retry_if_moved`] does. Work that is itself run by that function
+    /// calls [`try_resolve`](Self::try_resolve).
     ///
     /// # Errors
     /// When the directories cannot be read, or the thread's own newest segment.
     pub fn resolve(
         &self,
+        files: Arc<HomeFiles>,
+        thread_id: ThreadId,
+    ) -> Result<(Arc<HomeFiles>, Option<ResolvedHistory>)> {
+        let mut found = Some(files);
+        retry_if_moved(RolloutError::is_gone, || {
+            let files = found.take().map_or_else(|| self.files(), Ok)?;
+            self.try_resolve(files, thread_id)
+        })
+    }
+
+    /// Makes one attempt at what [`resolve`](Self::resolve) does: follows the history from where its `files` were found, and if
+    /// a file is not there, from where the files are now.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), and if a file was moved again meanwhile
+    /// ([`RolloutError::is_gone`]).
+    pub fn try_resolve(
+        &self,
         mut files: Arc<HomeFiles>,
         thread_id: ThreadId,
     ) -> Result<(Arc<HomeFiles>, Option<ResolvedHistory>)> {
-        for _ in 0..ROUNDS {
+        let mut sought_path = self.home.root().to_path_buf();
+        for _ in 0..RESOLUTIONS {
             let resolved = ResolvedHistory::resolve(&files, thread_id);
             let (sought, is_gone) = match &resolved {
                 Ok(Some(ResolvedHistory { missing: Some(missing), .. }))
@@ -132,10 +154,11 @@ impl RememberedHome {
             if is_same && !is_gone {
                 return Ok((files, resolved?));
             }
+            let file = sought.map_or_else(|| files.segments(thread_id).last(), |segment_id| files.segment(segment_id));
+            sought_path = file.map_or(sought_path, |file| file.path.clone());
             files = now;
         }
-        let resolved = ResolvedHistory::resolve(&files, thread_id)?;
-        Ok((files, resolved))
+        Err(io::Error::from(io::ErrorKind::NotFound)).context("find", &sought_path)
     }
 }
 

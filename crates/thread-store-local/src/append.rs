@@ -54,7 +54,8 @@ impl Inner {
         // Only under the lock is it sure which segment is the newest.
         let files = self.files()?;
         self.remove_left_compressed(&files, thread_id)?;
-        let (_, resolved) = self.resolve(files, thread_id)?;
+        let (_, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
+        let resolved = resolved.ok_or(StoreError::not_found(thread_id))?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 

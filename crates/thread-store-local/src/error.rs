@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::RolloutError;
+use selvedge_rollout::{RolloutError, retry_if_moved};
 use selvedge_thread_store::{Damage, Holder, Result, StoreError};
 
 /// The store error that a file error is.
@@ -32,19 +32,10 @@ fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
     }
 }
 
-/// How often work is done again while files are moved to and fro.
-const ROUNDS: usize = 50;
-
 /// Does work that looks for files and reads them, and does it again when one was not where it had been found: another process
 /// may have moved it meanwhile, into the archive for one.
-pub(crate) fn while_gone<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    for _ in 1..ROUNDS {
-        match work() {
-            Err(StoreError::Backend { source, .. }) if is_not_found(&*source) => {}
-            outcome => return outcome,
-        }
-    }
-    work()
+pub(crate) fn while_gone<T>(work: impl FnMut() -> Result<T>) -> Result<T> {
+    retry_if_moved(|error| matches!(error, StoreError::Backend { source, .. } if is_not_found(&**source)), work)
 }
 
 /// How a file looks from outside.

@@ -61,6 +61,7 @@ impl Inner {
     }
 
     /// The segments of a thread's history and the files in which they were found: these, unless something was moved since.
+    /// One attempt, for work that [`while_gone`] repeats.
     ///
     /// # Errors
     /// `NotFound`.
@@ -69,7 +70,7 @@ impl Inner {
         files: Arc<HomeFiles>,
         thread_id: ThreadId,
     ) -> Result<(Arc<HomeFiles>, ResolvedHistory)> {
-        let (files, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
+        let (files, resolved) = self.remembered.try_resolve(files, thread_id).map_err(store_error)?;
         Ok((files, resolved.ok_or(StoreError::not_found(thread_id))?))
     }
 

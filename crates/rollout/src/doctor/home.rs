@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::bases::{self, SegmentReferences};
 use super::file::{self, Examined};
 use super::finding::{Finding, FindingKind};
+use crate::backoff::{Backoff, MOVE_TIMEOUT};
 use crate::error::{IoContext, Result};
 use crate::files::is_temporary;
 use crate::history::read_head;
@@ -25,9 +26,6 @@ use crate::walk::RememberedHome;
 
 /// How many files are read at the same time.
 const WORKERS: usize = 2;
-
-/// How often files are looked for that others move meanwhile.
-const ROUNDS: usize = 50;
 
 /// How long it may take to lock a file that was just made.
 const LOCKING: Duration = Duration::from_millis(20);
@@ -160,13 +158,14 @@ fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgre
 /// Looks again at files that others moved before they were read through, where they are now, and at files with a broken end
 /// that have changed since. Those that are gone are forgotten.
 fn look_again(remembered: &RememberedHome, files: &mut Arc<HomeFiles>, examined: &mut Vec<Examined>) -> Result<()> {
-    for _ in 0..ROUNDS {
+    for pause in Backoff::new(MOVE_TIMEOUT) {
         let (stale, mut settled): (Vec<Examined>, Vec<Examined>) =
             examined.drain(..).partition(|one| is_stale(remembered.home(), one));
         if stale.is_empty() {
             *examined = settled;
             break;
         }
+        std::thread::sleep(pause);
         *files = remembered.files()?;
         let now: HashMap<PathBuf, RolloutFile> = stale
             .iter()
@@ -201,7 +200,7 @@ fn references(
     let known: HashSet<&Path> = examined.iter().map(|one| one.file.path.as_path()).collect();
     let mut references = SegmentReferences::default();
     examined.iter().filter_map(|one| one.base.as_ref()).for_each(|base| references.add(base));
-    for _ in 0..ROUNDS {
+    for pause in Backoff::new(MOVE_TIMEOUT) {
         let all = files.threads().flat_map(|(thread_id, _)| files.all_files(thread_id));
         let mut is_any_gone = false;
         for file in all.filter(|file| !known.contains(file.path.as_path())) {
@@ -214,6 +213,7 @@ fn references(
         if !is_any_gone {
             break;
         }
+        std::thread::sleep(pause);
         *files = remembered.files()?;
     }
     Ok(references)

@@ -13,6 +13,7 @@ mod reader;
 mod recorder;
 mod references;
 mod remembered;
+mod retry;
 mod reverse;
 mod round_trip;
 mod support;
