@@ -63,7 +63,7 @@ pub use history::{
     BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd,
     read_head,
 };
-pub use identity::FileIdentity;
+pub use identity::{FileIdentity, FileStamp};
 pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use lock::{LockHolder, WriterLock};
 pub use names::{NameEntry, NameIndex};

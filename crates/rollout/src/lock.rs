@@ -17,6 +17,8 @@ use selvedge_protocol::ThreadId;
 use crate::backoff::lock_within;
 use crate::error::{IoContext, Result, RolloutError};
 use crate::file_system::{OpenFile, OpenMode};
+#[cfg(target_os = "linux")]
+use crate::identity::FileIdentity;
 use crate::layout::RolloutHome;
 
 /// How long to wait for others who make or remove lock files. They need microseconds, so somebody hangs who needs longer.
@@ -183,11 +185,9 @@ fn sweep(home: &RolloutHome, but: &Path) {
 /// that view is not to be had, a process that has the file open.
 #[cfg(target_os = "linux")]
 fn find_holder(file: &File, path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-
-    let metadata = file.metadata().ok()?;
+    let FileIdentity { device, inode } = FileIdentity::of(&file.metadata().ok()?);
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let id = format!("{:02x}:{:02x}:{}", major(metadata.dev()), minor(metadata.dev()), metadata.ino());
+    let id = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     let holder = locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [_, "FLOCK", _, _, process_id, file_id, ..] = fields[..] else { return None };

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now, retry_if_moved};
+use selvedge_rollout::{FileStamp, HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now, retry_if_moved};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
@@ -22,7 +22,6 @@ use crate::row::{KnownThread, Mark, scan, scan_tail};
 use crate::search::gather::Gatherer;
 use crate::search::run::Run;
 use crate::search::store::store_run;
-use crate::stamp::Stamp;
 use crate::told::{Told, TurnSink};
 use crate::write::{self, Scanned, signed};
 
@@ -270,7 +269,7 @@ fn scan_job(
         let mut found = Vec::new();
         for file in files.segments(job.thread_id) {
             let Some(path) = relative(home, &file.path) else { continue };
-            found.push((path, file.name.segment_id(), Stamp::of(&file.path)?));
+            found.push((path, file.name.segment_id(), FileStamp::read(&file.path)?));
         }
         Ok(found)
     };
