@@ -12,7 +12,7 @@ const HEAD_ENTRIES: usize = 8;
 const CLOCKS: Duration = Duration::from_secs(60);
 
 /// Where a segment stops being part of a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SegmentEnd {
     /// Ordinal of the first line that is not part of it.
     pub ordinal: Option<u64>,
@@ -92,6 +92,12 @@ impl ShareFold {
     #[must_use]
     pub const fn until_byte(end: SegmentEnd) -> Self {
         Self { ends_at_byte: true, ..Self::until(end) }
+    }
+
+    /// Whether the share ends at the byte of its end, for sure.
+    #[must_use]
+    pub const fn ends_at_byte(&self) -> bool {
+        self.ends_at_byte
     }
 
     /// Takes the next entry and returns whether it belongs to the share. After the first one that does not, none does.

@@ -15,7 +15,7 @@ use crate::reverse::ReverseReader;
 const MAX_PARTS: usize = 10_000;
 
 /// One segment's share of a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HistoryPart {
     /// The segment.
     pub file: RolloutFile,
@@ -77,7 +77,15 @@ impl ResolvedHistory {
     /// # Errors
     /// When the thread's own newest segment cannot be read.
     pub fn resolve(files: &HomeFiles, thread_id: ThreadId) -> Result<Option<Self>> {
-        let Some(newest) = newest_segment(files, thread_id) else { return Ok(None) };
+        newest_segment(files, thread_id).map(|newest| Self::ending_with(files, newest)).transpose()
+    }
+
+    /// Follows the history that ends with a segment of a thread, be it one that the thread has left.
+    ///
+    /// # Errors
+    /// When the segment cannot be read.
+    pub fn ending_with(files: &HomeFiles, newest: &RolloutFile) -> Result<Self> {
+        let thread_id = newest.name.thread_id;
         let mut parts = vec![HistoryPart { file: newest.clone(), end: None }];
         let mut seen = HashSet::from([newest.name.segment_id()]);
         let mut base = read_head(newest)?.and_then(|head| head.history_base);
@@ -104,7 +112,7 @@ impl ResolvedHistory {
             }
         }
         parts.reverse();
-        Ok(Some(Self { thread_id, parts, missing }))
+        Ok(Self { thread_id, parts, missing })
     }
 
     /// The thread's newest segment, the one that is appended to.

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_protocol::log::BYTE_ORDER_MARK;
 use selvedge_protocol::{RolloutLine, ThreadId, Timestamp};
@@ -13,6 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::{IoContext, Result};
 use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::layout::RolloutHome;
+use crate::lock::wait_for;
+
+/// How long to wait for others who write the index.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the index says of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +96,8 @@ impl NameIndex {
     /// none.
     ///
     /// # Errors
-    /// When the file cannot be written; the index says then what it said before.
+    /// When the file cannot be written, or others do not let it be written for 10 s
+    /// ([`RolloutError::LockTimeout`](crate::RolloutError::LockTimeout)); the index says then what it said before.
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
         home.create_dir(home.root())?;
         let path = home.name_index_path();
@@ -122,7 +128,7 @@ impl NameIndex {
         let path = home.name_index_path().with_extension("jsonl.lock");
         home.refuse_links(&path)?;
         let lock = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
-        lock.lock().context("lock", &path)?;
+        wait_for(lock.file(), &path, TIMEOUT, || lock.try_lock())?;
         Ok(lock)
     }
 

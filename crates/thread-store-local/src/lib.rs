@@ -54,6 +54,7 @@ mod find;
 mod fork;
 mod history;
 mod index;
+mod lines;
 mod list;
 mod live;
 mod metadata;
@@ -64,6 +65,7 @@ mod segment;
 mod stats;
 mod store;
 mod sync;
+mod ticker;
 
 pub use compress::Compressed;
 pub use index::IndexPlace;

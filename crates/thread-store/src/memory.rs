@@ -10,7 +10,6 @@ mod segment;
 mod state;
 
 use std::fmt;
-use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
