@@ -28,7 +28,7 @@ pub struct AppendedLines {
 }
 
 /// A batch that is in the file, and perhaps not on the medium yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a batch may have to be settled"]
 pub struct WrittenBatch {
     /// What the append came to.

@@ -16,7 +16,7 @@ use selvedge_protocol::{
     TokenUsageInfo,
 };
 use selvedge_thread_manager::ThreadManager;
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::{BatchId, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
 /// Items of one measurement.
@@ -90,7 +90,7 @@ async fn store_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Durati
     store.persist_thread(thread_id).await?;
     let start = Instant::now();
     for at in 0..ITEMS {
-        store.append_items(thread_id, std::slice::from_ref(&items[at % items.len()])).await?;
+        store.append_items(thread_id, BatchId::generate(), std::slice::from_ref(&items[at % items.len()])).await?;
     }
     let took = start.elapsed();
     store.shutdown_thread(thread_id).await?;

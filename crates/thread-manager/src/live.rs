@@ -9,19 +9,20 @@ use selvedge_protocol::{
     Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, Timestamp, Window, WorldState,
 };
-use selvedge_thread_store::{Appended, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{Appended, BatchId, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::manager::Registry;
-use crate::task::to_the_end;
+use crate::task::{is_unknown, settle, to_the_end};
 use crate::touch::{Due, Touches};
 
 /// A thread that is live in a store: the handle by which an agent records it.
 ///
 /// All methods may be called from any task; they take effect one after another. A handle that is dropped loses nothing that
 /// was acknowledged. A call whose future is dropped has taken effect as a whole or not at all; which of the two, the next
-/// call reads from the store before it does anything, and fails if the store cannot say.
+/// call reads from the store before it does anything, and fails if the store cannot say. An append that was dropped, or whose
+/// answer stayed lost, can be repeated with the same items: it takes effect once.
 #[derive(Debug)]
 pub struct LiveThread {
     thread_id: ThreadId,
@@ -41,7 +42,26 @@ struct State {
     /// Whether the store may know more than this state: a call was dropped while the store was at work on it, or what it
     /// came to was not read yet.
     is_behind: bool,
+    /// A batch of which it is not known whether it is in the log, because the call was dropped or its answer stayed lost. The
+    /// same items again are the same batch.
+    unsettled: Option<(BatchId, Vec<RolloutItem>)>,
     is_closed: bool,
+}
+
+/// Notes a batch as unsettled if the call that appends it is dropped.
+struct Unsettled<'a> {
+    state: &'a mut State,
+    batch: BatchId,
+    items: &'a [RolloutItem],
+    is_settled: bool,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.state.unsettled = Some((self.batch, self.items.to_vec()));
+        }
+    }
 }
 
 impl State {
@@ -56,6 +76,7 @@ impl State {
             world_state: WorldStateTracker::new(),
             window: WindowTracker::new(Window::first(head.window_id())),
             is_behind: false,
+            unsettled: None,
             is_closed: false,
         }
     }
@@ -68,6 +89,7 @@ impl State {
             world_state: WorldStateTracker::restored(context.world_state.clone()),
             window: WindowTracker::new(context.window),
             is_behind: false,
+            unsettled: None,
             is_closed: false,
         }
     }
@@ -190,7 +212,7 @@ impl LiveThread {
     /// As [`ThreadStore::persist_thread`].
     pub async fn persist(&self) -> Result<()> {
         let _state = self.open_state().await?;
-        self.store.persist_thread(self.thread_id).await
+        settle!(self.store.persist_thread(self.thread_id))
     }
 
     /// A barrier: everything that was appended before is as durable as the store makes it, and its facts are told.
@@ -207,9 +229,10 @@ impl LiveThread {
     /// # Errors
     /// As [`ThreadStore::sync_thread`] and [`ThreadStore::update_thread_metadata`].
     pub async fn sync(&self) -> Result<()> {
-        let mut state = self.open_state().await?;
-        self.store.sync_thread(self.thread_id).await?;
-        self.tell(&mut state).await
+        // Not under the lock: others append while the medium is waited for.
+        drop(self.open_state().await?);
+        settle!(self.store.sync_thread(self.thread_id))?;
+        self.tell(&mut *self.open_state().await?).await
     }
 
     /// Flushes and gives up the writer. The thread is cold afterwards, and gone when nothing was ever appended. A second call
@@ -238,11 +261,13 @@ impl LiveThread {
         if patch.is_empty() {
             return Ok(state.fold.thread().clone());
         }
-        self.store.persist_thread(self.thread_id).await?;
+        settle!(self.store.persist_thread(self.thread_id))?;
         self.tell(&mut state).await?;
         state.is_behind = true;
-        let outcome = self.store.update_thread_metadata(self.thread_id, patch, PatchOrigin::Explicit).await;
-        state.is_behind = false;
+        // A patch is literal: applied twice, it says the same.
+        let update = || self.store.update_thread_metadata(self.thread_id, patch, PatchOrigin::Explicit);
+        let outcome = settle!(update());
+        state.is_behind = matches!(&outcome, Err(error) if is_unknown(error));
         let row = outcome?;
         state.fold = MetadataFold::resume(row.clone());
         Ok(row)
@@ -254,8 +279,13 @@ impl LiveThread {
         let mut state = self.unclosed_state().await?;
         self.flush_locked(&mut state).await?;
         let was_behind = std::mem::replace(&mut state.is_behind, true);
-        let outcome = self.store.revert_thread(RevertThread { thread_id: self.thread_id, to, at: now() }).await;
-        state.is_behind = was_behind || outcome.as_ref().is_ok_and(|undone| *undone > 0);
+        let request = RevertThread { thread_id: self.thread_id, to, at: now(), batch: BatchId::generate() };
+        let outcome = settle!(self.store.revert_thread(request.clone()));
+        state.is_behind = was_behind
+            || match &outcome {
+                Ok(undone) => *undone > 0,
+                Err(error) => is_unknown(error),
+            };
         outcome
     }
 
@@ -271,7 +301,7 @@ impl LiveThread {
         }
         let outcome = match by {
             CloseBy::Shutdown => self.shutdown_locked(&mut state).await,
-            CloseBy::Discard => self.store.discard_thread(self.thread_id).await,
+            CloseBy::Discard => settle!(self.store.discard_thread(self.thread_id)),
         };
         match outcome {
             // The store let go of it before; there is nothing left to be given up.
@@ -287,7 +317,7 @@ impl LiveThread {
 
     async fn shutdown_locked(&self, state: &mut State) -> Result<()> {
         self.flush_locked(state).await?;
-        self.store.shutdown_thread(self.thread_id).await
+        settle!(self.store.shutdown_thread(self.thread_id))
     }
 
     /// The state of an open thread, as the store knows it.
@@ -316,10 +346,11 @@ impl LiveThread {
 
     async fn append_locked(&self, state: &mut State, items: &[RolloutItem]) -> Result<Appended> {
         let items = self.persisted(items);
-        state.is_behind = true;
-        let outcome = self.store.append_items(self.thread_id, &items).await;
-        state.is_behind = false;
-        let appended = outcome?;
+        let batch = match state.unsettled.take() {
+            Some((batch, unsettled)) if unsettled[..] == items[..] => batch,
+            _ => BatchId::generate(),
+        };
+        let appended = self.append_batch(state, batch, &items).await?;
         if items.is_empty() {
             return Ok(appended);
         }
@@ -336,6 +367,19 @@ impl LiveThread {
         Ok(appended)
     }
 
+    /// Appends a batch, once, however often its answer is lost.
+    async fn append_batch(&self, state: &mut State, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
+        let mut unsettled = Unsettled { state, batch, items, is_settled: false };
+        unsettled.state.is_behind = true;
+        let outcome = settle!(self.store.append_items(self.thread_id, batch, items));
+        if matches!(&outcome, Err(error) if is_unknown(error)) {
+            return outcome;
+        }
+        unsettled.is_settled = true;
+        unsettled.state.is_behind = false;
+        outcome
+    }
+
     /// The items that belong into the log.
     fn persisted<'a>(&self, items: &'a [RolloutItem]) -> Cow<'a, [RolloutItem]> {
         if items.iter().all(|item| is_persisted(item, self.mode)) {
@@ -345,7 +389,7 @@ impl LiveThread {
     }
 
     async fn flush_locked(&self, state: &mut State) -> Result<()> {
-        self.store.flush_thread(self.thread_id).await?;
+        settle!(self.store.flush_thread(self.thread_id))?;
         self.tell(state).await
     }
 
@@ -354,7 +398,7 @@ impl LiveThread {
         // While it is not known what the model was told, it has to be told all of it.
         state.world_state.clear();
         // Whatever the store was at work on is in the log when it has flushed.
-        self.store.flush_thread(self.thread_id).await?;
+        settle!(self.store.flush_thread(self.thread_id))?;
         let context = match self.store.load_model_context(self.thread_id).await {
             // Nothing was appended yet, and the thread is what its head says.
             Err(StoreError::NotFound { live: false, .. }) => {
@@ -403,7 +447,8 @@ impl LiveThread {
     /// Tells the store what is pending. It stays pending until the store has taken it.
     async fn tell(&self, state: &mut State) -> Result<()> {
         let Some(patch) = state.touches.begin(Instant::now()) else { return Ok(()) };
-        let row = self.store.update_thread_metadata(self.thread_id, &patch, PatchOrigin::Observed).await?;
+        let update = || self.store.update_thread_metadata(self.thread_id, &patch, PatchOrigin::Observed);
+        let row = settle!(update())?;
         state.touches.clear();
         // The store knows what no item says: where the thread is kept, and what others named it meanwhile.
         state.fold = MetadataFold::resume(row);

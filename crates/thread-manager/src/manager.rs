@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use selvedge_history::ModelContext;
 use selvedge_protocol::{HistoryMode, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, WindowId};
-use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use tokio::sync::broadcast;
 
 use crate::live::LiveThread;
-use crate::task::to_the_end;
+use crate::task::{settle, to_the_end};
 
 /// How many created threads a subscriber may be behind before it misses some.
 const CREATED_BACKLOG: usize = 256;
@@ -209,7 +209,13 @@ impl ThreadManager {
         let meta = complete(meta);
         let manager = self.clone();
         to_the_end(async move {
-            manager.store.create_thread(meta.clone()).await?;
+            let create = || manager.store.create_thread(meta.clone());
+            let is_ours = |error| match error {
+                // It was not there when the first call was made, or that would have said so.
+                StoreError::AlreadyExists { .. } => Ok(()),
+                error => Err(error),
+            };
+            settle!(create(), is_ours)?;
             let (store, registry) = (Arc::clone(&manager.store), Arc::downgrade(&manager.registry));
             Ok(manager.starting(LiveThread::started(store, registry, &meta, thread_id)))
         })
@@ -232,7 +238,12 @@ impl ThreadManager {
 
     /// Claims a cold thread and loads it. The claim ends with what is returned, unless it is taken over.
     async fn claim(self, thread_id: ThreadId) -> Result<(StartingThread, ModelContext)> {
-        self.store.resume_thread(thread_id).await?;
+        let resume = || self.store.resume_thread(thread_id);
+        let is_ours = |error| match error {
+            StoreError::Conflict { .. } => Ok(()),
+            error => Err(error),
+        };
+        settle!(resume(), is_ours)?;
         match self.load(thread_id).await {
             Ok((live, context)) => Ok((self.starting(live), context)),
             Err(error) => {
@@ -258,7 +269,13 @@ impl ThreadManager {
     pub async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         let manager = self.clone();
         to_the_end(async move {
-            let fork = manager.store.fork_thread(request).await?;
+            let fork_id = request.meta.id;
+            let fork = || manager.store.fork_thread(request.clone());
+            let is_made = |error| match (error, fork_id) {
+                (StoreError::AlreadyExists { thread_id }, Some(fork_id)) if thread_id == fork_id => Ok(fork_id),
+                (error, _) => Err(error),
+            };
+            let fork = settle!(fork(), is_made)?;
             manager.registry.announce(fork);
             Ok(fork)
         })
@@ -277,7 +294,8 @@ impl ThreadManager {
         {
             return outcome;
         }
-        self.store.revert_thread(RevertThread { thread_id, to, at: now() }).await
+        let request = RevertThread { thread_id, to, at: now(), batch: BatchId::generate() };
+        settle!(self.store.revert_thread(request.clone()))
     }
 
     /// A live thread of this manager.
@@ -308,7 +326,8 @@ impl ThreadManager {
         {
             return outcome;
         }
-        self.store.update_thread_metadata(thread_id, patch, PatchOrigin::Explicit).await
+        let update = || self.store.update_thread_metadata(thread_id, patch, PatchOrigin::Explicit);
+        settle!(update())
     }
 
     /// Archives a thread. A live one is closed first, and made visible if nothing was appended to it.
@@ -317,7 +336,7 @@ impl ThreadManager {
     /// As [`LiveThread::shutdown`] and [`ThreadStore::archive_thread`].
     pub async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.make_cold(thread_id).await?;
-        self.store.archive_thread(thread_id).await
+        settle!(self.store.archive_thread(thread_id))
     }
 
     /// Brings a thread back from the archive. A live one is closed first, as by [`archive`](Self::archive).
@@ -326,7 +345,7 @@ impl ThreadManager {
     /// As [`LiveThread::shutdown`] and [`ThreadStore::unarchive_thread`].
     pub async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.make_cold(thread_id).await?;
-        self.store.unarchive_thread(thread_id).await
+        settle!(self.store.unarchive_thread(thread_id))
     }
 
     /// Deletes a thread; a live one is closed first.
@@ -334,9 +353,14 @@ impl ThreadManager {
     /// # Errors
     /// As [`LiveThread::shutdown`] and [`ThreadStore::delete_thread`].
     pub async fn delete(&self, thread_id: ThreadId) -> Result<()> {
-        let Some(live) = self.live(thread_id) else { return self.store.delete_thread(thread_id).await };
+        let is_gone = |error| match error {
+            StoreError::NotFound { .. } => Ok(()),
+            error => Err(error),
+        };
+        let delete = || self.store.delete_thread(thread_id);
+        let Some(live) = self.live(thread_id) else { return settle!(delete(), is_gone) };
         live.shutdown().await?;
-        match self.store.delete_thread(thread_id).await {
+        match settle!(delete(), is_gone) {
             // Nothing was ever appended to it, so it went with its writer.
             Err(StoreError::NotFound { .. }) => Ok(()),
             outcome => outcome,
@@ -349,7 +373,7 @@ impl ThreadManager {
     /// # Errors
     /// As [`ThreadStore::detach_thread`].
     pub async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.store.detach_thread(thread_id).await
+        settle!(self.store.detach_thread(thread_id))
     }
 
     /// Closes a live thread in such a way that it is still there.

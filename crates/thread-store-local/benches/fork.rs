@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, Timestamp};
-use selvedge_thread_store::{ForkThread, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::runtime::Runtime;
 
@@ -89,7 +89,7 @@ async fn record_others(store: &LocalThreadStore, count: u32) -> anyhow::Result<(
         let at = Timestamp::from_millis(now.as_millis() - i64::from(number) * 3_600_000);
         let id = ThreadId::new(at);
         store.create_thread(SessionMeta::new(id, at)).await?;
-        store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
+        store.append_items(id, BatchId::generate(), &[ResponseItem::user_text("hello").into()]).await?;
         store.shutdown_thread(id).await?;
     }
     Ok(())
@@ -148,7 +148,8 @@ impl Bench {
     fn reverts(&self, what: &str, to: TurnCut) -> anyhow::Result<Cost> {
         self.measure(what, async |store, at| {
             let thread_id = self.thread.id;
-            let undone = store.revert_thread(RevertThread { thread_id, to: to.clone(), at }).await?;
+            let undone =
+                store.revert_thread(RevertThread { thread_id, to: to.clone(), at, batch: BatchId::generate() }).await?;
             anyhow::ensure!(undone > 0, "nothing was undone");
             Ok(format!("{thread_id}_"))
         })

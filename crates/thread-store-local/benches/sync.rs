@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use selvedge_protocol::{Durability, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId};
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::{BatchId, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::runtime::Runtime;
 
@@ -88,7 +88,7 @@ fn append(runtime: &Runtime, home: &Path, threads: usize, tasks: usize) -> anyho
                 tokio::spawn(async move {
                     let items = [item()];
                     while !is_over.load(Ordering::Relaxed) {
-                        store.append_items(id, &items).await?;
+                        store.append_items(id, BatchId::generate(), &items).await?;
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                     anyhow::Ok(())

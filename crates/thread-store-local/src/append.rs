@@ -1,9 +1,12 @@
 //! The life of a writer: create, resume, append, persist, flush, shutdown, discard.
 
+use std::sync::atomic::Ordering;
+
 use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
 use selvedge_rollout::{HomeFiles, RolloutError, RolloutRecorder, WriterLock, WrittenBatch};
+use selvedge_thread_store::implement::{Done, RecentBatches};
 use selvedge_thread_store::segment::{identity, new_head};
-use selvedge_thread_store::{Appended, Result, StoreError};
+use selvedge_thread_store::{Appended, BatchId, Result, StoreError};
 
 use crate::error::store_error;
 use crate::live::Live;
@@ -33,7 +36,7 @@ impl Inner {
         let files = self.files()?;
         self.refuse_existing(&files, thread_id)?;
         let recorder = RolloutRecorder::create(&self.home, meta).map_err(store_error)?;
-        self.live.add(thread_id, Live::new(recorder)).map_err(|_| already_there(thread_id))
+        self.live.add(thread_id, Live::new(recorder, self.next_epoch())).map_err(|_| already_there(thread_id))
     }
 
     /// Refuses an id that a thread of this home has.
@@ -45,12 +48,17 @@ impl Inner {
     pub(crate) fn resume(&self, thread_id: ThreadId) -> Result<()> {
         self.live.refuse(thread_id)?;
         let recorder = self.open_recorder(thread_id)?;
-        self.live.add(thread_id, Live::new(recorder))
+        self.live.add(thread_id, Live::new(recorder, self.next_epoch()))
     }
 
     /// A recorder of the newest segment of a cold thread.
     pub(crate) fn open_recorder(&self, thread_id: ThreadId) -> Result<RolloutRecorder> {
         let lock = self.lock_cold(thread_id)?;
+        self.open_recorder_with(thread_id, lock)
+    }
+
+    /// The same for whoever holds the thread's lock already.
+    pub(crate) fn open_recorder_with(&self, thread_id: ThreadId, lock: WriterLock) -> Result<RolloutRecorder> {
         // Only under the lock is it sure which segment is the newest.
         let files = self.files()?;
         self.remove_left_compressed(&files, thread_id)?;
@@ -73,16 +81,33 @@ impl Inner {
         WriterLock::acquire(&self.home, thread_id).map_err(store_error)
     }
 
-    /// Appends a batch, and waits for the medium if the home's level asks for it.
-    pub(crate) fn append(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        append(&*self.live.get(thread_id)?, items, self.home.durability() == Durability::Synced)
+    /// Appends a batch, and waits for the medium if the home's level asks for it. For work that may block.
+    pub(crate) fn append(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
+        let live = self.live.get(thread_id)?;
+        let written = write_once(&live, &mut live.turn.blocking_lock(), batch, items)?;
+        self.settle(written)
+    }
+
+    /// Waits until a batch is as durable as the home's level.
+    pub(crate) fn settle(&self, batch: WrittenBatch) -> Result<Appended> {
+        if self.home.durability() == Durability::Synced {
+            batch.settle().map_err(store_error)?;
+        }
+        Ok(appended(&batch))
+    }
+
+    fn next_epoch(&self) -> u64 {
+        self.claims.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.get(thread_id)?.with_recorder(|recorder| {
+        let live = self.live.get(thread_id)?;
+        live.with_recorder(|recorder| {
             let is_lazy = recorder.is_lazy();
             recorder.persist().map_err(|error| write_error(error, is_lazy))
-        })
+        })?;
+        live.has_begun();
+        Ok(())
     }
 
     pub(crate) fn flush(&self, thread_id: ThreadId) -> Result<()> {
@@ -105,18 +130,23 @@ impl Inner {
     }
 }
 
-/// Appends a batch to a live thread, and waits for the medium if it has to be synced.
-pub(crate) fn append(live: &Live, items: &[RolloutItem], is_synced: bool) -> Result<Appended> {
-    let batch = write(live, items)?;
-    if is_synced {
-        batch.settle().map_err(store_error)?;
+/// Writes a batch of a live thread unless that was done, and waits for no medium. `recent` is the thread's turn.
+pub(crate) fn write_once(
+    live: &Live,
+    recent: &mut RecentBatches<WrittenBatch>,
+    batch: BatchId,
+    items: &[RolloutItem],
+) -> Result<WrittenBatch> {
+    if let Some(Done::Appended(written)) = recent.find(batch) {
+        return Ok(written.clone());
     }
-    Ok(appended(&batch))
-}
-
-/// Writes a batch of a live thread, and waits for no medium.
-pub(crate) fn write(live: &Live, items: &[RolloutItem]) -> Result<WrittenBatch> {
-    live.with_recorder(|recorder| recorder.write(items).map_err(|error| write_error(error, recorder.is_lazy())))
+    let written =
+        live.with_recorder(|recorder| recorder.write(items).map_err(|error| write_error(error, recorder.is_lazy())))?;
+    if !items.is_empty() {
+        live.has_begun();
+        recent.push(batch, Done::Appended(written.clone()));
+    }
+    Ok(written)
 }
 
 /// The store error of a failed write. Whoever holds the lock of a thread that is not there yet makes a thread of the same id.

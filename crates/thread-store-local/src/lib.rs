@@ -24,7 +24,7 @@
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, ThreadQuery, Timestamp};
-//! use selvedge_thread_store::{ThreadReader, ThreadStore};
+//! use selvedge_thread_store::{BatchId, ThreadReader, ThreadStore};
 //! use selvedge_thread_store_local::LocalThreadStore;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -34,7 +34,7 @@
 //! let now: Timestamp = std::time::SystemTime::now().into();
 //! let id = ThreadId::new(now);
 //! store.create_thread(SessionMeta::new(id, now)).await?;
-//! store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
+//! store.append_items(id, BatchId::generate(), &[ResponseItem::user_text("hello").into()]).await?;
 //! store.shutdown_thread(id).await?;
 //! assert_eq!(store.list_threads(&ThreadQuery::default()).await?.items[0].id, id);
 //! # Ok(())

@@ -12,12 +12,15 @@ use selvedge_protocol::log::{DamageKind, RawContent, RawEntry, RawReader};
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 use selvedge_rollout::{
     FileStamp, HistoryPart, HomeFiles, ResolvedHistory, ReverseReader, RolloutFile, RolloutReader, WriterLock,
-    open_bytes, read_head,
+    WrittenBatch, open_bytes, read_head,
 };
-use selvedge_thread_store::implement::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
-use selvedge_thread_store::{LinePage, LineQuery, Result, StoreError, TurnCut};
+use selvedge_thread_store::implement::{
+    LinePart, LineSource, MissingBytes, RawEntries, RecentBatches, Share, read_lines,
+};
+use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, StoreError, TurnCut, WriterState};
 
 use crate::error::{look_at, store_error, while_gone};
+use crate::live::Live;
 use crate::store::{Inner, LocalThreadStore};
 use crate::ticker::Wake;
 
@@ -34,6 +37,18 @@ impl Inner {
     pub(crate) fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
         let (files, resolved) = self.resolve(self.files()?, query.thread_id)?;
         read_lines(&Source::new(self, &files, &resolved), query)
+    }
+
+    /// What the writer of a thread has come to. `recent` is the thread's turn: nothing is appended meanwhile.
+    pub(crate) fn writer_state(
+        &self,
+        thread_id: ThreadId,
+        live: &Live,
+        recent: &RecentBatches<WrittenBatch>,
+    ) -> Result<WriterState> {
+        let query = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, LineStart::End) };
+        let end = if live.is_begun() { Some(self.read_lines(&query)?.next) } else { None };
+        Ok(WriterState { end, last_batch: recent.last(), epoch: live.epoch })
     }
 
     /// Whether somebody is writing a thread just now, as far as that can be told without a lock.

@@ -1,11 +1,15 @@
 //! The threads that this store writes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use selvedge_protocol::{StoredThread, ThreadId};
-use selvedge_rollout::RolloutRecorder;
+use selvedge_rollout::{RolloutRecorder, WrittenBatch};
+use selvedge_thread_store::implement::RecentBatches;
 use selvedge_thread_store::{Result, StoreError};
+
+use tokio::sync::OwnedMutexGuard;
 
 use crate::error::held_here;
 use crate::sync::WaitingBatches;
@@ -19,11 +23,38 @@ pub(crate) struct Live {
     row: Mutex<Option<StoredThread>>,
     /// The batches that wait for the medium.
     pub(crate) waiting: WaitingBatches,
+    /// Whose turn it is to change the thread, in the order of first polls, and the newest changes. Held while a change is
+    /// made, so that a task waits here, asleep, and never on a lock of the recorder.
+    pub(crate) turn: Arc<tokio::sync::Mutex<RecentBatches<WrittenBatch>>>,
+    /// Whether the thread has a file. Making it takes locks of the home.
+    is_begun: AtomicBool,
+    /// The number of the claim.
+    pub(crate) epoch: u64,
 }
 
 impl Live {
-    pub(crate) fn new(recorder: RolloutRecorder) -> Self {
-        Self { recorder: RwLock::new(recorder), row: Mutex::new(None), waiting: WaitingBatches::default() }
+    /// A claim of a thread; its number is that of the store's newest claim.
+    pub(crate) fn new(recorder: RolloutRecorder, epoch: u64) -> Self {
+        let is_begun = AtomicBool::new(!recorder.is_lazy());
+        let (recorder, row, waiting) = (RwLock::new(recorder), Mutex::new(None), WaitingBatches::default());
+        Self { recorder, row, waiting, turn: Arc::default(), is_begun, epoch }
+    }
+
+    /// Waits for the turn to change the thread.
+    pub(crate) async fn turn(&self) -> OwnedMutexGuard<RecentBatches<WrittenBatch>> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Whether the thread has a file, for sure.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.is_begun.load(Ordering::Relaxed)
+    }
+
+    /// The thread was written, so it has a file.
+    pub(crate) fn has_begun(&self) {
+        if !self.is_begun() {
+            self.is_begun.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Does something with the recorder, as others may at the same time.

@@ -2,8 +2,8 @@
 
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_rollout::{NameIndex, now, read_head};
-use selvedge_thread_store::Result;
 use selvedge_thread_store::explicit::{items_to_keep, name_change};
+use selvedge_thread_store::{BatchId, Result};
 
 use crate::error::{store_error, while_gone};
 use crate::store::Inner;
@@ -32,7 +32,7 @@ impl Inner {
         let thread_id = before.id;
         let items = self.items_that_keep(patch, before)?;
         if !items.is_empty() {
-            self.append_anyway(thread_id, &items)?;
+            self.append_anyway(thread_id, BatchId::generate(), &items)?;
         }
         if let Some(name) = name_change(patch)
             && name != before.name
@@ -60,9 +60,9 @@ impl Inner {
     }
 
     /// Appends to a thread that is live here, or is made live for just this.
-    pub(crate) fn append_anyway(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<()> {
+    pub(crate) fn append_anyway(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<()> {
         if self.live.find(thread_id).is_some() {
-            return self.append(thread_id, items).map(drop);
+            return self.append(thread_id, batch, items).map(drop);
         }
         self.open_recorder(thread_id)?.append(items).map(drop).map_err(store_error)
     }

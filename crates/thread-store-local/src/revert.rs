@@ -1,48 +1,103 @@
 //! Reverts: a new segment that begins at the point to go back to, or an event in legacy mode.
 
-use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ResolvedHistory, RolloutError, RolloutFile};
-use selvedge_thread_store::segment::revert_items;
-use selvedge_thread_store::{Result, RevertThread, TurnCut};
+use std::sync::{MutexGuard, PoisonError};
 
+use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
+use selvedge_rollout::{ResolvedHistory, RolloutError, RolloutFile, WrittenBatch};
+use selvedge_thread_store::cut::CutPoint;
+use selvedge_thread_store::implement::{Done, RecentBatches};
+use selvedge_thread_store::segment::revert_items;
+use selvedge_thread_store::{BatchId, Result, RevertThread, TurnCut};
+
+use crate::append::write_once;
 use crate::cut::FoundCut;
 use crate::error::{store_error, while_gone};
+use crate::live::Live;
 use crate::store::Inner;
 
 impl Inner {
-    pub(crate) fn revert(&self, request: &RevertThread) -> Result<usize> {
+    /// Undoes turns, unless the same request has done so. `turn` is that of a thread that is live here; it is held from the first
+    /// look at the history on, and tasks that append wait for it asleep.
+    pub(crate) fn revert(
+        &self,
+        request: &RevertThread,
+        turn: Option<(&Live, &mut RecentBatches<WrittenBatch>)>,
+    ) -> Result<usize> {
         let head = self.head(request.thread_id)?;
         if request.to == TurnCut::Latest {
             return Ok(0);
         }
-        match head.map(|head| head.mode()).unwrap_or_default() {
-            HistoryMode::Paginated => self.revert_by_segment(request),
-            HistoryMode::Legacy => self.revert_by_event(request),
+        let mode = head.map(|head| head.mode()).unwrap_or_default();
+        match turn {
+            Some((live, turn)) => self.revert_live(live, turn, mode, request),
+            None => self.revert_cold(mode, request),
         }
     }
 
-    fn revert_by_event(&self, request: &RevertThread) -> Result<usize> {
-        let cut = while_gone(|| {
+    fn revert_live(
+        &self,
+        live: &Live,
+        turn: &mut RecentBatches<WrittenBatch>,
+        mode: HistoryMode,
+        request: &RevertThread,
+    ) -> Result<usize> {
+        if let Some(Done::Reverted(undone)) = turn.find(request.batch) {
+            return Ok(*undone);
+        }
+        let undone = match mode {
+            HistoryMode::Paginated => {
+                let next = while_gone(|| self.next_by_cut(request))?;
+                live.alone_with_recorder(|recorder| {
+                    next.begin(|segment, bytes, ordinal| recorder.go_on_in(segment, bytes, ordinal))
+                })?
+            }
+            HistoryMode::Legacy => {
+                let cut = self.cut_by_event(request)?;
+                if cut.undone_turns > 0 {
+                    // The event has an id of its own: the request's is for the revert.
+                    let event = [cut.rollback()?.into()];
+                    self.settle(write_once(live, turn, BatchId::generate(), &event)?)?;
+                }
+                cut.undone_turns
+            }
+        };
+        turn.push(request.batch, Done::Reverted(undone));
+        Ok(undone)
+    }
+
+    fn revert_cold(&self, mode: HistoryMode, request: &RevertThread) -> Result<usize> {
+        let thread_id = request.thread_id;
+        let lock = self.lock_stored(thread_id)?;
+        if let Some(Done::Reverted(undone)) = self.reverts().find(request.batch) {
+            return Ok(*undone);
+        }
+        let undone = match mode {
+            HistoryMode::Paginated => {
+                let next = while_gone(|| self.next_by_cut(request))?;
+                next.begin(|segment, bytes, _| self.home.write_new_file(&segment.path, |out| out.write_all(bytes)))?
+            }
+            HistoryMode::Legacy => {
+                let cut = self.cut_by_event(request)?;
+                if cut.undone_turns > 0 {
+                    let event = [cut.rollback()?.into()];
+                    self.open_recorder_with(thread_id, lock)?.append(&event).map_err(store_error)?;
+                }
+                cut.undone_turns
+            }
+        };
+        self.reverts().push(request.batch, Done::Reverted(undone));
+        Ok(undone)
+    }
+
+    fn reverts(&self) -> MutexGuard<'_, RecentBatches> {
+        self.reverts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cut_by_event(&self, request: &RevertThread) -> Result<CutPoint> {
+        while_gone(|| {
             let resolved = self.resolve_now(request.thread_id)?;
             Ok(self.find_cut(&resolved, HistoryMode::Legacy, &request.to)?.point)
-        })?;
-        if cut.undone_turns > 0 {
-            self.append_anyway(request.thread_id, &[cut.rollback()?.into()])?;
-        }
-        Ok(cut.undone_turns)
-    }
-
-    fn revert_by_segment(&self, request: &RevertThread) -> Result<usize> {
-        let thread_id = request.thread_id;
-        if let Some(live) = self.live.find(thread_id) {
-            return live.alone_with_recorder(|recorder| {
-                let next = while_gone(|| self.next_by_cut(request))?;
-                next.begin(|segment, bytes, ordinal| recorder.go_on_in(segment, bytes, ordinal))
-            });
-        }
-        let _lock = self.lock_stored(thread_id)?;
-        let next = while_gone(|| self.next_by_cut(request))?;
-        next.begin(|segment, bytes, _| self.home.write_new_file(&segment.path, |out| out.write_all(bytes)))
+        })
     }
 
     /// The segment that begins at the point to go back to. For who holds the thread's lock.

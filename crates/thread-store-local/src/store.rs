@@ -2,7 +2,8 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
@@ -10,15 +11,16 @@ use selvedge_protocol::{
     Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
-use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
+use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
 use selvedge_state::SyncProgress;
+use selvedge_thread_store::implement::RecentBatches;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread, StoreError,
-    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
+    Appended, BatchId, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
+    StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
-use crate::append::{append, appended, write};
+use crate::append::{appended, write_once};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
 use crate::index::{HomeIndex, IndexPlace};
@@ -39,6 +41,10 @@ pub(crate) struct Inner {
     pub(crate) remembered: Arc<RememberedHome>,
     pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
+    /// How many claims of threads this store has made.
+    pub(crate) claims: AtomicU64,
+    /// The newest reverts of threads that are not live here.
+    pub(crate) reverts: Mutex<RecentBatches>,
     pub(crate) syncs: SyncRow,
     pub(crate) shares: KnownShares,
     pub(crate) ticker: Arc<Ticker>,
@@ -145,7 +151,19 @@ impl LocalThreadStore {
         let index = HomeIndex::new(Arc::clone(&remembered), index);
         let (live, syncs) = (LiveThreads::default(), SyncRow::default());
         let (shares, ticker) = (KnownShares::default(), Arc::default());
-        Self { inner: Arc::new(Inner { home, remembered, index, live, syncs, shares, ticker }) }
+        Self {
+            inner: Arc::new(Inner {
+                home,
+                remembered,
+                index,
+                live,
+                claims: AtomicU64::new(0),
+                reverts: Mutex::default(),
+                syncs,
+                shares,
+                ticker,
+            }),
+        }
     }
 
     /// The home.
@@ -328,37 +346,66 @@ impl ThreadStore for LocalThreadStore {
         self.blocking(move |store| store.resume(thread_id)).await
     }
 
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+    async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
         let live = self.inner.live.get(thread_id)?;
-        let is_synced = self.durability() == Durability::Synced;
-        if Inner::is_large(items) || is_synced && live.with_recorder(RolloutRecorder::is_lazy) {
+        if Inner::is_large(items) || !live.is_begun() {
+            // The turn goes along, so that a batch that is written elsewhere is not overtaken.
+            let mut turn = live.turn().await;
             let items = items.to_vec();
-            return self.writing(thread_id, move |_| append(&live, &items, is_synced)).await;
+            let work = move |store: &Inner| {
+                let written = write_once(&live, &mut turn, batch, &items)?;
+                drop(turn);
+                store.settle(written)
+            };
+            return self.writing(thread_id, work).await;
         }
-        // The write is done at once, so that batches are in the order in which the calls began.
-        let batch = write(&live, items)?;
-        let appended = appended(&batch);
+        let mut turn = match live.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => live.turn.lock().await,
+        };
+        let written = write_once(&live, &mut turn, batch, items)?;
+        drop(turn);
+        let appended = appended(&written);
         self.inner.wrote(thread_id);
-        if is_synced {
-            sync::settle(&self.inner, live, batch).await?;
+        if self.durability() == Durability::Synced {
+            sync::settle(&self.inner, live, written).await?;
         }
         Ok(appended)
     }
 
+    async fn writer_state(&self, thread_id: ThreadId) -> Result<WriterState> {
+        let live = self.inner.live.get(thread_id)?;
+        let turn = live.turn().await;
+        self.reading(move |store| store.writer_state(thread_id, &live, &turn)).await
+    }
+
     async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.writing(thread_id, move |store| store.persist(thread_id)).await
+        let turn = self.inner.live.get(thread_id)?.turn().await;
+        self.writing(thread_id, move |store| {
+            let _turn = turn;
+            store.persist(thread_id)
+        })
+        .await
     }
 
     async fn flush_thread(&self, thread_id: ThreadId) -> Result<()> {
+        // What was appended before is written then.
+        drop(self.inner.live.get(thread_id)?.turn().await);
         self.blocking(move |store| store.flush(thread_id)).await
     }
 
     async fn sync_thread(&self, thread_id: ThreadId) -> Result<()> {
+        drop(self.inner.live.get(thread_id)?.turn().await);
         self.blocking(move |store| store.sync(thread_id)).await
     }
 
     async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.writing(thread_id, move |store| store.shutdown(thread_id)).await
+        let turn = self.inner.live.get(thread_id)?.turn().await;
+        self.writing(thread_id, move |store| {
+            let _turn = turn;
+            store.shutdown(thread_id)
+        })
+        .await
     }
 
     async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
@@ -409,6 +456,11 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
-        self.writing(request.thread_id, move |store| store.revert(&request)).await
+        let thread_id = request.thread_id;
+        let Some(live) = self.inner.live.find(thread_id) else {
+            return self.writing(thread_id, move |store| store.revert(&request, None)).await;
+        };
+        let mut turn = live.turn().await;
+        self.writing(thread_id, move |store| store.revert(&request, Some((&live, &mut turn)))).await
     }
 }

@@ -19,13 +19,13 @@
 //!
 //! ```
 //! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
-//! # use selvedge_thread_store::{InMemoryThreadStore, ThreadReader, ThreadStore};
+//! # use selvedge_thread_store::{BatchId, InMemoryThreadStore, ThreadReader, ThreadStore};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = InMemoryThreadStore::new();
 //! let now: Timestamp = "2026-11-21T09:08:56.680Z".parse()?;
 //! let id = ThreadId::new(now);
 //! store.create_thread(SessionMeta::new(id, now)).await?;
-//! store.append_items(id, &[ResponseItem::user_text("hello").into()]).await?;
+//! store.append_items(id, BatchId::generate(), BatchId::generate(), &[ResponseItem::user_text("hello").into()]).await?;
 //! assert_eq!(store.load_history(id).await?.lines.len(), 2);
 //! store.shutdown_thread(id).await?;
 //! # Ok(())
@@ -52,4 +52,6 @@ pub use lines::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSel
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use store::ThreadStore;
-pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, TurnCut};
+pub use types::{
+    Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, TurnCut, WriterState,
+};

@@ -22,8 +22,8 @@ use selvedge_protocol::{
 use self::state::{State, Writer};
 
 use crate::{
-    Appended, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
-    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
+    Appended, BatchId, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::watch;
 
@@ -172,8 +172,12 @@ impl ThreadStore for InMemoryThreadStore {
         self.change(|state| state.resume(self.writer, thread_id))
     }
 
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        self.change(|state| state.append(self.writer, thread_id, items))
+    async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
+        self.change(|state| state.append(self.writer, thread_id, batch, items))
+    }
+
+    async fn writer_state(&self, thread_id: ThreadId) -> Result<WriterState> {
+        self.state().writer_state(self.writer, thread_id)
     }
 
     async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {

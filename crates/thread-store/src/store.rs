@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
-use crate::{Appended, ForkThread, PatchOrigin, Result, RevertThread, ThreadReader};
+use crate::{Appended, BatchId, ForkThread, PatchOrigin, Result, RevertThread, ThreadReader, WriterState};
 
 /// A store of threads: what [`ThreadReader`] reads, and who writes it.
 ///
@@ -52,11 +52,21 @@ pub trait ThreadStore: ThreadReader {
     /// two lines in one, and it may see what is not acknowledged yet. What to append is the
     /// caller's choice: the store applies no policy and changes no metadata. An empty batch does nothing.
     ///
+    /// A batch takes effect once: the same call with the same id, after an answer that was lost or a call that was dropped,
+    /// returns what the first came to, or does what it did not do. A store remembers at least the last 64 batches of a live
+    /// writer. Batches are in the order in which their calls were polled first, whatever their size.
+    ///
     /// # Errors
     /// `NotFound` (live) when the thread is not live here; `Lost` when the thread was taken away from its writer. After an
     /// error none of the items are in the thread, and the same call can be repeated. A store that could not bring what it
     /// wrote to its level says so with every later append, until the thread was given up and resumed.
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended>;
+    async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended>;
+
+    /// Returns what the writer of a live thread has come to.
+    ///
+    /// # Errors
+    /// `NotFound` (live).
+    async fn writer_state(&self, thread_id: ThreadId) -> Result<WriterState>;
 
     /// Makes a lazy thread visible: writes its first line. Does nothing to any other live thread.
     ///
@@ -152,7 +162,7 @@ pub trait ThreadStore: ThreadReader {
 
     /// Undoes a thread's newest turns and says how many they were. Nothing is taken from the log: in paginated mode a new
     /// segment begins at the point to go back to, in legacy mode a `thread_rolled_back` event is appended. Going back to
-    /// the latest changes nothing. What was set of the thread explicitly stays set. As a fork, it costs the way back
+    /// the latest changes nothing. A revert takes effect once, as a batch does. What was set of the thread explicitly stays set. As a fork, it costs the way back
     /// from the end, and no row comes with it.
     ///
     /// A thread that is live in this store stays live, and its next append goes behind the point gone back to.

@@ -6,6 +6,8 @@ use std::ops::Range;
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp, TurnId};
 use serde::Serialize;
 
+use crate::{BatchId, LinePosition};
+
 /// What an append came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -98,6 +100,19 @@ pub struct RevertThread {
     pub to: TurnCut,
     /// When the wish was made.
     pub at: Timestamp,
+    /// Names the change: the same request again undoes nothing more.
+    pub batch: BatchId,
+}
+
+/// What a writer has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterState {
+    /// Where the thread ends. `None` while it is lazy.
+    pub end: Option<LinePosition>,
+    /// The newest change that took effect, of those that have a batch id.
+    pub last_batch: Option<BatchId>,
+    /// The number of the claim: a later claim of the same thread has a higher one.
+    pub epoch: u64,
 }
 
 /// Where a metadata patch comes from.

@@ -46,6 +46,19 @@ async fn an_append_that_took_no_effect_can_be_repeated() {
     assert_eq!(heard(&store, id(1)).await, ["a"]);
 }
 
+/// Whoever gave up waiting and tries again with the same items need not know whether the first try took effect.
+#[tokio::test]
+async fn an_append_that_took_effect_can_be_repeated() {
+    let store = WatchedStore::new();
+    let thread = live(&store).await;
+    let batch = turn(HistoryMode::Paginated, "a");
+    drop_at(store.hang_after(Op::Append, None), thread.append(&batch)).await;
+    thread.append(&batch).await.unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["a"]);
+    thread.append(&batch).await.unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["a", "a"], "a third one is another one");
+}
+
 #[tokio::test]
 async fn a_lazy_thread_stays_lazy() {
     let store = WatchedStore::new();

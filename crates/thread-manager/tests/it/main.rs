@@ -8,6 +8,7 @@ mod deferred;
 mod doors;
 mod fork;
 mod lineage;
+mod lost_answers;
 mod metadata;
 mod policy;
 mod restored;

@@ -11,8 +11,8 @@ use selvedge_protocol::{
 };
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
-    Appended, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin, Result, RevertThread,
-    StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
+    Appended, BatchId, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin, Result,
+    RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::Semaphore;
 
@@ -31,6 +31,11 @@ pub(crate) enum Op {
     Read,
     Update,
     Revert,
+    Fork,
+    Archive,
+    Unarchive,
+    Delete,
+    Detach,
 }
 
 /// A call that went well.
@@ -51,6 +56,8 @@ enum Fault {
     HangsBefore(Gate),
     /// It waits at the gate when everything is done.
     HangsAfter(Gate),
+    /// Its answer is lost, and it takes effect or does not.
+    LosesAnswer { took_effect: bool },
 }
 
 #[derive(Debug)]
@@ -116,6 +123,11 @@ impl WatchedStore {
         self.rule(op, Some(thread_id), Fault::Fails, usize::MAX);
     }
 
+    /// Loses the answers of the next `times` calls.
+    pub(crate) fn lose_answers(&self, op: Op, took_effect: bool, times: usize) {
+        self.rule(op, None, Fault::LosesAnswer { took_effect }, times);
+    }
+
     /// Holds up the next call before it does anything.
     pub(crate) fn hang_before(&self, op: Op, thread_id: Option<ThreadId>) -> Gate {
         let gate = Gate::new();
@@ -173,9 +185,13 @@ impl WatchedStore {
         match &fault {
             Some(Fault::Fails) => return Err(StoreError::backend(format!("{op:?} was told to fail"), "no reason")),
             Some(Fault::HangsBefore(gate)) => gate.pass().await,
+            Some(Fault::LosesAnswer { took_effect: false }) => return Err(lost(thread_id)),
             _ => {}
         }
         let value = work.await?;
+        if let Some(Fault::LosesAnswer { .. }) = &fault {
+            return Err(lost(thread_id));
+        }
         self.calls.lock().unwrap().push(call);
         if let Some(Fault::HangsAfter(gate)) = &fault {
             gate.pass().await;
@@ -191,6 +207,10 @@ impl WatchedStore {
     ) -> Result<T> {
         self.watch(op, thread_id, Call::Other(op), work).await
     }
+}
+
+fn lost(thread_id: ThreadId) -> StoreError {
+    StoreError::OutcomeUnknown { thread_id, batch: None, source: "the answer was lost".into() }
 }
 
 #[async_trait]
@@ -262,9 +282,13 @@ impl ThreadStore for WatchedStore {
         self.watch_op(Op::Resume, thread_id, self.inner.resume_thread(thread_id)).await
     }
 
-    async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+    async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
         let call = Call::Append(items.iter().map(|item| item.kind().to_owned()).collect());
-        self.watch(Op::Append, thread_id, call, self.inner.append_items(thread_id, items)).await
+        self.watch(Op::Append, thread_id, call, self.inner.append_items(thread_id, batch, items)).await
+    }
+
+    async fn writer_state(&self, thread_id: ThreadId) -> Result<WriterState> {
+        self.inner.writer_state(thread_id).await
     }
 
     async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
@@ -298,23 +322,24 @@ impl ThreadStore for WatchedStore {
     }
 
     async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.inner.archive_thread(thread_id).await
+        self.watch_op(Op::Archive, thread_id, self.inner.archive_thread(thread_id)).await
     }
 
     async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.inner.unarchive_thread(thread_id).await
+        self.watch_op(Op::Unarchive, thread_id, self.inner.unarchive_thread(thread_id)).await
     }
 
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.inner.delete_thread(thread_id).await
+        self.watch_op(Op::Delete, thread_id, self.inner.delete_thread(thread_id)).await
     }
 
     async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.inner.detach_thread(thread_id).await
+        self.watch_op(Op::Detach, thread_id, self.inner.detach_thread(thread_id)).await
     }
 
     async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
-        self.inner.fork_thread(request).await
+        let source = request.source;
+        self.watch_op(Op::Fork, source, self.inner.fork_thread(request)).await
     }
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {

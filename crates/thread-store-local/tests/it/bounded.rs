@@ -13,7 +13,7 @@ use selvedge_protocol::{
     TurnContext, TurnQuery, Window, WindowId, WorldState, WorldStatePatch, WorldStateRecord,
 };
 use selvedge_thread_store::{
-    ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+    BatchId, ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
 use serde_json::json;
 
@@ -205,7 +205,7 @@ impl Threads {
         }
         for store in self.stores() {
             store.resume_thread(thread_id).await.unwrap();
-            store.append_items(thread_id, &items).await.unwrap();
+            store.append_items(thread_id, BatchId::generate(), &items).await.unwrap();
             store.shutdown_thread(thread_id).await.unwrap();
         }
     }
@@ -276,7 +276,8 @@ impl Threads {
         self.ticks += 1;
         let mut outcomes = Vec::new();
         for store in self.stores() {
-            let request = RevertThread { thread_id, to: to.clone(), at: second(self.ticks) };
+            let request =
+                RevertThread { thread_id, to: to.clone(), at: second(self.ticks), batch: BatchId::generate() };
             outcomes.push(match store.revert_thread(request).await {
                 Ok(_) => true,
                 Err(StoreError::InvalidRequest { .. }) if self.mode == HistoryMode::Legacy => false,

@@ -11,7 +11,9 @@ use selvedge_protocol::{
     ArchivedFilter, EventMsg, GitInfoPatch, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread,
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadRolledBackEvent, TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, PatchOrigin, Result, RevertThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, ForkThread, PatchOrigin, Result, RevertThread, ThreadReader, ThreadStore, TurnCut,
+};
 use serde_json::json;
 
 use crate::contract::{MODES, agent, asked, complete, go_on, head, heard, id, record, second, started, turn, user};
@@ -82,7 +84,7 @@ async fn check_cuts(home: &TestHome, compressed: &TestHome, thread_id: ThreadId,
         assert_eq!(forked, made_by(compressed, fork(compressed)).await, "{what}: fork of {thread_id} at {cut:?}");
 
         let revert = |home: &TestHome| {
-            let request = RevertThread { thread_id, to: cut.clone(), at: second(90_000) };
+            let request = RevertThread { thread_id, to: cut.clone(), at: second(90_000), batch: BatchId::generate() };
             let store = home.store.clone();
             async move { store.revert_thread(request).await }
         };
@@ -102,7 +104,8 @@ async fn check_legacy_reverts(recorded: &TestHome, thread: &StoredThread) {
         plain.put(thread.id, &content);
         let mut found = Vec::new();
         for home in [&compressed(&plain), &plain] {
-            let request = RevertThread { thread_id: thread.id, to: to.clone(), at: second(90_000) };
+            let request =
+                RevertThread { thread_id: thread.id, to: to.clone(), at: second(90_000), batch: BatchId::generate() };
             let undone = home.store.revert_thread(request).await.map_err(|error| error.to_string());
             let lines = home.store.load_history(thread.id).await.unwrap().lines;
             let payloads: Vec<String> = lines.iter().map(|line| line.payload().to_owned()).collect();
@@ -246,7 +249,16 @@ impl Story {
             Op::Revert(index) => {
                 let cuts = cuts(&self.home, thread_id).await;
                 let at = second(1000 + i64::from(self.count));
-                drop(store.revert_thread(RevertThread { thread_id, to: index.get(&cuts).clone(), at }).await);
+                drop(
+                    store
+                        .revert_thread(RevertThread {
+                            thread_id,
+                            to: index.get(&cuts).clone(),
+                            at,
+                            batch: BatchId::generate(),
+                        })
+                        .await,
+                );
             }
             Op::Detach => drop(store.detach_thread(thread_id).await.unwrap()),
         }
@@ -285,7 +297,7 @@ impl Story {
         };
         let store = &self.home.store;
         store.resume_thread(thread_id).await.unwrap();
-        store.append_items(thread_id, &items).await.unwrap();
+        store.append_items(thread_id, BatchId::generate(), &items).await.unwrap();
         store.shutdown_thread(thread_id).await.unwrap();
     }
 
@@ -340,7 +352,7 @@ async fn a_turn_that_is_called_by_its_place_is_found() {
         event(json!({"type": "item_completed", "item": item}))
     };
     home.store.resume_thread(id(1)).await.unwrap();
-    home.store.append_items(id(1), &[loose("x"), complete("turn-3"), loose("y")]).await.unwrap();
+    home.store.append_items(id(1), BatchId::generate(), &[loose("x"), complete("turn-3"), loose("y")]).await.unwrap();
     home.store.shutdown_thread(id(1)).await.unwrap();
     let turns = home.store.list_turns(&TurnQuery::all(id(1))).await.unwrap().items;
     assert_eq!(turns.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a", "turn-3", "turn-3", "turn-4"]);
@@ -368,7 +380,10 @@ async fn the_newest_head_of_a_detached_thread_is_a_copy() {
     assert_eq!(before.cwd.as_deref(), Some("/srv/moved"));
     for left in [&["a", "b", "c"][..], &["a", "b"]] {
         let to = TurnCut::BeforeNewest(1);
-        home.store.revert_thread(RevertThread { thread_id: id(2), to, at: second(50) }).await.unwrap();
+        home.store
+            .revert_thread(RevertThread { thread_id: id(2), to, at: second(50), batch: BatchId::generate() })
+            .await
+            .unwrap();
         let after = home.store.read_thread(id(2)).await.unwrap();
         assert_eq!((after.cwd, after.created_at), (before.cwd.clone(), before.created_at));
         assert_eq!(asked(&home.store, id(2)).await, left);
@@ -449,12 +464,15 @@ async fn a_thread_in_any_state_goes_back_to_any_turn() {
             for (to, turns) in cuts_of_abc() {
                 let what = format!("{mode:?} {state:?} {to:?}");
                 let home = home_in(state, mode).await;
-                let undone =
-                    home.store.revert_thread(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+                let undone = home
+                    .store
+                    .revert_thread(RevertThread { thread_id: id(1), to, at: second(50), batch: BatchId::generate() })
+                    .await
+                    .unwrap();
                 assert_eq!(undone, 3 - turns.len(), "{what}");
                 assert_eq!(asked(&home.store, id(1)).await, turns, "{what}");
                 if state == State::Live {
-                    home.store.append_items(id(1), &turn(mode, "d")).await.unwrap();
+                    home.store.append_items(id(1), BatchId::generate(), &turn(mode, "d")).await.unwrap();
                 } else {
                     go_on(&home.store, id(1), mode, &["d"]).await;
                 }
@@ -471,7 +489,10 @@ async fn a_live_thread_is_forked_around_the_turn_that_runs() {
         let home = TestHome::empty();
         record(&home.store, 1, mode, &["a"]).await;
         home.store.resume_thread(id(1)).await.unwrap();
-        home.store.append_items(id(1), &[vec![started("b")], user(mode, "b", "ask b")].concat()).await.unwrap();
+        home.store
+            .append_items(id(1), BatchId::generate(), &[vec![started("b")], user(mode, "b", "ask b")].concat())
+            .await
+            .unwrap();
         let cuts: [(TurnCut, &[&str]); 4] = [
             (TurnCut::Latest, &["a", "b"]),
             (TurnCut::After("b".into()), &["a", "b"]),
@@ -480,7 +501,10 @@ async fn a_live_thread_is_forked_around_the_turn_that_runs() {
         ];
         for (n, (at, turns)) in (2..).zip(cuts) {
             home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
-            home.store.append_items(id(1), &user(mode, "b", &format!("ask more {n}"))).await.unwrap();
+            home.store
+                .append_items(id(1), BatchId::generate(), &user(mode, "b", &format!("ask more {n}")))
+                .await
+                .unwrap();
             assert_eq!(asked(&home.store, id(n)).await[..turns.len()], *turns);
             assert_eq!(
                 asked(&home.store, id(n)).await.len(),
@@ -515,7 +539,10 @@ async fn what_stands_before_a_cut_is_not_read() {
         home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, MODE) }).await.unwrap();
     }
     for to in [newest, after] {
-        home.store.revert_thread(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+        home.store
+            .revert_thread(RevertThread { thread_id: id(1), to, at: second(50), batch: BatchId::generate() })
+            .await
+            .unwrap();
     }
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     assert_eq!(fs::metadata(&path).unwrap().len(), size);

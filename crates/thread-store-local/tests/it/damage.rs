@@ -6,7 +6,7 @@ use std::path::Path;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId};
 use selvedge_rollout::{BackwardEntry, Entry, ResolvedHistory, ReverseReader, RolloutHome, RolloutReader};
-use selvedge_thread_store::{ThreadHistory, ThreadReader, ThreadStore};
+use selvedge_thread_store::{BatchId, ThreadHistory, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 
 use crate::contract::{head, id, second};
@@ -190,7 +190,7 @@ async fn goes_on(store: &LocalThreadStore, thread_id: ThreadId, name: &str) -> O
     let before = store.load_history(thread_id).await.unwrap();
     store.resume_thread(thread_id).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     let item = RolloutItem::from(ResponseItem::user_text("goes on"));
-    let appended = store.append_items(thread_id, std::slice::from_ref(&item)).await.unwrap();
+    let appended = store.append_items(thread_id, BatchId::generate(), std::slice::from_ref(&item)).await.unwrap();
     store.shutdown_thread(thread_id).await.unwrap();
     let after = store.load_history(thread_id).await.unwrap();
     let (last, rest) = after.lines.split_last().unwrap();
@@ -240,7 +240,8 @@ async fn read_and_go_on(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<Stri
     let history = store.load_history(id(1)).await.unwrap();
     let read: Vec<String> = texts(&history).into_iter().map(str::to_owned).collect();
     store.resume_thread(id(1)).await.unwrap_or_else(|error| panic!("{} bytes: {error}", bytes.len()));
-    let appended = store.append_items(id(1), &[ResponseItem::user_text("goes on").into()]).await.unwrap();
+    let appended =
+        store.append_items(id(1), BatchId::generate(), &[ResponseItem::user_text("goes on").into()]).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     let after = store.load_history(id(1)).await.unwrap();
     let after = texts(&after);
@@ -322,7 +323,7 @@ async fn a_large_compressed_file_that_is_cut_keeps_what_decompresses() {
         }
         home.store.resume_thread(id(1)).await.unwrap();
         let item = RolloutItem::from(ResponseItem::user_text("goes on"));
-        let appended = home.store.append_items(id(1), &[item]).await.unwrap();
+        let appended = home.store.append_items(id(1), BatchId::generate(), &[item]).await.unwrap();
         assert_eq!(appended.last_ordinal, Some(history.lines.len() as u64), "cut at {cut}");
         home.store.shutdown_thread(id(1)).await.unwrap();
         let kept = home.files().into_iter().find(|path| path.to_string_lossy().contains(".zst.damaged-")).unwrap();

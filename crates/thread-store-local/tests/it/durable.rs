@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
-use selvedge_thread_store::{StoreError, ThreadReader, ThreadStore};
+use selvedge_thread_store::{BatchId, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use selvedge_thread_store_testkit::{Call, Fault, FaultyFiles};
 
@@ -33,9 +33,9 @@ async fn appends_wait_for_the_medium_only_at_level_synced() {
         let store = store(dir.path(), &files, level);
         assert_eq!(store.durability(), level);
         store.create_thread(head(1, Paginated)).await.unwrap();
-        store.append_items(id(1), &turn(Paginated, "one")).await.unwrap();
+        store.append_items(id(1), BatchId::generate(), &turn(Paginated, "one")).await.unwrap();
         let first = count(&files, Call::Sync);
-        store.append_items(id(1), &turn(Paginated, "two")).await.unwrap();
+        store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.unwrap();
         store.flush_thread(id(1)).await.unwrap();
         let second = count(&files, Call::Sync);
         store.sync_thread(id(1)).await.unwrap();
@@ -50,9 +50,9 @@ async fn a_sync_that_failed_is_not_tried_again() {
     let tell = async |files: &FaultyFiles, home: &str| {
         let store = store(&dir.path().join(home), files, Durability::Synced);
         store.create_thread(head(1, Paginated)).await.unwrap();
-        store.append_items(id(1), &turn(Paginated, "one")).await.unwrap();
+        store.append_items(id(1), BatchId::generate(), &turn(Paginated, "one")).await.unwrap();
         let before = files.calls().len();
-        (before, store.append_items(id(1), &turn(Paginated, "two")).await, store)
+        (before, store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await, store)
     };
     let (before, outcome, _) = tell(&files, "whole").await;
     outcome.unwrap();
@@ -65,7 +65,7 @@ async fn a_sync_that_failed_is_not_tried_again() {
     assert_eq!(asked(&store, id(1)).await, ["one"], "what was not acknowledged is not there");
     let syncs = count(&files, Call::Sync);
     for _ in 0..2 {
-        let error = store.append_items(id(1), &turn(Paginated, "two")).await.unwrap_err();
+        let error = store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.unwrap_err();
         assert!(error.to_string().contains("is not written any more"), "{error}");
     }
     assert_eq!(count(&files, Call::Sync), syncs);
@@ -162,7 +162,10 @@ async fn those_who_wait_for_one_thread_share_a_sync() {
             let store = store.clone();
             tokio::spawn(async move {
                 for batch in 0..BATCHES {
-                    store.append_items(id(1), &turn(Paginated, &format!("{task} {batch}"))).await.unwrap();
+                    store
+                        .append_items(id(1), BatchId::generate(), &turn(Paginated, &format!("{task} {batch}")))
+                        .await
+                        .unwrap();
                 }
             })
         })
@@ -191,10 +194,10 @@ async fn an_append_whose_future_is_dropped_is_there_as_a_whole() {
     store.persist_thread(id(1)).await.unwrap();
     for number in 0..10 {
         let items = turn(Paginated, &number.to_string());
-        let append = store.append_items(id(1), &items);
+        let append = store.append_items(id(1), BatchId::generate(), &items);
         let _ = tokio::time::timeout(Duration::from_millis(1), append).await;
     }
-    store.append_items(id(1), &turn(Paginated, "last")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(Paginated, "last")).await.unwrap();
     assert_eq!(asked(&store, id(1)).await.len(), 11);
 }
 
@@ -217,12 +220,13 @@ async fn a_writer_whose_file_is_taken_away_says_so_before_it_writes() {
         let home = TestHome::empty();
         record(&home.store, 1, Paginated, &["one"]).await;
         home.store.resume_thread(id(1)).await.unwrap();
-        home.store.append_items(id(1), &turn(Paginated, "two")).await.unwrap();
+        home.store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.unwrap();
         let path = path_of(&home.store, 1).await;
         take_away(&path);
         let before: Vec<_> = home.files().into_iter().map(|path| fs::read(path).unwrap()).collect();
         for _ in 0..2 {
-            let error = home.store.append_items(id(1), &turn(Paginated, "three")).await.unwrap_err();
+            let error =
+                home.store.append_items(id(1), BatchId::generate(), &turn(Paginated, "three")).await.unwrap_err();
             assert!(matches!(error, StoreError::Lost { thread_id, .. } if thread_id == id(1)), "{error:?}");
             assert!(error.to_string().contains(what) && error.to_string().contains("nothing was written"), "{error}");
         }
@@ -240,7 +244,7 @@ async fn a_thread_that_was_archived_under_its_writer_goes_on_in_the_archive() {
     let archive = home.path().join("archived_sessions");
     fs::create_dir(&archive).unwrap();
     fs::rename(&path, archive.join(path.file_name().unwrap())).unwrap();
-    assert!(home.store.append_items(id(1), &turn(Paginated, "two")).await.is_err());
+    assert!(home.store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.is_err());
     home.store.shutdown_thread(id(1)).await.unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);

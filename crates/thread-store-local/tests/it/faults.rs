@@ -25,7 +25,7 @@ use selvedge_protocol::{
 use selvedge_rollout::{ResolvedHistory, RolloutHome};
 use selvedge_state::{CheckScope, Freshness, StateIndex};
 use selvedge_thread_store::{
-    ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+    BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
 use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
@@ -201,9 +201,9 @@ impl Step {
             Resume(_) => store.resume_thread(thread_id).await,
             Append(n, text) => {
                 let mode = if n == 3 || n == 4 { Legacy } else { Paginated };
-                store.append_items(thread_id, &turn(mode, text)).await.map(drop)
+                store.append_items(thread_id, BatchId::generate(), &turn(mode, text)).await.map(drop)
             }
-            Compact(_) => store.append_items(thread_id, &[compaction()]).await.map(drop),
+            Compact(_) => store.append_items(thread_id, BatchId::generate(), &[compaction()]).await.map(drop),
             Sync(_) => store.sync_thread(thread_id).await,
             Shutdown(_) => store.shutdown_thread(thread_id).await,
             Fork(source, n) => {
@@ -212,7 +212,10 @@ impl Step {
             }
             Rewind(_) => {
                 let to = TurnCut::BeforeNewest(1);
-                store.revert_thread(RevertThread { thread_id, to, at: second(50) }).await.map(drop)
+                store
+                    .revert_thread(RevertThread { thread_id, to, at: second(50), batch: BatchId::generate() })
+                    .await
+                    .map(drop)
             }
             Name(_, name) => explicit(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
             Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
@@ -458,7 +461,7 @@ impl<'a> Telling<'a> {
                 // A log that lost its head may be one of the other mode now.
                 let mode = store.read_thread(id(*n)).await.unwrap_or_else(|error| fail(*n, &error)).history_mode;
                 store
-                    .append_items(id(*n), &turn(mode, "more"))
+                    .append_items(id(*n), BatchId::generate(), &turn(mode, "more"))
                     .await
                     .map(drop)
                     .unwrap_or_else(|error| fail(*n, &error));

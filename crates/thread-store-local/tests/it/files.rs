@@ -4,7 +4,9 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnCut,
+};
 
 use crate::contract::{all_turns, head, heard, id, record, second, turn};
 use crate::home::TestHome;
@@ -38,7 +40,10 @@ async fn everything_is_private() {
         let meta = head(n + 10, mode);
         store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
         let to = TurnCut::After("a".into());
-        store.revert_thread(RevertThread { thread_id: id(n), to, at: second(50) }).await.unwrap();
+        store
+            .revert_thread(RevertThread { thread_id: id(n), to, at: second(50), batch: BatchId::generate() })
+            .await
+            .unwrap();
         store.archive_thread(id(n)).await.unwrap();
     }
     let name = selvedge_protocol::ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
@@ -77,7 +82,10 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
         assert_eq!(content.lines().count(), 1, "{content}");
     }
     let to = TurnCut::After("b".into());
-    home.store.revert_thread(RevertThread { thread_id: id(1), to, at: second(50) }).await.unwrap();
+    home.store
+        .revert_thread(RevertThread { thread_id: id(1), to, at: second(50), batch: BatchId::generate() })
+        .await
+        .unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(fs::read_to_string(row.path.unwrap()).unwrap().lines().count(), 1);
 }
@@ -126,7 +134,7 @@ async fn a_torn_tail_is_sealed_and_gone_on_behind() {
         content.extend_from_slice(br#"{"timestamp":"2026-11-21T09:09:03.120Z","ordi"#);
         fs::write(&path, &content).unwrap();
         home.store.resume_thread(id(1)).await.unwrap();
-        home.store.append_items(id(1), &turn(mode, "b")).await.unwrap();
+        home.store.append_items(id(1), BatchId::generate(), &turn(mode, "b")).await.unwrap();
         home.store.shutdown_thread(id(1)).await.unwrap();
         assert!(fs::read(&path).unwrap().starts_with(&content), "nothing is taken away");
         let history = home.store.load_history(id(1)).await.unwrap();
@@ -162,7 +170,7 @@ async fn damaged_files_open() {
         let found = home.store.list_turns(&TurnQuery::all(id(n))).await.unwrap().items;
         assert_eq!(found.len(), turns, "{what}");
         home.store.resume_thread(id(n)).await.unwrap();
-        home.store.append_items(id(n), &[ResponseItem::user_text("more").into()]).await.unwrap();
+        home.store.append_items(id(n), BatchId::generate(), &[ResponseItem::user_text("more").into()]).await.unwrap();
         home.store.shutdown_thread(id(n)).await.unwrap();
         // An empty file gets the head that it lacks.
         let more = if what == "empty" { 2 } else { 1 };

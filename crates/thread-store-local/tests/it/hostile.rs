@@ -10,7 +10,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::doctor::{FindingKind, diagnose};
 use selvedge_rollout::{MAX_LINE_BYTES, RolloutHome};
-use selvedge_thread_store::{ForkThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::contract::{head, id};
@@ -56,7 +56,9 @@ async fn use_all(home: &TestHome, thread_id: ThreadId, seconds: u64, mebibytes: 
     within("load_model_context", seconds, mebibytes, store.load_model_context(thread_id)).await.unwrap();
     within("resume_thread", seconds, mebibytes, store.resume_thread(thread_id)).await.unwrap();
     let item = RolloutItem::from(ResponseItem::user_text("goes on"));
-    within("append_items", seconds, mebibytes, store.append_items(thread_id, &[item])).await.unwrap();
+    within("append_items", seconds, mebibytes, store.append_items(thread_id, BatchId::generate(), &[item]))
+        .await
+        .unwrap();
     within("shutdown", seconds, mebibytes, store.shutdown_thread(thread_id)).await.unwrap();
     let meta = head(CHAIN + 1, HistoryMode::Paginated);
     let fork = ForkThread { source: thread_id, at: TurnCut::Latest, meta };

@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_rollout::doctor::{Severity, diagnose};
-use selvedge_thread_store::{ForkThread, RevertThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 
@@ -96,7 +96,8 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
     store.fork_thread(request).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
-    let request = RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), at: second(50) };
+    let request =
+        RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), at: second(50), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(request).await.unwrap(), 1);
     store.detach_thread(id(fork)).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a"]);

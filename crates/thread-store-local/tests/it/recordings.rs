@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_protocol::{
     ArchivedFilter, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey, TurnQuery, TurnStatus,
 };
-use selvedge_thread_store::{ForkThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnCut};
 use serde_json::Value;
 
 use crate::home::{RECORDINGS, TestHome, all_recordings, expected};
@@ -185,7 +185,7 @@ async fn every_recorded_thread_can_be_resumed_and_forked() {
             let before = home.store.load_model_context(thread.id).await.unwrap();
             let item = ResponseItem::user_text("one more");
             home.store.resume_thread(thread.id).await.unwrap();
-            home.store.append_items(thread.id, &[item.clone().into()]).await.unwrap();
+            home.store.append_items(thread.id, BatchId::generate(), &[item.clone().into()]).await.unwrap();
             home.store.shutdown_thread(thread.id).await.unwrap();
             let after = home.store.load_model_context(thread.id).await.unwrap();
             assert_eq!(after.history[..before.history.len()], before.history[..], "{folder}");

@@ -7,7 +7,7 @@ use selvedge_protocol::{
     HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnQuery,
 };
 use selvedge_rollout::{RolloutFileName, RolloutHome};
-use selvedge_thread_store::{ForkThread, PatchOrigin, RevertThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, RevertThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::contract::{head, id, record, second};
@@ -67,7 +67,7 @@ async fn no_write_follows_a_link_out_of_the_home() {
         let created = store.create_thread(head(2, HistoryMode::Paginated)).await;
         if created.is_ok() {
             let item = RolloutItem::from(ResponseItem::user_text("secret"));
-            let _ = store.append_items(id(2), &[item]).await;
+            let _ = store.append_items(id(2), BatchId::generate(), &[item]).await;
             let _ = store.shutdown_thread(id(2)).await;
         }
         let _ = store.archive_thread(id(1)).await;
@@ -75,7 +75,8 @@ async fn no_write_follows_a_link_out_of_the_home() {
         let meta = head(3, HistoryMode::Paginated);
         let _ = store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await;
         let to = TurnCut::BeforeNewest(1);
-        let _ = store.revert_thread(RevertThread { thread_id: id(1), to, at: second(9) }).await;
+        let _ =
+            store.revert_thread(RevertThread { thread_id: id(1), to, at: second(9), batch: BatchId::generate() }).await;
         let name = ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
         let _ = store.update_thread_metadata(id(1), &name, PatchOrigin::Explicit).await;
         let _ = store.delete_thread(id(1)).await;
@@ -257,7 +258,7 @@ async fn json_ten_thousand_levels_deep_is_kept_and_harms_nobody() {
     store.read_thread(id(1)).await.unwrap();
     store.list_turns(&TurnQuery::all(id(1))).await.unwrap();
     store.resume_thread(id(1)).await.unwrap();
-    store.append_items(id(1), &items).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), kinds.len() * 14);
 }

@@ -1,6 +1,8 @@
 //! For those who write a store: what two stores would otherwise both write. Callers of a store need none of it.
 
+mod batches;
 pub mod line_pages;
 mod position;
 
+pub use batches::{Done, RecentBatches};
 pub use line_pages::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};

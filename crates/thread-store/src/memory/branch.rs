@@ -7,6 +7,7 @@ use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId, Timestamp
 
 use super::state::{History, State, Writer};
 use crate::cut::{CutPoint, base_length, find_cut};
+use crate::implement::Done;
 use crate::segment::{Labels, fork_head, identity, inherit_head, newest_head, revert_items};
 use crate::{ForkThread, Result, RevertThread, TurnCut};
 
@@ -32,6 +33,9 @@ impl State {
     pub(super) fn revert(&mut self, writer: Writer, request: &RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         self.check_cold(thread_id, Some(writer))?;
+        if let Some(Done::Reverted(undone)) = self.thread(thread_id)?.batches.find(request.batch) {
+            return Ok(*undone);
+        }
         let history = self.history(thread_id)?;
         let cut = self.cut(writer, thread_id, &history, &request.to)?;
         if cut.undone_turns > 0 {
@@ -40,6 +44,7 @@ impl State {
                 HistoryMode::Legacy => self.push_items(thread_id, &[cut.rollback()?.into()])?,
             }
         }
+        self.thread_mut(thread_id)?.batches.push(request.batch, Done::Reverted(cut.undone_turns));
         Ok(cut.undone_turns)
     }
 

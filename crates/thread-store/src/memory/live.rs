@@ -3,8 +3,9 @@
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
 use super::state::{State, Writer, this_process};
+use crate::implement::Done;
 use crate::segment::{identity, new_head};
-use crate::{Appended, Result, StoreError};
+use crate::{Appended, BatchId, Result, StoreError, WriterState};
 
 impl State {
     pub(super) fn create(&mut self, writer: Writer, meta: SessionMeta) -> Result<()> {
@@ -21,18 +22,44 @@ impl State {
             return Err(StoreError::Conflict { thread_id, holder: this_process(), since: None });
         }
         self.check_cold(thread_id, None)?;
-        self.thread_mut(thread_id)?.writer = Some(writer);
+        let thread = self.thread_mut(thread_id)?;
+        thread.writer = Some(writer);
+        thread.epoch += 1;
         Ok(())
     }
 
-    pub(super) fn append(&mut self, writer: Writer, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
+    pub(super) fn append(
+        &mut self,
+        writer: Writer,
+        thread_id: ThreadId,
+        batch: BatchId,
+        items: &[RolloutItem],
+    ) -> Result<Appended> {
         self.check_live(writer, thread_id)?;
+        if let Ok(thread) = self.thread(thread_id)
+            && let Some(Done::Appended(appended)) = thread.batches.find(batch)
+        {
+            return Ok(*appended);
+        }
         let mut lines = items.len() as u64;
         if lines > 0 {
             lines += u64::from(self.make_visible(writer, thread_id)?);
             self.push_items(thread_id, items)?;
         }
-        Ok(Appended { lines, last_ordinal: self.last_ordinal(thread_id) })
+        let appended = Appended { lines, last_ordinal: self.last_ordinal(thread_id) };
+        if lines > 0 {
+            self.thread_mut(thread_id)?.batches.push(batch, Done::Appended(appended));
+        }
+        Ok(appended)
+    }
+
+    pub(super) fn writer_state(&self, writer: Writer, thread_id: ThreadId) -> Result<WriterState> {
+        self.check_live(writer, thread_id)?;
+        let Ok(thread) = self.thread(thread_id).map(|thread| (thread.batches.last(), thread.epoch)) else {
+            return Ok(WriterState { end: None, last_batch: None, epoch: 0 });
+        };
+        let (last_batch, epoch) = thread;
+        Ok(WriterState { end: Some(self.end_position(writer, thread_id)?), last_batch, epoch })
     }
 
     pub(super) fn persist(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {

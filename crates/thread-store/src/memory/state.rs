@@ -10,6 +10,7 @@ use selvedge_protocol::{
 };
 
 use super::segment::{Parts, Segment};
+use crate::implement::RecentBatches;
 use crate::{Damage, Holder, Result, StoreError};
 
 /// One of the stores over a state, as one of several processes.
@@ -37,6 +38,9 @@ pub(super) struct Thread {
     pub(super) writer: Option<Writer>,
     pub(super) name: Option<String>,
     pub(super) archived: bool,
+    pub(super) batches: RecentBatches,
+    /// How many claims of the thread there were.
+    pub(super) epoch: u64,
 }
 
 /// A thread's lines with how many of them, from the first, are other threads'.
@@ -118,10 +122,6 @@ impl State {
     /// The thread's own segments, oldest first.
     pub(super) fn segment_ids(&self, thread_id: ThreadId) -> Result<&[SegmentId]> {
         Ok(&self.thread(thread_id)?.segments)
-    }
-
-    pub(super) fn segment(&self, segment_id: SegmentId) -> Option<&Segment> {
-        self.segments.get(&segment_id)
     }
 
     /// The segments that a thread's history goes through.
@@ -218,6 +218,8 @@ impl State {
             writer: None,
             name: None,
             archived: false,
+            batches: RecentBatches::default(),
+            epoch: 1,
         };
         self.threads.insert(thread_id, thread);
     }

@@ -1,7 +1,9 @@
 //! What holds of the store in memory alone.
 
 use selvedge_protocol::{HistoryMode, RolloutItem};
-use selvedge_thread_store::{InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+};
 
 use crate::contract::{head, id, record, second, turn};
 
@@ -12,7 +14,7 @@ async fn a_clone_is_the_same_store() {
     let store = InMemoryThreadStore::default();
     let clone = store.clone();
     store.create_thread(head(1, MODE)).await.unwrap();
-    clone.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    clone.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     let Err(StoreError::Conflict { holder, .. }) = clone.resume_thread(id(1)).await else { panic!("two writers") };
     assert_eq!(holder.process_id, Some(std::process::id()));
     clone.shutdown_thread(id(1)).await.unwrap();
@@ -27,7 +29,10 @@ async fn segments_are_named_like_those_of_files() {
     let whole = store.load_history(id(1)).await.unwrap();
     for to in ["b", "a"] {
         let to = TurnCut::Before(to.into());
-        store.revert_thread(RevertThread { thread_id: id(1), to, at: second(9) }).await.unwrap();
+        store
+            .revert_thread(RevertThread { thread_id: id(1), to, at: second(9), batch: BatchId::generate() })
+            .await
+            .unwrap();
     }
     let history = store.load_history(id(1)).await.unwrap();
     let RolloutItem::SessionMeta(head) = history.lines[0].item() else { panic!("no head") };
@@ -35,7 +40,10 @@ async fn segments_are_named_like_those_of_files() {
 
     record(&store, 2, MODE, &["a", "b"]).await;
     let to = TurnCut::After("a".into());
-    store.revert_thread(RevertThread { thread_id: id(2), to, at: second(9) }).await.unwrap();
+    store
+        .revert_thread(RevertThread { thread_id: id(2), to, at: second(9), batch: BatchId::generate() })
+        .await
+        .unwrap();
     let history = store.load_history(id(2)).await.unwrap();
     let RolloutItem::SessionMeta(head) = history.lines.last().unwrap().item() else { panic!("no head") };
     let base = head.history_base.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, OpenItem, ResponseItem, RolloutItem};
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::{BatchId, ThreadStore};
 use serde_json::value::RawValue;
 
 use super::{MODES, assert_counted, go_on, head, id, record, turn};
@@ -13,8 +13,8 @@ pub(crate) async fn check_lines_are_what_was_appended(store: Arc<dyn ThreadStore
         store.create_thread(head(n, mode)).await.unwrap();
         let items: Vec<_> = ["a", "b"].iter().flat_map(|name| turn(mode, name)).collect();
         let (first, rest) = items.split_at(3);
-        store.append_items(id(n), first).await.unwrap();
-        store.append_items(id(n), rest).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), first).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), rest).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         assert_eq!(history.mode, mode);
@@ -29,9 +29,9 @@ pub(crate) async fn check_lines_are_what_was_appended(store: Arc<dyn ThreadStore
 pub(crate) async fn check_ordinals_are_consecutive(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     store.create_thread(head(1, mode)).await.unwrap();
-    let appended = store.append_items(id(1), &turn(mode, "a")).await.unwrap();
+    let appended = store.append_items(id(1), BatchId::generate(), &turn(mode, "a")).await.unwrap();
     assert_eq!(appended.last_ordinal, Some(appended.lines - 1));
-    let again = store.append_items(id(1), &turn(mode, "b")).await.unwrap();
+    let again = store.append_items(id(1), BatchId::generate(), &turn(mode, "b")).await.unwrap();
     assert_eq!(again.last_ordinal, Some(appended.lines + again.lines - 1));
     store.shutdown_thread(id(1)).await.unwrap();
     go_on(&*store, id(1), mode, &["c"]).await;
@@ -41,7 +41,7 @@ pub(crate) async fn check_ordinals_are_consecutive(store: Arc<dyn ThreadStore>) 
 pub(crate) async fn check_legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Legacy;
     store.create_thread(head(1, mode)).await.unwrap();
-    let appended = store.append_items(id(1), &turn(mode, "a")).await.unwrap();
+    let appended = store.append_items(id(1), BatchId::generate(), &turn(mode, "a")).await.unwrap();
     assert_eq!(appended.last_ordinal, None);
     store.shutdown_thread(id(1)).await.unwrap();
     let history = store.load_history(id(1)).await.unwrap();
@@ -50,10 +50,10 @@ pub(crate) async fn check_legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_empty_batch(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, HistoryMode::Paginated)).await.unwrap();
-    assert_eq!(store.append_items(id(1), &[]).await.unwrap().lines, 0);
+    assert_eq!(store.append_items(id(1), BatchId::generate(), &[]).await.unwrap().lines, 0);
     assert!(store.read_thread(id(1)).await.is_err(), "an empty batch makes nothing visible");
     store.persist_thread(id(1)).await.unwrap();
-    assert_eq!(store.append_items(id(1), &[]).await.unwrap().lines, 0);
+    assert_eq!(store.append_items(id(1), BatchId::generate(), &[]).await.unwrap().lines, 0);
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), 1);
     store.shutdown_thread(id(1)).await.unwrap();
 }
@@ -72,7 +72,7 @@ pub(crate) async fn check_concurrent_batches(store: Arc<dyn ThreadStore>) {
                 tokio::spawn(async move {
                     for batch in 0..BATCHES {
                         let items: Vec<_> = (0..SIZE).map(|item| labelled(task, batch, item)).collect();
-                        store.append_items(id(n), &items).await.unwrap();
+                        store.append_items(id(n), BatchId::generate(), &items).await.unwrap();
                         store.load_history(id(n)).await.unwrap();
                     }
                 })
@@ -108,7 +108,10 @@ pub(crate) async fn check_unknown_items_are_kept(store: Arc<dyn ThreadStore>) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
         let raw = RawValue::from_string(payload.to_owned()).unwrap();
-        store.append_items(id(n), &[RolloutItem::Other(OpenItem::new("of_tomorrow", raw))]).await.unwrap();
+        store
+            .append_items(id(n), BatchId::generate(), &[RolloutItem::Other(OpenItem::new("of_tomorrow", raw))])
+            .await
+            .unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         let line = history.lines.last().unwrap();

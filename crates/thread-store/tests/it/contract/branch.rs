@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
 
 use super::{
     MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, is_taken, record, second, started,
@@ -78,7 +78,7 @@ pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = SessionMeta { agent_role: Some("r".into()), parent_thread_id: Some(id(900)), ..head(n, mode) };
         store.create_thread(source.clone()).await.unwrap();
-        store.append_items(id(n), &super::turn(mode, "a")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &super::turn(mode, "a")).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let meta = SessionMeta { originator: Some("other".into()), ..SessionMeta::new(id(n + 10), second(60)) };
         let fork = store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
@@ -158,14 +158,14 @@ pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>)
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a"]).await;
         store.resume_thread(source).await.unwrap();
-        store.append_items(source, &super::turn(mode, "b")).await.unwrap();
+        store.append_items(source, BatchId::generate(), &super::turn(mode, "b")).await.unwrap();
         let of_live = fork(&*store, source, n + 10, TurnCut::Latest).await;
         let earlier = [TurnCut::After(turn_id("a")), TurnCut::Before(turn_id("b")), TurnCut::BeforeNewest(1)];
         for (number, at) in (n * 100..).zip(earlier.clone()) {
             let fork = fork(&*store, source, number, at).await;
             assert_turns(&*store, fork, &["a"]).await;
         }
-        store.append_items(source, &super::turn(mode, "c")).await.unwrap();
+        store.append_items(source, BatchId::generate(), &super::turn(mode, "c")).await.unwrap();
         store.shutdown_thread(source).await.unwrap();
         store.archive_thread(source).await.unwrap();
         let of_archived = fork(&*store, source, n + 20, TurnCut::Latest).await;
@@ -185,7 +185,10 @@ pub(crate) async fn check_fork_goes_on(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let fork = fork(&*store, source, n + 10, TurnCut::After(turn_id("a"))).await;
-        assert!(is_missing(store.append_items(fork, &[started("c")]).await, true), "a fork is cold");
+        assert!(
+            is_missing(store.append_items(fork, BatchId::generate(), &[started("c")]).await, true),
+            "a fork is cold"
+        );
         go_on(&*store, fork, mode, &["c", "d"]).await;
         assert_turns(&*store, fork, &["a", "c", "d"]).await;
         let history = store.load_history(fork).await.unwrap();

@@ -6,7 +6,7 @@ use selvedge_protocol::{
     Compacted, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, Turn,
     Window, WorldState, WorldStateRecord,
 };
-use selvedge_thread_store::{PatchOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore, TurnCut};
 use serde_json::json;
 
 use super::branch::fork;
@@ -105,7 +105,10 @@ pub(crate) async fn check_detached_goes_on(store: Arc<dyn ThreadStore>) {
     assert_eq!(dependents(store.delete_thread(thread).await), [again]);
     let created_at = store.read_thread(thread).await.unwrap().created_at;
     for (to, turns) in [(TurnCut::After(turn_id("c")), &["a", "b", "c"][..]), (TurnCut::After(turn_id("a")), &["a"])] {
-        store.revert_thread(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
+        store
+            .revert_thread(RevertThread { thread_id: thread, to, at: second(5000), batch: BatchId::generate() })
+            .await
+            .unwrap();
         assert_turns(&*store, thread, turns).await;
         assert_eq!(store.read_thread(thread).await.unwrap().created_at, created_at, "the thread is as old as it was");
     }
@@ -144,7 +147,10 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["c", "d"]).await;
     let revert = async |to| {
-        store.revert_thread(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
+        store
+            .revert_thread(RevertThread { thread_id: thread, to, at: second(5000), batch: BatchId::generate() })
+            .await
+            .unwrap();
     };
     revert(TurnCut::After(turn_id("c"))).await;
     go_on(&*store, thread, MODE, &["e"]).await;
@@ -159,7 +165,12 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     let other = fork(&*store, source, 13, TurnCut::Latest).await;
     go_on(&*store, other, MODE, &["c"]).await;
     store
-        .revert_thread(RevertThread { thread_id: other, to: TurnCut::After(turn_id("a")), at: second(5000) })
+        .revert_thread(RevertThread {
+            thread_id: other,
+            to: TurnCut::After(turn_id("a")),
+            at: second(5000),
+            batch: BatchId::generate(),
+        })
         .await
         .unwrap();
     detach(&*store, other).await;
@@ -169,7 +180,12 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     // Gone back to before everything, it builds on nobody.
     let third = fork(&*store, source, 14, TurnCut::Latest).await;
     store
-        .revert_thread(RevertThread { thread_id: third, to: TurnCut::Before(turn_id("a")), at: second(5000) })
+        .revert_thread(RevertThread {
+            thread_id: third,
+            to: TurnCut::Before(turn_id("a")),
+            at: second(5000),
+            batch: BatchId::generate(),
+        })
         .await
         .unwrap();
     assert_eq!(dependents(store.delete_thread(source).await), [on_it]);
@@ -179,7 +195,10 @@ pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn Th
     let source = record(&*store, 1, MODE, &["a"]).await;
     let world = |cwd: &str| WorldState::new(json!({"environment": {"cwd": cwd}, "tools": ["x"]})).unwrap();
     store.resume_thread(source).await.unwrap();
-    store.append_items(source, &[WorldStateRecord::snapshot(&world("/one")).into()]).await.unwrap();
+    store
+        .append_items(source, BatchId::generate(), &[WorldStateRecord::snapshot(&world("/one")).into()])
+        .await
+        .unwrap();
     store.shutdown_thread(source).await.unwrap();
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     let labels = ThreadMetadataPatch {
@@ -191,7 +210,7 @@ pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn Th
     store.update_thread_metadata(thread, &labels, PatchOrigin::Explicit).await.unwrap();
     let patch = world("/one").diff(&world("/two")).unwrap();
     store.resume_thread(thread).await.unwrap();
-    store.append_items(thread, &[WorldStateRecord::patch(patch).into()]).await.unwrap();
+    store.append_items(thread, BatchId::generate(), &[WorldStateRecord::patch(patch).into()]).await.unwrap();
     store.shutdown_thread(thread).await.unwrap();
     detach(&*store, thread).await;
     let row = store.read_thread(thread).await.unwrap();
@@ -211,8 +230,8 @@ pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) 
         ..Default::default()
     };
     store.resume_thread(source).await.unwrap();
-    store.append_items(source, &[started("c"), compacted.into()]).await.unwrap();
-    store.append_items(source, &turn(MODE, "d")).await.unwrap();
+    store.append_items(source, BatchId::generate(), &[started("c"), compacted.into()]).await.unwrap();
+    store.append_items(source, BatchId::generate(), &turn(MODE, "d")).await.unwrap();
     store.shutdown_thread(source).await.unwrap();
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["e"]).await;
@@ -220,7 +239,10 @@ pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) 
     store.delete_thread(source).await.unwrap();
     assert_eq!(heard(&*store, thread).await, ["summary", "d", "e"]);
     let to = TurnCut::After(turn_id("d"));
-    store.revert_thread(RevertThread { thread_id: thread, to, at: second(5000) }).await.unwrap();
+    store
+        .revert_thread(RevertThread { thread_id: thread, to, at: second(5000), batch: BatchId::generate() })
+        .await
+        .unwrap();
     assert_eq!(store.load_model_context(thread).await.unwrap().window.number, 0, "a window of its own");
 }
 
@@ -229,7 +251,10 @@ pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) 
         let plain = record(&*store, n, mode, &["a", "b"]).await;
         let reverted = record(&*store, n + 10, mode, &["a", "b"]).await;
         let to = TurnCut::After(turn_id("a"));
-        store.revert_thread(RevertThread { thread_id: reverted, to, at: second(5000) }).await.unwrap();
+        store
+            .revert_thread(RevertThread { thread_id: reverted, to, at: second(5000), batch: BatchId::generate() })
+            .await
+            .unwrap();
         let mut alone = vec![plain, reverted];
         if mode == HistoryMode::Legacy {
             alone.push(fork(&*store, plain, n + 20, TurnCut::Latest).await);
@@ -273,12 +298,12 @@ pub(crate) async fn check_detach_refuses(store: Arc<dyn ThreadStore>, other: Arc
     assert!(is_conflict(store.detach_thread(thread).await), "live here");
     assert!(is_conflict(other.detach_thread(thread).await), "live elsewhere");
     assert_eq!(store.load_history(thread).await.unwrap(), was);
-    store.append_items(thread, &turn(MODE, "b")).await.unwrap();
+    store.append_items(thread, BatchId::generate(), &turn(MODE, "b")).await.unwrap();
     store.shutdown_thread(thread).await.unwrap();
     // That the source is live is nobody's concern.
     other.resume_thread(source).await.unwrap();
     detach(&*store, thread).await;
-    other.append_items(source, &turn(MODE, "c")).await.unwrap();
+    other.append_items(source, BatchId::generate(), &turn(MODE, "c")).await.unwrap();
     other.shutdown_thread(source).await.unwrap();
     assert_turns(&*other, thread, &["a", "b"]).await;
     assert!(other.read_thread(thread).await.unwrap().updated_at > Timestamp::default());

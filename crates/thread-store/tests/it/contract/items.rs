@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selvedge_protocol::{
     Cursor, EventMsg, HistoryMode, ItemQuery, RolloutItem, SortDirection, TurnItem, TurnItemEntry,
 };
-use selvedge_thread_store::{StoreError, ThreadStore};
+use selvedge_thread_store::{BatchId, StoreError, ThreadStore};
 use serde_json::json;
 
 use super::{MODES, completed, go_on, id, is_invalid, is_missing, record, turn_id};
@@ -67,7 +67,7 @@ pub(crate) async fn check_item_cursors_while_the_thread_grows(store: Arc<dyn Thr
     store.resume_thread(id(1)).await.unwrap();
     let late: EventMsg =
         completed("a", json!({"type": "AgentMessage", "id": "late", "content": [{"type": "Text", "text": "late"}]}));
-    store.append_items(id(1), &[RolloutItem::EventMsg(late)]).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &[RolloutItem::EventMsg(late)]).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     go_on(&*store, id(1), mode, &["c"]).await;
     let rest = walk(&*store, ItemQuery { cursor: down, ..newest }).await;

@@ -6,7 +6,7 @@ use selvedge_protocol::{
     ArchivedFilter, HistoryBase, HistoryMode, ItemQuery, SessionMeta, ThreadId, ThreadMetadataPatch, ThreadQuery,
     TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, Holder, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, Holder, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
 
 use super::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, second, turn};
 
@@ -25,7 +25,7 @@ async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert!(is_missing(store.delete_thread(thread_id).await, false));
     let fork = ForkThread { source: thread_id, at: TurnCut::Latest, meta: head(900, MODE) };
     assert!(is_missing(store.fork_thread(fork).await, false));
-    let revert = RevertThread { thread_id, to: TurnCut::Latest, at: second(900) };
+    let revert = RevertThread { thread_id, to: TurnCut::Latest, at: second(900), batch: BatchId::generate() };
     assert!(is_missing(store.revert_thread(revert).await, false));
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
     assert!(is_missing(store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await, false));
@@ -56,7 +56,7 @@ pub(crate) async fn check_lazy_until_first_append(store: Arc<dyn ThreadStore>) {
     store.flush_thread(id(1)).await.unwrap();
     assert_unknown(&*store, id(1)).await;
     let items = turn(MODE, "a");
-    let appended = store.append_items(id(1), &items).await.unwrap();
+    let appended = store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
     assert_eq!(appended.lines, items.len() as u64 + 1);
     assert_eq!(listed(&*store).await, [id(1)]);
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), items.len() + 1);
@@ -73,7 +73,7 @@ pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
     assert_eq!(history.lines[0].kind(), "session_meta");
     assert_eq!((history.thread_id, history.mode, history.inherited), (id(1), MODE, 0));
     assert_eq!(listed(&*store).await, [id(1)]);
-    let appended = store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    let appended = store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     assert_eq!(appended.lines, turn(MODE, "a").len() as u64);
     store.shutdown_thread(id(1)).await.unwrap();
 }
@@ -84,7 +84,7 @@ pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
     assert_gone(&*store, id(1)).await;
     // The id is free again.
     store.create_thread(head(1, MODE)).await.unwrap();
-    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     store.discard_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a"], "what was appended stays");
     store.resume_thread(id(1)).await.unwrap();
@@ -109,7 +109,7 @@ pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "lazy");
-    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "live");
     store.shutdown_thread(id(1)).await.unwrap();
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "cold");
@@ -142,7 +142,7 @@ pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
         }
         other => panic!("{other:?}"),
     }
-    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     store.resume_thread(id(1)).await.unwrap();
     store.discard_thread(id(1)).await.unwrap();
@@ -151,8 +151,8 @@ pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
     for n in [1, 2] {
-        assert!(is_missing(store.append_items(id(n), &turn(MODE, "b")).await, true));
-        assert!(is_missing(store.append_items(id(n), &[]).await, true));
+        assert!(is_missing(store.append_items(id(n), BatchId::generate(), &turn(MODE, "b")).await, true));
+        assert!(is_missing(store.append_items(id(n), BatchId::generate(), &[]).await, true));
         assert!(is_missing(store.persist_thread(id(n)).await, true));
         assert!(is_missing(store.flush_thread(id(n)).await, true));
         assert!(is_missing(store.shutdown_thread(id(n)).await, true));
@@ -164,7 +164,12 @@ pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadS
 pub(crate) async fn check_delete(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(super::MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
-        let revert = RevertThread { thread_id: id(n), to: TurnCut::After("a".into()), at: second(50) };
+        let revert = RevertThread {
+            thread_id: id(n),
+            to: TurnCut::After("a".into()),
+            at: second(50),
+            batch: BatchId::generate(),
+        };
         store.revert_thread(revert).await.unwrap();
         store.resume_thread(id(n)).await.unwrap();
         assert!(is_conflict(store.delete_thread(id(n)).await));
@@ -181,7 +186,8 @@ pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a", "b"]).await;
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
     store.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
-    let revert = RevertThread { thread_id: id(1), to: TurnCut::After("a".into()), at: second(50) };
+    let revert =
+        RevertThread { thread_id: id(1), to: TurnCut::After("a".into()), at: second(50), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(revert).await.unwrap(), 1);
     let before = store.read_thread(id(1)).await.unwrap();
     for _ in 0..2 {
@@ -209,20 +215,20 @@ pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
-    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     match other.resume_thread(id(1)).await {
         Err(StoreError::Conflict { holder, .. }) => assert_own(&holder),
         outcome => panic!("{outcome:?}"),
     }
-    assert!(is_missing(other.append_items(id(1), &turn(MODE, "b")).await, true));
+    assert!(is_missing(other.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await, true));
     assert!(is_missing(other.shutdown_thread(id(1)).await, true));
     assert!(is_conflict(other.archive_thread(id(1)).await));
     assert!(is_conflict(other.delete_thread(id(1)).await));
     store.shutdown_thread(id(1)).await.unwrap();
     other.resume_thread(id(1)).await.unwrap();
     assert!(is_conflict(store.resume_thread(id(1)).await));
-    assert!(is_missing(store.append_items(id(1), &turn(MODE, "b")).await, true));
-    other.append_items(id(1), &turn(MODE, "c")).await.unwrap();
+    assert!(is_missing(store.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await, true));
+    other.append_items(id(1), BatchId::generate(), &turn(MODE, "c")).await.unwrap();
     other.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
     super::assert_counted(&store.load_history(id(1)).await.unwrap());
@@ -232,8 +238,8 @@ pub(crate) async fn check_lazy_is_private(store: Arc<dyn ThreadStore>, other: Ar
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_missing(other.read_thread(id(1)).await, false));
     assert_eq!(listed(&*other).await, []);
-    assert!(is_missing(other.append_items(id(1), &turn(MODE, "a")).await, true));
-    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    assert!(is_missing(other.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await, true));
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     assert_eq!(listed(&*other).await, [id(1)]);
     store.shutdown_thread(id(1)).await.unwrap();
 }
@@ -243,14 +249,14 @@ pub(crate) async fn check_lazy_is_private(store: Arc<dyn ThreadStore>, other: Ar
 pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     let second = other.create_thread(head(1, MODE)).await;
-    store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     if second.is_ok() {
-        assert!(is_taken(other.append_items(id(1), &turn(MODE, "b")).await));
+        assert!(is_taken(other.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await));
         assert!(is_taken(other.persist_thread(id(1)).await));
         other.discard_thread(id(1)).await.unwrap();
     }
     assert_eq!(asked(&*other, id(1)).await, ["a"]);
-    store.append_items(id(1), &turn(MODE, "c")).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "c")).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*other, id(1)).await, ["a", "c"]);
 }
@@ -258,7 +264,7 @@ pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn
 pub(crate) async fn check_others_read(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     for name in ["a", "b", "c"] {
-        store.append_items(id(1), &turn(MODE, name)).await.unwrap();
+        store.append_items(id(1), BatchId::generate(), &turn(MODE, name)).await.unwrap();
         let (here, there) = (store.load_history(id(1)).await.unwrap(), other.load_history(id(1)).await.unwrap());
         assert_eq!(here, there);
         assert_eq!(asked(&*other, id(1)).await.last().unwrap(), name);

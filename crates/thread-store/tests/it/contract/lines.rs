@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, RolloutLine, SortDirection, ThreadId};
 use selvedge_thread_store::{
-    EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, RevertThread,
+    BatchId, EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, RevertThread,
     StoreError, ThreadStore, TurnCut,
 };
 
@@ -49,7 +49,10 @@ async fn family(store: &dyn ThreadStore, mode: HistoryMode, n: u32) -> [ThreadId
     let fork = store.fork_thread(request).await.unwrap();
     go_on(store, fork, mode, &["c", "d"]).await;
     let to = TurnCut::After(turn_id("c"));
-    store.revert_thread(RevertThread { thread_id: fork, to, at: second(50) }).await.unwrap();
+    store
+        .revert_thread(RevertThread { thread_id: fork, to, at: second(50), batch: BatchId::generate() })
+        .await
+        .unwrap();
     go_on(store, fork, mode, &["e"]).await;
     [source, fork]
 }
@@ -189,7 +192,7 @@ pub(crate) async fn check_lines_after_a_rewind(store: Arc<dyn ThreadStore>) {
         let end = read(&*store, fork, LineStart::End).await.next;
         let to = TurnCut::Before(turn_id(keep));
         let at = second(60 + i64::try_from(number).unwrap());
-        store.revert_thread(RevertThread { thread_id: fork, to, at }).await.unwrap();
+        store.revert_thread(RevertThread { thread_id: fork, to, at, batch: BatchId::generate() }).await.unwrap();
         let now = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let common = before.iter().zip(&now).take_while(|(before, now)| before == now).count();
         for (held, entry) in before.iter().enumerate() {
@@ -211,7 +214,7 @@ pub(crate) async fn check_lines_after_a_legacy_rewind(store: Arc<dyn ThreadStore
     let thread_id = record(&*store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let end = read(&*store, thread_id, LineStart::End).await.next;
     let to = TurnCut::After(turn_id("a"));
-    store.revert_thread(RevertThread { thread_id, to, at: second(60) }).await.unwrap();
+    store.revert_thread(RevertThread { thread_id, to, at: second(60), batch: BatchId::generate() }).await.unwrap();
     let page = read(&*store, thread_id, LineStart::At(end)).await;
     assert_eq!((page.entries.len(), page.rewound_to), (1, None));
 }
@@ -247,7 +250,10 @@ pub(crate) async fn check_following(store: Arc<dyn ThreadStore>, other: Arc<dyn 
         tokio::time::sleep(Duration::from_millis(20)).await;
         store.unarchive_thread(thread_id).await.unwrap();
         let to = TurnCut::Before(turn_id(&format!("c{round}")));
-        store.revert_thread(RevertThread { thread_id, to, at: second(60 + round) }).await.unwrap();
+        store
+            .revert_thread(RevertThread { thread_id, to, at: second(60 + round), batch: BatchId::generate() })
+            .await
+            .unwrap();
     }
     go_on(&*store, thread_id, MODE, &["the end"]).await;
     let held = tokio::time::timeout(Duration::from_secs(60), follow).await.unwrap().unwrap();

@@ -6,7 +6,7 @@ use selvedge_protocol::{
     EventMsg, GitInfo, GitInfoPatch, HistoryMode, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch,
     TokenCountEvent, TokenUsage, TokenUsageInfo, TurnContext,
 };
-use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
 use serde_json::json;
 
 use super::{MODES, go_on, head, id, is_conflict, is_missing, record, second};
@@ -34,7 +34,7 @@ pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
         let info = TokenUsageInfo { total_token_usage: Some(usage.clone()), ..Default::default() };
         let count: EventMsg = TokenCountEvent { info: Some(info), ..Default::default() }.into();
         let context = TurnContext { model: Some("m1".into()), effort: Some("high".into()), ..TurnContext::default() };
-        store.append_items(id(n), &[context.into(), count.into()]).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &[context.into(), count.into()]).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let row = store.read_thread(id(n)).await.unwrap();
         assert_eq!((row.id, row.created_at, row.history_mode), (id(n), second(n.into()), mode));
@@ -135,7 +135,7 @@ pub(crate) async fn check_later_facts_win(store: Arc<dyn ThreadStore>) {
         set(&*store, n, patch_of_json(json!({"model": "set", "reasoning_effort": "set"}))).await;
         store.resume_thread(id(n)).await.unwrap();
         let context: RolloutItem = TurnContext { model: Some("told".into()), ..TurnContext::default() }.into();
-        store.append_items(id(n), &[context]).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &[context]).await.unwrap();
         let row = store.read_thread(id(n)).await.unwrap();
         assert_eq!(row.model.as_deref(), Some("told"), "the log says otherwise later");
         assert_eq!(row.reasoning_effort.as_deref(), Some("set"), "the log does not say");

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 pub(crate) mod append;
+pub(crate) mod batches;
 pub(crate) mod branch;
 pub(crate) mod detach;
 pub(crate) mod find;
@@ -22,7 +23,7 @@ use selvedge_protocol::{
     CompletedItem, Cursor, EventMsg, HistoryMode, ItemCompletedEvent, Page, ResponseItem, RolloutItem, SessionMeta,
     TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, Turn, TurnId, TurnItem, TurnQuery, UserMessageEvent,
 };
-use selvedge_thread_store::{StoreError, ThreadHistory, ThreadStore};
+use selvedge_thread_store::{BatchId, StoreError, ThreadHistory, ThreadStore};
 use serde_json::json;
 
 pub(crate) const MODES: [HistoryMode; 2] = [HistoryMode::Legacy, HistoryMode::Paginated];
@@ -36,6 +37,8 @@ macro_rules! contract_tests {
                    check_resume_refuses, check_live_methods_need_a_live_thread, check_delete, check_archive }
             append { check_lines_are_what_was_appended, check_ordinals_are_consecutive, check_legacy_has_no_ordinals,
                      check_empty_batch, check_concurrent_batches, check_unknown_items_are_kept }
+            batches { check_repeated_batch, check_failed_batch, check_repeated_revert, check_writer_state,
+                      check_order_of_first_polls, check_dropped_batch }
             find { check_find_by_name, check_find_by_prefix, check_find_no_lazy_thread, check_distinct_prefix_len,
                    check_session_meta, check_stats, check_export }
             lines { check_lines_are_the_history, check_line_positions, check_line_starts, check_lines_by_bytes,
@@ -175,7 +178,7 @@ pub(crate) async fn record(store: &dyn ThreadStore, n: u32, mode: HistoryMode, t
     store.create_thread(head(n, mode)).await.unwrap();
     store.persist_thread(id(n)).await.unwrap();
     for name in turns {
-        store.append_items(id(n), &turn(mode, name)).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &turn(mode, name)).await.unwrap();
     }
     store.shutdown_thread(id(n)).await.unwrap();
     id(n)
@@ -185,7 +188,7 @@ pub(crate) async fn record(store: &dyn ThreadStore, n: u32, mode: HistoryMode, t
 pub(crate) async fn go_on(store: &dyn ThreadStore, thread_id: ThreadId, mode: HistoryMode, turns: &[&str]) {
     store.resume_thread(thread_id).await.unwrap();
     for name in turns {
-        store.append_items(thread_id, &turn(mode, name)).await.unwrap();
+        store.append_items(thread_id, BatchId::generate(), &turn(mode, name)).await.unwrap();
     }
     store.shutdown_thread(thread_id).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{GitInfoPatch, HistoryMode, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
 
 use super::branch::fork;
 use super::{
@@ -14,7 +14,10 @@ use super::{
 /// Goes back, and gives the row of the thread as it is then.
 async fn revert(store: &dyn ThreadStore, thread_id: ThreadId, to: TurnCut) -> StoredThread {
     let before = all_turns(store, thread_id).await.len();
-    let undone = store.revert_thread(RevertThread { thread_id, to, at: second(5000) }).await.unwrap();
+    let undone = store
+        .revert_thread(RevertThread { thread_id, to, at: second(5000), batch: BatchId::generate() })
+        .await
+        .unwrap();
     assert_eq!(all_turns(store, thread_id).await.len(), before - undone, "it says how many turns it undid");
     store.read_thread(thread_id).await.unwrap()
 }
@@ -118,16 +121,16 @@ pub(crate) async fn check_revert_live_thread(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         for name in ["a", "b", "c"] {
-            store.append_items(id(n), &turn(mode, name)).await.unwrap();
+            store.append_items(id(n), BatchId::generate(), &turn(mode, name)).await.unwrap();
         }
         revert(&*store, id(n), after("a")).await;
         assert_turns(&*store, id(n), &["a"]).await;
-        store.append_items(id(n), &turn(mode, "d")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &turn(mode, "d")).await.unwrap();
         assert_turns(&*store, id(n), &["a", "d"]).await;
-        store.append_items(id(n), &[started("e")]).await.unwrap();
-        store.append_items(id(n), &user(mode, "e", "ask e")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &[started("e")]).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &user(mode, "e", "ask e")).await.unwrap();
         revert(&*store, id(n), before("e")).await;
-        store.append_items(id(n), &turn(mode, "f")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &turn(mode, "f")).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         assert_turns(&*store, id(n), &["a", "d", "f"]).await;
     }
@@ -142,7 +145,7 @@ pub(crate) async fn check_revert_counts_steering(store: Arc<dyn ThreadStore>) {
         items.extend(user(mode, "b", "ask b"));
         items.extend(user(mode, "b", "ask more"));
         items.push(complete("b"));
-        store.append_items(id(n), &items).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &items).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         revert(&*store, id(n), after("a")).await;
         assert_eq!(heard(&*store, id(n)).await, ["a"]);
@@ -158,7 +161,7 @@ pub(crate) async fn check_revert_of_a_torn_turn(store: Arc<dyn ThreadStore>) {
         store.resume_thread(id(n)).await.unwrap();
         let told = user(mode, "b", "ask b").swap_remove(0);
         assert!(matches!(told, RolloutItem::ResponseItem(_)));
-        store.append_items(id(n), &[started("b"), told]).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &[started("b"), told]).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         go_on(&*store, id(n), mode, &["c", "d"]).await;
         assert_eq!(heard(&*store, id(n)).await, ["a", "b", "c", "d"]);
@@ -174,7 +177,10 @@ pub(crate) async fn check_revert_to_between_turns(store: Arc<dyn ThreadStore>) {
         for (number, (to, standing)) in (n * 100..).zip([(before("b"), &["a", "x"][..]), (after("a"), &["a"])]) {
             record(&*store, number, mode, &["a"]).await;
             store.resume_thread(id(number)).await.unwrap();
-            store.append_items(id(number), &[user(mode, "x", "ask x").swap_remove(0)]).await.unwrap();
+            store
+                .append_items(id(number), BatchId::generate(), &[user(mode, "x", "ask x").swap_remove(0)])
+                .await
+                .unwrap();
             store.shutdown_thread(id(number)).await.unwrap();
             go_on(&*store, id(number), mode, &["b"]).await;
             assert_eq!(heard(&*store, id(number)).await, ["a", "x", "b"]);
@@ -190,10 +196,10 @@ pub(crate) async fn check_revert_silent_turn(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
-        store.append_items(id(n), &[started("b"), complete("b")]).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &[started("b"), complete("b")]).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let was = store.load_history(id(n)).await.unwrap();
-        let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000) };
+        let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000), batch: BatchId::generate() };
         let outcome = store.revert_thread(request).await;
         match mode {
             HistoryMode::Paginated => {
@@ -257,7 +263,7 @@ pub(crate) async fn check_fork_of_reverted(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_revert_refuses(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
-        let request = |to| RevertThread { thread_id: id(n), to, at: second(5000) };
+        let request = |to| RevertThread { thread_id: id(n), to, at: second(5000), batch: BatchId::generate() };
         for to in [TurnCut::Latest, after("a")] {
             assert!(is_missing(store.revert_thread(request(to)).await, false));
         }
@@ -277,7 +283,7 @@ pub(crate) async fn check_revert_conflicts(store: Arc<dyn ThreadStore>, other: A
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         store.resume_thread(id(n)).await.unwrap();
-        let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000) };
+        let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000), batch: BatchId::generate() };
         assert!(is_conflict(other.revert_thread(request.clone()).await));
         assert_turns(&*other, id(n), &["a", "b"]).await;
         store.shutdown_thread(id(n)).await.unwrap();

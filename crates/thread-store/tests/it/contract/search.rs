@@ -6,7 +6,7 @@ use selvedge_protocol::{
     ArchivedFilter, Cursor, HistoryMode, Relation, RolloutItem, SearchHit, SearchOrder, SearchQuery, SessionMeta,
     SortDirection, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
 };
-use selvedge_thread_store::{PatchOrigin, ThreadStore};
+use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
 use serde_json::json;
 
 use super::{MODES, agent, completed, head, id, is_invalid, record, started, turn, user};
@@ -44,7 +44,7 @@ async fn rename(store: &dyn ThreadStore, n: u32, name: &str) {
 
 async fn say(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<RolloutItem>) {
     store.create_thread(head(n, mode)).await.unwrap();
-    store.append_items(id(n), &[vec![started("t")], items].concat()).await.unwrap();
+    store.append_items(id(n), BatchId::generate(), &[vec![started("t")], items].concat()).await.unwrap();
     store.shutdown_thread(id(n)).await.unwrap();
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn check_search_pages(store: Arc<dyn ThreadStore>) {
         let names = if n % 3 == 0 { ["x", "y", "z"] } else { ["one", "and one", "more one"] };
         store.create_thread(head(n, MODE)).await.unwrap();
         for name in names {
-            store.append_items(id(n), &turn(MODE, name)).await.unwrap();
+            store.append_items(id(n), BatchId::generate(), &turn(MODE, name)).await.unwrap();
         }
         store.shutdown_thread(id(n)).await.unwrap();
     }
@@ -273,9 +273,9 @@ pub(crate) async fn check_search_best(store: Arc<dyn ThreadStore>) {
         store.create_thread(head(n, MODE)).await.unwrap();
         let times = [1, 1, 4, 12, 0, 1, 4, 1, 30][n as usize - 1];
         for turn_name in (0..times).map(|time| format!("zebra {n} {time}")) {
-            store.append_items(id(n), &turn(MODE, &turn_name)).await.unwrap();
+            store.append_items(id(n), BatchId::generate(), &turn(MODE, &turn_name)).await.unwrap();
         }
-        store.append_items(id(n), &turn(MODE, "yak")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &turn(MODE, "yak")).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
     }
     rename(&*store, 5, "On zebras").await;
@@ -316,7 +316,7 @@ pub(crate) async fn check_search_among_descendants(store: Arc<dyn ThreadStore>) 
     for (n, parent) in [(1, None), (2, Some(1)), (3, Some(2)), (4, None)] {
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
-        store.append_items(id(n), &turn(MODE, "zebra")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &turn(MODE, "zebra")).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
     }
     store.archive_thread(id(2)).await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{Cursor, HistoryMode, ItemsView, SortDirection, Turn, TurnQuery, TurnStatus};
-use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store::{BatchId, ThreadStore};
 
 use super::{MODES, all_turns, go_on, head, id, is_invalid, is_missing, record, started, turn, turn_id, user};
 
@@ -58,7 +58,7 @@ pub(crate) async fn check_views(store: Arc<dyn ThreadStore>) {
     let end = items.pop().unwrap();
     items.extend(user(mode, "a", "more"));
     items.push(end);
-    store.append_items(id(1), &items).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     for (items_view, kinds) in [
         (ItemsView::None, &[][..]),
@@ -88,7 +88,7 @@ pub(crate) async fn check_turn_in_progress(store: Arc<dyn ThreadStore>) {
         store.create_thread(head(n, mode)).await.unwrap();
         let mut items = vec![started("a")];
         items.extend(user(mode, "a", "hello"));
-        store.append_items(id(n), &items).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &items).await.unwrap();
         let running = all_turns(&*store, id(n)).await;
         assert_eq!((&running[0].id, running[0].status), (&turn_id("a"), TurnStatus::InProgress));
         store.shutdown_thread(id(n)).await.unwrap();
