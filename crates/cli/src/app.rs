@@ -9,7 +9,7 @@ use selvedge_protocol::{ContextWindowMeta, Durability, SessionMeta, StoredThread
 use selvedge_rollout::RolloutHome;
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::ThreadStore;
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::Value;
 
 use crate::commands;
@@ -32,7 +32,7 @@ pub(crate) struct App<'a> {
     /// Their life.
     pub(crate) manager: ThreadManager,
     /// Where its index is.
-    pub(crate) index: IndexPlace,
+    pub(crate) index: IndexLocation,
     /// Where results go.
     pub(crate) out: &'a mut Output,
     /// Whether they are for scripts.
@@ -44,7 +44,7 @@ impl<'a> App<'a> {
     pub(crate) fn open(
         home: &Path,
         durability: Durability,
-        index: IndexPlace,
+        index: IndexLocation,
         json: bool,
         out: &'a mut Output,
     ) -> Result<Self> {

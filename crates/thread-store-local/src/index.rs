@@ -41,16 +41,16 @@ const RANKING: Duration = Duration::from_secs(5);
 /// How many times as long as it took to take appends in the index leaves the writers alone.
 const REST: u32 = 9;
 
-/// Where a store keeps its index.
+/// Where a store keeps its index, if it keeps one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum IndexPlace {
+pub enum IndexLocation {
     /// In the home, as `selvedge-index.sqlite`.
     #[default]
     InHome,
-    /// In this file: for a home that cannot be written.
+    /// In this file: for a home that cannot be written to.
     At(PathBuf),
-    /// Nowhere: every answer comes from the logs.
-    Nowhere,
+    /// No index: every answer comes from the logs.
+    Disabled,
 }
 
 /// The index of a store.
@@ -99,11 +99,11 @@ impl Drop for State {
 }
 
 impl HomeIndex {
-    pub(crate) fn new(remembered: Arc<RememberedHome>, place: IndexPlace) -> Self {
-        let path = match place {
-            IndexPlace::InHome => Some(StateIndex::path_in(remembered.home())),
-            IndexPlace::At(path) => Some(path),
-            IndexPlace::Nowhere => None,
+    pub(crate) fn new(remembered: Arc<RememberedHome>, location: IndexLocation) -> Self {
+        let path = match location {
+            IndexLocation::InHome => Some(StateIndex::path_in(remembered.home())),
+            IndexLocation::At(path) => Some(path),
+            IndexLocation::Disabled => None,
         };
         let inner = Inner { remembered, path, opened: tokio::sync::Mutex::default(), state: Mutex::default() };
         Self { inner: Arc::new(inner) }

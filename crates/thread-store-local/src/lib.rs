@@ -66,5 +66,5 @@ mod store;
 mod sync;
 
 pub use compress::Compressed;
-pub use index::IndexPlace;
+pub use index::IndexLocation;
 pub use store::LocalThreadStore;

@@ -21,7 +21,7 @@ use selvedge_thread_store::{
 use crate::append::{append, appended, write};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
-use crate::index::{HomeIndex, IndexPlace};
+use crate::index::{HomeIndex, IndexLocation};
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
 
@@ -124,12 +124,12 @@ impl LocalThreadStore {
     /// The store of this home, at its level and with its effects on files.
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
-        Self::with(home, IndexPlace::default())
+        Self::with(home, IndexLocation::default())
     }
 
-    /// The same, with its index in another place or without one.
+    /// The same, with its index at this location.
     #[must_use]
-    pub fn with(home: RolloutHome, index: IndexPlace) -> Self {
+    pub fn with(home: RolloutHome, index: IndexLocation) -> Self {
         let remembered = Arc::new(RememberedHome::new(home.clone()));
         let index = HomeIndex::new(Arc::clone(&remembered), index);
         let (live, syncs) = (LiveThreads::default(), SyncRow::default());

@@ -14,7 +14,7 @@ use selvedge_protocol::{
     ThreadQuery, TurnQuery,
 };
 use selvedge_thread_store::{ForkThread, ThreadReader, TurnCut};
-use selvedge_thread_store_local::IndexPlace;
+use selvedge_thread_store_local::IndexLocation;
 
 use super::{fork, list};
 use crate::app::{App, now};
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
     let home = folder.path().to_path_buf();
     write_home(&home)?;
     let mut tour = Tour {
-        app: App::open(&home, Durability::Written, IndexPlace::InHome, false, out)?,
+        app: App::open(&home, Durability::Written, IndexLocation::InHome, false, out)?,
         program: program(),
         step: 0,
     };

@@ -10,7 +10,7 @@ use selvedge_protocol::ThreadId;
 use selvedge_rollout::RolloutHome;
 use selvedge_rollout::doctor::Severity;
 use selvedge_state::{CheckScope, IndexCheck, IndexError, IndexFinding, IndexRepair, StateIndex};
-use selvedge_thread_store_local::IndexPlace;
+use selvedge_thread_store_local::IndexLocation;
 use serde::Serialize;
 
 use super::doctor::{NAMED, TICK};
@@ -55,7 +55,7 @@ pub(crate) async fn examine(
     home: &RolloutHome,
     app: &App<'_>,
 ) -> Result<Option<IndexReport>> {
-    if app.index == IndexPlace::Nowhere {
+    if app.index == IndexLocation::Disabled {
         return Ok(None);
     }
     let path = path(app)?;
@@ -101,7 +101,7 @@ async fn watched<T>(what: &str, work: impl Future<Output = T>) -> T {
 /// Says what there is to say of the index.
 pub(crate) fn print(report: Option<&IndexReport>, args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     let Some(IndexReport { check, repair, left }) = report else {
-        let why = if app.index == IndexPlace::Nowhere { "switched off" } else { "none to check" };
+        let why = if app.index == IndexLocation::Disabled { "switched off" } else { "none to check" };
         writeln!(app.out, "index: {why}; the logs answer every question")?;
         return Ok(());
     };

@@ -9,7 +9,7 @@ use anyhow::Context;
 use indicatif::HumanBytes;
 use selvedge_rollout::RolloutHome;
 use selvedge_state::{IndexStatus, StateIndex, SyncReport};
-use selvedge_thread_store_local::IndexPlace;
+use selvedge_thread_store_local::IndexLocation;
 
 use crate::app::{App, note};
 use crate::args::{IndexArgs, IndexVerb};
@@ -42,9 +42,9 @@ pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
 
 pub(super) fn path(app: &App<'_>) -> Result<PathBuf> {
     match &app.index {
-        IndexPlace::InHome => Ok(StateIndex::path_in(&RolloutHome::new(&app.home))),
-        IndexPlace::At(path) => Ok(path.clone()),
-        IndexPlace::Nowhere => {
+        IndexLocation::InHome => Ok(StateIndex::path_in(&RolloutHome::new(&app.home))),
+        IndexLocation::At(path) => Ok(path.clone()),
+        IndexLocation::Disabled => {
             Err(Failure::new(Code::Usage, "the index is switched off").hint("leave out --index off and SELVEDGE_INDEX"))
         }
     }
@@ -107,7 +107,7 @@ pub(crate) fn go_on_alone(app: &App<'_>) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
     command.arg("--home").arg(&app.home);
-    if let IndexPlace::At(path) = &app.index {
+    if let IndexLocation::At(path) = &app.index {
         command.arg("--index").arg(path);
     }
     command.args(["index", "sync", "--background"]);

@@ -27,7 +27,7 @@ use selvedge_state::{CheckScope, Freshness, StateIndex};
 use selvedge_thread_store::{
     ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use tokio::runtime::Runtime;
 
@@ -479,7 +479,7 @@ fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore
 
 /// A store whose answers come from the logs alone.
 fn by_logs(home: RolloutHome) -> LocalThreadStore {
-    LocalThreadStore::with(home, IndexPlace::Nowhere)
+    LocalThreadStore::with(home, IndexLocation::Disabled)
 }
 
 /// Whether an error says that the writer writes no more.
