@@ -4,7 +4,7 @@
 //! has changed, or it is busy or broken, the answer comes from the logs, and a task brings the index up to date meanwhile.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,11 @@ impl HomeIndex {
         };
         let inner = Inner { remembered, path, opened: tokio::sync::Mutex::default(), state: Mutex::default() };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns where the database is, `None` if there is to be none.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
     }
 
     /// The index, opened; nothing where there is none to be had.

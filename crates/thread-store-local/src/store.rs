@@ -11,19 +11,28 @@ use selvedge_protocol::{
     ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
-use selvedge_state::SyncProgress;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader,
     ThreadStore,
 };
 
+use crate::admin::HomeAdmin;
 use crate::append::{append, appended, write};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
 use crate::index::{HomeIndex, IndexLocation};
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
+
+/// How a home is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HomeOptions {
+    /// The level at which changes are acknowledged.
+    pub durability: Durability,
+    /// Where the index is.
+    pub index: IndexLocation,
+}
 
 /// A store of threads in a home directory. Clones share the live threads.
 #[derive(Clone, Debug)]
@@ -121,6 +130,12 @@ impl LocalThreadStore {
         Self::of(RolloutHome::new(home).with_durability(durability))
     }
 
+    /// The same with all that can be chosen.
+    #[must_use]
+    pub fn open_with_options(home: impl Into<PathBuf>, options: HomeOptions) -> Self {
+        Self::with(RolloutHome::new(home).with_durability(options.durability), options.index)
+    }
+
     /// The store of this home, at its level and with its effects on files.
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
@@ -142,11 +157,10 @@ impl LocalThreadStore {
         self.inner.home.root()
     }
 
-    /// How far the background is with filling the index; nothing while it does not. Until it is done, answers come from the
-    /// logs.
+    /// Returns the administration of the home's files: checks and repairs, compression, the index.
     #[must_use]
-    pub fn index_progress(&self) -> Option<SyncProgress> {
-        self.inner.index.progress()
+    pub fn admin(&self) -> HomeAdmin {
+        HomeAdmin::new(self.clone())
     }
 
     /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.

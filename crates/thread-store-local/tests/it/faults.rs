@@ -218,7 +218,7 @@ impl Step {
             Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
             Archive(_) => store.archive_thread(thread_id).await.map(drop),
             Unarchive(_) => store.unarchive_thread(thread_id).await.map(drop),
-            Compress(_) => store.compress(thread_id).await.map(drop),
+            Compress(_) => store.admin().compress(thread_id).await.map(drop),
             Detach(_) => store.detach_thread(thread_id).await.map(drop),
             Delete(_) => store.delete_thread(thread_id).await,
             Ask(_) => Ok(()),

@@ -188,7 +188,7 @@ async fn a_large_home_is_answered_from_the_logs_while_the_index_fills() {
     let first = listed(&home.store).await;
     assert_eq!(first.len(), 300);
     for _ in 0..1500 {
-        if home.store.index_progress().is_none()
+        if home.store.admin().index_progress().is_none()
             && sqlx::query("SELECT 1 FROM checks").fetch_optional(&mut connection(&home).await).await.unwrap().is_some()
         {
             assert_eq!(listed(&home.store).await, first);
