@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, ThreadId};
 use selvedge_thread_manager::LiveThread;
-use selvedge_thread_store::{Appended, ThreadReader};
+use selvedge_thread_store::Appended;
 
 use crate::app::App;
 use crate::args::AppendArgs;

@@ -25,13 +25,13 @@ mod tree;
 use std::path::PathBuf;
 
 use selvedge_protocol::Durability;
-use selvedge_thread_store_local::IndexLocation;
 
 use crate::app::App;
 use crate::args::{Cli, Verb};
 use crate::exit::{Code, Failure, Result};
 use crate::home;
 use crate::output::Output;
+use crate::wiring::{HomeOptions, IndexLocation};
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
@@ -42,11 +42,11 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         _ => {}
     }
     let path = home::locate(cli.global.home.as_deref())?;
-    let durability = durability(cli)?;
+    let options = HomeOptions { durability: durability(cli)?, index: index_location(cli) };
     if let Verb::New(_) = &cli.verb {
-        home::create(&path, durability)?;
+        home::create(&path, options.durability)?;
     }
-    let mut app = App::open(&path, durability, index_location(cli), cli.global.json, out)?;
+    let mut app = App::open(&path, options, cli.global.json, out)?;
     let outcome = on_home(cli, &mut app).await;
     app.close().await;
     outcome

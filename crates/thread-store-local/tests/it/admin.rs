@@ -51,7 +51,9 @@ async fn a_damaged_thread_is_diagnosed_and_repaired() {
 
     let told = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&told);
-    let progress = move |_| drop(counter.fetch_add(1, Ordering::Relaxed));
+    let progress = move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
     let diagnosis = admin.diagnose(Some([id(1)].into()), progress).await.unwrap();
     assert!(diagnosis.findings.iter().any(|finding| finding.kind == FindingKind::Torn), "{diagnosis:?}");
     assert_eq!((diagnosis.checked.files, told.load(Ordering::Relaxed)), (1, 1));
