@@ -49,6 +49,7 @@ mod peek;
 mod policy;
 mod replay;
 mod search;
+mod share;
 mod shorten;
 mod stats;
 mod token_budget;
@@ -66,6 +67,7 @@ pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
     EmptySearch, ItemPlace, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
 };
+pub use share::{SegmentEnd, ShareFold, segment_head};
 pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
 pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn neighbours_are_enough() {
         let all: Vec<ThreadId> =
-            (0..2000_u128).map(|n| ThreadId::from_uuid(uuid::Uuid::from_u128(n * n * 7 << 90 | n))).collect();
+            (0..2000_u128).map(|n| ThreadId::from_uuid(uuid::Uuid::from_u128(((n * n * 7) << 90) | n))).collect();
         let mut sorted = all.clone();
         sorted.sort_unstable();
         for at in (1..sorted.len() - 1).step_by(97) {

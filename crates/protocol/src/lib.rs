@@ -43,6 +43,7 @@ mod id;
 mod id_prefix;
 mod item;
 mod line;
+pub mod log;
 mod metadata;
 mod open;
 mod query;

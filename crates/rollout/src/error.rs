@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 
@@ -34,6 +35,24 @@ pub enum RolloutError {
         /// Who.
         holder: LockHolder,
     },
+    /// The thread that was to be begun is there already. Nothing was written.
+    #[error("there is a thread {thread_id} already: {}", .path.display())]
+    AlreadyExists {
+        /// The thread.
+        thread_id: ThreadId,
+        /// A file of it.
+        path: PathBuf,
+    },
+    /// Others have held a lock of the home for too long. Nothing was changed, and the call can be repeated later.
+    #[error("{holder} has held {} for more than {} s; nothing was changed", .path.display(), .waited.as_secs())]
+    LockTimeout {
+        /// The file that is locked.
+        path: PathBuf,
+        /// Who holds the lock; of several holders one.
+        holder: LockHolder,
+        /// How long this call waited.
+        waited: Duration,
+    },
     /// A head without the id and the time that a file name is made of.
     #[error("a session_meta without {field} cannot begin a file")]
     IncompleteHead {
@@ -54,6 +73,8 @@ pub enum RolloutError {
     /// any more; resuming the thread reads what there is.
     #[error("{} could not be synced, and is not written any more; resume the thread to go on with what is there", .path.display())]
     Unsynced {
+        /// The thread.
+        thread_id: ThreadId,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -86,12 +107,13 @@ impl fmt::Display for LostFile {
 }
 
 impl RolloutError {
-    /// What the system said, where it was the system.
+    /// What kind of error it is in the system's words, if the system has a word for it.
     #[must_use]
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
             Self::Unsynced { source, .. } => Some(source.kind()),
+            Self::AlreadyExists { .. } => Some(io::ErrorKind::AlreadyExists),
             _ => None,
         }
     }

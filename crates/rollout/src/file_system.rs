@@ -92,6 +92,12 @@ pub trait OpenFile: fmt::Debug + Send + Sync + 'static {
     /// [`TryLockError::WouldBlock`] when somebody has it.
     fn try_lock(&self) -> Result<(), TryLockError>;
 
+    /// Takes a shared lock on the file, at once or not at all. It excludes an exclusive one and ends like one.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] when somebody has the exclusive lock.
+    fn try_lock_shared(&self) -> Result<(), TryLockError>;
+
     /// Gives up the lock.
     ///
     /// # Errors
@@ -201,6 +207,10 @@ impl OpenFile for SystemFile {
 
     fn try_lock(&self) -> Result<(), TryLockError> {
         self.0.try_lock()
+    }
+
+    fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.0.try_lock_shared()
     }
 
     fn unlock(&self) -> io::Result<()> {

@@ -1,90 +1,50 @@
 //! A thread's history, followed through the segments that it is built on.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use selvedge_protocol::{HistoryBase, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
+use selvedge_history::{SegmentEnd, ShareFold, segment_head};
+use selvedge_protocol::log::{DamagedRange, Entry, LineRecord};
+use selvedge_protocol::{SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use crate::error::Result;
 use crate::layout::{HomeFiles, RolloutFile};
-use crate::reader::{DamageKind, DamagedRange, Entry, LineRecord, RolloutReader};
+use crate::reader::RolloutReader;
 use crate::reverse::ReverseReader;
 
 /// How many segments a history may go through. Real ones go through a handful; a hostile home could chain without end.
 const MAX_PARTS: usize = 10_000;
 
-/// How many entries of a file are looked through for its `session_meta`.
-const HEAD_ENTRIES: usize = 8;
-
-/// By how much a clock may have been set back while a share was written: no sure sign that a line came later.
-const CLOCKS: Duration = Duration::from_secs(60);
-
-/// Where a segment stops being part of a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentEnd {
-    /// Ordinal of the first line that is not part of it.
-    pub ordinal: Option<u64>,
-    /// The byte just past its last line.
-    pub byte: Option<u64>,
-    /// Until when the share may have been written, where the id of the segment that builds on it tells.
-    pub left_at: Option<Timestamp>,
-}
-
-impl SegmentEnd {
-    /// The end of the share that `segment_id` builds on.
-    fn of(base: &HistoryBase, segment_id: SegmentId) -> Self {
-        let left_at = segment_id.made_at().map(|at| at.saturating_add(CLOCKS));
-        Self { ordinal: base.end_ordinal_exclusive, byte: base.end_byte_offset, left_at }
-    }
-
-    /// Whether a line is beyond the end, where the end is not known to be where its byte says; `next_ordinal` is the one
-    /// after the line before.
-    ///
-    /// The ordinal decides where there is one: it stays right when bytes were moved by somebody. But a program that does
-    /// not understand the last line of a file gives the line that it writes behind it the same ordinal again, so of a
-    /// repeated ordinal the byte decides. So it does of a line behind a hole: where the last lines of a share were lost, a
-    /// writer that went on gave their ordinals again. And what is younger than the segment that builds on the share was
-    /// never part of it.
-    fn is_before(self, record: &LineRecord, next_ordinal: Option<u64>, is_behind_hole: bool) -> bool {
-        let is_behind_byte = self.byte.is_some_and(|end| record.range.start >= end);
-        match (self.ordinal, record.line.ordinal()) {
-            (Some(end), Some(ordinal)) => {
-                let is_repeated = next_ordinal.is_some_and(|next| ordinal < next);
-                let is_younger = self.left_at.is_some_and(|at| record.line.timestamp().is_some_and(|time| time > at));
-                ordinal >= end || is_younger || (is_behind_byte && (is_repeated || is_behind_hole))
-            }
-            _ => is_behind_byte,
-        }
-    }
-
-    /// Whether a file has a line that ends at the byte and stands just before the ordinal. Then the byte is right, and no
-    /// line need be asked.
-    fn is_exact(self, file: &RolloutFile) -> Result<bool> {
-        let (Some(byte), Some(ordinal), false) = (self.byte, self.ordinal, file.name.compressed) else {
-            return Ok(false);
-        };
-        let last = ReverseReader::open_before(&file.path, byte)?.next();
-        Ok(matches!(last, Some(Ok(Entry::Line(record)))
-            if record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal)))
-    }
-
-    /// The end of a base within a base: whichever comes first.
-    fn within(self, outer: Option<Self>) -> Self {
-        let ordinal = match (self.ordinal, outer.and_then(|outer| outer.ordinal)) {
-            (Some(inner), Some(outer)) => Some(inner.min(outer)),
-            (inner, outer) => inner.or(outer),
-        };
-        Self { ordinal, ..self }
-    }
-}
-
 /// One segment's share of a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HistoryPart {
     /// The segment.
     pub file: RolloutFile,
     /// Where its share ends; nothing when all of it belongs to the history.
     pub end: Option<SegmentEnd>,
+}
+
+impl HistoryPart {
+    /// Says of the entries of the segment, in their order, which ones belong to the share.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn share(&self) -> Result<ShareFold> {
+        let Some(end) = self.end else { return Ok(ShareFold::whole()) };
+        if self.file.name.compressed {
+            // Nobody goes on with a compressed file, so that nothing came later.
+            return Ok(ShareFold::until(SegmentEnd { left_at: None, ..end }));
+        }
+        Ok(if self.ends_at_its_byte(end)? { ShareFold::until_byte(end) } else { ShareFold::until(end) })
+    }
+
+    /// Whether the file has a line that ends at the byte and stands just before the ordinal. Then the byte is right, and no
+    /// line need be asked.
+    fn ends_at_its_byte(&self, end: SegmentEnd) -> Result<bool> {
+        let (Some(byte), Some(ordinal)) = (end.byte, end.ordinal) else { return Ok(false) };
+        let last = ReverseReader::open_before(&self.file.path, byte)?.next();
+        Ok(matches!(last, Some(Ok(Entry::Line(record)))
+            if record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal)))
+    }
 }
 
 /// A base that a history refers to and that cannot be had.
@@ -117,7 +77,15 @@ impl ResolvedHistory {
     /// # Errors
     /// When the thread's own newest segment cannot be read.
     pub fn resolve(files: &HomeFiles, thread_id: ThreadId) -> Result<Option<Self>> {
-        let Some(newest) = newest_segment(files, thread_id) else { return Ok(None) };
+        newest_segment(files, thread_id).map(|newest| Self::ending_with(files, newest)).transpose()
+    }
+
+    /// Follows the history that ends with a segment of a thread, be it one that the thread has left.
+    ///
+    /// # Errors
+    /// When the segment cannot be read.
+    pub fn ending_with(files: &HomeFiles, newest: &RolloutFile) -> Result<Self> {
+        let thread_id = newest.name.thread_id;
         let mut parts = vec![HistoryPart { file: newest.clone(), end: None }];
         let mut seen = HashSet::from([newest.name.segment_id()]);
         let mut base = read_head(newest)?.and_then(|head| head.history_base);
@@ -144,7 +112,7 @@ impl ResolvedHistory {
             }
         }
         parts.reverse();
-        Ok(Some(Self { thread_id, parts, missing }))
+        Ok(Self { thread_id, parts, missing })
     }
 
     /// The thread's newest segment, the one that is appended to.
@@ -204,27 +172,7 @@ fn holds_a_line(file: &RolloutFile) -> bool {
 /// # Errors
 /// When the file cannot be read.
 pub fn read_head(file: &RolloutFile) -> Result<Option<SessionMeta>> {
-    let reader = RolloutReader::open(&file.path)?;
-    let mut may_be_copied = false;
-    for entry in reader.take(HEAD_ENTRIES) {
-        let record = match entry? {
-            Entry::Line(record) => record,
-            Entry::Damage(damage) => {
-                may_be_copied |= !matches!(damage.kind, DamageKind::Nul | DamageKind::ByteOrderMark);
-                continue;
-            }
-        };
-        if record.line.kind() == "session_meta"
-            && let RolloutItem::SessionMeta(meta) = record.line.item()
-            // The first line is the segment's own, whatever id it says; behind it, or behind what may be left of it, a fork's
-            // copied heads follow.
-            && ((record.number == 1 && !may_be_copied) || meta.id == Some(file.name.thread_id))
-        {
-            return Ok(Some(*meta));
-        }
-        may_be_copied = true;
-    }
-    Ok(None)
+    segment_head(file.name.thread_id, RolloutReader::open(&file.path)?)
 }
 
 /// An entry of a history.
@@ -258,68 +206,19 @@ pub struct HistoryReader<'a> {
 #[derive(Debug)]
 struct PartReader {
     reader: RolloutReader,
-    end: Option<SegmentEnd>,
-    /// Whether the share ends at its byte, for sure.
-    is_exact: bool,
-    /// How far the part was read: to this byte, and to the line before this ordinal.
-    byte: u64,
-    ordinal: Option<u64>,
-    /// Whether the last entry was a damaged stretch.
-    is_behind_damage: bool,
+    share: ShareFold,
 }
 
 impl PartReader {
     fn open(part: &HistoryPart, skip: fn(&[u8]) -> bool) -> Result<Self> {
         let reader = RolloutReader::open(&part.file.path)?.skipping(skip);
-        let is_exact = part.end.map(|end| end.is_exact(&part.file)).transpose()?.unwrap_or_default();
-        // Nobody goes on with a compressed file, so that nothing came later.
-        let left_at = |end: SegmentEnd| end.left_at.filter(|_| !part.file.name.compressed);
-        let end = part.end.map(|end| SegmentEnd { left_at: left_at(end), ..end });
-        Ok(Self { reader, end, is_exact, byte: 0, ordinal: None, is_behind_damage: false })
+        Ok(Self { reader, share: part.share()? })
     }
 
     /// The next entry of the part's share; nothing at its end.
     fn next(&mut self) -> Result<Option<Entry>> {
         let Some(entry) = self.reader.next().transpose()? else { return Ok(None) };
-        if let Some(end) = self.end {
-            let beyond = match &entry {
-                entry if self.is_exact => end.byte.is_some_and(|byte| entry.range().start >= byte),
-                Entry::Line(record) => end.is_before(record, self.ordinal, self.is_behind_hole(record)),
-                Entry::Damage(damage) => end.byte.is_some_and(|byte| damage.range.start >= byte),
-            };
-            if beyond {
-                (self.byte, self.ordinal) = (u64::MAX, None);
-                return Ok(None);
-            }
-        }
-        self.byte = entry.range().end;
-        self.is_behind_damage = matches!(entry, Entry::Damage(_));
-        if let Entry::Line(record) = &entry {
-            self.ordinal = record.line.ordinal().map_or(self.ordinal, |ordinal| Some(ordinal.saturating_add(1)));
-        }
-        Ok(Some(entry))
-    }
-
-    /// Whether a line does not stand just behind the one before: there is damage in between, or what a repair left of it.
-    fn is_behind_hole(&self, record: &LineRecord) -> bool {
-        self.is_behind_damage || record.range.start > self.byte.max(self.reader.skipped_to())
-    }
-
-    /// Whether the file ended before the share did.
-    fn is_short(&self) -> bool {
-        let Some(end) = self.end else { return false };
-        let skipped_to = self.reader.skipped_to();
-        if skipped_to > self.byte {
-            // The file ends with lines that were passed over, whose ordinals nobody read.
-            return end.byte.is_some_and(|end| skipped_to < end);
-        }
-        match (end.ordinal, self.ordinal) {
-            (Some(end), Some(reached)) => reached < end,
-            (ordinal, _) => match end.byte {
-                Some(end) => self.byte < end,
-                None => self.byte == 0 && ordinal.is_some_and(|end| end > 0),
-            },
-        }
+        Ok(self.share.take(&entry, self.reader.skipped_to()).then_some(entry))
     }
 }
 
@@ -341,7 +240,8 @@ impl Iterator for HistoryReader<'_> {
             match current.next() {
                 Ok(Some(entry)) => return Some(Ok(HistoryEntry::Entry { part, entry })),
                 Ok(None) => {
-                    let short = current.is_short().then_some(HistoryEntry::Short { part, len: current.byte });
+                    let is_short = current.share.is_short(current.reader.skipped_to());
+                    let short = is_short.then_some(HistoryEntry::Short { part, len: current.share.end_byte() });
                     self.current = None;
                     if let Some(short) = short {
                         return Some(Ok(short));

@@ -97,6 +97,11 @@ impl RolloutHome {
         self.root.join("thread-writer-locks")
     }
 
+    /// The lock between adding references to segments and removing segments.
+    pub(crate) fn reference_lock_path(&self) -> PathBuf {
+        self.root.join("selvedge-references.lock")
+    }
+
     /// Where an active file of this name belongs.
     #[must_use]
     pub fn active_path(&self, name: &RolloutFileName) -> PathBuf {
@@ -144,7 +149,7 @@ impl fmt::Debug for RolloutHome {
 }
 
 /// The name of a rollout file: `rollout-<local time>-<thread id>[_<segment id>].jsonl[.zst]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RolloutFileName {
     /// When the segment was created, in the local time of its writer.
     pub created: DateTime,
@@ -242,7 +247,7 @@ impl fmt::Display for RolloutFileName {
 }
 
 /// A rollout file: one segment of a thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RolloutFile {
     /// Where it is.
     pub path: PathBuf,

@@ -2,8 +2,9 @@
 //!
 //! A thread is a log in JSON lines, in one *segment* file or several. This crate knows the directory that holds them
 //! ([`RolloutHome`]), appends to them ([`RolloutRecorder`]), reads them ([`RolloutReader`], [`ReverseReader`]), follows a
-//! history through the segments it is built on ([`ResolvedHistory`]), keeps a second writer out ([`WriterLock`]) and keeps
-//! the names that people give to threads ([`NameIndex`]). It knows nothing of stores and indexes.
+//! history through the segments it is built on ([`ResolvedHistory`]), keeps a second writer out ([`WriterLock`]), keeps what
+//! others refer to from being deleted ([`ReferenceLock`]) and keeps the names that people give to threads ([`NameIndex`]). It
+//! knows nothing of stores and indexes.
 //!
 //! The format itself is described in `docs/rollout-format.md`.
 //!
@@ -33,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backoff;
 mod clock;
 mod compress;
 pub mod doctor;
@@ -40,28 +42,33 @@ mod error;
 mod file_system;
 mod files;
 mod history;
+mod identity;
 mod layout;
 mod lock;
 mod log_file;
 mod names;
 mod reader;
 mod recorder;
+mod reference_lock;
 mod reverse;
-mod salvage;
 mod sweep;
 mod walk;
 
+pub use backoff::{Backoff, retry_if_moved};
 pub use clock::now;
 pub use error::{LostFile, RolloutError};
 pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
-    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, SegmentEnd,
-    read_head,
+    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,
 };
+pub use identity::{FileIdentity, FileStamp};
 pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use lock::{LockHolder, WriterLock};
 pub use names::{NameEntry, NameIndex};
-pub use reader::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES, RolloutReader, open_bytes};
+pub use reader::{RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
+pub use reference_lock::ReferenceLock;
 pub use reverse::ReverseReader;
+pub use selvedge_history::SegmentEnd;
+pub use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};
 pub use walk::{HomeDirectories, RememberedHome};

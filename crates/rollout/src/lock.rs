@@ -10,12 +10,22 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 
+use crate::backoff::lock_within;
 use crate::error::{IoContext, Result, RolloutError};
 use crate::file_system::{OpenFile, OpenMode};
+#[cfg(target_os = "linux")]
+use crate::identity::FileIdentity;
 use crate::layout::RolloutHome;
+
+/// How long to wait for others who make or remove lock files. They need microseconds, so somebody hangs who needs longer.
+const COORDINATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for them to remove one's own lock file, which may stay as well.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Who holds a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +54,17 @@ pub struct WriterLock {
 impl WriterLock {
     /// Takes the lock of a thread, at once or not at all.
     ///
+    /// This blocks the calling thread while others make or remove lock files: usually for microseconds, and for some seconds
+    /// if one of them hangs. Async code calls it where blocking is allowed.
+    ///
     /// # Errors
-    /// [`RolloutError::Locked`] when somebody has it, this process included; [`RolloutError::Io`] when the home cannot be
-    /// written.
+    /// [`RolloutError::Locked`] when somebody has it, this process included; [`RolloutError::LockTimeout`] when another process
+    /// keeps everybody from making lock files; [`RolloutError::Io`] when the home cannot be written.
     pub fn acquire(home: &RolloutHome, thread_id: ThreadId) -> Result<Self> {
         let locks_dir = home.locks_dir();
         home.create_dir(&locks_dir)?;
         let path = locks_dir.join(format!("{thread_id}.lock"));
-        let _coordination = coordinate(home)?;
+        let _coordination = coordinate(home, COORDINATION_TIMEOUT)?;
         if home.swept.is_first(&locks_dir) {
             sweep(home, &path);
         }
@@ -59,8 +72,7 @@ impl WriterLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { file: Some(file), path, home: home.clone() }),
             Err(TryLockError::WouldBlock) => {
-                let process_id = find_holder(file.file(), &path);
-                Err(RolloutError::Locked { thread_id, holder: LockHolder { process_id } })
+                Err(RolloutError::Locked { thread_id, holder: holder_of(file.file(), &path) })
             }
             Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
         }
@@ -85,17 +97,18 @@ impl WriterLock {
     /// Who holds the lock of a thread just now; nobody in the good case. Makes nothing.
     ///
     /// # Errors
-    /// When the lock file cannot be looked at.
+    /// When the lock file cannot be looked at; [`RolloutError::LockTimeout`] when another process keeps everybody from looking.
     pub fn holder(home: &RolloutHome, thread_id: ThreadId) -> Result<Option<LockHolder>> {
         let locks_dir = home.locks_dir();
         let path = locks_dir.join(format!("{thread_id}.lock"));
         // Who looks must not be taken for a writer meanwhile. Where nobody ever coordinated, nobody holds anything.
-        let coordination = match File::open(locks_dir.join(COORDINATION)) {
+        let coordination_path = locks_dir.join(COORDINATION);
+        let coordination = match File::open(&coordination_path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other.context("open", &locks_dir)?),
+            other => Some(other.context("open", &coordination_path)?),
         };
         if let Some(coordination) = &coordination {
-            coordination.lock().context("lock", &locks_dir)?;
+            wait_for(coordination, &coordination_path, COORDINATION_TIMEOUT, || coordination.try_lock())?;
         }
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -103,21 +116,31 @@ impl WriterLock {
         };
         match file.try_lock() {
             Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => Ok(Some(LockHolder { process_id: find_holder(&file, &path) })),
+            Err(TryLockError::WouldBlock) => Ok(Some(holder_of(&file, &path))),
             Err(TryLockError::Error(error)) => Err(error).context("lock", &path),
         }
     }
 
+    /// Whether somebody seems to hold the lock of a thread. Takes no lock, unlike [`holder`](Self::holder), and makes nobody
+    /// wait: it looks for the lock file and into the system's table of locks. Where there is no such table, a lock file
+    /// counts as held.
+    #[must_use]
+    pub fn seems_held(home: &RolloutHome, thread_id: ThreadId) -> bool {
+        let path = home.locks_dir().join(format!("{thread_id}.lock"));
+        File::open(&path).is_ok_and(|file| cfg!(not(target_os = "linux")) || find_holder(&file, &path).is_some())
+    }
+
     /// Whether somebody holds the lock of a thread, as far as that can be told.
     pub(crate) fn is_held(home: &RolloutHome, thread_id: ThreadId) -> bool {
-        matches!(Self::holder(home, thread_id), Ok(Some(_)))
+        // Who is at work on the lock files may be the writer that begins or ends.
+        matches!(Self::holder(home, thread_id), Ok(Some(_)) | Err(RolloutError::LockTimeout { .. }))
     }
 }
 
 impl Drop for WriterLock {
     fn drop(&mut self) {
         // Without coordination the file is left: a later writer takes it over, while unlinking it could part two writers.
-        if let Ok(_coordination) = coordinate(&self.home) {
+        if let Ok(_coordination) = coordinate(&self.home, RELEASE_TIMEOUT) {
             let _ = self.home.remove_file(&self.path);
             self.file = None;
         }
@@ -125,11 +148,29 @@ impl Drop for WriterLock {
 }
 
 /// Keeps everybody else from making and removing lock files for as long as the file is open.
-fn coordinate(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
+fn coordinate(home: &RolloutHome, timeout: Duration) -> Result<Arc<dyn OpenFile>> {
     let path = home.locks_dir().join(COORDINATION);
     let file = open_lock_file(home, &path)?;
-    file.lock().context("lock", &path)?;
+    wait_for(file.file(), &path, timeout, || file.try_lock())?;
     Ok(file)
+}
+
+/// Waits for a lock on a file, and says who holds it if the wait was in vain.
+pub(crate) fn wait_for(
+    file: &File,
+    path: &Path,
+    timeout: Duration,
+    try_lock: impl FnMut() -> Result<(), TryLockError>,
+) -> Result<()> {
+    if lock_within(timeout, try_lock).context("lock", path)? {
+        return Ok(());
+    }
+    Err(RolloutError::LockTimeout { path: path.to_owned(), holder: holder_of(file, path), waited: timeout })
+}
+
+/// Who holds the lock on a file, as far as the system tells.
+fn holder_of(file: &File, path: &Path) -> LockHolder {
+    LockHolder { process_id: find_holder(file, path) }
 }
 
 const COORDINATION: &str = ".coordination.lock";
@@ -153,14 +194,12 @@ fn sweep(home: &RolloutHome, but: &Path) {
 /// that view is not to be had, a process that has the file open.
 #[cfg(target_os = "linux")]
 fn find_holder(file: &File, path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-
-    let metadata = file.metadata().ok()?;
+    let FileIdentity { device, inode } = FileIdentity::of(&file.metadata().ok()?);
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let id = format!("{:02x}:{:02x}:{}", major(metadata.dev()), minor(metadata.dev()), metadata.ino());
+    let id = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     let holder = locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, "WRITE", process_id, file_id, ..] = fields[..] else { return None };
+        let [_, "FLOCK", _, _, process_id, file_id, ..] = fields[..] else { return None };
         (file_id == id).then(|| process_id.parse().ok())?
     });
     holder.filter(|process_id| *process_id != 0).or_else(|| find_opener(path))

@@ -1,6 +1,5 @@
 //! The file that a recorder appends to: where it ends, whose it is, and how much of it is on the medium.
 
-use std::fs::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,7 @@ use selvedge_protocol::{RolloutItem, ThreadId};
 use crate::error::{IoContext, LostFile, Result, RolloutError};
 use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::files::Content;
+use crate::identity::FileIdentity;
 use crate::layout::RolloutHome;
 use crate::names::ends_with_newline;
 
@@ -31,7 +31,7 @@ pub(crate) struct LogFile {
     path: PathBuf,
     file: Arc<dyn OpenFile>,
     /// Which file it is.
-    identity: Identity,
+    identity: FileIdentity,
     tail: Mutex<Tail>,
     medium: Mutex<Medium>,
 }
@@ -114,7 +114,7 @@ impl LogFile {
         (len, torn): (u64, bool),
         medium: Medium,
     ) -> Result<Self> {
-        let identity = Identity::of(&file.file().metadata().context("look at", path)?);
+        let identity = FileIdentity::of(&file.file().metadata().context("look at", path)?);
         let tail = Tail { len, torn, left_over: 0, head: None, row: None, failed: None };
         let (home, path) = (home.clone(), path.to_owned());
         Ok(Self { home, thread_id, path, file, identity, tail: Mutex::new(tail), medium: Mutex::new(medium) })
@@ -180,9 +180,13 @@ impl LogFile {
     /// Refuses when a sync has failed.
     fn check(&self, tail: &Tail) -> Result<()> {
         match &tail.failed {
-            Some(source) => Err(RolloutError::Unsynced { path: self.path.clone(), source: Arc::clone(source) }),
+            Some(source) => Err(self.unsynced(Arc::clone(source))),
             None => Ok(()),
         }
+    }
+
+    fn unsynced(&self, source: Arc<io::Error>) -> RolloutError {
+        RolloutError::Unsynced { thread_id: self.thread_id, path: self.path.clone(), source }
     }
 
     /// Refuses when the file's name does not lead to it any more. Who takes a file away asks for no lock, so this can only
@@ -196,7 +200,7 @@ impl LogFile {
         }
         let looked = Instant::now();
         let what = match std::fs::metadata(&self.path) {
-            Ok(metadata) if Identity::of(&metadata) == self.identity => {
+            Ok(metadata) if FileIdentity::of(&metadata) == self.identity => {
                 tail.row = Some(Row { looked, ended: looked });
                 return Ok(());
             }
@@ -227,7 +231,7 @@ impl LogFile {
         if let Err(error) = self.sync_file_and_names(medium.has_names) {
             let error = Arc::new(error);
             self.fail(&medium, &error);
-            return Err(RolloutError::Unsynced { path: self.path.clone(), source: error });
+            return Err(self.unsynced(error));
         }
         medium.has_names = true;
         medium.end = written;
@@ -255,24 +259,6 @@ impl LogFile {
         if self.home.is_synced() && medium.keep < tail.len && is_ours() && self.file.set_len(medium.keep).is_ok() {
             tail.len = medium.keep;
         }
-    }
-}
-
-/// Which file it is, where the system tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity(u64, u64);
-
-impl Identity {
-    #[cfg(unix)]
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt;
-
-        Self(metadata.dev(), metadata.ino())
-    }
-
-    #[cfg(not(unix))]
-    pub(crate) fn of(_: &Metadata) -> Self {
-        Self(0, 0)
     }
 }
 

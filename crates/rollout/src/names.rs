@@ -5,14 +5,19 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use selvedge_protocol::log::BYTE_ORDER_MARK;
 use selvedge_protocol::{RolloutLine, ThreadId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{IoContext, Result};
 use crate::file_system::{OpenFile, OpenMode, Writer};
 use crate::layout::RolloutHome;
-use crate::reader::BOM;
+use crate::lock::wait_for;
+
+/// How long to wait for others who write the index.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the index says of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +74,7 @@ impl NameIndex {
     /// The lines of an index, or of a stretch of one that begins where a line does: the thread's name from there on, or that it
     /// has none. Lines that are not understood are passed over.
     pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (ThreadId, Option<NameEntry>)> {
-        let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         bytes.split(|byte| *byte == b'\n').filter_map(|line| {
             let NameLine { id, thread_name: name, updated_at } = serde_json::from_slice(line).ok()?;
             Some((id, (!name.is_empty()).then(|| NameEntry { name: name.into_owned(), updated_at })))
@@ -91,7 +96,8 @@ impl NameIndex {
     /// none.
     ///
     /// # Errors
-    /// When the file cannot be written; the index says then what it said before.
+    /// When the file cannot be written, or others do not let it be written for 10 s
+    /// ([`RolloutError::LockTimeout`](crate::RolloutError::LockTimeout)); the index says then what it said before.
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
         home.create_dir(home.root())?;
         let path = home.name_index_path();
@@ -122,7 +128,7 @@ impl NameIndex {
         let path = home.name_index_path().with_extension("jsonl.lock");
         home.refuse_links(&path)?;
         let lock = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
-        lock.lock().context("lock", &path)?;
+        wait_for(lock.file(), &path, TIMEOUT, || lock.try_lock())?;
         Ok(lock)
     }
 
@@ -161,8 +167,8 @@ impl NameIndex {
 fn lines(bytes: &[u8]) -> Vec<(Range<usize>, u64, Result<(), String>)> {
     let mut found = Vec::new();
     let mut start = 0;
-    if bytes.starts_with(BOM) {
-        start = BOM.len();
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        start = BYTE_ORDER_MARK.len();
         found.push((0..start, 1, Err("a byte order mark".to_owned())));
     }
     for (number, line) in (1..).zip(bytes[start..].split_inclusive(|byte| *byte == b'\n')) {

@@ -1,8 +1,11 @@
 //! Writing a log.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp};
 
 use crate::clock::now;
@@ -12,8 +15,8 @@ use crate::history::read_head;
 use crate::layout::{RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
 use crate::log_file::{Before, LogFile};
-use crate::reader::Entry;
 use crate::reverse::ReverseReader;
+use crate::walk::RememberedHome;
 
 /// What an append came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,9 @@ pub struct RolloutRecorder {
     home: RolloutHome,
     mode: HistoryMode,
     thread_id: ThreadId,
+    /// Whether nothing is on disk yet. It is written under the lock of `inner`, and read without: that lock is held while a
+    /// thread is begun, which can take seconds.
+    is_lazy: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -77,7 +83,13 @@ struct Inner {
 #[derive(Debug)]
 enum State {
     /// Nothing is on disk yet; the head waits for the first append.
-    Lazy { head: Box<RolloutItem>, at: Timestamp, lock: Option<WriterLock> },
+    Lazy {
+        head: Box<RolloutItem>,
+        at: Timestamp,
+        lock: Option<WriterLock>,
+        /// Where to look for files that the thread has by then.
+        remembered: Option<Arc<RememberedHome>>,
+    },
     /// The file is open.
     Open { log: Arc<LogFile>, _lock: WriterLock },
     /// The recorder was shut down.
@@ -85,21 +97,34 @@ enum State {
 }
 
 impl RolloutRecorder {
-    /// A recorder of a new thread. Nothing is on disk before the first [`append`](Self::append) or
+    /// Creates a recorder of a new thread. Nothing is on disk before the first [`append`](Self::append) or
     /// [`persist`](Self::persist), not even a lock.
     ///
     /// # Errors
     /// [`RolloutError::IncompleteHead`] without an id or a time.
     pub fn create(home: &RolloutHome, head: SessionMeta) -> Result<Self> {
+        Self::create_lazy(home, head, None)
+    }
+
+    /// The same, and looks once more when the file is made: if the thread has one by then, whatever its date, the append fails
+    /// with [`RolloutError::AlreadyExists`]. A recorder of [`create`](Self::create) notices only a file of the same name.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_in(remembered: &Arc<RememberedHome>, head: SessionMeta) -> Result<Self> {
+        Self::create_lazy(remembered.home(), head, Some(Arc::clone(remembered)))
+    }
+
+    fn create_lazy(home: &RolloutHome, head: SessionMeta, remembered: Option<Arc<RememberedHome>>) -> Result<Self> {
         let thread_id = head.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
         let at = head.timestamp.ok_or(RolloutError::IncompleteHead { field: "timestamp" })?;
         let mode = head.mode();
         let first_ordinal = head.history_base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
         let path = home.active_path(&RolloutFileName::new(at, thread_id, None));
-        let state = State::Lazy { head: Box::new(head.into()), at, lock: None };
+        let state = State::Lazy { head: Box::new(head.into()), at, lock: None, remembered };
         let next_ordinal = (mode == HistoryMode::Paginated).then_some(first_ordinal);
         let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
-        Ok(Self { home: home.clone(), mode, thread_id, inner })
+        Ok(Self { home: home.clone(), mode, thread_id, is_lazy: AtomicBool::new(true), inner })
     }
 
     /// A recorder that goes on with a segment. A compressed one is decompressed first; a torn last line is sealed by a
@@ -138,7 +163,7 @@ impl RolloutRecorder {
         log.begin_with(|| SessionMeta { history_mode: Some(mode), ..SessionMeta::new(thread_id, now()) }.into());
         let state = State::Open { log: Arc::new(log), _lock: lock };
         let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
-        Ok(Self { home: home.clone(), mode, thread_id, inner })
+        Ok(Self { home: home.clone(), mode, thread_id, is_lazy: AtomicBool::new(false), inner })
     }
 
     /// How the log is kept.
@@ -153,10 +178,11 @@ impl RolloutRecorder {
         self.inner().path.clone()
     }
 
-    /// Whether nothing is on disk yet.
+    /// Whether nothing is on disk yet. The next append takes the thread's [`WriterLock`] then, and may block for as long as
+    /// that takes; this method does not, also while such an append is going on.
     #[must_use]
     pub fn is_lazy(&self) -> bool {
-        matches!(self.inner().state, State::Lazy { .. })
+        self.is_lazy.load(Ordering::Acquire)
     }
 
     /// The ordinal of the next line (paginated mode), and the size of the file.
@@ -170,8 +196,9 @@ impl RolloutRecorder {
     /// Appends a batch of items by one write, and returns when it is as durable as the home's level.
     ///
     /// # Errors
-    /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Locked`] when another process made the same thread
-    /// meanwhile; [`RolloutError::Lost`] when another program took the file away; [`RolloutError::Unsynced`] when a sync
+    /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Locked`] when another process is writing the same new thread;
+    /// [`RolloutError::AlreadyExists`] when one has; [`RolloutError::LockTimeout`] when the lock of a new thread cannot be
+    /// taken; [`RolloutError::Lost`] when another program took the file away; [`RolloutError::Unsynced`] when a sync
     /// failed, this time or before; [`RolloutError::Io`] when the system refuses. Nothing was appended then.
     pub fn append(&self, items: &[RolloutItem]) -> Result<AppendedLines> {
         let batch = self.write(items)?;
@@ -192,7 +219,7 @@ impl RolloutRecorder {
             let appended = AppendedLines { lines: 0, last_ordinal: inner.last_ordinal() };
             return Ok(WrittenBatch { appended, place: None });
         }
-        inner.write(&self.home, self.thread_id, items)
+        self.write_locked(&mut inner, items)
     }
 
     /// Makes the file with its head, if it is not there yet, as durable as the home's level.
@@ -205,7 +232,15 @@ impl RolloutRecorder {
             return Ok(());
         }
         // What makes the file settles it, too.
-        inner.write(&self.home, self.thread_id, &[]).map(drop)
+        self.write_locked(&mut inner, &[]).map(drop)
+    }
+
+    fn write_locked(&self, inner: &mut Inner, items: &[RolloutItem]) -> Result<WrittenBatch> {
+        let outcome = inner.write(&self.home, self.thread_id, items);
+        if matches!(inner.state, State::Open { .. }) {
+            self.is_lazy.store(false, Ordering::Release);
+        }
+        outcome
     }
 
     /// Waits until every append that began before has failed, or is as durable as the home's level.
@@ -242,7 +277,9 @@ impl RolloutRecorder {
 
     /// Ends the recorder: waits for appends that began before and gives up the lock. Nothing can be appended afterwards.
     pub fn shutdown(&self) {
-        self.inner().state = State::Closed;
+        let mut inner = self.inner();
+        inner.state = State::Closed;
+        self.is_lazy.store(false, Ordering::Release);
     }
 
     /// Begins a later segment of the same thread (paginated mode) with these lines, and appends to that one from now on.
@@ -328,12 +365,14 @@ impl Inner {
             Some(lock) => lock,
             None => WriterLock::acquire(home, thread_id)?,
         };
-        match LogFile::create(home, thread_id, &self.path, Content::ALog, bytes) {
+        match self.make_file(home, thread_id, bytes) {
             Ok(log) => {
                 let log = Arc::new(log);
                 self.state = State::Open { log: Arc::clone(&log), _lock: lock };
                 Ok((log, bytes.len() as u64))
             }
+            // The thread is somebody else's, who may want its lock.
+            Err(error @ RolloutError::AlreadyExists { .. }) => Err(error),
             Err(error) => {
                 if let State::Lazy { lock: slot, .. } = &mut self.state {
                     *slot = Some(lock);
@@ -341,6 +380,23 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+
+    /// Makes the file. For who holds the thread's lock: nobody else begins the thread meanwhile.
+    fn make_file(&self, home: &RolloutHome, thread_id: ThreadId, bytes: &[u8]) -> Result<LogFile> {
+        if let State::Lazy { remembered: Some(remembered), .. } = &self.state
+            && let Some(file) = remembered.files()?.all_files(thread_id).next()
+        {
+            return Err(RolloutError::AlreadyExists { thread_id, path: file.path.clone() });
+        }
+        LogFile::create(home, thread_id, &self.path, Content::ALog, bytes).map_err(|error| match error {
+            RolloutError::Io { path, source, .. }
+                if path == self.path && source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                RolloutError::AlreadyExists { thread_id, path }
+            }
+            error => error,
+        })
     }
 }
 

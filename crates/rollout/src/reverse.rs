@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::{IoContext, Result, RolloutError};
-use crate::reader::{DamageKind, DamagedRange, Entry, MAX_LINE_BYTES, split_line};
+use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, MAX_LINE_BYTES, split_line};
 
 const BLOCK: usize = 1 << 14;
 const MAX_BLOCK: usize = 1 << 22;

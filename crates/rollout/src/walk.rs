@@ -1,7 +1,7 @@
 //! Walks over a home, and what is remembered from one to the next.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,22 +10,25 @@ use std::time::{Duration, SystemTime};
 use selvedge_protocol::{SegmentId, ThreadId};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{IoContext, Result};
+use crate::backoff::retry_if_moved;
+use crate::error::{IoContext, Result, RolloutError};
 use crate::history::ResolvedHistory;
+use crate::identity::FileStamp;
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 
 /// For how long a directory may change without looking any different: the coarsest clocks of file systems count in two
 /// seconds.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// How often a home is looked through for a thread that was in it.
+/// How often a home is looked through for a thread that was in it. A walk makes these looks at once, and only if a segment that
+/// it knew is missing: what is moved between two directories is seen in neither if both are read at the wrong moments.
 const LOOKS: usize = 8;
 
 /// How often a home is looked through when files were moved in it meanwhile.
 const LOOKS_WHILE_MOVED: usize = 2;
 
-/// How often a file that is found and gone again is looked for: only as long as others move it to and fro.
-const ROUNDS: usize = 50;
+/// How often a history is followed in one attempt: from where its files were found before, and from where they are now.
+const RESOLUTIONS: usize = 2;
 
 /// Levels of directories above those that hold the files of active threads: years, months, days.
 const LEVELS: usize = 3;
@@ -103,16 +106,36 @@ impl RememberedHome {
     /// there is no such thread.
     ///
     /// Other processes move files, into the archive and out of it, or into compressed files. So a file that is not there,
-    /// or not any more, is looked for again.
+    /// or not any more, is looked for again, for as long as [`retry_if_moved`] does. Work that is itself run by that function
+    /// calls [`try_resolve`](Self::try_resolve).
     ///
     /// # Errors
     /// When the directories cannot be read, or the thread's own newest segment.
     pub fn resolve(
         &self,
+        files: Arc<HomeFiles>,
+        thread_id: ThreadId,
+    ) -> Result<(Arc<HomeFiles>, Option<ResolvedHistory>)> {
+        let mut found = Some(files);
+        retry_if_moved(RolloutError::is_gone, || {
+            let files = found.take().map_or_else(|| self.files(), Ok)?;
+            self.try_resolve(files, thread_id)
+        })
+    }
+
+    /// Makes one attempt at what [`resolve`](Self::resolve) does: follows the history from where its `files` were found, and if
+    /// a file is not there, from where the files are now.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), and if a file was moved again meanwhile
+    /// ([`RolloutError::is_gone`]).
+    pub fn try_resolve(
+        &self,
         mut files: Arc<HomeFiles>,
         thread_id: ThreadId,
     ) -> Result<(Arc<HomeFiles>, Option<ResolvedHistory>)> {
-        for _ in 0..ROUNDS {
+        let mut sought_path = self.home.root().to_path_buf();
+        for _ in 0..RESOLUTIONS {
             let resolved = ResolvedHistory::resolve(&files, thread_id);
             let (sought, is_gone) = match &resolved {
                 Ok(Some(ResolvedHistory { missing: Some(missing), .. }))
@@ -132,16 +155,17 @@ impl RememberedHome {
             if is_same && !is_gone {
                 return Ok((files, resolved?));
             }
+            let file = sought.map_or_else(|| files.segments(thread_id).last(), |segment_id| files.segment(segment_id));
+            sought_path = file.map_or(sought_path, |file| file.path.clone());
             files = now;
         }
-        let resolved = ResolvedHistory::resolve(&files, thread_id)?;
-        Ok((files, resolved))
+        Err(io::Error::from(io::ErrorKind::NotFound)).context("find", &sought_path)
     }
 }
 
 /// How the directories of a home looked when they held just the files that were found in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HomeDirectories(Vec<(PathBuf, Stamp)>);
+pub struct HomeDirectories(Vec<(PathBuf, FileStamp)>);
 
 impl HomeDirectories {
     /// Whether all of them still look the same, so that no file came and none went.
@@ -153,7 +177,8 @@ impl HomeDirectories {
         !has_come(home.sessions_dir())
             && !has_come(home.archived_dir())
             && self.0.iter().all(|(dir, stamp)| {
-                fs::metadata(home.root().join(dir)).is_ok_and(|metadata| Stamp::of(&metadata).as_ref() == Some(stamp))
+                fs::metadata(home.root().join(dir))
+                    .is_ok_and(|metadata| FileStamp::by_status_change(&metadata) == *stamp)
             })
     }
 }
@@ -189,7 +214,7 @@ type FoundSegment = (ThreadId, SegmentId);
 #[derive(Debug)]
 struct Listing {
     /// How the directory looked before it was read; nothing when it may look the same with something else in it.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     subdirs: Arc<[PathBuf]>,
     /// The segments of the files in it.
     segments: Vec<FoundSegment>,
@@ -256,18 +281,18 @@ impl Memory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).context("read directory", dir),
         };
-        let stamp = Stamp::of(&metadata);
+        let stamp = FileStamp::by_status_change(&metadata);
         let look = self.look;
         let subdirs = match self.dirs.get_mut(dir) {
-            Some(listing) if listing.stamp.is_some() && listing.stamp == stamp => {
+            Some(listing) if listing.stamp == Some(stamp) => {
                 listing.look = look;
                 Arc::clone(&listing.subdirs)
             }
             _ => {
-                let settled = stamp.filter(|stamp| stamp.is_settled(now));
+                let settled = Some(stamp).filter(|stamp| is_settled(stamp, now));
                 let subdirs = self.read(dir, levels, archived, settled)?;
                 if !self.is_known || archived {
-                    let after = fs::metadata(dir).ok().and_then(|metadata| Stamp::of(&metadata));
+                    let after = fs::metadata(dir).ok().map(|metadata| FileStamp::by_status_change(&metadata));
                     self.was_unsteady |= settled.is_none() || after != settled;
                 }
                 subdirs
@@ -276,7 +301,7 @@ impl Memory {
         subdirs.iter().try_for_each(|subdir| self.visit(subdir, levels - 1, archived, now))
     }
 
-    fn read(&mut self, dir: &Path, levels: usize, archived: bool, stamp: Option<Stamp>) -> Result<Arc<[PathBuf]>> {
+    fn read(&mut self, dir: &Path, levels: usize, archived: bool, stamp: Option<FileStamp>) -> Result<Arc<[PathBuf]>> {
         let (mut subdirs, mut files) = (Vec::new(), Vec::new());
         for_each_entry(dir, |entry, file_type| {
             if levels > 0 && file_type.is_dir() {
@@ -326,36 +351,9 @@ fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)
     Ok(())
 }
 
-/// How a directory looks from outside. It looks different when anything is put into it or taken out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    /// Which directory it is, where the system tells.
-    identity: (u64, u64),
-    /// When it last changed.
-    changed: SystemTime,
-}
-
-impl Stamp {
-    #[cfg(unix)]
-    fn of(metadata: &Metadata) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-
-        // Who copies a directory may set its time of modification, and cannot set this one.
-        let seconds = Duration::from_secs(u64::try_from(metadata.ctime()).ok()?);
-        let nanos = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).ok()?);
-        let changed = SystemTime::UNIX_EPOCH.checked_add(seconds + nanos)?;
-        Some(Self { identity: (metadata.dev(), metadata.ino()), changed })
-    }
-
-    #[cfg(not(unix))]
-    fn of(metadata: &Metadata) -> Option<Self> {
-        Some(Self { identity: (0, 0), changed: metadata.modified().ok()? })
-    }
-
-    /// Whether a later change is sure to make it look different.
-    fn is_settled(&self, now: SystemTime) -> bool {
-        now.duration_since(self.changed).is_ok_and(|age| age >= SETTLING)
-    }
+/// Whether a later change of a directory is sure to make it look different from this.
+fn is_settled(stamp: &FileStamp, now: SystemTime) -> bool {
+    stamp.age(now).is_some_and(|age| age >= SETTLING)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_protocol::{ThreadId, Timestamp};
-use selvedge_rollout::{HomeDirectories, HomeFiles, WriterLock};
+use selvedge_rollout::{FileStamp, HomeDirectories, HomeFiles, WriterLock};
 use sqlx::Row;
 
 use crate::StateIndex;
@@ -17,9 +17,8 @@ use crate::database::Patience;
 use crate::error::Result;
 use crate::names::stamp_of_names;
 use crate::plan::{ids, path_hash};
-use crate::stamp::Stamp;
+use crate::stamp::stamp_of_row;
 use crate::sync::{SyncReport, blocking, relative};
-use crate::write::unsigned;
 
 /// How many of the files that changed last are looked at each time.
 const HOT_FILES: i64 = 64;
@@ -85,7 +84,12 @@ impl StateIndex {
     }
 
     /// `names` is how the name index looked when names were taken from it.
-    async fn take_in(&self, threads: HashSet<ThreadId>, names: Option<Stamp>, most_bytes: u64) -> Result<Freshness> {
+    async fn take_in(
+        &self,
+        threads: HashSet<ThreadId>,
+        names: Option<FileStamp>,
+        most_bytes: u64,
+    ) -> Result<Freshness> {
         if !threads.is_empty() {
             let files = self.home_files().await?;
             let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
@@ -105,13 +109,12 @@ impl StateIndex {
     }
 
     /// How the name index looked when names were taken from it, if they ever were; nothing while the index is not filled.
-    async fn names_known(&self) -> Result<Option<Option<Stamp>>> {
+    async fn names_known(&self) -> Result<Option<Option<FileStamp>>> {
         let sql = "SELECT size, modified_ns, inode FROM checks LEFT JOIN names_source ON true";
         let row = sqlx::query(sql).fetch_optional(&self.database.readers).await?;
         row.map(|row| {
-            let Some(size) = row.try_get::<Option<i64>, _>(0)? else { return Ok(None) };
-            let (modified_ns, inode) = (row.try_get(1)?, unsigned(row.try_get(2)?));
-            Ok(Some(Stamp { size: unsigned(size), modified_ns, inode }))
+            let has_names = row.try_get::<Option<i64>, _>(0)?.is_some();
+            has_names.then(|| stamp_of_row(&row, 0)).transpose()
         })
         .transpose()
     }
@@ -238,12 +241,7 @@ impl StateIndex {
         let mut changed = HashSet::new();
         for row in rows {
             let path: &str = row.try_get(1)?;
-            let stamp = Stamp {
-                size: unsigned(row.try_get(2)?),
-                modified_ns: row.try_get(3)?,
-                inode: unsigned(row.try_get(4)?),
-            };
-            if Stamp::of(&self.home.root().join(path)).ok() != Some(stamp) {
+            if FileStamp::read(&self.home.root().join(path)).ok() != Some(stamp_of_row(&row, 2)?) {
                 changed.insert(ThreadId::from_uuid(row.try_get(0)?));
             }
         }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use selvedge_history::fold_text;
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{NameIndex, RolloutError, RolloutHome};
+use selvedge_rollout::{FileStamp, NameIndex, RolloutError, RolloutHome};
 use sqlx::{Executor, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
@@ -17,14 +17,14 @@ use crate::database::Patience;
 use crate::error::Result;
 use crate::plan::ids;
 use crate::row::{Mark, hash};
-use crate::stamp::Stamp;
+use crate::stamp::stamp_of_row;
 use crate::sync::blocking;
 use crate::write::{insert, signed, unsigned};
 
 /// How the name index looked when names were taken from it, and how far it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NamesSource {
-    pub(crate) stamp: Stamp,
+    pub(crate) stamp: FileStamp,
     mark: Mark,
 }
 
@@ -34,7 +34,7 @@ impl NamesSource {
         let row = sqlx::query(sql).fetch_optional(executor).await?;
         row.map(|row| {
             let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(column)?)) };
-            let stamp = Stamp { size: number(0)?, modified_ns: row.try_get(1)?, inode: number(2)? };
+            let stamp = stamp_of_row(&row, 0)?;
             let mark = Mark { end: number(3)?, last_line_start: number(4)?, last_line_hash: number(5)? };
             Ok(Self { stamp, mark })
         })
@@ -46,7 +46,7 @@ impl NamesSource {
             (only, size, modified_ns, inode, end_byte, last_line_start, last_line_hash) VALUES (1, ?, ?, ?, ?, ?, ?)";
         sqlx::query(sql)
             .bind(signed(self.stamp.size))
-            .bind(self.stamp.modified_ns)
+            .bind(self.stamp.changed_ns)
             .bind(signed(self.stamp.inode))
             .bind(signed(self.mark.end))
             .bind(signed(self.mark.last_line_start))
@@ -58,8 +58,8 @@ impl NamesSource {
 }
 
 /// How the name index looks; as an empty one when it cannot be told.
-pub(crate) fn stamp_of_names(home: &RolloutHome) -> Stamp {
-    Stamp::of(&home.name_index_path()).unwrap_or(Stamp { size: 0, modified_ns: 0, inode: 0 })
+pub(crate) fn stamp_of_names(home: &RolloutHome) -> FileStamp {
+    FileStamp::read(&home.name_index_path()).unwrap_or_default()
 }
 
 /// What was read of the name index: all of it, or what stands behind what was known.
@@ -86,7 +86,7 @@ impl ReadNames {
     }
 
     /// What the bytes from `start` on say.
-    fn of(stamp: Stamp, start: u64, bytes: &[u8], is_whole: bool) -> Self {
+    fn of(stamp: FileStamp, start: u64, bytes: &[u8], is_whole: bool) -> Self {
         let end = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
         let last_line = memchr::memrchr(b'\n', &bytes[..end.saturating_sub(1)]).map_or(0, |at| at + 1);
         let mark = Mark {

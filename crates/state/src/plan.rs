@@ -5,21 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use selvedge_protocol::{SegmentId, ThreadId};
-use selvedge_rollout::{HomeFiles, RolloutFile, RolloutHome};
+use selvedge_rollout::{FileStamp, HomeFiles, RolloutError, RolloutFile, RolloutHome};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use crate::StateIndex;
-use crate::error::{IndexError, Result};
+use crate::error::Result;
 use crate::row::Mark;
-use crate::stamp::Stamp;
+use crate::stamp::stamp_of_row;
 use crate::sync::{blocking, relative};
 use crate::write::unsigned;
 
 /// What the index knows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KnownSegment {
-    pub(crate) stamp: Stamp,
+    pub(crate) stamp: FileStamp,
     pub(crate) mark: Mark,
 }
 
@@ -124,11 +124,7 @@ impl Known {
             FROM segments";
         for row in rows(connection, sql, "thread_id", threads).await? {
             let segment = KnownSegment {
-                stamp: Stamp {
-                    size: unsigned(row.try_get(2)?),
-                    modified_ns: row.try_get(3)?,
-                    inode: unsigned(row.try_get(4)?),
-                },
+                stamp: stamp_of_row(&row, 2)?,
                 mark: Mark {
                     end: unsigned(row.try_get(5)?),
                     last_line_start: unsigned(row.try_get(6)?),
@@ -219,14 +215,14 @@ fn changes(
         let known_segments = known.segments.get(&thread_id);
         let mut newest_ns = 0;
         let mut seen = 0;
-        let mut changed: Vec<(&RolloutFile, Option<&KnownSegment>, Option<Stamp>)> = Vec::new();
+        let mut changed: Vec<(&RolloutFile, Option<&KnownSegment>, Option<FileStamp>)> = Vec::new();
         for file in segments {
             let known_segment = relative(home, &file.path).and_then(|path| known_segments?.get(&path));
-            let looked = Stamp::of(&file.path);
+            let looked = FileStamp::read(&file.path);
             // Moved since it was found, it is somewhere else.
-            let is_gone = looked.as_ref().is_err_and(IndexError::is_gone);
+            let is_gone = looked.as_ref().is_err_and(RolloutError::is_gone);
             let stamp = looked.ok();
-            newest_ns = newest_ns.max(stamp.map_or(0, |stamp| stamp.modified_ns));
+            newest_ns = newest_ns.max(stamp.map_or(0, |stamp| stamp.changed_ns));
             seen += usize::from(known_segment.is_some());
             if is_gone || known_segment.map(|segment| segment.stamp) != stamp {
                 changed.push((file, known_segment, stamp));
@@ -289,7 +285,7 @@ fn is_here(files: &HomeFiles, thread_id: ThreadId) -> bool {
 }
 
 /// Where to go on reading, if the file only grew.
-fn grown(file: &RolloutFile, known: &KnownSegment, stamp: &Stamp) -> Option<Mark> {
+fn grown(file: &RolloutFile, known: &KnownSegment, stamp: &FileStamp) -> Option<Mark> {
     known.mark.is_grown(&file.path, &known.stamp, stamp).then_some(known.mark)
 }
 

@@ -6,10 +6,9 @@ use std::path::Path;
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
-use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, RolloutFile, RolloutReader};
+use selvedge_rollout::{Entry, FileStamp, HistoryEntry, LineRecord, ResolvedHistory, RolloutFile, RolloutReader};
 
 use crate::error::Result;
-use crate::stamp::Stamp;
 use crate::told::{Tail, Teller, Told, TurnSink};
 
 /// What was read of a file, so that the next reading can begin there.
@@ -33,7 +32,7 @@ impl Mark {
     }
 
     /// Whether a file that looked like `known` when it was read has only grown since.
-    pub(crate) fn is_grown(&self, path: &Path, known: &Stamp, now: &Stamp) -> bool {
+    pub(crate) fn is_grown(&self, path: &Path, known: &FileStamp, now: &FileStamp) -> bool {
         now.inode == known.inode && now.size > known.size && self.end > 0 && self.still_holds(path)
     }
 
@@ -62,7 +61,7 @@ pub(crate) struct ScannedThread {
     /// The row; name, place in the archive and path are not in its log.
     pub(crate) thread: StoredThread,
     /// How the newest segment looked before it was read, and how far it was.
-    pub(crate) stamp: Stamp,
+    pub(crate) stamp: FileStamp,
     pub(crate) mark: Mark,
     /// Whether a tail can be folded onto the row: its own head was read.
     pub(crate) is_resumable: bool,
@@ -91,7 +90,7 @@ pub(crate) fn scan(resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Resu
 
 fn scan_whole(resolved: &ResolvedHistory, in_pieces: bool, sink: &mut impl TurnSink) -> Result<ScannedThread> {
     let newest = resolved.newest();
-    let stamp = Stamp::of(&newest.path)?;
+    let stamp = FileStamp::read(&newest.path)?;
     let last_part = resolved.parts.len() - 1;
     let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
     let mut teller = Teller::whole(in_pieces);
@@ -159,7 +158,7 @@ pub(crate) fn scan_tail(
     known: KnownThread,
     sink: &mut impl TurnSink,
 ) -> Result<Option<ScannedThread>> {
-    let stamp = Stamp::of(&file.path)?;
+    let stamp = FileStamp::read(&file.path)?;
     let KnownThread { thread, parts, mut mark, tail } = known;
     let appended_at = mark.end;
     let last_part = parts.saturating_sub(1);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now};
+use selvedge_rollout::{FileStamp, HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now, retry_if_moved};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
@@ -22,7 +22,6 @@ use crate::row::{KnownThread, Mark, scan, scan_tail};
 use crate::search::gather::Gatherer;
 use crate::search::run::Run;
 use crate::search::store::store_run;
-use crate::stamp::Stamp;
 use crate::told::{Told, TurnSink};
 use crate::write::{self, Scanned, signed};
 
@@ -38,9 +37,6 @@ const BATCH_TEXT: usize = 9 << 20;
 
 /// How often threads are looked at again that another process wrote at the same time.
 const ROUNDS: usize = 4;
-
-/// How often a thread is read again whose files are moved meanwhile.
-const READINGS: usize = 20;
 
 /// How many batches wait to be written: what bounds memory.
 const QUEUE: usize = 1;
@@ -273,7 +269,7 @@ fn scan_job(
         let mut found = Vec::new();
         for file in files.segments(job.thread_id) {
             let Some(path) = relative(home, &file.path) else { continue };
-            found.push((path, file.name.segment_id(), Stamp::of(&file.path)?));
+            found.push((path, file.name.segment_id(), FileStamp::read(&file.path)?));
         }
         Ok(found)
     };
@@ -311,16 +307,12 @@ pub(crate) fn while_moved<T>(
     thread_id: ThreadId,
     mut read: impl FnMut(&HomeFiles, &ResolvedHistory) -> Result<T>,
 ) -> Result<Option<T>> {
-    let mut files = Arc::clone(files);
-    let mut rounds = 0;
-    loop {
-        rounds += 1;
-        let (found, Some(resolved)) = remembered.resolve(files, thread_id)? else { return Ok(None) };
-        match read(&found, &resolved) {
-            Err(error) if error.is_gone() && rounds < READINGS => files = remembered.files()?,
-            outcome => return outcome.map(Some),
-        }
-    }
+    let mut found = Some(Arc::clone(files));
+    retry_if_moved(IndexError::is_gone, || {
+        let files = found.take().map_or_else(|| remembered.files(), Ok)?;
+        let (files, Some(resolved)) = remembered.try_resolve(files, thread_id)? else { return Ok(None) };
+        read(&files, &resolved).map(Some)
+    })
 }
 
 /// Whether the lines of a tail spoke of turns that stand before it.

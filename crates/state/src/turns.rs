@@ -7,14 +7,14 @@ use selvedge_history::{TurnProjection, apply_view, shows_nothing};
 use selvedge_protocol::{
     Cursor, ItemQuery, ItemsView, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
 };
-use selvedge_rollout::{Entry, RolloutReader};
+use selvedge_rollout::{Entry, FileStamp, RolloutReader};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
 use crate::error::{IndexError, Result};
 use crate::row::Mark;
-use crate::stamp::Stamp;
+use crate::stamp::stamp_of_row;
 use crate::sync::blocking;
 use crate::told::{BytePlace, Tail, TurnRow};
 use crate::write::{signed, unsigned};
@@ -178,8 +178,8 @@ impl KnownFile {
         let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(first + column)?)) };
         let Some(path) = row.try_get::<Option<&str>, _>(first)? else { return Ok(None) };
         let path = index.home.root().join(path);
-        let known = Stamp { size: number(1)?, modified_ns: row.try_get(first + 2)?, inode: number(3)? };
-        let Ok(stamp) = Stamp::of(&path) else { return Ok(None) };
+        let known = stamp_of_row(row, first + 1)?;
+        let Ok(stamp) = FileStamp::read(&path) else { return Ok(None) };
         if stamp == known {
             return Ok(Some(Self { path, size: stamp.size, has_grown: false }));
         }

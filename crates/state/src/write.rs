@@ -1,6 +1,7 @@
 //! Writing what was read.
 
 use selvedge_protocol::{SegmentId, StoredThread, ThreadId, repository_name};
+use selvedge_rollout::FileStamp;
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -9,7 +10,6 @@ use crate::names::give_names;
 use crate::plan::{ids, path_hash};
 use crate::row::{Mark, ScannedThread};
 use crate::search::store::{supersede, supersede_from};
-use crate::stamp::Stamp;
 use crate::told::TurnRow;
 
 /// How many rows one statement writes. Each statement has its cost, and so has each length of one.
@@ -23,7 +23,7 @@ pub(crate) struct Scanned {
     pub(crate) path: String,
     pub(crate) archived: bool,
     /// All segments of the thread, as they looked before the thread was read.
-    pub(crate) segments: Vec<(String, SegmentId, Stamp)>,
+    pub(crate) segments: Vec<(String, SegmentId, FileStamp)>,
     /// A base of which there was no file when it was looked for.
     pub(crate) absent: Option<SegmentId>,
 }
@@ -159,7 +159,7 @@ async fn store_segments(connection: &mut SqliteConnection, batch: &[&Scanned]) -
             .push_bind(scanned.id().as_uuid())
             .push_bind(segment_id.as_uuid())
             .push_bind(path_hash(path));
-        row.push_bind(signed(stamp.size)).push_bind(stamp.modified_ns).push_bind(signed(stamp.inode));
+        row.push_bind(signed(stamp.size)).push_bind(stamp.changed_ns).push_bind(signed(stamp.inode));
         row.push_bind(signed(mark.end)).push_bind(signed(mark.last_line_start)).push_bind(signed(mark.last_line_hash));
     })
     .await

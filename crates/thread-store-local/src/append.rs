@@ -1,7 +1,7 @@
 //! The life of a writer: create, resume, append, persist, flush, shutdown, discard.
 
 use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
-use selvedge_rollout::{HomeFiles, RolloutRecorder, WriterLock, WrittenBatch};
+use selvedge_rollout::{HomeFiles, RolloutError, RolloutRecorder, WriterLock, WrittenBatch};
 use selvedge_thread_store::segment::{identity, new_head};
 use selvedge_thread_store::{Appended, Result, StoreError};
 
@@ -54,7 +54,8 @@ impl Inner {
         // Only under the lock is it sure which segment is the newest.
         let files = self.files()?;
         self.remove_left_compressed(&files, thread_id)?;
-        let (_, resolved) = self.resolve(files, thread_id)?;
+        let (_, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
+        let resolved = resolved.ok_or(StoreError::not_found(thread_id))?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 
@@ -78,7 +79,10 @@ impl Inner {
     }
 
     pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.get(thread_id)?.with_recorder(|recorder| recorder.persist().map_err(store_error))
+        self.live.get(thread_id)?.with_recorder(|recorder| {
+            let is_lazy = recorder.is_lazy();
+            recorder.persist().map_err(|error| write_error(error, is_lazy))
+        })
     }
 
     pub(crate) fn flush(&self, thread_id: ThreadId) -> Result<()> {
@@ -112,7 +116,15 @@ pub(crate) fn append(live: &Live, items: &[RolloutItem], is_synced: bool) -> Res
 
 /// Writes a batch of a live thread, and waits for no medium.
 pub(crate) fn write(live: &Live, items: &[RolloutItem]) -> Result<WrittenBatch> {
-    live.with_recorder(|recorder| recorder.write(items).map_err(store_error))
+    live.with_recorder(|recorder| recorder.write(items).map_err(|error| write_error(error, recorder.is_lazy())))
+}
+
+/// The store error of a failed write. Whoever holds the lock of a thread that is not there yet makes a thread of the same id.
+fn write_error(error: RolloutError, is_lazy: bool) -> StoreError {
+    match error {
+        RolloutError::Locked { thread_id, .. } if is_lazy => already_there(thread_id),
+        error => store_error(error),
+    }
 }
 
 /// What a batch came to.
@@ -121,5 +133,5 @@ pub(crate) fn appended(batch: &WrittenBatch) -> Appended {
 }
 
 fn already_there(thread_id: ThreadId) -> StoreError {
-    StoreError::invalid(format!("there is a thread {thread_id} already"))
+    StoreError::AlreadyExists { thread_id }
 }

@@ -76,6 +76,11 @@ impl Before {
         self.end.map_or(0, |(_, byte)| byte)
     }
 
+    /// The part that holds the last line, and the byte just past it.
+    pub(crate) fn place(&self) -> Option<(usize, u64)> {
+        self.end
+    }
+
     /// The base of a segment that goes on from here; nothing when there are but heads before it.
     pub(crate) fn base(&self, resolved: &ResolvedHistory) -> Option<HistoryBase> {
         let (part, ordinal, byte) = self.counted_end.filter(|_| self.has_more)?;

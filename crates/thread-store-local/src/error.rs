@@ -6,18 +6,22 @@ use std::io;
 use std::path::Path;
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::RolloutError;
+use selvedge_rollout::{RolloutError, retry_if_moved};
 use selvedge_thread_store::{Damage, Holder, Result, StoreError};
 
 /// The store error that a file error is.
 pub(crate) fn store_error(error: RolloutError) -> StoreError {
     match error {
-        RolloutError::Locked { thread_id, holder } => {
-            StoreError::Conflict { thread_id, holder: Holder { process_id: holder.process_id, host: None } }
-        }
+        RolloutError::Locked { thread_id, holder } => StoreError::Conflict {
+            thread_id,
+            holder: Holder { process_id: holder.process_id, host: None },
+            since: None,
+        },
         RolloutError::Lost { thread_id, path, what } => {
             StoreError::Lost { thread_id, reason: format!("its file {} {what}", path.display()) }
         }
+        RolloutError::Unsynced { thread_id, source, .. } => StoreError::Unsynced { thread_id, source: source.into() },
+        RolloutError::AlreadyExists { thread_id, .. } => StoreError::AlreadyExists { thread_id },
         RolloutError::IncompleteHead { field } => StoreError::invalid(format!("a session_meta needs its {field}")),
         other => StoreError::backend(other.to_string(), source_of(other)),
     }
@@ -27,24 +31,14 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
 fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
     match error {
         RolloutError::Io { source, .. } => source.into(),
-        RolloutError::Unsynced { source, .. } => source.into(),
         other => other.into(),
     }
 }
 
-/// How often work is done again while files are moved to and fro.
-const ROUNDS: usize = 50;
-
 /// Does work that looks for files and reads them, and does it again when one was not where it had been found: another process
 /// may have moved it meanwhile, into the archive for one.
-pub(crate) fn while_gone<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    for _ in 1..ROUNDS {
-        match work() {
-            Err(StoreError::Backend { source, .. }) if is_not_found(&*source) => {}
-            outcome => return outcome,
-        }
-    }
-    work()
+pub(crate) fn while_gone<T>(work: impl FnMut() -> Result<T>) -> Result<T> {
+    retry_if_moved(|error| matches!(error, StoreError::Backend { source, .. } if is_not_found(&**source)), work)
 }
 
 /// How a file looks from outside.
@@ -66,5 +60,5 @@ pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
 
 /// The conflict with a writer in this very process.
 pub(crate) fn held_here(thread_id: ThreadId) -> StoreError {
-    StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None } }
+    StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None }, since: None }
 }

@@ -58,6 +58,7 @@ mod find;
 mod fork;
 mod history;
 mod index;
+mod lines;
 mod list;
 mod live;
 mod metadata;
@@ -68,6 +69,7 @@ mod segment;
 mod stats;
 mod store;
 mod sync;
+mod ticker;
 
 pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
 pub use compress::Compressed;

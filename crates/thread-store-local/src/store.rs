@@ -13,8 +13,8 @@ use selvedge_protocol::{
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome, RolloutRecorder};
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader,
-    ThreadStore,
+    Appended, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread, StoreError,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
 };
 
 use crate::admin::HomeAdmin;
@@ -22,8 +22,10 @@ use crate::append::{append, appended, write};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
 use crate::index::{HomeIndex, IndexLocation};
+use crate::lines::KnownShares;
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
+use crate::ticker::Ticker;
 
 /// How a home is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,11 +49,19 @@ pub(crate) struct Inner {
     pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
     pub(crate) syncs: SyncRow,
+    pub(crate) shares: KnownShares,
+    pub(crate) ticker: Arc<Ticker>,
 }
 
 impl Inner {
     pub(crate) fn files(&self) -> Result<Arc<HomeFiles>> {
         self.remembered.files().map_err(store_error)
+    }
+
+    /// This store wrote a thread: the index takes that in soon, and those who wait for it are woken.
+    pub(crate) fn wrote(&self, thread_id: ThreadId) {
+        self.index.wrote(thread_id);
+        self.ticker.wrote();
     }
 
     /// The names of the home's threads. A thread without its name is still a thread: an index that cannot be read is told
@@ -73,6 +83,7 @@ impl Inner {
     }
 
     /// The segments of a thread's history and the files in which they were found: these, unless something was moved since.
+    /// One attempt, for work that [`while_gone`] repeats.
     ///
     /// # Errors
     /// `NotFound`.
@@ -81,7 +92,7 @@ impl Inner {
         files: Arc<HomeFiles>,
         thread_id: ThreadId,
     ) -> Result<(Arc<HomeFiles>, ResolvedHistory)> {
-        let (files, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
+        let (files, resolved) = self.remembered.try_resolve(files, thread_id).map_err(store_error)?;
         Ok((files, resolved.ok_or(StoreError::not_found(thread_id))?))
     }
 
@@ -148,7 +159,8 @@ impl LocalThreadStore {
         let remembered = Arc::new(RememberedHome::new(home.clone()));
         let index = HomeIndex::new(Arc::clone(&remembered), index);
         let (live, syncs) = (LiveThreads::default(), SyncRow::default());
-        Self { inner: Arc::new(Inner { home, remembered, index, live, syncs }) }
+        let (shares, ticker) = (KnownShares::default(), Arc::default());
+        Self { inner: Arc::new(Inner { home, remembered, index, live, syncs, shares, ticker }) }
     }
 
     /// The home.
@@ -204,7 +216,7 @@ impl LocalThreadStore {
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let outcome = self.blocking(work).await;
-        self.inner.index.wrote(thread_id);
+        self.inner.wrote(thread_id);
         outcome
     }
 }
@@ -217,6 +229,16 @@ impl ThreadReader for LocalThreadStore {
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
         self.reading(move |store| store.load_model_context(thread_id)).await
+    }
+
+    async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        let query = query.clone();
+        self.reading(move |store| store.read_lines(&query)).await
+    }
+
+    async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
+        let start = LineStart::At(after.clone());
+        self.wait_for_lines(LineQuery { max_lines: 1, ..LineQuery::from(thread_id, start) }).await
     }
 
     async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
@@ -330,7 +352,7 @@ impl ThreadStore for LocalThreadStore {
         // The write is done at once, so that batches are in the order in which the calls began.
         let batch = write(&live, items)?;
         let appended = appended(&batch);
-        self.inner.index.wrote(thread_id);
+        self.inner.wrote(thread_id);
         if is_synced {
             sync::settle(&self.inner, live, batch).await?;
         }
@@ -396,7 +418,7 @@ impl ThreadStore for LocalThreadStore {
 
     async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
         let fork = self.reading(move |store| store.fork(&request)).await?;
-        self.inner.index.wrote(fork);
+        self.inner.wrote(fork);
         Ok(fork)
     }
 

@@ -299,6 +299,11 @@ impl OpenFile for FaultyFile {
         self.file.try_lock()
     }
 
+    fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.files.state().call(Call::Lock).map_err(TryLockError::Error)?;
+        self.file.try_lock_shared()
+    }
+
     fn unlock(&self) -> io::Result<()> {
         self.files.call(Call::Unlock, || self.file.unlock(), |_, ()| ())
     }

@@ -1,13 +1,17 @@
 //! What can go wrong in a store.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 
 use selvedge_history::EmptySearch;
-use selvedge_protocol::{CursorError, ThreadId, TurnId};
+use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnId};
+
+use crate::BatchId;
 
 /// An error of whatever a store is built on.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The outcome of a store's operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -60,6 +64,12 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is a thread of this id already.
+    #[error("there is a thread {thread_id} already")]
+    AlreadyExists {
+        /// The thread.
+        thread_id: ThreadId,
+    },
     /// Somebody else is writing the thread.
     #[error("thread {thread_id} is being written by {holder}")]
     Conflict {
@@ -67,6 +77,8 @@ pub enum StoreError {
         thread_id: ThreadId,
         /// Who.
         holder: Holder,
+        /// Since when, where the store knows it.
+        since: Option<Timestamp>,
     },
     /// The thread was taken away from the writer that holds it here, by somebody who asked for no claim.
     #[error("thread {thread_id} was taken from its writer: {reason}; nothing was written")]
@@ -75,6 +87,39 @@ pub enum StoreError {
         thread_id: ThreadId,
         /// What became of it.
         reason: String,
+    },
+    /// What was written could not be made durable, so that it is not known how much of it survives a power loss. The writer
+    /// appends nothing any more; resuming the thread reads what there is.
+    #[error(
+        "thread {thread_id} could not be synced and is not written any more; resume it to go on with what is there"
+    )]
+    Unsynced {
+        /// The thread.
+        thread_id: ThreadId,
+        /// What failed.
+        source: BoxError,
+    },
+    /// The answer of the store was lost: the call may have taken effect or not. Repeating the same call settles it.
+    #[error("it is not known whether the change of thread {thread_id} took effect")]
+    OutcomeUnknown {
+        /// The thread.
+        thread_id: ThreadId,
+        /// The batch, for a call that has one.
+        batch: Option<BatchId>,
+        /// Why the answer was lost.
+        source: BoxError,
+    },
+    /// A cursor cannot be continued any more: what it belonged to is gone.
+    #[error("the cursor has expired: {reason}; begin with the first page")]
+    CursorExpired {
+        /// What is gone.
+        reason: String,
+    },
+    /// The place in a thread's history was changed, by a repair or a redaction, or is gone.
+    #[error("the position in thread {thread_id} is gone; begin again")]
+    PositionGone {
+        /// The thread.
+        thread_id: ThreadId,
     },
     /// The thread cannot be deleted, because the histories of others begin in it.
     #[error("thread {thread_id} cannot be deleted: {} built on it ({})", count(.dependents), list(.dependents))]
@@ -112,6 +157,23 @@ pub enum StoreError {
     },
 }
 
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Call again at once.
+    Retry,
+    /// Call again after a pause: the cause may pass.
+    RetryLater,
+    /// Make the same call again, with the same batch, if it has one: it takes effect once, whatever became of the first.
+    RepeatSame,
+    /// Give the writer up, resume the thread and go on.
+    Resume,
+    /// Begin the walk again, from its first page or the beginning of the thread.
+    StartOver,
+    /// The same call fails again.
+    GiveUp,
+}
+
 fn count(dependents: &[ThreadId]) -> String {
     match dependents.len() {
         1 => "1 thread is".to_owned(),
@@ -136,6 +198,26 @@ impl StoreError {
         Self::NotFound { thread_id, live: true }
     }
 
+    /// Returns what a caller can do about the error.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            Self::Conflict { .. } => Recovery::RetryLater,
+            Self::Backend { source, .. } if is_transient(&**source) => Recovery::RetryLater,
+            Self::OutcomeUnknown { .. } => Recovery::RepeatSame,
+            Self::Lost { .. } | Self::Unsynced { .. } => Recovery::Resume,
+            Self::CursorExpired { .. } | Self::PositionGone { .. } => Recovery::StartOver,
+            Self::NotFound { .. }
+            | Self::TurnNotFound { .. }
+            | Self::InvalidRequest { .. }
+            | Self::AlreadyExists { .. }
+            | Self::HasDependents { .. }
+            | Self::Corrupt { .. }
+            | Self::Unsupported { .. }
+            | Self::Backend { .. } => Recovery::GiveUp,
+        }
+    }
+
     /// The request is wrong.
     #[must_use]
     pub fn invalid(reason: impl Into<String>) -> Self {
@@ -147,6 +229,32 @@ impl StoreError {
     pub fn backend(context: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Backend { context: context.into(), source: source.into() }
     }
+}
+
+/// Whether what failed may go well a moment later: the system says that something is busy, was interrupted or took too long.
+fn is_transient(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
+    causes.any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            use io::ErrorKind::{
+                ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, NetworkDown, NetworkUnreachable,
+                ResourceBusy, StorageFull, TimedOut, WouldBlock,
+            };
+            matches!(
+                error.kind(),
+                Interrupted
+                    | WouldBlock
+                    | TimedOut
+                    | ResourceBusy
+                    | StorageFull
+                    | ConnectionReset
+                    | ConnectionAborted
+                    | ConnectionRefused
+                    | NetworkDown
+                    | NetworkUnreachable
+            )
+        })
+    })
 }
 
 impl From<CursorError> for StoreError {

@@ -32,17 +32,23 @@
 //! # }
 //! ```
 
+mod batch;
 pub mod cut;
 mod error;
 pub mod explicit;
+pub mod implement;
+mod lines;
 mod memory;
 pub mod paging;
+mod provided;
 mod reader;
 pub mod segment;
 mod store;
 mod types;
 
-pub use error::{BoxError, Holder, Result, StoreError};
+pub use batch::BatchId;
+pub use error::{BoxError, Holder, Recovery, Result, StoreError};
+pub use lines::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart};
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use store::ThreadStore;

@@ -2,13 +2,14 @@
 
 mod branch;
 mod detach;
+mod lines;
 mod live;
 mod metadata;
 mod read;
+mod segment;
 mod state;
 
 use std::fmt;
-use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -19,10 +20,12 @@ use selvedge_protocol::{
 };
 
 use self::state::{State, Writer};
+
 use crate::{
-    Appended, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader,
-    ThreadStore,
+    Appended, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
 };
+use tokio::sync::watch;
 
 /// Threads in memory.
 ///
@@ -33,8 +36,16 @@ use crate::{
 /// all of it or nothing, and a dropped future changes nothing.
 #[derive(Clone)]
 pub struct InMemoryThreadStore {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     writer: Writer,
+}
+
+/// What all stores over the same threads share.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Counts changes, for those who wait for one.
+    changes: watch::Sender<u64>,
 }
 
 impl InMemoryThreadStore {
@@ -48,16 +59,23 @@ impl InMemoryThreadStore {
     /// what is live in them.
     #[must_use]
     pub fn peer(&self) -> Self {
-        Self::over(Arc::clone(&self.state))
+        Self::over(Arc::clone(&self.shared))
     }
 
-    fn over(state: Arc<Mutex<State>>) -> Self {
-        let writer = locked(&state).new_writer();
-        Self { state, writer }
+    fn over(shared: Arc<Shared>) -> Self {
+        let writer = locked(&shared.state).new_writer();
+        Self { shared, writer }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        locked(&self.state)
+        locked(&self.shared.state)
+    }
+
+    /// Changes the state, and wakes those who wait for a change.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let outcome = change(&mut self.state());
+        self.shared.changes.send_modify(|count| *count += 1);
+        outcome
     }
 }
 
@@ -84,15 +102,23 @@ impl ThreadReader for InMemoryThreadStore {
         self.state().load_history(thread_id)
     }
 
-    async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
-        // Not under the lock: whoever reads the other end may ask this store meanwhile.
-        let history = self.state().load_history(thread_id)?;
-        let mut written = 0;
-        for line in &history.lines {
-            writeln!(out, "{}", line.text()).map_err(|error| StoreError::backend("cannot export a thread", error))?;
-            written += line.text().len() as u64 + 1;
+    async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        self.state().read_lines(self.writer, query)
+    }
+
+    async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
+        let mut changes = self.shared.changes.subscribe();
+        let start = LineStart::At(after.clone());
+        let query = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, start) };
+        loop {
+            changes.borrow_and_update();
+            let page = self.read_lines(&query).await?;
+            if !page.entries.is_empty() || page.rewound_to.is_some() {
+                return Ok(());
+            }
+            // The sender is this store's own.
+            let _ = changes.changed().await;
         }
-        Ok(written)
     }
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
@@ -139,19 +165,19 @@ impl ThreadReader for InMemoryThreadStore {
 #[async_trait]
 impl ThreadStore for InMemoryThreadStore {
     async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
-        self.state().create(self.writer, meta)
+        self.change(|state| state.create(self.writer, meta))
     }
 
     async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().resume(self.writer, thread_id)
+        self.change(|state| state.resume(self.writer, thread_id))
     }
 
     async fn append_items(&self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Appended> {
-        self.state().append(self.writer, thread_id, items)
+        self.change(|state| state.append(self.writer, thread_id, items))
     }
 
     async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().persist(self.writer, thread_id)
+        self.change(|state| state.persist(self.writer, thread_id))
     }
 
     async fn flush_thread(&self, thread_id: ThreadId) -> Result<()> {
@@ -164,11 +190,11 @@ impl ThreadStore for InMemoryThreadStore {
     }
 
     async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().release(self.writer, thread_id)
+        self.change(|state| state.release(self.writer, thread_id))
     }
 
     async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().release(self.writer, thread_id)
+        self.change(|state| state.release(self.writer, thread_id))
     }
 
     async fn update_thread_metadata(
@@ -177,30 +203,30 @@ impl ThreadStore for InMemoryThreadStore {
         patch: &ThreadMetadataPatch,
         origin: PatchOrigin,
     ) -> Result<StoredThread> {
-        self.state().update_metadata(self.writer, thread_id, patch, origin)
+        self.change(|state| state.update_metadata(self.writer, thread_id, patch, origin))
     }
 
     async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.state().set_archived(thread_id, true)
+        self.change(|state| state.set_archived(thread_id, true))
     }
 
     async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.state().set_archived(thread_id, false)
+        self.change(|state| state.set_archived(thread_id, false))
     }
 
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.state().delete(thread_id)
+        self.change(|state| state.delete(thread_id))
     }
 
     async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.state().detach(thread_id)
+        self.change(|state| state.detach(thread_id))
     }
 
     async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
-        self.state().fork(self.writer, request)
+        self.change(|state| state.fork(self.writer, request))
     }
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
-        self.state().revert(self.writer, &request)
+        self.change(|state| state.revert(self.writer, &request))
     }
 }

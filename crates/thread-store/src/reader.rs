@@ -9,9 +9,11 @@ use selvedge_protocol::{
     Turn, TurnItemEntry, TurnQuery,
 };
 
-use crate::{Result, ThreadHistory, ThreadLookup};
+use crate::{LinePage, LinePosition, LineQuery, Result, ThreadHistory, ThreadLookup, provided};
 
 /// Reads the threads of a store: what a list, a viewer, an export or a copy needs.
+///
+/// Methods with a body are made of the others; a store that can do better has its own.
 ///
 /// Readers take no lock and need no claim. They repair nothing and do not fail for damage: what is intact is returned, and
 /// [`load_history`](Self::load_history) tells what is not.
@@ -21,7 +23,32 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// `NotFound`; a lazy thread is not found.
-    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory>;
+    async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
+        provided::load_history(self, thread_id).await
+    }
+
+    /// Reads a page of a thread's history, entry by entry: every byte of it, damage and white space too. This is what exports,
+    /// copies and tails stand on. Memory is bounded by the page, and by the longest line.
+    ///
+    /// Positions stay valid over appends, the archive, compression and [`detach_thread`](crate::ThreadStore::detach_thread). If
+    /// the place that the query begins at was undone by a rewind, the page says so in
+    /// [`rewound_to`](LinePage::rewound_to) and goes on from the last place before it that was not. What follows the last line
+    /// without a newline is no entry while the thread has a live writer.
+    ///
+    /// # Errors
+    /// `NotFound`; `PositionGone` if the line before the position was changed or is gone; `TurnNotFound`; `InvalidRequest` for a
+    /// page without room, or a position that is malformed or of another thread.
+    async fn read_lines(&self, query: &LineQuery) -> Result<LinePage>;
+
+    /// Returns when there may be something behind a position: more entries, or a rewind that undid the position. It may return
+    /// for nothing. To follow a thread, alternate it with [`read_lines`](Self::read_lines) from where the last page ended: no
+    /// entry is missed and none comes twice.
+    ///
+    /// It waits without end; a caller that wants no more drops the future.
+    ///
+    /// # Errors
+    /// As [`read_lines`](Self::read_lines).
+    async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()>;
 
     /// Writes a thread's whole history to `out` as it is stored, byte for byte, damaged stretches too, and returns how many
     /// bytes that were. What was inherited by reference comes first. Memory is bounded, whatever the size.
@@ -29,7 +56,9 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `NotFound`; `Backend` if `out` cannot be written; `Corrupt` if the history begins in a segment that is missing, after
     /// everything that is there was written.
-    async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64>;
+    async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
+        provided::export(self, thread_id, out).await
+    }
 
     /// Loads what the model sees next: the replay of the whole history.
     ///

@@ -123,7 +123,8 @@ pub(super) fn stray(home: &Path) -> Result<Option<PathBuf>> {
     let belongs = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let log_or_index = ["rollout-", "session_index.jsonl", "selvedge-index.sqlite"];
-        log_or_index.iter().any(|start| name.starts_with(start)) || name == ".coordination.lock"
+        let locks = [".coordination.lock", "selvedge-references.lock"];
+        log_or_index.iter().any(|start| name.starts_with(start)) || locks.contains(&name.as_str())
     };
     Ok(all_files(home)?.into_iter().find(|path| !belongs(path)))
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet, hash_map};
 
+use selvedge_protocol::log::{DamageKind, Entry};
 use selvedge_protocol::{HistoryBase, SegmentId};
 
 use super::file::Examined;
 use super::finding::{Finding, FindingKind};
 use crate::layout::{HomeFiles, RolloutFile};
-use crate::reader::{DamageKind, Entry};
 use crate::reverse::ReverseReader;
 
 /// Up to which byte the segments of a home are built on by others.

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::error::{IoContext, Result};
 use crate::files::Content;
+#[cfg(unix)]
+use crate::identity::FileIdentity;
 use crate::layout::RolloutHome;
 
 /// Puts a new content in the place of a file, whole or not at all. The original is kept as `kept`. When the new file has
@@ -58,12 +60,12 @@ pub(super) fn remove_leftover(home: &RolloutHome, path: &Path) -> Result<()> {
 /// Takes the rights of everybody but the owner from a file or directory, which must not be a symbolic link.
 #[cfg(unix)]
 pub(super) fn narrow(path: &Path, wanted: u32) -> Result<()> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     let seen = fs::symlink_metadata(path).context("narrow", path)?;
     let opened = File::open(path).context("narrow", path)?;
     let metadata = opened.metadata().context("narrow", path)?;
-    if (seen.dev(), seen.ino()) != (metadata.dev(), metadata.ino()) {
+    if FileIdentity::of(&seen) != FileIdentity::of(&metadata) {
         return Err(io::Error::other("it is a symbolic link")).context("narrow", path);
     }
     let mode = metadata.permissions().mode() & 0o7777;

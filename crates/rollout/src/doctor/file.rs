@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use selvedge_protocol::HistoryBase;
+use selvedge_protocol::log::{Entry, LineRecord};
 
 use super::finding::{Finding, FindingKind};
-use super::home::Look;
+use super::home::stamp_of;
 use crate::history::read_head;
+use crate::identity::FileStamp;
 use crate::layout::RolloutFile;
-use crate::reader::{Entry, LineRecord, RolloutReader, open_bytes};
+use crate::reader::{RolloutReader, open_bytes};
 
 /// How many findings one file may have. A file that is nothing but damage has more, and they say nothing new.
 const MAX_FINDINGS: usize = 10_000;
@@ -31,7 +33,7 @@ pub(super) struct Examined {
     /// Whether the file was not where it had been found.
     pub(super) is_gone: bool,
     /// How it looked before it was read.
-    pub(super) look: Option<Look>,
+    pub(super) stamp: Option<FileStamp>,
 }
 
 /// Reads a file through. Whatever is wrong with it is a finding, that it cannot be read too.
@@ -47,7 +49,7 @@ pub(super) fn examine(file: &RolloutFile, counts: bool) -> Examined {
             base: None,
             head_range: 0..0,
             is_gone: false,
-            look: Look::of(&file.path),
+            stamp: stamp_of(&file.path),
         },
         previous: None,
         highest: None,

@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use selvedge_protocol::ThreadId;
+use selvedge_protocol::log::DamageKind;
 use serde::{Serialize, Serializer};
-
-use crate::reader::DamageKind;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -14,20 +14,18 @@ use serde::Serialize;
 use super::bases::{self, SegmentReferences};
 use super::file::{self, Examined};
 use super::finding::{Finding, FindingKind};
+use crate::backoff::{Backoff, MOVE_TIMEOUT};
 use crate::error::{IoContext, Result};
 use crate::files::is_temporary;
 use crate::history::read_head;
+use crate::identity::{FileIdentity, FileStamp};
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
-use crate::log_file::Identity;
 use crate::names::NameIndex;
 use crate::walk::RememberedHome;
 
 /// How many files are read at the same time.
 const WORKERS: usize = 2;
-
-/// How often files are looked for that others move meanwhile.
-const ROUNDS: usize = 50;
 
 /// How long it may take to lock a file that was just made.
 const LOCKING: Duration = Duration::from_millis(20);
@@ -160,13 +158,14 @@ fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgre
 /// Looks again at files that others moved before they were read through, where they are now, and at files with a broken end
 /// that have changed since. Those that are gone are forgotten.
 fn look_again(remembered: &RememberedHome, files: &mut Arc<HomeFiles>, examined: &mut Vec<Examined>) -> Result<()> {
-    for _ in 0..ROUNDS {
+    for pause in Backoff::new(MOVE_TIMEOUT) {
         let (stale, mut settled): (Vec<Examined>, Vec<Examined>) =
             examined.drain(..).partition(|one| is_stale(remembered.home(), one));
         if stale.is_empty() {
             *examined = settled;
             break;
         }
+        std::thread::sleep(pause);
         *files = remembered.files()?;
         let now: HashMap<PathBuf, RolloutFile> = stale
             .iter()
@@ -189,7 +188,7 @@ fn is_stale(home: &RolloutHome, one: &Examined) -> bool {
     let has_open_end =
         one.findings.iter().any(|finding| matches!(finding.kind, FindingKind::Torn | FindingKind::Unsealed));
     let is_held = || WriterLock::is_held(home, one.file.name.thread_id);
-    one.is_gone || has_open_end && !is_held() && Look::of(&one.file.path) != one.look
+    one.is_gone || has_open_end && !is_held() && stamp_of(&one.file.path) != one.stamp
 }
 
 /// Which places others refer to, in the whole home. Heads that others moved are looked for again, in what becomes the files.
@@ -201,7 +200,7 @@ fn references(
     let known: HashSet<&Path> = examined.iter().map(|one| one.file.path.as_path()).collect();
     let mut references = SegmentReferences::default();
     examined.iter().filter_map(|one| one.base.as_ref()).for_each(|base| references.add(base));
-    for _ in 0..ROUNDS {
+    for pause in Backoff::new(MOVE_TIMEOUT) {
         let all = files.threads().flat_map(|(thread_id, _)| files.all_files(thread_id));
         let mut is_any_gone = false;
         for file in all.filter(|file| !known.contains(file.path.as_path())) {
@@ -214,6 +213,7 @@ fn references(
         if !is_any_gone {
             break;
         }
+        std::thread::sleep(pause);
         *files = remembered.files()?;
     }
     Ok(references)
@@ -227,7 +227,7 @@ fn lasting_duplicates(
 ) -> Result<Vec<Finding>> {
     let mut found = duplicates(files);
     found.retain(|duplicate| duplicate.finding.thread_id.is_none_or(wanted));
-    let looks: Vec<_> = found.iter().map(Duplicate::look).collect();
+    let stamps: Vec<_> = found.iter().map(Duplicate::stamps).collect();
     if found.is_empty() {
         return Ok(Vec::new());
     }
@@ -242,11 +242,12 @@ fn lasting_duplicates(
     }
     let again: HashSet<PathBuf> =
         duplicates(remembered.files()?.as_ref()).into_iter().map(|again| again.finding.path).collect();
-    let lasting = found.into_iter().zip(looks).filter(|(duplicate, look)| {
+    let lasting = found.into_iter().zip(stamps).filter(|(duplicate, stamps)| {
         // The other one may be written.
-        let are_same =
-            |[one, other]: [Look; 2], [was, other_was]: [Look; 2]| one == was && other.identity == other_was.identity;
-        let is_there = duplicate.look().zip(*look).is_some_and(|(now, before)| are_same(now, before));
+        let are_same = |[one, other]: [FileStamp; 2], [was, other_was]: [FileStamp; 2]| {
+            one == was && other.inode == other_was.inode
+        };
+        let is_there = duplicate.stamps().zip(*stamps).is_some_and(|(now, before)| are_same(now, before));
         is_there && again.contains(&duplicate.finding.path)
     });
     Ok(lasting.map(|(duplicate, _)| duplicate.finding).collect())
@@ -259,34 +260,28 @@ struct Duplicate {
 }
 
 impl Duplicate {
-    /// How the two files look; nothing when there are not two, or both are one that is being moved.
-    fn look(&self) -> Option<[Look; 2]> {
-        let looks = [Look::of(&self.finding.path)?, Look::of(&self.other)?];
-        let are_one = cfg!(unix) && looks[0].identity == looks[1].identity && looks[0].names == 1;
-        (!are_one).then_some(looks)
+    /// The stamps of the two files; `None` if there are not two, or both are one that is being moved.
+    fn stamps(&self) -> Option<[FileStamp; 2]> {
+        let [one, other] = [fs::metadata(&self.finding.path).ok()?, fs::metadata(&self.other).ok()?];
+        let are_one = cfg!(unix) && FileIdentity::of(&one) == FileIdentity::of(&other) && count_links(&one) == 1;
+        (!are_one).then(|| [&one, &other].map(FileStamp::by_status_change))
     }
 }
 
-/// How a file looks from outside; another one in its place looks different.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
-    identity: Identity,
-    /// By how many names it goes.
-    names: u64,
-    len: u64,
-    modified: SystemTime,
+/// The stamp of the file at a path, if there is one; another one in its place has another stamp.
+pub(super) fn stamp_of(path: &Path) -> Option<FileStamp> {
+    fs::metadata(path).ok().map(|metadata| FileStamp::by_status_change(&metadata))
 }
 
-impl Look {
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        #[cfg(unix)]
-        let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
-        #[cfg(not(unix))]
-        let names = 1;
-        let identity = Identity::of(&metadata);
-        Some(Self { identity, names, len: metadata.len(), modified: metadata.modified().ok()? })
-    }
+/// By how many names a file goes.
+fn count_links(metadata: &Metadata) -> u64 {
+    #[cfg(unix)]
+    let links = std::os::unix::fs::MetadataExt::nlink(metadata);
+    #[cfg(not(unix))]
+    let links = 1;
+    #[cfg(not(unix))]
+    let _ = metadata;
+    links
 }
 
 /// Files that hold the segment of another one.
@@ -331,8 +326,8 @@ struct Places<'a> {
     wanted: &'a dyn Fn(ThreadId) -> bool,
     is_whole: bool,
     found: Vec<Finding>,
-    /// Files that may be left behind, and how they looked.
-    suspects: Vec<(Finding, Look)>,
+    /// Files that may be left behind, and their stamps.
+    suspects: Vec<(Finding, FileStamp)>,
 }
 
 impl Places<'_> {
@@ -349,22 +344,23 @@ impl Places<'_> {
 
     /// Notes a file that is left behind, unless somebody is at work on it.
     fn suspect(&mut self, finding: Finding) {
-        if let Some(look) = Look::of(&finding.path)
+        if let Some(stamp) = stamp_of(&finding.path)
             && !self.is_at_work(&finding)
         {
-            self.suspects.push((finding, look));
+            self.suspects.push((finding, stamp));
         }
     }
 
     /// Finds what is left behind: the files that nobody is at work on, and who makes one had the time to lock it.
     fn left_behind(&mut self) {
-        let is_young = |look: &Look| look.modified.elapsed().is_ok_and(|age| age < SETTLED);
+        let now = SystemTime::now();
+        let is_young = |stamp: &FileStamp| stamp.age(now).is_some_and(|age| age < SETTLED);
         // The lock of a thread is made and taken in one, under coordination.
-        if self.suspects.iter().any(|(finding, look)| finding.kind == FindingKind::Leftover && is_young(look)) {
+        if self.suspects.iter().any(|(finding, stamp)| finding.kind == FindingKind::Leftover && is_young(stamp)) {
             std::thread::sleep(LOCKING);
         }
-        for (finding, look) in std::mem::take(&mut self.suspects) {
-            if !self.is_at_work(&finding) && Look::of(&finding.path) == Some(look) {
+        for (finding, stamp) in std::mem::take(&mut self.suspects) {
+            if !self.is_at_work(&finding) && stamp_of(&finding.path) == Some(stamp) {
                 self.found.push(finding);
             }
         }
@@ -473,6 +469,7 @@ impl Places<'_> {
             }
             self.mode(&path, 0o600, None);
             self.mode(&path.with_extension("jsonl.lock"), 0o600, None);
+            self.mode(&self.home.reference_lock_path(), 0o600, None);
         }
         Ok(())
     }

@@ -7,12 +7,13 @@
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
+use selvedge_protocol::log::{DamageKind, Entry};
 use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, Timestamp};
 
 use crate::error::{IoContext, Result};
 use crate::history::read_head;
 use crate::layout::RolloutFile;
-use crate::reader::{DamageKind, Entry, RolloutReader, open_bytes};
+use crate::reader::{RolloutReader, open_bytes};
 
 /// What a repair makes of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::ThreadId;
+use selvedge_protocol::log::{Entry, LineRecord};
 use serde::Serialize;
 
 use super::bases::SegmentReferences;
@@ -19,7 +20,7 @@ use crate::files::damaged_beside;
 use crate::layout::{RolloutFile, RolloutHome};
 use crate::lock::WriterLock;
 use crate::names::NameIndex;
-use crate::reader::{Entry, LineRecord, RolloutReader, open_bytes};
+use crate::reader::{RolloutReader, open_bytes};
 use crate::walk::RememberedHome;
 
 /// What is done about something.

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::ThreadId;
-use selvedge_rollout::{LockHolder, RolloutError, RolloutHome, WriterLock};
+use selvedge_protocol::{Durability, HistoryMode, ThreadId};
+use selvedge_rollout::{LockHolder, RolloutError, RolloutHome, RolloutRecorder, WriterLock};
 
-use crate::support::{TestHome, helper, skip, thread};
+use crate::support::{TestHome, WatchedFiles, head, helper, message, skip, thread};
 
 fn holder_of(home: &RolloutHome, id: ThreadId) -> LockHolder {
     match WriterLock::acquire(home, id) {
@@ -172,6 +173,70 @@ fn lock_files_are_made_and_removed_under_the_coordination_lock() {
         release.join().unwrap();
     });
     assert!(!lock_path(&test.home, thread(2)).exists());
+}
+
+/// Holds the coordination lock, as a process does that hangs while it makes a lock file.
+fn hold_coordination(home: &RolloutHome) -> fs::File {
+    fs::create_dir_all(home.locks_dir()).unwrap();
+    let coordination = fs::File::create(home.locks_dir().join(".coordination.lock")).unwrap();
+    coordination.lock().unwrap();
+    coordination
+}
+
+#[test]
+fn nobody_waits_for_ever_for_a_process_that_hangs() {
+    let test = TestHome::new();
+    let held = WriterLock::acquire(&test.home, thread(2)).unwrap();
+    let coordination = hold_coordination(&test.home);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| WriterLock::holder(&test.home, thread(2)));
+        let release = scope.spawn(|| {
+            drop(held);
+            begun.elapsed()
+        });
+        let error = WriterLock::acquire(&test.home, thread(1)).unwrap_err();
+        let RolloutError::LockTimeout { path, holder: holds, waited } = &error else { panic!("{error:?}") };
+        assert!(path.ends_with("thread-writer-locks/.coordination.lock"), "{path:?}");
+        check_process(*holds, std::process::id());
+        assert_eq!(*waited, Duration::from_secs(5));
+        assert!(matches!(holder.join().unwrap(), Err(RolloutError::LockTimeout { .. })));
+        assert!(release.join().unwrap() < Duration::from_secs(4), "a lock is released sooner than that");
+    });
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    drop(coordination);
+    // The file that was left is taken over.
+    assert!(lock_path(&test.home, thread(2)).exists());
+    drop(WriterLock::acquire(&test.home, thread(2)).unwrap());
+    assert!(!lock_path(&test.home, thread(2)).exists());
+}
+
+#[test]
+fn nothing_is_synced_under_the_coordination_lock() {
+    let test = TestHome::new();
+    let calls: Arc<Mutex<Vec<(&'static str, PathBuf)>>> = Arc::default();
+    let told = Arc::clone(&calls);
+    let files = WatchedFiles::new(move |what, path| {
+        told.lock().unwrap().push((what, path.to_owned()));
+        Ok(())
+    });
+    let home = files.of(&test.home).with_durability(Durability::Synced);
+    let recorder = RolloutRecorder::create(&home, head(thread(1), HistoryMode::Paginated)).unwrap();
+    recorder.append(&[message("one")]).unwrap();
+    recorder.shutdown();
+    let file = home.files().unwrap().segments(thread(1))[0].clone();
+    RolloutRecorder::resume(&home, &file).unwrap().append(&[message("two")]).unwrap();
+    let calls = calls.lock().unwrap();
+    let (mut is_held, mut times) = (false, 0);
+    for (what, path) in calls.iter() {
+        if path.ends_with(".coordination.lock") {
+            is_held = *what == "lock" || is_held && *what != "close";
+            times += usize::from(*what == "lock");
+        }
+        assert!(!is_held || !what.contains("sync"), "{what} {path:?} under the coordination lock");
+    }
+    assert_eq!(times, 4, "to take two locks and to release them");
+    assert!(calls.iter().any(|(what, path)| *what == "sync_dir" && path == home.root()));
 }
 
 #[test]

@@ -4,13 +4,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use selvedge_protocol::{HistoryBase, HistoryMode, RolloutItem, SessionMeta};
 use selvedge_rollout::{
-    AppendedLines, DamageKind, Entry, RolloutError, RolloutFile, RolloutHome, RolloutRecorder, WriterLock,
+    AppendedLines, DamageKind, Entry, RememberedHome, RolloutError, RolloutFile, RolloutHome, RolloutRecorder,
+    WriterLock,
 };
 
-use crate::support::{TestHome, at, basic, damage, head, message, ordinals, read_file, skip, texts, thread};
+use crate::support::{
+    TestHome, WatchedFiles, at, basic, damage, head, message, ordinals, read_file, skip, texts, thread,
+};
 
 use HistoryMode::{Legacy, Paginated};
 
@@ -271,6 +277,79 @@ fn two_recorders_of_one_new_thread_are_a_conflict() {
     let error = two.append(&[message("two")]).unwrap_err();
     assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists), "{error:?}");
     assert_eq!(fs::read(two.path()).unwrap(), before);
+}
+
+#[test]
+fn a_thread_that_is_there_by_then_is_not_begun_again() {
+    let later = "2026-11-21T09:08:59.000Z";
+    for (made_at, is_looked_for) in [("2026-11-21T09:08:56.660Z", false), (later, true)] {
+        let test = TestHome::new();
+        let recorder = if is_looked_for {
+            let remembered = Arc::new(RememberedHome::new(test.home.clone()));
+            RolloutRecorder::create_in(&remembered, head(thread(1), Paginated)).unwrap()
+        } else {
+            create(&test, Paginated)
+        };
+        // Another process makes the thread, and ends.
+        let other = SessionMeta { timestamp: Some(at(made_at)), ..head(thread(1), Paginated) };
+        let other = RolloutRecorder::create(&test.home, other).unwrap();
+        other.append(&[message("one")]).unwrap();
+        other.shutdown();
+        assert_eq!(other.path() == recorder.path(), !is_looked_for);
+        for _ in 0..2 {
+            let error = recorder.append(&[message("two")]).unwrap_err();
+            let RolloutError::AlreadyExists { thread_id, path } = &error else { panic!("{error:?}") };
+            assert_eq!((*thread_id, path), (thread(1), &other.path()));
+            assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists));
+            // It does not keep others from the thread.
+            assert!(recorder.is_lazy());
+            drop(WriterLock::acquire(&test.home, thread(1)).unwrap());
+        }
+        assert_eq!(said(&other.path()), ["one"]);
+        assert_eq!(test.files().all_files(thread(1)).count(), 1);
+    }
+}
+
+#[test]
+fn who_asks_whether_a_recorder_is_lazy_does_not_wait_until_it_is_not() {
+    let test = TestHome::new();
+    let recorder = create(&test, Paginated);
+    fs::create_dir_all(test.home.locks_dir()).unwrap();
+    let coordination = fs::File::create(test.home.locks_dir().join(".coordination.lock")).unwrap();
+    coordination.lock().unwrap();
+    std::thread::scope(|scope| {
+        let append = scope.spawn(|| recorder.append(&[message("one")]));
+        std::thread::sleep(Duration::from_millis(100));
+        let begun = Instant::now();
+        assert!(recorder.is_lazy());
+        let asked = begun.elapsed();
+        assert!(!append.is_finished());
+        drop(coordination);
+        append.join().unwrap().unwrap();
+        assert!(asked < Duration::from_millis(50), "{asked:?}");
+    });
+    assert!(!recorder.is_lazy());
+    recorder.shutdown();
+    assert!(!recorder.is_lazy());
+}
+
+#[test]
+fn a_sync_that_failed_says_of_which_thread() {
+    let test = TestHome::new();
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&is_failing);
+    let files = WatchedFiles::new(move |what, _| {
+        if what == "sync" && fails.load(Ordering::Relaxed) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    let recorder = RolloutRecorder::create(&files.of(&test.home), head(thread(1), Paginated)).unwrap();
+    recorder.append(&[message("one")]).unwrap();
+    is_failing.store(true, Ordering::Relaxed);
+    let first = recorder.sync().unwrap_err();
+    is_failing.store(false, Ordering::Relaxed);
+    for error in [first, recorder.sync().unwrap_err(), recorder.append(&[message("two")]).unwrap_err()] {
+        let RolloutError::Unsynced { thread_id, path, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((*thread_id, path), (thread(1), &recorder.path()));
+    }
 }
 
 #[test]

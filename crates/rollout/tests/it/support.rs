@@ -1,12 +1,18 @@
 //! Recordings, small homes and short ways to look at what a reader gives.
 
-use std::fs;
-use std::io::Cursor;
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
-use selvedge_rollout::{DamageKind, Entry, HomeFiles, RolloutFileName, RolloutHome, RolloutReader};
+use selvedge_rollout::{
+    DamageKind, Entry, FileSystem, HomeFiles, OpenFile, OpenMode, RolloutFileName, RolloutHome, RolloutReader,
+    SystemFiles,
+};
 use tempfile::TempDir;
 
 /// The folder of recordings.
@@ -177,4 +183,125 @@ pub(crate) fn helper(test: &str) -> Command {
 #[expect(clippy::print_stderr, reason = "a test that was skipped in silence would count as passed")]
 pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
+}
+
+/// The files of the system, of which each effect is told to somebody first, who can make it fail: what is done, and to which
+/// path. The end of a file that was opened is told, too, as `close`.
+#[derive(Clone)]
+pub(crate) struct WatchedFiles(Arc<Watch>);
+
+type Watch = dyn Fn(&'static str, &Path) -> io::Result<()> + Send + Sync;
+
+impl WatchedFiles {
+    pub(crate) fn new(watch: impl Fn(&'static str, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+
+    /// The same home with these files.
+    pub(crate) fn of(self, home: &RolloutHome) -> RolloutHome {
+        home.clone().with_file_system(Arc::new(self))
+    }
+}
+
+impl fmt::Debug for WatchedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedFiles").finish_non_exhaustive()
+    }
+}
+
+impl FileSystem for WatchedFiles {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
+        self.0("open", path)?;
+        let file = SystemFiles.open(path, mode)?;
+        Ok(Arc::new(WatchedFile { file: Some(file), path: path.to_owned(), files: self.clone() }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0("create_dir", path)?;
+        SystemFiles.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0("rename", from)?;
+        SystemFiles.rename(from, to)
+    }
+
+    fn hard_link(&self, original: &Path, link: &Path) -> io::Result<()> {
+        self.0("hard_link", link)?;
+        SystemFiles.hard_link(original, link)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0("remove_file", path)?;
+        SystemFiles.remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0("sync_dir", path)?;
+        SystemFiles.sync_dir(path)
+    }
+}
+
+struct WatchedFile {
+    file: Option<Arc<dyn OpenFile>>,
+    path: PathBuf,
+    files: WatchedFiles,
+}
+
+impl WatchedFile {
+    fn told(&self, what: &'static str) -> io::Result<&dyn OpenFile> {
+        self.files.0(what, &self.path)?;
+        Ok(&**self.file.as_ref().unwrap())
+    }
+}
+
+impl fmt::Debug for WatchedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for WatchedFile {
+    fn drop(&mut self) {
+        self.file = None;
+        let _ = self.files.0("close", &self.path);
+    }
+}
+
+impl OpenFile for WatchedFile {
+    fn file(&self) -> &File {
+        self.file.as_ref().unwrap().file()
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.told("write")?.write(bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.told("set_len")?.set_len(len)
+    }
+
+    fn set_modified(&self, at: SystemTime) -> io::Result<()> {
+        self.told("set_modified")?.set_modified(at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.told("sync")?.sync()
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        self.told("lock")?.lock()
+    }
+
+    fn try_lock(&self) -> Result<(), TryLockError> {
+        self.told("lock").map_err(TryLockError::Error)?.try_lock()
+    }
+
+    fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.told("lock_shared").map_err(TryLockError::Error)?.try_lock_shared()
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.told("unlock")?.unlock()
+    }
 }

@@ -11,8 +11,8 @@ use selvedge_protocol::{
 };
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
-    Appended, ForkThread, InMemoryThreadStore, PatchOrigin, Result, RevertThread, StoreError, ThreadHistory,
-    ThreadLookup, ThreadReader, ThreadStore,
+    Appended, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin, Result, RevertThread,
+    StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
 };
 use tokio::sync::Semaphore;
 
@@ -197,6 +197,14 @@ impl WatchedStore {
 impl ThreadReader for WatchedStore {
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         self.inner.load_history(thread_id).await
+    }
+
+    async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        self.inner.read_lines(query).await
+    }
+
+    async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
+        self.inner.wait_for_lines(thread_id, after).await
     }
 
     async fn export(&self, thread_id: ThreadId, out: &mut (dyn std::io::Write + Send)) -> Result<u64> {

@@ -138,6 +138,10 @@ impl OpenFile for SlowFile {
         self.0.try_lock()
     }
 
+    fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.0.try_lock_shared()
+    }
+
     fn unlock(&self) -> io::Result<()> {
         self.0.unlock()
     }

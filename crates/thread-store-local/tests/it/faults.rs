@@ -567,6 +567,7 @@ fn check_tidy(root: &Path, what: &str) {
         let is_whole = !name.ends_with(".zst") || !path.with_extension("").exists();
         let belongs = name.starts_with("rollout-") && is_whole
             || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
+            || name == "selvedge-references.lock"
             || name.starts_with("selvedge-index.sqlite");
         assert!(belongs, "{what}: {} was left", path.display());
     }

@@ -54,13 +54,17 @@ impl TestHome {
         Self { store, ..self }
     }
 
-    /// Every file below the home, without the lock that coordinates the others and without the index.
+    /// Every file below the home, without the locks that stay and without the index.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = all_files(self.path());
-        found.retain(|path| !path.ends_with(".coordination.lock") && !is_index(path));
+        found.retain(|path| !is_lasting_lock(path) && !is_index(path));
         found.sort();
         found
     }
+}
+
+fn is_lasting_lock(path: &Path) -> bool {
+    path.ends_with(".coordination.lock") || path.ends_with("selvedge-references.lock")
 }
 
 fn is_index(path: &Path) -> bool {

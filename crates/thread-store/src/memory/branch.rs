@@ -1,7 +1,9 @@
 //! Forks and reverts.
 
+use std::time::Duration;
+
 use selvedge_history::TurnProjection;
-use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId};
+use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use super::state::{History, State, Writer};
 use crate::cut::{CutPoint, base_length, find_cut};
@@ -20,7 +22,9 @@ impl State {
         }
         match self.thread(request.source)?.mode() {
             HistoryMode::Paginated => self.fork_by_reference(thread_id, request.source, meta, &history, cut)?,
-            HistoryMode::Legacy => self.fork_by_copy(thread_id, request.source, meta, history, cut)?,
+            HistoryMode::Legacy => {
+                self.fork_by_copy(thread_id, request.source, meta, &history, cut, &request.at)?;
+            }
         }
         Ok(thread_id)
     }
@@ -57,34 +61,54 @@ impl State {
         history: &History,
         cut: CutPoint,
     ) -> Result<()> {
-        let length = base_length(&history.lines, cut.position);
-        let base = self.base(source, length)?;
+        let base = Self::base(history, base_length(&history.lines, cut.position));
         let head = fork_head(meta, source, HistoryMode::Paginated, base);
-        self.insert(thread_id, head, Vec::new())
+        self.insert(thread_id, head, &[])
     }
 
+    /// Copies the bytes before the cut as they are, damage and all.
     fn fork_by_copy(
         &mut self,
         thread_id: ThreadId,
         source: ThreadId,
         meta: SessionMeta,
-        history: History,
+        history: &History,
         cut: CutPoint,
+        at: &TurnCut,
     ) -> Result<()> {
         let head = fork_head(meta, source, HistoryMode::Legacy, None);
-        let length = usize::try_from(cut.position).unwrap_or(usize::MAX);
-        self.insert(thread_id, head, history.lines.into_iter().take(length).collect())
+        let segment = self.newest_segment(source)?;
+        let last = usize::try_from(cut.position).unwrap_or(usize::MAX).checked_sub(1);
+        let end = match at {
+            TurnCut::Latest => segment.bytes().len(),
+            _ => {
+                last.and_then(|last| history.ends.get(last)).map_or(0, |(_, byte)| usize::try_from(*byte).unwrap_or(0))
+            }
+        };
+        let mut copied = segment.bytes()[..end].to_vec();
+        if !copied.is_empty() && !copied.ends_with(b"\n") {
+            copied.push(b'\n');
+        }
+        self.insert(thread_id, head, &copied)
     }
 
     fn revert_by_reference(&mut self, request: &RevertThread, history: &History, cut: CutPoint) -> Result<()> {
         let thread_id = request.thread_id;
         let kept = base_length(&history.lines, cut.position);
-        let base = self.base(thread_id, kept)?;
+        let base = Self::base(history, kept);
         let mut labels = Labels::new(thread_id, self.row(thread_id)?.created_at);
         for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
             labels.take(line, place >= kept);
         }
         let items = revert_items(labels, request.at, base);
-        self.begin_segment(thread_id, SegmentId::new(request.at), &items)
+        self.begin_segment(thread_id, self.next_segment_id(thread_id, request.at)?, &items)
+    }
+
+    /// An id that is newer than those of all other segments of the thread, also when the clock went back meanwhile.
+    pub(super) fn next_segment_id(&self, thread_id: ThreadId, at: Timestamp) -> Result<SegmentId> {
+        let later = self.segment_ids(thread_id)?.iter().filter(|id| **id != SegmentId::from(thread_id));
+        let newest = later.filter_map(SegmentId::made_at).max();
+        let after = newest.map(|newest| newest.saturating_add(Duration::from_millis(1)));
+        Ok(SegmentId::new(after.map_or(at, |after| after.max(at))))
     }
 }

@@ -18,7 +18,7 @@ impl State {
     pub(super) fn resume(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
         // A lazy thread is not stored and yet it is live.
         if self.is_lazy(writer, thread_id) {
-            return Err(StoreError::Conflict { thread_id, holder: this_process() });
+            return Err(StoreError::Conflict { thread_id, holder: this_process(), since: None });
         }
         self.check_cold(thread_id, None)?;
         self.thread_mut(thread_id)?.writer = Some(writer);
@@ -60,10 +60,10 @@ impl State {
             return Ok(false);
         }
         if self.thread(thread_id).is_ok() {
-            return Err(self.conflict(thread_id));
+            return Err(StoreError::AlreadyExists { thread_id });
         }
         if let Some(head) = self.lazy_mut().remove(&(writer, thread_id)) {
-            self.insert(thread_id, head, Vec::new())?;
+            self.insert(thread_id, head, &[])?;
             self.thread_mut(thread_id)?.writer = Some(writer);
         }
         Ok(true)

@@ -2,8 +2,8 @@
 
 use selvedge_history::{ModelContext, StatsFold, TextSearch, replay_lines};
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadFilter,
-    ThreadId, ThreadLink, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
+    ItemQuery, Page, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadFilter, ThreadId, ThreadLink,
+    ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
 use super::state::{State, Writer};
@@ -14,7 +14,13 @@ impl State {
     pub(super) fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         let mode = self.thread(thread_id)?.mode();
         let history = self.history(thread_id)?;
-        Ok(ThreadHistory { thread_id, mode, lines: history.lines, inherited: history.inherited, damage: Vec::new() })
+        Ok(ThreadHistory {
+            thread_id,
+            mode,
+            lines: history.lines,
+            inherited: history.inherited,
+            damage: history.damage,
+        })
     }
 
     pub(super) fn model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
@@ -22,11 +28,7 @@ impl State {
     }
 
     pub(super) fn session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
-        let first = self.own_lines(thread_id)?.first();
-        Ok(first.and_then(|line| match line.item() {
-            RolloutItem::SessionMeta(head) => Some(*head),
-            _ => None,
-        }))
+        Ok(self.newest_segment(thread_id)?.head())
     }
 
     pub(super) fn find_threads(&self, lookup: &ThreadLookup) -> Vec<ThreadId> {

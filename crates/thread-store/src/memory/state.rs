@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use selvedge_history::{MetadataFold, TurnProjection};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
     HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp,
 };
 
-use crate::{Holder, Result, StoreError};
+use super::segment::{Parts, Segment};
+use crate::{Damage, Holder, Result, StoreError};
 
 /// One of the stores over a state, as one of several processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,7 +30,7 @@ pub(super) struct State {
 /// A stored thread.
 pub(super) struct Thread {
     mode: HistoryMode,
-    /// The thread's own segments, the newest last; never empty. Its history is that of the newest.
+    /// The thread's own segments, the newest last; never empty. Its history is that of the newest that holds a line.
     segments: Vec<SegmentId>,
     /// The fold over the history, kept up with every line.
     fold: MetadataFold,
@@ -37,32 +39,13 @@ pub(super) struct Thread {
     pub(super) archived: bool,
 }
 
-/// A stretch of lines with what it builds on.
-struct Segment {
-    thread_id: ThreadId,
-    base: Option<Base>,
-    lines: Vec<RolloutLine>,
-}
-
-/// The beginning of a segment's history: that of another segment, up to a point within it.
-#[derive(Clone, Copy)]
-struct Base {
-    segment: SegmentId,
-    /// How many lines of the other one's history; in paginated mode, the ordinal at which the segment goes on.
-    length: usize,
-}
-
-impl Segment {
-    /// How many lines stand before the segment's first.
-    fn start(&self) -> usize {
-        self.base.map_or(0, |base| base.length)
-    }
-}
-
 /// A thread's lines with how many of them, from the first, are other threads'.
 pub(super) struct History {
     pub(super) lines: Vec<RolloutLine>,
     pub(super) inherited: usize,
+    /// Where each of the lines ends.
+    pub(super) ends: Vec<(SegmentId, u64)>,
+    pub(super) damage: Vec<Damage>,
 }
 
 impl State {
@@ -95,7 +78,7 @@ impl State {
     /// Refuses an id that the writer cannot make a thread of, because there is one.
     pub(super) fn check_free(&self, writer: Writer, thread_id: ThreadId) -> Result<()> {
         if self.threads.contains_key(&thread_id) || self.is_lazy(writer, thread_id) {
-            return Err(StoreError::invalid(format!("there is a thread {thread_id} already")));
+            return Err(StoreError::AlreadyExists { thread_id });
         }
         Ok(())
     }
@@ -112,7 +95,7 @@ impl State {
     pub(super) fn conflict(&self, thread_id: ThreadId) -> StoreError {
         let is_live = self.threads.get(&thread_id).is_some_and(|thread| thread.writer.is_some());
         let holder = if is_live { this_process() } else { Holder::default() };
-        StoreError::Conflict { thread_id, holder }
+        StoreError::Conflict { thread_id, holder, since: None }
     }
 
     pub(super) fn row(&self, thread_id: ThreadId) -> Result<StoredThread> {
@@ -127,26 +110,73 @@ impl State {
         self.threads.keys().copied().collect()
     }
 
-    /// The lines of the thread's newest segment.
-    pub(super) fn own_lines(&self, thread_id: ThreadId) -> Result<&[RolloutLine]> {
-        let newest = self.segments.get(&self.thread(thread_id)?.newest());
-        Ok(newest.map_or(&[], |segment| &segment.lines))
-    }
-
     /// How many bytes the segments of a thread have.
     pub(super) fn own_bytes(&self, thread_id: ThreadId) -> u64 {
-        let segments = self.segments.values().filter(|segment| segment.thread_id == thread_id);
-        segments.flat_map(|segment| &segment.lines).map(|line| line.text().len() as u64 + 1).sum()
+        self.segments.values().filter(|segment| segment.thread_id == thread_id).map(Segment::len).sum()
+    }
+
+    /// The thread's own segments, oldest first.
+    pub(super) fn segment_ids(&self, thread_id: ThreadId) -> Result<&[SegmentId]> {
+        Ok(&self.thread(thread_id)?.segments)
+    }
+
+    pub(super) fn segment(&self, segment_id: SegmentId) -> Option<&Segment> {
+        self.segments.get(&segment_id)
+    }
+
+    /// The segments that a thread's history goes through.
+    pub(super) fn parts(&self, thread_id: ThreadId) -> Result<Parts<'_>> {
+        Ok(Parts::of(self.newest_segment(thread_id)?, &self.segments))
+    }
+
+    /// The segments that a history goes through which ends with this one.
+    pub(super) fn parts_of_segment(&self, segment_id: SegmentId) -> Option<Parts<'_>> {
+        self.segments.get(&segment_id).map(|segment| Parts::of(segment, &self.segments))
+    }
+
+    /// The newest segment of a thread that holds a line: one that does not was never begun.
+    pub(super) fn newest_segment(&self, thread_id: ThreadId) -> Result<&Segment> {
+        let own = &self.thread(thread_id)?.segments;
+        let segments = || own.iter().rev().filter_map(|id| self.segments.get(id));
+        let newest = segments().find(|segment| segment.holds_a_line()).or_else(|| segments().next());
+        newest.ok_or(StoreError::not_found(thread_id))
     }
 
     /// The thread's lines, inherited ones first.
     pub(super) fn history(&self, thread_id: ThreadId) -> Result<History> {
-        let parts: Vec<_> = self.segments_of(self.thread(thread_id)?.newest()).collect();
-        let inherited = parts.iter().filter(|(segment, _)| segment.thread_id != thread_id);
-        Ok(History {
-            inherited: inherited.map(|(_, lines)| lines).sum(),
-            lines: parts.iter().rev().flat_map(|(segment, lines)| &segment.lines[..*lines]).cloned().collect(),
-        })
+        let Parts { parts, missing } = self.parts(thread_id)?;
+        let mut history = History { lines: Vec::new(), inherited: 0, ends: Vec::new(), damage: Vec::new() };
+        history.damage.extend(missing.map(|(segment_id, missing)| Damage {
+            place: format!("segment {segment_id}"),
+            range: 0..missing.bytes.unwrap_or(0),
+            line: 1,
+            reason: format!("the history begins in this segment, and {}", missing.reason),
+        }));
+        for part in &parts {
+            let segment = part.segment;
+            for entry in part.entries() {
+                match entry {
+                    Entry::Line(record) => {
+                        history.inherited += usize::from(segment.thread_id != thread_id);
+                        history.ends.push((segment.id, record.range.end));
+                        history.lines.push(record.line.clone());
+                    }
+                    Entry::Damage(damage) => history.damage.push(Damage {
+                        place: format!("segment {}", segment.id),
+                        range: damage.range.clone(),
+                        line: damage.number,
+                        reason: damage.kind.to_string(),
+                    }),
+                }
+            }
+            history.damage.extend(part.missing().map(|missing| Damage {
+                place: format!("segment {}", segment.id),
+                range: segment.len()..segment.len() + missing.bytes.unwrap_or(0),
+                line: 0,
+                reason: missing.reason,
+            }));
+        }
+        Ok(history)
     }
 
     /// The turns of a history, as `writer` sees them: in the store where a thread is live, its last turn may run still.
@@ -159,79 +189,100 @@ impl State {
         Ok(turns)
     }
 
-    /// How a segment names its base when it takes over the first `length` lines of a thread's history; no base for none.
-    pub(super) fn base(&self, thread_id: ThreadId, length: usize) -> Result<Option<HistoryBase>> {
-        let mut segment_id = self.thread(thread_id)?.newest();
-        while length > 0
-            && let Some(segment) = self.segments.get(&segment_id)
-        {
-            match segment.base {
-                Some(base) if length <= base.length => segment_id = base.segment,
-                _ => return Ok(Some(segment.as_base(segment_id, length))),
-            }
-        }
-        Ok(None)
+    /// How a segment names its base when it takes over the first `length` lines of a history; no base for none.
+    pub(super) fn base(history: &History, length: usize) -> Option<HistoryBase> {
+        let before = history.lines[..length].iter().zip(&history.ends).rev();
+        let counted = before.filter_map(|(line, end)| Some((line.ordinal()?, end)));
+        let (ordinal, (segment_id, byte)) = { counted }.next()?;
+        Some(HistoryBase {
+            thread_id: Some(*segment_id),
+            end_ordinal_exclusive: Some(ordinal.saturating_add(1)),
+            end_byte_offset: Some(*byte),
+            ..HistoryBase::default()
+        })
     }
 
-    /// Stores a new thread that begins with `head` and, behind it, with lines that were copied.
-    pub(super) fn insert(&mut self, thread_id: ThreadId, head: SessionMeta, copied: Vec<RolloutLine>) -> Result<()> {
+    /// Stores a new thread that begins with `head` and, behind it, with bytes that were copied.
+    pub(super) fn insert(&mut self, thread_id: ThreadId, head: SessionMeta, copied: &[u8]) -> Result<()> {
+        self.insert_thread(thread_id, head.mode(), head.timestamp.unwrap_or_default());
+        self.begin_segment(thread_id, thread_id.into(), &[head.into()])?;
+        self.extend_segment(thread_id, copied)
+    }
+
+    /// Stores a thread that has no segment yet.
+    pub(super) fn insert_thread(&mut self, thread_id: ThreadId, mode: HistoryMode, created: Timestamp) {
         let thread = Thread {
-            mode: head.mode(),
+            mode,
             segments: Vec::new(),
-            fold: MetadataFold::new(thread_id, head.timestamp.unwrap_or_default()),
+            fold: MetadataFold::new(thread_id, created),
             writer: None,
             name: None,
             archived: false,
         };
         self.threads.insert(thread_id, thread);
-        self.begin_segment(thread_id, thread_id.into(), &[head.into()])?;
-        self.push_lines(thread_id, copied)
     }
 
-    /// Goes on in a new segment. Where its history begins is what the head, the first of the items, says.
+    /// Appends bytes to a thread's newest segment as they are.
+    fn extend_segment(&mut self, thread_id: ThreadId, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let newest = self.newest_segment(thread_id)?.id;
+        if let Some(segment) = self.segments.get_mut(&newest) {
+            segment.extend(bytes);
+        }
+        self.refold(thread_id)
+    }
+
+    /// Goes on in a new segment that begins with these items, the head first.
     pub(super) fn begin_segment(
         &mut self,
         thread_id: ThreadId,
         segment_id: SegmentId,
         items: &[RolloutItem],
     ) -> Result<()> {
-        let base = items.first().and_then(base_of);
-        self.segments.insert(segment_id, Segment { thread_id, base, lines: Vec::new() });
-        self.thread_mut(thread_id)?.segments.push(segment_id);
-        self.push_items(thread_id, items)?;
-        self.refold(thread_id)
+        let base = items.first().and_then(base_ordinal);
+        let now = Timestamp::from(SystemTime::now());
+        let mut segment = Segment::new(segment_id, thread_id, now);
+        let is_counted = self.thread(thread_id)?.mode == HistoryMode::Paginated;
+        for (ordinal, item) in (base.unwrap_or(0)..).zip(items) {
+            segment.push_line(&RolloutLine::new(now, is_counted.then_some(ordinal), item));
+        }
+        self.put_segment(segment)
     }
 
-    /// Goes on in a new segment that holds these lines, the whole history.
-    pub(super) fn copy_into_segment(
-        &mut self,
-        thread_id: ThreadId,
-        segment_id: SegmentId,
-        lines: Vec<RolloutLine>,
-    ) -> Result<()> {
-        self.segments.insert(segment_id, Segment { thread_id, base: None, lines });
-        self.thread_mut(thread_id)?.segments.push(segment_id);
+    /// Adds a segment to its thread, or puts it in the place of the one of its id.
+    pub(super) fn put_segment(&mut self, segment: Segment) -> Result<()> {
+        let (segment_id, thread_id) = (segment.id, segment.thread_id);
+        self.segments.insert(segment_id, segment);
+        let mut own = std::mem::take(&mut self.thread_mut(thread_id)?.segments);
+        if !own.contains(&segment_id) {
+            own.push(segment_id);
+        }
+        // Of ids that carry no time, the segments were begun in the order of their creation.
+        own.sort_by_key(|id| {
+            let created = self.segments.get(id).map(|segment| segment.created);
+            (*id != SegmentId::from(thread_id), id.made_at(), created, *id)
+        });
+        self.thread_mut(thread_id)?.segments = own;
         self.refold(thread_id)
     }
 
     /// Writes items behind a thread's history, all at the same time.
     pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<()> {
         let now = Timestamp::from(SystemTime::now());
-        let thread = self.thread(thread_id)?;
-        let first = self.segments.get(&thread.newest()).map_or(0, |segment| segment.start() + segment.lines.len());
-        let is_counted = thread.mode == HistoryMode::Paginated;
-        let lines = (first as u64..).zip(items);
-        let lines = lines.map(|(ordinal, item)| RolloutLine::new(now, is_counted.then_some(ordinal), item)).collect();
-        self.push_lines(thread_id, lines)
-    }
-
-    fn push_lines(&mut self, thread_id: ThreadId, lines: Vec<RolloutLine>) -> Result<()> {
+        let newest = self.newest_segment(thread_id)?;
+        let newest_id = newest.id;
+        let highest = newest.lines().rev().filter_map(|record| record.line.ordinal()).next();
+        let first = highest.map(|ordinal| ordinal.saturating_add(1));
+        let first = first.or_else(|| newest.base().and_then(|base| base.end_ordinal_exclusive)).unwrap_or(0);
         let thread = self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))?;
-        for line in &lines {
-            thread.fold.observe_line(line);
-        }
-        if let Some(segment) = self.segments.get_mut(&thread.newest()) {
-            segment.lines.extend(lines);
+        let segment = self.segments.get_mut(&newest_id).ok_or(StoreError::not_found(thread_id))?;
+        let is_counted = thread.mode == HistoryMode::Paginated;
+        for (ordinal, item) in (first..).zip(items) {
+            let line = RolloutLine::new(now, is_counted.then_some(ordinal), item);
+            thread.fold.observe_line(&line);
+            segment.push_line(&line);
         }
         Ok(())
     }
@@ -250,31 +301,19 @@ impl State {
 
     /// The ordinal of the thread's last line.
     pub(super) fn last_ordinal(&self, thread_id: ThreadId) -> Option<u64> {
-        let newest = self.threads.get(&thread_id)?.newest();
-        self.segments.get(&newest)?.lines.last()?.ordinal()
+        self.newest_segment(thread_id).ok()?.lines().next_back()?.line.ordinal()
     }
 
     /// The other threads whose histories go through this one, by id.
     pub(super) fn dependents(&self, thread_id: ThreadId) -> Vec<ThreadId> {
-        let others = self.threads.iter().filter(|(other, _)| **other != thread_id);
-        let goes_through = others
-            .filter(|(_, other)| self.segments_of(other.newest()).any(|(segment, _)| segment.thread_id == thread_id));
-        let mut dependents: Vec<_> = goes_through.map(|(other, _)| *other).collect();
+        let others = self.threads.keys().filter(|other| **other != thread_id);
+        let goes_through = others.filter(|other| {
+            self.parts(**other)
+                .is_ok_and(|history| history.parts.iter().any(|part| part.segment.thread_id == thread_id))
+        });
+        let mut dependents: Vec<_> = goes_through.copied().collect();
         dependents.sort_unstable();
         dependents
-    }
-
-    /// The segments that the history of one goes through, the newest first, each with how many of its lines are part of it.
-    fn segments_of(&self, newest: SegmentId) -> impl Iterator<Item = (&Segment, usize)> {
-        let mut next = Some(newest);
-        let mut end = usize::MAX;
-        std::iter::from_fn(move || {
-            let segment = self.segments.get(&next?)?;
-            let lines = end.saturating_sub(segment.start()).min(segment.lines.len());
-            end = segment.start();
-            next = segment.base.map(|base| base.segment);
-            Some((segment, lines))
-        })
     }
 
     pub(super) fn remove(&mut self, thread_id: ThreadId) {
@@ -292,29 +331,12 @@ impl Thread {
         let thread = self.fold.thread().clone();
         StoredThread { name: self.name.clone(), archived: self.archived, ..thread }
     }
-
-    /// The newest segment. A thread has one from the moment it is inserted.
-    fn newest(&self) -> SegmentId {
-        self.segments.last().copied().unwrap_or_else(|| self.fold.thread().id.into())
-    }
 }
 
-impl Segment {
-    fn as_base(&self, segment_id: SegmentId, length: usize) -> HistoryBase {
-        let own = &self.lines[..(length - self.start()).min(self.lines.len())];
-        HistoryBase {
-            thread_id: Some(segment_id),
-            end_ordinal_exclusive: Some(length as u64),
-            end_byte_offset: Some(own.iter().map(|line| line.text().len() as u64 + 1).sum()),
-            ..HistoryBase::default()
-        }
-    }
-}
-
-fn base_of(head: &RolloutItem) -> Option<Base> {
+/// The ordinal that a segment begins with, by its head.
+fn base_ordinal(head: &RolloutItem) -> Option<u64> {
     let RolloutItem::SessionMeta(head) = head else { return None };
-    let base = head.history_base.as_ref()?;
-    Some(Base { segment: base.thread_id?, length: usize::try_from(base.end_ordinal_exclusive?).ok()? })
+    head.history_base.as_ref()?.end_ordinal_exclusive
 }
 
 pub(super) fn this_process() -> Holder {

@@ -6,8 +6,8 @@ use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadM
 use selvedge_thread_store::{ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
 
 use super::{
-    MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, record, second, started, texts,
-    turn_id,
+    MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, is_taken, record, second, started,
+    texts, turn_id,
 };
 
 /// Forks `source` as the `n`-th thread.
@@ -203,9 +203,9 @@ pub(crate) async fn check_fork_refuses(store: Arc<dyn ThreadStore>) {
         record(&*store, n, mode, &["a"]).await;
         assert!(is_invalid(store.fork_thread(request(SessionMeta { id: None, ..meta.clone() })).await));
         assert!(is_invalid(store.fork_thread(request(SessionMeta { timestamp: None, ..meta.clone() })).await));
-        assert!(is_invalid(store.fork_thread(request(head(n, mode))).await), "its own id");
+        assert!(is_taken(store.fork_thread(request(head(n, mode))).await), "its own id");
         store.create_thread(meta.clone()).await.unwrap();
-        assert!(is_invalid(store.fork_thread(request(meta.clone())).await), "a lazy thread's id");
+        assert!(is_taken(store.fork_thread(request(meta.clone())).await), "a lazy thread's id");
         store.discard_thread(id(n + 10)).await.unwrap();
         for at in [TurnCut::After(turn_id("z")), TurnCut::Before(turn_id("z"))] {
             let outcome = store.fork_thread(ForkThread { at, ..request(meta.clone()) }).await;

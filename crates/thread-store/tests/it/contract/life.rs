@@ -8,7 +8,7 @@ use selvedge_protocol::{
 };
 use selvedge_thread_store::{ForkThread, Holder, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
 
-use super::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, record, second, turn};
+use super::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, second, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -108,13 +108,13 @@ pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
-    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "lazy");
+    assert!(is_taken(store.create_thread(head(1, MODE)).await), "lazy");
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
-    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "live");
+    assert!(is_taken(store.create_thread(head(1, MODE)).await), "live");
     store.shutdown_thread(id(1)).await.unwrap();
-    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "cold");
+    assert!(is_taken(store.create_thread(head(1, MODE)).await), "cold");
     store.archive_thread(id(1)).await.unwrap();
-    assert!(is_invalid(store.create_thread(head(1, MODE)).await), "archived");
+    assert!(is_taken(store.create_thread(head(1, MODE)).await), "archived");
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
     assert!(is_conflict(store.resume_thread(id(1)).await), "a lazy thread is live");
     store.persist_thread(id(1)).await.unwrap();
     match store.resume_thread(id(1)).await {
-        Err(StoreError::Conflict { thread_id, holder }) => {
+        Err(StoreError::Conflict { thread_id, holder, .. }) => {
             assert_eq!(thread_id, id(1));
             assert_own(&holder);
         }
@@ -245,8 +245,8 @@ pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn
     let second = other.create_thread(head(1, MODE)).await;
     store.append_items(id(1), &turn(MODE, "a")).await.unwrap();
     if second.is_ok() {
-        assert!(is_conflict(other.append_items(id(1), &turn(MODE, "b")).await));
-        assert!(is_conflict(other.persist_thread(id(1)).await));
+        assert!(is_taken(other.append_items(id(1), &turn(MODE, "b")).await));
+        assert!(is_taken(other.persist_thread(id(1)).await));
         other.discard_thread(id(1)).await.unwrap();
     }
     assert_eq!(asked(&*other, id(1)).await, ["a"]);

@@ -11,6 +11,7 @@ pub(crate) mod detach;
 pub(crate) mod find;
 pub(crate) mod items;
 pub(crate) mod life;
+pub(crate) mod lines;
 pub(crate) mod list;
 pub(crate) mod metadata;
 pub(crate) mod revert;
@@ -37,6 +38,9 @@ macro_rules! contract_tests {
                      check_empty_batch, check_concurrent_batches, check_unknown_items_are_kept }
             find { check_find_by_name, check_find_by_prefix, check_find_no_lazy_thread, check_distinct_prefix_len,
                    check_session_meta, check_stats, check_export }
+            lines { check_lines_are_the_history, check_line_positions, check_line_starts, check_lines_by_bytes,
+                    check_line_positions_stay, check_lines_after_a_rewind, check_lines_after_a_legacy_rewind,
+                    check_lines_refuse }
             list { check_pages_by_every_size, check_pages_while_others_write, check_ties_are_sorted_by_id, check_filters,
                    check_descendants, check_list_refuses }
             turns { check_pages_of_turns, check_turn_cursors_while_the_thread_grows, check_views, check_turns_refuse,
@@ -62,6 +66,7 @@ macro_rules! contract_tests {
         }
         $crate::contract::contract_tests! { both $make;
             life { check_one_writer, check_lazy_is_private, check_lazy_twice, check_others_read }
+            lines { check_following }
             metadata { check_metadata_conflicts }
             revert { check_revert_conflicts }
             detach { check_detach_refuses }
@@ -253,6 +258,11 @@ pub(crate) fn is_missing<T>(outcome: Result<T, StoreError>, live: bool) -> bool 
 
 pub(crate) fn is_conflict<T>(outcome: Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Conflict { .. }))
+}
+
+/// Whether the error says that there is a thread of this id already.
+pub(crate) fn is_taken<T>(outcome: Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::AlreadyExists { .. }))
 }
 
 pub(crate) fn is_invalid<T>(outcome: Result<T, StoreError>) -> bool {

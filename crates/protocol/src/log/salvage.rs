@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use selvedge_protocol::{LineFormat, RolloutLine};
 use serde_json::value::RawValue;
 
-use crate::reader::DamageKind;
+use super::DamageKind;
+use crate::{LineFormat, RolloutLine};
 
 /// How every writer of the format begins an envelope.
 const ENVELOPE_START: &[u8] = br#"{"timestamp":"#;
@@ -19,13 +19,13 @@ const ENVELOPE_START: &[u8] = br#"{"timestamp":"#;
 const MAX_PASSES: usize = 64;
 
 /// A part of a stretch, with its place in it.
-pub(crate) enum Piece {
+pub(super) enum Piece {
     Line(RolloutLine, Range<usize>),
     Damage(DamageKind, Range<usize>),
 }
 
 /// The pieces of a stretch in order; together they are all of it, white space aside.
-pub(crate) fn salvage(bytes: &[u8], kind: DamageKind) -> Vec<Piece> {
+pub(super) fn salvage(bytes: &[u8], kind: DamageKind) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut done = 0;
     let mut from = 0;

@@ -1,0 +1,100 @@
+//! Work that is repeated while others move files.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use selvedge_protocol::{HistoryBase, HistoryMode, SessionMeta};
+use selvedge_rollout::{RememberedHome, RolloutRecorder, retry_if_moved};
+
+use crate::support::{TestHome, head, message, thread};
+
+fn is_moved(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn moved() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+#[test]
+fn the_first_retry_is_immediate_and_the_others_pause() {
+    let begun = Instant::now();
+    let mut attempts = Vec::new();
+    let outcome = retry_if_moved(is_moved, || {
+        attempts.push(begun.elapsed());
+        if attempts.len() < 6 { Err(moved()) } else { Ok("found") }
+    });
+    assert_eq!(outcome.unwrap(), "found");
+    let pauses: Vec<Duration> = attempts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[0] < Duration::from_millis(1), "{pauses:?}");
+    for (pause, least) in pauses[1..].iter().zip([1, 2, 4, 8]) {
+        assert!(*pause >= Duration::from_millis(least), "{pauses:?}");
+    }
+}
+
+#[test]
+fn another_error_is_returned_at_once() {
+    let mut attempts = 0;
+    let outcome: io::Result<()> = retry_if_moved(is_moved, || {
+        attempts += 1;
+        Err(if attempts == 1 { moved() } else { io::ErrorKind::PermissionDenied.into() })
+    });
+    assert_eq!((outcome.unwrap_err().kind(), attempts), (io::ErrorKind::PermissionDenied, 2));
+}
+
+#[test]
+fn what_is_moved_for_ever_is_given_up_after_some_attempts_and_seconds() {
+    let begun = Instant::now();
+    let mut attempts = 0;
+    let outcome: io::Result<()> = retry_if_moved(is_moved, || {
+        attempts += 1;
+        Err(moved())
+    });
+    assert!(is_moved(&outcome.unwrap_err()));
+    assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!((100..150).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn a_history_is_followed_while_its_base_is_moved() {
+    let test = TestHome::new();
+    let base = RolloutRecorder::create(&test.home, head(thread(1), HistoryMode::Paginated)).unwrap();
+    base.append(&[message("one")]).unwrap();
+    let (next, len) = base.end();
+    base.shutdown();
+    let reference = HistoryBase {
+        thread_id: Some(thread(1).into()),
+        end_ordinal_exclusive: next,
+        end_byte_offset: Some(len),
+        ..HistoryBase::default()
+    };
+    let fork = SessionMeta { history_base: Some(reference), ..head(thread(2), HistoryMode::Paginated) };
+    RolloutRecorder::create(&test.home, fork).unwrap().persist().unwrap();
+    let active = base.path();
+    let archived = test.home.archived_dir().join(active.file_name().unwrap());
+    fs::create_dir_all(test.home.archived_dir()).unwrap();
+    let remembered = Arc::new(RememberedHome::new(test.home.clone()));
+    let before = remembered.files().unwrap();
+    // From where it was before, one attempt finds where it is now.
+    fs::rename(&active, &archived).unwrap();
+    let (_, resolved) = remembered.try_resolve(Arc::clone(&before), thread(2)).unwrap();
+    assert_eq!(resolved.unwrap().parts[0].file.path, archived);
+
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::rename(&archived, &active).unwrap();
+                fs::rename(&active, &archived).unwrap();
+            }
+        });
+        for _ in 0..300 {
+            let (_, resolved) = remembered.resolve(Arc::clone(&before), thread(2)).unwrap();
+            let resolved = resolved.unwrap();
+            assert_eq!((resolved.parts.len(), &resolved.missing), (2, &None));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}

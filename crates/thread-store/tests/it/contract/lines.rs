@@ -1,0 +1,278 @@
+//! Reading a history line by line, and following it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_protocol::{HistoryMode, RolloutLine, SortDirection, ThreadId};
+use selvedge_thread_store::{
+    EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, RevertThread,
+    StoreError, ThreadStore, TurnCut,
+};
+
+use super::{MODES, go_on, head, id, is_invalid, is_missing, record, second, turn, turn_id};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+async fn read(store: &dyn ThreadStore, thread_id: ThreadId, start: LineStart) -> LinePage {
+    store.read_lines(&LineQuery::from(thread_id, start)).await.unwrap()
+}
+
+/// All entries in a direction, on pages of so many.
+async fn walk(store: &dyn ThreadStore, thread_id: ThreadId, direction: SortDirection, limit: usize) -> Vec<LineEntry> {
+    let start = match direction {
+        SortDirection::Ascending => LineStart::Beginning,
+        SortDirection::Descending => LineStart::End,
+    };
+    let mut query = LineQuery { direction, max_lines: limit, ..LineQuery::from(thread_id, start) };
+    let mut found = Vec::new();
+    loop {
+        let page = store.read_lines(&query).await.unwrap();
+        assert!(page.entries.len() <= limit && page.rewound_to.is_none());
+        assert!(page.is_end || page.entries.len() == limit, "a page with more behind it is full");
+        found.extend(page.entries);
+        if page.is_end {
+            return found;
+        }
+        query.start = LineStart::At(page.next);
+    }
+}
+
+fn lines(entries: &[LineEntry]) -> Vec<RolloutLine> {
+    entries.iter().filter_map(LineEntry::line).collect()
+}
+
+/// A thread, a fork of it that goes on, and the fork rewound by a turn and gone on with.
+async fn family(store: &dyn ThreadStore, mode: HistoryMode, n: u32) -> [ThreadId; 2] {
+    let source = record(store, n, mode, &["a", "b"]).await;
+    let request = ForkThread { source, at: TurnCut::After(turn_id("a")), meta: head(n + 1, mode) };
+    let fork = store.fork_thread(request).await.unwrap();
+    go_on(store, fork, mode, &["c", "d"]).await;
+    let to = TurnCut::After(turn_id("c"));
+    store.revert_thread(RevertThread { thread_id: fork, to, at: second(50) }).await.unwrap();
+    go_on(store, fork, mode, &["e"]).await;
+    [source, fork]
+}
+
+pub(crate) async fn check_lines_are_the_history(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in [(1, MODES[0]), (11, MODES[1])] {
+        for thread_id in family(&*store, mode, n).await {
+            let history = store.load_history(thread_id).await.unwrap();
+            let mut exported = Vec::new();
+            store.export(thread_id, &mut exported).await.unwrap();
+            for limit in [1, 2, 3, 1000] {
+                let entries = walk(&*store, thread_id, SortDirection::Ascending, limit).await;
+                assert_eq!(lines(&entries), history.lines);
+                let inherited = entries.iter().filter(|entry| entry.inherited && entry.kind == EntryKind::Line).count();
+                assert_eq!(inherited, history.inherited);
+                let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.bytes.clone()).collect();
+                assert!(bytes == exported, "together the entries have every byte");
+                let mut back = walk(&*store, thread_id, SortDirection::Descending, limit).await;
+                back.reverse();
+                assert_eq!(back, entries, "the same from the end");
+            }
+        }
+    }
+}
+
+/// A position is the same wherever it comes from, and reading goes on there.
+pub(crate) async fn check_line_positions(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in [(1, MODES[0]), (11, MODES[1])] {
+        let [_, fork] = family(&*store, mode, n).await;
+        let entries = walk(&*store, fork, SortDirection::Ascending, 1000).await;
+        let positions: HashSet<&LinePosition> = entries.iter().map(|entry| &entry.at).collect();
+        assert_eq!(positions.len(), entries.len());
+        for (number, entry) in entries.iter().enumerate() {
+            let behind = read(&*store, fork, LineStart::At(entry.at.clone())).await;
+            assert_eq!((behind.entries.as_slice(), behind.rewound_to), (&entries[number..], None));
+            let direction = SortDirection::Descending;
+            let query = LineQuery { direction, ..LineQuery::from(fork, LineStart::At(entry.at.clone())) };
+            let mut before = store.read_lines(&query).await.unwrap();
+            before.entries.reverse();
+            assert_eq!(before.entries, &entries[..number]);
+            assert!(before.is_end && before.next == entries[0].at || number == 0);
+        }
+        let end = read(&*store, fork, LineStart::End).await;
+        assert!(end.entries.is_empty() && end.is_end);
+        go_on(&*store, fork, mode, &["f"]).await;
+        let more = lines(&read(&*store, fork, LineStart::At(end.next)).await.entries);
+        let history = store.load_history(fork).await.unwrap();
+        assert_eq!(more, history.lines[history.lines.len() - more.len()..]);
+        assert_eq!(more.len(), turn(mode, "f").len());
+    }
+}
+
+pub(crate) async fn check_line_starts(store: Arc<dyn ThreadStore>) {
+    let [_, fork] = family(&*store, MODE, 1).await;
+    let history = store.load_history(fork).await.unwrap();
+    for (number, line) in history.lines.iter().enumerate() {
+        let page = read(&*store, fork, LineStart::Ordinal(line.ordinal().unwrap())).await;
+        assert_eq!(lines(&page.entries), history.lines[number..]);
+    }
+    let page = read(&*store, fork, LineStart::Ordinal(u64::MAX)).await;
+    assert!(page.entries.is_empty() && page.is_end);
+    for (turn, lines_before) in [("a", 1), ("c", 8), ("e", 15)] {
+        let page = read(&*store, fork, LineStart::Turn(turn_id(turn))).await;
+        assert_eq!(lines(&page.entries), history.lines[lines_before..], "{turn}");
+    }
+    let undone = store.read_lines(&LineQuery::from(fork, LineStart::Turn(turn_id("d")))).await;
+    assert!(matches!(undone, Err(StoreError::TurnNotFound { .. })));
+}
+
+/// A page ends by bytes, too, and has one entry in any case.
+pub(crate) async fn check_lines_by_bytes(store: Arc<dyn ThreadStore>) {
+    let thread_id = record(&*store, 1, MODE, &["a", "b"]).await;
+    let all = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
+    for max_bytes in [0, 1, 300, 1000] {
+        let mut query = LineQuery { max_bytes, ..LineQuery::from(thread_id, LineStart::Beginning) };
+        let mut found = Vec::new();
+        loop {
+            let page = store.read_lines(&query).await.unwrap();
+            let bytes: usize = page.entries.iter().map(|entry| entry.bytes.len()).sum();
+            assert!(bytes <= max_bytes || page.entries.len() == 1);
+            found.extend(page.entries);
+            if page.is_end {
+                break;
+            }
+            query.start = LineStart::At(page.next);
+        }
+        assert_eq!(found, all);
+    }
+    let select = LineSelect::DamageOnly;
+    let query = LineQuery { select, ..LineQuery::from(thread_id, LineStart::Beginning) };
+    let page = store.read_lines(&query).await.unwrap();
+    assert!(page.entries.is_empty() && page.is_end, "nothing is damaged");
+}
+
+/// Positions outlive whatever does not change what stands before them.
+pub(crate) async fn check_line_positions_stay(store: Arc<dyn ThreadStore>) {
+    let [source, fork] = family(&*store, MODE, 1).await;
+    let entries = walk(&*store, fork, SortDirection::Ascending, 1000).await;
+    let end = read(&*store, fork, LineStart::End).await.next;
+    let texts = |entries: &[LineEntry]| lines(entries).iter().map(|line| line.item()).collect::<Vec<_>>();
+    let check = async |what: &str| {
+        for (number, entry) in entries.iter().enumerate() {
+            let page = read(&*store, fork, LineStart::At(entry.at.clone())).await;
+            assert_eq!(page.rewound_to, None, "{what}: entry {number}");
+            assert_eq!(texts(&page.entries)[..], texts(&entries)[number..], "{what}: entry {number}");
+        }
+        let page = read(&*store, fork, LineStart::At(end.clone())).await;
+        assert!(page.entries.is_empty() && page.is_end && page.rewound_to.is_none(), "{what}");
+    };
+    store.archive_thread(fork).await.unwrap();
+    check("archived").await;
+    store.archive_thread(source).await.unwrap();
+    store.unarchive_thread(fork).await.unwrap();
+    check("unarchived").await;
+    store.detach_thread(fork).await.unwrap();
+    // The first line is another head now.
+    let entries = &entries[1..];
+    for (number, entry) in entries.iter().enumerate() {
+        let page = read(&*store, fork, LineStart::At(entry.at.clone())).await;
+        assert_eq!((page.rewound_to, lines(&page.entries).len()), (None, entries.len() - number), "entry {number}");
+    }
+    assert!(read(&*store, fork, LineStart::At(end.clone())).await.entries.is_empty());
+    store.delete_thread(source).await.unwrap();
+    assert!(read(&*store, fork, LineStart::At(end.clone())).await.entries.is_empty());
+    go_on(&*store, fork, MODE, &["f"]).await;
+    assert_eq!(lines(&read(&*store, fork, LineStart::At(end)).await.entries).len(), turn(MODE, "f").len());
+}
+
+/// A place that was undone leads to the last one before it that was not.
+pub(crate) async fn check_lines_after_a_rewind(store: Arc<dyn ThreadStore>) {
+    let source = record(&*store, 1, MODE, &["a", "b"]).await;
+    let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let fork = store.fork_thread(request).await.unwrap();
+    go_on(&*store, fork, MODE, &["c", "d"]).await;
+    for (number, keep) in ["d", "c", "b", "a"].into_iter().enumerate() {
+        let before = walk(&*store, fork, SortDirection::Ascending, 1000).await;
+        let end = read(&*store, fork, LineStart::End).await.next;
+        let to = TurnCut::Before(turn_id(keep));
+        let at = second(60 + i64::try_from(number).unwrap());
+        store.revert_thread(RevertThread { thread_id: fork, to, at }).await.unwrap();
+        let now = walk(&*store, fork, SortDirection::Ascending, 1000).await;
+        let common = before.iter().zip(&now).take_while(|(before, now)| before == now).count();
+        for (held, entry) in before.iter().enumerate() {
+            let page = read(&*store, fork, LineStart::At(entry.at.clone())).await;
+            let expected = &now[held.min(common)..];
+            assert_eq!(page.entries, expected, "before {keep}, held {held}");
+            assert_eq!(page.rewound_to.is_some(), held > common, "before {keep}, held {held}");
+        }
+        let page = read(&*store, fork, LineStart::At(end)).await;
+        let to = page.rewound_to.unwrap();
+        assert_eq!(page.entries, now[common..]);
+        let behind_common = if common == now.len() { page.next } else { now[common].at.clone() };
+        assert_eq!(to, behind_common);
+    }
+}
+
+/// A rewind of a legacy thread is a line itself and undoes none.
+pub(crate) async fn check_lines_after_a_legacy_rewind(store: Arc<dyn ThreadStore>) {
+    let thread_id = record(&*store, 1, HistoryMode::Legacy, &["a", "b"]).await;
+    let end = read(&*store, thread_id, LineStart::End).await.next;
+    let to = TurnCut::After(turn_id("a"));
+    store.revert_thread(RevertThread { thread_id, to, at: second(60) }).await.unwrap();
+    let page = read(&*store, thread_id, LineStart::At(end)).await;
+    assert_eq!((page.entries.len(), page.rewound_to), (1, None));
+}
+
+/// Whoever follows a thread gets every line once, over all that happens to it.
+pub(crate) async fn check_following(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    let thread_id = record(&*store, 1, MODE, &["a"]).await;
+    let follow = tokio::spawn(async move {
+        let mut held: Vec<LineEntry> = Vec::new();
+        let mut query = LineQuery { max_lines: 3, ..LineQuery::from(thread_id, LineStart::Beginning) };
+        loop {
+            let page = other.read_lines(&query).await.unwrap();
+            if let Some(to) = &page.rewound_to {
+                let kept = held.iter().position(|entry| entry.at == *to).unwrap_or(held.len());
+                held.truncate(kept);
+            }
+            held.extend(page.entries);
+            query.start = LineStart::At(page.next.clone());
+            if !page.is_end {
+                continue;
+            }
+            let is_done = |entry: &LineEntry| String::from_utf8_lossy(&entry.bytes).contains("ask the end");
+            if held.iter().any(is_done) {
+                return held;
+            }
+            other.wait_for_lines(thread_id, &page.next).await.unwrap();
+        }
+    });
+    for round in 0..6 {
+        let name = format!("b{round}");
+        go_on(&*store, thread_id, MODE, &[&name, &format!("c{round}")]).await;
+        store.archive_thread(thread_id).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        store.unarchive_thread(thread_id).await.unwrap();
+        let to = TurnCut::Before(turn_id(&format!("c{round}")));
+        store.revert_thread(RevertThread { thread_id, to, at: second(60 + round) }).await.unwrap();
+    }
+    go_on(&*store, thread_id, MODE, &["the end"]).await;
+    let held = tokio::time::timeout(Duration::from_secs(60), follow).await.unwrap().unwrap();
+    let all = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
+    // What it held of the last turn when it saw its beginning.
+    assert!(
+        held.len() > all.len() - turn(MODE, "x").len() && held[..] == all[..held.len()],
+        "{} {}",
+        held.len(),
+        all.len()
+    );
+}
+
+pub(crate) async fn check_lines_refuse(store: Arc<dyn ThreadStore>) {
+    assert!(is_missing(store.read_lines(&LineQuery::from(id(1), LineStart::Beginning)).await, false));
+    let one = record(&*store, 1, MODE, &["a"]).await;
+    let other = record(&*store, 2, MODE, &["a"]).await;
+    let none = LineQuery { max_lines: 0, ..LineQuery::from(one, LineStart::Beginning) };
+    assert!(is_invalid(store.read_lines(&none).await));
+    for text in ["", "l1", "somewhere"] {
+        let start = LineStart::At(LinePosition::from(text.to_owned()));
+        assert!(is_invalid(store.read_lines(&LineQuery::from(one, start)).await));
+    }
+    let end = read(&*store, other, LineStart::End).await.next;
+    assert!(is_invalid(store.read_lines(&LineQuery::from(one, LineStart::At(end.clone()))).await), "another thread's");
+    assert!(is_invalid(store.wait_for_lines(one, &end).await));
+    assert!(is_missing(store.wait_for_lines(id(9), &end).await, false));
+}
