@@ -17,9 +17,11 @@ usage: cargo xtask tidy
 - no two crates have a public type of the same name: one concept, one type, one name
 - every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
 - crates that write a home do so through the file system of its home, and nowhere else
+- one file of the program names a concrete store, and none names what is behind a store
 - links between markdown files lead somewhere";
 
 /// A text file of the repository.
+#[derive(Clone)]
 struct File {
     /// Relative to the root, with `/` between the parts.
     path: String,
@@ -36,6 +38,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     faults.extend(source::twin_types(&files));
     faults.extend(source::forgotten_tests(&files));
     faults.extend(source::effects(&files));
+    faults.extend(source::wiring(&files));
     faults.extend(links::dead(&files, |path| root.join(path).exists()));
     if !faults.is_empty() {
         bail!("not tidy:\n  {}", faults.join("\n  "));

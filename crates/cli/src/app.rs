@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selvedge_protocol::{ContextWindowMeta, Durability, SessionMeta, StoredThread, ThreadId, Timestamp, WindowId};
-use selvedge_rollout::RolloutHome;
+use selvedge_protocol::{ContextWindowMeta, SessionMeta, StoredThread, ThreadId, Timestamp, WindowId};
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::ThreadStore;
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
 use serde_json::Value;
 
 use crate::commands;
@@ -17,6 +15,7 @@ use crate::exit::Result;
 use crate::home;
 use crate::output::Output;
 use crate::render::text::clean;
+use crate::wiring::{self, HomeAdmin, HomeOptions};
 
 /// How long the end of the program waits for live threads.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -27,12 +26,10 @@ pub(crate) struct App<'a> {
     pub(crate) home: PathBuf,
     /// Its threads.
     pub(crate) store: Arc<dyn ThreadStore>,
-    /// The same, for what is done with files.
-    pub(crate) local: LocalThreadStore,
-    /// Their life.
+    /// Its files.
+    pub(crate) admin: HomeAdmin,
+    /// The life of its threads.
     pub(crate) manager: ThreadManager,
-    /// Where its index is.
-    pub(crate) index: IndexPlace,
     /// Where results go.
     pub(crate) out: &'a mut Output,
     /// Whether they are for scripts.
@@ -40,29 +37,21 @@ pub(crate) struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Opens the home at `home`, which is there, for changes at this level.
-    pub(crate) fn open(
-        home: &Path,
-        durability: Durability,
-        index: IndexPlace,
-        json: bool,
-        out: &'a mut Output,
-    ) -> Result<Self> {
+    /// Opens the home at `home`, which exists.
+    pub(crate) fn open(home: &Path, options: HomeOptions, json: bool, out: &'a mut Output) -> Result<Self> {
         home::require(home)?;
-        let rollouts = RolloutHome::new(home).with_durability(durability);
-        let local = LocalThreadStore::with(rollouts, index.clone());
-        let store: Arc<dyn ThreadStore> = Arc::new(local.clone());
+        let (store, admin) = wiring::open(home, options);
         let manager = ThreadManager::new(Arc::clone(&store));
-        Ok(Self { home: home.to_path_buf(), store, local, manager, index, out, json })
+        Ok(Self { home: home.to_path_buf(), store, admin, manager, out, json })
     }
 
-    /// Ends the life of every thread that is still live. An index that is not filled yet is left to a process of its own.
+    /// Shuts down every thread that is still live. An index that is not filled yet is left to a process of its own.
     pub(crate) async fn close(&self) {
         self.manager.shutdown_all(SHUTDOWN).await;
-        let is_filling = self.local.index_progress().is_some();
-        self.local.close().await;
+        let is_filling = self.admin.index_progress().is_some();
+        self.admin.close().await;
         if is_filling {
-            commands::index::go_on_alone(self);
+            commands::index::spawn_indexer(self);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The `selvedge` program: the threads of a home, for people and for scripts.
 //!
 //! This crate holds no rule about threads. A verb is one file in `commands`: it finds out which thread is meant
-//! (`resolve`), asks the store or the manager, and hands the answer to `render` or prints it as JSON.
+//! (`resolve`), asks the store or the manager, and hands the answer to `render` or prints it as JSON. Which store that is, `wiring`
+//! alone knows.
 
 mod app;
 mod args;
@@ -15,6 +16,7 @@ mod pick;
 mod progress;
 mod render;
 mod resolve;
+mod wiring;
 
 use std::process::ExitCode;
 

@@ -197,14 +197,14 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
 }
 
 /// Options to open files that, if they are made, are for this user only.
-fn private() -> OpenOptions {
+pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
 }
 
-fn failed(action: &'static str, path: &Path, source: std::io::Error) -> IndexError {
+pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> IndexError {
     IndexError::Io { action, path: path.to_owned(), source }
 }
 
@@ -218,7 +218,7 @@ async fn lock_beside(path: &Path) -> Result<File> {
 }
 
 /// The path with something behind its name.
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     PathBuf::from(name)

@@ -31,6 +31,7 @@
 mod check;
 mod database;
 mod error;
+mod fill;
 mod fresh;
 mod list;
 mod names;

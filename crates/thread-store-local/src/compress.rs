@@ -5,7 +5,7 @@ use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 
 use crate::error::{look_at, store_error};
-use crate::store::{Inner, LocalThreadStore};
+use crate::store::Inner;
 
 /// What compressing came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,23 +18,9 @@ pub struct Compressed {
     pub bytes_after: u64,
 }
 
-impl LocalThreadStore {
-    /// Compresses all files of a thread that are not compressed, and says which that were. Everything that a store does with a
-    /// thread goes on as before; whoever writes it next decompresses what is appended to first.
-    ///
-    /// What a file holds does not matter: its bytes, damage too, come back as they were.
-    ///
-    /// # Errors
-    /// `NotFound`; `Conflict` when somebody writes the thread, this store included; `Backend` when the system refuses, or a
-    /// compressed file of the same name holds something else. Each file is compressed then or as it was, and repeating the
-    /// call does the rest.
-    pub async fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
-        self.writing(thread_id, move |store| store.compress(thread_id)).await
-    }
-}
-
 impl Inner {
-    fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
+    /// Compresses the files of a thread ([`HomeAdmin::compress`](crate::HomeAdmin::compress)).
+    pub(crate) fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
         let _lock = self.lock_cold(thread_id)?;
         let files = self.files()?;
         let mut done = Compressed::default();

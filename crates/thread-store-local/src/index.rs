@@ -4,7 +4,7 @@
 //! has changed, or it is busy or broken, the answer comes from the logs, and a task brings the index up to date meanwhile.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,16 +41,16 @@ const RANKING: Duration = Duration::from_secs(5);
 /// How many times as long as it took to take appends in the index leaves the writers alone.
 const REST: u32 = 9;
 
-/// Where a store keeps its index.
+/// Where a store keeps its index, if it keeps one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum IndexPlace {
+pub enum IndexLocation {
     /// In the home, as `selvedge-index.sqlite`.
     #[default]
     InHome,
-    /// In this file: for a home that cannot be written.
+    /// In this file: for a home that cannot be written to.
     At(PathBuf),
-    /// Nowhere: every answer comes from the logs.
-    Nowhere,
+    /// No index: every answer comes from the logs.
+    Disabled,
 }
 
 /// The index of a store.
@@ -99,14 +99,19 @@ impl Drop for State {
 }
 
 impl HomeIndex {
-    pub(crate) fn new(remembered: Arc<RememberedHome>, place: IndexPlace) -> Self {
-        let path = match place {
-            IndexPlace::InHome => Some(StateIndex::path_in(remembered.home())),
-            IndexPlace::At(path) => Some(path),
-            IndexPlace::Nowhere => None,
+    pub(crate) fn new(remembered: Arc<RememberedHome>, location: IndexLocation) -> Self {
+        let path = match location {
+            IndexLocation::InHome => Some(StateIndex::path_in(remembered.home())),
+            IndexLocation::At(path) => Some(path),
+            IndexLocation::Disabled => None,
         };
         let inner = Inner { remembered, path, opened: tokio::sync::Mutex::default(), state: Mutex::default() };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns where the database is, `None` if there is to be none.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
     }
 
     /// The index, opened; nothing where there is none to be had.

@@ -4,6 +4,9 @@
 //! nothing else: the log is the truth, names are in the name index, and a thread is archived when its files are in the
 //! archive. Opening a store reads nothing and makes nothing, whatever the size of the home.
 //!
+//! What is done with the files rather than with the threads, a check, a repair, compression, an update of the index, is a method of
+//! [`HomeAdmin`], and everything that its methods take and return is exported here.
+//!
 //! Lists, rows and pages of turns and items come from an index ([`selvedge_state`]) that is made by the first question, follows
 //! the files, whoever writes them, and can be deleted at any time. While it is being filled, or busy, or broken, the logs answer.
 //!
@@ -41,6 +44,7 @@
 //! # }
 //! ```
 
+mod admin;
 mod append;
 mod archive;
 mod compress;
@@ -67,6 +71,16 @@ mod store;
 mod sync;
 mod ticker;
 
+pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
 pub use compress::Compressed;
-pub use index::IndexPlace;
-pub use store::LocalThreadStore;
+pub use index::IndexLocation;
+pub use store::{HomeOptions, LocalThreadStore};
+
+// What the methods of `HomeAdmin` take and return.
+pub use selvedge_rollout::doctor::{
+    Checked, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences, Severity,
+};
+pub use selvedge_state::{
+    CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
+    SyncProgress, SyncReport,
+};

@@ -12,7 +12,6 @@ use selvedge_protocol::{
     ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
-use selvedge_state::SyncProgress;
 use selvedge_thread_store::implement::RecentBatches;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
@@ -20,14 +19,24 @@ use selvedge_thread_store::{
     StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
+use crate::admin::HomeAdmin;
 use crate::append::{appended, write_once};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
-use crate::index::{HomeIndex, IndexPlace};
+use crate::index::{HomeIndex, IndexLocation};
 use crate::lines::KnownShares;
 use crate::live::LiveThreads;
 use crate::sync::{self, SyncRow};
 use crate::ticker::Ticker;
+
+/// How a home is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HomeOptions {
+    /// The level at which changes are acknowledged.
+    pub durability: Durability,
+    /// Where the index is.
+    pub index: IndexLocation,
+}
 
 /// A store of threads in a home directory. Clones share the live threads.
 #[derive(Clone, Debug)]
@@ -138,15 +147,21 @@ impl LocalThreadStore {
         Self::of(RolloutHome::new(home).with_durability(durability))
     }
 
+    /// The same with all that can be chosen.
+    #[must_use]
+    pub fn open_with_options(home: impl Into<PathBuf>, options: HomeOptions) -> Self {
+        Self::with(RolloutHome::new(home).with_durability(options.durability), options.index)
+    }
+
     /// The store of this home, at its level and with its effects on files.
     #[must_use]
     pub fn of(home: RolloutHome) -> Self {
-        Self::with(home, IndexPlace::default())
+        Self::with(home, IndexLocation::default())
     }
 
-    /// The same, with its index in another place or without one.
+    /// The same, with its index at this location.
     #[must_use]
-    pub fn with(home: RolloutHome, index: IndexPlace) -> Self {
+    pub fn with(home: RolloutHome, index: IndexLocation) -> Self {
         let remembered = Arc::new(RememberedHome::new(home.clone()));
         let index = HomeIndex::new(Arc::clone(&remembered), index);
         let (live, syncs) = (LiveThreads::default(), SyncRow::default());
@@ -172,11 +187,10 @@ impl LocalThreadStore {
         self.inner.home.root()
     }
 
-    /// How far the background is with filling the index; nothing while it does not. Until it is done, answers come from the
-    /// logs.
+    /// Returns the administration of the home's files: checks and repairs, compression, the index.
     #[must_use]
-    pub fn index_progress(&self) -> Option<SyncProgress> {
-        self.inner.index.progress()
+    pub fn admin(&self) -> HomeAdmin {
+        HomeAdmin::new(self.clone())
     }
 
     /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.

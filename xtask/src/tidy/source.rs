@@ -71,6 +71,42 @@ pub(super) fn effects(files: &[File]) -> Vec<String> {
     faults
 }
 
+/// The program's sources, and the crates of which it sees nothing.
+const PROGRAM: &str = "crates/cli/src/";
+const BEHIND_THE_STORE: [&str; 2] = ["selvedge_rollout", "selvedge_state"];
+
+/// The program asks through the contract: one file of it picks a concrete store, and none looks behind one.
+pub(super) fn wiring(files: &[File]) -> Vec<String> {
+    let (mut faults, mut naming) = (Vec::new(), Vec::new());
+    for file in rust(files).filter(|file| file.path.starts_with(PROGRAM)) {
+        let mut is_naming = false;
+        for (number, line) in (1..).zip(file.text.lines()) {
+            for word in words(line.split("//").next().unwrap_or_default()) {
+                if BEHIND_THE_STORE.contains(&word) {
+                    faults.push(format!("{}:{number}: {word} is behind the store", file.path));
+                }
+                is_naming |= names_a_store(word);
+            }
+        }
+        naming.extend(is_naming.then_some(&*file.path));
+    }
+    if naming.len() != 1 {
+        let named_in = if naming.is_empty() { "none".to_owned() } else { naming.join(", ") };
+        faults.push(format!("one file of {PROGRAM} should name a concrete store: {named_in}"));
+    }
+    faults
+}
+
+/// Whether a word is the crate of a concrete store or the type of one.
+fn names_a_store(word: &str) -> bool {
+    let is_crate = word.starts_with("selvedge_thread_store_");
+    is_crate || word.strip_suffix("ThreadStore").is_some_and(|kind| !kind.is_empty())
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+}
+
 pub(super) fn twin_types(files: &[File]) -> Vec<String> {
     let mut homes: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
     for file in rust(files) {
@@ -167,6 +203,29 @@ mod tests {
             effects(&files),
             ["crates/rollout/src/a.rs:3: fs::rename goes past crates/rollout/src/file_system.rs"]
         );
+    }
+
+    #[test]
+    fn one_file_of_the_program_names_a_store() {
+        let path = |name: &str| format!("crates/cli/src/{name}.rs");
+        let one = file(&path("wiring"), "use selvedge_thread_store_local::LocalThreadStore;\n");
+        let asks = "// LocalThreadStore\nuse selvedge_thread_store::ThreadStore;\nuse crate::wiring::HomeAdmin;\n";
+        let others = [file(&path("app"), asks), file("crates/cli/tests/it/main.rs", "use selvedge_rollout::A;\n")];
+        let files = |more: File| [[one.clone()].to_vec(), others.to_vec(), vec![more]].concat();
+        assert_eq!(wiring(&files(file(&path("empty"), ""))), Vec::<String>::new());
+
+        let should = "one file of crates/cli/src/ should name a concrete store: ";
+        assert_eq!(wiring(&others), [format!("{should}none")]);
+        for second in ["use selvedge_thread_store_local::IndexLocation;\n", "let store = InMemoryThreadStore::new();\n"]
+        {
+            let faults = wiring(&files(file(&path("commands/second"), second)));
+            let listed = "crates/cli/src/wiring.rs, crates/cli/src/commands/second.rs";
+            assert_eq!(faults, [format!("{should}{listed}")]);
+        }
+        for behind in ["selvedge_rollout", "selvedge_state"] {
+            let faults = wiring(&files(file(&path("a"), &format!("//! A.\nuse {behind}::B;\n"))));
+            assert_eq!(faults, [format!("crates/cli/src/a.rs:2: {behind} is behind the store")]);
+        }
     }
 
     #[test]

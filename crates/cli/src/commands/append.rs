@@ -1,17 +1,19 @@
 //! `selvedge append`: items from standard input, acknowledged one by one.
 
 use std::io::{BufRead, Write};
-use std::path::Path;
 
 use anyhow::Context;
-use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, ThreadId};
+use selvedge_protocol::{HistoryMode, RolloutItem, SortDirection, ThreadId};
 use selvedge_thread_manager::LiveThread;
-use selvedge_thread_store::{Appended, ThreadReader};
+use selvedge_thread_store::{Appended, LineEntry, LineQuery, LineStart};
 
 use crate::app::App;
 use crate::args::AppendArgs;
 use crate::exit::{Code, Failure, Result};
 use crate::resolve;
+
+/// How many lines are read at once to find the last one that has an ordinal.
+const NEWEST_LINES: usize = 16;
 
 /// Appends what stands on standard input to a thread.
 pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
@@ -92,32 +94,46 @@ impl Reached {
         if let Some(number) = self.number {
             return Ok(number);
         }
-        let history = app.store.load_history(live.id()).await?;
-        let number = history.lines.iter().rev().find_map(RolloutLine::ordinal).unwrap_or(0);
+        let number = last_ordinal(app, live.id()).await?;
         self.number = Some(number);
         Ok(number)
     }
 }
 
-/// How many lines the thread's file has, broken ones too; a store without files has whole lines only.
+/// How many lines the thread has of its own, broken ones too.
 async fn line_count(app: &App<'_>, id: ThreadId) -> Result<u64> {
-    match app.store.read_thread(id).await?.path {
-        Some(path) => newlines(&path),
-        None => Ok(u64::try_from(app.store.load_history(id).await?.lines.len()).unwrap_or(u64::MAX)),
+    let mut query = LineQuery::from(id, LineStart::Beginning);
+    let mut count = 0;
+    loop {
+        let page = app.store.read_lines(&query).await?;
+        let own = page.entries.iter().filter(|entry| !entry.inherited);
+        count += own.map(|entry| newlines(&entry.bytes)).sum::<u64>();
+        if page.is_end {
+            return Ok(count);
+        }
+        query.start = LineStart::At(page.next);
     }
 }
 
-fn newlines(path: &Path) -> Result<u64> {
-    let cannot = || format!("cannot count the lines of {}", path.display());
-    let mut file = std::io::BufReader::with_capacity(1 << 16, std::fs::File::open(path).with_context(cannot)?);
-    let mut count = 0;
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').map(|_| 1).sum()
+}
+
+/// The ordinal of the last line that has one, looked for from the end.
+async fn last_ordinal(app: &App<'_>, id: ThreadId) -> Result<u64> {
+    let mut query = LineQuery {
+        direction: SortDirection::Descending,
+        max_lines: NEWEST_LINES,
+        ..LineQuery::from(id, LineStart::End)
+    };
     loop {
-        let block = file.fill_buf().with_context(cannot)?;
-        if block.is_empty() {
-            return Ok(count);
+        let page = app.store.read_lines(&query).await?;
+        if let Some(ordinal) = page.entries.iter().filter_map(LineEntry::line).find_map(|line| line.ordinal()) {
+            return Ok(ordinal);
         }
-        count += block.iter().filter(|byte| **byte == b'\n').map(|_| 1).sum::<u64>();
-        let length = block.len();
-        file.consume(length);
+        if page.is_end {
+            return Ok(0);
+        }
+        query.start = LineStart::At(page.next);
     }
 }

@@ -2,12 +2,9 @@
 
 use std::io::Write;
 
-use anyhow::Context;
 use indicatif::HumanBytes;
-use selvedge_protocol::{ThreadId, ThreadQuery};
-use selvedge_rollout::{HomeFiles, RolloutHome};
-use selvedge_thread_store::{StoreError, ThreadReader};
-use selvedge_thread_store_local::Compressed;
+use selvedge_protocol::ThreadId;
+use selvedge_thread_store::StoreError;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,14 +14,7 @@ use crate::commands::list;
 use crate::exit::{Code, Failure, Result};
 use crate::progress::ThreadsBar;
 use crate::resolve;
-
-/// What is to be compressed of a thread.
-#[derive(Clone, Copy)]
-struct Plain {
-    id: ThreadId,
-    files: usize,
-    bytes: u64,
-}
+use crate::wiring::{Compressed, CompressionScope, UncompressedThread};
 
 /// What became of the threads.
 #[derive(Default)]
@@ -46,90 +36,73 @@ struct Row {
 
 /// Compresses the threads that are meant.
 pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
-    let meant = meant(args, app).await?;
-    // Those that are meant are in it, wherever somebody moved them until now.
-    let files = RolloutHome::new(&app.home).files().context("cannot read the home")?;
-    let are_named = !args.threads.is_empty();
-    if are_named && let Some(id) = meant.iter().find(|id| files.segments(**id).is_empty()) {
-        return Err(StoreError::not_found(*id).into());
-    }
-    let mut plain: Vec<Plain> = meant.iter().map(|id| plain(*id, &files)).collect();
-    // What is named is tried in any case, so that it is said if somebody writes it.
-    if args.dry_run || !are_named {
-        plain.retain(|plain| plain.files > 0);
-    }
+    let scope = scope(args, app).await?;
+    let mut plan = app.admin.plan_compression(&scope).await?;
     if args.dry_run {
-        return tell_plan(&plain, app);
+        plan.retain(|thread| !thread.files.is_empty());
+        return tell_plan(&plan, app);
     }
-    let done = compress(&plain, are_named, app).await;
+    // What is named is tried in any case, so that it is said if somebody writes it.
+    let are_named = !args.threads.is_empty();
+    let done = compress(&plan, are_named, app).await;
     tell(&done, app)?;
     app.out.flush()?;
-    verdict(done, plain.len())
+    verdict(done, plan.len())
 }
 
-/// The threads that are meant, each once.
-async fn meant(args: &CompressArgs, app: &App<'_>) -> Result<Vec<ThreadId>> {
-    let mut meant = Vec::new();
+/// The threads that are meant.
+async fn scope(args: &CompressArgs, app: &App<'_>) -> Result<CompressionScope> {
+    let mut named = Vec::new();
     for text in &args.threads {
-        let id = resolve::thread(&*app.store, text).await?;
-        if !meant.contains(&id) {
-            meant.push(id);
-        }
+        named.push(resolve::thread(&*app.store, text).await?);
     }
-    if !args.threads.is_empty() {
-        return Ok(meant);
+    if !named.is_empty() {
+        return Ok(CompressionScope::Threads(named));
     }
-    let Some(until) = args.older_than else {
+    let Some(time) = args.older_than else {
         return Err(Failure::new(Code::Usage, "which threads are meant is not said")
             .hint("give the ids of threads, or --older-than DAYS for all that were not updated for so long"));
     };
-    let archived = list::archived(args.all, args.archived);
-    let query = ThreadQuery { archived, until: Some(until), limit: usize::MAX, ..ThreadQuery::default() };
-    Ok(app.store.list_threads(&query).await?.items.into_iter().map(|thread| thread.id).collect())
+    Ok(CompressionScope::UpdatedBefore { time, archived: list::archived(args.all, args.archived) })
 }
 
-/// What of a thread is not compressed. A file that somebody moved just now has no size here, which is only told.
-fn plain(id: ThreadId, files: &HomeFiles) -> Plain {
-    let plain = files.segments(id).iter().filter(|file| !file.name.compressed);
-    let sizes = plain.clone().filter_map(|file| Some(std::fs::metadata(&file.path).ok()?.len()));
-    Plain { id, files: plain.count(), bytes: sizes.sum() }
-}
-
-async fn compress(tried: &[Plain], are_named: bool, app: &App<'_>) -> Done {
+async fn compress(plan: &[UncompressedThread], are_named: bool, app: &App<'_>) -> Done {
     let bar = ThreadsBar::default();
-    let bytes = tried.iter().map(|plain| plain.bytes).sum();
+    let bytes = plan.iter().map(UncompressedThread::bytes).sum();
     let mut bytes_done = 0;
     let mut done = Done::default();
-    for (number, plain) in tried.iter().enumerate() {
-        bar.tell((number as u64, tried.len() as u64), (bytes_done, bytes));
-        match app.local.compress(plain.id).await {
-            Ok(compressed) => done.threads.push((plain.id, compressed)),
-            Err(error @ StoreError::Conflict { .. }) if !are_named => done.busy.push((plain.id, error.to_string())),
+    for (number, thread) in plan.iter().enumerate() {
+        let id = thread.thread_id;
+        bar.tell((number as u64, plan.len() as u64), (bytes_done, bytes));
+        match app.admin.compress(id).await {
+            Ok(compressed) => done.threads.push((id, compressed)),
+            Err(error @ StoreError::Conflict { .. }) if !are_named => done.busy.push((id, error.to_string())),
             // Somebody deleted it meanwhile.
             Err(StoreError::NotFound { .. }) if !are_named => {}
-            Err(error) => done.failed.push((plain.id, error.into())),
+            Err(error) => done.failed.push((id, error.into())),
         }
-        bytes_done += plain.bytes;
+        bytes_done += thread.bytes();
     }
     done
 }
 
-fn tell_plan(plain: &[Plain], app: &mut App<'_>) -> Result<()> {
-    let (files, bytes) = (plain.iter().map(|plain| plain.files).sum(), plain.iter().map(|plain| plain.bytes).sum());
+fn tell_plan(plan: &[UncompressedThread], app: &mut App<'_>) -> Result<()> {
+    let files = plan.iter().map(|thread| thread.files.len()).sum();
+    let bytes = plan.iter().map(UncompressedThread::bytes).sum();
     if app.json {
-        let rows = plain.iter().map(|plain| Row {
-            id: plain.id,
-            files: plain.files,
-            bytes_before: plain.bytes,
+        let rows = plan.iter().map(|thread| Row {
+            id: thread.thread_id,
+            files: thread.files.len(),
+            bytes_before: thread.bytes(),
             bytes_after: None,
         });
-        let answer = answer(rows.collect(), [plain.len(), files], bytes, None);
+        let answer = answer(rows.collect(), [plan.len(), files], bytes, None);
         return app.out.json(&answer);
     }
-    for plain in plain {
-        writeln!(app.out, "{}  {}", plain.id, HumanBytes(plain.bytes))?;
+    for thread in plan {
+        writeln!(app.out, "{}  {}", thread.thread_id, HumanBytes(thread.bytes()))?;
     }
-    writeln!(app.out, "to compress: {}, {}", count(plain.len(), files), HumanBytes(bytes))?;
+    writeln!(app.out, "to compress: {}, {}", count(plan.len(), files), HumanBytes(bytes))?;
     Ok(())
 }
 

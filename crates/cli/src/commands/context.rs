@@ -4,7 +4,6 @@ use std::io::Write;
 
 use selvedge_history::ModelContext;
 use selvedge_protocol::{ResponseItem, TurnContext, Window, WorldState};
-use selvedge_thread_store::ThreadReader;
 use serde::Serialize;
 
 use crate::app::{App, note};

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Context;
 use selvedge_protocol::{StoredThread, ThreadId};
-use selvedge_thread_store::{StoreError, ThreadReader};
+use selvedge_thread_store::StoreError;
 use serde_json::json;
 
 use super::list::title;

@@ -13,8 +13,7 @@ use selvedge_protocol::{
     ArchivedFilter, Durability, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch,
     ThreadQuery, TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, ThreadReader, TurnCut};
-use selvedge_thread_store_local::IndexPlace;
+use selvedge_thread_store::{ForkThread, TurnCut};
 
 use super::{fork, list};
 use crate::app::{App, now};
@@ -25,6 +24,7 @@ use crate::home;
 use crate::output::Output;
 use crate::render::context;
 use crate::render::transcript::{self, Style};
+use crate::wiring::HomeOptions;
 
 /// The thread that the tour looks at: recorded by 0.169, named, with tool calls, and rewound once.
 const THREAD: &str = "01a1fd5d-aacb-7641-837d-630af077ebd5";
@@ -41,11 +41,7 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
         tempfile::Builder::new().prefix("selvedge-demo-").tempdir().context("cannot make a temporary folder")?;
     let home = folder.path().to_path_buf();
     write_home(&home)?;
-    let mut tour = Tour {
-        app: App::open(&home, Durability::Written, IndexPlace::InHome, false, out)?,
-        program: program(),
-        step: 0,
-    };
+    let mut tour = Tour { app: App::open(&home, HomeOptions::default(), false, out)?, program: program(), step: 0 };
     let outcome = tour.all(args.keep).await;
     tour.app.close().await;
     if args.keep {

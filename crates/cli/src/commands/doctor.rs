@@ -7,10 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::RolloutHome;
-use selvedge_rollout::doctor::{
-    Checked, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairStep, Severity, diagnose, repair,
-};
+use selvedge_thread_store::StoreError;
 use serde::Serialize;
 
 use crate::app::{App, note};
@@ -19,6 +16,7 @@ use crate::commands::doctor_index::{self, IndexReport};
 use crate::exit::{Code, Failure, Result};
 use crate::render::text::clean;
 use crate::resolve;
+use crate::wiring::{Checked, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairStep, Severity};
 
 /// How many findings of one kind about one directory are named one by one, where each says the same.
 pub(super) const NAMED: usize = 3;
@@ -40,17 +38,17 @@ struct Report<'a> {
 
 /// Checks a home or some of its threads.
 pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
-    let home = RolloutHome::new(&app.home);
-    let threads = threads(args, app, &home).await?;
-    let before = look(&home, threads.as_ref())?;
-    let repairs = (args.repair || args.dry_run).then(|| repair(&home, &before, args.dry_run));
+    let threads = threads(args, app).await?;
+    let before = look(app, threads.clone()).await?;
+    let is_wanted = args.repair || args.dry_run;
+    let repairs = if is_wanted { Some(app.admin.repair(&before, args.dry_run).await?) } else { None };
     let after = match &repairs {
-        Some(steps) if !args.dry_run && !steps.is_empty() => Some(look(&home, threads.as_ref())?),
+        Some(steps) if !args.dry_run && !steps.is_empty() => Some(look(app, threads.clone()).await?),
         _ => None,
     };
     let left = after.as_ref().unwrap_or(&before);
     // Behind the files: the index follows them.
-    let index = doctor_index::examine(args, threads.clone(), &home, app).await?;
+    let index = doctor_index::examine(args, threads, app).await?;
     if app.json {
         let Diagnosis { checked, findings, omitted, .. } = &before;
         let left = args.repair.then_some(&left.findings[..]).filter(|_| !args.dry_run);
@@ -64,15 +62,15 @@ pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
 }
 
 /// The threads that are meant; nothing for all of them.
-async fn threads(args: &DoctorArgs, app: &App<'_>, home: &RolloutHome) -> Result<Option<HashSet<ThreadId>>> {
+async fn threads(args: &DoctorArgs, app: &App<'_>) -> Result<Option<HashSet<ThreadId>>> {
     if args.threads.is_empty() {
         return Ok(None);
     }
-    let files = home.files().map_err(unreadable)?;
     let mut found = HashSet::new();
     for text in &args.threads {
         let id = resolve::thread(&*app.store, text).await?;
-        if files.segments(id).is_empty() {
+        // Only whether there is such a thread: what is wrong with it is for the doctor to say.
+        if let Err(StoreError::NotFound { .. }) = app.store.read_session_meta(id).await {
             return Err(Failure::new(Code::NotFound, format!("there is no thread {id}"))
                 .hint("`selvedge list --all` shows the threads of this home"));
         }
@@ -81,14 +79,10 @@ async fn threads(args: &DoctorArgs, app: &App<'_>, home: &RolloutHome) -> Result
     Ok(Some(found))
 }
 
-fn unreadable(error: selvedge_rollout::RolloutError) -> Failure {
-    Failure::from(anyhow::Error::new(error))
-}
-
-fn look(home: &RolloutHome, threads: Option<&HashSet<ThreadId>>) -> Result<Diagnosis> {
+async fn look(app: &App<'_>, threads: Option<HashSet<ThreadId>>) -> Result<Diagnosis> {
     let told = Mutex::new(Instant::now());
     let is_watched = std::io::stderr().is_terminal();
-    let progress = |at: DiagnosisProgress| {
+    let progress = move |at: DiagnosisProgress| {
         let Ok(mut told) = told.try_lock() else { return };
         if is_watched && told.elapsed() >= TICK {
             *told = Instant::now();
@@ -97,7 +91,7 @@ fn look(home: &RolloutHome, threads: Option<&HashSet<ThreadId>>) -> Result<Diagn
         }
     };
     let start = Instant::now();
-    let diagnosis = diagnose(home, threads, &progress).map_err(unreadable)?;
+    let diagnosis = app.admin.diagnose(threads, progress).await?;
     if is_watched && start.elapsed() >= TICK {
         let _ = write!(std::io::stderr(), "\r\x1b[K");
     }

@@ -7,18 +7,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::RolloutHome;
-use selvedge_rollout::doctor::Severity;
-use selvedge_state::{CheckScope, IndexCheck, IndexError, IndexFinding, IndexRepair, StateIndex};
-use selvedge_thread_store_local::IndexPlace;
 use serde::Serialize;
 
 use super::doctor::{NAMED, TICK};
-use super::index::path;
 use crate::app::{App, note};
 use crate::args::DoctorArgs;
 use crate::exit::Result;
 use crate::render::text::clean;
+use crate::wiring::{CheckScope, IndexCheck, IndexError, IndexFinding, IndexRepair, Severity};
 
 /// What is to be said of an index.
 #[derive(Serialize)]
@@ -52,18 +48,13 @@ fn faults(findings: &[IndexFinding]) -> usize {
 pub(crate) async fn examine(
     args: &DoctorArgs,
     threads: Option<HashSet<ThreadId>>,
-    home: &RolloutHome,
     app: &App<'_>,
 ) -> Result<Option<IndexReport>> {
-    if app.index == IndexPlace::Nowhere {
-        return Ok(None);
-    }
-    let path = path(app)?;
     let scope = CheckScope { threads, deep: args.deep };
-    let look = || watched("checking the index", StateIndex::check(home, &path, &scope));
+    let look = || watched("checking the index", app.admin.check_index(&scope));
     let check = match look().await {
-        Ok(check) if check.is_there => check,
-        Ok(_) => return Ok(None),
+        Ok(Some(check)) => check,
+        Ok(None) => return Ok(None),
         Err(IndexError::Busy(_)) => {
             note("the index is not checked: other processes hold it; try again");
             return Ok(None);
@@ -73,9 +64,9 @@ pub(crate) async fn examine(
     if !args.repair || args.dry_run || check.findings.is_empty() {
         return Ok(Some(IndexReport { check, repair: None, left: None }));
     }
-    let repair = watched("bringing the index up to date", StateIndex::repair(home, &check)).await;
-    let repair = repair.with_context(|| format!("cannot repair the index {}", path.display()))?;
-    let left = look().await.context("cannot check the index")?.findings;
+    let repair = watched("bringing the index up to date", app.admin.repair_index(&check)).await;
+    let repair = repair.with_context(|| format!("cannot repair the index {}", check.path.display()))?;
+    let left = look().await.context("cannot check the index")?.map(|check| check.findings).unwrap_or_default();
     Ok(Some(IndexReport { check, repair: Some(repair), left: Some(left) }))
 }
 
@@ -101,7 +92,7 @@ async fn watched<T>(what: &str, work: impl Future<Output = T>) -> T {
 /// Says what there is to say of the index.
 pub(crate) fn print(report: Option<&IndexReport>, args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     let Some(IndexReport { check, repair, left }) = report else {
-        let why = if app.index == IndexPlace::Nowhere { "switched off" } else { "none to check" };
+        let why = if app.admin.index_path().is_none() { "switched off" } else { "none to check" };
         writeln!(app.out, "index: {why}; the logs answer every question")?;
         return Ok(());
     };

@@ -1,78 +1,58 @@
 //! `selvedge index`: the index beside the logs, looked at, brought up to date, made anew.
 
-use std::fs::{File, TryLockError};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use indicatif::HumanBytes;
-use selvedge_rollout::RolloutHome;
-use selvedge_state::{IndexStatus, StateIndex, SyncReport};
-use selvedge_thread_store_local::IndexPlace;
 
 use crate::app::{App, note};
 use crate::args::{IndexArgs, IndexVerb};
 use crate::exit::{Code, Failure, Result};
 use crate::progress::ThreadsBar;
 use crate::render::time::ago;
+use crate::wiring::{IndexAdmin, IndexStatus, SyncProgress, SyncReport};
 
 /// Does what is asked of the index.
 pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
-    let path = path(app)?;
     if let IndexVerb::Sync { background: true } = args.verb {
-        return in_background(app, &path).await;
+        return fill(app).await;
     }
-    let index = open(app, &path).await?;
-    match args.verb {
-        IndexVerb::Status => {}
-        IndexVerb::Sync { .. } => return sync(app, &index).await,
-        IndexVerb::Rebuild => {
-            index.clear().await.context("cannot clear the index")?;
-            return sync(app, &index).await;
-        }
-    }
-    let status = index.status().await.context("cannot compare the index with the home")?;
+    let index = open(app).await?;
+    let bar = ThreadsBar::default();
+    let progress = |at: SyncProgress| bar.tell((at.threads_done, at.threads), (at.bytes_done, at.bytes));
+    let report = match args.verb {
+        IndexVerb::Status => return status(index, app).await,
+        IndexVerb::Sync { .. } => index.update(progress).await.context("cannot bring the index up to date"),
+        IndexVerb::Rebuild => index.rebuild(progress).await.context("cannot rebuild the index"),
+    };
+    drop(bar);
+    let report = report?;
     index.close().await;
     if app.json {
-        return app.out.json(&status);
+        return app.out.json(&report);
     }
-    describe(app, &status)
+    tell(app, &report)
 }
 
-pub(super) fn path(app: &App<'_>) -> Result<PathBuf> {
-    match &app.index {
-        IndexPlace::InHome => Ok(StateIndex::path_in(&RolloutHome::new(&app.home))),
-        IndexPlace::At(path) => Ok(path.clone()),
-        IndexPlace::Nowhere => {
-            Err(Failure::new(Code::Usage, "the index is switched off").hint("leave out --index off and SELVEDGE_INDEX"))
-        }
-    }
-}
-
-async fn open(app: &App<'_>, path: &Path) -> Result<StateIndex> {
-    let index = StateIndex::open(&RolloutHome::new(&app.home), path).await;
-    let index = index.with_context(|| format!("cannot open the index {}", path.display()))?;
+async fn open(app: &App<'_>) -> Result<IndexAdmin> {
+    let path = path(app)?;
+    let opened = app.admin.open_index().await;
+    let opened = opened.with_context(|| format!("cannot open the index {}", path.display()))?;
+    let index = opened.ok_or_else(switched_off)?;
     if let Some(aside) = index.set_aside() {
         note(&format!("what was there is kept as {}: {}", aside.kept.display(), aside.reason));
     }
     Ok(index)
 }
 
-async fn sync(app: &mut App<'_>, index: &StateIndex) -> Result<()> {
-    let bar = ThreadsBar::default();
-    let report = index
-        .sync(|progress| {
-            bar.tell((progress.threads_done, progress.threads), (progress.bytes_done, progress.bytes));
-        })
-        .await;
-    drop(bar);
-    let report = report.context("cannot bring the index up to date")?;
-    index.close().await;
-    if app.json {
-        return app.out.json(&report);
-    }
-    tell(app, &report)
+fn path<'a>(app: &'a App<'_>) -> Result<&'a Path> {
+    app.admin.index_path().ok_or_else(switched_off)
+}
+
+fn switched_off() -> Failure {
+    Failure::new(Code::Usage, "the index is switched off").hint("leave out --index off and SELVEDGE_INDEX")
 }
 
 fn tell(app: &mut App<'_>, report: &SyncReport) -> Result<()> {
@@ -86,6 +66,15 @@ fn tell(app: &mut App<'_>, report: &SyncReport) -> Result<()> {
         note(&format!("{unreadable} threads could not be read; see the messages above"));
     }
     Ok(())
+}
+
+async fn status(index: IndexAdmin, app: &mut App<'_>) -> Result<()> {
+    let status = index.status().await.context("cannot compare the index with the home")?;
+    index.close().await;
+    if app.json {
+        return app.out.json(&status);
+    }
+    describe(app, &status)
 }
 
 fn describe(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
@@ -102,15 +91,11 @@ fn describe(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the rest of filling the index to a process of its own: this one has said what it was asked.
-pub(crate) fn go_on_alone(app: &App<'_>) {
-    let Ok(program) = std::env::current_exe() else { return };
+/// Starts a process that fills the index to the end: this one has said what it was asked.
+pub(crate) fn spawn_indexer(app: &App<'_>) {
+    let (Ok(program), Some(index)) = (std::env::current_exe(), app.admin.index_path()) else { return };
     let mut command = Command::new(program);
-    command.arg("--home").arg(&app.home);
-    if let IndexPlace::At(path) = &app.index {
-        command.arg("--index").arg(path);
-    }
-    command.args(["index", "sync", "--background"]);
+    command.arg("--home").arg(&app.home).arg("--index").arg(index).args(["index", "sync", "--background"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -120,17 +105,8 @@ pub(crate) fn go_on_alone(app: &App<'_>) {
 }
 
 /// Fills the index unless another process is at it.
-async fn in_background(app: &App<'_>, path: &Path) -> Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".filling");
-    let lock = File::options().append(true).create(true).open(&name);
-    let lock = lock.with_context(|| format!("cannot open {}", Path::new(&name).display()))?;
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-        return Ok(());
-    }
-    let index = open(app, path).await?;
-    index.sync(|_| {}).await.context("cannot bring the index up to date")?;
-    index.close().await;
-    let _ = std::fs::remove_file(&name);
+async fn fill(app: &App<'_>) -> Result<()> {
+    path(app)?;
+    app.admin.fill_index().await.context("cannot bring the index up to date")?;
     Ok(())
 }

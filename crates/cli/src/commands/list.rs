@@ -4,7 +4,6 @@ use std::io::Write;
 
 use anyhow::Context;
 use selvedge_protocol::{ArchivedFilter, Cursor, CwdFilter, Page, Relation, SortDirection, StoredThread, ThreadQuery};
-use selvedge_thread_store::ThreadReader;
 
 use crate::app::{App, note, now};
 use crate::args::{Filters, ListArgs, Sort};

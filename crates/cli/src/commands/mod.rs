@@ -25,13 +25,13 @@ mod tree;
 use std::path::PathBuf;
 
 use selvedge_protocol::Durability;
-use selvedge_thread_store_local::IndexPlace;
 
 use crate::app::App;
 use crate::args::{Cli, Verb};
 use crate::exit::{Code, Failure, Result};
 use crate::home;
 use crate::output::Output;
+use crate::wiring::{HomeOptions, IndexLocation};
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
@@ -42,11 +42,11 @@ pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         _ => {}
     }
     let path = home::locate(cli.global.home.as_deref())?;
-    let durability = durability(cli)?;
+    let options = HomeOptions { durability: durability(cli)?, index: index_location(cli) };
     if let Verb::New(_) = &cli.verb {
-        home::create(&path, durability)?;
+        home::create(&path, options.durability)?;
     }
-    let mut app = App::open(&path, durability, index_place(cli), cli.global.json, out)?;
+    let mut app = App::open(&path, options, cli.global.json, out)?;
     let outcome = on_home(cli, &mut app).await;
     app.close().await;
     outcome
@@ -64,11 +64,11 @@ fn durability(cli: &Cli) -> Result<Durability> {
 }
 
 /// Where `--index` says that the index is, else `SELVEDGE_INDEX`, else in the home. An empty variable counts as unset.
-fn index_place(cli: &Cli) -> IndexPlace {
+fn index_location(cli: &Cli) -> IndexLocation {
     match cli.global.index.clone().or_else(|| home::variable("SELVEDGE_INDEX").map(PathBuf::from)) {
-        None => IndexPlace::InHome,
-        Some(path) if path.as_os_str() == "off" => IndexPlace::Nowhere,
-        Some(path) => IndexPlace::At(std::path::absolute(&path).unwrap_or(path)),
+        None => IndexLocation::InHome,
+        Some(path) if path.as_os_str() == "off" => IndexLocation::Disabled,
+        Some(path) => IndexLocation::At(std::path::absolute(&path).unwrap_or(path)),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::ThreadReader;
 
 use crate::app::{App, head, now};
 use crate::args::NewArgs;

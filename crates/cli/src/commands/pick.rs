@@ -4,7 +4,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use selvedge_protocol::StoredThread;
-use selvedge_thread_store::ThreadReader;
 
 use super::list;
 use crate::app::{App, now};

@@ -1,7 +1,6 @@
 //! `selvedge rewind`: takes back a thread's newest turns.
 
 use std::io::Write;
-use std::path::Path;
 
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;
@@ -24,17 +23,11 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
     let undone = app.manager.rewind(id, to).await?;
     let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
     app.answer_about(id, &format!("rewound {id} by {turns}")).await?;
-    if has_index_of_codex(&app.home)
+    if app.admin.has_codex_index()
         && app.store.read_session_meta(id).await?.unwrap_or_default().mode() == HistoryMode::Paginated
     {
         app.out.flush()?;
         note("a Codex that has listed this thread in this home goes on from its own index and does not see the rewind");
     }
     Ok(())
-}
-
-/// Whether Codex keeps an index in this home, in which it notes which segment of a thread is the newest.
-fn has_index_of_codex(home: &Path) -> bool {
-    let names = std::fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.into_string().ok()).any(|name| name.starts_with("state_") && name.ends_with(".sqlite"))
 }

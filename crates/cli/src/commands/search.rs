@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery};
-use selvedge_thread_store::ThreadReader;
 
 use super::{list, show};
 use crate::app::{App, note, now};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 
 use selvedge_protocol::{StoredThread, Turn, TurnQuery};
-use selvedge_thread_store::{Damage, ThreadReader};
+use selvedge_thread_store::Damage;
 use serde::Serialize;
 
 use crate::app::{App, note, now};

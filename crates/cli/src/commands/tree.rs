@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery, distinct_prefix_len};
-use selvedge_thread_store::{StoreError, ThreadReader};
+use selvedge_thread_store::StoreError;
 
 use super::list::title;
 use crate::app::{App, note};

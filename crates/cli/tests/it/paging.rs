@@ -8,7 +8,7 @@ use std::time::Duration;
 use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadQuery, ThreadSortKey};
 use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::ThreadReader;
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::support::{Home, message, small_log};
 
@@ -42,16 +42,16 @@ fn id(number: usize) -> String {
 
 #[test]
 fn pages_neither_skip_nor_repeat_while_other_processes_write() {
-    turn_pages(IndexPlace::InHome, 9);
+    turn_pages(IndexLocation::InHome, 9);
 }
 
 #[test]
 fn pages_of_logs_neither_skip_nor_repeat_while_other_processes_write() {
-    turn_pages(IndexPlace::Nowhere, 70);
+    turn_pages(IndexLocation::Disabled, 70);
 }
 
 /// Turns pages of every order for as long as other processes have something to write.
-fn turn_pages(index: IndexPlace, limit: usize) {
+fn turn_pages(index: IndexLocation, limit: usize) {
     let home = Home::empty();
     for number in 0..THREADS {
         // Groups of threads have the same times: a page may end in one.

@@ -4,6 +4,7 @@
 
 mod check;
 mod edits;
+mod fill;
 mod fresh;
 mod heal;
 mod homes;

@@ -12,7 +12,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_thread_manager::{LiveThread, ResumedThread, RewindTo, ThreadManager};
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::json;
 
 use crate::support::{
@@ -204,7 +204,7 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
 
 /// Answers come from the logs: an index of each of so many homes would take most of the time.
 fn manager_at(home: &Path) -> ThreadManager {
-    ThreadManager::new(Arc::new(LocalThreadStore::with(RolloutHome::new(home), IndexPlace::Nowhere)))
+    ThreadManager::new(Arc::new(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)))
 }
 
 /// The newest telling that the model still sees.

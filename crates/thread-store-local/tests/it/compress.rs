@@ -68,7 +68,7 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
         }
         let rows = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
         for thread_id in &ids {
-            home.store.compress(*thread_id).await.unwrap();
+            home.store.admin().compress(*thread_id).await.unwrap();
             assert!(rollouts(&home, *thread_id).iter().all(|path| is_compressed(path)), "{folder}: {thread_id}");
         }
         for (thread_id, before) in ids.iter().zip(&before) {
@@ -101,7 +101,7 @@ async fn a_compressed_thread_is_gone_on_with() {
         fs::File::options().append(true).open(plain).unwrap().set_modified(at).unwrap();
         let size = fs::metadata(plain).unwrap().len();
 
-        let done = home.store.compress(id(1)).await.unwrap();
+        let done = home.store.admin().compress(id(1)).await.unwrap();
         let [compressed] = &rollouts(&home, id(1))[..] else { panic!("one file") };
         let metadata = fs::metadata(compressed).unwrap();
         assert_eq!(done, Compressed { files: 1, bytes_before: size, bytes_after: metadata.len() });
@@ -110,7 +110,11 @@ async fn a_compressed_thread_is_gone_on_with() {
         assert_eq!(zstd::zstd_safe::get_frame_content_size(&frame).unwrap(), Some(size));
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600);
-        assert_eq!(home.store.compress(id(1)).await.unwrap(), Compressed::default(), "there is nothing left to do");
+        assert_eq!(
+            home.store.admin().compress(id(1)).await.unwrap(),
+            Compressed::default(),
+            "there is nothing left to do"
+        );
         assert_eq!(faults(&home), Vec::<String>::new());
 
         go_on(&home.store, id(1), mode, &["two"]).await;
@@ -125,7 +129,7 @@ async fn what_is_built_on_a_compressed_thread_goes_on() {
     let home = TestHome::empty();
     let (thread, fork) = rewound_and_forked(&home).await;
     let before = [exported(&home.store, thread).await, exported(&home.store, fork).await];
-    assert_eq!(home.store.compress(thread).await.unwrap().files, 2);
+    assert_eq!(home.store.admin().compress(thread).await.unwrap().files, 2);
     for store in [&home.store, &home.other()] {
         assert_eq!([exported(store, thread).await, exported(store, fork).await], before);
         assert_eq!(asked(store, fork).await, ["one", "two"]);
@@ -133,7 +137,7 @@ async fn what_is_built_on_a_compressed_thread_goes_on() {
     }
     let request = ForkThread { source: thread, at: TurnCut::Latest, meta: head(3, Paginated) };
     let other = home.store.fork_thread(request).await.unwrap();
-    home.store.compress(fork).await.unwrap();
+    home.store.admin().compress(fork).await.unwrap();
     for (thread_id, said) in [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])] {
         go_on(&home.store, thread_id, Paginated, &["new"]).await;
         assert_eq!(asked(&home.store, thread_id).await, said);
@@ -150,16 +154,16 @@ async fn a_thread_that_somebody_writes_is_left_alone() {
     let before = rollouts(&home, id(1));
     home.store.resume_thread(id(1)).await.unwrap();
     for store in [&home.store, &home.other()] {
-        let error = store.compress(id(1)).await.unwrap_err();
+        let error = store.admin().compress(id(1)).await.unwrap_err();
         assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
     }
     home.store.shutdown_thread(id(1)).await.unwrap();
     let lock = WriterLock::acquire(&RolloutHome::new(home.path()), id(1)).unwrap();
-    assert!(matches!(home.store.compress(id(1)).await, Err(StoreError::Conflict { .. })));
+    assert!(matches!(home.store.admin().compress(id(1)).await, Err(StoreError::Conflict { .. })));
     drop(lock);
     assert_eq!(rollouts(&home, id(1)), before);
-    assert!(matches!(home.store.compress(id(7)).await, Err(StoreError::NotFound { .. })));
-    assert_eq!(home.store.compress(id(1)).await.unwrap().files, 1);
+    assert!(matches!(home.store.admin().compress(id(7)).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(home.store.admin().compress(id(1)).await.unwrap().files, 1);
 }
 
 #[tokio::test]
@@ -170,7 +174,7 @@ async fn damage_is_kept_as_it_is() {
         let path = rollouts(&home, id(1)).remove(0);
         let bytes = [fs::read(&path).unwrap(), damage.as_bytes().to_vec()].concat();
         fs::write(&path, &bytes).unwrap();
-        home.store.compress(id(1)).await.unwrap();
+        home.store.admin().compress(id(1)).await.unwrap();
         assert_eq!(zstd::decode_all(&*fs::read(path.with_extension("jsonl.zst")).unwrap()).unwrap(), bytes);
         assert_eq!(asked(&home.store, id(1)).await, ["one"], "{damage:?}");
         go_on(&home.store, id(1), Paginated, &["two"]).await;
@@ -183,7 +187,7 @@ async fn damage_is_kept_as_it_is() {
 async fn an_empty_file_is_compressed_too() {
     let home = TestHome::empty();
     let path = home.put(id(1), "");
-    assert_eq!(home.store.compress(id(1)).await.unwrap().files, 1);
+    assert_eq!(home.store.admin().compress(id(1)).await.unwrap().files, 1);
     home.store.resume_thread(id(1)).await.unwrap();
     assert_eq!(fs::read(path).unwrap(), b"");
 }
@@ -203,7 +207,7 @@ async fn of_both_forms_the_plain_one_counts_and_the_other_goes() {
     assert!(!rollouts(&home, thread).iter().any(|path| is_compressed(path)));
     // Compressing again goes on from there, too, though the compressed file is older than the plain one.
     leave();
-    assert_eq!(home.store.compress(thread).await.unwrap().files, 2);
+    assert_eq!(home.store.admin().compress(thread).await.unwrap().files, 2);
     assert!(rollouts(&home, thread).iter().all(|path| is_compressed(path)));
     assert_eq!(asked(&home.store, thread).await, ["one", "new"]);
     assert_eq!(asked(&home.store, fork).await, ["one", "two"]);
@@ -218,7 +222,7 @@ async fn a_compressed_file_that_holds_something_else_is_somebodys_data() {
         let path = rollouts(&home, id(1)).remove(0);
         let (before, compressed) = (fs::read(&path).unwrap(), path.with_extension("jsonl.zst"));
         fs::write(&compressed, &other).unwrap();
-        let error = home.store.compress(id(1)).await.unwrap_err();
+        let error = home.store.admin().compress(id(1)).await.unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("holds something else"), "{error}: {source}");
         assert_eq!((fs::read(&path).unwrap(), fs::read(&compressed).unwrap()), (before, other));
@@ -233,13 +237,13 @@ async fn archived_threads_are_compressed_where_they_are() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
     home.store.archive_thread(id(1)).await.unwrap();
-    home.store.compress(id(1)).await.unwrap();
+    home.store.admin().compress(id(1)).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     assert!(row.archived && is_compressed(row.path.as_ref().unwrap()));
     home.store.unarchive_thread(id(1)).await.unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
-    home.store.compress(id(1)).await.unwrap();
+    home.store.admin().compress(id(1)).await.unwrap();
     home.store.delete_thread(id(1)).await.unwrap();
     assert_eq!(rollouts(&home, id(1)), Vec::<PathBuf>::new());
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId};
 use selvedge_rollout::{BackwardEntry, Entry, ResolvedHistory, ReverseReader, RolloutHome, RolloutReader};
 use selvedge_thread_store::{BatchId, ThreadHistory, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::contract::{head, id, second};
 use crate::faults::place;
@@ -236,7 +236,7 @@ async fn read_and_go_on(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<Stri
     let day = root.join("sessions/2026/11/21");
     fs::create_dir_all(&day).unwrap();
     fs::write(day.join(format!("rollout-2026-11-21T09-09-03-{}.{extension}", id(1))), bytes).unwrap();
-    let store = LocalThreadStore::with(RolloutHome::new(root), IndexPlace::Nowhere);
+    let store = LocalThreadStore::with(RolloutHome::new(root), IndexLocation::Disabled);
     let history = store.load_history(id(1)).await.unwrap();
     let read: Vec<String> = texts(&history).into_iter().map(str::to_owned).collect();
     store.resume_thread(id(1)).await.unwrap_or_else(|error| panic!("{} bytes: {error}", bytes.len()));

@@ -27,7 +27,7 @@ use selvedge_state::{CheckScope, Freshness, StateIndex};
 use selvedge_thread_store::{
     BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use tokio::runtime::Runtime;
 
@@ -221,7 +221,7 @@ impl Step {
             Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
             Archive(_) => store.archive_thread(thread_id).await.map(drop),
             Unarchive(_) => store.unarchive_thread(thread_id).await.map(drop),
-            Compress(_) => store.compress(thread_id).await.map(drop),
+            Compress(_) => store.admin().compress(thread_id).await.map(drop),
             Detach(_) => store.detach_thread(thread_id).await.map(drop),
             Delete(_) => store.delete_thread(thread_id).await,
             Ask(_) => Ok(()),
@@ -482,7 +482,7 @@ fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore
 
 /// A store whose answers come from the logs alone.
 fn by_logs(home: RolloutHome) -> LocalThreadStore {
-    LocalThreadStore::with(home, IndexPlace::Nowhere)
+    LocalThreadStore::with(home, IndexLocation::Disabled)
 }
 
 /// Whether an error says that the writer writes no more.

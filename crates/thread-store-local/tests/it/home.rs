@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::RolloutHome;
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
 
@@ -50,7 +50,7 @@ impl TestHome {
 
     /// The same home without an index.
     pub(crate) fn without_index(self) -> Self {
-        let store = LocalThreadStore::with(RolloutHome::new(self.path()), IndexPlace::Nowhere);
+        let store = LocalThreadStore::with(RolloutHome::new(self.path()), IndexLocation::Disabled);
         Self { store, ..self }
     }
 

@@ -10,7 +10,7 @@ use selvedge_protocol::{
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
 use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::{IndexPlace, LocalThreadStore};
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::contract::{MODES, id, record};
 use crate::home::{TestHome, all_recordings};
@@ -61,7 +61,7 @@ async fn a_store_is_opened_without_an_index_and_the_first_question_makes_a_priva
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{end}");
     }
     let elsewhere = home.path().join("elsewhere.sqlite");
-    let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexPlace::At(elsewhere.clone()));
+    let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::At(elsewhere.clone()));
     assert_eq!(listed(&store).await, [id(1)]);
     assert!(elsewhere.exists());
 }
@@ -109,7 +109,7 @@ async fn a_ranking_goes_on_where_it_began() {
     for n in 1..=3 {
         record(&home.store, n, MODES[0], &["needle"]).await;
     }
-    let logs = LocalThreadStore::with(RolloutHome::new(home.path()), IndexPlace::Nowhere);
+    let logs = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::Disabled);
     let threads = ThreadQuery { limit: 1, ..ThreadQuery::default() };
     let first = SearchQuery { threads, hits_per_thread: 1, ..SearchQuery::new("needle") };
     let next = |cursor| SearchQuery { threads: ThreadQuery { cursor, ..first.threads.clone() }, ..first.clone() };
@@ -172,8 +172,8 @@ async fn a_damaged_index_is_set_aside_and_made_anew() {
 async fn a_place_where_no_index_can_be_is_no_obstacle() {
     let home = TestHome::empty();
     record(&home.store, 1, MODES[0], &["a"]).await;
-    let place = IndexPlace::At(home.path().join("missing/index.sqlite"));
-    let store = LocalThreadStore::with(RolloutHome::new(home.path()), place);
+    let location = IndexLocation::At(home.path().join("missing/index.sqlite"));
+    let store = LocalThreadStore::with(RolloutHome::new(home.path()), location);
     assert_eq!(listed(&store).await, [id(1)]);
 }
 
@@ -188,7 +188,7 @@ async fn a_large_home_is_answered_from_the_logs_while_the_index_fills() {
     let first = listed(&home.store).await;
     assert_eq!(first.len(), 300);
     for _ in 0..1500 {
-        if home.store.index_progress().is_none()
+        if home.store.admin().index_progress().is_none()
             && sqlx::query("SELECT 1 FROM checks").fetch_optional(&mut connection(&home).await).await.unwrap().is_some()
         {
             assert_eq!(listed(&home.store).await, first);

@@ -34,7 +34,7 @@ async fn a_thread_that_is_archived_and_unarchived_is_read_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_that_is_compressed_and_gone_on_with_is_read_whole() {
     read_while(async |other| {
-        other.compress(id(1)).await.unwrap();
+        other.admin().compress(id(1)).await.unwrap();
         other.resume_thread(id(1)).await.unwrap();
         other.shutdown_thread(id(1)).await.unwrap();
     })

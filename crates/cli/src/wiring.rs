@@ -1,0 +1,22 @@
+//! The one place that names a concrete store: it opens a home, and says what of the store's crate this program uses.
+//!
+//! Everything else asks through [`ThreadStore`], and [`HomeAdmin`] for what is done with files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use selvedge_thread_store::ThreadStore;
+use selvedge_thread_store_local::LocalThreadStore;
+
+pub(crate) use selvedge_thread_store_local::{
+    CheckScope, Checked, Compressed, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind, HomeAdmin,
+    HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus, RepairStep,
+    Severity, SyncProgress, SyncReport, UncompressedThread,
+};
+
+/// Opens the home at this path. Reads nothing and creates nothing.
+pub(crate) fn open(home: &Path, options: HomeOptions) -> (Arc<dyn ThreadStore>, HomeAdmin) {
+    let store = LocalThreadStore::open_with_options(home, options);
+    let admin = store.admin();
+    (Arc::new(store), admin)
+}

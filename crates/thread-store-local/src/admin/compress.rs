@@ -1,0 +1,114 @@
+//! Compressing the files of threads that nobody writes.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery, Timestamp};
+use selvedge_rollout::HomeFiles;
+use selvedge_thread_store::{Result, StoreError, ThreadReader};
+
+use super::HomeAdmin;
+use crate::compress::Compressed;
+use crate::store::Inner;
+
+/// Which threads are to be compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CompressionScope {
+    /// These threads.
+    Threads(Vec<ThreadId>),
+    /// The threads that were last updated before this time.
+    UpdatedBefore {
+        /// The time.
+        time: Timestamp,
+        /// Whether archived threads count.
+        archived: ArchivedFilter,
+    },
+}
+
+/// A thread and those of its files that are not compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UncompressedThread {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// Its uncompressed files, oldest first.
+    pub files: Vec<UncompressedFile>,
+}
+
+/// A rollout file that is not compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UncompressedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl UncompressedThread {
+    /// Returns the bytes of all its uncompressed files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+impl HomeAdmin {
+    /// Returns what [`compress`](Self::compress) would compress: each thread of the scope once, in the order of the scope, with
+    /// its uncompressed files. Of [`CompressionScope::UpdatedBefore`], threads without such files are left out.
+    ///
+    /// # Errors
+    /// `NotFound` if a thread of [`CompressionScope::Threads`] does not exist; `Backend` if the home cannot be read.
+    pub async fn plan_compression(&self, scope: &CompressionScope) -> Result<Vec<UncompressedThread>> {
+        let (are_named, thread_ids) = match scope {
+            CompressionScope::Threads(thread_ids) => (true, thread_ids.clone()),
+            CompressionScope::UpdatedBefore { time, archived } => (false, self.updated_before(*time, *archived).await?),
+        };
+        self.store.blocking(move |store| store.uncompressed(thread_ids, are_named)).await
+    }
+
+    async fn updated_before(&self, time: Timestamp, archived: ArchivedFilter) -> Result<Vec<ThreadId>> {
+        let query = ThreadQuery { archived, until: Some(time), limit: usize::MAX, ..ThreadQuery::default() };
+        Ok(self.store.list_threads(&query).await?.items.into_iter().map(|thread| thread.id).collect())
+    }
+
+    /// Compresses all files of a thread that are not compressed, and returns how many these were. Everything that a store does
+    /// with a thread works as before; whoever writes it next decompresses the file that is appended to first.
+    ///
+    /// What a file holds does not matter: its bytes, damage too, come back as they were.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` if somebody writes the thread, this store included; `Backend` if the system refuses, or a
+    /// compressed file of the same name holds something else. Each file is compressed then or as it was, and repeating the
+    /// call does the rest.
+    pub async fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
+        self.store.writing(thread_id, move |store| store.compress(thread_id)).await
+    }
+}
+
+impl Inner {
+    /// The threads with their uncompressed files: every one that is named, of others those that have such files.
+    fn uncompressed(&self, thread_ids: Vec<ThreadId>, are_named: bool) -> Result<Vec<UncompressedThread>> {
+        let files = self.files()?;
+        let (mut plan, mut seen) = (Vec::new(), HashSet::new());
+        for thread_id in thread_ids.into_iter().filter(|thread_id| seen.insert(*thread_id)) {
+            if are_named && files.segments(thread_id).is_empty() {
+                return Err(StoreError::not_found(thread_id));
+            }
+            let thread = uncompressed(thread_id, &files);
+            if are_named || !thread.files.is_empty() {
+                plan.push(thread);
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// A file that another process moves at this moment counts with no bytes: sizes are only shown.
+fn uncompressed(thread_id: ThreadId, files: &HomeFiles) -> UncompressedThread {
+    let plain = files.segments(thread_id).iter().filter(|file| !file.name.compressed);
+    let files = plain.map(|file| UncompressedFile {
+        path: file.path.clone(),
+        bytes: std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len()),
+    });
+    UncompressedThread { thread_id, files: files.collect() }
+}

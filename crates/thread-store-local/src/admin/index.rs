@@ -1,0 +1,121 @@
+//! The index of a home: its state, and bringing it up to date.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use selvedge_state::{
+    CheckScope, IndexCheck, IndexError, IndexRepair, IndexStatus, SetAside, StateIndex, SyncProgress, SyncReport,
+};
+
+use super::HomeAdmin;
+
+/// The opened index of a home.
+#[derive(Debug)]
+pub struct IndexAdmin {
+    index: StateIndex,
+}
+
+impl HomeAdmin {
+    /// Returns the path of the index's database, `None` if the index is disabled.
+    #[must_use]
+    pub fn index_path(&self) -> Option<&Path> {
+        self.store.inner.index.path()
+    }
+
+    /// Returns how far the store is with updating its index in the background, `None` if it is not doing that. Until it is done,
+    /// answers come from the logs.
+    #[must_use]
+    pub fn index_progress(&self) -> Option<SyncProgress> {
+        self.store.inner.index.progress()
+    }
+
+    /// Opens the index, and creates it if it is missing. A file in its place that cannot be used is set aside
+    /// ([`IndexAdmin::set_aside`]). Returns `None` if the index is disabled.
+    ///
+    /// # Errors
+    /// If the file cannot be created, opened or set aside.
+    pub async fn open_index(&self) -> Result<Option<IndexAdmin>, IndexError> {
+        let Some(path) = self.index_path() else { return Ok(None) };
+        let index = StateIndex::open_with(Arc::clone(&self.store.inner.remembered), path).await?;
+        if index.set_aside().is_some() {
+            self.forget_opened().await;
+        }
+        Ok(Some(IndexAdmin { index }))
+    }
+
+    /// Updates the index, creating it if it is missing, unless another process is doing that in the background. Returns `None`
+    /// in that case, and if the index is disabled.
+    ///
+    /// # Errors
+    /// As [`open_index`](Self::open_index) and [`IndexAdmin::update`].
+    pub async fn fill_index(&self) -> Result<Option<SyncReport>, IndexError> {
+        let Some(path) = self.index_path() else { return Ok(None) };
+        StateIndex::fill(Arc::clone(&self.store.inner.remembered), path).await
+    }
+
+    /// Compares the index with the files of the home, and changes neither. Returns `None` if the index is disabled or missing.
+    ///
+    /// # Errors
+    /// [`IndexError::Busy`] if other processes hold the database; others if the home's directories cannot be read. An index that
+    /// cannot be used is a finding.
+    pub async fn check_index(&self, scope: &CheckScope) -> Result<Option<IndexCheck>, IndexError> {
+        let Some(path) = self.index_path() else { return Ok(None) };
+        let check = StateIndex::check(&self.store.inner.home, path, scope).await?;
+        Ok(Some(check).filter(|check| check.is_there))
+    }
+
+    /// Repairs what a check of the index found, and updates it. The store opens an index that was replaced anew.
+    ///
+    /// # Errors
+    /// As [`open_index`](Self::open_index) and [`IndexAdmin::update`].
+    pub async fn repair_index(&self, check: &IndexCheck) -> Result<IndexRepair, IndexError> {
+        let repair = StateIndex::repair(&self.store.inner.home, check).await;
+        if !matches!(&repair, Ok(IndexRepair { set_aside: None, .. })) {
+            self.forget_opened().await;
+        }
+        repair
+    }
+
+    /// Makes the store open the index anew. Its connections are to the file that was set aside.
+    async fn forget_opened(&self) {
+        self.store.inner.index.close().await;
+    }
+}
+
+impl IndexAdmin {
+    /// Returns what became of the file that was in the index's place and could not be used, `None` if there was none.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<&SetAside> {
+        self.index.set_aside()
+    }
+
+    /// Compares the index with every file of the home, and changes nothing.
+    ///
+    /// # Errors
+    /// If the home's directories or the database cannot be read.
+    pub async fn status(&self) -> Result<IndexStatus, IndexError> {
+        self.index.status().await
+    }
+
+    /// Brings the index up to date with the files of the home. `progress` is called for each batch of threads.
+    ///
+    /// # Errors
+    /// If the home's directories cannot be read, or the database cannot be written. What was done until then stays.
+    pub async fn update(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport, IndexError> {
+        self.index.sync(progress).await
+    }
+
+    /// Empties the index and builds it anew from the logs.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn rebuild(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport, IndexError> {
+        self.index.clear().await?;
+        self.index.sync(progress).await
+    }
+
+    /// Closes the database. What was written is there without it, too.
+    pub async fn close(self) {
+        self.index.close().await;
+    }
+}
