@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use selvedge_history::{TextSearch, item_texts};
 use selvedge_protocol::{
@@ -15,7 +16,7 @@ use selvedge_rollout::{NameIndex, now};
 use selvedge_state::{IndexError, StateIndex};
 use serde_json::json;
 
-use crate::homes::{Home, append, dump, event, everything, rebuilt, recorded, rows, story, truth};
+use crate::homes::{Home, append, dump, event, everything, rebuilt, recorded, rows, says, story, truth};
 
 /// What the logs say: each thread's row with its turns, in the order of the listing.
 pub(crate) struct Logs(Vec<(StoredThread, Vec<Turn>)>);
@@ -350,4 +351,49 @@ async fn a_search_that_cannot_be_is_refused_or_left_to_the_logs() {
         query.threads.cursor = Some(Cursor::from("x1/nonsense".to_owned()));
         assert!(matches!(index.search_threads(&query).await, Err(IndexError::Cursor(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_thread_is_found_once_while_the_index_is_written() {
+    let home = Home::new();
+    let mut wanted = Vec::new();
+    for number in 0..60 {
+        let (id, path) = home.legacy_thread();
+        // Both words stand in each, and few of them are the phrase.
+        let text = if number % 6 == 0 { "alpha beta" } else { "alpha and beta" };
+        append(&path, &says(&format!("{text} {number}")));
+        wanted.extend((number % 6 == 0).then_some(id));
+    }
+    wanted.sort_unstable();
+    let (_, growing) = home.legacy_thread();
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    let other = StateIndex::open(&home.home, &home.index_path()).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let writer = tokio::spawn(async move {
+        while !over.load(Ordering::Relaxed) {
+            append(&growing, &says("gamma"));
+            other.sync(|_| {}).await.unwrap();
+        }
+    });
+    for order in [SearchOrder::Sorted, SearchOrder::Best] {
+        for limit in [1, 4, 20] {
+            let threads = ThreadQuery { limit, ..ThreadQuery::default() };
+            let mut query = SearchQuery { threads, order, ..SearchQuery::new("\"alpha beta\"") };
+            let mut found = Vec::new();
+            loop {
+                let page = index.search_threads(&query).await.unwrap().unwrap();
+                found.extend(page.items.iter().map(|hit| hit.thread.id));
+                query.threads.cursor = page.next_cursor;
+                if query.threads.cursor.is_none() {
+                    break;
+                }
+            }
+            found.sort_unstable();
+            assert_eq!(found, wanted, "{order:?}, {limit} at once");
+        }
+    }
+    is_over.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
 }
