@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use selvedge_history::{TextSearch, item_texts};
 use selvedge_protocol::{
@@ -396,4 +397,49 @@ async fn each_thread_is_found_once_while_the_index_is_written() {
     }
     is_over.store(true, Ordering::Relaxed);
     writer.await.unwrap();
+}
+
+/// How many threads of a run are superseded in a test of what they cost.
+const SUPERSEDED: usize = 200_000;
+
+#[tokio::test]
+async fn superseded_threads_cost_a_search_nothing() {
+    use sqlx::{Connection, SqliteConnection};
+
+    let home = Home::new();
+    let (id, path) = home.legacy_thread();
+    append(&path, &says("a needle in the hay"));
+    let (_, again) = home.legacy_thread();
+    append(&again, &says("another needle"));
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    fs::remove_file(again).unwrap();
+    index.sync(|_| {}).await.unwrap();
+    let timed = async || {
+        let mut times = Vec::new();
+        for _ in 0..7 {
+            let begun = Instant::now();
+            let hits = index.search_threads(&SearchQuery::new("needle")).await.unwrap().unwrap().items;
+            times.push(begun.elapsed());
+            assert_eq!(hits.iter().map(|hit| hit.thread.id).collect::<Vec<_>>(), [id]);
+        }
+        times.sort_unstable();
+        times[3]
+    };
+    let before = timed().await;
+    let url = format!("sqlite://{}", home.index_path().display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let sql = "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?) \
+        INSERT INTO search_threads (thread_id, run, until, docs) \
+        SELECT randomblob(16), (SELECT max(run) FROM search_runs), 0, x'' FROM numbers";
+    sqlx::query(sql).bind(SUPERSEDED as i64).execute(&mut connection).await.unwrap();
+    let after = timed().await;
+    // To load them all took hundreds of milliseconds.
+    assert!(after < before * 3 + Duration::from_millis(20), "{before:?} without and {after:?} with them");
+    report(before, after);
+}
+
+#[expect(clippy::print_stderr, reason = "a measurement is there to be seen")]
+fn report(before: Duration, after: Duration) {
+    eprintln!("a search takes {before:?}, and {after:?} with {SUPERSEDED} superseded threads");
 }
