@@ -9,12 +9,14 @@
 //! written meanwhile, as the next page would.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use selvedge_history::{SearchTerm, TextSearch};
 use selvedge_protocol::{
     Cursor, CursorError, Page, SearchHit, SearchOrder, SearchQuery, SortDirection, ThreadCursor, ThreadId, ThreadQuery,
     ThreadSortKey, Timestamp,
 };
+use selvedge_rollout::Backoff;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
@@ -34,6 +36,9 @@ const FEW: usize = 500;
 
 /// How many rows are gone through at once.
 const ROWS: usize = 512;
+
+/// For how long a page of a ranking is tried again while the index is busy.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a cursor of the best threads begins with.
 const OURS: &str = "x1";
@@ -110,6 +115,36 @@ impl StateIndex {
             Start::Best(start) => self.best_page(&mut connection, &asked, start).await?,
         };
         Ok(Some(page))
+    }
+
+    /// The page of a search that follows another one of a ranking of the index ([`is_ranked_here`](Self::is_ranked_here)), as
+    /// [`search_threads`](Self::search_threads) gives it. Nobody else can give it, so that it is tried again while the index is
+    /// busy. It need not be brought up to date for that: what is shown is read from the logs.
+    ///
+    /// `None` if the ranking is gone, because the index is not filled any more or was filled anew meanwhile. The search has to
+    /// start over then.
+    ///
+    /// # Errors
+    /// As [`search_threads`](Self::search_threads); [`IndexError::Busy`] if others hold the database for 2 s.
+    pub async fn continue_ranking(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
+        let begun = Instant::now();
+        for pause in Backoff::new(BUSY_TIMEOUT) {
+            match self.page_of_one_filling(query).await {
+                // To wait for a connection takes time, too.
+                Err(IndexError::Busy(_)) if begun.elapsed() < BUSY_TIMEOUT && !self.database.readers.is_closed() => {
+                    tokio::time::sleep(pause).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.page_of_one_filling(query).await
+    }
+
+    async fn page_of_one_filling(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
+        let Some(filling) = self.filling().await? else { return Ok(None) };
+        let page = self.search_threads(query).await?;
+        let is_the_same = self.filling().await? == Some(filling);
+        Ok(page.filter(|_| is_the_same))
     }
 
     /// What may be found, as the index says in this transaction.

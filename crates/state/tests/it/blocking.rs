@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use selvedge_protocol::{ItemQuery, SearchOrder, SearchQuery, ThreadId, TurnQuery};
+use selvedge_protocol::{ItemQuery, SearchOrder, SearchQuery, ThreadId, ThreadQuery, TurnQuery};
 use selvedge_rollout::{NameIndex, now};
 use selvedge_state::StateIndex;
 use sqlx::{Connection, SqliteConnection};
@@ -180,5 +180,47 @@ fn others_can_write_while_names_are_read() {
         NameIndex::set(&home.home, id, Some("new"), now()).unwrap();
         index.refresh(u64::MAX).await.unwrap();
         assert_eq!(index.read_thread(id).await.unwrap().unwrap().name.as_deref(), Some("new"));
+    });
+}
+
+#[test]
+fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
+    run(async {
+        let home = Home::new();
+        for number in 0..3 {
+            let (_, path) = home.legacy_thread();
+            append(&path, &story(number));
+        }
+        let index = home.index().await;
+        index.sync(|_| {}).await.unwrap();
+        let threads = ThreadQuery { limit: 1, ..ThreadQuery::default() };
+        let first = SearchQuery { threads, ..SearchQuery::new("question") };
+        let cursor = index.search_threads(&first).await.unwrap().unwrap().next_cursor;
+        let threads = ThreadQuery { cursor, ..first.threads.clone() };
+        let second = SearchQuery { threads, ..first.clone() };
+        assert!(StateIndex::is_ranked_here(&second));
+
+        // As many searches as read at once, and they wait for files.
+        let occupied = Occupied::new();
+        let search = |query: &SearchQuery| {
+            let (index, query) = (index.clone(), query.clone());
+            tokio::spawn(async move { index.search_threads(&query).await })
+        };
+        let others: Vec<_> = (0..3).map(|_| search(&first)).collect();
+        wait_for_files(&others[0]).await;
+        let (going_on, query) = (index.clone(), second.clone());
+        let page = tokio::spawn(async move { going_on.continue_ranking(&query).await });
+        // Longer than a statement waits for a connection.
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        assert!(!page.is_finished());
+        occupied.release();
+        let page = page.await.unwrap().unwrap().unwrap();
+        assert_eq!(page, index.search_threads(&second).await.unwrap().unwrap());
+        assert_eq!(page.items.len(), 1);
+
+        index.clear().await.unwrap();
+        assert_eq!(index.continue_ranking(&second).await.unwrap(), None, "the ranking is gone");
+        index.close().await;
+        assert!(index.continue_ranking(&second).await.is_err(), "and who has closed the index does not wait");
     });
 }
