@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use selvedge_protocol::{StoredThread, ThreadId};
 use selvedge_rollout::doctor::Severity;
-use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutFile, RolloutHome};
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -21,6 +21,7 @@ use crate::database::{Database, Patience, SetAside};
 use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
 use crate::names::{NamesSource, stamp_of_names};
+use crate::plan::Plan;
 use crate::row::{ScannedThread, scan};
 use crate::search::gather::Gatherer;
 use crate::search::sum::words_sum;
@@ -149,7 +150,8 @@ impl StateIndex {
     /// # Errors
     /// When the directories of the home cannot be read, or others hold the database.
     pub async fn check(home: &RolloutHome, path: &Path, scope: &CheckScope) -> Result<IndexCheck> {
-        let is_there = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+        let file = path.to_owned();
+        let is_there = blocking(move || Ok(std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0))).await?;
         let mut check = IndexCheck { path: path.to_owned(), is_there, threads: 0, findings: Vec::new() };
         if !is_there {
             return Ok(check);
@@ -189,8 +191,8 @@ impl StateIndex {
     pub async fn repair(home: &RolloutHome, check: &IndexCheck) -> Result<IndexRepair> {
         let is_unusable = check.findings.iter().find(|finding| finding.kind == IndexFindingKind::UnusableIndex);
         let set_aside = match is_unusable {
-            Some(finding) if check.path.exists() => Some(Database::set_aside(&check.path, &finding.detail).await?),
-            _ => None,
+            Some(finding) => Database::set_aside(&check.path, &finding.detail).await?,
+            None => None,
         };
         let index = Self::open(home, &check.path).await?;
         index.forget(&check.findings).await?;
@@ -234,13 +236,14 @@ impl StateIndex {
             let detail = format!("the index has a row of it, and there is no file of it; {path} was its newest");
             check.findings.push(IndexFinding::new(IndexFindingKind::RowWithoutFile, Some(job.thread_id), detail));
         }
+        let readable = if is_complete { self.readable(&files, &plan, &rows).await? } else { HashSet::new() };
         let (mut changed, mut bytes, mut not_taken_in) = (0_u64, 0, 0_u64);
         for job in plan.jobs.iter().filter(|job| wanted(job.thread_id)) {
             unsettled.insert(job.thread_id);
             if rows.contains_key(&job.thread_id) {
                 changed += 1;
                 bytes += job.bytes;
-            } else if is_complete && self.can_be_read(&files, job.thread_id) {
+            } else if readable.contains(&job.thread_id) {
                 let detail = "the index holds itself for complete, and has no row of it";
                 check.findings.push(IndexFinding::new(IndexFindingKind::MissingRow, Some(job.thread_id), detail));
             } else {
@@ -294,20 +297,33 @@ impl StateIndex {
         rows.iter().map(known).collect()
     }
 
-    /// Whether there is no reason for a thread not to be in the index.
-    fn can_be_read(&self, files: &HomeFiles, thread_id: ThreadId) -> bool {
-        files
-            .segments(thread_id)
-            .iter()
-            .all(|file| relative(&self.home, &file.path).is_some() && File::open(&file.path).is_ok())
+    /// The threads without a row for which there is no reason not to have one.
+    async fn readable(
+        &self,
+        files: &Arc<HomeFiles>,
+        plan: &Plan,
+        rows: &HashMap<ThreadId, KnownRow>,
+    ) -> Result<HashSet<ThreadId>> {
+        let threads = plan.jobs.iter().map(|job| job.thread_id).filter(|thread_id| !rows.contains_key(thread_id));
+        let threads: Vec<ThreadId> = threads.collect();
+        let (files, home) = (Arc::clone(files), self.home.clone());
+        blocking(move || {
+            let is_readable =
+                |file: &RolloutFile| relative(&home, &file.path).is_some() && File::open(&file.path).is_ok();
+            Ok(threads.into_iter().filter(|id| files.segments(*id).iter().all(is_readable)).collect())
+        })
+        .await
     }
 
     /// Compares names with the index of names, and says how many of them changed there. One that cannot be read says nothing.
     async fn check_names(&self, rows: &[(ThreadId, &KnownRow)], check: &mut IndexCheck) -> Result<u64> {
         let known = NamesSource::known(&self.database.readers).await?.map(|known| known.stamp);
         let home = self.home.clone();
-        let Ok(names) = blocking(move || Ok(NameIndex::load(&home)?)).await else { return Ok(0) };
-        let stamp = stamp_of_names(&self.home);
+        let read = blocking(move || {
+            let names = NameIndex::load(&home)?;
+            Ok((names, stamp_of_names(&home)))
+        });
+        let Ok((names, stamp)) = read.await else { return Ok(0) };
         let mut stale = 0;
         for (thread_id, row) in rows {
             let name = names.get(*thread_id).map(|entry| entry.name.as_str());
@@ -324,21 +340,19 @@ impl StateIndex {
         Ok(stale)
     }
 
-    /// What a row has wrong of where its thread is.
-    fn differs_outside(&self, files: &HomeFiles, thread_id: ThreadId, row: &KnownRow) -> Option<String> {
-        let newest = files.segments(thread_id).last()?;
-        let path = relative(&self.home, &newest.path)?;
-        let says = |path: &str, archived: bool| path == row.path && archived == row.archived;
-        let is_right = says(&path, newest.archived) || {
-            // A segment that does not say what it goes on from is none to read.
-            let resolved = ResolvedHistory::resolve(files, thread_id).ok().flatten();
-            let newest = resolved.as_ref().map(ResolvedHistory::newest);
-            newest.is_some_and(|file| relative(&self.home, &file.path).is_some_and(|path| says(&path, file.archived)))
-        };
-        (!is_right).then(|| {
-            let archived = if row.archived { "archived" } else { "not archived" };
-            format!("the row says {} ({archived}), and its newest file is {path}", row.path)
+    /// Which of these rows have something wrong of where their thread is, and what that is.
+    async fn differing_outside(
+        &self,
+        files: &Arc<HomeFiles>,
+        rows: &[(ThreadId, &KnownRow)],
+    ) -> Result<HashMap<ThreadId, String>> {
+        let rows: Vec<(ThreadId, KnownRow)> = rows.iter().map(|(id, row)| (*id, (*row).clone())).collect();
+        let (files, home) = (Arc::clone(files), self.home.clone());
+        blocking(move || {
+            let differs = |(id, row): &(ThreadId, KnownRow)| Some((*id, differs_outside(&home, &files, *id, row)?));
+            Ok(rows.iter().filter_map(differs).collect())
         })
+        .await
     }
 
     /// Which of these rows say something else than the files do, and what that is.
@@ -349,9 +363,10 @@ impl StateIndex {
         deep: bool,
     ) -> Result<Vec<(ThreadId, String)>> {
         let sums = if deep && !rows.is_empty() { self.words_sums().await? } else { HashMap::new() };
+        let mut outside = self.differing_outside(files, &rows).await?;
         let mut found = Vec::new();
-        for (thread_id, row) in rows {
-            let mut differs = self.differs_outside(files, thread_id, row);
+        for (thread_id, _) in rows {
+            let mut differs = outside.remove(&thread_id);
             if differs.is_none() && deep {
                 let sum = sums.get(&thread_id).copied().unwrap_or_default();
                 differs = self.differs_inside(files, thread_id, sum).await?;
@@ -392,11 +407,28 @@ impl StateIndex {
 }
 
 /// What a row says that does not come from its log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct KnownRow {
     name: Option<String>,
     archived: bool,
     path: String,
+}
+
+/// What a row has wrong of where its thread is.
+fn differs_outside(home: &RolloutHome, files: &HomeFiles, thread_id: ThreadId, row: &KnownRow) -> Option<String> {
+    let newest = files.segments(thread_id).last()?;
+    let path = relative(home, &newest.path)?;
+    let says = |path: &str, archived: bool| path == row.path && archived == row.archived;
+    let is_right = says(&path, newest.archived) || {
+        // A segment that does not say what it goes on from is none to read.
+        let resolved = ResolvedHistory::resolve(files, thread_id).ok().flatten();
+        let newest = resolved.as_ref().map(ResolvedHistory::newest);
+        newest.is_some_and(|file| relative(home, &file.path).is_some_and(|path| says(&path, file.archived)))
+    };
+    (!is_right).then(|| {
+        let archived = if row.archived { "archived" } else { "not archived" };
+        format!("the row says {} ({archived}), and its newest file is {path}", row.path)
+    })
 }
 
 /// Whether a row with its columns is what was read.

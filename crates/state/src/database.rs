@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::error::{IndexError, Result};
+use crate::sync::blocking;
 
 /// How long a statement waits for others before it gives up.
 const BUSY_TIME: Duration = Duration::from_millis(250);
@@ -52,7 +53,7 @@ impl Database {
     /// Opens the file, making it if it is missing. One that is no index, or one of another version, or damaged, is set
     /// aside first.
     pub(crate) async fn open(path: &Path) -> Result<(Self, Option<SetAside>)> {
-        if path.exists()
+        if exists(path.to_owned()).await?
             && let Ok(database) = Self::open_as_it_is(path).await
         {
             return Ok((database, None));
@@ -61,7 +62,8 @@ impl Database {
         let _setting_up = lock_beside(path).await?;
         match Self::set_up(path).await {
             Err(failure @ (IndexError::Damaged(_) | IndexError::Setup(_))) => {
-                let kept = set_file_aside(path)?;
+                let file = path.to_owned();
+                let kept = blocking(move || set_file_aside(&file)).await?;
                 tracing::warn!(path = %path.display(), kept = %kept.display(), %failure, "index set aside");
                 Ok((Self::set_up(path).await?, Some(SetAside { kept, reason: reason(&failure) })))
             }
@@ -79,17 +81,25 @@ impl Database {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIME);
         match Self::connect_with(path, options.clone()).of_this_version().await {
             // Where nothing can be written, SQLite cannot even say that it reads. Without a log nobody writes there.
-            Err(IndexError::Database(_)) if !beside(path, "-wal").exists() => {
+            Err(IndexError::Database(error)) => {
+                if exists(beside(path, "-wal")).await? {
+                    return Err(IndexError::Database(error));
+                }
                 Self::connect_with(path, options.immutable(true)).of_this_version().await
             }
             opened => opened,
         }
     }
 
-    /// Sets a file aside that was found to be unusable when it was looked at.
-    pub(crate) async fn set_aside(path: &Path, reason: &str) -> Result<SetAside> {
+    /// Sets a file aside that was found to be unusable when it was looked at, unless it is gone.
+    pub(crate) async fn set_aside(path: &Path, reason: &str) -> Result<Option<SetAside>> {
+        if !exists(path.to_owned()).await? {
+            return Ok(None);
+        }
         let _setting_up = lock_beside(path).await?;
-        Ok(SetAside { kept: set_file_aside(path)?, reason: reason.to_owned() })
+        let file = path.to_owned();
+        let kept = blocking(move || set_file_aside(&file)).await?;
+        Ok(Some(SetAside { kept, reason: reason.to_owned() }))
     }
 
     /// The database, if this version made it.
@@ -107,7 +117,10 @@ impl Database {
 
     async fn set_up(path: &Path) -> Result<Self> {
         // SQLite gives its other files the mode of this one.
-        private().append(true).create(true).open(path).map_err(|error| failed("make", path, error))?;
+        let file = path.to_owned();
+        let make =
+            move || private().append(true).create(true).open(&file).map_err(|error| failed("make", &file, error));
+        blocking(make).await?;
         let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
         let made = make_tables(&mut connection).await;
         let closed = connection.close().await;
@@ -211,10 +224,17 @@ pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) 
 /// Holds the lock for setting up until the file is dropped.
 async fn lock_beside(path: &Path) -> Result<File> {
     let path = beside(path, ".lock");
-    let file = private().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| failed("open", &path, error))?;
-    let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
-    locking.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| failed("lock", &path, error))
+    blocking(move || {
+        let file = private().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|error| failed("open", &path, error))?;
+        file.lock().map_err(|error| failed("lock", &path, error))?;
+        Ok(file)
+    })
+    .await
+}
+
+async fn exists(path: PathBuf) -> Result<bool> {
+    blocking(move || Ok(path.exists())).await
 }
 
 /// The path with something behind its name.

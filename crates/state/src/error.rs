@@ -35,6 +35,9 @@ pub enum IndexError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The runtime shut down before the work was done.
+    #[error("the runtime is shutting down")]
+    Cancelled,
     /// A cursor that is none of this query.
     #[error(transparent)]
     Cursor(#[from] CursorError),

@@ -5,11 +5,12 @@
 //! [`sync`](StateIndex::sync), which looks at every file.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_protocol::{ThreadId, Timestamp};
-use selvedge_rollout::{FileStamp, HomeDirectories, HomeFiles, WriterLock};
+use selvedge_rollout::{FileStamp, HomeDirectories, HomeFiles, RolloutHome, WriterLock};
 use sqlx::Row;
 
 use crate::StateIndex;
@@ -41,6 +42,10 @@ pub enum Freshness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexFilling(i64);
 
+fn are_unchanged(home: &RolloutHome, looks: &str) -> bool {
+    serde_json::from_str::<HomeDirectories>(looks).is_ok_and(|known| known.are_unchanged(home))
+}
+
 fn clock_ns() -> i64 {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
@@ -60,14 +65,13 @@ impl StateIndex {
     /// As [`sync`](Self::sync).
     pub async fn refresh(&self, most_bytes: u64) -> Result<Freshness> {
         let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
-        let hot = self.hot_threads().await?;
-        if self.seen().is_none() && self.has_same_files().await? {
-            return self.take_in(hot, names, most_bytes).await;
-        }
-        let look = self.look().await?;
+        let (locked, look) = self.look_if_changed().await?;
+        let (hot, names_now) = self.hot_threads(&locked).await?;
+        let names_changed = names != Some(names_now);
+        let Some(look) = look else { return self.take_in(hot, names_changed, most_bytes).await };
         let mut threads = self.moved_threads(&look.files).await?;
         threads.extend(hot);
-        let freshness = self.take_in(threads, names, most_bytes).await?;
+        let freshness = self.take_in(threads, names_changed, most_bytes).await?;
         if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
             self.saw(look, Patience::Little).await?;
         }
@@ -80,16 +84,13 @@ impl StateIndex {
     /// As [`sync`](Self::sync).
     pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
         let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
-        self.take_in(threads, names, most_bytes).await
+        let home = self.home.clone();
+        let names_changed = names != Some(blocking(move || Ok(stamp_of_names(&home))).await?);
+        self.take_in(threads, names_changed, most_bytes).await
     }
 
-    /// `names` is how the name index looked when names were taken from it.
-    async fn take_in(
-        &self,
-        threads: HashSet<ThreadId>,
-        names: Option<FileStamp>,
-        most_bytes: u64,
-    ) -> Result<Freshness> {
+    /// `names_changed` is whether the name index looks different from when names were taken from it.
+    async fn take_in(&self, threads: HashSet<ThreadId>, names_changed: bool, most_bytes: u64) -> Result<Freshness> {
         if !threads.is_empty() {
             let files = self.home_files().await?;
             let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
@@ -102,9 +103,7 @@ impl StateIndex {
                 return Ok(Freshness::Fresh(report));
             }
         }
-        // What was known before the look spares asking the database again.
-        let is_known = names == Some(stamp_of_names(&self.home));
-        let renamed = if is_known { 0 } else { self.sync_names(Patience::Little).await? };
+        let renamed = if names_changed { self.sync_names(Patience::Little).await? } else { 0 };
         Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
     }
 
@@ -186,15 +185,12 @@ impl StateIndex {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.files);
         if let Some(directories) = look.directories
             && let Ok(looks) = serde_json::to_string(&directories)
+            && self.known_looks().await?.as_ref() != Some(&looks)
         {
-            let known: Option<String> =
-                sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
-            if known.as_ref() != Some(&looks) {
-                let mut transaction = self.database.begin(patience).await?;
-                let sql = "INSERT OR REPLACE INTO directories (only, looks) VALUES (1, ?)";
-                sqlx::query(sql).bind(looks).execute(&mut *transaction).await?;
-                transaction.commit().await?;
-            }
+            let mut transaction = self.database.begin(patience).await?;
+            let sql = "INSERT OR REPLACE INTO directories (only, looks) VALUES (1, ?)";
+            sqlx::query(sql).bind(looks).execute(&mut *transaction).await?;
+            transaction.commit().await?;
         }
         Ok(())
     }
@@ -205,15 +201,31 @@ impl StateIndex {
 
     /// Whether the directories look as they did when the index knew every file in them.
     pub(crate) async fn has_same_files(&self) -> Result<bool> {
-        let looks: Option<String> =
-            sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?;
-        let Some(looks) = looks else { return Ok(false) };
+        let Some(looks) = self.known_looks().await? else { return Ok(false) };
         let home = self.home.clone();
+        blocking(move || Ok(are_unchanged(&home, &looks))).await
+    }
+
+    /// The threads that have a lock file, and every file of the home; no files if the index knows all files and the directories
+    /// look as they did then.
+    async fn look_if_changed(&self) -> Result<(Vec<ThreadId>, Option<Look>)> {
+        let seen = self.seen();
+        let looks = if seen.is_none() { self.known_looks().await? } else { None };
+        let (home, remembered) = (self.home.clone(), Arc::clone(&self.remembered));
         blocking(move || {
-            let known = serde_json::from_str::<HomeDirectories>(&looks);
-            Ok(known.is_ok_and(|known| known.are_unchanged(&home)))
+            let locked = WriterLock::threads_with_file(&home)?;
+            if looks.is_some_and(|looks| are_unchanged(&home, &looks)) {
+                return Ok((locked, None));
+            }
+            let (files, directories) = remembered.files_and_directories(seen.as_ref())?;
+            Ok((locked, Some(Look { files, directories })))
         })
         .await
+    }
+
+    /// How the directories looked when the index knew every file in them.
+    async fn known_looks(&self) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar("SELECT looks FROM directories").fetch_optional(&self.database.readers).await?)
     }
 
     /// Finds every file of the home.
@@ -231,21 +243,24 @@ impl StateIndex {
         blocking(move || Ok(remembered.files()?)).await
     }
 
-    /// The threads of files that look different from when they were read, among those that are likely to.
-    async fn hot_threads(&self) -> Result<HashSet<ThreadId>> {
-        let locked = WriterLock::threads_with_file(&self.home)?;
+    /// The threads of files that look different from when they were read, among those that are likely to: the files that changed
+    /// last, and those of `locked` threads. With them, how the name index looks.
+    async fn hot_threads(&self, locked: &[ThreadId]) -> Result<(HashSet<ThreadId>, FileStamp)> {
         let sql = "SELECT thread_id, path, size, modified_ns, inode FROM segments \
             WHERE rowid IN (SELECT rowid FROM segments ORDER BY modified_ns DESC LIMIT ?) \
             OR thread_id IN (SELECT unhex(value) FROM json_each(?))";
-        let rows = sqlx::query(sql).bind(HOT_FILES).bind(ids(&locked)).fetch_all(&self.database.readers).await?;
-        let mut changed = HashSet::new();
-        for row in rows {
-            let path: &str = row.try_get(1)?;
-            if FileStamp::read(&self.home.root().join(path)).ok() != Some(stamp_of_row(&row, 2)?) {
-                changed.insert(ThreadId::from_uuid(row.try_get(0)?));
-            }
+        let rows = sqlx::query(sql).bind(HOT_FILES).bind(ids(locked)).fetch_all(&self.database.readers).await?;
+        let mut known: Vec<(ThreadId, PathBuf, FileStamp)> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let path = self.home.root().join(row.try_get::<&str, _>(1)?);
+            known.push((ThreadId::from_uuid(row.try_get(0)?), path, stamp_of_row(row, 2)?));
         }
-        Ok(changed)
+        let home = self.home.clone();
+        blocking(move || {
+            let changed = known.into_iter().filter(|(_, path, stamp)| FileStamp::read(path).ok() != Some(*stamp));
+            Ok((changed.map(|(thread_id, ..)| thread_id).collect(), stamp_of_names(&home)))
+        })
+        .await
     }
 
     /// The threads that have files which were not there the last time, or have lost some.

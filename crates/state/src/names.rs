@@ -21,6 +21,9 @@ use crate::stamp::stamp_of_row;
 use crate::sync::blocking;
 use crate::write::{insert, signed, unsigned};
 
+/// How often the name index is read again because another process took names from it at the same time.
+const ROUNDS: usize = 4;
+
 /// How the name index looked when names were taken from it, and how far it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NamesSource {
@@ -119,24 +122,30 @@ fn bytes_from(home: &RolloutHome, start: u64) -> Result<Vec<u8>> {
 impl StateIndex {
     /// Takes over what changed in the name index, and says how many rows have another name now.
     pub(crate) async fn sync_names(&self, patience: Patience) -> Result<u64> {
-        let known = NamesSource::known(&self.database.readers).await?;
-        if known.is_some_and(|known| known.stamp == stamp_of_names(&self.home)) {
-            return Ok(0);
+        for _ in 0..ROUNDS {
+            let known = NamesSource::known(&self.database.readers).await?;
+            let home = self.home.clone();
+            let read = blocking(move || {
+                let is_known = known.is_some_and(|known| known.stamp == stamp_of_names(&home));
+                if is_known { Ok(None) } else { ReadNames::read(&home, known).map(Some) }
+            });
+            let Some(read) = read.await? else { break };
+            let mut transaction = self.database.begin(patience).await?;
+            // Of two processes the later one wins with the later names: who comes late reads again.
+            if NamesSource::known(&mut *transaction).await? == known {
+                let renamed = take_names(&mut transaction, read).await?;
+                transaction.commit().await?;
+                return Ok(renamed);
+            }
         }
-        let mut transaction = self.database.begin(patience).await?;
-        let renamed = take_names(&mut transaction, &self.home).await?;
-        transaction.commit().await?;
-        Ok(renamed)
+        // Somebody else has them, or has had newer ones each time.
+        Ok(0)
     }
 }
 
 /// Takes over what changed in the name index.
-///
-/// It is read within the transaction, so that of two processes the later one wins with the later names.
-async fn take_names(connection: &mut SqliteConnection, home: &RolloutHome) -> Result<u64> {
-    let known = NamesSource::known(&mut *connection).await?;
-    let home = home.clone();
-    let ReadNames { source, is_whole, names } = blocking(move || ReadNames::read(&home, known)).await?;
+async fn take_names(connection: &mut SqliteConnection, read: ReadNames) -> Result<u64> {
+    let ReadNames { source, is_whole, names } = read;
     if is_whole {
         sqlx::query("DELETE FROM names").execute(&mut *connection).await?;
     } else {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::StateIndex;
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::sync::blocking;
 
 /// How an index and its home stand to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,9 +42,11 @@ impl StateIndex {
         let plan = self.plan(self.home_files().await?, None).await?;
         let Plan { files, jobs, gone } = &plan;
         let threads: i64 = sqlx::query_scalar("SELECT count(*) FROM threads").fetch_one(&self.database.readers).await?;
+        let path = self.database.path.clone();
+        let size = blocking(move || Ok(["", "-wal", "-shm"].iter().map(|end| size_of(&path, end)).sum())).await?;
         Ok(IndexStatus {
             path: self.database.path.clone(),
-            size: ["", "-wal", "-shm"].iter().map(|end| size_of(&self.database.path, end)).sum(),
+            size,
             threads: threads.cast_unsigned(),
             threads_in_home: files.threads().count() as u64,
             changed: jobs.len() as u64,

@@ -363,10 +363,18 @@ async fn remove(connection: &mut SqliteConnection, gone: &[Job]) -> Result<u64> 
     Ok(gone.len() as u64)
 }
 
+/// Runs work on files on the blocking thread pool. Nobody holds a transaction meanwhile: files can take any time, and the log of
+/// the database grows for as long as somebody reads an old state of it.
+///
+/// # Errors
+/// Those of the work, and [`IndexError::Cancelled`] if the runtime shuts down first.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(IndexError::Cancelled),
+        },
     }
 }
 
@@ -413,6 +421,20 @@ mod tests {
             .unwrap();
         assert_eq!(overtaken, HashSet::from([grows]));
         assert_eq!(late.known_size(grows).await, known);
+    }
+
+    #[test]
+    fn work_that_is_cancelled_by_a_shutdown_is_an_error() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let gone = runtime();
+        let handle = gone.handle().clone();
+        gone.shutdown_background();
+        let mut work = std::pin::pin!(blocking(|| Ok(())));
+        let work = std::future::poll_fn(|context| {
+            let _inside = handle.enter();
+            work.as_mut().poll(context)
+        });
+        assert!(matches!(runtime().block_on(work), Err(IndexError::Cancelled)));
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ const ITEM_BITS: u32 = 32;
 /// How many turns are looked up at once for a page of items.
 const TURNS: usize = 64;
 
+/// How often turns are selected for a page: again when the log has grown, and again when it was indexed meanwhile.
+const ROUNDS: usize = 4;
+
 impl StateIndex {
     /// The page of a thread's turns that a query asks for, as the log has them now. `is_live` says whether the thread's last
     /// turn may still be going on.
@@ -42,20 +45,28 @@ impl StateIndex {
     pub async fn list_turns(&self, query: &TurnQuery, is_live: bool) -> Result<Option<Page<Turn>>> {
         check_limit(query.limit)?;
         let bound = query.cursor.as_ref().map(Cursor::position).transpose()?;
-        let mut connection = self.database.readers.acquire().await?;
-        // One transaction: files and turns as of one moment.
-        let mut transaction = connection.begin().await?;
-        let Some(log) = self.log_of(&mut transaction, query.thread_id, is_live).await? else { return Ok(None) };
         let window = Window::of_turns(query.direction, bound);
-        let mut entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
-        drop(transaction);
-        drop(connection);
-        let is_last = entries.len() <= query.limit;
-        entries.truncate(query.limit);
-        let next_cursor = if is_last { None } else { entries.last().map(|last| window.cursor_behind(last.place())) };
         let view = query.items_view;
-        let turns = blocking(move || log.tell(entries, view)).await?;
-        Ok(turns.map(|items| Page { items, next_cursor }))
+        let mut grown = None;
+        for _ in 0..ROUNDS {
+            let mut connection = self.database.readers.acquire().await?;
+            // One transaction: files and turns as of one moment.
+            let mut transaction = connection.begin().await?;
+            let log = self.log_of(&mut transaction, query.thread_id, is_live, grown.take()).await?;
+            let Some(log) = log else { return Ok(None) };
+            let mut entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
+            transaction.rollback().await?;
+            drop(connection);
+            let is_last = entries.len() <= query.limit;
+            entries.truncate(query.limit);
+            let next_cursor =
+                if is_last { None } else { entries.last().map(|last| window.cursor_behind(last.place())) };
+            match blocking(move || log.read(|log| log.tell(entries, view))).await? {
+                Reading::Done(turns) => return Ok(turns.map(|items| Page { items, next_cursor })),
+                Reading::Grown(log) => grown = Some(log),
+            }
+        }
+        Ok(None)
     }
 
     /// The page of the items of a thread's turns that a query asks for, as [`Self::list_turns`] gives turns. Nothing also
@@ -66,63 +77,43 @@ impl StateIndex {
     pub async fn list_items(&self, query: &ItemQuery, is_live: bool) -> Result<Option<Page<TurnItemEntry>>> {
         check_limit(query.limit)?;
         let bound = query.cursor.as_ref().map(Cursor::position).transpose()?;
-        let mut connection = self.database.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let Some(log) = self.log_of(&mut transaction, query.thread_id, is_live).await? else { return Ok(None) };
         let items = Window { direction: query.direction, bound };
-        let turn_id = query.turn_id.as_ref();
-        if let Some(turn_id) = turn_id
-            && !log.has_turn(&mut transaction, turn_id).await?
-        {
-            return Ok(None);
-        }
-        let mut turns = Window::of_turns(query.direction, items.turns_bound());
-        let mut entries: Vec<TurnEntry> = Vec::new();
-        let mut positions: Vec<(u64, usize)> = Vec::new();
-        while positions.len() <= query.limit {
-            let found = log.turns_in(&mut transaction, &turns, TURNS, turn_id).await?;
-            let Some(last) = found.last() else { break };
-            turns.bound = Some(turns.behind(last.place()));
-            for entry in found {
-                let places = entry.place() << ITEM_BITS..(entry.place() << ITEM_BITS) + entry.item_count();
-                let at = entries.len();
-                let within = places.filter(|position| items.holds(*position)).map(|position| (position, at));
-                positions.extend(items.in_order(within));
-                entries.push(entry);
+        let mut grown = None;
+        for _ in 0..ROUNDS {
+            let mut connection = self.database.readers.acquire().await?;
+            let mut transaction = connection.begin().await?;
+            let log = self.log_of(&mut transaction, query.thread_id, is_live, grown.take()).await?;
+            let Some(log) = log else { return Ok(None) };
+            let Selected { entries, positions, has_turn, next_cursor } =
+                log.items_in(&mut transaction, &items, query).await?;
+            transaction.rollback().await?;
+            drop(connection);
+            let tell = move |log: &ThreadLog| if has_turn { log.tell(entries, ItemsView::Full) } else { Ok(None) };
+            match blocking(move || log.read(tell)).await? {
+                Reading::Done(turns) => {
+                    let items = turns.and_then(|turns| take_items(turns, &positions));
+                    return Ok(items.map(|items| Page { items, next_cursor }));
+                }
+                Reading::Grown(log) => grown = Some(log),
             }
         }
-        drop(transaction);
-        drop(connection);
-        let is_last = positions.len() <= query.limit;
-        positions.truncate(query.limit);
-        let next_cursor =
-            if is_last { None } else { positions.last().map(|(position, _)| items.cursor_behind(*position)) };
-        entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
-        let turns = blocking(move || log.tell(entries, ItemsView::Full)).await?;
-        let Some(mut turns) = turns.map(|turns| turns.into_iter().map(items_of).collect::<Vec<_>>()) else {
-            return Ok(None);
-        };
-        let entry = |(position, at): &(u64, usize)| {
-            let (turn_id, items) = turns.get_mut(*at)?;
-            let item = items.get_mut(usize::try_from(position & ((1 << ITEM_BITS) - 1)).ok()?)?.take()?;
-            Some(TurnItemEntry { turn_id: turn_id.clone(), item })
-        };
-        let items: Option<Vec<TurnItemEntry>> = positions.iter().map(entry).collect();
-        Ok(items.map(|items| Page { items, next_cursor }))
+        Ok(None)
     }
 
-    /// The files of a thread, if they are as the index knows them, or have only grown.
+    /// The files of a thread as the index knows them; `None` if it does not know them well enough. Looks at no file. `grown` is
+    /// what this gave before, with what was appended since; it is given back if the index still says the same of the files.
     async fn log_of(
         &self,
         connection: &mut SqliteConnection,
         thread_id: ThreadId,
         is_live: bool,
+        grown: Option<ThreadLog>,
     ) -> Result<Option<ThreadLog>> {
         let sql = "SELECT segments.path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash, tail \
             FROM threads JOIN segments ON segments.path = threads.path WHERE threads.id = ? AND NOT is_incomplete";
         let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&mut *connection).await?;
         let Some(row) = row else { return Ok(None) };
-        let Some(newest) = KnownFile::of(&row, 0, self)? else { return Ok(None) };
+        let Some(newest) = IndexedFile::of(&row, 0, self)? else { return Ok(None) };
         let tail: Option<&str> = row.try_get(7)?;
         let tail: Option<Tail> = tail.and_then(|tail| serde_json::from_str(tail).ok());
         let mut parts = Vec::new();
@@ -130,29 +121,45 @@ impl StateIndex {
             FROM bases LEFT JOIN segments USING (segment_id) WHERE bases.thread_id = ? ORDER BY part";
         for (place, row) in (0..).zip(sqlx::query(sql).bind(thread_id.as_uuid()).fetch_all(&mut *connection).await?) {
             let is_next = row.try_get::<Option<i64>, _>(7)? == Some(place);
-            let Some(file) = KnownFile::of(&row, 0, self)?.filter(|_| is_next) else { return Ok(None) };
-            parts.push(Part { path: file.path, end: unsigned(row.try_get(8)?) });
+            let Some(file) = IndexedFile::of(&row, 0, self)?.filter(|_| is_next) else { return Ok(None) };
+            parts.push(Part { file, end: unsigned(row.try_get(8)?) });
         }
-        parts.push(Part { path: newest.path, end: u64::MAX });
-        if parts.iter().any(|part| part.path.extension().is_some_and(|extension| extension == "zst")) {
+        parts.push(Part { file: newest, end: u64::MAX });
+        if parts.iter().any(|part| part.file.path.extension().is_some_and(|extension| extension == "zst")) {
             return Ok(None);
         }
-        let mut log = ThreadLog { thread_id, parts, is_live, fresh: None };
-        if newest.has_grown {
-            let Some(tail) = tail.filter(|tail| newest.size.saturating_sub(tail.byte) <= MAX_TAIL) else {
+        let Some(grown) = grown.filter(|grown| (&grown.parts, grown.tail) == (&parts, tail)) else {
+            return Ok(Some(ThreadLog { thread_id, parts, tail, is_live, fresh: None }));
+        };
+        for turn_id in grown.fresh.iter().flat_map(|fresh| &fresh.unresolved_turn_ids) {
+            if grown.has_turn_before(connection, turn_id, grown.first_fresh()).await? {
                 return Ok(None);
-            };
-            let read = log.clone();
-            let Some((fresh, named)) = blocking(move || read.tell_tail(&tail)).await? else { return Ok(None) };
-            for turn_id in &named {
-                if log.has_turn_before(connection, turn_id, tail.turns).await? {
-                    return Ok(None);
-                }
             }
-            log.fresh = Some((tail.turns, fresh));
         }
-        Ok(Some(log))
+        Ok(Some(grown))
     }
+}
+
+/// The items of a page.
+struct Selected {
+    /// The turns that they are of.
+    entries: Vec<TurnEntry>,
+    /// The position of each item, and which of the turns it is of.
+    positions: Vec<(u64, usize)>,
+    /// Whether there is such a turn as the query names.
+    has_turn: bool,
+    next_cursor: Option<Cursor>,
+}
+
+/// Takes the items at these positions out of their turns; `None` if there is none at one of them.
+fn take_items(turns: Vec<Turn>, positions: &[(u64, usize)]) -> Option<Vec<TurnItemEntry>> {
+    let mut turns: Vec<_> = turns.into_iter().map(items_of).collect();
+    let entry = |(position, at): &(u64, usize)| {
+        let (turn_id, items) = turns.get_mut(*at)?;
+        let item = items.get_mut(usize::try_from(position & ((1 << ITEM_BITS) - 1)).ok()?)?.take()?;
+        Some(TurnItemEntry { turn_id: turn_id.clone(), item })
+    };
+    positions.iter().map(entry).collect()
 }
 
 fn check_limit(limit: usize) -> Result<()> {
@@ -164,28 +171,48 @@ fn items_of(turn: Turn) -> (TurnId, Vec<Option<TurnItem>>) {
     (turn.id, turn.items.into_iter().map(Some).collect())
 }
 
-/// A file that is as it was when it was read, or has grown since.
-pub(crate) struct KnownFile {
+/// A file as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IndexedFile {
     pub(crate) path: PathBuf,
-    size: u64,
-    has_grown: bool,
+    stamp: FileStamp,
+    mark: Mark,
 }
 
-impl KnownFile {
+/// What became of a file since it was indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileChange {
+    None,
+    /// It has so many bytes now.
+    Grown(u64),
+    /// It was moved, removed or written anew.
+    Other,
+}
+
+impl IndexedFile {
     /// From `path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash`, which stand from column `first`
-    /// on. Nothing when the file is another one now.
+    /// on; `None` if there is no such row.
     pub(crate) fn of(row: &SqliteRow, first: usize, index: &StateIndex) -> Result<Option<Self>> {
         let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(first + column)?)) };
         let Some(path) = row.try_get::<Option<&str>, _>(first)? else { return Ok(None) };
         let path = index.home.root().join(path);
-        let known = stamp_of_row(row, first + 1)?;
-        let Ok(stamp) = FileStamp::read(&path) else { return Ok(None) };
-        if stamp == known {
-            return Ok(Some(Self { path, size: stamp.size, has_grown: false }));
-        }
+        let stamp = stamp_of_row(row, first + 1)?;
         let mark = Mark { end: number(4)?, last_line_start: number(5)?, last_line_hash: number(6)? };
-        let has_grown = mark.is_grown(&path, &known, &stamp);
-        Ok(has_grown.then_some(Self { path, size: stamp.size, has_grown }))
+        Ok(Some(Self { path, stamp, mark }))
+    }
+
+    /// Looks at the file.
+    fn change(&self) -> FileChange {
+        match FileStamp::read(&self.path) {
+            Ok(stamp) if stamp == self.stamp => FileChange::None,
+            Ok(stamp) if self.mark.is_grown(&self.path, &self.stamp, &stamp) => FileChange::Grown(stamp.size),
+            _ => FileChange::Other,
+        }
+    }
+
+    /// Whether what was indexed of the file still stands in it. Looks at the file.
+    pub(crate) fn is_there(&self) -> bool {
+        self.change() != FileChange::Other
     }
 }
 
@@ -266,23 +293,99 @@ impl TurnEntry {
 }
 
 /// A file of a history, and just past which byte its share ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    pub(crate) path: PathBuf,
+    pub(crate) file: IndexedFile,
     pub(crate) end: u64,
 }
 
-/// Where a thread's turns stand now.
-#[derive(Clone, Debug)]
+/// Where a thread's turns stand, as the index knows.
+#[derive(Debug)]
 struct ThreadLog {
     thread_id: ThreadId,
     parts: Vec<Part>,
+    tail: Option<Tail>,
     is_live: bool,
-    /// The turns that what was appended since the last sync tells, and how many stand before them.
-    fresh: Option<(u64, Vec<Turn>)>,
+    /// What was appended since the log was indexed, if it was read.
+    fresh: Option<FreshTurns>,
+}
+
+/// The turns that the end of a log tells, from the one on that may have gone on.
+#[derive(Debug)]
+struct FreshTurns {
+    /// How many turns stand before them.
+    first: u64,
+    turns: Vec<Turn>,
+    /// Turns before these of which the lines speak if there are such.
+    unresolved_turn_ids: Vec<TurnId>,
+}
+
+/// What came of reading a log.
+enum Reading<T> {
+    /// This; `None` if the whole log has to be read.
+    Done(Option<T>),
+    /// The log has grown: what was appended was read, and turns have to be selected again.
+    Grown(ThreadLog),
 }
 
 impl ThreadLog {
+    /// Looks at the files, and reads what was selected if they are as the index knows them, and otherwise what was appended.
+    fn read<T>(mut self, tell: impl FnOnce(&Self) -> Result<Option<T>>) -> Result<Reading<T>> {
+        let mut size = None;
+        for part in &self.parts {
+            size = match part.file.change() {
+                FileChange::None => None,
+                FileChange::Grown(size) => Some(size),
+                FileChange::Other => return Ok(Reading::Done(None)),
+            };
+        }
+        let (Some(size), None) = (size, &self.fresh) else { return Ok(Reading::Done(tell(&self)?)) };
+        let Some(tail) = self.tail.filter(|tail| size.saturating_sub(tail.byte) <= MAX_TAIL) else {
+            return Ok(Reading::Done(None));
+        };
+        self.fresh = self.tell_tail(&tail)?;
+        Ok(if self.fresh.is_some() { Reading::Grown(self) } else { Reading::Done(None) })
+    }
+
+    fn fresh_turns(&self) -> &[Turn] {
+        self.fresh.as_ref().map_or(&[], |fresh| &fresh.turns)
+    }
+
+    /// How many turns stand before the fresh ones.
+    fn first_fresh(&self) -> u64 {
+        self.fresh.as_ref().map_or(u64::MAX, |fresh| fresh.first)
+    }
+
+    /// The items of a window that a query asks for.
+    async fn items_in(&self, connection: &mut SqliteConnection, items: &Window, query: &ItemQuery) -> Result<Selected> {
+        let turn_id = query.turn_id.as_ref();
+        let has_turn = match turn_id {
+            Some(turn_id) => self.has_turn(connection, turn_id).await?,
+            None => true,
+        };
+        let mut turns = Window::of_turns(query.direction, items.turns_bound());
+        let mut entries: Vec<TurnEntry> = Vec::new();
+        let mut positions: Vec<(u64, usize)> = Vec::new();
+        while positions.len() <= query.limit {
+            let found = self.turns_in(connection, &turns, TURNS, turn_id).await?;
+            let Some(last) = found.last() else { break };
+            turns.bound = Some(turns.behind(last.place()));
+            for entry in found {
+                let places = entry.place() << ITEM_BITS..(entry.place() << ITEM_BITS) + entry.item_count();
+                let at = entries.len();
+                let within = places.filter(|position| items.holds(*position)).map(|position| (position, at));
+                positions.extend(items.in_order(within));
+                entries.push(entry);
+            }
+        }
+        let is_last = positions.len() <= query.limit;
+        positions.truncate(query.limit);
+        let next_cursor =
+            if is_last { None } else { positions.last().map(|(position, _)| items.cursor_behind(*position)) };
+        entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
+        Ok(Selected { entries, positions, has_turn, next_cursor })
+    }
+
     /// The first turns of a window, `limit` at most.
     async fn turns_in(
         &self,
@@ -291,8 +394,8 @@ impl ThreadLog {
         limit: usize,
         turn_id: Option<&TurnId>,
     ) -> Result<Vec<TurnEntry>> {
-        let first_fresh = self.fresh.as_ref().map_or(u64::MAX, |(first, _)| *first);
-        let fresh = self.fresh.iter().flat_map(|(first, turns)| (*first..).zip(turns));
+        let first_fresh = self.first_fresh();
+        let fresh = self.fresh.iter().flat_map(|fresh| (fresh.first..).zip(&fresh.turns));
         let fresh = fresh.filter(|(place, turn)| window.holds(*place) && turn_id.is_none_or(|id| *id == turn.id));
         let fresh = window.in_order(fresh.map(|(place, turn)| TurnEntry::Fresh(place, Box::new(turn.clone()))));
         let missing = match window.direction {
@@ -310,9 +413,8 @@ impl ThreadLog {
     }
 
     async fn has_turn(&self, connection: &mut SqliteConnection, turn_id: &TurnId) -> Result<bool> {
-        let first_fresh = self.fresh.as_ref().map_or(u64::MAX, |(first, _)| *first);
-        let is_fresh = self.fresh.iter().flat_map(|(_, turns)| turns).any(|turn| turn.id == *turn_id);
-        Ok(is_fresh || self.has_turn_before(connection, turn_id, first_fresh).await?)
+        let is_fresh = self.fresh_turns().iter().any(|turn| turn.id == *turn_id);
+        Ok(is_fresh || self.has_turn_before(connection, turn_id, self.first_fresh()).await?)
     }
 
     async fn has_turn_before(&self, connection: &mut SqliteConnection, turn_id: &TurnId, place: u64) -> Result<bool> {
@@ -321,13 +423,12 @@ impl ThreadLog {
         Ok(query.fetch_one(connection).await?)
     }
 
-    /// The turns of what was appended, and which turns before them the lines spoke of if there are such; nothing when they
-    /// depend on what stands before.
-    fn tell_tail(&self, tail: &Tail) -> Result<Option<(Vec<Turn>, Vec<TurnId>)>> {
+    /// The turns of what was appended; `None` if they depend on what stands before.
+    fn tell_tail(&self, tail: &Tail) -> Result<Option<FreshTurns>> {
         let Some(newest) = self.parts.last() else { return Ok(None) };
         let mut turns = TurnProjection::resume(tail.restart()).live(self.is_live);
         let mut position = tail.restart().position;
-        for entry in RolloutReader::open_range(&newest.path, tail.byte..u64::MAX)? {
+        for entry in RolloutReader::open_range(&newest.file.path, tail.byte..u64::MAX)? {
             if let Entry::Line(record) = entry? {
                 turns.push(position, &record.line);
                 position += 1;
@@ -336,8 +437,8 @@ impl ThreadLog {
         if turns.reaches_back() {
             return Ok(None);
         }
-        let named = turns.named_elsewhere().iter().cloned().collect();
-        Ok(Some((turns.finish(), named)))
+        let unresolved_turn_ids = turns.named_elsewhere().iter().cloned().collect();
+        Ok(Some(FreshTurns { first: tail.turns, turns: turns.finish(), unresolved_turn_ids }))
     }
 
     /// Tells turns, as a view shows them; nothing when one of them cannot be told from its lines.
@@ -368,7 +469,7 @@ pub(crate) fn tell_turn(parts: &[Part], row: &TurnRow, is_live: bool) -> Result<
     let mut turns = TurnProjection::resume(row.restart()).live(is_live && row.is_last);
     let mut position = row.lines.start;
     for (part, range) in ranges(parts, row.start, row.end) {
-        for entry in RolloutReader::open_range(&part.path, range)?.skipping(shows_nothing) {
+        for entry in RolloutReader::open_range(&part.file.path, range)?.skipping(shows_nothing) {
             if let Entry::Line(record) = entry? {
                 turns.push(position, &record.line);
                 position += 1;

@@ -1,6 +1,6 @@
 //! What the index of words proposes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use selvedge_protocol::ThreadId;
@@ -8,6 +8,7 @@ use sqlx::{Row, SqliteConnection};
 
 use crate::StateIndex;
 use crate::error::Result;
+use crate::plan::ids;
 use crate::search::run::{Directory, for_each_posting, matching_words, postings_of};
 use crate::search::store::{block_id, run_and_block};
 use crate::search::words::WordPattern;
@@ -39,8 +40,7 @@ impl StateIndex {
         patterns: &[WordPattern],
     ) -> Result<HashMap<ThreadId, Vec<Candidate>>> {
         let directories = self.directories(connection).await?;
-        let superseded = superseded(connection).await?;
-        let mut found: HashMap<ThreadId, Vec<Candidate>> = HashMap::new();
+        let mut of_runs: HashMap<i64, HashMap<ThreadId, Vec<Candidate>>> = HashMap::new();
         let matches = matching_blocks(connection, &directories, patterns).await?;
         for (run, of_run) in matches.iter().filter(|(_, of_run)| of_run.len() == patterns.len()) {
             let Some((_, directory)) = directories.iter().find(|(known, _)| known == run) else { continue };
@@ -49,11 +49,16 @@ impl StateIndex {
             for (doc, weight) in weights {
                 while threads.next_if(|(_, first, count)| doc >= first + count).is_some() {}
                 let Some((id, first, _)) = threads.peek() else { break };
-                if doc < *first || superseded.contains(&(*run, *id)) {
-                    continue;
+                if doc >= *first {
+                    let candidate = Candidate { run: *run, number: doc - first, weight };
+                    of_runs.entry(*run).or_default().entry(*id).or_default().push(candidate);
                 }
-                found.entry(*id).or_default().push(Candidate { run: *run, number: doc - first, weight });
             }
+        }
+        remove_superseded(connection, &mut of_runs).await?;
+        let mut found: HashMap<ThreadId, Vec<Candidate>> = HashMap::new();
+        for (id, candidates) in of_runs.into_values().flatten() {
+            found.entry(id).or_default().extend(candidates);
         }
         Ok(found)
     }
@@ -81,11 +86,33 @@ impl StateIndex {
     }
 }
 
-/// Whose items in which runs count no more, none of them.
-async fn superseded(connection: &mut SqliteConnection) -> Result<HashSet<(i64, ThreadId)>> {
-    let sql = "SELECT run, thread_id FROM search_threads WHERE until IS NOT NULL AND until = 0";
-    let rows = sqlx::query(sql).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, ThreadId::from_uuid(row.try_get(1)?)))).collect()
+/// Takes out the threads of whose items in a run none counts any more. Costs no more than what was found, however many threads of
+/// the runs are superseded: if these are fewer they are all loaded, and otherwise those are looked up that were found.
+async fn remove_superseded(
+    connection: &mut SqliteConnection,
+    of_runs: &mut HashMap<i64, HashMap<ThreadId, Vec<Candidate>>>,
+) -> Result<()> {
+    let runs: Vec<i64> = of_runs.keys().copied().collect();
+    let most = of_runs.values().map(HashMap::len).sum::<usize>();
+    let sql = "SELECT run, thread_id FROM search_threads WHERE until IS NOT NULL AND until = 0 \
+        AND run IN (SELECT value FROM json_each(?)) LIMIT ?";
+    let limit = i64::try_from(most).unwrap_or(i64::MAX - 1) + 1;
+    let mut superseded = sqlx::query(sql).bind(numbers(&runs)).bind(limit).fetch_all(&mut *connection).await?;
+    if superseded.len() > most {
+        superseded.clear();
+        let sql = "SELECT run, thread_id FROM search_threads WHERE until IS NOT NULL AND until = 0 \
+            AND run = ? AND thread_id IN (SELECT unhex(value) FROM json_each(?))";
+        for (run, threads) in &*of_runs {
+            let query = sqlx::query(sql).bind(*run).bind(ids(threads.keys()));
+            superseded.extend(query.fetch_all(&mut *connection).await?);
+        }
+    }
+    for row in superseded {
+        if let Some(threads) = of_runs.get_mut(&row.try_get(0)?) {
+            threads.remove(&ThreadId::from_uuid(row.try_get(1)?));
+        }
+    }
+    Ok(())
 }
 
 /// For each run in which blocks hold words that match, which.

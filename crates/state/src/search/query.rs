@@ -3,14 +3,20 @@
 //! Threads are gone through in the order of the query, those alone in which the index of words proposes an item or of which the
 //! name is a hit. For the best threads that order is the newest first, and in it they are taken together until they have
 //! [`WINDOW`] items: the best among these come first, before the next ones are looked at.
+//!
+//! What the index says is loaded in one transaction, words, places and rows as of one moment; it ends before a log is read. If
+//! the page is not full then, the next transaction goes on where this one ended: with what was found, or, if the index was
+//! written meanwhile, as the next page would.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use selvedge_history::{SearchTerm, TextSearch};
 use selvedge_protocol::{
     Cursor, CursorError, Page, SearchHit, SearchOrder, SearchQuery, SortDirection, ThreadCursor, ThreadId, ThreadQuery,
     ThreadSortKey, Timestamp,
 };
+use selvedge_rollout::Backoff;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
@@ -19,7 +25,7 @@ use crate::list::{column, push_filters, push_order};
 use crate::plan::ids;
 use crate::search::candidates::Candidate;
 use crate::search::run::{ItemDoc, unpack_docs};
-use crate::search::words::patterns;
+use crate::search::words::{WordPattern, patterns};
 use crate::write::unsigned;
 
 /// How many items are ranked together.
@@ -30,6 +36,9 @@ const FEW: usize = 500;
 
 /// How many rows are gone through at once.
 const ROWS: usize = 512;
+
+/// For how long a page of a ranking is tried again while the index is busy.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a cursor of the best threads begins with.
 const OURS: &str = "x1";
@@ -44,8 +53,17 @@ pub(super) struct Proposed {
     pub(super) items: VecDeque<ItemDoc>,
 }
 
+/// What is asked for.
+struct Asked<'a> {
+    query: &'a SearchQuery,
+    search: &'a TextSearch,
+    patterns: &'a [WordPattern],
+}
+
 /// What may be found: threads with items, and threads with names.
 struct Found {
+    /// Of which state of the database that is so.
+    version: i64,
     items: HashMap<ThreadId, Vec<Candidate>>,
     named: HashSet<ThreadId>,
 }
@@ -91,43 +109,91 @@ impl StateIndex {
         let Some(patterns) = patterns(search.terms()) else { return Ok(None) };
         let Some(start) = Start::of(query)? else { return Ok(None) };
         let mut connection = self.database.readers.acquire().await?;
-        // One transaction: words, places and rows as of one moment.
-        let mut transaction = connection.begin().await?;
-        let items = self.candidates(&mut transaction, &patterns).await?;
-        let named = named(&mut transaction, search.terms()).await?;
-        let found = Found { items, named };
+        let asked = Asked { query, search: &search, patterns: &patterns };
         let page = match start {
-            Start::Sorted(start) => self.sorted_page(&mut transaction, query, &search, &found, start).await?,
-            Start::Best(start) => self.best_page(&mut transaction, query, &search, &found, start).await?,
+            Start::Sorted(start) => self.sorted_page(&mut connection, &asked, start).await?,
+            Start::Best(start) => self.best_page(&mut connection, &asked, start).await?,
         };
         Ok(Some(page))
+    }
+
+    /// The page of a search that follows another one of a ranking of the index ([`is_ranked_here`](Self::is_ranked_here)), as
+    /// [`search_threads`](Self::search_threads) gives it. Nobody else can give it, so that it is tried again while the index is
+    /// busy. It need not be brought up to date for that: what is shown is read from the logs.
+    ///
+    /// `None` if the ranking is gone, because the index is not filled any more or was filled anew meanwhile. The search has to
+    /// start over then.
+    ///
+    /// # Errors
+    /// As [`search_threads`](Self::search_threads); [`IndexError::Busy`] if others hold the database for 2 s.
+    pub async fn continue_ranking(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
+        let begun = Instant::now();
+        for pause in Backoff::new(BUSY_TIMEOUT) {
+            match self.page_of_one_filling(query).await {
+                // To wait for a connection takes time, too.
+                Err(IndexError::Busy(_)) if begun.elapsed() < BUSY_TIMEOUT && !self.database.readers.is_closed() => {
+                    tokio::time::sleep(pause).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.page_of_one_filling(query).await
+    }
+
+    async fn page_of_one_filling(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
+        let Some(filling) = self.filling().await? else { return Ok(None) };
+        let page = self.search_threads(query).await?;
+        let is_the_same = self.filling().await? == Some(filling);
+        Ok(page.filter(|_| is_the_same))
+    }
+
+    /// What may be found, as the index says in this transaction.
+    async fn find(&self, connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Found> {
+        // The first statement of the transaction: what follows is as of this version.
+        let version = data_version(connection).await?;
+        let items = self.candidates(connection, asked.patterns).await?;
+        let named = named(connection, asked.search.terms()).await?;
+        Ok(Found { version, items, named })
     }
 
     async fn sorted_page(
         &self,
         connection: &mut SqliteConnection,
-        query: &SearchQuery,
-        search: &TextSearch,
-        found: &Found,
+        asked: &Asked<'_>,
         start: Option<ThreadCursor>,
     ) -> Result<Page<SearchHit>> {
+        let query = asked.query;
         let limit = query.threads.limit;
-        let mut walk = Walk::new(&query.threads, found, start, None);
+        let mut start = start;
         let mut page: Vec<(ThreadCursor, Vec<SearchHit>)> = Vec::new();
-        while page.len() <= limit {
-            let wanted = limit.saturating_add(1) - page.len();
-            let threads = walk.next(connection, wanted).await?;
-            if threads.is_empty() {
-                break;
+        let mut transaction = connection.begin().await?;
+        'snapshots: loop {
+            let found = self.find(&mut transaction, asked).await?;
+            let mut walk = Walk::new(&query.threads, &found, start, None);
+            loop {
+                let wanted = limit.saturating_add(1) - page.len();
+                let threads = walk.next(&mut transaction, wanted).await?;
+                let Some(last) = threads.last().copied() else { break 'snapshots };
+                let order: Vec<ThreadId> = threads.iter().map(|place| place.id).collect();
+                let mut docs = docs(&mut transaction, &found, order.iter().copied()).await?;
+                let proposed = order.iter().map(|id| {
+                    let mut items = docs.remove(id).unwrap_or_default();
+                    items.sort_by_key(|(doc, _)| (doc.turn, doc.item));
+                    Proposed { id: *id, items: items.into_iter().map(|(doc, _)| doc).collect() }
+                });
+                let batch = self.load_batch(&mut transaction, query, asked.search, proposed.collect()).await?;
+                transaction.rollback().await?;
+                let hits = self.read_hits(connection, query, asked.search, &order, batch).await?;
+                page.extend(threads.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty()));
+                if page.len() > limit {
+                    break 'snapshots;
+                }
+                start = Some(last);
+                transaction = connection.begin().await?;
+                if data_version(&mut transaction).await? != found.version {
+                    continue 'snapshots;
+                }
             }
-            let mut docs = docs(connection, found, threads.iter().map(|place| place.id)).await?;
-            let proposed = threads.iter().map(|place| {
-                let mut items = docs.remove(&place.id).unwrap_or_default();
-                items.sort_by_key(|(doc, _)| (doc.turn, doc.item));
-                Proposed { id: place.id, items: items.into_iter().map(|(doc, _)| doc).collect() }
-            });
-            let hits = self.read_hits(connection, query, search, proposed.collect()).await?;
-            page.extend(threads.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty()));
         }
         let is_last = page.len() <= limit;
         page.truncate(limit);
@@ -139,34 +205,52 @@ impl StateIndex {
     async fn best_page(
         &self,
         connection: &mut SqliteConnection,
-        query: &SearchQuery,
-        search: &TextSearch,
-        found: &Found,
+        asked: &Asked<'_>,
         start: Option<BestStart>,
     ) -> Result<Page<SearchHit>> {
+        let query = asked.query;
         let limit = query.threads.limit;
         let newest_first = ThreadQuery { direction: SortDirection::Descending, ..query.threads.clone() };
+        let mut start = start;
         let mut page: Vec<(BestStart, Vec<SearchHit>)> = Vec::new();
-        let mut window = match &start {
-            Some(start) => Some(self.window_again(connection, &newest_first, found, start).await?),
-            None => self.window(connection, &newest_first, found, None).await?,
-        };
-        while let Some(Window { first, last, mut ranked }) = window.take() {
-            ranked.sort_by_key(|(place, _)| *place);
-            if let Some(start) = start.as_ref().filter(|start| (start.first, start.last) == (first, last)) {
-                ranked.retain(|(place, _)| *place > start.place);
+        // Of a thread that has changed meanwhile the place may have, too.
+        let mut is_read: HashSet<ThreadId> = HashSet::new();
+        let mut transaction = connection.begin().await?;
+        'snapshots: loop {
+            let found = self.find(&mut transaction, asked).await?;
+            let mut window = match &start {
+                Some(start) => Some(self.window_again(&mut transaction, &newest_first, &found, start).await?),
+                None => self.window(&mut transaction, &newest_first, &found, None).await?,
+            };
+            while let Some(Window { first, last, mut ranked }) = window.take() {
+                ranked.sort_by_key(|(place, _)| *place);
+                if let Some(start) = start.as_ref().filter(|start| (start.first, start.last) == (first, last)) {
+                    ranked.retain(|(place, _)| *place > start.place);
+                }
+                ranked.retain(|(_, proposed)| !is_read.contains(&proposed.id));
+                let mut ranked = VecDeque::from(ranked);
+                while !ranked.is_empty() {
+                    let count = (limit.saturating_add(1) - page.len()).min(ranked.len());
+                    let (places, proposed): (Vec<BestPlace>, Vec<Proposed>) = ranked.drain(..count).unzip();
+                    let order: Vec<ThreadId> = proposed.iter().map(|proposed| proposed.id).collect();
+                    let batch = self.load_batch(&mut transaction, query, asked.search, proposed).await?;
+                    transaction.rollback().await?;
+                    let hits = self.read_hits(connection, query, asked.search, &order, batch).await?;
+                    let starts = places.into_iter().map(|place| BestStart { first, last, place });
+                    start = starts.clone().next_back();
+                    is_read.extend(order);
+                    page.extend(starts.zip(hits).filter(|(_, hits)| !hits.is_empty()));
+                    if page.len() > limit {
+                        break 'snapshots;
+                    }
+                    transaction = connection.begin().await?;
+                    if data_version(&mut transaction).await? != found.version {
+                        continue 'snapshots;
+                    }
+                }
+                window = self.window(&mut transaction, &newest_first, &found, Some(last)).await?;
             }
-            let mut ranked = VecDeque::from(ranked);
-            while page.len() <= limit && !ranked.is_empty() {
-                let count = (limit.saturating_add(1) - page.len()).min(ranked.len());
-                let (places, proposed): (Vec<BestPlace>, Vec<Proposed>) = ranked.drain(..count).unzip();
-                let hits = self.read_hits(connection, query, search, proposed).await?;
-                let hits = places.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty());
-                page.extend(hits.map(|(place, hits)| (BestStart { first, last, place }, hits)));
-            }
-            if page.len() <= limit {
-                window = self.window(connection, &newest_first, found, Some(last)).await?;
-            }
+            break;
         }
         let is_last = page.len() <= limit;
         page.truncate(limit);
@@ -358,6 +442,11 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
+
+/// A number that changes when somebody else has written the database, since this connection asked before.
+async fn data_version(connection: &mut SqliteConnection) -> Result<i64> {
+    Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await?)
 }
 
 /// Threads of whose names the terms are part, as far as a comparison of letters tells.

@@ -1,13 +1,12 @@
 //! Reading from the log what the index of words proposes.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_history::{ItemPlace, TextSearch, TurnProjection, TurnRestart};
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId, TurnItem};
 use selvedge_rollout::{Entry, HistoryEntry, RolloutReader};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
 use crate::error::Result;
@@ -16,49 +15,91 @@ use crate::plan::ids;
 use crate::search::query::Proposed;
 use crate::sync::{blocking, while_moved};
 use crate::told::{ItemBytes, TurnRow, mode};
-use crate::turns::{KnownFile, Part, TURN_COLUMNS, tell_turn, turn_row};
+use crate::turns::{IndexedFile, Part, TURN_COLUMNS, tell_turn, turn_row};
 use crate::write::{signed, unsigned};
 
 /// A thread whose items are being read.
 struct Reading {
     thread: StoredThread,
-    /// Its files; nothing when it has to be read whole.
+    /// Its files, as the index knows them; `None` if it has to be read whole.
     parts: Option<Vec<Part>>,
     proposed: Proposed,
     hits: Vec<SearchHit>,
+}
+
+/// Threads to be read, with all that the index says of them: they can be read without it.
+pub(super) struct Batch {
+    readings: Vec<Reading>,
+    /// The turns of the first items of each.
+    turns: HashMap<(ThreadId, u64), TurnRow>,
 }
 
 impl Reading {
     fn wants(&self, limit: usize) -> bool {
         self.parts.is_some() && self.hits.len() < limit && !self.proposed.items.is_empty()
     }
+
+    /// Has the thread read whole if one of its files is not as it was indexed.
+    fn check_files(&mut self) {
+        self.parts.take_if(|parts| !parts.iter().all(|part| part.file.is_there()));
+    }
 }
 
 impl StateIndex {
-    /// The hits of each of these threads, in the order of the query and as many as it wants.
-    pub(super) async fn read_hits(
+    /// Loads what the index says of these threads.
+    pub(super) async fn load_batch(
         &self,
         connection: &mut SqliteConnection,
         query: &SearchQuery,
         search: &TextSearch,
         proposed: Vec<Proposed>,
-    ) -> Result<Vec<Vec<SearchHit>>> {
-        let order: Vec<ThreadId> = proposed.iter().map(|proposed| proposed.id).collect();
+    ) -> Result<Batch> {
+        let mut threads = self.load_threads(connection, &proposed).await?;
+        let reading = |proposed: Proposed| {
+            let (thread, parts) = threads.remove(&proposed.id)?;
+            let hits = search.name_hit(&thread).into_iter().collect();
+            Some(Reading { thread, parts, proposed, hits })
+        };
+        let readings: Vec<Reading> = proposed.into_iter().filter_map(reading).collect();
         let limit = query.hits_per_thread;
-        let mut readings = self.readings(connection, search, proposed).await?;
+        let turns = load_turns(connection, &readings, limit, limit).await?;
+        Ok(Batch { readings, turns })
+    }
+
+    /// Reads the hits of each of these threads, in the order of the query and as many as it wants. There must be no open
+    /// transaction: files can take any time.
+    pub(super) async fn read_hits(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &SearchQuery,
+        search: &TextSearch,
+        order: &[ThreadId],
+        batch: Batch,
+    ) -> Result<Vec<Vec<SearchHit>>> {
+        let limit = query.hits_per_thread;
+        let Batch { mut readings, mut turns } = batch;
         let mut at_once = limit;
-        while readings.iter().any(|reading| reading.wants(limit)) {
-            let rows = load_turns(connection, &readings, limit, at_once).await?;
+        loop {
             let search = search.clone();
             readings = blocking(move || {
-                for reading in readings.iter_mut().filter(|reading| reading.wants(limit)) {
-                    read_items(reading, &rows, &search, limit, at_once)?;
+                for reading in &mut readings {
+                    reading.check_files();
+                    if reading.wants(limit) {
+                        read_items(reading, &turns, &search, limit, at_once)?;
+                    }
                 }
                 Ok(readings)
             })
             .await?;
+            if !readings.iter().any(|reading| reading.wants(limit)) {
+                break;
+            }
             // An item that is no hit is rare.
             at_once = at_once.saturating_mul(2);
+            let mut transaction = connection.begin().await?;
+            self.forget_changed(&mut transaction, &mut readings, limit).await?;
+            turns = load_turns(&mut transaction, &readings, limit, at_once).await?;
+            transaction.rollback().await?;
         }
         let mut hits: HashMap<ThreadId, Vec<SearchHit>> = HashMap::new();
         for reading in readings {
@@ -72,13 +113,29 @@ impl StateIndex {
         Ok(order.iter().map(|id| hits.remove(id).unwrap_or_default()).collect())
     }
 
-    async fn readings(
+    /// Has those threads read whole that were indexed again since they were loaded: their turns may stand elsewhere.
+    async fn forget_changed(
         &self,
         connection: &mut SqliteConnection,
-        search: &TextSearch,
-        proposed: Vec<Proposed>,
-    ) -> Result<Vec<Reading>> {
-        let all = ids(proposed.iter().map(|proposed| &proposed.id));
+        readings: &mut [Reading],
+        limit: usize,
+    ) -> Result<()> {
+        let mut wanting: Vec<&mut Reading> = readings.iter_mut().filter(|reading| reading.wants(limit)).collect();
+        let now = self.load_threads(connection, wanting.iter().map(|reading| &reading.proposed)).await?;
+        for reading in &mut wanting {
+            let parts_now = now.get(&reading.proposed.id).and_then(|(_, parts)| parts.as_ref());
+            reading.parts.take_if(|parts| parts_now != Some(parts));
+        }
+        Ok(())
+    }
+
+    /// The rows of threads, and their files as the index knows them; of those that have a file which it does not know, none.
+    async fn load_threads(
+        &self,
+        connection: &mut SqliteConnection,
+        proposed: impl IntoIterator<Item = &Proposed>,
+    ) -> Result<HashMap<ThreadId, (StoredThread, Option<Vec<Part>>)>> {
+        let all = ids(proposed.into_iter().map(|proposed| &proposed.id));
         let mut bases: HashMap<ThreadId, Vec<Option<Part>>> = HashMap::new();
         let sql = "SELECT path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash, part, end_byte, \
             bases.thread_id FROM bases LEFT JOIN segments USING (segment_id) \
@@ -86,28 +143,22 @@ impl StateIndex {
         for row in sqlx::query(sql).bind(&all).fetch_all(&mut *connection).await? {
             let of_thread = bases.entry(ThreadId::from_uuid(row.try_get(9)?)).or_default();
             let is_next = row.try_get::<Option<i64>, _>(7)? == i64::try_from(of_thread.len()).ok();
-            let file = KnownFile::of(&row, 0, self)?.filter(|_| is_next);
+            let file = IndexedFile::of(&row, 0, self)?.filter(|_| is_next);
             let end = unsigned(row.try_get(8)?);
-            of_thread.push(file.map(|file| Part { path: file.path, end }));
+            of_thread.push(file.map(|file| Part { file, end }));
         }
-        let mut threads: HashMap<ThreadId, (StoredThread, Option<PathBuf>)> = HashMap::new();
+        let mut threads = HashMap::new();
         let sql = "SELECT record, name, archived, threads.path, segments.path, size, modified_ns, inode, indexed_bytes, \
             last_line_start, last_line_hash FROM threads LEFT JOIN segments ON segments.path = threads.path \
             WHERE threads.id IN (SELECT unhex(value) FROM json_each(?))";
         for row in sqlx::query(sql).bind(&all).fetch_all(connection).await? {
             let thread = stored_thread(&row, Some(self.home.root()))?;
-            let file = KnownFile::of(&row, 4, self)?;
-            threads.insert(thread.id, (thread, file.map(|file| file.path)));
+            let newest = IndexedFile::of(&row, 4, self)?.map(|file| Part { file, end: u64::MAX });
+            let earlier = bases.remove(&thread.id).unwrap_or_default();
+            let parts: Option<Vec<Part>> = earlier.into_iter().chain([newest]).collect();
+            threads.insert(thread.id, (thread, parts));
         }
-        let reading = |proposed: Proposed| {
-            let (thread, newest) = threads.remove(&proposed.id)?;
-            let earlier = bases.remove(&proposed.id).unwrap_or_default();
-            let newest = newest.map(|path| Part { path, end: u64::MAX });
-            let parts = earlier.into_iter().chain([newest]).collect();
-            let hits = search.name_hit(&thread).into_iter().collect();
-            Some(Reading { thread, parts, proposed, hits })
-        };
-        Ok(proposed.into_iter().filter_map(reading).collect())
+        Ok(threads)
     }
 
     /// The hits of a thread, by reading it from end to end.
@@ -223,7 +274,7 @@ fn tell_item(parts: &[Part], row: &TurnRow, item: u64) -> Result<Option<TurnItem
     let restart = TurnRestart { position, mode: mode(paginated), ..row.restart() };
     let mut turns = TurnProjection::at_item(row.id.clone(), restart);
     let start = row.start.byte + offset;
-    for entry in RolloutReader::open_range(&part.path, start..start + len)? {
+    for entry in RolloutReader::open_range(&part.file.path, start..start + len)? {
         if let Entry::Line(record) = entry? {
             turns.push(position, &record.line);
             position += 1;

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use selvedge_history::{TextSearch, item_texts};
 use selvedge_protocol::{
@@ -15,7 +17,7 @@ use selvedge_rollout::{NameIndex, now};
 use selvedge_state::{IndexError, StateIndex};
 use serde_json::json;
 
-use crate::homes::{Home, append, dump, event, everything, rebuilt, recorded, rows, story, truth};
+use crate::homes::{Home, append, dump, event, everything, rebuilt, recorded, rows, says, story, truth};
 
 /// What the logs say: each thread's row with its turns, in the order of the listing.
 pub(crate) struct Logs(Vec<(StoredThread, Vec<Turn>)>);
@@ -350,4 +352,94 @@ async fn a_search_that_cannot_be_is_refused_or_left_to_the_logs() {
         query.threads.cursor = Some(Cursor::from("x1/nonsense".to_owned()));
         assert!(matches!(index.search_threads(&query).await, Err(IndexError::Cursor(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_thread_is_found_once_while_the_index_is_written() {
+    let home = Home::new();
+    let mut wanted = Vec::new();
+    for number in 0..60 {
+        let (id, path) = home.legacy_thread();
+        // Both words stand in each, and few of them are the phrase.
+        let text = if number % 6 == 0 { "alpha beta" } else { "alpha and beta" };
+        append(&path, &says(&format!("{text} {number}")));
+        wanted.extend((number % 6 == 0).then_some(id));
+    }
+    wanted.sort_unstable();
+    let (_, growing) = home.legacy_thread();
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    let other = StateIndex::open(&home.home, &home.index_path()).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let writer = tokio::spawn(async move {
+        while !over.load(Ordering::Relaxed) {
+            append(&growing, &says("gamma"));
+            other.sync(|_| {}).await.unwrap();
+        }
+    });
+    for order in [SearchOrder::Sorted, SearchOrder::Best] {
+        for limit in [1, 4, 20] {
+            let threads = ThreadQuery { limit, ..ThreadQuery::default() };
+            let mut query = SearchQuery { threads, order, ..SearchQuery::new("\"alpha beta\"") };
+            let mut found = Vec::new();
+            loop {
+                let page = index.search_threads(&query).await.unwrap().unwrap();
+                found.extend(page.items.iter().map(|hit| hit.thread.id));
+                query.threads.cursor = page.next_cursor;
+                if query.threads.cursor.is_none() {
+                    break;
+                }
+            }
+            found.sort_unstable();
+            assert_eq!(found, wanted, "{order:?}, {limit} at once");
+        }
+    }
+    is_over.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
+}
+
+/// How many threads of a run are superseded in a test of what they cost.
+const SUPERSEDED: usize = 200_000;
+
+#[tokio::test]
+async fn superseded_threads_cost_a_search_nothing() {
+    use sqlx::{Connection, SqliteConnection};
+
+    let home = Home::new();
+    let (id, path) = home.legacy_thread();
+    append(&path, &says("a needle in the hay"));
+    let (_, again) = home.legacy_thread();
+    append(&again, &says("another needle"));
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    fs::remove_file(again).unwrap();
+    index.sync(|_| {}).await.unwrap();
+    let timed = async || {
+        let mut times = Vec::new();
+        for _ in 0..7 {
+            let begun = Instant::now();
+            let hits = index.search_threads(&SearchQuery::new("needle")).await.unwrap().unwrap().items;
+            times.push(begun.elapsed());
+            assert_eq!(hits.iter().map(|hit| hit.thread.id).collect::<Vec<_>>(), [id]);
+        }
+        times.sort_unstable();
+        times[3]
+    };
+    let before = timed().await;
+    let url = format!("sqlite://{}", home.index_path().display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let sql = "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?) \
+        INSERT INTO search_threads (thread_id, run, until, docs) \
+        SELECT randomblob(16), (SELECT max(run) FROM search_runs), 0, x'' FROM numbers";
+    sqlx::query(sql).bind(SUPERSEDED as i64).execute(&mut connection).await.unwrap();
+    let after = timed().await;
+    // To load them all took hundreds of milliseconds.
+    assert!(after < before * 3 + Duration::from_millis(20), "{before:?} without and {after:?} with them");
+    report(before, after);
+}
+
+#[expect(clippy::print_stderr, reason = "a measurement is there to be seen")]
+fn report(before: Duration, after: Duration) {
+    eprintln!("a search takes {before:?}, and {after:?} with {SUPERSEDED} superseded threads");
 }

@@ -1,0 +1,226 @@
+//! Files are read where blocking is allowed, and while no transaction is open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use selvedge_protocol::{ItemQuery, SearchOrder, SearchQuery, ThreadId, ThreadQuery, TurnQuery};
+use selvedge_rollout::{NameIndex, now};
+use selvedge_state::StateIndex;
+use sqlx::{Connection, SqliteConnection};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::homes::{Home, append, story};
+
+/// Runs a test in a runtime with one thread for async code, and one where blocking is allowed.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(test);
+}
+
+/// Occupies the one thread where blocking is allowed until it is told to let it go, as a file does that takes its time.
+struct Occupied {
+    release: mpsc::Sender<()>,
+}
+
+impl Occupied {
+    fn new() -> Self {
+        let (release, released) = mpsc::channel();
+        spawn_blocking(move || released.recv());
+        Self { release }
+    }
+
+    fn release(self) {
+        self.release.send(()).unwrap();
+    }
+}
+
+/// Waits until a task waits for files, and checks that timers go on meanwhile.
+async fn wait_for_files<T>(task: &JoinHandle<T>) {
+    let ticks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ticks);
+    let ticker = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    ticker.abort();
+    assert!(!task.is_finished(), "it waits for files");
+    assert!(ticks.load(Ordering::Relaxed) > 10, "a timer was held up");
+}
+
+async fn connect(path: &Path) -> SqliteConnection {
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut connection).await.unwrap();
+    connection
+}
+
+/// Whether the log of the database can be cut off: nobody reads an old state from it.
+async fn nobody_reads(path: &Path) -> bool {
+    let mut connection = connect(path).await;
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let (busy, ..): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap();
+    busy == 0
+}
+
+/// Writes the database, so that who reads it now reads from its log.
+async fn write_anything(path: &Path) {
+    try_write(path).await.unwrap();
+}
+
+async fn try_write(path: &Path) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE clearings SET count = count").execute(&mut connect(path).await).await.map(drop)
+}
+
+/// A home with an index of a thread that has grown since.
+async fn grown() -> (Home, ThreadId, PathBuf, StateIndex) {
+    let home = Home::new();
+    let (id, path) = home.legacy_thread();
+    append(&path, &(story(0) + &story(1)));
+    let index = home.index().await;
+    index.sync(|_| {}).await.unwrap();
+    append(&path, &story(2));
+    write_anything(&home.index_path()).await;
+    (home, id, path, index)
+}
+
+#[test]
+fn no_transaction_is_open_while_turns_and_items_are_read() {
+    run(async {
+        let (home, id, _, index) = grown().await;
+        let occupied = Occupied::new();
+        let (turns, items) = (index.clone(), index.clone());
+        let turns = tokio::spawn(async move { turns.list_turns(&TurnQuery::all(id), false).await });
+        let items = tokio::spawn(async move { items.list_items(&ItemQuery::all(id), false).await });
+        wait_for_files(&turns).await;
+        wait_for_files(&items).await;
+        assert!(nobody_reads(&home.index_path()).await);
+        occupied.release();
+        assert_eq!(turns.await.unwrap().unwrap().unwrap().items.len(), 3);
+        assert_eq!(items.await.unwrap().unwrap().unwrap().items.len(), 6);
+    });
+}
+
+#[test]
+fn a_log_that_is_indexed_while_its_turns_are_read_is_read_again() {
+    run(async {
+        let (home, id, path, index) = grown().await;
+        let occupied = Occupied::new();
+        let reading = index.clone();
+        let turns = tokio::spawn(async move { reading.list_turns(&TurnQuery::all(id), false).await });
+        wait_for_files(&turns).await;
+        // What was appended is read, and by then it is in the index as well.
+        append(&path, &story(3));
+        occupied.release();
+        home.index().await.sync(|_| {}).await.unwrap();
+        let turns = turns.await.unwrap().unwrap().unwrap().items;
+        assert!((3..=4).contains(&turns.len()), "{turns:?}");
+        assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap().unwrap().items.len(), 4);
+    });
+}
+
+#[test]
+fn files_are_looked_at_where_blocking_is_allowed() {
+    run(async {
+        let (_home, id, path, index) = grown().await;
+        let occupied = Occupied::new();
+        let reading = index.clone();
+        let turns = tokio::spawn(async move { reading.list_turns(&TurnQuery::all(id), false).await });
+        wait_for_files(&turns).await;
+        std::fs::remove_file(path).unwrap();
+        occupied.release();
+        assert_eq!(turns.await.unwrap().unwrap(), None, "the file is gone before anybody looks at it");
+    });
+}
+
+#[test]
+fn no_transaction_is_open_while_hits_are_read() {
+    for order in [SearchOrder::Sorted, SearchOrder::Best] {
+        run(async move {
+            let (home, id, _, index) = grown().await;
+            let occupied = Occupied::new();
+            let query = SearchQuery { order, ..SearchQuery::new("question") };
+            let searching = index.clone();
+            let hits = tokio::spawn(async move { searching.search_threads(&query).await });
+            wait_for_files(&hits).await;
+            assert!(nobody_reads(&home.index_path()).await);
+            occupied.release();
+            let hits = hits.await.unwrap().unwrap().unwrap().items;
+            assert!(!hits.is_empty() && hits.iter().all(|hit| hit.thread.id == id), "{hits:?}");
+        });
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn others_can_write_while_names_are_read() {
+    run(async {
+        let (home, id, ..) = grown().await;
+        let index = home.index().await;
+        // A name index that takes its time: it opens when somebody writes it.
+        let names = home.home.name_index_path();
+        let _ = std::fs::remove_file(&names);
+        let made = std::process::Command::new("mkfifo").arg(&names).status();
+        assert!(made.unwrap().success());
+        let refreshing = index.clone();
+        let refresh = tokio::spawn(async move { refreshing.refresh(u64::MAX).await });
+        wait_for_files(&refresh).await;
+        let written = try_write(&home.index_path()).await;
+        let nobody_reads = nobody_reads(&home.index_path()).await;
+        drop(std::fs::File::options().write(true).open(&names).unwrap());
+        written.unwrap();
+        assert!(nobody_reads);
+        // In a pipe nobody can look for the place where names were read to.
+        assert!(refresh.await.unwrap().is_err());
+        std::fs::remove_file(&names).unwrap();
+        NameIndex::set(&home.home, id, Some("new"), now()).unwrap();
+        index.refresh(u64::MAX).await.unwrap();
+        assert_eq!(index.read_thread(id).await.unwrap().unwrap().name.as_deref(), Some("new"));
+    });
+}
+
+#[test]
+fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
+    run(async {
+        let home = Home::new();
+        for number in 0..3 {
+            let (_, path) = home.legacy_thread();
+            append(&path, &story(number));
+        }
+        let index = home.index().await;
+        index.sync(|_| {}).await.unwrap();
+        let threads = ThreadQuery { limit: 1, ..ThreadQuery::default() };
+        let first = SearchQuery { threads, ..SearchQuery::new("question") };
+        let cursor = index.search_threads(&first).await.unwrap().unwrap().next_cursor;
+        let threads = ThreadQuery { cursor, ..first.threads.clone() };
+        let second = SearchQuery { threads, ..first.clone() };
+        assert!(StateIndex::is_ranked_here(&second));
+
+        // As many searches as read at once, and they wait for files.
+        let occupied = Occupied::new();
+        let search = |query: &SearchQuery| {
+            let (index, query) = (index.clone(), query.clone());
+            tokio::spawn(async move { index.search_threads(&query).await })
+        };
+        let others: Vec<_> = (0..3).map(|_| search(&first)).collect();
+        wait_for_files(&others[0]).await;
+        let (going_on, query) = (index.clone(), second.clone());
+        let page = tokio::spawn(async move { going_on.continue_ranking(&query).await });
+        // Longer than a statement waits for a connection.
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        assert!(!page.is_finished());
+        occupied.release();
+        let page = page.await.unwrap().unwrap().unwrap();
+        assert_eq!(page, index.search_threads(&second).await.unwrap().unwrap());
+        assert_eq!(page.items.len(), 1);
+
+        index.clear().await.unwrap();
+        assert_eq!(index.continue_ranking(&second).await.unwrap(), None, "the ranking is gone");
+        index.close().await;
+        assert!(index.continue_ranking(&second).await.is_err(), "and who has closed the index does not wait");
+    });
+}
