@@ -43,6 +43,7 @@ mod file_system;
 mod files;
 mod history;
 mod identity;
+mod import;
 mod layout;
 mod lock;
 mod log_file;

@@ -14,6 +14,9 @@ use crate::files::{decompress, is_compressed};
 
 const BLOCK: usize = 1 << 16;
 
+/// The last place that a system takes for one in a file. Behind it, as behind the end of any file, there is nothing.
+const LAST_PLACE: u64 = i64::MAX.unsigned_abs();
+
 /// Reads a log forwards, in memory bounded by its longest line.
 ///
 /// Gives every intact line in order and every stretch between them that is not white space. Fails only when the system
@@ -239,7 +242,7 @@ pub fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send
         return Ok((Box::new(decoder.take(len)), true));
     }
     if range.start > 0 {
-        file.seek(SeekFrom::Start(range.start)).context("read", path)?;
+        file.seek(SeekFrom::Start(range.start.min(LAST_PLACE))).context("read", path)?;
     }
     Ok((Box::new(file.take(len)), false))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{HomeFiles, NameIndex, ResolvedHistory, now};
+use selvedge_rollout::{HomeFiles, NameIndex, ReferenceLock, ResolvedHistory, now};
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::{store_error, while_gone};
@@ -12,6 +12,8 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn delete(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
+        // From here on nobody begins to build on the thread.
+        let _references = ReferenceLock::exclusive(&self.home).map_err(store_error)?;
         let files = self.files()?;
         let dependents = while_gone(|| self.dependents(&files, thread_id))?;
         if !dependents.is_empty() {

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
-    Entry, HistoryEntry, HomeFiles, LineRecord, ResolvedHistory, RolloutError, RolloutFile, now, open_bytes, read_head,
+    Entry, HistoryEntry, HomeFiles, LineRecord, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now,
+    open_bytes, read_head,
 };
 use selvedge_thread_store::Result;
 use selvedge_thread_store::segment::detached_head;
@@ -26,6 +27,8 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn detach(&self, thread_id: ThreadId) -> Result<()> {
         let _lock = self.lock_cold(thread_id)?;
+        // The newest segment may be replaced, unless somebody builds on it.
+        let _references = ReferenceLock::exclusive(&self.home).map_err(store_error)?;
         // A copy that broke off because a base was moved has changed nothing.
         while_gone(|| {
             let (files, resolved) = self.resolve(self.files()?, thread_id)?;

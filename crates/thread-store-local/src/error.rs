@@ -22,6 +22,10 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
         }
         RolloutError::Unsynced { thread_id, source, .. } => StoreError::Unsynced { thread_id, source: source.into() },
         RolloutError::AlreadyExists { thread_id, .. } => StoreError::AlreadyExists { thread_id },
+        // Whoever holds the lock may be done a moment later.
+        error @ RolloutError::LockTimeout { .. } => {
+            StoreError::backend(error.to_string(), io::Error::from(io::ErrorKind::TimedOut))
+        }
         RolloutError::IncompleteHead { field } => StoreError::invalid(format!("a session_meta needs its {field}")),
         other => StoreError::backend(other.to_string(), source_of(other)),
     }

@@ -8,7 +8,8 @@ use selvedge_protocol::{
     Timestamp, UserMessageEvent,
 };
 use selvedge_rollout::{
-    Entry, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes, read_head,
+    Entry, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
+    read_head,
 };
 use selvedge_thread_store::segment::{fork_head, identity, inherit_head};
 use selvedge_thread_store::{ForkThread, Result, StoreError, TurnCut};
@@ -29,6 +30,9 @@ impl Inner {
         let path = self.home.active_path(&RolloutFileName::new(at, thread_id, None));
         match mode {
             HistoryMode::Paginated => {
+                // Until the fork is there, nobody deletes what it begins to refer to; and what it was found in is there still.
+                let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
+                let (_, resolved) = self.resolve(self.files()?, request.source)?;
                 let base = self.base_to_fork(&resolved, &request.at)?;
                 let head = fork_head(meta, request.source, mode, base);
                 self.settle_bases(&resolved)?;

@@ -66,6 +66,7 @@ mod revert;
 mod row;
 mod search;
 mod segment;
+mod segments;
 mod stats;
 mod store;
 mod sync;

@@ -322,7 +322,7 @@ fn read_at(path: &Path, range: Range<u64>) -> Result<Vec<u8>> {
     }
 }
 
-fn decompressed_len(file: &RolloutFile) -> Result<u64> {
+pub(crate) fn decompressed_len(file: &RolloutFile) -> Result<u64> {
     let (mut bytes, _) = open_bytes(&file.path, 0..u64::MAX).map_err(store_error)?;
     let mut block = vec![0; 1 << 16];
     let mut len = 0;

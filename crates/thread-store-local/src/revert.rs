@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ResolvedHistory, RolloutError, RolloutFile, WrittenBatch};
+use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, WrittenBatch};
 use selvedge_thread_store::cut::CutPoint;
 use selvedge_thread_store::implement::{Done, RecentBatches};
 use selvedge_thread_store::segment::revert_items;
@@ -46,6 +46,7 @@ impl Inner {
         }
         let undone = match mode {
             HistoryMode::Paginated => {
+                let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
                 let next = while_gone(|| self.next_by_cut(request))?;
                 live.alone_with_recorder(|recorder| {
                     next.begin(|segment, bytes, ordinal| recorder.go_on_in(segment, bytes, ordinal))
@@ -73,6 +74,7 @@ impl Inner {
         }
         let undone = match mode {
             HistoryMode::Paginated => {
+                let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
                 let next = while_gone(|| self.next_by_cut(request))?;
                 next.begin(|segment, bytes, _| self.home.write_new_file(&segment.path, |out| out.write_all(bytes)))?
             }

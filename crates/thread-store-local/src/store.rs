@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
-    ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
+    Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
 use selvedge_thread_store::implement::RecentBatches;
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
     Appended, BatchId, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
-    StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
 use crate::admin::HomeAdmin;
@@ -26,6 +26,7 @@ use crate::export::export;
 use crate::index::{HomeIndex, IndexLocation};
 use crate::lines::KnownShares;
 use crate::live::LiveThreads;
+use crate::segments::OpenSegment;
 use crate::sync::{self, SyncRow};
 use crate::ticker::Ticker;
 
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) syncs: SyncRow,
     pub(crate) shares: KnownShares,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) open_segment: OpenSegment,
 }
 
 impl Inner {
@@ -177,6 +179,7 @@ impl LocalThreadStore {
                 syncs,
                 shares,
                 ticker,
+                open_segment: OpenSegment::default(),
             }),
         }
     }
@@ -261,6 +264,20 @@ impl ThreadReader for LocalThreadStore {
 
     async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
         export(&self.inner, thread_id, out).await
+    }
+
+    async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
+        self.reading(move |store| store.list_segments(thread_id)).await
+    }
+
+    async fn read_segment(
+        &self,
+        thread_id: ThreadId,
+        segment: SegmentId,
+        at: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        self.reading(move |store| store.read_segment(thread_id, segment, at, max_bytes)).await
     }
 
     async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
@@ -476,5 +493,13 @@ impl ThreadStore for LocalThreadStore {
         };
         let mut turn = live.turn().await;
         self.writing(thread_id, move |store| store.revert(&request, Some((&live, &mut turn)))).await
+    }
+
+    async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+        let (info, bytes) = (part.info.clone(), part.bytes.to_vec());
+        let SegmentPart { at, is_last, .. } = part;
+        let import =
+            move |store: &Inner| store.import_segment(&info, SegmentPart { info: &info, at, bytes: &bytes, is_last });
+        self.writing(part.info.thread_id, import).await
     }
 }

@@ -43,6 +43,7 @@ pub mod paging;
 mod provided;
 mod reader;
 pub mod segment;
+mod segments;
 mod store;
 mod types;
 
@@ -51,6 +52,7 @@ pub use error::{BoxError, Holder, Recovery, Result, StoreError};
 pub use lines::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart};
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
+pub use segments::{SegmentInfo, SegmentPart};
 pub use store::ThreadStore;
 pub use types::{
     Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, TurnCut, WriterState,

@@ -7,6 +7,7 @@ mod live;
 mod metadata;
 mod read;
 mod segment;
+mod segments;
 mod state;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 
@@ -23,7 +24,7 @@ use self::state::{State, Writer};
 
 use crate::{
     Appended, BatchId, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
-    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    SegmentInfo, SegmentPart, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::watch;
 
@@ -129,6 +130,20 @@ impl ThreadReader for InMemoryThreadStore {
         self.state().row(thread_id)
     }
 
+    async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
+        self.state().list_segments(thread_id)
+    }
+
+    async fn read_segment(
+        &self,
+        thread_id: ThreadId,
+        segment: SegmentId,
+        at: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        self.state().read_segment(thread_id, segment, at, max_bytes)
+    }
+
     async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
         self.state().session_meta(thread_id)
     }
@@ -232,5 +247,9 @@ impl ThreadStore for InMemoryThreadStore {
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         self.change(|state| state.revert(self.writer, &request))
+    }
+
+    async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+        self.change(|state| state.import_segment(part))
     }
 }

@@ -5,11 +5,11 @@ use std::io::Write;
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId, ThreadQuery, ThreadStats,
-    Turn, TurnItemEntry, TurnQuery,
+    ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId, ThreadQuery,
+    ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
-use crate::{LinePage, LinePosition, LineQuery, Result, ThreadHistory, ThreadLookup, provided};
+use crate::{LinePage, LinePosition, LineQuery, Result, SegmentInfo, ThreadHistory, ThreadLookup, provided};
 
 /// Reads the threads of a store: what a list, a viewer, an export or a copy needs.
 ///
@@ -49,6 +49,21 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// As [`read_lines`](Self::read_lines).
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()>;
+
+    /// Returns the thread's own segments, oldest first, those too that its history does not go through any more. Segments of
+    /// other threads that it builds on are theirs.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>>;
+
+    /// Reads bytes of a segment from `at` on, at most `max_bytes` of them and 16 MiB; none at its end. They are the bytes as
+    /// they were written, damage too, whether the store compresses them or not.
+    ///
+    /// # Errors
+    /// `NotFound` if the thread has no such segment.
+    async fn read_segment(&self, thread_id: ThreadId, segment: SegmentId, at: u64, max_bytes: usize)
+    -> Result<Vec<u8>>;
 
     /// Writes a thread's whole history to `out` as it is stored, byte for byte, damaged stretches too, and returns how many
     /// bytes that were. What was inherited by reference comes first. Memory is bounded, whatever the size.

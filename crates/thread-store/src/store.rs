@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
-use crate::{Appended, BatchId, ForkThread, PatchOrigin, Result, RevertThread, ThreadReader, WriterState};
+use crate::{Appended, BatchId, ForkThread, PatchOrigin, Result, RevertThread, SegmentPart, ThreadReader, WriterState};
 
 /// A store of threads: what [`ThreadReader`] reads, and who writes it.
 ///
@@ -171,4 +171,18 @@ pub trait ThreadStore: ThreadReader {
     /// `NotFound`; `TurnNotFound`; `Conflict` when the thread is live elsewhere; `InvalidRequest` in legacy mode when nobody
     /// spoke in the turns to undo: the event counts what users said and cannot mean them.
     async fn revert_thread(&self, request: RevertThread) -> Result<usize>;
+
+    /// Copies bytes of a segment into the store: the other half of [`read_segment`](ThreadReader::read_segment). Returns how many
+    /// bytes of the segment the store has then, from its beginning on, so that a copy that broke off goes on there.
+    ///
+    /// Parts come in order, from the first byte on or from where the store said; a part that is there already is compared and
+    /// not written again. The segment and its thread become visible with the last part, all at once; one that is visible
+    /// already grows. The segments that it builds on may come later. The bytes are kept as they are, whatever they hold.
+    /// Names, and whether a thread is archived, are not part of a segment.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a part behind what the store has, or an id or file name that cannot be; `AlreadyExists` if the
+    /// store has a segment of this id that holds something else; `Conflict` if a visible thread would have to grow while
+    /// somebody writes it.
+    async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64>;
 }

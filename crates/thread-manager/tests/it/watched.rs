@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
     Appended, BatchId, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin, Result,
-    RevertThread, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
+    WriterState,
 };
 use tokio::sync::Semaphore;
 
@@ -231,6 +232,20 @@ impl ThreadReader for WatchedStore {
         self.inner.export(thread_id, out).await
     }
 
+    async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
+        self.inner.list_segments(thread_id).await
+    }
+
+    async fn read_segment(
+        &self,
+        thread_id: ThreadId,
+        segment: SegmentId,
+        at: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        self.inner.read_segment(thread_id, segment, at, max_bytes).await
+    }
+
     async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
         self.inner.read_session_meta(thread_id).await
     }
@@ -345,5 +360,9 @@ impl ThreadStore for WatchedStore {
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         self.watch_op(Op::Revert, thread_id, self.inner.revert_thread(request)).await
+    }
+
+    async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+        self.inner.import_segment(part).await
     }
 }

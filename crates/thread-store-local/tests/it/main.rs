@@ -7,6 +7,7 @@ mod bounded;
 mod compress;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
+mod copies;
 mod cuts;
 mod damage;
 mod detached;

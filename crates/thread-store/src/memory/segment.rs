@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use selvedge_history::{SegmentEnd, ShareFold, segment_head};
 use selvedge_protocol::log::{Entry, LineRecord, RawContent, RawEntry, RawReader, split_line, split_raw};
-use selvedge_protocol::{HistoryBase, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp};
+use selvedge_protocol::{HistoryBase, HistoryMode, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use crate::implement::MissingBytes;
 
@@ -69,6 +69,15 @@ impl Segment {
     pub(super) fn head(&self) -> Option<SessionMeta> {
         let entries = self.entries.iter().cloned().map(Ok::<_, std::convert::Infallible>);
         segment_head(self.thread_id, entries).unwrap_or_default()
+    }
+
+    /// How the log is kept: as its head says, or else by whether lines have ordinals.
+    pub(super) fn mode(&self) -> HistoryMode {
+        match self.head() {
+            Some(head) => head.mode(),
+            None if self.lines().any(|record| record.line.ordinal().is_some()) => HistoryMode::Paginated,
+            None => HistoryMode::Legacy,
+        }
     }
 
     pub(super) fn base(&self) -> Option<HistoryBase> {

@@ -26,6 +26,8 @@ pub(super) struct State {
     /// Heads of created threads that nothing was appended to. Nobody but their writer knows of them, so two writers may
     /// each have one of the same id; the first to append gets it.
     lazy: HashMap<(Writer, ThreadId), SessionMeta>,
+    /// What was copied in of segments that are not there as a whole yet.
+    imports: HashMap<SegmentId, Vec<u8>>,
 }
 
 /// A stored thread.
@@ -206,7 +208,7 @@ impl State {
     pub(super) fn insert(&mut self, thread_id: ThreadId, head: SessionMeta, copied: &[u8]) -> Result<()> {
         self.insert_thread(thread_id, head.mode(), head.timestamp.unwrap_or_default());
         self.begin_segment(thread_id, thread_id.into(), &[head.into()])?;
-        self.extend_segment(thread_id, copied)
+        self.extend_segment(thread_id, thread_id.into(), copied)
     }
 
     /// Stores a thread that has no segment yet.
@@ -224,13 +226,20 @@ impl State {
         self.threads.insert(thread_id, thread);
     }
 
-    /// Appends bytes to a thread's newest segment as they are.
-    fn extend_segment(&mut self, thread_id: ThreadId, bytes: &[u8]) -> Result<()> {
+    pub(super) fn segment(&self, segment_id: SegmentId) -> Option<&Segment> {
+        self.segments.get(&segment_id)
+    }
+
+    pub(super) fn imports_mut(&mut self) -> &mut HashMap<SegmentId, Vec<u8>> {
+        &mut self.imports
+    }
+
+    /// Appends bytes to a segment of a thread as they are.
+    pub(super) fn extend_segment(&mut self, thread_id: ThreadId, segment_id: SegmentId, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let newest = self.newest_segment(thread_id)?.id;
-        if let Some(segment) = self.segments.get_mut(&newest) {
+        if let Some(segment) = self.segments.get_mut(&segment_id) {
             segment.extend(bytes);
         }
         self.refold(thread_id)
@@ -267,6 +276,8 @@ impl State {
             (*id != SegmentId::from(thread_id), id.made_at(), created, *id)
         });
         self.thread_mut(thread_id)?.segments = own;
+        let mode = self.newest_segment(thread_id)?.mode();
+        self.thread_mut(thread_id)?.mode = mode;
         self.refold(thread_id)
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod list;
 pub(crate) mod metadata;
 pub(crate) mod revert;
 pub(crate) mod search;
+pub(crate) mod segments;
 pub(crate) mod turns;
 
 use selvedge_protocol::{
@@ -63,6 +64,8 @@ macro_rules! contract_tests {
             detach { check_detach_frees_the_source, check_detached_goes_on, check_detach_in_a_chain,
                      check_detach_of_reverted, check_detach_keeps_labels_and_surroundings, check_detach_keeps_compactions,
                      check_detach_what_stands_alone, check_detach_archived_and_twice }
+            segments { check_segments_are_the_bytes, check_abandoned_segments, check_copies_come_back,
+                       check_import_is_whole, check_import_grows, check_damaged_bytes_are_kept, check_segments_refuse }
             search { check_search_in_names_and_items, check_search_unicode, check_search_language,
                      check_search_terms_stand_in_one_item, check_search_positions, check_search_pages, check_search_best,
                      check_search_among_descendants, check_search_refuses }

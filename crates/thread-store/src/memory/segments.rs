@@ -1,0 +1,76 @@
+//! Segments as bytes: out of the store and into it.
+
+use std::collections::HashSet;
+
+use selvedge_protocol::{SegmentId, ThreadId};
+
+use super::segment::Segment;
+use super::state::State;
+use crate::implement::{MAX_SEGMENT_READ, compare_part};
+use crate::{Result, SegmentInfo, SegmentPart, StoreError};
+
+impl State {
+    pub(super) fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
+        let current: HashSet<SegmentId> = self.parts(thread_id)?.parts.iter().map(|part| part.segment.id).collect();
+        let own = self.segment_ids(thread_id)?.iter().filter_map(|id| self.segment(*id));
+        let infos = own.map(|segment| SegmentInfo {
+            thread_id,
+            id: segment.id,
+            created: segment.created,
+            file_name: segment.file_name.clone(),
+            base: segment.base(),
+            bytes: segment.len(),
+            is_current: current.contains(&segment.id),
+        });
+        Ok(infos.collect())
+    }
+
+    pub(super) fn read_segment(
+        &self,
+        thread_id: ThreadId,
+        segment_id: SegmentId,
+        at: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        let segment = self.segment(segment_id).filter(|segment| segment.thread_id == thread_id);
+        let bytes = segment.ok_or(StoreError::not_found(thread_id))?.bytes();
+        let start = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        let len = max_bytes.min(MAX_SEGMENT_READ).min(bytes.len() - start);
+        Ok(bytes[start..start + len].to_vec())
+    }
+
+    pub(super) fn import_segment(&mut self, part: SegmentPart<'_>) -> Result<u64> {
+        let SegmentInfo { thread_id, id, .. } = *part.info;
+        if self.segment(id).is_some() {
+            return self.extend_visible(part);
+        }
+        let known = self.imports_mut().entry(id).or_default();
+        let rest = compare_part(&part, known.len() as u64, |range| known[range].to_vec())?;
+        known.extend_from_slice(rest);
+        let len = known.len() as u64;
+        if part.is_last {
+            let bytes = self.imports_mut().remove(&id).unwrap_or_default();
+            let mut segment = Segment::new(id, thread_id, part.info.created);
+            segment.file_name.clone_from(&part.info.file_name);
+            segment.extend(&bytes);
+            if self.thread(thread_id).is_err() {
+                let created = thread_id.made_at().unwrap_or(part.info.created);
+                self.insert_thread(thread_id, segment.mode(), created);
+            }
+            self.put_segment(segment)?;
+        }
+        Ok(len)
+    }
+
+    fn extend_visible(&mut self, part: SegmentPart<'_>) -> Result<u64> {
+        let SegmentInfo { thread_id, id, .. } = *part.info;
+        let segment = self.segment(id).filter(|segment| segment.thread_id == thread_id);
+        let segment = segment.ok_or(StoreError::AlreadyExists { thread_id })?;
+        let rest = compare_part(&part, segment.len(), |range| segment.bytes()[range].to_vec())?;
+        if !rest.is_empty() {
+            self.check_cold(thread_id, None)?;
+            self.extend_segment(thread_id, id, rest)?;
+        }
+        Ok(self.segment(id).map_or(0, Segment::len))
+    }
+}

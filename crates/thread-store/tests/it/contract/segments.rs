@@ -1,0 +1,189 @@
+//! Segments as bytes: read out of a store and copied into it.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{HistoryMode, ThreadId};
+use selvedge_thread_store::{
+    BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnCut,
+};
+
+use super::{MODES, asked, go_on, head, id, is_conflict, is_invalid, is_missing, record, second, turn, turn_id};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+async fn read(store: &dyn ThreadStore, info: &SegmentInfo, step: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let more = store.read_segment(info.thread_id, info.id, bytes.len() as u64, step).await.unwrap();
+        assert!(more.len() <= step);
+        if more.is_empty() {
+            return bytes;
+        }
+        bytes.extend(more);
+    }
+}
+
+/// Copies a segment in parts of so many bytes.
+async fn import(store: &dyn ThreadStore, info: &SegmentInfo, bytes: &[u8], step: usize) {
+    let mut at = 0;
+    while at < bytes.len() || at == 0 {
+        let end = (at + step).min(bytes.len());
+        let part = SegmentPart { info, at: at as u64, bytes: &bytes[at..end], is_last: end == bytes.len() };
+        assert!(store.import_segment(part).await.unwrap() >= end as u64);
+        at = end;
+    }
+}
+
+/// A thread that was rewound twice, so that it has left a segment, and a fork of it.
+async fn family(store: &dyn ThreadStore) -> [ThreadId; 2] {
+    let thread = record(store, 1, MODE, &["a", "b", "c"]).await;
+    for (number, turn) in ["c", "b"].into_iter().enumerate() {
+        let at = second(50 + i64::try_from(number).unwrap());
+        let to = TurnCut::Before(turn_id(turn));
+        store.revert_thread(RevertThread { thread_id: thread, to, at, batch: BatchId::generate() }).await.unwrap();
+    }
+    go_on(store, thread, MODE, &["d"]).await;
+    let request = ForkThread { source: thread, at: TurnCut::Latest, meta: head(2, MODE) };
+    let fork = store.fork_thread(request).await.unwrap();
+    go_on(store, fork, MODE, &["e"]).await;
+    [thread, fork]
+}
+
+pub(crate) async fn check_segments_are_the_bytes(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let thread_id = record(&*store, n, mode, &["a", "b"]).await;
+        let infos = store.list_segments(thread_id).await.unwrap();
+        let [info] = &infos[..] else { panic!("{infos:?}") };
+        assert_eq!((info.thread_id, info.id, info.is_current), (thread_id, thread_id.into(), true));
+        let mut exported = Vec::new();
+        store.export(thread_id, &mut exported).await.unwrap();
+        assert_eq!(info.bytes, exported.len() as u64);
+        for step in [1000, 1 << 20] {
+            assert!(read(&*store, info, step).await == exported);
+        }
+    }
+}
+
+pub(crate) async fn check_abandoned_segments(store: Arc<dyn ThreadStore>) {
+    let [thread, fork] = family(&*store).await;
+    let infos = store.list_segments(thread).await.unwrap();
+    assert_eq!(infos.iter().map(|info| info.is_current).collect::<Vec<_>>(), [true, false, true]);
+    assert!(infos[0].base.is_none() && infos[1].base.is_some() && infos[2].base.is_some());
+    assert_eq!(store.list_segments(fork).await.unwrap().len(), 1, "those of others are theirs");
+}
+
+/// What was read out, and deleted, comes back as it was, whatever comes first.
+pub(crate) async fn check_copies_come_back(store: Arc<dyn ThreadStore>) {
+    for step in [1000, 1 << 20] {
+        let threads = family(&*store).await;
+        let mut copies = Vec::new();
+        let mut before = Vec::new();
+        for thread in threads {
+            for info in store.list_segments(thread).await.unwrap() {
+                let bytes = read(&*store, &info, 1 << 20).await;
+                copies.push((info, bytes));
+            }
+            before.push(store.load_history(thread).await.unwrap());
+        }
+        for thread in threads.into_iter().rev() {
+            store.delete_thread(thread).await.unwrap();
+        }
+        for (info, bytes) in copies.iter().rev() {
+            import(&*store, info, bytes, step).await;
+            // A copy that is made again changes nothing.
+            import(&*store, info, bytes, 777).await;
+        }
+        for (thread, before) in threads.into_iter().zip(before) {
+            let mut infos = store.list_segments(thread).await.unwrap();
+            let mut copied: Vec<SegmentInfo> = copies.iter().map(|(info, _)| info.clone()).collect();
+            copied.retain(|info| info.thread_id == thread);
+            for info in infos.iter_mut().chain(&mut copied) {
+                // The clock of the store that has it.
+                info.created = second(0);
+                info.file_name = None;
+            }
+            assert_eq!(infos, copied);
+            assert_eq!(store.load_history(thread).await.unwrap().lines, before.lines);
+        }
+        assert_eq!(asked(&*store, threads[1]).await, ["a", "d", "e"]);
+        go_on(&*store, threads[1], MODE, &["f"]).await;
+        assert_eq!(asked(&*store, threads[1]).await, ["a", "d", "e", "f"]);
+        for thread in threads.into_iter().rev() {
+            store.delete_thread(thread).await.unwrap();
+        }
+    }
+}
+
+/// Nobody sees a segment before its last part, and a copy that broke off goes on.
+pub(crate) async fn check_import_is_whole(store: Arc<dyn ThreadStore>) {
+    let thread = record(&*store, 1, MODE, &["a"]).await;
+    let info = store.list_segments(thread).await.unwrap().remove(0);
+    let bytes = read(&*store, &info, 1 << 20).await;
+    store.delete_thread(thread).await.unwrap();
+    let part =
+        |at: usize, end: usize, is_last| SegmentPart { info: &info, at: at as u64, bytes: &bytes[at..end], is_last };
+    assert_eq!(store.import_segment(part(0, 100, false)).await.unwrap(), 100);
+    assert!(is_missing(store.read_thread(thread).await, false));
+    assert!(is_invalid(store.import_segment(part(101, 120, false)).await), "a gap");
+    assert_eq!(store.import_segment(part(0, 0, false)).await.unwrap(), 100, "where the copy goes on");
+    assert_eq!(store.import_segment(part(50, 200, false)).await.unwrap(), 200, "what is there is compared");
+    let other = SegmentPart { bytes: b"something else", ..part(0, 0, false) };
+    assert!(matches!(store.import_segment(other).await, Err(StoreError::AlreadyExists { .. })));
+    store.import_segment(part(200, bytes.len(), true)).await.unwrap();
+    assert_eq!(asked(&*store, thread).await, ["a"]);
+}
+
+/// A segment that has grown where it comes from grows, unless somebody writes it here.
+pub(crate) async fn check_import_grows(store: Arc<dyn ThreadStore>) {
+    let thread = record(&*store, 1, MODE, &["a", "b"]).await;
+    let info = store.list_segments(thread).await.unwrap().remove(0);
+    let bytes = read(&*store, &info, 1 << 20).await;
+    store.delete_thread(thread).await.unwrap();
+    let middle = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(6).unwrap().0 + 1;
+    import(&*store, &info, &bytes[..middle], 1 << 20).await;
+    assert_eq!(asked(&*store, thread).await, ["a"]);
+    let rest = SegmentPart { info: &info, at: middle as u64, bytes: &bytes[middle..], is_last: true };
+    store.resume_thread(thread).await.unwrap();
+    assert!(is_conflict(store.import_segment(rest).await));
+    store.shutdown_thread(thread).await.unwrap();
+    assert_eq!(store.import_segment(rest).await.unwrap(), bytes.len() as u64);
+    assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+    let text = String::from_utf8(bytes.clone()).unwrap().replace("ask a", "ASK A");
+    let changed = SegmentPart { info: &info, at: 0, bytes: text.as_bytes(), is_last: true };
+    assert!(matches!(store.import_segment(changed).await, Err(StoreError::AlreadyExists { .. })));
+}
+
+/// Bytes are kept, whatever they are.
+pub(crate) async fn check_damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
+    let thread = record(&*store, 1, MODE, &["a", "b"]).await;
+    let info = store.list_segments(thread).await.unwrap().remove(0);
+    let whole = read(&*store, &info, 1 << 20).await;
+    store.delete_thread(thread).await.unwrap();
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut bytes = whole[..line].to_vec();
+    bytes.extend_from_slice(b"\n  \nbroken \xff\xfe\n\0\0\0\0\n{\"type\":\"unheard_of\",\"payload\":7}\n");
+    bytes.extend_from_slice(&whole[line..]);
+    bytes.extend_from_slice(b"{\"timestamp\":\"2026-1");
+    import(&*store, &info, &bytes, 100).await;
+    assert!(read(&*store, &store.list_segments(thread).await.unwrap()[0], 100).await == bytes);
+    let mut exported = Vec::new();
+    store.export(thread, &mut exported).await.unwrap();
+    assert!(exported == bytes);
+    let history = store.load_history(thread).await.unwrap();
+    assert_eq!(history.damage.len(), 3, "{:?}", history.damage);
+    assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+    go_on(&*store, thread, MODE, &["c"]).await;
+    assert_eq!(asked(&*store, thread).await, ["a", "b", "c"]);
+    exported.clear();
+    store.export(thread, &mut exported).await.unwrap();
+    assert!(exported.starts_with(&bytes) && exported[bytes.len()] == b'\n', "a torn line is sealed, and kept");
+    assert_eq!(turn(MODE, "c").len() + history.lines.len(), store.load_history(thread).await.unwrap().lines.len());
+}
+
+pub(crate) async fn check_segments_refuse(store: Arc<dyn ThreadStore>) {
+    assert!(is_missing(store.list_segments(id(1)).await, false));
+    let thread = record(&*store, 1, MODE, &["a"]).await;
+    assert!(is_missing(store.read_segment(thread, id(2).into(), 0, 10).await, false));
+    assert!(is_missing(store.read_segment(id(2), thread.into(), 0, 10).await, false));
+    assert!(store.read_segment(thread, thread.into(), u64::MAX, 10).await.unwrap().is_empty());
+}
