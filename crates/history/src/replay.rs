@@ -10,8 +10,8 @@ use selvedge_protocol::{
 };
 use serde::Serialize;
 
-use crate::compaction::{rebuilt_history, replaces_summary};
-use crate::markers::{is_context_fragment, is_user_message};
+use crate::compaction::{kept_messages, summary_text};
+use crate::markers::{is_context_fragment, is_user_fragment, is_user_message};
 use crate::peek::payload_type;
 use crate::shorten::shorten_output;
 use crate::user_turns::UserTurns;
@@ -93,8 +93,8 @@ fn at_hand(feed: impl Fn(&mut Replay)) -> ModelContext {
 pub struct Replay {
     options: ReplayOptions,
     history: Vec<ResponseItem>,
-    /// Where in `history` the user's messages stand, for rollbacks.
-    user_messages: Vec<usize>,
+    /// The user's messages in `history`, for rollbacks and old compactions.
+    user_messages: Vec<UserMessage>,
     surroundings: Surroundings,
     /// The user turns, with what the surroundings were before each.
     turns: UserTurns<Surroundings>,
@@ -106,6 +106,15 @@ pub struct Replay {
     passed_over: BTreeSet<u64>,
     /// What is missing of a replay that began in the middle; nothing for one that began at the start.
     middle: Option<Middle>,
+}
+
+/// A message of the user in the history.
+#[derive(Debug)]
+struct UserMessage {
+    /// Which item it is.
+    at: usize,
+    /// What it says, if an old compaction told it: that text is all of the item.
+    retold: Option<Arc<str>>,
 }
 
 /// How far a replay that began in the middle of a history has come to say what a whole one would.
@@ -273,7 +282,7 @@ impl Replay {
         }
         if is_user_message(item) {
             self.user_speaks();
-            self.user_messages.push(self.history.len());
+            self.user_messages.push(UserMessage { at: self.history.len(), retold: None });
         }
         self.history.push(self.kept(item));
     }
@@ -335,10 +344,7 @@ impl Replay {
                 let history = history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot);
                 self.replace_history(history.cloned().collect());
             }
-            None => {
-                let summary = compacted.message.as_deref().unwrap_or_default();
-                self.replace_history(rebuilt_history(self.own_messages(summary), summary));
-            }
+            None => self.rebuild_history(compacted.message.as_deref().unwrap_or_default()),
         }
         self.surroundings.compact(compacted);
         // A compaction that a full copy took along opened a window of the source.
@@ -356,16 +362,44 @@ impl Replay {
     }
 
     fn replace_history(&mut self, history: Vec<ResponseItem>) {
-        self.user_messages =
-            history.iter().enumerate().filter(|(_, item)| is_user_message(item)).map(|(at, _)| at).collect();
+        let messages = history.iter().enumerate().filter(|(_, item)| is_user_message(item));
+        self.user_messages = messages.map(|(at, _)| UserMessage { at, retold: None }).collect();
         self.history = history;
     }
 
-    /// The texts of what the user said, oldest first, and not of what `summary` takes the place of.
-    fn own_messages(&self, summary: &str) -> Vec<String> {
-        let messages = self.user_messages.iter().filter_map(|at| self.history.get(*at));
-        let own = messages.filter(|item| *item.kind() == ResponseItemKind::Message);
-        own.map(|item| item.texts().concat()).filter(|text| !replaces_summary(summary, text)).collect()
+    /// Lets nothing stand but what an old compaction kept of the user's own messages, and its summary. Of messages that one
+    /// before told, the items stay as they are: a thread may hold thousands of both.
+    fn rebuild_history(&mut self, summary: &str) {
+        let own = self.user_messages.iter().rev().filter_map(|message| self.own_words(message));
+        let kept = kept_messages(own, summary);
+        let mut items = (0..).zip(std::mem::take(&mut self.history));
+        self.user_messages.clear();
+        for (words, cut) in kept {
+            let is_cut = cut.is_some();
+            let text = cut.map_or(words.text, Arc::from);
+            let known = if words.is_item && !is_cut { items.by_ref().find(|(at, _)| *at == words.at) } else { None };
+            let item = known.map_or_else(|| ResponseItem::user_text(&text), |(_, item)| item);
+            self.retell(item, text);
+        }
+        let summary = summary_text(summary);
+        self.retell(ResponseItem::user_text(summary), summary.into());
+    }
+
+    /// Adds a message that is told in the user's name. It is one of the user unless it looks like one of the program.
+    fn retell(&mut self, item: ResponseItem, text: Arc<str>) {
+        if !is_user_fragment(&text) {
+            self.user_messages.push(UserMessage { at: self.history.len(), retold: Some(text) });
+        }
+        self.history.push(item);
+    }
+
+    /// What the user said in a message; nothing for one of another agent.
+    fn own_words(&self, message: &UserMessage) -> Option<OwnWords> {
+        if let Some(text) = &message.retold {
+            return Some(OwnWords { at: message.at, text: Arc::clone(text), is_item: true });
+        }
+        let item = self.history.get(message.at).filter(|item| *item.kind() == ResponseItemKind::Message)?;
+        Some(OwnWords { at: message.at, text: item.texts().concat().into(), is_item: false })
     }
 
     fn world_state(&mut self, record: &WorldStateRecord) {
@@ -413,7 +447,7 @@ impl Replay {
 
     fn cut_history(&mut self, turns: usize) {
         let standing = self.user_messages.len().saturating_sub(turns);
-        let Some(&message) = self.user_messages.get(standing) else {
+        let Some(message) = self.user_messages.get(standing).map(|message| message.at) else {
             return;
         };
         self.user_messages.truncate(standing);
@@ -435,6 +469,21 @@ impl Replay {
             }
             None => self.heads.window,
         }
+    }
+}
+
+/// What the user said in a message of the history.
+struct OwnWords {
+    /// Which item it is.
+    at: usize,
+    text: Arc<str>,
+    /// Whether the item is the text and nothing else.
+    is_item: bool,
+}
+
+impl AsRef<str> for OwnWords {
+    fn as_ref(&self) -> &str {
+        &self.text
     }
 }
 

@@ -1,0 +1,119 @@
+//! What long threads cost: memory and time grow with what was said, and not with its product with something else.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use selvedge_history::TurnProjection;
+use selvedge_protocol::{Compacted, RolloutItem, RolloutLine};
+
+use crate::story::{compacted, lines, rolled_back, started, user, user_event};
+
+/// How many messages there are, and how many compactions: all pairs of them would take 400 MiB.
+const MANY: usize = 10_000;
+
+/// The most memory that the process has had since this was asked last, in MiB, where the system says.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+/// How many MiB more than before something needs at its peak; 0 where the system does not say.
+fn memory_of<T>(work: impl FnOnce() -> T) -> u64 {
+    peak();
+    let before = peak();
+    let result = work();
+    let needed = peak().zip(before).map_or(0, |(peak, before)| peak.saturating_sub(before));
+    drop(result);
+    needed
+}
+
+/// Does something with a story of a length and with one four times as long. What takes time by the square of the length
+/// takes sixteen times as long then.
+fn assert_linear(what: &str, len: usize, work: impl Fn(usize) -> Box<dyn FnMut()>) {
+    let fastest = |len: usize| -> Duration {
+        let mut work = work(len);
+        let took = (0..3).map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        });
+        took.min().unwrap_or_default()
+    };
+    let (short, long) = (fastest(len), fastest(4 * len));
+    assert!(long < short * 10, "{what}: {len} took {short:?}, four times as many {long:?}");
+}
+
+fn projection(lines: &[RolloutLine]) -> TurnProjection {
+    let mut turns = TurnProjection::new();
+    for (position, line) in (0..).zip(lines) {
+        turns.push(position, line);
+    }
+    turns
+}
+
+/// `count` messages with a compaction behind each, which leaves a summary and the message.
+fn compacted_time_and_again(count: usize) -> Vec<RolloutLine> {
+    let turn = |n: usize| {
+        let question = format!("question {n}");
+        let left = [question.as_str(), "summary"];
+        [started(&format!("t{n}")), user(&question), user_event(&question), compacted(&left, 1)]
+    };
+    lines((0..count).flat_map(turn))
+}
+
+/// A compaction that leaves it to its reader what is left.
+fn old_compaction(summary: &str) -> RolloutItem {
+    Compacted { message: Some(summary.to_owned()), ..Compacted::default() }.into()
+}
+
+#[test]
+fn compactions_share_the_messages_that_stood_before_each() {
+    let lines = compacted_time_and_again(MANY);
+    let needed = memory_of(|| projection(&lines));
+    assert!(needed < 128, "{needed} MiB");
+    assert_linear("compactions", MANY / 4, |count| {
+        let lines = compacted_time_and_again(count);
+        Box::new(move || drop(projection(&lines)))
+    });
+}
+
+#[test]
+fn what_many_compactions_kept_comes_back_when_they_are_undone() {
+    let mut lines = compacted_time_and_again(100);
+    let undone = |turns: u64, lines: &mut Vec<RolloutLine>| {
+        lines.push(RolloutLine::new(lines[0].timestamp().unwrap(), None, &rolled_back(turns)));
+        projection(lines).finish().len()
+    };
+    assert_eq!(undone(1, &mut lines), 99);
+    assert_eq!(undone(1, &mut lines), 98);
+    assert_eq!(undone(97, &mut lines), 1);
+}
+
+#[test]
+fn old_compactions_keep_no_copies() {
+    let mut story: Vec<RolloutItem> = (0..3_000).map(|n| user_event(&format!("question {n}"))).collect();
+    story.extend((0..500).map(|n| old_compaction(&format!("summary {n}"))));
+    let lines = lines(story);
+    // Each of the compactions keeps about 3,000 messages.
+    let needed = memory_of(|| projection(&lines));
+    assert!(needed < 64, "{needed} MiB");
+}
+
+#[test]
+fn messages_that_many_rollbacks_leave_are_not_told_again_by_each() {
+    // Messages that steer one turn, behind turns each of which was compacted: each rollback undoes one compaction and but
+    // two of the messages.
+    assert_linear("rollbacks", 1_000, |count| {
+        let mut story: Vec<RolloutItem> = compacted_time_and_again(count).iter().map(RolloutLine::item).collect();
+        story.push(started("steered"));
+        story.extend((0..3 * count).flat_map(|n| {
+            let text = format!("steering {n}");
+            [user(&text), user_event(&text)]
+        }));
+        story.extend((0..count).map(|_| rolled_back(2)));
+        let lines = lines(story);
+        Box::new(move || drop(projection(&lines)))
+    });
+}
