@@ -1,7 +1,7 @@
 //! What the model sees next.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_protocol::{
@@ -15,6 +15,7 @@ use crate::markers::{is_context_fragment, is_user_fragment, is_user_message};
 use crate::peek::payload_type;
 use crate::shorten::shorten_output;
 use crate::user_turns::UserTurns;
+use crate::world_journal::{JournaledWorld, WorldJournal};
 
 /// What a thread's items come to: all that is needed to go on with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -96,14 +97,15 @@ pub struct Replay {
     /// The user's messages in `history`, for rollbacks and old compactions.
     user_messages: Vec<UserMessage>,
     surroundings: Surroundings,
+    world: WorldJournal,
     /// The user turns, with what the surroundings were before each.
     turns: UserTurns<Surroundings>,
     heads: Heads,
     warnings: Vec<String>,
     /// The compactions that rollbacks undo, by how many came before each.
-    undone: BTreeSet<u64>,
+    undone: UndoneCompactions,
     /// Those of them that were known from the beginning, so that they replaced nothing.
-    passed_over: BTreeSet<u64>,
+    passed_over: UndoneCompactions,
     /// What is missing of a replay that began in the middle; nothing for one that began at the start.
     middle: Option<Middle>,
 }
@@ -117,6 +119,10 @@ struct UserMessage {
     retold: Option<Arc<str>>,
 }
 
+/// Compactions that were undone, by how many came before each: ranges in ascending order that do not touch.
+#[derive(Debug, Default)]
+struct UndoneCompactions(Vec<Range<u64>>);
+
 /// How far a replay that began in the middle of a history has come to say what a whole one would.
 #[derive(Debug, Default)]
 struct Middle {
@@ -129,7 +135,7 @@ struct Middle {
 /// All that a rollback sets back besides the history. A copy costs a few counts, whatever the thread's size.
 #[derive(Clone, Debug, Default)]
 struct Surroundings {
-    world_state: Option<Arc<WorldState>>,
+    world_state: JournaledWorld,
     turn_context: Option<Arc<TurnContext>>,
     previous_settings: Option<Arc<TurnContext>>,
     /// The newest window that a compaction named.
@@ -196,7 +202,7 @@ impl Replay {
         let mut replay = begin();
         feed(&mut replay)?;
         // Which turns there are does not depend on what was compacted, so the second pass undoes the same ones.
-        if !replay.undone.is_empty() {
+        if !replay.undone.0.is_empty() {
             let passed_over = std::mem::take(&mut replay.undone);
             replay = Self { passed_over, ..begin() };
             feed(&mut replay)?;
@@ -245,7 +251,7 @@ impl Replay {
         drop(self.turns);
         ModelContext {
             history: self.history,
-            world_state: world_state.map(Arc::unwrap_or_clone),
+            world_state: self.world.into_state(&world_state),
             window,
             turn_context: turn_context.map(Arc::unwrap_or_clone),
             previous_settings: previous_settings.map(Arc::unwrap_or_clone),
@@ -336,7 +342,7 @@ impl Replay {
 
     fn compacted(&mut self, compacted: &Compacted) {
         let is_passed_over =
-            compacted.replacement_history.is_some() && self.passed_over.contains(&self.surroundings.read_compactions);
+            compacted.replacement_history.is_some() && self.passed_over.contains(self.surroundings.read_compactions);
         self.surroundings.read_compactions += u64::from(compacted.replacement_history.is_some());
         match &compacted.replacement_history {
             Some(_) if is_passed_over => {}
@@ -404,25 +410,26 @@ impl Replay {
 
     fn world_state(&mut self, record: &WorldStateRecord) {
         let state = record.state.clone().unwrap_or_default();
+        let Surroundings { world_state: world, is_unknown, .. } = &mut self.surroundings;
         if record.is_full() {
-            let snapshot = WorldState::new(state);
-            if let Err(error) = &snapshot {
-                self.warnings.push(format!("a world state snapshot was dropped: {error}"));
+            match WorldState::new(state) {
+                Ok(snapshot) => self.world.set(world, snapshot),
+                Err(error) => {
+                    self.warnings.push(format!("a world state snapshot was dropped: {error}"));
+                    world.clear();
+                }
             }
-            self.surroundings.world_state = snapshot.ok().map(Arc::new);
-            return;
-        }
-        match (&mut self.surroundings.world_state, WorldStatePatch::new(state)) {
-            // The snapshot may stand before the beginning.
-            (None, _) if self.surroundings.is_unknown => {}
-            (None, _) => {
-                self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned())
+        } else if world.is_known() {
+            match WorldStatePatch::new(state) {
+                Ok(patch) => self.world.patch(world, patch),
+                Err(error) => {
+                    self.warnings.push(format!("the world state was dropped: its patch is no patch: {error}"));
+                    world.clear();
+                }
             }
-            (Some(baseline), Ok(patch)) => Arc::make_mut(baseline).apply(&patch),
-            (Some(_), Err(error)) => {
-                self.warnings.push(format!("the world state was dropped: its patch is no patch: {error}"));
-                self.surroundings.world_state = None;
-            }
+        } else if !*is_unknown {
+            // Otherwise the snapshot may stand before the beginning.
+            self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned());
         }
     }
 
@@ -440,7 +447,7 @@ impl Replay {
         }
         if let Some(before) = self.turns.roll_back(turns) {
             let read_compactions = self.surroundings.read_compactions;
-            self.undone.extend(before.read_compactions..read_compactions);
+            self.undone.add_newest(before.read_compactions..read_compactions);
             self.surroundings = Surroundings { read_compactions, ..before };
         }
     }
@@ -487,9 +494,28 @@ impl AsRef<str> for OwnWords {
     }
 }
 
+impl UndoneCompactions {
+    /// Adds a range, none of the others ends behind which. What it covers becomes part of it, so that going back time and
+    /// again over the same compactions adds nothing.
+    fn add_newest(&mut self, mut range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        while let Some(last) = self.0.pop_if(|last| last.end >= range.start) {
+            range.start = range.start.min(last.start);
+        }
+        self.0.push(range);
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        let behind = self.0.partition_point(|range| range.end <= number);
+        self.0.get(behind).is_some_and(|range| range.contains(&number))
+    }
+}
+
 impl Surroundings {
     fn compact(&mut self, compacted: &Compacted) {
-        self.world_state = None;
+        self.world_state.clear();
         self.turn_context = None;
         self.compactions += 1;
         match compacted.window_number {

@@ -267,24 +267,44 @@ proptest! {
     }
 }
 
-/// How long it takes that so many messages show in the other order than they were told.
-fn time_to_show_backwards(count: usize) -> Duration {
-    let texts: Vec<String> = (0..count).map(|n| format!("message {n:08}")).collect();
-    let items: Vec<_> = texts.iter().map(|text| ResponseItem::user_text(text)).collect();
-    let cut = Cut { turn: 0, item: 0 };
-    let start = Instant::now();
-    let mut heard = Heard::default();
-    items.iter().for_each(|item| heard.told(item, cut, 0));
-    (1..).zip(texts.iter().rev()).for_each(|(position, text)| heard.shown(text, cut, position));
-    let took = start.elapsed();
-    assert!(heard.positions().eq((1..=count as u64).rev()));
-    took
+/// What takes time by the square of a number takes sixteen times as long for four times as much.
+fn assert_linear(few: usize, time_for: impl Fn(usize) -> Duration) {
+    let fastest = |count: usize| (0..3).map(|_| time_for(count)).min().unwrap_or_default();
+    let (short, long) = (fastest(few), fastest(4 * few));
+    assert!(long < short * 10, "{short:?} and {long:?}");
 }
 
 #[test]
 fn messages_may_show_in_any_order_long_after_they_were_told() {
-    let fastest = |count: usize| (0..3).map(|_| time_to_show_backwards(count)).min().unwrap_or_default();
-    let (few, many) = (fastest(10_000), fastest(40_000));
-    // What takes time by the square of the number takes sixteen times as long.
-    assert!(many < few * 10, "{few:?} and {many:?}");
+    assert_linear(10_000, |count| {
+        let texts: Vec<String> = (0..count).map(|n| format!("message {n:08}")).collect();
+        let items: Vec<_> = texts.iter().map(|text| ResponseItem::user_text(text)).collect();
+        let cut = Cut { turn: 0, item: 0 };
+        let start = Instant::now();
+        let mut heard = Heard::default();
+        items.iter().for_each(|item| heard.told(item, cut, 0));
+        (1..).zip(texts.iter().rev()).for_each(|(position, text)| heard.shown(text, cut, position));
+        let took = start.elapsed();
+        assert!(heard.positions().eq((1..=count as u64).rev()));
+        took
+    });
+}
+
+#[test]
+fn rollbacks_do_not_repeat_all_that_was_said_since() {
+    assert_linear(1_000, |count| {
+        let cut = Cut { turn: 0, item: 0 };
+        let mut heard = Heard::default();
+        for _ in 0..count {
+            heard.told_by_agent("question".to_owned(), cut, 0);
+            heard.compact(&compacted(Some("summary"), Some(&[("question", true), ("summary", false)])), cut);
+        }
+        (0..4 * count).for_each(|_| heard.told_by_agent("more".to_owned(), cut, 0));
+        let start = Instant::now();
+        // Each undoes one compaction, and but two of the messages behind it.
+        (0..count as u64).rev().for_each(|compactions| _ = heard.roll_back(2, compactions));
+        let took = start.elapsed();
+        assert_eq!(heard.positions().count(), 3 * count);
+        took
+    });
 }
