@@ -7,7 +7,9 @@ use selvedge_history::{Replay, ReplayOptions, TurnProjection};
 use selvedge_protocol::{Compacted, RolloutItem, RolloutLine};
 use serde_json::json;
 
-use crate::story::{compacted, lines, patch, rolled_back, snapshot, started, user, user_event};
+use crate::story::{
+    compacted, completed_item, lines, ordinal_lines, patch, rolled_back, snapshot, started, user, user_event,
+};
 
 /// How many messages there are, and how many compactions: all pairs of them would take 400 MiB.
 const MANY: usize = 10_000;
@@ -131,5 +133,55 @@ fn rollbacks_over_the_same_compactions_undo_them_once() {
             });
             drop(replayed);
         })
+    });
+}
+
+fn plan(turn: &str, id: usize) -> RolloutItem {
+    completed_item(turn, json!({"type": "Plan", "id": format!("item-of-the-plan-{id:08}"), "text": ""}))
+}
+
+#[test]
+fn items_of_one_turn_are_found_by_their_ids() {
+    assert_linear("items of one turn", 5_000, |count| {
+        let items = (0..count).map(|n| plan("t1", n));
+        let lines = ordinal_lines([started("t1")].into_iter().chain(items));
+        Box::new(move || {
+            let turns = projection(&lines).finish();
+            assert_eq!(turns[0].items.len(), lines.len() - 1);
+        })
+    });
+}
+
+#[test]
+fn turns_that_late_lines_speak_of_are_found_by_their_ids() {
+    assert_linear("turns with late items", 5_000, |count| {
+        let turn = |n: usize| format!("turn-of-this-thread-{n:08}");
+        let begun = (0..count).map(|n| started(&turn(n)));
+        let late = (0..count).map(|n| plan(&turn(n), n));
+        let lines = ordinal_lines(begun.chain(late));
+        Box::new(move || {
+            let turns = projection(&lines).finish();
+            assert!(turns.iter().all(|turn| turn.items.len() == 1));
+        })
+    });
+}
+
+#[test]
+fn messages_that_steer_a_long_turn_do_not_go_through_its_items() {
+    assert_linear("messages in a long turn", 5_000, |count| {
+        let items = (0..count).map(|n| plan("t1", n));
+        let messages = (0..count).map(|_| user("faster"));
+        let lines = ordinal_lines([started("t1")].into_iter().chain(items).chain(messages));
+        Box::new(move || drop(projection(&lines)))
+    });
+}
+
+#[test]
+fn rollbacks_do_not_count_all_items_anew() {
+    assert_linear("rollbacks behind many turns", 5_000, |count| {
+        let turns = (0..2 * count).map(|n| started(&format!("t{n}")));
+        let undone = (0..count).flat_map(|_| [user_event("question"), rolled_back(1)]);
+        let lines = lines(turns.chain(undone));
+        Box::new(move || drop(projection(&lines)))
     });
 }
