@@ -1,6 +1,6 @@
 //! Old compactions: what the model saw after one that does not say so itself.
 
-use selvedge_protocol::ResponseItem;
+use std::borrow::Cow;
 
 use crate::shorten::shorten;
 
@@ -11,31 +11,45 @@ const BYTES_PER_TOKEN: usize = 4;
 /// How long the first line of a summary is at least that is the program's own, in bytes. Those that were seen have 399.
 const MIN_PREAMBLE_BYTES: usize = 200;
 
-/// Whether a compaction with this summary leaves out `message`, because that is the summary of an earlier one.
+/// What a compaction of mid 2025 to early 2026 kept, which left it to its reader: of the user's own messages the newest within
+/// a limit. The oldest of these is cut to what is left of the limit; its text comes along then. Takes the messages that stood
+/// from the newest on, and gives those that are kept in the order in which they are told again, oldest first.
 ///
-/// Programs tell a summary from the user's words by the line that they put in front of it, always the same; so it is known
-/// here by having the line in front that the new one has. Up to 0.58 they put none there, and kept every summary.
-pub(crate) fn replaces_summary(summary: &str, message: &str) -> bool {
-    let preamble = |text: &'_ str| text.find('\n').filter(|end| *end >= MIN_PREAMBLE_BYTES);
-    preamble(summary).is_some_and(|end| message.as_bytes().get(..=end) == summary.as_bytes().get(..=end))
-}
-
-/// The history after a compaction of mid 2025 to early 2026, which left it to its reader: the user's own messages, the
-/// newest of them within a limit, and then the summary, told in the user's name. The oldest message that is kept is cut
-/// to what is left of the limit.
-pub(crate) fn rebuilt_history(messages: Vec<String>, summary: &str) -> Vec<ResponseItem> {
+/// Behind them comes the summary, told in the user's name; see [`summary_text`].
+pub(crate) fn kept_messages<M: AsRef<str>>(
+    newest_first: impl Iterator<Item = M>,
+    summary: &str,
+) -> Vec<(M, Option<String>)> {
+    let preamble = preamble(summary);
+    let is_own = |message: &M| preamble.is_none_or(|preamble| !message.as_ref().starts_with(preamble));
     let mut left = KEPT_TOKENS;
     let mut kept = Vec::new();
-    for message in messages.into_iter().rev() {
+    for message in newest_first.filter(is_own) {
         if left == 0 {
             break;
         }
+        let text = message.as_ref();
         let limit = left * BYTES_PER_TOKEN;
-        left = left.saturating_sub(message.len().div_ceil(BYTES_PER_TOKEN));
-        kept.push(ResponseItem::user_text(&shorten(&message, limit)));
+        left = left.saturating_sub(text.len().div_ceil(BYTES_PER_TOKEN));
+        let cut = match shorten(text, limit) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(cut) => Some(cut),
+        };
+        kept.push((message, cut));
     }
     kept.reverse();
-    let summary = if summary.is_empty() { "(no summary available)" } else { summary };
-    kept.push(ResponseItem::user_text(summary));
     kept
+}
+
+/// What such a compaction tells the model of a summary.
+pub(crate) const fn summary_text(summary: &str) -> &str {
+    if summary.is_empty() { "(no summary available)" } else { summary }
+}
+
+/// The line that a program puts in front of its summaries, always the same, with its end. A message that begins with it is the
+/// summary of an earlier compaction, and the new one takes its place. Up to 0.58 programs put none there, and kept every
+/// summary.
+fn preamble(summary: &str) -> Option<&str> {
+    let end = summary.find('\n').filter(|end| *end >= MIN_PREAMBLE_BYTES)?;
+    summary.get(..=end)
 }

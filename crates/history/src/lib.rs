@@ -59,6 +59,7 @@ mod turns;
 mod user_input;
 mod user_turns;
 mod window;
+mod world_journal;
 mod world_state;
 
 pub use facts::MetadataFold;

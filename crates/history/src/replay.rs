@@ -1,7 +1,7 @@
 //! What the model sees next.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_protocol::{
@@ -10,11 +10,12 @@ use selvedge_protocol::{
 };
 use serde::Serialize;
 
-use crate::compaction::{rebuilt_history, replaces_summary};
-use crate::markers::{is_context_fragment, is_user_message};
+use crate::compaction::{kept_messages, summary_text};
+use crate::markers::{is_context_fragment, is_user_fragment, is_user_message};
 use crate::peek::payload_type;
 use crate::shorten::shorten_output;
 use crate::user_turns::UserTurns;
+use crate::world_journal::{JournaledWorld, WorldJournal};
 
 /// What a thread's items come to: all that is needed to go on with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -93,20 +94,34 @@ fn at_hand(feed: impl Fn(&mut Replay)) -> ModelContext {
 pub struct Replay {
     options: ReplayOptions,
     history: Vec<ResponseItem>,
-    /// Where in `history` the user's messages stand, for rollbacks.
-    user_messages: Vec<usize>,
+    /// The user's messages in `history`, for rollbacks and old compactions.
+    user_messages: Vec<UserMessage>,
     surroundings: Surroundings,
+    world: WorldJournal,
     /// The user turns, with what the surroundings were before each.
     turns: UserTurns<Surroundings>,
     heads: Heads,
     warnings: Vec<String>,
     /// The compactions that rollbacks undo, by how many came before each.
-    undone: BTreeSet<u64>,
+    undone: UndoneCompactions,
     /// Those of them that were known from the beginning, so that they replaced nothing.
-    passed_over: BTreeSet<u64>,
+    passed_over: UndoneCompactions,
     /// What is missing of a replay that began in the middle; nothing for one that began at the start.
     middle: Option<Middle>,
 }
+
+/// A message of the user in the history.
+#[derive(Debug)]
+struct UserMessage {
+    /// Which item it is.
+    at: usize,
+    /// What it says, if an old compaction told it: that text is all of the item.
+    retold: Option<Arc<str>>,
+}
+
+/// Compactions that were undone, by how many came before each: ranges in ascending order that do not touch.
+#[derive(Debug, Default)]
+struct UndoneCompactions(Vec<Range<u64>>);
 
 /// How far a replay that began in the middle of a history has come to say what a whole one would.
 #[derive(Debug, Default)]
@@ -120,7 +135,7 @@ struct Middle {
 /// All that a rollback sets back besides the history. A copy costs a few counts, whatever the thread's size.
 #[derive(Clone, Debug, Default)]
 struct Surroundings {
-    world_state: Option<Arc<WorldState>>,
+    world_state: JournaledWorld,
     turn_context: Option<Arc<TurnContext>>,
     previous_settings: Option<Arc<TurnContext>>,
     /// The newest window that a compaction named.
@@ -187,7 +202,7 @@ impl Replay {
         let mut replay = begin();
         feed(&mut replay)?;
         // Which turns there are does not depend on what was compacted, so the second pass undoes the same ones.
-        if !replay.undone.is_empty() {
+        if !replay.undone.0.is_empty() {
             let passed_over = std::mem::take(&mut replay.undone);
             replay = Self { passed_over, ..begin() };
             feed(&mut replay)?;
@@ -236,7 +251,7 @@ impl Replay {
         drop(self.turns);
         ModelContext {
             history: self.history,
-            world_state: world_state.map(Arc::unwrap_or_clone),
+            world_state: self.world.into_state(&world_state),
             window,
             turn_context: turn_context.map(Arc::unwrap_or_clone),
             previous_settings: previous_settings.map(Arc::unwrap_or_clone),
@@ -273,7 +288,7 @@ impl Replay {
         }
         if is_user_message(item) {
             self.user_speaks();
-            self.user_messages.push(self.history.len());
+            self.user_messages.push(UserMessage { at: self.history.len(), retold: None });
         }
         self.history.push(self.kept(item));
     }
@@ -327,7 +342,7 @@ impl Replay {
 
     fn compacted(&mut self, compacted: &Compacted) {
         let is_passed_over =
-            compacted.replacement_history.is_some() && self.passed_over.contains(&self.surroundings.read_compactions);
+            compacted.replacement_history.is_some() && self.passed_over.contains(self.surroundings.read_compactions);
         self.surroundings.read_compactions += u64::from(compacted.replacement_history.is_some());
         match &compacted.replacement_history {
             Some(_) if is_passed_over => {}
@@ -335,10 +350,7 @@ impl Replay {
                 let history = history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot);
                 self.replace_history(history.cloned().collect());
             }
-            None => {
-                let summary = compacted.message.as_deref().unwrap_or_default();
-                self.replace_history(rebuilt_history(self.own_messages(summary), summary));
-            }
+            None => self.rebuild_history(compacted.message.as_deref().unwrap_or_default()),
         }
         self.surroundings.compact(compacted);
         // A compaction that a full copy took along opened a window of the source.
@@ -356,39 +368,68 @@ impl Replay {
     }
 
     fn replace_history(&mut self, history: Vec<ResponseItem>) {
-        self.user_messages =
-            history.iter().enumerate().filter(|(_, item)| is_user_message(item)).map(|(at, _)| at).collect();
+        let messages = history.iter().enumerate().filter(|(_, item)| is_user_message(item));
+        self.user_messages = messages.map(|(at, _)| UserMessage { at, retold: None }).collect();
         self.history = history;
     }
 
-    /// The texts of what the user said, oldest first, and not of what `summary` takes the place of.
-    fn own_messages(&self, summary: &str) -> Vec<String> {
-        let messages = self.user_messages.iter().filter_map(|at| self.history.get(*at));
-        let own = messages.filter(|item| *item.kind() == ResponseItemKind::Message);
-        own.map(|item| item.texts().concat()).filter(|text| !replaces_summary(summary, text)).collect()
+    /// Lets nothing stand but what an old compaction kept of the user's own messages, and its summary. Of messages that one
+    /// before told, the items stay as they are: a thread may hold thousands of both.
+    fn rebuild_history(&mut self, summary: &str) {
+        let own = self.user_messages.iter().rev().filter_map(|message| self.own_words(message));
+        let kept = kept_messages(own, summary);
+        let mut items = (0..).zip(std::mem::take(&mut self.history));
+        self.user_messages.clear();
+        for (words, cut) in kept {
+            let is_cut = cut.is_some();
+            let text = cut.map_or(words.text, Arc::from);
+            let known = if words.is_item && !is_cut { items.by_ref().find(|(at, _)| *at == words.at) } else { None };
+            let item = known.map_or_else(|| ResponseItem::user_text(&text), |(_, item)| item);
+            self.retell(item, text);
+        }
+        let summary = summary_text(summary);
+        self.retell(ResponseItem::user_text(summary), summary.into());
+    }
+
+    /// Adds a message that is told in the user's name. It is one of the user unless it looks like one of the program.
+    fn retell(&mut self, item: ResponseItem, text: Arc<str>) {
+        if !is_user_fragment(&text) {
+            self.user_messages.push(UserMessage { at: self.history.len(), retold: Some(text) });
+        }
+        self.history.push(item);
+    }
+
+    /// What the user said in a message; nothing for one of another agent.
+    fn own_words(&self, message: &UserMessage) -> Option<OwnWords> {
+        if let Some(text) = &message.retold {
+            return Some(OwnWords { at: message.at, text: Arc::clone(text), is_item: true });
+        }
+        let item = self.history.get(message.at).filter(|item| *item.kind() == ResponseItemKind::Message)?;
+        Some(OwnWords { at: message.at, text: item.texts().concat().into(), is_item: false })
     }
 
     fn world_state(&mut self, record: &WorldStateRecord) {
         let state = record.state.clone().unwrap_or_default();
+        let Surroundings { world_state: world, is_unknown, .. } = &mut self.surroundings;
         if record.is_full() {
-            let snapshot = WorldState::new(state);
-            if let Err(error) = &snapshot {
-                self.warnings.push(format!("a world state snapshot was dropped: {error}"));
+            match WorldState::new(state) {
+                Ok(snapshot) => self.world.set(world, snapshot),
+                Err(error) => {
+                    self.warnings.push(format!("a world state snapshot was dropped: {error}"));
+                    world.clear();
+                }
             }
-            self.surroundings.world_state = snapshot.ok().map(Arc::new);
-            return;
-        }
-        match (&mut self.surroundings.world_state, WorldStatePatch::new(state)) {
-            // The snapshot may stand before the beginning.
-            (None, _) if self.surroundings.is_unknown => {}
-            (None, _) => {
-                self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned())
+        } else if world.is_known() {
+            match WorldStatePatch::new(state) {
+                Ok(patch) => self.world.patch(world, patch),
+                Err(error) => {
+                    self.warnings.push(format!("the world state was dropped: its patch is no patch: {error}"));
+                    world.clear();
+                }
             }
-            (Some(baseline), Ok(patch)) => Arc::make_mut(baseline).apply(&patch),
-            (Some(_), Err(error)) => {
-                self.warnings.push(format!("the world state was dropped: its patch is no patch: {error}"));
-                self.surroundings.world_state = None;
-            }
+        } else if !*is_unknown {
+            // Otherwise the snapshot may stand before the beginning.
+            self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned());
         }
     }
 
@@ -406,14 +447,14 @@ impl Replay {
         }
         if let Some(before) = self.turns.roll_back(turns) {
             let read_compactions = self.surroundings.read_compactions;
-            self.undone.extend(before.read_compactions..read_compactions);
+            self.undone.add_newest(before.read_compactions..read_compactions);
             self.surroundings = Surroundings { read_compactions, ..before };
         }
     }
 
     fn cut_history(&mut self, turns: usize) {
         let standing = self.user_messages.len().saturating_sub(turns);
-        let Some(&message) = self.user_messages.get(standing) else {
+        let Some(message) = self.user_messages.get(standing).map(|message| message.at) else {
             return;
         };
         self.user_messages.truncate(standing);
@@ -438,9 +479,43 @@ impl Replay {
     }
 }
 
+/// What the user said in a message of the history.
+struct OwnWords {
+    /// Which item it is.
+    at: usize,
+    text: Arc<str>,
+    /// Whether the item is the text and nothing else.
+    is_item: bool,
+}
+
+impl AsRef<str> for OwnWords {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl UndoneCompactions {
+    /// Adds a range, none of the others ends behind which. What it covers becomes part of it, so that going back time and
+    /// again over the same compactions adds nothing.
+    fn add_newest(&mut self, mut range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        while let Some(last) = self.0.pop_if(|last| last.end >= range.start) {
+            range.start = range.start.min(last.start);
+        }
+        self.0.push(range);
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        let behind = self.0.partition_point(|range| range.end <= number);
+        self.0.get(behind).is_some_and(|range| range.contains(&number))
+    }
+}
+
 impl Surroundings {
     fn compact(&mut self, compacted: &Compacted) {
-        self.world_state = None;
+        self.world_state.clear();
         self.turn_context = None;
         self.compactions += 1;
         match compacted.window_number {

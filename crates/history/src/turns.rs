@@ -1,7 +1,11 @@
 //! What a client shows of a thread: its turns.
 
+mod closed;
+mod draft;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use selvedge_protocol::{
     ErrorEvent, EventMsg, HistoryMode, ItemCompletedEvent, ItemId, ItemsView, LineFormat, OpenItem, RolloutItem,
@@ -16,6 +20,8 @@ use crate::told_turn::{ToldTurn, TurnRestart};
 use crate::turn_item;
 use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
+use closed::ClosedTurns;
+use draft::{At, Draft};
 
 /// Folds the lines of a thread into its turns.
 ///
@@ -31,8 +37,10 @@ use crate::user_turns::UserTurns;
 pub struct TurnProjection {
     live: bool,
     mode: HistoryMode,
-    closed: Vec<Draft>,
+    closed: ClosedTurns,
     open: Option<Draft>,
+    /// How many items the turns here have.
+    items: usize,
     /// The number of the next item that the log gives no id.
     next_item: u64,
     /// What rollbacks count: messages, and turns of the user with the number of compactions before each.
@@ -52,37 +60,6 @@ pub struct TurnProjection {
     named_elsewhere: BTreeSet<TurnId>,
     /// Whether a rollback may have undone what stands before the turns here.
     reaches_back: bool,
-}
-
-/// A turn in the making.
-#[derive(Debug)]
-struct Draft {
-    turn: Turn,
-    /// Whether a `task_started` opened it.
-    is_explicit: bool,
-    /// Whether the user, or another agent, has spoken in it.
-    is_of_user: bool,
-    /// Whether it holds a `compacted` line.
-    is_compaction: bool,
-    /// Just past its last line, where that is known.
-    end: Option<u64>,
-    /// Where a projection of its lines begins.
-    restart: TurnRestart,
-    /// Whether other lines than its own change it, or its own change another turn.
-    is_entangled: bool,
-    /// Whether a line stands behind it that would entangle it if it were one of its own.
-    is_sealed: bool,
-    /// The lines of each item; none for one that needs the lines of others.
-    item_lines: Vec<Range<u64>>,
-    /// Position of the newest line that told more of an item which was there.
-    updated_at: u64,
-}
-
-/// Where a line stands and when it was written.
-#[derive(Clone, Copy)]
-struct At {
-    position: u64,
-    time: Option<Timestamp>,
 }
 
 impl TurnProjection {
@@ -168,7 +145,7 @@ impl TurnProjection {
         self.end_last(end);
         let last = self.closed.len();
         let running = if self.live && is_open { last } else { 0 };
-        let turns = self.closed.into_iter().zip(1..);
+        let turns = self.closed.into_turns().into_iter().zip(1..);
         turns.map(|(draft, number)| draft.finish(number == running)).collect()
     }
 
@@ -177,7 +154,9 @@ impl TurnProjection {
     pub fn take_closed(&mut self) -> Vec<ToldTurn> {
         let count = self.closed.len().saturating_sub(1);
         self.turns_before += count as u64;
-        self.closed.drain(..count).map(|draft| draft.finish(false)).collect()
+        let taken = self.closed.take_first(count);
+        self.items -= taken.iter().map(|draft| draft.turn.items.len()).sum::<usize>();
+        taken.into_iter().map(|draft| draft.finish(false)).collect()
     }
 
     /// Where another projection can go on with the lines to come and give the turns that they change; nothing when those
@@ -332,23 +311,20 @@ impl TurnProjection {
         }
         self.seal_last();
         // Numbers go on behind the items that stand, as the programs that made them count.
-        let standing: usize = self.closed.iter().map(|draft| draft.turn.items.len()).sum();
-        self.next_item = u64::try_from(standing).unwrap_or(u64::MAX).saturating_add(1);
+        self.next_item = u64::try_from(self.items).unwrap_or(u64::MAX).saturating_add(1);
     }
 
     fn cut(&mut self, at: At, cut: Cut) {
-        let Some(draft) = self.closed.get_mut(cut.turn).filter(|_| cut.item > 0) else {
-            self.closed.truncate(cut.turn);
-            return;
-        };
-        // Something later in the turn is undone, and what the turn was before it stays. Whoever takes the turn has to take
-        // the undoing along.
-        draft.turn.items.truncate(cut.item);
-        draft.item_lines.truncate(cut.item);
-        draft.is_entangled = true;
-        draft.turn.item_positions.truncate(cut.item);
-        draft.reaches(at.position);
-        self.closed.truncate(cut.turn + 1);
+        let keeps_beginning = cut.item > 0 && cut.turn < self.closed.len();
+        self.items -= self.closed.truncate(cut.turn + usize::from(keeps_beginning));
+        if let Some(draft) = self.closed.last_mut().filter(|_| keeps_beginning) {
+            // Something later in the turn is undone, and what the turn was before it stays. Whoever takes the turn has to take
+            // the undoing along.
+            self.items -= draft.turn.items.len().saturating_sub(cut.item);
+            draft.truncate_items(cut.item);
+            draft.is_entangled = true;
+            draft.reaches(at.position);
+        }
     }
 
     fn item_completed(&mut self, at: At, event: &ItemCompletedEvent) {
@@ -360,10 +336,14 @@ impl TurnProjection {
         let turn = self.closed_place(event.turn_id.as_ref()).unwrap_or(self.closed.len());
         let item = turn_item::from_completed(item.kind(), id, fields);
         let said = if let TurnItem::UserMessage { text, .. } = &item { Some(text.clone()) } else { None };
-        let (draft, place) = self.put_into(at, event.turn_id.as_ref(), item);
-        if let (Some(text), Some(item)) = (said, place) {
-            let cut = draft.cut(turn, item);
+        let draft = self.turn_for(event.turn_id.as_ref(), at);
+        let Some(place) = draft.put(at, item) else { return };
+        let said = said.map(|text| {
             draft.is_of_user = true;
+            (text, draft.cut(turn, place))
+        });
+        self.items += 1;
+        if let Some((text, cut)) = said {
             self.heard.shown(&text, cut, at.position);
         }
     }
@@ -518,24 +498,14 @@ impl TurnProjection {
     fn numbered(&mut self, at: At, item: impl FnOnce(ItemId) -> TurnItem) {
         let item = item(self.number());
         self.turn_for(None, at).add(at, item);
+        self.items += 1;
     }
 
+    /// Adds an item to its turn, in the place of an earlier one of the same id.
     fn put(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) {
-        self.put_into(at, turn_id, item);
-    }
-
-    /// Adds an item to its turn, in the place of an earlier one of the same id. Gives the turn, and the place of an item
-    /// that is new.
-    fn put_into(&mut self, at: At, turn_id: Option<&TurnId>, item: TurnItem) -> (&mut Draft, Option<usize>) {
-        let draft = self.turn_for(turn_id, at);
-        let place = draft.turn.items.len();
-        if let Some(earlier) = draft.turn.items.iter().position(|earlier| earlier.id() == item.id()) {
-            draft.turn.items[earlier] = turn_item::after(&draft.turn.items[earlier], item);
-            draft.item_reaches(earlier, at.position);
-            return (draft, None);
+        if self.turn_for(turn_id, at).put(at, item).is_some() {
+            self.items += 1;
         }
-        draft.add(at, item);
-        (draft, Some(place))
     }
 
     /// The turn of this id, else the open one, else a new implicit one.
@@ -553,15 +523,18 @@ impl TurnProjection {
             }
             return draft;
         }
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.next_draft(turn_id.cloned(), at.position, at.time),
+        let open = match self.open {
+            Some(ref mut open) => open,
+            None => {
+                let draft = self.next_draft(turn_id.cloned(), at.position, at.time);
+                self.open.insert(draft)
+            }
         };
         if open.turn.status == TurnStatus::Interrupted {
             open.reaches(at.position);
         }
         open.changes_at(at.position);
-        self.open.insert(open)
+        open
     }
 
     /// The turn of this id, else the open one, and whether it is open.
@@ -595,7 +568,7 @@ impl TurnProjection {
     /// Where among the closed turns the one of this id is, unless it is the open one.
     fn closed_place(&mut self, turn_id: Option<&TurnId>) -> Option<usize> {
         let id = turn_id.filter(|id| self.open.as_ref().is_none_or(|open| open.turn.id != **id))?;
-        let place = self.closed.iter().rposition(|draft| draft.turn.id == *id);
+        let place = self.closed.place_of(id);
         if place.is_none() && self.turns_before > 0 {
             self.named_elsewhere.insert(id.clone());
         }
@@ -644,100 +617,6 @@ impl TurnProjection {
 
     fn id_or_number(&mut self, id: Option<&str>) -> ItemId {
         id.filter(|id| !id.is_empty()).map_or_else(|| self.number(), ItemId::from)
-    }
-}
-
-impl Draft {
-    /// Where a rollback cuts that undoes a message at item `item` of this turn, which has `turn` turns before it. The first
-    /// message takes the whole turn away.
-    fn cut(&self, turn: usize, item: usize) -> Cut {
-        let is_steering = self.turn.items.iter().take(item).any(|item| matches!(item, TurnItem::UserMessage { .. }));
-        Cut { turn, item: if is_steering { item } else { 0 } }
-    }
-
-    fn new(id: TurnId, restart: TurnRestart, started_at: Option<Timestamp>) -> Self {
-        let start = restart.position;
-        let turn = Turn {
-            id,
-            status: TurnStatus::Completed,
-            started_at,
-            completed_at: None,
-            duration_ms: None,
-            error: None,
-            items_view: ItemsView::Full,
-            items: Vec::new(),
-            lines: Range { start, end: start },
-            item_positions: Vec::new(),
-        };
-        Self {
-            turn,
-            is_explicit: false,
-            is_of_user: false,
-            is_compaction: false,
-            end: None,
-            restart,
-            is_entangled: false,
-            is_sealed: false,
-            item_lines: Vec::new(),
-            updated_at: 0,
-        }
-    }
-
-    /// The line at `position` tells more of an item.
-    fn item_reaches(&mut self, item: usize, position: u64) {
-        self.updated_at = position;
-        if let Some(lines) = self.item_lines.get_mut(item).filter(|lines| !lines.is_empty()) {
-            lines.end = position + 1;
-        }
-    }
-
-    /// The line at `position` tells more of the last item.
-    fn last_item_goes_on(&mut self, position: u64) {
-        if let Some(lines) = self.item_lines.last_mut().filter(|lines| !lines.is_empty()) {
-            // Without the item that was told more of in between, that line would begin one.
-            let is_alone = self.updated_at <= lines.start;
-            lines.end = if is_alone { position + 1 } else { lines.start };
-        }
-    }
-
-    /// A new item, which begins with the line at `at`.
-    fn add(&mut self, at: At, item: TurnItem) {
-        self.turn.items.push(item);
-        self.turn.item_positions.push(at.position);
-        self.item_lines.push(at.position..at.position + 1);
-    }
-
-    fn set_times(&mut self, started: Option<i64>, completed: Option<i64>, millis: Option<i64>, at: Option<Timestamp>) {
-        if let Some(started) = started {
-            self.turn.started_at = Some(Timestamp::from_seconds(started));
-        }
-        self.turn.completed_at = completed.map(Timestamp::from_seconds).or(at);
-        self.turn.duration_ms = millis.or(self.turn.duration_ms);
-    }
-
-    fn fail(&mut self, error: Value) {
-        self.turn.status = TurnStatus::Failed;
-        self.turn.error = Some(error);
-    }
-
-    /// The line at `position` changes the turn, of which it need not be a part.
-    fn changes_at(&mut self, position: u64) {
-        self.is_entangled |= self.end.is_some_and(|end| end <= position);
-    }
-
-    /// The line at `position` is part of the turn.
-    fn reaches(&mut self, position: u64) {
-        self.end = self.end.max(Some(position + 1));
-    }
-
-    fn finish(self, is_running: bool) -> ToldTurn {
-        let mut turn = self.turn;
-        turn.lines.end = self.end.unwrap_or(turn.lines.start).max(turn.lines.start);
-        if turn.status == TurnStatus::InProgress && !is_running {
-            turn.status = TurnStatus::Interrupted;
-        }
-        let (restart, item_lines) = (self.restart, self.item_lines);
-        ToldTurn { turn, restart, is_self_contained: !self.is_entangled, item_lines }
     }
 }
 

@@ -5,16 +5,17 @@
 //! [`sync`](StateIndex::sync), which looks at every file.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_protocol::{ThreadId, Timestamp};
 use selvedge_rollout::{FileStamp, HomeDirectories, HomeFiles, RolloutHome, WriterLock};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use tokio::runtime::Handle;
 
 use crate::StateIndex;
-use crate::database::Patience;
+use crate::database::{Database, Patience};
 use crate::error::Result;
 use crate::names::stamp_of_names;
 use crate::plan::{ids, path_hash};
@@ -42,6 +43,27 @@ pub enum Freshness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexFilling(i64);
 
+/// What a look around found.
+struct Changes {
+    /// The threads of files that look different from when they were read, among those that are likely to.
+    hot: HashSet<ThreadId>,
+    /// How the name index looks.
+    names: FileStamp,
+    /// The files of the home; `None` if the directories look as they did when the index knew every file in them.
+    look: Option<Look>,
+}
+
+/// The files that are likely to change, with their threads and as the index knows them: those that changed last, and those of
+/// `locked` threads.
+async fn hot_files(database: &Database, locked: &[ThreadId]) -> Result<Vec<(ThreadId, String, FileStamp)>> {
+    let sql = "SELECT thread_id, path, size, modified_ns, inode FROM segments \
+        WHERE rowid IN (SELECT rowid FROM segments ORDER BY modified_ns DESC LIMIT ?) \
+        OR thread_id IN (SELECT unhex(value) FROM json_each(?))";
+    let rows = sqlx::query(sql).bind(HOT_FILES).bind(ids(locked)).fetch_all(&database.readers).await?;
+    let known = |row: &SqliteRow| Ok((ThreadId::from_uuid(row.try_get(0)?), row.try_get(1)?, stamp_of_row(row, 2)?));
+    rows.iter().map(known).collect()
+}
+
 fn are_unchanged(home: &RolloutHome, looks: &str) -> bool {
     serde_json::from_str::<HomeDirectories>(looks).is_ok_and(|known| known.are_unchanged(home))
 }
@@ -65,13 +87,12 @@ impl StateIndex {
     /// As [`sync`](Self::sync).
     pub async fn refresh(&self, most_bytes: u64) -> Result<Freshness> {
         let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
-        let (locked, look) = self.look_if_changed().await?;
-        let (hot, names_now) = self.hot_threads(&locked).await?;
-        let names_changed = names != Some(names_now);
-        let Some(look) = look else { return self.take_in(hot, names_changed, most_bytes).await };
+        let Changes { hot, names: names_now, look } = self.look_for_changes().await?;
+        let names_now = Some(names_now);
+        let Some(look) = look else { return self.take_in(hot, names, names_now, most_bytes).await };
         let mut threads = self.moved_threads(&look.files).await?;
         threads.extend(hot);
-        let freshness = self.take_in(threads, names_changed, most_bytes).await?;
+        let freshness = self.take_in(threads, names, names_now, most_bytes).await?;
         if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
             self.saw(look, Patience::Little).await?;
         }
@@ -84,15 +105,21 @@ impl StateIndex {
     /// As [`sync`](Self::sync).
     pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
         let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
-        let home = self.home.clone();
-        let names_changed = names != Some(blocking(move || Ok(stamp_of_names(&home))).await?);
-        self.take_in(threads, names_changed, most_bytes).await
+        self.take_in(threads, names, None, most_bytes).await
     }
 
-    /// `names_changed` is whether the name index looks different from when names were taken from it.
-    async fn take_in(&self, threads: HashSet<ThreadId>, names_changed: bool, most_bytes: u64) -> Result<Freshness> {
+    /// `names` is how the name index looked when names were taken from it, and `names_now` how it looks if somebody has looked.
+    async fn take_in(
+        &self,
+        threads: HashSet<ThreadId>,
+        names: Option<FileStamp>,
+        mut names_now: Option<FileStamp>,
+        most_bytes: u64,
+    ) -> Result<Freshness> {
         if !threads.is_empty() {
-            let files = self.home_files().await?;
+            let (remembered, home) = (Arc::clone(&self.remembered), self.home.clone());
+            let (files, stamp) = blocking(move || Ok((remembered.files()?, stamp_of_names(&home)))).await?;
+            names_now = names_now.or(Some(stamp));
             let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
             let bytes = plan.bytes();
             if bytes > most_bytes {
@@ -103,7 +130,9 @@ impl StateIndex {
                 return Ok(Freshness::Fresh(report));
             }
         }
-        let renamed = if names_changed { self.sync_names(Patience::Little).await? } else { 0 };
+        // What was known before the look spares asking the database again.
+        let is_known = names.is_some() && names == names_now;
+        let renamed = if is_known { 0 } else { self.sync_names(Patience::Little).await? };
         Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
     }
 
@@ -206,19 +235,23 @@ impl StateIndex {
         blocking(move || Ok(are_unchanged(&home, &looks))).await
     }
 
-    /// The threads that have a lock file, and every file of the home; no files if the index knows all files and the directories
-    /// look as they did then.
-    async fn look_if_changed(&self) -> Result<(Vec<ThreadId>, Option<Look>)> {
+    /// Looks where changes cannot hide, in one go on the blocking thread pool.
+    async fn look_for_changes(&self) -> Result<Changes> {
         let seen = self.seen();
         let looks = if seen.is_none() { self.known_looks().await? } else { None };
         let (home, remembered) = (self.home.clone(), Arc::clone(&self.remembered));
+        let (database, runtime) = (Arc::clone(&self.database), Handle::current());
         blocking(move || {
             let locked = WriterLock::threads_with_file(&home)?;
+            let known = runtime.block_on(hot_files(&database, &locked))?;
+            let has_changed = |path: &str, stamp| FileStamp::read(&home.root().join(path)).ok() != Some(stamp);
+            let hot = known.into_iter().filter(|(_, path, stamp)| has_changed(path, *stamp));
+            let (hot, names) = (hot.map(|(thread_id, ..)| thread_id).collect(), stamp_of_names(&home));
             if looks.is_some_and(|looks| are_unchanged(&home, &looks)) {
-                return Ok((locked, None));
+                return Ok(Changes { hot, names, look: None });
             }
             let (files, directories) = remembered.files_and_directories(seen.as_ref())?;
-            Ok((locked, Some(Look { files, directories })))
+            Ok(Changes { hot, names, look: Some(Look { files, directories }) })
         })
         .await
     }
@@ -241,26 +274,6 @@ impl StateIndex {
     pub(crate) async fn home_files(&self) -> Result<Arc<HomeFiles>> {
         let remembered = Arc::clone(&self.remembered);
         blocking(move || Ok(remembered.files()?)).await
-    }
-
-    /// The threads of files that look different from when they were read, among those that are likely to: the files that changed
-    /// last, and those of `locked` threads. With them, how the name index looks.
-    async fn hot_threads(&self, locked: &[ThreadId]) -> Result<(HashSet<ThreadId>, FileStamp)> {
-        let sql = "SELECT thread_id, path, size, modified_ns, inode FROM segments \
-            WHERE rowid IN (SELECT rowid FROM segments ORDER BY modified_ns DESC LIMIT ?) \
-            OR thread_id IN (SELECT unhex(value) FROM json_each(?))";
-        let rows = sqlx::query(sql).bind(HOT_FILES).bind(ids(locked)).fetch_all(&self.database.readers).await?;
-        let mut known: Vec<(ThreadId, PathBuf, FileStamp)> = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let path = self.home.root().join(row.try_get::<&str, _>(1)?);
-            known.push((ThreadId::from_uuid(row.try_get(0)?), path, stamp_of_row(row, 2)?));
-        }
-        let home = self.home.clone();
-        blocking(move || {
-            let changed = known.into_iter().filter(|(_, path, stamp)| FileStamp::read(path).ok() != Some(*stamp));
-            Ok((changed.map(|(thread_id, ..)| thread_id).collect(), stamp_of_names(&home)))
-        })
-        .await
     }
 
     /// The threads that have files which were not there the last time, or have lost some.

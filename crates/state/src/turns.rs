@@ -55,7 +55,7 @@ impl StateIndex {
             let log = self.log_of(&mut transaction, query.thread_id, is_live, grown.take()).await?;
             let Some(log) = log else { return Ok(None) };
             let mut entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
-            transaction.rollback().await?;
+            drop(transaction);
             drop(connection);
             let is_last = entries.len() <= query.limit;
             entries.truncate(query.limit);
@@ -86,7 +86,7 @@ impl StateIndex {
             let Some(log) = log else { return Ok(None) };
             let Selected { entries, positions, has_turn, next_cursor } =
                 log.items_in(&mut transaction, &items, query).await?;
-            transaction.rollback().await?;
+            drop(transaction);
             drop(connection);
             let tell = move |log: &ThreadLog| if has_turn { log.tell(entries, ItemsView::Full) } else { Ok(None) };
             match blocking(move || log.read(tell)).await? {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod facts;
+mod growth;
 mod middle;
 mod more_recordings;
 mod policy;

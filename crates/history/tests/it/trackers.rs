@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use selvedge_history::{WindowTracker, WorldStateTracker, replay};
-use selvedge_protocol::{RolloutItem, Timestamp, Window, WindowId, WorldState};
+use selvedge_protocol::{RolloutItem, Timestamp, Window, WindowId, WorldState, WorldStateRecord};
 use serde_json::{Map, Value, json};
 
-use crate::story::{compacted, state};
+use crate::story::{compacted, rolled_back, started, state, user};
 
 #[test]
 fn the_first_record_is_whole_and_later_ones_say_what_changed() {
@@ -85,6 +85,42 @@ proptest! {
             prop_assert_eq!(read.world_state.as_ref(), Some(world));
             prop_assert!(read.warnings.is_empty());
         }
+    }
+
+    /// Each turn tells of the world, or compacts, so that nothing is known of it any more; a rollback makes known what was before.
+    #[test]
+    fn a_rollback_finds_the_world_as_it_was(steps in prop::collection::vec((0..4_u8, world()), 0..24)) {
+        let (mut log, mut known, mut before) = (Vec::new(), None::<WorldState>, Vec::new());
+        for (number, (kind, world)) in steps.into_iter().enumerate() {
+            if kind == 0 {
+                let turns = 1 + number % 3;
+                log.push(rolled_back(turns as u64));
+                known = before.drain(before.len().saturating_sub(turns)..).next().unwrap_or(known);
+                continue;
+            }
+            before.push(known.clone());
+            log.extend([started(&format!("t{number}")), user("question")]);
+            match kind {
+                1 => {
+                    log.push(compacted(&["summary"], 1));
+                    known = None;
+                }
+                2 => {
+                    log.push(WorldStateRecord::snapshot(&world).into());
+                    known = Some(world);
+                }
+                _ => {
+                    let patch = known.as_ref().and_then(|known| known.diff(&world));
+                    known = if let Some(patch) = patch {
+                        log.push(WorldStateRecord::patch(patch).into());
+                        Some(world)
+                    } else {
+                        known
+                    };
+                }
+            }
+        }
+        prop_assert_eq!(replay(&log).world_state, known);
     }
 
     #[test]

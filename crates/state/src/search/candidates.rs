@@ -33,13 +33,15 @@ pub(crate) struct Candidate {
 type Matches = HashMap<usize, Vec<(usize, Vec<usize>)>>;
 
 impl StateIndex {
-    /// The items that may be hits, by thread.
+    /// The items that may be hits, by thread, and the runs that say so: as long as these are there and no others, the numbers
+    /// of items are right, and no thread was indexed that is not in them.
     pub(crate) async fn candidates(
         &self,
         connection: &mut SqliteConnection,
         patterns: &[WordPattern],
-    ) -> Result<HashMap<ThreadId, Vec<Candidate>>> {
-        let directories = self.directories(connection).await?;
+    ) -> Result<(Vec<i64>, HashMap<ThreadId, Vec<Candidate>>)> {
+        let runs = runs(connection).await?;
+        let directories = self.directories(connection, &runs).await?;
         let mut of_runs: HashMap<i64, HashMap<ThreadId, Vec<Candidate>>> = HashMap::new();
         let matches = matching_blocks(connection, &directories, patterns).await?;
         for (run, of_run) in matches.iter().filter(|(_, of_run)| of_run.len() == patterns.len()) {
@@ -60,13 +62,11 @@ impl StateIndex {
         for (id, candidates) in of_runs.into_values().flatten() {
             found.entry(id).or_default().extend(candidates);
         }
-        Ok(found)
+        Ok((runs, found))
     }
 
     /// The directories of all runs. They never change, so that those that were read are kept.
-    async fn directories(&self, connection: &mut SqliteConnection) -> Result<Vec<(i64, Arc<Directory>)>> {
-        let runs: Vec<i64> =
-            sqlx::query_scalar("SELECT run FROM search_runs ORDER BY run").fetch_all(&mut *connection).await?;
+    async fn directories(&self, connection: &mut SqliteConnection, runs: &[i64]) -> Result<Vec<(i64, Arc<Directory>)>> {
         let known = || self.directories.lock().unwrap_or_else(PoisonError::into_inner);
         let missing: Vec<i64> = {
             let mut known = known();
@@ -82,8 +82,13 @@ impl StateIndex {
             }
         }
         let known = known();
-        Ok(runs.into_iter().filter_map(|run| Some((run, Arc::clone(known.get(&run)?)))).collect())
+        Ok(runs.iter().filter_map(|run| Some((*run, Arc::clone(known.get(run)?)))).collect())
     }
+}
+
+/// The runs that there are, oldest first.
+pub(crate) async fn runs(connection: &mut SqliteConnection) -> Result<Vec<i64>> {
+    Ok(sqlx::query_scalar("SELECT run FROM search_runs ORDER BY run").fetch_all(connection).await?)
 }
 
 /// Takes out the threads of whose items in a run none counts any more. Costs no more than what was found, however many threads of

@@ -5,8 +5,8 @@
 //! [`WINDOW`] items: the best among these come first, before the next ones are looked at.
 //!
 //! What the index says is loaded in one transaction, words, places and rows as of one moment; it ends before a log is read. If
-//! the page is not full then, the next transaction goes on where this one ended: with what was found, or, if the index was
-//! written meanwhile, as the next page would.
+//! the page is not full then, the next transaction goes on where this one ended: with what was found, or, if words were indexed
+//! meanwhile, as the next page would.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::StateIndex;
 use crate::error::{IndexError, Result};
 use crate::list::{column, push_filters, push_order};
 use crate::plan::ids;
-use crate::search::candidates::Candidate;
+use crate::search::candidates::{Candidate, runs};
 use crate::search::run::{ItemDoc, unpack_docs};
 use crate::search::words::{WordPattern, patterns};
 use crate::write::unsigned;
@@ -62,8 +62,8 @@ struct Asked<'a> {
 
 /// What may be found: threads with items, and threads with names.
 struct Found {
-    /// Of which state of the database that is so.
-    version: i64,
+    /// The runs of words that there were.
+    runs: Vec<i64>,
     items: HashMap<ThreadId, Vec<Candidate>>,
     named: HashSet<ThreadId>,
 }
@@ -149,11 +149,9 @@ impl StateIndex {
 
     /// What may be found, as the index says in this transaction.
     async fn find(&self, connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Found> {
-        // The first statement of the transaction: what follows is as of this version.
-        let version = data_version(connection).await?;
-        let items = self.candidates(connection, asked.patterns).await?;
+        let (runs, items) = self.candidates(connection, asked.patterns).await?;
         let named = named(connection, asked.search.terms()).await?;
-        Ok(Found { version, items, named })
+        Ok(Found { runs, items, named })
     }
 
     async fn sorted_page(
@@ -166,14 +164,17 @@ impl StateIndex {
         let limit = query.threads.limit;
         let mut start = start;
         let mut page: Vec<(ThreadCursor, Vec<SearchHit>)> = Vec::new();
+        // The place of a thread that is written meanwhile changes.
+        let mut is_read: HashSet<ThreadId> = HashSet::new();
         let mut transaction = connection.begin().await?;
         'snapshots: loop {
             let found = self.find(&mut transaction, asked).await?;
             let mut walk = Walk::new(&query.threads, &found, start, None);
             loop {
                 let wanted = limit.saturating_add(1) - page.len();
-                let threads = walk.next(&mut transaction, wanted).await?;
+                let mut threads = walk.next(&mut transaction, wanted).await?;
                 let Some(last) = threads.last().copied() else { break 'snapshots };
+                threads.retain(|place| is_read.insert(place.id));
                 let order: Vec<ThreadId> = threads.iter().map(|place| place.id).collect();
                 let mut docs = docs(&mut transaction, &found, order.iter().copied()).await?;
                 let proposed = order.iter().map(|id| {
@@ -182,7 +183,7 @@ impl StateIndex {
                     Proposed { id: *id, items: items.into_iter().map(|(doc, _)| doc).collect() }
                 });
                 let batch = self.load_batch(&mut transaction, query, asked.search, proposed.collect()).await?;
-                transaction.rollback().await?;
+                drop(transaction);
                 let hits = self.read_hits(connection, query, asked.search, &order, batch).await?;
                 page.extend(threads.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty()));
                 if page.len() > limit {
@@ -190,7 +191,7 @@ impl StateIndex {
                 }
                 start = Some(last);
                 transaction = connection.begin().await?;
-                if data_version(&mut transaction).await? != found.version {
+                if runs(&mut transaction).await? != found.runs {
                     continue 'snapshots;
                 }
             }
@@ -213,7 +214,6 @@ impl StateIndex {
         let newest_first = ThreadQuery { direction: SortDirection::Descending, ..query.threads.clone() };
         let mut start = start;
         let mut page: Vec<(BestStart, Vec<SearchHit>)> = Vec::new();
-        // Of a thread that has changed meanwhile the place may have, too.
         let mut is_read: HashSet<ThreadId> = HashSet::new();
         let mut transaction = connection.begin().await?;
         'snapshots: loop {
@@ -234,7 +234,7 @@ impl StateIndex {
                     let (places, proposed): (Vec<BestPlace>, Vec<Proposed>) = ranked.drain(..count).unzip();
                     let order: Vec<ThreadId> = proposed.iter().map(|proposed| proposed.id).collect();
                     let batch = self.load_batch(&mut transaction, query, asked.search, proposed).await?;
-                    transaction.rollback().await?;
+                    drop(transaction);
                     let hits = self.read_hits(connection, query, asked.search, &order, batch).await?;
                     let starts = places.into_iter().map(|place| BestStart { first, last, place });
                     start = starts.clone().next_back();
@@ -244,7 +244,7 @@ impl StateIndex {
                         break 'snapshots;
                     }
                     transaction = connection.begin().await?;
-                    if data_version(&mut transaction).await? != found.version {
+                    if runs(&mut transaction).await? != found.runs {
                         continue 'snapshots;
                     }
                 }
@@ -442,11 +442,6 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
-}
-
-/// A number that changes when somebody else has written the database, since this connection asked before.
-async fn data_version(connection: &mut SqliteConnection) -> Result<i64> {
-    Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await?)
 }
 
 /// Threads of whose names the terms are part, as far as a comparison of letters tells.

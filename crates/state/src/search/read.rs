@@ -99,7 +99,7 @@ impl StateIndex {
             let mut transaction = connection.begin().await?;
             self.forget_changed(&mut transaction, &mut readings, limit).await?;
             turns = load_turns(&mut transaction, &readings, limit, at_once).await?;
-            transaction.rollback().await?;
+            drop(transaction);
         }
         let mut hits: HashMap<ThreadId, Vec<SearchHit>> = HashMap::new();
         for reading in readings {

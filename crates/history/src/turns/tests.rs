@@ -1,0 +1,101 @@
+//! Looking up by id, against going through everything.
+
+use proptest::prelude::*;
+use selvedge_protocol::{TurnId, TurnItem};
+
+use super::closed::{ClosedTurns, NEWEST};
+use super::draft::{At, Draft, FEW_ITEMS};
+use crate::told_turn::TurnRestart;
+
+fn draft(id: u8) -> Draft {
+    Draft::new(TurnId::from(id.to_string()), TurnRestart::default(), None)
+}
+
+fn item(id: u8, is_of_user: bool) -> TurnItem {
+    let (id, text) = (id.to_string().into(), String::new());
+    if is_of_user { TurnItem::UserMessage { id, text, images: Vec::new() } } else { TurnItem::Plan { id, text } }
+}
+
+const AT: At = At { position: 0, time: None };
+
+#[derive(Clone, Debug)]
+enum Change {
+    Add(u8),
+    Truncate(usize),
+    TakeFirst(usize),
+    Find(u8),
+}
+
+/// A change to a list of this many ids, of which that many are looked through before there is an index.
+fn any_change(ids: u8, few: usize) -> impl Strategy<Value = Change> {
+    prop_oneof![
+        20 => (0..ids).prop_map(Change::Add),
+        1 => (few / 2..few * 3).prop_map(Change::Truncate),
+        1 => (0..few * 2).prop_map(Change::TakeFirst),
+        10 => (0..ids).prop_map(Change::Find),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn of_closed_turns_the_newest_of_an_id_is_found(changes in prop::collection::vec(any_change(60, NEWEST), 0..200)) {
+        let (mut turns, mut ids) = (ClosedTurns::default(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Add(id) => {
+                    turns.push(draft(id));
+                    ids.push(id);
+                }
+                Change::Truncate(len) => {
+                    turns.truncate(len);
+                    ids.truncate(len);
+                }
+                Change::TakeFirst(count) => {
+                    let count = count.min(ids.len());
+                    prop_assert_eq!(turns.take_first(count).len(), count);
+                    ids.drain(..count);
+                }
+                Change::Find(id) => {
+                    let found = turns.place_of(&TurnId::from(id.to_string()));
+                    prop_assert_eq!(found, ids.iter().rposition(|known| *known == id));
+                }
+            }
+        }
+        prop_assert_eq!(turns.len(), ids.len());
+    }
+
+    #[test]
+    fn of_items_the_first_of_an_id_is_found(
+        changes in prop::collection::vec((any_change(250, FEW_ITEMS), any::<bool>(), any::<bool>()), 0..500),
+    ) {
+        let (mut turn, mut items) = (draft(0), Vec::<(u8, bool)>::new());
+        for (change, is_of_user, is_new) in changes {
+            match change {
+                // One that the log gives no id is not looked for.
+                Change::Add(id) if is_new => {
+                    turn.add(AT, item(id, is_of_user));
+                    items.push((id, is_of_user));
+                }
+                Change::Add(id) | Change::Find(id) => {
+                    let known = items.iter().position(|(known, _)| *known == id);
+                    match known {
+                        Some(known) => items[known].1 = is_of_user,
+                        None => items.push((id, is_of_user)),
+                    }
+                    let new = known.is_none().then(|| items.len() - 1);
+                    prop_assert_eq!(turn.put(AT, item(id, is_of_user)), new);
+                }
+                Change::Truncate(len) => {
+                    turn.truncate_items(len);
+                    items.truncate(len);
+                }
+                Change::TakeFirst(_) => {}
+            }
+            let first = items.iter().position(|(_, is_of_user)| *is_of_user).unwrap_or(items.len());
+            prop_assert_eq!(turn.cut(0, first).item, 0);
+            prop_assert_eq!(turn.cut(0, first + 1).item, if first < items.len() { first + 1 } else { 0 });
+        }
+        let expected = items.iter().map(|(id, is_of_user)| item(*id, *is_of_user));
+        prop_assert_eq!(turn.turn.items, expected.collect::<Vec<_>>());
+    }
+}
