@@ -14,9 +14,6 @@ use crate::files::{decompress, is_compressed};
 
 const BLOCK: usize = 1 << 16;
 
-/// The last place that a system takes for one in a file. Behind it, as behind the end of any file, there is nothing.
-const LAST_PLACE: u64 = i64::MAX.unsigned_abs();
-
 /// Reads a log forwards, in memory bounded by its longest line.
 ///
 /// Gives every intact line in order and every stretch between them that is not white space. Fails only when the system
@@ -242,7 +239,9 @@ pub fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send
         return Ok((Box::new(decoder.take(len)), true));
     }
     if range.start > 0 {
-        file.seek(SeekFrom::Start(range.start.min(LAST_PLACE))).context("read", path)?;
+        // Behind the end of a file there is nothing, however far behind.
+        let start = range.start.min(file.metadata().context("read", path)?.len());
+        file.seek(SeekFrom::Start(start)).context("read", path)?;
     }
     Ok((Box::new(file.take(len)), false))
 }

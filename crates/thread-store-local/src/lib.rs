@@ -47,6 +47,7 @@
 mod admin;
 mod append;
 mod archive;
+mod changes;
 mod compress;
 mod context;
 mod cut;

@@ -25,7 +25,7 @@ use crate::store::{Inner, LocalThreadStore};
 use crate::ticker::Wake;
 
 /// How many ticks pass between two looks at the directories of a home: about a second.
-const TICKS_PER_WALK: u32 = 13;
+pub(crate) const TICKS_PER_WALK: u32 = 13;
 
 /// How many shares are remembered.
 const REMEMBERED_SHARES: usize = 1024;

@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread,
-    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
+    Cursor, Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery,
+    StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
+    distinct_prefix_len,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
-use selvedge_thread_store::implement::RecentBatches;
+use selvedge_thread_store::implement::{ChangeLog, RecentBatches};
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, BatchId, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
-    SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result,
+    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
+    WriterState,
 };
 
 use crate::admin::HomeAdmin;
@@ -59,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) shares: KnownShares,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) open_segment: OpenSegment,
+    pub(crate) changes: Mutex<ChangeLog>,
 }
 
 impl Inner {
@@ -180,6 +183,7 @@ impl LocalThreadStore {
                 shares,
                 ticker,
                 open_segment: OpenSegment::default(),
+                changes: Mutex::default(),
             }),
         }
     }
@@ -264,6 +268,15 @@ impl ThreadReader for LocalThreadStore {
 
     async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
         export(&self.inner, thread_id, out).await
+    }
+
+    async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        let after = after.cloned();
+        self.reading(move |store| store.list_changes(after.as_ref(), limit)).await
+    }
+
+    async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
+        self.wait_for_changes_after(after).await
     }
 
     async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {

@@ -33,6 +33,7 @@
 //! ```
 
 mod batch;
+mod changes;
 pub mod cut;
 mod error;
 pub mod explicit;
@@ -48,6 +49,7 @@ mod store;
 mod types;
 
 pub use batch::BatchId;
+pub use changes::{ChangePage, ThreadChange};
 pub use error::{BoxError, Holder, Recovery, Result, StoreError};
 pub use lines::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart};
 pub use memory::InMemoryThreadStore;

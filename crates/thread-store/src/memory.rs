@@ -1,6 +1,7 @@
 //! A store that keeps its threads in memory: complete, and the reference for what the contract means.
 
 mod branch;
+mod changes;
 mod detach;
 mod lines;
 mod live;
@@ -16,15 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
-    ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
+    Cursor, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 
 use self::state::{State, Writer};
 
 use crate::{
-    Appended, BatchId, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result, RevertThread,
-    SegmentInfo, SegmentPart, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result,
+    RevertThread, SegmentInfo, SegmentPart, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::watch;
 
@@ -128,6 +129,22 @@ impl ThreadReader for InMemoryThreadStore {
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.state().row(thread_id)
+    }
+
+    async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        self.state().list_changes(self.writer, after, limit)
+    }
+
+    async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
+        let mut changes = self.shared.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if !self.list_changes(Some(after), 1).await?.changes.is_empty() {
+                return Ok(());
+            }
+            // The sender is this store's own.
+            let _ = changes.changed().await;
+        }
     }
 
     async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {

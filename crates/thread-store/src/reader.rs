@@ -5,11 +5,13 @@ use std::io::Write;
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId, ThreadQuery,
-    ThreadStats, Turn, TurnItemEntry, TurnQuery,
+    Cursor, ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
-use crate::{LinePage, LinePosition, LineQuery, Result, SegmentInfo, ThreadHistory, ThreadLookup, provided};
+use crate::{
+    ChangePage, LinePage, LinePosition, LineQuery, Result, SegmentInfo, ThreadHistory, ThreadLookup, provided,
+};
 
 /// Reads the threads of a store: what a list, a viewer, an export or a copy needs.
 ///
@@ -49,6 +51,20 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// As [`read_lines`](Self::read_lines).
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()>;
+
+    /// Returns a page of what changed in the store behind a cursor, the oldest change first; without a cursor, every thread that
+    /// is there. Changes are told at least once: by how a thread is now, and not by what was done to it.
+    ///
+    /// # Errors
+    /// `CursorExpired` if the store cannot say any more what changed since: begin without a cursor; `InvalidRequest` for a limit
+    /// of 0 or a malformed cursor.
+    async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage>;
+
+    /// Returns when something may have changed behind a cursor. It may return for nothing, and waits without end otherwise.
+    ///
+    /// # Errors
+    /// As [`list_changes`](Self::list_changes).
+    async fn wait_for_changes(&self, after: &Cursor) -> Result<()>;
 
     /// Returns the thread's own segments, oldest first, those too that its history does not go through any more. Segments of
     /// other threads that it builds on are theirs.

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
-    ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
+    Cursor, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
-    Appended, BatchId, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin, Result,
-    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
+    Appended, BatchId, ChangePage, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin,
+    Result, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
     WriterState,
 };
 use tokio::sync::Semaphore;
@@ -230,6 +230,14 @@ impl ThreadReader for WatchedStore {
 
     async fn export(&self, thread_id: ThreadId, out: &mut (dyn std::io::Write + Send)) -> Result<u64> {
         self.inner.export(thread_id, out).await
+    }
+
+    async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        self.inner.list_changes(after, limit).await
+    }
+
+    async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
+        self.inner.wait_for_changes(after).await
     }
 
     async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {

@@ -1,10 +1,14 @@
 //! For those who write a store: what two stores would otherwise both write. Callers of a store need none of it.
 
 mod batches;
+mod change_log;
 mod import;
 pub mod line_pages;
 mod position;
 
 pub use batches::{Done, RecentBatches};
+pub use change_log::ChangeLog;
 pub use import::{MAX_SEGMENT_READ, compare_part};
 pub use line_pages::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
+
+use crate::paging::check_limit;

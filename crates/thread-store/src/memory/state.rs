@@ -10,7 +10,7 @@ use selvedge_protocol::{
 };
 
 use super::segment::{Parts, Segment};
-use crate::implement::RecentBatches;
+use crate::implement::{ChangeLog, RecentBatches};
 use crate::{Damage, Holder, Result, StoreError};
 
 /// One of the stores over a state, as one of several processes.
@@ -28,6 +28,7 @@ pub(super) struct State {
     lazy: HashMap<(Writer, ThreadId), SessionMeta>,
     /// What was copied in of segments that are not there as a whole yet.
     imports: HashMap<SegmentId, Vec<u8>>,
+    changes: ChangeLog,
 }
 
 /// A stored thread.
@@ -228,6 +229,14 @@ impl State {
 
     pub(super) fn segment(&self, segment_id: SegmentId) -> Option<&Segment> {
         self.segments.get(&segment_id)
+    }
+
+    pub(super) fn change_log(&self) -> &ChangeLog {
+        &self.changes
+    }
+
+    pub(super) fn change_log_mut(&mut self) -> &mut ChangeLog {
+        &mut self.changes
     }
 
     pub(super) fn imports_mut(&mut self) -> &mut HashMap<SegmentId, Vec<u8>> {

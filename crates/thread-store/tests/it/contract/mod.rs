@@ -8,6 +8,7 @@
 pub(crate) mod append;
 pub(crate) mod batches;
 pub(crate) mod branch;
+pub(crate) mod changes;
 pub(crate) mod detach;
 pub(crate) mod find;
 pub(crate) mod items;
@@ -40,6 +41,7 @@ macro_rules! contract_tests {
                      check_empty_batch, check_concurrent_batches, check_unknown_items_are_kept }
             batches { check_repeated_batch, check_failed_batch, check_repeated_revert, check_writer_state,
                       check_order_of_first_polls, check_dropped_batch }
+            changes { check_changes_begin_with_all, check_changes_refuse }
             find { check_find_by_name, check_find_by_prefix, check_find_no_lazy_thread, check_distinct_prefix_len,
                    check_session_meta, check_stats, check_export }
             lines { check_lines_are_the_history, check_line_positions, check_line_starts, check_lines_by_bytes,
@@ -73,6 +75,7 @@ macro_rules! contract_tests {
         $crate::contract::contract_tests! { both $make;
             life { check_one_writer, check_lazy_is_private, check_lazy_twice, check_others_read }
             lines { check_following }
+            changes { check_each_change_is_told, check_following_changes }
             metadata { check_metadata_conflicts }
             revert { check_revert_conflicts }
             detach { check_detach_refuses }

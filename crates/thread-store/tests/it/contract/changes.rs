@@ -1,0 +1,142 @@
+//! What changed in a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_protocol::{Cursor, HistoryMode, ThreadId, ThreadMetadataPatch};
+use selvedge_thread_store::{
+    BatchId, LineQuery, LineStart, PatchOrigin, RevertThread, StoreError, ThreadChange, ThreadStore, TurnCut,
+};
+
+use super::{go_on, head, id, is_invalid, record, second, turn_id};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// All changes behind a cursor, on pages of so many, and the cursor behind them.
+async fn changes(store: &dyn ThreadStore, after: Option<Cursor>, limit: usize) -> (Vec<ThreadChange>, Cursor) {
+    let mut after = after;
+    let mut found = Vec::new();
+    loop {
+        let page = store.list_changes(after.as_ref(), limit).await.unwrap();
+        assert!(page.changes.len() <= limit && (page.is_end || page.changes.len() == limit));
+        found.extend(page.changes);
+        if page.is_end {
+            return (found, page.next);
+        }
+        after = Some(page.next);
+    }
+}
+
+async fn end(store: &dyn ThreadStore, thread_id: ThreadId) -> selvedge_thread_store::LinePosition {
+    store.read_lines(&LineQuery::from(thread_id, LineStart::End)).await.unwrap().next
+}
+
+fn threads(changes: &[ThreadChange]) -> Vec<ThreadId> {
+    changes.iter().map(ThreadChange::thread_id).collect()
+}
+
+pub(crate) async fn check_changes_begin_with_all(store: Arc<dyn ThreadStore>) {
+    assert_eq!(changes(&*store, None, 10).await.0, []);
+    for n in 1..=5 {
+        record(&*store, n, MODE, &["a"]).await;
+    }
+    store.archive_thread(id(2)).await.unwrap();
+    store.create_thread(head(9, MODE)).await.unwrap();
+    for limit in [1, 2, 100] {
+        let (found, cursor) = changes(&*store, None, limit).await;
+        let mut ids = threads(&found);
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=5).map(id).collect::<Vec<_>>(), "archived ones too, and none that is lazy");
+        for change in &found {
+            let ThreadChange::Present { thread_id, end: at, .. } = change else { panic!("{change:?}") };
+            assert_eq!(*at, end(&*store, *thread_id).await);
+        }
+        assert_eq!(changes(&*store, Some(cursor), limit).await.0, []);
+    }
+}
+
+pub(crate) async fn check_each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    for n in 1..=3 {
+        record(&*store, n, MODE, &["a", "b"]).await;
+    }
+    let (_, mut cursor) = changes(&*other, None, 100).await;
+    let named = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
+    for step in 0..6 {
+        match step {
+            0 => go_on(&*store, id(1), MODE, &["c"]).await,
+            1 => _ = store.update_thread_metadata(id(1), &named, PatchOrigin::Explicit).await.unwrap(),
+            2 => _ = store.archive_thread(id(1)).await.unwrap(),
+            3 => _ = store.unarchive_thread(id(1)).await.unwrap(),
+            4 => {
+                let to = TurnCut::Before(turn_id("b"));
+                let request = RevertThread { thread_id: id(1), to, at: second(60), batch: BatchId::generate() };
+                store.revert_thread(request).await.unwrap();
+            }
+            _ => store.delete_thread(id(1)).await.unwrap(),
+        }
+        let (found, next) = changes(&*other, Some(cursor), 100).await;
+        assert_eq!(threads(&found), [id(1)], "step {step}");
+        if step == 5 {
+            assert_eq!(found, [ThreadChange::Gone { thread_id: id(1) }]);
+        }
+        cursor = next;
+    }
+    // Whoever begins hears of no thread that is gone.
+    assert_eq!(threads(&changes(&*other, None, 100).await.0).len(), 2);
+}
+
+/// Whoever follows the changes knows in the end what there is.
+pub(crate) async fn check_following_changes(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    record(&*store, 1, MODE, &["a"]).await;
+    let follow = tokio::spawn(async move {
+        let mut known = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = other.list_changes(after.as_ref(), 2).await.unwrap();
+            for change in page.changes {
+                match change {
+                    ThreadChange::Present { thread_id, end, .. } => _ = known.insert(thread_id, end),
+                    ThreadChange::Gone { thread_id } => _ = known.remove(&thread_id),
+                }
+            }
+            if known.contains_key(&id(100)) && page.is_end {
+                return known;
+            }
+            if page.is_end {
+                other.wait_for_changes(&page.next).await.unwrap();
+            }
+            after = Some(page.next);
+        }
+    });
+    for n in 2..8 {
+        record(&*store, n, MODE, &["a"]).await;
+        go_on(&*store, id(n - 1), MODE, &["b"]).await;
+        if n % 3 == 0 {
+            store.delete_thread(id(n)).await.unwrap();
+            record(&*store, n, MODE, &["again"]).await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    store.delete_thread(id(2)).await.unwrap();
+    record(&*store, 100, MODE, &["the end"]).await;
+    let known = tokio::time::timeout(Duration::from_secs(60), follow).await.unwrap().unwrap();
+    let mut wanted = BTreeMap::new();
+    for n in [1, 3, 4, 5, 6, 7, 100] {
+        wanted.insert(id(n), end(&*store, id(n)).await);
+    }
+    // It may have seen the last thread before it ended.
+    assert_eq!(known.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+    assert!(known.iter().filter(|(thread, _)| **thread != id(100)).all(|(thread, end)| wanted[thread] == *end));
+}
+
+pub(crate) async fn check_changes_refuse(store: Arc<dyn ThreadStore>) {
+    assert!(is_invalid(store.list_changes(None, 0).await));
+    for text in ["", "v1", "somewhere"] {
+        assert!(is_invalid(store.list_changes(Some(&text.to_owned().into()), 1).await));
+    }
+    let foreign: Cursor = format!("v1.{}.1", id(1).as_uuid().simple()).into();
+    let outcome = store.list_changes(Some(&foreign), 1).await;
+    assert!(matches!(outcome, Err(StoreError::CursorExpired { .. })), "{outcome:?}");
+    assert!(matches!(store.wait_for_changes(&foreign).await, Err(StoreError::CursorExpired { .. })));
+}
