@@ -86,6 +86,8 @@ pub(crate) enum Verb {
     Context(ContextArgs),
     /// Write a thread's resolved history as JSONL, in its original bytes
     Export(ExportArgs),
+    /// Follow a thread while other processes write it
+    Tail(TailArgs),
     /// Start a thread and print its id
     New(NewArgs),
     /// Append items from standard input to a thread
@@ -313,6 +315,38 @@ pub(crate) struct ExportArgs {
     /// File to write, whole or not at all; `-` is standard output
     #[arg(long, short = 'o', value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// `selvedge tail`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints the newest lines that show something, each as one, then every line that is added, until it is interrupted (exit 0), nobody \
+reads its output (exit 0) or the thread is deleted (exit 3). Nothing is missed and nothing comes twice, whoever writes, and whether the \
+thread is archived, compressed or rewound meanwhile. What is damaged is told on standard error; a store that has trouble is asked \
+again. If a repair rewrote the history, that is told, and it goes on behind the last line that was printed; where lines have no \
+ordinals, with what is written from then on; with --from-start, anew from the beginning.
+
+With --json: an object for each entry of the history, on one line each and written out at once:
+  {\"kind\": \"line\", \"at\", \"segment\", \"inherited\", \"line\"}    line: as it is stored
+  {\"kind\": \"damage\", \"at\", \"segment\", \"inherited\", \"reason\", \"complete\"}    complete: not gone on with in the next entry
+  {\"kind\": \"missing\", \"at\", \"segment\", \"inherited\", \"reason\"}
+  {\"kind\": \"rewound\", \"to\"}    the entry at this position and all behind it are undone; all of them, if it was not printed
+  {\"kind\": \"rewritten\", \"follows\"}    all: from the beginning; rest: behind the last line; new: from now on
+
+Examples:
+  selvedge tail 01a1fd5d-aacb
+  selvedge tail 01a1fd5d-aacb -n 0 --json | jq -r 'select(.kind == \"line\") | .line.type'
+  selvedge tail 01a1fd5d-aacb --from-start --json > replica.jsonl")]
+pub(crate) struct TailArgs {
+    /// Thread: id, unique beginning of one, or name
+    #[arg(value_name = "ID")]
+    pub(crate) thread: String,
+    /// Begin with the beginning of the history
+    #[arg(long, conflicts_with = "lines")]
+    pub(crate) from_start: bool,
+    /// How many of the newest lines to begin with
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) lines: usize,
 }
 
 /// `selvedge new`

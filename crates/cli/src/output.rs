@@ -63,6 +63,18 @@ impl Output {
         Ok(())
     }
 
+    /// Writes one JSON value on one line, for whoever reads line by line.
+    pub(crate) fn json_line<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        if self.terminal {
+            let text = serde_json::to_string(value)?;
+            self.write_all(escape_json(&text).as_bytes())?;
+        } else {
+            serde_json::to_writer(&mut *self, value)?;
+        }
+        self.write_all(b"\n")?;
+        Ok(())
+    }
+
     /// Writes what is still held back.
     pub(crate) fn finish(&mut self) -> Result<()> {
         Ok(self.flush()?)

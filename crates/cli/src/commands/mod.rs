@@ -20,6 +20,7 @@ mod rewind;
 mod search;
 mod show;
 mod stats;
+mod tail;
 mod tree;
 
 use std::path::PathBuf;
@@ -82,6 +83,7 @@ async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
         Verb::Show(args) => show::run(args, app).await,
         Verb::Context(args) => context::run(args, app).await,
         Verb::Export(args) => export::run(args, app).await,
+        Verb::Tail(args) => tail::run(args, app).await,
         Verb::New(args) => new::run(args, app).await,
         Verb::Append(args) => append::run(args, app).await,
         Verb::Fork(args) => fork::run(args, app).await,

@@ -44,7 +44,8 @@ pub(crate) fn item(number: usize, item: &ResponseItem, full: bool, paint: Paint)
     out
 }
 
-fn label_and_text(item: &ResponseItem, value: &Value) -> (String, String) {
+/// What an item is, and its text.
+pub(crate) fn label_and_text(item: &ResponseItem, value: &Value) -> (String, String) {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let kind = item.kind().as_str();
     match kind {

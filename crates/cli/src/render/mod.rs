@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod plot;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod tail;
 pub(crate) mod text;
 pub(crate) mod time;
 pub(crate) mod transcript;
