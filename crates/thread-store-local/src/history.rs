@@ -82,7 +82,7 @@ impl Inner {
     /// The turns of a history, oldest first, and how many lines it has. The last turn of a thread that is live here may
     /// still be going on.
     pub(crate) fn turns_of(&self, resolved: &ResolvedHistory) -> Result<(TurnProjection, u64)> {
-        let mut turns = TurnProjection::new().live(self.live.find(resolved.thread_id).is_some());
+        let mut turns = TurnProjection::new().live(self.has_writer(resolved.thread_id));
         let mut lines = 0;
         for_each_line(resolved, |_, record| {
             turns.push(lines, &record.line);

@@ -35,8 +35,9 @@ const HEAD_START: Duration = Duration::from_millis(150);
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
 
-/// How long the pages of a search wait for the index that began to rank them.
-const RANKING: Duration = Duration::from_secs(5);
+/// How long the pages of a search wait for the index that began to rank them: as long as somebody waits for a page gladly. It may
+/// be busy for a moment; one that was made anew does not come back.
+const RANKING: Duration = Duration::from_millis(500);
 
 /// How many times as long as it took to take appends in the index leaves the writers alone.
 const REST: u32 = 9;
@@ -182,7 +183,7 @@ impl HomeIndex {
     /// The page of a search; nothing when the logs have to answer.
     ///
     /// # Errors
-    /// `InvalidRequest` for a page that follows another one of the index's own ranking, when the index does not answer.
+    /// `CursorExpired` for a page that follows another one of the index's own ranking, when the index does not answer.
     pub(crate) async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
         let began = Instant::now();
         loop {
@@ -198,11 +199,10 @@ impl HomeIndex {
                 return Ok(None);
             }
             if self.inner.path.is_none() || began.elapsed() > RANKING {
-                let reason =
-                    "the cursor is of a ranking by the index, which does not answer now: begin with the first page";
-                return Err(StoreError::invalid(reason));
+                let reason = "the index that ranked the pages before it does not answer now".to_owned();
+                return Err(StoreError::CursorExpired { reason });
             }
-            tokio::time::sleep(GATHERING).await;
+            tokio::time::sleep(RANKING / 5).await;
         }
     }
 

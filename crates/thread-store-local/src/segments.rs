@@ -18,7 +18,15 @@ use crate::store::Inner;
 
 /// A compressed file that is read piece by piece. It can be read forwards only, so the reader is kept for the next piece.
 #[derive(Default)]
-pub(crate) struct OpenSegment(Mutex<Option<(PathBuf, FileStamp, u64, Box<dyn Read + Send>)>>);
+pub(crate) struct OpenSegment(Mutex<Option<Decompressing>>);
+
+struct Decompressing {
+    path: PathBuf,
+    stamp: FileStamp,
+    /// The byte that is read next.
+    next: u64,
+    source: Box<dyn Read + Send>,
+}
 
 impl std::fmt::Debug for OpenSegment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -30,16 +38,17 @@ impl OpenSegment {
     fn read(&self, path: &Path, at: u64, most: usize) -> Result<Vec<u8>> {
         let stamp = FileStamp::read(path).map_err(store_error)?;
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let kept = kept.filter(|(kept, known, next, _)| kept == path && *known == stamp && *next == at);
+        let kept = kept.filter(|kept| kept.path == path && kept.stamp == stamp && kept.next == at);
         let mut source = match kept {
-            Some((.., source)) => source,
+            Some(kept) => kept.source,
             None => open_bytes(path, at..u64::MAX).map_err(store_error)?.0,
         };
         let mut bytes = Vec::new();
         // A frame that is damaged ends where it cannot be read any more.
         let _ = source.by_ref().take(most as u64).read_to_end(&mut bytes);
         let next = at + bytes.len() as u64;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_path_buf(), stamp, next, source));
+        let path = path.to_path_buf();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Decompressing { path, stamp, next, source });
         Ok(bytes)
     }
 }

@@ -234,6 +234,15 @@ impl LocalThreadStore {
         self.blocking(move |store| while_gone(|| work(store))).await
     }
 
+    /// Whether somebody writes a thread, so that its last turn may be going on: this store, or another process that holds the
+    /// writer lock.
+    async fn is_live(&self, thread_id: ThreadId) -> Result<bool> {
+        if self.inner.live.find(thread_id).is_some() {
+            return Ok(true);
+        }
+        self.blocking(move |store| Ok(store.has_writer(thread_id))).await
+    }
+
     /// The same for work that writes a thread: the index takes that in soon.
     pub(crate) async fn writing<T: Send + 'static>(
         &self,
@@ -356,7 +365,7 @@ impl ThreadReader for LocalThreadStore {
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
         let index = &self.inner.index;
-        let is_live = self.inner.live.find(query.thread_id).is_some();
+        let is_live = self.is_live(query.thread_id).await?;
         if let Some(fresh) = index.fresh_of(query.thread_id).await
             && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_turns(query, is_live).await).await
         {
@@ -368,7 +377,7 @@ impl ThreadReader for LocalThreadStore {
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
         let index = &self.inner.index;
-        let is_live = self.inner.live.find(query.thread_id).is_some();
+        let is_live = self.is_live(query.thread_id).await?;
         if let Some(fresh) = index.fresh_of(query.thread_id).await
             && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_items(query, is_live).await).await
         {

@@ -105,7 +105,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
-        self.state().read_lines(self.writer, query)
+        self.state().read_lines(query)
     }
 
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
@@ -132,7 +132,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
-        self.state().list_changes(self.writer, after, limit)
+        self.state().list_changes(after, limit)
     }
 
     async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
@@ -174,7 +174,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
-        self.state().stats(self.writer, query)
+        self.state().stats(query)
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
@@ -182,15 +182,15 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
-        self.state().search_threads(self.writer, query)
+        self.state().search_threads(query)
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
-        self.state().list_turns(self.writer, query)
+        self.state().list_turns(query)
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
-        self.state().list_items(self.writer, query)
+        self.state().list_items(query)
     }
 }
 

@@ -101,7 +101,9 @@ fn shown(line: &RolloutLine) -> Option<(Form, Shown)> {
             let [author, recipient, content] = ["author", "recipient", "content"].map(|name| field(&payload, name));
             Shown::new("message", format!("{author} to {recipient}: {content}"))
         }
-        RolloutItem::ThreadMetadata(_) => Shown::new("metadata", fields(&payload().get("patch").cloned().unwrap_or_default())),
+        RolloutItem::ThreadMetadata(_) => {
+            Shown::new("metadata", fields(&payload().get("patch").cloned().unwrap_or_default()))
+        }
         RolloutItem::TurnContext(_) | RolloutItem::WorldState(_) => return None,
         _ if matches!(line.kind(), "token_usage_record") => return None,
         _ => Shown::new(words(line.kind()), fields(&payload())),
@@ -193,7 +195,8 @@ fn fields(value: &Value) -> String {
     let Value::Object(all) = value else {
         return if value.is_null() { String::new() } else { value.to_string() };
     };
-    let said = all.iter().filter(|(name, _)| !matches!(name.as_str(), "type" | "id" | "call_id" | "turn_id" | "thread_id"));
+    let said =
+        all.iter().filter(|(name, _)| !matches!(name.as_str(), "type" | "id" | "call_id" | "turn_id" | "thread_id"));
     let told = said.filter(|(_, value)| !value.is_null()).map(|(name, value)| match value {
         Value::String(text) => format!("{name}: {text}"),
         other => format!("{name}: {other}"),

@@ -16,7 +16,7 @@ impl State {
         let history = self.history(request.source)?;
         let (thread_id, _) = identity(&request.meta)?;
         self.check_free(writer, thread_id)?;
-        let cut = self.cut(writer, request.source, &history, &request.at)?;
+        let cut = self.cut(request.source, &history, &request.at)?;
         let mut meta = request.meta;
         if let Some(head) = newest_head(request.source, &history.lines) {
             inherit_head(&mut meta, &head);
@@ -37,7 +37,7 @@ impl State {
             return Ok(*undone);
         }
         let history = self.history(thread_id)?;
-        let cut = self.cut(writer, thread_id, &history, &request.to)?;
+        let cut = self.cut(thread_id, &history, &request.to)?;
         if cut.undone_turns > 0 {
             match self.thread(thread_id)?.mode() {
                 HistoryMode::Paginated => self.revert_by_reference(request, &history, cut)?,
@@ -48,11 +48,11 @@ impl State {
         Ok(cut.undone_turns)
     }
 
-    fn cut(&self, writer: Writer, thread_id: ThreadId, history: &History, at: &TurnCut) -> Result<CutPoint> {
+    fn cut(&self, thread_id: ThreadId, history: &History, at: &TurnCut) -> Result<CutPoint> {
         let turns = match at {
             TurnCut::Latest => TurnProjection::new(),
             TurnCut::After(_) | TurnCut::Before(_) | TurnCut::BeforeNewest(_) => {
-                self.turns(writer, thread_id, &history.lines)?
+                self.turns(thread_id, &history.lines)?
             }
         };
         find_cut(thread_id, turns, history.lines.len() as u64, at)

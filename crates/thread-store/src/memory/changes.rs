@@ -5,11 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use selvedge_protocol::{Cursor, ThreadId};
 
 use super::segment::Segment;
-use super::state::{State, Writer};
+use super::state::State;
 use crate::{ChangePage, Result, ThreadChange};
 
 impl State {
-    pub(super) fn list_changes(&mut self, writer: Writer, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+    pub(super) fn list_changes(&mut self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
         let versions: Vec<_> = self.thread_ids().into_iter().map(|id| (id, self.version(id))).collect();
         self.change_log_mut().update(versions);
         let found = self.change_log().after(after, limit)?;
@@ -19,9 +19,7 @@ impl State {
             _ => self.change_log().end(),
         };
         let change = |(thread_id, version, _): (ThreadId, Option<String>, Cursor)| match version {
-            Some(version) => {
-                Ok(ThreadChange::Present { thread_id, end: self.end_position(writer, thread_id)?, version })
-            }
+            Some(version) => Ok(ThreadChange::Present { thread_id, end: self.end_position(thread_id)?, version }),
             None => Ok(ThreadChange::Gone { thread_id }),
         };
         Ok(ChangePage { changes: found.into_iter().map(change).collect::<Result<_>>()?, next, is_end })

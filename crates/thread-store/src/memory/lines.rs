@@ -5,34 +5,33 @@ use std::ops::Range;
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 
 use super::segment::Parts;
-use super::state::{State, Writer};
+use super::state::State;
 use crate::cut::find_cut;
 use crate::implement::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
 use crate::{LinePage, LinePosition, LineQuery, LineStart, Result, TurnCut};
 
 impl State {
-    pub(super) fn read_lines(&self, writer: Writer, query: &LineQuery) -> Result<LinePage> {
-        read_lines(&self.source(writer, query.thread_id)?, query)
+    pub(super) fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        read_lines(&self.source(query.thread_id)?, query)
     }
 
     /// The place behind everything that a thread has.
-    pub(super) fn end_position(&self, writer: Writer, thread_id: ThreadId) -> Result<LinePosition> {
-        Ok(self.read_lines(writer, &LineQuery::from(thread_id, LineStart::End))?.next)
+    pub(super) fn end_position(&self, thread_id: ThreadId) -> Result<LinePosition> {
+        Ok(self.read_lines(&LineQuery::from(thread_id, LineStart::End))?.next)
     }
 
-    fn source(&self, writer: Writer, thread_id: ThreadId) -> Result<Source<'_>> {
+    fn source(&self, thread_id: ThreadId) -> Result<Source<'_>> {
         let history = self.parts(thread_id)?;
         let parts = history
             .parts
             .iter()
             .map(|part| LinePart { segment_id: part.segment.id, inherited: part.segment.thread_id != thread_id });
-        Ok(Source { state: self, writer, thread_id, parts: parts.collect(), history })
+        Ok(Source { state: self, thread_id, parts: parts.collect(), history })
     }
 }
 
 struct Source<'a> {
     state: &'a State,
-    writer: Writer,
     thread_id: ThreadId,
     parts: Vec<LinePart>,
     history: Parts<'a>,
@@ -81,7 +80,7 @@ impl LineSource for Source<'_> {
 
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
         let history = self.state.history(self.thread_id)?;
-        let turns = self.state.turns(self.writer, self.thread_id, &history.lines)?;
+        let turns = self.state.turns(self.thread_id, &history.lines)?;
         let cut = TurnCut::Before(turn_id.clone());
         let position = find_cut(self.thread_id, turns, history.lines.len() as u64, &cut)?.position;
         let before = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));

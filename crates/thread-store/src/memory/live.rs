@@ -59,7 +59,7 @@ impl State {
             return Ok(WriterState { end: None, last_batch: None, epoch: 0 });
         };
         let (last_batch, epoch) = thread;
-        Ok(WriterState { end: Some(self.end_position(writer, thread_id)?), last_batch, epoch })
+        Ok(WriterState { end: Some(self.end_position(thread_id)?), last_batch, epoch })
     }
 
     pub(super) fn persist(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {

@@ -6,7 +6,7 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
-use super::state::{State, Writer};
+use super::state::State;
 use crate::paging::{page_hits, page_items, page_threads, page_turns};
 use crate::{Result, ThreadHistory, ThreadLookup};
 
@@ -41,12 +41,12 @@ impl State {
         found
     }
 
-    pub(super) fn stats(&self, writer: Writer, query: &StatsQuery) -> Result<ThreadStats> {
+    pub(super) fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let rows: Vec<StoredThread> = self.rows().collect();
         let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
         let mut fold = StatsFold::new(query);
         for thread in rows.iter().filter(|thread| filter.matches(thread)) {
-            fold.thread(thread, self.all_turns(writer, thread.id)?.len() as u64, self.own_bytes(thread.id));
+            fold.thread(thread, self.all_turns(thread.id)?.len() as u64, self.own_bytes(thread.id));
         }
         Ok(fold.finish())
     }
@@ -55,24 +55,24 @@ impl State {
         page_threads(query, self.rows())
     }
 
-    pub(super) fn search_threads(&self, writer: Writer, query: &SearchQuery) -> Result<Page<SearchHit>> {
+    pub(super) fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
         let search = TextSearch::new(&query.text)?;
         page_hits(query, self.rows(), |thread| {
-            let turns = self.all_turns(writer, thread.id)?;
+            let turns = self.all_turns(thread.id)?;
             Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
         })
     }
 
-    pub(super) fn list_turns(&self, writer: Writer, query: &TurnQuery) -> Result<Page<Turn>> {
-        page_turns(query, self.all_turns(writer, query.thread_id)?)
+    pub(super) fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        page_turns(query, self.all_turns(query.thread_id)?)
     }
 
-    pub(super) fn list_items(&self, writer: Writer, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
-        page_items(query, self.all_turns(writer, query.thread_id)?)
+    pub(super) fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        page_items(query, self.all_turns(query.thread_id)?)
     }
 
-    fn all_turns(&self, writer: Writer, thread_id: ThreadId) -> Result<Vec<Turn>> {
+    fn all_turns(&self, thread_id: ThreadId) -> Result<Vec<Turn>> {
         let history = self.history(thread_id)?;
-        Ok(self.turns(writer, thread_id, &history.lines)?.finish())
+        Ok(self.turns(thread_id, &history.lines)?.finish())
     }
 }

@@ -182,9 +182,9 @@ impl State {
         Ok(history)
     }
 
-    /// The turns of a history, as `writer` sees them: in the store where a thread is live, its last turn may run still.
-    pub(super) fn turns(&self, writer: Writer, thread_id: ThreadId, lines: &[RolloutLine]) -> Result<TurnProjection> {
-        let is_live = self.thread(thread_id)?.writer == Some(writer);
+    /// The turns of a history. The last turn of a thread that is live, here or in another store, may be going on.
+    pub(super) fn turns(&self, thread_id: ThreadId, lines: &[RolloutLine]) -> Result<TurnProjection> {
+        let is_live = self.thread(thread_id)?.writer.is_some();
         let mut turns = TurnProjection::new().live(is_live);
         for (position, line) in (0..).zip(lines) {
             turns.push(position, line);

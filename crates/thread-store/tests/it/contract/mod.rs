@@ -75,6 +75,7 @@ macro_rules! contract_tests {
         $crate::contract::contract_tests! { both $make;
             life { check_one_writer, check_lazy_is_private, check_lazy_twice, check_others_read }
             lines { check_following }
+            turns { check_turn_in_progress_elsewhere }
             changes { check_each_change_is_told, check_following_changes }
             metadata { check_metadata_conflicts }
             revert { check_revert_conflicts }

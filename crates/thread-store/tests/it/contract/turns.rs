@@ -83,6 +83,15 @@ pub(crate) async fn check_turns_refuse(store: Arc<dyn ThreadStore>) {
 }
 
 /// A turn without an end is in progress where the thread is live, and was broken off where it is cold.
+/// A turn is in progress for every reader that can know it cheaply, and not for the writer's store alone.
+pub(crate) async fn check_turn_in_progress_elsewhere(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODES[1])).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &[started("a")]).await.unwrap();
+    assert_eq!(all_turns(&*other, id(1)).await[0].status, TurnStatus::InProgress);
+    store.discard_thread(id(1)).await.unwrap();
+    assert_eq!(all_turns(&*other, id(1)).await[0].status, TurnStatus::Interrupted);
+}
+
 pub(crate) async fn check_turn_in_progress(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
