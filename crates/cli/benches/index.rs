@@ -2,7 +2,8 @@
 //! takes, in large homes and small ones, of long threads and short ones.
 //!
 //! `cargo xtask bench index`, or `cargo bench -p selvedge-cli --bench index -- --threads 1000` for a smaller home. What is
-//! asked stands beside what was measured, and what is missed fails the benchmark.
+//! asked stands beside what was measured, and what is missed fails the benchmark. With `--against COMMIT` a home of 200 threads,
+//! and nothing from the start of the program.
 
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
@@ -18,8 +19,9 @@ use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
+use crate::support::probe::Probe;
 use crate::support::report::{Report, Times};
-use crate::support::{THREAD_BYTES, Words, another_turn, fill, write_thread};
+use crate::support::{PROBED_THREADS, PROBED_TIMES, THREAD_BYTES, Words, another_turn, ask, fill, write_thread};
 
 #[path = "../../state/benches/support/mod.rs"]
 mod support;
@@ -45,6 +47,9 @@ const SETTLING: Duration = Duration::from_secs(4);
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
+    if let Some(probe) = Probe::asked()? {
+        return compared(&probe);
+    }
     let given = arguments.iter().position(|argument| argument == "--threads").and_then(|at| arguments.get(at + 1));
     let threads: usize = given.map_or(Ok(10_000), |given| given.parse()).context("--threads takes a number")?;
     let dir = tempfile::tempdir()?;
@@ -66,6 +71,34 @@ fn main() -> Result<()> {
         renames(&home, FEW, &mut words).await
     })?;
     report.end()
+}
+
+/// What a comparison with another tree measures.
+fn compared(probe: &Probe) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let home = RolloutHome::new(dir.path());
+    let mut words = Words::new();
+    let paths = fill(&home, &mut words, PROBED_THREADS)?;
+    let (id, _) = write_thread(&home, &mut words, PROBED_THREADS, THREAD_BYTES, "")?;
+    let store = LocalThreadStore::open(dir.path());
+    let query = ThreadQuery::default();
+    // The first list has every file looked at a little later, in the background.
+    probe.runtime.block_on(store.list_threads(&query))?;
+    probe.runtime.block_on(async { tokio::time::sleep(SETTLING).await });
+    ask(probe, "store, list of 50", async || Ok(store.list_threads(&query).await?))?;
+    let appended = async || {
+        let mut paths = paths.iter().enumerate().take(PROBED_TIMES);
+        paths.try_for_each(|(number, path)| another_turn(path, &mut words, number % 2 == 1).map(drop))
+    };
+    let name = format!("store, list behind {PROBED_TIMES} turns appended elsewhere");
+    probe.measure(&name, appended, async |()| Ok(store.list_threads(&query).await?))?;
+    let patch = ThreadMetadataPatch { name: Some(Some("a name".to_owned())), ..ThreadMetadataPatch::default() };
+    ask(probe, "store, rename and list", async || {
+        store.update_thread_metadata(id, &patch, PatchOrigin::Explicit).await?;
+        Ok(store.list_threads(&query).await?)
+    })?;
+    probe.runtime.block_on(store.close());
+    Ok(())
 }
 
 /// Lists by the program, as people and as scripts call it.

@@ -2,7 +2,7 @@
 //! threads of 10 MB, and two threads of 100 MB.
 //!
 //! `cargo xtask bench index`, or `cargo bench -p selvedge-state --bench index -- --threads 1000` for a smaller home. What is
-//! asked stands beside what was measured, and what is missed fails the benchmark.
+//! asked stands beside what was measured, and what is missed fails the benchmark. With `--against COMMIT` a home of 200 threads.
 
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use selvedge_protocol::{
-    Cursor, ItemQuery, ItemsView, SearchOrder, SearchQuery, SortDirection, ThreadQuery, TurnQuery,
+    Cursor, ItemQuery, ItemsView, SearchOrder, SearchQuery, SortDirection, ThreadId, ThreadQuery, TurnQuery,
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_state::{IndexError, StateIndex};
 
+use crate::support::probe::Probe;
 use crate::support::report::{Report, Times};
-use crate::support::{COMMON, RARE, Words, another_turn, fill, write_thread};
+use crate::support::{COMMON, PROBED_THREADS, PROBED_TIMES, RARE, Words, another_turn, ask, fill, write_thread};
 
 mod support;
 
@@ -53,6 +54,9 @@ const SEARCH_COMMON: Duration = Duration::from_millis(50);
 /// Asked: a page of 20 turns of the largest threads.
 const TURNS: Duration = Duration::from_millis(5);
 
+/// Bytes of the long thread of a comparison.
+const PROBED_BYTES: usize = 500_000;
+
 /// How often an index is built.
 const BUILDS: usize = 2;
 
@@ -66,6 +70,9 @@ fn main() -> Result<()> {
     {
         return build_alone(Path::new(home));
     }
+    if let Some(probe) = Probe::asked()? {
+        return compared(&probe);
+    }
     let given = arguments.iter().position(|argument| argument == "--threads").and_then(|at| arguments.get(at + 1));
     let threads: usize = given.map_or(Ok(10_000), |given| given.parse()).context("--threads takes a number")?;
     let mut words = Words::new();
@@ -76,6 +83,59 @@ fn main() -> Result<()> {
         huge(&mut words, &mut report).await
     })?;
     report.end()
+}
+
+/// What a comparison with another tree measures.
+fn compared(probe: &Probe) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let home = RolloutHome::new(dir.path());
+    let path = StateIndex::path_in(&home);
+    let mut words = Words::new();
+    let paths = fill(&home, &mut words, PROBED_THREADS - 1)?;
+    let (id, _) = write_thread(&home, &mut words, PROBED_THREADS, PROBED_BYTES, "")?;
+    let without_index = async || {
+        remove_index(&home);
+        Ok(())
+    };
+    probe.measure(&format!("index of {PROBED_THREADS} threads"), without_index, async |()| {
+        let index = StateIndex::open(&home, &path).await?;
+        index.sync(|_| {}).await?;
+        index.close().await;
+        Ok(())
+    })?;
+    let index = probe.runtime.block_on(StateIndex::open(&home, &path))?;
+    let appended = async || {
+        let mut paths = paths.iter().enumerate().take(PROBED_TIMES);
+        paths.try_for_each(|(number, path)| another_turn(path, &mut words, number % 2 == 1).map(drop))
+    };
+    let name = format!("sync of {PROBED_TIMES} appended turns");
+    probe.measure(&name, appended, async |()| Ok(index.sync(|_| {}).await?))?;
+    ask(probe, "sync without changes", async || Ok(index.sync(|_| {}).await?))?;
+    compared_answers(probe, &index, id)?;
+    probe.runtime.block_on(index.close());
+    Ok(())
+}
+
+/// The part of a comparison that asks the index.
+fn compared_answers(probe: &Probe, index: &StateIndex, id: ThreadId) -> Result<()> {
+    ask(probe, "list of 50", async || Ok(index.list_threads(&ThreadQuery::default()).await?))?;
+    ask(probe, "all pages of 100", async || Ok(all_pages(index, PROBED_THREADS).await?))?;
+    for (what, text) in [("rare", RARE), ("common", COMMON)] {
+        for (how, order) in [("best", SearchOrder::Best), ("newest", SearchOrder::Sorted)] {
+            let query = SearchQuery { order, ..SearchQuery::new(text) };
+            let search = async || index.search_threads(&query).await?.context("the index answers");
+            ask(probe, &format!("search {how}, {what} word"), search)?;
+        }
+    }
+    let newest = TurnQuery { direction: SortDirection::Descending, limit: 20, ..TurnQuery::all(id) };
+    ask(probe, "last 20 turns", async || index.list_turns(&newest, false).await?.context("the index answers"))
+}
+
+/// Removes the index of a home, if there is one.
+fn remove_index(home: &RolloutHome) {
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(home.root().join(format!("selvedge-index.sqlite{end}")));
+    }
 }
 
 /// A home of many small threads: what most homes are, and what is asked of pages and searches.
@@ -179,10 +239,7 @@ async fn build(home: &RolloutHome, paths: &[PathBuf], report: &mut Report) -> Re
 
     let (mut took, mut cpu, mut memory) = (Vec::new(), f64::MAX, 0.0_f64);
     for _ in 0..BUILDS {
-        for end in ["", "-wal", "-shm"] {
-            // The one that was built before, if there is one.
-            let _ = fs::remove_file(home.root().join(format!("selvedge-index.sqlite{end}")));
-        }
+        remove_index(home);
         let output = Command::new(std::env::current_exe()?).arg(BUILD).arg(home.root()).output()?;
         let told = String::from_utf8(output.stdout)?;
         let told = told.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;

@@ -1,9 +1,12 @@
 //! How fast threads are appended to, as a ratio to a floor measured in the same run: a bare loop that serialises the same
 //! item with `serde_json` and writes it by one `write` each.
 //!
-//! `cargo xtask bench append`
+//! `cargo xtask bench append`; with `--against COMMIT` fewer items, and a recorder alone, too.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
+
+#[path = "../../state/benches/support/probe.rs"]
+mod probe;
 
 use std::fs::File;
 use std::io::Write;
@@ -15,12 +18,19 @@ use selvedge_protocol::{
     EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, TokenCountEvent, TokenUsage,
     TokenUsageInfo,
 };
-use selvedge_thread_manager::ThreadManager;
+use selvedge_rollout::{RolloutHome, RolloutRecorder};
+use selvedge_thread_manager::{LiveThread, ThreadManager};
 use selvedge_thread_store::{BatchId, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
+use tempfile::tempdir;
+
+use crate::probe::Probe;
 
 /// Items of one measurement.
 const ITEMS: usize = 100_000;
+/// Items of one workload of a comparison, and how many there are in a batch.
+const PROBED_ITEMS: usize = 2_000;
+const PROBED_BATCH: usize = 100;
 /// Measurements of each kind; they take turns, so that a noisy moment hits all alike.
 const ROUNDS: usize = 7;
 /// What the store must reach of the floor.
@@ -29,11 +39,14 @@ const STORE_FLOOR: f64 = 0.5;
 const LIVE_FLOOR: f64 = 0.4;
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let dir = tempfile::tempdir()?;
     let plain = vec![item_of_500_bytes()?; 5];
     let mut mixed = plain.clone();
     mixed[4] = token_count();
+    if let Some(probe) = Probe::asked()? {
+        return compared(&probe, &plain, &mixed);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let dir = tempdir()?;
     let (mut bare, mut bare_mixed, mut store, mut live) = (vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS {
         let home = dir.path().join(round.to_string());
@@ -48,6 +61,52 @@ fn main() -> anyhow::Result<()> {
     let live_ok = report("LiveThread::append, every fifth a token_count", &live, &bare_mixed, LIVE_FLOOR);
     anyhow::ensure!(store_ok && live_ok, "below the floor");
     Ok(())
+}
+
+/// What a comparison with another tree measures.
+fn compared(probe: &Probe, plain: &[RolloutItem], mixed: &[RolloutItem]) -> anyhow::Result<()> {
+    let many = |items: &[RolloutItem]| items.iter().cycle().take(PROBED_ITEMS).cloned().collect::<Vec<_>>();
+    let (plain, mixed) = (many(plain), many(mixed));
+    let recording = async || {
+        let home = tempdir()?;
+        let recorder = RolloutRecorder::create(&RolloutHome::new(home.path()), head())?;
+        recorder.persist()?;
+        Ok((home, recorder))
+    };
+    probe.measure(&format!("recorder, {PROBED_ITEMS} items"), recording, async |(home, recorder)| {
+        for item in &plain {
+            recorder.append(std::slice::from_ref(item))?;
+        }
+        Ok((home, recorder))
+    })?;
+    let stored = async || {
+        let home = tempdir()?;
+        let (store, thread_id) = open_store(home.path()).await?;
+        Ok((home, store, thread_id))
+    };
+    for batch in [1, PROBED_BATCH] {
+        let name = format!("store, {PROBED_ITEMS} items in batches of {batch}");
+        probe.measure(&name, stored, async |(home, store, thread_id)| {
+            for items in plain.chunks(batch) {
+                store.append_items(thread_id, BatchId::generate(), items).await?;
+            }
+            Ok((home, store))
+        })?;
+    }
+    let live = async || {
+        let home = tempdir()?;
+        // Without an index the store has nothing to do in the background, at moments that differ.
+        let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::Disabled);
+        let thread = open_live(store).await?;
+        Ok((home, thread))
+    };
+    let name = format!("LiveThread, {PROBED_ITEMS} items, every fifth a token_count");
+    probe.measure(&name, live, async |(home, thread)| {
+        for item in &mixed {
+            thread.append(std::slice::from_ref(item)).await?;
+        }
+        Ok((home, thread))
+    })
 }
 
 fn report(what: &str, measured: &[Duration], floor: &[Duration], wanted: f64) -> bool {
@@ -82,12 +141,17 @@ fn head() -> SessionMeta {
     SessionMeta { history_mode: Some(HistoryMode::Paginated), ..SessionMeta::new(ThreadId::new(now), now) }
 }
 
-async fn store_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
+async fn open_store(home: &Path) -> anyhow::Result<(LocalThreadStore, ThreadId)> {
     let store = LocalThreadStore::open(home);
     let head = head();
     let thread_id = head.id.unwrap_or_else(|| ThreadId::new(SystemTime::now().into()));
     store.create_thread(head).await?;
     store.persist_thread(thread_id).await?;
+    Ok((store, thread_id))
+}
+
+async fn store_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
+    let (store, thread_id) = open_store(home).await?;
     let start = Instant::now();
     for at in 0..ITEMS {
         store.append_items(thread_id, BatchId::generate(), std::slice::from_ref(&items[at % items.len()])).await?;
@@ -97,10 +161,14 @@ async fn store_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Durati
     Ok(took)
 }
 
-async fn live_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
-    let manager = ThreadManager::new(Arc::new(LocalThreadStore::open(home)));
-    let thread = manager.start(head()).await?;
+async fn open_live(store: LocalThreadStore) -> anyhow::Result<Arc<LiveThread>> {
+    let thread = ThreadManager::new(Arc::new(store)).start(head()).await?;
     thread.persist().await?;
+    Ok(thread)
+}
+
+async fn live_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duration> {
+    let thread = open_live(LocalThreadStore::open(home)).await?;
     let start = Instant::now();
     for at in 0..ITEMS {
         thread.append(std::slice::from_ref(&items[at % items.len()])).await?;

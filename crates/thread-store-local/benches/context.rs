@@ -1,6 +1,6 @@
 //! What it costs to load what the model sees next of a very long thread: 1 GB, with a compaction 1 MB before its end.
 //!
-//! `cargo xtask bench context`; `SELVEDGE_BENCH_BYTES` makes the thread smaller.
+//! `cargo xtask bench context`; `SELVEDGE_BENCH_BYTES` makes the thread smaller, and so does `--against COMMIT`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
 
@@ -14,7 +14,8 @@ use selvedge_protocol::RolloutLine;
 use selvedge_thread_store::ThreadReader;
 use selvedge_thread_store_local::LocalThreadStore;
 
-use crate::support::{TAIL, peak_memory};
+use crate::support::probe::Probe;
+use crate::support::{PROBED_BYTES, TAIL, peak_memory};
 
 /// Measurements.
 const ROUNDS: usize = 15;
@@ -24,6 +25,9 @@ const MOST_TIME: Duration = Duration::from_millis(20);
 const MOST_MEMORY: u64 = 64 << 20;
 
 fn main() -> anyhow::Result<()> {
+    if let Some(probe) = Probe::asked()? {
+        return compared(&probe);
+    }
     let bytes = support::bytes();
     let dir = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -56,6 +60,26 @@ fn main() -> anyhow::Result<()> {
     }
     anyhow::ensure!(median <= MOST_TIME && memory.is_none_or(|memory| memory <= MOST_MEMORY), "beyond the bound");
     Ok(())
+}
+
+/// What a comparison with another tree measures.
+fn compared(probe: &Probe) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let store = support::open_alone(dir.path());
+    let thread = support::record(&store, &probe.runtime, PROBED_BYTES)?;
+    let beside = thread.path.with_extension("beside");
+    // A directory that just changed is read again, however long ago the thread was recorded.
+    let changed = || std::fs::write(&beside, "").and_then(|()| std::fs::remove_file(&beside));
+    let of = format!("context of a thread of {} MB", PROBED_BYTES / 1_000_000);
+    probe.measure(&of, async || Ok(changed()?), async |()| Ok(store.load_model_context(thread.id).await?))?;
+    let opened = async || {
+        changed()?;
+        Ok(support::open_alone(dir.path()))
+    };
+    probe.measure(&format!("{of}, by a new store"), opened, async |store| {
+        let context = store.load_model_context(thread.id).await?;
+        Ok((store, context))
+    })
 }
 
 /// The floor: the last `TAIL` bytes of the file, read at once, parsed and replayed.

@@ -1,7 +1,8 @@
 //! What it costs to fork and to rewind a very long thread: 1 GB, in a home with thousands of others. Near its end it must cost
 //! next to nothing; what a turn further back costs is told for information.
 //!
-//! `cargo xtask bench fork`; `SELVEDGE_BENCH_BYTES` makes the thread smaller, `SELVEDGE_BENCH_THREADS` sets the others.
+//! `cargo xtask bench fork`; `SELVEDGE_BENCH_BYTES` makes the thread smaller, `SELVEDGE_BENCH_THREADS` sets the others. With
+//! `--against COMMIT` the thread is small and alone.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
 
@@ -15,8 +16,11 @@ use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadStore, Turn
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::runtime::Runtime;
 
-use crate::support::{LongThread, TAIL, peak_memory, turn_id};
+use crate::support::probe::Probe;
+use crate::support::{LongThread, PROBED_BYTES, TAIL, peak_memory, turn_id};
 
+/// How often one workload of a comparison does the same thing.
+const PROBED_TIMES: usize = 10;
 /// Measurements of each kind.
 const ROUNDS: usize = 3;
 /// What the median of each may take.
@@ -34,6 +38,9 @@ struct Bench {
 }
 
 fn main() -> anyhow::Result<()> {
+    if let Some(probe) = Probe::asked()? {
+        return compared(&probe);
+    }
     let bytes = support::bytes();
     let others = std::env::var("SELVEDGE_BENCH_THREADS").ok().and_then(|others| others.parse().ok()).unwrap_or(5000);
     let dir = tempfile::tempdir()?;
@@ -80,6 +87,53 @@ fn main() -> anyhow::Result<()> {
     }
     anyhow::ensure!(near_ok && memory.is_none_or(|memory| memory <= MOST_MEMORY), "beyond the bound");
     Ok(())
+}
+
+/// What a comparison with another tree measures.
+fn compared(probe: &Probe) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let store = support::open_alone(dir.path());
+    let thread = support::record(&store, &probe.runtime, PROBED_BYTES)?;
+    let far = turn_id(thread.turns - thread.turns * TAIL / 2 / PROBED_BYTES);
+    // Every time with the thread alone, in a directory that just changed.
+    let alone = async || {
+        for entry in std::fs::read_dir(thread.path.parent().unwrap_or(dir.path()))? {
+            let path = entry?.path();
+            if path != thread.path {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    };
+    let places = [
+        ("at the latest turn", TurnCut::Latest),
+        ("before the newest turn", TurnCut::BeforeNewest(1)),
+        ("0.5 MB before the end", TurnCut::After(far)),
+    ];
+    for (place, at) in places {
+        probe.measure(&format!("{PROBED_TIMES} forks {place}"), alone, async |()| {
+            for _ in 0..PROBED_TIMES {
+                let now = SystemTime::now().into();
+                let meta = SessionMeta::new(ThreadId::new(now), now);
+                store.fork_thread(ForkThread { source: thread.id, at: at.clone(), meta }).await?;
+            }
+            Ok(())
+        })?;
+    }
+    probe.measure(&format!("{PROBED_TIMES} rewinds by one turn"), alone, async |()| {
+        for _ in 0..PROBED_TIMES {
+            let at = SystemTime::now().into();
+            store
+                .revert_thread(RevertThread {
+                    thread_id: thread.id,
+                    to: TurnCut::BeforeNewest(1),
+                    at,
+                    batch: BatchId::generate(),
+                })
+                .await?;
+        }
+        Ok(())
+    })
 }
 
 /// Makes small threads, one in each hour before now.

@@ -1,9 +1,12 @@
 //! How fast threads are appended to at level synced: what syncs of one thread share, and many threads as a ratio to a floor
 //! measured in the same run, a bare loop of as many threads of the system that write and sync files of their own.
 //!
-//! `cargo xtask bench sync`
+//! `cargo xtask bench sync`; with `--against COMMIT` so many items instead of so many seconds.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
+
+#[path = "../../state/benches/support/probe.rs"]
+mod probe;
 
 use std::fs::File;
 use std::io::Write;
@@ -13,9 +16,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use selvedge_protocol::{Durability, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId};
+use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{BatchId, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Runtime;
+
+use crate::probe::Probe;
 
 /// How long one measurement takes.
 const SPAN: Duration = Duration::from_millis(1500);
@@ -31,6 +37,9 @@ const THREADS: usize = 64;
 const SIDE_BY_SIDE: f64 = 0.8;
 
 fn main() -> anyhow::Result<()> {
+    if let Some(probe) = Probe::asked()? {
+        return compared(&probe);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let dir = tempfile::tempdir()?;
     let (mut one, mut shared, mut bare, mut many) = (vec![], vec![], vec![], vec![]);
@@ -47,6 +56,38 @@ fn main() -> anyhow::Result<()> {
     let floor = format!("bare loops of {THREADS} threads");
     let many_ok = report(&format!("{THREADS} threads, a task each"), &many, &floor, &bare, SIDE_BY_SIDE);
     anyhow::ensure!(shared_ok && many_ok, "below the floor");
+    Ok(())
+}
+
+/// What a comparison with another tree measures.
+fn compared(probe: &Probe) -> anyhow::Result<()> {
+    for (threads, tasks, items) in [(1, 1, 50), (1, TASKS, 25), (THREADS, 1, 5)] {
+        let opened = async || {
+            let home = tempfile::tempdir()?;
+            // Without an index the store has nothing to do in the background, at moments that differ.
+            let synced = RolloutHome::new(home.path()).with_durability(Durability::Synced);
+            let store = LocalThreadStore::with(synced, IndexLocation::Disabled);
+            let ids = create(&store, threads).await?;
+            Ok((home, store, ids))
+        };
+        let name = format!("threads: {threads}, tasks for each: {tasks}, items of each: {items}");
+        probe.measure(&name, opened, async |(home, store, ids)| {
+            let item = [item()];
+            let running = ids.iter().flat_map(|id| std::iter::repeat_n(*id, tasks)).map(|id| {
+                let (store, item) = (store.clone(), item.clone());
+                tokio::spawn(async move {
+                    for _ in 0..items {
+                        store.append_items(id, BatchId::generate(), &item).await?;
+                    }
+                    anyhow::Ok(())
+                })
+            });
+            for task in running.collect::<Vec<_>>() {
+                task.await??;
+            }
+            Ok((home, store))
+        })?;
+    }
     Ok(())
 }
 
@@ -68,16 +109,22 @@ fn item() -> RolloutItem {
     ResponseItem::assistant_text(&"the quick brown fox jumps over the lazy dog ".repeat(10)).into()
 }
 
+/// Creates so many threads.
+async fn create(store: &LocalThreadStore, threads: usize) -> anyhow::Result<Vec<ThreadId>> {
+    let ids: Vec<ThreadId> = (0..threads).map(|_| ThreadId::new(SystemTime::now().into())).collect();
+    for id in &ids {
+        let head = SessionMeta::new(*id, SystemTime::now().into());
+        store.create_thread(SessionMeta { history_mode: Some(HistoryMode::Paginated), ..head }).await?;
+        store.persist_thread(*id).await?;
+    }
+    Ok(ids)
+}
+
 /// Appends a second, by so many tasks to each of so many threads.
 fn append(runtime: &Runtime, home: &Path, threads: usize, tasks: usize) -> anyhow::Result<f64> {
-    let store = LocalThreadStore::open_with(home, Durability::Synced);
-    let ids: Vec<ThreadId> = (0..threads).map(|_| ThreadId::new(SystemTime::now().into())).collect();
     runtime.block_on(async {
-        for id in &ids {
-            let head = SessionMeta::new(*id, SystemTime::now().into());
-            store.create_thread(SessionMeta { history_mode: Some(HistoryMode::Paginated), ..head }).await?;
-            store.persist_thread(*id).await?;
-        }
+        let store = LocalThreadStore::open_with(home, Durability::Synced);
+        let ids = create(&store, threads).await?;
         let (count, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let start = Instant::now();
         let running: Vec<_> = ids

@@ -10,6 +10,9 @@ use selvedge_protocol::{HistoryMode, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{RolloutFileName, RolloutHome, now};
 use serde_json::{Value, json};
 
+use self::probe::Probe;
+
+pub(crate) mod probe;
 pub(crate) mod report;
 
 /// How many different words there are.
@@ -91,9 +94,24 @@ impl Words {
 /// Bytes of a thread of [`fill`] at least. The last turn is written to its end, so that they are 30 kB long on average.
 pub(crate) const THREAD_BYTES: usize = 20_000;
 
+/// Threads of the home of a comparison, and how often one workload of it does the same.
+pub(crate) const PROBED_THREADS: usize = 200;
+pub(crate) const PROBED_TIMES: usize = 20;
+
 /// A word that stands in half of the threads of [`fill`], and one that stands in one of them.
 pub(crate) const COMMON: &str = "weftwarp";
 pub(crate) const RARE: &str = "selvageknot";
+
+/// Measures a question that is asked many times.
+pub(crate) fn ask<T>(probe: &Probe, what: &str, mut question: impl AsyncFnMut() -> Result<T>) -> Result<()> {
+    let nothing = async || Ok(());
+    probe.measure(&format!("{what}, {PROBED_TIMES} times"), nothing, async |()| {
+        for _ in 0..PROBED_TIMES {
+            question().await?;
+        }
+        Ok(())
+    })
+}
 
 /// Fills a home with so many threads of about 30 kB, legacy and paginated ones by turns, and gives their files.
 pub(crate) fn fill(home: &RolloutHome, words: &mut Words, threads: usize) -> Result<Vec<PathBuf>> {

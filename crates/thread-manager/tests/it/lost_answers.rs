@@ -1,4 +1,5 @@
 //! Answers of the store that are lost: every call takes effect once, whether the lost one did or not.
+#![expect(clippy::unwrap_used, reason = "a story is part of a test, though another function carries the attribute")]
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
 use selvedge_thread_manager::RewindTo;

@@ -8,10 +8,14 @@ use selvedge_protocol::{
     Compacted, CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem, RolloutLine,
     SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnContext, TurnId, Window, WindowId,
 };
+use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{ThreadReader, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+#[path = "../../../state/benches/support/probe.rs"]
+pub(crate) mod probe;
 
 /// How much of the thread stands behind the compaction.
 pub(crate) const TAIL: u64 = 1_000_000;
@@ -20,6 +24,9 @@ pub(crate) const TAIL: u64 = 1_000_000;
 pub(crate) fn bytes() -> u64 {
     std::env::var("SELVEDGE_BENCH_BYTES").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(1_000_000_000)
 }
+
+/// Size of the thread of a comparison.
+pub(crate) const PROBED_BYTES: u64 = 4_000_000;
 
 /// A long thread that is cold.
 pub(crate) struct LongThread {
@@ -41,6 +48,11 @@ pub(crate) fn record(store: &LocalThreadStore, runtime: &Runtime, bytes: u64) ->
     let path = runtime.block_on(store.read_thread(id))?.path.ok_or_else(|| anyhow::anyhow!("no file"))?;
     let turns = write_turns(&path, now, bytes)?;
     Ok(LongThread { id, path, turns })
+}
+
+/// A store for a comparison. Without an index it has nothing to do in the background, at moments that differ.
+pub(crate) fn open_alone(home: &Path) -> LocalThreadStore {
+    LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)
 }
 
 /// The id of a turn of the thread.

@@ -1,0 +1,134 @@
+//! `cargo xtask bench --against`: this tree and a commit, measured by turns.
+
+use std::fs;
+
+use anyhow::{Result, bail, ensure};
+use serde_json::json;
+
+use super::Options;
+use super::build::{Program, build};
+use super::compare::{Comparison, Side};
+use super::measure::{can_count, instructions, times};
+use super::tree::{Built, built_at};
+use crate::workspace::root;
+
+const NO_VALGRIND: &str = "SKIPPED: instructions, because valgrind is not installed (apt-get install valgrind)";
+
+/// The two programs that do the same, before and after.
+struct Rivals {
+    area: &'static str,
+    before: Program,
+    after: Program,
+}
+
+impl Rivals {
+    fn of(&self, side: Side) -> &Program {
+        match side {
+            Side::Before => &self.before,
+            Side::After => &self.after,
+        }
+    }
+}
+
+pub(super) fn run(commit: &str, options: &Options) -> Result<()> {
+    let counts = can_count();
+    ensure!(counts || options.rounds > 0, "nothing to do without rounds. {NO_VALGRIND}");
+    let built = built_at(commit, &options.areas())?;
+    let rivals = rivals(&built)?;
+    let comparison = measure(&rivals, options.rounds, counts)?;
+    let over = comparison.over(options.bounds);
+    if options.json {
+        println!("{:#}", json(&built, options, &comparison, &over, counts));
+    } else {
+        print(&built, options, &comparison);
+    }
+    if !counts {
+        eprintln!("{NO_VALGRIND}");
+    }
+    for workload in comparison.not_compared() {
+        eprintln!("not compared, because only one of the two does it: {workload}");
+    }
+    for area in options.areas() {
+        ensure!(comparison.says_something_of(area), "the two have no workload of area {area} in common");
+    }
+    if !over.is_empty() {
+        bail!("more than before:\n  {}", over.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Builds this tree, too, and sets its programs beside those of the commit.
+fn rivals(built: &Built) -> Result<Vec<Rivals>> {
+    let mut rivals = Vec::new();
+    for of_area in &built.areas {
+        for after in build(&root(), None, of_area.area)? {
+            let before = of_area.programs.iter().find(|before| before.folder == after.folder);
+            rivals.extend(before.map(|before| Rivals { area: of_area.area, before: before.clone(), after }));
+        }
+    }
+    Ok(rivals)
+}
+
+fn measure(rivals: &[Rivals], rounds: usize, counts: bool) -> Result<Comparison> {
+    let mut comparison = Comparison::default();
+    for rival in rivals {
+        eprintln!(
+            "{} in {}: {rounds} rounds{}",
+            rival.area,
+            rival.after.folder,
+            if counts { ", instructions" } else { "" }
+        );
+        for round in 0..rounds {
+            for side in order(round) {
+                comparison.take_times(rival.area, side, times(rival.of(side))?);
+            }
+        }
+        if counts {
+            for side in order(0) {
+                comparison.take_instructions(rival.area, side, instructions(rival.of(side))?);
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+/// Who runs first takes turns: what the one leaves behind, in caches and on the disk, meets the other.
+fn order(round: usize) -> [Side; 2] {
+    if round.is_multiple_of(2) { [Side::Before, Side::After] } else { [Side::After, Side::Before] }
+}
+
+fn print(built: &Built, options: &Options, comparison: &Comparison) {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    println!("this tree against {}, {} rounds (load {load})", built.commit, options.rounds);
+    for area in &built.areas {
+        println!("{}: measured there by the benchmarks of {}", area.area, area.whose);
+    }
+    println!("\n{}", comparison.table());
+}
+
+fn json(built: &Built, options: &Options, comparison: &Comparison, over: &[String], counts: bool) -> serde_json::Value {
+    let whose = built.areas.iter().map(|area| (area.area.to_owned(), json!(area.whose)));
+    json!({
+        "against": built.commit,
+        "rounds": options.rounds,
+        "bounds": {"time": options.bounds.time, "instructions": options.bounds.instructions},
+        "benchmarks_of": whose.collect::<serde_json::Map<_, _>>(),
+        "skipped": if counts { None } else { Some(NO_VALGRIND) },
+        "workloads": comparison.json(),
+        "not_compared": comparison.not_compared(),
+        "over": over,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_first_takes_turns() {
+        assert_eq!(order(0), [Side::Before, Side::After]);
+        assert_eq!(order(1), [Side::After, Side::Before]);
+        assert_eq!(order(2), order(0));
+    }
+}
