@@ -1,7 +1,7 @@
 //! The contract of a store of threads.
 //!
-//! [`ThreadStore`] is what the life of a thread needs from whatever keeps it: a directory of logs, a database, memory.
-//! The trait's documentation *is* the contract, method by method: what is durable when, what concurrent callers see,
+//! [`ThreadReader`] is what needs no writer: lists, searches, exports, copies, tails. [`ThreadStore`] adds the life of a writer and
+//! every change. Behind them may be a directory of logs, a database, memory. The traits' documentation *is* the contract, method by method: what is durable when, what concurrent callers see,
 //! which errors there are. [`InMemoryThreadStore`] is complete and is the reference for what the contract means.
 //!
 //! # Vocabulary
@@ -14,7 +14,8 @@
 //!
 //! # For those who write a store
 //!
-//! What two stores would otherwise both write is here once: [`paging`] cuts pages, [`cut`] finds the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
+//! What two stores would otherwise both write is here once: [`implement`] makes pages of lines, remembers batches and finds out
+//! what changed, [`paging`] cuts pages, [`cut`] finds the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
 //! is kept in a log. [`InMemoryThreadStore`] is made of them and shows how they go together.
 //!
 //! ```
@@ -25,7 +26,7 @@
 //! let now: Timestamp = "2026-11-21T09:08:56.680Z".parse()?;
 //! let id = ThreadId::new(now);
 //! store.create_thread(SessionMeta::new(id, now)).await?;
-//! store.append_items(id, BatchId::generate(), BatchId::generate(), &[ResponseItem::user_text("hello").into()]).await?;
+//! store.append_items(id, BatchId::generate(), &[ResponseItem::user_text("hello").into()]).await?;
 //! assert_eq!(store.load_history(id).await?.lines.len(), 2);
 //! store.shutdown_thread(id).await?;
 //! # Ok(())

@@ -93,3 +93,22 @@ async fn appends_race_with_a_shutdown(place: Place) {
 }
 
 crate::over_both_stores! { batches_of_many_tasks_are_whole, many_threads_at_once, appends_race_with_a_shutdown }
+
+/// Whoever waits for the medium does not keep others from appending.
+#[tokio::test]
+async fn others_append_while_a_sync_waits() {
+    let store = crate::watched::WatchedStore::new();
+    let thread = start(&store.manager(), 1, HistoryMode::Paginated, &[]).await;
+    let gate = store.hang_before(crate::watched::Op::Sync, None);
+    let syncing = {
+        let thread = Arc::clone(&thread);
+        tokio::spawn(async move { thread.sync().await })
+    };
+    gate.reached().await;
+    let items = turn(HistoryMode::Paginated, "a");
+    let append = thread.append(&items);
+    tokio::time::timeout(std::time::Duration::from_secs(10), append).await.unwrap().unwrap();
+    gate.open();
+    syncing.await.unwrap().unwrap();
+    assert_eq!(heard(&store, id(1)).await, ["a"]);
+}

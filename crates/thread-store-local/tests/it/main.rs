@@ -5,6 +5,7 @@
 mod admin;
 mod bounded;
 mod compress;
+mod concurrent;
 #[path = "../../../thread-store/tests/it/contract/mod.rs"]
 mod contract;
 mod copies;
