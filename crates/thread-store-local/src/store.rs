@@ -13,6 +13,7 @@ use selvedge_protocol::{
     distinct_prefix_len,
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::implement::{ChangeLog, RecentBatches};
 use selvedge_thread_store::paging::{page_items, page_turns};
 use selvedge_thread_store::{
@@ -25,7 +26,7 @@ use crate::admin::HomeAdmin;
 use crate::append::{appended, write_once};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
-use crate::index::{HomeIndex, IndexLocation};
+use crate::index::{FreshIndex, HomeIndex, IndexLocation};
 use crate::lines::KnownShares;
 use crate::live::LiveThreads;
 use crate::segments::OpenSegment;
@@ -234,6 +235,27 @@ impl LocalThreadStore {
         self.blocking(move |store| while_gone(|| work(store))).await
     }
 
+    /// Asks the index, and the logs if that does not answer: there is none, it does not know, it is busy or broken, or it was made
+    /// anew meanwhile. `fresh` is the index as far up to date as the question needs it.
+    async fn ask<T, A>(
+        &self,
+        fresh: impl Future<Output = Option<FreshIndex>> + Send,
+        from_index: impl FnOnce(StateIndex) -> A + Send,
+        from_logs: impl Fn(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        A: Future<Output = Result<Option<T>, IndexError>> + Send,
+    {
+        if let Some(fresh) = fresh.await {
+            let outcome = from_index(fresh.index.clone()).await;
+            if let Some(Some(answer)) = self.inner.index.answer(&fresh, outcome).await {
+                return Ok(answer);
+            }
+        }
+        self.reading(from_logs).await
+    }
+
     /// Whether somebody writes a thread, so that its last turn may be going on: this store, or another process that holds the
     /// writer lock.
     async fn is_live(&self, thread_id: ThreadId) -> Result<bool> {
@@ -312,47 +334,32 @@ impl ThreadReader for LocalThreadStore {
     }
 
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
-        let index = &self.inner.index;
-        if let Some(fresh) = index.fresh_for_more().await
-            && let Some(neighbours) = index.answer(&fresh, fresh.index.neighbours(thread_ids).await).await
-        {
-            return Ok(distinct_prefix_len(thread_ids, neighbours));
-        }
-        let thread_ids = thread_ids.to_vec();
-        self.blocking(move |store| Ok(distinct_prefix_len(&thread_ids, store.files()?.threads().map(|(id, _)| id))))
-            .await
+        let shown = thread_ids.to_vec();
+        let from_index = |index: StateIndex| async move {
+            let neighbours = index.neighbours(thread_ids).await?;
+            Ok(Some(distinct_prefix_len(thread_ids, neighbours)))
+        };
+        let from_logs =
+            move |store: &Inner| Ok(distinct_prefix_len(&shown, store.files()?.threads().map(|(id, _)| id)));
+        self.ask(self.inner.index.fresh_for_more(), from_index, from_logs).await
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
-        let index = &self.inner.index;
-        if let Some(fresh) = index.fresh().await
-            && let Some(stats) = index.answer(&fresh, fresh.index.stats(query).await).await
-        {
-            return Ok(stats);
-        }
-        let query = query.clone();
-        self.blocking(move |store| store.stats(&query)).await
+        let wanted = query.clone();
+        let from_index = |index: StateIndex| async move { index.stats(query).await.map(Some) };
+        self.ask(self.inner.index.fresh(), from_index, move |store| store.stats(&wanted)).await
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        let index = &self.inner.index;
-        if let Some(fresh) = index.fresh_of(thread_id).await
-            && let Some(Some(thread)) = index.answer(&fresh, fresh.index.read_thread(thread_id).await).await
-        {
-            return Ok(thread);
-        }
-        self.reading(move |store| store.read_thread(thread_id)).await
+        let from_index = |index: StateIndex| async move { index.read_thread(thread_id).await };
+        self.ask(self.inner.index.fresh_of(thread_id), from_index, move |store| store.read_thread(thread_id)).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
-        let index = &self.inner.index;
-        if let Some(fresh) = index.fresh_for_page(query.cursor.as_ref()).await
-            && let Some(page) = index.answer(&fresh, fresh.index.list_threads(query).await).await
-        {
-            return Ok(page);
-        }
-        let query = query.clone();
-        self.blocking(move |store| store.list_threads(&query)).await
+        let wanted = query.clone();
+        let fresh = self.inner.index.fresh_for_page(query.cursor.as_ref());
+        let from_index = |index: StateIndex| async move { index.list_threads(query).await.map(Some) };
+        self.ask(fresh, from_index, move |store| store.list_threads(&wanted)).await
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
@@ -364,27 +371,19 @@ impl ThreadReader for LocalThreadStore {
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
-        let index = &self.inner.index;
+        let wanted = query.clone();
         let is_live = self.is_live(query.thread_id).await?;
-        if let Some(fresh) = index.fresh_of(query.thread_id).await
-            && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_turns(query, is_live).await).await
-        {
-            return Ok(page);
-        }
-        let query = query.clone();
-        self.reading(move |store| page_turns(&query, store.turns(query.thread_id)?)).await
+        let from_index = |index: StateIndex| async move { index.list_turns(query, is_live).await };
+        let from_logs = move |store: &Inner| page_turns(&wanted, store.turns(wanted.thread_id)?);
+        self.ask(self.inner.index.fresh_of(query.thread_id), from_index, from_logs).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
-        let index = &self.inner.index;
+        let wanted = query.clone();
         let is_live = self.is_live(query.thread_id).await?;
-        if let Some(fresh) = index.fresh_of(query.thread_id).await
-            && let Some(Some(page)) = index.answer(&fresh, fresh.index.list_items(query, is_live).await).await
-        {
-            return Ok(page);
-        }
-        let query = query.clone();
-        self.reading(move |store| page_items(&query, store.turns(query.thread_id)?)).await
+        let from_index = |index: StateIndex| async move { index.list_items(query, is_live).await };
+        let from_logs = move |store: &Inner| page_items(&wanted, store.turns(wanted.thread_id)?);
+        self.ask(self.inner.index.fresh_of(query.thread_id), from_index, from_logs).await
     }
 }
 

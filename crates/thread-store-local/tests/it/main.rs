@@ -19,6 +19,7 @@ mod fuzz_smoke;
 mod home;
 mod hostile;
 mod index;
+mod line_files;
 mod moving;
 mod recordings;
 mod repairs;
