@@ -4,9 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use selvedge_protocol::{SegmentId, SortDirection, ThreadId};
-use selvedge_thread_store::{
-    EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineStart, Recovery, StoreError,
-};
+use selvedge_thread_store::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineStart, Recovery, StoreError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -181,7 +179,10 @@ impl Tail<'_, '_> {
         if self.app.json {
             return self.app.out.json_line(&Told::Rewound { to });
         }
-        let since = self.time_before(to).await.map_or_else(|| "the newest lines".to_owned(), |time| format!("what came after {time}"));
+        let since = self
+            .time_before(to)
+            .await
+            .map_or_else(|| "the newest lines".to_owned(), |time| format!("what came after {time}"));
         writeln!(self.app.out, "-- rewound: what follows replaces {since}")?;
         Ok(())
     }
