@@ -113,9 +113,10 @@ fn shown(line: &RolloutLine) -> Option<(Form, Shown)> {
 
 fn response(item: &ResponseItem, payload: &Value) -> Shown {
     let (label, text) = label_and_text(item, payload);
-    match label.as_str() {
-        "assistant" => Shown::new("agent", text),
-        "reasoning" => Shown::new("thinking", text),
+    match label.split_once(' ') {
+        Some(("call", name)) => Shown::new("call", format!("{name} {text}")),
+        _ if label == "assistant" => Shown::new("agent", text),
+        _ if label == "reasoning" => Shown::new("thinking", text),
         _ => Shown::new(label, text),
     }
 }
@@ -131,8 +132,10 @@ fn event_shown(event: &EventMsg, payload: &Value) -> Option<Shown> {
         "turn_aborted" => Shown::new("turn", format!("was broken off: {}", field(payload, "reason"))),
         "thread_rolled_back" => {
             let turns = payload.get("num_turns").and_then(Value::as_u64).unwrap_or_default();
-            Shown::new("rewound", format!("the newest {turns} turns were taken back"))
+            let turns = if turns == 1 { "turn was".to_owned() } else { format!("{turns} turns were") };
+            Shown::new("rewound", format!("the newest {turns} taken back"))
         }
+        "context_compacted" => Shown::new("compacted", ""),
         "error" => Shown::new("error", field(payload, "message")),
         "item_completed" => completed(payload.get("item")?),
         kind => Shown::new(words(kind), fields(payload)),

@@ -24,4 +24,6 @@ mod full_disk;
 #[cfg(unix)]
 mod picking;
 #[cfg(unix)]
+mod tail;
+#[cfg(unix)]
 mod terminal;

@@ -433,6 +433,7 @@ fn every_verb_has_help() {
         "show",
         "context",
         "export",
+        "tail",
         "new",
         "append",
         "fork",

@@ -1,0 +1,487 @@
+//! `selvedge tail`: what it prints while other processes write, move and rewind the thread.
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use selvedge_protocol::{HistoryMode, RolloutItem, ThreadId};
+use selvedge_thread_store::{BatchId, ThreadReader, ThreadStore};
+use selvedge_thread_store_local::LocalThreadStore;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::support::{Home, NOWHERE, PLAIN169, T169, line, message, meta_line, rollouts, small_log};
+
+/// How many items are appended in all.
+const ITEMS: usize = 100_000;
+/// How many items a turn has.
+const TURN: usize = 100;
+/// How many forks are followed, too.
+const FOLLOWED_FORKS: usize = 2;
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is printed for scripts.
+#[derive(Deserialize)]
+struct Told {
+    kind: String,
+    at: Option<String>,
+    to: Option<String>,
+    line: Option<Box<RawValue>>,
+    complete: Option<bool>,
+}
+
+/// What one who reads the output of `tail --json` has of the thread.
+#[derive(Clone, Debug, Default)]
+struct Replica {
+    entries: Vec<(String, Entry)>,
+    rewinds: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    Line(String),
+    Damage,
+}
+
+impl Replica {
+    fn take(&mut self, told: &str) {
+        let told: Told = serde_json::from_str(told).unwrap_or_else(|error| panic!("{error}: {told}"));
+        match told.kind.as_str() {
+            "line" => self.entries.push((told.at.unwrap(), Entry::Line(told.line.unwrap().get().to_owned()))),
+            "damage" => {
+                assert_eq!(told.complete, Some(true));
+                self.entries.push((told.at.unwrap(), Entry::Damage));
+            }
+            "rewound" => {
+                let to = told.to.unwrap();
+                let kept = self.entries.iter().position(|(at, _)| *at == to);
+                self.entries.truncate(kept.unwrap_or_else(|| panic!("nothing was printed that began at {to}")));
+                self.rewinds += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Whether it has what was exported, entry by entry.
+    fn check(&self, export: &str) {
+        let expected = export.lines().filter(|line| !line.trim().is_empty()).map(|line| {
+            let is_line = serde_json::from_str::<Box<RawValue>>(line).is_ok();
+            if is_line { Entry::Line(line.trim().to_owned()) } else { Entry::Damage }
+        });
+        let expected: Vec<Entry> = expected.collect();
+        for (number, (expected, (_, entry))) in expected.iter().zip(&self.entries).enumerate() {
+            assert_eq!(entry, expected, "entry {number}");
+        }
+        assert_eq!(self.entries.len(), expected.len());
+    }
+}
+
+/// A running `tail --json`, whose output is read.
+struct Tail {
+    child: Child,
+    replica: Arc<Mutex<Replica>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Tail {
+    fn of(home: &Home, id: &str) -> Self {
+        let mut command = home.command(&["tail", id, "--from-start", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let replica = Arc::new(Mutex::new(Replica::default()));
+        let shared = Arc::clone(&replica);
+        let reader = thread::spawn(move || {
+            for line in stdout.lines() {
+                shared.lock().unwrap().take(&line.unwrap());
+            }
+        });
+        Self { child, replica, reader: Some(reader) }
+    }
+
+    /// Waits until it has printed a line that holds this.
+    fn wait_for(&self, text: &str) {
+        let begun = Instant::now();
+        loop {
+            let replica = self.replica.lock().unwrap();
+            let newest = replica.entries.iter().rev().take(1000);
+            let mut newest = newest.filter(|(_, entry)| matches!(entry, Entry::Line(line) if line.contains(text)));
+            if newest.next().is_some() {
+                return;
+            }
+            let is_over = self.reader.as_ref().is_some_and(JoinHandle::is_finished);
+            assert!(begun.elapsed() < PATIENCE && !is_over, "no {text} behind {:?}", replica.entries.last());
+            drop(replica);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Interrupts it, and returns what was printed by then.
+    fn end(mut self) -> Replica {
+        interrupt(&self.child);
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{said}");
+        assert_eq!(said, "");
+        self.reader.take().unwrap().join().unwrap();
+        self.replica.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+}
+
+/// Items of short turns; the number tells one from another.
+fn items(numbers: std::ops::Range<usize>, mode: HistoryMode) -> Vec<RolloutItem> {
+    let item = |number: usize| {
+        let turn = format!("turn-{}", number / TURN);
+        let event = |payload: Value| json!({"type": "event_msg", "payload": payload});
+        match number % TURN {
+            0 => event(json!({"type": "task_started", "turn_id": turn, "number": number})),
+            // What a turn of a legacy log is counted by; a paginated one does not keep it.
+            1 if mode == HistoryMode::Legacy => {
+                event(json!({"type": "user_message", "message": format!("item {number};"), "images": []}))
+            }
+            last if last + 1 == TURN => event(json!({"type": "task_complete", "turn_id": turn, "number": number})),
+            _ => serde_json::from_str(&message(&format!("item {number};"))).unwrap(),
+        }
+    };
+    numbers.map(|number| serde_json::from_value(item(number)).unwrap()).collect()
+}
+
+/// Appends items to a thread, in batches of different sizes, as another process than the test's.
+#[test]
+#[ignore = "a helper of other tests, run in a process of its own"]
+fn appends_items() {
+    let Some(home) = std::env::var_os("SELVEDGE_TEST_HOME") else { return };
+    let id: ThreadId = std::env::var("SELVEDGE_TEST_THREAD").unwrap().parse().unwrap();
+    let [mut number, end] = ["FIRST", "END"].map(|name| std::env::var(name).unwrap().parse::<usize>().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        // Not through the manager: that reads the whole thread for the model before it goes on with it.
+        let store = LocalThreadStore::open(home);
+        store.resume_thread(id).await.unwrap();
+        let mode = store.read_session_meta(id).await.unwrap().unwrap().mode();
+        let mut size = 1;
+        while number < end {
+            let next = (number + size).min(end);
+            store.append_items(id, BatchId::generate(), &items(number..next, mode)).await.unwrap();
+            number = next;
+            size = size * 7 % 503 + 1;
+        }
+        store.shutdown_thread(id).await.unwrap();
+    });
+}
+
+fn writer(home: &Home, id: &str, numbers: std::ops::Range<usize>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", "tail::appends_items"]);
+    command.env("SELVEDGE_TEST_HOME", home.path()).env("SELVEDGE_TEST_THREAD", id);
+    command.env("FIRST", numbers.start.to_string()).env("END", numbers.end.to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn write(home: &Home, id: &str, numbers: std::ops::Range<usize>) {
+    assert!(writer(home, id, numbers).wait().unwrap().success());
+}
+
+#[test]
+fn nothing_is_missed_or_repeated_while_another_process_appends() {
+    for (mode, count) in [("paginated", ITEMS), ("legacy", ITEMS / 5)] {
+        let home = Home::missing();
+        let id = home.new_thread(&["--mode", mode]);
+        let tail = Tail::of(&home, &id);
+        write(&home, &id, 0..count);
+        tail.wait_for(&format!("\"number\":{}}}", count - 1));
+        let replica = tail.end();
+        assert_eq!((replica.entries.len(), replica.rewinds), (count + 1, 0));
+        replica.check(&home.ok(&["export", &id]));
+    }
+}
+
+/// What stands in the newest file of a thread behind its last newline when a writer dies in the middle of a line.
+fn tear(home: &Home, id: &str) {
+    // Of several segments the newest has the greatest id; the first has none in its name.
+    let files = rollouts(&home.path()).into_iter().filter(|(thread, ..)| thread == id);
+    let (_, _, path) = files.max_by_key(|(_, is_later, path)| (*is_later, path.clone())).unwrap();
+    OpenOptions::new().append(true).open(path).unwrap().write_all(br#"{"timestamp":"2026-11-21T09:0"#).unwrap();
+}
+
+/// Kills a writer at work that has so many items to write.
+fn kill_a_writer(home: &Home, id: &str, tail: &Tail, numbers: std::ops::Range<usize>) {
+    let first = format!("item {};", numbers.start + 2);
+    let mut child = writer(home, id, numbers);
+    tail.wait_for(&first);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Writes a last item and waits until it was printed.
+fn write_the_end(home: &Home, id: &str, tail: &Tail) {
+    write(home, id, usize::MAX - 1..usize::MAX);
+    tail.wait_for(&format!("item {};", usize::MAX - 1));
+}
+
+fn follow_over_everything(mode: &str, count: usize) {
+    let home = Home::missing();
+    let id = home.new_thread(&["--mode", mode]);
+    let tail = Tail::of(&home, &id);
+    let rounds = 5;
+    let share = count / rounds;
+    let mut forks = Vec::new();
+    for round in 0..rounds {
+        let first = round * share;
+        let mut child = writer(&home, &id, first..first + share / 2);
+        // A fork needs no claim.
+        tail.wait_for(&format!("item {};", first + 1));
+        let fork = home.ok(&["fork", &id]).trim().to_owned();
+        if round < FOLLOWED_FORKS {
+            forks.push((Tail::of(&home, &fork), fork));
+        }
+        assert!(child.wait().unwrap().success());
+        home.ok(&["archive", &id]);
+        if round % 2 == 0 {
+            home.ok(&["compress", &id]);
+        }
+        home.ok(&["unarchive", &id]);
+        home.ok(&["rewind", &id, "--turns", if round % 2 == 0 { "1" } else { "7" }]);
+        kill_a_writer(&home, &id, &tail, first + share / 2..count);
+        tear(&home, &id);
+        // Some see the torn end, and some what is written behind it at once.
+        if round % 2 == 0 {
+            thread::sleep(Duration::from_millis(300));
+        }
+        write(&home, &id, first + share / 2..first + share);
+        home.ok(&["compress", &id]);
+        home.ok(&["rewind", &id, "--turns", "2"]);
+        for (_, fork) in &forks {
+            write(&home, fork, 0..TURN * 3);
+        }
+    }
+    write_the_end(&home, &id, &tail);
+    let replica = tail.end();
+    replica.check(&home.ok(&["export", &id]));
+    // A rewind of a legacy thread is a line. What was rewound twice before anybody looked is seen as one.
+    assert!(if mode == "legacy" { replica.rewinds == 0 } else { replica.rewinds >= rounds }, "{}", replica.rewinds);
+    for (tail, fork) in forks {
+        write_the_end(&home, &fork, &tail);
+        tail.end().check(&home.ok(&["export", &fork]));
+    }
+}
+
+#[test]
+fn nothing_is_missed_or_repeated_over_everything_that_happens_to_a_thread() {
+    follow_over_everything("paginated", ITEMS);
+}
+
+#[test]
+fn nothing_is_missed_or_repeated_over_everything_that_happens_to_a_legacy_thread() {
+    follow_over_everything("legacy", ITEMS / 5);
+}
+
+/// A running `tail` for people.
+struct Shown {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Shown {
+    fn of(home: &Home, args: &[&str]) -> Self {
+        let mut command = home.command(&[&["tail"], args].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn next(&mut self, count: usize) -> Vec<String> {
+        self.lines.by_ref().take(count).map(Result::unwrap).collect()
+    }
+
+    /// The code that it ends with, what it printed until then, and what it said.
+    fn ended(mut self) -> (Option<i32>, Vec<String>, String) {
+        let rest = self.lines.map(Result::unwrap).collect();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), rest, said)
+    }
+}
+
+/// What stands behind the time.
+fn without_time(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(|line| &line[20..]).collect()
+}
+
+#[test]
+fn it_begins_with_the_newest_lines_and_ends_when_it_is_interrupted() {
+    let home = Home::missing();
+    let id = home.new_thread(&[]);
+    let texts: String = (1..=20).map(|number| message(&format!("m{number}"))).collect();
+    home.append(&id, texts);
+    for (args, first) in [(&[][..], 11), (&["-n", "3"], 18), (&["--lines", "20"], 1), (&["-n0"], 21)] {
+        let mut tail = Shown::of(&home, &[&[id.as_str()], args].concat());
+        let newest: Vec<String> = (first..=20).map(|number| format!("user      m{number}")).collect();
+        let shown = tail.next(newest.len());
+        assert_eq!(without_time(&shown), newest, "{args:?}");
+        // Without a line there is no telling when it has begun.
+        thread::sleep(Duration::from_millis(if newest.is_empty() { 1000 } else { 0 }));
+        let before = home.ok(&["export", &id]).len();
+        home.append(&id, message("now"));
+        assert_eq!(without_time(&tail.next(1)), ["user      now"], "{args:?}");
+        interrupt(&tail.child);
+        assert_eq!(tail.ended(), (Some(0), Vec::new(), String::new()), "{args:?}");
+        // Back to where it was.
+        let path = PathBuf::from(home.json(&["show", &id])["thread"]["path"].as_str().unwrap());
+        OpenOptions::new().write(true).open(path).unwrap().set_len(before as u64).unwrap();
+    }
+    let mut all = Shown::of(&home, &[&id, "-n", "1000"]);
+    assert!(without_time(&all.next(1))[0].starts_with("log       begins, in "));
+    assert_eq!(all.next(20).len(), 20);
+    drop(all.child.kill());
+    assert_eq!(home.run(&["tail", &id, "--from-start", "-n", "3"]).code, 2);
+}
+
+#[test]
+fn it_ends_when_there_is_no_thread() {
+    let home = Home::sample("story-0.169.0");
+    for args in [&["tail", NOWHERE][..], &["tail", NOWHERE, "--from-start"], &["tail", "nothing so named"]] {
+        let run = home.run(args);
+        assert_eq!((run.code, run.out.as_str()), (3, ""), "{args:?}: {}", run.err);
+        assert!(run.err.contains("hint: "), "{}", run.err);
+    }
+    for args in [&[PLAIN169][..], &[PLAIN169, "--json"]] {
+        let mut tail = Shown::of(&home, args);
+        assert_eq!(tail.next(10).len(), 10);
+        if args.len() == 2 {
+            home.ok(&["delete", PLAIN169, "--yes"]);
+            let (code, rest, said) = tail.ended();
+            assert_eq!((code, rest.len()), (Some(3), 0), "{said}");
+            assert_eq!(said, format!("error: thread {PLAIN169} was deleted\n"));
+        } else {
+            let _ = tail.child.kill();
+        }
+    }
+}
+
+#[test]
+fn it_ends_when_nobody_reads_it() {
+    let home = Home::sample("story-0.169.0");
+    for args in [&[T169][..], &[T169, "--json"], &[T169, "--from-start"]] {
+        let Shown { mut child, mut lines } = Shown::of(&home, args);
+        lines.next().unwrap().unwrap();
+        drop(lines);
+        // Nothing is written to the thread that could tell.
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{args:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn people_read_a_line_for_each_line() {
+    let id = "01a1fd5d-cccc-7000-8000-000000000001";
+    let home = Home::with_file(id, b"");
+    let tool = json!({"type": "function_call", "name": "exec", "arguments": "{\"cmd\": \"ls\"}", "call_id": "c"});
+    let log = [
+        small_log(id),
+        line("response_item", &tool),
+        line("response_item", &json!({"type": "function_call_output", "call_id": "c", "output": "a\u{1b}[31m\nb"})),
+        line("event_msg", &json!({"type": "token_count", "info": null})),
+        line("event_msg", &json!({"type": "quite_new", "what": "this", "turn_id": "t"})),
+        line("hence_unknown", &json!({"some": 1})),
+        "{\"timestamp\": broken}\n".to_owned(),
+        line("event_msg", &json!({"type": "user_message", "message": "on\nand on", "local_images": ["a.png"]})),
+        line("event_msg", &json!({"type": "thread_rolled_back", "num_turns": 1})),
+        line("event_msg", &json!({"type": "user_message", "message": "go on"})),
+        line("event_msg", &json!({"type": "user_message", "message": "go on"})),
+        line("event_msg", &json!({"type": "error", "message": "no more"})),
+    ];
+    home.write(id, log.concat().as_bytes());
+    let mut tail = Shown::of(&home, &[id, "--from-start"]);
+    let expected = [
+        "log       begins, in /home/dev/proj",
+        "user      how are the yaks",
+        "agent     woolly",
+        "call      exec {\"cmd\": \"ls\"}",
+        "output    a b",
+        "quite new what: this",
+        "hence unknown some: 1",
+        "user      on and on [image]",
+        "rewound   the newest turn was taken back",
+        "user      go on",
+        "user      go on",
+        "error     no more",
+    ];
+    let shown = tail.next(expected.len());
+    assert_eq!(without_time(&shown), expected);
+    assert!(shown.iter().all(|line| line.starts_with("2026-11-21 09:00:01 ")), "{shown:?}");
+    interrupt(&tail.child);
+    let (code, rest, said) = tail.ended();
+    assert_eq!((code, rest.len(), said.lines().count()), (Some(0), 0, 1), "{said}");
+    assert!(said.starts_with("note: damaged: "), "{said}");
+}
+
+#[test]
+fn people_read_recorded_threads() {
+    let home = Home::sample("story-0.169.0");
+    let mut tail = Shown::of(&home, &[T169, "-n", "7"]);
+    assert_eq!(
+        tail.next(7),
+        [
+            "2026-11-21 09:08:58 turn      begins",
+            "2026-11-21 09:08:58 user      tool: echo second window",
+            "2026-11-21 09:08:58 call      exec_command {\"cmd\": \"echo second window\"}",
+            "2026-11-21 09:08:59 command   /bin/bash -lc echo second window (exit 0)",
+            "2026-11-21 09:08:59 output    Chunk ID: c912c8 Wall time: 1.0392 seconds Process exited with code 0 Original token count: 4 Output: second window",
+            "2026-11-21 09:08:59 agent     Tool finished (answer 15).",
+            "2026-11-21 09:08:59 turn      is done",
+        ]
+    );
+    home.ok(&["rewind", T169, "--turns", "1"]);
+    let rewound = tail.next(2);
+    assert_eq!(rewound[0], "-- rewound: what follows replaces what came after 2026-11-21 09:08:58");
+    assert!(rewound[1].contains(" log       begins, in "), "{rewound:?}");
+    home.append(T169, message("another way"));
+    assert_eq!(without_time(&tail.next(1)), ["user      another way"]);
+    let _ = tail.child.kill();
+}
+
+#[test]
+fn a_history_that_was_rewritten_is_begun_anew_or_gone_on_with() {
+    for (args, follows) in [(&["--from-start"][..], "all"), (&[], "new")] {
+        let id = "01a1fd5d-cccc-7000-8000-000000000001";
+        let home = Home::with_file(id, small_log(id).as_bytes());
+        let mut tail = Shown::of(&home, &[&[id, "--json"], args].concat());
+        assert_eq!(tail.next(5).len(), 5);
+        // As a repair does it: another file in the place of the first.
+        let beside = home.folder().join("new");
+        let repaired =
+            [meta_line(id), line("event_msg", &json!({"type": "user_message", "message": "redacted"}))].concat();
+        fs::write(&beside, &repaired).unwrap();
+        fs::rename(&beside, home.file(id)).unwrap();
+        let told: Value = serde_json::from_str(&tail.next(1)[0]).unwrap();
+        assert_eq!(told, json!({"kind": "rewritten", "follows": follows}));
+        if follows == "all" {
+            let lines = tail.next(2);
+            assert!(lines[0].contains("session_meta") && lines[1].contains("redacted"), "{lines:?}");
+        }
+        home.append(id, message("now"));
+        assert!(tail.next(1)[0].contains("now"));
+        let _ = tail.child.kill();
+    }
+}
