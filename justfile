@@ -39,15 +39,30 @@ docs:
 deny:
     cargo xtask deny
 
+# recordings damaged at random, read and repaired; `just corrupt 100000` is thorough
+[group('trust')]
+corrupt *args:
+    cargo xtask corrupt {{ args }}
+
 # homes that are made to exhaust memory or time
 [group('trust')]
 hostile:
     cargo xtask hostile
 
+# inputs that break a promise, looked for by libFuzzer (needs cargo-fuzz)
+[group('trust')]
+fuzz *args:
+    cargo xtask fuzz {{ args }}
+
 # writers killed at random, and a plain reader that looks for what is lost
 [group('trust')]
 crash *args:
     cargo xtask crash {{ args }}
+
+# eight processes that work on one home at the same time
+[group('trust')]
+crowd *args:
+    cargo xtask crowd {{ args }}
 
 # the real Codex opens what Selvedge wrote (needs npm)
 [group('trust')]
@@ -59,7 +74,7 @@ interop *args:
 record *args:
     cargo xtask record {{ args }}
 
-# one benchmark by name, or all
+# one benchmark by name, or all; `just bench append --against HEAD~1` compares
 [group('speed')]
 bench *args:
     cargo xtask bench {{ args }}

@@ -37,8 +37,8 @@ the commit, by turns. It fails if anything costs more than the bounds say.
 
 A time is the best of 5 within one run. The ratio is the median of the rounds' own ratios, with their quartiles beside it, and
 not the one of the two medians: on a busy machine both sides of a round suffer alike. Instructions are those of all threads
-under callgrind, the least of 3 times. Most come out the same within 1%, those of area sync within 3%. Without valgrind they
-are left out (apt-get install valgrind).
+under callgrind, the least of 4 times in 2 runs. Most come out the same within 1%, rewinds and those where many threads wait
+for each other (area sync, syncs of the index) within 3%. Without valgrind they are left out (apt-get install valgrind).
 
 The commit is checked out and built in target/bench-against, where its programs are kept for the next time. Both sides are
 measured by the benchmarks of this tree if they compile in the commit, else by those of the commit, else by the first ones

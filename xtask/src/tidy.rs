@@ -1,12 +1,14 @@
 //! `cargo xtask tidy`: house rules that no compiler knows.
 
 mod links;
+mod menu;
 mod source;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::VERBS;
 use crate::workspace::{no_arguments, root};
 
 pub(crate) const HELP: &str = "\
@@ -18,7 +20,8 @@ usage: cargo xtask tidy
 - every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
 - crates that write a home do so through the file system of its home, and nowhere else
 - one file of the program names a concrete store, and none names what is behind a store
-- links between markdown files lead somewhere";
+- links between markdown files lead somewhere
+- the justfile has a recipe for every verb of `cargo xtask`, and no other";
 
 /// A text file of the repository.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     faults.extend(source::effects(&files));
     faults.extend(source::wiring(&files));
     faults.extend(links::dead(&files, |path| root.join(path).exists()));
+    let justfile = std::fs::read_to_string(root.join("justfile")).context("cannot read the justfile")?;
+    faults.extend(menu::gaps(&justfile, &VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>()));
     if !faults.is_empty() {
         bail!("not tidy:\n  {}", faults.join("\n  "));
     }

@@ -14,6 +14,9 @@ use crate::workspace::root;
 
 const NO_VALGRIND: &str = "SKIPPED: instructions, because valgrind is not installed (apt-get install valgrind)";
 
+/// How often each program runs under callgrind.
+const COUNT_ROUNDS: usize = 2;
+
 /// The two programs that do the same, before and after.
 struct Rivals {
     area: &'static str,
@@ -35,7 +38,7 @@ pub(super) fn run(commit: &str, options: &Options) -> Result<()> {
     ensure!(counts || options.rounds > 0, "nothing to do without rounds. {NO_VALGRIND}");
     let built = built_at(commit, &options.areas())?;
     let rivals = rivals(&built)?;
-    let comparison = measure(&rivals, options.rounds, counts)?;
+    let comparison = measure(&rivals, options.rounds, if counts { COUNT_ROUNDS } else { 0 })?;
     let over = comparison.over(options.bounds);
     if options.json {
         println!("{:#}", json(&built, options, &comparison, &over, counts));
@@ -69,22 +72,18 @@ fn rivals(built: &Built) -> Result<Vec<Rivals>> {
     Ok(rivals)
 }
 
-fn measure(rivals: &[Rivals], rounds: usize, counts: bool) -> Result<Comparison> {
+fn measure(rivals: &[Rivals], rounds: usize, count_rounds: usize) -> Result<Comparison> {
     let mut comparison = Comparison::default();
     for rival in rivals {
-        eprintln!(
-            "{} in {}: {rounds} rounds{}",
-            rival.area,
-            rival.after.folder,
-            if counts { ", instructions" } else { "" }
-        );
+        let folder = &rival.after.folder;
+        eprintln!("{} in {folder}: {rounds} rounds for time, {count_rounds} for instructions", rival.area);
         for round in 0..rounds {
             for side in order(round) {
                 comparison.take_times(rival.area, side, times(rival.of(side))?);
             }
         }
-        if counts {
-            for side in order(0) {
+        for round in 0..count_rounds {
+            for side in order(round) {
                 comparison.take_instructions(rival.area, side, instructions(rival.of(side))?);
             }
         }

@@ -11,8 +11,9 @@ use super::build::Program;
 /// How often a workload is done within one run for a time, of which the best counts.
 const TIMED: usize = 5;
 
-/// How often it is done under callgrind, of which the least counts: now and then a thread waits by turning round.
-const COUNTED: usize = 3;
+/// How often it is done within one run under callgrind, of which the least counts: now and then a thread waits by turning
+/// round.
+const COUNTED: usize = 2;
 
 /// A workload and what it took: nanoseconds, or instructions.
 pub(super) type Measured = (String, u64);

@@ -5,7 +5,8 @@ use std::io::Write;
 
 use selvedge_protocol::{HistoryMode, SortDirection, ThreadId};
 use selvedge_thread_store::{
-    BatchId, EntryKind, LineEntry, LineQuery, LineSelect, LineStart, StoreError, ThreadLookup, ThreadReader, ThreadStore,
+    BatchId, EntryKind, LineEntry, LineQuery, LineSelect, LineStart, StoreError, ThreadLookup, ThreadReader,
+    ThreadStore,
 };
 use selvedge_thread_store_local::LocalThreadStore;
 
