@@ -21,6 +21,8 @@ use crate::store::Inner;
 impl Inner {
     pub(crate) fn fork(&self, request: &ForkThread) -> Result<ThreadId> {
         let (thread_id, at) = identity(&request.meta)?;
+        // From the first look at the source until the fork is there, nobody deletes what it begins to refer to.
+        let references = ReferenceLock::shared(&self.home).map_err(store_error)?;
         let (files, resolved) = self.resolve(self.files()?, request.source)?;
         self.refuse_existing(&files, thread_id)?;
         let source_head = read_head(resolved.newest()).map_err(store_error)?.unwrap_or_default();
@@ -30,15 +32,15 @@ impl Inner {
         let path = self.home.active_path(&RolloutFileName::new(at, thread_id, None));
         match mode {
             HistoryMode::Paginated => {
-                // Until the fork is there, nobody deletes what it begins to refer to; and what it was found in is there still.
-                let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
-                let (_, resolved) = self.resolve(self.files()?, request.source)?;
                 let base = self.base_to_fork(&resolved, &request.at)?;
                 let head = fork_head(meta, request.source, mode, base);
                 self.settle_bases(&resolved)?;
                 self.home.write_new_file(&path, |out| write_head(out, at, head)).map_err(store_error)?;
+                drop(references);
             }
             HistoryMode::Legacy => {
+                // A copy refers to nothing.
+                drop(references);
                 let source = self.bytes_to_copy(&resolved, &request.at)?;
                 let head = fork_head(meta, request.source, mode, None);
                 let write = |out: &mut dyn Write| {
