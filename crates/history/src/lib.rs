@@ -53,6 +53,7 @@ mod shorten;
 mod stats;
 mod token_budget;
 mod told_turn;
+mod turn_events;
 mod turn_item;
 mod turns;
 mod user_input;
@@ -70,6 +71,7 @@ pub use search::{
 pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
 pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};
+pub use turn_events::opens_turn;
 pub use turns::{TurnProjection, apply_view};
 pub use window::WindowTracker;
 pub use world_state::WorldStateTracker;
