@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::markers::is_user_message;
 use crate::peek::payload_type;
+use crate::turn_events::is_turn_start;
 use crate::user_input::{UserInput, typed_text};
 
 /// Folds the lines of a thread into its row.
@@ -123,10 +124,10 @@ impl MetadataFold {
 
     fn event_can_tell(&self, kind: &str, payload: &str) -> bool {
         match kind {
-            "task_started" | "turn_started" | "token_count" | "thread_settings_applied" | "thread_goal_updated" => true,
+            "token_count" | "thread_settings_applied" | "thread_goal_updated" => true,
             "user_message" => self.thread.first_user_message.is_none(),
             "item_completed" => self.thread.first_user_message.is_none() && payload.contains("UserMessage"),
-            _ => false,
+            kind => is_turn_start(kind),
         }
     }
 

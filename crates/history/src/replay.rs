@@ -14,6 +14,7 @@ use crate::compaction::{kept_messages, summary_text};
 use crate::markers::{is_context_fragment, is_user_fragment, is_user_message};
 use crate::peek::payload_type;
 use crate::shorten::shorten_output;
+use crate::turn_events::{is_turn_end, is_turn_start};
 use crate::user_turns::UserTurns;
 use crate::world_journal::{JournaledWorld, WorldJournal};
 
@@ -550,8 +551,5 @@ impl Surroundings {
 }
 
 fn event_matters(kind: &str) -> bool {
-    matches!(
-        kind,
-        "task_started" | "turn_started" | "task_complete" | "turn_complete" | "user_message" | "thread_rolled_back"
-    )
+    matches!(kind, "user_message" | "thread_rolled_back") || is_turn_start(kind) || is_turn_end(kind)
 }

@@ -17,6 +17,7 @@ use crate::heard::{Cut, Heard};
 use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
 use crate::told_turn::{ToldTurn, TurnRestart};
+use crate::turn_events::{is_turn_end, is_turn_start};
 use crate::turn_item;
 use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
@@ -684,27 +685,26 @@ fn is_said_when_done(kind: &str) -> bool {
 
 /// Whether an event of this kind can change what a client shows.
 fn event_shows(kind: &str) -> bool {
-    matches!(
-        kind,
-        "task_started"
-            | "turn_started"
-            | "task_complete"
-            | "turn_complete"
-            | "turn_aborted"
-            | "thread_rolled_back"
-            | "item_completed"
-            | "error"
-            | "item_started"
-            | "user_message"
-            | "agent_message"
-            | "agent_reasoning"
-            | "agent_reasoning_raw_content"
-            | "context_compacted"
-            | "entered_review_mode"
-            | "exited_review_mode"
-            | "patch_apply_end"
-            | "mcp_tool_call_end"
-            | "web_search_end"
-            | "image_generation_end"
-    ) || turn_item::is_step(kind)
+    is_turn_start(kind)
+        || is_turn_end(kind)
+        || turn_item::is_step(kind)
+        || matches!(
+            kind,
+            "turn_aborted"
+                | "thread_rolled_back"
+                | "item_completed"
+                | "error"
+                | "item_started"
+                | "user_message"
+                | "agent_message"
+                | "agent_reasoning"
+                | "agent_reasoning_raw_content"
+                | "context_compacted"
+                | "entered_review_mode"
+                | "exited_review_mode"
+                | "patch_apply_end"
+                | "mcp_tool_call_end"
+                | "web_search_end"
+                | "image_generation_end"
+        )
 }

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use selvedge_history::{ModelContext, Replay, replay_lines};
-use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine, SessionMeta};
+use selvedge_history::{ModelContext, Replay, opens_turn, replay_lines};
+use selvedge_protocol::{RolloutLine, SessionMeta};
 use selvedge_rollout::{BackwardEntry, ResolvedHistory, read_head};
 use selvedge_thread_store::{Damage, Result};
 
@@ -96,10 +96,4 @@ impl Tail {
     fn forwards(&self) -> impl Iterator<Item = &RolloutLine> + Clone {
         self.lines.iter().rev()
     }
-}
-
-fn opens_turn(line: &RolloutLine) -> bool {
-    line.kind() == "event_msg"
-        && ["task_started", "turn_started"].iter().any(|kind| line.payload().contains(kind))
-        && matches!(line.item(), RolloutItem::EventMsg(EventMsg::TaskStarted(_)))
 }

@@ -1,6 +1,6 @@
 //! What a client shows.
 
-use selvedge_history::{TurnProjection, apply_view};
+use selvedge_history::{TurnProjection, apply_view, opens_turn};
 use selvedge_protocol::{ItemsView, ResponseItem, RolloutItem, RolloutLine, TurnItem, TurnStatus};
 use serde_json::{Value, json};
 
@@ -355,4 +355,16 @@ fn views_leave_items_out() {
     assert_eq!(seen(ItemsView::Summary), [item("item-1", 1), item("item-4", 4)]);
     assert!(seen(ItemsView::None).is_empty());
     assert!(matches!(&whole[0].items[0], TurnItem::UserMessage { text, .. } if text == "q"));
+}
+
+#[test]
+fn a_turn_is_opened_by_an_event_of_either_name() {
+    let opens = |payload: &str| {
+        let line = format!(r#"{{"timestamp":"2026-11-21T09:00:00.000Z","type":"event_msg","payload":{payload}}}"#);
+        opens_turn(&RolloutLine::parse(&line).unwrap())
+    };
+    assert!(opens(r#"{"type":"task_started","turn_id":"t"}"#));
+    assert!(opens(r#"{"turn_id":"t","type":"turn_started"}"#));
+    assert!(!opens(r#"{"type":"task_complete","turn_id":"task_started"}"#));
+    assert!(!opens_turn(&lines([user("task_started")])[0]));
 }
