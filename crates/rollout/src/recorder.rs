@@ -28,7 +28,7 @@ pub struct AppendedLines {
 }
 
 /// A batch that is in the file, and perhaps not on the medium yet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a batch may have to be settled"]
 pub struct WrittenBatch {
     /// What the append came to.

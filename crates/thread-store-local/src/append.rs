@@ -85,15 +85,18 @@ impl Inner {
     pub(crate) fn append(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
         let live = self.live.get(thread_id)?;
         let written = write_once(&live, &mut live.turn.blocking_lock(), batch, items)?;
-        self.settle(written)
+        self.settle(&live, written)
     }
 
-    /// Waits until a batch is as durable as the home's level.
-    pub(crate) fn settle(&self, batch: WrittenBatch) -> Result<Appended> {
-        if self.home.durability() == Durability::Synced {
-            batch.settle().map_err(store_error)?;
+    /// Waits until what was written of a live thread is as durable as the home's level.
+    pub(crate) fn settle(&self, live: &Live, written: Written) -> Result<Appended> {
+        let is_synced = self.home.durability() == Durability::Synced;
+        match &written {
+            Written::Now(batch) if is_synced => batch.settle().map_err(store_error)?,
+            Written::Before(_) if is_synced => live.with_recorder(RolloutRecorder::sync).map_err(store_error)?,
+            Written::Now(_) | Written::Before(_) => {}
         }
-        Ok(appended(&batch))
+        Ok(written.appended())
     }
 
     fn next_epoch(&self) -> u64 {
@@ -130,23 +133,41 @@ impl Inner {
     }
 }
 
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// It was written.
+    Now(WrittenBatch),
+    /// A call before this one wrote it.
+    Before(Appended),
+}
+
+impl Written {
+    pub(crate) fn appended(&self) -> Appended {
+        match self {
+            Self::Now(batch) => appended(batch),
+            Self::Before(appended) => *appended,
+        }
+    }
+}
+
 /// Writes a batch of a live thread unless that was done, and waits for no medium. `recent` is the thread's turn.
 pub(crate) fn write_once(
     live: &Live,
-    recent: &mut RecentBatches<WrittenBatch>,
+    recent: &mut RecentBatches,
     batch: BatchId,
     items: &[RolloutItem],
-) -> Result<WrittenBatch> {
-    if let Some(Done::Appended(written)) = recent.find(batch) {
-        return Ok(written.clone());
+) -> Result<Written> {
+    if let Some(Done::Appended(before)) = recent.find(batch) {
+        return Ok(Written::Before(before));
     }
     let written =
         live.with_recorder(|recorder| recorder.write(items).map_err(|error| write_error(error, recorder.is_lazy())))?;
     if !items.is_empty() {
         live.has_begun();
-        recent.push(batch, Done::Appended(written.clone()));
+        recent.push(batch, Done::Appended(appended(&written)));
     }
-    Ok(written)
+    Ok(Written::Now(written))
 }
 
 /// The store error of a failed write. Whoever holds the lock of a thread that is not there yet makes a thread of the same id.
@@ -158,7 +179,7 @@ fn write_error(error: RolloutError, is_lazy: bool) -> StoreError {
 }
 
 /// What a batch came to.
-pub(crate) fn appended(batch: &WrittenBatch) -> Appended {
+fn appended(batch: &WrittenBatch) -> Appended {
     Appended { lines: batch.appended.lines, last_ordinal: batch.appended.last_ordinal }
 }
 

@@ -12,7 +12,7 @@ use selvedge_protocol::log::{DamageKind, RawContent, RawEntry, RawReader};
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 use selvedge_rollout::{
     FileStamp, HistoryPart, HomeFiles, ResolvedHistory, ReverseReader, RolloutFile, RolloutReader, WriterLock,
-    WrittenBatch, open_bytes, read_head,
+    open_bytes, read_head,
 };
 use selvedge_thread_store::implement::{
     LinePart, LineSource, MissingBytes, RawEntries, RecentBatches, Share, read_lines,
@@ -40,12 +40,7 @@ impl Inner {
     }
 
     /// What the writer of a thread has come to. `recent` is the thread's turn: nothing is appended meanwhile.
-    pub(crate) fn writer_state(
-        &self,
-        thread_id: ThreadId,
-        live: &Live,
-        recent: &RecentBatches<WrittenBatch>,
-    ) -> Result<WriterState> {
+    pub(crate) fn writer_state(&self, thread_id: ThreadId, live: &Live, recent: &RecentBatches) -> Result<WriterState> {
         let query = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, LineStart::End) };
         let end = if live.is_begun() { Some(self.read_lines(&query)?.next) } else { None };
         Ok(WriterState { end, last_batch: recent.last(), epoch: live.epoch })

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use selvedge_protocol::{StoredThread, ThreadId};
-use selvedge_rollout::{RolloutRecorder, WrittenBatch};
+use selvedge_rollout::RolloutRecorder;
 use selvedge_thread_store::implement::RecentBatches;
 use selvedge_thread_store::{Result, StoreError};
 
@@ -25,7 +25,7 @@ pub(crate) struct Live {
     pub(crate) waiting: WaitingBatches,
     /// Whose turn it is to change the thread, in the order of first polls, and the newest changes. Held while a change is
     /// made, so that a task waits here, asleep, and never on a lock of the recorder.
-    pub(crate) turn: Arc<tokio::sync::Mutex<RecentBatches<WrittenBatch>>>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<RecentBatches>>,
     /// Whether the thread has a file. Making it takes locks of the home.
     is_begun: AtomicBool,
     /// The number of the claim.
@@ -41,7 +41,7 @@ impl Live {
     }
 
     /// Waits for the turn to change the thread.
-    pub(crate) async fn turn(&self) -> OwnedMutexGuard<RecentBatches<WrittenBatch>> {
+    pub(crate) async fn turn(&self) -> OwnedMutexGuard<RecentBatches> {
         Arc::clone(&self.turn).lock_owned().await
     }
 

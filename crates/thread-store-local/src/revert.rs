@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, WrittenBatch};
+use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
 use selvedge_thread_store::cut::CutPoint;
 use selvedge_thread_store::implement::{Done, RecentBatches};
 use selvedge_thread_store::segment::revert_items;
@@ -18,11 +18,7 @@ use crate::store::Inner;
 impl Inner {
     /// Undoes turns, unless the same request has done so. `turn` is that of a thread that is live here; it is held from the first
     /// look at the history on, and tasks that append wait for it asleep.
-    pub(crate) fn revert(
-        &self,
-        request: &RevertThread,
-        turn: Option<(&Live, &mut RecentBatches<WrittenBatch>)>,
-    ) -> Result<usize> {
+    pub(crate) fn revert(&self, request: &RevertThread, turn: Option<(&Live, &mut RecentBatches)>) -> Result<usize> {
         let head = self.head(request.thread_id)?;
         if request.to == TurnCut::Latest {
             return Ok(0);
@@ -37,12 +33,12 @@ impl Inner {
     fn revert_live(
         &self,
         live: &Live,
-        turn: &mut RecentBatches<WrittenBatch>,
+        turn: &mut RecentBatches,
         mode: HistoryMode,
         request: &RevertThread,
     ) -> Result<usize> {
         if let Some(Done::Reverted(undone)) = turn.find(request.batch) {
-            return Ok(*undone);
+            return Ok(undone);
         }
         let undone = match mode {
             HistoryMode::Paginated => {
@@ -57,7 +53,8 @@ impl Inner {
                 if cut.undone_turns > 0 {
                     // The event has an id of its own: the request's is for the revert.
                     let event = [cut.rollback()?.into()];
-                    self.settle(write_once(live, turn, BatchId::generate(), &event)?)?;
+                    let written = write_once(live, turn, BatchId::generate(), &event)?;
+                    self.settle(live, written)?;
                 }
                 cut.undone_turns
             }
@@ -70,7 +67,7 @@ impl Inner {
         let thread_id = request.thread_id;
         let lock = self.lock_stored(thread_id)?;
         if let Some(Done::Reverted(undone)) = self.reverts().find(request.batch) {
-            return Ok(*undone);
+            return Ok(undone);
         }
         let undone = match mode {
             HistoryMode::Paginated => {

@@ -23,7 +23,7 @@ use selvedge_thread_store::{
 };
 
 use crate::admin::HomeAdmin;
-use crate::append::{appended, write_once};
+use crate::append::{Written, write_once};
 use crate::error::{store_error, while_gone};
 use crate::export::export;
 use crate::index::{FreshIndex, HomeIndex, IndexLocation};
@@ -407,7 +407,7 @@ impl ThreadStore for LocalThreadStore {
             let work = move |store: &Inner| {
                 let written = write_once(&live, &mut turn, batch, &items)?;
                 drop(turn);
-                store.settle(written)
+                store.settle(&live, written)
             };
             return self.writing(thread_id, work).await;
         }
@@ -417,10 +417,13 @@ impl ThreadStore for LocalThreadStore {
         };
         let written = write_once(&live, &mut turn, batch, items)?;
         drop(turn);
-        let appended = appended(&written);
+        let appended = written.appended();
         self.inner.wrote(thread_id);
         if self.durability() == Durability::Synced {
-            sync::settle(&self.inner, live, written).await?;
+            match written {
+                Written::Now(batch) => sync::settle(&self.inner, live, batch).await?,
+                Written::Before(_) => self.blocking(move |store| store.settle(&live, written).map(drop)).await?,
+            }
         }
         Ok(appended)
     }

@@ -22,10 +22,15 @@ async fn no_fork_begins_in_a_thread_that_is_being_deleted() {
         let fork = id(n * 2 + 2);
         let (forking, deleting) = (home.other(), home.other());
         let request = ForkThread { source, at: TurnCut::Latest, meta };
-        let forking = tokio::spawn(async move { forking.fork_thread(request).await });
+        // Which one is first is to differ, and how far it has come when the other begins.
+        let lead = Duration::from_micros(u64::from(n) * u64::from(n) * 5);
+        let (fork_after, delete_after) = if n % 2 == 0 { (lead, Duration::ZERO) } else { (Duration::ZERO, lead) };
+        let forking = tokio::spawn(async move {
+            tokio::time::sleep(fork_after).await;
+            forking.fork_thread(request).await
+        });
         let deleting = tokio::spawn(async move {
-            // The two take about as long; which one is first is to differ.
-            tokio::time::sleep(Duration::from_micros(u64::from(n) * 37 % 900)).await;
+            tokio::time::sleep(delete_after).await;
             deleting.delete_thread(source).await
         });
         match (forking.await.unwrap(), deleting.await.unwrap()) {

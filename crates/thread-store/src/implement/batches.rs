@@ -1,51 +1,47 @@
 //! The changes that a store remembers, so that each takes effect once.
 
-use std::collections::VecDeque;
-
 use crate::{Appended, BatchId};
 
 /// How many changes are remembered.
 const REMEMBERED: usize = 64;
 
 /// What a change came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done<T = Appended> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
     /// What an append came to.
-    Appended(T),
+    Appended(Appended),
     /// How many turns a revert undid.
     Reverted(usize),
 }
 
 /// The newest changes of a thread.
-#[derive(Clone, Debug)]
-pub struct RecentBatches<T = Appended> {
-    newest_last: VecDeque<(BatchId, Done<T>)>,
+#[derive(Clone, Debug, Default)]
+pub struct RecentBatches {
+    /// A ring: the newest stands before `next`, and the oldest at it once the ring is full.
+    ring: Vec<(BatchId, Done)>,
+    next: usize,
     /// The highest id of all that were remembered. The ids of a process count up, so that a higher one is new.
     highest: Option<BatchId>,
 }
 
-impl<T> Default for RecentBatches<T> {
-    fn default() -> Self {
-        Self { newest_last: VecDeque::new(), highest: None }
-    }
-}
-
-impl<T> RecentBatches<T> {
+impl RecentBatches {
     /// Returns what a change came to. `None` if it is not remembered.
     #[must_use]
-    pub fn find(&self, batch: BatchId) -> Option<&Done<T>> {
+    pub fn find(&self, batch: BatchId) -> Option<Done> {
         if self.highest.is_none_or(|highest| highest.as_uuid() < batch.as_uuid()) {
             return None;
         }
-        self.newest_last.iter().rev().find(|(id, _)| *id == batch).map(|(_, done)| done)
+        self.ring.iter().find(|(id, _)| *id == batch).map(|(_, done)| *done)
     }
 
     /// Remembers what a change came to.
-    pub fn push(&mut self, batch: BatchId, done: Done<T>) {
-        if self.newest_last.len() == REMEMBERED {
-            self.newest_last.pop_front();
+    pub fn push(&mut self, batch: BatchId, done: Done) {
+        if self.ring.len() < REMEMBERED {
+            self.ring.push((batch, done));
+        } else {
+            self.ring[self.next] = (batch, done);
         }
-        self.newest_last.push_back((batch, done));
+        self.next = (self.next + 1) % REMEMBERED;
         if self.highest.is_none_or(|highest| highest.as_uuid() < batch.as_uuid()) {
             self.highest = Some(batch);
         }
@@ -54,7 +50,8 @@ impl<T> RecentBatches<T> {
     /// Returns the newest change.
     #[must_use]
     pub fn last(&self) -> Option<BatchId> {
-        self.newest_last.back().map(|(id, _)| *id)
+        let newest = (self.next + REMEMBERED - 1) % REMEMBERED;
+        self.ring.get(newest).map(|(id, _)| *id)
     }
 }
 
@@ -67,15 +64,15 @@ mod tests {
         let mut ids: Vec<BatchId> = (0..100).map(|_| BatchId::generate()).collect();
         assert!(ids.windows(2).all(|pair| pair[0].as_uuid() < pair[1].as_uuid()));
         for _ in 0..2 {
-            let mut recent: RecentBatches<usize> = RecentBatches::default();
+            let mut recent = RecentBatches::default();
             for (number, id) in ids.iter().enumerate() {
                 assert_eq!(recent.find(*id), None);
-                recent.push(*id, Done::Appended(number));
+                recent.push(*id, Done::Reverted(number));
                 assert_eq!(recent.last(), Some(*id));
             }
             for (number, id) in ids.iter().enumerate() {
-                let expected = (number >= ids.len() - REMEMBERED).then_some(Done::Appended(number));
-                assert_eq!(recent.find(*id).cloned(), expected);
+                let expected = (number >= ids.len() - REMEMBERED).then_some(Done::Reverted(number));
+                assert_eq!(recent.find(*id), expected);
             }
             ids.reverse();
         }

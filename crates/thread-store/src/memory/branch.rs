@@ -34,7 +34,7 @@ impl State {
         let thread_id = request.thread_id;
         self.check_cold(thread_id, Some(writer))?;
         if let Some(Done::Reverted(undone)) = self.thread(thread_id)?.batches.find(request.batch) {
-            return Ok(*undone);
+            return Ok(undone);
         }
         let history = self.history(thread_id)?;
         let cut = self.cut(thread_id, &history, &request.to)?;

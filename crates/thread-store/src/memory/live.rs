@@ -39,7 +39,7 @@ impl State {
         if let Ok(thread) = self.thread(thread_id)
             && let Some(Done::Appended(appended)) = thread.batches.find(batch)
         {
-            return Ok(*appended);
+            return Ok(appended);
         }
         let mut lines = items.len() as u64;
         if lines > 0 {
