@@ -84,7 +84,7 @@ impl Inner {
     /// Appends a batch, and waits for the medium if the home's level asks for it. For work that may block.
     pub(crate) fn append(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
         let live = self.live.get(thread_id)?;
-        let written = write_once(&live, &mut live.turn.blocking_lock(), batch, items)?;
+        let written = write_once(&live, &mut live.turns.wait_blocking(), batch, items)?;
         self.settle(&live, written)
     }
 
@@ -93,7 +93,7 @@ impl Inner {
         let is_synced = self.home.durability() == Durability::Synced;
         match &written {
             Written::Now(batch) if is_synced => batch.settle().map_err(store_error)?,
-            Written::Before(_) if is_synced => live.with_recorder(RolloutRecorder::sync).map_err(store_error)?,
+            Written::Before(_) if is_synced => live.recorder.sync().map_err(store_error)?,
             Written::Now(_) | Written::Before(_) => {}
         }
         Ok(written.appended())
@@ -105,20 +105,18 @@ impl Inner {
 
     pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {
         let live = self.live.get(thread_id)?;
-        live.with_recorder(|recorder| {
-            let is_lazy = recorder.is_lazy();
-            recorder.persist().map_err(|error| write_error(error, is_lazy))
-        })?;
+        let is_lazy = live.recorder.is_lazy();
+        live.recorder.persist().map_err(|error| write_error(error, is_lazy))?;
         live.has_begun();
         Ok(())
     }
 
     pub(crate) fn flush(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.get(thread_id)?.with_recorder(|recorder| recorder.flush().map_err(store_error))
+        self.live.get(thread_id)?.recorder.flush().map_err(store_error)
     }
 
     pub(crate) fn sync(&self, thread_id: ThreadId) -> Result<()> {
-        self.live.get(thread_id)?.with_recorder(|recorder| recorder.sync().map_err(store_error))
+        self.live.get(thread_id)?.recorder.sync().map_err(store_error)
     }
 
     pub(crate) fn shutdown(&self, thread_id: ThreadId) -> Result<()> {
@@ -128,7 +126,7 @@ impl Inner {
 
     pub(crate) fn discard(&self, thread_id: ThreadId) -> Result<()> {
         // The lock ends here and now, also while somebody still holds on to the live thread.
-        self.live.remove(thread_id)?.with_recorder(RolloutRecorder::shutdown);
+        self.live.remove(thread_id)?.recorder.shutdown();
         Ok(())
     }
 }
@@ -152,6 +150,7 @@ impl Written {
 }
 
 /// Writes a batch of a live thread unless that was done, and waits for no medium. `recent` is the thread's turn.
+#[inline]
 pub(crate) fn write_once(
     live: &Live,
     recent: &mut RecentBatches,
@@ -161,8 +160,7 @@ pub(crate) fn write_once(
     if let Some(Done::Appended(before)) = recent.find(batch) {
         return Ok(Written::Before(before));
     }
-    let written =
-        live.with_recorder(|recorder| recorder.write(items).map_err(|error| write_error(error, recorder.is_lazy())))?;
+    let written = live.recorder.write(items).map_err(|error| write_error(error, live.recorder.is_lazy()))?;
     if !items.is_empty() {
         live.has_begun();
         recent.push(batch, Done::Appended(appended(&written)));

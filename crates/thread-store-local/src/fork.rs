@@ -79,7 +79,7 @@ impl Inner {
     /// The size of a log that may be growing under the reader: a writer of this store knows where its last batch ended.
     fn end_of_log(&self, resolved: &ResolvedHistory) -> Result<u64> {
         match self.live.find(resolved.thread_id) {
-            Some(live) => Ok(live.with_recorder(|recorder| recorder.end().1)),
+            Some(live) => Ok(live.recorder.end().1),
             None => Ok(u64::MAX),
         }
     }

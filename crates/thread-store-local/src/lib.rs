@@ -72,6 +72,7 @@ mod stats;
 mod store;
 mod sync;
 mod ticker;
+mod turns;
 
 pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
 pub use compress::Compressed;

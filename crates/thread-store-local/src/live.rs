@@ -6,26 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use selvedge_protocol::{StoredThread, ThreadId};
 use selvedge_rollout::RolloutRecorder;
-use selvedge_thread_store::implement::RecentBatches;
 use selvedge_thread_store::{Result, StoreError};
-
-use tokio::sync::OwnedMutexGuard;
 
 use crate::error::held_here;
 use crate::sync::WaitingBatches;
+use crate::turns::{Turn, Turns};
 
 /// A live thread.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// The recorder of the newest segment.
-    recorder: RwLock<RolloutRecorder>,
+    /// The recorder of the newest segment. A rewind changes which one that is, in a turn of its own.
+    pub(crate) recorder: RolloutRecorder,
     /// The thread's row as observed patches made it, once somebody asked for it.
     row: Mutex<Option<StoredThread>>,
     /// The batches that wait for the medium.
     pub(crate) waiting: WaitingBatches,
-    /// Whose turn it is to change the thread, in the order of first polls, and the newest changes. Held while a change is
-    /// made, so that a task waits here, asleep, and never on a lock of the recorder.
-    pub(crate) turn: Arc<tokio::sync::Mutex<RecentBatches>>,
+    /// Whose turn it is to change the thread, so that a task waits here, asleep, and never on a lock of the recorder.
+    pub(crate) turns: Arc<Turns>,
     /// Whether the thread has a file. Making it takes locks of the home.
     is_begun: AtomicBool,
     /// The number of the claim.
@@ -36,13 +33,13 @@ impl Live {
     /// A claim of a thread; its number is that of the store's newest claim.
     pub(crate) fn new(recorder: RolloutRecorder, epoch: u64) -> Self {
         let is_begun = AtomicBool::new(!recorder.is_lazy());
-        let (recorder, row, waiting) = (RwLock::new(recorder), Mutex::new(None), WaitingBatches::default());
-        Self { recorder, row, waiting, turn: Arc::default(), is_begun, epoch }
+        let (row, waiting) = (Mutex::new(None), WaitingBatches::default());
+        Self { recorder, row, waiting, turns: Arc::default(), is_begun, epoch }
     }
 
     /// Waits for the turn to change the thread.
-    pub(crate) async fn turn(&self) -> OwnedMutexGuard<RecentBatches> {
-        Arc::clone(&self.turn).lock_owned().await
+    pub(crate) async fn turn(&self) -> Turn {
+        self.turns.wait().await
     }
 
     /// Whether the thread has a file, for sure.
@@ -57,17 +54,9 @@ impl Live {
         }
     }
 
-    /// Does something with the recorder, as others may at the same time.
-    pub(crate) fn with_recorder<T>(&self, work: impl FnOnce(&RolloutRecorder) -> T) -> T {
-        work(&self.recorder.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Does something with the recorder that changes what the thread's history is. Appends wait meanwhile.
-    pub(crate) fn alone_with_recorder<T>(&self, work: impl FnOnce(&RolloutRecorder) -> T) -> T {
-        let recorder = self.recorder.write().unwrap_or_else(PoisonError::into_inner);
-        let result = work(&recorder);
+    /// Forgets the row: the log says something else now.
+    pub(crate) fn forget_row(&self) {
         *self.row() = None;
-        result
     }
 
     pub(crate) fn row(&self) -> MutexGuard<'_, Option<StoredThread>> {

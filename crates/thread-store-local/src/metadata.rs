@@ -40,7 +40,7 @@ impl Inner {
             NameIndex::set(&self.home, thread_id, name.as_deref(), now()).map_err(store_error)?;
         }
         if let Some(live) = self.live.find(thread_id) {
-            *live.row() = None;
+            live.forget_row();
         }
         Ok(())
     }

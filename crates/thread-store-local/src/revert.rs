@@ -44,9 +44,9 @@ impl Inner {
             HistoryMode::Paginated => {
                 let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
                 let next = while_gone(|| self.next_by_cut(request))?;
-                live.alone_with_recorder(|recorder| {
-                    next.begin(|segment, bytes, ordinal| recorder.go_on_in(segment, bytes, ordinal))
-                })?
+                let undone = next.begin(|segment, bytes, ordinal| live.recorder.go_on_in(segment, bytes, ordinal))?;
+                live.forget_row();
+                undone
             }
             HistoryMode::Legacy => {
                 let cut = self.cut_by_event(request)?;

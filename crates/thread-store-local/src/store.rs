@@ -411,12 +411,14 @@ impl ThreadStore for LocalThreadStore {
             };
             return self.writing(thread_id, work).await;
         }
-        let mut turn = match live.turn.try_lock() {
-            Ok(turn) => turn,
-            Err(_) => live.turn.lock().await,
+        let at_once = match live.turns.at_once() {
+            Some(mut turn) => Some(write_once(&live, turn.recent(), batch, items)?),
+            None => None,
         };
-        let written = write_once(&live, &mut turn, batch, items)?;
-        drop(turn);
+        let written = match at_once {
+            Some(written) => written,
+            None => write_once(&live, &mut *live.turn().await, batch, items)?,
+        };
         let appended = written.appended();
         self.inner.wrote(thread_id);
         if self.durability() == Durability::Synced {
@@ -464,7 +466,12 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |store| store.discard(thread_id)).await
+        let turn = self.inner.live.get(thread_id)?.turn().await;
+        self.blocking(move |store| {
+            let _turn = turn;
+            store.discard(thread_id)
+        })
+        .await
     }
 
     async fn update_thread_metadata(

@@ -20,31 +20,30 @@ pub struct RecentBatches {
     /// A ring: the newest stands before `next`, and the oldest at it once the ring is full.
     ring: Vec<(BatchId, Done)>,
     next: usize,
-    /// The highest id of all that were remembered. The ids of a process count up, so that a higher one is new.
-    highest: Option<BatchId>,
+    /// The highest id of all that were remembered, as a number. The ids of a process count up, so that a higher one is new.
+    highest: u128,
 }
 
 impl RecentBatches {
     /// Returns what a change came to. `None` if it is not remembered.
     #[must_use]
+    #[inline]
     pub fn find(&self, batch: BatchId) -> Option<Done> {
-        if self.highest.is_none_or(|highest| highest.as_uuid() < batch.as_uuid()) {
+        if self.highest < batch.as_uuid().as_u128() {
             return None;
         }
         self.ring.iter().find(|(id, _)| *id == batch).map(|(_, done)| *done)
     }
 
     /// Remembers what a change came to.
+    #[inline]
     pub fn push(&mut self, batch: BatchId, done: Done) {
-        if self.ring.len() < REMEMBERED {
-            self.ring.push((batch, done));
-        } else {
-            self.ring[self.next] = (batch, done);
+        match self.ring.get_mut(self.next) {
+            Some(oldest) => *oldest = (batch, done),
+            None => self.ring.push((batch, done)),
         }
         self.next = (self.next + 1) % REMEMBERED;
-        if self.highest.is_none_or(|highest| highest.as_uuid() < batch.as_uuid()) {
-            self.highest = Some(batch);
-        }
+        self.highest = self.highest.max(batch.as_uuid().as_u128());
     }
 
     /// Returns the newest change.
