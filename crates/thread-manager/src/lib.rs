@@ -35,6 +35,7 @@ mod live;
 mod manager;
 mod task;
 mod touch;
+mod unobserved;
 
 pub use live::LiveThread;
 pub use manager::{ResumedThread, RewindTo, ShutdownReport, StartingThread, ThreadManager};

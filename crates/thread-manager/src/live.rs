@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::manager::Registry;
 use crate::task::{is_unknown, settle, to_the_end};
 use crate::touch::{Due, Touches};
+use crate::unobserved::observed_row;
 
 /// A thread that is live in a store: the handle by which an agent records it.
 ///
@@ -82,10 +83,10 @@ impl State {
     }
 
     /// A thread that is gone on with.
-    fn resumed(row: StoredThread, context: &ModelContext) -> Self {
+    fn resumed(row: StoredThread, untold: ThreadMetadataPatch, context: &ModelContext) -> Self {
         Self {
             fold: MetadataFold::resume(row),
-            touches: Touches::default(),
+            touches: Touches::of(untold),
             world_state: WorldStateTracker::restored(context.world_state.clone()),
             window: WindowTracker::new(context.window),
             is_behind: false,
@@ -113,9 +114,10 @@ impl LiveThread {
         store: Arc<dyn ThreadStore>,
         registry: Weak<Registry>,
         row: StoredThread,
+        untold: ThreadMetadataPatch,
         context: &ModelContext,
     ) -> Arc<Self> {
-        Self::new(store, registry, row.id, row.history_mode, State::resumed(row, context))
+        Self::new(store, registry, row.id, row.history_mode, State::resumed(row, untold, context))
     }
 
     fn new(
@@ -407,7 +409,8 @@ impl LiveThread {
             }
             outcome => outcome?,
         };
-        let mut row = self.store.read_thread(self.thread_id).await?;
+        let (mut row, untold) = observed_row(&*self.store, self.thread_id).await?;
+        state.touches.add(untold);
         state.touches.apply(&mut row);
         state.fold = MetadataFold::resume(row);
         state.world_state = WorldStateTracker::restored(context.world_state);

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::live::LiveThread;
 use crate::task::{settle, to_the_end};
+use crate::unobserved::observed_row;
 
 /// How many created threads a subscriber may be behind before it misses some.
 const CREATED_BACKLOG: usize = 256;
@@ -257,8 +258,9 @@ impl ThreadManager {
 
     async fn load(&self, thread_id: ThreadId) -> Result<(Arc<LiveThread>, ModelContext)> {
         let context = self.store.load_model_context(thread_id).await?;
-        let row = self.store.read_thread(thread_id).await?;
-        let live = LiveThread::resumed(Arc::clone(&self.store), Arc::downgrade(&self.registry), row, &context);
+        let (row, untold) = observed_row(&*self.store, thread_id).await?;
+        let (store, registry) = (Arc::clone(&self.store), Arc::downgrade(&self.registry));
+        let live = LiveThread::resumed(store, registry, row, untold, &context);
         Ok((live, context))
     }
 

@@ -29,6 +29,11 @@ pub(crate) enum Due {
 }
 
 impl Touches {
+    /// With this to be told at the next occasion.
+    pub(crate) fn of(pending: ThreadMetadataPatch) -> Self {
+        Self { pending, ..Self::default() }
+    }
+
     /// Adds what one append changed, and says whether that is more than a touch.
     pub(crate) fn add(&mut self, patch: ThreadMetadataPatch) -> bool {
         let is_news = is_news(&patch);

@@ -50,7 +50,8 @@ pub trait ThreadStore: ThreadReader {
     /// When it returns, the items are readable by every other process and survive the death of this one; and a power loss
     /// too, in a store at level synced. Another process sees a prefix of the batch at worst, never a line out of order or
     /// two lines in one, and it may see what is not acknowledged yet. What to append is the
-    /// caller's choice: the store applies no policy and changes no metadata. An empty batch does nothing.
+    /// caller's choice: the store applies no policy. It need not find out what the items say of the thread either: whoever
+    /// appends tells that with [`update_thread_metadata`](Self::update_thread_metadata), behind the history. An empty batch does nothing.
     ///
     /// A batch takes effect once: the same call with the same id, after an answer that was lost or a call that was dropped,
     /// returns what the first came to, or does what it did not do. A store remembers at least the last 64 batches of a live
@@ -105,8 +106,9 @@ pub trait ThreadStore: ThreadReader {
     /// Changes a thread's metadata, field by field and literally, and gives the row as it is then. The only way to write
     /// metadata; an empty patch writes nothing.
     ///
-    /// An `Observed` patch repeats what the log says, so a store may have no need to keep it. An `Explicit` one is kept,
-    /// until the log or another patch says otherwise later.
+    /// An `Observed` patch repeats what the log says: it sets the row, and is no line of the log. A store that derives its
+    /// rows from the log, because others write there, too, may know it before. An `Explicit` one is kept, until the log or
+    /// another patch says otherwise later. The same patch twice is the same as once.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it has to be kept in the log and another process holds the writer.

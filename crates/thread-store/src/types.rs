@@ -118,7 +118,7 @@ pub struct WriterState {
 /// Where a metadata patch comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchOrigin {
-    /// It says what the thread's log says already. A store that derives metadata from the log need not keep it.
+    /// It says what the thread's log says already, so that a log keeps nothing of it.
     Observed,
     /// Somebody set it. The store keeps it.
     Explicit,

@@ -28,6 +28,7 @@ async fn reads_a_live_thread_as_the_store_does(place: Place) {
         thread.append(&[tokens(5)]).await.unwrap();
         let row = manager.thread(id(n)).await.unwrap();
         assert_eq!(used(&row), Some(5));
+        thread.flush().await.unwrap();
         assert_eq!(timeless(row), timeless(place.store().read_thread(id(n)).await.unwrap()));
     }
 }

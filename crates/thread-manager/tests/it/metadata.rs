@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
 use selvedge_thread_manager::{LiveThread, TOUCH_INTERVAL};
-use selvedge_thread_store::{PatchOrigin, ThreadReader};
+use selvedge_thread_store::{BatchId, PatchOrigin, ThreadReader, ThreadStore};
 
 use crate::support::{
     MODES, heard, id, is_backend, message, model, paginated, settle, started, tokens, turn, used, user_said,
@@ -287,6 +287,32 @@ async fn the_row_of_a_live_thread_is_ahead_of_the_store() {
     thread.append(&[tokens(2)]).await.unwrap();
     assert_eq!(store.observed(), []);
     assert_eq!(used(&thread.metadata().await), Some(2));
+}
+
+/// A writer tells history first. If it dies before it comes to the facts, the next one tells them, and only those.
+#[tokio::test]
+async fn facts_that_a_dead_writer_did_not_tell_are_told_by_the_next() {
+    for mode in MODES {
+        let store = WatchedStore::new();
+        let thread = store.manager().start(crate::support::head(1, mode)).await.unwrap();
+        thread.append(&turn(mode, "first")).await.unwrap();
+        // Lines are told apart by the millisecond.
+        std::thread::sleep(Duration::from_millis(2));
+        store.append_items(id(1), BatchId::generate(), &[model("one"), tokens(7)]).await.unwrap();
+        store.discard_thread(id(1)).await.unwrap();
+        drop(thread);
+        assert_eq!(store.read_thread(id(1)).await.unwrap().model, None, "the store infers nothing");
+        store.forget();
+
+        let resumed = store.manager().resume(id(1)).await.unwrap();
+        let row = resumed.live.metadata().await;
+        assert_eq!((row.model.as_deref(), used(&row)), (Some("one"), Some(7)));
+        assert_eq!(row.preview.as_deref(), Some("first"));
+        resumed.live.flush().await.unwrap();
+        assert_eq!(store.read_thread(id(1)).await.unwrap(), row);
+        let patches = store.observed();
+        assert_eq!((patches.len(), &patches[0].preview), (1, &None), "what was told is not told again");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,10 @@ impl State {
         if cut.undone_turns > 0 {
             match self.thread(thread_id)?.mode() {
                 HistoryMode::Paginated => self.revert_by_reference(request, &history, cut)?,
-                HistoryMode::Legacy => self.push_items(thread_id, &[cut.rollback()?.into()])?,
+                HistoryMode::Legacy => {
+                    self.push_items(thread_id, &[cut.rollback()?.into()])?;
+                    self.refold(thread_id)?;
+                }
             }
         }
         self.thread_mut(thread_id)?.batches.push(request.batch, Done::Reverted(cut.undone_turns));

@@ -1,5 +1,6 @@
 //! Changing what is said of a thread, and where it is kept.
 
+use selvedge_history::MetadataFold;
 use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
 use super::state::{State, Writer};
@@ -15,9 +16,10 @@ impl State {
         patch: &ThreadMetadataPatch,
         origin: PatchOrigin,
     ) -> Result<StoredThread> {
-        // What was observed in the log is derived from it again.
-        if origin == PatchOrigin::Explicit {
-            self.keep(writer, thread_id, patch)?;
+        match origin {
+            // The log says it already.
+            PatchOrigin::Observed => self.thread_mut(thread_id)?.apply(patch),
+            PatchOrigin::Explicit => self.keep(writer, thread_id, patch)?,
         }
         self.row(thread_id)
     }
@@ -45,11 +47,19 @@ impl State {
         let items = items_to_keep(patch, &head, &row);
         if !items.is_empty() {
             self.check_cold(thread_id, Some(writer))?;
-            self.push_items(thread_id, &items)?;
+            let at = self.push_items(thread_id, &items)?;
+            let mut fold = MetadataFold::resume(row);
+            let facts = items.iter().map(|item| fold.observe(item, Some(at))).reduce(merged);
+            self.thread_mut(thread_id)?.apply(&facts.unwrap_or_default());
         }
         if let Some(name) = name_change(patch) {
             self.thread_mut(thread_id)?.name = name;
         }
         Ok(())
     }
+}
+
+fn merged(mut earlier: ThreadMetadataPatch, later: ThreadMetadataPatch) -> ThreadMetadataPatch {
+    earlier.merge(later);
+    earlier
 }

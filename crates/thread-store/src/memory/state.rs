@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use selvedge_history::{MetadataFold, TurnProjection};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
-    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp,
+    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, Timestamp,
 };
 
 use super::segment::{Parts, Segment};
@@ -36,8 +37,9 @@ pub(super) struct Thread {
     mode: HistoryMode,
     /// The thread's own segments, the newest last; never empty. Its history is that of the newest that holds a line.
     segments: Vec<SegmentId>,
-    /// The fold over the history, kept up with every line.
-    fold: MetadataFold,
+    /// What is said of the thread: what its log said when it was made, imported or changed, and what was told since. An append
+    /// changes nothing of it.
+    row: StoredThread,
     pub(super) writer: Option<Writer>,
     pub(super) name: Option<String>,
     pub(super) archived: bool,
@@ -217,7 +219,7 @@ impl State {
         let thread = Thread {
             mode,
             segments: Vec::new(),
-            fold: MetadataFold::new(thread_id, created),
+            row: StoredThread::new(thread_id, created),
             writer: None,
             name: None,
             archived: false,
@@ -290,34 +292,31 @@ impl State {
         self.refold(thread_id)
     }
 
-    /// Writes items behind a thread's history, all at the same time.
-    pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<()> {
+    /// Writes items behind a thread's history, all at the same time, and says when that was.
+    pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Timestamp> {
         let now = Timestamp::from(SystemTime::now());
         let newest = self.newest_segment(thread_id)?;
         let newest_id = newest.id;
         let highest = newest.lines().rev().filter_map(|record| record.line.ordinal()).next();
         let first = highest.map(|ordinal| ordinal.saturating_add(1));
         let first = first.or_else(|| newest.base().and_then(|base| base.end_ordinal_exclusive)).unwrap_or(0);
-        let thread = self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))?;
+        let is_counted = self.thread(thread_id)?.mode == HistoryMode::Paginated;
         let segment = self.segments.get_mut(&newest_id).ok_or(StoreError::not_found(thread_id))?;
-        let is_counted = thread.mode == HistoryMode::Paginated;
         for (ordinal, item) in (first..).zip(items) {
-            let line = RolloutLine::new(now, is_counted.then_some(ordinal), item);
-            thread.fold.observe_line(&line);
-            segment.push_line(&line);
+            segment.push_line(&RolloutLine::new(now, is_counted.then_some(ordinal), item));
         }
-        Ok(())
+        Ok(now)
     }
 
-    /// Folds the whole history anew, after its beginning has changed.
-    fn refold(&mut self, thread_id: ThreadId) -> Result<()> {
+    /// Folds the whole history into the row, after something else than an append has changed it.
+    pub(super) fn refold(&mut self, thread_id: ThreadId) -> Result<()> {
         let history = self.history(thread_id)?;
         let thread = self.thread_mut(thread_id)?;
-        let mut fold = MetadataFold::new(thread_id, thread.fold.thread().created_at);
+        let mut fold = MetadataFold::new(thread_id, thread.row.created_at);
         for line in &history.lines {
             fold.observe_line(line);
         }
-        thread.fold = fold;
+        thread.row = fold.into_thread();
         Ok(())
     }
 
@@ -349,9 +348,13 @@ impl Thread {
         self.mode
     }
 
+    /// Takes a patch into what is said of the thread.
+    pub(super) fn apply(&mut self, patch: &ThreadMetadataPatch) {
+        patch.apply(&mut self.row);
+    }
+
     fn row(&self) -> StoredThread {
-        let thread = self.fold.thread().clone();
-        StoredThread { name: self.name.clone(), archived: self.archived, ..thread }
+        StoredThread { name: self.name.clone(), archived: self.archived, ..self.row.clone() }
     }
 }
 

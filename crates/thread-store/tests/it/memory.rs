@@ -22,6 +22,18 @@ async fn a_clone_is_the_same_store() {
     assert!(format!("{store:?}").contains("threads: 1"));
 }
 
+/// The reference shows what a writer must not rely on: that the store finds out by itself what a log says of its thread.
+#[tokio::test]
+async fn an_append_says_nothing_of_the_thread() {
+    let store = InMemoryThreadStore::new();
+    store.create_thread(head(1, MODE)).await.unwrap();
+    store.persist_thread(id(1)).await.unwrap();
+    let row = store.read_thread(id(1)).await.unwrap();
+    assert_eq!(row.cwd.as_deref(), Some("/srv/project"), "a thread begins as its head says");
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
+    assert_eq!(store.read_thread(id(1)).await.unwrap(), row);
+}
+
 #[tokio::test]
 async fn segments_are_named_like_those_of_files() {
     let store = InMemoryThreadStore::new();

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::branch::fork;
 use super::{
-    MODES, all_turns, asked, assert_counted, go_on, head, heard, id, is_conflict, is_missing, record, second, started,
-    texts, turn, turn_id,
+    MODES, all_turns, append_and_tell, asked, assert_counted, go_on, head, heard, id, is_conflict, is_missing, record,
+    second, started, texts, turn, turn_id,
 };
 
 const MODE: HistoryMode = HistoryMode::Paginated;
@@ -210,7 +210,7 @@ pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn Th
     store.update_thread_metadata(thread, &labels, PatchOrigin::Explicit).await.unwrap();
     let patch = world("/one").diff(&world("/two")).unwrap();
     store.resume_thread(thread).await.unwrap();
-    store.append_items(thread, BatchId::generate(), &[WorldStateRecord::patch(patch).into()]).await.unwrap();
+    append_and_tell(&*store, thread, &[WorldStateRecord::patch(patch).into()]).await;
     store.shutdown_thread(thread).await.unwrap();
     detach(&*store, thread).await;
     let row = store.read_thread(thread).await.unwrap();
@@ -230,8 +230,8 @@ pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) 
         ..Default::default()
     };
     store.resume_thread(source).await.unwrap();
-    store.append_items(source, BatchId::generate(), &[started("c"), compacted.into()]).await.unwrap();
-    store.append_items(source, BatchId::generate(), &turn(MODE, "d")).await.unwrap();
+    append_and_tell(&*store, source, &[started("c"), compacted.into()]).await;
+    append_and_tell(&*store, source, &turn(MODE, "d")).await;
     store.shutdown_thread(source).await.unwrap();
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["e"]).await;
@@ -298,12 +298,12 @@ pub(crate) async fn check_detach_refuses(store: Arc<dyn ThreadStore>, other: Arc
     assert!(is_conflict(store.detach_thread(thread).await), "live here");
     assert!(is_conflict(other.detach_thread(thread).await), "live elsewhere");
     assert_eq!(store.load_history(thread).await.unwrap(), was);
-    store.append_items(thread, BatchId::generate(), &turn(MODE, "b")).await.unwrap();
+    append_and_tell(&*store, thread, &turn(MODE, "b")).await;
     store.shutdown_thread(thread).await.unwrap();
     // That the source is live is nobody's concern.
     other.resume_thread(source).await.unwrap();
     detach(&*store, thread).await;
-    other.append_items(source, BatchId::generate(), &turn(MODE, "c")).await.unwrap();
+    append_and_tell(&*other, source, &turn(MODE, "c")).await;
     other.shutdown_thread(source).await.unwrap();
     assert_turns(&*other, thread, &["a", "b"]).await;
     assert!(other.read_thread(thread).await.unwrap().updated_at > Timestamp::default());

@@ -7,10 +7,10 @@ use selvedge_protocol::{
     ArchivedFilter, Cursor, CwdFilter, GitInfo, HistoryMode, Relation, SessionMeta, SortDirection, StoredThread,
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
 };
-use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, PatchOrigin, ThreadStore, TurnCut};
 use serde_json::json;
 
-use super::{head, id, is_invalid, record, second, turn};
+use super::{append_and_tell, head, id, is_invalid, record, second, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 const DIRECTIONS: [SortDirection; 2] = [SortDirection::Ascending, SortDirection::Descending];
@@ -134,7 +134,7 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
     for meta in heads {
         let thread_id = meta.id.unwrap();
         store.create_thread(meta).await.unwrap();
-        store.append_items(thread_id, BatchId::generate(), &turn(MODE, &format!("Turn of {thread_id}"))).await.unwrap();
+        append_and_tell(&*store, thread_id, &turn(MODE, &format!("Turn of {thread_id}"))).await;
         store.shutdown_thread(thread_id).await.unwrap();
     }
     let patch = ThreadMetadataPatch { name: Some(Some("Größe".into())), ..Default::default() };
@@ -182,7 +182,7 @@ pub(crate) async fn check_descendants(store: Arc<dyn ThreadStore>) {
     for (n, parent) in parents {
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
-        store.append_items(id(n), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
+        append_and_tell(&*store, id(n), &turn(MODE, "a")).await;
         store.shutdown_thread(id(n)).await.unwrap();
     }
     let fork = ForkThread { source: id(3), at: TurnCut::Latest, meta: head(4, MODE) };

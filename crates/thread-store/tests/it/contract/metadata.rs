@@ -9,7 +9,7 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
 use serde_json::json;
 
-use super::{MODES, go_on, head, id, is_conflict, is_missing, record, second};
+use super::{MODES, append_and_tell, go_on, head, id, is_conflict, is_missing, record, second};
 
 async fn set(store: &dyn ThreadStore, n: u32, patch: ThreadMetadataPatch) -> StoredThread {
     let row = store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
@@ -26,7 +26,7 @@ fn patch_of_json(value: serde_json::Value) -> ThreadMetadataPatch {
     serde_json::from_value(value).unwrap()
 }
 
-pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
+pub(crate) async fn check_row_follows_what_is_told(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         store.resume_thread(id(n)).await.unwrap();
@@ -34,7 +34,7 @@ pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
         let info = TokenUsageInfo { total_token_usage: Some(usage.clone()), ..Default::default() };
         let count: EventMsg = TokenCountEvent { info: Some(info), ..Default::default() }.into();
         let context = TurnContext { model: Some("m1".into()), effort: Some("high".into()), ..TurnContext::default() };
-        store.append_items(id(n), BatchId::generate(), &[context.into(), count.into()]).await.unwrap();
+        append_and_tell(&*store, id(n), &[context.into(), count.into()]).await;
         store.shutdown_thread(id(n)).await.unwrap();
         let row = store.read_thread(id(n)).await.unwrap();
         assert_eq!((row.id, row.created_at, row.history_mode), (id(n), second(n.into()), mode));
@@ -44,6 +44,28 @@ pub(crate) async fn check_row_follows_the_log(store: Arc<dyn ThreadStore>) {
         assert_eq!(row.token_usage, Some(usage));
         assert_eq!((row.cwd.as_deref(), row.model_provider.as_deref()), (Some("/srv/project"), Some("mock")));
         assert_eq!((row.source, row.name, row.archived), (Some(json!("cli")), None, false));
+    }
+}
+
+/// What a patch says that repeats the log is read at once, and is no line of the log. The same patch again changes nothing more.
+pub(crate) async fn check_observed_patch(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        store.create_thread(head(n, mode)).await.unwrap();
+        let context = TurnContext { model: Some("m1".into()), effort: Some("high".into()), ..TurnContext::default() };
+        store.append_items(id(n), BatchId::generate(), &[context.into()]).await.unwrap();
+        let history = store.load_history(id(n)).await.unwrap();
+        let patch = patch_of_json(json!({"model": "m1", "reasoning_effort": "high"}));
+        let mut rows = Vec::new();
+        for _ in 0..2 {
+            let row = store.update_thread_metadata(id(n), &patch, PatchOrigin::Observed).await.unwrap();
+            assert_eq!(row, store.read_thread(id(n)).await.unwrap(), "what is given is what is read");
+            assert_eq!((row.model.as_deref(), row.reasoning_effort.as_deref()), (Some("m1"), Some("high")));
+            rows.push(row);
+        }
+        assert_eq!(rows[0], rows[1]);
+        store.shutdown_thread(id(n)).await.unwrap();
+        assert_eq!(store.read_thread(id(n)).await.unwrap(), rows[0], "nothing of it goes with the writer");
+        assert_eq!(store.load_history(id(n)).await.unwrap(), history, "the log says it once");
     }
 }
 
@@ -135,7 +157,7 @@ pub(crate) async fn check_later_facts_win(store: Arc<dyn ThreadStore>) {
         set(&*store, n, patch_of_json(json!({"model": "set", "reasoning_effort": "set"}))).await;
         store.resume_thread(id(n)).await.unwrap();
         let context: RolloutItem = TurnContext { model: Some("told".into()), ..TurnContext::default() }.into();
-        store.append_items(id(n), BatchId::generate(), &[context]).await.unwrap();
+        append_and_tell(&*store, id(n), &[context]).await;
         let row = store.read_thread(id(n)).await.unwrap();
         assert_eq!(row.model.as_deref(), Some("told"), "the log says otherwise later");
         assert_eq!(row.reasoning_effort.as_deref(), Some("set"), "the log does not say");

@@ -21,11 +21,12 @@ pub(crate) mod search;
 pub(crate) mod segments;
 pub(crate) mod turns;
 
+use selvedge_history::MetadataFold;
 use selvedge_protocol::{
     CompletedItem, Cursor, EventMsg, HistoryMode, ItemCompletedEvent, Page, ResponseItem, RolloutItem, SessionMeta,
     TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, Turn, TurnId, TurnItem, TurnQuery, UserMessageEvent,
 };
-use selvedge_thread_store::{BatchId, StoreError, ThreadHistory, ThreadStore};
+use selvedge_thread_store::{BatchId, PatchOrigin, StoreError, ThreadHistory, ThreadStore};
 use serde_json::json;
 
 pub(crate) const MODES: [HistoryMode; 2] = [HistoryMode::Legacy, HistoryMode::Paginated];
@@ -53,7 +54,7 @@ macro_rules! contract_tests {
                     check_turn_in_progress }
             items { check_pages_of_items, check_items_of_one_turn, check_item_cursors_while_the_thread_grows,
                     check_items_refuse }
-            metadata { check_row_follows_the_log, check_explicit_patch, check_patch_clears, check_patch_of_git,
+            metadata { check_row_follows_what_is_told, check_observed_patch, check_explicit_patch, check_patch_clears, check_patch_of_git,
                        check_later_facts_win, check_empty_and_observed_patches, check_patch_survives_resume,
                        check_name, check_metadata_refuses, check_paginated_log_has_one_head }
             branch { check_fork_at_latest, check_fork_inherits_the_head, check_fork_after_and_before, check_fork_of_fork, check_fork_keeps_source,
@@ -180,12 +181,24 @@ fn raw(value: serde_json::Value) -> Box<serde_json::value::RawValue> {
     serde_json::value::to_raw_value(&value).unwrap()
 }
 
+/// Appends items to a live thread, and tells the store what they say of the thread, as whoever appends does: the store need not
+/// find that out.
+pub(crate) async fn append_and_tell(store: &dyn ThreadStore, thread_id: ThreadId, items: &[RolloutItem]) {
+    store.append_items(thread_id, BatchId::generate(), items).await.unwrap();
+    let lines = store.load_history(thread_id).await.unwrap().lines;
+    let mut fold = MetadataFold::resume(store.read_thread(thread_id).await.unwrap());
+    for line in &lines[lines.len() - items.len()..] {
+        let patch = fold.observe_line(line);
+        store.update_thread_metadata(thread_id, &patch, PatchOrigin::Observed).await.unwrap();
+    }
+}
+
 /// Makes the `n`-th thread with these turns and leaves it cold.
 pub(crate) async fn record(store: &dyn ThreadStore, n: u32, mode: HistoryMode, turns: &[&str]) -> ThreadId {
     store.create_thread(head(n, mode)).await.unwrap();
     store.persist_thread(id(n)).await.unwrap();
     for name in turns {
-        store.append_items(id(n), BatchId::generate(), &turn(mode, name)).await.unwrap();
+        append_and_tell(store, id(n), &turn(mode, name)).await;
     }
     store.shutdown_thread(id(n)).await.unwrap();
     id(n)
@@ -195,7 +208,7 @@ pub(crate) async fn record(store: &dyn ThreadStore, n: u32, mode: HistoryMode, t
 pub(crate) async fn go_on(store: &dyn ThreadStore, thread_id: ThreadId, mode: HistoryMode, turns: &[&str]) {
     store.resume_thread(thread_id).await.unwrap();
     for name in turns {
-        store.append_items(thread_id, BatchId::generate(), &turn(mode, name)).await.unwrap();
+        append_and_tell(store, thread_id, &turn(mode, name)).await;
     }
     store.shutdown_thread(thread_id).await.unwrap();
 }
