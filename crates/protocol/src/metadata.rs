@@ -1,7 +1,6 @@
 //! A thread's row: what a listing says of it, and how that is changed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -84,17 +83,12 @@ pub struct StoredThread {
     pub agent_path: Option<String>,
     /// How its log is kept.
     pub history_mode: HistoryMode,
-    /// The file of its newest segment, in a store that keeps files. In JSON, what is not UTF-8 in it is replaced.
-    #[serde(serialize_with = "lossy_path")]
-    pub path: Option<PathBuf>,
+    /// Where it is stored, as a text for people: the file of its newest segment, in a store that keeps files.
+    pub location: Option<String>,
     /// Tokens used so far.
     pub token_usage: Option<TokenUsage>,
     /// State of the repository that it works in.
     pub git: Option<GitInfo>,
-}
-
-fn lossy_path<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 impl StoredThread {
@@ -127,7 +121,7 @@ impl StoredThread {
             agent_role: None,
             agent_path: None,
             history_mode: HistoryMode::Legacy,
-            path: None,
+            location: None,
             token_usage: None,
             git: None,
         }

@@ -435,7 +435,7 @@ fn differs_outside(home: &RolloutHome, files: &HomeFiles, thread_id: ThreadId, r
 fn is_row_of(row: &SqliteRow, scanned: &ScannedThread) -> Result<bool> {
     let stored = stored_thread(row, None)?;
     let thread = &scanned.thread;
-    let told = StoredThread { name: stored.name.clone(), archived: stored.archived, path: None, ..thread.clone() };
+    let told = StoredThread { name: stored.name.clone(), archived: stored.archived, location: None, ..thread.clone() };
     // As it would be read again: what JSON does not tell apart is no difference.
     let told: StoredThread = serde_json::to_string(&told)
         .and_then(|text| serde_json::from_str(&text))

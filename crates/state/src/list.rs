@@ -74,7 +74,7 @@ pub(crate) fn stored_thread(row: &SqliteRow, root: Option<&Path>) -> Result<Stor
     thread.name = row.try_get(1)?;
     thread.archived = row.try_get(2)?;
     let path: &str = row.try_get(3)?;
-    thread.path = root.map(|root| root.join(path));
+    thread.location = root.map(|root| root.join(path).to_string_lossy().into_owned());
     Ok(thread)
 }
 

@@ -105,7 +105,7 @@ async fn store_threads(connection: &mut SqliteConnection, batch: &[&Scanned]) ->
     let mut rows = Vec::with_capacity(batch.len());
     for scanned in batch {
         let thread = &scanned.scanned.thread;
-        let record = StoredThread { name: None, archived: false, path: None, ..thread.clone() };
+        let record = StoredThread { name: None, archived: false, location: None, ..thread.clone() };
         rows.push((*scanned, to_json(&record)?, scanned.scanned.told.tail.as_ref().map(to_json).transpose()?));
     }
     // Names come from elsewhere.

@@ -8,9 +8,10 @@ mod doctor;
 mod index;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use selvedge_protocol::Durability;
+use selvedge_protocol::{Durability, ThreadId};
+use selvedge_thread_store::{Result, StoreError};
 
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
 pub use self::index::IndexAdmin;
@@ -51,6 +52,18 @@ impl HomeAdmin {
         let names = fs::read_dir(self.home()).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let mut names = names.filter_map(|name| name.into_string().ok());
         names.any(|name| name.starts_with("state_") && name.ends_with(".sqlite"))
+    }
+
+    /// Returns the file of a thread's newest segment, as it is named. `None` if there is no such thread.
+    ///
+    /// # Errors
+    /// `Backend` if the home cannot be read.
+    pub async fn thread_file(&self, thread_id: ThreadId) -> Result<Option<PathBuf>> {
+        let file = self.store.reading(move |store| Ok(store.resolve_now(thread_id)?.newest().path.clone())).await;
+        match file {
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            outcome => outcome.map(Some),
+        }
     }
 
     /// Closes the store's index, as [`LocalThreadStore::close`] does.

@@ -57,7 +57,7 @@ pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<
     }
     row.name = names.get(row.id).map(|entry| entry.name.clone());
     row.archived = newest.archived;
-    row.path = Some(newest.path.clone());
+    row.location = Some(newest.path.to_string_lossy().into_owned());
     Ok(row)
 }
 

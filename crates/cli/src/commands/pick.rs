@@ -31,10 +31,10 @@ pub(crate) async fn run(args: &PickArgs, color: clap::ColorChoice, app: &mut App
         style: Style { paint: Paint::plain(), full: false, now: now() },
     };
     let chosen = pick::pick(start, Arc::clone(&app.store)).await?.ok_or_else(Failure::left)?;
-    print(&chosen, args, app)
+    print(&chosen, args, app).await
 }
 
-fn print(thread: &StoredThread, args: &PickArgs, app: &mut App<'_>) -> Result<()> {
+async fn print(thread: &StoredThread, args: &PickArgs, app: &mut App<'_>) -> Result<()> {
     let printed = if app.json { Printed::Json } else { args.print };
     match printed {
         Printed::Id => writeln!(app.out, "{}", thread.id)?,
@@ -44,7 +44,7 @@ fn print(thread: &StoredThread, args: &PickArgs, app: &mut App<'_>) -> Result<()
             line(cwd.as_bytes(), app)?;
         }
         Printed::Path => {
-            let path = thread.path.as_deref().ok_or_else(|| unknown("file", thread))?;
+            let path = app.admin.thread_file(thread.id).await?.ok_or_else(|| unknown("file", thread))?;
             line(path.as_os_str().as_encoded_bytes(), app)?;
         }
     }

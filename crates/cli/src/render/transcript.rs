@@ -36,7 +36,7 @@ pub(crate) fn head(thread: &StoredThread, style: Style) -> String {
     page.maybe("tokens", tokens(thread));
     page.maybe("forked from", thread.forked_from_id.map(|id| id.to_string()));
     page.maybe("started by", thread.parent_thread_id.map(|id| id.to_string()));
-    page.maybe("file", thread.path.as_ref().map(|path| clean(&path.to_string_lossy()).into_owned()));
+    page.maybe("file", thread.location.as_deref().map(|location| clean(location).into_owned()));
     page.out
 }
 

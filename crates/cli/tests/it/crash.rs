@@ -175,7 +175,7 @@ fn of_two_writers_one_writes() {
         let rounds = items(&home.ok(&["export", &id]));
         assert_eq!(rounds.len(), 1);
         assert!(rounds[&1].iter().copied().eq(1..=last));
-        let path = home.json(&["show", &id])["thread"]["path"].as_str().unwrap().to_owned();
+        let path = home.json(&["show", &id])["thread"]["location"].as_str().unwrap().to_owned();
         for line in fs::read_to_string(path).unwrap().lines() {
             serde_json::from_str::<Value>(line).unwrap();
         }

@@ -12,7 +12,7 @@ fn home_of(home: &Home, variables: &[(&str, &str)], args: &[&str]) -> String {
     let run = run(&mut command);
     assert_eq!(run.code, 0, "{}", run.err);
     let thread: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-    let path = thread["path"].as_str().unwrap();
+    let path = thread["location"].as_str().unwrap();
     let home = home.folder().canonicalize().unwrap().display().to_string();
     let inside = path.strip_prefix(&home).or_else(|| path.strip_prefix("./")).unwrap_or(path);
     inside.trim_start_matches('/').split("/sessions/").next().unwrap().to_owned()
@@ -45,7 +45,7 @@ fn paths_of_threads_are_absolute() {
         }
         let run = run(&mut command);
         let thread: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-        assert!(thread["path"].as_str().unwrap().starts_with(&file), "{variable}: {}", run.out);
+        assert!(thread["location"].as_str().unwrap().starts_with(&file), "{variable}: {}", run.out);
     }
 }
 
@@ -122,7 +122,7 @@ fn files_are_named_by_local_time_also_where_the_zone_has_a_name() {
         let mut command = home.command(&["new", "--json"]);
         let run = run(command.env("TZDIR", &zones).env("TZ", zone).stdin(Stdio::null()));
         let thread: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-        let (path, created) = (thread["path"].as_str().unwrap(), thread["created_at"].as_str().unwrap());
+        let (path, created) = (thread["location"].as_str().unwrap(), thread["created_at"].as_str().unwrap());
         let name = path.rsplit_once("rollout-").unwrap().1;
         let hour = |text: &str| text["2026-11-21T".len()..][..2].parse::<u32>().unwrap();
         (24 + hour(name) - hour(created)) % 24
@@ -139,7 +139,7 @@ fn what_is_made_is_private() {
     let home = Home::missing();
     let thread: serde_json::Value = home.json(&["new", "--name", "secret"]);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let file = std::path::PathBuf::from(thread["path"].as_str().unwrap());
+    let file = std::path::PathBuf::from(thread["location"].as_str().unwrap());
     assert_eq!(mode(&file), 0o600);
     for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(home.path())) {
         assert_eq!(mode(folder), 0o700, "{}", folder.display());
@@ -190,7 +190,7 @@ fn a_home_whose_name_is_no_text_is_listed() {
     let new = outer.bare().arg("--home").arg(&path).args(["new", "--json"]).output().unwrap();
     assert!(new.status.success(), "{new:?}");
     let thread: serde_json::Value = serde_json::from_slice(&new.stdout).unwrap();
-    assert!(thread["path"].as_str().unwrap().contains('\u{fffd}'));
+    assert!(thread["location"].as_str().unwrap().contains('\u{fffd}'));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn a_listed_thread_has_the_keys_that_scripts_rely_on() {
         "model_provider",
         "source",
         "history_mode",
-        "path",
+        "location",
         "token_usage",
         "git",
     ];

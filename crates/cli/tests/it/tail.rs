@@ -358,7 +358,7 @@ fn it_begins_with_the_newest_lines_and_ends_when_it_is_interrupted() {
         interrupt(&tail.child);
         assert_eq!(tail.ended(), (Some(0), Vec::new(), String::new()), "{args:?}");
         // Back to where it was.
-        let path = PathBuf::from(home.json(&["show", &id])["thread"]["path"].as_str().unwrap());
+        let path = PathBuf::from(home.json(&["show", &id])["thread"]["location"].as_str().unwrap());
         OpenOptions::new().write(true).open(path).unwrap().set_len(before as u64).unwrap();
     }
     let mut all = Shown::of(&home, &[&id, "-n", "1000"]);

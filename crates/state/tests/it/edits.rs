@@ -175,7 +175,10 @@ async fn a_thread_goes_on_before_a_segment_that_was_never_begun() {
     append(&path, &says("and on it went"));
     index.sync(|_| {}).await.unwrap();
     let row = index.read_thread(id).await.unwrap().unwrap();
-    assert_eq!((row.preview.as_deref(), row.path), (Some("and on it went"), Some(path)));
+    assert_eq!(
+        (row.preview.as_deref(), row.location),
+        (Some("and on it went"), Some(path.to_str().unwrap().to_owned()))
+    );
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
 

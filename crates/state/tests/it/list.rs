@@ -171,7 +171,7 @@ async fn threads_that_come_and_go_move_no_other_past_a_page() {
             break;
         }
         // One that was given goes, and a newer one comes.
-        fs::remove_file(page.items[0].path.as_ref().unwrap()).unwrap();
+        fs::remove_file(page.items[0].location.as_ref().unwrap()).unwrap();
         home.thread();
         index.sync(|_| {}).await.unwrap();
     }

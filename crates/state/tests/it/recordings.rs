@@ -13,7 +13,7 @@ async fn every_recorded_thread_has_its_row() {
         assert_eq!(rows.len(), home.home.files().unwrap().threads().count(), "{name}");
         assert_eq!((report.read_whole as usize, report.unreadable), (rows.len(), 0), "{name}");
         for row in &rows {
-            assert!(row.path.as_ref().unwrap().is_file(), "{name}");
+            assert!(std::path::Path::new(row.location.as_ref().unwrap()).is_file(), "{name}");
             assert_eq!(index.read_thread(row.id).await.unwrap().as_ref(), Some(row), "{name}");
         }
         let again = index.sync(|_| {}).await.unwrap();

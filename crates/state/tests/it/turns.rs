@@ -79,7 +79,13 @@ async fn compare(index: &StateIndex, id: ThreadId, turns: &[Turn]) -> bool {
 /// Compares the whole list with the log as it is now, if the index knows the thread's newest file.
 pub(crate) async fn is_true(index: &StateIndex, home: &RolloutHome, id: ThreadId) -> bool {
     let (turns, newest) = truth(home, id);
-    if index.read_thread(id).await.unwrap().and_then(|thread| thread.path).is_none_or(|path| path != newest) {
+    if index
+        .read_thread(id)
+        .await
+        .unwrap()
+        .and_then(|thread| thread.location)
+        .is_none_or(|location| newest.to_str() != Some(&*location))
+    {
         return false;
     }
     let query = TurnQuery { direction: SortDirection::Descending, limit: 2, ..TurnQuery::all(id) };

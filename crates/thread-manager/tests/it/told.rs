@@ -198,7 +198,7 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
         }
     }
     thread.shutdown().await.unwrap();
-    let path = manager.store().read_thread(id(1)).await.unwrap().path.unwrap();
+    let path = manager.store().read_thread(id(1)).await.unwrap().location.unwrap().into();
     (path, dir, n)
 }
 

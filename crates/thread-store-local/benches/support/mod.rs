@@ -45,7 +45,8 @@ pub(crate) fn record(store: &LocalThreadStore, runtime: &Runtime, bytes: u64) ->
         store.persist_thread(id).await?;
         store.shutdown_thread(id).await
     })?;
-    let path = runtime.block_on(store.read_thread(id))?.path.ok_or_else(|| anyhow::anyhow!("no file"))?;
+    let path =
+        PathBuf::from(runtime.block_on(store.read_thread(id))?.location.ok_or_else(|| anyhow::anyhow!("no file"))?);
     let turns = write_turns(&path, now, bytes)?;
     Ok(LongThread { id, path, turns })
 }

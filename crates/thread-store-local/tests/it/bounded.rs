@@ -363,7 +363,7 @@ async fn append_compaction(threads: &mut Threads, thread_id: ThreadId) {
 
 /// Makes what stands in a file before this turn unreadable, but for the file's first line.
 async fn wreck_before(threads: &Threads, file_of: ThreadId, turn: &str) {
-    let path: PathBuf = threads.home.store.read_thread(file_of).await.unwrap().path.unwrap();
+    let path: PathBuf = threads.home.store.read_thread(file_of).await.unwrap().location.unwrap().into();
     let mut bytes = std::fs::read(&path).unwrap();
     let opening = format!(r#""type":"task_started","turn_id":"{turn}""#);
     let text = String::from_utf8(bytes.clone()).unwrap();

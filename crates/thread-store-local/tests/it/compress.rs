@@ -75,11 +75,12 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
             assert!(exported(&home.other(), *thread_id).await == *before, "{folder}: {thread_id}");
         }
         let compressed = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
-        let without_path = |mut row: selvedge_protocol::StoredThread| {
-            row.path = None;
+        let without_location = |mut row: selvedge_protocol::StoredThread| {
+            row.location = None;
             row
         };
-        let [rows, compressed] = [rows, compressed].map(|rows| rows.into_iter().map(without_path).collect::<Vec<_>>());
+        let [rows, compressed] =
+            [rows, compressed].map(|rows| rows.into_iter().map(without_location).collect::<Vec<_>>());
         assert_eq!(compressed, rows, "{folder}");
         for (thread_id, before) in ids.iter().zip(&before) {
             home.store.resume_thread(*thread_id).await.unwrap();
@@ -239,7 +240,7 @@ async fn archived_threads_are_compressed_where_they_are() {
     home.store.archive_thread(id(1)).await.unwrap();
     home.store.admin().compress(id(1)).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
-    assert!(row.archived && is_compressed(row.path.as_ref().unwrap()));
+    assert!(row.archived && is_compressed(Path::new(row.location.as_ref().unwrap())));
     home.store.unarchive_thread(id(1)).await.unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);

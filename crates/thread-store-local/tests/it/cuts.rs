@@ -98,7 +98,7 @@ async fn check_cuts(home: &TestHome, compressed: &TestHome, thread_id: ThreadId,
 
 /// Goes back in a legacy thread: an event that says how far is appended to its only file.
 async fn check_legacy_reverts(recorded: &TestHome, thread: &StoredThread) {
-    let content = fs::read(thread.path.as_ref().unwrap()).unwrap();
+    let content = fs::read(thread.location.as_ref().unwrap()).unwrap();
     for to in cuts(recorded, thread.id).await {
         let plain = TestHome::empty();
         plain.put(thread.id, &content);
@@ -369,7 +369,7 @@ async fn the_newest_head_of_a_detached_thread_is_a_copy() {
     record(&home.store, 1, MODE, &["a"]).await;
     home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
     go_on(&home.store, id(2), MODE, &["b", "c", "d"]).await;
-    let path = home.store.detach_thread(id(2)).await.unwrap().path.unwrap();
+    let path = home.store.detach_thread(id(2)).await.unwrap().location.unwrap();
     let content = fs::read_to_string(&path).unwrap();
     let moved = |line: &str| match line.contains("copied_session_meta") {
         true => format!("{}\n", line.replace("/srv/project", "/srv/moved")),
@@ -407,7 +407,7 @@ const STATES: [State; 6] = [State::Cold, State::Archived, State::Live, State::Co
 async fn home_in(state: State, mode: HistoryMode) -> TestHome {
     let home = TestHome::empty();
     record(&home.store, 1, mode, &["a", "b", "c"]).await;
-    let path = home.store.read_thread(id(1)).await.unwrap().path.unwrap();
+    let path = home.store.read_thread(id(1)).await.unwrap().location.unwrap();
     let mut content = fs::read_to_string(&path).unwrap();
     match state {
         State::Cold => {}
@@ -522,7 +522,7 @@ async fn what_stands_before_a_cut_is_not_read() {
 
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b", "c", "d"]).await;
-    let path = home.store.read_thread(id(1)).await.unwrap().path.unwrap();
+    let path = home.store.read_thread(id(1)).await.unwrap().location.unwrap();
     let content = fs::read_to_string(&path).unwrap();
     let start_of_b = content[..content.find(r#""turn_id":"b""#).unwrap()].rfind('\n').unwrap() + 1;
     let mut file = fs::File::create(&path).unwrap();

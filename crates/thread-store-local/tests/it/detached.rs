@@ -21,7 +21,7 @@ async fn forked() -> TestHome {
 }
 
 async fn path(home: &TestHome, thread_id: ThreadId) -> PathBuf {
-    home.store.read_thread(thread_id).await.unwrap().path.unwrap()
+    home.store.read_thread(thread_id).await.unwrap().location.unwrap().into()
 }
 
 async fn bytes(home: &TestHome, thread_id: ThreadId) -> Vec<u8> {
@@ -75,7 +75,7 @@ async fn every_recorded_fork_stands_alone_when_it_is_detached() {
         let context = home.store.load_model_context(row.id).await.unwrap();
         let turns = home.store.list_turns(&TurnQuery::all(row.id)).await.unwrap();
         let mut after = home.store.detach_thread(row.id).await.unwrap();
-        after.path.clone_from(&row.path);
+        after.location.clone_from(&row.location);
         assert_eq!(after, row);
         let is = home.store.load_history(row.id).await.unwrap();
         assert_eq!((is.inherited, is.damage.len()), (0, 0));

@@ -202,7 +202,7 @@ async fn an_append_whose_future_is_dropped_is_there_as_a_whole() {
 }
 
 async fn path_of(store: &LocalThreadStore, n: u32) -> PathBuf {
-    store.read_thread(id(n)).await.unwrap().path.unwrap()
+    store.read_thread(id(n)).await.unwrap().location.unwrap().into()
 }
 
 #[tokio::test]

@@ -258,7 +258,7 @@ fn set_stage(root: &Path, runtime: &Runtime) {
         Append(OLD, "old").take(&store).await.unwrap();
         Shutdown(OLD).take(&store).await.unwrap();
     });
-    let plain = runtime.block_on(store.read_thread(id(OLD))).unwrap().path.unwrap();
+    let plain = PathBuf::from(runtime.block_on(store.read_thread(id(OLD))).unwrap().location.unwrap());
     let compressed = zstd::encode_all(&fs::read(&plain).unwrap()[..], 3).unwrap();
     fs::write(plain.with_extension("jsonl.zst"), compressed).unwrap();
     fs::remove_file(plain).unwrap();

@@ -1,6 +1,7 @@
 //! What is true of a store because it keeps files.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnQuery};
@@ -78,7 +79,7 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
     for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
         let fork = home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
         let fork = home.store.read_thread(fork).await.unwrap();
-        let content = fs::read_to_string(fork.path.unwrap()).unwrap();
+        let content = fs::read_to_string(fork.location.unwrap()).unwrap();
         assert_eq!(content.lines().count(), 1, "{content}");
     }
     let to = TurnCut::After("b".into());
@@ -87,17 +88,17 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
         .await
         .unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
-    assert_eq!(fs::read_to_string(row.path.unwrap()).unwrap().lines().count(), 1);
+    assert_eq!(fs::read_to_string(row.location.unwrap()).unwrap().lines().count(), 1);
 }
 
 #[tokio::test]
 async fn bases_end_just_past_a_newline() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
-    let parent = fs::read(home.store.read_thread(id(1)).await.unwrap().path.unwrap()).unwrap();
+    let parent = fs::read(home.store.read_thread(id(1)).await.unwrap().location.unwrap()).unwrap();
     for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
         home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
-        let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();
+        let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
         let line: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         let base = &line["payload"]["history_base"];
         let end = usize::try_from(base["end_byte_offset"].as_u64().unwrap()).unwrap();
@@ -112,12 +113,12 @@ async fn bases_end_just_past_a_newline() {
 async fn a_legacy_fork_copies_damage_too() {
     let home = TestHome::empty();
     record(&home.store, 1, LEGACY, &["a"]).await;
-    let path = home.store.read_thread(id(1)).await.unwrap().path.unwrap();
+    let path = home.store.read_thread(id(1)).await.unwrap().location.unwrap();
     let mut content = fs::read(&path).unwrap();
     content.extend_from_slice(b"\xff\xfe broken\n{\"timestamp\":\"2026");
     fs::write(&path, &content).unwrap();
     home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, LEGACY) }).await.unwrap();
-    let fork = fs::read(home.store.read_thread(id(2)).await.unwrap().path.unwrap()).unwrap();
+    let fork = fs::read(home.store.read_thread(id(2)).await.unwrap().location.unwrap()).unwrap();
     let body = &fork[fork.iter().position(|byte| *byte == b'\n').unwrap() + 1..];
     assert_eq!(body, [&content[..], b"\n"].concat());
     assert_eq!(home.store.load_history(id(2)).await.unwrap().damage.len(), 2);
@@ -128,7 +129,7 @@ async fn a_torn_tail_is_sealed_and_gone_on_behind() {
     for mode in [LEGACY, PAGINATED] {
         let home = TestHome::empty();
         record(&home.store, 1, mode, &["a"]).await;
-        let path = home.store.read_thread(id(1)).await.unwrap().path.unwrap();
+        let path = home.store.read_thread(id(1)).await.unwrap().location.unwrap();
         let whole = home.store.load_history(id(1)).await.unwrap().lines;
         let mut content = fs::read(&path).unwrap();
         content.extend_from_slice(br#"{"timestamp":"2026-11-21T09:09:03.120Z","ordi"#);
@@ -196,12 +197,12 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
     record(&home.store, 1, PAGINATED, &["a"]).await;
     home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
     crate::contract::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
-    fs::remove_file(home.store.read_thread(id(1)).await.unwrap().path.unwrap()).unwrap();
+    fs::remove_file(home.store.read_thread(id(1)).await.unwrap().location.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     let mut exported = Vec::new();
     let error = home.store.export(id(2), &mut exported).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }) && error.to_string().contains("exported"), "{error}");
-    assert_eq!(exported, fs::read(home.store.read_thread(id(2)).await.unwrap().path.unwrap()).unwrap());
+    assert_eq!(exported, fs::read(home.store.read_thread(id(2)).await.unwrap().location.unwrap()).unwrap());
     assert_eq!(history.damage.len(), 1);
     assert!(history.damage[0].place.contains(&id(1).to_string()), "{:?}", history.damage);
     assert_eq!(heard(&home.store, id(2)).await, ["b"]);
@@ -217,14 +218,14 @@ async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones()
     home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
     let before = home.store.load_history(id(2)).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
-    let path = row.path.clone().unwrap();
+    let path = PathBuf::from(row.location.clone().unwrap());
     let compressed = path.with_extension("jsonl.zst");
     fs::write(&compressed, zstd::encode_all(&*fs::read(&path).unwrap(), 0).unwrap()).unwrap();
     fs::remove_file(&path).unwrap();
 
     assert_eq!(home.store.load_history(id(2)).await.unwrap(), before);
     let found = home.store.read_thread(id(1)).await.unwrap();
-    assert_eq!(found.path.as_ref(), Some(&compressed));
+    assert_eq!(found.location.as_deref(), compressed.to_str());
     assert_eq!(found.updated_at, row.updated_at);
     crate::contract::go_on(&home.store, id(1), PAGINATED, &["b"]).await;
     assert!(path.exists() && !compressed.exists());
@@ -237,7 +238,7 @@ async fn the_newest_page_opens_only_files_that_can_be_on_it() {
     let home = TestHome::empty().without_index();
     for n in 1..=40 {
         record(&home.store, n, PAGINATED, &["a"]).await;
-        let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();
+        let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
         // Each thread's log last grew at its own second, and its file says so.
         let content = fs::read_to_string(&path).unwrap();
         let lines = content.lines().map(|line| {
@@ -250,7 +251,7 @@ async fn the_newest_page_opens_only_files_that_can_be_on_it() {
     }
     // What is far older than the page is not opened: it could not be.
     for n in 1..=30 {
-        let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();
+        let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
         let at = fs::metadata(&path).unwrap().modified().unwrap();
         let target = home.path().join(format!("{n}.gone"));
         fs::rename(&path, &target).unwrap();
@@ -269,7 +270,7 @@ async fn a_log_that_is_newer_than_its_file_is_listed_where_it_belongs() {
     let home = TestHome::empty().without_index();
     for n in 1..=5 {
         record(&home.store, n, PAGINATED, &["a"]).await;
-        let path = home.store.read_thread(id(n)).await.unwrap().path.unwrap();
+        let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
         // Older files were written later, as after a restore by a tool that does not keep times, under a wrong clock.
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - u64::from(n) * 100);
         fs::File::options().append(true).open(&path).unwrap().set_modified(at).unwrap();

@@ -155,7 +155,7 @@ async fn export_gives_the_bytes_of_the_files() {
             let mut exported = Vec::new();
             let len = home.store.export(thread.id, &mut exported).await.unwrap();
             assert_eq!(len, exported.len() as u64);
-            let own = std::fs::read(thread.path.as_ref().unwrap()).unwrap();
+            let own = std::fs::read(thread.location.as_ref().unwrap()).unwrap();
             assert!(exported.ends_with(&own));
             let history = home.store.load_history(thread.id).await.unwrap();
             let texts: Vec<String> = history.lines.iter().map(|line| format!("{}\n", line.text())).collect();

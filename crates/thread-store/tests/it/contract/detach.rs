@@ -32,7 +32,7 @@ async fn told(store: &dyn ThreadStore, thread_id: ThreadId) -> Told {
     let context = store.load_model_context(thread_id).await.unwrap();
     let history = store.load_history(thread_id).await.unwrap();
     Told {
-        row: StoredThread { path: None, ..store.read_thread(thread_id).await.unwrap() },
+        row: StoredThread { location: None, ..store.read_thread(thread_id).await.unwrap() },
         turns: all_turns(store, thread_id).await,
         history: context.history,
         world_state: context.world_state,

@@ -19,7 +19,7 @@ async fn set(store: &dyn ThreadStore, n: u32, patch: ThreadMetadataPatch) -> Sto
 
 /// The rows without the time of the last update, which is the clock's.
 fn timeless(row: StoredThread) -> StoredThread {
-    StoredThread { updated_at: row.created_at, recency_at: row.created_at, path: None, ..row }
+    StoredThread { updated_at: row.created_at, recency_at: row.created_at, location: None, ..row }
 }
 
 fn patch_of_json(value: serde_json::Value) -> ThreadMetadataPatch {
