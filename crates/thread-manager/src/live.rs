@@ -281,7 +281,7 @@ impl LiveThread {
         let mut state = self.unclosed_state().await?;
         self.flush_locked(&mut state).await?;
         let was_behind = std::mem::replace(&mut state.is_behind, true);
-        let request = RevertThread { thread_id: self.thread_id, to, at: now(), batch: BatchId::generate() };
+        let request = RevertThread { thread_id: self.thread_id, to, batch: BatchId::generate() };
         let outcome = settle!(self.store.revert_thread(request.clone()));
         state.is_behind = was_behind
             || match &outcome {

@@ -296,7 +296,7 @@ impl ThreadManager {
         {
             return outcome;
         }
-        let request = RevertThread { thread_id, to, at: now(), batch: BatchId::generate() };
+        let request = RevertThread { thread_id, to, batch: BatchId::generate() };
         settle!(self.store.revert_thread(request.clone()))
     }
 

@@ -122,12 +122,10 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
     }
     probe.measure(&format!("{PROBED_TIMES} rewinds by one turn"), alone, async |()| {
         for _ in 0..PROBED_TIMES {
-            let at = SystemTime::now().into();
             store
                 .revert_thread(RevertThread {
                     thread_id: thread.id,
                     to: TurnCut::BeforeNewest(1),
-                    at,
                     batch: BatchId::generate(),
                 })
                 .await?;
@@ -200,10 +198,10 @@ impl Bench {
     }
 
     fn reverts(&self, what: &str, to: TurnCut) -> anyhow::Result<Cost> {
-        self.measure(what, async |store, at| {
+        self.measure(what, async |store, _at| {
             let thread_id = self.thread.id;
             let undone =
-                store.revert_thread(RevertThread { thread_id, to: to.clone(), at, batch: BatchId::generate() }).await?;
+                store.revert_thread(RevertThread { thread_id, to: to.clone(), batch: BatchId::generate() }).await?;
             anyhow::ensure!(undone > 0, "nothing was undone");
             Ok(format!("{thread_id}_"))
         })

@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
+use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now};
 use selvedge_thread_store::cut::CutPoint;
 use selvedge_thread_store::implement::{Done, RecentBatches};
 use selvedge_thread_store::segment::revert_items;
@@ -107,9 +107,10 @@ impl Inner {
         if undone_turns == 0 {
             return Ok(NextSegment { undone_turns, segment: None });
         }
-        let (bytes, next_ordinal) = segment_bytes(&resolved, &cut, request.at)?;
+        let at = now();
+        let (bytes, next_ordinal) = segment_bytes(&resolved, &cut, at)?;
         self.settle_bases(&resolved)?;
-        let segment = self.next_segment(&files, &resolved, request.at);
+        let segment = self.next_segment(&files, &resolved, at);
         Ok(NextSegment { undone_turns, segment: Some((segment, bytes, next_ordinal)) })
     }
 }

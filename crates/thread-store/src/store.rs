@@ -16,6 +16,7 @@ use crate::{Appended, BatchId, ForkThread, PatchOrigin, Result, RevertThread, Se
 ///   [`shutdown_thread`](Self::shutdown_thread), [`discard_thread`](Self::discard_thread), or the holder's process or lease. Readers need no claim.
 /// - **Failure.** A method that returns an error has changed nothing and can be repeated, unless it says otherwise.
 /// - **Cancellation.** A call whose future is dropped has either taken effect as a whole or not at all.
+/// - **Time.** The store's clock says when a change was made. Only when a thread was made is part of its head, as its id is.
 /// - **Durability.** A store has a level, [`Durability`](selvedge_protocol::Durability), and whatever changes it returns when
 ///   the change is that durable: at level written it survives the end of the process, at level synced a power loss.
 ///   A change that is cut short leaves the old or the new, in each thread that it was about, and repeating it completes it.

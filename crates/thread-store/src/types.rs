@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp, TurnId};
+use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, TurnId};
 use serde::Serialize;
 
 use crate::{BatchId, LinePosition};
@@ -98,8 +98,6 @@ pub struct RevertThread {
     pub thread_id: ThreadId,
     /// What to go back to.
     pub to: TurnCut,
-    /// When the wish was made.
-    pub at: Timestamp,
     /// Names the change: the same request again undoes nothing more.
     pub batch: BatchId,
 }

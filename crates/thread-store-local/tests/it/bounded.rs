@@ -276,8 +276,7 @@ impl Threads {
         self.ticks += 1;
         let mut outcomes = Vec::new();
         for store in self.stores() {
-            let request =
-                RevertThread { thread_id, to: to.clone(), at: second(self.ticks), batch: BatchId::generate() };
+            let request = RevertThread { thread_id, to: to.clone(), batch: BatchId::generate() };
             outcomes.push(match store.revert_thread(request).await {
                 Ok(_) => true,
                 Err(StoreError::InvalidRequest { .. }) if self.mode == HistoryMode::Legacy => false,

@@ -10,7 +10,7 @@ use selvedge_rollout::{RolloutHome, WriterLock};
 use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::{Compressed, LocalThreadStore};
 
-use crate::contract::{MODES, asked, go_on, head, id, record, second};
+use crate::contract::{MODES, asked, go_on, head, id, record};
 use crate::home::{RECORDINGS, TestHome};
 
 use HistoryMode::Paginated;
@@ -49,8 +49,7 @@ async fn rewound_and_forked(home: &TestHome) -> (ThreadId, ThreadId) {
     record(&home.store, 1, Paginated, &["one", "two"]).await;
     let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, Paginated) };
     let fork = home.store.fork_thread(request).await.unwrap();
-    let request =
-        RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), at: second(50), batch: BatchId::generate() };
+    let request = RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
     assert_eq!(home.store.revert_thread(request).await.unwrap(), 1);
     (id(1), fork)
 }

@@ -212,10 +212,7 @@ impl Step {
             }
             Rewind(_) => {
                 let to = TurnCut::BeforeNewest(1);
-                store
-                    .revert_thread(RevertThread { thread_id, to, at: second(50), batch: BatchId::generate() })
-                    .await
-                    .map(drop)
+                store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.map(drop)
             }
             Name(_, name) => explicit(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
             Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,

@@ -41,10 +41,7 @@ async fn everything_is_private() {
         let meta = head(n + 10, mode);
         store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
         let to = TurnCut::After("a".into());
-        store
-            .revert_thread(RevertThread { thread_id: id(n), to, at: second(50), batch: BatchId::generate() })
-            .await
-            .unwrap();
+        store.revert_thread(RevertThread { thread_id: id(n), to, batch: BatchId::generate() }).await.unwrap();
         store.archive_thread(id(n)).await.unwrap();
     }
     let name = selvedge_protocol::ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
@@ -83,10 +80,7 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
         assert_eq!(content.lines().count(), 1, "{content}");
     }
     let to = TurnCut::After("b".into());
-    home.store
-        .revert_thread(RevertThread { thread_id: id(1), to, at: second(50), batch: BatchId::generate() })
-        .await
-        .unwrap();
+    home.store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(fs::read_to_string(row.location.unwrap()).unwrap().lines().count(), 1);
 }

@@ -13,7 +13,7 @@ use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, Thr
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 
-use crate::contract::{MODES, head, heard, id, record, second, turn_id};
+use crate::contract::{MODES, head, heard, id, record, turn_id};
 use crate::home::TestHome;
 
 /// How long the files are moved to and fro at least.
@@ -96,8 +96,7 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
     store.fork_thread(request).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
-    let request =
-        RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), at: second(50), batch: BatchId::generate() };
+    let request = RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(request).await.unwrap(), 1);
     store.detach_thread(id(fork)).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a"]);

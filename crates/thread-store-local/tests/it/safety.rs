@@ -75,8 +75,7 @@ async fn no_write_follows_a_link_out_of_the_home() {
         let meta = head(3, HistoryMode::Paginated);
         let _ = store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await;
         let to = TurnCut::BeforeNewest(1);
-        let _ =
-            store.revert_thread(RevertThread { thread_id: id(1), to, at: second(9), batch: BatchId::generate() }).await;
+        let _ = store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await;
         let name = ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
         let _ = store.update_thread_metadata(id(1), &name, PatchOrigin::Explicit).await;
         let _ = store.delete_thread(id(1)).await;

@@ -1,6 +1,6 @@
 //! Forks and reverts.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use selvedge_history::TurnProjection;
 use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId, Timestamp};
@@ -108,8 +108,9 @@ impl State {
         for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
             labels.take(line, place >= kept);
         }
-        let items = revert_items(labels, request.at, base);
-        self.begin_segment(thread_id, self.next_segment_id(thread_id, request.at)?, &items)
+        let now = Timestamp::from(SystemTime::now());
+        let items = revert_items(labels, now, base);
+        self.begin_segment(thread_id, self.next_segment_id(thread_id, now)?, &items)
     }
 
     /// An id that is newer than those of all other segments of the thread, also when the clock went back meanwhile.

@@ -5,7 +5,7 @@ use selvedge_thread_store::{
     BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
 
-use crate::contract::{head, id, record, second, turn};
+use crate::contract::{head, id, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -41,21 +41,15 @@ async fn segments_are_named_like_those_of_files() {
     let whole = store.load_history(id(1)).await.unwrap();
     for to in ["b", "a"] {
         let to = TurnCut::Before(to.into());
-        store
-            .revert_thread(RevertThread { thread_id: id(1), to, at: second(9), batch: BatchId::generate() })
-            .await
-            .unwrap();
+        store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await.unwrap();
     }
     let history = store.load_history(id(1)).await.unwrap();
     let RolloutItem::SessionMeta(head) = history.lines[0].item() else { panic!("no head") };
-    assert_eq!((head.history_base, head.timestamp), (None, Some(second(9))));
+    assert_eq!((head.history_base, head.timestamp), (None, history.lines[0].timestamp()));
 
     record(&store, 2, MODE, &["a", "b"]).await;
     let to = TurnCut::After("a".into());
-    store
-        .revert_thread(RevertThread { thread_id: id(2), to, at: second(9), batch: BatchId::generate() })
-        .await
-        .unwrap();
+    store.revert_thread(RevertThread { thread_id: id(2), to, batch: BatchId::generate() }).await.unwrap();
     let history = store.load_history(id(2)).await.unwrap();
     let RolloutItem::SessionMeta(head) = history.lines.last().unwrap().item() else { panic!("no head") };
     let base = head.history_base.unwrap();

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
 use selvedge_thread_store::{BatchId, LineQuery, LineStart, RevertThread, ThreadStore, TurnCut};
 
-use super::{MODES, asked, head, heard, id, is_missing, record, second, turn, turn_id};
+use super::{MODES, asked, head, heard, id, is_missing, record, turn, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -42,12 +42,8 @@ pub(crate) async fn check_failed_batch(store: Arc<dyn ThreadStore>) {
 pub(crate) async fn check_repeated_revert(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c", "d"]).await;
-        let revert = |turns| RevertThread {
-            thread_id: id(n),
-            to: TurnCut::BeforeNewest(turns),
-            at: second(60),
-            batch: BatchId::generate(),
-        };
+        let revert =
+            |turns| RevertThread { thread_id: id(n), to: TurnCut::BeforeNewest(turns), batch: BatchId::generate() };
         let cold = revert(1);
         for _ in 0..3 {
             assert_eq!(store.revert_thread(cold.clone()).await.unwrap(), 1);
@@ -133,7 +129,6 @@ pub(crate) async fn check_dropped_batch(store: Arc<dyn ThreadStore>) {
         .revert_thread(RevertThread {
             thread_id: id(1),
             to: TurnCut::Before(turn_id("nothing")),
-            at: second(60),
             batch: BatchId::generate(),
         })
         .await

@@ -9,7 +9,7 @@ use selvedge_thread_store::{
     BatchId, LineQuery, LineStart, PatchOrigin, RevertThread, StoreError, ThreadChange, ThreadStore, TurnCut,
 };
 
-use super::{go_on, head, id, is_invalid, record, second, turn_id};
+use super::{go_on, head, id, is_invalid, record, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -70,7 +70,7 @@ pub(crate) async fn check_each_change_is_told(store: Arc<dyn ThreadStore>, other
             3 => _ = store.unarchive_thread(id(1)).await.unwrap(),
             4 => {
                 let to = TurnCut::Before(turn_id("b"));
-                let request = RevertThread { thread_id: id(1), to, at: second(60), batch: BatchId::generate() };
+                let request = RevertThread { thread_id: id(1), to, batch: BatchId::generate() };
                 store.revert_thread(request).await.unwrap();
             }
             _ => store.delete_thread(id(1)).await.unwrap(),

@@ -105,10 +105,7 @@ pub(crate) async fn check_detached_goes_on(store: Arc<dyn ThreadStore>) {
     assert_eq!(dependents(store.delete_thread(thread).await), [again]);
     let created_at = store.read_thread(thread).await.unwrap().created_at;
     for (to, turns) in [(TurnCut::After(turn_id("c")), &["a", "b", "c"][..]), (TurnCut::After(turn_id("a")), &["a"])] {
-        store
-            .revert_thread(RevertThread { thread_id: thread, to, at: second(5000), batch: BatchId::generate() })
-            .await
-            .unwrap();
+        store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
         assert_turns(&*store, thread, turns).await;
         assert_eq!(store.read_thread(thread).await.unwrap().created_at, created_at, "the thread is as old as it was");
     }
@@ -147,10 +144,7 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["c", "d"]).await;
     let revert = async |to| {
-        store
-            .revert_thread(RevertThread { thread_id: thread, to, at: second(5000), batch: BatchId::generate() })
-            .await
-            .unwrap();
+        store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
     };
     revert(TurnCut::After(turn_id("c"))).await;
     go_on(&*store, thread, MODE, &["e"]).await;
@@ -165,12 +159,7 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     let other = fork(&*store, source, 13, TurnCut::Latest).await;
     go_on(&*store, other, MODE, &["c"]).await;
     store
-        .revert_thread(RevertThread {
-            thread_id: other,
-            to: TurnCut::After(turn_id("a")),
-            at: second(5000),
-            batch: BatchId::generate(),
-        })
+        .revert_thread(RevertThread { thread_id: other, to: TurnCut::After(turn_id("a")), batch: BatchId::generate() })
         .await
         .unwrap();
     detach(&*store, other).await;
@@ -180,12 +169,7 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     // Gone back to before everything, it builds on nobody.
     let third = fork(&*store, source, 14, TurnCut::Latest).await;
     store
-        .revert_thread(RevertThread {
-            thread_id: third,
-            to: TurnCut::Before(turn_id("a")),
-            at: second(5000),
-            batch: BatchId::generate(),
-        })
+        .revert_thread(RevertThread { thread_id: third, to: TurnCut::Before(turn_id("a")), batch: BatchId::generate() })
         .await
         .unwrap();
     assert_eq!(dependents(store.delete_thread(source).await), [on_it]);
@@ -239,10 +223,7 @@ pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) 
     store.delete_thread(source).await.unwrap();
     assert_eq!(heard(&*store, thread).await, ["summary", "d", "e"]);
     let to = TurnCut::After(turn_id("d"));
-    store
-        .revert_thread(RevertThread { thread_id: thread, to, at: second(5000), batch: BatchId::generate() })
-        .await
-        .unwrap();
+    store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
     assert_eq!(store.load_model_context(thread).await.unwrap().window.number, 0, "a window of its own");
 }
 
@@ -251,10 +232,7 @@ pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) 
         let plain = record(&*store, n, mode, &["a", "b"]).await;
         let reverted = record(&*store, n + 10, mode, &["a", "b"]).await;
         let to = TurnCut::After(turn_id("a"));
-        store
-            .revert_thread(RevertThread { thread_id: reverted, to, at: second(5000), batch: BatchId::generate() })
-            .await
-            .unwrap();
+        store.revert_thread(RevertThread { thread_id: reverted, to, batch: BatchId::generate() }).await.unwrap();
         let mut alone = vec![plain, reverted];
         if mode == HistoryMode::Legacy {
             alone.push(fork(&*store, plain, n + 20, TurnCut::Latest).await);

@@ -10,7 +10,7 @@ use selvedge_thread_store::{
     StoreError, ThreadStore, TurnCut,
 };
 
-use super::{MODES, go_on, head, id, is_invalid, is_missing, record, second, turn, turn_id};
+use super::{MODES, go_on, head, id, is_invalid, is_missing, record, turn, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -49,10 +49,7 @@ async fn family(store: &dyn ThreadStore, mode: HistoryMode, n: u32) -> [ThreadId
     let fork = store.fork_thread(request).await.unwrap();
     go_on(store, fork, mode, &["c", "d"]).await;
     let to = TurnCut::After(turn_id("c"));
-    store
-        .revert_thread(RevertThread { thread_id: fork, to, at: second(50), batch: BatchId::generate() })
-        .await
-        .unwrap();
+    store.revert_thread(RevertThread { thread_id: fork, to, batch: BatchId::generate() }).await.unwrap();
     go_on(store, fork, mode, &["e"]).await;
     [source, fork]
 }
@@ -187,12 +184,11 @@ pub(crate) async fn check_lines_after_a_rewind(store: Arc<dyn ThreadStore>) {
     let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
     go_on(&*store, fork, MODE, &["c", "d"]).await;
-    for (number, keep) in ["d", "c", "b", "a"].into_iter().enumerate() {
+    for keep in ["d", "c", "b", "a"] {
         let before = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let end = read(&*store, fork, LineStart::End).await.next;
         let to = TurnCut::Before(turn_id(keep));
-        let at = second(60 + i64::try_from(number).unwrap());
-        store.revert_thread(RevertThread { thread_id: fork, to, at, batch: BatchId::generate() }).await.unwrap();
+        store.revert_thread(RevertThread { thread_id: fork, to, batch: BatchId::generate() }).await.unwrap();
         let now = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let common = before.iter().zip(&now).take_while(|(before, now)| before == now).count();
         for (held, entry) in before.iter().enumerate() {
@@ -214,7 +210,7 @@ pub(crate) async fn check_lines_after_a_legacy_rewind(store: Arc<dyn ThreadStore
     let thread_id = record(&*store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let end = read(&*store, thread_id, LineStart::End).await.next;
     let to = TurnCut::After(turn_id("a"));
-    store.revert_thread(RevertThread { thread_id, to, at: second(60), batch: BatchId::generate() }).await.unwrap();
+    store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     let page = read(&*store, thread_id, LineStart::At(end)).await;
     assert_eq!((page.entries.len(), page.rewound_to), (1, None));
 }
@@ -250,10 +246,7 @@ pub(crate) async fn check_following(store: Arc<dyn ThreadStore>, other: Arc<dyn 
         tokio::time::sleep(Duration::from_millis(20)).await;
         store.unarchive_thread(thread_id).await.unwrap();
         let to = TurnCut::Before(turn_id(&format!("c{round}")));
-        store
-            .revert_thread(RevertThread { thread_id, to, at: second(60 + round), batch: BatchId::generate() })
-            .await
-            .unwrap();
+        store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     }
     go_on(&*store, thread_id, MODE, &["the end"]).await;
     let held = tokio::time::timeout(Duration::from_secs(60), follow).await.unwrap().unwrap();

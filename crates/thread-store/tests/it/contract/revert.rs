@@ -14,10 +14,7 @@ use super::{
 /// Goes back, and gives the row of the thread as it is then.
 async fn revert(store: &dyn ThreadStore, thread_id: ThreadId, to: TurnCut) -> StoredThread {
     let before = all_turns(store, thread_id).await.len();
-    let undone = store
-        .revert_thread(RevertThread { thread_id, to, at: second(5000), batch: BatchId::generate() })
-        .await
-        .unwrap();
+    let undone = store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     assert_eq!(all_turns(store, thread_id).await.len(), before - undone, "it says how many turns it undid");
     store.read_thread(thread_id).await.unwrap()
 }
@@ -199,7 +196,7 @@ pub(crate) async fn check_revert_silent_turn(store: Arc<dyn ThreadStore>) {
         store.append_items(id(n), BatchId::generate(), &[started("b"), complete("b")]).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let was = store.load_history(id(n)).await.unwrap();
-        let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000), batch: BatchId::generate() };
+        let request = RevertThread { thread_id: id(n), to: after("a"), batch: BatchId::generate() };
         let outcome = store.revert_thread(request).await;
         match mode {
             HistoryMode::Paginated => {
@@ -263,7 +260,7 @@ pub(crate) async fn check_fork_of_reverted(store: Arc<dyn ThreadStore>) {
 
 pub(crate) async fn check_revert_refuses(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
-        let request = |to| RevertThread { thread_id: id(n), to, at: second(5000), batch: BatchId::generate() };
+        let request = |to| RevertThread { thread_id: id(n), to, batch: BatchId::generate() };
         for to in [TurnCut::Latest, after("a")] {
             assert!(is_missing(store.revert_thread(request(to)).await, false));
         }
@@ -283,7 +280,7 @@ pub(crate) async fn check_revert_conflicts(store: Arc<dyn ThreadStore>, other: A
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         store.resume_thread(id(n)).await.unwrap();
-        let request = RevertThread { thread_id: id(n), to: after("a"), at: second(5000), batch: BatchId::generate() };
+        let request = RevertThread { thread_id: id(n), to: after("a"), batch: BatchId::generate() };
         assert!(is_conflict(other.revert_thread(request.clone()).await));
         assert_turns(&*other, id(n), &["a", "b"]).await;
         store.shutdown_thread(id(n)).await.unwrap();
