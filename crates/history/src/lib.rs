@@ -42,6 +42,7 @@
 //! ```
 
 mod compaction;
+mod cut;
 mod facts;
 mod heard;
 pub mod markers;
@@ -63,6 +64,7 @@ mod window;
 mod world_journal;
 mod world_state;
 
+pub use cut::{CutPoint, NothingSaid, UnknownTurn, base_length, find_cut};
 pub use facts::MetadataFold;
 pub use policy::is_persisted;
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};

@@ -82,7 +82,7 @@ pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
 pub use stats::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, UtcOffset, day_text};
 pub use time::{Timestamp, TimestampError};
-pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnItem, TurnItemEntry, TurnStatus};
+pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnCut, TurnItem, TurnItemEntry, TurnStatus};
 pub use turn_context::TurnContext;
 pub use window::Window;
 pub use world_state::{WorldState, WorldStateError, WorldStatePatch, WorldStateRecord};

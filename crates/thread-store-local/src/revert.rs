@@ -2,9 +2,9 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
+use selvedge_history::CutPoint;
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
 use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
-use selvedge_thread_store::cut::CutPoint;
 use selvedge_thread_store::implement::{Done, RecentBatches};
 use selvedge_thread_store::segment::revert_items;
 use selvedge_thread_store::{BatchId, Result, RevertThread, TurnCut};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use selvedge_history::EmptySearch;
+use selvedge_history::{EmptySearch, NothingSaid, UnknownTurn};
 use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnId};
 
 use crate::BatchId;
@@ -259,6 +259,18 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
 
 impl From<CursorError> for StoreError {
     fn from(error: CursorError) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
+impl From<UnknownTurn> for StoreError {
+    fn from(UnknownTurn { thread_id, turn_id }: UnknownTurn) -> Self {
+        Self::TurnNotFound { thread_id, turn_id }
+    }
+}
+
+impl From<NothingSaid> for StoreError {
+    fn from(error: NothingSaid) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

@@ -15,7 +15,7 @@
 //! # For those who write a store
 //!
 //! What two stores would otherwise both write is here once: [`implement`] makes pages of lines, remembers batches and finds out
-//! what changed, [`paging`] cuts pages, [`cut`] finds the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
+//! what changed, [`paging`] cuts pages, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
 //! is kept in a log. [`InMemoryThreadStore`] is made of them and shows how they go together.
 //!
 //! ```
@@ -35,7 +35,6 @@
 
 mod batch;
 mod changes;
-pub mod cut;
 mod error;
 pub mod explicit;
 pub mod implement;
@@ -56,7 +55,6 @@ pub use lines::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSel
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use segments::{SegmentInfo, SegmentPart};
+pub use selvedge_protocol::TurnCut;
 pub use store::ThreadStore;
-pub use types::{
-    Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, TurnCut, WriterState,
-};
+pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, WriterState};

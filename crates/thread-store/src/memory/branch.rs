@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use selvedge_history::TurnProjection;
+use selvedge_history::{CutPoint, TurnProjection, base_length, find_cut};
 use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use super::state::{History, State, Writer};
-use crate::cut::{CutPoint, base_length, find_cut};
 use crate::implement::Done;
 use crate::segment::{Labels, fork_head, identity, inherit_head, newest_head, revert_items};
 use crate::{ForkThread, Result, RevertThread, TurnCut};
@@ -55,7 +54,7 @@ impl State {
                 self.turns(thread_id, &history.lines)?
             }
         };
-        find_cut(thread_id, turns, history.lines.len() as u64, at)
+        Ok(find_cut(thread_id, turns, history.lines.len() as u64, at)?)
     }
 
     fn fork_by_reference(
