@@ -8,12 +8,11 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use selvedge_history::{CutPoint, TurnProjection, find_cut};
+use selvedge_history::{CutPoint, Labels, TurnProjection, find_cut};
 use selvedge_protocol::{EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, TurnId};
 use selvedge_rollout::{
     BackwardEntry, Entry, HistoryEntry, LineRecord, ResolvedHistory, ReverseReader, RolloutReader, read_head,
 };
-use selvedge_thread_store::segment::Labels;
 use selvedge_thread_store::{Result, TurnCut};
 use serde::Deserialize;
 

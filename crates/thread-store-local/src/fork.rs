@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use selvedge_history::markers::is_user_message;
+use selvedge_history::{fork_head, head_identity, inherit_head};
 use selvedge_protocol::{
     AgentMessageEvent, EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, SessionMeta, ThreadId,
     Timestamp, UserMessageEvent,
@@ -11,7 +12,6 @@ use selvedge_rollout::{
     Entry, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
     read_head,
 };
-use selvedge_thread_store::segment::{fork_head, identity, inherit_head};
 use selvedge_thread_store::{ForkThread, Result, StoreError, TurnCut};
 
 use crate::cut::end_of;
@@ -20,7 +20,7 @@ use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn fork(&self, request: &ForkThread) -> Result<ThreadId> {
-        let (thread_id, at) = identity(&request.meta)?;
+        let (thread_id, at) = head_identity(&request.meta)?;
         // From the first look at the source until the fork is there, nobody deletes what it begins to refer to.
         let references = ReferenceLock::shared(&self.home).map_err(store_error)?;
         let (files, resolved) = self.resolve(self.files()?, request.source)?;

@@ -2,11 +2,10 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use selvedge_history::CutPoint;
+use selvedge_history::{CutPoint, revert_items};
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
 use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
 use selvedge_thread_store::implement::{Done, RecentBatches};
-use selvedge_thread_store::segment::revert_items;
 use selvedge_thread_store::{BatchId, Result, RevertThread, TurnCut};
 
 use crate::append::write_once;

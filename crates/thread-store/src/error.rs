@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use selvedge_history::{EmptySearch, NothingSaid, UnknownTurn};
+use selvedge_history::{EmptySearch, HeadError, NothingSaid, UnknownTurn};
 use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnId};
 
 use crate::BatchId;
@@ -271,6 +271,12 @@ impl From<UnknownTurn> for StoreError {
 
 impl From<NothingSaid> for StoreError {
     fn from(error: NothingSaid) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
+impl From<HeadError> for StoreError {
+    fn from(error: HeadError) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

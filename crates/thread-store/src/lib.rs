@@ -15,8 +15,8 @@
 //! # For those who write a store
 //!
 //! What two stores would otherwise both write is here once: [`implement`] makes pages of lines, remembers batches and finds out
-//! what changed, [`paging`] cuts pages, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
-//! is kept in a log. [`InMemoryThreadStore`] is made of them and shows how they go together.
+//! what changed, [`paging`] cuts pages. What items mean for a store (where a cut is, what a fork, a revert and a change of metadata
+//! write) is said by `selvedge_history`. [`InMemoryThreadStore`] is made of them and shows how they go together.
 //!
 //! ```
 //! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
@@ -36,14 +36,12 @@
 mod batch;
 mod changes;
 mod error;
-pub mod explicit;
 pub mod implement;
 mod lines;
 mod memory;
 pub mod paging;
 mod provided;
 mod reader;
-pub mod segment;
 mod segments;
 mod store;
 mod types;
