@@ -44,13 +44,16 @@
 //! assert!(turns.finish().is_empty());
 //! ```
 
+mod bare;
 mod compaction;
 mod cut;
+mod cut_search;
 mod explicit;
 mod facts;
 mod heads;
 mod heard;
 mod labels;
+mod lines_before;
 pub mod markers;
 mod peek;
 mod policy;
@@ -70,11 +73,14 @@ mod window;
 mod world_journal;
 mod world_state;
 
+pub use bare::modern_items;
 pub use cut::{CutPoint, NothingSaid, UnknownTurn, base_length, find_cut};
+pub use cut_search::{CutSearch, WayBack, turns_to_cut};
 pub use explicit::{items_to_keep, name_change};
-pub use facts::MetadataFold;
+pub use facts::{MetadataFold, says_no_fact};
 pub use heads::{HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head};
 pub use labels::{Labels, revert_items};
+pub use lines_before::LinesBefore;
 pub use policy::is_persisted;
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
