@@ -46,6 +46,7 @@
 
 mod bare;
 mod compaction;
+mod context_tail;
 mod cut;
 mod cut_search;
 mod explicit;
@@ -74,6 +75,7 @@ mod world_journal;
 mod world_state;
 
 pub use bare::modern_items;
+pub use context_tail::ContextTail;
 pub use cut::{CutPoint, NothingSaid, UnknownTurn, base_length, find_cut};
 pub use cut_search::{CutSearch, WayBack, turns_to_cut};
 pub use explicit::{items_to_keep, name_change};
