@@ -46,6 +46,7 @@ mod line;
 pub mod log;
 mod metadata;
 mod open;
+mod paging;
 mod query;
 mod repository;
 mod response_item;
@@ -73,6 +74,7 @@ pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
 pub use line::{LineError, LineFormat, RolloutLine};
 pub use metadata::{GitInfo, GitInfoPatch, StoredThread, ThreadMetadataPatch};
 pub use open::{Extra, OpenItem};
+pub use paging::{EmptyPage, ItemPosition, PageWindow, check_limit};
 pub use query::{
     ArchivedFilter, Cursor, CursorError, CwdFilter, ItemQuery, Page, Relation, SearchHit, SearchOrder, SearchQuery,
     SortDirection, ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery,

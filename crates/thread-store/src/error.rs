@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use selvedge_history::{EmptySearch, HeadError, NothingSaid, UnknownTurn};
-use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnId};
+use selvedge_protocol::{CursorError, EmptyPage, ThreadId, Timestamp, TurnId};
 
 use crate::BatchId;
 
@@ -255,6 +255,12 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
             )
         })
     })
+}
+
+impl From<EmptyPage> for StoreError {
+    fn from(error: EmptyPage) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
 }
 
 impl From<CursorError> for StoreError {

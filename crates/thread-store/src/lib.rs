@@ -14,8 +14,8 @@
 //!
 //! # For those who write a store
 //!
-//! What two stores would otherwise both write is here once: [`implement`] makes pages of lines, remembers batches and finds out
-//! what changed, [`paging`] cuts pages. What items mean for a store (where a cut is, what a fork, a revert and a change of metadata
+//! What two stores would otherwise both write is here once: [`implement`] cuts pages, also of lines, remembers batches and finds
+//! out what changed. What items mean for a store (where a cut is, what a fork, a revert and a change of metadata
 //! write) is said by `selvedge_history`. [`InMemoryThreadStore`] is made of them and shows how they go together.
 //!
 //! ```
@@ -39,7 +39,6 @@ mod error;
 pub mod implement;
 mod lines;
 mod memory;
-pub mod paging;
 mod provided;
 mod reader;
 mod segments;

@@ -2,7 +2,7 @@
 
 use selvedge_history::TextSearch;
 use selvedge_protocol::{SearchOrder, SearchQuery, StoredThread, ThreadQuery};
-use selvedge_thread_store::paging::page_hits;
+use selvedge_thread_store::implement::page_hits;
 
 use crate::contract::{id, second};
 
