@@ -11,7 +11,7 @@ use selvedge_protocol::{EventMsg, HistoryMode, LineFormat, RolloutItem, RolloutL
 use crate::TurnProjection;
 use crate::turn_events::{EventGlance, is_turn_abort, is_turn_end, is_turn_start, names_a_place};
 
-/// What the lines that were taken on the way back to a cut come to.
+/// What the lines come to that were taken on the way back to a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WayBack {
     /// The line before is needed.
@@ -90,7 +90,8 @@ impl<'a> CutSearch<'a> {
 }
 
 /// The turns of the last lines of a history, given in their order, to look a cut up in. Lines are counted from the first of
-/// these. In paginated mode the turns lack items, which say nothing of where turns begin and end.
+/// these. In paginated mode the turns lack items and messages, which say nothing of where turns begin and end: nobody asks there
+/// for [`undone_messages`](crate::CutPoint::undone_messages).
 #[must_use]
 pub fn turns_to_cut<'a>(mode: HistoryMode, lines: impl ExactSizeIterator<Item = &'a RolloutLine>) -> TurnProjection {
     let mut turns = TurnProjection::new();

@@ -1,8 +1,15 @@
 //! Where cuts are, and what they undo.
 
-use selvedge_history::{CutPoint, TurnProjection, UnknownTurn, base_length, find_cut};
-use selvedge_protocol::{HistoryMode, LineError, ResponseItem, RolloutLine, SessionMeta, ThreadId, Timestamp, TurnCut};
+use selvedge_history::{
+    CutPoint, CutSearch, LinesBefore, TurnProjection, UnknownTurn, WayBack, base_length, find_cut, turns_to_cut,
+};
+use selvedge_protocol::log::LineRecord;
+use selvedge_protocol::{
+    HistoryMode, LineError, ResponseItem, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp, TurnCut,
+};
 use serde_json::{Value, json};
+
+use crate::story::{compaction_turn, complete, completed_item, lines, ordinal_lines, rolled_back, started, turn, user};
 
 fn id(n: u8) -> ThreadId {
     format!("01a1fd5d-aacb-7641-837d-0000000000{n:02x}").parse().unwrap()
@@ -68,4 +75,97 @@ fn headers_alone_are_no_base() {
     let other = RolloutLine::parse(r#"{"type":"event_msg","payload":{}}"#).unwrap();
     let lines = [header.clone(), header, other.clone(), other];
     assert_eq!([0, 1, 2, 3, 4, 9].map(|position| base_length(&lines, position)), [0, 0, 0, 3, 4, 4]);
+}
+
+/// How many of the last lines tell a cut, and the cut as they tell it; nothing when it takes the whole history.
+fn told_by_end(mode: HistoryMode, lines: &[RolloutLine], cut: &TurnCut) -> Option<(usize, CutPoint)> {
+    let mut search = CutSearch::new(mode, cut)?;
+    let mut first = lines.len();
+    for (position, line) in lines.iter().enumerate().rev() {
+        first = position;
+        match search.take(line) {
+            WayBack::GoesOn => {}
+            WayBack::FarEnough => break,
+            WayBack::Unsure => return None,
+        }
+    }
+    let tail = &lines[first..];
+    let mut point = find_cut(id(1), turns_to_cut(mode, tail.iter()), tail.len() as u64, cut).ok()?;
+    point.position += first as u64;
+    Some((tail.len(), point))
+}
+
+fn told_by_all(lines: &[RolloutLine], cut: &TurnCut) -> CutPoint {
+    let mut turns = TurnProjection::new();
+    (0..).zip(lines).for_each(|(position, line)| turns.push(position, line));
+    find_cut(id(1), turns, lines.len() as u64, cut).unwrap()
+}
+
+#[test]
+fn the_end_of_a_history_tells_a_cut_as_the_whole_does() {
+    let story =
+        || [turn("a", "one", "1"), turn("b", "two", "2"), compaction_turn("c", &["two"], 1), turn("d", "three", "3")];
+    for (mode, lines) in [
+        (HistoryMode::Legacy, lines(story().into_iter().flatten())),
+        (HistoryMode::Paginated, ordinal_lines(story().into_iter().flatten())),
+    ] {
+        for (cut, read) in [
+            (TurnCut::BeforeNewest(1), 7),
+            (TurnCut::BeforeNewest(2), 11),
+            (TurnCut::After("b".into()), 18),
+            (TurnCut::Before("b".into()), 18),
+            (TurnCut::Before("a".into()), 25),
+            (TurnCut::BeforeNewest(9), 25),
+        ] {
+            let (count, told) = told_by_end(mode, &lines, &cut).unwrap();
+            let all = told_by_all(&lines, &cut);
+            let place = |point: CutPoint| (point.position, point.undone_turns);
+            assert_eq!((count, place(told)), (read, place(all)), "{mode:?} {cut:?}");
+            assert!(mode == HistoryMode::Paginated || told == all, "{cut:?}");
+        }
+    }
+}
+
+#[test]
+fn a_late_word_on_an_earlier_turn_takes_the_way_back_to_it() {
+    let late = completed_item("a", json!({"type": "AgentMessage", "id": "x", "content": []}));
+    let items = [turn("a", "one", "1"), vec![started("b"), late, complete("b")]];
+    let lines = ordinal_lines(items.into_iter().flatten());
+    let cut = TurnCut::BeforeNewest(1);
+    assert_eq!(told_by_end(HistoryMode::Paginated, &lines, &cut), Some((10, told_by_all(&lines, &cut))));
+}
+
+#[test]
+fn some_cuts_are_told_by_the_whole_history_only() {
+    assert!(CutSearch::new(HistoryMode::Legacy, &TurnCut::After("turn-2".into())).is_none());
+    assert!(CutSearch::new(HistoryMode::Legacy, &TurnCut::After("turn-two".into())).is_some());
+    let undone = lines([started("a"), user("one"), complete("a"), rolled_back(1)]);
+    assert_eq!(told_by_end(HistoryMode::Legacy, &undone, &TurnCut::BeforeNewest(1)), None);
+    // Of another mode than is said.
+    assert_eq!(told_by_end(HistoryMode::Paginated, &undone[..1], &TurnCut::BeforeNewest(1)), None);
+}
+
+#[test]
+fn what_goes_on_builds_on_the_last_line_that_was_counted() {
+    let record = |ordinal: Option<u64>, end: u64, item| LineRecord {
+        range: end - 10..end,
+        number: 0,
+        line: RolloutLine::new(second(0), ordinal, item),
+    };
+    let header = head(1, HistoryMode::Paginated).into();
+    let (first, counted, uncounted) =
+        (record(Some(0), 10, &header), record(Some(1), 20, &user("one")), record(None, 30, &user("two")));
+    let mut forwards = LinesBefore::default();
+    let mut backwards = LinesBefore::default();
+    [&first, &counted, &uncounted].iter().for_each(|record| forwards.take_next(0, record));
+    [&uncounted, &counted, &first].iter().for_each(|record| backwards.take_previous(0, record));
+    assert_eq!(forwards, backwards);
+    let segment = SegmentId::from(id(7));
+    let base = forwards.base(|_| segment).unwrap();
+    assert_eq!((base.thread_id, base.end_ordinal_exclusive, base.end_byte_offset), (Some(segment), Some(2), Some(20)));
+    assert_eq!(forwards.place(), Some((0, 30)));
+    assert!(!forwards.is_behind(0, &uncounted) && forwards.is_behind(1, &first));
+    let mut heads = LinesBefore::default();
+    heads.take_next(0, &first);
+    assert_eq!(heads.base(|_| segment), None);
 }

@@ -5,6 +5,7 @@
 mod cuts;
 mod facts;
 mod growth;
+mod heads;
 mod middle;
 mod more_recordings;
 mod policy;
