@@ -320,3 +320,20 @@ fn git_change(known: Option<&GitInfo>, told: &GitInfo) -> Option<Option<GitInfoP
     };
     (!patch.is_empty()).then_some(Some(patch))
 }
+
+/// The kinds of lines that make up most of a log and say no fact.
+const FACTLESS: [&[u8]; 5] =
+    [b"response_item\"", b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
+
+/// Whether a line says no fact, by the first bytes of its envelope. When in doubt it may say one.
+#[must_use]
+pub fn says_no_fact(line: &[u8]) -> bool {
+    const TYPE: &[u8] = b"\"type\":\"";
+    let head = &line[..line.len().min(96)];
+    // The timestamp and the ordinal that stand before the type hold nothing that looks like it.
+    let Some(at) = memchr::memmem::find(head, TYPE) else { return false };
+    let (before, kind) = (&head[..at], &head[at + TYPE.len()..]);
+    before.starts_with(b"{\"timestamp\":\"")
+        && memchr::memmem::find(before, b"\"payload\"").is_none()
+        && FACTLESS.iter().any(|factless| kind.starts_with(factless))
+}

@@ -11,6 +11,9 @@
 //! - *Replay* ([`Replay`], [`replay`]) gives what the model sees next, and what it has been told: the
 //!   [`ModelContext`].
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
+//! - A *cut* ([`find_cut`]) is a place between two turns, to fork at or to go back to. What then begins, begins with a *head*
+//!   ([`fork_head`]), and with what a thread is labelled with ([`Labels`], [`revert_items`]). How somebody's change of metadata
+//!   is kept in a log, [`items_to_keep`] says.
 //! - A *search* ([`TextSearch`]) says where in names and turns a text stands, and how well a thread fits.
 //! - A *context fragment* ([`markers`]) is a message that the program wrote in the name of the user or the developer, to
 //!   tell the model about its surroundings. It is no message of the user.
@@ -41,9 +44,17 @@
 //! assert!(turns.finish().is_empty());
 //! ```
 
+mod bare;
 mod compaction;
+mod context_tail;
+mod cut;
+mod cut_search;
+mod explicit;
 mod facts;
+mod heads;
 mod heard;
+mod labels;
+mod lines_before;
 pub mod markers;
 mod peek;
 mod policy;
@@ -63,7 +74,15 @@ mod window;
 mod world_journal;
 mod world_state;
 
-pub use facts::MetadataFold;
+pub use bare::modern_items;
+pub use context_tail::ContextTail;
+pub use cut::{CutPoint, NothingSaid, UnknownTurn, base_length, find_cut};
+pub use cut_search::{CutSearch, WayBack, turns_to_cut};
+pub use explicit::{items_to_keep, name_change};
+pub use facts::{MetadataFold, says_no_fact};
+pub use heads::{HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head};
+pub use labels::{Labels, revert_items};
+pub use lines_before::LinesBefore;
 pub use policy::is_persisted;
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{

@@ -1,6 +1,9 @@
-//! Which events open turns and end them.
+//! Which events open turns and end them: the one place that knows their names.
+
+use std::borrow::Cow;
 
 use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine};
+use serde::Deserialize;
 
 use crate::peek::payload_type;
 
@@ -21,4 +24,37 @@ pub(crate) fn is_turn_start(kind: &str) -> bool {
 /// Whether an event of this kind ends a turn that came to its end. Programs have two names for it.
 pub(crate) fn is_turn_end(kind: &str) -> bool {
     matches!(kind, "task_complete" | "turn_complete")
+}
+
+/// Whether an event of this kind ends a turn that was broken off.
+pub(crate) fn is_turn_abort(kind: &str) -> bool {
+    kind == "turn_aborted"
+}
+
+/// What an event has to do with where turns begin and end, without the rest of it.
+#[derive(Deserialize)]
+pub(crate) struct EventGlance<'a> {
+    /// Its kind.
+    #[serde(rename = "type", borrow, default)]
+    pub(crate) kind: Cow<'a, str>,
+    /// The turn that it names.
+    #[serde(borrow, default)]
+    pub(crate) turn_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> EventGlance<'a> {
+    /// Nothing for a line that is no event, or one of a shape that nobody writes.
+    pub(crate) fn at(line: &'a RolloutLine) -> Option<Self> {
+        (line.kind() == "event_msg").then(|| serde_json::from_str(line.payload()).ok())?
+    }
+}
+
+/// The name of a turn that the log gives no id: its place among the turns from the first, counted from 1.
+pub(crate) fn name_of_place(place: u64) -> String {
+    format!("turn-{place}")
+}
+
+/// Whether this can be the name of a turn that the log gives no id.
+pub(crate) fn names_a_place(turn_id: &str) -> bool {
+    turn_id.strip_prefix("turn-").is_some_and(|place| place.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -17,7 +17,7 @@ use crate::heard::{Cut, Heard};
 use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
 use crate::told_turn::{ToldTurn, TurnRestart};
-use crate::turn_events::{is_turn_end, is_turn_start};
+use crate::turn_events::{is_turn_abort, is_turn_end, is_turn_start, name_of_place};
 use crate::turn_item;
 use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
@@ -587,7 +587,7 @@ impl TurnProjection {
     fn next_draft(&mut self, id: Option<TurnId>, start: u64, started_at: Option<Timestamp>) -> Draft {
         self.end_last(start);
         let turns = self.turns_before + self.closed.len() as u64;
-        let id = id.unwrap_or_else(|| format!("turn-{}", turns + 1).into());
+        let id = id.unwrap_or_else(|| name_of_place(turns + 1).into());
         let next_item = self.next_item_before;
         let restart = TurnRestart { position: start, turns, next_item, mode: self.mode, lead_in: None };
         Draft::new(id, restart, started_at)
@@ -687,11 +687,11 @@ fn is_said_when_done(kind: &str) -> bool {
 fn event_shows(kind: &str) -> bool {
     is_turn_start(kind)
         || is_turn_end(kind)
+        || is_turn_abort(kind)
         || turn_item::is_step(kind)
         || matches!(
             kind,
-            "turn_aborted"
-                | "thread_rolled_back"
+            "thread_rolled_back"
                 | "item_completed"
                 | "error"
                 | "item_started"

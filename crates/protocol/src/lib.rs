@@ -46,6 +46,7 @@ mod line;
 pub mod log;
 mod metadata;
 mod open;
+mod paging;
 mod query;
 mod repository;
 mod response_item;
@@ -73,6 +74,7 @@ pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
 pub use line::{LineError, LineFormat, RolloutLine};
 pub use metadata::{GitInfo, GitInfoPatch, StoredThread, ThreadMetadataPatch};
 pub use open::{Extra, OpenItem};
+pub use paging::{EmptyPage, ItemPosition, PageWindow, check_limit};
 pub use query::{
     ArchivedFilter, Cursor, CursorError, CwdFilter, ItemQuery, Page, Relation, SearchHit, SearchOrder, SearchQuery,
     SortDirection, ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery,
@@ -82,7 +84,7 @@ pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
 pub use stats::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, UtcOffset, day_text};
 pub use time::{Timestamp, TimestampError};
-pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnItem, TurnItemEntry, TurnStatus};
+pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnCut, TurnItem, TurnItemEntry, TurnStatus};
 pub use turn_context::TurnContext;
 pub use window::Window;
 pub use world_state::{WorldState, WorldStateError, WorldStatePatch, WorldStateRecord};

@@ -34,6 +34,20 @@ pub enum ItemsView {
     Full,
 }
 
+/// A place between two turns. Of several turns that have the same id the newest is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnCut {
+    /// After everything that there is.
+    Latest,
+    /// Just after this turn.
+    After(TurnId),
+    /// Just before this turn.
+    Before(TurnId),
+    /// Just before the newest turns, so many of them: before all of them when there are not more, and after everything
+    /// for 0 or when there is no turn.
+    BeforeNewest(u64),
+}
+
 /// One turn: what the user asked and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Turn {

@@ -1,6 +1,6 @@
 //! What can go wrong with an index.
 
-use selvedge_protocol::CursorError;
+use selvedge_protocol::{CursorError, EmptyPage};
 use selvedge_rollout::RolloutError;
 
 /// The outcome of an operation on an index.
@@ -42,7 +42,7 @@ pub enum IndexError {
     #[error(transparent)]
     Cursor(#[from] CursorError),
     /// A page that could hold nothing.
-    #[error("a page must have room for at least one entry")]
+    #[error("{}", EmptyPage)]
     EmptyPage,
 }
 
@@ -59,6 +59,12 @@ const BUSY: [u32; 2] = [5, 6];
 
 /// SQLite's codes for a file that is no database or a broken one (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
 const DAMAGED: [u32; 2] = [11, 26];
+
+impl From<EmptyPage> for IndexError {
+    fn from(_: EmptyPage) -> Self {
+        Self::EmptyPage
+    }
+}
 
 impl From<sqlx::Error> for IndexError {
     fn from(error: sqlx::Error) -> Self {

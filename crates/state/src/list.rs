@@ -4,13 +4,13 @@ use std::path::Path;
 
 use selvedge_protocol::{
     ArchivedFilter, CwdFilter, Page, Relation, RepositoryFilter, SortDirection, StoredThread, ThreadCursor, ThreadId,
-    ThreadQuery, ThreadSortKey,
+    ThreadQuery, ThreadSortKey, check_limit,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::StateIndex;
-use crate::error::{IndexError, Result};
+use crate::error::Result;
 
 impl StateIndex {
     /// A page of the threads that the index knows.
@@ -18,23 +18,15 @@ impl StateIndex {
     /// # Errors
     /// For a limit of 0 or a cursor of another query; when the database cannot be read.
     pub async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
-        if query.limit == 0 {
-            return Err(IndexError::EmptyPage);
-        }
-        let cursor = query.cursor.as_ref();
-        let start = cursor.map(|cursor| ThreadCursor::decode(cursor, query.sort, query.direction)).transpose()?;
+        check_limit(query.limit)?;
+        let start = query.start()?;
         let mut sql = QueryBuilder::new("SELECT record, name, archived, path FROM threads WHERE ");
         push_filters(&mut sql, query);
         push_order(&mut sql, query, start, query.limit.saturating_add(1));
         let rows = sql.build().fetch_all(&self.database.readers).await?;
         let root = Some(self.home.root());
-        let mut items = rows.iter().map(|row| stored_thread(row, root)).collect::<Result<Vec<_>>>()?;
-        let is_last = items.len() <= query.limit;
-        items.truncate(query.limit);
-        let next_cursor = if is_last { None } else { items.last() };
-        let next_cursor =
-            next_cursor.map(|last| ThreadCursor::of(last, query.sort).encode(query.sort, query.direction));
-        Ok(Page { items, next_cursor })
+        let threads = rows.iter().map(|row| stored_thread(row, root)).collect::<Result<Vec<_>>>()?;
+        Ok(Page::first_of(threads, query.limit, |last| query.cursor_behind(last)))
     }
 
     /// Returns the ids just before and just after each of these in the order of ids, with which they have most in common.

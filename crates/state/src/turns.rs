@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use selvedge_history::{TurnProjection, apply_view, shows_nothing};
 use selvedge_protocol::{
-    Cursor, ItemQuery, ItemsView, Page, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery,
+    Cursor, ItemPosition, ItemQuery, ItemsView, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnItem,
+    TurnItemEntry, TurnQuery, check_limit,
 };
 use selvedge_rollout::{Entry, FileStamp, RolloutReader};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
-use crate::error::{IndexError, Result};
+use crate::error::Result;
 use crate::row::Mark;
 use crate::stamp::stamp_of_row;
 use crate::sync::blocking;
@@ -21,9 +22,6 @@ use crate::write::{signed, unsigned};
 
 /// How much of a log that grew is read for a page. What is more is for a sync to read.
 const MAX_TAIL: u64 = 16 << 20;
-
-/// How many bits of an item's position count items within a turn; the others count turns.
-const ITEM_BITS: u32 = 32;
 
 /// How many turns are looked up at once for a page of items.
 const TURNS: usize = 64;
@@ -44,8 +42,7 @@ impl StateIndex {
     /// For a limit of 0 or a malformed cursor; when the database or the log cannot be read.
     pub async fn list_turns(&self, query: &TurnQuery, is_live: bool) -> Result<Option<Page<Turn>>> {
         check_limit(query.limit)?;
-        let bound = query.cursor.as_ref().map(Cursor::position).transpose()?;
-        let window = Window::of_turns(query.direction, bound);
+        let window = PageWindow::new(query.direction, query.cursor.as_ref())?;
         let view = query.items_view;
         let mut grown = None;
         for _ in 0..ROUNDS {
@@ -54,13 +51,11 @@ impl StateIndex {
             let mut transaction = connection.begin().await?;
             let log = self.log_of(&mut transaction, query.thread_id, is_live, grown.take()).await?;
             let Some(log) = log else { return Ok(None) };
-            let mut entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
+            let entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
             drop(transaction);
             drop(connection);
-            let is_last = entries.len() <= query.limit;
-            entries.truncate(query.limit);
-            let next_cursor =
-                if is_last { None } else { entries.last().map(|last| window.cursor_behind(last.place())) };
+            let Page { items: entries, next_cursor } =
+                Page::first_of(entries, query.limit, |last| window.cursor_behind(last.place()));
             match blocking(move || log.read(|log| log.tell(entries, view))).await? {
                 Reading::Done(turns) => return Ok(turns.map(|items| Page { items, next_cursor })),
                 Reading::Grown(log) => grown = Some(log),
@@ -76,8 +71,7 @@ impl StateIndex {
     /// As [`Self::list_turns`].
     pub async fn list_items(&self, query: &ItemQuery, is_live: bool) -> Result<Option<Page<TurnItemEntry>>> {
         check_limit(query.limit)?;
-        let bound = query.cursor.as_ref().map(Cursor::position).transpose()?;
-        let items = Window { direction: query.direction, bound };
+        let items = PageWindow::new(query.direction, query.cursor.as_ref())?;
         let mut grown = None;
         for _ in 0..ROUNDS {
             let mut connection = self.database.readers.acquire().await?;
@@ -156,14 +150,10 @@ fn take_items(turns: Vec<Turn>, positions: &[(u64, usize)]) -> Option<Vec<TurnIt
     let mut turns: Vec<_> = turns.into_iter().map(items_of).collect();
     let entry = |(position, at): &(u64, usize)| {
         let (turn_id, items) = turns.get_mut(*at)?;
-        let item = items.get_mut(usize::try_from(position & ((1 << ITEM_BITS) - 1)).ok()?)?.take()?;
+        let item = items.get_mut(usize::try_from(ItemPosition::of(*position).item).ok()?)?.take()?;
         Some(TurnItemEntry { turn_id: turn_id.clone(), item })
     };
     positions.iter().map(entry).collect()
-}
-
-fn check_limit(limit: usize) -> Result<()> {
-    if limit == 0 { Err(IndexError::EmptyPage) } else { Ok(()) }
 }
 
 /// What a turn is taken apart into, so that its items can be given away one by one.
@@ -213,57 +203,6 @@ impl IndexedFile {
     /// Whether what was indexed of the file still stands in it. Looks at the file.
     pub(crate) fn is_there(&self) -> bool {
         self.change() != FileChange::Other
-    }
-}
-
-/// Which positions a page may hold, and in which order.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    direction: SortDirection,
-    /// Ascending the first position, descending the one behind the first.
-    bound: Option<u64>,
-}
-
-impl Window {
-    fn of_turns(direction: SortDirection, bound: Option<u64>) -> Self {
-        Self { direction, bound }
-    }
-
-    /// The bound of the turns that can hold items of this window.
-    fn turns_bound(&self) -> Option<u64> {
-        let is_within = |bound: u64| bound & ((1 << ITEM_BITS) - 1) > 0;
-        self.bound.map(|bound| match self.direction {
-            SortDirection::Ascending => bound >> ITEM_BITS,
-            SortDirection::Descending => (bound >> ITEM_BITS) + u64::from(is_within(bound)),
-        })
-    }
-
-    fn holds(&self, position: u64) -> bool {
-        self.bound.is_none_or(|bound| match self.direction {
-            SortDirection::Ascending => position >= bound,
-            SortDirection::Descending => position < bound,
-        })
-    }
-
-    /// The bound of what comes behind a position.
-    fn behind(&self, position: u64) -> u64 {
-        match self.direction {
-            SortDirection::Ascending => position + 1,
-            SortDirection::Descending => position,
-        }
-    }
-
-    fn cursor_behind(&self, position: u64) -> Cursor {
-        Cursor::at_position(self.behind(position))
-    }
-
-    /// What comes in ascending order, in the order of the window.
-    fn in_order<T>(&self, ascending: impl Iterator<Item = T>) -> Vec<T> {
-        let mut found: Vec<T> = ascending.collect();
-        if self.direction == SortDirection::Descending {
-            found.reverse();
-        }
-        found
     }
 }
 
@@ -357,31 +296,35 @@ impl ThreadLog {
     }
 
     /// The items of a window that a query asks for.
-    async fn items_in(&self, connection: &mut SqliteConnection, items: &Window, query: &ItemQuery) -> Result<Selected> {
+    async fn items_in(
+        &self,
+        connection: &mut SqliteConnection,
+        items: &PageWindow,
+        query: &ItemQuery,
+    ) -> Result<Selected> {
         let turn_id = query.turn_id.as_ref();
         let has_turn = match turn_id {
             Some(turn_id) => self.has_turn(connection, turn_id).await?,
             None => true,
         };
-        let mut turns = Window::of_turns(query.direction, items.turns_bound());
+        let mut turns = items.of_turns();
         let mut entries: Vec<TurnEntry> = Vec::new();
         let mut positions: Vec<(u64, usize)> = Vec::new();
         while positions.len() <= query.limit {
             let found = self.turns_in(connection, &turns, TURNS, turn_id).await?;
             let Some(last) = found.last() else { break };
-            turns.bound = Some(turns.behind(last.place()));
+            turns = turns.behind(last.place());
             for entry in found {
-                let places = entry.place() << ITEM_BITS..(entry.place() << ITEM_BITS) + entry.item_count();
+                let first = ItemPosition { turn: entry.place(), item: 0 }.position();
+                let places = first..first + entry.item_count();
                 let at = entries.len();
                 let within = places.filter(|position| items.holds(*position)).map(|position| (position, at));
                 positions.extend(items.in_order(within));
                 entries.push(entry);
             }
         }
-        let is_last = positions.len() <= query.limit;
-        positions.truncate(query.limit);
-        let next_cursor =
-            if is_last { None } else { positions.last().map(|(position, _)| items.cursor_behind(*position)) };
+        let Page { items: positions, next_cursor } =
+            Page::first_of(positions, query.limit, |(last, _)| items.cursor_behind(*last));
         entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
         Ok(Selected { entries, positions, has_turn, next_cursor })
     }
@@ -390,7 +333,7 @@ impl ThreadLog {
     async fn turns_in(
         &self,
         connection: &mut SqliteConnection,
-        window: &Window,
+        window: &PageWindow,
         limit: usize,
         turn_id: Option<&TurnId>,
     ) -> Result<Vec<TurnEntry>> {
@@ -501,7 +444,7 @@ fn ranges(parts: &[Part], start: BytePlace, end: BytePlace) -> impl Iterator<Ite
 async fn select_turns(
     connection: &mut SqliteConnection,
     thread_id: ThreadId,
-    window: &Window,
+    window: &PageWindow,
     before: u64,
     limit: usize,
     turn_id: Option<&TurnId>,

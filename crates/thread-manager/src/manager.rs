@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use selvedge_history::ModelContext;
-use selvedge_protocol::{HistoryMode, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, WindowId};
+use selvedge_history::{ModelContext, head_identity, new_head};
+use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, WindowId};
 use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
 use tokio::sync::broadcast;
 
@@ -159,7 +159,6 @@ impl Drop for StartingThread {
 
 /// The head of a new thread with all that a rollout's first line must say.
 fn complete(mut meta: SessionMeta) -> SessionMeta {
-    meta.history_mode.get_or_insert(HistoryMode::Paginated);
     meta.originator.get_or_insert_with(|| "selvedge".to_owned());
     meta.cli_version.get_or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
     meta.cwd.get_or_insert_with(|| {
@@ -206,8 +205,8 @@ impl ThreadManager {
     /// # Errors
     /// As [`ThreadStore::create_thread`].
     pub async fn begin(&self, meta: SessionMeta) -> Result<StartingThread> {
-        let thread_id = meta.id.ok_or_else(|| StoreError::invalid("a new thread needs an id"))?;
-        let meta = complete(meta);
+        let meta = complete(new_head(meta)?);
+        let (thread_id, _) = head_identity(&meta)?;
         let manager = self.clone();
         to_the_end(async move {
             let create = || manager.store.create_thread(meta.clone());

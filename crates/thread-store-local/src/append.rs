@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
 use selvedge_rollout::{HomeFiles, RolloutError, RolloutRecorder, WriterLock, WrittenBatch};
 use selvedge_thread_store::implement::{Done, RecentBatches};
-use selvedge_thread_store::segment::{identity, new_head};
 use selvedge_thread_store::{Appended, BatchId, Result, StoreError};
 
 use crate::error::store_error;
@@ -31,7 +31,7 @@ impl Inner {
     }
 
     pub(crate) fn create(&self, meta: SessionMeta) -> Result<()> {
-        let (thread_id, _) = identity(&meta)?;
+        let (thread_id, _) = head_identity(&meta)?;
         let meta = new_head(meta)?;
         let files = self.files()?;
         self.refuse_existing(&files, thread_id)?;

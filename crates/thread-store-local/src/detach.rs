@@ -11,13 +11,13 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use selvedge_history::detached_head;
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
     Entry, HistoryEntry, HomeFiles, LineRecord, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now,
     open_bytes, read_head,
 };
 use selvedge_thread_store::Result;
-use selvedge_thread_store::segment::detached_head;
 
 use crate::error::{corrupt, store_error, while_gone};
 use crate::export::share_ends;

@@ -2,25 +2,21 @@
 
 use std::io::{self, Read, Write};
 
-use selvedge_history::markers::is_user_message;
-use selvedge_protocol::{
-    AgentMessageEvent, EventMsg, HistoryBase, HistoryMode, LineFormat, RolloutItem, RolloutLine, SessionMeta, ThreadId,
-    Timestamp, UserMessageEvent,
-};
+use selvedge_history::{fork_head, head_identity, inherit_head, modern_items};
+use selvedge_protocol::{HistoryBase, HistoryMode, LineFormat, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
     Entry, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
     read_head,
 };
-use selvedge_thread_store::segment::{fork_head, identity, inherit_head};
 use selvedge_thread_store::{ForkThread, Result, StoreError, TurnCut};
 
-use crate::cut::end_of;
+use crate::cut::{base_at, end_of};
 use crate::error::store_error;
 use crate::store::Inner;
 
 impl Inner {
     pub(crate) fn fork(&self, request: &ForkThread) -> Result<ThreadId> {
-        let (thread_id, at) = identity(&request.meta)?;
+        let (thread_id, at) = head_identity(&request.meta)?;
         // From the first look at the source until the fork is there, nobody deletes what it begins to refer to.
         let references = ReferenceLock::shared(&self.home).map_err(store_error)?;
         let (files, resolved) = self.resolve(self.files()?, request.source)?;
@@ -64,7 +60,7 @@ impl Inner {
             TurnCut::Latest => end_of(resolved)?,
             at => self.find_cut(resolved, HistoryMode::Paginated, at)?.before,
         };
-        Ok(before.base(resolved))
+        Ok(base_at(&before, resolved))
     }
 
     /// The share of a legacy log that is before a cut.
@@ -149,19 +145,4 @@ impl LegacyBytes {
         }
         Ok(())
     }
-}
-
-/// The item of a line from before the envelope, with the event that a client shows of it: logs of that time held no events,
-/// and ones that begin with an envelope are shown by nothing else.
-fn modern_items(item: RolloutItem) -> Vec<RolloutItem> {
-    let event: Option<EventMsg> = match &item {
-        RolloutItem::ResponseItem(message) if is_user_message(message) => {
-            Some(UserMessageEvent { message: Some(message.texts().concat()), ..Default::default() }.into())
-        }
-        RolloutItem::ResponseItem(message) if message.role().as_deref() == Some("assistant") => {
-            Some(AgentMessageEvent { message: Some(message.texts().concat()), ..Default::default() }.into())
-        }
-        _ => None,
-    };
-    std::iter::once(item).chain(event.map(RolloutItem::EventMsg)).collect()
 }

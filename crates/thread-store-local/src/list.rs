@@ -15,7 +15,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
-use selvedge_thread_store::paging::{page_threads, start_of};
+use selvedge_thread_store::implement::{page_threads, start_of};
 
 use crate::row::modified_at;
 use crate::store::Inner;
@@ -68,8 +68,7 @@ impl Inner {
         while let Some(Waiting { place, row }) = waiting.pop() {
             if let Some(row) = row {
                 if items.len() == query.limit {
-                    let next = items.last().map(|last| ThreadCursor::of(last, query.sort));
-                    let next_cursor = next.map(|next| next.encode(query.sort, query.direction));
+                    let next_cursor = items.last().map(|last| query.cursor_behind(last));
                     return Ok(Some(Page { items, next_cursor }));
                 }
                 items.push(*row);

@@ -1,8 +1,8 @@
 //! Writing metadata: names beside the logs, everything else in them.
 
+use selvedge_history::{items_to_keep, name_change};
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_rollout::{NameIndex, now, read_head};
-use selvedge_thread_store::explicit::{items_to_keep, name_change};
 use selvedge_thread_store::{BatchId, Result};
 
 use crate::error::{store_error, while_gone};

@@ -2,15 +2,14 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
+use selvedge_history::{CutPoint, revert_items};
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
 use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now};
-use selvedge_thread_store::cut::CutPoint;
 use selvedge_thread_store::implement::{Done, RecentBatches};
-use selvedge_thread_store::segment::revert_items;
 use selvedge_thread_store::{BatchId, Result, RevertThread, TurnCut};
 
 use crate::append::write_once;
-use crate::cut::FoundCut;
+use crate::cut::{FoundCut, base_at};
 use crate::error::{store_error, while_gone};
 use crate::live::Live;
 use crate::store::Inner;
@@ -134,7 +133,7 @@ impl NextSegment {
 
 /// The first lines of a segment that begins at a cut, and the ordinal of the line behind them.
 fn segment_bytes(resolved: &ResolvedHistory, cut: &FoundCut, at: Timestamp) -> Result<(Vec<u8>, u64)> {
-    let base = cut.before.base(resolved);
+    let base = base_at(&cut.before, resolved);
     let first = base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
     let items = revert_items(cut.labels(resolved)?, at, base);
     let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use selvedge_history::MetadataFold;
+use selvedge_history::{MetadataFold, says_no_fact};
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
 use selvedge_thread_store::{Result, StoreError};
@@ -83,22 +83,6 @@ fn time_of_passed_over_end(thread_id: ThreadId, part: &HistoryPart) -> Result<Op
         }
     }
     Ok(last.filter(|line| says_no_fact(line.text().as_bytes())).and_then(|line| line.timestamp()))
-}
-
-/// The kinds of lines that make up most of a log and say no fact.
-const FACTLESS: [&[u8]; 5] =
-    [b"response_item\"", b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
-
-/// Whether a line says no fact, by the first bytes of its envelope. When in doubt it may say one.
-pub(crate) fn says_no_fact(line: &[u8]) -> bool {
-    const TYPE: &[u8] = b"\"type\":\"";
-    let head = &line[..line.len().min(96)];
-    // The timestamp and the ordinal that stand before the type hold nothing that looks like it.
-    let Some(at) = memchr::memmem::find(head, TYPE) else { return false };
-    let (before, kind) = (&head[..at], &head[at + TYPE.len()..]);
-    before.starts_with(b"{\"timestamp\":\"")
-        && memchr::memmem::find(before, b"\"payload\"").is_none()
-        && FACTLESS.iter().any(|factless| kind.starts_with(factless))
 }
 
 /// When a file last changed, by its file system.

@@ -6,7 +6,7 @@ use selvedge_history::TextSearch;
 use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn};
 use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
-use selvedge_thread_store::paging::page_hits;
+use selvedge_thread_store::implement::page_hits;
 
 use crate::store::Inner;
 

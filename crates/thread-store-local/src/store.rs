@@ -14,8 +14,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
 use selvedge_state::{IndexError, StateIndex};
-use selvedge_thread_store::implement::{ChangeLog, RecentBatches};
-use selvedge_thread_store::paging::{page_items, page_turns};
+use selvedge_thread_store::implement::{ChangeLog, RecentBatches, page_items, page_turns};
 use selvedge_thread_store::{
     Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result,
     RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use selvedge_history::EmptySearch;
-use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnId};
+use selvedge_history::{EmptySearch, HeadError, NothingSaid, UnknownTurn};
+use selvedge_protocol::{CursorError, EmptyPage, ThreadId, Timestamp, TurnId};
 
 use crate::BatchId;
 
@@ -257,8 +257,32 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+impl From<EmptyPage> for StoreError {
+    fn from(error: EmptyPage) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
 impl From<CursorError> for StoreError {
     fn from(error: CursorError) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
+impl From<UnknownTurn> for StoreError {
+    fn from(UnknownTurn { thread_id, turn_id }: UnknownTurn) -> Self {
+        Self::TurnNotFound { thread_id, turn_id }
+    }
+}
+
+impl From<NothingSaid> for StoreError {
+    fn from(error: NothingSaid) -> Self {
+        Self::InvalidRequest { reason: error.to_string() }
+    }
+}
+
+impl From<HeadError> for StoreError {
+    fn from(error: HeadError) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

@@ -14,9 +14,9 @@
 //!
 //! # For those who write a store
 //!
-//! What two stores would otherwise both write is here once: [`implement`] makes pages of lines, remembers batches and finds out
-//! what changed, [`paging`] cuts pages, [`cut`] finds the place of a fork or revert, [`segment`] says how the log of one begins, and [`explicit`] how a change of metadata
-//! is kept in a log. [`InMemoryThreadStore`] is made of them and shows how they go together.
+//! What two stores would otherwise both write is here once: [`implement`] cuts pages, also of lines, remembers batches and finds
+//! out what changed. What items mean for a store (where a cut is, what a fork, a revert and a change of metadata
+//! write) is said by `selvedge_history`. [`InMemoryThreadStore`] is made of them and shows how they go together.
 //!
 //! ```
 //! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
@@ -35,16 +35,12 @@
 
 mod batch;
 mod changes;
-pub mod cut;
 mod error;
-pub mod explicit;
 pub mod implement;
 mod lines;
 mod memory;
-pub mod paging;
 mod provided;
 mod reader;
-pub mod segment;
 mod segments;
 mod store;
 mod types;
@@ -56,7 +52,6 @@ pub use lines::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSel
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use segments::{SegmentInfo, SegmentPart};
+pub use selvedge_protocol::TurnCut;
 pub use store::ThreadStore;
-pub use types::{
-    Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, TurnCut, WriterState,
-};
+pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, WriterState};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, TurnId};
+use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, TurnCut};
 use serde::Serialize;
 
 use crate::{BatchId, LinePosition};
@@ -63,20 +63,6 @@ pub enum ThreadLookup {
     Name(String),
     /// The first characters of an id's text, in any case.
     IdPrefix(String),
-}
-
-/// A place between two turns. Of several turns that have the same id the newest is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TurnCut {
-    /// After everything that there is.
-    Latest,
-    /// Just after this turn.
-    After(TurnId),
-    /// Just before this turn.
-    Before(TurnId),
-    /// Just before the newest turns, so many of them: before all of them when there are not more, and after everything
-    /// for 0 or when there is no turn.
-    BeforeNewest(u64),
 }
 
 /// A wish for a fork.

@@ -21,12 +21,11 @@ pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
     app.answer_about(fork, &fork.to_string()).await
 }
 
-/// The head of a fork: it goes on where its source works.
+/// The head of a fork. What it does not say it has from its source; where that works is told here only because old heads do not
+/// say it, and a fork of such a one works where the program runs.
 pub(crate) fn meta(source: SessionMeta) -> SessionMeta {
     let at = now();
     let mut meta = head(ThreadId::new(at), at);
     meta.cwd = source.cwd.or(meta.cwd);
-    meta.model_provider = source.model_provider;
-    meta.git = source.git;
     meta
 }

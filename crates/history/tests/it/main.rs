@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cuts;
 mod facts;
 mod growth;
+mod heads;
 mod middle;
 mod more_recordings;
 mod policy;

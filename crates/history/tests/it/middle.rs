@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::convert::Infallible;
 
-use selvedge_history::{ModelContext, Replay, replay_lines};
+use selvedge_history::{ContextTail, ModelContext, Replay, replay_lines};
 use selvedge_protocol::{HistoryBase, RolloutItem, RolloutLine, SessionMeta, ThreadId};
 use serde_json::json;
 
@@ -167,4 +167,30 @@ proptest! {
         items.extend(story.concat());
         compare(&lines(items))?;
     }
+}
+
+#[test]
+fn the_last_lines_tell_the_context() {
+    let story = [
+        turn("a", "one", "1"),
+        turn("b", "two", "2"),
+        compaction_turn("c", &["two", "a summary"], 1),
+        turn("d", "three", "3"),
+    ];
+    let lines = lines(story.into_iter().flatten());
+    let mut tail = ContextTail::default();
+    let mut told = None;
+    for (position, line) in lines.iter().enumerate().rev() {
+        tail.push(line.clone());
+        if tail.is_worth_a_try()
+            && let Some(context) = tail.context(None)
+        {
+            told = Some((position, ModelContext { warnings: Vec::new(), ..context }));
+            break;
+        }
+    }
+    let (position, context) = told.unwrap();
+    assert_eq!(context, whole(&lines));
+    assert!((7..=14).contains(&position), "it was told at {position}");
+    assert_eq!(tail.bytes(), lines[position..].iter().map(|line| line.text().len()).sum::<usize>());
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use selvedge_history::MetadataFold;
+use selvedge_history::{MetadataFold, says_no_fact};
 use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, StoredThread, ThreadId, Turn};
 use serde_json::{Value, json};
 
@@ -203,4 +203,17 @@ proptest! {
         let recorded: Vec<usize> = (0..thread.lines.len()).collect();
         prop_assert_eq!(extents(&lines, &places), extents(&thread.lines, &recorded), "{}", thread.name);
     }
+}
+
+#[test]
+fn a_row_is_the_same_without_the_lines_that_say_no_fact() {
+    let mut passed_over = 0;
+    for thread in THREADS.iter() {
+        let says_no_fact = |line: &RolloutLine| says_no_fact(line.text().as_bytes());
+        let rest: Vec<RolloutLine> = thread.lines.iter().filter(|line| !says_no_fact(line)).cloned().collect();
+        passed_over += thread.lines.len() - rest.len();
+        let [all, rest] = [&thread.lines, &rest].map(|lines| without_update(row(thread, lines)));
+        assert_eq!(all, rest, "{}", thread.name);
+    }
+    assert!(passed_over > 100, "only {passed_over} lines were passed over");
 }

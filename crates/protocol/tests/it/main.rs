@@ -8,6 +8,7 @@ mod ids;
 mod lines;
 mod metadata;
 mod open;
+mod paging;
 mod query;
 mod response_items;
 mod support;

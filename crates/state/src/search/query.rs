@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use selvedge_history::{SearchTerm, TextSearch};
 use selvedge_protocol::{
     Cursor, CursorError, Page, SearchHit, SearchOrder, SearchQuery, SortDirection, ThreadCursor, ThreadId, ThreadQuery,
-    ThreadSortKey, Timestamp,
+    ThreadSortKey, Timestamp, check_limit,
 };
 use selvedge_rollout::Backoff;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -102,9 +102,7 @@ impl StateIndex {
     /// # Errors
     /// For a page without room, no hits per thread or a cursor of another query; when the database or a log cannot be read.
     pub async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
-        if query.threads.limit == 0 || query.hits_per_thread == 0 {
-            return Err(IndexError::EmptyPage);
-        }
+        check_limit(query.threads.limit.min(query.hits_per_thread))?;
         let Ok(search) = TextSearch::new(&query.text) else { return Ok(None) };
         let Some(patterns) = patterns(search.terms()) else { return Ok(None) };
         let Some(start) = Start::of(query)? else { return Ok(None) };
@@ -196,11 +194,9 @@ impl StateIndex {
                 }
             }
         }
-        let is_last = page.len() <= limit;
-        page.truncate(limit);
         let ThreadQuery { sort, direction, .. } = query.threads;
-        let next_cursor = page.last().filter(|_| !is_last).map(|(place, _)| place.encode(sort, direction));
-        Ok(Page { items: page.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
+        let Page { items, next_cursor } = Page::first_of(page, limit, |(last, _)| last.encode(sort, direction));
+        Ok(Page { items: items.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
     }
 
     async fn best_page(
@@ -252,10 +248,8 @@ impl StateIndex {
             }
             break;
         }
-        let is_last = page.len() <= limit;
-        page.truncate(limit);
-        let next_cursor = page.last().filter(|_| !is_last).map(|(start, _)| start.encode(query.threads.sort));
-        Ok(Page { items: page.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
+        let Page { items, next_cursor } = Page::first_of(page, limit, |(last, _)| last.encode(query.threads.sort));
+        Ok(Page { items: items.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
     }
 
     /// The next threads behind a place that have [`WINDOW`] items together, ranked.
@@ -365,15 +359,12 @@ enum Start {
 impl Start {
     /// Nothing for a cursor of another ranking.
     fn of(query: &SearchQuery) -> Result<Option<Self>> {
-        let ThreadQuery { sort, direction, cursor, .. } = &query.threads;
+        let ThreadQuery { sort, cursor, .. } = &query.threads;
         let cursor = cursor.as_ref();
         let is_ours = cursor.is_none_or(|cursor| cursor.as_str().starts_with(OURS));
         Ok(match query.order {
             SearchOrder::Best if !is_ours => None,
-            SearchOrder::Sorted => {
-                let place = cursor.map(|cursor| ThreadCursor::decode(cursor, *sort, *direction));
-                Some(Self::Sorted(place.transpose()?))
-            }
+            SearchOrder::Sorted => Some(Self::Sorted(query.threads.start()?)),
             SearchOrder::Best => {
                 let place = cursor.map(|cursor| BestStart::decode(cursor, *sort));
                 Some(Self::Best(place.transpose()?))

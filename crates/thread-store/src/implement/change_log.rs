@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use selvedge_protocol::{Cursor, ThreadId};
+use selvedge_protocol::{Cursor, ThreadId, check_limit};
 use uuid::Uuid;
 
 use crate::{Result, StoreError};
@@ -79,7 +79,7 @@ impl ChangeLog {
     /// # Errors
     /// `CursorExpired`; `InvalidRequest` for a limit of 0.
     pub fn after(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Vec<(ThreadId, Option<String>, Cursor)>> {
-        super::check_limit(limit)?;
+        check_limit(limit)?;
         let number = cursor.map(|cursor| self.number(cursor)).transpose()?;
         let changes = self.by_number.range(number.unwrap_or(0) + 1..);
         // Whoever begins has seen nothing that could be gone.

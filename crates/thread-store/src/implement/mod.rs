@@ -4,11 +4,11 @@ mod batches;
 mod change_log;
 mod import;
 pub mod line_pages;
+mod paging;
 mod position;
 
 pub use batches::{Done, RecentBatches};
 pub use change_log::ChangeLog;
 pub use import::{MAX_SEGMENT_READ, compare_part};
 pub use line_pages::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
-
-use crate::paging::check_limit;
+pub use paging::{page_hits, page_items, page_threads, page_turns, start_of};

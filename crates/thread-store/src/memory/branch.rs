@@ -2,19 +2,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use selvedge_history::TurnProjection;
+use selvedge_history::{
+    CutPoint, Labels, TurnProjection, base_length, find_cut, fork_head, head_identity, inherit_head, newest_head,
+    revert_items,
+};
 use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId, Timestamp};
 
 use super::state::{History, State, Writer};
-use crate::cut::{CutPoint, base_length, find_cut};
 use crate::implement::Done;
-use crate::segment::{Labels, fork_head, identity, inherit_head, newest_head, revert_items};
 use crate::{ForkThread, Result, RevertThread, TurnCut};
 
 impl State {
     pub(super) fn fork(&mut self, writer: Writer, request: ForkThread) -> Result<ThreadId> {
         let history = self.history(request.source)?;
-        let (thread_id, _) = identity(&request.meta)?;
+        let (thread_id, _) = head_identity(&request.meta)?;
         self.check_free(writer, thread_id)?;
         let cut = self.cut(request.source, &history, &request.at)?;
         let mut meta = request.meta;
@@ -58,7 +59,7 @@ impl State {
                 self.turns(thread_id, &history.lines)?
             }
         };
-        find_cut(thread_id, turns, history.lines.len() as u64, at)
+        Ok(find_cut(thread_id, turns, history.lines.len() as u64, at)?)
     }
 
     fn fork_by_reference(

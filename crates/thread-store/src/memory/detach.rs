@@ -2,11 +2,11 @@
 
 use std::time::SystemTime;
 
+use selvedge_history::detached_head;
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, StoredThread, ThreadId, Timestamp};
 
 use super::segment::{Parts, Segment, text_of};
 use super::state::State;
-use crate::segment::detached_head;
 use crate::{Result, StoreError};
 
 impl State {

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use selvedge_history::find_cut;
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 
 use super::segment::Parts;
 use super::state::State;
-use crate::cut::find_cut;
 use crate::implement::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
 use crate::{LinePage, LinePosition, LineQuery, LineStart, Result, TurnCut};
 

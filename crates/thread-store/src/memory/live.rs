@@ -1,15 +1,15 @@
 //! The life of a writer.
 
+use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
 use super::state::{State, Writer, this_process};
 use crate::implement::Done;
-use crate::segment::{identity, new_head};
 use crate::{Appended, BatchId, Result, StoreError, WriterState};
 
 impl State {
     pub(super) fn create(&mut self, writer: Writer, meta: SessionMeta) -> Result<()> {
-        let (thread_id, _) = identity(&meta)?;
+        let (thread_id, _) = head_identity(&meta)?;
         let meta = new_head(meta)?;
         self.check_free(writer, thread_id)?;
         self.lazy_mut().insert((writer, thread_id), meta);

@@ -1,11 +1,9 @@
 //! Changing what is said of a thread, and where it is kept.
 
-use selvedge_history::MetadataFold;
+use selvedge_history::{MetadataFold, items_to_keep, name_change, newest_head};
 use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
 use super::state::{State, Writer};
-use crate::explicit::{items_to_keep, name_change};
-use crate::segment::newest_head;
 use crate::{PatchOrigin, Result, StoreError};
 
 impl State {

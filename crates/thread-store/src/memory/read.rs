@@ -7,7 +7,7 @@ use selvedge_protocol::{
 };
 
 use super::state::State;
-use crate::paging::{page_hits, page_items, page_threads, page_turns};
+use crate::implement::{page_hits, page_items, page_threads, page_turns};
 use crate::{Result, ThreadHistory, ThreadLookup};
 
 impl State {

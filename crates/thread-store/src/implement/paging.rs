@@ -7,22 +7,12 @@ use std::cmp::Ordering;
 
 use selvedge_history::{SearchRank, ThreadHits, apply_view};
 use selvedge_protocol::{
-    Cursor, CursorError, ItemQuery, Page, SearchHit, SearchOrder, SearchQuery, SortDirection, StoredThread,
-    ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, Turn, TurnItemEntry, TurnQuery,
+    Cursor, CursorError, ItemPosition, ItemQuery, Page, PageWindow, SearchHit, SearchOrder, SearchQuery, SortDirection,
+    StoredThread, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, Turn, TurnItemEntry, TurnQuery,
+    check_limit,
 };
 
 use crate::{Result, StoreError};
-
-/// Refuses a page that could hold nothing.
-///
-/// # Errors
-/// `InvalidRequest` for a limit of 0.
-pub fn check_limit(limit: usize) -> Result<()> {
-    if limit == 0 {
-        return Err(StoreError::invalid("a page must have room for at least one entry"));
-    }
-    Ok(())
-}
 
 /// The place in a listing that a query's cursor means; nothing when it asks for the first page.
 ///
@@ -30,8 +20,7 @@ pub fn check_limit(limit: usize) -> Result<()> {
 /// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
 pub fn start_of(query: &ThreadQuery) -> Result<Option<ThreadCursor>> {
     check_limit(query.limit)?;
-    let cursor = query.cursor.as_ref();
-    Ok(cursor.map(|cursor| ThreadCursor::decode(cursor, query.sort, query.direction)).transpose()?)
+    Ok(query.start()?)
 }
 
 /// The page of `threads` that a query asks for. The threads may come in any order; if [`ThreadQuery::needs_links`], they must be
@@ -43,11 +32,7 @@ pub fn page_threads(
     query: &ThreadQuery,
     threads: impl IntoIterator<Item = StoredThread>,
 ) -> Result<Page<StoredThread>> {
-    let mut items = sorted(query, threads)?;
-    let is_last = items.len() <= query.limit;
-    items.truncate(query.limit);
-    let next_cursor = if is_last { None } else { items.last().map(|thread| cursor_after(thread, query)) };
-    Ok(Page { items, next_cursor })
+    Ok(Page::first_of(sorted(query, threads)?, query.limit, |last| query.cursor_behind(last)))
 }
 
 /// The page of hits that a search asks for: those of the first `query.threads.limit` threads that have any.
@@ -88,7 +73,7 @@ fn page_sorted_hits(
             return Ok(Page { items, next_cursor });
         }
         on_page += 1;
-        next_cursor = Some(cursor_after(&thread, &query.threads));
+        next_cursor = Some(query.threads.cursor_behind(&thread));
         items.extend(found);
     }
     Ok(Page { items, next_cursor: None })
@@ -117,10 +102,8 @@ fn page_best_hits(
         }
     }
     keep_first(&mut found, wanted);
-    let is_last = found.len() <= *limit;
-    found.truncate(*limit);
-    let next_cursor = found.last().filter(|_| !is_last).map(|(place, _)| place.encode(*sort));
-    Ok(Page { items: found.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
+    let Page { items, next_cursor } = Page::first_of(found, *limit, |(last, _)| last.encode(*sort));
+    Ok(Page { items: items.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
 }
 
 fn keep_first(found: &mut Vec<(BestPlace, Vec<SearchHit>)>, wanted: usize) {
@@ -190,16 +173,13 @@ pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEn
     let mut entries = Vec::new();
     for (turn_index, turn) in (0_u64..).zip(turns) {
         if query.turn_id.as_ref().is_none_or(|turn_id| turn.id == *turn_id) {
-            let positions = (turn_index << ITEM_BITS..).zip(turn.items);
+            let positions = (ItemPosition { turn: turn_index, item: 0 }.position()..).zip(turn.items);
             entries
                 .extend(positions.map(|(position, item)| (position, TurnItemEntry { turn_id: turn.id.clone(), item })));
         }
     }
     page_by_position(query.direction, query.limit, query.cursor.as_ref(), entries)
 }
-
-/// How many bits of an item's position count items within a turn; the others count turns.
-const ITEM_BITS: u32 = 32;
 
 /// What answers the query and comes after its cursor, in its order.
 fn sorted(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) -> Result<Vec<StoredThread>> {
@@ -228,36 +208,16 @@ fn comes_after(thread: &StoredThread, start: &ThreadCursor, query: &ThreadQuery)
     start.cmp(&ThreadCursor::of(thread, query.sort), query.direction) == Ordering::Less
 }
 
-fn cursor_after(thread: &StoredThread, query: &ThreadQuery) -> Cursor {
-    ThreadCursor::of(thread, query.sort).encode(query.sort, query.direction)
-}
-
-/// A page of entries that stand at ascending positions. An ascending cursor is the first position that was not given
-/// yet, a descending one the last that was.
+/// A page of entries that stand at ascending positions.
 fn page_by_position<T>(
     direction: SortDirection,
     limit: usize,
     cursor: Option<&Cursor>,
-    mut entries: Vec<(u64, T)>,
+    entries: Vec<(u64, T)>,
 ) -> Result<Page<T>> {
     check_limit(limit)?;
-    let bound = cursor.map(Cursor::position).transpose()?;
-    if direction == SortDirection::Descending {
-        entries.reverse();
-    }
-    entries.retain(|(position, _)| {
-        bound.is_none_or(|bound| match direction {
-            SortDirection::Ascending => *position >= bound,
-            SortDirection::Descending => *position < bound,
-        })
-    });
-    let is_last = entries.len() <= limit;
-    entries.truncate(limit);
-    let next_cursor = entries.last().filter(|_| !is_last).map(|(position, _)| {
-        Cursor::at_position(match direction {
-            SortDirection::Ascending => position + 1,
-            SortDirection::Descending => *position,
-        })
-    });
-    Ok(Page { items: entries.into_iter().map(|(_, entry)| entry).collect(), next_cursor })
+    let window = PageWindow::new(direction, cursor)?;
+    let entries = entries.into_iter().filter(|(position, _)| window.holds(*position));
+    let page = Page::first_of(window.in_order(entries), limit, |(last, _)| window.cursor_behind(*last));
+    Ok(page.map(|(_, entry)| entry))
 }

@@ -1,9 +1,39 @@
 //! Where in a history a place between two turns is, and what going back to it undoes.
 
-use selvedge_history::TurnProjection;
-use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, TurnId};
+use std::fmt;
 
-use crate::{Result, StoreError, TurnCut};
+use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, TurnCut, TurnId};
+
+use crate::TurnProjection;
+
+/// A turn that is not among those of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownTurn {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The turn.
+    pub turn_id: TurnId,
+}
+
+impl fmt::Display for UnknownTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "turn {} not found in thread {}", self.turn_id, self.thread_id)
+    }
+}
+
+impl std::error::Error for UnknownTurn {}
+
+/// Turns of a legacy thread in which nobody spoke, so that no event undoes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NothingSaid;
+
+impl fmt::Display for NothingSaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a legacy thread goes back by user messages, and these turns have none")
+    }
+}
+
+impl std::error::Error for NothingSaid {}
 
 /// A [`TurnCut`] that was looked up in a thread's turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +51,11 @@ impl CutPoint {
     /// The event that takes a legacy thread back to this place.
     ///
     /// # Errors
-    /// `InvalidRequest` when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
+    /// [`NothingSaid`] when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
     /// counts what was said and cannot mean them.
-    pub fn rollback(&self) -> Result<EventMsg> {
+    pub fn rollback(&self) -> Result<EventMsg, NothingSaid> {
         if self.undone_messages == 0 {
-            return Err(StoreError::invalid("a legacy thread goes back by user messages, and these turns have none"));
+            return Err(NothingSaid);
         }
         Ok(ThreadRolledBackEvent { num_turns: Some(self.undone_messages), ..Default::default() }.into())
     }
@@ -35,13 +65,18 @@ impl CutPoint {
 /// question may be left out, with their lines.
 ///
 /// # Errors
-/// `TurnNotFound` when the turn is not among them.
-pub fn find_cut(thread_id: ThreadId, turns: TurnProjection, lines: u64, cut: &TurnCut) -> Result<CutPoint> {
+/// [`UnknownTurn`] when the turn is not among them.
+pub fn find_cut(
+    thread_id: ThreadId,
+    turns: TurnProjection,
+    lines: u64,
+    cut: &TurnCut,
+) -> Result<CutPoint, UnknownTurn> {
     let messages: Vec<u64> = turns.message_positions().collect();
     let turns = turns.finish();
     let index_of = |turn_id: &TurnId| {
         let index = turns.iter().rposition(|turn| turn.id == *turn_id);
-        index.ok_or_else(|| StoreError::TurnNotFound { thread_id, turn_id: turn_id.clone() })
+        index.ok_or_else(|| UnknownTurn { thread_id, turn_id: turn_id.clone() })
     };
     let (position, kept) = match cut {
         TurnCut::Latest => (lines, turns.len()),

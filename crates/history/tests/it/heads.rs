@@ -1,0 +1,98 @@
+//! What logs begin with, and what is kept in them of what somebody set.
+
+use selvedge_history::{
+    HeadError, Labels, detached_head, fork_head, inherit_head, items_to_keep, modern_items, name_change, new_head,
+    newest_head, revert_items,
+};
+use selvedge_protocol::{
+    GitInfo, GitInfoPatch, HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadMetadataRecord,
+};
+
+use crate::story::{assistant, fragment, time, user};
+
+fn id(n: u8) -> ThreadId {
+    format!("01a1fd5d-aacb-7641-837d-0000000000{n:02x}").parse().unwrap()
+}
+
+fn head(n: u8) -> SessionMeta {
+    SessionMeta { cwd: Some("/source".to_owned()), ..SessionMeta::new(id(n), time(0)) }
+}
+
+fn named(name: &str) -> ThreadMetadataPatch {
+    ThreadMetadataPatch { name: Some(Some(name.to_owned())), ..ThreadMetadataPatch::default() }
+}
+
+fn on_branch(branch: &str) -> ThreadMetadataPatch {
+    let git = GitInfo { branch: Some(branch.to_owned()), ..GitInfo::default() };
+    ThreadMetadataPatch { git: Some(Some(GitInfoPatch::set_all(&git))), ..ThreadMetadataPatch::default() }
+}
+
+fn kinds(items: &[RolloutItem]) -> Vec<&str> {
+    items.iter().map(RolloutItem::kind).collect()
+}
+
+#[test]
+fn a_new_thread_says_who_it_is_and_begins_in_no_other() {
+    assert_eq!(new_head(SessionMeta { id: None, ..head(1) }), Err(HeadError::MissingId));
+    assert_eq!(new_head(SessionMeta { timestamp: None, ..head(1) }), Err(HeadError::MissingTime));
+    let with_base = SessionMeta { history_base: Some(HistoryBase::default()), ..head(1) };
+    assert_eq!(new_head(with_base), Err(HeadError::HasBase));
+    assert_eq!(new_head(head(1)).unwrap().mode(), HistoryMode::Paginated);
+    let legacy = SessionMeta { history_mode: Some(HistoryMode::Legacy), ..head(1) };
+    assert_eq!(new_head(legacy.clone()), Ok(legacy));
+}
+
+#[test]
+fn a_fork_has_what_it_does_not_say_from_its_source() {
+    let source = SessionMeta { model_provider: Some("a provider".to_owned()), ..head(1) };
+    let mut meta = SessionMeta { cwd: Some("/fork".to_owned()), ..SessionMeta::new(id(2), time(1)) };
+    inherit_head(&mut meta, &source);
+    assert_eq!((meta.cwd.as_deref(), meta.model_provider.as_deref()), (Some("/fork"), Some("a provider")));
+    let base = HistoryBase { end_ordinal_exclusive: Some(7), ..HistoryBase::default() };
+    let fork = fork_head(meta, id(1), HistoryMode::Paginated, Some(base.clone()));
+    assert_eq!((fork.forked_from_id, fork.forked_from_ordinal_exclusive), (Some(id(1)), Some(7)));
+    assert!(fork.window_id().is_some());
+    let detached = detached_head(fork);
+    assert_eq!((detached.history_base, detached.copied_base), (None, Some(base)));
+}
+
+#[test]
+fn going_back_keeps_how_the_thread_was_labelled() {
+    let record = |patch| ThreadMetadataRecord::new(id(1), patch).into();
+    let items: [RolloutItem; 3] = [head(1).into(), record(on_branch("kept")), record(on_branch("undone"))];
+    let lines: Vec<RolloutLine> =
+        (0..).zip(&items).map(|(position, item)| RolloutLine::new(time(position), Some(position), item)).collect();
+    assert_eq!(newest_head(id(1), &lines), Some(head(1)));
+    assert_eq!(newest_head(id(2), &lines), None);
+    let mut labels = Labels::new(id(1), time(0));
+    for (position, line) in lines.iter().enumerate() {
+        labels.take(line, position >= 2);
+    }
+    assert!(labels.has_head());
+    let items = revert_items(labels, time(9), Some(HistoryBase::default()));
+    let [RolloutItem::SessionMeta(head), RolloutItem::ThreadMetadata(carried)] = &items[..] else {
+        panic!("a head and what was set, not {items:?}")
+    };
+    assert_eq!((head.timestamp, head.mode()), (Some(time(9)), HistoryMode::Paginated));
+    assert_eq!(carried.patch, Some(on_branch("undone")));
+}
+
+#[test]
+fn a_name_is_kept_beside_the_log_and_the_rest_in_it() {
+    assert_eq!(name_change(&ThreadMetadataPatch::default()), None);
+    assert_eq!(name_change(&named("  a name ")), Some(Some("a name".to_owned())));
+    assert_eq!(name_change(&named(" ")), Some(None));
+    let row = |mode| StoredThread { history_mode: mode, ..StoredThread::new(id(1), time(0)) };
+    let kept = |patch: &ThreadMetadataPatch, mode| items_to_keep(patch, &head(1), &row(mode));
+    assert_eq!(kept(&named("a name"), HistoryMode::Legacy), []);
+    assert_eq!(kinds(&kept(&on_branch("main"), HistoryMode::Legacy)), ["session_meta"]);
+    assert_eq!(kinds(&kept(&on_branch("main"), HistoryMode::Paginated)), ["thread_metadata"]);
+}
+
+#[test]
+fn a_message_from_before_the_envelope_is_shown_by_an_event() {
+    assert_eq!(kinds(&modern_items(user("hello"))), ["response_item", "event_msg"]);
+    assert_eq!(kinds(&modern_items(assistant("hello"))), ["response_item", "event_msg"]);
+    assert_eq!(kinds(&modern_items(fragment("a place"))), ["response_item"]);
+}
