@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use selvedge_faulty_files::{Call, FaultyFiles};
 use selvedge_protocol::{ArchivedFilter, Durability, HistoryMode, ThreadQuery};
 use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{StoreError, ThreadReader, ThreadStore};
@@ -12,7 +13,6 @@ use selvedge_thread_store_local::{
     CheckScope, CompressionScope, FindingKind, HomeAdmin, HomeOptions, IndexFindingKind, IndexLocation,
     LocalThreadStore,
 };
-use selvedge_thread_store_testkit::{Call, FaultyFiles};
 
 use crate::contract::{head, id, record, second};
 use crate::damage::{head_line, line, lines};

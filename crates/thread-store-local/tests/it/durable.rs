@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use selvedge_faulty_files::{Call, Fault, FaultyFiles};
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
 use selvedge_thread_store::{BatchId, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
-use selvedge_thread_store_testkit::{Call, Fault, FaultyFiles};
 
 use crate::contract::{asked, go_on, head, id, record, turn};
 use crate::home::TestHome;

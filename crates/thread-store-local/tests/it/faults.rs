@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use selvedge_faulty_files::{Fault, FaultyFiles, PowerLoss};
 use selvedge_protocol::{
     ArchivedFilter, Compacted, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId,
     ThreadMetadataPatch, ThreadQuery, TurnItem, TurnQuery, Window, WindowId,
@@ -28,7 +29,6 @@ use selvedge_thread_store::{
     BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
-use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 use tokio::runtime::Runtime;
 
 use crate::contract::{head, id, second, turn};

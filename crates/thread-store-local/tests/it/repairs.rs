@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use selvedge_faulty_files::{Fault, FaultyFiles, PowerLoss};
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::doctor::{Diagnosis, RepairStep, diagnose, repair};
 use selvedge_rollout::{Entry, NameIndex, RolloutHome, RolloutReader};
-use selvedge_thread_store_testkit::{Fault, FaultyFiles, PowerLoss};
 
 use crate::contract::{head, id, second};
 use crate::damage::{based_head, head_line, line, lines};

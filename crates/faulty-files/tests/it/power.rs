@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use selvedge_faulty_files::{FaultyFiles, PowerLoss};
 use selvedge_protocol::Durability;
 use selvedge_rollout::{FileSystem, OpenMode, RolloutHome};
-use selvedge_thread_store_testkit::{FaultyFiles, PowerLoss};
 
 /// What a file holds in a state that a power loss leaves of a directory; nothing when it is not there.
 fn left(files: &FaultyFiles, root: &Path, loss: PowerLoss, name: &str) -> Option<Vec<u8>> {
@@ -70,7 +70,7 @@ fn what_a_failed_sync_forgot_stays_forgotten() {
         file.write(b"two").unwrap();
         (file.sync().is_ok(), file.sync().is_ok())
     };
-    let files = FaultyFiles::with_fault(2, selvedge_thread_store_testkit::Fault::Io).adopting(dir.path()).unwrap();
+    let files = FaultyFiles::with_fault(2, selvedge_faulty_files::Fault::Io).adopting(dir.path()).unwrap();
     assert_eq!(story(&files), (false, true));
     assert_eq!(left(&files, dir.path(), PowerLoss::OnlySynced, "a").unwrap(), b"one\0\0\0");
 }

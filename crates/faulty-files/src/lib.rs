@@ -11,7 +11,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use selvedge_rollout::RolloutHome;
-//! use selvedge_thread_store_testkit::{Fault, FaultyFiles};
+//! use selvedge_faulty_files::{Fault, FaultyFiles};
 //!
 //! # let dir = tempfile::tempdir()?;
 //! let story = |files: &FaultyFiles, name: &str| {
