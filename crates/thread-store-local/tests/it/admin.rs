@@ -14,9 +14,9 @@ use selvedge_thread_store_local::{
     LocalThreadStore,
 };
 
-use crate::contract::{head, id, record, second};
 use crate::damage::{head_line, line, lines};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{head, id, record, second};
 
 use HistoryMode::Paginated;
 

@@ -17,8 +17,10 @@ use selvedge_thread_store::{
 };
 use serde_json::json;
 
-use crate::contract::{MODES, agent, assert_counted, complete, head, heard, id, second, started, turn_id, user};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{
+    MODES, agent, assert_counted, complete, head, heard, id, second, started, turn_id, user,
+};
 
 /// What stands in a turn.
 #[derive(Clone, Debug)]

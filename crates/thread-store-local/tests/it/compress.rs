@@ -10,8 +10,8 @@ use selvedge_rollout::{RolloutHome, WriterLock};
 use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::{Compressed, LocalThreadStore};
 
-use crate::contract::{MODES, asked, go_on, head, id, record};
 use crate::home::{RECORDINGS, TestHome};
+use selvedge_thread_store_conformance::fixtures::{MODES, asked, go_on, head, id, record};
 
 use HistoryMode::Paginated;
 

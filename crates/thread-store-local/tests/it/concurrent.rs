@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_store::{BatchId, ForkThread, StoreError, ThreadReader, ThreadStore, TurnCut};
 
-use crate::contract::{head, id, record, turn};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 

@@ -16,8 +16,10 @@ use selvedge_thread_store::{
 };
 use serde_json::json;
 
-use crate::contract::{MODES, agent, asked, complete, go_on, head, heard, id, record, second, started, turn, user};
 use crate::home::{TestHome, all_recordings};
+use selvedge_thread_store_conformance::fixtures::{
+    MODES, agent, asked, complete, go_on, head, heard, id, record, second, started, turn, user,
+};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 

@@ -9,9 +9,9 @@ use selvedge_rollout::{BackwardEntry, Entry, ResolvedHistory, ReverseReader, Rol
 use selvedge_thread_store::{BatchId, ThreadHistory, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
-use crate::contract::{head, id, second};
 use crate::faults::place;
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{head, id, second};
 
 /// Line `n` of a paginated thread.
 pub(crate) fn line(n: u64) -> String {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
 use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore, TurnCut};
 
-use crate::contract::{go_on, head, heard, id, record};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{go_on, head, heard, id, record};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -130,7 +130,7 @@ async fn a_lost_head_leaves_its_ordinal_to_the_new_one() {
     home.store.detach_thread(id(2)).await.unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     assert_eq!((history.lines.len(), history.damage.len()), (lines + 1, 1));
-    crate::contract::assert_counted(&history);
+    selvedge_thread_store_conformance::fixtures::assert_counted(&history);
     assert_eq!(behind_first_line(&bytes(&home, id(2)).await)[..content.len()], content);
 }
 

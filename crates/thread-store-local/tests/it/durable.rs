@@ -13,8 +13,8 @@ use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles,
 use selvedge_thread_store::{BatchId, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
-use crate::contract::{asked, go_on, head, id, record, turn};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{asked, go_on, head, id, record, turn};
 
 use HistoryMode::Paginated;
 

@@ -31,8 +31,8 @@ use selvedge_thread_store::{
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Runtime;
 
-use crate::contract::{head, id, second, turn};
 use crate::home::all_files;
+use selvedge_thread_store_conformance::fixtures::{head, id, second, turn};
 
 use HistoryMode::{Legacy, Paginated};
 

@@ -9,8 +9,8 @@ use selvedge_thread_store::{
     BatchId, ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnCut,
 };
 
-use crate::contract::{all_turns, head, heard, id, record, second, turn};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{all_turns, head, heard, id, record, second, turn};
 
 const LEGACY: HistoryMode = HistoryMode::Legacy;
 const PAGINATED: HistoryMode = HistoryMode::Paginated;
@@ -137,7 +137,7 @@ async fn a_torn_tail_is_sealed_and_gone_on_behind() {
         assert_eq!(history.lines.len(), whole.len() + turn(mode, "b").len());
         assert_eq!(history.damage.len(), 1);
         if mode == PAGINATED {
-            crate::contract::assert_counted(&history);
+            selvedge_thread_store_conformance::fixtures::assert_counted(&history);
         }
         assert_eq!(heard(&home.store, id(1)).await, ["a", "b"]);
     }
@@ -190,7 +190,7 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
     home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
-    crate::contract::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
+    selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
     fs::remove_file(home.store.read_thread(id(1)).await.unwrap().location.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     let mut exported = Vec::new();
@@ -201,7 +201,7 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
     assert!(history.damage[0].place.contains(&id(1).to_string()), "{:?}", history.damage);
     assert_eq!(heard(&home.store, id(2)).await, ["b"]);
     assert_eq!(all_turns(&home.store, id(2)).await.len(), 1);
-    crate::contract::go_on(&home.store, id(2), PAGINATED, &["c"]).await;
+    selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(2), PAGINATED, &["c"]).await;
     assert_eq!(heard(&home.store, id(2)).await, ["b", "c"]);
 }
 
@@ -221,7 +221,7 @@ async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones()
     let found = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(found.location.as_deref(), compressed.to_str());
     assert_eq!(found.updated_at, row.updated_at);
-    crate::contract::go_on(&home.store, id(1), PAGINATED, &["b"]).await;
+    selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(1), PAGINATED, &["b"]).await;
     assert!(path.exists() && !compressed.exists());
     assert_eq!(heard(&home.store, id(1)).await, ["a", "b"]);
     assert_eq!(home.store.load_history(id(2)).await.unwrap(), before, "the fork does not see what came later");

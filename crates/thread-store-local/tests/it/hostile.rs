@@ -13,9 +13,9 @@ use selvedge_rollout::{MAX_LINE_BYTES, RolloutHome};
 use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 
-use crate::contract::{head, id};
 use crate::damage::{head_line, line};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{head, id};
 
 /// How long a chain of bases is.
 const CHAIN: u32 = 100_000;

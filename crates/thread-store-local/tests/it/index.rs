@@ -12,8 +12,8 @@ use selvedge_state::StateIndex;
 use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
-use crate::contract::{MODES, id, record};
 use crate::home::{TestHome, all_recordings};
+use selvedge_thread_store_conformance::fixtures::{MODES, id, record};
 
 #[tokio::test]
 async fn the_index_lists_what_the_logs_list() {

@@ -10,8 +10,8 @@ use selvedge_thread_store::{
 };
 use selvedge_thread_store_local::LocalThreadStore;
 
-use crate::contract::{go_on, head, id, record, turn};
 use crate::home::{TestHome, all_recordings};
+use selvedge_thread_store_conformance::fixtures::{go_on, head, id, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 

@@ -6,8 +6,7 @@ mod admin;
 mod bounded;
 mod compress;
 mod concurrent;
-#[path = "../../../thread-store/tests/it/contract/mod.rs"]
-mod contract;
+mod conformance;
 mod copies;
 mod cuts;
 mod damage;
@@ -25,17 +24,3 @@ mod recordings;
 mod repairs;
 mod safety;
 mod stats;
-
-use std::sync::Arc;
-
-use selvedge_thread_store::ThreadStore;
-use selvedge_thread_store_local::LocalThreadStore;
-
-/// Two stores on one home, as two processes would have them, and the home.
-fn stores() -> (Arc<dyn ThreadStore>, Arc<dyn ThreadStore>, tempfile::TempDir) {
-    let home = tempfile::tempdir().unwrap();
-    let store = || Arc::new(LocalThreadStore::open(home.path()));
-    (store(), store(), home)
-}
-
-contract::contract_tests!(crate::stores);

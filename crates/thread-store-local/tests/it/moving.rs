@@ -13,8 +13,8 @@ use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, Thr
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 
-use crate::contract::{MODES, head, heard, id, record, turn_id};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{MODES, head, heard, id, record, turn_id};
 
 /// How long the files are moved to and fro at least.
 const SPAN: Duration = Duration::from_millis(1000);

@@ -191,8 +191,11 @@ async fn every_recorded_thread_can_be_resumed_and_forked() {
             assert_eq!(after.history[..before.history.len()], before.history[..], "{folder}");
             assert_eq!(after.history.last(), Some(&item), "{folder}");
 
-            let fork_id = crate::contract::id(u32::try_from(n).unwrap());
-            let meta = selvedge_protocol::SessionMeta::new(fork_id, crate::contract::second(90_000));
+            let fork_id = selvedge_thread_store_conformance::fixtures::id(u32::try_from(n).unwrap());
+            let meta = selvedge_protocol::SessionMeta::new(
+                fork_id,
+                selvedge_thread_store_conformance::fixtures::second(90_000),
+            );
             let request = ForkThread { source: thread.id, at: TurnCut::Latest, meta };
             let fork = home.store.fork_thread(request).await.unwrap();
             let fork = home.store.read_thread(fork).await.unwrap();

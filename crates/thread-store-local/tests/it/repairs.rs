@@ -16,10 +16,10 @@ use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::doctor::{Diagnosis, RepairStep, diagnose, repair};
 use selvedge_rollout::{Entry, NameIndex, RolloutHome, RolloutReader};
 
-use crate::contract::{head, id, second};
 use crate::damage::{based_head, head_line, line, lines};
 use crate::faults::{LOSSES, copy, place};
 use crate::home::all_files;
+use selvedge_thread_store_conformance::fixtures::{head, id, second};
 
 /// The bytes of every file of a home, by its path below it.
 type Files = BTreeMap<PathBuf, Vec<u8>>;

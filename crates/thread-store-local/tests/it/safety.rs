@@ -10,8 +10,8 @@ use selvedge_rollout::{RolloutFileName, RolloutHome};
 use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, RevertThread, ThreadReader, ThreadStore, TurnCut};
 use selvedge_thread_store_local::LocalThreadStore;
 
-use crate::contract::{head, id, record, second};
 use crate::home::TestHome;
+use selvedge_thread_store_conformance::fixtures::{head, id, record, second};
 
 /// A folder that is not the home's, with something in it, and what it looks like.
 fn outside() -> (tempfile::TempDir, impl Fn() -> Vec<(std::path::PathBuf, Vec<u8>)>) {

@@ -1,16 +1,21 @@
 //! What stores share: pages out of whole lists.
 
 use selvedge_history::TextSearch;
-use selvedge_protocol::{SearchOrder, SearchQuery, StoredThread, ThreadQuery};
+use selvedge_protocol::{SearchOrder, SearchQuery, StoredThread, ThreadId, ThreadQuery, Timestamp};
 use selvedge_thread_store::implement::page_hits;
 
-use crate::contract::{id, second};
+fn id(n: u32) -> ThreadId {
+    format!("01a1fd5d-0000-7000-8000-{n:012x}").parse().unwrap()
+}
 
 #[test]
 fn a_page_of_hits_reads_no_more_threads_than_it_needs() {
     let threads = (1..=9).map(|n| {
         let name = if n % 2 == 0 { "even" } else { "odd" };
-        StoredThread { name: Some(name.into()), ..StoredThread::new(id(n), second(n.into())) }
+        StoredThread {
+            name: Some(name.into()),
+            ..StoredThread::new(id(n), Timestamp::from_millis(i64::from(n) * 1000))
+        }
     });
     let search = TextSearch::new("even").unwrap();
     let query = SearchQuery {

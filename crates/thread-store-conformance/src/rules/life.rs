@@ -8,7 +8,7 @@ use selvedge_protocol::{
 };
 use selvedge_thread_store::{BatchId, ForkThread, Holder, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
 
-use super::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, turn};
+use crate::fixtures::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -50,7 +50,7 @@ fn assert_own(holder: &Holder) {
     assert!(holder.process_id.is_none_or(|process_id| process_id == std::process::id()), "{holder:?}");
 }
 
-pub(crate) async fn check_lazy_until_first_append(store: Arc<dyn ThreadStore>) {
+pub(super) async fn lazy_until_first_append(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert_unknown(&*store, id(1)).await;
     store.flush_thread(id(1)).await.unwrap();
@@ -64,7 +64,7 @@ pub(crate) async fn check_lazy_until_first_append(store: Arc<dyn ThreadStore>) {
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
 
-pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
+pub(super) async fn lazy_until_persist(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn check_lazy_until_persist(store: Arc<dyn ThreadStore>) {
     store.shutdown_thread(id(1)).await.unwrap();
 }
 
-pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
+pub(super) async fn discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.discard_thread(id(1)).await.unwrap();
     assert_gone(&*store, id(1)).await;
@@ -91,13 +91,13 @@ pub(crate) async fn check_discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
     store.shutdown_thread(id(1)).await.unwrap();
 }
 
-pub(crate) async fn check_shutdown_of_lazy_thread(store: Arc<dyn ThreadStore>) {
+pub(super) async fn shutdown_of_a_lazy_thread(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
     assert_gone(&*store, id(1)).await;
 }
 
-pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn create_refuses(store: Arc<dyn ThreadStore>) {
     let whole = head(1, MODE);
     assert!(is_invalid(store.create_thread(SessionMeta { id: None, ..whole.clone() }).await));
     assert!(is_invalid(store.create_thread(SessionMeta { timestamp: None, ..whole.clone() }).await));
@@ -106,7 +106,7 @@ pub(crate) async fn check_create_refuses(store: Arc<dyn ThreadStore>) {
     assert_gone(&*store, id(1)).await;
 }
 
-pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
+pub(super) async fn create_taken_id(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "lazy");
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
@@ -118,19 +118,19 @@ pub(crate) async fn check_create_taken_id(store: Arc<dyn ThreadStore>) {
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
 
-pub(crate) async fn check_resume_and_go_on(store: Arc<dyn ThreadStore>) {
-    for (n, mode) in (1..).zip(super::MODES) {
+pub(super) async fn resume_and_go_on(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(crate::fixtures::MODES) {
         record(&*store, n, mode, &["a"]).await;
         let before = store.load_history(id(n)).await.unwrap();
         go_on(&*store, id(n), mode, &["b"]).await;
         let after = store.load_history(id(n)).await.unwrap();
-        assert_eq!(super::texts(&after)[..before.lines.len()], super::texts(&before)[..]);
+        assert_eq!(crate::fixtures::texts(&after)[..before.lines.len()], crate::fixtures::texts(&before)[..]);
         assert_eq!(asked(&*store, id(n)).await, ["a", "b"]);
-        assert_eq!(super::heard(&*store, id(n)).await, ["a", "b"]);
+        assert_eq!(crate::fixtures::heard(&*store, id(n)).await, ["a", "b"]);
     }
 }
 
-pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn resume_refuses(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.resume_thread(id(1)).await, false));
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_conflict(store.resume_thread(id(1)).await), "a lazy thread is live");
@@ -148,7 +148,7 @@ pub(crate) async fn check_resume_refuses(store: Arc<dyn ThreadStore>) {
     store.discard_thread(id(1)).await.unwrap();
 }
 
-pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>) {
+pub(super) async fn live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
     for n in [1, 2] {
         assert!(is_missing(store.append_items(id(n), BatchId::generate(), &turn(MODE, "b")).await, true));
@@ -161,8 +161,8 @@ pub(crate) async fn check_live_methods_need_a_live_thread(store: Arc<dyn ThreadS
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
 
-pub(crate) async fn check_delete(store: Arc<dyn ThreadStore>) {
-    for (n, mode) in (1..).zip(super::MODES) {
+pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(crate::fixtures::MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         let revert = RevertThread { thread_id: id(n), to: TurnCut::After("a".into()), batch: BatchId::generate() };
         store.revert_thread(revert).await.unwrap();
@@ -177,7 +177,7 @@ pub(crate) async fn check_delete(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
+pub(super) async fn archive(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a", "b"]).await;
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
     store.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
@@ -207,7 +207,7 @@ pub(crate) async fn check_archive(store: Arc<dyn ThreadStore>) {
     assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
 }
 
-pub(crate) async fn check_one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     match other.resume_thread(id(1)).await {
@@ -225,10 +225,10 @@ pub(crate) async fn check_one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn
     other.append_items(id(1), BatchId::generate(), &turn(MODE, "c")).await.unwrap();
     other.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
-    super::assert_counted(&store.load_history(id(1)).await.unwrap());
+    crate::fixtures::assert_counted(&store.load_history(id(1)).await.unwrap());
 }
 
-pub(crate) async fn check_lazy_is_private(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn lazy_is_private(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_missing(other.read_thread(id(1)).await, false));
     assert_eq!(listed(&*other).await, []);
@@ -240,7 +240,7 @@ pub(crate) async fn check_lazy_is_private(store: Arc<dyn ThreadStore>, other: Ar
 
 /// Two processes that make a thread of the same id do not both get it, whether the second is refused at once or when it
 /// wants to write.
-pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     let second = other.create_thread(head(1, MODE)).await;
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
@@ -255,7 +255,7 @@ pub(crate) async fn check_lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn
     assert_eq!(asked(&*other, id(1)).await, ["a", "c"]);
 }
 
-pub(crate) async fn check_others_read(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn others_read(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     for name in ["a", "b", "c"] {
         store.append_items(id(1), BatchId::generate(), &turn(MODE, name)).await.unwrap();
@@ -267,7 +267,7 @@ pub(crate) async fn check_others_read(store: Arc<dyn ThreadStore>, other: Arc<dy
     assert_eq!(store.read_thread(id(1)).await.unwrap(), other.read_thread(id(1)).await.unwrap());
 }
 
-pub(crate) async fn check_new_threads_are_paginated(store: Arc<dyn ThreadStore>) {
+pub(super) async fn new_threads_are_paginated(store: Arc<dyn ThreadStore>) {
     store.create_thread(SessionMeta { history_mode: None, ..head(1, HistoryMode::Legacy) }).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
     assert_eq!(store.load_history(id(1)).await.unwrap().mode, HistoryMode::Paginated);

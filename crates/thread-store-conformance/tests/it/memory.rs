@@ -5,7 +5,7 @@ use selvedge_thread_store::{
     BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
 };
 
-use crate::contract::{head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 

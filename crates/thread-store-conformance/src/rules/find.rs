@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selvedge_protocol::{HistoryMode, StatsKey, StatsQuery, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{PatchOrigin, ThreadLookup, ThreadStore};
 
-use super::{MODES, head, id, is_missing, record};
+use crate::fixtures::{MODES, head, id, is_missing, record};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -18,7 +18,7 @@ async fn found(store: &dyn ThreadStore, lookup: ThreadLookup) -> Vec<ThreadId> {
     store.find_threads(&lookup).await.unwrap()
 }
 
-pub(crate) async fn check_find_by_name(store: Arc<dyn ThreadStore>) {
+pub(super) async fn by_name(store: Arc<dyn ThreadStore>) {
     for n in [3, 1, 2] {
         record(&*store, n, MODE, &["a"]).await;
     }
@@ -36,7 +36,7 @@ pub(crate) async fn check_find_by_name(store: Arc<dyn ThreadStore>) {
     assert_eq!(found(&*store, ThreadLookup::Name("one name".into())).await, [id(3)]);
 }
 
-pub(crate) async fn check_find_by_prefix(store: Arc<dyn ThreadStore>) {
+pub(super) async fn by_prefix(store: Arc<dyn ThreadStore>) {
     for n in [0x2b, 0x1a, 0x1b] {
         record(&*store, n, MODE, &["a"]).await;
     }
@@ -50,13 +50,13 @@ pub(crate) async fn check_find_by_prefix(store: Arc<dyn ThreadStore>) {
 }
 
 /// A lazy thread is not found: nobody sees it but its writer.
-pub(crate) async fn check_find_no_lazy_thread(store: Arc<dyn ThreadStore>) {
+pub(super) async fn no_lazy_thread(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert_eq!(found(&*store, ThreadLookup::IdPrefix(String::new())).await, []);
     assert!(is_missing(store.read_session_meta(id(1)).await, false));
 }
 
-pub(crate) async fn check_distinct_prefix_len(store: Arc<dyn ThreadStore>) {
+pub(super) async fn distinct_prefix_len(store: Arc<dyn ThreadStore>) {
     assert_eq!(store.distinct_prefix_len(&[]).await.unwrap(), 8);
     record(&*store, 1, MODE, &["a"]).await;
     assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 8, "there is no other thread");
@@ -70,7 +70,7 @@ pub(crate) async fn check_distinct_prefix_len(store: Arc<dyn ThreadStore>) {
     assert_eq!(store.distinct_prefix_len(&[unknown]).await.unwrap(), 8, "an id need not be there");
 }
 
-pub(crate) async fn check_session_meta(store: Arc<dyn ThreadStore>) {
+pub(super) async fn session_meta(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         let meta = store.read_session_meta(id(n)).await.unwrap().unwrap();
@@ -79,7 +79,7 @@ pub(crate) async fn check_session_meta(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.read_session_meta(id(9)).await, false));
 }
 
-pub(crate) async fn check_stats(store: Arc<dyn ThreadStore>) {
+pub(super) async fn stats(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a", "b"]).await;
     record(&*store, 2, MODE, &["c"]).await;
     record(&*store, 3, MODE, &["d"]).await;
@@ -95,7 +95,7 @@ pub(crate) async fn check_stats(store: Arc<dyn ThreadStore>) {
     assert_eq!(stats.total.bytes, bytes);
 }
 
-pub(crate) async fn check_export(store: Arc<dyn ThreadStore>) {
+pub(super) async fn export(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         let mut bytes = Vec::new();

@@ -6,9 +6,9 @@ use selvedge_protocol::{HistoryMode, OpenItem, ResponseItem, RolloutItem};
 use selvedge_thread_store::{BatchId, ThreadStore};
 use serde_json::value::RawValue;
 
-use super::{MODES, assert_counted, go_on, head, id, record, turn};
+use crate::fixtures::{MODES, assert_counted, go_on, head, id, record, turn};
 
-pub(crate) async fn check_lines_are_what_was_appended(store: Arc<dyn ThreadStore>) {
+pub(super) async fn lines_are_what_was_appended(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         let items: Vec<_> = ["a", "b"].iter().flat_map(|name| turn(mode, name)).collect();
@@ -26,7 +26,7 @@ pub(crate) async fn check_lines_are_what_was_appended(store: Arc<dyn ThreadStore
     }
 }
 
-pub(crate) async fn check_ordinals_are_consecutive(store: Arc<dyn ThreadStore>) {
+pub(super) async fn ordinals_are_consecutive(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     store.create_thread(head(1, mode)).await.unwrap();
     let appended = store.append_items(id(1), BatchId::generate(), &turn(mode, "a")).await.unwrap();
@@ -38,7 +38,7 @@ pub(crate) async fn check_ordinals_are_consecutive(store: Arc<dyn ThreadStore>) 
     assert_counted(&store.load_history(id(1)).await.unwrap());
 }
 
-pub(crate) async fn check_legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
+pub(super) async fn legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Legacy;
     store.create_thread(head(1, mode)).await.unwrap();
     let appended = store.append_items(id(1), BatchId::generate(), &turn(mode, "a")).await.unwrap();
@@ -48,7 +48,7 @@ pub(crate) async fn check_legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
     assert!(history.lines.iter().all(|line| line.ordinal().is_none()));
 }
 
-pub(crate) async fn check_empty_batch(store: Arc<dyn ThreadStore>) {
+pub(super) async fn empty_batch(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, HistoryMode::Paginated)).await.unwrap();
     assert_eq!(store.append_items(id(1), BatchId::generate(), &[]).await.unwrap().lines, 0);
     assert!(store.read_thread(id(1)).await.is_err(), "an empty batch makes nothing visible");
@@ -60,7 +60,7 @@ pub(crate) async fn check_empty_batch(store: Arc<dyn ThreadStore>) {
 
 /// Many tasks append at once: each batch is in one piece, each task's batches are in its order, and nothing is lost,
 /// whatever others read meanwhile.
-pub(crate) async fn check_concurrent_batches(store: Arc<dyn ThreadStore>) {
+pub(super) async fn concurrent_batches(store: Arc<dyn ThreadStore>) {
     const TASKS: usize = 16;
     const BATCHES: usize = 10;
     const SIZE: usize = 4;
@@ -102,7 +102,7 @@ fn labelled(task: usize, batch: usize, item: usize) -> RolloutItem {
     ResponseItem::user_text(&format!("{task}/{batch}/{item}")).into()
 }
 
-pub(crate) async fn check_unknown_items_are_kept(store: Arc<dyn ThreadStore>) {
+pub(super) async fn unknown_items_are_kept(store: Arc<dyn ThreadStore>) {
     let payload = r#"{"b":1.50,"a":[null,"\u00e9"]}"#;
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;

@@ -10,7 +10,7 @@ use selvedge_protocol::{
 use selvedge_thread_store::{ForkThread, PatchOrigin, ThreadStore, TurnCut};
 use serde_json::json;
 
-use super::{append_and_tell, head, id, is_invalid, record, second, turn};
+use crate::fixtures::{append_and_tell, head, id, is_invalid, record, second, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 const DIRECTIONS: [SortDirection; 2] = [SortDirection::Ascending, SortDirection::Descending];
@@ -44,7 +44,7 @@ fn ids(threads: &[StoredThread]) -> Vec<ThreadId> {
     threads.iter().map(|thread| thread.id).collect()
 }
 
-pub(crate) async fn check_pages_by_every_size(store: Arc<dyn ThreadStore>) {
+pub(super) async fn pages_by_every_size(store: Arc<dyn ThreadStore>) {
     for n in 1..=7 {
         record(&*store, n, MODE, &[]).await;
     }
@@ -65,7 +65,7 @@ pub(crate) async fn check_pages_by_every_size(store: Arc<dyn ThreadStore>) {
 
 /// While pages are turned, other tasks add threads at every place and take others away. Every thread that was there all
 /// the time is found once.
-pub(crate) async fn check_pages_while_others_write(store: Arc<dyn ThreadStore>) {
+pub(super) async fn pages_while_others_write(store: Arc<dyn ThreadStore>) {
     let steady: HashSet<_> = (10..30).map(|n| id(n * 10)).collect();
     for n in 10..30 {
         record(&*store, n * 10, MODE, &[]).await;
@@ -100,7 +100,7 @@ pub(crate) async fn check_pages_while_others_write(store: Arc<dyn ThreadStore>) 
     }
 }
 
-pub(crate) async fn check_ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
+pub(super) async fn ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
     for n in [3, 1, 4, 2, 5] {
         let meta = SessionMeta { timestamp: Some(second(0)), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
@@ -115,7 +115,7 @@ pub(crate) async fn check_ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
+pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
     let heads = [
         SessionMeta { cwd: Some("/srv/a".into()), source: Some(json!("exec")), ..head(1, MODE) },
         SessionMeta { cwd: Some("/srv/a/b".into()), source: Some(json!({"subagent": "x"})), ..head(2, MODE) },
@@ -176,7 +176,7 @@ pub(crate) async fn check_filters(store: Arc<dyn ThreadStore>) {
 }
 
 /// Through forks and sub-agents, archived threads and ones that are gone, and round in circles.
-pub(crate) async fn check_descendants(store: Arc<dyn ThreadStore>) {
+pub(super) async fn descendants(store: Arc<dyn ThreadStore>) {
     let parents = [(2, Some(1)), (3, Some(2)), (5, Some(7)), (6, Some(5)), (7, Some(6)), (8, Some(90)), (9, Some(8))];
     record(&*store, 1, MODE, &["a"]).await;
     for (n, parent) in parents {
@@ -211,7 +211,7 @@ pub(crate) async fn check_descendants(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_list_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for n in 1..=3 {
         record(&*store, n, MODE, &[]).await;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
 
-use super::{
+use crate::fixtures::{
     MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, is_taken, record, second, started,
     texts, turn_id,
 };
@@ -33,7 +33,7 @@ async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&st
     assert_eq!(heard(store, thread_id).await, turns, "what the model sees");
 }
 
-pub(crate) async fn check_fork_at_latest(store: Arc<dyn ThreadStore>) {
+pub(super) async fn at_latest(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let name = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
@@ -74,11 +74,11 @@ fn payload(line: &selvedge_protocol::RolloutLine) -> (String, String) {
 }
 
 /// A fork works where its source does, unless it says otherwise; whose sub-agent it is, it says itself.
-pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
+pub(super) async fn inherits_the_head(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = SessionMeta { agent_role: Some("r".into()), parent_thread_id: Some(id(900)), ..head(n, mode) };
         store.create_thread(source.clone()).await.unwrap();
-        store.append_items(id(n), BatchId::generate(), &super::turn(mode, "a")).await.unwrap();
+        store.append_items(id(n), BatchId::generate(), &crate::fixtures::turn(mode, "a")).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let meta = SessionMeta { originator: Some("other".into()), ..SessionMeta::new(id(n + 10), second(60)) };
         let fork = store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
@@ -89,7 +89,7 @@ pub(crate) async fn check_fork_inherits_the_head(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_fork_after_and_before(store: Arc<dyn ThreadStore>) {
+pub(super) async fn after_and_before(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b", "c"]).await;
         let cases: [(TurnCut, &[&str]); 10] = [
@@ -114,7 +114,7 @@ pub(crate) async fn check_fork_after_and_before(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_fork_of_fork(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_fork(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let first = record(&*store, n, mode, &["a", "b"]).await;
         let middle = fork(&*store, first, n + 10, TurnCut::After(turn_id("b"))).await;
@@ -140,7 +140,7 @@ pub(crate) async fn check_fork_of_fork(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_fork_keeps_source(store: Arc<dyn ThreadStore>) {
+pub(super) async fn keeps_source(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let before = (store.load_history(source).await.unwrap(), store.read_thread(source).await.unwrap());
@@ -154,18 +154,18 @@ pub(crate) async fn check_fork_keeps_source(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_live_and_archived(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a"]).await;
         store.resume_thread(source).await.unwrap();
-        store.append_items(source, BatchId::generate(), &super::turn(mode, "b")).await.unwrap();
+        store.append_items(source, BatchId::generate(), &crate::fixtures::turn(mode, "b")).await.unwrap();
         let of_live = fork(&*store, source, n + 10, TurnCut::Latest).await;
         let earlier = [TurnCut::After(turn_id("a")), TurnCut::Before(turn_id("b")), TurnCut::BeforeNewest(1)];
         for (number, at) in (n * 100..).zip(earlier.clone()) {
             let fork = fork(&*store, source, number, at).await;
             assert_turns(&*store, fork, &["a"]).await;
         }
-        store.append_items(source, BatchId::generate(), &super::turn(mode, "c")).await.unwrap();
+        store.append_items(source, BatchId::generate(), &crate::fixtures::turn(mode, "c")).await.unwrap();
         store.shutdown_thread(source).await.unwrap();
         store.archive_thread(source).await.unwrap();
         let of_archived = fork(&*store, source, n + 20, TurnCut::Latest).await;
@@ -181,7 +181,7 @@ pub(crate) async fn check_fork_of_live_and_archived(store: Arc<dyn ThreadStore>)
     }
 }
 
-pub(crate) async fn check_fork_goes_on(store: Arc<dyn ThreadStore>) {
+pub(super) async fn goes_on(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let fork = fork(&*store, source, n + 10, TurnCut::After(turn_id("a"))).await;
@@ -198,7 +198,7 @@ pub(crate) async fn check_fork_goes_on(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_fork_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let request = |meta| ForkThread { source: id(n), at: TurnCut::Latest, meta };
         let meta = head(n + 10, mode);
@@ -218,7 +218,7 @@ pub(crate) async fn check_fork_refuses(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_delete_with_forks(store: Arc<dyn ThreadStore>) {
+pub(super) async fn delete_with_forks(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     let source = record(&*store, 1, mode, &["a", "b"]).await;
     let forks = [
@@ -246,7 +246,7 @@ pub(crate) async fn check_delete_with_forks(store: Arc<dyn ThreadStore>) {
 }
 
 /// What somebody set of the source explicitly was set of the source, not of its forks.
-pub(crate) async fn check_fork_is_not_labelled(store: Arc<dyn ThreadStore>) {
+pub(super) async fn is_not_labelled(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         let labels = ThreadMetadataPatch {

@@ -9,7 +9,7 @@ use selvedge_thread_store::{
     BatchId, LineQuery, LineStart, PatchOrigin, RevertThread, StoreError, ThreadChange, ThreadStore, TurnCut,
 };
 
-use super::{go_on, head, id, is_invalid, record, turn_id};
+use crate::fixtures::{go_on, head, id, is_invalid, record, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -36,7 +36,7 @@ fn threads(changes: &[ThreadChange]) -> Vec<ThreadId> {
     changes.iter().map(ThreadChange::thread_id).collect()
 }
 
-pub(crate) async fn check_changes_begin_with_all(store: Arc<dyn ThreadStore>) {
+pub(super) async fn begin_with_all(store: Arc<dyn ThreadStore>) {
     assert_eq!(changes(&*store, None, 10).await.0, []);
     for n in 1..=5 {
         record(&*store, n, MODE, &["a"]).await;
@@ -56,7 +56,7 @@ pub(crate) async fn check_changes_begin_with_all(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     for n in 1..=3 {
         record(&*store, n, MODE, &["a", "b"]).await;
     }
@@ -87,7 +87,7 @@ pub(crate) async fn check_each_change_is_told(store: Arc<dyn ThreadStore>, other
 }
 
 /// Whoever follows the changes knows in the end what there is.
-pub(crate) async fn check_following_changes(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn following(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
     let follow = tokio::spawn(async move {
         let mut known = BTreeMap::new();
@@ -130,7 +130,7 @@ pub(crate) async fn check_following_changes(store: Arc<dyn ThreadStore>, other: 
     assert!(known.iter().filter(|(thread, _)| **thread != id(100)).all(|(thread, end)| wanted[thread] == *end));
 }
 
-pub(crate) async fn check_changes_refuse(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_invalid(store.list_changes(None, 0).await));
     for text in ["", "v1", "somewhere"] {
         assert!(is_invalid(store.list_changes(Some(&text.to_owned().into()), 1).await));

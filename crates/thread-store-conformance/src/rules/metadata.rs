@@ -9,7 +9,7 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
 use serde_json::json;
 
-use super::{MODES, append_and_tell, go_on, head, id, is_conflict, is_missing, record, second};
+use crate::fixtures::{MODES, append_and_tell, go_on, head, id, is_conflict, is_missing, record, second};
 
 async fn set(store: &dyn ThreadStore, n: u32, patch: ThreadMetadataPatch) -> StoredThread {
     let row = store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
@@ -26,7 +26,7 @@ fn patch_of_json(value: serde_json::Value) -> ThreadMetadataPatch {
     serde_json::from_value(value).unwrap()
 }
 
-pub(crate) async fn check_row_follows_what_is_told(store: Arc<dyn ThreadStore>) {
+pub(super) async fn row_follows_what_is_told(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         store.resume_thread(id(n)).await.unwrap();
@@ -48,7 +48,7 @@ pub(crate) async fn check_row_follows_what_is_told(store: Arc<dyn ThreadStore>) 
 }
 
 /// What a patch says that repeats the log is read at once, and is no line of the log. The same patch again changes nothing more.
-pub(crate) async fn check_observed_patch(store: Arc<dyn ThreadStore>) {
+pub(super) async fn observed_patch(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         let context = TurnContext { model: Some("m1".into()), effort: Some("high".into()), ..TurnContext::default() };
@@ -69,7 +69,7 @@ pub(crate) async fn check_observed_patch(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_explicit_patch(store: Arc<dyn ThreadStore>) {
+pub(super) async fn explicit_patch(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         let before = store.read_thread(id(n)).await.unwrap();
@@ -88,14 +88,14 @@ pub(crate) async fn check_explicit_patch(store: Arc<dyn ThreadStore>) {
         assert_eq!(row, wanted, "every field is literal");
         let history = store.load_history(id(n)).await.unwrap();
         if mode == HistoryMode::Paginated {
-            super::assert_counted(&history);
+            crate::fixtures::assert_counted(&history);
         }
-        assert_eq!(super::asked(&*store, id(n)).await, ["a"]);
-        assert_eq!(super::heard(&*store, id(n)).await, ["a"]);
+        assert_eq!(crate::fixtures::asked(&*store, id(n)).await, ["a"]);
+        assert_eq!(crate::fixtures::heard(&*store, id(n)).await, ["a"]);
     }
 }
 
-pub(crate) async fn check_patch_clears(store: Arc<dyn ThreadStore>) {
+pub(super) async fn patch_clears(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         set(&*store, n, patch_of_json(json!({"name": "x", "model": "m", "git": {"branch": "b"}}))).await;
@@ -107,7 +107,7 @@ pub(crate) async fn check_patch_clears(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_patch_of_git(store: Arc<dyn ThreadStore>) {
+pub(super) async fn patch_of_git(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let git = GitInfo { commit_hash: Some("c1".into()), branch: Some("main".into()), ..Default::default() };
         store.create_thread(SessionMeta { git: Some(git), ..head(n, mode) }).await.unwrap();
@@ -133,7 +133,7 @@ pub(crate) async fn check_patch_of_git(store: Arc<dyn ThreadStore>) {
 }
 
 /// A change of git facts says nothing of what else was set before it.
-pub(crate) async fn check_patch_survives_resume(store: Arc<dyn ThreadStore>) {
+pub(super) async fn patch_survives_resume(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
@@ -151,7 +151,7 @@ pub(crate) async fn check_patch_survives_resume(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_later_facts_win(store: Arc<dyn ThreadStore>) {
+pub(super) async fn later_facts_win(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &[]).await;
         set(&*store, n, patch_of_json(json!({"model": "set", "reasoning_effort": "set"}))).await;
@@ -167,7 +167,7 @@ pub(crate) async fn check_later_facts_win(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_empty_and_observed_patches(store: Arc<dyn ThreadStore>) {
+pub(super) async fn empty_and_observed_patches(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         let (row, history) = (store.read_thread(id(n)).await.unwrap(), store.load_history(id(n)).await.unwrap());
@@ -180,7 +180,7 @@ pub(crate) async fn check_empty_and_observed_patches(store: Arc<dyn ThreadStore>
     }
 }
 
-pub(crate) async fn check_name(store: Arc<dyn ThreadStore>) {
+pub(super) async fn name(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         let history = store.load_history(id(n)).await.unwrap();
@@ -199,7 +199,7 @@ pub(crate) async fn check_name(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_metadata_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for origin in [PatchOrigin::Explicit, PatchOrigin::Observed] {
         for patch in [ThreadMetadataPatch::default(), patch_of_json(json!({"model": "m"}))] {
             assert!(is_missing(store.update_thread_metadata(id(1), &patch, origin).await, false));
@@ -207,7 +207,7 @@ pub(crate) async fn check_metadata_refuses(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_metadata_conflicts(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn conflicts(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
     store.resume_thread(id(1)).await.unwrap();
     let git = Some(Some(GitInfoPatch { branch: Some(Some("b".into())), ..Default::default() }));
@@ -229,7 +229,7 @@ pub(crate) async fn check_metadata_conflicts(store: Arc<dyn ThreadStore>, other:
 }
 
 /// Readers that go through a paginated log from its end take any `session_meta` line for its beginning.
-pub(crate) async fn check_paginated_log_has_one_head(store: Arc<dyn ThreadStore>) {
+pub(super) async fn paginated_log_has_one_head(store: Arc<dyn ThreadStore>) {
     let thread_id = record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
     let git = GitInfoPatch { branch: Some(Some("dev".into())), ..Default::default() };
     let patch = ThreadMetadataPatch { git: Some(Some(git)), ..Default::default() };

@@ -6,11 +6,11 @@ use std::task::{Context, Poll, Waker};
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
 use selvedge_thread_store::{BatchId, LineQuery, LineStart, RevertThread, ThreadStore, TurnCut};
 
-use super::{MODES, asked, head, heard, id, is_missing, record, turn, turn_id};
+use crate::fixtures::{MODES, asked, head, heard, id, is_missing, record, turn, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-pub(crate) async fn check_repeated_batch(store: Arc<dyn ThreadStore>) {
+pub(super) async fn repeated_batch(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         let batches: Vec<_> = (0..64).map(|_| BatchId::generate()).collect();
@@ -31,7 +31,7 @@ pub(crate) async fn check_repeated_batch(store: Arc<dyn ThreadStore>) {
 }
 
 /// A batch that failed has not taken effect, and is not remembered as if it had.
-pub(crate) async fn check_failed_batch(store: Arc<dyn ThreadStore>) {
+pub(super) async fn failed_batch(store: Arc<dyn ThreadStore>) {
     let batch = BatchId::generate();
     assert!(is_missing(store.append_items(id(1), batch, &turn(MODE, "a")).await, true));
     store.create_thread(head(1, MODE)).await.unwrap();
@@ -39,7 +39,7 @@ pub(crate) async fn check_failed_batch(store: Arc<dyn ThreadStore>) {
     assert_eq!(asked(&*store, id(1)).await, ["a"]);
 }
 
-pub(crate) async fn check_repeated_revert(store: Arc<dyn ThreadStore>) {
+pub(super) async fn repeated_revert(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c", "d"]).await;
         let revert =
@@ -61,7 +61,7 @@ pub(crate) async fn check_repeated_revert(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_writer_state(store: Arc<dyn ThreadStore>) {
+pub(super) async fn writer_state(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.writer_state(id(1)).await, true));
     store.create_thread(head(1, MODE)).await.unwrap();
     let lazy = store.writer_state(id(1)).await.unwrap();
@@ -79,7 +79,7 @@ pub(crate) async fn check_writer_state(store: Arc<dyn ThreadStore>) {
 }
 
 /// Calls that are polled one after another take effect in that order, whatever their size.
-pub(crate) async fn check_order_of_first_polls(store: Arc<dyn ThreadStore>) {
+pub(super) async fn order_of_first_polls(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
     let large = "x".repeat(3 << 20);
@@ -109,7 +109,7 @@ pub(crate) async fn check_order_of_first_polls(store: Arc<dyn ThreadStore>) {
 }
 
 /// A call that is dropped and made again with the same id takes effect once.
-pub(crate) async fn check_dropped_batch(store: Arc<dyn ThreadStore>) {
+pub(super) async fn dropped_batch(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     let large = "x".repeat(400 * 1024);
     for number in 0..20 {
@@ -124,7 +124,7 @@ pub(crate) async fn check_dropped_batch(store: Arc<dyn ThreadStore>) {
     }
     let history = store.load_history(id(1)).await.unwrap();
     assert_eq!(history.lines.len(), 1 + 40);
-    super::assert_counted(&history);
+    crate::fixtures::assert_counted(&history);
     store
         .revert_thread(RevertThread {
             thread_id: id(1),

@@ -10,7 +10,7 @@ use selvedge_thread_store::{
     StoreError, ThreadStore, TurnCut,
 };
 
-use super::{MODES, go_on, head, id, is_invalid, is_missing, record, turn, turn_id};
+use crate::fixtures::{MODES, go_on, head, id, is_invalid, is_missing, record, turn, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -54,7 +54,7 @@ async fn family(store: &dyn ThreadStore, mode: HistoryMode, n: u32) -> [ThreadId
     [source, fork]
 }
 
-pub(crate) async fn check_lines_are_the_history(store: Arc<dyn ThreadStore>) {
+pub(super) async fn are_the_history(store: Arc<dyn ThreadStore>) {
     for (n, mode) in [(1, MODES[0]), (11, MODES[1])] {
         for thread_id in family(&*store, mode, n).await {
             let history = store.load_history(thread_id).await.unwrap();
@@ -76,7 +76,7 @@ pub(crate) async fn check_lines_are_the_history(store: Arc<dyn ThreadStore>) {
 }
 
 /// A position is the same wherever it comes from, and reading goes on there.
-pub(crate) async fn check_line_positions(store: Arc<dyn ThreadStore>) {
+pub(super) async fn positions(store: Arc<dyn ThreadStore>) {
     for (n, mode) in [(1, MODES[0]), (11, MODES[1])] {
         let [_, fork] = family(&*store, mode, n).await;
         let entries = walk(&*store, fork, SortDirection::Ascending, 1000).await;
@@ -102,7 +102,7 @@ pub(crate) async fn check_line_positions(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_line_starts(store: Arc<dyn ThreadStore>) {
+pub(super) async fn starts(store: Arc<dyn ThreadStore>) {
     let [_, fork] = family(&*store, MODE, 1).await;
     let history = store.load_history(fork).await.unwrap();
     for (number, line) in history.lines.iter().enumerate() {
@@ -120,7 +120,7 @@ pub(crate) async fn check_line_starts(store: Arc<dyn ThreadStore>) {
 }
 
 /// A page ends by bytes, too, and has one entry in any case.
-pub(crate) async fn check_lines_by_bytes(store: Arc<dyn ThreadStore>) {
+pub(super) async fn by_bytes(store: Arc<dyn ThreadStore>) {
     let thread_id = record(&*store, 1, MODE, &["a", "b"]).await;
     let all = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
     for max_bytes in [0, 1, 300, 1000] {
@@ -145,7 +145,7 @@ pub(crate) async fn check_lines_by_bytes(store: Arc<dyn ThreadStore>) {
 }
 
 /// Positions outlive whatever does not change what stands before them.
-pub(crate) async fn check_line_positions_stay(store: Arc<dyn ThreadStore>) {
+pub(super) async fn positions_stay(store: Arc<dyn ThreadStore>) {
     let [source, fork] = family(&*store, MODE, 1).await;
     let entries = walk(&*store, fork, SortDirection::Ascending, 1000).await;
     let end = read(&*store, fork, LineStart::End).await.next;
@@ -179,7 +179,7 @@ pub(crate) async fn check_line_positions_stay(store: Arc<dyn ThreadStore>) {
 }
 
 /// A place that was undone leads to the last one before it that was not.
-pub(crate) async fn check_lines_after_a_rewind(store: Arc<dyn ThreadStore>) {
+pub(super) async fn after_a_rewind(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
@@ -206,7 +206,7 @@ pub(crate) async fn check_lines_after_a_rewind(store: Arc<dyn ThreadStore>) {
 }
 
 /// A rewind of a legacy thread is a line itself and undoes none.
-pub(crate) async fn check_lines_after_a_legacy_rewind(store: Arc<dyn ThreadStore>) {
+pub(super) async fn after_a_legacy_rewind(store: Arc<dyn ThreadStore>) {
     let thread_id = record(&*store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let end = read(&*store, thread_id, LineStart::End).await.next;
     let to = TurnCut::After(turn_id("a"));
@@ -216,7 +216,7 @@ pub(crate) async fn check_lines_after_a_legacy_rewind(store: Arc<dyn ThreadStore
 }
 
 /// Whoever follows a thread gets every line once, over all that happens to it.
-pub(crate) async fn check_following(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn following(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     let thread_id = record(&*store, 1, MODE, &["a"]).await;
     let follow = tokio::spawn(async move {
         let mut held: Vec<LineEntry> = Vec::new();
@@ -260,7 +260,7 @@ pub(crate) async fn check_following(store: Arc<dyn ThreadStore>, other: Arc<dyn 
     );
 }
 
-pub(crate) async fn check_lines_refuse(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.read_lines(&LineQuery::from(id(1), LineStart::Beginning)).await, false));
     let one = record(&*store, 1, MODE, &["a"]).await;
     let other = record(&*store, 2, MODE, &["a"]).await;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use selvedge_protocol::{GitInfoPatch, HistoryMode, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
 
-use super::branch::fork;
-use super::{
+use crate::fixtures::{
     MODES, all_turns, asked, assert_counted, complete, go_on, head, heard, id, is_conflict, is_invalid, is_missing,
     record, second, started, texts, turn, turn_id, user,
 };
+use crate::rules::branch::fork;
 
 /// Goes back, and gives the row of the thread as it is then.
 async fn revert(store: &dyn ThreadStore, thread_id: ThreadId, to: TurnCut) -> StoredThread {
@@ -36,7 +36,7 @@ async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&st
     }
 }
 
-pub(crate) async fn check_revert_after_and_before(store: Arc<dyn ThreadStore>) {
+pub(super) async fn after_and_before(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let cases: [(TurnCut, &[&str]); 9] = [
             (TurnCut::BeforeNewest(0), &["a", "b", "c"]),
@@ -69,7 +69,7 @@ pub(crate) async fn check_revert_after_and_before(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_revert_to_latest(store: Arc<dyn ThreadStore>) {
+pub(super) async fn to_latest(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = record(&*store, n, mode, &["a", "b"]).await;
         let was = (store.load_history(thread).await.unwrap(), store.read_thread(thread).await.unwrap());
@@ -81,7 +81,7 @@ pub(crate) async fn check_revert_to_latest(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_revert_before_first_turn(store: Arc<dyn ThreadStore>) {
+pub(super) async fn before_the_first_turn(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = record(&*store, n, mode, &["a", "b"]).await;
         let row = revert(&*store, thread, before("a")).await;
@@ -92,7 +92,7 @@ pub(crate) async fn check_revert_before_first_turn(store: Arc<dyn ThreadStore>) 
     }
 }
 
-pub(crate) async fn check_revert_inside_inherited(store: Arc<dyn ThreadStore>) {
+pub(super) async fn inside_the_inherited(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let thread = fork(&*store, source, n + 10, TurnCut::Latest).await;
@@ -114,7 +114,7 @@ pub(crate) async fn check_revert_inside_inherited(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_revert_live_thread(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_a_live_thread(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         for name in ["a", "b", "c"] {
@@ -134,7 +134,7 @@ pub(crate) async fn check_revert_live_thread(store: Arc<dyn ThreadStore>) {
 }
 
 /// A turn in which the user spoke twice goes as a whole: the model sees neither.
-pub(crate) async fn check_revert_counts_steering(store: Arc<dyn ThreadStore>) {
+pub(super) async fn counts_steering(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
@@ -152,7 +152,7 @@ pub(crate) async fn check_revert_counts_steering(store: Arc<dyn ThreadStore>) {
 
 /// Of what a writer appended before it was killed, the first lines may be there alone: the message that the model is told, and
 /// not the event that shows it.
-pub(crate) async fn check_revert_of_a_torn_turn(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_a_torn_turn(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
@@ -169,7 +169,7 @@ pub(crate) async fn check_revert_of_a_torn_turn(store: Arc<dyn ThreadStore>) {
 
 /// A message that the model was told between two turns belongs to neither: going back to before the second keeps it, to
 /// behind the first undoes it.
-pub(crate) async fn check_revert_to_between_turns(store: Arc<dyn ThreadStore>) {
+pub(super) async fn to_between_turns(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         for (number, (to, standing)) in (n * 100..).zip([(before("b"), &["a", "x"][..]), (after("a"), &["a"])]) {
             record(&*store, number, mode, &["a"]).await;
@@ -189,7 +189,7 @@ pub(crate) async fn check_revert_to_between_turns(store: Arc<dyn ThreadStore>) {
 }
 
 /// A turn in which nobody spoke can be undone by a segment, and not by an event that counts what users said.
-pub(crate) async fn check_revert_silent_turn(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_a_silent_turn(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;
         store.resume_thread(id(n)).await.unwrap();
@@ -212,7 +212,7 @@ pub(crate) async fn check_revert_silent_turn(store: Arc<dyn ThreadStore>) {
 }
 
 /// Going back undoes what was said, not what the thread was labelled meanwhile.
-pub(crate) async fn check_revert_keeps_labels(store: Arc<dyn ThreadStore>) {
+pub(super) async fn keeps_labels(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         for (number, to) in (n * 100..).zip([before("b"), before("a")]) {
             let thread = record(&*store, number, mode, &["a", "b"]).await;
@@ -234,7 +234,7 @@ pub(crate) async fn check_revert_keeps_labels(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_fork_of_reverted(store: Arc<dyn ThreadStore>) {
+pub(super) async fn fork_of_reverted(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = record(&*store, n, mode, &["a", "b", "c"]).await;
         let of_old = fork(&*store, thread, n + 10, TurnCut::Latest).await;
@@ -258,7 +258,7 @@ pub(crate) async fn check_fork_of_reverted(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_revert_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let request = |to| RevertThread { thread_id: id(n), to, batch: BatchId::generate() };
         for to in [TurnCut::Latest, after("a")] {
@@ -276,7 +276,7 @@ pub(crate) async fn check_revert_refuses(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_revert_conflicts(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn conflicts(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
         store.resume_thread(id(n)).await.unwrap();

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use selvedge_protocol::{Cursor, HistoryMode, ItemsView, SortDirection, Turn, TurnQuery, TurnStatus};
 use selvedge_thread_store::{BatchId, ThreadStore};
 
-use super::{MODES, all_turns, go_on, head, id, is_invalid, is_missing, record, started, turn, turn_id, user};
+use crate::fixtures::{
+    MODES, all_turns, go_on, head, id, is_invalid, is_missing, record, started, turn, turn_id, user,
+};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// Every page of a thread's turns.
 async fn walk(store: &dyn ThreadStore, query: TurnQuery) -> Vec<Turn> {
     let page = async |cursor| store.list_turns(&TurnQuery { cursor, ..query.clone() }).await.unwrap();
-    super::walk(query.limit, query.cursor.clone(), page).await
+    crate::fixtures::walk(query.limit, query.cursor.clone(), page).await
 }
 
-pub(crate) async fn check_pages_of_turns(store: Arc<dyn ThreadStore>) {
+pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &NAMES).await;
         let mut all = all_turns(&*store, id(n)).await;
@@ -34,7 +36,7 @@ pub(crate) async fn check_pages_of_turns(store: Arc<dyn ThreadStore>) {
     assert_eq!(all_turns(&*store, id(9)).await, []);
 }
 
-pub(crate) async fn check_turn_cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
+pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c"]).await;
         let newest = TurnQuery { direction: SortDirection::Descending, limit: 2, ..TurnQuery::all(id(n)) };
@@ -51,7 +53,7 @@ pub(crate) async fn check_turn_cursors_while_the_thread_grows(store: Arc<dyn Thr
     }
 }
 
-pub(crate) async fn check_views(store: Arc<dyn ThreadStore>) {
+pub(super) async fn views(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     store.create_thread(head(1, mode)).await.unwrap();
     let mut items = turn(mode, "a");
@@ -72,7 +74,7 @@ pub(crate) async fn check_views(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_turns_refuse(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.list_turns(&TurnQuery::all(id(1))).await, false));
     record(&*store, 1, HistoryMode::Paginated, &NAMES).await;
     assert!(is_invalid(store.list_turns(&TurnQuery { limit: 0, ..TurnQuery::all(id(1)) }).await));
@@ -84,7 +86,7 @@ pub(crate) async fn check_turns_refuse(store: Arc<dyn ThreadStore>) {
 
 /// A turn without an end is in progress where the thread is live, and was broken off where it is cold.
 /// A turn is in progress for every reader that can know it cheaply, and not for the writer's store alone.
-pub(crate) async fn check_turn_in_progress_elsewhere(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn in_progress_elsewhere(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODES[1])).await.unwrap();
     store.append_items(id(1), BatchId::generate(), &[started("a")]).await.unwrap();
     assert_eq!(all_turns(&*other, id(1)).await[0].status, TurnStatus::InProgress);
@@ -92,7 +94,7 @@ pub(crate) async fn check_turn_in_progress_elsewhere(store: Arc<dyn ThreadStore>
     assert_eq!(all_turns(&*other, id(1)).await[0].status, TurnStatus::Interrupted);
 }
 
-pub(crate) async fn check_turn_in_progress(store: Arc<dyn ThreadStore>) {
+pub(super) async fn in_progress(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         let mut items = vec![started("a")];

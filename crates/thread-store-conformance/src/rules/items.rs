@@ -8,11 +8,11 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, StoreError, ThreadStore};
 use serde_json::json;
 
-use super::{MODES, completed, go_on, id, is_invalid, is_missing, record, turn_id};
+use crate::fixtures::{MODES, completed, go_on, id, is_invalid, is_missing, record, turn_id};
 
 async fn walk(store: &dyn ThreadStore, query: ItemQuery) -> Vec<TurnItemEntry> {
     let page = async |cursor| store.list_items(&ItemQuery { cursor, ..query.clone() }).await.unwrap();
-    super::walk(query.limit, query.cursor.clone(), page).await
+    crate::fixtures::walk(query.limit, query.cursor.clone(), page).await
 }
 
 /// Turn and text of each entry.
@@ -24,7 +24,7 @@ fn said(entries: &[TurnItemEntry]) -> Vec<String> {
     entries.iter().map(|entry| format!("{}: {}", entry.turn_id, said(entry))).collect()
 }
 
-pub(crate) async fn check_pages_of_items(store: Arc<dyn ThreadStore>) {
+pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c"]).await;
         let page = store.list_items(&ItemQuery::all(id(n))).await.unwrap();
@@ -41,7 +41,7 @@ pub(crate) async fn check_pages_of_items(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_items_of_one_turn(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_one_turn(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c"]).await;
         for (direction, wanted) in [
@@ -57,7 +57,7 @@ pub(crate) async fn check_items_of_one_turn(store: Arc<dyn ThreadStore>) {
 }
 
 /// Between two pages the thread grows, and an early turn gets a late item.
-pub(crate) async fn check_item_cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
+pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     record(&*store, 1, mode, &["a", "b"]).await;
     let newest = ItemQuery { direction: SortDirection::Descending, limit: 3, ..ItemQuery::all(id(1)) };
@@ -76,7 +76,7 @@ pub(crate) async fn check_item_cursors_while_the_thread_grows(store: Arc<dyn Thr
     assert_eq!(said(&rest), ["b: answer b", "c: ask c", "c: answer c"]);
 }
 
-pub(crate) async fn check_items_refuse(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.list_items(&ItemQuery::all(id(1))).await, false));
     record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
     assert!(is_invalid(store.list_items(&ItemQuery { limit: 0, ..ItemQuery::all(id(1)) }).await));

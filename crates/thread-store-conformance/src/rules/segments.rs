@@ -7,7 +7,9 @@ use selvedge_thread_store::{
     BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnCut,
 };
 
-use super::{MODES, asked, go_on, head, id, is_conflict, is_invalid, is_missing, record, second, turn, turn_id};
+use crate::fixtures::{
+    MODES, asked, go_on, head, id, is_conflict, is_invalid, is_missing, record, second, turn, turn_id,
+};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -48,7 +50,7 @@ async fn family(store: &dyn ThreadStore) -> [ThreadId; 2] {
     [thread, fork]
 }
 
-pub(crate) async fn check_segments_are_the_bytes(store: Arc<dyn ThreadStore>) {
+pub(super) async fn are_the_bytes(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread_id = record(&*store, n, mode, &["a", "b"]).await;
         let infos = store.list_segments(thread_id).await.unwrap();
@@ -63,7 +65,7 @@ pub(crate) async fn check_segments_are_the_bytes(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_abandoned_segments(store: Arc<dyn ThreadStore>) {
+pub(super) async fn abandoned_segments(store: Arc<dyn ThreadStore>) {
     let [thread, fork] = family(&*store).await;
     let infos = store.list_segments(thread).await.unwrap();
     assert_eq!(infos.iter().map(|info| info.is_current).collect::<Vec<_>>(), [true, false, true]);
@@ -72,7 +74,7 @@ pub(crate) async fn check_abandoned_segments(store: Arc<dyn ThreadStore>) {
 }
 
 /// What was read out, and deleted, comes back as it was, whatever comes first.
-pub(crate) async fn check_copies_come_back(store: Arc<dyn ThreadStore>) {
+pub(super) async fn copies_come_back(store: Arc<dyn ThreadStore>) {
     for step in [1000, 1 << 20] {
         let threads = family(&*store).await;
         let mut copies = Vec::new();
@@ -114,7 +116,7 @@ pub(crate) async fn check_copies_come_back(store: Arc<dyn ThreadStore>) {
 }
 
 /// Nobody sees a segment before its last part, and a copy that broke off goes on.
-pub(crate) async fn check_import_is_whole(store: Arc<dyn ThreadStore>) {
+pub(super) async fn import_is_whole(store: Arc<dyn ThreadStore>) {
     let thread = record(&*store, 1, MODE, &["a"]).await;
     let info = store.list_segments(thread).await.unwrap().remove(0);
     let bytes = read(&*store, &info, 1 << 20).await;
@@ -133,7 +135,7 @@ pub(crate) async fn check_import_is_whole(store: Arc<dyn ThreadStore>) {
 }
 
 /// A segment that has grown where it comes from grows, unless somebody writes it here.
-pub(crate) async fn check_import_grows(store: Arc<dyn ThreadStore>) {
+pub(super) async fn import_grows(store: Arc<dyn ThreadStore>) {
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let info = store.list_segments(thread).await.unwrap().remove(0);
     let bytes = read(&*store, &info, 1 << 20).await;
@@ -153,7 +155,7 @@ pub(crate) async fn check_import_grows(store: Arc<dyn ThreadStore>) {
 }
 
 /// Bytes are kept, whatever they are.
-pub(crate) async fn check_damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
+pub(super) async fn damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let info = store.list_segments(thread).await.unwrap().remove(0);
     let whole = read(&*store, &info, 1 << 20).await;
@@ -179,7 +181,7 @@ pub(crate) async fn check_damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
     assert_eq!(turn(MODE, "c").len() + history.lines.len(), store.load_history(thread).await.unwrap().lines.len());
 }
 
-pub(crate) async fn check_segments_refuse(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.list_segments(id(1)).await, false));
     let thread = record(&*store, 1, MODE, &["a"]).await;
     assert!(is_missing(store.read_segment(thread, id(2).into(), 0, 10).await, false));

@@ -9,11 +9,11 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore, TurnCut};
 use serde_json::json;
 
-use super::branch::fork;
-use super::{
+use crate::fixtures::{
     MODES, all_turns, append_and_tell, asked, assert_counted, go_on, head, heard, id, is_conflict, is_missing, record,
     second, started, texts, turn, turn_id,
 };
+use crate::rules::branch::fork;
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -72,7 +72,7 @@ async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&st
     assert_counted(&store.load_history(thread_id).await.unwrap());
 }
 
-pub(crate) async fn check_detach_frees_the_source(store: Arc<dyn ThreadStore>) {
+pub(super) async fn frees_the_source(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let forks = [
         fork(&*store, source, 11, TurnCut::Latest).await,
@@ -92,7 +92,7 @@ pub(crate) async fn check_detach_frees_the_source(store: Arc<dyn ThreadStore>) {
     assert_eq!(store.read_thread(forks[0]).await.unwrap().forked_from_id, Some(source));
 }
 
-pub(crate) async fn check_detached_goes_on(store: Arc<dyn ThreadStore>) {
+pub(super) async fn goes_on(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     detach(&*store, thread).await;
@@ -117,7 +117,7 @@ pub(crate) async fn check_detached_goes_on(store: Arc<dyn ThreadStore>) {
 }
 
 /// Who builds on a thread that builds on a third depends on both, also when the one between was detached.
-pub(crate) async fn check_detach_in_a_chain(store: Arc<dyn ThreadStore>) {
+pub(super) async fn in_a_chain(store: Arc<dyn ThreadStore>) {
     let first = record(&*store, 1, MODE, &["a"]).await;
     let middle = fork(&*store, first, 11, TurnCut::Latest).await;
     go_on(&*store, middle, MODE, &["b"]).await;
@@ -139,7 +139,7 @@ pub(crate) async fn check_detach_in_a_chain(store: Arc<dyn ThreadStore>) {
     assert_turns(&*store, last, &["a", "b", "c"]).await;
 }
 
-pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_reverted(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     go_on(&*store, thread, MODE, &["c", "d"]).await;
@@ -175,7 +175,7 @@ pub(crate) async fn check_detach_of_reverted(store: Arc<dyn ThreadStore>) {
     assert_eq!(dependents(store.delete_thread(source).await), [on_it]);
 }
 
-pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn ThreadStore>) {
+pub(super) async fn keeps_labels_and_surroundings(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a"]).await;
     let world = |cwd: &str| WorldState::new(json!({"environment": {"cwd": cwd}, "tools": ["x"]})).unwrap();
     store.resume_thread(source).await.unwrap();
@@ -205,7 +205,7 @@ pub(crate) async fn check_detach_keeps_labels_and_surroundings(store: Arc<dyn Th
     assert!(context.warnings.is_empty());
 }
 
-pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) {
+pub(super) async fn keeps_compactions(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let compacted = Compacted {
         message: Some("summary".into()),
@@ -227,7 +227,7 @@ pub(crate) async fn check_detach_keeps_compactions(store: Arc<dyn ThreadStore>) 
     assert_eq!(store.load_model_context(thread).await.unwrap().window.number, 0, "a window of its own");
 }
 
-pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) {
+pub(super) async fn of_what_stands_alone(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let plain = record(&*store, n, mode, &["a", "b"]).await;
         let reverted = record(&*store, n + 10, mode, &["a", "b"]).await;
@@ -247,7 +247,7 @@ pub(crate) async fn check_detach_what_stands_alone(store: Arc<dyn ThreadStore>) 
     }
 }
 
-pub(crate) async fn check_detach_archived_and_twice(store: Arc<dyn ThreadStore>) {
+pub(super) async fn archived_and_twice(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;
     store.archive_thread(source).await.unwrap();
@@ -264,7 +264,7 @@ pub(crate) async fn check_detach_archived_and_twice(store: Arc<dyn ThreadStore>)
     assert!(is_missing(store.read_thread(thread).await, false), "it goes with all its segments");
 }
 
-pub(crate) async fn check_detach_refuses(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.detach_thread(id(1)).await, false));
     let source = record(&*store, 1, MODE, &["a"]).await;
     let thread = fork(&*store, source, 11, TurnCut::Latest).await;

@@ -9,7 +9,7 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
 use serde_json::json;
 
-use super::{MODES, agent, completed, head, id, is_invalid, record, started, turn, user};
+use crate::fixtures::{MODES, agent, completed, head, id, is_invalid, record, started, turn, user};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -48,7 +48,7 @@ async fn say(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<Roll
     store.shutdown_thread(id(n)).await.unwrap();
 }
 
-pub(crate) async fn check_search_in_names_and_items(store: Arc<dyn ThreadStore>) {
+pub(super) async fn in_names_and_items(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["needle", "b"]).await;
     }
@@ -85,7 +85,7 @@ pub(crate) async fn check_search_in_names_and_items(store: Arc<dyn ThreadStore>)
     assert!(hits(&*store, "needle").await.iter().all(|hit| hit.thread.id != id(4)), "the query for threads counts");
 }
 
-pub(crate) async fn check_search_unicode(store: Arc<dyn ThreadStore>) {
+pub(super) async fn unicode(store: Arc<dyn ThreadStore>) {
     let long = format!("{}İstanbul, straße, ПРИВЕТ, \u{1f9f5}x{}", "日本".repeat(300), "é\u{301}".repeat(300));
     for (n, mode) in (1..).zip(MODES) {
         say(&*store, n, mode, [user(mode, "t", &long), agent(mode, "t", "nothing")].concat()).await;
@@ -100,7 +100,7 @@ pub(crate) async fn check_search_unicode(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_search_pages(store: Arc<dyn ThreadStore>) {
+pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
     for n in 1..=7 {
         // Every third thread has no hit.
         let names = if n % 3 == 0 { ["x", "y", "z"] } else { ["one", "and one", "more one"] };
@@ -134,7 +134,7 @@ pub(crate) async fn check_search_pages(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(crate) async fn check_search_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
     for text in ["", " \t", "\"", "\"\"", " \" \" \"\" "] {
         assert!(is_invalid(store.search_threads(&query(text)).await), "{text:?}");
@@ -206,7 +206,7 @@ const LANGUAGE: &[(&str, Option<&[&str]>)] = &[
     ("connect nection", Some(&["Connection"])),
 ];
 
-pub(crate) async fn check_search_language(store: Arc<dyn ThreadStore>) {
+pub(super) async fn language(store: Arc<dyn ThreadStore>) {
     let text = "Connection reset by\n\t peer, v2.3 -> x2 ÉCOLE - * said \"no\" twice 'reset again'";
     for (n, mode) in (1..).zip(MODES) {
         say(&*store, n, mode, user(mode, "t", text)).await;
@@ -229,7 +229,7 @@ pub(crate) async fn check_search_language(store: Arc<dyn ThreadStore>) {
 }
 
 /// The terms must stand in one item, though not in one of its texts.
-pub(crate) async fn check_search_terms_stand_in_one_item(store: Arc<dyn ThreadStore>) {
+pub(super) async fn terms_stand_in_one_item(store: Arc<dyn ThreadStore>) {
     let command = completed(
         "t",
         json!({"type": "CommandExecution", "id": "c", "command": ["grep", "haystack"], "status": "completed",
@@ -248,7 +248,7 @@ pub(crate) async fn check_search_terms_stand_in_one_item(store: Arc<dyn ThreadSt
 }
 
 /// Where a hit is: the turn, and the line with which the item began.
-pub(crate) async fn check_search_positions(store: Arc<dyn ThreadStore>) {
+pub(super) async fn positions(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["one", "two"]).await;
         let found = hits(&*store, "\"answer two\" ").await;
@@ -268,7 +268,7 @@ pub(crate) async fn check_search_positions(store: Arc<dyn ThreadStore>) {
 }
 
 /// What fits best comes first, with ties by time, and pages hold each thread once with all of its hits.
-pub(crate) async fn check_search_best(store: Arc<dyn ThreadStore>) {
+pub(super) async fn best(store: Arc<dyn ThreadStore>) {
     for n in 1..=9_u32 {
         store.create_thread(head(n, MODE)).await.unwrap();
         let times = [1, 1, 4, 12, 0, 1, 4, 1, 30][n as usize - 1];
@@ -312,7 +312,7 @@ pub(crate) async fn check_search_best(store: Arc<dyn ThreadStore>) {
 }
 
 /// The query for threads counts in a search as it does in a listing.
-pub(crate) async fn check_search_among_descendants(store: Arc<dyn ThreadStore>) {
+pub(super) async fn among_descendants(store: Arc<dyn ThreadStore>) {
     for (n, parent) in [(1, None), (2, Some(1)), (3, Some(2)), (4, None)] {
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();

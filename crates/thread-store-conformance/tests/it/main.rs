@@ -1,0 +1,14 @@
+//! The rules of the contract against the store in memory, and tests of the suite itself.
+
+mod memory;
+mod suite;
+
+use selvedge_thread_store_conformance::MemoryPlace;
+
+async fn new_place() -> MemoryPlace {
+    MemoryPlace::new()
+}
+
+mod rules {
+    selvedge_thread_store_conformance::conformance_tests!(crate::new_place);
+}
