@@ -1,6 +1,7 @@
 //! The life of a writer: create, resume, append, persist, flush, shutdown, discard.
 
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
@@ -99,8 +100,14 @@ impl Inner {
         Ok(written.appended())
     }
 
+    /// The number of a claim that was just made: the time in microseconds. Of two processes that claim a thread one after
+    /// another, the later one has the higher number, though they know nothing of each other.
     fn next_epoch(&self) -> u64 {
-        self.claims.fetch_add(1, Ordering::Relaxed) + 1
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let next = |last: u64| now.max(last.saturating_add(1));
+        let set = self.claims.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        set.map_or(now, next)
     }
 
     pub(crate) fn persist(&self, thread_id: ThreadId) -> Result<()> {

@@ -48,6 +48,7 @@ mod admin;
 mod append;
 mod archive;
 mod changes;
+mod cold_turns;
 mod compress;
 mod context;
 mod cut;

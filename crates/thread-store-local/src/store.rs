@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use selvedge_history::ModelContext;
+use selvedge_history::{ModelContext, head_identity};
 use selvedge_protocol::{
     Cursor, Durability, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery,
     StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
@@ -23,6 +23,7 @@ use selvedge_thread_store::{
 
 use crate::admin::HomeAdmin;
 use crate::append::{Written, write_once};
+use crate::cold_turns::ColdTurns;
 use crate::error::{store_error, while_gone};
 use crate::export::export;
 use crate::index::{FreshIndex, HomeIndex, IndexLocation};
@@ -53,8 +54,9 @@ pub(crate) struct Inner {
     pub(crate) remembered: Arc<RememberedHome>,
     pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
-    /// How many claims of threads this store has made.
+    /// The number of the newest claim that this store has made.
     pub(crate) claims: AtomicU64,
+    pub(crate) cold_turns: ColdTurns,
     /// The newest reverts of threads that are not live here.
     pub(crate) reverts: Mutex<RecentBatches>,
     pub(crate) syncs: SyncRow,
@@ -178,6 +180,7 @@ impl LocalThreadStore {
                 index,
                 live,
                 claims: AtomicU64::new(0),
+                cold_turns: ColdTurns::default(),
                 reverts: Mutex::default(),
                 syncs,
                 shares,
@@ -270,9 +273,28 @@ impl LocalThreadStore {
         thread_id: ThreadId,
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let outcome = self.blocking(work).await;
-        self.inner.wrote(thread_id);
-        outcome
+        // Said by whoever does the work, who goes on with it when nobody waits any more.
+        let work = move |store: &Inner| {
+            let outcome = work(store);
+            store.wrote(thread_id);
+            outcome
+        };
+        self.blocking(work).await
+    }
+
+    /// The same for a thread that is not live here: a call that was dropped while it was at work is finished before the next one
+    /// begins, so that repeating it finds the thread as it was or as it is afterwards.
+    async fn changing<T: Send + 'static>(
+        &self,
+        thread_id: ThreadId,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = self.inner.cold_turns.wait(thread_id).await;
+        let work = move |store: &Inner| {
+            let _turn = turn;
+            work(store)
+        };
+        self.writing(thread_id, work).await
     }
 }
 
@@ -492,34 +514,33 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.writing(thread_id, move |store| store.archive(thread_id)).await?;
+        self.changing(thread_id, move |store| store.archive(thread_id)).await?;
         self.read_thread(thread_id).await
     }
 
     async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.writing(thread_id, move |store| store.unarchive(thread_id)).await?;
+        self.changing(thread_id, move |store| store.unarchive(thread_id)).await?;
         self.read_thread(thread_id).await
     }
 
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.writing(thread_id, move |store| store.delete(thread_id)).await
+        self.changing(thread_id, move |store| store.delete(thread_id)).await
     }
 
     async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.writing(thread_id, move |store| store.detach(thread_id)).await?;
+        self.changing(thread_id, move |store| store.detach(thread_id)).await?;
         self.read_thread(thread_id).await
     }
 
     async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
-        let fork = self.reading(move |store| store.fork(&request)).await?;
-        self.inner.wrote(fork);
-        Ok(fork)
+        let (thread_id, _) = head_identity(&request.meta)?;
+        self.changing(thread_id, move |store| while_gone(|| store.fork(&request))).await
     }
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         let Some(live) = self.inner.live.find(thread_id) else {
-            return self.writing(thread_id, move |store| store.revert(&request, None)).await;
+            return self.changing(thread_id, move |store| store.revert(&request, None)).await;
         };
         let mut turn = live.turn().await;
         self.writing(thread_id, move |store| store.revert(&request, Some((&live, &mut turn)))).await
@@ -530,6 +551,6 @@ impl ThreadStore for LocalThreadStore {
         let SegmentPart { at, is_last, .. } = part;
         let import =
             move |store: &Inner| store.import_segment(&info, SegmentPart { info: &info, at, bytes: &bytes, is_last });
-        self.writing(part.info.thread_id, import).await
+        self.changing(part.info.thread_id, import).await
     }
 }
