@@ -32,7 +32,8 @@ use tokio::sync::watch;
 /// Threads in memory.
 ///
 /// A clone is the same store. [`InMemoryThreadStore::peer`] gives another store over the same threads, as another process
-/// would have it: what is live in one is not live in the other, and taken there.
+/// would have it: what is live in one is not live in the other, and taken there. When the last clone of one is dropped, what is
+/// live in it is given up, as when a process ends.
 ///
 /// Each operation holds one lock from beginning to end and waits for nothing else, which makes it whole by itself: others see
 /// all of it or nothing, and a dropped future changes nothing.
@@ -40,6 +41,20 @@ use tokio::sync::watch;
 pub struct InMemoryThreadStore {
     shared: Arc<Shared>,
     writer: Writer,
+    _life: Arc<Life>,
+}
+
+/// The life of one of the stores over the same threads. It ends with the store's last clone.
+struct Life {
+    shared: Arc<Shared>,
+    writer: Writer,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        locked(&self.shared.state).release_all(self.writer);
+        self.shared.changes.send_modify(|count| *count += 1);
+    }
 }
 
 /// What all stores over the same threads share.
@@ -66,7 +81,8 @@ impl InMemoryThreadStore {
 
     fn over(shared: Arc<Shared>) -> Self {
         let writer = locked(&shared.state).new_writer();
-        Self { shared, writer }
+        let life = Arc::new(Life { shared: Arc::clone(&shared), writer });
+        Self { shared, writer, _life: life }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

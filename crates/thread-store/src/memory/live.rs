@@ -76,6 +76,14 @@ impl State {
         Ok(())
     }
 
+    /// Gives up everything that a writer has.
+    pub(super) fn release_all(&mut self, writer: Writer) {
+        self.lazy_mut().retain(|(holder, _), _| *holder != writer);
+        for thread in self.threads_mut().filter(|thread| thread.writer == Some(writer)) {
+            thread.writer = None;
+        }
+    }
+
     pub(super) fn check_live(&self, writer: Writer, thread_id: ThreadId) -> Result<()> {
         let is_held = self.thread(thread_id).is_ok_and(|thread| thread.writer == Some(writer));
         if is_held || self.is_lazy(writer, thread_id) { Ok(()) } else { Err(StoreError::not_live(thread_id)) }

@@ -76,6 +76,10 @@ impl State {
         self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))
     }
 
+    pub(super) fn threads_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
+        self.threads.values_mut()
+    }
+
     pub(super) fn is_lazy(&self, writer: Writer, thread_id: ThreadId) -> bool {
         self.lazy.contains_key(&(writer, thread_id))
     }
