@@ -30,18 +30,22 @@
 //! told with, for a store's own tests.
 
 pub mod fixtures;
+mod lost;
 mod memory;
 mod place;
 mod report;
 mod rule;
 mod rules;
 mod run;
+mod wrapper;
 
+pub use lost::LostAnswers;
 pub use memory::MemoryPlace;
 pub use place::{NotApplicable, StoreCall, StorePlace};
 pub use report::{CheckedRule, Counts, Report, Verdict};
 pub use rule::{Rule, rules};
 pub use run::{RunOptions, run};
+pub use wrapper::{StoreWrapper, Wrapped};
 
 #[doc(hidden)]
 pub use run::test_rule;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use selvedge_thread_store::{InMemoryThreadStore, ThreadStore};
 
-use crate::StorePlace;
+use crate::{LostAnswers, NotApplicable, StoreCall, StorePlace};
 
 /// A place in the memory of this process.
 #[derive(Debug, Default)]
 pub struct MemoryPlace {
     store: InMemoryThreadStore,
+    answers: LostAnswers,
 }
 
 impl MemoryPlace {
@@ -24,6 +25,15 @@ impl MemoryPlace {
 #[async_trait]
 impl StorePlace for MemoryPlace {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        Arc::new(self.store.peer())
+        self.answers.host(Arc::new(self.store.peer()))
+    }
+
+    async fn lose_answer(
+        &self,
+        host: &Arc<dyn ThreadStore>,
+        call: StoreCall,
+        took_effect: bool,
+    ) -> Result<(), NotApplicable> {
+        self.answers.lose(host, call, took_effect)
     }
 }

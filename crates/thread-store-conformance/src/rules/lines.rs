@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, RolloutLine, SortDirection, ThreadId};
 use selvedge_thread_store::{
-    BatchId, EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, RevertThread,
-    StoreError, ThreadStore, TurnCut,
+    BatchId, EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, PatchOrigin,
+    RevertThread, StoreError, ThreadStore, TurnCut,
 };
 
 use crate::fixtures::{MODES, go_on, head, id, is_invalid, is_missing, record, turn, turn_id};
@@ -274,4 +274,57 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_invalid(store.read_lines(&LineQuery::from(one, LineStart::At(end.clone()))).await), "another thread's");
     assert!(is_invalid(store.wait_for_lines(one, &end).await));
     assert!(is_missing(store.wait_for_lines(id(9), &end).await, false));
+}
+
+/// Whatever happens to a thread, each position that was ever given leads to where it stood, or to where the undone part begins.
+pub(super) async fn positions_over_every_change(store: Arc<dyn ThreadStore>) {
+    let source = record(&*store, 1, MODE, &["a", "b"]).await;
+    let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let thread_id = store.fork_thread(request).await.unwrap();
+    let set = |patch: serde_json::Value| serde_json::from_value(patch).unwrap();
+    let revert = async |to| {
+        let request = RevertThread { thread_id, to, batch: BatchId::generate() };
+        store.revert_thread(request).await.unwrap();
+    };
+    // Each position that was given, and the line that it stood before; none for the end.
+    let mut held: Vec<(LinePosition, Option<String>)> = Vec::new();
+    for step in 0..14 {
+        match step {
+            0 | 5 | 11 => go_on(&*store, thread_id, MODE, &[&format!("turn {step}")]).await,
+            1 => store.resume_thread(thread_id).await.unwrap(),
+            2 => _ = store.append_items(thread_id, BatchId::generate(), &turn(MODE, "live")).await.unwrap(),
+            3 => revert(TurnCut::BeforeNewest(1)).await,
+            4 => store.shutdown_thread(thread_id).await.unwrap(),
+            6 => {
+                let patch = set(serde_json::json!({"model": "set", "name": "name"}));
+                store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+            }
+            7 => _ = store.archive_thread(thread_id).await.unwrap(),
+            8 => _ = store.unarchive_thread(thread_id).await.unwrap(),
+            9 => {
+                let request = ForkThread { source: thread_id, at: TurnCut::Latest, meta: head(3, MODE) };
+                store.fork_thread(request).await.unwrap();
+            }
+            10 => store.delete_thread(id(3)).await.unwrap(),
+            12 => revert(TurnCut::Before(turn_id("b"))).await,
+            _ => go_on(&*store, thread_id, MODE, &["last"]).await,
+        }
+        let now = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
+        let line_at = |position: &LinePosition| now.iter().position(|entry| entry.at == *position);
+        for (position, line) in &held {
+            let page = read(&*store, thread_id, LineStart::At(position.clone())).await;
+            let begins = now.len() - page.entries.len();
+            assert_eq!(page.entries, now[begins..], "step {step}");
+            match (&page.rewound_to, line_at(position)) {
+                (Some(to), _) => assert_eq!(line_at(to).unwrap_or(now.len()), begins, "step {step}"),
+                (None, Some(at)) => assert_eq!(at, begins, "step {step}"),
+                // What was the end is where more may follow.
+                (None, None) => assert!(line.is_none() && begins == now.len(), "step {step}"),
+            }
+        }
+        held.extend(
+            now.iter().map(|entry| (entry.at.clone(), Some(String::from_utf8_lossy(&entry.bytes).into_owned()))),
+        );
+        held.push((read(&*store, thread_id, LineStart::End).await.next, None));
+    }
 }

@@ -234,3 +234,112 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     let page = store.list_threads(&ThreadQuery { cursor, ..query }).await.unwrap();
     assert_eq!(ids(&page.items), [id(2)], "the thread of a cursor may be gone");
 }
+
+/// A filter, and which rows it is for by a plain reading of it.
+type Filter = (&'static str, fn(&mut ThreadQuery), fn(&StoredThread) -> bool);
+
+const FILTERS: &[Filter] = &[
+    ("none", |_| {}, |row| !row.archived),
+    ("archived", |query| query.archived = ArchivedFilter::Archived, |row| row.archived),
+    ("all", |query| query.archived = ArchivedFilter::All, |_| true),
+    ("named", |query| query.named = Some(true), |row| !row.archived && row.name.is_some()),
+    ("nameless", |query| query.named = Some(false), |row| !row.archived && row.name.is_none()),
+    ("source", |query| query.sources = vec!["exec".into()], |row| !row.archived && row.source == Some(json!("exec"))),
+    (
+        "provider",
+        |query| query.model_providers = vec!["one".into(), "two".into()],
+        |row| !row.archived && row.model_provider.as_deref().is_some_and(|provider| ["one", "two"].contains(&provider)),
+    ),
+    ("model", |query| query.models = vec!["m1".into()], |row| !row.archived && row.model.as_deref() == Some("m1")),
+    (
+        "cwd",
+        |query| query.cwd = Some(CwdFilter::Under("/srv/a".into())),
+        |row| !row.archived && row.cwd.as_deref().is_some_and(|cwd| cwd == "/srv/a" || cwd.starts_with("/srv/a/")),
+    ),
+    (
+        "term",
+        |query| query.search_term = Some("NAME".into()),
+        |row| !row.archived && row.name.as_deref().is_some_and(|name| name.contains("name")),
+    ),
+    (
+        "child",
+        |query| query.relation = Some(Relation::ChildOf(id(1))),
+        |row| !row.archived && row.parent_thread_id == Some(id(1)),
+    ),
+    (
+        "several",
+        |query| {
+            query.archived = ArchivedFilter::All;
+            query.named = Some(true);
+            query.sources = vec!["cli".into()];
+            query.models = vec!["m1".into(), "m2".into()];
+        },
+        |row| {
+            let is_meant = row.model.as_deref().is_some_and(|model| ["m1", "m2"].contains(&model));
+            row.name.is_some() && row.source == Some(json!("cli")) && is_meant
+        },
+    ),
+];
+
+/// Twenty threads, no two alike, some of the same time.
+async fn many_kinds(store: &dyn ThreadStore) -> Vec<StoredThread> {
+    let mut rows = Vec::new();
+    for n in 1..=20_u32 {
+        let meta = SessionMeta {
+            timestamp: Some(second(i64::from(n / 3))),
+            source: Some(json!(if n % 3 == 0 { "exec" } else { "cli" })),
+            model_provider: Some(["one", "two", "three"][n as usize % 3].into()),
+            cwd: Some(["/srv/a", "/srv/ab", "/srv/a/b"][n as usize / 2 % 3].into()),
+            parent_thread_id: (n > 1 && n % 4 == 0).then(|| id(1)),
+            ..head(n, MODE)
+        };
+        store.create_thread(meta).await.unwrap();
+        store.persist_thread(id(n)).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
+        let patch = ThreadMetadataPatch {
+            name: (n % 2 == 0).then(|| Some(format!("name {n}"))),
+            model: (n % 5 != 0).then(|| Some(format!("m{}", n % 4))),
+            ..Default::default()
+        };
+        store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
+        if n % 7 == 0 {
+            store.archive_thread(id(n)).await.unwrap();
+        }
+        rows.push(store.read_thread(id(n)).await.unwrap());
+    }
+    rows
+}
+
+/// What a list gives is what a plain filter and sort of all rows gives, by every sort key, direction, filter, page size and time.
+pub(super) async fn against_a_model(store: Arc<dyn ThreadStore>) {
+    let rows = many_kinds(&*store).await;
+    for (name, narrow, is_meant) in FILTERS {
+        for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
+            let time = |row: &StoredThread| match sort {
+                ThreadSortKey::CreatedAt => row.created_at,
+                ThreadSortKey::UpdatedAt => row.updated_at,
+                ThreadSortKey::RecencyAt => row.recency_at,
+            };
+            let mut wanted: Vec<&StoredThread> = rows.iter().filter(|row| is_meant(row)).collect();
+            wanted.sort_by_key(|row| (time(row), row.id));
+            for direction in DIRECTIONS {
+                let mut query = ThreadQuery { sort, direction, ..ThreadQuery::default() };
+                narrow(&mut query);
+                let wanted_ids: Vec<_> = wanted.iter().map(|row| row.id).collect();
+                for limit in [1, 3, wanted.len().max(1), 50] {
+                    let found = walk(&*store, ThreadQuery { limit, ..query.clone() }, async |_| {}).await;
+                    assert_eq!(ids(&found), wanted_ids, "{name}, {sort:?}, {direction:?}, pages of {limit}");
+                }
+                if let [first, .., last] = wanted[..] {
+                    let (since, until) = (time(first).min(time(last)), time(first).max(time(last)));
+                    let is_between = |row: &&&StoredThread| (since..until).contains(&time(row));
+                    let between: Vec<_> = wanted.iter().filter(is_between).map(|row| row.id).collect();
+                    let query = ThreadQuery { since: Some(since), until: Some(until), limit: 2, ..query };
+                    let found = walk(&*store, query, async |_| {}).await;
+                    assert_eq!(ids(&found), between, "{name}, {sort:?}, {direction:?}, a stretch of time");
+                }
+                wanted.reverse();
+            }
+        }
+    }
+}

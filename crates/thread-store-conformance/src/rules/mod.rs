@@ -4,17 +4,25 @@
 mod append;
 mod batches;
 mod branch;
+mod cancelled;
 mod changes;
+mod claims;
+mod damage;
 mod detach;
+mod errors;
 mod find;
 mod items;
 mod life;
 mod lines;
 mod list;
+mod lost;
 mod metadata;
+mod readers;
+mod reopened;
 mod revert;
 mod search;
 mod segments;
+mod sizes;
 mod turns;
 
 use crate::rule::{Rule, rule_table};
@@ -87,6 +95,7 @@ macro_rules! for_each_rule {
                 one after_a_legacy_rewind = "A rewind of a legacy thread is a line itself, and undoes none.";
                 one refusals = "`read_lines` refuses a page without room, and a position that is malformed or of another thread.";
                 two following = "Whoever follows a thread gets every line once, over all that happens to it.";
+                one positions_over_every_change = "Over every change of a thread, a position leads to where it stood, or to where what was undone begins.";
             }
             list {
                 one pages_by_every_size = "Pages of every size, sort key and direction are together what one page gives.";
@@ -95,6 +104,7 @@ macro_rules! for_each_rule {
                 one filters = "Each filter of a query selects the threads that it says.";
                 one descendants = "Descendants are found through forks and sub-agents, archived threads, ones that are gone, and in circles.";
                 one refusals = "`list_threads` refuses a limit of 0 and a cursor that is malformed or of another order.";
+                one against_a_model = "A list is what a plain filter and sort of all rows gives, by every sort key, direction, filter and page size.";
             }
             turns {
                 one pages = "Pages of turns of every size, in either direction, are together all turns.";
@@ -181,6 +191,71 @@ macro_rules! for_each_rule {
                 one best = "What fits best comes first, with ties by time.";
                 one among_descendants = "The query for threads counts in a search as it does in a listing.";
                 one refusals = "`search_threads` refuses a text without a term, a limit of 0, and a cursor that is malformed or of another order.";
+            }
+            cancelled {
+                one append = "An append that is dropped at any poll and made again is in the log once.";
+                one revert = "A revert that is dropped at any poll and made again undoes once.";
+                one fork = "A fork that is dropped at any poll is made by the same call again, or there already.";
+                one detach = "A detach that is dropped at any poll is completed by the same call again.";
+                one update = "A patch of metadata that is dropped at any poll is completed by the same call again.";
+                one archive_and_unarchive = "A move to or from the archive that is dropped at any poll is completed by the same call again.";
+                one delete = "A deletion that is dropped at any poll is completed by the same call again, and leaves nothing behind.";
+                one resume_and_shutdown = "A resume or shutdown that is dropped at any poll leaves a thread that is live or can be resumed.";
+                one import = "An import that is dropped at any poll is completed by the same call again.";
+            }
+            lost {
+                place of_create = "When the answer of a create is lost, the same call makes the thread or says that it is there.";
+                place of_resume = "When the answer of a resume is lost, the same call makes the thread live or says that it is.";
+                place of_append = "When the answer of an append is lost, the same call brings its items into the log once.";
+                place of_persist = "When the answer of a persist is lost, the same call leaves one first line.";
+                place of_flush_and_sync = "When the answer of a flush or sync is lost, the same call goes well.";
+                place of_shutdown_and_discard = "When the answer of a shutdown or discard is lost, the same call leaves the thread cold.";
+                place of_update = "When the answer of a patch is lost, the same call gives the row that it makes.";
+                place of_archive_and_unarchive = "When the answer of a move to or from the archive is lost, the same call gives the row that it makes.";
+                place of_delete = "When the answer of a deletion is lost, the same call leaves no thread.";
+                place of_fork = "When the answer of a fork is lost, the same call makes it or says that it is there.";
+                place of_detach = "When the answer of a detach is lost, the same call leaves a thread that stands alone.";
+                place of_revert = "When the answer of a revert is lost, the same call undoes once, and says how many turns.";
+                place of_import = "When the answer of an import is lost, the same call says how much is there.";
+            }
+            claims {
+                two race = "Of hosts that resume a thread at the same time exactly one gets it, and the others `Conflict`.";
+                two epochs = "A later claim of a thread has a higher epoch, whichever host makes it.";
+                place of_a_dead_writer = "A claim ends with the holder's process or lease.";
+                place acknowledged_by_a_dead_writer = "What was appended survives the death of its writer, and a turn that it left open was interrupted.";
+                place lazy_thread_of_a_dead_writer = "Of a lazy thread nothing is left when its writer dies, and its id is free.";
+                place expired = "When a claim has expired, another host gets the thread at once.";
+                place fenced_append = "A host whose thread was taken while it was paused appends nothing: `Lost`.";
+                place old_epoch = "A host whose claim has expired appends nothing, even when nobody holds the thread any more.";
+                place fenced_revert = "A host whose thread was taken while it was paused reverts nothing.";
+                place fenced_host_resumes = "A host that has lost a thread gives it up, resumes it with a higher epoch and goes on.";
+            }
+            readers {
+                two see_a_prefix = "Another process sees a prefix of what is being appended, never a line out of order, and what is acknowledged as a whole.";
+                two see_whole_reverts = "Readers see a thread as it was before a revert or as it is after it.";
+                two lists_are_fresh = "Lists, searches and sums are exact after a flush or shutdown elsewhere.";
+                two rows_are_exact = "`read_thread` says what was changed elsewhere as soon as the change returned.";
+            }
+            reopened {
+                place the_same = "A host that opens a place is told the same as the one before it.";
+                place goes_on = "A thread is gone on with by one host after another.";
+                place places_to_go_on = "Positions and cursors that were kept are good in another host.";
+                place after_a_restart = "After a restart everything is as it was, and goes on.";
+            }
+            sizes {
+                one items_of_a_megabyte = "An item of a megabyte is kept and read as any other.";
+                one batches_of_ten_thousand = "A batch of 10,000 items is one batch.";
+            }
+            errors {
+                two conflicts_pass = "`Conflict` says to call again later, and later it goes well.";
+                one give_up = "An error that says to give up comes again, and nothing was changed.";
+                one expired_changes_start_over = "A cursor that cannot be served says to begin without one, and that goes well.";
+                place positions_that_are_gone_start_over = "A position behind a line that was changed is `PositionGone`; those before it are good.";
+            }
+            damage {
+                place costs_its_lines = "Damage costs a thread the damaged lines, not its place in lists and searches.";
+                place is_told = "A damaged stretch is told with its bytes by `read_lines`.";
+                place is_kept = "Reads and appends repair nothing: damaged bytes are exported as they are.";
             }
         }
     };

@@ -1,5 +1,6 @@
 //! The rules of the contract against the store in memory, and tests of the suite itself.
 
+mod expiring;
 mod memory;
 mod suite;
 

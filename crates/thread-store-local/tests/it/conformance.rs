@@ -1,26 +1,72 @@
 //! The rules of the contract, in a home directory.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use selvedge_thread_store::ThreadStore;
-use selvedge_thread_store_conformance::StorePlace;
+use selvedge_protocol::ThreadId;
+use selvedge_thread_store::{LinePosition, LineQuery, LineStart, ThreadStore};
+use selvedge_thread_store_conformance::{LostAnswers, NotApplicable, StoreCall, StorePlace};
 use selvedge_thread_store_local::LocalThreadStore;
 
-/// A home directory, opened by each host as another process would.
+/// A home directory, opened by each host as another process would. Claims are locks of the kernel, which end with their holder.
 struct Home {
     dir: tempfile::TempDir,
+    answers: LostAnswers,
 }
 
 async fn new_place() -> Home {
-    Home { dir: tempfile::tempdir().unwrap() }
+    Home { dir: tempfile::tempdir().unwrap(), answers: LostAnswers::new() }
 }
 
 #[async_trait]
 impl StorePlace for Home {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        Arc::new(LocalThreadStore::open(self.dir.path()))
+        self.answers.host(Arc::new(LocalThreadStore::open(self.dir.path())))
     }
+
+    async fn lose_answer(
+        &self,
+        host: &Arc<dyn ThreadStore>,
+        call: StoreCall,
+        took_effect: bool,
+    ) -> Result<(), NotApplicable> {
+        self.answers.lose(host, call, took_effect)
+    }
+
+    async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {
+        let store = LocalThreadStore::open(self.dir.path());
+        let line = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, LineStart::At(at.clone())) };
+        let line =
+            selvedge_thread_store::ThreadReader::read_lines(&store, &line).await.unwrap().entries.remove(0).bytes;
+        let is_replaced = replace(self.dir.path(), &line, bytes);
+        assert!(is_replaced, "no file holds the line");
+        Ok(())
+    }
+
+    /// Nothing runs but the hosts.
+    async fn restart(&self) -> Result<(), NotApplicable> {
+        Ok(())
+    }
+}
+
+/// Replaces the beginning of a line, in the log that holds it.
+fn replace(dir: &Path, line: &[u8], bytes: &[u8]) -> bool {
+    fs::read_dir(dir).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return replace(&path, line, bytes);
+        }
+        let mut content = fs::read(&path).unwrap();
+        let is_log = path.extension().is_some_and(|extension| extension == "jsonl");
+        let Some(at) = content.windows(line.len()).position(|window| window == line).filter(|_| is_log) else {
+            return false;
+        };
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        fs::write(&path, content).unwrap();
+        true
+    })
 }
 
 mod rules {

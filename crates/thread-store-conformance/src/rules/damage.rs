@@ -1,0 +1,67 @@
+//! What is damaged behind a store's back.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{HistoryMode, SearchQuery, ThreadQuery};
+use selvedge_thread_store::{EntryKind, LineQuery, LineSelect, LineStart, ThreadStore};
+
+use crate::fixtures::{asked, go_on, id, record, texts};
+use crate::{NotApplicable, StorePlace};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// A thread of two turns, whose line of this number was made unreadable, and its lines before that.
+async fn damaged(place: &dyn StorePlace, line: usize) -> Result<(Arc<dyn ThreadStore>, Vec<String>), NotApplicable> {
+    let store = place.open_host().await;
+    let thread_id = record(&*store, 1, MODE, &["a", "b"]).await;
+    let history = store.load_history(thread_id).await.unwrap();
+    let entries = store.read_lines(&LineQuery::from(thread_id, LineStart::Beginning)).await.unwrap().entries;
+    let entry = &entries[line];
+    place.damage(thread_id, &entry.at, &vec![b'#'; entry.bytes.len() - 1]).await?;
+    Ok((store, texts(&history).into_iter().map(str::to_owned).collect()))
+}
+
+/// The line in which the user's message of the first turn is shown to a client.
+const SHOWN: usize = 3;
+
+pub(super) async fn costs_its_lines(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+    let (store, mut lines) = damaged(&*place, SHOWN).await?;
+    lines.remove(SHOWN);
+    let history = store.load_history(id(1)).await.unwrap();
+    assert_eq!(texts(&history), lines);
+    assert_eq!(history.damage.len(), 1, "{:?}", history.damage);
+    assert_eq!(asked(&*store, id(1)).await, ["b"]);
+    let other = place.open_host().await;
+    assert_eq!(
+        other.list_threads(&ThreadQuery::default()).await.unwrap().items.len(),
+        1,
+        "it keeps its place in the list"
+    );
+    assert!(!other.search_threads(&SearchQuery::new("ask b")).await.unwrap().items.is_empty());
+    Ok(())
+}
+
+pub(super) async fn is_told(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+    let (store, lines) = damaged(&*place, SHOWN).await?;
+    let query = LineQuery { select: LineSelect::DamageOnly, ..LineQuery::from(id(1), LineStart::Beginning) };
+    let page = store.read_lines(&query).await.unwrap();
+    assert!(page.is_end);
+    let [entry] = &page.entries[..] else { panic!("{:?}", page.entries) };
+    assert!(matches!(entry.kind, EntryKind::Damage { is_complete: true, .. }), "{:?}", entry.kind);
+    assert_eq!(entry.bytes.len(), lines[SHOWN].len() + 1);
+    Ok(())
+}
+
+pub(super) async fn is_kept(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+    let (store, _) = damaged(&*place, SHOWN).await?;
+    let mut before = Vec::new();
+    store.export(id(1), &mut before).await.unwrap();
+    store.load_history(id(1)).await.unwrap();
+    store.list_threads(&ThreadQuery::default()).await.unwrap();
+    go_on(&*store, id(1), MODE, &["c"]).await;
+    let mut after = Vec::new();
+    store.export(id(1), &mut after).await.unwrap();
+    assert!(after.len() > before.len() && after.starts_with(&before), "reads and appends repair nothing");
+    assert_eq!(asked(&*store, id(1)).await, ["b", "c"]);
+    Ok(())
+}

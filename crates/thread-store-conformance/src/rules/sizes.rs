@@ -1,0 +1,63 @@
+//! What is large.
+
+use std::sync::Arc;
+
+use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
+use selvedge_thread_store::{BatchId, LineQuery, LineStart, ThreadStore};
+
+use crate::fixtures::{MODES, agent, assert_counted, complete, head, id, second, started, user};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// About a million bytes, each stretch of which is another.
+fn megabyte() -> String {
+    (0..125_000).map(|number| format!("{number:07} ")).collect()
+}
+
+pub(super) async fn items_of_a_megabyte(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        let text = megabyte();
+        store.create_thread(head(n, mode)).await.unwrap();
+        let items =
+            [vec![started("a")], user(mode, "a", &text), agent(mode, "a", "small"), vec![complete("a")]].concat();
+        store.append_items(id(n), BatchId::generate(), &items).await.unwrap();
+        store.shutdown_thread(id(n)).await.unwrap();
+        let history = store.load_history(id(n)).await.unwrap();
+        let written: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
+        assert!(written == items, "the items are other ones");
+        let context = store.load_model_context(id(n)).await.unwrap();
+        assert!(context.history[0].texts().concat() == text, "the text is another one");
+        // A page ends by bytes, and has one entry in any case.
+        let mut query = LineQuery::from(id(n), LineStart::Beginning);
+        let mut exported = Vec::new();
+        store.export(id(n), &mut exported).await.unwrap();
+        let mut read = Vec::new();
+        loop {
+            let page = store.read_lines(&query).await.unwrap();
+            read.extend(page.entries.into_iter().flat_map(|entry| entry.bytes));
+            if page.is_end {
+                break;
+            }
+            query.start = LineStart::At(page.next);
+        }
+        assert!(read == exported, "the pages are not the export");
+    }
+}
+
+pub(super) async fn batches_of_ten_thousand(store: Arc<dyn ThreadStore>) {
+    store.create_thread(head(1, MODE)).await.unwrap();
+    let items: Vec<RolloutItem> =
+        (0..10_000).map(|number| ResponseItem::user_text(&number.to_string()).into()).collect();
+    let batch = BatchId::generate();
+    let appended = store.append_items(id(1), batch, &items).await.unwrap();
+    assert_eq!((appended.lines, appended.last_ordinal), (10_001, Some(10_000)));
+    assert_eq!(store.append_items(id(1), batch, &items).await.unwrap(), appended, "it takes effect once");
+    store.shutdown_thread(id(1)).await.unwrap();
+    let history = store.load_history(id(1)).await.unwrap();
+    assert_counted(&history);
+    let written: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
+    assert!(written == items, "the items are other ones");
+    let query = LineQuery { max_lines: 10, ..LineQuery::from(id(1), LineStart::Ordinal(9_995)) };
+    assert_eq!(store.read_lines(&query).await.unwrap().entries.len(), 6);
+    assert_eq!(store.read_thread(id(1)).await.unwrap().created_at, second(1));
+}

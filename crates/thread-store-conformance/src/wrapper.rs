@@ -1,0 +1,93 @@
+//! Standing in front of a store.
+
+use std::fmt::Debug;
+use std::io::Write;
+
+use async_trait::async_trait;
+use selvedge_history::ModelContext;
+use selvedge_protocol::{
+    Cursor, ItemQuery, Page, RolloutItem, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
+};
+use selvedge_thread_store::{
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, PatchOrigin, Result, RevertThread,
+    SegmentInfo, SegmentPart, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+};
+
+/// A store made of a [`StoreWrapper`].
+#[derive(Clone, Debug)]
+pub struct Wrapped<W>(pub W);
+
+/// Makes the trait of wrappers, which hand on every call, and the store that is made of one.
+macro_rules! wrapper {
+    ($($contract:ident { $(fn $method:ident($($name:ident: $argument:ty),*) -> $answer:ty;)* })*) => {
+        /// Something that stands in front of a store and does some of the calls otherwise. What it does not say is handed on.
+        #[async_trait]
+        pub trait StoreWrapper: Debug + Send + Sync + 'static {
+            /// Returns the store behind.
+            fn inner(&self) -> &dyn ThreadStore;
+
+            $($(
+                /// Hands the call on.
+                async fn $method(&self $(, $name: $argument)*) -> Result<$answer> {
+                    self.inner().$method($($name),*).await
+                }
+            )*)*
+        }
+
+        $(
+            #[async_trait]
+            impl<W: StoreWrapper> $contract for Wrapped<W> {
+                $(
+                    async fn $method(&self $(, $name: $argument)*) -> Result<$answer> {
+                        self.0.$method($($name),*).await
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+wrapper! {
+    ThreadReader {
+        fn load_history(thread_id: ThreadId) -> ThreadHistory;
+        fn read_lines(query: &LineQuery) -> LinePage;
+        fn wait_for_lines(thread_id: ThreadId, after: &LinePosition) -> ();
+        fn list_changes(after: Option<&Cursor>, limit: usize) -> ChangePage;
+        fn wait_for_changes(after: &Cursor) -> ();
+        fn list_segments(thread_id: ThreadId) -> Vec<SegmentInfo>;
+        fn read_segment(thread_id: ThreadId, segment: SegmentId, at: u64, max_bytes: usize) -> Vec<u8>;
+        fn export(thread_id: ThreadId, out: &mut (dyn Write + Send)) -> u64;
+        fn load_model_context(thread_id: ThreadId) -> ModelContext;
+        fn read_thread(thread_id: ThreadId) -> StoredThread;
+        fn read_session_meta(thread_id: ThreadId) -> Option<SessionMeta>;
+        fn find_threads(lookup: &ThreadLookup) -> Vec<ThreadId>;
+        fn distinct_prefix_len(thread_ids: &[ThreadId]) -> usize;
+        fn thread_stats(query: &StatsQuery) -> ThreadStats;
+        fn list_threads(query: &ThreadQuery) -> Page<StoredThread>;
+        fn search_threads(query: &SearchQuery) -> Page<SearchHit>;
+        fn list_turns(query: &TurnQuery) -> Page<Turn>;
+        fn list_items(query: &ItemQuery) -> Page<TurnItemEntry>;
+    }
+    ThreadStore {
+        fn create_thread(meta: SessionMeta) -> ();
+        fn resume_thread(thread_id: ThreadId) -> ();
+        fn append_items(thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Appended;
+        fn writer_state(thread_id: ThreadId) -> WriterState;
+        fn persist_thread(thread_id: ThreadId) -> ();
+        fn flush_thread(thread_id: ThreadId) -> ();
+        fn sync_thread(thread_id: ThreadId) -> ();
+        fn shutdown_thread(thread_id: ThreadId) -> ();
+        fn discard_thread(thread_id: ThreadId) -> ();
+        fn update_thread_metadata(
+            thread_id: ThreadId, patch: &ThreadMetadataPatch, origin: PatchOrigin
+        ) -> StoredThread;
+        fn archive_thread(thread_id: ThreadId) -> StoredThread;
+        fn unarchive_thread(thread_id: ThreadId) -> StoredThread;
+        fn delete_thread(thread_id: ThreadId) -> ();
+        fn detach_thread(thread_id: ThreadId) -> StoredThread;
+        fn fork_thread(request: ForkThread) -> ThreadId;
+        fn revert_thread(request: RevertThread) -> usize;
+        fn import_segment(part: SegmentPart<'_>) -> u64;
+    }
+}
