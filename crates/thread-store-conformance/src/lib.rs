@@ -32,6 +32,7 @@
 pub mod fixtures;
 mod lost;
 mod memory;
+mod model;
 mod place;
 mod report;
 mod rule;
@@ -41,6 +42,7 @@ mod wrapper;
 
 pub use lost::LostAnswers;
 pub use memory::MemoryPlace;
+pub use model::{Cut, Difference, Step, compare_stores};
 pub use place::{NotApplicable, StoreCall, StorePlace};
 pub use report::{CheckedRule, Counts, Report, Verdict};
 pub use rule::{Rule, rules};

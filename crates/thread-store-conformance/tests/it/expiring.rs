@@ -1,4 +1,5 @@
 //! The rules about claims that expire, against a store in memory whose hosts can be paused.
+#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -89,10 +90,13 @@ impl StoreWrapper for Host {
     }
 }
 
+/// What is behind a host, and what it holds.
+type Behind = (InMemoryThreadStore, Arc<Mutex<Claims>>);
+
 /// A place whose claims expire.
 struct Expiring {
     store: InMemoryThreadStore,
-    hosts: Mutex<HashMap<usize, (InMemoryThreadStore, Arc<Mutex<Claims>>)>>,
+    hosts: Mutex<HashMap<usize, Behind>>,
     is_fenced: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod expiring;
 mod memory;
+mod model;
 mod suite;
 
 use selvedge_thread_store_conformance::MemoryPlace;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::{LinePosition, LineQuery, LineStart, ThreadStore};
-use selvedge_thread_store_conformance::{LostAnswers, NotApplicable, StoreCall, StorePlace};
+use selvedge_thread_store_conformance::{
+    LostAnswers, MemoryPlace, NotApplicable, StoreCall, StorePlace, compare_stores,
+};
 use selvedge_thread_store_local::LocalThreadStore;
 
 /// A home directory, opened by each host as another process would. Claims are locks of the kernel, which end with their holder.
@@ -71,4 +73,11 @@ fn replace(dir: &Path, line: &[u8], bytes: &[u8]) -> bool {
 
 mod rules {
     selvedge_thread_store_conformance::conformance_tests!(super::super::new_place);
+}
+
+#[test]
+fn answers_are_those_of_the_reference() {
+    if let Err(difference) = compare_stores(new_place, async || MemoryPlace::new(), 32) {
+        panic!("{difference}");
+    }
 }
