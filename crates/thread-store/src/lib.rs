@@ -16,7 +16,8 @@
 //!
 //! What two stores would otherwise both write is here once: [`implement`] cuts pages, also of lines, remembers batches and finds
 //! out what changed. What items mean for a store (where a cut is, what a fork, a revert and a change of metadata
-//! write) is said by `selvedge_history`. [`InMemoryThreadStore`] is made of them and shows how they go together.
+//! write) is said by `selvedge_history`. [`InMemoryThreadStore`] is made of them and shows how they go together. The crate
+//! `selvedge-thread-store-conformance` checks any store against the contract.
 //!
 //! ```
 //! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
