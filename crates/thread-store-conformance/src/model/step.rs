@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
     ArchivedFilter, Cursor, HistoryMode, ItemQuery, SearchQuery, SortDirection, StatsQuery, ThreadMetadataPatch,
-    ThreadQuery, ThreadSortKey, TurnCut, TurnQuery,
+    ThreadQuery, ThreadSortKey, TurnCut, TurnId, TurnQuery,
 };
 use selvedge_thread_store::{
     BatchId, ForkThread, LineQuery, LineStart, PatchOrigin, Result, RevertThread, ThreadLookup, ThreadStore,
@@ -17,7 +17,7 @@ use crate::fixtures::{head, id, started, turn, turn_id};
 /// How many threads the steps are about.
 const THREADS: u32 = 4;
 
-/// One operation. Threads are meant by number, turns by the number of the step that appended them.
+/// One operation. Threads are meant by number; a turn is called by the number of the step that appends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the method of its name")]
 pub enum Step {
@@ -109,7 +109,7 @@ pub enum Step {
     Reopen,
 }
 
-/// A place between two turns.
+/// A place between two turns. Turns are counted from the newest, which is 0; one that is not there is meant, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as `TurnCut`")]
 pub enum Cut {
@@ -120,14 +120,22 @@ pub enum Cut {
 }
 
 impl Cut {
-    fn turn_cut(self) -> TurnCut {
+    async fn of(self, store: &dyn ThreadStore, thread: u32) -> TurnCut {
         match self {
             Self::Latest => TurnCut::Latest,
-            Self::After(step) => TurnCut::After(turn_id(&name(step))),
-            Self::Before(step) => TurnCut::Before(turn_id(&name(step))),
+            Self::After(turn) => TurnCut::After(newest(store, thread, turn).await),
+            Self::Before(turn) => TurnCut::Before(newest(store, thread, turn).await),
             Self::BeforeNewest(turns) => TurnCut::BeforeNewest(turns),
         }
     }
+}
+
+/// The turn of this number, counted from the newest, or one that is nowhere.
+async fn newest(store: &dyn ThreadStore, thread: u32, number: usize) -> TurnId {
+    let direction = SortDirection::Descending;
+    let query = TurnQuery { direction, limit: number + 1, ..TurnQuery::all(id(thread)) };
+    let turns = store.list_turns(&query).await.map(|page| page.items).unwrap_or_default();
+    turns.get(number).map_or_else(|| turn_id("nowhere"), |turn| turn.id.clone())
 }
 
 /// Any step. Those that make histories are more frequent than those that end them.
@@ -137,8 +145,8 @@ pub(super) fn any() -> impl Strategy<Value = Step> {
     let cut = || {
         prop_oneof![
             Just(Cut::Latest),
-            earlier().prop_map(Cut::After),
-            earlier().prop_map(Cut::Before),
+            (0..5_usize).prop_map(Cut::After),
+            (0..5_usize).prop_map(Cut::Before),
             (0..4_u64).prop_map(Cut::BeforeNewest),
         ]
     };
@@ -247,12 +255,15 @@ pub(super) async fn take(store: &dyn ThreadStore, number: usize, step: &Step) ->
         Step::Discard { thread } => (Some(thread), said(store.discard_thread(id(thread)).await)),
         Step::Fork { source, thread, at } => {
             let meta = head(thread, HistoryMode::Paginated);
-            let request = ForkThread { source: id(source), at: at.turn_cut(), meta };
+            let request = ForkThread { source: id(source), at: at.of(store, source).await, meta };
             (Some(thread), said(store.fork_thread(request).await))
         }
         Step::Revert { thread, to } => {
-            let request =
-                RevertThread { thread_id: id(thread), to: to.turn_cut(), batch: batch(super::MOST_STEPS + number) };
+            let request = RevertThread {
+                thread_id: id(thread),
+                to: to.of(store, thread).await,
+                batch: batch(super::MOST_STEPS + number),
+            };
             (Some(thread), said(store.revert_thread(request).await))
         }
         Step::Archive { thread } => (Some(thread), answer::row(store.archive_thread(id(thread)).await)),

@@ -77,7 +77,7 @@ mod rules {
 
 #[test]
 fn answers_are_those_of_the_reference() {
-    if let Err(difference) = compare_stores(new_place, async || MemoryPlace::new(), 32) {
+    if let Err(difference) = compare_stores(new_place, async || MemoryPlace::new(), 200) {
         panic!("{difference}");
     }
 }
