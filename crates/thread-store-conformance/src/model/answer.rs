@@ -1,6 +1,8 @@
 //! Answers as texts that are the same in every store: without times of the store's clock, positions and ids that a store makes.
 
-use selvedge_protocol::{Page, RolloutItem, RolloutLine, SearchHit, StoredThread, ThreadId, Turn, TurnQuery};
+use selvedge_protocol::{
+    Page, RolloutItem, RolloutLine, SearchHit, StoredThread, ThreadId, Turn, TurnQuery, TurnStatus,
+};
 use selvedge_thread_store::{EntryKind, LineQuery, LineStart, Result, StoreError, ThreadChange, ThreadStore};
 
 /// What kind of error it is.
@@ -25,8 +27,10 @@ pub(super) fn told_row(row: StoredThread) -> String {
     format!("{:?}", StoredThread { updated_at: row.created_at, recency_at: row.created_at, location: None, ..row })
 }
 
+/// A turn. Whether one without an end is still in progress need not be known: unknown counts as interrupted.
 pub(super) fn turn(turn: Turn) -> String {
-    format!("{:?}", Turn { started_at: None, completed_at: None, duration_ms: None, ..turn })
+    let status = if turn.status == TurnStatus::InProgress { TurnStatus::Interrupted } else { turn.status };
+    format!("{:?}", Turn { status, started_at: None, completed_at: None, duration_ms: None, ..turn })
 }
 
 pub(super) fn hits(page: Result<Page<SearchHit>>) -> String {
