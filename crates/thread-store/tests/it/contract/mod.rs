@@ -52,7 +52,7 @@ macro_rules! contract_tests {
                    check_descendants, check_list_refuses }
             turns { check_pages_of_turns, check_turn_cursors_while_the_thread_grows, check_views, check_turns_refuse,
                     check_turn_in_progress }
-            items { check_pages_of_items, check_items_of_one_turn, check_item_cursors_while_the_thread_grows,
+            items { check_pages_of_items, check_items_of_one_turn, check_one_turn_by_number, check_item_cursors_while_the_thread_grows,
                     check_items_refuse }
             metadata { check_row_follows_what_is_told, check_observed_patch, check_explicit_patch, check_patch_clears, check_patch_of_git,
                        check_later_facts_win, check_empty_and_observed_patches, check_patch_survives_resume,
