@@ -35,10 +35,6 @@ const HEAD_START: Duration = Duration::from_millis(150);
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
 
-/// How long the pages of a search wait for the index that began to rank them: as long as somebody waits for a page gladly. It may
-/// be busy for a moment; one that was made anew does not come back.
-const RANKING: Duration = Duration::from_millis(500);
-
 /// How many times as long as it took to take appends in the index leaves the writers alone.
 const REST: u32 = 9;
 
@@ -185,25 +181,28 @@ impl HomeIndex {
     /// # Errors
     /// `CursorExpired` for a page that follows another one of the index's own ranking, when the index does not answer.
     pub(crate) async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
-        let began = Instant::now();
-        loop {
-            if let Some(fresh) = self.fresh_for_page(query.threads.cursor.as_ref()).await {
-                let outcome = fresh.index.search_threads(query).await;
-                let is_refused = matches!(outcome, Ok(None) | Err(IndexError::Cursor(_) | IndexError::EmptyPage));
-                let page = self.answer(&fresh, outcome).await.flatten();
-                if page.is_some() || is_refused {
-                    return Ok(page);
-                }
-            }
-            if !StateIndex::is_ranked_here(query) {
-                return Ok(None);
-            }
-            if self.inner.path.is_none() || began.elapsed() > RANKING {
-                let reason = "the index that ranked the pages before it does not answer now".to_owned();
-                return Err(StoreError::CursorExpired { reason });
-            }
-            tokio::time::sleep(RANKING / 5).await;
+        if StateIndex::is_ranked_here(query) {
+            return self.continue_ranking(query).await;
         }
+        let Some(fresh) = self.fresh_for_page(query.threads.cursor.as_ref()).await else { return Ok(None) };
+        let outcome = fresh.index.search_threads(query).await;
+        Ok(self.answer(&fresh, outcome).await.flatten())
+    }
+
+    /// The next page of a ranking, from the index as it is: it alone knows how the pages before were ranked, and to bring it up to
+    /// date would make the page wait for those who write. What is shown is read from the logs.
+    async fn continue_ranking(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
+        if let Some(index) = self.open().await {
+            match index.continue_ranking(query).await {
+                Ok(Some(page)) => return Ok(Some(page)),
+                Ok(None) => {}
+                // The logs say the same of a question that is none.
+                Err(IndexError::Cursor(_) | IndexError::EmptyPage) => return Ok(None),
+                Err(error) => self.gave_up(error).await,
+            }
+        }
+        let reason = "the index that ranked the pages before it does not answer now".to_owned();
+        Err(StoreError::CursorExpired { reason })
     }
 
     /// What the index answered; nothing when it could not, or was made anew meanwhile, and the logs have to.
