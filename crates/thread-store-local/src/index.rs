@@ -14,6 +14,8 @@ use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgre
 use selvedge_thread_store::StoreError;
 use tokio::task::AbortHandle;
 
+use crate::index_runtime;
+
 /// How much is read before a question is answered. What takes longer is left to the background, and the logs answer.
 const READ_FIRST: u64 = 8 << 20;
 
@@ -272,7 +274,7 @@ impl HomeIndex {
             return;
         }
         let (index, inner) = (index.clone(), Arc::downgrade(&self.inner));
-        let task = tokio::spawn(async move {
+        let task = index_runtime::spawn(async move {
             tokio::time::sleep(HEAD_START).await;
             let told = inner.clone();
             let outcome = index
@@ -312,7 +314,9 @@ impl HomeIndex {
 
     /// A thread was written by this store: the index takes that in soon.
     pub(crate) fn wrote(&self, thread_id: ThreadId) {
-        let (Some(_), Ok(runtime)) = (&self.inner.path, tokio::runtime::Handle::try_current()) else { return };
+        if self.inner.path.is_none() {
+            return;
+        }
         let mut state = self.state();
         state.written.insert(thread_id);
         state.looked_around = None;
@@ -320,7 +324,7 @@ impl HomeIndex {
             return;
         }
         let inner = Arc::downgrade(&self.inner);
-        let task = runtime.spawn(async move {
+        let task = index_runtime::spawn(async move {
             let mut rest = GATHERING;
             loop {
                 tokio::time::sleep(rest).await;
