@@ -495,3 +495,48 @@ fn a_history_that_was_rewritten_is_begun_anew_or_gone_on_with() {
         assert!(tail.next(1)[0].contains("now"));
     }
 }
+
+#[test]
+fn a_numbered_history_that_was_rewritten_goes_on_behind_the_last_line() {
+    let home = Home::missing();
+    let id = home.new_thread(&["--mode", "paginated"]);
+    home.append(&id, ["one", "two", "three"].map(message).concat());
+    let path = PathBuf::from(home.json(&["show", &id])["thread"]["path"].as_str().unwrap());
+    let mut tail = Shown::of(&home, &[&id, "--json", "-n", "2"]);
+    let newest = tail.next(2);
+    assert!(newest[0].contains("two") && newest[1].contains("three"), "{newest:?}");
+    // What was not printed is redacted, and there is a line more.
+    let log = fs::read_to_string(&path).unwrap();
+    let mut more: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    more["ordinal"] = (more["ordinal"].as_u64().unwrap() + 1).into();
+    let rewritten = format!("{log}{}\n", more.to_string().replace("three", "four")).replace("one", "[redacted]");
+    let beside = home.folder().join("new");
+    fs::write(&beside, &rewritten).unwrap();
+    fs::rename(&beside, &path).unwrap();
+    let told = tail.next(2);
+    assert_eq!(serde_json::from_str::<Value>(&told[0]).unwrap(), json!({"kind": "rewritten", "follows": "rest"}));
+    assert!(told[1].contains("four"), "{told:?}");
+    home.append(&id, message("now"));
+    assert!(tail.next(1)[0].contains("now"));
+    interrupt(&tail.child);
+    assert_eq!(tail.ended(), (Some(0), Vec::new(), String::new()));
+}
+
+#[test]
+fn an_interrupt_ends_it_while_nobody_takes_what_it_prints() {
+    let home = Home::missing();
+    let id = home.new_thread(&[]);
+    // Much more than a pipe holds.
+    home.append(&id, (0..100).map(|number| message(&format!("{number} {}", "x".repeat(10_000)))).collect::<String>());
+    let mut tail = Shown::of(&home, &[&id, "--from-start", "--json"]);
+    assert_eq!(tail.next(1).len(), 1);
+    thread::sleep(Duration::from_secs(1));
+    assert!(tail.child.try_wait().unwrap().is_none());
+    let begun = Instant::now();
+    interrupt(&tail.child);
+    while tail.child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits for a reader");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(tail.child.wait().unwrap().code(), Some(0));
+}
