@@ -12,7 +12,8 @@ use selvedge_thread_store::{
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Builder;
 
-use crate::support::{MODES, Place, head, heard, id, paginated, shown, tokens, turn, used};
+use crate::support::{MODES, Place, head, heard, id, paginated, shown, tokens, turn};
+use crate::watched::WatchedStore;
 
 /// Does this in runtimes of both kinds.
 fn run(story: impl AsyncFn(Place)) {
@@ -126,13 +127,14 @@ fn a_manager_needs_none() {
 #[test]
 fn a_touch_is_told_in_time() {
     Builder::new_current_thread().build().unwrap().block_on(async {
-        let place = Place::memory();
-        let (manager, store) = (place.manager(), place.store());
-        let thread = manager.start(paginated(1)).await.unwrap();
+        let store = WatchedStore::new();
+        let thread = store.manager().start(paginated(1)).await.unwrap();
         thread.append(&[tokens(1)]).await.unwrap();
+        store.forget();
         thread.append(&[tokens(2)]).await.unwrap();
+        assert_eq!(store.observed(), []);
         for _ in 0..600 {
-            if used(&store.read_thread(id(1)).await.unwrap()) == Some(2) {
+            if !store.observed().is_empty() {
                 return;
             }
             pause(Duration::from_millis(100)).await;
