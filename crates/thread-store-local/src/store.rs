@@ -16,9 +16,9 @@ use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, Ro
 use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::implement::{ChangeLog, RecentBatches, page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result,
-    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
-    WriterState,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, MaintenanceProgress,
+    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, StoreError,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
 use crate::admin::HomeAdmin;
@@ -534,5 +534,13 @@ impl ThreadStore for LocalThreadStore {
         let import =
             move |store: &Inner| store.import_segment(&info, SegmentPart { info: &info, at, bytes: &bytes, is_last });
         self.writing(part.info.thread_id, import).await
+    }
+
+    async fn maintain(
+        &self,
+        request: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport> {
+        self.admin().maintain(request, progress).await
     }
 }

@@ -46,7 +46,10 @@ async fn all_of_a_store(place: Place) {
         search.threads.cursor = first.next_cursor;
         let second = other.search_threads(&search).await.unwrap();
         assert_ne!(first.items[0].thread.id, second.items[0].thread.id);
-        assert_eq!(other.read_thread(id(n)).await.unwrap().first_user_message.as_deref(), Some("one"));
+        assert_eq!(
+            other.read_thread(id(n)).await.unwrap().history_mode,
+            store.read_session_meta(id(n)).await.unwrap().unwrap().mode()
+        );
         assert_eq!(shown(&*other, id(n)).await, ["one", "two", "three"]);
         assert!(!store.list_items(&ItemQuery::all(id(n))).await.unwrap().items.is_empty());
         assert_eq!(store.find_threads(&ThreadLookup::IdPrefix(id(n).to_string())).await.unwrap(), [id(n)]);

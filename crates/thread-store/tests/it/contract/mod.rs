@@ -15,6 +15,7 @@ pub(crate) mod items;
 pub(crate) mod life;
 pub(crate) mod lines;
 pub(crate) mod list;
+pub(crate) mod maintain;
 pub(crate) mod metadata;
 pub(crate) mod revert;
 pub(crate) mod search;
@@ -69,6 +70,7 @@ macro_rules! contract_tests {
                      check_detach_what_stands_alone, check_detach_archived_and_twice }
             segments { check_segments_are_the_bytes, check_abandoned_segments, check_copies_come_back,
                        check_import_is_whole, check_import_grows, check_damaged_bytes_are_kept, check_segments_refuse }
+            maintain { check_maintain }
             search { check_search_in_names_and_items, check_search_unicode, check_search_language,
                      check_search_terms_stand_in_one_item, check_search_positions, check_search_pages, check_search_best,
                      check_search_among_descendants, check_search_refuses }
