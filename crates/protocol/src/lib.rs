@@ -77,7 +77,7 @@ pub use open::{Extra, OpenItem};
 pub use paging::{EmptyPage, ItemPosition, PageWindow, check_limit};
 pub use query::{
     ArchivedFilter, Cursor, CursorError, CwdFilter, ItemQuery, Page, Relation, SearchHit, SearchOrder, SearchQuery,
-    SortDirection, ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery,
+    SortDirection, ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery, TurnSelector,
 };
 pub use repository::{RepositoryFilter, repository_name};
 pub use response_item::{ResponseItem, ResponseItemKind};

@@ -351,11 +351,54 @@ pub struct SearchHit {
     pub highlights: Vec<(usize, usize)>,
 }
 
+/// One turn of a thread.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TurnSelector {
+    /// The turn of this id. If several have it, all of them are meant.
+    Id(TurnId),
+    /// The turn of this number, counted from the oldest one, which is 1.
+    Number(u64),
+    /// The turn of this number, counted from the newest one, which is 1.
+    NumberFromEnd(u64),
+}
+
+impl TurnSelector {
+    /// Returns at which place in a thread of `count` turns the turn stands, counted from 0. `None` if there is none of this number,
+    /// or it is given by its id.
+    #[must_use]
+    pub fn place(&self, count: u64) -> Option<u64> {
+        let place = match self {
+            Self::Id(_) => None,
+            Self::Number(number) => number.checked_sub(1),
+            Self::NumberFromEnd(number) => number.checked_sub(1).and_then(|_| count.checked_sub(*number)),
+        };
+        place.filter(|place| *place < count)
+    }
+}
+
+impl From<TurnId> for TurnSelector {
+    fn from(turn_id: TurnId) -> Self {
+        Self::Id(turn_id)
+    }
+}
+
+impl fmt::Display for TurnSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(turn_id) => fmt::Display::fmt(turn_id, f),
+            Self::Number(number) => write!(f, "number {number}"),
+            Self::NumberFromEnd(number) => write!(f, "number {number} from the end"),
+        }
+    }
+}
+
 /// A question for turns of one thread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TurnQuery {
     /// The thread.
     pub thread_id: ThreadId,
+    /// The turn; all when missing.
+    pub turn: Option<TurnSelector>,
     /// Which end comes first.
     pub direction: SortDirection,
     /// How many turns a page holds at most. At least 1.
@@ -372,6 +415,7 @@ impl TurnQuery {
     pub fn all(thread_id: ThreadId) -> Self {
         Self {
             thread_id,
+            turn: None,
             direction: SortDirection::Ascending,
             limit: usize::MAX,
             cursor: None,
@@ -386,7 +430,7 @@ pub struct ItemQuery {
     /// The thread.
     pub thread_id: ThreadId,
     /// The turn; all when missing.
-    pub turn_id: Option<TurnId>,
+    pub turn: Option<TurnSelector>,
     /// Which end comes first.
     pub direction: SortDirection,
     /// How many items a page holds at most. At least 1.
@@ -399,6 +443,6 @@ impl ItemQuery {
     /// All items of a thread on one page, oldest first.
     #[must_use]
     pub fn all(thread_id: ThreadId) -> Self {
-        Self { thread_id, turn_id: None, direction: SortDirection::Ascending, limit: usize::MAX, cursor: None }
+        Self { thread_id, turn: None, direction: SortDirection::Ascending, limit: usize::MAX, cursor: None }
     }
 }

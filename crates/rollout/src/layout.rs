@@ -22,6 +22,7 @@ pub struct RolloutHome {
     root: PathBuf,
     durability: Durability,
     files: Arc<dyn FileSystem>,
+    clock: fn() -> Timestamp,
     pub(crate) swept: Arc<Swept>,
 }
 
@@ -34,6 +35,7 @@ impl RolloutHome {
             root: root.into(),
             durability: Durability::default(),
             files: Arc::new(SystemFiles),
+            clock: crate::clock::now,
             swept: Arc::default(),
         }
     }
@@ -50,6 +52,20 @@ impl RolloutHome {
     pub fn with_file_system(mut self, files: Arc<dyn FileSystem>) -> Self {
         self.files = files;
         self
+    }
+
+    /// The same home, with another clock for when changes are made: for tests. It places new segments; lines are stamped by the
+    /// clock of the system.
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> Timestamp) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// The level at which an effect on this home is acknowledged.

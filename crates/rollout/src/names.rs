@@ -97,12 +97,13 @@ impl NameIndex {
     ///
     /// # Errors
     /// When the file cannot be written, or others do not let it be written for 10 s
-    /// ([`RolloutError::LockTimeout`](crate::RolloutError::LockTimeout)); the index says then what it said before.
+    /// ([`RolloutError::LockTimeout`](crate::RolloutError::LockTimeout)); the index says then what it said before, unless the
+    /// system could not make the line durable and somebody wrote behind it meanwhile.
     pub fn set(home: &RolloutHome, thread_id: ThreadId, name: Option<&str>, at: Timestamp) -> Result<()> {
         home.create_dir(home.root())?;
         let path = home.name_index_path();
         home.refuse_links(&path)?;
-        let _lock = Self::lock(home)?;
+        let lock = Self::lock(home)?;
         let file = home.file_system().open(&path, OpenMode::AppendOrNew).context("open", &path)?;
         let len = file.file().metadata().context("read", &path)?.len();
         let line = NameLine { id: thread_id, thread_name: name.unwrap_or_default().into(), updated_at: Some(at) };
@@ -113,13 +114,28 @@ impl NameIndex {
         }
         serde_json::to_writer(&mut text, &line).map_err(io::Error::from).context("write", &path)?;
         text.push(b'\n');
-        let written =
-            append(home, &*file, &text).and_then(|()| if home.is_synced() { home.sync_names(&path) } else { Ok(()) });
-        if written.is_err() {
+        if let Err(error) = Writer(&*file).write_all(&text).context("write", &path) {
             // Nobody else writes while the lock is held. Should this fail, too, a later line stands on its own all the same.
             let _ = file.set_len(len);
+            return Err(error);
         }
-        written
+        // Codex waits for this lock, too, and it is not to wait for the medium.
+        drop(lock);
+        if home.is_synced()
+            && let Err(error) = file.sync().context("sync", &path).and_then(|()| home.sync_names(&path))
+        {
+            Self::take_back(home, &*file, len + text.len() as u64, len);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes the last line away again that ends at `end`, if nobody has written behind it.
+    fn take_back(home: &RolloutHome, file: &dyn OpenFile, end: u64, start: u64) {
+        let Ok(_lock) = Self::lock(home) else { return };
+        if file.file().metadata().is_ok_and(|metadata| metadata.len() == end) {
+            let _ = file.set_len(start);
+        }
     }
 
     /// Keeps other writers from the index for as long as the file is open: who shares the home takes this lock around writes
@@ -182,12 +198,6 @@ fn lines(bytes: &[u8]) -> Vec<(Range<usize>, u64, Result<(), String>)> {
         }
     }
     found
-}
-
-fn append(home: &RolloutHome, file: &dyn OpenFile, text: &[u8]) -> Result<()> {
-    let path = home.name_index_path();
-    Writer(file).write_all(text).context("write", &path)?;
-    if home.is_synced() { file.sync().context("sync", &path) } else { Ok(()) }
 }
 
 /// Whether the next byte begins a line: after a newline, or in an empty file.

@@ -168,7 +168,8 @@ impl Database {
 }
 
 fn pool(max: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4)
+    // A connection to a file does not go away by itself, so that none is tried before it is used.
+    SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4).test_before_acquire(false)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use selvedge_history::{TurnProjection, apply_view, shows_nothing};
 use selvedge_protocol::{
     Cursor, ItemPosition, ItemQuery, ItemsView, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnItem,
-    TurnItemEntry, TurnQuery, check_limit,
+    TurnItemEntry, TurnQuery, TurnSelector, check_limit,
 };
 use selvedge_rollout::{Entry, FileStamp, RolloutReader};
 use sqlx::sqlite::SqliteRow;
@@ -38,6 +38,8 @@ impl StateIndex {
     /// depends on lines that are not its own. The whole log has the answer then. A segment that came since the last sync is not
     /// seen.
     ///
+    /// Nothing also when there is no such turn as the query names.
+    ///
     /// # Errors
     /// For a limit of 0 or a malformed cursor; when the database or the log cannot be read.
     pub async fn list_turns(&self, query: &TurnQuery, is_live: bool) -> Result<Option<Page<Turn>>> {
@@ -51,7 +53,9 @@ impl StateIndex {
             let mut transaction = connection.begin().await?;
             let log = self.log_of(&mut transaction, query.thread_id, is_live, grown.take()).await?;
             let Some(log) = log else { return Ok(None) };
-            let entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), None).await?;
+            let wanted = log.wanted(&mut transaction, query.turn.as_ref()).await?;
+            let Some(wanted) = wanted else { return Ok(None) };
+            let entries = log.turns_in(&mut transaction, &window, query.limit.saturating_add(1), wanted).await?;
             drop(transaction);
             drop(connection);
             let Page { items: entries, next_cursor } =
@@ -64,8 +68,7 @@ impl StateIndex {
         Ok(None)
     }
 
-    /// The page of the items of a thread's turns that a query asks for, as [`Self::list_turns`] gives turns. Nothing also
-    /// when there is no such turn.
+    /// The page of the items of a thread's turns that a query asks for, as [`Self::list_turns`] gives turns.
     ///
     /// # Errors
     /// As [`Self::list_turns`].
@@ -78,11 +81,13 @@ impl StateIndex {
             let mut transaction = connection.begin().await?;
             let log = self.log_of(&mut transaction, query.thread_id, is_live, grown.take()).await?;
             let Some(log) = log else { return Ok(None) };
-            let Selected { entries, positions, has_turn, next_cursor } =
-                log.items_in(&mut transaction, &items, query).await?;
+            let wanted = log.wanted(&mut transaction, query.turn.as_ref()).await?;
+            let Some(wanted) = wanted else { return Ok(None) };
+            let Selected { entries, positions, next_cursor } =
+                log.items_in(&mut transaction, &items, query.limit, wanted).await?;
             drop(transaction);
             drop(connection);
-            let tell = move |log: &ThreadLog| if has_turn { log.tell(entries, ItemsView::Full) } else { Ok(None) };
+            let tell = move |log: &ThreadLog| log.tell(entries, ItemsView::Full);
             match blocking(move || log.read(tell)).await? {
                 Reading::Done(turns) => {
                     let items = turns.and_then(|turns| take_items(turns, &positions));
@@ -134,14 +139,31 @@ impl StateIndex {
     }
 }
 
+/// The turns that a query asks for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted<'a> {
+    All,
+    Id(&'a TurnId),
+    /// The one at this place, counted from 0.
+    At(u64),
+}
+
+impl Wanted<'_> {
+    fn is_it(self, place: u64, turn_id: &TurnId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Id(wanted) => wanted == turn_id,
+            Self::At(wanted) => wanted == place,
+        }
+    }
+}
+
 /// The items of a page.
 struct Selected {
     /// The turns that they are of.
     entries: Vec<TurnEntry>,
     /// The position of each item, and which of the turns it is of.
     positions: Vec<(u64, usize)>,
-    /// Whether there is such a turn as the query names.
-    has_turn: bool,
     next_cursor: Option<Cursor>,
 }
 
@@ -300,18 +322,14 @@ impl ThreadLog {
         &self,
         connection: &mut SqliteConnection,
         items: &PageWindow,
-        query: &ItemQuery,
+        limit: usize,
+        wanted: Wanted<'_>,
     ) -> Result<Selected> {
-        let turn_id = query.turn_id.as_ref();
-        let has_turn = match turn_id {
-            Some(turn_id) => self.has_turn(connection, turn_id).await?,
-            None => true,
-        };
         let mut turns = items.of_turns();
         let mut entries: Vec<TurnEntry> = Vec::new();
         let mut positions: Vec<(u64, usize)> = Vec::new();
-        while positions.len() <= query.limit {
-            let found = self.turns_in(connection, &turns, TURNS, turn_id).await?;
+        while positions.len() <= limit {
+            let found = self.turns_in(connection, &turns, TURNS, wanted).await?;
             let Some(last) = found.last() else { break };
             turns = turns.behind(last.place());
             for entry in found {
@@ -324,9 +342,9 @@ impl ThreadLog {
             }
         }
         let Page { items: positions, next_cursor } =
-            Page::first_of(positions, query.limit, |(last, _)| items.cursor_behind(*last));
+            Page::first_of(positions, limit, |(last, _)| items.cursor_behind(*last));
         entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
-        Ok(Selected { entries, positions, has_turn, next_cursor })
+        Ok(Selected { entries, positions, next_cursor })
     }
 
     /// The first turns of a window, `limit` at most.
@@ -335,17 +353,17 @@ impl ThreadLog {
         connection: &mut SqliteConnection,
         window: &PageWindow,
         limit: usize,
-        turn_id: Option<&TurnId>,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<TurnEntry>> {
         let first_fresh = self.first_fresh();
         let fresh = self.fresh.iter().flat_map(|fresh| (fresh.first..).zip(&fresh.turns));
-        let fresh = fresh.filter(|(place, turn)| window.holds(*place) && turn_id.is_none_or(|id| *id == turn.id));
+        let fresh = fresh.filter(|(place, turn)| window.holds(*place) && wanted.is_it(*place, &turn.id));
         let fresh = window.in_order(fresh.map(|(place, turn)| TurnEntry::Fresh(place, Box::new(turn.clone()))));
         let missing = match window.direction {
             SortDirection::Ascending => limit,
             SortDirection::Descending => limit.saturating_sub(fresh.len()),
         };
-        let rows = select_turns(connection, self.thread_id, window, first_fresh, missing, turn_id).await?;
+        let rows = select_turns(connection, self.thread_id, window, first_fresh, missing, wanted).await?;
         let known = rows.into_iter().map(TurnEntry::Known);
         let mut found: Vec<TurnEntry> = match window.direction {
             SortDirection::Ascending => known.chain(fresh).collect(),
@@ -355,9 +373,32 @@ impl ThreadLog {
         Ok(found)
     }
 
-    async fn has_turn(&self, connection: &mut SqliteConnection, turn_id: &TurnId) -> Result<bool> {
-        let is_fresh = self.fresh_turns().iter().any(|turn| turn.id == *turn_id);
-        Ok(is_fresh || self.has_turn_before(connection, turn_id, self.first_fresh()).await?)
+    /// Which turns a query asks for; `None` if there is none like that.
+    async fn wanted<'a>(
+        &self,
+        connection: &mut SqliteConnection,
+        selector: Option<&'a TurnSelector>,
+    ) -> Result<Option<Wanted<'a>>> {
+        Ok(match selector {
+            None => Some(Wanted::All),
+            Some(TurnSelector::Id(turn_id)) => {
+                let is_fresh = self.fresh_turns().iter().any(|turn| turn.id == *turn_id);
+                let is_there = is_fresh || self.has_turn_before(connection, turn_id, self.first_fresh()).await?;
+                is_there.then_some(Wanted::Id(turn_id))
+            }
+            Some(selector @ (TurnSelector::Number(_) | TurnSelector::NumberFromEnd(_))) => {
+                selector.place(self.count(connection).await?).map(Wanted::At)
+            }
+        })
+    }
+
+    /// How many turns there are.
+    async fn count(&self, connection: &mut SqliteConnection) -> Result<u64> {
+        if let Some(fresh) = &self.fresh {
+            return Ok(fresh.first + fresh.turns.len() as u64);
+        }
+        let sql = "SELECT coalesce(max(place) + 1, 0) FROM turns WHERE thread_id = ?";
+        Ok(unsigned(sqlx::query_scalar(sql).bind(self.thread_id.as_uuid()).fetch_one(connection).await?))
     }
 
     async fn has_turn_before(&self, connection: &mut SqliteConnection, turn_id: &TurnId, place: u64) -> Result<bool> {
@@ -447,7 +488,7 @@ async fn select_turns(
     window: &PageWindow,
     before: u64,
     limit: usize,
-    turn_id: Option<&TurnId>,
+    wanted: Wanted<'_>,
 ) -> Result<Vec<TurnRow>> {
     let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {TURN_COLUMNS} FROM turns WHERE thread_id = "));
     sql.push_bind(thread_id.as_uuid());
@@ -459,8 +500,14 @@ async fn select_turns(
         SortDirection::Descending => ("DESC", before.min(window.bound.unwrap_or(u64::MAX))),
     };
     sql.push(" AND place < ").push_bind(clamped(before));
-    if let Some(turn_id) = turn_id {
-        sql.push(" AND turn_id = ").push_bind(turn_id.as_str());
+    match wanted {
+        Wanted::All => {}
+        Wanted::Id(turn_id) => {
+            sql.push(" AND turn_id = ").push_bind(turn_id.as_str());
+        }
+        Wanted::At(place) => {
+            sql.push(" AND place = ").push_bind(clamped(place));
+        }
     }
     sql.push(format_args!(" ORDER BY place {order} LIMIT "));
     sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));

@@ -34,9 +34,12 @@
 mod live;
 mod manager;
 mod task;
+mod timer;
 mod touch;
 mod unobserved;
 
 pub use live::LiveThread;
 pub use manager::{ResumedThread, RewindTo, ShutdownReport, StartingThread, ThreadManager};
+#[doc(hidden)]
+pub use timer::wake_timers;
 pub use touch::TOUCH_INTERVAL;

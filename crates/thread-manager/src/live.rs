@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::manager::Registry;
 use crate::task::{is_unknown, settle, to_the_end};
+use crate::timer::sleep;
 use crate::touch::{Due, Touches};
 use crate::unobserved::observed_row;
 
@@ -512,7 +513,7 @@ fn told(tracker: &WorldStateTracker, record: &selvedge_protocol::WorldStateRecor
 /// Tells what is pending when its time has come, and again after each time that this fails.
 async fn tell_later(thread: Weak<LiveThread>, mut wait: Duration) {
     loop {
-        tokio::time::sleep(wait).await;
+        sleep(wait).await;
         let Some(thread) = thread.upgrade() else { return };
         let mut state = thread.state.lock().await;
         if state.is_closed {

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::live::LiveThread;
 use crate::task::{settle, to_the_end};
+use crate::timer::within;
 use crate::unobserved::observed_row;
 
 /// How many created threads a subscriber may be behind before it misses some.
@@ -400,15 +401,15 @@ impl ThreadManager {
             .into_iter()
             .map(|thread| {
                 let thread_id = thread.id();
-                (thread_id, tokio::spawn(async move { tokio::time::timeout(timeout, thread.shutdown()).await }))
+                (thread_id, tokio::spawn(async move { within(timeout, thread.shutdown()).await }))
             })
             .collect();
         let mut report = ShutdownReport::default();
         for (thread_id, task) in tasks {
             match task.await {
-                Ok(Ok(Ok(()))) => report.closed.push(thread_id),
-                Ok(Ok(Err(error))) => report.failed.push((thread_id, error)),
-                Ok(Err(_)) => report.timed_out.push(thread_id),
+                Ok(Some(Ok(()))) => report.closed.push(thread_id),
+                Ok(Some(Err(error))) => report.failed.push((thread_id, error)),
+                Ok(None) => report.timed_out.push(thread_id),
                 Err(error) => report.failed.push((thread_id, StoreError::backend("a shutdown did not finish", error))),
             }
         }

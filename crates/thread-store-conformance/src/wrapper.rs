@@ -10,8 +10,9 @@ use selvedge_protocol::{
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 use selvedge_thread_store::{
-    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, PatchOrigin, Result, RevertThread,
-    SegmentInfo, SegmentPart, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, MaintenanceProgress,
+    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, ThreadHistory,
+    ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
 /// A store made of a [`StoreWrapper`].
@@ -89,5 +90,8 @@ wrapper! {
         fn fork_thread(request: ForkThread) -> ThreadId;
         fn revert_thread(request: RevertThread) -> usize;
         fn import_segment(part: SegmentPart<'_>) -> u64;
+        fn maintain(
+            request: &MaintenanceRequest, progress: &mut (dyn FnMut(MaintenanceProgress) + Send)
+        ) -> MaintenanceReport;
     }
 }

@@ -14,6 +14,8 @@ use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgre
 use selvedge_thread_store::StoreError;
 use tokio::task::AbortHandle;
 
+use crate::index_runtime;
+
 /// How much is read before a question is answered. What takes longer is left to the background, and the logs answer.
 const READ_FIRST: u64 = 8 << 20;
 
@@ -34,10 +36,6 @@ const HEAD_START: Duration = Duration::from_millis(150);
 
 /// How long appends gather before the index takes them in.
 const GATHERING: Duration = Duration::from_millis(100);
-
-/// How long the pages of a search wait for the index that began to rank them: as long as somebody waits for a page gladly. It may
-/// be busy for a moment; one that was made anew does not come back.
-const RANKING: Duration = Duration::from_millis(500);
 
 /// How many times as long as it took to take appends in the index leaves the writers alone.
 const REST: u32 = 9;
@@ -185,25 +183,28 @@ impl HomeIndex {
     /// # Errors
     /// `CursorExpired` for a page that follows another one of the index's own ranking, when the index does not answer.
     pub(crate) async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
-        let began = Instant::now();
-        loop {
-            if let Some(fresh) = self.fresh_for_page(query.threads.cursor.as_ref()).await {
-                let outcome = fresh.index.search_threads(query).await;
-                let is_refused = matches!(outcome, Ok(None) | Err(IndexError::Cursor(_) | IndexError::EmptyPage));
-                let page = self.answer(&fresh, outcome).await.flatten();
-                if page.is_some() || is_refused {
-                    return Ok(page);
-                }
-            }
-            if !StateIndex::is_ranked_here(query) {
-                return Ok(None);
-            }
-            if self.inner.path.is_none() || began.elapsed() > RANKING {
-                let reason = "the index that ranked the pages before it does not answer now".to_owned();
-                return Err(StoreError::CursorExpired { reason });
-            }
-            tokio::time::sleep(RANKING / 5).await;
+        if StateIndex::is_ranked_here(query) {
+            return self.continue_ranking(query).await;
         }
+        let Some(fresh) = self.fresh_for_page(query.threads.cursor.as_ref()).await else { return Ok(None) };
+        let outcome = fresh.index.search_threads(query).await;
+        Ok(self.answer(&fresh, outcome).await.flatten())
+    }
+
+    /// The next page of a ranking, from the index as it is: it alone knows how the pages before were ranked, and to bring it up to
+    /// date would make the page wait for those who write. What is shown is read from the logs.
+    async fn continue_ranking(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
+        if let Some(index) = self.open().await {
+            match index.continue_ranking(query).await {
+                Ok(Some(page)) => return Ok(Some(page)),
+                Ok(None) => {}
+                // The logs say the same of a question that is none.
+                Err(IndexError::Cursor(_) | IndexError::EmptyPage) => return Ok(None),
+                Err(error) => self.gave_up(error).await,
+            }
+        }
+        let reason = "the index that ranked the pages before it does not answer now".to_owned();
+        Err(StoreError::CursorExpired { reason })
     }
 
     /// What the index answered; nothing when it could not, or was made anew meanwhile, and the logs have to.
@@ -273,7 +274,7 @@ impl HomeIndex {
             return;
         }
         let (index, inner) = (index.clone(), Arc::downgrade(&self.inner));
-        let task = tokio::spawn(async move {
+        let task = index_runtime::spawn(async move {
             tokio::time::sleep(HEAD_START).await;
             let told = inner.clone();
             let outcome = index
@@ -313,7 +314,9 @@ impl HomeIndex {
 
     /// A thread was written by this store: the index takes that in soon.
     pub(crate) fn wrote(&self, thread_id: ThreadId) {
-        let (Some(_), Ok(runtime)) = (&self.inner.path, tokio::runtime::Handle::try_current()) else { return };
+        if self.inner.path.is_none() {
+            return;
+        }
         let mut state = self.state();
         state.written.insert(thread_id);
         state.looked_around = None;
@@ -321,7 +324,7 @@ impl HomeIndex {
             return;
         }
         let inner = Arc::downgrade(&self.inner);
-        let task = runtime.spawn(async move {
+        let task = index_runtime::spawn(async move {
             let mut rest = GATHERING;
             loop {
                 tokio::time::sleep(rest).await;

@@ -22,6 +22,7 @@
 //!   is meant, whatever stands before it. The log has to be read as a whole when it is compressed, when a legacy rollback
 //!   or a turn without an id stands on the way, and when the turn is more than 64 MiB back. A legacy fork copies the log,
 //!   and so does detaching a fork.
+//! - The index has one thread of the process's own, with the timers that it takes, so that the store works in any Tokio runtime.
 //! - Which files there are is remembered: from the second look on, a directory is read again only if it changed. That costs a
 //!   few hundred bytes of memory for each file.
 //!
@@ -60,6 +61,7 @@ mod find;
 mod fork;
 mod history;
 mod index;
+mod index_runtime;
 mod lines;
 mod list;
 mod live;

@@ -4,7 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use selvedge_history::{CutPoint, revert_items};
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
-use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now};
+use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
 use selvedge_thread_store::implement::{Done, RecentBatches};
 use selvedge_thread_store::{BatchId, Result, RevertThread, TurnCut};
 
@@ -106,7 +106,7 @@ impl Inner {
         if undone_turns == 0 {
             return Ok(NextSegment { undone_turns, segment: None });
         }
-        let at = now();
+        let at = self.home.now();
         let (bytes, next_ordinal) = segment_bytes(&resolved, &cut, at)?;
         self.settle_bases(&resolved)?;
         let segment = self.next_segment(&files, &resolved, at);

@@ -16,9 +16,9 @@ use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, Ro
 use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::implement::{ChangeLog, RecentBatches, page_items, page_turns};
 use selvedge_thread_store::{
-    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result,
-    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
-    WriterState,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, MaintenanceProgress,
+    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, StoreError,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
 use crate::admin::HomeAdmin;
@@ -27,6 +27,7 @@ use crate::cold_turns::ColdTurns;
 use crate::error::{store_error, while_gone};
 use crate::export::export;
 use crate::index::{FreshIndex, HomeIndex, IndexLocation};
+use crate::index_runtime::with_timers;
 use crate::lines::KnownShares;
 use crate::live::LiveThreads;
 use crate::segments::OpenSegment;
@@ -205,7 +206,7 @@ impl LocalThreadStore {
 
     /// Ends what goes on in the background, and closes the index. The store can be used further, and opens it again.
     pub async fn close(&self) {
-        self.inner.index.close().await;
+        with_timers(self.inner.index.close()).await;
     }
 
     /// The level at which changes are acknowledged.
@@ -249,13 +250,15 @@ impl LocalThreadStore {
         T: Send + 'static,
         A: Future<Output = Result<Option<T>, IndexError>> + Send,
     {
-        if let Some(fresh) = fresh.await {
+        let answer = with_timers(async {
+            let fresh = fresh.await?;
             let outcome = from_index(fresh.index.clone()).await;
-            if let Some(Some(answer)) = self.inner.index.answer(&fresh, outcome).await {
-                return Ok(answer);
-            }
+            self.inner.index.answer(&fresh, outcome).await?
+        });
+        match answer.await {
+            Some(answer) => Ok(answer),
+            None => self.reading(from_logs).await,
         }
-        self.reading(from_logs).await
     }
 
     /// Whether somebody writes a thread, so that its last turn may be going on: this store, or another process that holds the
@@ -384,7 +387,7 @@ impl ThreadReader for LocalThreadStore {
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
-        if let Some(page) = self.inner.index.search_threads(query).await? {
+        if let Some(page) = with_timers(self.inner.index.search_threads(query)).await? {
             return Ok(page);
         }
         let query = query.clone();
@@ -552,5 +555,13 @@ impl ThreadStore for LocalThreadStore {
         let import =
             move |store: &Inner| store.import_segment(&info, SegmentPart { info: &info, at, bytes: &bytes, is_last });
         self.changing(part.info.thread_id, import).await
+    }
+
+    async fn maintain(
+        &self,
+        request: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport> {
+        self.admin().maintain(request, progress).await
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use selvedge_history::{EmptySearch, HeadError, NothingSaid, UnknownTurn};
-use selvedge_protocol::{CursorError, EmptyPage, ThreadId, Timestamp, TurnId};
+use selvedge_protocol::{CursorError, EmptyPage, ThreadId, Timestamp, TurnSelector};
 
 use crate::BatchId;
 
@@ -51,12 +51,12 @@ pub enum StoreError {
         live: bool,
     },
     /// There is no such turn in the thread, or it was undone.
-    #[error("turn {turn_id} not found in thread {thread_id}")]
+    #[error("turn {turn} not found in thread {thread_id}")]
     TurnNotFound {
         /// The thread.
         thread_id: ThreadId,
         /// The turn.
-        turn_id: TurnId,
+        turn: TurnSelector,
     },
     /// The request itself is wrong; repeating it will not help.
     #[error("invalid request: {reason}")]
@@ -271,7 +271,7 @@ impl From<CursorError> for StoreError {
 
 impl From<UnknownTurn> for StoreError {
     fn from(UnknownTurn { thread_id, turn_id }: UnknownTurn) -> Self {
-        Self::TurnNotFound { thread_id, turn_id }
+        Self::TurnNotFound { thread_id, turn: turn_id.into() }
     }
 }
 

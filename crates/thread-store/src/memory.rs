@@ -24,8 +24,9 @@ use selvedge_protocol::{
 use self::state::{State, Writer};
 
 use crate::{
-    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, PatchOrigin, Result,
-    RevertThread, SegmentInfo, SegmentPart, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, MaintenanceProgress,
+    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, ThreadHistory,
+    ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::watch;
 
@@ -284,5 +285,14 @@ impl ThreadStore for InMemoryThreadStore {
 
     async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
         self.change(|state| state.import_segment(part))
+    }
+
+    async fn maintain(
+        &self,
+        _: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport> {
+        progress(MaintenanceProgress::default());
+        Ok(MaintenanceReport::default())
     }
 }

@@ -144,10 +144,10 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// `InvalidRequest` for a text without a term, a limit of 0, or a cursor that is malformed or of another order.
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
 
-    /// Gives a page of a thread's turns, as they are after everything that was undone.
+    /// Gives a page of a thread's turns, or one turn, as they are after everything that was undone.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+    /// `NotFound`; `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>>;
 
     /// Gives a page of a thread's items, or of one turn's.

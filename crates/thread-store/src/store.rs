@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
-use crate::{Appended, BatchId, ForkThread, PatchOrigin, Result, RevertThread, SegmentPart, ThreadReader, WriterState};
+use crate::{
+    Appended, BatchId, ForkThread, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result,
+    RevertThread, SegmentPart, ThreadReader, WriterState,
+};
 
 /// A store of threads: what [`ThreadReader`] reads, and who writes it.
 ///
@@ -188,4 +191,16 @@ pub trait ThreadStore: ThreadReader {
     /// store has a segment of this id that holds something else; `Conflict` if a visible thread would have to grow while
     /// somebody writes it.
     async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64>;
+
+    /// Does the housekeeping of the storage, thread by thread, and tells `progress` before each and at the end. Nothing that a
+    /// reader is told changes, threads that somebody writes are left alone, and a store that has nothing to do says so in the
+    /// report. Dropping the call leaves what is done done.
+    ///
+    /// # Errors
+    /// When it cannot be found out what there is to do. What fails for one thread is in the report.
+    async fn maintain(
+        &self,
+        request: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport>;
 }

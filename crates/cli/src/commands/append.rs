@@ -15,6 +15,9 @@ use crate::resolve;
 /// How many lines are read at once to find the last one that has an ordinal.
 const NEWEST_LINES: usize = 16;
 
+/// How many bytes are read at once to count lines.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
 /// Appends what stands on standard input to a thread.
 pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
     let id = resolve::thread(&*app.store, &args.thread).await?;
@@ -100,18 +103,18 @@ impl Reached {
     }
 }
 
-/// How many lines the thread has of its own, broken ones too.
+/// How many lines a legacy thread has, broken ones too. Its bytes are enough for that: all of it is one segment.
 async fn line_count(app: &App<'_>, id: ThreadId) -> Result<u64> {
-    let mut query = LineQuery::from(id, LineStart::Beginning);
-    let mut count = 0;
+    let segments = app.store.list_segments(id).await?;
+    let Some(segment) = segments.iter().rev().find(|segment| segment.is_current) else { return Ok(0) };
+    let (mut at, mut count) = (0, 0);
     loop {
-        let page = app.store.read_lines(&query).await?;
-        let own = page.entries.iter().filter(|entry| !entry.inherited);
-        count += own.map(|entry| newlines(&entry.bytes)).sum::<u64>();
-        if page.is_end {
+        let bytes = app.store.read_segment(id, segment.id, at, BYTES_AT_ONCE).await?;
+        if bytes.is_empty() {
             return Ok(count);
         }
-        query.start = LineStart::At(page.next);
+        at += bytes.len() as u64;
+        count += newlines(&bytes);
     }
 }
 

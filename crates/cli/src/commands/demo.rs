@@ -154,8 +154,8 @@ impl Tour<'_> {
             "the fork grew",
         )?;
         promise(self.items_of(source).await? == before, "the source did not")?;
-        let segments = self.app.store.list_segments(fork.id).await?;
-        let size: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let own = self.app.store.list_segments(fork.id).await?;
+        let size: u64 = own.iter().map(|segment| segment.bytes).sum();
         self.say(&format!(
             "{} begins with all of {} and refers to it: its own file has {size} bytes.",
             fork.id,

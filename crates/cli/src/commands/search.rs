@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery};
+use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery, TurnSelector};
+use selvedge_thread_store::StoreError;
 
 use super::{list, show};
 use crate::app::{App, note, now};
@@ -46,14 +47,16 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
 
 /// Shows the turn of a hit.
 async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
-    let turns = app.store.list_turns(&TurnQuery::all(hit.thread.id)).await?.items;
-    // A hit in the name is of no turn; the newest is what is going on.
-    let at = match hit.turn_number.and_then(|number| usize::try_from(number).ok()) {
-        Some(number) => number.saturating_sub(1),
-        None => turns.len().saturating_sub(1),
+    let query = TurnQuery { turn: hit.turn_number.map(TurnSelector::Number), ..TurnQuery::all(hit.thread.id) };
+    let turns = match app.store.list_turns(&query).await {
+        // It was undone since it was found.
+        Err(StoreError::TurnNotFound { .. }) => Vec::new(),
+        outcome => outcome?.items,
     };
-    let turn: &[Turn] = turns.get(at).map(std::slice::from_ref).unwrap_or_default();
-    show::print(&hit.thread, turn, at, args.full, app)
+    let number = hit.turn_number.and_then(|number| usize::try_from(number).ok()).unwrap_or(turns.len());
+    // A hit in the name is of no turn; the newest is what is going on.
+    let turn: &[Turn] = turns.last().map(std::slice::from_ref).unwrap_or_default();
+    show::print(&hit.thread, turn, number.saturating_sub(1), args.full, app)
 }
 
 /// Who says what to sort by wants it sorted.

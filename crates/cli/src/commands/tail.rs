@@ -286,3 +286,38 @@ async fn reader_left() {
 async fn reader_left() {
     std::future::pending().await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::output::Output;
+    use crate::wiring::HomeOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_that_may_pass_is_waited_out_longer_and_longer() {
+        let home = tempfile::tempdir().unwrap();
+        let mut out = Output::stdout(clap::ColorChoice::Never);
+        let mut app = App::open(home.path(), HomeOptions::default(), true, &mut out).unwrap();
+        let id = ThreadId::new(crate::app::now());
+        let lines = Lines::default();
+        let mut tail = Tail { app: &mut app, id, from_start: false, ordinal: None, lines, was_read: false };
+        let busy = || StoreError::backend("it is busy", io::Error::from(io::ErrorKind::TimedOut));
+        let (mut pause, mut pauses) = (None, Vec::new());
+        for _ in 0..7 {
+            let begun = tokio::time::Instant::now();
+            pause = Some(tail.wait_out(busy(), pause).await.unwrap());
+            pauses.push(begun.elapsed().as_millis());
+        }
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+        let begun = tokio::time::Instant::now();
+        assert!(tail.wait_out(StoreError::invalid("this cannot be"), None).await.is_err());
+        for was_read in [false, true] {
+            tail.was_read = was_read;
+            let failure = tail.wait_out(StoreError::not_found(id), None).await.unwrap_err();
+            assert_eq!(failure.message().contains("was deleted"), was_read);
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO, "what stays as it is is not waited for");
+    }
+}

@@ -200,10 +200,10 @@ fn nobody_waits_for_ever_for_a_process_that_hangs() {
         assert!(path.ends_with("thread-writer-locks/.coordination.lock"), "{path:?}");
         check_process(*holds, std::process::id());
         assert_eq!(*waited, Duration::from_secs(5));
+        assert!(release.join().unwrap() < *waited, "a lock is released sooner than that");
         assert!(matches!(holder.join().unwrap(), Err(RolloutError::LockTimeout { .. })));
-        assert!(release.join().unwrap() < Duration::from_secs(4), "a lock is released sooner than that");
     });
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(begun.elapsed() < Duration::from_secs(60));
     drop(coordination);
     // The file that was left is taken over.
     assert!(lock_path(&test.home, thread(2)).exists());

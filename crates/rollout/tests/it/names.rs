@@ -1,11 +1,15 @@
 //! The name index.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use selvedge_protocol::Durability;
 use selvedge_rollout::NameIndex;
 
-use crate::support::{TestHome, at, put, sample_home, thread};
+use crate::support::{TestHome, WatchedFiles, at, put, sample_home, thread};
 
 fn load(text: impl AsRef<[u8]>) -> NameIndex {
     let test = TestHome::new();
@@ -143,4 +147,34 @@ proptest! {
         }
         prop_assert_eq!(index.iter().count(), wanted.values().flatten().count());
     }
+}
+
+/// Other programs wait for the lock of the names, and are not to wait for the medium.
+#[test]
+fn nobody_waits_for_the_medium_under_the_lock_of_the_names() {
+    let test = TestHome::new();
+    let lock = test.home.name_index_path().with_extension("jsonl.lock");
+    let synced = Arc::new(AtomicUsize::new(0));
+    let files = WatchedFiles::new({
+        let (lock, synced) = (lock.clone(), Arc::clone(&synced));
+        move |what, _| {
+            if matches!(what, "sync" | "sync_dir") && lock.exists() {
+                let file = File::open(&lock).unwrap();
+                file.try_lock().expect("the lock is free while something is synced");
+                synced.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    });
+    let home = files.of(&test.home.clone().with_durability(Durability::Synced));
+    NameIndex::set(&home, thread(1), Some("one"), at("2026-11-21T10:00:00Z")).unwrap();
+    assert!(synced.load(Ordering::Relaxed) >= 2, "the file and its directory");
+    assert_eq!(name(&NameIndex::load(&home).unwrap(), 1), Some("one"));
+
+    // A line that did not become durable is no name.
+    let files =
+        WatchedFiles::new(|what, _| if what == "sync" { Err(io::Error::other("the medium is gone")) } else { Ok(()) });
+    let broken = files.of(&test.home.clone().with_durability(Durability::Synced));
+    NameIndex::set(&broken, thread(1), Some("two"), at("2026-11-21T10:00:01Z")).unwrap_err();
+    assert_eq!(name(&NameIndex::load(&home).unwrap(), 1), Some("one"));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use selvedge_protocol::{HistoryBase, HistoryMode, RolloutItem, SessionMeta};
 use selvedge_rollout::{
@@ -320,13 +320,10 @@ fn who_asks_whether_a_recorder_is_lazy_does_not_wait_until_it_is_not() {
     std::thread::scope(|scope| {
         let append = scope.spawn(|| recorder.append(&[message("one")]));
         std::thread::sleep(Duration::from_millis(100));
-        let begun = Instant::now();
         assert!(recorder.is_lazy());
-        let asked = begun.elapsed();
-        assert!(!append.is_finished());
+        assert!(!append.is_finished(), "the answer came before the append ended");
         drop(coordination);
         append.join().unwrap().unwrap();
-        assert!(asked < Duration::from_millis(50), "{asked:?}");
     });
     assert!(!recorder.is_lazy());
     recorder.shutdown();

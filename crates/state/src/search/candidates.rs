@@ -97,12 +97,10 @@ async fn remove_superseded(
     connection: &mut SqliteConnection,
     of_runs: &mut HashMap<i64, HashMap<ThreadId, Vec<Candidate>>>,
 ) -> Result<()> {
-    let runs: Vec<i64> = of_runs.keys().copied().collect();
     let most = of_runs.values().map(HashMap::len).sum::<usize>();
-    let sql = "SELECT run, thread_id FROM search_threads WHERE until IS NOT NULL AND until = 0 \
-        AND run IN (SELECT value FROM json_each(?)) LIMIT ?";
+    let sql = "SELECT run, thread_id FROM search_threads WHERE until IS NOT NULL AND until = 0 LIMIT ?";
     let limit = i64::try_from(most).unwrap_or(i64::MAX - 1) + 1;
-    let mut superseded = sqlx::query(sql).bind(numbers(&runs)).bind(limit).fetch_all(&mut *connection).await?;
+    let mut superseded = sqlx::query(sql).bind(limit).fetch_all(&mut *connection).await?;
     if superseded.len() > most {
         superseded.clear();
         let sql = "SELECT run, thread_id FROM search_threads WHERE until IS NOT NULL AND until = 0 \

@@ -184,7 +184,7 @@ impl StateIndex {
                 drop(transaction);
                 let hits = self.read_hits(connection, query, asked.search, &order, batch).await?;
                 page.extend(threads.into_iter().zip(hits).filter(|(_, hits)| !hits.is_empty()));
-                if page.len() > limit {
+                if page.len() > limit || walk.is_at_end() {
                     break 'snapshots;
                 }
                 start = Some(last);
@@ -218,7 +218,7 @@ impl StateIndex {
                 Some(start) => Some(self.window_again(&mut transaction, &newest_first, &found, start).await?),
                 None => self.window(&mut transaction, &newest_first, &found, None).await?,
             };
-            while let Some(Window { first, last, mut ranked }) = window.take() {
+            while let Some(Window { first, last, is_last, mut ranked }) = window.take() {
                 ranked.sort_by_key(|(place, _)| *place);
                 if let Some(start) = start.as_ref().filter(|start| (start.first, start.last) == (first, last)) {
                     ranked.retain(|(place, _)| *place > start.place);
@@ -236,7 +236,7 @@ impl StateIndex {
                     start = starts.clone().next_back();
                     is_read.extend(order);
                     page.extend(starts.zip(hits).filter(|(_, hits)| !hits.is_empty()));
-                    if page.len() > limit {
+                    if page.len() > limit || (is_last && ranked.is_empty()) {
                         break 'snapshots;
                     }
                     transaction = connection.begin().await?;
@@ -269,7 +269,8 @@ impl StateIndex {
             threads.push(place);
         }
         let (Some(first), Some(last)) = (threads.first().copied(), threads.last().copied()) else { return Ok(None) };
-        Ok(Some(Window { first, last, ranked: rank(connection, found, threads).await? }))
+        let is_last = walk.is_at_end();
+        Ok(Some(Window { first, last, is_last, ranked: rank(connection, found, threads).await? }))
     }
 
     /// The threads of a window that was there before and are still in it.
@@ -289,7 +290,8 @@ impl StateIndex {
             }
             threads.extend(more);
         }
-        Ok(Window { first: start.first, last: start.last, ranked: rank(connection, found, threads).await? })
+        let (first, last) = (start.first, start.last);
+        Ok(Window { first, last, is_last: false, ranked: rank(connection, found, threads).await? })
     }
 }
 
@@ -299,6 +301,8 @@ struct Window {
     first: ThreadCursor,
     /// The oldest.
     last: ThreadCursor,
+    /// Whether there are no threads behind it, for sure.
+    is_last: bool,
     ranked: Vec<(BestPlace, Proposed)>,
 }
 
@@ -405,6 +409,11 @@ impl<'a> Walk<'a> {
         }
         let count = count.min(self.ready.len());
         Ok(self.ready.drain(..count).collect())
+    }
+
+    /// Whether all were given.
+    fn is_at_end(&self) -> bool {
+        self.is_over && self.ready.is_empty()
     }
 
     async fn load(&mut self, connection: &mut SqliteConnection) -> Result<()> {

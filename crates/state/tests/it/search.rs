@@ -435,7 +435,7 @@ async fn superseded_threads_cost_a_search_nothing() {
     sqlx::query(sql).bind(SUPERSEDED as i64).execute(&mut connection).await.unwrap();
     let after = timed().await;
     // To load them all took hundreds of milliseconds.
-    assert!(after < before * 3 + Duration::from_millis(20), "{before:?} without and {after:?} with them");
+    assert!(after < before * 3 + Duration::from_millis(100), "{before:?} without and {after:?} with them");
     report(before, after);
 }
 

@@ -113,7 +113,7 @@ async fn pages_of_recorded_threads_are_those_of_the_log() {
                 missing.push(format!("{name} {}", newest.file_name().unwrap().to_str().unwrap()));
             }
             for turn in &turns {
-                let query = ItemQuery { turn_id: Some(turn.id.clone()), limit: 2, ..ItemQuery::all(id) };
+                let query = ItemQuery { turn: Some(turn.id.clone().into()), limit: 2, ..ItemQuery::all(id) };
                 let entries: Vec<_> =
                     item_entries(&turns).into_iter().filter(|(_, entry)| entry.turn_id == turn.id).collect();
                 if let Some(given) = index.list_items(&query, false).await.unwrap() {

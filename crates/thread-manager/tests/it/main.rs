@@ -10,6 +10,7 @@ mod fork;
 mod lineage;
 mod lost_answers;
 mod metadata;
+mod no_timers;
 mod policy;
 mod restored;
 mod resume;

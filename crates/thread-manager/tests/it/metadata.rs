@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
-use selvedge_thread_manager::{LiveThread, TOUCH_INTERVAL};
+use selvedge_thread_manager::{LiveThread, TOUCH_INTERVAL, wake_timers};
 use selvedge_thread_store::{BatchId, PatchOrigin, ThreadReader, ThreadStore};
 
 use crate::support::{
@@ -34,6 +34,7 @@ fn told_tokens(store: &WatchedStore) -> Vec<u64> {
 async fn pass(time: Duration) {
     settle().await;
     tokio::time::advance(time).await;
+    wake_timers();
     settle().await;
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
-use selvedge_thread_manager::RewindTo;
+use selvedge_thread_manager::{RewindTo, wake_timers};
 use selvedge_thread_store::ThreadStore;
 
 use crate::support::{MODES, Place, heard, id, is_backend, is_missing, is_not_live, message, paginated, settle, start};
@@ -69,9 +69,16 @@ async fn failing_and_hanging_threads_are_reported_and_the_rest_is_closed() {
     }
     store.fail_for(Op::Flush, id(2));
     let gate = store.hang_before(Op::Shutdown, Some(id(4)));
-    let begin = tokio::time::Instant::now();
-    let report = manager.shutdown_all(TIMEOUT).await;
-    assert_eq!(begin.elapsed(), TIMEOUT);
+    let all = manager.clone();
+    let closing = tokio::spawn(async move { all.shutdown_all(TIMEOUT).await });
+    for (time, is_over) in [(TIMEOUT - Duration::from_millis(1), false), (Duration::from_millis(1), true)] {
+        settle().await;
+        tokio::time::advance(time).await;
+        wake_timers();
+        settle().await;
+        assert_eq!(closing.is_finished(), is_over);
+    }
+    let report = closing.await.unwrap();
     assert_eq!((report.closed, report.timed_out), (vec![id(1), id(3), id(5)], vec![id(4)]));
     assert!(matches!(&report.failed[..], [(failed, _)] if *failed == id(2)));
     assert!(manager.live(id(2)).is_some() && manager.live(id(4)).is_some());

@@ -11,9 +11,9 @@ use selvedge_protocol::{
 };
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
-    Appended, BatchId, ChangePage, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery, PatchOrigin,
-    Result, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore,
-    WriterState,
+    Appended, BatchId, ChangePage, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery,
+    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo,
+    SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::Semaphore;
 
@@ -372,5 +372,13 @@ impl ThreadStore for WatchedStore {
 
     async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
         self.inner.import_segment(part).await
+    }
+
+    async fn maintain(
+        &self,
+        request: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport> {
+        self.inner.maintain(request, progress).await
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn give_up(store: Arc<dyn ThreadStore>) {
             ("turn", error(store.revert_thread(revert.clone()).await)),
             (
                 "turn of items",
-                error(store.list_items(&ItemQuery { turn_id: Some(turn_id("z")), ..ItemQuery::all(source) }).await),
+                error(store.list_items(&ItemQuery { turn: Some(turn_id("z").into()), ..ItemQuery::all(source) }).await),
             ),
             ("taken by a fork", error(store.fork_thread(fork.clone()).await)),
             ("taken", error(store.create_thread(head(1, MODE)).await)),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{
-    Cursor, EventMsg, HistoryMode, ItemQuery, RolloutItem, SortDirection, TurnItem, TurnItemEntry,
+    Cursor, EventMsg, HistoryMode, ItemQuery, RolloutItem, SortDirection, Turn, TurnItem, TurnItemEntry, TurnQuery,
+    TurnSelector,
 };
 use selvedge_thread_store::{BatchId, StoreError, ThreadStore};
 use serde_json::json;
@@ -49,7 +50,7 @@ pub(super) async fn of_one_turn(store: Arc<dyn ThreadStore>) {
             (SortDirection::Descending, ["b: answer b", "b: ask b"]),
         ] {
             for limit in 1..=3 {
-                let query = ItemQuery { turn_id: Some(turn_id("b")), direction, limit, ..ItemQuery::all(id(n)) };
+                let query = ItemQuery { turn: Some(turn_id("b").into()), direction, limit, ..ItemQuery::all(id(n)) };
                 assert_eq!(said(&walk(&*store, query).await), wanted);
             }
         }
@@ -82,11 +83,53 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     assert!(is_invalid(store.list_items(&ItemQuery { limit: 0, ..ItemQuery::all(id(1)) }).await));
     let cursor = Some(Cursor::from("p1.one".to_owned()));
     assert!(is_invalid(store.list_items(&ItemQuery { cursor, ..ItemQuery::all(id(1)) }).await));
-    let unknown = ItemQuery { turn_id: Some(turn_id("z")), ..ItemQuery::all(id(1)) };
+    let unknown = ItemQuery { turn: Some(turn_id("z").into()), ..ItemQuery::all(id(1)) };
     match store.list_items(&unknown).await {
-        Err(StoreError::TurnNotFound { thread_id, turn_id: named }) => {
-            assert_eq!((thread_id, named), (id(1), turn_id("z")));
+        Err(StoreError::TurnNotFound { thread_id, turn }) => {
+            assert_eq!((thread_id, turn), (id(1), turn_id("z").into()));
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// One turn by its number from either end: as a page of turns, and its items.
+pub(super) async fn one_turn_by_number(store: Arc<dyn ThreadStore>) {
+    let names = ["a", "b", "c"];
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &names).await;
+        let told = async |turn: TurnSelector| {
+            let page = store.list_turns(&TurnQuery { turn: Some(turn.clone()), ..TurnQuery::all(id(n)) }).await;
+            let items = store.list_items(&ItemQuery { turn: Some(turn), ..ItemQuery::all(id(n)) }).await;
+            match (page, items) {
+                (Ok(page), Ok(items)) => {
+                    assert_eq!((page.next_cursor, items.next_cursor), (None, None));
+                    let [turn] = <[Turn; 1]>::try_from(page.items).unwrap();
+                    let items: Vec<TurnItem> = items.items.into_iter().map(|entry| entry.item).collect();
+                    assert_eq!(turn.items, items);
+                    Some(turn.id.to_string())
+                }
+                (
+                    Err(StoreError::TurnNotFound { thread_id: one, turn: named }),
+                    Err(StoreError::TurnNotFound { thread_id: other, turn: again }),
+                ) => {
+                    assert_eq!((one, other, named), (id(n), id(n), again));
+                    None
+                }
+                outcome => panic!("{outcome:?}"),
+            }
+        };
+        for (number, name) in (1..).zip(names) {
+            assert_eq!(told(TurnSelector::Number(number)).await.as_deref(), Some(name));
+            assert_eq!(told(TurnSelector::NumberFromEnd(4 - number)).await.as_deref(), Some(name));
+            assert_eq!(told(TurnSelector::Id(turn_id(name))).await.as_deref(), Some(name));
+        }
+        for number in [0, 4, u64::MAX] {
+            assert_eq!(told(TurnSelector::Number(number)).await, None);
+            assert_eq!(told(TurnSelector::NumberFromEnd(number)).await, None);
+        }
+        assert_eq!(told(TurnSelector::Id(turn_id("z"))).await, None);
+        go_on(&*store, id(n), mode, &["d"]).await;
+        assert_eq!(told(TurnSelector::NumberFromEnd(1)).await.as_deref(), Some("d"));
+        assert_eq!(told(TurnSelector::Number(4)).await.as_deref(), Some("d"));
     }
 }

@@ -16,6 +16,7 @@ mod life;
 mod lines;
 mod list;
 mod lost;
+mod maintain;
 mod metadata;
 mod readers;
 mod reopened;
@@ -117,6 +118,7 @@ macro_rules! for_each_rule {
             items {
                 one pages = "Pages of items of every size, in either direction, are together all items.";
                 one of_one_turn = "The items of one turn are those of that turn, in either direction.";
+                one one_turn_by_number = "One turn is given by its id or by its number from either end, and `TurnNotFound` for one that is not there.";
                 one cursors_while_the_thread_grows = "A cursor of items goes on where it was while the thread grows and an early turn gets a late item.";
                 one refusals = "`list_items` refuses a limit of 0, a malformed cursor, and a turn that is not there.";
             }
@@ -180,6 +182,9 @@ macro_rules! for_each_rule {
                 one import_grows = "A visible segment grows by an import, unless somebody writes it or it holds something else.";
                 one damaged_bytes_are_kept = "Bytes are kept, whatever they hold, and what is intact among them is read.";
                 one refusals = "`list_segments` and `read_segment` are `NotFound` for what is not there; beyond the end there are no bytes.";
+            }
+            maintain {
+                one keeps_what_is_told = "Housekeeping changes nothing that a reader is told, leaves threads alone that are written, and tells how far it is.";
             }
             search {
                 one in_names_and_items = "A text is found in names and in what users and agents said, thought and ran.";

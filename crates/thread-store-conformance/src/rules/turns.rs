@@ -46,9 +46,9 @@ pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) 
         let (down, up) = (down.await.unwrap().next_cursor, up.await.unwrap().next_cursor);
         assert!(down.is_some() && up.is_some());
         go_on(&*store, id(n), mode, &["d", "e"]).await;
-        let rest = walk(&*store, TurnQuery { cursor: down, ..newest }).await;
+        let rest = walk(&*store, TurnQuery { cursor: down, ..newest.clone() }).await;
         assert_eq!(rest.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a"]);
-        let rest = walk(&*store, TurnQuery { cursor: up, ..oldest }).await;
+        let rest = walk(&*store, TurnQuery { cursor: up, ..oldest.clone() }).await;
         assert_eq!(rest.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["c", "d", "e"]);
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery, Timestamp};
 use selvedge_rollout::HomeFiles;
-use selvedge_thread_store::{Result, StoreError, ThreadReader};
+use selvedge_thread_store::{
+    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, Result, StoreError, ThreadReader,
+};
 
 use super::HomeAdmin;
 use crate::compress::Compressed;
@@ -82,6 +84,38 @@ impl HomeAdmin {
     /// call does the rest.
     pub async fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
         self.store.writing(thread_id, move |store| store.compress(thread_id)).await
+    }
+}
+
+impl HomeAdmin {
+    /// The housekeeping of the contract: compresses all threads that were last updated before a time.
+    pub(crate) async fn maintain(
+        &self,
+        request: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport> {
+        let (time, archived) = (request.updated_before, ArchivedFilter::All);
+        let plan = self.plan_compression(&CompressionScope::UpdatedBefore { time, archived }).await?;
+        let bytes = plan.iter().map(UncompressedThread::bytes).sum();
+        let mut told = MaintenanceProgress { threads: plan.len() as u64, bytes, ..MaintenanceProgress::default() };
+        let mut report = MaintenanceReport::default();
+        for thread in &plan {
+            progress(told);
+            match self.compress(thread.thread_id).await {
+                Ok(compressed) => {
+                    report.threads += u64::from(compressed.files > 0);
+                    report.bytes_before += compressed.bytes_before;
+                    report.bytes_after += compressed.bytes_after;
+                }
+                // Somebody deleted it meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => report.left.push((thread.thread_id, error)),
+            }
+            told.threads_done += 1;
+            told.bytes_done += thread.bytes();
+        }
+        progress(told);
+        Ok(report)
     }
 }
 

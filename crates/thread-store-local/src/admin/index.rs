@@ -8,6 +8,7 @@ use selvedge_state::{
 };
 
 use super::HomeAdmin;
+use crate::index_runtime::with_timers;
 
 /// The opened index of a home.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl HomeAdmin {
     /// If the file cannot be created, opened or set aside.
     pub async fn open_index(&self) -> Result<Option<IndexAdmin>, IndexError> {
         let Some(path) = self.index_path() else { return Ok(None) };
-        let index = StateIndex::open_with(Arc::clone(&self.store.inner.remembered), path).await?;
+        let index = with_timers(StateIndex::open_with(Arc::clone(&self.store.inner.remembered), path)).await?;
         if index.set_aside().is_some() {
             self.forget_opened().await;
         }
@@ -50,7 +51,7 @@ impl HomeAdmin {
     /// As [`open_index`](Self::open_index) and [`IndexAdmin::update`].
     pub async fn fill_index(&self) -> Result<Option<SyncReport>, IndexError> {
         let Some(path) = self.index_path() else { return Ok(None) };
-        StateIndex::fill(Arc::clone(&self.store.inner.remembered), path).await
+        with_timers(StateIndex::fill(Arc::clone(&self.store.inner.remembered), path)).await
     }
 
     /// Compares the index with the files of the home, and changes neither. Returns `None` if the index is disabled or missing.
@@ -60,7 +61,7 @@ impl HomeAdmin {
     /// cannot be used is a finding.
     pub async fn check_index(&self, scope: &CheckScope) -> Result<Option<IndexCheck>, IndexError> {
         let Some(path) = self.index_path() else { return Ok(None) };
-        let check = StateIndex::check(&self.store.inner.home, path, scope).await?;
+        let check = with_timers(StateIndex::check(&self.store.inner.home, path, scope)).await?;
         Ok(Some(check).filter(|check| check.is_there))
     }
 
@@ -69,7 +70,7 @@ impl HomeAdmin {
     /// # Errors
     /// As [`open_index`](Self::open_index) and [`IndexAdmin::update`].
     pub async fn repair_index(&self, check: &IndexCheck) -> Result<IndexRepair, IndexError> {
-        let repair = StateIndex::repair(&self.store.inner.home, check).await;
+        let repair = with_timers(StateIndex::repair(&self.store.inner.home, check)).await;
         if !matches!(&repair, Ok(IndexRepair { set_aside: None, .. })) {
             self.forget_opened().await;
         }
@@ -78,7 +79,7 @@ impl HomeAdmin {
 
     /// Makes the store open the index anew. Its connections are to the file that was set aside.
     async fn forget_opened(&self) {
-        self.store.inner.index.close().await;
+        with_timers(self.store.inner.index.close()).await;
     }
 }
 
@@ -94,7 +95,7 @@ impl IndexAdmin {
     /// # Errors
     /// If the home's directories or the database cannot be read.
     pub async fn status(&self) -> Result<IndexStatus, IndexError> {
-        self.index.status().await
+        with_timers(self.index.status()).await
     }
 
     /// Brings the index up to date with the files of the home. `progress` is called for each batch of threads.
@@ -102,7 +103,7 @@ impl IndexAdmin {
     /// # Errors
     /// If the home's directories cannot be read, or the database cannot be written. What was done until then stays.
     pub async fn update(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport, IndexError> {
-        self.index.sync(progress).await
+        with_timers(self.index.sync(progress)).await
     }
 
     /// Empties the index and builds it anew from the logs.
@@ -110,12 +111,15 @@ impl IndexAdmin {
     /// # Errors
     /// As [`update`](Self::update).
     pub async fn rebuild(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport, IndexError> {
-        self.index.clear().await?;
-        self.index.sync(progress).await
+        with_timers(async {
+            self.index.clear().await?;
+            self.index.sync(progress).await
+        })
+        .await
     }
 
     /// Closes the database. What was written is there without it, too.
     pub async fn close(self) {
-        self.index.close().await;
+        with_timers(self.index.close()).await;
     }
 }

@@ -1,13 +1,19 @@
 //! What several tasks, stores and processes do at the same time.
 
 use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::HistoryMode;
-use selvedge_thread_store::{BatchId, ForkThread, StoreError, ThreadReader, ThreadStore, TurnCut};
+use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;
-use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{asked, head, id, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -45,6 +51,121 @@ async fn no_fork_begins_in_a_thread_that_is_being_deleted() {
         }
     }
     assert!(forked > 0 && deleted > 0, "{forked} forked, {deleted} deleted");
+}
+
+/// The files of the system, where whoever makes the last name of a file waits for a word, once somebody listens.
+#[derive(Debug, Default)]
+struct GatedFiles(Mutex<Option<Gate>>);
+
+#[derive(Debug)]
+struct Gate {
+    reached: mpsc::Sender<()>,
+    open: mpsc::Receiver<()>,
+}
+
+impl GatedFiles {
+    /// The next one waits: what comes when it does, and what lets it go.
+    fn shut(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((reached, is_reached), (may_open, open)) = (mpsc::channel(), mpsc::channel());
+        *self.0.lock().unwrap() = Some(Gate { reached, open });
+        (is_reached, may_open)
+    }
+}
+
+impl FileSystem for GatedFiles {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
+        SystemFiles.open(path, mode)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemFiles.rename(from, to)
+    }
+
+    fn hard_link(&self, original: &Path, link: &Path) -> io::Result<()> {
+        let gate = self.0.lock().unwrap().take();
+        if let Some(Gate { reached, open }) = gate {
+            reached.send(()).unwrap();
+            open.recv().unwrap();
+        }
+        SystemFiles.hard_link(original, link)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        SystemFiles.sync_dir(path)
+    }
+}
+
+/// A store on this home whose files have a gate.
+fn gated(home: &TestHome) -> (LocalThreadStore, Arc<GatedFiles>) {
+    let files = Arc::new(GatedFiles::default());
+    let home = RolloutHome::new(home.path()).with_file_system(Arc::clone(&files) as Arc<dyn FileSystem>);
+    (LocalThreadStore::of(home), files)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_waits_for_a_fork_that_has_looked_at_its_base() {
+    let home = TestHome::empty();
+    let source = record(&home.store, 1, MODE, &["a", "b"]).await;
+    let (forking, files) = gated(&home);
+    let (reached, open) = files.shut();
+    let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let fork = tokio::spawn(async move { forking.fork_thread(request).await });
+    tokio::task::spawn_blocking(move || reached.recv()).await.unwrap().unwrap();
+    let deleting = home.other();
+    let delete = tokio::spawn(async move { deleting.delete_thread(source).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let waits = !delete.is_finished();
+    open.send(()).unwrap();
+    assert!(waits, "{:?}", delete.await);
+    assert_eq!(fork.await.unwrap().unwrap(), id(2));
+    let refused = delete.await.unwrap().unwrap_err();
+    assert!(matches!(refused, StoreError::HasDependents { .. }), "{refused:?}");
+    assert_eq!(asked(&home.store, id(2)).await, ["a", "b"]);
+}
+
+/// Those who append to a thread that is being rewound wait asleep, however long it takes.
+#[tokio::test(flavor = "current_thread")]
+async fn a_rewind_blocks_no_other_task() {
+    let home = TestHome::empty();
+    let (store, files) = gated(&home);
+    record(&store, 1, MODE, &["a", "b", "c"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let (reached, open) = files.shut();
+    let rewinding = store.clone();
+    let request = RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
+    let rewind = tokio::spawn(async move { rewinding.revert_thread(request).await });
+    // The history was read by then, and the writer is at its next file.
+    tokio::task::spawn_blocking(move || reached.recv()).await.unwrap().unwrap();
+    let ticks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ticks);
+    // A thread of its own sees to it that the test ends, whatever happens to the tasks.
+    let watching = std::thread::spawn(move || {
+        let begun = Instant::now();
+        while counted.load(Ordering::Relaxed) < 20 && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        open.send(()).unwrap();
+        counted.load(Ordering::Relaxed)
+    });
+    let appending = store.clone();
+    let append =
+        tokio::spawn(async move { appending.append_items(id(1), BatchId::generate(), &turn(MODE, "d")).await });
+    while !watching.is_finished() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        ticks.fetch_add(1, Ordering::Relaxed);
+    }
+    assert!(watching.join().unwrap() >= 20, "an append that waits for a rewind held up its runtime");
+    assert_eq!(rewind.await.unwrap().unwrap(), 1);
+    append.await.unwrap().unwrap();
+    assert_eq!(asked(&store, id(1)).await, ["a", "b", "d"]);
 }
 
 /// Another process is at the lock files of the home, and hangs. Whoever does not want to wait goes on.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use selvedge_faulty_files::{Call, Fault, FaultyFiles};
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
-use selvedge_thread_store::{BatchId, StoreError, ThreadReader, ThreadStore};
+use selvedge_thread_store::{BatchId, Recovery, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;
@@ -44,6 +44,14 @@ async fn appends_wait_for_the_medium_only_at_level_synced() {
     }
 }
 
+/// The writer is to be given up and the thread resumed.
+fn is_unsynced(error: &StoreError) {
+    assert!(matches!(error, StoreError::Unsynced { thread_id, .. } if *thread_id == id(1)), "{error:?}");
+    assert_eq!(error.recovery(), Recovery::Resume);
+    let said = error.to_string();
+    assert!(said.contains("could not be synced and is not written any more"), "{said}");
+}
+
 #[tokio::test]
 async fn a_sync_that_failed_is_not_tried_again() {
     let (dir, files) = (tempfile::tempdir().unwrap(), FaultyFiles::new());
@@ -61,12 +69,12 @@ async fn a_sync_that_failed_is_not_tried_again() {
     let files = FaultyFiles::with_fault(at, Fault::Io);
     let (_, outcome, store) = tell(&files, "failing").await;
     let error = outcome.unwrap_err();
-    assert!(error.to_string().contains("could not be synced"), "{error}");
+    is_unsynced(&error);
     assert_eq!(asked(&store, id(1)).await, ["one"], "what was not acknowledged is not there");
     let syncs = count(&files, Call::Sync);
     for _ in 0..2 {
         let error = store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.unwrap_err();
-        assert!(error.to_string().contains("is not written any more"), "{error}");
+        is_unsynced(&error);
     }
     assert_eq!(count(&files, Call::Sync), syncs);
     store.discard_thread(id(1)).await.unwrap();

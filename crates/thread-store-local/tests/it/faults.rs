@@ -451,7 +451,7 @@ impl<'a> Telling<'a> {
     /// A store that is opened now writes every thread, and leaves nothing lying about.
     fn check_goes_on(&self, root: &Path, seen: &BTreeMap<u32, Seen>, what: &str) {
         let fail = |n: u32, error: &StoreError| -> ! { panic!("{what}: thread {n} does not go on: {error:?}") };
-        let store = by_logs(RolloutHome::new(root).with_durability(self.level));
+        let store = by_logs(RolloutHome::new(root).with_durability(self.level).with_clock(|| second(50)));
         self.runtime.block_on(async {
             for (n, seen) in seen {
                 Resume(*n).take(&store).await.unwrap_or_else(|error| fail(*n, &error));
@@ -474,7 +474,9 @@ impl<'a> Telling<'a> {
 }
 
 fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore {
-    by_logs(RolloutHome::new(root).with_durability(level).with_file_system(Arc::new(files.clone())))
+    // Rewinds write where the threads are, so that what is left there is taken away by whoever goes on.
+    let home = RolloutHome::new(root).with_durability(level).with_clock(|| second(50));
+    by_logs(home.with_file_system(Arc::new(files.clone())))
 }
 
 /// A store whose answers come from the logs alone.

@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
-use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
+use selvedge_thread_store::{PatchOrigin, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::home::{TestHome, all_recordings};
@@ -123,6 +123,96 @@ async fn a_ranking_goes_on_where_it_began() {
     assert!(refused.to_string().contains("begin with the first page"), "{refused}");
     let malformed = home.store.search_threads(&next(Some(Cursor::from("x1/nonsense".to_owned())))).await.unwrap_err();
     assert!(malformed.to_string().contains("x1/nonsense"), "{malformed}");
+}
+
+/// The best threads of a search, one on a page.
+fn one_by_one(cursor: Option<Cursor>) -> SearchQuery {
+    let threads = ThreadQuery { limit: 1, cursor, ..ThreadQuery::default() };
+    SearchQuery { threads, hits_per_thread: 1, ..SearchQuery::new("needle") }
+}
+
+/// A home with threads that are found, and where the second page of them begins.
+async fn ranked(count: u32) -> (TestHome, Cursor) {
+    let home = TestHome::empty();
+    for n in 1..=count {
+        record(&home.store, n, MODES[0], &["needle"]).await;
+    }
+    let first = home.store.search_threads(&one_by_one(None)).await.unwrap();
+    assert_eq!(first.items.len(), 1);
+    (home, first.next_cursor.unwrap())
+}
+
+#[tokio::test]
+async fn a_ranking_goes_on_while_others_write() {
+    let (home, cursor) = ranked(3).await;
+    let second = home.store.search_threads(&one_by_one(Some(cursor.clone()))).await.unwrap();
+    let mut connection = connection(&home).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    // Something that the index would have to take in first.
+    record(&home.other(), 4, MODES[0], &["another"]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut shortest = Duration::MAX;
+    for _ in 0..10 {
+        let started = Instant::now();
+        assert_eq!(home.store.search_threads(&one_by_one(Some(cursor.clone()))).await.unwrap(), second);
+        shortest = shortest.min(started.elapsed());
+    }
+    assert!(shortest < Duration::from_millis(200), "{shortest:?}");
+}
+
+#[tokio::test]
+async fn a_ranking_that_is_gone_is_expired_at_once() {
+    let mut shortest = [Duration::MAX; 2];
+    for _ in 0..5 {
+        let (home, cursor) = ranked(2).await;
+        let rollouts = RolloutHome::new(home.path());
+        let index = StateIndex::open(&rollouts, &index_path(&home)).await.unwrap();
+        index.clear().await.unwrap();
+        let other = home.other();
+        for (n, store) in [&home.store, &other].into_iter().enumerate() {
+            if n == 1 {
+                // Another process deletes the file, and this one has not opened it yet.
+                index.close().await;
+                home.store.close().await;
+                std::fs::remove_file(index_path(&home)).unwrap();
+            }
+            let started = Instant::now();
+            let error = store.search_threads(&one_by_one(Some(cursor.clone()))).await.unwrap_err();
+            shortest[n] = shortest[n].min(started.elapsed());
+            assert!(matches!(error, StoreError::CursorExpired { .. }), "{error:?}");
+        }
+        assert_eq!(other.search_threads(&one_by_one(None)).await.unwrap().items.len(), 1, "it begins anew");
+    }
+    assert!(shortest.iter().max() < Some(&Duration::from_millis(250)), "{shortest:?}");
+}
+
+/// Whoever appends brings the index up to date, between pages and while one is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ranking_shows_each_thread_once_while_others_append() {
+    let (home, _) = ranked(25).await;
+    let other = home.other();
+    let writing = tokio::spawn(async move {
+        for n in 100.. {
+            record(&other, n, MODES[0], &["needle"]).await;
+            listed(&other).await;
+        }
+    });
+    let mut shown: Vec<ThreadId> = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = home.store.search_threads(&one_by_one(cursor)).await.unwrap();
+        shown.extend(page.items.iter().map(|hit| hit.thread.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!writing.is_finished());
+    writing.abort();
+    for n in 1..=25 {
+        assert_eq!(shown.iter().filter(|shown| **shown == id(n)).count(), 1, "{n}");
+    }
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 use selvedge_history::{SearchRank, ThreadHits, apply_view};
 use selvedge_protocol::{
     Cursor, CursorError, ItemPosition, ItemQuery, Page, PageWindow, SearchHit, SearchOrder, SearchQuery, SortDirection,
-    StoredThread, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, Turn, TurnItemEntry, TurnQuery,
-    check_limit,
+    StoredThread, ThreadCursor, ThreadFilter, ThreadId, ThreadLink, ThreadQuery, ThreadSortKey, Turn, TurnItemEntry,
+    TurnQuery, TurnSelector, check_limit,
 };
 
 use crate::{Result, StoreError};
@@ -148,9 +148,9 @@ impl BestPlace {
 /// The cursor counts turns from the oldest, so that turns which are added meanwhile move no page.
 ///
 /// # Errors
-/// `InvalidRequest` for a limit of 0 or a malformed cursor.
+/// `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
 pub fn page_turns(query: &TurnQuery, turns: Vec<Turn>) -> Result<Page<Turn>> {
-    let turns = (0_u64..).zip(turns).collect();
+    let turns = selected(query.thread_id, query.turn.as_ref(), turns)?;
     let mut page = page_by_position(query.direction, query.limit, query.cursor.as_ref(), turns)?;
     for turn in &mut page.items {
         apply_view(turn, query.items_view);
@@ -165,20 +165,27 @@ pub fn page_turns(query: &TurnQuery, turns: Vec<Turn>) -> Result<Page<Turn>> {
 /// # Errors
 /// `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
 pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEntry>> {
-    if let Some(turn_id) = &query.turn_id
-        && !turns.iter().any(|turn| turn.id == *turn_id)
-    {
-        return Err(StoreError::TurnNotFound { thread_id: query.thread_id, turn_id: turn_id.clone() });
-    }
     let mut entries = Vec::new();
-    for (turn_index, turn) in (0_u64..).zip(turns) {
-        if query.turn_id.as_ref().is_none_or(|turn_id| turn.id == *turn_id) {
-            let positions = (ItemPosition { turn: turn_index, item: 0 }.position()..).zip(turn.items);
-            entries
-                .extend(positions.map(|(position, item)| (position, TurnItemEntry { turn_id: turn.id.clone(), item })));
-        }
+    for (turn_index, turn) in selected(query.thread_id, query.turn.as_ref(), turns)? {
+        let positions = (ItemPosition { turn: turn_index, item: 0 }.position()..).zip(turn.items);
+        entries.extend(positions.map(|(position, item)| (position, TurnItemEntry { turn_id: turn.id.clone(), item })));
     }
     page_by_position(query.direction, query.limit, query.cursor.as_ref(), entries)
+}
+
+/// The turns that are asked for, with their places, given all of them, oldest first.
+fn selected(thread_id: ThreadId, wanted: Option<&TurnSelector>, turns: Vec<Turn>) -> Result<Vec<(u64, Turn)>> {
+    let place = wanted.and_then(|wanted| wanted.place(turns.len() as u64));
+    let mut turns: Vec<(u64, Turn)> = (0_u64..).zip(turns).collect();
+    let Some(wanted) = wanted else { return Ok(turns) };
+    turns.retain(|(at, turn)| match wanted {
+        TurnSelector::Id(turn_id) => turn.id == *turn_id,
+        TurnSelector::Number(_) | TurnSelector::NumberFromEnd(_) => Some(*at) == place,
+    });
+    if turns.is_empty() {
+        return Err(StoreError::TurnNotFound { thread_id, turn: wanted.clone() });
+    }
+    Ok(turns)
 }
 
 /// What answers the query and comes after its cursor, in its order.
