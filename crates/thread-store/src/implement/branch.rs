@@ -1,124 +1,115 @@
-//! Forks and reverts.
+//! What a fork and a revert write, given the whole history that they begin in.
 
-use std::time::{Duration, SystemTime};
+use std::borrow::Borrow;
+use std::time::Duration;
 
-use selvedge_history::{
-    CutPoint, Labels, TurnProjection, base_length, find_cut, fork_head, head_identity, inherit_head, newest_head,
-    revert_items,
-};
-use selvedge_protocol::{HistoryMode, SegmentId, SessionMeta, ThreadId, Timestamp};
+use selvedge_history::{Labels, base_length, fork_head, head_identity, inherit_head, revert_items};
+use selvedge_protocol::{HistoryMode, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp, TurnCut};
 
-use super::state::{History, State, Writer};
-use crate::implement::Done;
-use crate::{ForkThread, Result, RevertThread, TurnCut};
+use super::{Segment, SegmentChain, WholeHistory};
+use crate::Result;
 
-impl State {
-    pub(super) fn fork(&mut self, writer: Writer, request: ForkThread) -> Result<ThreadId> {
-        let history = self.history(request.source)?;
-        let (thread_id, _) = head_identity(&request.meta)?;
-        self.check_free(writer, thread_id)?;
-        let cut = self.cut(request.source, &history, &request.at)?;
-        let mut meta = request.meta;
-        if let Some(head) = newest_head(request.source, &history.lines) {
-            inherit_head(&mut meta, &head);
-        }
-        match self.thread(request.source)?.mode() {
-            HistoryMode::Paginated => self.fork_by_reference(thread_id, request.source, meta, &history, cut)?,
-            HistoryMode::Legacy => {
-                self.fork_by_copy(thread_id, request.source, meta, &history, cut, &request.at)?;
-            }
-        }
-        Ok(thread_id)
+/// Makes the first segment of a fork: `meta` is the head that was asked for, and `now` stamps its line.
+///
+/// A fork of a paginated thread is a head that names the place where the source is left. A fork of a legacy thread is a head and
+/// a copy of the bytes before that place, damage and all.
+///
+/// # Errors
+/// `TurnNotFound`; `InvalidRequest` for a head without an id or a time.
+pub fn fork_segment<S: Borrow<Segment>>(
+    source: &SegmentChain<S>,
+    at: &TurnCut,
+    mut meta: SessionMeta,
+    now: Timestamp,
+) -> Result<Segment> {
+    let (thread_id, _) = head_identity(&meta)?;
+    let history = source.history();
+    let cut = history.cut(at)?;
+    if let Some(head) = history.newest_head() {
+        inherit_head(&mut meta, &head);
     }
-
-    pub(super) fn revert(&mut self, writer: Writer, request: &RevertThread) -> Result<usize> {
-        let thread_id = request.thread_id;
-        self.check_cold(thread_id, Some(writer))?;
-        if let Some(Done::Reverted(undone)) = self.thread(thread_id)?.batches.find(request.batch) {
-            return Ok(undone);
-        }
-        let history = self.history(thread_id)?;
-        let cut = self.cut(thread_id, &history, &request.to)?;
-        if cut.undone_turns > 0 {
-            match self.thread(thread_id)?.mode() {
-                HistoryMode::Paginated => self.revert_by_reference(request, &history, cut)?,
-                HistoryMode::Legacy => {
-                    self.push_items(thread_id, &[cut.rollback()?.into()])?;
-                    self.refold(thread_id)?;
-                }
-            }
-        }
-        self.thread_mut(thread_id)?.batches.push(request.batch, Done::Reverted(cut.undone_turns));
-        Ok(cut.undone_turns)
-    }
-
-    fn cut(&self, thread_id: ThreadId, history: &History, at: &TurnCut) -> Result<CutPoint> {
-        let turns = match at {
-            TurnCut::Latest => TurnProjection::new(),
-            TurnCut::After(_) | TurnCut::Before(_) | TurnCut::BeforeNewest(_) => {
-                self.turns(thread_id, &history.lines)?
-            }
-        };
-        Ok(find_cut(thread_id, turns, history.lines.len() as u64, at)?)
-    }
-
-    fn fork_by_reference(
-        &mut self,
-        thread_id: ThreadId,
-        source: ThreadId,
-        meta: SessionMeta,
-        history: &History,
-        cut: CutPoint,
-    ) -> Result<()> {
-        let base = Self::base(history, base_length(&history.lines, cut.position));
-        let head = fork_head(meta, source, HistoryMode::Paginated, base);
-        self.insert(thread_id, head, &[])
-    }
-
-    /// Copies the bytes before the cut as they are, damage and all.
-    fn fork_by_copy(
-        &mut self,
-        thread_id: ThreadId,
-        source: ThreadId,
-        meta: SessionMeta,
-        history: &History,
-        cut: CutPoint,
-        at: &TurnCut,
-    ) -> Result<()> {
-        let head = fork_head(meta, source, HistoryMode::Legacy, None);
-        let segment = self.newest_segment(source)?;
-        let last = usize::try_from(cut.position).unwrap_or(usize::MAX).checked_sub(1);
+    let length = base_length(&history.lines, cut.position);
+    let base = (history.mode == HistoryMode::Paginated).then(|| history.base(length)).flatten();
+    let head = fork_head(meta, source.thread_id(), history.mode, base);
+    let mut segment = Segment::begin(thread_id.into(), thread_id, now, &[head.into()]);
+    if history.mode == HistoryMode::Legacy {
         let end = match at {
-            TurnCut::Latest => segment.bytes().len(),
-            _ => {
-                last.and_then(|last| history.ends.get(last)).map_or(0, |(_, byte)| usize::try_from(*byte).unwrap_or(0))
-            }
+            TurnCut::Latest => source.newest().bytes().len(),
+            _ => end_before(&history, cut.position),
         };
-        let mut copied = segment.bytes()[..end].to_vec();
-        if !copied.is_empty() && !copied.ends_with(b"\n") {
-            copied.push(b'\n');
-        }
-        self.insert(thread_id, head, &copied)
+        copy(&mut segment, &source.newest().bytes()[..end]);
     }
+    Ok(segment)
+}
 
-    fn revert_by_reference(&mut self, request: &RevertThread, history: &History, cut: CutPoint) -> Result<()> {
-        let thread_id = request.thread_id;
-        let kept = base_length(&history.lines, cut.position);
-        let base = Self::base(history, kept);
-        let mut labels = Labels::new(thread_id, self.row(thread_id)?.created_at);
-        for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
-            labels.take(line, place >= kept);
-        }
-        let now = Timestamp::from(SystemTime::now());
-        let items = revert_items(labels, now, base);
-        self.begin_segment(thread_id, self.next_segment_id(thread_id, now)?, &items)
-    }
+/// The byte that the line before a position ends at.
+fn end_before(history: &WholeHistory, position: u64) -> usize {
+    let last = usize::try_from(position).unwrap_or(usize::MAX).checked_sub(1);
+    let end = last.and_then(|last| history.ends.get(last)).map_or(0, |(_, byte)| *byte);
+    usize::try_from(end).unwrap_or(usize::MAX)
+}
 
-    /// An id that is newer than those of all other segments of the thread, also when the clock went back meanwhile.
-    pub(super) fn next_segment_id(&self, thread_id: ThreadId, at: Timestamp) -> Result<SegmentId> {
-        let later = self.segment_ids(thread_id)?.iter().filter(|id| **id != SegmentId::from(thread_id));
-        let newest = later.filter_map(SegmentId::made_at).max();
-        let after = newest.map(|newest| newest.saturating_add(Duration::from_millis(1)));
-        Ok(SegmentId::new(after.map_or(at, |after| after.max(at))))
+/// Appends copied bytes, and a newline where they lack the last one.
+fn copy(segment: &mut Segment, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
     }
+    segment.extend(bytes);
+    if !bytes.ends_with(b"\n") {
+        segment.extend(b"\n");
+    }
+}
+
+/// What a revert writes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RevertWrite {
+    /// Nothing: there is nothing behind the place.
+    Nothing,
+    /// These items behind the history (legacy mode).
+    Items(Vec<RolloutItem>),
+    /// A new segment that begins with these items (paginated mode).
+    Segment(Vec<RolloutItem>),
+}
+
+/// Finds out what a revert to `to` writes at the time `now`, and how many turns it undoes. `created_at` is when the thread was
+/// created, should no line say so.
+///
+/// # Errors
+/// `TurnNotFound`; `InvalidRequest` in legacy mode when nobody spoke in the turns to undo.
+pub fn plan_revert(
+    history: &WholeHistory,
+    to: &TurnCut,
+    created_at: Timestamp,
+    now: Timestamp,
+) -> Result<(usize, RevertWrite)> {
+    let cut = history.cut(to)?;
+    let write = match history.mode {
+        _ if cut.undone_turns == 0 => RevertWrite::Nothing,
+        HistoryMode::Legacy => RevertWrite::Items(vec![cut.rollback()?.into()]),
+        HistoryMode::Paginated => {
+            let kept = base_length(&history.lines, cut.position);
+            let mut labels = Labels::new(history.thread_id, created_at);
+            for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
+                labels.take(line, place >= kept);
+            }
+            RevertWrite::Segment(revert_items(labels, now, history.base(kept)))
+        }
+    };
+    Ok((cut.undone_turns, write))
+}
+
+/// Returns the id for a further segment of a thread: newer than those of all its others, also when the clock went back meanwhile.
+#[must_use]
+pub fn next_segment_id(thread_id: ThreadId, others: impl IntoIterator<Item = SegmentId>, now: Timestamp) -> SegmentId {
+    let later = others.into_iter().filter(|id| *id != SegmentId::from(thread_id));
+    let newest = later.filter_map(|id| id.made_at()).max();
+    let after = newest.map(|newest| newest.saturating_add(Duration::from_millis(1)));
+    SegmentId::new(after.map_or(now, |after| after.max(now)))
+}
+
+/// Returns what the segments of a thread are sorted by, oldest first: the first one has the thread's id, the others tell by
+/// their ids when they were made, and those that do not, were begun in the order of their creation.
+#[must_use]
+pub fn segment_order(thread_id: ThreadId, id: SegmentId, created: Timestamp) -> impl Ord + use<> {
+    (id != SegmentId::from(thread_id), id.made_at(), created, id)
 }

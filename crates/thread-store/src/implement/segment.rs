@@ -1,25 +1,23 @@
-//! A segment in memory, and a history that goes through several.
+//! A segment whose bytes are in memory, and the place where the next line goes.
 
-use std::collections::{HashMap, HashSet};
+use selvedge_history::segment_head;
+use selvedge_protocol::log::{Entry, LineRecord, RawEntry, RawReader, split_line, split_raw};
+use selvedge_protocol::{
+    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
 
-use selvedge_history::{SegmentEnd, ShareFold, segment_head};
-use selvedge_protocol::log::{Entry, LineRecord, RawContent, RawEntry, RawReader, split_line, split_raw};
-use selvedge_protocol::{HistoryBase, HistoryMode, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp};
-
-use crate::implement::MissingBytes;
-
-/// How many segments a history may go through.
-const MAX_PARTS: usize = 10_000;
-
-/// A stretch of a thread's log, as it is stored.
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) id: SegmentId,
-    pub(super) thread_id: ThreadId,
+/// A stretch of a thread's log, as it is stored, with its bytes split into lines.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Its id.
+    pub id: SegmentId,
+    /// The thread that it belongs to.
+    pub thread_id: ThreadId,
     /// When it was begun.
-    pub(super) created: Timestamp,
+    pub created: Timestamp,
     /// What its file is called in the store that it was copied from.
-    pub(super) file_name: Option<String>,
+    pub file_name: Option<String>,
     bytes: Vec<u8>,
     /// The lines and damaged stretches of the bytes.
     entries: Vec<Entry>,
@@ -28,20 +26,41 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn new(id: SegmentId, thread_id: ThreadId, created: Timestamp) -> Self {
+    /// A segment without bytes.
+    #[must_use]
+    pub fn new(id: SegmentId, thread_id: ThreadId, created: Timestamp) -> Self {
         Self { id, thread_id, created, file_name: None, bytes: Vec::new(), entries: Vec::new(), newlines: 0 }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// A segment that begins at the time `at` with these items, a head first.
+    #[must_use]
+    pub fn begin(id: SegmentId, thread_id: ThreadId, at: Timestamp, items: &[RolloutItem]) -> Self {
+        let mut segment = Self::new(id, thread_id, at);
+        let mut tail = SegmentTail::default();
+        if let Some(RolloutItem::SessionMeta(head)) = items.first() {
+            tail.mode = head.mode();
+            tail.next_ordinal = first_ordinal(head);
+        }
+        for item in items {
+            segment.push_line(&tail.next_line(at, item));
+        }
+        segment
+    }
+
+    /// Returns its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(super) fn len(&self) -> u64 {
+    /// Returns how many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Appends bytes. A line that lacked its newline goes on.
-    pub(super) fn extend(&mut self, bytes: &[u8]) {
+    /// Appends bytes as they are. A line that lacked its newline goes on.
+    pub fn extend(&mut self, bytes: &[u8]) {
         let start = self.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.entries.retain(|entry| entry.range().start < start as u64);
         self.bytes.extend_from_slice(bytes);
@@ -54,25 +73,28 @@ impl Segment {
     }
 
     /// Appends a line. One that is torn is sealed first.
-    pub(super) fn push_line(&mut self, line: &RolloutLine) {
-        if !self.bytes.is_empty() && !self.bytes.ends_with(b"\n") {
+    pub fn push_line(&mut self, line: &RolloutLine) {
+        if self.is_torn() {
             self.extend(b"\n");
         }
         self.newlines += 1;
-        let start = self.len();
+        let start = self.size();
         self.bytes.extend_from_slice(line.text().as_bytes());
         self.bytes.push(b'\n');
-        let record = LineRecord { line: line.clone(), range: start..self.len(), number: self.newlines };
+        let record = LineRecord { line: line.clone(), range: start..self.size(), number: self.newlines };
         self.entries.push(Entry::Line(record));
     }
 
-    pub(super) fn head(&self) -> Option<SessionMeta> {
+    /// Returns the head that it begins with. `None` if it has none or lost it to damage.
+    #[must_use]
+    pub fn head(&self) -> Option<SessionMeta> {
         let entries = self.entries.iter().cloned().map(Ok::<_, std::convert::Infallible>);
         segment_head(self.thread_id, entries).unwrap_or_default()
     }
 
-    /// How the log is kept: as its head says, or else by whether lines have ordinals.
-    pub(super) fn mode(&self) -> HistoryMode {
+    /// Returns how the log is kept: as its head says, or else by whether lines have ordinals.
+    #[must_use]
+    pub fn mode(&self) -> HistoryMode {
         match self.head() {
             Some(head) => head.mode(),
             None if self.lines().any(|record| record.line.ordinal().is_some()) => HistoryMode::Paginated,
@@ -80,19 +102,39 @@ impl Segment {
         }
     }
 
-    pub(super) fn base(&self) -> Option<HistoryBase> {
+    /// Returns the place in another segment that it goes on from.
+    #[must_use]
+    pub fn base(&self) -> Option<HistoryBase> {
         self.head()?.history_base
     }
 
-    pub(super) fn holds_a_line(&self) -> bool {
+    /// Whether there is a line in it. A segment without one was never begun.
+    #[must_use]
+    pub fn holds_a_line(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Line(_)))
     }
 
-    pub(super) fn lines(&self) -> impl DoubleEndedIterator<Item = &LineRecord> {
+    /// Returns how it ends, and so what the next line looks like.
+    #[must_use]
+    pub fn tail(&self) -> SegmentTail {
+        let highest = self.lines().rev().filter_map(|record| record.line.ordinal()).next();
+        let next_ordinal = match highest {
+            Some(ordinal) => ordinal.saturating_add(1),
+            None => self.head().as_ref().map_or(0, first_ordinal),
+        };
+        SegmentTail { mode: self.mode(), next_ordinal, is_torn: self.is_torn() }
+    }
+
+    /// Its lines, oldest first.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &LineRecord> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Line(record) => Some(record),
             Entry::Damage(_) => None,
         })
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Everything from a byte on, entry by entry.
@@ -115,109 +157,55 @@ impl Segment {
         })
     }
 
-    /// Whether the end of a base is where its byte says: a line ends there that stands just before its ordinal.
-    fn ends_at_its_byte(&self, end: SegmentEnd) -> bool {
-        let (Some(byte), Some(ordinal)) = (end.byte, end.ordinal) else { return false };
-        self.lines().rev().find(|record| record.range.end <= byte).is_some_and(|record| {
-            record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal)
-        })
+    fn is_torn(&self) -> bool {
+        !self.bytes.is_empty() && !self.bytes.ends_with(b"\n")
     }
+}
+
+/// The ordinal that a segment with this head begins with.
+fn first_ordinal(head: &SessionMeta) -> u64 {
+    head.history_base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0)
 }
 
 fn place(byte: u64) -> usize {
     usize::try_from(byte).unwrap_or(usize::MAX)
 }
 
-/// One segment's share of a history.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part<'a> {
-    pub(super) segment: &'a Segment,
-    end: Option<SegmentEnd>,
+/// The end of a segment: all that an append needs to know of what was written before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentTail {
+    /// How the log is kept: whether lines have ordinals.
+    pub mode: HistoryMode,
+    /// The ordinal of the next line.
+    pub next_ordinal: u64,
+    /// Whether the last line lacks its newline.
+    pub is_torn: bool,
 }
 
-impl<'a> Part<'a> {
-    /// The entries of the share.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &'a Entry> {
-        let mut share = self.fold();
-        self.segment.entries.iter().take_while(move |entry| share.take(entry, 0))
+impl SegmentTail {
+    /// Makes the line that comes next, of an item that is written at the time `at`.
+    pub fn next_line(&mut self, at: Timestamp, item: &RolloutItem) -> RolloutLine {
+        let ordinal = (self.mode == HistoryMode::Paginated).then_some(self.next_ordinal);
+        self.next_ordinal = self.next_ordinal.saturating_add(1);
+        RolloutLine::new(at, ordinal, item)
     }
 
-    /// The byte just past the share, and whether the segment ends before it does.
-    pub(super) fn end(&self) -> (u64, bool) {
-        let mut share = self.fold();
-        let is_whole = self.segment.entries.iter().all(|entry| share.take(entry, 0));
-        if self.end.is_none() {
-            return (self.segment.len(), false);
+    /// Returns the bytes that append these items, all at the time `at`. A torn line is sealed first.
+    pub fn encode(&mut self, at: Timestamp, items: &[RolloutItem]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if !items.is_empty() && std::mem::take(&mut self.is_torn) {
+            bytes.push(b'\n');
         }
-        (share.end_byte(), is_whole && share.is_short(0))
-    }
-
-    /// What the segment lacks of the share.
-    pub(super) fn missing(&self) -> Option<MissingBytes> {
-        let (end, is_short) = self.end();
-        let bytes = self.end.and_then(|share| share.byte).and_then(|byte| byte.checked_sub(end));
-        let reason = "the segment ends before the part of it that this thread builds on".to_owned();
-        is_short.then_some(MissingBytes { bytes, reason })
-    }
-
-    fn fold(&self) -> ShareFold {
-        match self.end {
-            None => ShareFold::whole(),
-            Some(end) if self.segment.ends_at_its_byte(end) => ShareFold::until_byte(end),
-            Some(end) => ShareFold::until(end),
+        for item in items {
+            bytes.extend_from_slice(self.next_line(at, item).text().as_bytes());
+            bytes.push(b'\n');
         }
+        bytes
     }
 
-    /// The bytes of the share, entry by entry, white space too.
-    pub(super) fn raw_entries(&self) -> impl Iterator<Item = RawEntry> {
-        let (end, _) = self.end();
-        self.segment.raw_entries(0).take_while(move |entry| entry.range.start < end)
+    /// Returns the ordinal of the last line (paginated mode).
+    #[must_use]
+    pub fn last_ordinal(&self) -> Option<u64> {
+        (self.mode == HistoryMode::Paginated).then(|| self.next_ordinal.checked_sub(1)).flatten()
     }
-}
-
-/// The segments that a history goes through, oldest first.
-#[derive(Debug)]
-pub(super) struct Parts<'a> {
-    pub(super) parts: Vec<Part<'a>>,
-    /// The base where the history breaks off, if it does, and why.
-    pub(super) missing: Option<(SegmentId, MissingBytes)>,
-}
-
-impl<'a> Parts<'a> {
-    /// Follows the bases of a segment.
-    pub(super) fn of(newest: &'a Segment, segments: &'a HashMap<SegmentId, Segment>) -> Self {
-        let mut parts = vec![Part { segment: newest, end: None }];
-        let mut seen = HashSet::from([newest.id]);
-        let mut missing = None;
-        while let Some(last) = parts.last()
-            && let Some((reference, base_id)) = last.segment.base().and_then(|base| base.thread_id.map(|id| (base, id)))
-        {
-            let end = SegmentEnd::of(&reference, last.segment.id).within(last.end);
-            let reason = match segments.get(&base_id) {
-                Some(_) if !seen.insert(base_id) => "the segments refer to each other in a circle",
-                Some(_) if parts.len() >= MAX_PARTS => {
-                    "the history goes through more segments than the limit of 10,000"
-                }
-                Some(segment) => {
-                    parts.push(Part { segment, end: Some(end) });
-                    continue;
-                }
-                None => "there is no such segment in this store",
-            };
-            missing = Some((base_id, MissingBytes { bytes: end.byte, reason: reason.to_owned() }));
-            break;
-        }
-        parts.reverse();
-        Self { parts, missing }
-    }
-
-    /// The oldest part is a head that other lines were copied behind.
-    pub(super) fn newest(&self) -> Part<'a> {
-        self.parts[self.parts.len() - 1]
-    }
-}
-
-/// A line that text is appended for.
-pub(super) fn text_of(entry: &RawEntry) -> Option<&RolloutLine> {
-    if let RawContent::Line(line) = &entry.content { Some(line) } else { None }
 }

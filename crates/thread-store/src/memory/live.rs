@@ -1,10 +1,12 @@
 //! The life of a writer.
 
+use std::time::SystemTime;
+
 use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
 use super::state::{State, Writer, this_process};
-use crate::implement::Done;
+use crate::implement::{Done, Segment};
 use crate::{Appended, BatchId, Result, StoreError, WriterState};
 
 impl State {
@@ -90,7 +92,9 @@ impl State {
             return Err(StoreError::AlreadyExists { thread_id });
         }
         if let Some(head) = self.lazy_mut().remove(&(writer, thread_id)) {
-            self.insert(thread_id, head, &[])?;
+            let now = SystemTime::now().into();
+            self.insert_thread(thread_id, head.timestamp.unwrap_or_default());
+            self.put_segment(Segment::begin(thread_id.into(), thread_id, now, &[head.into()]))?;
             self.thread_mut(thread_id)?.writer = Some(writer);
         }
         Ok(true)

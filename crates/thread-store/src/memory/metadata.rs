@@ -1,6 +1,6 @@
 //! Changing what is said of a thread, and where it is kept.
 
-use selvedge_history::{MetadataFold, items_to_keep, name_change, newest_head};
+use selvedge_history::{MetadataFold, items_to_keep, name_change};
 use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
 use super::state::{State, Writer};
@@ -40,7 +40,7 @@ impl State {
 
     fn keep(&mut self, writer: Writer, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<()> {
         let row = self.row(thread_id)?;
-        let head = newest_head(thread_id, &self.history(thread_id)?.lines);
+        let head = self.history(thread_id)?.newest_head();
         let head = head.unwrap_or_else(|| SessionMeta::new(thread_id, row.created_at));
         let items = items_to_keep(patch, &head, &row);
         if !items.is_empty() {

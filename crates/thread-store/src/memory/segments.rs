@@ -4,14 +4,13 @@ use std::collections::HashSet;
 
 use selvedge_protocol::{SegmentId, ThreadId};
 
-use super::segment::Segment;
 use super::state::State;
-use crate::implement::{MAX_SEGMENT_READ, compare_part};
+use crate::implement::{MAX_SEGMENT_READ, Segment, compare_part};
 use crate::{Result, SegmentInfo, SegmentPart, StoreError};
 
 impl State {
     pub(super) fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
-        let current: HashSet<SegmentId> = self.parts(thread_id)?.parts.iter().map(|part| part.segment.id).collect();
+        let current: HashSet<SegmentId> = self.chain(thread_id)?.segments().map(|segment| segment.id).collect();
         let own = self.segment_ids(thread_id)?.iter().filter_map(|id| self.segment(*id));
         let infos = own.map(|segment| SegmentInfo {
             thread_id,
@@ -19,7 +18,7 @@ impl State {
             created: segment.created,
             file_name: segment.file_name.clone(),
             base: segment.base(),
-            bytes: segment.len(),
+            bytes: segment.size(),
             is_current: current.contains(&segment.id),
         });
         Ok(infos.collect())
@@ -55,7 +54,7 @@ impl State {
             segment.extend(&bytes);
             if self.thread(thread_id).is_err() {
                 let created = thread_id.made_at().unwrap_or(part.info.created);
-                self.insert_thread(thread_id, segment.mode(), created);
+                self.insert_thread(thread_id, created);
             }
             self.put_segment(segment)?;
         }
@@ -66,11 +65,11 @@ impl State {
         let SegmentInfo { thread_id, id, .. } = *part.info;
         let segment = self.segment(id).filter(|segment| segment.thread_id == thread_id);
         let segment = segment.ok_or(StoreError::AlreadyExists { thread_id })?;
-        let rest = compare_part(&part, segment.len(), |range| segment.bytes()[range].to_vec())?;
+        let rest = compare_part(&part, segment.size(), |range| segment.bytes()[range].to_vec())?;
         if !rest.is_empty() {
             self.check_cold(thread_id, None)?;
             self.extend_segment(thread_id, id, rest)?;
         }
-        Ok(self.segment(id).map_or(0, Segment::len))
+        Ok(self.segment(id).map_or(0, Segment::size))
     }
 }
