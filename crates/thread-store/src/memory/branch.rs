@@ -32,7 +32,7 @@ impl State {
         match write {
             RevertWrite::Nothing => {}
             RevertWrite::Items(items) => {
-                self.push_items(thread_id, &items)?;
+                self.push_items(thread_id, &items, now)?;
                 self.refold(thread_id)?;
             }
             RevertWrite::Segment(items) => {

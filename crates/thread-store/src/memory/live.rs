@@ -46,7 +46,7 @@ impl State {
         let mut lines = items.len() as u64;
         if lines > 0 {
             lines += u64::from(self.make_visible(writer, thread_id)?);
-            self.push_items(thread_id, items)?;
+            self.push_items(thread_id, items, SystemTime::now().into())?;
         }
         let appended = Appended { lines, last_ordinal: self.last_ordinal(thread_id) };
         if lines > 0 {

@@ -1,7 +1,6 @@
 //! What is kept: threads, their segments, and who writes them.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
 
 use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
 
@@ -200,16 +199,15 @@ impl State {
         self.refold(thread_id)
     }
 
-    /// Writes items behind a thread's history, all at the same time, and says when that was.
-    pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Timestamp> {
-        let now = Timestamp::from(SystemTime::now());
+    /// Writes items behind a thread's history, all at the time `now`.
+    pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem], now: Timestamp) -> Result<()> {
         let newest_id = self.newest_segment(thread_id)?.id;
         let thread = self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))?;
         let segment = self.segments.get_mut(&newest_id).ok_or(StoreError::not_found(thread_id))?;
         for item in items {
             segment.push_line(&thread.tail.next_line(now, item));
         }
-        Ok(now)
+        Ok(())
     }
 
     /// Folds the whole history into the row and looks how it ends, after something else than an append has changed it.
@@ -244,6 +242,12 @@ impl State {
 }
 
 impl Thread {
+    /// Sets what is said of the thread, and its name.
+    pub(super) fn set_row(&mut self, row: StoredThread) {
+        self.name.clone_from(&row.name);
+        self.row = row;
+    }
+
     /// Takes a patch into what is said of the thread.
     pub(super) fn apply(&mut self, patch: &ThreadMetadataPatch) {
         patch.apply(&mut self.row);
