@@ -176,7 +176,7 @@ fn place(byte: u64) -> usize {
 pub struct SegmentTail {
     /// How the log is kept: whether lines have ordinals.
     pub mode: HistoryMode,
-    /// The ordinal of the next line.
+    /// The ordinal of the next line (paginated mode).
     pub next_ordinal: u64,
     /// Whether the last line lacks its newline.
     pub is_torn: bool,
@@ -185,9 +185,12 @@ pub struct SegmentTail {
 impl SegmentTail {
     /// Makes the line that comes next, of an item that is written at the time `at`.
     pub fn next_line(&mut self, at: Timestamp, item: &RolloutItem) -> RolloutLine {
-        let ordinal = (self.mode == HistoryMode::Paginated).then_some(self.next_ordinal);
-        self.next_ordinal = self.next_ordinal.saturating_add(1);
-        RolloutLine::new(at, ordinal, item)
+        if self.mode == HistoryMode::Legacy {
+            return RolloutLine::new(at, None, item);
+        }
+        let ordinal = self.next_ordinal;
+        self.next_ordinal = ordinal.saturating_add(1);
+        RolloutLine::new(at, Some(ordinal), item)
     }
 
     /// Returns the bytes that append these items, all at the time `at`. A torn line is sealed first.
@@ -207,5 +210,35 @@ impl SegmentTail {
     #[must_use]
     pub fn last_ordinal(&self) -> Option<u64> {
         (self.mode == HistoryMode::Paginated).then(|| self.next_ordinal.checked_sub(1)).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_protocol::ResponseItem;
+
+    use super::*;
+
+    /// A store that appends by the tail alone writes what one with the whole segment writes.
+    #[test]
+    fn the_tail_is_all_that_an_append_needs() {
+        let thread_id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();
+        let at = Timestamp::from_millis(1_795_252_000_000);
+        let items: Vec<RolloutItem> = ["a", "b"].map(|text| ResponseItem::user_text(text).into()).into();
+        for mode in [HistoryMode::Legacy, HistoryMode::Paginated] {
+            let head = SessionMeta { history_mode: Some(mode), ..SessionMeta::new(thread_id, at) };
+            let mut segment = Segment::begin(thread_id.into(), thread_id, at, &[head.into()]);
+            segment.extend(b"{\"torn");
+            let mut tail = segment.tail();
+            let counted = mode == HistoryMode::Paginated;
+            assert_eq!((tail.is_torn, tail.last_ordinal()), (true, counted.then_some(0)));
+            assert_eq!(tail.encode(at, &[]), b"");
+            let before = segment.bytes().len();
+            let written = [tail.encode(at, &items[..1]), tail.encode(at, &items[1..])].concat();
+            let mut other = SegmentTail { is_torn: false, ..segment.tail() };
+            items.iter().for_each(|item| segment.push_line(&other.next_line(at, item)));
+            assert_eq!(segment.bytes()[before..], written);
+            assert_eq!((segment.tail(), tail.last_ordinal()), (tail, counted.then_some(2)));
+        }
     }
 }
