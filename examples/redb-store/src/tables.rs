@@ -25,9 +25,11 @@ pub(crate) struct ThreadRecord {
     pub(crate) row: StoredThread,
     /// The thread's own segments, oldest first.
     pub(crate) segments: Vec<SegmentId>,
+    /// The store that has claimed the writer. It may be gone.
     pub(crate) holder: Option<Uuid>,
     /// How many claims there were.
     pub(crate) epoch: u64,
+    /// What has a batch id and took effect.
     pub(crate) batches: RecentBatches,
     /// Another one with every change.
     pub(crate) version: Uuid,
@@ -143,7 +145,7 @@ impl<T: ReadableTable<u128, Bytes>, C: ReadableTable<Key, Bytes>> Tables<'_, T, 
         newest.map(|newest| own.swap_remove(newest)).ok_or(StoreError::not_found(thread.row.id))
     }
 
-    /// The segments that a thread's history goes through, newest first.
+    /// Where a thread's history goes through, newest segment first, found without reading bytes.
     pub(crate) fn route(&self, thread: &ThreadRecord) -> Result<Vec<SegmentInfo>> {
         let mut route = vec![self.newest(thread)?.info];
         while let Some(base) = route[route.len() - 1].base.as_ref().and_then(|base| base.thread_id)
@@ -155,7 +157,7 @@ impl<T: ReadableTable<u128, Bytes>, C: ReadableTable<Key, Bytes>> Tables<'_, T, 
         Ok(route)
     }
 
-    /// Those segments with their bytes.
+    /// The segments that a thread's history goes through, with their bytes.
     pub(crate) fn chain(&self, thread: &ThreadRecord) -> Result<SegmentChain<Segment>> {
         let newest = self.load(&self.newest(thread)?.info)?;
         SegmentChain::follow(newest, self.is_live(thread), |id| self.segment(id))
