@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: house rules that no compiler knows.
 
+mod excerpts;
 mod links;
 mod menu;
 mod source;
@@ -15,12 +16,13 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask tidy
 
 - every .rs file begins with a `//!` line that says what it is for
-- no todo!, unimplemented! or dbg! in crates/
+- no todo!, unimplemented! or dbg! in crates/ and examples/
 - no two crates have a public type of the same name: one concept, one type, one name
 - every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
 - crates that write a home do so through the file system of its home, and nowhere else
 - one file of the program names a concrete store, and none names what is behind a store
 - links between markdown files lead somewhere
+- code in markdown files that says which file it stands in, stands there
 - the justfile has a recipe for every verb of `cargo xtask`, and no other";
 
 /// A text file of the repository.
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     faults.extend(source::forgotten_tests(&files));
     faults.extend(source::effects(&files));
     faults.extend(source::wiring(&files));
+    faults.extend(excerpts::stale(&files));
     faults.extend(links::dead(&files, |path| root.join(path).exists()));
     let justfile = std::fs::read_to_string(root.join("justfile")).context("cannot read the justfile")?;
     faults.extend(menu::gaps(&justfile, &VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>()));

@@ -107,7 +107,7 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(StoreError::backend("cannot look at what was copied", error)),
         };
-        let rest = compare_part(&part, known, |range| read_again(&gathered, range))?;
+        let rest = compare_part(&part, known, |range| read_range(&gathered, range))?;
         if !rest.is_empty() || known == 0 {
             self.home.gather_import(&path, known, rest).map_err(store_error)?;
         }
@@ -121,7 +121,7 @@ impl Inner {
     /// Lets a segment that is there grow by what a part has beyond it.
     fn extend_visible(&self, file: &RolloutFile, part: SegmentPart<'_>) -> Result<u64> {
         let known = if file.name.compressed { decompressed_len(file)? } else { look_at(&file.path)?.len() };
-        let rest = compare_part(&part, known, |range| read_again(&file.path, range))?;
+        let rest = compare_part(&part, known, |range| read_range(&file.path, range))?;
         if !rest.is_empty() {
             let _lock = self.lock_stored(file.name.thread_id)?;
             let path = if file.name.compressed {
@@ -149,9 +149,4 @@ fn read_range(path: &Path, range: Range<u64>) -> Result<Vec<u8>> {
     let (mut source, _) = open_bytes(path, range).map_err(store_error)?;
     source.read_to_end(&mut bytes).map_err(|error| StoreError::backend("cannot read a segment", error))?;
     Ok(bytes)
-}
-
-/// Bytes that are there, to compare them; none if they cannot be read, so that they do not count as the same.
-fn read_again(path: &Path, range: Range<usize>) -> Vec<u8> {
-    read_range(path, range.start as u64..range.end as u64).unwrap_or_default()
 }

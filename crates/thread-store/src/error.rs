@@ -126,7 +126,7 @@ pub enum StoreError {
     HasDependents {
         /// The thread.
         thread_id: ThreadId,
-        /// The threads whose histories begin in it.
+        /// The threads whose histories go through it, near and far, in the order of their ids.
         dependents: Vec<ThreadId>,
     },
     /// What is stored cannot be understood, and the operation cannot do without it.

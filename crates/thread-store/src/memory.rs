@@ -1,13 +1,9 @@
 //! A store that keeps its threads in memory: complete, and the reference for what the contract means.
 
 mod branch;
-mod changes;
-mod detach;
-mod lines;
 mod live;
 mod metadata;
 mod read;
-mod segment;
 mod segments;
 mod state;
 
@@ -23,12 +19,12 @@ use selvedge_protocol::{
 
 use self::state::{State, Writer};
 
+use crate::implement::ChangeSignal;
 use crate::{
-    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, MaintenanceProgress,
+    Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, MaintenanceProgress,
     MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, ThreadHistory,
     ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
-use tokio::sync::watch;
 
 /// Threads in memory.
 ///
@@ -54,7 +50,7 @@ struct Life {
 impl Drop for Life {
     fn drop(&mut self) {
         locked(&self.shared.state).release_all(self.writer);
-        self.shared.changes.send_modify(|count| *count += 1);
+        self.shared.changes.wake();
     }
 }
 
@@ -62,8 +58,7 @@ impl Drop for Life {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Counts changes, for those who wait for one.
-    changes: watch::Sender<u64>,
+    changes: ChangeSignal,
 }
 
 impl InMemoryThreadStore {
@@ -93,7 +88,7 @@ impl InMemoryThreadStore {
     /// Changes the state, and wakes those who wait for a change.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         let outcome = change(&mut self.state());
-        self.shared.changes.send_modify(|count| *count += 1);
+        self.shared.changes.wake();
         outcome
     }
 }
@@ -126,18 +121,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
-        let mut changes = self.shared.changes.subscribe();
-        let start = LineStart::At(after.clone());
-        let query = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, start) };
-        loop {
-            changes.borrow_and_update();
-            let page = self.read_lines(&query).await?;
-            if !page.entries.is_empty() || page.rewound_to.is_some() {
-                return Ok(());
-            }
-            // The sender is this store's own.
-            let _ = changes.changed().await;
-        }
+        self.shared.changes.wait_for_lines(self, thread_id, after).await
     }
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
@@ -153,15 +137,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
-        let mut changes = self.shared.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            if !self.list_changes(Some(after), 1).await?.changes.is_empty() {
-                return Ok(());
-            }
-            // The sender is this store's own.
-            let _ = changes.changed().await;
-        }
+        self.shared.changes.wait_for_changes(self, after).await
     }
 
     async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
@@ -191,7 +167,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
-        self.state().stats(query)
+        Ok(self.state().stats(query))
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {

@@ -32,7 +32,8 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// Reads a page of a thread's history, entry by entry: every byte of it, damage and white space too. This is what exports,
     /// copies and tails stand on. Memory is bounded by the page, and by the longest line.
     ///
-    /// Positions stay valid over appends, the archive, compression and [`detach_thread`](crate::ThreadStore::detach_thread). If
+    /// Positions stay valid over appends, the archive, compression and [`detach_thread`](crate::ThreadStore::detach_thread), and when
+    /// the store is opened again. If
     /// the place that the query begins at was undone by a rewind, the page says so in
     /// [`rewound_to`](LinePage::rewound_to) and goes on from the last place before it that was not. What follows the last line
     /// without a newline is no entry while the thread has a live writer.
@@ -54,6 +55,8 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
 
     /// Returns a page of what changed in the store behind a cursor, the oldest change first; without a cursor, every thread that
     /// is there. Changes are told at least once: by how a thread is now, and not by what was done to it.
+    ///
+    /// A cursor may expire when the store is opened again, or when the store has forgotten threads that were deleted behind it.
     ///
     /// # Errors
     /// `CursorExpired` if the store cannot say any more what changed since: begin without a cursor; `InvalidRequest` for a limit
@@ -145,6 +148,9 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
 
     /// Gives a page of a thread's turns, or one turn, as they are after everything that was undone.
+    ///
+    /// A last turn without an end is in progress while the thread is live anywhere: in this store or in another one over the same
+    /// threads. Of a cold thread it is interrupted.
     ///
     /// # Errors
     /// `NotFound`; `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.

@@ -1,4 +1,7 @@
 //! The segments of a thread as bytes: what a copy of a thread is made of.
+//!
+//! A segment has bytes in every store, files or not: its lines as they are stored, each with its newline. A
+//! [`HistoryBase`] counts in these bytes. So does a store that keeps lines in rows: it has to know, of each line, where it ends.
 
 use selvedge_protocol::{HistoryBase, SegmentId, ThreadId, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,8 @@ use crate::{
 ///   [`shutdown_thread`](Self::shutdown_thread), [`discard_thread`](Self::discard_thread), or the holder's process or lease. Readers need no claim.
 /// - **Failure.** A method that returns an error has changed nothing and can be repeated, unless it says otherwise.
 /// - **Cancellation.** A call whose future is dropped has either taken effect as a whole or not at all.
-/// - **Time.** The store's clock says when a change was made. Only when a thread was made is part of its head, as its id is.
+/// - **Time.** The store's clock says when a change was made: it stamps the lines, all of a batch alike. (The first line
+///   of a thread may carry the time of its head.) Only when a thread was made is part of its head, as its id is.
 /// - **Durability.** A store has a level, [`Durability`](selvedge_protocol::Durability), and whatever changes it returns when
 ///   the change is that durable: at level written it survives the end of the process, at level synced a power loss.
 ///   A change that is cut short leaves the old or the new, in each thread that it was about, and repeating it completes it.
@@ -36,8 +37,8 @@ pub trait ThreadStore: ThreadReader {
     /// first append or [`persist_thread`](Self::persist_thread). Until then it is `NotFound` to every method that needs a stored thread.
     ///
     /// # Errors
-    /// `InvalidRequest` without an id or a time, with a `history_base` (that is what [`fork_thread`](Self::fork_thread) is for), or
-    /// when a thread of this id is there already.
+    /// `InvalidRequest` without an id or a time, or with a `history_base` (that is what [`fork_thread`](Self::fork_thread) is for);
+    /// `AlreadyExists` when a thread of this id is there already.
     async fn create_thread(&self, meta: SessionMeta) -> Result<()>;
 
     /// Makes a stored thread live: claims its writer and readies its log for appending.
@@ -62,7 +63,8 @@ pub trait ThreadStore: ThreadReader {
     /// writer. Batches are in the order in which their calls were polled first, whatever their size.
     ///
     /// # Errors
-    /// `NotFound` (live) when the thread is not live here; `Lost` when the thread was taken away from its writer. After an
+    /// `NotFound` (live) when the thread is not live here; `AlreadyExists` at the first append, when another process made a thread of
+    /// the same id meanwhile; `Lost` when the thread was taken away from its writer. After an
     /// error none of the items are in the thread, and the same call can be repeated. A store that could not bring what it
     /// wrote to its level says so with every later append, until the thread was given up and resumed.
     async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended>;
@@ -76,7 +78,7 @@ pub trait ThreadStore: ThreadReader {
     /// Makes a lazy thread visible: writes its first line. Does nothing to any other live thread.
     ///
     /// # Errors
-    /// `NotFound` (live); `Conflict` when another process made a thread of the same id meanwhile.
+    /// `NotFound` (live); `AlreadyExists` when another process made a thread of the same id meanwhile.
     async fn persist_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Returns once everything that was appended before is as durable as the store's level.
@@ -138,8 +140,9 @@ pub trait ThreadStore: ThreadReader {
     /// Deletes a thread with all its segments.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` while the thread is live; `HasDependents`, with all of them, while histories of other threads
-    /// go through it. [`detach_thread`](Self::detach_thread) gives those threads histories of their own.
+    /// `NotFound`; `Conflict` while the thread is live; `HasDependents`, with all of them, near and far, in the order of their ids,
+    /// while histories of other threads go through it. [`detach_thread`](Self::detach_thread) gives those threads histories of
+    /// their own.
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Gives a thread that builds on others a history of its own, a full copy, so that those others can be deleted; and
@@ -162,8 +165,13 @@ pub trait ThreadStore: ThreadReader {
     /// left, whatever the size. Therefore no row comes with it; [`read_thread`](ThreadReader::read_thread) has it for who
     /// wants it. In legacy mode the fork copies the lines, damaged ones too. A fork has no name and a context window of its own.
     ///
+    /// The head of the fork is what was asked for, completed in two steps: what it does not say, it has from the newest head of
+    /// the source ([`inherit_head`](selvedge_history::inherit_head)); where it comes from, its mode and its window are set by
+    /// [`fork_head`](selvedge_history::fork_head).
+    ///
     /// # Errors
-    /// `NotFound`; `TurnNotFound`; `InvalidRequest` without an id or a time, or when a thread of this id is there already.
+    /// `NotFound`; `TurnNotFound`; `InvalidRequest` without an id or a time; `AlreadyExists` when a thread of this id is there
+    /// already.
     async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId>;
 
     /// Undoes a thread's newest turns and says how many they were. Nothing is taken from the log: in paginated mode a new

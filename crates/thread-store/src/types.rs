@@ -4,12 +4,12 @@ use std::fmt;
 use std::ops::Range;
 
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, TurnCut};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{BatchId, LinePosition};
 
 /// What an append came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appended {
     /// How many lines were written: the items, and the thread's first line where this append made the thread visible.
     pub lines: u64,

@@ -11,7 +11,7 @@ pub(super) fn first_lines(files: &[File]) -> Vec<String> {
 
 pub(super) fn unfinished(files: &[File]) -> Vec<String> {
     let mut faults = Vec::new();
-    for file in rust(files).filter(|file| file.path.starts_with("crates/")) {
+    for file in rust(files).filter(|file| krate(&file.path).is_some()) {
         for (number, line) in (1..).zip(file.text.lines()) {
             if let Some(word) = unfinished_word(line) {
                 faults.push(format!("{}:{number}: {word}", file.path));
@@ -165,7 +165,7 @@ fn declares(main: &str, name: &str) -> bool {
 
 /// A path's crate and what is left of the path inside it.
 fn krate(path: &str) -> Option<(&str, &str)> {
-    path.strip_prefix("crates/")?.split_once('/')
+    path.strip_prefix("crates/").or_else(|| path.strip_prefix("examples/"))?.split_once('/')
 }
 
 fn rust(files: &[File]) -> impl Iterator<Item = &File> {

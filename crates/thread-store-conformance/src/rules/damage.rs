@@ -56,6 +56,7 @@ pub(super) async fn is_kept(place: Arc<dyn StorePlace>) -> Result<(), NotApplica
     let (store, _) = damaged(&*place, SHOWN).await?;
     let mut before = Vec::new();
     store.export(id(1), &mut before).await.unwrap();
+    assert!(before.windows(8).any(|bytes| bytes == b"########"), "damaged bytes are exported");
     store.load_history(id(1)).await.unwrap();
     store.list_threads(&ThreadQuery::default()).await.unwrap();
     go_on(&*store, id(1), MODE, &["c"]).await;

@@ -3,6 +3,7 @@
 mod expiring;
 mod memory;
 mod model;
+mod planted;
 mod suite;
 
 use selvedge_thread_store_conformance::MemoryPlace;

@@ -1,12 +1,15 @@
 //! The changes that a store remembers, so that each takes effect once.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Appended, BatchId};
 
 /// How many changes are remembered.
 const REMEMBERED: usize = 64;
 
 /// What a change came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Done {
     /// What an append came to.
     Appended(Appended),
@@ -14,8 +17,9 @@ pub enum Done {
     Reverted(usize),
 }
 
-/// The newest changes of a thread.
-#[derive(Clone, Debug, Default)]
+/// The newest changes of a thread. It is stored as a list of them, the oldest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(BatchId, Done)>", into = "Vec<(BatchId, Done)>")]
 pub struct RecentBatches {
     /// A ring: the newest stands before `next`, and the oldest at it once the ring is full.
     ring: Vec<(BatchId, Done)>,
@@ -54,6 +58,23 @@ impl RecentBatches {
     }
 }
 
+impl From<Vec<(BatchId, Done)>> for RecentBatches {
+    fn from(changes: Vec<(BatchId, Done)>) -> Self {
+        let mut recent = Self::default();
+        changes.into_iter().for_each(|(batch, done)| recent.push(batch, done));
+        recent
+    }
+}
+
+impl From<RecentBatches> for Vec<(BatchId, Done)> {
+    fn from(RecentBatches { mut ring, next, .. }: RecentBatches) -> Self {
+        if ring.len() == REMEMBERED {
+            ring.rotate_left(next);
+        }
+        ring
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +95,20 @@ mod tests {
                 assert_eq!(recent.find(*id), expected);
             }
             ids.reverse();
+        }
+    }
+    #[test]
+    fn what_is_remembered_can_be_stored() {
+        for count in [0, 1, REMEMBERED, REMEMBERED + 1, 100] {
+            let mut recent = RecentBatches::default();
+            let ids: Vec<BatchId> = (0..count).map(|_| BatchId::generate()).collect();
+            ids.iter().for_each(|id| recent.push(*id, Done::Reverted(1)));
+            let stored = serde_json::to_string(&recent).unwrap();
+            let read: RecentBatches = serde_json::from_str(&stored).unwrap();
+            assert_eq!(read.last(), ids.last().copied());
+            for id in &ids {
+                assert_eq!(read.find(*id), recent.find(*id));
+            }
         }
     }
 }

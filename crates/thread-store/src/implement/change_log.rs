@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use selvedge_protocol::{Cursor, ThreadId, check_limit};
 use uuid::Uuid;
 
-use crate::{Result, StoreError};
+use crate::{ChangePage, LinePosition, Result, StoreError, ThreadChange};
 
 /// How many threads that are gone are remembered. Cursors from before the first forgotten one are expired.
 const REMEMBERED_GONE: usize = 10_000;
@@ -86,6 +86,30 @@ impl ChangeLog {
         let wanted = changes.filter(|(_, (_, version))| number.is_some() || version.is_some());
         let wanted = wanted.map(|(number, (id, version))| (*id, version.clone(), self.cursor(*number)));
         Ok(wanted.take(limit).collect())
+    }
+
+    /// Returns the page of changes behind a cursor, as [`ThreadReader::list_changes`](crate::ThreadReader::list_changes) does.
+    /// `end_of` returns where the history of a thread ends.
+    ///
+    /// # Errors
+    /// As [`after`](Self::after); those of `end_of`.
+    pub fn page(
+        &self,
+        after: Option<&Cursor>,
+        limit: usize,
+        mut end_of: impl FnMut(ThreadId) -> Result<LinePosition>,
+    ) -> Result<ChangePage> {
+        let found = self.after(after, limit)?;
+        let is_end = found.len() < limit;
+        let next = match found.last() {
+            Some((.., cursor)) if !is_end => cursor.clone(),
+            _ => self.end(),
+        };
+        let change = |(thread_id, version, _): (ThreadId, Option<String>, Cursor)| match version {
+            Some(version) => Ok(ThreadChange::Present { thread_id, end: end_of(thread_id)?, version }),
+            None => Ok(ThreadChange::Gone { thread_id }),
+        };
+        Ok(ChangePage { changes: found.into_iter().map(change).collect::<Result<_>>()?, next, is_end })
     }
 
     /// Returns the cursor behind all changes.

@@ -11,11 +11,11 @@ pub const MAX_SEGMENT_READ: usize = 16 << 20;
 /// bytes that the store has.
 ///
 /// # Errors
-/// `InvalidRequest` for a part that does not join on; `AlreadyExists` if the store has other bytes.
+/// `InvalidRequest` for a part that does not join on; `AlreadyExists` if the store has other bytes; those of `read`.
 pub fn compare_part<'a>(
     part: &SegmentPart<'a>,
     known: u64,
-    read: impl FnOnce(Range<usize>) -> Vec<u8>,
+    read: impl FnOnce(Range<u64>) -> Result<Vec<u8>>,
 ) -> Result<&'a [u8]> {
     if part.at > known {
         let SegmentPart { info, at, .. } = part;
@@ -24,10 +24,9 @@ pub fn compare_part<'a>(
             info.id
         )));
     }
-    let place = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX);
-    let shared = place(known - part.at).min(part.bytes.len());
+    let shared = usize::try_from(known - part.at).unwrap_or(usize::MAX).min(part.bytes.len());
     let (again, rest) = part.bytes.split_at(shared);
-    if !again.is_empty() && read(place(part.at)..place(part.at) + shared) != again {
+    if !again.is_empty() && read(part.at..part.at + shared as u64)? != again {
         return Err(StoreError::AlreadyExists { thread_id: part.info.thread_id });
     }
     Ok(rest)

@@ -1,10 +1,12 @@
 //! The life of a writer.
 
+use std::time::SystemTime;
+
 use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
 use super::state::{State, Writer, this_process};
-use crate::implement::Done;
+use crate::implement::{Done, Segment};
 use crate::{Appended, BatchId, Result, StoreError, WriterState};
 
 impl State {
@@ -44,7 +46,7 @@ impl State {
         let mut lines = items.len() as u64;
         if lines > 0 {
             lines += u64::from(self.make_visible(writer, thread_id)?);
-            self.push_items(thread_id, items)?;
+            self.push_items(thread_id, items, SystemTime::now().into())?;
         }
         let appended = Appended { lines, last_ordinal: self.last_ordinal(thread_id) };
         if lines > 0 {
@@ -98,7 +100,9 @@ impl State {
             return Err(StoreError::AlreadyExists { thread_id });
         }
         if let Some(head) = self.lazy_mut().remove(&(writer, thread_id)) {
-            self.insert(thread_id, head, &[])?;
+            let now = SystemTime::now().into();
+            self.insert_thread(thread_id, head.timestamp.unwrap_or_default());
+            self.put_segment(Segment::begin(thread_id.into(), thread_id, now, &[head.into()]))?;
             self.thread_mut(thread_id)?.writer = Some(writer);
         }
         Ok(true)

@@ -1,9 +1,11 @@
 //! Changing what is said of a thread, and where it is kept.
 
-use selvedge_history::{MetadataFold, items_to_keep, name_change, newest_head};
-use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
+use std::time::SystemTime;
+
+use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
 
 use super::state::{State, Writer};
+use crate::implement::plan_patch;
 use crate::{PatchOrigin, Result, StoreError};
 
 impl State {
@@ -39,25 +41,14 @@ impl State {
     }
 
     fn keep(&mut self, writer: Writer, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<()> {
-        let row = self.row(thread_id)?;
-        let head = newest_head(thread_id, &self.history(thread_id)?.lines);
-        let head = head.unwrap_or_else(|| SessionMeta::new(thread_id, row.created_at));
-        let items = items_to_keep(patch, &head, &row);
+        let now = Timestamp::from(SystemTime::now());
+        let head = self.history(thread_id)?.newest_head();
+        let (items, row) = plan_patch(patch, head, self.row(thread_id)?, now);
         if !items.is_empty() {
             self.check_cold(thread_id, Some(writer))?;
-            let at = self.push_items(thread_id, &items)?;
-            let mut fold = MetadataFold::resume(row);
-            let facts = items.iter().map(|item| fold.observe(item, Some(at))).reduce(merged);
-            self.thread_mut(thread_id)?.apply(&facts.unwrap_or_default());
+            self.push_items(thread_id, &items, now)?;
         }
-        if let Some(name) = name_change(patch) {
-            self.thread_mut(thread_id)?.name = name;
-        }
+        self.thread_mut(thread_id)?.set_row(row);
         Ok(())
     }
-}
-
-fn merged(mut earlier: ThreadMetadataPatch, later: ThreadMetadataPatch) -> ThreadMetadataPatch {
-    earlier.merge(later);
-    earlier
 }

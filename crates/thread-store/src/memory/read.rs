@@ -1,30 +1,33 @@
-//! Reading: histories, rows, turns and items.
+//! Reading: histories and their lines, rows, turns and items, changes.
 
-use selvedge_history::{ModelContext, StatsFold, TextSearch, replay_lines};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use selvedge_history::{ModelContext, TextSearch};
 use selvedge_protocol::{
-    ItemQuery, Page, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadFilter, ThreadId, ThreadLink,
-    ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
+    Cursor, ItemQuery, Page, SearchHit, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId, ThreadQuery,
+    ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
 use super::state::State;
-use crate::implement::{page_hits, page_items, page_threads, page_turns};
-use crate::{Result, ThreadHistory, ThreadLookup};
+use crate::implement::{Segment, find_threads, page_hits, page_items, page_threads, page_turns, sum_threads};
+use crate::{ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, ThreadHistory, ThreadLookup};
 
 impl State {
     pub(super) fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
-        let mode = self.thread(thread_id)?.mode();
-        let history = self.history(thread_id)?;
-        Ok(ThreadHistory {
-            thread_id,
-            mode,
-            lines: history.lines,
-            inherited: history.inherited,
-            damage: history.damage,
-        })
+        Ok(self.history(thread_id)?.into())
+    }
+
+    pub(super) fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        self.chain(query.thread_id)?.read_lines(query, |id| Ok(self.segment(id)))
+    }
+
+    /// The place behind everything that a thread has.
+    pub(super) fn end_position(&self, thread_id: ThreadId) -> Result<LinePosition> {
+        Ok(self.read_lines(&LineQuery::from(thread_id, LineStart::End))?.next)
     }
 
     pub(super) fn model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
-        Ok(replay_lines(&self.history(thread_id)?.lines))
+        Ok(self.history(thread_id)?.model_context())
     }
 
     pub(super) fn session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
@@ -32,23 +35,12 @@ impl State {
     }
 
     pub(super) fn find_threads(&self, lookup: &ThreadLookup) -> Vec<ThreadId> {
-        let is_meant = |thread: &StoredThread| match lookup {
-            ThreadLookup::Name(name) => thread.name.as_ref() == Some(name),
-            ThreadLookup::IdPrefix(prefix) => thread.id.to_string().starts_with(&prefix.to_ascii_lowercase()),
-        };
-        let mut found: Vec<ThreadId> = self.rows().filter(is_meant).map(|thread| thread.id).collect();
-        found.sort_unstable();
-        found
+        find_threads(lookup, self.rows())
     }
 
-    pub(super) fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+    pub(super) fn stats(&self, query: &StatsQuery) -> ThreadStats {
         let rows: Vec<StoredThread> = self.rows().collect();
-        let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
-        let mut fold = StatsFold::new(query);
-        for thread in rows.iter().filter(|thread| filter.matches(thread)) {
-            fold.thread(thread, self.all_turns(thread.id)?.len() as u64, self.own_bytes(thread.id));
-        }
-        Ok(fold.finish())
+        sum_threads(query, &rows, |thread| Ok((self.turns(thread.id)?.len() as u64, self.own_bytes(thread.id))))
     }
 
     pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
@@ -58,21 +50,38 @@ impl State {
     pub(super) fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
         let search = TextSearch::new(&query.text)?;
         page_hits(query, self.rows(), |thread| {
-            let turns = self.all_turns(thread.id)?;
+            let turns = self.turns(thread.id)?;
             Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
         })
     }
 
     pub(super) fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
-        page_turns(query, self.all_turns(query.thread_id)?)
+        page_turns(query, self.turns(query.thread_id)?)
     }
 
     pub(super) fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
-        page_items(query, self.all_turns(query.thread_id)?)
+        page_items(query, self.turns(query.thread_id)?)
     }
 
-    fn all_turns(&self, thread_id: ThreadId) -> Result<Vec<Turn>> {
-        let history = self.history(thread_id)?;
-        Ok(self.turns(thread_id, &history.lines)?.finish())
+    pub(super) fn list_changes(&mut self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        let versions: Vec<_> = self.thread_ids().into_iter().map(|id| (id, self.version(id))).collect();
+        self.change_log_mut().update(versions);
+        self.change_log().page(after, limit, |thread_id| self.end_position(thread_id))
+    }
+
+    /// Differs when anything of a thread does.
+    fn version(&self, thread_id: ThreadId) -> String {
+        let mut hasher = DefaultHasher::new();
+        if let Ok(row) = self.row(thread_id) {
+            (row.name, row.archived).hash(&mut hasher);
+        }
+        for segment_id in self.segment_ids(thread_id).unwrap_or_default() {
+            (segment_id, self.segment(*segment_id).map_or(0, Segment::size)).hash(&mut hasher);
+        }
+        format!("{:x}", hasher.finish())
+    }
+
+    fn turns(&self, thread_id: ThreadId) -> Result<Vec<Turn>> {
+        Ok(self.history(thread_id)?.turns())
     }
 }

@@ -1,17 +1,17 @@
 //! Segments as bytes: out of the store and into it.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use selvedge_protocol::{SegmentId, ThreadId};
 
-use super::segment::Segment;
 use super::state::State;
-use crate::implement::{MAX_SEGMENT_READ, compare_part};
+use crate::implement::{MAX_SEGMENT_READ, Segment, compare_part};
 use crate::{Result, SegmentInfo, SegmentPart, StoreError};
 
 impl State {
     pub(super) fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
-        let current: HashSet<SegmentId> = self.parts(thread_id)?.parts.iter().map(|part| part.segment.id).collect();
+        let current: HashSet<SegmentId> = self.chain(thread_id)?.segments().map(|segment| segment.id).collect();
         let own = self.segment_ids(thread_id)?.iter().filter_map(|id| self.segment(*id));
         let infos = own.map(|segment| SegmentInfo {
             thread_id,
@@ -19,7 +19,7 @@ impl State {
             created: segment.created,
             file_name: segment.file_name.clone(),
             base: segment.base(),
-            bytes: segment.len(),
+            bytes: segment.size(),
             is_current: current.contains(&segment.id),
         });
         Ok(infos.collect())
@@ -34,9 +34,7 @@ impl State {
     ) -> Result<Vec<u8>> {
         let segment = self.segment(segment_id).filter(|segment| segment.thread_id == thread_id);
         let bytes = segment.ok_or(StoreError::not_found(thread_id))?.bytes();
-        let start = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        let len = max_bytes.min(MAX_SEGMENT_READ).min(bytes.len() - start);
-        Ok(bytes[start..start + len].to_vec())
+        Ok(slice(bytes, at..at.saturating_add(max_bytes.min(MAX_SEGMENT_READ) as u64)))
     }
 
     pub(super) fn import_segment(&mut self, part: SegmentPart<'_>) -> Result<u64> {
@@ -45,7 +43,7 @@ impl State {
             return self.extend_visible(part);
         }
         let known = self.imports_mut().entry(id).or_default();
-        let rest = compare_part(&part, known.len() as u64, |range| known[range].to_vec())?;
+        let rest = compare_part(&part, known.len() as u64, |range| Ok(slice(known, range)))?;
         known.extend_from_slice(rest);
         let len = known.len() as u64;
         if part.is_last {
@@ -55,7 +53,7 @@ impl State {
             segment.extend(&bytes);
             if self.thread(thread_id).is_err() {
                 let created = thread_id.made_at().unwrap_or(part.info.created);
-                self.insert_thread(thread_id, segment.mode(), created);
+                self.insert_thread(thread_id, created);
             }
             self.put_segment(segment)?;
         }
@@ -66,11 +64,17 @@ impl State {
         let SegmentInfo { thread_id, id, .. } = *part.info;
         let segment = self.segment(id).filter(|segment| segment.thread_id == thread_id);
         let segment = segment.ok_or(StoreError::AlreadyExists { thread_id })?;
-        let rest = compare_part(&part, segment.len(), |range| segment.bytes()[range].to_vec())?;
+        let rest = compare_part(&part, segment.size(), |range| Ok(slice(segment.bytes(), range)))?;
         if !rest.is_empty() {
             self.check_cold(thread_id, None)?;
             self.extend_segment(thread_id, id, rest)?;
         }
-        Ok(self.segment(id).map_or(0, Segment::len))
+        Ok(self.segment(id).map_or(0, Segment::size))
     }
+}
+
+/// The bytes of a range, as many of them as there are.
+fn slice(bytes: &[u8], range: Range<u64>) -> Vec<u8> {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    bytes[place(range.start)..place(range.end)].to_vec()
 }

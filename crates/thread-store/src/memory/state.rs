@@ -1,18 +1,13 @@
 //! What is kept: threads, their segments, and who writes them.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
 
-use selvedge_history::{MetadataFold, TurnProjection};
-use selvedge_protocol::log::Entry;
-use selvedge_protocol::{
-    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId,
-    ThreadMetadataPatch, Timestamp,
+use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
+
+use crate::implement::{
+    ChangeLog, RecentBatches, Segment, SegmentChain, SegmentTail, WholeHistory, next_segment_id, segment_order,
 };
-
-use super::segment::{Parts, Segment};
-use crate::implement::{ChangeLog, RecentBatches};
-use crate::{Damage, Holder, Result, StoreError};
+use crate::{Holder, Result, StoreError};
 
 /// One of the stores over a state, as one of several processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -34,7 +29,8 @@ pub(super) struct State {
 
 /// A stored thread.
 pub(super) struct Thread {
-    mode: HistoryMode,
+    /// How the newest segment ends.
+    tail: SegmentTail,
     /// The thread's own segments, the newest last; never empty. Its history is that of the newest that holds a line.
     segments: Vec<SegmentId>,
     /// What is said of the thread: what its log said when it was made, imported or changed, and what was told since. An append
@@ -46,15 +42,6 @@ pub(super) struct Thread {
     pub(super) batches: RecentBatches,
     /// How many claims of the thread there were.
     pub(super) epoch: u64,
-}
-
-/// A thread's lines with how many of them, from the first, are other threads'.
-pub(super) struct History {
-    pub(super) lines: Vec<RolloutLine>,
-    pub(super) inherited: usize,
-    /// Where each of the lines ends.
-    pub(super) ends: Vec<(SegmentId, u64)>,
-    pub(super) damage: Vec<Damage>,
 }
 
 impl State {
@@ -125,7 +112,7 @@ impl State {
 
     /// How many bytes the segments of a thread have.
     pub(super) fn own_bytes(&self, thread_id: ThreadId) -> u64 {
-        self.segments.values().filter(|segment| segment.thread_id == thread_id).map(Segment::len).sum()
+        self.segments.values().filter(|segment| segment.thread_id == thread_id).map(Segment::size).sum()
     }
 
     /// The thread's own segments, oldest first.
@@ -133,14 +120,16 @@ impl State {
         Ok(&self.thread(thread_id)?.segments)
     }
 
-    /// The segments that a thread's history goes through.
-    pub(super) fn parts(&self, thread_id: ThreadId) -> Result<Parts<'_>> {
-        Ok(Parts::of(self.newest_segment(thread_id)?, &self.segments))
+    /// The segments that a thread's history goes through. The last turn of a thread that is live, here or in another store, may be
+    /// going on.
+    pub(super) fn chain(&self, thread_id: ThreadId) -> Result<SegmentChain<&Segment>> {
+        let is_live = self.thread(thread_id)?.writer.is_some();
+        SegmentChain::follow(self.newest_segment(thread_id)?, is_live, |id| Ok(self.segment(id)))
     }
 
-    /// The segments that a history goes through which ends with this one.
-    pub(super) fn parts_of_segment(&self, segment_id: SegmentId) -> Option<Parts<'_>> {
-        self.segments.get(&segment_id).map(|segment| Parts::of(segment, &self.segments))
+    /// The thread's lines, inherited ones first.
+    pub(super) fn history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
+        Ok(self.chain(thread_id)?.history())
     }
 
     /// The newest segment of a thread that holds a line: one that does not was never begun.
@@ -151,77 +140,10 @@ impl State {
         newest.ok_or(StoreError::not_found(thread_id))
     }
 
-    /// The thread's lines, inherited ones first.
-    pub(super) fn history(&self, thread_id: ThreadId) -> Result<History> {
-        let Parts { parts, missing } = self.parts(thread_id)?;
-        let mut history = History { lines: Vec::new(), inherited: 0, ends: Vec::new(), damage: Vec::new() };
-        history.damage.extend(missing.map(|(segment_id, missing)| Damage {
-            place: format!("segment {segment_id}"),
-            range: 0..missing.bytes.unwrap_or(0),
-            line: 1,
-            reason: format!("the history begins in this segment, and {}", missing.reason),
-        }));
-        for part in &parts {
-            let segment = part.segment;
-            for entry in part.entries() {
-                match entry {
-                    Entry::Line(record) => {
-                        history.inherited += usize::from(segment.thread_id != thread_id);
-                        history.ends.push((segment.id, record.range.end));
-                        history.lines.push(record.line.clone());
-                    }
-                    Entry::Damage(damage) => history.damage.push(Damage {
-                        place: format!("segment {}", segment.id),
-                        range: damage.range.clone(),
-                        line: damage.number,
-                        reason: damage.kind.to_string(),
-                    }),
-                }
-            }
-            history.damage.extend(part.missing().map(|missing| Damage {
-                place: format!("segment {}", segment.id),
-                range: segment.len()..segment.len() + missing.bytes.unwrap_or(0),
-                line: 0,
-                reason: missing.reason,
-            }));
-        }
-        Ok(history)
-    }
-
-    /// The turns of a history. The last turn of a thread that is live, here or in another store, may be going on.
-    pub(super) fn turns(&self, thread_id: ThreadId, lines: &[RolloutLine]) -> Result<TurnProjection> {
-        let is_live = self.thread(thread_id)?.writer.is_some();
-        let mut turns = TurnProjection::new().live(is_live);
-        for (position, line) in (0..).zip(lines) {
-            turns.push(position, line);
-        }
-        Ok(turns)
-    }
-
-    /// How a segment names its base when it takes over the first `length` lines of a history; no base for none.
-    pub(super) fn base(history: &History, length: usize) -> Option<HistoryBase> {
-        let before = history.lines[..length].iter().zip(&history.ends).rev();
-        let counted = before.filter_map(|(line, end)| Some((line.ordinal()?, end)));
-        let (ordinal, (segment_id, byte)) = { counted }.next()?;
-        Some(HistoryBase {
-            thread_id: Some(*segment_id),
-            end_ordinal_exclusive: Some(ordinal.saturating_add(1)),
-            end_byte_offset: Some(*byte),
-            ..HistoryBase::default()
-        })
-    }
-
-    /// Stores a new thread that begins with `head` and, behind it, with bytes that were copied.
-    pub(super) fn insert(&mut self, thread_id: ThreadId, head: SessionMeta, copied: &[u8]) -> Result<()> {
-        self.insert_thread(thread_id, head.mode(), head.timestamp.unwrap_or_default());
-        self.begin_segment(thread_id, thread_id.into(), &[head.into()])?;
-        self.extend_segment(thread_id, thread_id.into(), copied)
-    }
-
     /// Stores a thread that has no segment yet.
-    pub(super) fn insert_thread(&mut self, thread_id: ThreadId, mode: HistoryMode, created: Timestamp) {
+    pub(super) fn insert_thread(&mut self, thread_id: ThreadId, created: Timestamp) {
         let thread = Thread {
-            mode,
+            tail: SegmentTail::default(),
             segments: Vec::new(),
             row: StoredThread::new(thread_id, created),
             writer: None,
@@ -260,21 +182,9 @@ impl State {
         self.refold(thread_id)
     }
 
-    /// Goes on in a new segment that begins with these items, the head first.
-    pub(super) fn begin_segment(
-        &mut self,
-        thread_id: ThreadId,
-        segment_id: SegmentId,
-        items: &[RolloutItem],
-    ) -> Result<()> {
-        let base = items.first().and_then(base_ordinal);
-        let now = Timestamp::from(SystemTime::now());
-        let mut segment = Segment::new(segment_id, thread_id, now);
-        let is_counted = self.thread(thread_id)?.mode == HistoryMode::Paginated;
-        for (ordinal, item) in (base.unwrap_or(0)..).zip(items) {
-            segment.push_line(&RolloutLine::new(now, is_counted.then_some(ordinal), item));
-        }
-        self.put_segment(segment)
+    /// The id of the next segment of a thread that is begun now.
+    pub(super) fn next_segment_id(&self, thread_id: ThreadId, now: Timestamp) -> Result<SegmentId> {
+        Ok(next_segment_id(thread_id, self.segment_ids(thread_id)?.iter().copied(), now))
     }
 
     /// Adds a segment to its thread, or puts it in the place of the one of its id.
@@ -285,42 +195,31 @@ impl State {
         if !own.contains(&segment_id) {
             own.push(segment_id);
         }
-        // Of ids that carry no time, the segments were begun in the order of their creation.
         own.sort_by_key(|id| {
-            let created = self.segments.get(id).map(|segment| segment.created);
-            (*id != SegmentId::from(thread_id), id.made_at(), created, *id)
+            let created = self.segments.get(id).map_or(Timestamp::default(), |segment| segment.created);
+            segment_order(thread_id, *id, created)
         });
         self.thread_mut(thread_id)?.segments = own;
-        let mode = self.newest_segment(thread_id)?.mode();
-        self.thread_mut(thread_id)?.mode = mode;
         self.refold(thread_id)
     }
 
-    /// Writes items behind a thread's history, all at the same time, and says when that was.
-    pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem]) -> Result<Timestamp> {
-        let now = Timestamp::from(SystemTime::now());
-        let newest = self.newest_segment(thread_id)?;
-        let newest_id = newest.id;
-        let highest = newest.lines().rev().filter_map(|record| record.line.ordinal()).next();
-        let first = highest.map(|ordinal| ordinal.saturating_add(1));
-        let first = first.or_else(|| newest.base().and_then(|base| base.end_ordinal_exclusive)).unwrap_or(0);
-        let is_counted = self.thread(thread_id)?.mode == HistoryMode::Paginated;
+    /// Writes items behind a thread's history, all at the time `now`.
+    pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem], now: Timestamp) -> Result<()> {
+        let newest_id = self.newest_segment(thread_id)?.id;
+        let thread = self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))?;
         let segment = self.segments.get_mut(&newest_id).ok_or(StoreError::not_found(thread_id))?;
-        for (ordinal, item) in (first..).zip(items) {
-            segment.push_line(&RolloutLine::new(now, is_counted.then_some(ordinal), item));
+        for item in items {
+            segment.push_line(&thread.tail.next_line(now, item));
         }
-        Ok(now)
+        Ok(())
     }
 
-    /// Folds the whole history into the row, after something else than an append has changed it.
+    /// Folds the whole history into the row and looks how it ends, after something else than an append has changed it.
     pub(super) fn refold(&mut self, thread_id: ThreadId) -> Result<()> {
-        let history = self.history(thread_id)?;
+        let row = self.history(thread_id)?.row(self.thread(thread_id)?.row.created_at);
+        let tail = self.newest_segment(thread_id)?.tail();
         let thread = self.thread_mut(thread_id)?;
-        let mut fold = MetadataFold::new(thread_id, thread.row.created_at);
-        for line in &history.lines {
-            fold.observe_line(line);
-        }
-        thread.row = fold.into_thread();
+        (thread.row, thread.tail) = (row, tail);
         Ok(())
     }
 
@@ -333,8 +232,7 @@ impl State {
     pub(super) fn dependents(&self, thread_id: ThreadId) -> Vec<ThreadId> {
         let others = self.threads.keys().filter(|other| **other != thread_id);
         let goes_through = others.filter(|other| {
-            self.parts(**other)
-                .is_ok_and(|history| history.parts.iter().any(|part| part.segment.thread_id == thread_id))
+            self.chain(**other).is_ok_and(|chain| chain.segments().any(|segment| segment.thread_id == thread_id))
         });
         let mut dependents: Vec<_> = goes_through.copied().collect();
         dependents.sort_unstable();
@@ -348,8 +246,10 @@ impl State {
 }
 
 impl Thread {
-    pub(super) fn mode(&self) -> HistoryMode {
-        self.mode
+    /// Sets what is said of the thread, and its name.
+    pub(super) fn set_row(&mut self, row: StoredThread) {
+        self.name.clone_from(&row.name);
+        self.row = row;
     }
 
     /// Takes a patch into what is said of the thread.
@@ -360,12 +260,6 @@ impl Thread {
     fn row(&self) -> StoredThread {
         StoredThread { name: self.name.clone(), archived: self.archived, ..self.row.clone() }
     }
-}
-
-/// The ordinal that a segment begins with, by its head.
-fn base_ordinal(head: &RolloutItem) -> Option<u64> {
-    let RolloutItem::SessionMeta(head) = head else { return None };
-    head.history_base.as_ref()?.end_ordinal_exclusive
 }
 
 pub(super) fn this_process() -> Holder {

@@ -1,0 +1,326 @@
+//! The changes: each is one transaction.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use selvedge_history::{head_identity, new_head};
+use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
+use selvedge_thread_store::implement::{
+    Done, RevertWrite, Segment, compare_part, detached_bytes, fork_segment, next_segment_id, plan_patch, plan_revert,
+};
+use selvedge_thread_store::{
+    Appended, BatchId, ForkThread, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result,
+    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, WriterState,
+};
+use uuid::Uuid;
+
+use crate::RedbThreadStore;
+use crate::tables::{Change, SegmentRecord, ThreadRecord, conflict};
+
+/// The store's clock stamps every line.
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+impl RedbThreadStore {
+    /// Refuses an id that there is a thread of.
+    fn check_free(&self, stored: Option<&ThreadRecord>, thread_id: ThreadId) -> Result<()> {
+        if stored.is_some() || self.lazy().contains_key(&thread_id) {
+            return Err(StoreError::AlreadyExists { thread_id });
+        }
+        Ok(())
+    }
+
+    /// Refuses a thread that is not live in this store.
+    fn check_live(&self, thread_id: ThreadId) -> Result<()> {
+        if self.lazy().contains_key(&thread_id) {
+            return Ok(());
+        }
+        self.held(self.look()?.find(thread_id)?, thread_id).map(drop)
+    }
+
+    /// A stored thread, if this store has its writer.
+    fn held(&self, thread: Option<ThreadRecord>, thread_id: ThreadId) -> Result<ThreadRecord> {
+        let held = thread.filter(|thread| thread.holder == Some(self.handle.id));
+        held.ok_or(StoreError::not_live(thread_id))
+    }
+
+    /// Gives up the writer: a lazy thread is gone with it.
+    fn release(&self, thread_id: ThreadId) -> Result<()> {
+        if self.lazy().remove(&thread_id).is_some() {
+            return Ok(());
+        }
+        self.change(|tables| {
+            let thread = self.held(tables.find(thread_id)?, thread_id)?;
+            tables.put_thread(ThreadRecord { holder: None, ..thread }).map(drop)
+        })
+    }
+
+    fn set_archived(&self, thread_id: ThreadId, archived: bool) -> Result<StoredThread> {
+        self.change(|tables| {
+            let mut thread = tables.thread(thread_id)?;
+            tables.check_cold(&thread, None)?;
+            thread.row.archived = archived;
+            tables.put_thread(thread)
+        })
+    }
+}
+
+impl Change<'_> {
+    /// Writes the first line of a lazy thread, and says whether that was still to be done: of two calls at the same time, one is
+    /// the first.
+    fn begin_thread(&mut self, head: &SessionMeta, holder: Uuid, now: Timestamp) -> Result<(ThreadRecord, bool)> {
+        let (thread_id, created) = head_identity(head)?;
+        match self.find(thread_id)? {
+            Some(thread) if thread.holder == Some(holder) => return Ok((thread, false)),
+            Some(_) => return Err(StoreError::AlreadyExists { thread_id }),
+            None => {}
+        }
+        let mut thread = ThreadRecord { holder: Some(holder), ..ThreadRecord::new(thread_id, created) };
+        let segment = Segment::begin(thread_id.into(), thread_id, now, &[head.clone().into()]);
+        self.begin_segment(&mut thread, &segment)?;
+        Ok((thread, true))
+    }
+
+    /// Keeps what somebody set: a name in the row, everything else in the log.
+    fn keep(&mut self, thread: &mut ThreadRecord, patch: &ThreadMetadataPatch, writer: Uuid) -> Result<()> {
+        let now = now();
+        let head = self.chain(thread)?.history().newest_head();
+        let (items, row) = plan_patch(patch, head, thread.row.clone(), now);
+        if !items.is_empty() {
+            self.check_cold(thread, Some(writer))?;
+            self.push_items(thread, &items, now)?;
+        }
+        thread.row = row;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ThreadStore for RedbThreadStore {
+    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
+        let (thread_id, _) = head_identity(&meta)?;
+        let meta = new_head(meta)?;
+        self.check_free(self.look()?.find(thread_id)?.as_ref(), thread_id)?;
+        self.lazy().insert(thread_id, meta);
+        Ok(())
+    }
+
+    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
+        // A lazy thread is not stored and yet it is live.
+        if self.lazy().contains_key(&thread_id) {
+            return Err(conflict(thread_id));
+        }
+        self.change(|tables| {
+            let thread = tables.thread(thread_id)?;
+            tables.check_cold(&thread, None)?;
+            let epoch = thread.epoch + 1;
+            tables.put_thread(ThreadRecord { holder: Some(self.handle.id), epoch, ..thread }).map(drop)
+        })
+    }
+
+    async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
+        let head = self.lazy().get(&thread_id).cloned();
+        if head.is_some() && items.is_empty() {
+            return Ok(Appended { lines: 0, last_ordinal: None });
+        }
+        let appended = self.change(|tables| {
+            let now = now();
+            let (mut thread, is_new) = match &head {
+                Some(head) => tables.begin_thread(head, self.handle.id, now)?,
+                None => (self.held(tables.find(thread_id)?, thread_id)?, false),
+            };
+            if let Some(Done::Appended(appended)) = thread.batches.find(batch) {
+                return Ok(appended);
+            }
+            let tail = tables.push_items(&thread, items, now)?;
+            let lines = items.len() as u64 + u64::from(is_new);
+            let appended = Appended { lines, last_ordinal: tail.last_ordinal() };
+            if !items.is_empty() {
+                thread.batches.push(batch, Done::Appended(appended));
+                tables.put_thread(thread)?;
+            }
+            Ok(appended)
+        })?;
+        self.lazy().remove(&thread_id);
+        Ok(appended)
+    }
+
+    async fn writer_state(&self, thread_id: ThreadId) -> Result<WriterState> {
+        self.check_live(thread_id)?;
+        let look = self.look()?;
+        let Some(thread) = look.find(thread_id)? else {
+            return Ok(WriterState { end: None, last_batch: None, epoch: 0 });
+        };
+        Ok(WriterState { end: Some(look.end(thread_id)?), last_batch: thread.batches.last(), epoch: thread.epoch })
+    }
+
+    async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.check_live(thread_id)?;
+        let head = self.lazy().get(&thread_id).cloned();
+        if let Some(head) = head {
+            self.change(|tables| {
+                let (thread, _) = tables.begin_thread(&head, self.handle.id, now())?;
+                tables.put_thread(thread).map(drop)
+            })?;
+            self.lazy().remove(&thread_id);
+        }
+        Ok(())
+    }
+
+    async fn flush_thread(&self, thread_id: ThreadId) -> Result<()> {
+        // Each transaction was synced when it was made.
+        self.check_live(thread_id)
+    }
+
+    async fn sync_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.check_live(thread_id)
+    }
+
+    async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.release(thread_id)
+    }
+
+    async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.release(thread_id)
+    }
+
+    async fn update_thread_metadata(
+        &self,
+        thread_id: ThreadId,
+        patch: &ThreadMetadataPatch,
+        origin: PatchOrigin,
+    ) -> Result<StoredThread> {
+        if patch.is_empty() {
+            return Ok(self.look()?.thread(thread_id)?.row);
+        }
+        self.change(|tables| {
+            let mut thread = tables.thread(thread_id)?;
+            match origin {
+                PatchOrigin::Observed => {
+                    // A name is only ever set explicitly.
+                    let said = ThreadMetadataPatch { name: None, ..patch.clone() };
+                    said.apply(&mut thread.row);
+                }
+                PatchOrigin::Explicit => tables.keep(&mut thread, patch, self.handle.id)?,
+            }
+            tables.put_thread(thread)
+        })
+    }
+
+    async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.set_archived(thread_id, true)
+    }
+
+    async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.set_archived(thread_id, false)
+    }
+
+    async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
+        self.change(|tables| {
+            let thread = tables.thread(thread_id)?;
+            tables.check_cold(&thread, None)?;
+            let mut dependents = Vec::new();
+            for other in tables.threads()?.iter().filter(|other| other.row.id != thread_id) {
+                if tables.route(other)?.iter().any(|segment| segment.thread_id == thread_id) {
+                    dependents.push(other.row.id);
+                }
+            }
+            if !dependents.is_empty() {
+                // The table gave them in the order of their ids.
+                return Err(StoreError::HasDependents { thread_id, dependents });
+            }
+            tables.remove(&thread)
+        })
+    }
+
+    async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        self.change(|tables| {
+            let mut thread = tables.thread(thread_id)?;
+            tables.check_cold(&thread, None)?;
+            let Some(bytes) = detached_bytes(&tables.chain(&thread)?)? else { return Ok(thread.row) };
+            let id = next_segment_id(thread_id, thread.segments.iter().copied(), now());
+            let mut segment = Segment::new(id, thread_id, now());
+            segment.extend(&bytes);
+            tables.begin_segment(&mut thread, &segment)?;
+            tables.put_thread(thread)
+        })
+    }
+
+    async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
+        self.change(|tables| {
+            let source = tables.chain(&tables.thread(request.source)?)?;
+            let (thread_id, created) = head_identity(&request.meta)?;
+            self.check_free(tables.find(thread_id)?.as_ref(), thread_id)?;
+            let segment = fork_segment(&source, &request.at, request.meta, now())?;
+            let mut fork = ThreadRecord::new(thread_id, created);
+            tables.begin_segment(&mut fork, &segment)?;
+            tables.put_thread(fork)?;
+            Ok(thread_id)
+        })
+    }
+
+    async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
+        self.change(|tables| {
+            let thread_id = request.thread_id;
+            let mut thread = tables.thread(thread_id)?;
+            tables.check_cold(&thread, Some(self.handle.id))?;
+            if let Some(Done::Reverted(undone)) = thread.batches.find(request.batch) {
+                return Ok(undone);
+            }
+            let (history, now) = (tables.chain(&thread)?.history(), now());
+            let (undone, write) = plan_revert(&history, &request.to, thread.row.created_at, now)?;
+            match write {
+                RevertWrite::Nothing => {}
+                RevertWrite::Items(items) => {
+                    tables.push_items(&thread, &items, now)?;
+                    tables.refold(&mut thread)?;
+                }
+                RevertWrite::Segment(items) => {
+                    let id = next_segment_id(thread_id, thread.segments.iter().copied(), now);
+                    tables.begin_segment(&mut thread, &Segment::begin(id, thread_id, now, &items))?;
+                }
+            }
+            thread.batches.push(request.batch, Done::Reverted(undone));
+            tables.put_thread(thread)?;
+            Ok(undone)
+        })
+    }
+
+    async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+        self.change(|tables| {
+            let SegmentInfo { thread_id, id, created, .. } = *part.info;
+            let mut record = tables.segment_record(id)?.unwrap_or_else(|| SegmentRecord::unseen(part.info));
+            if record.info.thread_id != thread_id {
+                return Err(StoreError::AlreadyExists { thread_id });
+            }
+            let rest = compare_part(&part, record.info.bytes, |range| tables.bytes(id, range))?;
+            let becomes_visible = part.is_last && !record.is_visible;
+            if rest.is_empty() && !becomes_visible {
+                return Ok(record.info.bytes);
+            }
+            record.is_visible |= part.is_last;
+            tables.append(&mut record, rest)?;
+            if record.is_visible {
+                let new = || ThreadRecord::new(thread_id, thread_id.made_at().unwrap_or(created));
+                let mut thread = tables.find(thread_id)?.unwrap_or_else(new);
+                tables.check_cold(&thread, None)?;
+                if let Some(segment) = tables.segment(id)? {
+                    tables.enter(&mut thread, &segment)?;
+                }
+                tables.put_thread(thread)?;
+            }
+            Ok(record.info.bytes)
+        })
+    }
+
+    async fn maintain(
+        &self,
+        _: &MaintenanceRequest,
+        progress: &mut (dyn FnMut(MaintenanceProgress) + Send),
+    ) -> Result<MaintenanceReport> {
+        // redb makes a file smaller only while nobody else uses it.
+        progress(MaintenanceProgress::default());
+        Ok(MaintenanceReport::default())
+    }
+}
