@@ -20,12 +20,13 @@ use async_trait::async_trait;
 use selvedge_protocol::{
     ArchivedFilter, Cursor, HistoryMode, ItemQuery, ItemsView, Page, RolloutItem, SearchHit, SearchOrder, SearchQuery,
     SegmentId, SessionMeta, SortDirection, StatsQuery, StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery,
-    ThreadSortKey, ThreadStats, Turn, TurnItemEntry, TurnQuery, TurnStatus,
+    ThreadSortKey, ThreadStats, Turn, TurnItemEntry, TurnQuery, TurnSelector, TurnStatus,
 };
 use selvedge_thread_store::{
     Appended, BatchId, ChangePage, EntryKind, ForkThread, Holder, InMemoryThreadStore, LinePage, LinePosition,
-    LineQuery, LineStart, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadChange,
-    ThreadHistory, ThreadLookup, ThreadReader as _, ThreadStore, TurnCut, WriterState,
+    LineQuery, LineStart, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result,
+    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadChange, ThreadHistory, ThreadLookup, ThreadReader as _,
+    ThreadStore, TurnCut, WriterState,
 };
 use selvedge_thread_store_conformance::{
     LostAnswers, NotApplicable, RunOptions, StoreCall, StorePlace, StoreWrapper, Verdict, Wrapped, rules, run,
@@ -1280,6 +1281,25 @@ faults! {
             let kept: Vec<u8> = lines.filter(|line| !line.starts_with(b"#")).flatten().copied().collect();
             out.write_all(&kept).map_err(|error| StoreError::backend("cannot write", error))?;
             Ok(if count > 0 { kept.len() as u64 } else { 0 })
+        }
+    }
+    CountsTurnsFromTheOtherEnd caught by ["items.one-turn-by-number"] also [] {
+        async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+            let turn = query.turn.clone().map(|turn| match turn {
+                TurnSelector::Number(number) => TurnSelector::NumberFromEnd(number),
+                TurnSelector::NumberFromEnd(number) => TurnSelector::Number(number),
+                TurnSelector::Id(turn_id) => TurnSelector::Id(turn_id),
+            });
+            self.store.list_turns(&TurnQuery { turn, ..query.clone() }).await
+        }
+    }
+    SaysNothingOfHousekeeping caught by ["maintain.keeps-what-is-told"] also [] {
+        async fn maintain(
+            &self,
+            request: &MaintenanceRequest,
+            _: &mut (dyn FnMut(MaintenanceProgress) + Send),
+        ) -> Result<MaintenanceReport> {
+            self.store.maintain(request, &mut |_| {}).await
         }
     }
 }
