@@ -508,7 +508,7 @@ fn a_numbered_history_that_was_rewritten_goes_on_behind_the_last_line() {
     let home = Home::missing();
     let id = home.new_thread(&["--mode", "paginated"]);
     home.append(&id, ["one", "two", "three"].map(message).concat());
-    let path = PathBuf::from(home.json(&["show", &id])["thread"]["path"].as_str().unwrap());
+    let path = PathBuf::from(home.json(&["show", &id])["thread"]["location"].as_str().unwrap());
     let mut tail = Shown::of(&home, &[&id, "--json", "-n", "2"]);
     let newest = tail.next(2);
     assert!(newest[0].contains("two") && newest[1].contains("three"), "{newest:?}");
