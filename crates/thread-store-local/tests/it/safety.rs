@@ -298,7 +298,8 @@ async fn a_home_on_a_read_only_medium_can_be_read() {
     let context = store.load_model_context(id(1)).await;
     let looked = selvedge_rollout::doctor::diagnose(&RolloutHome::new(mount.path()), None, &|_| {});
     let resumed = store.resume_thread(id(1)).await;
-    assert!(run(&["umount".as_ref(), to]));
+    // Lazily: the store, which has its index open, goes after it.
+    assert!(run(&["umount".as_ref(), "--lazy".as_ref(), to]));
     if !is_read_only {
         return skip("the bind mount could not be made read-only");
     }
