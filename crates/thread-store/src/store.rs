@@ -43,11 +43,12 @@ pub trait ThreadStore: ThreadReader {
 
     /// Makes a stored thread live: claims its writer and readies its log for appending.
     ///
-    /// An unclean end (a torn last line) is sealed so that the next line stands alone; nothing is taken away. An archived
-    /// thread can be resumed where it is and stays archived.
+    /// An unclean end (a torn last line) is sealed so that the next line stands alone, here or by the first append; nothing is
+    /// taken away. An archived thread can be resumed where it is and stays archived.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when the thread is live already, here or elsewhere.
+    /// `NotFound`; `Conflict` when the thread is live already, here or elsewhere. A lazy thread of this store is live, so that
+    /// resuming it is a `Conflict`; one of another store is not found.
     async fn resume_thread(&self, thread_id: ThreadId) -> Result<()>;
 
     /// Appends items to a live thread, in order, as one batch.
