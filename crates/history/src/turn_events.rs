@@ -43,7 +43,7 @@ pub(crate) struct EventGlance<'a> {
 }
 
 impl<'a> EventGlance<'a> {
-    /// Nothing for a line that is no event, or one of a shape that nobody writes.
+    /// Returns the header of an event. `None` if the line is no event, or has a shape that nobody writes.
     pub(crate) fn at(line: &'a RolloutLine) -> Option<Self> {
         (line.kind() == "event_msg").then(|| serde_json::from_str(line.payload()).ok())?
     }

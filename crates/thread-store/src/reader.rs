@@ -147,7 +147,7 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// `InvalidRequest` for a text without a term, a limit of 0, or a cursor that is malformed or of another order.
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
 
-    /// Gives a page of a thread's turns, or one turn, as they are after everything that was undone.
+    /// Returns a page of a thread's turns, or one turn, as they are after everything that was undone.
     ///
     /// A last turn without an end is in progress while the thread is live anywhere: in this store or in another one over the same
     /// threads. Of a cold thread it is interrupted.

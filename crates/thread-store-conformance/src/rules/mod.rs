@@ -31,7 +31,7 @@ use crate::rule::{Rule, rule_table};
 /// Every rule, in the order of their modules: the kind of its check, the function that checks it, and the sentence of the
 /// contract that it checks. `one` is given one host of a new place, `two` is given two of them, `place` the place itself.
 ///
-/// Gives the list to a macro. The table of rules and the tests of a store are both made of it.
+/// Calls a macro with the list. The table of rules and the tests of a store are both made from it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_rule {

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ struct Claims {
 #[derive(Debug)]
 struct Host {
     store: InMemoryThreadStore,
-    claims: Arc<Mutex<Claims>>,
+    claims: Mutex<Claims>,
     /// Whether it looks at its claim before it writes.
     is_fenced: bool,
 }
@@ -41,10 +41,13 @@ impl Host {
     }
 
     fn claimed(&self, thread_id: ThreadId) {
-        self.claims.lock().unwrap().live.insert(thread_id);
+        let mut claims = self.claims.lock().unwrap();
+        // A new claim takes the place of one that expired.
+        claims.lost.remove(&thread_id);
+        claims.live.insert(thread_id);
     }
 
-    /// Gives up a claim, and says whether it had expired.
+    /// Releases a claim. Returns whether it had expired.
     fn given_up(&self, thread_id: ThreadId) -> bool {
         let mut claims = self.claims.lock().unwrap();
         claims.live.remove(&thread_id);
@@ -90,18 +93,16 @@ impl StoreWrapper for Host {
     }
 }
 
-/// What is behind a host, and what it holds.
-type Behind = (InMemoryThreadStore, Arc<Mutex<Claims>>);
-
 /// A place whose claims expire.
-struct Expiring {
-    store: InMemoryThreadStore,
-    hosts: Mutex<HashMap<usize, Behind>>,
+pub(crate) struct Expiring {
+    pub(crate) store: InMemoryThreadStore,
+    /// The hosts, by where they stand in memory. Their death is left to those who use them.
+    hosts: Mutex<HashMap<usize, Weak<Wrapped<Host>>>>,
     is_fenced: bool,
 }
 
 impl Expiring {
-    fn new(is_fenced: bool) -> Self {
+    pub(crate) fn new(is_fenced: bool) -> Self {
         Self { store: InMemoryThreadStore::new(), hosts: Mutex::default(), is_fenced }
     }
 }
@@ -113,10 +114,10 @@ fn address(host: &Arc<dyn ThreadStore>) -> usize {
 #[async_trait]
 impl StorePlace for Expiring {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        let (store, claims) = (self.store.peer(), Arc::new(Mutex::default()));
-        let host = Host { store: store.clone(), claims: Arc::clone(&claims), is_fenced: self.is_fenced };
-        let host: Arc<dyn ThreadStore> = Arc::new(Wrapped(host));
-        self.hosts.lock().unwrap().insert(address(&host), (store, claims));
+        let host = Host { store: self.store.peer(), claims: Mutex::default(), is_fenced: self.is_fenced };
+        let wrapped = Arc::new(Wrapped(host));
+        let host: Arc<dyn ThreadStore> = Arc::<Wrapped<Host>>::clone(&wrapped);
+        self.hosts.lock().unwrap().insert(address(&host), Arc::downgrade(&wrapped));
         host
     }
 
@@ -125,7 +126,8 @@ impl StorePlace for Expiring {
     }
 
     async fn pause_past_expiry(&self, host: &Arc<dyn ThreadStore>) -> Result<(), NotApplicable> {
-        let (store, claims) = self.hosts.lock().unwrap()[&address(host)].clone();
+        let paused = self.hosts.lock().unwrap()[&address(host)].upgrade().unwrap();
+        let Host { store, claims, .. } = &paused.0;
         let live: Vec<_> = claims.lock().unwrap().live.drain().collect();
         for thread_id in live {
             store.discard_thread(thread_id).await.unwrap();

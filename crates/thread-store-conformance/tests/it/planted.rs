@@ -13,10 +13,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use crate::expiring::Expiring;
 use async_trait::async_trait;
 use selvedge_protocol::{
     ArchivedFilter, Cursor, HistoryMode, ItemQuery, ItemsView, Page, RolloutItem, SearchHit, SearchOrder, SearchQuery,
@@ -24,10 +26,10 @@ use selvedge_protocol::{
     ThreadSortKey, ThreadStats, Turn, TurnItemEntry, TurnQuery, TurnSelector, TurnStatus,
 };
 use selvedge_thread_store::{
-    Appended, BatchId, ChangePage, EntryKind, ForkThread, Holder, InMemoryThreadStore, LinePage, LinePosition,
-    LineQuery, LineStart, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result,
-    RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadChange, ThreadHistory, ThreadLookup, ThreadReader as _,
-    ThreadStore, TurnCut, WriterState,
+    Appended, BatchId, ChangePage, EntryKind, ForkThread, Holder, LinePage, LinePosition, LineQuery, LineStart,
+    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo,
+    SegmentPart, StoreError, ThreadChange, ThreadHistory, ThreadLookup, ThreadReader as _, ThreadStore, TurnCut,
+    WriterState,
 };
 use selvedge_thread_store_conformance::{
     LostAnswers, NotApplicable, RunOptions, StoreCall, StorePlace, StoreWrapper, Verdict, Wrapped, rules, run,
@@ -54,8 +56,17 @@ impl Notes {
     }
 }
 
+/// What a faulty store stands on.
+#[derive(Debug)]
+struct Planted {
+    store: Arc<dyn ThreadStore>,
+    notes: Arc<Notes>,
+    /// Which of the hosts of the place it is, counted from 0.
+    host: u64,
+}
+
 /// Stands in front of a store.
-type Plant = fn(Arc<dyn ThreadStore>, Arc<Notes>) -> Arc<dyn ThreadStore>;
+type Plant = fn(Planted) -> Arc<dyn ThreadStore>;
 
 /// A planted fault.
 struct Fault {
@@ -72,13 +83,14 @@ macro_rules! faults {
     ($($name:ident caught by [$($rule:literal),*] also [$($other:literal),*] $body:tt)*) => {
         $(
             #[derive(Debug)]
-            struct $name {
-                store: Arc<dyn ThreadStore>,
-                #[allow(dead_code, reason = "most faults remember nothing")]
-                notes: Arc<Notes>,
-                /// Which of the hosts of the place it is, counted from 0.
-                #[allow(dead_code, reason = "in most faults all hosts are alike")]
-                host: u64,
+            struct $name(Planted);
+
+            impl Deref for $name {
+                type Target = Planted;
+
+                fn deref(&self) -> &Planted {
+                    &self.0
+                }
             }
 
             faults!(@wrapper $name $body);
@@ -88,10 +100,7 @@ macro_rules! faults {
             name: stringify!($name),
             caught_by: &[$($rule),*],
             also_caught_by: &[$($other),*],
-            plant: |store, notes| {
-                let host = notes.hosts.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Wrapped($name { store, notes, host }))
-            },
+            plant: |planted| Arc::new(Wrapped($name(planted))),
         }),*];
     };
     (@wrapper $name:ident { $($body:tt)* }) => {
@@ -111,112 +120,34 @@ type Host = Weak<dyn ThreadStore>;
 
 /// Hosts of one place in memory, all with the same fault.
 struct FaultyPlace {
-    store: InMemoryThreadStore,
+    /// The hosts without the fault.
+    hosts: Expiring,
     notes: Arc<Notes>,
     answers: LostAnswers,
-    /// Each host, and the store behind it whose claims can be taken away.
-    leased: Mutex<Vec<(Host, Host)>>,
+    /// Each host, and the one without the fault behind it.
+    behind: Mutex<Vec<(Host, Host)>>,
     fault: &'static Fault,
-}
-
-/// Means all threads of a host, in a call that takes its claims away as if they had expired.
-const PAUSE: ThreadId = ThreadId::from_uuid(uuid::Uuid::nil());
-
-/// A host whose claims can expire, without a fault: what was taken from it is `Lost` until it is given up.
-#[derive(Debug)]
-struct Leased {
-    store: Arc<dyn ThreadStore>,
-    claims: Mutex<HashMap<ThreadId, bool>>,
-}
-
-impl Leased {
-    fn new(store: Arc<dyn ThreadStore>) -> Self {
-        Self { store, claims: Mutex::default() }
-    }
-
-    /// # Errors
-    /// `Lost` if the claim has expired.
-    fn check(&self, thread_id: ThreadId) -> Result<()> {
-        match self.claims.lock().unwrap().get(&thread_id) {
-            Some(false) => Err(StoreError::Lost { thread_id, reason: "the claim has expired".to_owned() }),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl StoreWrapper for Leased {
-    fn inner(&self) -> &dyn ThreadStore {
-        &*self.store
-    }
-
-    async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
-        let id = meta.id;
-        self.store.create_thread(meta).await?;
-        self.claims.lock().unwrap().extend(id.map(|id| (id, true)));
-        Ok(())
-    }
-
-    async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.store.resume_thread(thread_id).await?;
-        self.claims.lock().unwrap().insert(thread_id, true);
-        Ok(())
-    }
-
-    async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
-        self.check(thread_id)?;
-        self.store.append_items(thread_id, batch, items).await
-    }
-
-    async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
-        self.check(request.thread_id)?;
-        self.store.revert_thread(request).await
-    }
-
-    async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.check(thread_id)?;
-        self.store.shutdown_thread(thread_id).await?;
-        self.claims.lock().unwrap().remove(&thread_id);
-        Ok(())
-    }
-
-    async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
-        if thread_id == PAUSE {
-            let held: Vec<ThreadId> = self.claims.lock().unwrap().keys().copied().collect();
-            for thread_id in held {
-                if self.store.discard_thread(thread_id).await.is_ok() {
-                    self.claims.lock().unwrap().insert(thread_id, false);
-                }
-            }
-            return Ok(());
-        }
-        if self.claims.lock().unwrap().remove(&thread_id) == Some(false) {
-            return Ok(());
-        }
-        self.store.discard_thread(thread_id).await
-    }
 }
 
 #[async_trait]
 impl StorePlace for FaultyPlace {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        let leased: Arc<dyn ThreadStore> = Arc::new(Wrapped(Leased::new(Arc::new(self.store.peer()))));
-        let faulty = (self.fault.plant)(Arc::clone(&leased), Arc::clone(&self.notes));
-        let host = self.answers.host(faulty);
-        self.leased.lock().unwrap().push((Arc::downgrade(&host), Arc::downgrade(&leased)));
+        let behind = self.hosts.open_host().await;
+        let (store, notes) = (Arc::clone(&behind), Arc::clone(&self.notes));
+        let host = notes.hosts.fetch_add(1, Ordering::Relaxed);
+        let host = self.answers.host((self.fault.plant)(Planted { store, notes, host }));
+        self.behind.lock().unwrap().push((Arc::downgrade(&host), Arc::downgrade(&behind)));
         host
     }
 
     fn claim_expiry(&self) -> Option<Duration> {
-        Some(Duration::ZERO)
+        self.hosts.claim_expiry()
     }
 
     async fn pause_past_expiry(&self, host: &Arc<dyn ThreadStore>) -> std::result::Result<(), NotApplicable> {
-        let leased = self.leased.lock().unwrap().iter().find(|(known, _)| known.ptr_eq(&Arc::downgrade(host))).cloned();
-        let leased = leased.and_then(|(_, leased)| leased.upgrade()).expect("a host of this place");
-        // Its claims are given up in its place.
-        leased.discard_thread(PAUSE).await.unwrap();
-        Ok(())
+        let known = self.behind.lock().unwrap().iter().find(|(known, _)| known.ptr_eq(&Arc::downgrade(host))).cloned();
+        let behind = known.and_then(|(_, behind)| behind.upgrade()).expect("a host of this place");
+        self.hosts.pause_past_expiry(&behind).await
     }
 
     async fn restart(&self) -> std::result::Result<(), NotApplicable> {
@@ -230,14 +161,15 @@ impl StorePlace for FaultyPlace {
         at: &LinePosition,
         bytes: &[u8],
     ) -> std::result::Result<(), NotApplicable> {
-        let entries = self.store.read_lines(&LineQuery::from(thread_id, LineStart::Beginning)).await.unwrap().entries;
+        let store = &self.hosts.store;
+        let entries = store.read_lines(&LineQuery::from(thread_id, LineStart::Beginning)).await.unwrap().entries;
         let before: usize = entries.iter().take_while(|entry| entry.at != *at).map(|entry| entry.bytes.len()).sum();
-        let [info] = &self.store.list_segments(thread_id).await.unwrap()[..] else { panic!("one segment") };
-        let mut all = self.store.read_segment(thread_id, info.id, 0, usize::MAX).await.unwrap();
+        let [info] = &store.list_segments(thread_id).await.unwrap()[..] else { panic!("one segment") };
+        let mut all = store.read_segment(thread_id, info.id, 0, usize::MAX).await.unwrap();
         all[before..before + bytes.len()].copy_from_slice(bytes);
-        self.store.delete_thread(thread_id).await.unwrap();
+        store.delete_thread(thread_id).await.unwrap();
         let part = SegmentPart { info, at: 0, bytes: &all, is_last: true };
-        self.store.import_segment(part).await.unwrap();
+        store.import_segment(part).await.unwrap();
         Ok(())
     }
 
@@ -254,8 +186,8 @@ impl StorePlace for FaultyPlace {
 /// Returns the rules that catch a fault, of those with these ids or of all.
 async fn caught_by(fault: &'static Fault, only: &[&str]) -> BTreeMap<&'static str, String> {
     let new_place = move || async move {
-        let (store, notes, answers) = (InMemoryThreadStore::new(), Arc::default(), LostAnswers::new());
-        FaultyPlace { store, notes, answers, leased: Mutex::default(), fault }
+        let (hosts, notes, answers) = (Expiring::new(true), Arc::default(), LostAnswers::new());
+        FaultyPlace { hosts, notes, answers, behind: Mutex::default(), fault }
     };
     let only = only.iter().map(|id| (*id).to_owned()).collect();
     let options = RunOptions { only, time_limit: Duration::from_secs(15), at_once: 2 };
@@ -269,11 +201,11 @@ async fn caught_by(fault: &'static Fault, only: &[&str]) -> BTreeMap<&'static st
 
 /// Nothing but what a place of faulty stores is made of.
 #[derive(Debug)]
-struct NoFault(Arc<dyn ThreadStore>);
+struct NoFault(Planted);
 
 impl StoreWrapper for NoFault {
     fn inner(&self) -> &dyn ThreadStore {
-        &*self.0
+        &*self.0.store
     }
 }
 
@@ -283,7 +215,7 @@ async fn a_store_without_a_fault_keeps_every_rule() {
         name: "NoFault",
         caught_by: &[],
         also_caught_by: &[],
-        plant: |store, _| Arc::new(Wrapped(NoFault(store))),
+        plant: |planted| Arc::new(Wrapped(NoFault(planted))),
     };
     assert_eq!(caught_by(&NO_FAULT, &[]).await, BTreeMap::new());
 }

@@ -78,7 +78,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives up everything that a writer has.
+    /// Releases all claims of a writer.
     pub(super) fn release_all(&mut self, writer: Writer) {
         self.lazy_mut().retain(|(holder, _), _| *holder != writer);
         for thread in self.threads_mut().filter(|thread| thread.writer == Some(writer)) {
