@@ -40,7 +40,7 @@ mod rules;
 mod run;
 mod wrapper;
 
-pub use lost::LostAnswers;
+pub(crate) use lost::LostAnswers;
 pub use memory::MemoryPlace;
 pub use model::{Cut, Difference, Step, compare_stores};
 pub use place::{NotApplicable, StoreCall, StorePlace};

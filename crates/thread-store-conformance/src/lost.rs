@@ -13,9 +13,9 @@ use selvedge_thread_store::{
 use crate::wrapper::{StoreWrapper, Wrapped};
 use crate::{NotApplicable, StoreCall};
 
-/// Loses answers of the hosts of a place, for any store: [`StorePlace::lose_answer`](crate::StorePlace::lose_answer) in two lines.
+/// Loses answers of any store, in front of it.
 #[derive(Debug, Default)]
-pub struct LostAnswers {
+pub(crate) struct LostAnswers {
     /// What each host loses next, by where it stands in memory.
     losses: Mutex<HashMap<usize, Loss>>,
 }
@@ -26,12 +26,12 @@ type Loss = Arc<Mutex<Option<(StoreCall, bool)>>>;
 impl LostAnswers {
     /// Loses nothing yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Stands in front of a host that was opened.
-    pub fn host(&self, store: Arc<dyn ThreadStore>) -> Arc<dyn ThreadStore> {
+    pub(crate) fn host(&self, store: Arc<dyn ThreadStore>) -> Arc<dyn ThreadStore> {
         let loss = Loss::default();
         let host: Arc<dyn ThreadStore> = Arc::new(Wrapped(Host { store, loss: Arc::clone(&loss) }));
         locked(&self.losses).insert(address(&host), loss);
@@ -42,7 +42,12 @@ impl LostAnswers {
     ///
     /// # Errors
     /// If nobody stands in front of the host.
-    pub fn lose(&self, host: &Arc<dyn ThreadStore>, call: StoreCall, took_effect: bool) -> Result<(), NotApplicable> {
+    pub(crate) fn lose(
+        &self,
+        host: &Arc<dyn ThreadStore>,
+        call: StoreCall,
+        took_effect: bool,
+    ) -> Result<(), NotApplicable> {
         let losses = locked(&self.losses);
         let loss = losses.get(&address(host)).ok_or_else(|| NotApplicable::because("a host of somewhere else"))?;
         *locked(loss) = Some((call, took_effect));

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use selvedge_thread_store::{InMemoryThreadStore, ThreadStore};
 
-use crate::{LostAnswers, NotApplicable, StoreCall, StorePlace};
+use crate::StorePlace;
 
 /// A place in the memory of this process.
 #[derive(Debug, Default)]
 pub struct MemoryPlace {
     store: InMemoryThreadStore,
-    answers: LostAnswers,
 }
 
 impl MemoryPlace {
@@ -25,15 +24,6 @@ impl MemoryPlace {
 #[async_trait]
 impl StorePlace for MemoryPlace {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        self.answers.host(Arc::new(self.store.peer()))
-    }
-
-    async fn lose_answer(
-        &self,
-        host: &Arc<dyn ThreadStore>,
-        call: StoreCall,
-        took_effect: bool,
-    ) -> Result<(), NotApplicable> {
-        self.answers.lose(host, call, took_effect)
+        Arc::new(self.store.peer())
     }
 }

@@ -34,7 +34,7 @@ pub trait StorePlace: Send + Sync + 'static {
 
     /// Loses the answer of the next call of this kind to a host: the call takes effect or does not, and returns
     /// [`OutcomeUnknown`](selvedge_thread_store::StoreError::OutcomeUnknown) or another error that says to call again.
-    /// [`LostAnswers`](crate::LostAnswers) does it for any store.
+    /// Where a place cannot, the suite does it in front of the host.
     ///
     /// # Errors
     /// Where answers cannot be lost.

@@ -8,20 +8,23 @@ use selvedge_thread_store::{
 };
 
 use crate::fixtures::{asked, head, id, is_missing, record, turn, turn_id};
-use crate::{NotApplicable, StoreCall, StorePlace};
+use crate::{LostAnswers, NotApplicable, StoreCall, StorePlace};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// A place whose host loses answers.
+/// A place with a host whose answers can be lost: by the place, if it can do that, and otherwise in front of the host.
 struct Lossy {
     place: Arc<dyn StorePlace>,
+    host: Arc<dyn ThreadStore>,
+    answers: LostAnswers,
     store: Arc<dyn ThreadStore>,
 }
 
 impl Lossy {
     async fn new(place: Arc<dyn StorePlace>) -> Self {
-        let store = place.open_host().await;
-        Self { place, store }
+        let (host, answers) = (place.open_host().await, LostAnswers::new());
+        let store = answers.host(Arc::clone(&host));
+        Self { place, host, answers, store }
     }
 
     /// Makes a call whose answer is lost, and gives what the same call is answered when it is made again.
@@ -31,7 +34,9 @@ impl Lossy {
         took_effect: bool,
         make: impl AsyncFn(&dyn ThreadStore) -> Result<T>,
     ) -> Result<Result<T>, NotApplicable> {
-        self.place.lose_answer(&self.store, call, took_effect).await?;
+        if self.place.lose_answer(&self.host, call, took_effect).await.is_err() {
+            self.answers.lose(&self.store, call, took_effect)?;
+        }
         match make(&*self.store).await {
             Ok(_) => panic!("the answer of {call:?} was not lost"),
             Err(error) => assert_eq!(error.recovery(), Recovery::RepeatSame, "{error:?}"),

@@ -32,7 +32,7 @@ use selvedge_thread_store::{
     WriterState,
 };
 use selvedge_thread_store_conformance::{
-    LostAnswers, NotApplicable, RunOptions, StoreCall, StorePlace, StoreWrapper, Verdict, Wrapped, rules, run,
+    NotApplicable, RunOptions, StorePlace, StoreWrapper, Verdict, Wrapped, rules, run,
 };
 
 /// What a faulty store remembers, shared by the hosts of a place.
@@ -123,7 +123,6 @@ struct FaultyPlace {
     /// The hosts without the fault.
     hosts: Expiring,
     notes: Arc<Notes>,
-    answers: LostAnswers,
     /// Each host, and the one without the fault behind it.
     behind: Mutex<Vec<(Host, Host)>>,
     fault: &'static Fault,
@@ -135,7 +134,7 @@ impl StorePlace for FaultyPlace {
         let behind = self.hosts.open_host().await;
         let (store, notes) = (Arc::clone(&behind), Arc::clone(&self.notes));
         let host = notes.hosts.fetch_add(1, Ordering::Relaxed);
-        let host = self.answers.host((self.fault.plant)(Planted { store, notes, host }));
+        let host = (self.fault.plant)(Planted { store, notes, host });
         self.behind.lock().unwrap().push((Arc::downgrade(&host), Arc::downgrade(&behind)));
         host
     }
@@ -172,22 +171,13 @@ impl StorePlace for FaultyPlace {
         store.import_segment(part).await.unwrap();
         Ok(())
     }
-
-    async fn lose_answer(
-        &self,
-        host: &Arc<dyn ThreadStore>,
-        call: StoreCall,
-        took_effect: bool,
-    ) -> std::result::Result<(), NotApplicable> {
-        self.answers.lose(host, call, took_effect)
-    }
 }
 
 /// Returns the rules that catch a fault, of those with these ids or of all.
 async fn caught_by(fault: &'static Fault, only: &[&str]) -> BTreeMap<&'static str, String> {
     let new_place = move || async move {
-        let (hosts, notes, answers) = (Expiring::new(true), Arc::default(), LostAnswers::new());
-        FaultyPlace { hosts, notes, answers, behind: Mutex::default(), fault }
+        let (hosts, notes) = (Expiring::new(true), Arc::default());
+        FaultyPlace { hosts, notes, behind: Mutex::default(), fault }
     };
     let only = only.iter().map(|id| (*id).to_owned()).collect();
     let options = RunOptions { only, time_limit: Duration::from_secs(15), at_once: 2 };

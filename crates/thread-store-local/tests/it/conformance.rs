@@ -7,34 +7,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::{LinePosition, LineQuery, LineStart, ThreadStore};
-use selvedge_thread_store_conformance::{
-    LostAnswers, MemoryPlace, NotApplicable, StoreCall, StorePlace, compare_stores,
-};
+use selvedge_thread_store_conformance::{MemoryPlace, NotApplicable, StorePlace, compare_stores};
 use selvedge_thread_store_local::LocalThreadStore;
 
 /// A home directory, opened by each host as another process would. Claims are locks of the kernel, which end with their holder.
 struct Home {
     dir: tempfile::TempDir,
-    answers: LostAnswers,
 }
 
 async fn new_place() -> Home {
-    Home { dir: tempfile::tempdir().unwrap(), answers: LostAnswers::new() }
+    Home { dir: tempfile::tempdir().unwrap() }
 }
 
 #[async_trait]
 impl StorePlace for Home {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        self.answers.host(Arc::new(LocalThreadStore::open(self.dir.path())))
-    }
-
-    async fn lose_answer(
-        &self,
-        host: &Arc<dyn ThreadStore>,
-        call: StoreCall,
-        took_effect: bool,
-    ) -> Result<(), NotApplicable> {
-        self.answers.lose(host, call, took_effect)
+        Arc::new(LocalThreadStore::open(self.dir.path()))
     }
 
     async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {

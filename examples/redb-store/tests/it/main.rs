@@ -7,28 +7,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use example_redb_store::RedbThreadStore;
 use selvedge_thread_store::ThreadStore;
-use selvedge_thread_store_conformance::{LostAnswers, NotApplicable, StoreCall, StorePlace};
+use selvedge_thread_store_conformance::StorePlace;
 
 /// A file in a folder of its own. Each host is a handle of its own.
 struct RedbPlace {
     store: RedbThreadStore,
-    answers: LostAnswers,
     _folder: tempfile::TempDir,
 }
 
 #[async_trait]
 impl StorePlace for RedbPlace {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        self.answers.host(Arc::new(self.store.peer()))
-    }
-
-    async fn lose_answer(
-        &self,
-        host: &Arc<dyn ThreadStore>,
-        call: StoreCall,
-        took_effect: bool,
-    ) -> Result<(), NotApplicable> {
-        self.answers.lose(host, call, took_effect)
+        Arc::new(self.store.peer())
     }
 }
 
@@ -36,7 +26,7 @@ impl StorePlace for RedbPlace {
 async fn new_place() -> RedbPlace {
     let folder = tempfile::tempdir().unwrap();
     let store = RedbThreadStore::open(folder.path().join("threads.redb")).unwrap();
-    RedbPlace { store, answers: LostAnswers::new(), _folder: folder }
+    RedbPlace { store, _folder: folder }
 }
 
 mod rules {
