@@ -5,6 +5,8 @@ use std::time::Duration;
 use selvedge_thread_store::{Recovery, Result, StoreError};
 use tokio::runtime::Handle;
 
+use crate::timer::sleep;
+
 /// How often a call is made again whose answer was lost.
 const REPEATS: u32 = 6;
 
@@ -65,8 +67,7 @@ impl Repeats {
         let pause = self.pause;
         self.pause = (pause * 2).max(FIRST_PAUSE);
         if !pause.is_zero() {
-            // On a thread that may wait and not by a timer: a runtime need not have one.
-            let _ = tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await;
+            sleep(pause).await;
         }
         true
     }

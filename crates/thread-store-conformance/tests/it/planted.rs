@@ -173,6 +173,10 @@ impl StorePlace for FaultyPlace {
     }
 }
 
+/// Rules about two hosts at work at the same time: whether they see a fault that another rule is meant for depends on which of
+/// the two was quicker.
+const RACING: [&str; 2] = ["changes.following", "readers.see-a-prefix"];
+
 /// Returns the rules that catch a fault, of those with these ids or of all.
 async fn caught_by(fault: &'static Fault, only: &[&str]) -> BTreeMap<&'static str, String> {
     let new_place = move || async move {
@@ -239,7 +243,8 @@ async fn every_fault_against_every_rule() {
         let ids: BTreeSet<&str> = caught.keys().copied().collect();
         let declared: BTreeSet<&str> = fault.caught_by.iter().chain(fault.also_caught_by).copied().collect();
         writeln!(table, "{} | {}", fault.name, ids.iter().copied().collect::<Vec<_>>().join(", ")).unwrap();
-        if ids != declared {
+        let is_luck = |id: &&str| RACING.contains(id) && !fault.caught_by.contains(id);
+        if ids.iter().filter(|id| !is_luck(id)).ne(declared.iter().filter(|id| !is_luck(id))) {
             writeln!(wrong, "{}:", fault.name).unwrap();
             for id in declared.difference(&ids) {
                 writeln!(wrong, "  does not catch it: {id}").unwrap();
@@ -439,7 +444,7 @@ faults! {
         }
     }
 
-    LeavesOutTheFirstThread caught by ["changes.begin-with-all"] also ["changes.each-change-is-told"] {
+    LeavesOutTheFirstThread caught by ["changes.begin-with-all"] also ["changes.each-change-is-told", "changes.following"] {
         async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
             let mut page = self.store.list_changes(after, limit).await?;
             if after.is_none() && page.changes.len() > 1 {
@@ -827,7 +832,7 @@ faults! {
             self.store.append_items(thread_id, batch, &items).await
         }
     }
-    PersistsNothing caught by ["life.lazy-until-persist"] also ["append.empty-batch", "claims.race", "life.lazy-twice", "life.new-threads-are-paginated", "list.against-a-model", "list.pages-by-every-size", "list.pages-while-others-write", "list.refusals", "list.ties-are-sorted-by-id", "lost.of-persist", "metadata.later-facts-win", "metadata.patch-of-git", "reopened.goes-on", "turns.pages"] {
+    PersistsNothing caught by ["life.lazy-until-persist"] also ["append.empty-batch", "claims.race", "life.lazy-twice", "life.new-threads-are-paginated", "list.against-a-model", "list.pages-by-every-size", "list.pages-while-others-write", "list.refusals", "list.ties-are-sorted-by-id", "lost.of-persist", "metadata.later-facts-win", "metadata.patch-of-git", "reopened.goes-on", "turns.pages", "readers.see-a-prefix"] {
         async fn persist_thread(&self, thread_id: ThreadId) -> Result<()> {
             self.store.flush_thread(thread_id).await
         }
