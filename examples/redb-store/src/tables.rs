@@ -157,6 +157,17 @@ impl<T: ReadableTable<u128, Bytes>, C: ReadableTable<Key, Bytes>> Tables<'_, T, 
         Ok(route)
     }
 
+    /// The other threads whose histories go through this one, in the order of their ids.
+    pub(crate) fn dependents(&self, thread_id: ThreadId) -> Result<Vec<ThreadRecord>> {
+        let mut dependents = Vec::new();
+        for other in self.threads()?.into_iter().filter(|other| other.row.id != thread_id) {
+            if self.route(&other)?.iter().any(|segment| segment.thread_id == thread_id) {
+                dependents.push(other);
+            }
+        }
+        Ok(dependents)
+    }
+
     /// The segments that a thread's history goes through, with their bytes.
     pub(crate) fn chain(&self, thread: &ThreadRecord) -> Result<SegmentChain<Segment>> {
         let newest = self.load(&self.newest(thread)?.info)?;

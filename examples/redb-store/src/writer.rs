@@ -220,14 +220,9 @@ impl ThreadStore for RedbThreadStore {
         self.change(|tables| {
             let thread = tables.thread(thread_id)?;
             tables.check_cold(&thread, None)?;
-            let mut dependents = Vec::new();
-            for other in tables.threads()?.iter().filter(|other| other.row.id != thread_id) {
-                if tables.route(other)?.iter().any(|segment| segment.thread_id == thread_id) {
-                    dependents.push(other.row.id);
-                }
-            }
+            let dependents = tables.dependents(thread_id)?;
             if !dependents.is_empty() {
-                // The table gave them in the order of their ids.
+                let dependents = dependents.iter().map(|dependent| dependent.row.id).collect();
                 return Err(StoreError::HasDependents { thread_id, dependents });
             }
             tables.remove(&thread)
@@ -309,6 +304,10 @@ impl ThreadStore for RedbThreadStore {
                     tables.enter(&mut thread, &segment)?;
                 }
                 tables.put_thread(thread)?;
+                for mut dependent in tables.dependents(thread_id)? {
+                    tables.refold(&mut dependent)?;
+                    tables.put_thread(dependent)?;
+                }
             }
             Ok(record.info.bytes)
         })

@@ -178,6 +178,7 @@ macro_rules! for_each_rule {
                 one are_the_bytes = "`read_segment` gives the bytes of a segment as they were written.";
                 one abandoned_segments = "`list_segments` gives a thread's own segments, oldest first, those too that a rewind left behind.";
                 one copies_come_back = "Segments that are copied out and in are the same, in whatever order and parts they come.";
+                one rows_of_copies = "A copied thread's row says what its log says, inherited facts too, whether the source comes first or last.";
                 one import_is_whole = "A segment becomes visible with its last part; a copy that broke off goes on where the store says.";
                 one import_grows = "A visible segment grows by an import, unless somebody writes it or it holds something else.";
                 one damaged_bytes_are_kept = "Bytes are kept, whatever they hold, and what is intact among them is read.";

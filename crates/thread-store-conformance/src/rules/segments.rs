@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, ThreadId};
+use selvedge_protocol::{HistoryMode, StoredThread, ThreadId};
 use selvedge_thread_store::{
     BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnCut,
 };
@@ -113,6 +113,40 @@ pub(super) async fn copies_come_back(store: Arc<dyn ThreadStore>) {
             store.delete_thread(thread).await.unwrap();
         }
     }
+}
+
+/// What is said of a thread whose source comes last is what would be said if it came first.
+pub(super) async fn rows_of_copies(store: Arc<dyn ThreadStore>) {
+    let threads = family(&*store).await;
+    let mut copies = Vec::new();
+    for thread in threads {
+        for info in store.list_segments(thread).await.unwrap() {
+            let bytes = read(&*store, &info, 1 << 20).await;
+            copies.push((info, bytes));
+        }
+    }
+    let rows = || async {
+        let mut rows = Vec::new();
+        for thread in threads {
+            rows.push(StoredThread { location: None, ..store.read_thread(thread).await.unwrap() });
+        }
+        rows
+    };
+    let mut answers = Vec::new();
+    for source_first in [true, false] {
+        for thread in threads.into_iter().rev() {
+            store.delete_thread(thread).await.unwrap();
+        }
+        for (info, bytes) in &copies {
+            import(&*store, info, bytes, 1 << 20).await;
+        }
+        answers.push(rows().await);
+        if source_first {
+            copies.reverse();
+        }
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0][1].first_user_message.as_deref(), Some("ask a"), "what a fork inherits");
 }
 
 /// Nobody sees a segment before its last part, and a copy that broke off goes on.

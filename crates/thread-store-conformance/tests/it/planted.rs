@@ -736,6 +736,26 @@ faults! {
             if len.is_some_and(|len| at > len) { Err(StoreError::not_found(thread_id)) } else { Ok(bytes) }
         }
     }
+    ForgetsWhatComesLater caught by ["segments.rows-of-copies"] also [] {
+        async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+            let thread_id = part.info.thread_id;
+            let has = self.store.import_segment(part).await?;
+            let row = self.store.read_thread(thread_id).await;
+            if let Ok(row) = row.as_ref().map(Clone::clone) && row.forked_from_id.is_some() {
+                self.notes.rows.lock().unwrap().entry(thread_id).or_insert(row);
+            }
+            Ok(has)
+        }
+        async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
+            self.notes.rows.lock().unwrap().remove(&thread_id);
+            self.store.delete_thread(thread_id).await
+        }
+        async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+            let row = self.store.read_thread(thread_id).await?;
+            let imported = self.notes.rows.lock().unwrap().get(&thread_id).cloned();
+            Ok(StoredThread { first_user_message: imported.map_or(row.first_user_message, |row| row.first_user_message), ..row })
+        }
+    }
     ImportsWithoutSayingHowMuch caught by ["segments.import-is-whole"] also ["cancelled.import", "lost.of-import", "segments.copies-come-back", "segments.damaged-bytes-are-kept", "segments.import-grows"] {
         async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
             self.store.import_segment(part).await.map(|_| 0)

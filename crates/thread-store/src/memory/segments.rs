@@ -56,6 +56,7 @@ impl State {
                 self.insert_thread(thread_id, created);
             }
             self.put_segment(segment)?;
+            self.refold_dependents(thread_id)?;
         }
         Ok(len)
     }
@@ -68,8 +69,14 @@ impl State {
         if !rest.is_empty() {
             self.check_cold(thread_id, None)?;
             self.extend_segment(thread_id, id, rest)?;
+            self.refold_dependents(thread_id)?;
         }
         Ok(self.segment(id).map_or(0, Segment::size))
+    }
+
+    /// Folds the histories anew that go through a thread: they may have inherited what was just copied in.
+    fn refold_dependents(&mut self, thread_id: ThreadId) -> Result<()> {
+        self.dependents(thread_id).into_iter().try_for_each(|dependent| self.refold(dependent))
     }
 }
 
