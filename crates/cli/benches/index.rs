@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use selvedge_protocol::{ThreadId, ThreadMetadataPatch, ThreadQuery};
 use selvedge_rollout::RolloutHome;
-use selvedge_thread_store::{PatchOrigin, ThreadReader, ThreadStore};
+use selvedge_thread_store::{MetadataOrigin, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::support::probe::Probe;
@@ -94,7 +94,7 @@ fn compared(probe: &Probe) -> Result<()> {
     probe.measure(&name, appended, async |()| Ok(store.list_threads(&query).await?))?;
     let patch = ThreadMetadataPatch { name: Some(Some("a name".to_owned())), ..ThreadMetadataPatch::default() };
     ask(probe, "store, rename and list", async || {
-        store.update_thread_metadata(id, &patch, PatchOrigin::Explicit).await?;
+        store.update_thread_metadata(id, &patch, MetadataOrigin::Explicit).await?;
         Ok(store.list_threads(&query).await?)
     })?;
     probe.runtime.block_on(store.close());
@@ -223,7 +223,7 @@ async fn rename(store: &LocalThreadStore, id: ThreadId) -> Result<(Times, Times)
         let name = format!("name {number}");
         let patch = ThreadMetadataPatch { name: Some(Some(name.clone())), ..ThreadMetadataPatch::default() };
         let started = Instant::now();
-        store.update_thread_metadata(id, &patch, PatchOrigin::Explicit).await?;
+        store.update_thread_metadata(id, &patch, MetadataOrigin::Explicit).await?;
         renamed.push(started.elapsed());
         let started = Instant::now();
         let query = ThreadQuery { named: Some(true), ..ThreadQuery::default() };

@@ -769,7 +769,7 @@ pub(crate) struct DoctorArgs {
 /// `selvedge demo`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Touches nothing but a temporary folder. Ends with exit code 1 if anything is not as promised.")]
+MetadataSync nothing but a temporary folder. Ends with exit code 1 if anything is not as promised.")]
 pub(crate) struct DemoArgs {
     /// Keep the temporary home, to go on with it by hand
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnId, TurnQuery};
-use selvedge_thread_store::{ThreadLookup, ThreadStore, TurnCut};
+use selvedge_thread_store::{ThreadLookup, ThreadStore, TurnBoundary};
 
 use crate::exit::{Code, Failure, Result};
 
@@ -65,11 +65,11 @@ pub(crate) async fn cut(
     thread_id: ThreadId,
     after: Option<&str>,
     before: Option<&str>,
-) -> Result<TurnCut> {
+) -> Result<TurnBoundary> {
     Ok(match (after, before) {
-        (Some(text), _) => TurnCut::After(turn(store, thread_id, text).await?),
-        (None, Some(text)) => TurnCut::Before(turn(store, thread_id, text).await?),
-        (None, None) => TurnCut::Latest,
+        (Some(text), _) => TurnBoundary::After(turn(store, thread_id, text).await?),
+        (None, Some(text)) => TurnBoundary::Before(turn(store, thread_id, text).await?),
+        (None, None) => TurnBoundary::Latest,
     })
 }
 

@@ -327,7 +327,7 @@ const FACTLESS: [&[u8]; 5] =
 
 /// Whether a line says no fact, by the first bytes of its envelope. When in doubt it may say one.
 #[must_use]
-pub fn says_no_fact(line: &[u8]) -> bool {
+pub fn has_no_metadata(line: &[u8]) -> bool {
     const TYPE: &[u8] = b"\"type\":\"";
     let head = &line[..line.len().min(96)];
     // The timestamp and the ordinal that stand before the type hold nothing that looks like it.

@@ -11,14 +11,14 @@
 //! - *Replay* ([`Replay`], [`replay`]) gives what the model sees next, and what it has been told: the
 //!   [`ModelContext`].
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
-//! - A *cut* ([`find_cut`]) is a place between two turns, to fork at or to go back to. What then begins, begins with a *head*
-//!   ([`fork_head`]), and with what a thread is labelled with ([`Labels`], [`revert_items`]). How somebody's change of metadata
-//!   is kept in a log, [`items_to_keep`] says.
+//! - A *cut* ([`resolve_boundary`]) is a place between two turns, to fork at or to go back to. What then begins, begins with a *head*
+//!   ([`fork_head`]), and with what a thread is labelled with ([`CarriedMetadata`], [`revert_items`]). How somebody's change of metadata
+//!   is kept in a log, [`metadata_items`] says.
 //! - A *search* ([`TextSearch`]) says where in names and turns a text stands, and how well a thread fits.
 //! - A *context fragment* ([`markers`]) is a message that the program wrote in the name of the user or the developer, to
 //!   tell the model about its surroundings. It is no message of the user.
 //! - The *token budget* ([`TokenBudget`]) is the fragment that names a thread's context windows to its model.
-//! - *Trackers* ([`WorldStateTracker`], [`WindowTracker`]) follow a live thread and say what to write next.
+//! - *Trackers* ([`WorldStateTracker`], [`ContextWindowTracker`]) follow a live thread and say what to write next.
 //!
 //! Two notions of undoing meet here. Legacy threads undo by an event, `thread_rolled_back`, and every fold takes it as
 //! said in [`Replay`]. Paginated threads undo by a new segment that builds on less; their folds never see what was undone.
@@ -45,45 +45,47 @@
 //! ```
 
 mod bare;
+mod boundary;
+mod boundary_search;
+mod carried_metadata;
 mod compaction;
 mod context_tail;
-mod cut;
-mod cut_search;
-mod explicit;
+mod context_window;
 mod facts;
 mod heads;
-mod heard;
-mod labels;
 mod lines_before;
 pub mod markers;
+mod metadata_items;
 mod peek;
 mod policy;
+mod projected_turn;
 mod replay;
+mod rollback_ledger;
 mod search;
 mod share;
 mod shorten;
 mod stats;
 mod token_budget;
-mod told_turn;
 mod turn_events;
 mod turn_item;
 mod turns;
 mod user_input;
 mod user_turns;
-mod window;
 mod world_journal;
 mod world_state;
 
-pub use bare::modern_items;
+pub use bare::upgrade_bare_item;
+pub use boundary::{NoUserMessages, ResolvedBoundary, UnknownTurn, base_length, resolve_boundary};
+pub use boundary_search::{BackwardRead, BoundarySearch, turns_to_boundary};
+pub use carried_metadata::{CarriedMetadata, revert_items};
 pub use context_tail::ContextTail;
-pub use cut::{CutPoint, NothingSaid, UnknownTurn, base_length, find_cut};
-pub use cut_search::{CutSearch, WayBack, turns_to_cut};
-pub use explicit::{items_to_keep, name_change};
-pub use facts::{MetadataFold, says_no_fact};
+pub use context_window::ContextWindowTracker;
+pub use facts::{MetadataFold, has_no_metadata};
 pub use heads::{HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head};
-pub use labels::{Labels, revert_items};
 pub use lines_before::LinesBefore;
+pub use metadata_items::{metadata_items, name_change};
 pub use policy::is_persisted;
+pub use projected_turn::{ProjectedTurn, TurnRestart, is_never_shown};
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
     EmptySearch, ItemPlace, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
@@ -91,8 +93,6 @@ pub use search::{
 pub use share::{SegmentEnd, ShareFold, segment_head};
 pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
-pub use told_turn::{ToldTurn, TurnRestart, shows_nothing};
 pub use turn_events::opens_turn;
 pub use turns::{TurnProjection, apply_view};
-pub use window::WindowTracker;
 pub use world_state::WorldStateTracker;

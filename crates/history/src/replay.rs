@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_protocol::{
-    Compacted, EventMsg, InterAgentCommunication, ResponseItem, ResponseItemKind, RolloutItem, RolloutLine,
-    SessionMeta, ThreadId, TurnContext, TurnId, Window, WorldState, WorldStatePatch, WorldStateRecord,
+    Compacted, ContextWindow, EventMsg, InterAgentCommunication, ResponseItem, ResponseItemKind, RolloutItem,
+    RolloutLine, SessionMeta, ThreadId, TurnContext, TurnId, WorldState, WorldStatePatch, WorldStateRecord,
 };
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub struct ModelContext {
     /// record has to be a whole snapshot.
     pub world_state: Option<WorldState>,
     /// The context window that the thread is in.
-    pub window: Window,
+    pub window: ContextWindow,
     /// The settings that the model's context was last written for. Nothing after a compaction, until they are written
     /// again.
     pub turn_context: Option<TurnContext>,
@@ -140,7 +140,7 @@ struct Surroundings {
     turn_context: Option<Arc<TurnContext>>,
     previous_settings: Option<Arc<TurnContext>>,
     /// The newest window that a compaction named.
-    window: Option<Window>,
+    window: Option<ContextWindow>,
     /// How many compactions stand.
     compactions: u64,
     /// Whether one of them named no window.
@@ -160,7 +160,7 @@ struct Heads {
     /// Where the lines end that a detached thread copied, behind the head that says so.
     copied_to: Option<u64>,
     /// The window that the thread starts in.
-    window: Window,
+    window: ContextWindow,
 }
 
 impl Replay {
@@ -273,7 +273,7 @@ impl Replay {
         if is_first || is_fork {
             self.heads.newest = meta.id;
             self.heads.copied_to = meta.copied_base.as_ref().and_then(|base| base.end_ordinal_exclusive);
-            self.heads.window = Window::first(meta.window_id());
+            self.heads.window = ContextWindow::first(meta.window_id());
         }
         if is_fork {
             self.surroundings.leave_window();
@@ -469,11 +469,11 @@ impl Replay {
         }
     }
 
-    fn window(&self) -> Window {
+    fn window(&self) -> ContextWindow {
         match self.surroundings.window {
             Some(window) => window,
             None if self.surroundings.has_unnumbered => {
-                Window { number: self.surroundings.compactions, ..Window::default() }
+                ContextWindow { number: self.surroundings.compactions, ..ContextWindow::default() }
             }
             None => self.heads.window,
         }
@@ -521,7 +521,7 @@ impl Surroundings {
         self.compactions += 1;
         match compacted.window_number {
             Some(number) => {
-                self.window = Some(Window {
+                self.window = Some(ContextWindow {
                     number,
                     first_window_id: compacted.first_window_id,
                     previous_window_id: compacted.previous_window_id,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use selvedge_protocol::{ResponseItem, ResponseItemKind, ThreadId, Window, WindowId};
+use selvedge_protocol::{ContextWindow, ResponseItem, ResponseItemKind, ThreadId, WindowId};
 
 use crate::markers::{TOKEN_BUDGET, begins_with};
 
@@ -16,15 +16,15 @@ const PREVIOUS: &str = "Previous context window id";
 /// The `<token_budget>` fragment: a developer message that names a thread and its context windows, and how many tokens are
 /// left when that is known.
 ///
-/// The ids are those of the thread's [`Window`]: the first one stays through every compaction, and all of them through
+/// The ids are those of the thread's [`ContextWindow`]: the first one stays through every compaction, and all of them through
 /// resume and rollback. An id that is not known has no line. Displayed, it is the text of the message:
 ///
 /// ```
 /// # use selvedge_history::TokenBudget;
-/// # use selvedge_protocol::{ThreadId, Timestamp, Window, WindowId};
+/// # use selvedge_protocol::{ThreadId, Timestamp, ContextWindow, WindowId};
 /// let at = Timestamp::from_seconds(1_795_252_000);
 /// let (thread, window) = (ThreadId::new(at), WindowId::new(at));
-/// let budget = TokenBudget::new(thread, &Window::first(Some(window)), Some(1200));
+/// let budget = TokenBudget::new(thread, &ContextWindow::first(Some(window)), Some(1200));
 /// assert_eq!(
 ///     budget.to_string(),
 ///     format!(
@@ -55,7 +55,7 @@ pub struct TokenBudget {
 impl TokenBudget {
     /// What there is to say of a thread that is in `window`.
     #[must_use]
-    pub const fn new(thread_id: ThreadId, window: &Window, tokens_left: Option<u64>) -> Self {
+    pub const fn new(thread_id: ThreadId, window: &ContextWindow, tokens_left: Option<u64>) -> Self {
         Self {
             thread_id,
             first_window_id: window.first_window_id,

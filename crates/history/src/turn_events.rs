@@ -33,7 +33,7 @@ pub(crate) fn is_turn_abort(kind: &str) -> bool {
 
 /// What an event has to do with where turns begin and end, without the rest of it.
 #[derive(Deserialize)]
-pub(crate) struct EventGlance<'a> {
+pub(crate) struct EventHeader<'a> {
     /// Its kind.
     #[serde(rename = "type", borrow, default)]
     pub(crate) kind: Cow<'a, str>,
@@ -42,7 +42,7 @@ pub(crate) struct EventGlance<'a> {
     pub(crate) turn_id: Option<Cow<'a, str>>,
 }
 
-impl<'a> EventGlance<'a> {
+impl<'a> EventHeader<'a> {
     /// Returns the header of an event. `None` if the line is no event, or has a shape that nobody writes.
     pub(crate) fn at(line: &'a RolloutLine) -> Option<Self> {
         (line.kind() == "event_msg").then(|| serde_json::from_str(line.payload()).ok())?
@@ -50,11 +50,11 @@ impl<'a> EventGlance<'a> {
 }
 
 /// The name of a turn that the log gives no id: its place among the turns from the first, counted from 1.
-pub(crate) fn name_of_place(place: u64) -> String {
+pub(crate) fn synthetic_turn_id(place: u64) -> String {
     format!("turn-{place}")
 }
 
 /// Whether this can be the name of a turn that the log gives no id.
-pub(crate) fn names_a_place(turn_id: &str) -> bool {
+pub(crate) fn is_synthetic_turn_id(turn_id: &str) -> bool {
     turn_id.strip_prefix("turn-").is_some_and(|place| place.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -13,11 +13,11 @@ use selvedge_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::heard::{Cut, Heard};
 use crate::markers::is_user_message;
 use crate::peek::{message_role, payload_type};
-use crate::told_turn::{ToldTurn, TurnRestart};
-use crate::turn_events::{is_turn_abort, is_turn_end, is_turn_start, name_of_place};
+use crate::projected_turn::{ProjectedTurn, TurnRestart};
+use crate::rollback_ledger::{Cut, RollbackLedger};
+use crate::turn_events::{is_turn_abort, is_turn_end, is_turn_start, synthetic_turn_id};
 use crate::turn_item;
 use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
@@ -45,7 +45,7 @@ pub struct TurnProjection {
     /// The number of the next item that the log gives no id.
     next_item: u64,
     /// What rollbacks count: messages, and turns of the user with the number of compactions before each.
-    heard: Heard,
+    heard: RollbackLedger,
     user_turns: UserTurns<u64>,
     /// Where the messages begin that lead up to this point: the user's own, and the context told before it.
     lead_in: Option<u64>,
@@ -58,9 +58,9 @@ pub struct TurnProjection {
     /// What `next_item` was before the current line.
     next_item_before: u64,
     /// Turns that events named and that are not here. With turns before these they may be among those.
-    named_elsewhere: BTreeSet<TurnId>,
+    unresolved_turn_ids: BTreeSet<TurnId>,
     /// Whether a rollback may have undone what stands before the turns here.
-    reaches_back: bool,
+    affects_earlier_turns: bool,
 }
 
 impl TurnProjection {
@@ -71,7 +71,7 @@ impl TurnProjection {
     }
 
     /// Goes on where another projection could begin, without what stands before: turns that are there are not given again.
-    /// Lines that speak of those are told by [`Self::reaches_back`] and [`Self::named_elsewhere`]; what is given then is not
+    /// Lines that speak of those are told by [`Self::affects_earlier_turns`] and [`Self::unresolved_turn_ids`]; what is given then is not
     /// to be trusted.
     #[must_use]
     pub fn resume(restart: TurnRestart) -> Self {
@@ -134,12 +134,12 @@ impl TurnProjection {
     /// The turns.
     #[must_use]
     pub fn finish(self) -> Vec<Turn> {
-        self.finish_told().into_iter().map(|told| told.turn).collect()
+        self.finish_projected().into_iter().map(|told| told.turn).collect()
     }
 
     /// The turns with the places of their lines.
     #[must_use]
-    pub fn finish_told(mut self) -> Vec<ToldTurn> {
+    pub fn finish_projected(mut self) -> Vec<ProjectedTurn> {
         let is_open = self.open.is_some();
         self.close(None);
         let end = self.end;
@@ -152,7 +152,7 @@ impl TurnProjection {
 
     /// Takes the turns away that lines to come change only by speaking of turns that stand before those here: all that are
     /// closed but the last one.
-    pub fn take_closed(&mut self) -> Vec<ToldTurn> {
+    pub fn drain_closed(&mut self) -> Vec<ProjectedTurn> {
         let count = self.closed.len().saturating_sub(1);
         self.turns_before += count as u64;
         let taken = self.closed.take_first(count);
@@ -166,7 +166,7 @@ impl TurnProjection {
     pub fn restart(&self) -> Option<TurnRestart> {
         let unended = self.open.as_ref().or_else(|| self.closed.last().filter(|last| last.end.is_none()));
         match unended {
-            Some(draft) => (!draft.is_entangled).then_some(draft.restart),
+            Some(draft) => (!draft.has_cross_turn_edits).then_some(draft.restart),
             None => Some(TurnRestart {
                 position: self.end,
                 turns: self.turns_before + self.closed.len() as u64,
@@ -185,14 +185,14 @@ impl TurnProjection {
 
     /// Whether the turns before those here may have been changed, by a rollback.
     #[must_use]
-    pub fn reaches_back(&self) -> bool {
-        self.reaches_back
+    pub fn affects_earlier_turns(&self) -> bool {
+        self.affects_earlier_turns
     }
 
     /// The turns that lines named and that are not here. If one of them is among the turns before, it was meant.
     #[must_use]
-    pub fn named_elsewhere(&self) -> &BTreeSet<TurnId> {
-        &self.named_elsewhere
+    pub fn unresolved_turn_ids(&self) -> &BTreeSet<TurnId> {
+        &self.unresolved_turn_ids
     }
 
     fn head_line(&mut self, line: &RolloutLine) {
@@ -304,7 +304,7 @@ impl TurnProjection {
         }
         self.close(None);
         // What is counted may stand before the turns here.
-        self.reaches_back |= self.turns_before > 0 || self.begins_at > 0;
+        self.affects_earlier_turns |= self.turns_before > 0 || self.begins_at > 0;
         let messages = usize::try_from(messages).unwrap_or(usize::MAX);
         let compactions = self.user_turns.roll_back(messages).unwrap_or(u64::MAX);
         if let Some(cut) = self.heard.roll_back(messages, compactions) {
@@ -323,7 +323,7 @@ impl TurnProjection {
             // the undoing along.
             self.items -= draft.turn.items.len().saturating_sub(cut.item);
             draft.truncate_items(cut.item);
-            draft.is_entangled = true;
+            draft.has_cross_turn_edits = true;
             draft.reaches(at.position);
         }
     }
@@ -519,7 +519,7 @@ impl TurnProjection {
             }
             let draft = &mut self.closed[place];
             if is_last {
-                draft.is_entangled |= draft.is_sealed;
+                draft.has_cross_turn_edits |= draft.is_sealed;
                 draft.reaches(at.position);
             }
             return draft;
@@ -551,9 +551,9 @@ impl TurnProjection {
 
     /// The current line, which is one of the newest turn or stands behind it, changes the closed turn at `place`.
     fn entangle(&mut self, place: usize) {
-        self.closed[place].is_entangled = true;
+        self.closed[place].has_cross_turn_edits = true;
         match &mut self.open {
-            Some(open) => open.is_entangled = true,
+            Some(open) => open.has_cross_turn_edits = true,
             None => self.seal_last(),
         }
     }
@@ -561,7 +561,7 @@ impl TurnProjection {
     /// The current line speaks of more than the last closed turn, which may reach to it or beyond it.
     fn seal_last(&mut self) {
         if let Some(last) = self.closed.last_mut() {
-            last.is_entangled |= last.end.is_none();
+            last.has_cross_turn_edits |= last.end.is_none();
             last.is_sealed = true;
         }
     }
@@ -571,7 +571,7 @@ impl TurnProjection {
         let id = turn_id.filter(|id| self.open.as_ref().is_none_or(|open| open.turn.id != **id))?;
         let place = self.closed.place_of(id);
         if place.is_none() && self.turns_before > 0 {
-            self.named_elsewhere.insert(id.clone());
+            self.unresolved_turn_ids.insert(id.clone());
         }
         place
     }
@@ -587,7 +587,7 @@ impl TurnProjection {
     fn next_draft(&mut self, id: Option<TurnId>, start: u64, started_at: Option<Timestamp>) -> Draft {
         self.end_last(start);
         let turns = self.turns_before + self.closed.len() as u64;
-        let id = id.unwrap_or_else(|| name_of_place(turns + 1).into());
+        let id = id.unwrap_or_else(|| synthetic_turn_id(turns + 1).into());
         let next_item = self.next_item_before;
         let restart = TurnRestart { position: start, turns, next_item, mode: self.mode, lead_in: None };
         Draft::new(id, restart, started_at)

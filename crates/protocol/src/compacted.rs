@@ -1,7 +1,7 @@
 //! A compaction: the history is replaced by a shorter one.
 
 use crate::open::open_object;
-use crate::{ResponseItem, Window, WindowId};
+use crate::{ContextWindow, ResponseItem, WindowId};
 
 open_object! {
     /// Payload of a `compacted` line.
@@ -25,7 +25,7 @@ open_object! {
 impl Compacted {
     /// A compaction to `replacement_history` that opens `window`.
     #[must_use]
-    pub fn new(message: impl Into<String>, replacement_history: Vec<ResponseItem>, window: Window) -> Self {
+    pub fn new(message: impl Into<String>, replacement_history: Vec<ResponseItem>, window: ContextWindow) -> Self {
         Self {
             message: Some(message.into()),
             replacement_history: Some(replacement_history),

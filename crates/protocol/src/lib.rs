@@ -36,6 +36,7 @@
 //! ```
 
 mod compacted;
+mod context_window;
 mod durability;
 mod event;
 mod filter;
@@ -55,10 +56,10 @@ mod stats;
 mod time;
 mod turn;
 mod turn_context;
-mod window;
 mod world_state;
 
 pub use compacted::Compacted;
+pub use context_window::ContextWindow;
 pub use durability::{Durability, DurabilityError};
 pub use event::{
     AgentMessageEvent, AgentReasoningEvent, AgentReasoningRawContentEvent, CompletedItem, ContextCompactedEvent,
@@ -84,7 +85,6 @@ pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
 pub use stats::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, UtcOffset, day_text};
 pub use time::{Timestamp, TimestampError};
-pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnCut, TurnItem, TurnItemEntry, TurnStatus};
+pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnBoundary, TurnItem, TurnItemEntry, TurnStatus};
 pub use turn_context::TurnContext;
-pub use window::Window;
 pub use world_state::{WorldState, WorldStateError, WorldStatePatch, WorldStateRecord};

@@ -36,7 +36,7 @@ pub enum ItemsView {
 
 /// A place between two turns. Of several turns that have the same id the newest is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TurnCut {
+pub enum TurnBoundary {
     /// After everything that there is.
     Latest,
     /// Just after this turn.

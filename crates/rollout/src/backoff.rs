@@ -46,7 +46,7 @@ pub(crate) const MOVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Each attempt has to find the files anew.
 ///
 /// The pauses between the attempts add up to 2 s; then the last error is returned. This is the only place where such work is
-/// repeated: what it calls makes one attempt ([`RememberedHome::try_resolve`](crate::RememberedHome::try_resolve)), so that
+/// repeated: what it calls makes one attempt ([`CachedHome::try_resolve`](crate::CachedHome::try_resolve)), so that
 /// retries do not multiply. It blocks the calling thread.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ impl RolloutHome {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, why)).context("compress", plain);
         }
         // A power loss may leave both, and must not leave less in the one that counts.
-        self.settle_file(plain)?;
+        self.sync_file(plain)?;
         let source = File::open(plain).context("open", plain)?;
         let before = source.metadata().context("read", plain)?;
         let modified = before.modified().context("read", plain)?;

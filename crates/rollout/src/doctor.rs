@@ -15,5 +15,5 @@ mod repair;
 pub use bases::SegmentReferences;
 pub use finding::{Finding, FindingKind, Severity};
 pub use home::{Checked, Diagnosis, DiagnosisProgress, diagnose};
-pub use mend::{MendPlan, mend};
+pub use mend::{RepairedFile, mend};
 pub use repair::{RepairAction, RepairStep, repair};

@@ -28,7 +28,7 @@ pub(crate) enum Content {
     /// They must: somebody relies on all of them, or on none.
     Whole,
     /// As the home's level has it: it is a log, of which a power loss may take the end anyway.
-    ALog,
+    Log,
 }
 
 impl RolloutHome {
@@ -89,7 +89,7 @@ impl RolloutHome {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn settle_file(&self, path: &Path) -> Result<()> {
+    pub fn sync_file(&self, path: &Path) -> Result<()> {
         let file = self.file_system().open(path, OpenMode::Append).context("open", path)?;
         file.sync().context("sync", path)?;
         if self.is_synced() { self.sync_names(path) } else { Ok(()) }
@@ -230,32 +230,32 @@ impl RolloutHome {
         } else {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("move a file to", to);
         }
-        self.settle_move(from, to)
+        self.sync_rename(from, to)
     }
 
     /// Sees to it that a move that was done is as durable as the home's level.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn settle_move(&self, from: &Path, to: &Path) -> Result<()> {
+    pub fn sync_rename(&self, from: &Path, to: &Path) -> Result<()> {
         if !self.is_synced() {
             return Ok(());
         }
         // The new name first: with the old one gone and the new one not there yet, the file would be lost.
         self.sync_names(to)?;
-        self.settle_removal(from)
+        self.sync_removal(from)
     }
 
     /// Sees to it that a file's removal is as durable as the home's level.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn settle_removal(&self, path: &Path) -> Result<()> {
+    pub fn sync_removal(&self, path: &Path) -> Result<()> {
         let dir = parent(path);
         if self.is_synced() && dir.is_dir() { self.sync_dir(dir).context("sync", dir) } else { Ok(()) }
     }
 
-    /// Removes a file; one that is gone already is fine. How durable that is, [`settle_removal`](Self::settle_removal) says.
+    /// Removes a file; one that is gone already is fine. How durable that is, [`sync_removal`](Self::sync_removal) says.
     ///
     /// # Errors
     /// When the system refuses.

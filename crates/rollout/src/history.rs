@@ -275,7 +275,7 @@ pub enum BackwardEntry {
     },
     /// What comes before cannot be told from the end: a part is compressed, or where its share ends is not sure. The
     /// history has to be read forwards.
-    Unsure,
+    NeedsForwardRead,
 }
 
 /// Reads a history from its end: the lines and damaged stretches that [`HistoryReader`] gives, the last one first.
@@ -353,7 +353,7 @@ impl BackwardReader<'_> {
 
     fn unsure(&mut self) -> BackwardEntry {
         self.is_over = true;
-        BackwardEntry::Unsure
+        BackwardEntry::NeedsForwardRead
     }
 }
 

@@ -72,4 +72,4 @@ pub use reference_lock::ReferenceLock;
 pub use reverse::ReverseReader;
 pub use selvedge_history::SegmentEnd;
 pub use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};
-pub use walk::{HomeDirectories, RememberedHome};
+pub use walk::{CachedHome, HomeDirectories};

@@ -16,7 +16,7 @@ use crate::layout::{RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
 use crate::log_file::{Before, LogFile};
 use crate::reverse::ReverseReader;
-use crate::walk::RememberedHome;
+use crate::walk::CachedHome;
 
 /// What an append came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ enum State {
         at: Timestamp,
         lock: Option<WriterLock>,
         /// Where to look for files that the thread has by then.
-        remembered: Option<Arc<RememberedHome>>,
+        remembered: Option<Arc<CachedHome>>,
     },
     /// The file is open.
     Open { log: Arc<LogFile>, _lock: WriterLock },
@@ -111,11 +111,11 @@ impl RolloutRecorder {
     ///
     /// # Errors
     /// As [`create`](Self::create).
-    pub fn create_in(remembered: &Arc<RememberedHome>, head: SessionMeta) -> Result<Self> {
+    pub fn create_in(remembered: &Arc<CachedHome>, head: SessionMeta) -> Result<Self> {
         Self::create_lazy(remembered.home(), head, Some(Arc::clone(remembered)))
     }
 
-    fn create_lazy(home: &RolloutHome, head: SessionMeta, remembered: Option<Arc<RememberedHome>>) -> Result<Self> {
+    fn create_lazy(home: &RolloutHome, head: SessionMeta, remembered: Option<Arc<CachedHome>>) -> Result<Self> {
         let thread_id = head.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
         let at = head.timestamp.ok_or(RolloutError::IncompleteHead { field: "timestamp" })?;
         let mode = head.mode();
@@ -289,7 +289,7 @@ impl RolloutRecorder {
     /// # Errors
     /// [`RolloutError::Closed`] unless the recorder has a file; [`RolloutError::Io`] when the system refuses. There is no new
     /// segment then, and the recorder goes on in the one that it had.
-    pub fn go_on_in(&self, segment: &RolloutFile, lines: &[u8], next_ordinal: u64) -> Result<()> {
+    pub fn switch_segment(&self, segment: &RolloutFile, lines: &[u8], next_ordinal: u64) -> Result<()> {
         let mut inner = self.inner();
         let State::Open { log, .. } = &mut inner.state else {
             return Err(RolloutError::Closed { path: inner.path.clone() });
@@ -389,7 +389,7 @@ impl Inner {
         {
             return Err(RolloutError::AlreadyExists { thread_id, path: file.path.clone() });
         }
-        LogFile::create(home, thread_id, &self.path, Content::ALog, bytes).map_err(|error| match error {
+        LogFile::create(home, thread_id, &self.path, Content::Log, bytes).map_err(|error| match error {
             RolloutError::Io { path, source, .. }
                 if path == self.path && source.kind() == io::ErrorKind::AlreadyExists =>
             {

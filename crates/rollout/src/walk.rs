@@ -36,12 +36,12 @@ const LEVELS: usize = 3;
 /// The files of a home, found again in less time than it took to find them: a directory is read again only if it changed
 /// since. What [`files`](Self::files) gives is what [`RolloutHome::files`] would.
 #[derive(Debug)]
-pub struct RememberedHome {
+pub struct CachedHome {
     home: RolloutHome,
     memory: Mutex<Memory>,
 }
 
-impl RememberedHome {
+impl CachedHome {
     /// Nothing is remembered of the home yet, and nothing is looked for.
     #[must_use]
     pub fn new(home: RolloutHome) -> Self {
@@ -63,7 +63,7 @@ impl RememberedHome {
         &self,
         known: Option<&Arc<HomeFiles>>,
     ) -> Result<(Arc<HomeFiles>, Option<HomeDirectories>)> {
-        let memory = self.look_around()?;
+        let memory = self.rescan()?;
         let is_known = known.is_some_and(|known| Arc::ptr_eq(known, &memory.files));
         let directories = if is_known { None } else { memory.directories(&self.home) };
         Ok((Arc::clone(&memory.files), directories))
@@ -78,7 +78,7 @@ impl RememberedHome {
     /// # Errors
     /// As [`RolloutHome::files`].
     pub fn files(&self) -> Result<Arc<HomeFiles>> {
-        Ok(Arc::clone(&self.look_around()?.files))
+        Ok(Arc::clone(&self.rescan()?.files))
     }
 
     /// Says that this process removed the files of a thread: nobody moved them, and the next look need not seek them.
@@ -86,7 +86,7 @@ impl RememberedHome {
         self.memory().removed.insert(thread_id);
     }
 
-    fn look_around(&self) -> Result<MutexGuard<'_, Memory>> {
+    fn rescan(&self) -> Result<MutexGuard<'_, Memory>> {
         let mut memory = self.memory();
         memory.walk(&self.home, SystemTime::now())?;
         Ok(memory)
@@ -204,7 +204,7 @@ struct Memory {
     /// Whether a walk came to its end.
     is_known: bool,
     /// Whether a file that nobody knew may have been moved during the last look, and not been seen.
-    was_unsteady: bool,
+    saw_concurrent_move: bool,
 }
 
 /// A segment, and whose it is.
@@ -231,7 +231,7 @@ impl Memory {
         for count in 1..=LOOKS {
             self.look_through(home, now)?;
             self.forget_found();
-            if self.lost.is_empty() && (count >= LOOKS_WHILE_MOVED || !self.was_unsteady) {
+            if self.lost.is_empty() && (count >= LOOKS_WHILE_MOVED || !self.saw_concurrent_move) {
                 break;
             }
         }
@@ -249,7 +249,7 @@ impl Memory {
     }
 
     fn look_through(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
-        self.was_unsteady = false;
+        self.saw_concurrent_move = false;
         self.look += 1;
         home.refuse_links(&home.sessions_dir())?;
         home.refuse_links(&home.archived_dir())?;
@@ -293,7 +293,7 @@ impl Memory {
                 let subdirs = self.read(dir, levels, archived, settled)?;
                 if !self.is_known || archived {
                     let after = fs::metadata(dir).ok().map(|metadata| FileStamp::by_status_change(&metadata));
-                    self.was_unsteady |= settled.is_none() || after != settled;
+                    self.saw_concurrent_move |= settled.is_none() || after != settled;
                 }
                 subdirs
             }

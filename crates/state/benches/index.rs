@@ -99,7 +99,7 @@ fn compared(probe: &Probe) -> Result<()> {
     };
     probe.measure(&format!("index of {PROBED_THREADS} threads"), without_index, async |()| {
         let index = StateIndex::open(&home, &path).await?;
-        index.sync(|_| {}).await?;
+        index.update(|_| {}).await?;
         index.close().await;
         Ok(())
     })?;
@@ -109,8 +109,8 @@ fn compared(probe: &Probe) -> Result<()> {
         paths.try_for_each(|(number, path)| another_turn(path, &mut words, number % 2 == 1).map(drop))
     };
     let name = format!("sync of {PROBED_TIMES} appended turns");
-    probe.measure(&name, appended, async |()| Ok(index.sync(|_| {}).await?))?;
-    ask(probe, "sync without changes", async || Ok(index.sync(|_| {}).await?))?;
+    probe.measure(&name, appended, async |()| Ok(index.update(|_| {}).await?))?;
+    ask(probe, "sync without changes", async || Ok(index.update(|_| {}).await?))?;
     compared_answers(probe, &index, id)?;
     probe.runtime.block_on(index.close());
     Ok(())
@@ -145,7 +145,7 @@ async fn many(threads: usize, words: &mut Words, report: &mut Report) -> Result<
     let paths = fill(&home, words, threads)?;
     Report::begin(&format!("{threads} threads of about 30 kB"));
     let index = build(&home, &paths, report).await?;
-    let unchanged = Times::measured(5, async || index.sync(|_| {}).await.map(drop)).await?;
+    let unchanged = Times::measured(5, async || index.update(|_| {}).await.map(drop)).await?;
     Report::tell("sync without changes", &unchanged.to_string());
     append(&index, &paths[0], false, words, report).await?;
     append(&index, &paths[1], true, words, report).await?;
@@ -189,7 +189,7 @@ async fn huge(words: &mut Words, report: &mut Report) -> Result<()> {
         let (id, path) = write_thread(&home, words, number, HUGE_BYTES, "")?;
         Report::begin(&format!("a {kind} thread of {} MB", HUGE_BYTES / 1_000_000));
         let started = Instant::now();
-        let read = index.sync(|_| {}).await?.bytes_read;
+        let read = index.update(|_| {}).await?.bytes_read;
         let took = started.elapsed();
         let rate = read as f64 / took.as_secs_f64() / 1e6;
         Report::tell("reading it", &format!("{}, {rate:.0} MB/s", Times::of(vec![took])));
@@ -219,7 +219,7 @@ async fn huge(words: &mut Words, report: &mut Report) -> Result<()> {
         let page = index.list_turns(&newest, false).await?;
         ensure!(page.is_some_and(|page| page.items.len() == 20), "what was appended is on the page");
         Report::tell("the last 20 turns, one not indexed", &Times::of(vec![started.elapsed()]).to_string());
-        index.sync(|_| {}).await?;
+        index.update(|_| {}).await?;
         append(&index, &path, number == 1, words, report).await?;
     }
     index.close().await;
@@ -278,7 +278,7 @@ fn build_alone(home: &Path) -> Result<()> {
     let started = Instant::now();
     let done = tokio::runtime::Runtime::new()?.block_on(async {
         let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await?;
-        index.sync(|_| {}).await
+        index.update(|_| {}).await
     })?;
     println!("{} {} {} {}", started.elapsed().as_secs_f64(), cpu_time(), peak_memory(), done.read_whole);
     Ok(())
@@ -295,7 +295,7 @@ async fn append(
     let appended = another_turn(path, words, paginated)? as u64;
     let size = fs::metadata(path)?.len();
     let started = Instant::now();
-    let done = index.sync(|_| {}).await?;
+    let done = index.update(|_| {}).await?;
     let took = Times::of(vec![started.elapsed()]);
     report.hold(
         &format!("an append to {:.2} MB", size as f64 / 1e6),

@@ -11,21 +11,21 @@ use std::sync::Arc;
 
 use selvedge_protocol::{StoredThread, ThreadId};
 use selvedge_rollout::doctor::Severity;
-use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutFile, RolloutHome};
+use selvedge_rollout::{CachedHome, HomeFiles, NameIndex, ResolvedHistory, RolloutFile, RolloutHome};
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::StateIndex;
-use crate::database::{Database, Patience, SetAside};
+use crate::database::{Database, SetAside, WaitPolicy};
 use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
 use crate::names::{NamesSource, stamp_of_names};
 use crate::plan::Plan;
 use crate::row::{ScannedThread, scan};
-use crate::search::gather::Gatherer;
-use crate::search::sum::words_sum;
-use crate::sync::{SyncReport, blocking, relative};
+use crate::search::gather::RunCollector;
+use crate::search::sum::words_checksum;
+use crate::update::{UpdateReport, blocking, relative};
 use crate::write::{self, signed};
 
 /// What to look at.
@@ -140,7 +140,7 @@ pub struct IndexRepair {
     /// The file that could not be used and was replaced, if there was one.
     pub set_aside: Option<SetAside>,
     /// What was read into the index.
-    pub report: SyncReport,
+    pub report: UpdateReport,
 }
 
 impl StateIndex {
@@ -160,7 +160,7 @@ impl StateIndex {
             Ok(database) => {
                 let index = Self {
                     home: home.clone(),
-                    remembered: Arc::new(RememberedHome::new(home.clone())),
+                    remembered: Arc::new(CachedHome::new(home.clone())),
                     database: Arc::new(database),
                     set_aside: None,
                     directories: Arc::default(),
@@ -187,7 +187,7 @@ impl StateIndex {
     /// set aside and made anew.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`sync`](Self::sync).
+    /// As [`open`](Self::open) and [`update`](Self::update).
     pub async fn repair(home: &RolloutHome, check: &IndexCheck) -> Result<IndexRepair> {
         let is_unusable = check.findings.iter().find(|finding| finding.kind == IndexFindingKind::UnusableIndex);
         let set_aside = match is_unusable {
@@ -196,7 +196,7 @@ impl StateIndex {
         };
         let index = Self::open(home, &check.path).await?;
         index.forget(&check.findings).await?;
-        let report = index.sync(|_| {}).await;
+        let report = index.update(|_| {}).await;
         index.close().await;
         Ok(IndexRepair { set_aside: set_aside.or(index.set_aside), report: report? })
     }
@@ -209,7 +209,7 @@ impl StateIndex {
         if threads.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.database.begin(Patience::Much).await?;
+        let mut transaction = self.database.begin(WaitPolicy::Long).await?;
         write::remove(&mut transaction, &threads).await?;
         // Until they are read again, the index is one that is not filled, and the logs answer.
         for table in ["checks", "names_source"] {
@@ -381,10 +381,10 @@ impl StateIndex {
         let files = Arc::clone(files);
         let scanned = blocking(move || {
             let Some(resolved) = ResolvedHistory::resolve(&files, thread_id)? else { return Ok(None) };
-            let mut texts = Gatherer::default();
+            let mut texts = RunCollector::default();
             texts.begin_thread(thread_id);
             let scanned = scan(&resolved, &mut texts)?;
-            Ok(Some((scanned, words_sum(texts.take_runs()))))
+            Ok(Some((scanned, words_checksum(texts.take_runs()))))
         });
         let Ok(Some((scanned, told))) = scanned.await else { return Ok(None) };
         let sql = "SELECT record, name, archived, path, created_at, updated_at, recency_at, source, model_provider, \

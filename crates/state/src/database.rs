@@ -12,18 +12,18 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::error::{IndexError, Result};
-use crate::sync::blocking;
+use crate::update::blocking;
 
 /// How long a statement waits for others before it gives up.
 const BUSY_TIME: Duration = Duration::from_millis(250);
 
 /// How long to wait for a database that others hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum WaitPolicy {
     /// Somebody waits for an answer, and can have it from the logs.
-    Little,
+    Short,
     /// Nobody waits.
-    Much,
+    Long,
 }
 
 /// How often a transaction is begun that nobody waits for.
@@ -152,12 +152,12 @@ impl Database {
 
     /// Begins a write transaction: when others hold the database, again. It has the write lock from its beginning on, so
     /// that nothing in it finds the database busy; one that began with a read could not wait for the lock.
-    pub(crate) async fn begin(&self, patience: Patience) -> Result<Transaction<'static, Sqlite>> {
+    pub(crate) async fn begin(&self, patience: WaitPolicy) -> Result<Transaction<'static, Sqlite>> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(IndexError::from) {
-                Err(IndexError::Busy(error)) if patience == Patience::Much && tries < TRIES => {
+                Err(IndexError::Busy(error)) if patience == WaitPolicy::Long && tries < TRIES => {
                     tracing::debug!(%error, tries, "index busy, trying again");
                     tokio::time::sleep(Duration::from_millis(5 << tries)).await;
                 }

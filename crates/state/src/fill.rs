@@ -4,23 +4,23 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use selvedge_rollout::RememberedHome;
+use selvedge_rollout::CachedHome;
 
 use crate::StateIndex;
 use crate::database::{beside, failed, private};
 use crate::error::Result;
-use crate::sync::SyncReport;
+use crate::update::UpdateReport;
 
 impl StateIndex {
-    /// Brings the index in the file at `path` up to date, as [`sync`](Self::sync) does, and closes it. Does nothing and
+    /// Brings the index in the file at `path` up to date, as [`update`](Self::update) does, and closes it. Does nothing and
     /// returns `None` while another process is filling it this way.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`sync`](Self::sync).
-    pub async fn fill(remembered: Arc<RememberedHome>, path: &Path) -> Result<Option<SyncReport>> {
+    /// As [`open`](Self::open) and [`update`](Self::update).
+    pub async fn fill(remembered: Arc<CachedHome>, path: &Path) -> Result<Option<UpdateReport>> {
         let Some(_lock) = FillLock::try_acquire(path)? else { return Ok(None) };
         let index = Self::open_with(remembered, path).await?;
-        let report = index.sync(|_| {}).await;
+        let report = index.update(|_| {}).await;
         index.close().await;
         report.map(Some)
     }

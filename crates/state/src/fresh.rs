@@ -2,7 +2,7 @@
 //!
 //! New files and files that are gone change their directories. Logs grow where they grew last, or where a writer holds
 //! the lock of a thread: those files are looked at each time. What changes elsewhere, behind the back of all that, is found by a
-//! [`sync`](StateIndex::sync), which looks at every file.
+//! [`update`](StateIndex::update), which looks at every file.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -15,22 +15,22 @@ use sqlx::sqlite::SqliteRow;
 use tokio::runtime::Handle;
 
 use crate::StateIndex;
-use crate::database::{Database, Patience};
+use crate::database::{Database, WaitPolicy};
 use crate::error::Result;
 use crate::names::stamp_of_names;
 use crate::plan::{ids, path_hash};
 use crate::stamp::stamp_of_row;
-use crate::sync::{SyncReport, blocking, relative};
+use crate::update::{UpdateReport, blocking, relative};
 
 /// How many of the files that changed last are looked at each time.
 const HOT_FILES: i64 = 64;
 
 /// Whether the index can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
+pub enum RefreshOutcome {
     /// It says what the logs say, as far as a look around can tell.
-    Fresh(SyncReport),
-    /// So much has changed that it takes a [`sync`](StateIndex::sync).
+    Fresh(UpdateReport),
+    /// So much has changed that it takes a [`update`](StateIndex::update).
     Behind {
         /// Bytes of rollouts that it has to read.
         bytes: u64,
@@ -41,7 +41,7 @@ pub enum Freshness {
 
 /// Names one filling of an index, from the first time that it held every thread until it is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexFilling(i64);
+pub struct IndexGeneration(i64);
 
 /// What a look around found.
 struct Changes {
@@ -84,17 +84,17 @@ impl StateIndex {
     /// Looks around for what changed, and brings the index up to date unless that takes reading more than `most_bytes`.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync).
-    pub async fn refresh(&self, most_bytes: u64) -> Result<Freshness> {
-        let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
+    /// As [`update`](Self::update).
+    pub async fn refresh(&self, most_bytes: u64) -> Result<RefreshOutcome> {
+        let Some(names) = self.names_known().await? else { return Ok(RefreshOutcome::Unfilled) };
         let Changes { hot, names: names_now, look } = self.look_for_changes().await?;
         let names_now = Some(names_now);
         let Some(look) = look else { return self.take_in(hot, names, names_now, most_bytes).await };
         let mut threads = self.moved_threads(&look.files).await?;
         threads.extend(hot);
         let freshness = self.take_in(threads, names, names_now, most_bytes).await?;
-        if matches!(freshness, Freshness::Fresh(report) if report.overtaken == 0) {
-            self.saw(look, Patience::Little).await?;
+        if matches!(freshness, RefreshOutcome::Fresh(report) if report.overtaken == 0) {
+            self.saw(look, WaitPolicy::Short).await?;
         }
         Ok(freshness)
     }
@@ -102,9 +102,9 @@ impl StateIndex {
     /// The same, looking at nothing but these threads.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync).
-    pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<Freshness> {
-        let Some(names) = self.names_known().await? else { return Ok(Freshness::Unfilled) };
+    /// As [`update`](Self::update).
+    pub async fn refresh_threads(&self, threads: HashSet<ThreadId>, most_bytes: u64) -> Result<RefreshOutcome> {
+        let Some(names) = self.names_known().await? else { return Ok(RefreshOutcome::Unfilled) };
         self.take_in(threads, names, None, most_bytes).await
     }
 
@@ -115,7 +115,7 @@ impl StateIndex {
         names: Option<FileStamp>,
         mut names_now: Option<FileStamp>,
         most_bytes: u64,
-    ) -> Result<Freshness> {
+    ) -> Result<RefreshOutcome> {
         if !threads.is_empty() {
             let (remembered, home) = (Arc::clone(&self.remembered), self.home.clone());
             let (files, stamp) = blocking(move || Ok((remembered.files()?, stamp_of_names(&home)))).await?;
@@ -123,17 +123,17 @@ impl StateIndex {
             let plan = self.plan(Arc::clone(&files), Some(threads.clone())).await?;
             let bytes = plan.bytes();
             if bytes > most_bytes {
-                return Ok(Freshness::Behind { bytes });
+                return Ok(RefreshOutcome::Behind { bytes });
             }
             if !plan.jobs.is_empty() || !plan.gone.is_empty() {
-                let report = self.follow(files, Some(threads), Patience::Little, &mut |_| {}).await?;
-                return Ok(Freshness::Fresh(report));
+                let report = self.follow(files, Some(threads), WaitPolicy::Short, &mut |_| {}).await?;
+                return Ok(RefreshOutcome::Fresh(report));
             }
         }
         // What was known before the look spares asking the database again.
         let is_known = names.is_some() && names == names_now;
-        let renamed = if is_known { 0 } else { self.sync_names(Patience::Little).await? };
-        Ok(Freshness::Fresh(SyncReport { threads: threads.len() as u64, renamed, ..SyncReport::default() }))
+        let renamed = if is_known { 0 } else { self.sync_names(WaitPolicy::Short).await? };
+        Ok(RefreshOutcome::Fresh(UpdateReport { threads: threads.len() as u64, renamed, ..UpdateReport::default() }))
     }
 
     /// How the name index looked when names were taken from it, if they ever were; nothing while the index is not filled.
@@ -162,9 +162,9 @@ impl StateIndex {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn filling(&self) -> Result<Option<IndexFilling>> {
+    pub async fn filling(&self) -> Result<Option<IndexGeneration>> {
         let row = sqlx::query_scalar("SELECT filled_at FROM checks").fetch_optional(&self.database.readers).await?;
-        Ok(row.map(IndexFilling))
+        Ok(row.map(IndexGeneration))
     }
 
     /// How often everything was forgotten.
@@ -178,18 +178,18 @@ impl StateIndex {
         let sql = "INSERT INTO checks (only, checked_at, filled_at) \
             SELECT 1, ?, ? FROM clearings WHERE count = ? \
             ON CONFLICT (only) DO UPDATE SET checked_at = max(checked_at, excluded.checked_at)";
-        let mut transaction = self.database.begin(Patience::Much).await?;
+        let mut transaction = self.database.begin(WaitPolicy::Long).await?;
         sqlx::query(sql).bind(at.as_millis()).bind(clock_ns()).bind(clearings).execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 
-    /// Forgets everything, so that the next [`sync`](Self::sync) reads every thread. Until it is done, the index is one that
+    /// Forgets everything, so that the next [`update`](Self::update) reads every thread. Until it is done, the index is one that
     /// was never filled, to other processes too.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn clear(&self) -> Result<()> {
-        let mut transaction = self.database.begin(Patience::Much).await?;
+        let mut transaction = self.database.begin(WaitPolicy::Long).await?;
         sqlx::query("UPDATE clearings SET count = count + 1").execute(&mut *transaction).await?;
         for table in [
             "checks",
@@ -210,7 +210,7 @@ impl StateIndex {
     }
 
     /// The index is up to date with which files there are.
-    pub(crate) async fn saw(&self, look: Look, patience: Patience) -> Result<()> {
+    pub(crate) async fn saw(&self, look: Look, patience: WaitPolicy) -> Result<()> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.files);
         if let Some(directories) = look.directories
             && let Ok(looks) = serde_json::to_string(&directories)

@@ -21,7 +21,7 @@
 //! recorder.append(&[ResponseItem::user_text("hello").into()])?;
 //!
 //! let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await?;
-//! let report = index.sync(|_| {}).await?;
+//! let report = index.update(|_| {}).await?;
 //! assert_eq!(report.read_whole, 1);
 //! assert_eq!(index.list_threads(&ThreadQuery::default()).await?.items[0].id, id);
 //! # Ok(())
@@ -41,9 +41,9 @@ mod search;
 mod stamp;
 mod stats;
 mod status;
-mod sync;
 mod told;
 mod turns;
+mod update;
 mod varint;
 mod write;
 
@@ -51,23 +51,23 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use selvedge_rollout::{HomeFiles, RememberedHome, RolloutHome};
+use selvedge_rollout::{CachedHome, HomeFiles, RolloutHome};
 
 pub use crate::check::{CheckScope, IndexCheck, IndexFinding, IndexFindingKind, IndexRepair};
 use crate::database::Database;
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 use crate::error::Result;
-pub use crate::fresh::{Freshness, IndexFilling};
+pub use crate::fresh::{IndexGeneration, RefreshOutcome};
 use crate::search::run::Directory;
 pub use crate::status::IndexStatus;
-pub use crate::sync::{SyncProgress, SyncReport};
+pub use crate::update::{UpdateProgress, UpdateReport};
 
 /// The index of one home.
 #[derive(Clone, Debug)]
 pub struct StateIndex {
     home: RolloutHome,
-    remembered: Arc<RememberedHome>,
+    remembered: Arc<CachedHome>,
     database: Arc<Database>,
     set_aside: Option<SetAside>,
     /// Directories of runs of words that were read.
@@ -88,14 +88,14 @@ impl StateIndex {
     /// # Errors
     /// When the file cannot be made, opened or set aside.
     pub async fn open(home: &RolloutHome, path: &Path) -> Result<Self> {
-        Self::open_with(Arc::new(RememberedHome::new(home.clone())), path).await
+        Self::open_with(Arc::new(CachedHome::new(home.clone())), path).await
     }
 
     /// The same, with what somebody remembers of the home.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_with(remembered: Arc<RememberedHome>, path: &Path) -> Result<Self> {
+    pub async fn open_with(remembered: Arc<CachedHome>, path: &Path) -> Result<Self> {
         let (database, set_aside) = Database::open(path).await?;
         let home = remembered.home().clone();
         Ok(Self {

@@ -13,12 +13,12 @@ use selvedge_rollout::{FileStamp, NameIndex, RolloutError, RolloutHome};
 use sqlx::{Executor, Row, Sqlite, SqliteConnection};
 
 use crate::StateIndex;
-use crate::database::Patience;
+use crate::database::WaitPolicy;
 use crate::error::Result;
 use crate::plan::ids;
 use crate::row::{Mark, hash};
 use crate::stamp::stamp_of_row;
-use crate::sync::blocking;
+use crate::update::blocking;
 use crate::write::{insert, signed, unsigned};
 
 /// How often the name index is read again because another process took names from it at the same time.
@@ -121,7 +121,7 @@ fn bytes_from(home: &RolloutHome, start: u64) -> Result<Vec<u8>> {
 
 impl StateIndex {
     /// Takes over what changed in the name index, and says how many rows have another name now.
-    pub(crate) async fn sync_names(&self, patience: Patience) -> Result<u64> {
+    pub(crate) async fn sync_names(&self, patience: WaitPolicy) -> Result<u64> {
         for _ in 0..ROUNDS {
             let known = NamesSource::known(&self.database.readers).await?;
             let home = self.home.clone();

@@ -13,7 +13,7 @@ use crate::StateIndex;
 use crate::error::Result;
 use crate::row::Mark;
 use crate::stamp::stamp_of_row;
-use crate::sync::{blocking, relative};
+use crate::update::{blocking, relative};
 use crate::write::unsigned;
 
 /// What the index knows of a file.

@@ -9,7 +9,7 @@ use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
 use selvedge_rollout::{Entry, FileStamp, HistoryEntry, LineRecord, ResolvedHistory, RolloutFile, RolloutReader};
 
 use crate::error::Result;
-use crate::told::{Tail, Teller, Told, TurnSink};
+use crate::told::{Tail, Told, TurnIndexer, TurnSink};
 
 /// What was read of a file, so that the next reading can begin there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,10 +80,10 @@ pub(crate) struct ScannedThread {
 /// Reads the whole history of a thread.
 pub(crate) fn scan(resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Result<ScannedThread> {
     let scanned = scan_whole(resolved, true, sink)?;
-    if !scanned.told.reaches_back {
+    if !scanned.told.affects_earlier_turns {
         return Ok(scanned);
     }
-    sink.begin_again();
+    sink.restart_thread();
     let again = scan_whole(resolved, false, sink)?;
     Ok(ScannedThread { bytes_read: scanned.bytes_read + again.bytes_read, ..again })
 }
@@ -93,7 +93,7 @@ fn scan_whole(resolved: &ResolvedHistory, in_pieces: bool, sink: &mut impl TurnS
     let stamp = FileStamp::read(&newest.path)?;
     let last_part = resolved.parts.len() - 1;
     let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
-    let mut teller = Teller::whole(in_pieces);
+    let mut teller = TurnIndexer::whole(in_pieces);
     let (mut mark, mut is_resumable, mut is_incomplete) = (Mark::default(), false, resolved.missing.is_some());
     let mut share_ends = vec![0; last_part];
     let mut bytes_read = 0;
@@ -163,7 +163,7 @@ pub(crate) fn scan_tail(
     let appended_at = mark.end;
     let last_part = parts.saturating_sub(1);
     let mut fold = MetadataFold::resume(thread);
-    let mut teller = Teller::tail(&tail, last_part);
+    let mut teller = TurnIndexer::tail(&tail, last_part);
     let mut bytes_read = 0;
     for entry in RolloutReader::open_range(&file.path, tail.byte.min(appended_at)..u64::MAX)? {
         let record = match entry? {
@@ -185,7 +185,7 @@ pub(crate) fn scan_tail(
         teller.line(last_part, &record, sink);
     }
     let told = teller.finish(last_part, mark.end, sink);
-    if told.reaches_back || told.tail.is_none() {
+    if told.affects_earlier_turns || told.tail.is_none() {
         return Ok(None);
     }
     Ok(Some(ScannedThread {

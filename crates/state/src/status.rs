@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::StateIndex;
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::sync::blocking;
+use crate::update::blocking;
 
 /// How an index and its home stand to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

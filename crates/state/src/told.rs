@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use selvedge_history::{ToldTurn, TurnProjection, TurnRestart};
+use selvedge_history::{ProjectedTurn, TurnProjection, TurnRestart};
 use selvedge_protocol::{HistoryMode, TurnId};
 use selvedge_rollout::{DamagedRange, LineRecord};
 use serde::{Deserialize, Serialize};
@@ -154,22 +154,22 @@ pub(crate) struct Told {
     /// Where to go on; nothing when the next reading has to be one of the whole thread.
     pub(crate) tail: Option<Tail>,
     /// Whether lines spoke of turns before these, so that they are not what the whole history tells.
-    pub(crate) reaches_back: bool,
+    pub(crate) affects_earlier_turns: bool,
     /// Turns before these of which the lines spoke if there are such. Empty unless this is a tail.
-    pub(crate) named_elsewhere: Vec<TurnId>,
+    pub(crate) unresolved_turn_ids: Vec<TurnId>,
 }
 
 /// Who is told of each turn as it is when its thread was read so far.
 pub(crate) trait TurnSink {
     /// A turn with its items, which has so many turns before it.
-    fn take(&mut self, place: u64, told: &ToldTurn);
+    fn take(&mut self, place: u64, told: &ProjectedTurn);
 
     /// What was taken of the thread so far was not right: its turns come again.
-    fn begin_again(&mut self);
+    fn restart_thread(&mut self);
 }
 
 /// Follows the lines of a thread and makes rows of its turns.
-pub(crate) struct Teller {
+pub(crate) struct TurnIndexer {
     projection: TurnProjection,
     /// Whether turns are put aside while the thread is read.
     in_pieces: bool,
@@ -202,7 +202,7 @@ struct LinePlace {
     end: u64,
 }
 
-impl Teller {
+impl TurnIndexer {
     /// For a whole history. `in_pieces` takes less memory, and some threads cannot be told so.
     pub(crate) fn whole(in_pieces: bool) -> Self {
         Self::new(TurnProjection::new(), in_pieces, 0)
@@ -261,7 +261,7 @@ impl Teller {
         self.unput += len;
         if self.in_pieces && self.unput > PIECE {
             self.unput = 0;
-            for told in self.projection.take_closed() {
+            for told in self.projection.drain_closed() {
                 self.put_aside.insert(told.turn.id.clone());
                 self.put(&told, sink);
             }
@@ -278,17 +278,18 @@ impl Teller {
 
     /// The turns. `end` is just past the last line of the last part that has its newline.
     pub(crate) fn finish(mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> Told {
-        let named = self.projection.named_elsewhere();
-        let reaches_back = self.projection.reaches_back() || named.iter().any(|id| self.put_aside.contains(id));
-        let named_elsewhere = if self.is_tail { named.iter().cloned().collect() } else { Vec::new() };
+        let named = self.projection.unresolved_turn_ids();
+        let affects_earlier_turns =
+            self.projection.affects_earlier_turns() || named.iter().any(|id| self.put_aside.contains(id));
+        let unresolved_turn_ids = if self.is_tail { named.iter().cloned().collect() } else { Vec::new() };
         let tail = self.projection.restart().and_then(|restart| self.tail_at(&restart, last_part, end));
-        for told in std::mem::take(&mut self.projection).finish_told() {
+        for told in std::mem::take(&mut self.projection).finish_projected() {
             self.put(&told, sink);
         }
         if let Some(last) = self.turns.last_mut() {
             last.is_last = true;
         }
-        Told { first_turn: self.first_turn, turns: self.turns, tail, reaches_back, named_elsewhere }
+        Told { first_turn: self.first_turn, turns: self.turns, tail, affects_earlier_turns, unresolved_turn_ids }
     }
 
     /// Where the tail begins, if it is in the last part and at the beginning of a line.
@@ -320,7 +321,7 @@ impl Teller {
         }
     }
 
-    fn put(&mut self, told: &ToldTurn, sink: &mut impl TurnSink) {
+    fn put(&mut self, told: &ProjectedTurn, sink: &mut impl TurnSink) {
         let lines = &told.turn.lines;
         let places = self.place(lines.start).zip(self.place(lines.end.saturating_sub(1)));
         // Every turn holds the line that began it.

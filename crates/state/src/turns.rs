@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use selvedge_history::{TurnProjection, apply_view, shows_nothing};
+use selvedge_history::{TurnProjection, apply_view, is_never_shown};
 use selvedge_protocol::{
     Cursor, ItemPosition, ItemQuery, ItemsView, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnItem,
     TurnItemEntry, TurnQuery, TurnSelector, check_limit,
@@ -16,8 +16,8 @@ use crate::StateIndex;
 use crate::error::Result;
 use crate::row::Mark;
 use crate::stamp::stamp_of_row;
-use crate::sync::blocking;
 use crate::told::{BytePlace, Tail, TurnRow};
+use crate::update::blocking;
 use crate::write::{signed, unsigned};
 
 /// How much of a log that grew is read for a page. What is more is for a sync to read.
@@ -418,10 +418,10 @@ impl ThreadLog {
                 position += 1;
             }
         }
-        if turns.reaches_back() {
+        if turns.affects_earlier_turns() {
             return Ok(None);
         }
-        let unresolved_turn_ids = turns.named_elsewhere().iter().cloned().collect();
+        let unresolved_turn_ids = turns.unresolved_turn_ids().iter().cloned().collect();
         Ok(Some(FreshTurns { first: tail.turns, turns: turns.finish(), unresolved_turn_ids }))
     }
 
@@ -453,7 +453,7 @@ pub(crate) fn tell_turn(parts: &[Part], row: &TurnRow, is_live: bool) -> Result<
     let mut turns = TurnProjection::resume(row.restart()).live(is_live && row.is_last);
     let mut position = row.lines.start;
     for (part, range) in ranges(parts, row.start, row.end) {
-        for entry in RolloutReader::open_range(&part.file.path, range)?.skipping(shows_nothing) {
+        for entry in RolloutReader::open_range(&part.file.path, range)?.skipping(is_never_shown) {
             if let Entry::Line(record) = entry? {
                 turns.push(position, &record.line);
                 position += 1;

@@ -13,11 +13,12 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use selvedge_protocol::{
-    Compacted, CompletedItem, Durability, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem,
-    SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnId, UserMessageEvent, Window, WindowId,
+    Compacted, CompletedItem, ContextWindow, Durability, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem,
+    RolloutItem, SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnId, UserMessageEvent,
+    WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
-use selvedge_thread_store::{ForkThread, StoreError, TurnCut};
+use selvedge_thread_store::{ForkThread, StoreError, TurnBoundary};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::json;
 
@@ -117,7 +118,7 @@ impl Writer {
         let (source, fork) = (live.id(), ThreadId::new(now));
         say(&format!("? fork {source} {fork}"));
         let meta = SessionMeta::new(fork, now);
-        self.manager.fork(ForkThread { source, at: TurnCut::Latest, meta }).await?;
+        self.manager.fork(ForkThread { source, at: TurnBoundary::Latest, meta }).await?;
         say(&format!("! fork {source} {fork}"));
         self.live.push(self.manager.resume(fork).await?.live);
         Ok(())
@@ -159,7 +160,7 @@ fn turn(mode: HistoryMode, number: u64, text: &str, with_compaction: bool) -> Ve
     let complete = TaskCompleteEvent { turn_id: Some(turn_id), ..Default::default() };
     let mut items = vec![EventMsg::from(started).into()];
     if with_compaction {
-        let window = Window::first(Some(WindowId::new(now()))).next(now());
+        let window = ContextWindow::first(Some(WindowId::new(now()))).next(now());
         items.push(Compacted::new("so far", vec![ResponseItem::user_text("SUMMARY: so far")], window).into());
     }
     items.extend([ResponseItem::user_text(text).into(), said.into(), EventMsg::from(complete).into()]);

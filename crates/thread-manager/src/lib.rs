@@ -8,7 +8,7 @@
 //! # Order
 //!
 //! History first, metadata second. An append returns when its items are in the store; what they say of the thread follows, and
-//! may come later: counts of tokens and times of last change are told at most every [`TOUCH_INTERVAL`], and at each
+//! may come later: counts of tokens and times of last change are told at most every [`METADATA_SYNC_INTERVAL`], and at each
 //! [`flush`](LiveThread::flush). New facts (a first message, another model) are told at once.
 //!
 //! ```
@@ -33,13 +33,13 @@
 
 mod live;
 mod manager;
+mod metadata_sync;
 mod task;
 mod timer;
-mod touch;
 mod unobserved;
 
 pub use live::LiveThread;
 pub use manager::{ResumedThread, RewindTo, ShutdownReport, StartingThread, ThreadManager};
+pub use metadata_sync::METADATA_SYNC_INTERVAL;
 #[doc(hidden)]
 pub use timer::wake_timers;
-pub use touch::TOUCH_INTERVAL;

@@ -4,19 +4,23 @@ use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use selvedge_history::{MetadataFold, ModelContext, TokenBudget, WindowTracker, WorldStateTracker, is_persisted};
-use selvedge_protocol::{
-    Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
-    ThreadMetadataPatch, Timestamp, Window, WorldState,
+use selvedge_history::{
+    ContextWindowTracker, MetadataFold, ModelContext, TokenBudget, WorldStateTracker, is_persisted,
 };
-use selvedge_thread_store::{Appended, BatchId, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_protocol::{
+    Compacted, ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, Timestamp, WorldState,
+};
+use selvedge_thread_store::{
+    Appended, BatchId, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
+};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::manager::Registry;
-use crate::task::{is_unknown, settle, to_the_end};
+use crate::metadata_sync::{Due, MetadataSync};
+use crate::task::{is_unknown, run_to_completion, settle};
 use crate::timer::sleep;
-use crate::touch::{Due, Touches};
 use crate::unobserved::observed_row;
 
 /// A thread that is live in a store: the handle by which an agent records it.
@@ -38,9 +42,9 @@ pub struct LiveThread {
 #[derive(Debug)]
 struct State {
     fold: MetadataFold,
-    touches: Touches,
+    touches: MetadataSync,
     world_state: WorldStateTracker,
-    window: WindowTracker,
+    window: ContextWindowTracker,
     /// Whether the store may know more than this state: a call was dropped while the store was at work on it, or what it
     /// came to was not read yet.
     is_behind: bool,
@@ -74,9 +78,9 @@ impl State {
         fold.observe(&head.clone().into(), Some(at));
         Self {
             fold,
-            touches: Touches::default(),
+            touches: MetadataSync::default(),
             world_state: WorldStateTracker::new(),
-            window: WindowTracker::new(Window::first(head.window_id())),
+            window: ContextWindowTracker::new(ContextWindow::first(head.window_id())),
             is_behind: false,
             unsettled: None,
             is_closed: false,
@@ -87,9 +91,9 @@ impl State {
     fn resumed(row: StoredThread, untold: ThreadMetadataPatch, context: &ModelContext) -> Self {
         Self {
             fold: MetadataFold::resume(row),
-            touches: Touches::of(untold),
+            touches: MetadataSync::of(untold),
             world_state: WorldStateTracker::restored(context.world_state.clone()),
-            window: WindowTracker::new(context.window),
+            window: ContextWindowTracker::new(context.window),
             is_behind: false,
             unsettled: None,
             is_closed: false,
@@ -175,7 +179,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub async fn compact(&self, message: &str, replacement_history: Vec<ResponseItem>) -> Result<Window> {
+    pub async fn compact(&self, message: &str, replacement_history: Vec<ResponseItem>) -> Result<ContextWindow> {
         let mut state = self.open_state().await?;
         let window = state.window.clone().compact(now());
         let compacted = Compacted::new(message, replacement_history, window);
@@ -184,7 +188,7 @@ impl LiveThread {
     }
 
     /// The context window that the thread is in.
-    pub async fn window(&self) -> Window {
+    pub async fn window(&self) -> ContextWindow {
         self.settled_state().await.window.current()
     }
 
@@ -245,7 +249,7 @@ impl LiveThread {
     /// As [`flush`](Self::flush); the thread is still live then.
     pub async fn shutdown(&self) -> Result<()> {
         let this = self.this()?;
-        to_the_end(async move { this.close(CloseBy::Shutdown).await }).await
+        run_to_completion(async move { this.close(CloseBy::Shutdown).await }).await
     }
 
     /// Gives up the writer without further ado; a thread that nothing was appended to leaves no trace. Once begun it goes
@@ -255,7 +259,7 @@ impl LiveThread {
     /// As [`ThreadStore::discard_thread`].
     pub async fn discard(&self) -> Result<()> {
         let this = self.this()?;
-        to_the_end(async move { this.close(CloseBy::Discard).await }).await
+        run_to_completion(async move { this.close(CloseBy::Discard).await }).await
     }
 
     /// Sets metadata explicitly. A thread that nothing was appended to is made visible by it.
@@ -268,7 +272,7 @@ impl LiveThread {
         self.tell(&mut state).await?;
         state.is_behind = true;
         // A patch is literal: applied twice, it says the same.
-        let update = || self.store.update_thread_metadata(self.thread_id, patch, PatchOrigin::Explicit);
+        let update = || self.store.update_thread_metadata(self.thread_id, patch, MetadataOrigin::Explicit);
         let outcome = settle!(update());
         state.is_behind = matches!(&outcome, Err(error) if is_unknown(error));
         let row = outcome?;
@@ -278,7 +282,7 @@ impl LiveThread {
 
     /// Undoes the newest turns and says how many they were. The trackers and the row go back with them when they are next
     /// asked for: that costs more than going back.
-    pub(crate) async fn rewind(&self, to: TurnCut) -> Result<usize> {
+    pub(crate) async fn rewind(&self, to: TurnBoundary) -> Result<usize> {
         let mut state = self.unclosed_state().await?;
         self.flush_locked(&mut state).await?;
         let was_behind = std::mem::replace(&mut state.is_behind, true);
@@ -415,7 +419,7 @@ impl LiveThread {
         state.touches.apply(&mut row);
         state.fold = MetadataFold::resume(row);
         state.world_state = WorldStateTracker::restored(context.world_state);
-        state.window = WindowTracker::new(context.window);
+        state.window = ContextWindowTracker::new(context.window);
         state.is_behind = false;
         Ok(())
     }
@@ -451,7 +455,7 @@ impl LiveThread {
     /// Tells the store what is pending. It stays pending until the store has taken it.
     async fn tell(&self, state: &mut State) -> Result<()> {
         let Some(patch) = state.touches.begin(Instant::now()) else { return Ok(()) };
-        let update = || self.store.update_thread_metadata(self.thread_id, &patch, PatchOrigin::Observed);
+        let update = || self.store.update_thread_metadata(self.thread_id, &patch, MetadataOrigin::Derived);
         let row = settle!(update())?;
         state.touches.clear();
         // The store knows what no item says: where the thread is kept, and what others named it meanwhile.
@@ -474,7 +478,7 @@ fn follow(state: &mut State, item: &RolloutItem) -> bool {
     match item {
         RolloutItem::Compacted(compacted) => {
             let Some(number) = compacted.window_number else { return false };
-            state.window = WindowTracker::new(Window {
+            state.window = ContextWindowTracker::new(ContextWindow {
                 number,
                 first_window_id: compacted.first_window_id,
                 previous_window_id: compacted.previous_window_id,

@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use selvedge_history::{ModelContext, head_identity, new_head};
 use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, WindowId};
-use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
+};
 use tokio::sync::broadcast;
 
 use crate::live::LiveThread;
-use crate::task::{settle, to_the_end};
+use crate::task::{run_to_completion, settle};
 use crate::timer::within;
 use crate::unobserved::observed_row;
 
@@ -68,12 +70,12 @@ pub struct ResumedThread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RewindTo {
     /// A place between two turns.
-    Cut(TurnCut),
+    Cut(TurnBoundary),
     /// The place before the newest turns: so many of them are undone, or all when there are fewer.
     Turns(u64),
 }
 
-impl From<RewindTo> for TurnCut {
+impl From<RewindTo> for TurnBoundary {
     fn from(to: RewindTo) -> Self {
         match to {
             RewindTo::Cut(cut) => cut,
@@ -209,7 +211,7 @@ impl ThreadManager {
         let meta = complete(new_head(meta)?);
         let (thread_id, _) = head_identity(&meta)?;
         let manager = self.clone();
-        to_the_end(async move {
+        run_to_completion(async move {
             let create = || manager.store.create_thread(meta.clone());
             let is_ours = |error| match error {
                 // It was not there when the first call was made, or that would have said so.
@@ -233,7 +235,7 @@ impl ThreadManager {
     /// As [`ThreadStore::resume_thread`] and [`ThreadReader::load_model_context`](selvedge_thread_store::ThreadReader::load_model_context); the thread is cold then.
     pub async fn resume(&self, thread_id: ThreadId) -> Result<ResumedThread> {
         let manager = self.clone();
-        let (starting, context) = to_the_end(manager.claim(thread_id)).await?;
+        let (starting, context) = run_to_completion(manager.claim(thread_id)).await?;
         Ok(ResumedThread { live: starting.take_over(), context })
     }
 
@@ -270,7 +272,7 @@ impl ThreadManager {
     /// As [`ThreadStore::fork_thread`].
     pub async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
         let manager = self.clone();
-        to_the_end(async move {
+        run_to_completion(async move {
             let fork_id = request.meta.id;
             let fork = || manager.store.fork_thread(request.clone());
             let is_made = |error| match (error, fork_id) {
@@ -290,7 +292,7 @@ impl ThreadManager {
     /// # Errors
     /// As [`ThreadStore::revert_thread`].
     pub async fn rewind(&self, thread_id: ThreadId, to: RewindTo) -> Result<usize> {
-        let to = TurnCut::from(to);
+        let to = TurnBoundary::from(to);
         if let Some(live) = self.live(thread_id)
             && let Some(outcome) = unless_closed(live.rewind(to.clone()).await)
         {
@@ -328,7 +330,7 @@ impl ThreadManager {
         {
             return outcome;
         }
-        let update = || self.store.update_thread_metadata(thread_id, patch, PatchOrigin::Explicit);
+        let update = || self.store.update_thread_metadata(thread_id, patch, MetadataOrigin::Explicit);
         settle!(update())
     }
 

@@ -15,7 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Does work to its end, also when nobody waits for it any more; its outcome is dropped then. Without a runtime the caller
 /// does it.
-pub(crate) async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub(crate) async fn run_to_completion<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     let Ok(runtime) = Handle::try_current() else { return work.await };
     match runtime.spawn(work).await {
         Ok(outcome) => outcome,

@@ -8,7 +8,7 @@ use selvedge_protocol::{
     CompletedItem, Cursor, EventMsg, HistoryMode, ItemCompletedEvent, Page, ResponseItem, RolloutItem, SessionMeta,
     TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, Turn, TurnId, TurnItem, TurnQuery, UserMessageEvent,
 };
-use selvedge_thread_store::{BatchId, PatchOrigin, StoreError, ThreadHistory, ThreadStore};
+use selvedge_thread_store::{BatchId, MetadataOrigin, StoreError, ThreadHistory, ThreadStore};
 use serde_json::json;
 
 /// Both ways in which a log is kept.
@@ -110,7 +110,7 @@ pub async fn append_and_tell(store: &dyn ThreadStore, thread_id: ThreadId, items
     let mut fold = MetadataFold::resume(store.read_thread(thread_id).await.unwrap());
     for line in &lines[lines.len() - items.len()..] {
         let patch = fold.observe_line(line);
-        store.update_thread_metadata(thread_id, &patch, PatchOrigin::Observed).await.unwrap();
+        store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Derived).await.unwrap();
     }
 }
 

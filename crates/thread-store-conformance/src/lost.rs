@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{
-    Appended, BatchId, ForkThread, PatchOrigin, Result, RevertThread, SegmentPart, StoreError, ThreadStore,
+    Appended, BatchId, ForkThread, MetadataOrigin, Result, RevertThread, SegmentPart, StoreError, ThreadStore,
 };
 
 use crate::wrapper::{StoreWrapper, Wrapped};
@@ -136,7 +136,7 @@ impl StoreWrapper for Host {
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread> {
         let made = self.store.update_thread_metadata(thread_id, patch, origin);
         self.answer(StoreCall::Update, thread_id, None, made).await

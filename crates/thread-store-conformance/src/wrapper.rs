@@ -11,8 +11,8 @@ use selvedge_protocol::{
 };
 use selvedge_thread_store::{
     Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, MaintenanceProgress,
-    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, ThreadHistory,
-    ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result, RevertThread, SegmentInfo, SegmentPart,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
 /// A store made of a [`StoreWrapper`].
@@ -81,7 +81,7 @@ wrapper! {
         fn shutdown_thread(thread_id: ThreadId) -> ();
         fn discard_thread(thread_id: ThreadId) -> ();
         fn update_thread_metadata(
-            thread_id: ThreadId, patch: &ThreadMetadataPatch, origin: PatchOrigin
+            thread_id: ThreadId, patch: &ThreadMetadataPatch, origin: MetadataOrigin
         ) -> StoredThread;
         fn archive_thread(thread_id: ThreadId) -> StoredThread;
         fn unarchive_thread(thread_id: ThreadId) -> StoredThread;

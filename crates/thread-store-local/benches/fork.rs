@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, Timestamp};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadStore, TurnBoundary};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::runtime::Runtime;
 
@@ -59,14 +59,14 @@ fn main() -> anyhow::Result<()> {
     // Within the last megabyte, and so behind the compaction.
     let near = bench.turn_before_end(TAIL - 50_000);
     let mut near_ok = true;
-    near_ok &= bench.forks("fork at the latest", TurnCut::Latest)?.is_bounded();
-    near_ok &= bench.forks("fork before the newest turn", TurnCut::BeforeNewest(1))?.is_bounded();
-    near_ok &= bench.forks("fork after a turn 1 MB before the end", TurnCut::After(turn_id(near)))?.is_bounded();
-    near_ok &= bench.forks("fork before a turn 1 MB before the end", TurnCut::Before(turn_id(near)))?.is_bounded();
-    near_ok &= bench.reverts("rewind by one turn", TurnCut::BeforeNewest(1))?.is_bounded();
-    near_ok &= bench.reverts("rewind to a turn 1 MB before the end", TurnCut::After(turn_id(near)))?.is_bounded();
+    near_ok &= bench.forks("fork at the latest", TurnBoundary::Latest)?.is_bounded();
+    near_ok &= bench.forks("fork before the newest turn", TurnBoundary::BeforeNewest(1))?.is_bounded();
+    near_ok &= bench.forks("fork after a turn 1 MB before the end", TurnBoundary::After(turn_id(near)))?.is_bounded();
+    near_ok &= bench.forks("fork before a turn 1 MB before the end", TurnBoundary::Before(turn_id(near)))?.is_bounded();
+    near_ok &= bench.reverts("rewind by one turn", TurnBoundary::BeforeNewest(1))?.is_bounded();
+    near_ok &= bench.reverts("rewind to a turn 1 MB before the end", TurnBoundary::After(turn_id(near)))?.is_bounded();
     bench.runtime.block_on(bench.store.resume_thread(bench.thread.id))?;
-    near_ok &= bench.forks("fork at the latest of a live thread", TurnCut::Latest)?.is_bounded();
+    near_ok &= bench.forks("fork at the latest of a live thread", TurnBoundary::Latest)?.is_bounded();
     bench.runtime.block_on(bench.store.shutdown_thread(bench.thread.id))?;
     let memory = peak_memory();
     match memory {
@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
     bench.forks_anew("for information: fork at the latest by a store that was just opened")?;
     for megabytes in [100] {
         if bytes > 2 * megabytes * 1_000_000 {
-            let far = TurnCut::After(turn_id(bench.turn_before_end(megabytes * 1_000_000)));
+            let far = TurnBoundary::After(turn_id(bench.turn_before_end(megabytes * 1_000_000)));
             bench.forks(&format!("for information: fork after a turn {megabytes} MB before the end"), far)?;
         }
     }
@@ -106,9 +106,9 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
         Ok(())
     };
     let places = [
-        ("at the latest turn", TurnCut::Latest),
-        ("before the newest turn", TurnCut::BeforeNewest(1)),
-        ("0.5 MB before the end", TurnCut::After(far)),
+        ("at the latest turn", TurnBoundary::Latest),
+        ("before the newest turn", TurnBoundary::BeforeNewest(1)),
+        ("0.5 MB before the end", TurnBoundary::After(far)),
     ];
     for (place, at) in places {
         probe.measure(&format!("{PROBED_TIMES} forks {place}"), alone, async |()| {
@@ -125,7 +125,7 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
             store
                 .revert_thread(RevertThread {
                     thread_id: thread.id,
-                    to: TurnCut::BeforeNewest(1),
+                    to: TurnBoundary::BeforeNewest(1),
                     batch: BatchId::generate(),
                 })
                 .await?;
@@ -180,7 +180,7 @@ impl Bench {
         self.thread.turns - bytes * self.thread.turns / self.size
     }
 
-    fn forks(&self, what: &str, at: TurnCut) -> anyhow::Result<Cost> {
+    fn forks(&self, what: &str, at: TurnBoundary) -> anyhow::Result<Cost> {
         self.measure(what, async |store, now| {
             let meta = SessionMeta::new(ThreadId::new(now), now);
             let fork = store.fork_thread(ForkThread { source: self.thread.id, at: at.clone(), meta }).await?;
@@ -192,12 +192,12 @@ impl Bench {
         self.measure(what, async |store, now| {
             let meta = SessionMeta::new(ThreadId::new(now), now);
             let store = LocalThreadStore::open(store.home());
-            let fork = store.fork_thread(ForkThread { source: self.thread.id, at: TurnCut::Latest, meta }).await?;
+            let fork = store.fork_thread(ForkThread { source: self.thread.id, at: TurnBoundary::Latest, meta }).await?;
             Ok(fork.to_string())
         })
     }
 
-    fn reverts(&self, what: &str, to: TurnCut) -> anyhow::Result<Cost> {
+    fn reverts(&self, what: &str, to: TurnBoundary) -> anyhow::Result<Cost> {
         self.measure(what, async |store, _at| {
             let thread_id = self.thread.id;
             let undone =

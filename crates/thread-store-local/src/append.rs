@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
 use selvedge_rollout::{HomeFiles, RolloutError, RolloutRecorder, WriterLock, WrittenBatch};
-use selvedge_thread_store::implement::{Done, RecentBatches};
+use selvedge_thread_store::implement::{BatchOutcome, RecentBatches};
 use selvedge_thread_store::{Appended, BatchId, Result, StoreError};
 
 use crate::error::store_error;
@@ -164,13 +164,13 @@ pub(crate) fn write_once(
     batch: BatchId,
     items: &[RolloutItem],
 ) -> Result<Written> {
-    if let Some(Done::Appended(before)) = recent.find(batch) {
+    if let Some(BatchOutcome::Appended(before)) = recent.find(batch) {
         return Ok(Written::Before(before));
     }
     let written = live.recorder.write(items).map_err(|error| write_error(error, live.recorder.is_lazy()))?;
     if !items.is_empty() {
         live.has_begun();
-        recent.push(batch, Done::Appended(appended(&written)));
+        recent.push(batch, BatchOutcome::Appended(appended(&written)));
     }
     Ok(Written::Now(written))
 }

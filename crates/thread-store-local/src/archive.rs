@@ -33,7 +33,7 @@ impl Inner {
             let place = self.place_for(file, archived);
             if file.archived == archived {
                 // A call before this one may have moved it and failed then.
-                self.home.settle_move(&self.place_for(file, !archived), &file.path).map_err(store_error)?;
+                self.home.sync_rename(&self.place_for(file, !archived), &file.path).map_err(store_error)?;
             } else {
                 self.home.move_file(&file.path, &place).map_err(store_error)?;
             }

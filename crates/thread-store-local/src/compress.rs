@@ -27,7 +27,7 @@ impl Inner {
         for file in files.segments(thread_id) {
             if file.name.compressed {
                 // A call before this one may have compressed it and failed then.
-                self.home.settle_removal(&file.path.with_extension("")).map_err(store_error)?;
+                self.home.sync_removal(&file.path.with_extension("")).map_err(store_error)?;
                 continue;
             }
             let before = look_at(&file.path)?.len();

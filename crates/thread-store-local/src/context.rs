@@ -19,7 +19,7 @@ pub(crate) fn context_from_end(resolved: &ResolvedHistory) -> Result<Option<Mode
                 damage.push(damage_of(resolved, part, found));
                 continue;
             }
-            BackwardEntry::Unsure => return Ok(None),
+            BackwardEntry::NeedsForwardRead => return Ok(None),
         };
         tail.push(record.line);
         if tail.bytes() > MAX_TAIL_BYTES {

@@ -23,7 +23,7 @@ impl Inner {
         let doomed: Vec<_> = files.all_files(thread_id).collect();
         for file in doomed.into_iter().rev() {
             self.home.remove_file(&file.path).map_err(store_error)?;
-            self.home.settle_removal(&file.path).map_err(store_error)?;
+            self.home.sync_removal(&file.path).map_err(store_error)?;
         }
         self.remembered.removed(thread_id);
         if self.names().get(thread_id).is_some()

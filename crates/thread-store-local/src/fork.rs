@@ -2,15 +2,15 @@
 
 use std::io::{self, Read, Write};
 
-use selvedge_history::{fork_head, head_identity, inherit_head, modern_items};
+use selvedge_history::{fork_head, head_identity, inherit_head, upgrade_bare_item};
 use selvedge_protocol::{HistoryBase, HistoryMode, LineFormat, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
     Entry, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
     read_head,
 };
-use selvedge_thread_store::{ForkThread, Result, StoreError, TurnCut};
+use selvedge_thread_store::{ForkThread, Result, StoreError, TurnBoundary};
 
-use crate::cut::{base_at, end_of};
+use crate::boundary::{base_at, end_of};
 use crate::error::store_error;
 use crate::store::Inner;
 
@@ -51,23 +51,23 @@ impl Inner {
 
     /// Sees to it that a history that another one is about to refer to is on the medium, at any level.
     pub(crate) fn settle_bases(&self, resolved: &ResolvedHistory) -> Result<()> {
-        resolved.parts.iter().try_for_each(|part| self.home.settle_file(&part.file.path)).map_err(store_error)
+        resolved.parts.iter().try_for_each(|part| self.home.sync_file(&part.file.path)).map_err(store_error)
     }
 
     /// The base of a fork that leaves a paginated history at a cut.
-    fn base_to_fork(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<Option<HistoryBase>> {
+    fn base_to_fork(&self, resolved: &ResolvedHistory, at: &TurnBoundary) -> Result<Option<HistoryBase>> {
         let before = match at {
-            TurnCut::Latest => end_of(resolved)?,
-            at => self.find_cut(resolved, HistoryMode::Paginated, at)?.before,
+            TurnBoundary::Latest => end_of(resolved)?,
+            at => self.resolve_boundary(resolved, HistoryMode::Paginated, at)?.before,
         };
         Ok(base_at(&before, resolved))
     }
 
     /// The share of a legacy log that is before a cut.
-    fn bytes_to_copy(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<LegacyBytes> {
+    fn bytes_to_copy(&self, resolved: &ResolvedHistory, at: &TurnBoundary) -> Result<LegacyBytes> {
         let end = match at {
-            TurnCut::Latest => self.end_of_log(resolved)?,
-            at => self.find_cut(resolved, HistoryMode::Legacy, at)?.before.byte(),
+            TurnBoundary::Latest => self.end_of_log(resolved)?,
+            at => self.resolve_boundary(resolved, HistoryMode::Legacy, at)?.before.byte(),
         };
         Ok(LegacyBytes { file: resolved.newest().clone(), end })
     }
@@ -134,7 +134,7 @@ impl LegacyBytes {
             let mut bytes = Vec::new();
             if record.line.format() == LineFormat::Bare {
                 let at = record.line.timestamp().unwrap_or(at);
-                for item in modern_items(record.line.item()) {
+                for item in upgrade_bare_item(record.line.item()) {
                     RolloutLine::encode(&mut bytes, at, None, &item);
                 }
             } else {

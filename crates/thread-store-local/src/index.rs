@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::{Cursor, Page, SearchHit, SearchQuery, ThreadId};
-use selvedge_rollout::{RememberedHome, now};
-use selvedge_state::{Freshness, IndexError, IndexFilling, StateIndex, SyncProgress};
+use selvedge_rollout::{CachedHome, now};
+use selvedge_state::{IndexError, IndexGeneration, RefreshOutcome, StateIndex, UpdateProgress};
 use selvedge_thread_store::StoreError;
 use tokio::task::AbortHandle;
 
@@ -62,12 +62,12 @@ pub(crate) struct HomeIndex {
 #[derive(Debug)]
 pub(crate) struct FreshIndex {
     pub(crate) index: StateIndex,
-    filling: IndexFilling,
+    filling: IndexGeneration,
 }
 
 #[derive(Debug)]
 struct Inner {
-    remembered: Arc<RememberedHome>,
+    remembered: Arc<CachedHome>,
     path: Option<PathBuf>,
     opened: tokio::sync::Mutex<Option<StateIndex>>,
     state: Mutex<State>,
@@ -79,9 +79,9 @@ struct State {
     failed_at: Option<Instant>,
     /// The task that brings it up to date.
     filling: Option<AbortHandle>,
-    progress: Option<SyncProgress>,
+    progress: Option<UpdateProgress>,
     /// When a look around ended, and which filling of the index it was; nothing when this process wrote since.
-    looked_around: Option<(Instant, IndexFilling)>,
+    looked_around: Option<(Instant, IndexGeneration)>,
     /// When this process last began to look at every file.
     looked_at: Option<Instant>,
     /// Threads that were written and that no task has taken in yet.
@@ -98,7 +98,7 @@ impl Drop for State {
 }
 
 impl HomeIndex {
-    pub(crate) fn new(remembered: Arc<RememberedHome>, location: IndexLocation) -> Self {
+    pub(crate) fn new(remembered: Arc<CachedHome>, location: IndexLocation) -> Self {
         let path = match location {
             IndexLocation::InHome => Some(StateIndex::path_in(remembered.home())),
             IndexLocation::At(path) => Some(path),
@@ -174,7 +174,7 @@ impl HomeIndex {
         let index = self.open().await?;
         let filling = self.answered(index.filling().await).await??;
         let freshness = index.refresh_threads(HashSet::from([thread_id]), READ_FIRST).await;
-        let is_fresh = matches!(self.answered(freshness).await?, Freshness::Fresh(_));
+        let is_fresh = matches!(self.answered(freshness).await?, RefreshOutcome::Fresh(_));
         is_fresh.then(|| FreshIndex { filling, index })
     }
 
@@ -229,15 +229,15 @@ impl HomeIndex {
     /// Whether the index says what the logs say.
     async fn freshen(&self, index: &StateIndex) -> Result<bool, IndexError> {
         match index.refresh(READ_FIRST).await? {
-            Freshness::Fresh(_) => {
+            RefreshOutcome::Fresh(_) => {
                 self.look_at_every_file(index).await?;
                 Ok(true)
             }
-            Freshness::Unfilled if !self.has_more_threads_than(FILL_FIRST).await => {
-                index.sync(|_| {}).await?;
+            RefreshOutcome::Unfilled if !self.has_more_threads_than(FILL_FIRST).await => {
+                index.update(|_| {}).await?;
                 Ok(true)
             }
-            Freshness::Unfilled | Freshness::Behind { .. } => {
+            RefreshOutcome::Unfilled | RefreshOutcome::Behind { .. } => {
                 tracing::info!("the index is being filled; the answer comes from the logs");
                 self.fill(index);
                 Ok(false)
@@ -278,7 +278,7 @@ impl HomeIndex {
             tokio::time::sleep(HEAD_START).await;
             let told = inner.clone();
             let outcome = index
-                .sync(move |progress| {
+                .update(move |progress| {
                     if let Some(inner) = told.upgrade() {
                         lock(&inner.state).progress = Some(progress);
                     }
@@ -296,7 +296,7 @@ impl HomeIndex {
     }
 
     /// How far the background is with bringing the index up to date; nothing while it is not at it.
-    pub(crate) fn progress(&self) -> Option<SyncProgress> {
+    pub(crate) fn progress(&self) -> Option<UpdateProgress> {
         self.state().progress
     }
 
@@ -351,8 +351,8 @@ impl HomeIndex {
     async fn take_in(&self, written: HashSet<ThreadId>) {
         let Some(index) = self.open().await else { return };
         let outcome = match index.refresh_threads(written, READ_FIRST).await {
-            Ok(Freshness::Fresh(_)) => Ok(()),
-            Ok(Freshness::Unfilled | Freshness::Behind { .. }) => {
+            Ok(RefreshOutcome::Fresh(_)) => Ok(()),
+            Ok(RefreshOutcome::Unfilled | RefreshOutcome::Behind { .. }) => {
                 self.fill(&index);
                 Ok(())
             }

@@ -48,11 +48,11 @@
 mod admin;
 mod append;
 mod archive;
+mod boundary;
 mod changes;
 mod cold_turns;
 mod compress;
 mod context;
-mod cut;
 mod delete;
 mod detach;
 mod error;
@@ -88,5 +88,5 @@ pub use selvedge_rollout::doctor::{
 };
 pub use selvedge_state::{
     CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
-    SyncProgress, SyncReport,
+    UpdateProgress, UpdateReport,
 };

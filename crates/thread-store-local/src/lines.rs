@@ -17,7 +17,7 @@ use selvedge_rollout::{
 use selvedge_thread_store::implement::{
     LinePart, LineSource, MissingBytes, RawEntries, RecentBatches, Share, read_lines,
 };
-use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, StoreError, TurnCut, WriterState};
+use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, StoreError, TurnBoundary, WriterState};
 
 use crate::error::{look_at, store_error, while_gone};
 use crate::live::Live;
@@ -185,7 +185,7 @@ impl LineSource for Source<'_> {
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
         let head = read_head(self.resolved.newest()).map_err(store_error)?;
         let mode = head.map(|head| head.mode()).unwrap_or_default();
-        let found = self.store.find_cut(self.resolved, mode, &TurnCut::Before(turn_id.clone()))?;
+        let found = self.store.resolve_boundary(self.resolved, mode, &TurnBoundary::Before(turn_id.clone()))?;
         Ok(found.before.place().unwrap_or((0, 0)))
     }
 }

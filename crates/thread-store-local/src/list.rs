@@ -43,7 +43,7 @@ impl Inner {
     pub(crate) fn rows_for(&self, query: &ThreadQuery, files: &Arc<HomeFiles>, names: &NameIndex) -> Vec<StoredThread> {
         let archived = if query.needs_links() { ArchivedFilter::All } else { query.archived };
         let in_part = files.threads().filter(|(_, segments)| is_in(archived, segments));
-        in_part.filter_map(|(thread_id, _)| self.row_now(files, names, thread_id)).collect()
+        in_part.filter_map(|(thread_id, _)| self.try_read_record(files, names, thread_id)).collect()
     }
 
     /// The page of a newest-first listing; nothing when a log contradicts the bounds, so that all have to be read.
@@ -77,7 +77,7 @@ impl Inner {
             if query.since.is_some_and(|since| place.at < since) {
                 break;
             }
-            let Some(row) = self.row_now(files, names, place.id) else { continue };
+            let Some(row) = self.try_read_record(files, names, place.id) else { continue };
             let exact = ThreadCursor::of(&row, query.sort);
             if exact.at > place.at {
                 return Ok(None);

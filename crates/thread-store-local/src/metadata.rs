@@ -1,6 +1,6 @@
 //! Writing metadata: names beside the logs, everything else in them.
 
-use selvedge_history::{items_to_keep, name_change};
+use selvedge_history::{metadata_items, name_change};
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_rollout::{NameIndex, now, read_head};
 use selvedge_thread_store::{BatchId, Result};
@@ -51,7 +51,7 @@ impl Inner {
             return Ok(Vec::new());
         }
         let head = self.head(row.id)?.unwrap_or_else(|| SessionMeta::new(row.id, row.created_at));
-        Ok(items_to_keep(patch, &head, row))
+        Ok(metadata_items(patch, &head, row))
     }
 
     /// The head of a thread's newest segment; nothing when it was lost to damage.

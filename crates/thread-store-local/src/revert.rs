@@ -2,14 +2,14 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use selvedge_history::{CutPoint, revert_items};
+use selvedge_history::{ResolvedBoundary, revert_items};
 use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
 use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
-use selvedge_thread_store::implement::{Done, RecentBatches};
-use selvedge_thread_store::{BatchId, Result, RevertThread, TurnCut};
+use selvedge_thread_store::implement::{BatchOutcome, RecentBatches};
+use selvedge_thread_store::{BatchId, Result, RevertThread, TurnBoundary};
 
 use crate::append::write_once;
-use crate::cut::{FoundCut, base_at};
+use crate::boundary::{FoundCut, base_at};
 use crate::error::{store_error, while_gone};
 use crate::live::Live;
 use crate::store::Inner;
@@ -19,7 +19,7 @@ impl Inner {
     /// look at the history on, and tasks that append wait for it asleep.
     pub(crate) fn revert(&self, request: &RevertThread, turn: Option<(&Live, &mut RecentBatches)>) -> Result<usize> {
         let head = self.head(request.thread_id)?;
-        if request.to == TurnCut::Latest {
+        if request.to == TurnBoundary::Latest {
             return Ok(0);
         }
         let mode = head.map(|head| head.mode()).unwrap_or_default();
@@ -36,14 +36,15 @@ impl Inner {
         mode: HistoryMode,
         request: &RevertThread,
     ) -> Result<usize> {
-        if let Some(Done::Reverted(undone)) = turn.find(request.batch) {
+        if let Some(BatchOutcome::Reverted(undone)) = turn.find(request.batch) {
             return Ok(undone);
         }
         let undone = match mode {
             HistoryMode::Paginated => {
                 let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
                 let next = while_gone(|| self.next_by_cut(request))?;
-                let undone = next.begin(|segment, bytes, ordinal| live.recorder.go_on_in(segment, bytes, ordinal))?;
+                let undone =
+                    next.begin(|segment, bytes, ordinal| live.recorder.switch_segment(segment, bytes, ordinal))?;
                 live.forget_row();
                 undone
             }
@@ -58,14 +59,14 @@ impl Inner {
                 cut.undone_turns
             }
         };
-        turn.push(request.batch, Done::Reverted(undone));
+        turn.push(request.batch, BatchOutcome::Reverted(undone));
         Ok(undone)
     }
 
     fn revert_cold(&self, mode: HistoryMode, request: &RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         let lock = self.lock_stored(thread_id)?;
-        if let Some(Done::Reverted(undone)) = self.reverts().find(request.batch) {
+        if let Some(BatchOutcome::Reverted(undone)) = self.reverts().find(request.batch) {
             return Ok(undone);
         }
         let undone = match mode {
@@ -83,7 +84,7 @@ impl Inner {
                 cut.undone_turns
             }
         };
-        self.reverts().push(request.batch, Done::Reverted(undone));
+        self.reverts().push(request.batch, BatchOutcome::Reverted(undone));
         Ok(undone)
     }
 
@@ -91,17 +92,17 @@ impl Inner {
         self.reverts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cut_by_event(&self, request: &RevertThread) -> Result<CutPoint> {
+    fn cut_by_event(&self, request: &RevertThread) -> Result<ResolvedBoundary> {
         while_gone(|| {
             let resolved = self.resolve_now(request.thread_id)?;
-            Ok(self.find_cut(&resolved, HistoryMode::Legacy, &request.to)?.point)
+            Ok(self.resolve_boundary(&resolved, HistoryMode::Legacy, &request.to)?.point)
         })
     }
 
     /// The segment that begins at the point to go back to. For who holds the thread's lock.
     fn next_by_cut(&self, request: &RevertThread) -> Result<NextSegment> {
         let (files, resolved) = self.resolve(self.files()?, request.thread_id)?;
-        let cut = self.find_cut(&resolved, HistoryMode::Paginated, &request.to)?;
+        let cut = self.resolve_boundary(&resolved, HistoryMode::Paginated, &request.to)?;
         let undone_turns = cut.point.undone_turns;
         if undone_turns == 0 {
             return Ok(NextSegment { undone_turns, segment: None });

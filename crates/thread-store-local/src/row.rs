@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use selvedge_history::{MetadataFold, says_no_fact};
+use selvedge_history::{MetadataFold, has_no_metadata};
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
 use selvedge_thread_store::{Result, StoreError};
@@ -20,7 +20,7 @@ impl Inner {
     /// The row of a thread that was found, and may have been moved since; nothing when its files went away or cannot be read.
     ///
     /// One unreadable file must not hide the other threads from a listing, so it is told in the log and passed over.
-    pub(crate) fn row_now(
+    pub(crate) fn try_read_record(
         &self,
         files: &Arc<HomeFiles>,
         names: &NameIndex,
@@ -40,7 +40,7 @@ impl Inner {
 pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<StoredThread> {
     let newest = resolved.newest();
     let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
-    for entry in resolved.reader_skipping(says_no_fact) {
+    for entry in resolved.reader_skipping(has_no_metadata) {
         let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)? else { continue };
         if resolved.is_inherited(part) {
             fold.observe_inherited(&record.line);
@@ -72,7 +72,7 @@ fn time_of_passed_over_end(thread_id: ThreadId, part: &HistoryPart) -> Result<Op
                 break;
             }
             BackwardEntry::Damage { .. } => {}
-            BackwardEntry::Unsure => {
+            BackwardEntry::NeedsForwardRead => {
                 for entry in part.reader() {
                     if let HistoryEntry::Entry { entry: Entry::Line(record), .. } = entry.map_err(store_error)? {
                         last = Some(record.line);
@@ -82,7 +82,7 @@ fn time_of_passed_over_end(thread_id: ThreadId, part: &HistoryPart) -> Result<Op
             }
         }
     }
-    Ok(last.filter(|line| says_no_fact(line.text().as_bytes())).and_then(|line| line.timestamp()))
+    Ok(last.filter(|line| has_no_metadata(line.text().as_bytes())).and_then(|line| line.timestamp()))
 }
 
 /// When a file last changed, by its file system.

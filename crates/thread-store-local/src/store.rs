@@ -12,12 +12,12 @@ use selvedge_protocol::{
     StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
     distinct_prefix_len,
 };
-use selvedge_rollout::{HomeFiles, NameIndex, RememberedHome, ResolvedHistory, RolloutHome};
+use selvedge_rollout::{CachedHome, HomeFiles, NameIndex, ResolvedHistory, RolloutHome};
 use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::implement::{ChangeLog, RecentBatches, page_items, page_turns};
 use selvedge_thread_store::{
     Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, LineStart, MaintenanceProgress,
-    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, StoreError,
+    MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result, RevertThread, SegmentInfo, SegmentPart, StoreError,
     ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
@@ -31,7 +31,7 @@ use crate::index_runtime::with_timers;
 use crate::lines::KnownShares;
 use crate::live::LiveThreads;
 use crate::segments::OpenSegment;
-use crate::sync::{self, SyncRow};
+use crate::sync::{self, GroupCommitQueue};
 use crate::ticker::Ticker;
 
 /// How a home is opened.
@@ -52,7 +52,7 @@ pub struct LocalThreadStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) home: RolloutHome,
-    pub(crate) remembered: Arc<RememberedHome>,
+    pub(crate) remembered: Arc<CachedHome>,
     pub(crate) index: HomeIndex,
     pub(crate) live: LiveThreads,
     /// The number of the newest claim that this store has made.
@@ -60,7 +60,7 @@ pub(crate) struct Inner {
     pub(crate) cold_turns: ColdTurns,
     /// The newest reverts of threads that are not live here.
     pub(crate) reverts: Mutex<RecentBatches>,
-    pub(crate) syncs: SyncRow,
+    pub(crate) syncs: GroupCommitQueue,
     pub(crate) shares: KnownShares,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) open_segment: OpenSegment,
@@ -170,9 +170,9 @@ impl LocalThreadStore {
     /// The same, with its index at this location.
     #[must_use]
     pub fn with(home: RolloutHome, index: IndexLocation) -> Self {
-        let remembered = Arc::new(RememberedHome::new(home.clone()));
+        let remembered = Arc::new(CachedHome::new(home.clone()));
         let index = HomeIndex::new(Arc::clone(&remembered), index);
-        let (live, syncs) = (LiveThreads::default(), SyncRow::default());
+        let (live, syncs) = (LiveThreads::default(), GroupCommitQueue::default());
         let (shares, ticker) = (KnownShares::default(), Arc::default());
         Self {
             inner: Arc::new(Inner {
@@ -502,9 +502,9 @@ impl ThreadStore for LocalThreadStore {
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread> {
-        if origin == PatchOrigin::Observed {
+        if origin == MetadataOrigin::Derived {
             if let Some(row) = self.inner.observe_metadata(thread_id, patch, None) {
                 return Ok(row);
             }

@@ -26,7 +26,7 @@ const LOOKS: usize = 8;
 
 /// The threads that have batches waiting.
 #[derive(Debug, Default)]
-pub(crate) struct SyncRow(Mutex<Row>);
+pub(crate) struct GroupCommitQueue(Mutex<Row>);
 
 #[derive(Debug, Default)]
 struct Row {
@@ -70,7 +70,7 @@ impl WaitingBatches {
     }
 }
 
-impl SyncRow {
+impl GroupCommitQueue {
     /// Puts a thread into the row, and says whether there is work for one more worker.
     fn push(&self, live: Arc<Live>) -> bool {
         let mut row = locked(&self.0);

@@ -120,7 +120,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use selvedge_thread_store::BatchId;
-    use selvedge_thread_store::implement::Done;
+    use selvedge_thread_store::implement::BatchOutcome;
 
     use super::*;
 
@@ -129,7 +129,7 @@ mod tests {
         let turns = Arc::new(Turns::default());
         let mut context = Context::from_waker(Waker::noop());
         let id = BatchId::generate();
-        turns.at_once().expect("nobody else has it").recent().push(id, Done::Reverted(1));
+        turns.at_once().expect("nobody else has it").recent().push(id, BatchOutcome::Reverted(1));
 
         let first = turns.wait_blocking();
         assert_eq!(first.last(), Some(id), "the newest changes come with the turn");
@@ -144,11 +144,11 @@ mod tests {
         assert!(turns.at_once().is_none(), "others wait");
         assert!(third.as_mut().poll(&mut context).is_pending());
         let Poll::Ready(mut turn) = second.as_mut().poll(&mut context) else { panic!("it is the second one's turn") };
-        turn.push(id, Done::Reverted(2));
+        turn.push(id, BatchOutcome::Reverted(2));
         drop(dropped);
         drop(turn);
         let Poll::Ready(turn) = third.as_mut().poll(&mut context) else { panic!("it is the third one's turn") };
-        assert_eq!(turn.find(id), Some(Done::Reverted(1)));
+        assert_eq!(turn.find(id), Some(BatchOutcome::Reverted(1)));
         drop(turn);
         assert_eq!(turns.at_once().and_then(|mut turn| turn.recent().last()), Some(id));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use selvedge_history::{EmptySearch, HeadError, NothingSaid, UnknownTurn};
+use selvedge_history::{EmptySearch, HeadError, NoUserMessages, UnknownTurn};
 use selvedge_protocol::{CursorError, EmptyPage, ThreadId, Timestamp, TurnSelector};
 
 use crate::BatchId;
@@ -275,8 +275,8 @@ impl From<UnknownTurn> for StoreError {
     }
 }
 
-impl From<NothingSaid> for StoreError {
-    fn from(error: NothingSaid) -> Self {
+impl From<NoUserMessages> for StoreError {
+    fn from(error: NoUserMessages) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

@@ -55,6 +55,6 @@ pub use maintenance::{MaintenanceProgress, MaintenanceReport, MaintenanceRequest
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use segments::{SegmentInfo, SegmentPart};
-pub use selvedge_protocol::TurnCut;
+pub use selvedge_protocol::TurnBoundary;
 pub use store::ThreadStore;
-pub use types::{Appended, Damage, ForkThread, PatchOrigin, RevertThread, ThreadHistory, ThreadLookup, WriterState};
+pub use types::{Appended, Damage, ForkThread, MetadataOrigin, RevertThread, ThreadHistory, ThreadLookup, WriterState};

@@ -22,8 +22,8 @@ use self::state::{State, Writer};
 use crate::implement::ChangeSignal;
 use crate::{
     Appended, BatchId, ChangePage, ForkThread, LinePage, LinePosition, LineQuery, MaintenanceProgress,
-    MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo, SegmentPart, ThreadHistory,
-    ThreadLookup, ThreadReader, ThreadStore, WriterState,
+    MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result, RevertThread, SegmentInfo, SegmentPart,
+    ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
 /// Threads in memory.
@@ -230,7 +230,7 @@ impl ThreadStore for InMemoryThreadStore {
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread> {
         self.change(|state| state.update_metadata(self.writer, thread_id, patch, origin))
     }

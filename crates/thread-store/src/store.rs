@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 
 use crate::{
-    Appended, BatchId, ForkThread, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result,
+    Appended, BatchId, ForkThread, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result,
     RevertThread, SegmentPart, ThreadReader, WriterState,
 };
 
@@ -113,7 +113,7 @@ pub trait ThreadStore: ThreadReader {
     /// Changes a thread's metadata, field by field and literally, and gives the row as it is then. The only way to write
     /// metadata; an empty patch writes nothing.
     ///
-    /// An `Observed` patch repeats what the log says: it sets the row, and is no line of the log. A store that derives its
+    /// An `Derived` patch repeats what the log says: it sets the row, and is no line of the log. A store that derives its
     /// rows from the log, because others write there, too, may know it before. An `Explicit` one is kept, until the log or
     /// another patch says otherwise later. The same patch twice is the same as once.
     ///
@@ -123,7 +123,7 @@ pub trait ThreadStore: ThreadReader {
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread>;
 
     /// Archives a thread: it leaves the default listing and keeps everything. What is archived already stays so.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, TurnCut};
+use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, TurnBoundary};
 use serde::{Deserialize, Serialize};
 
 use crate::{BatchId, LinePosition};
@@ -71,7 +71,7 @@ pub struct ForkThread {
     /// The thread to fork.
     pub source: ThreadId,
     /// Where to leave it.
-    pub at: TurnCut,
+    pub at: TurnBoundary,
     /// Head of the new thread. Its id and timestamp are required; the store sets where the history comes from and its
     /// mode, which is the source's.
     pub meta: SessionMeta,
@@ -83,7 +83,7 @@ pub struct RevertThread {
     /// The thread.
     pub thread_id: ThreadId,
     /// What to go back to.
-    pub to: TurnCut,
+    pub to: TurnBoundary,
     /// Names the change: the same request again undoes nothing more.
     pub batch: BatchId,
 }
@@ -101,9 +101,9 @@ pub struct WriterState {
 
 /// Where a metadata patch comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchOrigin {
+pub enum MetadataOrigin {
     /// It says what the thread's log says already, so that a log keeps nothing of it.
-    Observed,
+    Derived,
     /// Somebody set it. The store keeps it.
     Explicit,
 }

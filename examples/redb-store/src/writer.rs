@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
 use selvedge_thread_store::implement::{
-    Done, RevertWrite, Segment, compare_part, detached_bytes, fork_segment, next_segment_id, plan_patch, plan_revert,
+    BatchOutcome, RevertWrite, Segment, compare_part, detached_bytes, fork_segment, next_segment_id, plan_patch,
+    plan_revert,
 };
 use selvedge_thread_store::{
-    Appended, BatchId, ForkThread, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result,
+    Appended, BatchId, ForkThread, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result,
     RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, WriterState,
 };
 use uuid::Uuid;
@@ -130,14 +131,14 @@ impl ThreadStore for RedbThreadStore {
                 Some(head) => tables.begin_thread(head, self.handle.id, now)?,
                 None => (self.held(tables.find(thread_id)?, thread_id)?, false),
             };
-            if let Some(Done::Appended(appended)) = thread.batches.find(batch) {
+            if let Some(BatchOutcome::Appended(appended)) = thread.batches.find(batch) {
                 return Ok(appended);
             }
             let tail = tables.push_items(&thread, items, now)?;
             let lines = items.len() as u64 + u64::from(is_new);
             let appended = Appended { lines, last_ordinal: tail.last_ordinal() };
             if !items.is_empty() {
-                thread.batches.push(batch, Done::Appended(appended));
+                thread.batches.push(batch, BatchOutcome::Appended(appended));
                 tables.put_thread(thread)?;
             }
             Ok(appended)
@@ -189,7 +190,7 @@ impl ThreadStore for RedbThreadStore {
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread> {
         if patch.is_empty() {
             return Ok(self.look()?.thread(thread_id)?.row);
@@ -197,12 +198,12 @@ impl ThreadStore for RedbThreadStore {
         self.change(|tables| {
             let mut thread = tables.thread(thread_id)?;
             match origin {
-                PatchOrigin::Observed => {
+                MetadataOrigin::Derived => {
                     // A name is only ever set explicitly.
                     let said = ThreadMetadataPatch { name: None, ..patch.clone() };
                     said.apply(&mut thread.row);
                 }
-                PatchOrigin::Explicit => tables.keep(&mut thread, patch, self.handle.id)?,
+                MetadataOrigin::Explicit => tables.keep(&mut thread, patch, self.handle.id)?,
             }
             tables.put_thread(thread)
         })
@@ -260,7 +261,7 @@ impl ThreadStore for RedbThreadStore {
             let thread_id = request.thread_id;
             let mut thread = tables.thread(thread_id)?;
             tables.check_cold(&thread, Some(self.handle.id))?;
-            if let Some(Done::Reverted(undone)) = thread.batches.find(request.batch) {
+            if let Some(BatchOutcome::Reverted(undone)) = thread.batches.find(request.batch) {
                 return Ok(undone);
             }
             let (history, now) = (tables.chain(&thread)?.history(), now());
@@ -276,7 +277,7 @@ impl ThreadStore for RedbThreadStore {
                     tables.begin_segment(&mut thread, &Segment::begin(id, thread_id, now, &items))?;
                 }
             }
-            thread.batches.push(request.batch, Done::Reverted(undone));
+            thread.batches.push(request.batch, BatchOutcome::Reverted(undone));
             tables.put_thread(thread)?;
             Ok(undone)
         })

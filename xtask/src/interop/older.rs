@@ -67,7 +67,7 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     reader.stop()?;
     for subject in &subjects {
         section.record(&subject.name, "Selvedge reads on", reads_on(&selvedge, subject));
-        let added = told_turn(subject.mode, &subject.id, "added by Selvedge again");
+        let added = projected_turn(subject.mode, &subject.id, "added by Selvedge again");
         section.record(&subject.name, "Selvedge appends", selvedge.append(&subject.id, &added).map(|()| None));
     }
     let mut reader = Reader::start(bench, &home)?;
@@ -83,7 +83,7 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
 
 /// The threads of one mode, all with records of the surroundings.
 fn write(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path) -> Result<Vec<Subject>> {
-    let writer = Writer { selvedge, mode, cwd, turn: told_turn };
+    let writer = Writer { selvedge, mode, cwd, turn: projected_turn };
     let mut subjects = writer.family(writer.made()?, writer.made()?)?;
     let plain = subjects.first().context("no threads")?;
     let told = lines_of(home, &plain.id)?.iter().filter(|line| line["type"] == "world_state").count();
@@ -97,7 +97,7 @@ fn write(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path) -> Result<Vec
 }
 
 /// A turn with a record of the surroundings behind what was said.
-fn told_turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
+fn projected_turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
     let mut items = turn(mode, thread, text);
     let state = json!({"environments": {"cwd": "/somewhere", "seen": text}});
     items.insert(2, json!({"type": "world_state", "payload": {"full": true, "state": state}}));

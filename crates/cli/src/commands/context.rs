@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use selvedge_history::ModelContext;
-use selvedge_protocol::{ResponseItem, TurnContext, Window, WorldState};
+use selvedge_protocol::{ContextWindow, ResponseItem, TurnContext, WorldState};
 use serde::Serialize;
 
 use crate::app::{App, note};
@@ -19,7 +19,7 @@ const NAMED: usize = 10;
 struct Shown<'a> {
     history: &'a [ResponseItem],
     world_state: &'a Option<WorldState>,
-    window: &'a Window,
+    window: &'a ContextWindow,
     turn_context: &'a Option<TurnContext>,
 }
 

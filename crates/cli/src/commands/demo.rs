@@ -13,7 +13,7 @@ use selvedge_protocol::{
     ArchivedFilter, Durability, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch,
     ThreadQuery, TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, TurnCut};
+use selvedge_thread_store::{ForkThread, TurnBoundary};
 
 use super::{fork, list};
 use crate::app::{App, now};
@@ -145,7 +145,7 @@ impl Tour<'_> {
         self.step("A fork of it, and something appended to the fork", &format!("fork {}", short(source)))?;
         let before = self.items_of(source).await?;
         let meta = fork::meta(self.app.store.read_session_meta(source).await?.unwrap_or_default());
-        let fork = self.app.manager.fork(ForkThread { source, at: TurnCut::Latest, meta }).await?;
+        let fork = self.app.manager.fork(ForkThread { source, at: TurnBoundary::Latest, meta }).await?;
         let name = ThreadMetadataPatch { name: Some(Some("Fork of the tour".to_owned())), ..Default::default() };
         let fork = self.app.manager.update_metadata(fork, &name).await?;
         self.append(fork.id, "appended to the fork").await?;

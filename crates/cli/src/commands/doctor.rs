@@ -124,8 +124,8 @@ fn print(
         app.out,
         "checked {files} files with {lines} lines in {bytes} bytes: {faults} findings, {notices} notices{omitted}"
     )?;
-    let is_mendable = before.findings.iter().any(|finding| finding.mendable) || of_index.0 > 0;
-    if repairs.is_none() && is_mendable {
+    let is_repairable = before.findings.iter().any(|finding| finding.mendable) || of_index.0 > 0;
+    if repairs.is_none() && is_repairable {
         note("`selvedge doctor --repair` mends what can be mended; with --dry-run it only says how");
     }
     Ok(())

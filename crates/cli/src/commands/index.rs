@@ -12,7 +12,7 @@ use crate::args::{IndexArgs, IndexVerb};
 use crate::exit::{Code, Failure, Result};
 use crate::progress::ThreadsBar;
 use crate::render::time::ago;
-use crate::wiring::{IndexAdmin, IndexStatus, SyncProgress, SyncReport};
+use crate::wiring::{IndexAdmin, IndexStatus, UpdateProgress, UpdateReport};
 
 /// Does what is asked of the index.
 pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
@@ -21,7 +21,7 @@ pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
     }
     let index = open(app).await?;
     let bar = ThreadsBar::default();
-    let progress = |at: SyncProgress| bar.tell((at.threads_done, at.threads), (at.bytes_done, at.bytes));
+    let progress = |at: UpdateProgress| bar.tell((at.threads_done, at.threads), (at.bytes_done, at.bytes));
     let report = match args.verb {
         IndexVerb::Status => return status(index, app).await,
         IndexVerb::Sync { .. } => index.update(progress).await.context("cannot bring the index up to date"),
@@ -55,8 +55,8 @@ fn switched_off() -> Failure {
     Failure::new(Code::Usage, "the index is switched off").hint("leave out --index off and SELVEDGE_INDEX")
 }
 
-fn tell(app: &mut App<'_>, report: &SyncReport) -> Result<()> {
-    let SyncReport { threads, read_whole, read_tail, removed, unreadable, bytes_read, .. } = report;
+fn tell(app: &mut App<'_>, report: &UpdateReport) -> Result<()> {
+    let UpdateReport { threads, read_whole, read_tail, removed, unreadable, bytes_read, .. } = report;
     writeln!(
         app.out,
         "{threads} threads; {read_whole} read, {read_tail} gone on with, {removed} gone; {} read",

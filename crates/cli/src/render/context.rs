@@ -1,7 +1,7 @@
 //! What the model would see next, as a person reads it.
 
 use selvedge_history::ModelContext;
-use selvedge_protocol::{ResponseItem, Window};
+use selvedge_protocol::{ContextWindow, ResponseItem};
 use serde_json::Value;
 
 use super::style::Paint;
@@ -83,7 +83,7 @@ fn plain(value: Option<&Value>) -> String {
     }
 }
 
-fn window(window: &Window) -> String {
+fn window(window: &ContextWindow) -> String {
     let id = window.window_id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
     match window.previous_window_id {
         Some(previous) => format!("number {}, {id}, after {previous}", window.number),

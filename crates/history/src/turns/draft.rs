@@ -6,8 +6,8 @@ use std::ops::Range;
 use selvedge_protocol::{ItemId, ItemsView, Timestamp, Turn, TurnId, TurnItem, TurnStatus};
 use serde_json::Value;
 
-use crate::heard::Cut;
-use crate::told_turn::{ToldTurn, TurnRestart};
+use crate::projected_turn::{ProjectedTurn, TurnRestart};
+use crate::rollback_ledger::Cut;
 use crate::turn_item;
 
 /// How many items are looked through for one before their places are kept by their ids: most turns have fewer, and need no
@@ -29,7 +29,7 @@ pub(super) struct Draft {
     /// Where a projection of its lines begins.
     pub(super) restart: TurnRestart,
     /// Whether other lines than its own change it, or its own change another turn.
-    pub(super) is_entangled: bool,
+    pub(super) has_cross_turn_edits: bool,
     /// Whether a line stands behind it that would entangle it if it were one of its own.
     pub(super) is_sealed: bool,
     /// The lines of each item; none for one that needs the lines of others.
@@ -81,7 +81,7 @@ impl Draft {
             is_compaction: false,
             end: None,
             restart,
-            is_entangled: false,
+            has_cross_turn_edits: false,
             is_sealed: false,
             item_lines: Vec::new(),
             updated_at: 0,
@@ -189,7 +189,7 @@ impl Draft {
 
     /// The line at `position` changes the turn, of which it need not be a part.
     pub(super) fn changes_at(&mut self, position: u64) {
-        self.is_entangled |= self.end.is_some_and(|end| end <= position);
+        self.has_cross_turn_edits |= self.end.is_some_and(|end| end <= position);
     }
 
     /// The line at `position` is part of the turn.
@@ -197,13 +197,13 @@ impl Draft {
         self.end = self.end.max(Some(position + 1));
     }
 
-    pub(super) fn finish(self, is_running: bool) -> ToldTurn {
+    pub(super) fn finish(self, is_running: bool) -> ProjectedTurn {
         let mut turn = self.turn;
         turn.lines.end = self.end.unwrap_or(turn.lines.start).max(turn.lines.start);
         if turn.status == TurnStatus::InProgress && !is_running {
             turn.status = TurnStatus::Interrupted;
         }
         let (restart, item_lines) = (self.restart, self.item_lines);
-        ToldTurn { turn, restart, is_self_contained: !self.is_entangled, item_lines }
+        ProjectedTurn { turn, restart, is_self_contained: !self.has_cross_turn_edits, item_lines }
     }
 }

@@ -5,7 +5,7 @@ use selvedge_protocol::{TurnId, TurnItem};
 
 use super::closed::{ClosedTurns, NEWEST};
 use super::draft::{At, Draft, FEW_ITEMS};
-use crate::told_turn::TurnRestart;
+use crate::projected_turn::TurnRestart;
 
 fn draft(id: u8) -> Draft {
     Draft::new(TurnId::from(id.to_string()), TurnRestart::default(), None)

@@ -1,11 +1,12 @@
 //! Where cuts are, and what they undo.
 
 use selvedge_history::{
-    CutPoint, CutSearch, LinesBefore, TurnProjection, UnknownTurn, WayBack, base_length, find_cut, turns_to_cut,
+    BackwardRead, BoundarySearch, LinesBefore, ResolvedBoundary, TurnProjection, UnknownTurn, base_length,
+    resolve_boundary, turns_to_boundary,
 };
 use selvedge_protocol::log::LineRecord;
 use selvedge_protocol::{
-    HistoryMode, LineError, ResponseItem, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp, TurnCut,
+    HistoryMode, LineError, ResponseItem, RolloutLine, SegmentId, SessionMeta, ThreadId, Timestamp, TurnBoundary,
 };
 use serde_json::{Value, json};
 
@@ -56,16 +57,16 @@ fn turns() -> Result<TurnProjection, LineError> {
 
 #[test]
 fn a_cut_tells_where_it_is_and_what_it_undoes() {
-    let found = |cut| find_cut(id(1), turns().unwrap(), 12, &cut).unwrap();
-    let point = |position, undone_turns, undone_messages| CutPoint { position, undone_turns, undone_messages };
-    assert_eq!(found(TurnCut::Latest), point(12, 0, 0));
-    assert_eq!(found(TurnCut::After("c".into())), point(11, 0, 0));
-    assert_eq!(found(TurnCut::Before("c".into())), point(9, 1, 0));
-    assert_eq!(found(TurnCut::After("b".into())), point(9, 1, 0));
-    assert_eq!(found(TurnCut::Before("b".into())), point(4, 2, 2));
-    assert_eq!(found(TurnCut::Before("a".into())), point(1, 3, 3));
-    assert_eq!(found(TurnCut::BeforeNewest(2)), point(4, 2, 2));
-    let unknown = find_cut(id(1), turns().unwrap(), 12, &TurnCut::After("z".into()));
+    let found = |cut| resolve_boundary(id(1), turns().unwrap(), 12, &cut).unwrap();
+    let point = |position, undone_turns, undone_messages| ResolvedBoundary { position, undone_turns, undone_messages };
+    assert_eq!(found(TurnBoundary::Latest), point(12, 0, 0));
+    assert_eq!(found(TurnBoundary::After("c".into())), point(11, 0, 0));
+    assert_eq!(found(TurnBoundary::Before("c".into())), point(9, 1, 0));
+    assert_eq!(found(TurnBoundary::After("b".into())), point(9, 1, 0));
+    assert_eq!(found(TurnBoundary::Before("b".into())), point(4, 2, 2));
+    assert_eq!(found(TurnBoundary::Before("a".into())), point(1, 3, 3));
+    assert_eq!(found(TurnBoundary::BeforeNewest(2)), point(4, 2, 2));
+    let unknown = resolve_boundary(id(1), turns().unwrap(), 12, &TurnBoundary::After("z".into()));
     assert!(matches!(unknown, Err(UnknownTurn { .. })));
 }
 
@@ -78,27 +79,27 @@ fn headers_alone_are_no_base() {
 }
 
 /// How many of the last lines tell a cut, and the cut as they tell it; nothing when it takes the whole history.
-fn told_by_end(mode: HistoryMode, lines: &[RolloutLine], cut: &TurnCut) -> Option<(usize, CutPoint)> {
-    let mut search = CutSearch::new(mode, cut)?;
+fn told_by_end(mode: HistoryMode, lines: &[RolloutLine], cut: &TurnBoundary) -> Option<(usize, ResolvedBoundary)> {
+    let mut search = BoundarySearch::new(mode, cut)?;
     let mut first = lines.len();
     for (position, line) in lines.iter().enumerate().rev() {
         first = position;
         match search.take(line) {
-            WayBack::GoesOn => {}
-            WayBack::FarEnough => break,
-            WayBack::Unsure => return None,
+            BackwardRead::NeedsMore => {}
+            BackwardRead::Sufficient => break,
+            BackwardRead::NeedsForwardRead => return None,
         }
     }
     let tail = &lines[first..];
-    let mut point = find_cut(id(1), turns_to_cut(mode, tail.iter()), tail.len() as u64, cut).ok()?;
+    let mut point = resolve_boundary(id(1), turns_to_boundary(mode, tail.iter()), tail.len() as u64, cut).ok()?;
     point.position += first as u64;
     Some((tail.len(), point))
 }
 
-fn told_by_all(lines: &[RolloutLine], cut: &TurnCut) -> CutPoint {
+fn told_by_all(lines: &[RolloutLine], cut: &TurnBoundary) -> ResolvedBoundary {
     let mut turns = TurnProjection::new();
     (0..).zip(lines).for_each(|(position, line)| turns.push(position, line));
-    find_cut(id(1), turns, lines.len() as u64, cut).unwrap()
+    resolve_boundary(id(1), turns, lines.len() as u64, cut).unwrap()
 }
 
 #[test]
@@ -110,16 +111,16 @@ fn the_end_of_a_history_tells_a_cut_as_the_whole_does() {
         (HistoryMode::Paginated, ordinal_lines(story().into_iter().flatten())),
     ] {
         for (cut, read) in [
-            (TurnCut::BeforeNewest(1), 7),
-            (TurnCut::BeforeNewest(2), 11),
-            (TurnCut::After("b".into()), 18),
-            (TurnCut::Before("b".into()), 18),
-            (TurnCut::Before("a".into()), 25),
-            (TurnCut::BeforeNewest(9), 25),
+            (TurnBoundary::BeforeNewest(1), 7),
+            (TurnBoundary::BeforeNewest(2), 11),
+            (TurnBoundary::After("b".into()), 18),
+            (TurnBoundary::Before("b".into()), 18),
+            (TurnBoundary::Before("a".into()), 25),
+            (TurnBoundary::BeforeNewest(9), 25),
         ] {
             let (count, told) = told_by_end(mode, &lines, &cut).unwrap();
             let all = told_by_all(&lines, &cut);
-            let place = |point: CutPoint| (point.position, point.undone_turns);
+            let place = |point: ResolvedBoundary| (point.position, point.undone_turns);
             assert_eq!((count, place(told)), (read, place(all)), "{mode:?} {cut:?}");
             assert!(mode == HistoryMode::Paginated || told == all, "{cut:?}");
         }
@@ -131,18 +132,18 @@ fn a_late_word_on_an_earlier_turn_takes_the_way_back_to_it() {
     let late = completed_item("a", json!({"type": "AgentMessage", "id": "x", "content": []}));
     let items = [turn("a", "one", "1"), vec![started("b"), late, complete("b")]];
     let lines = ordinal_lines(items.into_iter().flatten());
-    let cut = TurnCut::BeforeNewest(1);
+    let cut = TurnBoundary::BeforeNewest(1);
     assert_eq!(told_by_end(HistoryMode::Paginated, &lines, &cut), Some((10, told_by_all(&lines, &cut))));
 }
 
 #[test]
 fn some_cuts_are_told_by_the_whole_history_only() {
-    assert!(CutSearch::new(HistoryMode::Legacy, &TurnCut::After("turn-2".into())).is_none());
-    assert!(CutSearch::new(HistoryMode::Legacy, &TurnCut::After("turn-two".into())).is_some());
+    assert!(BoundarySearch::new(HistoryMode::Legacy, &TurnBoundary::After("turn-2".into())).is_none());
+    assert!(BoundarySearch::new(HistoryMode::Legacy, &TurnBoundary::After("turn-two".into())).is_some());
     let undone = lines([started("a"), user("one"), complete("a"), rolled_back(1)]);
-    assert_eq!(told_by_end(HistoryMode::Legacy, &undone, &TurnCut::BeforeNewest(1)), None);
+    assert_eq!(told_by_end(HistoryMode::Legacy, &undone, &TurnBoundary::BeforeNewest(1)), None);
     // Of another mode than is said.
-    assert_eq!(told_by_end(HistoryMode::Paginated, &undone[..1], &TurnCut::BeforeNewest(1)), None);
+    assert_eq!(told_by_end(HistoryMode::Paginated, &undone[..1], &TurnBoundary::BeforeNewest(1)), None);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What logs begin with, and what is kept in them of what somebody set.
 
 use selvedge_history::{
-    HeadError, Labels, detached_head, fork_head, inherit_head, items_to_keep, modern_items, name_change, new_head,
-    newest_head, revert_items,
+    CarriedMetadata, HeadError, detached_head, fork_head, inherit_head, metadata_items, name_change, new_head,
+    newest_head, revert_items, upgrade_bare_item,
 };
 use selvedge_protocol::{
     GitInfo, GitInfoPatch, HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, StoredThread, ThreadId,
@@ -65,7 +65,7 @@ fn going_back_keeps_how_the_thread_was_labelled() {
         (0..).zip(&items).map(|(position, item)| RolloutLine::new(time(position), Some(position), item)).collect();
     assert_eq!(newest_head(id(1), &lines), Some(head(1)));
     assert_eq!(newest_head(id(2), &lines), None);
-    let mut labels = Labels::new(id(1), time(0));
+    let mut labels = CarriedMetadata::new(id(1), time(0));
     for (position, line) in lines.iter().enumerate() {
         labels.take(line, position >= 2);
     }
@@ -84,7 +84,7 @@ fn a_name_is_kept_beside_the_log_and_the_rest_in_it() {
     assert_eq!(name_change(&named("  a name ")), Some(Some("a name".to_owned())));
     assert_eq!(name_change(&named(" ")), Some(None));
     let row = |mode| StoredThread { history_mode: mode, ..StoredThread::new(id(1), time(0)) };
-    let kept = |patch: &ThreadMetadataPatch, mode| items_to_keep(patch, &head(1), &row(mode));
+    let kept = |patch: &ThreadMetadataPatch, mode| metadata_items(patch, &head(1), &row(mode));
     assert_eq!(kept(&named("a name"), HistoryMode::Legacy), []);
     assert_eq!(kinds(&kept(&on_branch("main"), HistoryMode::Legacy)), ["session_meta"]);
     assert_eq!(kinds(&kept(&on_branch("main"), HistoryMode::Paginated)), ["thread_metadata"]);
@@ -92,7 +92,7 @@ fn a_name_is_kept_beside_the_log_and_the_rest_in_it() {
 
 #[test]
 fn a_message_from_before_the_envelope_is_shown_by_an_event() {
-    assert_eq!(kinds(&modern_items(user("hello"))), ["response_item", "event_msg"]);
-    assert_eq!(kinds(&modern_items(assistant("hello"))), ["response_item", "event_msg"]);
-    assert_eq!(kinds(&modern_items(fragment("a place"))), ["response_item"]);
+    assert_eq!(kinds(&upgrade_bare_item(user("hello"))), ["response_item", "event_msg"]);
+    assert_eq!(kinds(&upgrade_bare_item(assistant("hello"))), ["response_item", "event_msg"]);
+    assert_eq!(kinds(&upgrade_bare_item(fragment("a place"))), ["response_item"]);
 }

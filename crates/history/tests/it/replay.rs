@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use selvedge_history::{Replay, ReplayOptions, markers, replay, replay_lines};
-use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, Window};
+use selvedge_protocol::{ContextWindow, ResponseItem, RolloutItem, RolloutLine};
 use serde_json::{Value, json};
 
 use crate::recordings::{self, Recorded};
@@ -70,7 +70,7 @@ fn a_recorded_fork_is_in_its_own_first_window() {
                 _ => None,
             });
             assert!(own.is_some());
-            assert_eq!(replay_lines(&thread.lines).window, Window::first(own), "{}", thread.name);
+            assert_eq!(replay_lines(&thread.lines).window, ContextWindow::first(own), "{}", thread.name);
         }
     }
 }
@@ -81,7 +81,7 @@ fn recordings_of_old_programs_keep_all_that_the_model_saw() {
         let context = replay_lines(&recordings::basic(version));
         assert_eq!(context.history.len(), items, "{version}");
         assert!(context.history.iter().all(|item| item.kind().as_str() != "ghost_snapshot"));
-        assert_eq!(context.window, Window::default(), "{version}");
+        assert_eq!(context.window, ContextWindow::default(), "{version}");
     }
 }
 
@@ -212,9 +212,9 @@ fn compaction_to(fields: Value) -> RolloutItem {
 
 #[test]
 fn without_compaction_the_window_is_that_of_the_head() {
-    assert_eq!(replay(&[head(W0)]).window, Window::first(Some(W0.parse().unwrap())));
-    assert_eq!(replay(&[head(NOT_V7)]).window, Window::default());
-    assert_eq!(replay(&[]).window, Window::default());
+    assert_eq!(replay(&[head(W0)]).window, ContextWindow::first(Some(W0.parse().unwrap())));
+    assert_eq!(replay(&[head(NOT_V7)]).window, ContextWindow::default());
+    assert_eq!(replay(&[]).window, ContextWindow::default());
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn the_newest_numbered_compaction_gives_the_window() {
     let window = replay(&[head(W0), compaction_to(ids)]).window;
     assert_eq!(
         window,
-        Window {
+        ContextWindow {
             number: 7,
             first_window_id: Some(W0.parse().unwrap()),
             previous_window_id: None,
@@ -235,7 +235,7 @@ fn the_newest_numbered_compaction_gives_the_window() {
 #[test]
 fn compactions_without_numbers_are_counted() {
     let window = replay(&[head(W0), compaction_to(json!({})), compaction_to(json!({"window_id": W1}))]).window;
-    assert_eq!(window, Window { number: 2, ..Window::default() });
+    assert_eq!(window, ContextWindow { number: 2, ..ContextWindow::default() });
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_later_segment_does_not_move_the_window_and_a_fork_does() {
     let same = replay(&[head(W0), numbered.clone(), later("01a1fd5d-c3f2-7313-862d-a0ba485d5b31")]);
     assert_eq!(same.window.number, 1);
     let fork = replay(&[head(W1), numbered, later("01a1fd5d-c6c8-7a71-ac95-699c8dab1ede")]);
-    assert_eq!(fork.window, Window::first(Some(W0.parse().unwrap())));
+    assert_eq!(fork.window, ContextWindow::first(Some(W0.parse().unwrap())));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use selvedge_history::{MetadataFold, says_no_fact};
+use selvedge_history::{MetadataFold, has_no_metadata};
 use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, StoredThread, ThreadId, Turn};
 use serde_json::{Value, json};
 
@@ -209,8 +209,8 @@ proptest! {
 fn a_row_is_the_same_without_the_lines_that_say_no_fact() {
     let mut passed_over = 0;
     for thread in THREADS.iter() {
-        let says_no_fact = |line: &RolloutLine| says_no_fact(line.text().as_bytes());
-        let rest: Vec<RolloutLine> = thread.lines.iter().filter(|line| !says_no_fact(line)).cloned().collect();
+        let has_no_metadata = |line: &RolloutLine| has_no_metadata(line.text().as_bytes());
+        let rest: Vec<RolloutLine> = thread.lines.iter().filter(|line| !has_no_metadata(line)).cloned().collect();
         passed_over += thread.lines.len() - rest.len();
         let [all, rest] = [&thread.lines, &rest].map(|lines| without_update(row(thread, lines)));
         assert_eq!(all, rest, "{}", thread.name);

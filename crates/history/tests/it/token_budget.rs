@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use selvedge_history::markers::{is_context_fragment, is_developer_fragment};
 use selvedge_history::{TokenBudget, replay};
-use selvedge_protocol::{ResponseItem, RolloutItem, ThreadId, Timestamp, Window, WindowId};
+use selvedge_protocol::{ContextWindow, ResponseItem, RolloutItem, ThreadId, Timestamp, WindowId};
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_795_252_000_000 + millis)
@@ -19,7 +19,7 @@ fn lines(budget: &TokenBudget) -> Vec<String> {
 
 #[test]
 fn one_label_and_id_on_a_line() {
-    let first = Window::first(Some(WindowId::new(at(1))));
+    let first = ContextWindow::first(Some(WindowId::new(at(1))));
     let second = first.next(at(2));
     let (one, two) = (first.window_id.unwrap(), second.window_id.unwrap());
     let thread = thread();
@@ -42,13 +42,13 @@ fn one_label_and_id_on_a_line() {
         ]
     );
     // Files that give windows no ids have nothing to name.
-    let unknown = Window { number: 3, ..Window::default() };
+    let unknown = ContextWindow { number: 3, ..ContextWindow::default() };
     assert_eq!(lines(&TokenBudget::new(thread, &unknown, None)), ["<token_budget>", &head, "</token_budget>"]);
 }
 
 #[test]
 fn it_is_a_fragment_of_the_developer_and_no_message_of_the_user() {
-    let budget = TokenBudget::new(thread(), &Window::first(Some(WindowId::new(at(1)))), Some(9));
+    let budget = TokenBudget::new(thread(), &ContextWindow::first(Some(WindowId::new(at(1)))), Some(9));
     let item = budget.to_item();
     assert_eq!(item.role().as_deref(), Some("developer"));
     assert!(is_developer_fragment(&budget.to_string()) && is_context_fragment(&item));
@@ -92,7 +92,7 @@ prop_compose! {
         previous_window_id in window_id(),
         tokens_left in any::<Option<u64>>(),
     ) -> TokenBudget {
-        let window = Window { number: 1, first_window_id, previous_window_id, window_id };
+        let window = ContextWindow { number: 1, first_window_id, previous_window_id, window_id };
         TokenBudget::new(ThreadId::new(at(millis)), &window, tokens_left)
     }
 }

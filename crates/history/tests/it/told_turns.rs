@@ -1,7 +1,7 @@
 //! A turn told again from its own lines, and a projection that goes on where another one was.
 
 use proptest::prelude::*;
-use selvedge_history::{ToldTurn, TurnProjection, TurnRestart, shows_nothing};
+use selvedge_history::{ProjectedTurn, TurnProjection, TurnRestart, is_never_shown};
 use selvedge_protocol::{RolloutItem, RolloutLine, TurnItem};
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ use crate::story::{
     time, turn, turn_context, user, user_event,
 };
 
-fn told(lines: &[RolloutLine]) -> Vec<ToldTurn> {
+fn told(lines: &[RolloutLine]) -> Vec<ProjectedTurn> {
     let mut turns = TurnProjection::new();
     (0..).zip(lines).for_each(|(position, line)| turns.push(position, line));
-    turns.finish_told()
+    turns.finish_projected()
 }
 
 fn slice(lines: &[RolloutLine], from: u64, to: u64) -> impl Iterator<Item = (u64, &RolloutLine)> {
@@ -42,11 +42,11 @@ fn tells_each_again(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
         let (mut turns, mut quick) = (TurnProjection::resume(told.restart), TurnProjection::resume(told.restart));
         for (position, line) in slice(lines, told.turn.lines.start, told.turn.lines.end) {
             turns.push(position, line);
-            if !shows_nothing(line.text().as_bytes()) {
+            if !is_never_shown(line.text().as_bytes()) {
                 quick.push(position, line);
             }
         }
-        let again = turns.finish_told();
+        let again = turns.finish_projected();
         prop_assert_eq!(again.len(), 1, "turn {} of {:#?}", place, lines);
         prop_assert_eq!(&again[0], told, "turn {} of {:#?}", place, lines);
         let mut quick = quick.finish();
@@ -82,16 +82,17 @@ fn goes_on_from_anywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> 
             reached_back += 1;
             continue;
         };
-        let earlier = before.finish_told();
+        let earlier = before.finish_projected();
         let kept = usize::try_from(restart.turns).unwrap();
         let mut after = TurnProjection::resume(restart);
         slice(lines, restart.position, lines.len() as u64).for_each(|(position, line)| after.push(position, line));
-        let reaches_back =
-            after.reaches_back() || earlier[..kept].iter().any(|told| after.named_elsewhere().contains(&told.turn.id));
-        if reaches_back {
+        let affects_earlier_turns = after.affects_earlier_turns()
+            || earlier[..kept].iter().any(|told| after.unresolved_turn_ids().contains(&told.turn.id));
+        if affects_earlier_turns {
             reached_back += 1;
         } else {
-            let together: Vec<ToldTurn> = earlier[..kept].iter().cloned().chain(after.finish_told()).collect();
+            let together: Vec<ProjectedTurn> =
+                earlier[..kept].iter().cloned().chain(after.finish_projected()).collect();
             prop_assert_eq!(&together, &whole, "from {} of {:#?}", place, lines);
         }
     }
@@ -101,17 +102,18 @@ fn goes_on_from_anywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> 
 /// Turns that are taken away meanwhile are those that the whole gives.
 fn can_be_taken_piece_by_piece(lines: &[RolloutLine]) -> Result<bool, TestCaseError> {
     let mut turns = TurnProjection::new();
-    let mut taken: Vec<ToldTurn> = Vec::new();
+    let mut taken: Vec<ProjectedTurn> = Vec::new();
     for (position, line) in (0..).zip(lines) {
         turns.push(position, line);
-        taken.extend(turns.take_closed());
+        taken.extend(turns.drain_closed());
     }
-    let reaches_back = turns.reaches_back() || taken.iter().any(|told| turns.named_elsewhere().contains(&told.turn.id));
-    taken.extend(turns.finish_told());
-    if !reaches_back {
+    let affects_earlier_turns =
+        turns.affects_earlier_turns() || taken.iter().any(|told| turns.unresolved_turn_ids().contains(&told.turn.id));
+    taken.extend(turns.finish_projected());
+    if !affects_earlier_turns {
         prop_assert_eq!(taken, told(lines));
     }
-    Ok(!reaches_back)
+    Ok(!affects_earlier_turns)
 }
 
 fn check(lines: &[RolloutLine]) -> Result<(usize, usize, bool), TestCaseError> {

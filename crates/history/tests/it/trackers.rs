@@ -1,8 +1,8 @@
 //! What to write about surroundings and windows, and what reading it gives.
 
 use proptest::prelude::*;
-use selvedge_history::{WindowTracker, WorldStateTracker, replay};
-use selvedge_protocol::{RolloutItem, Timestamp, Window, WindowId, WorldState, WorldStateRecord};
+use selvedge_history::{ContextWindowTracker, WorldStateTracker, replay};
+use selvedge_protocol::{ContextWindow, RolloutItem, Timestamp, WindowId, WorldState, WorldStateRecord};
 use serde_json::{Map, Value, json};
 
 use crate::story::{compacted, rolled_back, started, state, user};
@@ -39,7 +39,7 @@ fn an_empty_snapshot_is_told_like_any_other() {
 fn windows_form_a_chain() {
     let at = Timestamp::from_seconds(1_795_000_000);
     let first = WindowId::new(at);
-    let mut tracker = WindowTracker::new(Window::first(Some(first)));
+    let mut tracker = ContextWindowTracker::new(ContextWindow::first(Some(first)));
     let second = tracker.compact(at);
     let third = tracker.compact(at);
     assert_eq!((second.number, second.first_window_id, second.previous_window_id), (1, Some(first), Some(first)));

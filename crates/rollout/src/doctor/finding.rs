@@ -20,7 +20,7 @@ pub enum Severity {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $severity:ident, $is_mendable:literal, $kept:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $severity:ident, $is_repairable:literal, $kept:literal;)*) => {
         /// The kinds of findings. Their names, as [`as_str`](Self::as_str) gives them, stay what they are.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -46,8 +46,8 @@ macro_rules! kinds {
 
             /// Whether [`repair`](super::repair) mends it, as a rule.
             #[must_use]
-            pub const fn is_mendable(self) -> bool {
-                match self { $(Self::$name => $is_mendable,)* }
+            pub const fn is_repairable(self) -> bool {
+                match self { $(Self::$name => $is_repairable,)* }
             }
 
             /// What to do about it.
@@ -175,7 +175,7 @@ impl Finding {
             range: None,
             line: None,
             detail: detail.into(),
-            mendable: kind.is_mendable(),
+            mendable: kind.is_repairable(),
             remedy: kind.remedy(),
         }
     }

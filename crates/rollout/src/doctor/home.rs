@@ -22,7 +22,7 @@ use crate::identity::{FileIdentity, FileStamp};
 use crate::layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 use crate::lock::WriterLock;
 use crate::names::NameIndex;
-use crate::walk::RememberedHome;
+use crate::walk::CachedHome;
 
 /// How many files are read at the same time.
 const WORKERS: usize = 2;
@@ -84,7 +84,7 @@ pub fn diagnose(
     threads: Option<&HashSet<ThreadId>>,
     progress: &(dyn Fn(DiagnosisProgress) + Sync),
 ) -> Result<Diagnosis> {
-    let remembered = RememberedHome::new(home.clone());
+    let remembered = CachedHome::new(home.clone());
     let mut files = remembered.files()?;
     let wanted = |thread_id: ThreadId| threads.is_none_or(|threads| threads.contains(&thread_id));
     let mut examined = examine_all(&wanted_files(&files, &wanted), progress);
@@ -157,7 +157,7 @@ fn examine_all(files: &[(RolloutFile, bool)], progress: &(dyn Fn(DiagnosisProgre
 
 /// Looks again at files that others moved before they were read through, where they are now, and at files with a broken end
 /// that have changed since. Those that are gone are forgotten.
-fn look_again(remembered: &RememberedHome, files: &mut Arc<HomeFiles>, examined: &mut Vec<Examined>) -> Result<()> {
+fn look_again(remembered: &CachedHome, files: &mut Arc<HomeFiles>, examined: &mut Vec<Examined>) -> Result<()> {
     for pause in Backoff::new(MOVE_TIMEOUT) {
         let (stale, mut settled): (Vec<Examined>, Vec<Examined>) =
             examined.drain(..).partition(|one| is_stale(remembered.home(), one));
@@ -192,11 +192,7 @@ fn is_stale(home: &RolloutHome, one: &Examined) -> bool {
 }
 
 /// Which places others refer to, in the whole home. Heads that others moved are looked for again, in what becomes the files.
-fn references(
-    remembered: &RememberedHome,
-    files: &mut Arc<HomeFiles>,
-    examined: &[Examined],
-) -> Result<SegmentReferences> {
+fn references(remembered: &CachedHome, files: &mut Arc<HomeFiles>, examined: &[Examined]) -> Result<SegmentReferences> {
     let known: HashSet<&Path> = examined.iter().map(|one| one.file.path.as_path()).collect();
     let mut references = SegmentReferences::default();
     examined.iter().filter_map(|one| one.base.as_ref()).for_each(|base| references.add(base));
@@ -221,7 +217,7 @@ fn references(
 
 /// Files that hold the segment of another one, and not because that is just being moved, compressed or decompressed.
 fn lasting_duplicates(
-    remembered: &RememberedHome,
+    remembered: &CachedHome,
     files: &HomeFiles,
     wanted: &dyn Fn(ThreadId) -> bool,
 ) -> Result<Vec<Finding>> {
@@ -322,7 +318,7 @@ fn is_being_written(home: &RolloutHome, finding: &Finding) -> bool {
 /// Looks at what is in the home beside the lines.
 struct Places<'a> {
     home: &'a RolloutHome,
-    remembered: &'a RememberedHome,
+    remembered: &'a CachedHome,
     wanted: &'a dyn Fn(ThreadId) -> bool,
     is_whole: bool,
     found: Vec<Finding>,

@@ -17,7 +17,7 @@ use crate::reader::{RolloutReader, open_bytes};
 
 /// What a repair makes of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MendPlan {
+pub struct RepairedFile {
     /// How many intact lines it holds.
     pub lines: u64,
     /// How many stretches that are no line are taken out.
@@ -32,7 +32,7 @@ pub struct MendPlan {
     pub left: Vec<String>,
 }
 
-impl MendPlan {
+impl RepairedFile {
     /// Whether the repaired file differs from the one that there is.
     #[must_use]
     pub fn changes_anything(&self) -> bool {
@@ -44,10 +44,10 @@ impl MendPlan {
 ///
 /// # Errors
 /// When the file cannot be read or `out` cannot be written.
-pub fn mend(file: &RolloutFile, keep: u64, out: &mut dyn Write) -> Result<MendPlan> {
+pub fn mend(file: &RolloutFile, keep: u64, out: &mut dyn Write) -> Result<RepairedFile> {
     let (source, _) = open_bytes(&file.path, 0..u64::MAX)?;
     let mut mending =
-        Mending { source, at: 0, out, is_at_line_start: true, keep, plan: MendPlan::default(), head: None };
+        Mending { source, at: 0, out, is_at_line_start: true, keep, plan: RepairedFile::default(), head: None };
     if let Some((head, first_line)) = missing_head(file)? {
         mending.begin(head, first_line).context("repair", &file.path)?;
     }
@@ -117,7 +117,7 @@ struct Mending<'a> {
     /// Whether nothing but white space was written since the last newline.
     is_at_line_start: bool,
     keep: u64,
-    plan: MendPlan,
+    plan: RepairedFile,
     /// The head that has to come before the first line.
     head: Option<Vec<u8>>,
 }

@@ -13,7 +13,7 @@ use super::bases::SegmentReferences;
 use super::effects;
 use super::finding::{Finding, FindingKind};
 use super::home::{Diagnosis, diagnose};
-use super::mend::{MendPlan, mend};
+use super::mend::{RepairedFile, mend};
 use crate::clock::now;
 use crate::error::{IoContext, Result, RolloutError};
 use crate::files::damaged_beside;
@@ -21,7 +21,7 @@ use crate::layout::{RolloutFile, RolloutHome};
 use crate::lock::WriterLock;
 use crate::names::NameIndex;
 use crate::reader::{RolloutReader, open_bytes};
-use crate::walk::RememberedHome;
+use crate::walk::CachedHome;
 
 /// What is done about something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,7 +88,7 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
     // The references of now count; should they be unreadable, those of the diagnosis.
     let references = diagnose(home, Some(&HashSet::new()), &|_| {}).map(|now| now.references);
     let references = references.unwrap_or_else(|_| diagnosis.references.clone());
-    let remembered = RememberedHome::new(home.clone());
+    let remembered = CachedHome::new(home.clone());
     let mut repair = Repair { home, remembered, dry_run, references, steps: Vec::new() };
     let mendable = || diagnosis.findings.iter().filter(|finding| finding.mendable);
     let of_threads: BTreeSet<ThreadId> = mendable()
@@ -116,7 +116,7 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
 
 struct Repair<'a> {
     home: &'a RolloutHome,
-    remembered: RememberedHome,
+    remembered: CachedHome,
     dry_run: bool,
     references: SegmentReferences,
     steps: Vec<RepairStep>,
@@ -189,7 +189,7 @@ impl Repair<'_> {
         self.push(RepairAction::RewriteFile, path, Some(thread_id), detail, kept, error);
     }
 
-    fn try_file(&self, thread_id: ThreadId, path: &Path, kept: &mut Option<PathBuf>) -> Result<Option<MendPlan>> {
+    fn try_file(&self, thread_id: ThreadId, path: &Path, kept: &mut Option<PathBuf>) -> Result<Option<RepairedFile>> {
         // What is there now counts.
         let files = self.remembered.files()?;
         let Some(file) = files.all_files(thread_id).find(|file| file.path == path) else { return Ok(None) };
@@ -331,7 +331,7 @@ fn is_in_lines(kind: FindingKind) -> bool {
     )
 }
 
-fn describe(plan: &MendPlan) -> String {
+fn describe(plan: &RepairedFile) -> String {
     let mut parts = vec![format!("{} lines stay", plan.lines)];
     if plan.removed > 0 {
         parts.push(format!("{} stretches of {} bytes that are no line go", plan.removed, plan.removed_bytes));
@@ -351,7 +351,7 @@ fn chain(error: &RolloutError) -> String {
 }
 
 /// Sees to it that a repaired file holds every intact line of the one before it.
-fn check(file: &RolloutFile, repaired: &Path, plan: &MendPlan) -> Result<()> {
+fn check(file: &RolloutFile, repaired: &Path, plan: &RepairedFile) -> Result<()> {
     let lines = |reader: RolloutReader| {
         reader.filter_map(|entry| match entry {
             Ok(Entry::Line(record)) => Some(Ok(record)),

@@ -39,7 +39,7 @@ fn check_backwards(history: &ResolvedHistory, entries: &[HistoryEntry]) -> bool 
                 assert_eq!((part, record.line.text()), forwards[left]);
             }
             BackwardEntry::Damage { part, damage } => damaged.push((part, damage.range)),
-            BackwardEntry::Unsure => return false,
+            BackwardEntry::NeedsForwardRead => return false,
         }
     }
     assert_eq!(left, 0, "no line is left out");

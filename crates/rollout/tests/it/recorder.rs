@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use selvedge_protocol::{HistoryBase, HistoryMode, RolloutItem, SessionMeta};
 use selvedge_rollout::{
-    AppendedLines, DamageKind, Entry, RememberedHome, RolloutError, RolloutFile, RolloutHome, RolloutRecorder,
-    WriterLock,
+    AppendedLines, CachedHome, DamageKind, Entry, RolloutError, RolloutFile, RolloutHome, RolloutRecorder, WriterLock,
 };
 
 use crate::support::{
@@ -285,7 +284,7 @@ fn a_thread_that_is_there_by_then_is_not_begun_again() {
     for (made_at, is_looked_for) in [("2026-11-21T09:08:56.660Z", false), (later, true)] {
         let test = TestHome::new();
         let recorder = if is_looked_for {
-            let remembered = Arc::new(RememberedHome::new(test.home.clone()));
+            let remembered = Arc::new(CachedHome::new(test.home.clone()));
             RolloutRecorder::create_in(&remembered, head(thread(1), Paginated)).unwrap()
         } else {
             create(&test, Paginated)

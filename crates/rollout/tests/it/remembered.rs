@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use selvedge_rollout::{HomeFiles, RememberedHome, RolloutFile, RolloutFileName};
+use selvedge_rollout::{CachedHome, HomeFiles, RolloutFile, RolloutFileName};
 
 use crate::support::{TestHome, put, segment, thread};
 
@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn it_follows_every_change(ops in ops()) {
         let test = TestHome::new();
-        let remembered = RememberedHome::new(test.home.clone());
+        let remembered = CachedHome::new(test.home.clone());
         let mut held = Vec::new();
         for (which, op) in &ops {
             apply(&test, *which, op);
@@ -115,7 +115,7 @@ fn callers_at_the_same_time_find_the_same() {
     for n in 1..=3 {
         test.put_thread(thread(n), "{}\n");
     }
-    let remembered = RememberedHome::new(test.home.clone());
+    let remembered = CachedHome::new(test.home.clone());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..50).for_each(|_| assert_eq!(remembered.files().unwrap().threads().count(), 3)));
@@ -126,7 +126,7 @@ fn callers_at_the_same_time_find_the_same() {
 #[test]
 fn a_home_that_is_missing_is_empty_and_one_that_is_no_home_is_none() {
     let test = TestHome::new();
-    let remembered = RememberedHome::new(test.home.clone());
+    let remembered = CachedHome::new(test.home.clone());
     assert_eq!(remembered.files().unwrap().threads().count(), 0);
     test.put_thread(thread(1), "{}\n");
     assert_eq!(remembered.files().unwrap().threads().count(), 1);
@@ -146,7 +146,7 @@ fn a_thread_that_is_moved_meanwhile_is_found() {
     }
     let archived = test.home.archived_dir().join(active.file_name().unwrap());
     fs::create_dir_all(test.home.archived_dir()).unwrap();
-    let remembered = RememberedHome::new(test.home.clone());
+    let remembered = CachedHome::new(test.home.clone());
     // Each round is one walk and one move, at another moment of it.
     let round = Barrier::new(2);
     std::thread::scope(|scope| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use selvedge_protocol::{HistoryBase, HistoryMode, SessionMeta};
-use selvedge_rollout::{RememberedHome, RolloutRecorder, retry_if_moved};
+use selvedge_rollout::{CachedHome, RolloutRecorder, retry_if_moved};
 
 use crate::support::{TestHome, head, message, thread};
 
@@ -79,7 +79,7 @@ fn a_history_is_followed_while_its_base_is_moved() {
     let active = base.path();
     let archived = test.home.archived_dir().join(active.file_name().unwrap());
     fs::create_dir_all(test.home.archived_dir()).unwrap();
-    let remembered = Arc::new(RememberedHome::new(test.home.clone()));
+    let remembered = Arc::new(CachedHome::new(test.home.clone()));
     let before = remembered.files().unwrap();
     // From where it was before, one attempt finds where it is now.
     fs::rename(&active, &archived).unwrap();

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use selvedge_protocol::{
-    Compacted, EventMsg, HistoryMode, InterAgentCommunication, OpenItem, ResponseItem, RolloutItem, TurnContext,
-    UserMessageEvent, Window, WindowId, WorldState, WorldStateRecord,
+    Compacted, ContextWindow, EventMsg, HistoryMode, InterAgentCommunication, OpenItem, ResponseItem, RolloutItem,
+    TurnContext, UserMessageEvent, WindowId, WorldState, WorldStateRecord,
 };
 use selvedge_rollout::{Entry, RolloutRecorder};
 use serde_json::value::RawValue;
@@ -56,7 +56,7 @@ fn any_item() -> impl Strategy<Value = RolloutItem> {
             WorldStateRecord::snapshot(&state).into()
         }),
         any_text().prop_map(move |summary| {
-            let window = Window::first(Some(WindowId::new(time()))).next(time());
+            let window = ContextWindow::first(Some(WindowId::new(time()))).next(time());
             Compacted::new(summary.clone(), vec![ResponseItem::assistant_text(&summary)], window).into()
         }),
         (any_text(), any_value()).prop_map(|(model, value)| {

@@ -1,6 +1,6 @@
 //! Gathering the words of threads while they are read.
 
-use selvedge_history::ToldTurn;
+use selvedge_history::ProjectedTurn;
 use selvedge_protocol::ThreadId;
 
 use crate::search::run::{Run, RunBuilder};
@@ -11,13 +11,13 @@ const RUN_TEXT: usize = 10 << 20;
 
 /// The words of several threads, one after the other.
 #[derive(Default)]
-pub(crate) struct Gatherer {
+pub(crate) struct RunCollector {
     builder: RunBuilder,
     runs: Vec<Run>,
     thread: Option<ThreadId>,
 }
 
-impl Gatherer {
+impl RunCollector {
     /// What follows is of this thread.
     pub(crate) fn begin_thread(&mut self, id: ThreadId) {
         self.thread = Some(id);
@@ -42,8 +42,8 @@ impl Gatherer {
     }
 }
 
-impl TurnSink for Gatherer {
-    fn take(&mut self, place: u64, told: &ToldTurn) {
+impl TurnSink for RunCollector {
+    fn take(&mut self, place: u64, told: &ProjectedTurn) {
         for (number, item) in (0..).zip(&told.turn.items) {
             self.builder.item(place, number, item);
         }
@@ -55,7 +55,7 @@ impl TurnSink for Gatherer {
         }
     }
 
-    fn begin_again(&mut self) {
+    fn restart_thread(&mut self) {
         self.builder.drop_thread();
         for run in &mut self.runs {
             run.threads.retain(|thread| Some(thread.id) != self.thread);

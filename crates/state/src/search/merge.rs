@@ -6,7 +6,7 @@ use selvedge_protocol::ThreadId;
 use sqlx::{Row, SqliteConnection};
 
 use crate::StateIndex;
-use crate::database::Patience;
+use crate::database::WaitPolicy;
 use crate::error::Result;
 use crate::search::run::{BlockWriter, Directory, ItemDoc, PostingsCursor, RunThread, for_each_posting, unpack_docs};
 use crate::search::store::{OpenRun, block_id};
@@ -29,8 +29,8 @@ const GONE: u32 = u32::MAX;
 
 impl StateIndex {
     /// Merges runs where there are many, unless that takes long and nobody has the time.
-    pub(crate) async fn merge_runs(&self, patience: Patience) -> Result<()> {
-        let sizes = if patience == Patience::Much { SIZES.len() } else { 2 };
+    pub(crate) async fn merge_runs(&self, patience: WaitPolicy) -> Result<()> {
+        let sizes = if patience == WaitPolicy::Long { SIZES.len() } else { 2 };
         loop {
             let runs = sqlx::query("SELECT run, size FROM search_runs ORDER BY run").fetch_all(&self.database.readers);
             let mut by_size: [usize; SIZES.len()] = [0; SIZES.len()];

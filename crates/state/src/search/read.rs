@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::list::stored_thread;
 use crate::plan::ids;
 use crate::search::query::Proposed;
-use crate::sync::{blocking, while_moved};
 use crate::told::{ItemBytes, TurnRow, mode};
 use crate::turns::{IndexedFile, Part, TURN_COLUMNS, tell_turn, turn_row};
+use crate::update::{blocking, while_moved};
 use crate::write::{signed, unsigned};
 
 /// A thread whose items are being read.

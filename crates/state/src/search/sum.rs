@@ -65,7 +65,7 @@ fn mixed(word: u64, doc: ItemDoc, times: u64) -> u64 {
 }
 
 /// The number of one thread, from its runs; nothing for blocks that are none.
-pub(crate) fn words_sum(runs: Vec<Run>) -> Option<u64> {
+pub(crate) fn words_checksum(runs: Vec<Run>) -> Option<u64> {
     let mut sums = [0];
     for run in runs {
         let mut docs = Docs::new(run.docs);

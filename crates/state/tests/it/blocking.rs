@@ -100,7 +100,7 @@ async fn grown() -> (Home, ThreadId, PathBuf, StateIndex) {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     append(&path, &story(2));
     write_anything(&home.index_path()).await;
     (home, id, path, index)
@@ -134,7 +134,7 @@ fn a_log_that_is_indexed_while_its_turns_are_read_is_read_again() {
         // What was appended is read, and by then it is in the index as well.
         append(&path, &story(3));
         occupied.release();
-        home.index().await.sync(|_| {}).await.unwrap();
+        home.index().await.update(|_| {}).await.unwrap();
         let turns = turns.await.unwrap().unwrap().unwrap().items;
         assert!((3..=4).contains(&turns.len()), "{turns:?}");
         assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap().unwrap().items.len(), 4);
@@ -210,7 +210,7 @@ fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
             append(&path, &story(number));
         }
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         let threads = ThreadQuery { limit: 1, ..ThreadQuery::default() };
         let first = SearchQuery { threads, ..SearchQuery::new("question") };
         let cursor = index.search_threads(&first).await.unwrap().unwrap().next_cursor;

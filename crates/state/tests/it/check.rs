@@ -31,7 +31,7 @@ async fn known(count: usize) -> (Home, Vec<ThreadId>) {
         append(path, &(says("hello") + &story(0) + &story(10) + &story(16)));
     }
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     index.close().await;
     (home, threads.into_iter().map(|(id, _)| id).collect())
 }
@@ -55,7 +55,7 @@ async fn is_repaired(home: &Home, found: &IndexCheck) {
 async fn an_index_of_every_recorded_home_is_in_order() {
     for (name, home) in recorded() {
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         index.close().await;
         let bytes = fs::read(home.index_path()).unwrap();
         let found = check(&home).await;
@@ -73,7 +73,7 @@ async fn an_index_that_went_on_from_tails_is_in_order() {
             append(&files[0].path, &story(number * 7 % 200));
         }
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         index.close().await;
     }
     assert_eq!(check(&home).await.findings, []);
@@ -158,7 +158,7 @@ async fn a_row_that_is_missing_from_an_index_that_holds_itself_for_complete_is_f
     tokio::time::sleep(SETTLED).await;
     for tables in [&["threads"][..], &["threads", "segments", "turns"]] {
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         index.close().await;
         let one = threads[0].as_uuid().simple().to_string();
         for table in tables {

@@ -8,7 +8,7 @@ use selvedge_protocol::{HistoryBase, HistoryMode, ThreadId};
 use selvedge_rollout::doctor::Severity;
 use selvedge_rollout::{NameIndex, now};
 
-use selvedge_state::{CheckScope, Freshness, StateIndex, SyncReport};
+use selvedge_state::{CheckScope, RefreshOutcome, StateIndex, UpdateReport};
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
 use crate::search;
@@ -20,11 +20,11 @@ async fn an_append_costs_its_tail() {
     let (id, path) = home.thread();
     append(&path, &mumbles().repeat(5_000));
     let index = home.index().await;
-    let first = index.sync(|_| {}).await.unwrap();
+    let first = index.update(|_| {}).await.unwrap();
     assert!(first.bytes_read > 500_000);
     let tail = says("the first words");
     append(&path, &tail);
-    let second = index.sync(|_| {}).await.unwrap();
+    let second = index.update(|_| {}).await.unwrap();
     assert_eq!((second.read_tail, second.read_whole, second.bytes_read), (1, 0, tail.len() as u64));
     let row = index.read_thread(id).await.unwrap().unwrap();
     assert_eq!(row.preview.as_deref(), Some("the first words"));
@@ -39,9 +39,9 @@ async fn a_line_that_is_not_whole_yet_is_read_when_it_is() {
     let (one, other) = line.split_at(line.len() / 2);
     append(&path, one);
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     append(&path, other);
-    let report = index.sync(|_| {}).await.unwrap();
+    let report = index.update(|_| {}).await.unwrap();
     assert_eq!((report.read_tail, report.bytes_read), (1, line.len() as u64));
     assert_eq!(index.read_thread(id).await.unwrap().unwrap().preview.as_deref(), Some("in two halves"));
 }
@@ -54,7 +54,7 @@ async fn names_are_those_of_the_name_index_whatever_becomes_of_it() {
     let path = home.home.name_index_path();
     let line = |id: ThreadId, name: &str| format!("{{\"id\":\"{id}\",\"thread_name\":\"{name}\"}}\n");
     let follow = async |renamed: u64, names: &[&str]| {
-        assert_eq!(index.sync(|_| {}).await.unwrap().renamed, renamed, "{names:?}");
+        assert_eq!(index.update(|_| {}).await.unwrap().renamed, renamed, "{names:?}");
         let mut known: Vec<_> = rows(&index).await.into_iter().filter_map(|thread| thread.name).collect();
         known.sort();
         assert_eq!(known, names);
@@ -92,9 +92,9 @@ async fn a_rename_reads_no_log() {
     let (id, path) = home.thread();
     append(&path, &mumbles().repeat(100));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     NameIndex::set(&home.home, id, Some("a name"), now()).unwrap();
-    let report = index.sync(|_| {}).await.unwrap();
+    let report = index.update(|_| {}).await.unwrap();
     assert_eq!((report.renamed, report.bytes_read), (1, 0));
     assert_eq!(rows(&index).await[0].name.as_deref(), Some("a name"));
 }
@@ -116,17 +116,17 @@ async fn a_fork_follows_a_base_that_comes_or_changes() {
     let away = home.dir.path().join("away");
     fs::rename(&parent_path, &away).unwrap();
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview, None);
     fs::rename(&away, &parent_path).unwrap();
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview.as_deref(), Some("said in the parent"));
     let edited = fs::read_to_string(&parent_path).unwrap().replace("said in", "seen at");
     fs::write(&parent_path, edited).unwrap();
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview.as_deref(), Some("seen at the parent"));
     fs::remove_file(&parent_path).unwrap();
-    let report = index.sync(|_| {}).await.unwrap();
+    let report = index.update(|_| {}).await.unwrap();
     assert_eq!(report.removed, 1);
     assert_eq!(index.read_thread(fork).await.unwrap().unwrap().preview, None);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
@@ -144,7 +144,7 @@ async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
         let (fork, fork_path) = home.thread_with(|meta| meta.history_base = base(&first));
         append(&fork_path, &says("words"));
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         let away = home.dir.path().join("away");
         fs::rename(&first, &away).unwrap();
         // The fork is read from its beginning, the owner could go on from where it was read to.
@@ -152,7 +152,10 @@ async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
         fs::write(&fork_path, text).unwrap();
         append(&later, &says("words"));
         let report = index.refresh_threads([fork].into(), u64::MAX).await.unwrap();
-        assert!(matches!(report, Freshness::Fresh(SyncReport { read_whole: 1, read_tail: 0, .. })), "{report:?}");
+        assert!(
+            matches!(report, RefreshOutcome::Fresh(UpdateReport { read_whole: 1, read_tail: 0, .. })),
+            "{report:?}"
+        );
         if comes_back {
             fs::rename(&away, &first).unwrap();
         }
@@ -171,9 +174,9 @@ async fn a_thread_goes_on_before_a_segment_that_was_never_begun() {
     let head = fs::read(&later).unwrap();
     fs::write(&later, &head[..head.len() / 2]).unwrap();
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     append(&path, &says("and on it went"));
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let row = index.read_thread(id).await.unwrap().unwrap();
     assert_eq!(
         (row.preview.as_deref(), row.location),
@@ -190,7 +193,7 @@ async fn progress_ends_at_the_whole() {
     }
     let index = home.index().await;
     let mut told = Vec::new();
-    index.sync(|progress| told.push(progress)).await.unwrap();
+    index.update(|progress| told.push(progress)).await.unwrap();
     let (first, last) = (told[0], told[told.len() - 1]);
     assert_eq!((first.threads, first.threads_done), (450, 0));
     assert_eq!((last.threads_done, last.bytes_done), (450, last.bytes));
@@ -329,14 +332,14 @@ proptest! {
             let home = Home::new();
             home.thread();
             let mut index = home.index().await;
-            index.sync(|_| {}).await.unwrap();
+            index.update(|_| {}).await.unwrap();
             for edit in &edits {
                 apply(&home, edit);
                 match edit {
-                    Edit::Sync => drop(index.sync(|_| {}).await.unwrap()),
+                    Edit::Sync => drop(index.update(|_| {}).await.unwrap()),
                     Edit::Refresh => {
                         let freshness = index.refresh(u64::MAX).await.unwrap();
-                        prop_assert!(matches!(freshness, Freshness::Fresh(_)), "{freshness:?}");
+                        prop_assert!(matches!(freshness, RefreshOutcome::Fresh(_)), "{freshness:?}");
                     }
                     Edit::Reopen => index = home.index().await,
                     _ => {}

@@ -4,16 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use selvedge_rollout::RememberedHome;
-use selvedge_state::{StateIndex, SyncReport};
+use selvedge_rollout::CachedHome;
+use selvedge_state::{StateIndex, UpdateReport};
 
 use crate::homes::{Home, rows};
 
-fn remembered(home: &Home) -> Arc<RememberedHome> {
-    Arc::new(RememberedHome::new(home.home.clone()))
+fn remembered(home: &Home) -> Arc<CachedHome> {
+    Arc::new(CachedHome::new(home.home.clone()))
 }
 
-async fn fill(home: &Home) -> Option<SyncReport> {
+async fn fill(home: &Home) -> Option<UpdateReport> {
     StateIndex::fill(remembered(home), &home.index_path()).await.unwrap()
 }
 

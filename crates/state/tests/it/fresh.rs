@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::WriterLock;
-use selvedge_state::{Freshness, StateIndex, SyncReport};
+use selvedge_state::{RefreshOutcome, StateIndex, UpdateReport};
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says};
 
@@ -22,16 +22,16 @@ async fn old_home() -> (Home, Vec<(ThreadId, PathBuf)>, StateIndex) {
         File::options().append(true).open(path).unwrap().set_modified(SystemTime::now() - hours).unwrap();
     }
     let index = home.index().await;
-    assert_eq!(index.refresh(u64::MAX).await.unwrap(), Freshness::Unfilled);
+    assert_eq!(index.refresh(u64::MAX).await.unwrap(), RefreshOutcome::Unfilled);
     assert_eq!(index.checked_at().await.unwrap(), None);
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert!(index.checked_at().await.unwrap().is_some());
     (home, threads, index)
 }
 
-async fn refreshed(index: &StateIndex) -> SyncReport {
+async fn refreshed(index: &StateIndex) -> UpdateReport {
     match index.refresh(1 << 20).await.unwrap() {
-        Freshness::Fresh(report) => report,
+        RefreshOutcome::Fresh(report) => report,
         other => panic!("{other:?}"),
     }
 }
@@ -39,8 +39,8 @@ async fn refreshed(index: &StateIndex) -> SyncReport {
 #[tokio::test]
 async fn where_nothing_changed_nothing_is_read() {
     let (home, _, index) = old_home().await;
-    assert_eq!(refreshed(&index).await, SyncReport::default());
-    assert_eq!(refreshed(&home.index().await).await, SyncReport::default());
+    assert_eq!(refreshed(&index).await, UpdateReport::default());
+    assert_eq!(refreshed(&home.index().await).await, UpdateReport::default());
 }
 
 #[tokio::test]
@@ -89,9 +89,9 @@ async fn what_changes_behind_its_back_is_found_by_a_sync() {
     append(&threads[0].1, &says("unlocked"));
     let old = SystemTime::now() - Duration::from_secs(3600 * 24 * 365);
     File::options().append(true).open(&threads[0].1).unwrap().set_modified(old).unwrap();
-    assert_eq!(refreshed(&index).await, SyncReport::default());
+    assert_eq!(refreshed(&index).await, UpdateReport::default());
     let before = index.checked_at().await.unwrap();
-    assert_eq!(index.sync(|_| {}).await.unwrap().read_tail, 1);
+    assert_eq!(index.update(|_| {}).await.unwrap().read_tail, 1);
     assert!(index.checked_at().await.unwrap() > before);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
@@ -102,9 +102,9 @@ async fn too_much_to_read_is_left_to_a_sync() {
     let (_, path) = home.thread();
     append(&path, &says(&"long ".repeat(1000)));
     let bytes = fs::metadata(&path).unwrap().len();
-    assert_eq!(index.refresh(bytes - 1).await.unwrap(), Freshness::Behind { bytes });
+    assert_eq!(index.refresh(bytes - 1).await.unwrap(), RefreshOutcome::Behind { bytes });
     assert_eq!(rows(&index).await.len(), MANY);
-    assert!(matches!(index.refresh(bytes).await.unwrap(), Freshness::Fresh(_)));
+    assert!(matches!(index.refresh(bytes).await.unwrap(), RefreshOutcome::Fresh(_)));
     assert_eq!(rows(&index).await.len(), MANY + 1);
 }
 
@@ -118,7 +118,7 @@ async fn several_follow_at_the_same_time() {
         following.push(tokio::spawn(async move {
             for round in 0..20 {
                 if round % 5 == 0 {
-                    index.sync(|_| {}).await.unwrap();
+                    index.update(|_| {}).await.unwrap();
                 } else {
                     index.refresh(u64::MAX).await.unwrap();
                 }
@@ -148,7 +148,7 @@ async fn an_index_that_is_cleared_meanwhile_is_not_filled() {
     let mut clearing = None;
     home.thread();
     index
-        .sync(|progress| {
+        .update(|progress| {
             if progress.threads_done == 0 && clearing.is_none() {
                 let other = other.clone();
                 clearing = Some(tokio::spawn(async move { other.clear().await.unwrap() }));
@@ -158,7 +158,7 @@ async fn an_index_that_is_cleared_meanwhile_is_not_filled() {
         .unwrap();
     clearing.unwrap().await.unwrap();
     assert_eq!(index.filling().await.unwrap(), None);
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert_ne!(index.filling().await.unwrap(), filling);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }

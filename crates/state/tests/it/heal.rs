@@ -14,7 +14,7 @@ async fn is_set_aside_and_rebuilt(home: &Home, content: &[u8]) {
     let kept = &index.set_aside().expect("the file is set aside").kept;
     assert_eq!(fs::read(kept).unwrap(), content, "kept as it was");
     assert!(kept.file_name().unwrap().to_str().unwrap().starts_with("selvedge-index.sqlite.set-aside-2"));
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     index.close().await;
     assert_eq!(dump(&path).await, rebuilt(home).await);
 }
@@ -36,7 +36,7 @@ async fn an_index_that_lost_its_end_is_set_aside() {
         append(&path, &says(&"many words ".repeat(200)));
     }
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     index.close().await;
     let whole = fs::read(home.index_path()).unwrap();
     // Without its first page's schema nothing of it can be used.
@@ -55,7 +55,7 @@ async fn tables_of_somebody_else_are_set_aside() {
     connection.close().await.unwrap();
     let index = home.index().await;
     assert!(index.set_aside().is_some());
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert_eq!(rows(&index).await.len(), 1);
 }
 
@@ -65,7 +65,7 @@ async fn an_index_of_another_version_is_set_aside() {
         let home = Home::new();
         home.thread();
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         index.close().await;
         let url = format!("sqlite://{}", home.index_path().display());
         let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
@@ -73,7 +73,7 @@ async fn an_index_of_another_version_is_set_aside() {
         connection.close().await.unwrap();
         let index = home.index().await;
         assert!(index.set_aside().is_some(), "{change}");
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         assert_eq!(rows(&index).await.len(), 1);
     }
 }
@@ -82,11 +82,11 @@ async fn an_index_of_another_version_is_set_aside() {
 async fn a_whole_index_is_opened_as_it_is() {
     let home = Home::new();
     home.thread();
-    home.index().await.sync(|_| {}).await.unwrap();
+    home.index().await.update(|_| {}).await.unwrap();
     let index = home.index().await;
     assert!(index.set_aside().is_none());
     assert_eq!(rows(&index).await.len(), 1);
-    assert_eq!(index.sync(|_| {}).await.unwrap().read_whole, 0);
+    assert_eq!(index.update(|_| {}).await.unwrap().read_whole, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +98,7 @@ async fn many_open_and_fill_the_same_index_at_once() {
     let open_and_sync = || async {
         let index = StateIndex::open(&home.home, &home.index_path()).await.unwrap();
         assert!(index.set_aside().is_none());
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         assert_eq!(rows(&index).await.len(), 30);
     };
     tokio::join!(open_and_sync(), open_and_sync(), open_and_sync(), open_and_sync());

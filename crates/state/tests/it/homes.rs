@@ -151,7 +151,7 @@ pub(crate) async fn rebuilt(home: &Home) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fresh.sqlite");
     let index = StateIndex::open(&home.home, &path).await.unwrap();
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     index.close().await;
     dump(&path).await
 }

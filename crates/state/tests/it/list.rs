@@ -69,7 +69,7 @@ async fn varied() -> (Home, Vec<StoredThread>) {
         }
     }
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let all = rows(&index).await;
     assert_eq!(all.len(), 40);
     (home, all)
@@ -173,7 +173,7 @@ async fn threads_that_come_and_go_move_no_other_past_a_page() {
         // One that was given goes, and a newer one comes.
         fs::remove_file(page.items[0].location.as_ref().unwrap()).unwrap();
         home.thread();
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
     }
     assert_eq!(found.len(), 40);
     assert_eq!(found.iter().collect::<HashSet<_>>(), all.iter().map(|thread| &thread.id).collect());
@@ -200,7 +200,7 @@ async fn descendants_in_a_circle_and_in_a_long_chain() {
         }));
     }
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let descendants = async |id| {
         let query = ThreadQuery { relation: Some(Relation::DescendantOf(id)), ..everything() };
         index.list_threads(&query).await.unwrap().items.len()
@@ -212,7 +212,7 @@ async fn descendants_in_a_circle_and_in_a_long_chain() {
     // The first now comes from the last.
     let meta = SessionMeta { parent_thread_id: Some(threads[299].0), ..SessionMeta::new(*first, now()) };
     write_head(path, &meta);
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     assert_eq!(descendants(*first).await, 299);
     assert_eq!(descendants(late).await, 299);
 }

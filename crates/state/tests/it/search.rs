@@ -110,7 +110,7 @@ fn terms(logs: &Logs) -> Vec<String> {
 async fn recorded_threads_are_found_as_in_their_logs() {
     for (at, (_, home)) in recorded().into_iter().enumerate() {
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         let logs = Logs::read(&index, &home).await;
         // Some of each: many of these homes say the same.
         for text in terms(&logs).iter().skip(at % 7).step_by(7).take(3) {
@@ -143,7 +143,7 @@ async fn stories() -> (Home, StateIndex) {
         }
     }
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     (home, index)
 }
 
@@ -198,7 +198,7 @@ async fn what_is_said_again_is_found_and_what_is_gone_is_not() {
     let (other, other_path) = home.legacy_thread();
     append(&other_path, &(story(0) + &story(7)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     // Small runs are merged on the way.
     for step in 0..40 {
         append(&path, &event(&json!({"type": "agent_message", "message": format!("word{step} again")})));
@@ -206,7 +206,7 @@ async fn what_is_said_again_is_found_and_what_is_gone_is_not() {
             append(&path, &story(14 + 16));
             append(&path, &story(4));
         }
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
     }
     let logs = Logs::read(&index, &home).await;
     for text in ["word3", "word39", "again", "word1*", "\"word38 again\"", "who goes", "answer"] {
@@ -214,7 +214,7 @@ async fn what_is_said_again_is_found_and_what_is_gone_is_not() {
     }
     fs::remove_file(&other_path).unwrap();
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("again", "once more")).unwrap();
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let logs = Logs::read(&index, &home).await;
     for text in ["again", "answer", "once", "word2"] {
         compare(&index, &logs, text).await;
@@ -230,7 +230,7 @@ async fn a_hit_says_where_it_stands() {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1) + &story(2)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let query = SearchQuery { hits_per_thread: 1, ..SearchQuery::new("\"question 2\"") };
     let hit = index.search_threads(&query).await.unwrap().unwrap().items.remove(0);
     let query = TurnQuery { items_view: ItemsView::Full, ..TurnQuery::all(id) };
@@ -256,7 +256,7 @@ async fn no_more_is_read_than_what_is_found() {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1) + &story(2)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let turns = truth(&home.home, id).0;
     // Whoever reads the other turns finds the word there.
     change_behind_its_back(&path, "question 1", "answer 222");
@@ -279,7 +279,7 @@ async fn a_sync_that_was_broken_off_is_gone_on_with() {
     tokio::select! {
         biased;
         () = written.notified() => {}
-        report = index.sync(|progress| if progress.threads_done > 0 { written.notify_one() }) => {
+        report = index.update(|progress| if progress.threads_done > 0 { written.notify_one() }) => {
             report.unwrap();
         }
     }
@@ -288,7 +288,7 @@ async fn a_sync_that_was_broken_off_is_gone_on_with() {
     // Each of the threads that read writes what it has on its own, and one of them may have had all.
     assert!(known > 0 && known <= 150, "broken off behind a batch: {known}");
     assert_eq!(found, known, "the words of a thread come with its row");
-    let report = index.sync(|_| {}).await.unwrap();
+    let report = index.update(|_| {}).await.unwrap();
     assert_eq!(report.read_whole as usize, 150 - known);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
     for (text, count) in [("hay", 150), ("needle17", 1), ("edle149", 1)] {
@@ -316,7 +316,7 @@ async fn the_best_threads_come_first_and_pages_neither_skip_nor_repeat() {
         &event(&json!({"type": "user_message", "message": "needle needle needle needle needle needle needle"})),
     );
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let threads = ThreadQuery { limit: 7, ..ThreadQuery::default() };
     let query = SearchQuery { threads, hits_per_thread: 1, ..SearchQuery::new("needle") };
     let mut seen: Vec<ThreadId> = Vec::new();
@@ -331,7 +331,7 @@ async fn the_best_threads_come_first_and_pages_neither_skip_nor_repeat() {
         // What comes meanwhile moves none past a page.
         let (_, path) = home.legacy_thread();
         append(&path, &event(&json!({"type": "user_message", "message": "needle, late"})));
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
     }
     let known: Vec<ThreadId> = seen.iter().copied().filter(|id| ids.contains(id) || *id == best).collect();
     assert_eq!(known.len(), 61);
@@ -368,14 +368,14 @@ async fn each_thread_is_found_once_while_the_index_is_written() {
     wanted.sort_unstable();
     let (_, growing) = home.legacy_thread();
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let other = StateIndex::open(&home.home, &home.index_path()).await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     let over = Arc::clone(&is_over);
     let writer = tokio::spawn(async move {
         while !over.load(Ordering::Relaxed) {
             append(&growing, &says("gamma"));
-            other.sync(|_| {}).await.unwrap();
+            other.update(|_| {}).await.unwrap();
         }
     });
     for order in [SearchOrder::Sorted, SearchOrder::Best] {
@@ -412,9 +412,9 @@ async fn superseded_threads_cost_a_search_nothing() {
     let (_, again) = home.legacy_thread();
     append(&again, &says("another needle"));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     fs::remove_file(again).unwrap();
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let timed = async || {
         let mut times = Vec::new();
         for _ in 0..7 {

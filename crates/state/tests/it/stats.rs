@@ -73,7 +73,7 @@ async fn sums_of_every_recorded_home() {
     let (mut turns, mut tokens) = (0, 0);
     for (name, home) in recorded() {
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         check(&name, &home, &index).await;
         let query = StatsQuery { threads: everything(), ..StatsQuery::default() };
         let total = index.stats(&query).await.unwrap().total;
@@ -132,7 +132,7 @@ async fn sums_of_a_home_with_odd_threads() {
         }
     }
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     check("odd", &home, &index).await;
     let query = StatsQuery { threads: everything(), by: StatsKey::Project, offsets: Vec::new() };
     let stats = index.stats(&query).await.unwrap();
@@ -147,7 +147,7 @@ async fn sums_of_a_home_with_odd_threads() {
     // A log that grew counts with what it has now.
     let grown = rows(&index).await.remove(0);
     append(&truth(&home.home, grown.id).1, &(counted(&usages[3]) + &story(0)));
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     check("grown", &home, &index).await;
 }
 

@@ -106,7 +106,7 @@ async fn pages_of_recorded_threads_are_those_of_the_log() {
     let mut missing = Vec::new();
     for (name, home) in recorded() {
         let index = home.index().await;
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         for (id, _) in home.home.files().unwrap().threads() {
             let (turns, newest) = truth(&home.home, id);
             if !compare(&index, id, &turns).await {
@@ -131,7 +131,7 @@ async fn views_leave_out_what_they_do_of_whole_turns() {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1) + &story(2)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     for view in [ItemsView::None, ItemsView::Summary, ItemsView::Full] {
         let mut turns = truth(&home.home, id).0;
         turns.iter_mut().for_each(|turn| apply_view(turn, view));
@@ -146,7 +146,7 @@ async fn what_was_appended_since_the_sync_is_on_the_page() {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     append(&path, &(story(4) + &story(7)));
     let (turns, _) = truth(&home.home, id);
     assert_eq!(turns.len(), 3);
@@ -162,15 +162,15 @@ async fn an_appended_rollback_is_left_to_the_log() {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(16) + &story(32)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     append(&path, &story(16 + 14));
     assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap(), None);
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let (turns, _) = truth(&home.home, id);
     assert_eq!(turns.len(), 2);
     assert!(compare(&index, id, &turns).await);
     append(&path, &story(0));
-    let report = index.sync(|_| {}).await.unwrap();
+    let report = index.update(|_| {}).await.unwrap();
     assert_eq!((report.read_tail, report.read_whole), (1, 0), "behind a rollback it goes on as before");
 }
 
@@ -180,10 +180,10 @@ async fn a_late_item_of_an_old_turn_is_left_to_the_log() {
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(16) + &story(4)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     append(&path, &story(16 + 9));
     assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap(), None);
-    let report = index.sync(|_| {}).await.unwrap();
+    let report = index.update(|_| {}).await.unwrap();
     assert_eq!(report.read_whole, 1);
     let oldest = TurnQuery { limit: 1, ..TurnQuery::all(id) };
     let page = index.list_turns(&oldest, false).await.unwrap().unwrap();
@@ -207,7 +207,7 @@ async fn inherited_turns_are_read_where_they_stand() {
     });
     append(&fork_path, &(story(10) + &story(2)));
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let (turns, _) = truth(&home.home, fork);
     assert_eq!(turns.len(), 4);
     assert!(compare(&index, fork, &turns).await, "one of the turns stands in both files");
@@ -224,7 +224,7 @@ async fn a_file_that_is_another_one_is_left_to_the_log() {
     append(&path, &(story(0) + &story(1)));
     let index = home.index().await;
     assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap(), None, "not known yet");
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("question", "request") + &story(2)).unwrap();
     assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap(), None);
@@ -235,7 +235,7 @@ async fn a_page_that_cannot_be_is_refused() {
     let home = Home::new();
     let (id, _) = home.legacy_thread();
     let index = home.index().await;
-    index.sync(|_| {}).await.unwrap();
+    index.update(|_| {}).await.unwrap();
     let empty = TurnQuery { limit: 0, ..TurnQuery::all(id) };
     assert!(matches!(index.list_turns(&empty, false).await, Err(IndexError::EmptyPage)));
     let cursor = Some(Cursor::from("nonsense".to_owned()));

@@ -2,7 +2,7 @@
 
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{ThreadReader, TurnCut};
+use selvedge_thread_store::{ThreadReader, TurnBoundary};
 
 use crate::support::{fork, heard, id, start, turn};
 use crate::watched::{Op, WatchedStore};
@@ -16,7 +16,7 @@ async fn a_fork_reads_no_row_and_no_turns() {
     start(&manager, 1, MODE, &["a", "b"]).await;
     store.fail(Op::Read, usize::MAX);
     store.fail(Op::LoadContext, usize::MAX);
-    for (n, at) in (2..).zip([TurnCut::Latest, TurnCut::After("a".into()), TurnCut::BeforeNewest(1)]) {
+    for (n, at) in (2..).zip([TurnBoundary::Latest, TurnBoundary::After("a".into()), TurnBoundary::BeforeNewest(1)]) {
         assert_eq!(fork(&manager, id(1), n, at).await, id(n));
     }
 }
@@ -47,7 +47,7 @@ async fn a_rewind_to_the_latest_costs_the_next_call_nothing() {
     let thread = start(&manager, 1, MODE, &["a"]).await;
     store.fail(Op::Read, 1);
     store.fail(Op::LoadContext, 1);
-    for to in [RewindTo::Turns(0), RewindTo::Cut(TurnCut::After("a".into()))] {
+    for to in [RewindTo::Turns(0), RewindTo::Cut(TurnBoundary::After("a".into()))] {
         assert_eq!(manager.rewind(id(1), to).await.unwrap(), 0);
     }
     thread.append(&turn(MODE, "b")).await.unwrap();

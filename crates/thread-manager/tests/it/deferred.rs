@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadId, WorldState};
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::TurnCut;
+use selvedge_thread_store::TurnBoundary;
 use serde_json::{Value, json};
 
 use crate::support::{MODES, Place, complete, fork, id, message, start, started, told, turn, user_said};
@@ -37,7 +37,7 @@ fn whole(world: &WorldState) -> (bool, Value) {
 }
 
 /// A turn that tells the model of its surroundings.
-async fn told_turn(thread: &Arc<LiveThread>, name: &str, world: &WorldState) {
+async fn projected_turn(thread: &Arc<LiveThread>, name: &str, world: &WorldState) {
     let mode = thread.mode();
     thread.append(&[started(name)]).await.unwrap();
     thread.append_context(&[message("<environment_context>…")], world).await.unwrap();
@@ -51,9 +51,9 @@ async fn compact(thread: &Arc<LiveThread>) {
 /// A thread that was compacted while the section was pending, and in which the model was told so before and after.
 async fn compacted_while_pending(place: &Place, n: u32, mode: HistoryMode) -> Arc<LiveThread> {
     let thread = start(&place.manager(), n, mode, &[]).await;
-    told_turn(&thread, "a", &pending()).await;
+    projected_turn(&thread, "a", &pending()).await;
     compact(&thread).await;
-    told_turn(&thread, "b", &pending()).await;
+    projected_turn(&thread, "b", &pending()).await;
     thread
 }
 
@@ -68,7 +68,7 @@ async fn it_is_kept_over_a_compaction_and_updated_once(place: Place) {
         assert_told(&place, id(n), &kept).await;
         assert_eq!(thread.world_state().await, Some(pending()));
         for name in ["c", "d", "e"] {
-            told_turn(&thread, name, &settled()).await;
+            projected_turn(&thread, name, &settled()).await;
             assert_told(&place, id(n), &[&kept[..], &[(false, outcome())]].concat()).await;
         }
         let context = place.store().load_model_context(id(n)).await.unwrap();
@@ -80,18 +80,18 @@ async fn it_is_kept_over_a_compaction_and_updated_once(place: Place) {
 async fn who_goes_on_does_not_tell_it_again(place: Place) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = compacted_while_pending(&place, n, mode).await;
-        told_turn(&thread, "c", &settled()).await;
+        projected_turn(&thread, "c", &settled()).await;
         let all = [whole(&pending()), whole(&pending()), (false, outcome())];
         thread.append(&turn(mode, "undone")).await.unwrap();
         thread.shutdown().await.unwrap();
         let manager = place.manager();
         manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
         let resumed = manager.resume(id(n)).await.unwrap().live;
-        told_turn(&resumed, "d", &settled()).await;
+        projected_turn(&resumed, "d", &settled()).await;
         assert_told(&place, id(n), &all).await;
-        fork(&manager, id(n), n + 10, TurnCut::Latest).await;
+        fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
         let forked = manager.resume(id(n + 10)).await.unwrap().live;
-        told_turn(&forked, "e", &settled()).await;
+        projected_turn(&forked, "e", &settled()).await;
         assert_told(&place, id(n + 10), &all).await;
     }
 }
@@ -101,16 +101,16 @@ async fn who_goes_on_from_before_tells_it_once(place: Place) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = compacted_while_pending(&place, n, mode).await;
         let manager = place.manager();
-        fork(&manager, id(n), n + 10, TurnCut::Latest).await;
-        told_turn(&thread, "c", &settled()).await;
+        fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
+        projected_turn(&thread, "c", &settled()).await;
         thread.shutdown().await.unwrap();
         manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
         for thread_id in [id(n), id(n + 10)] {
             let before = told(&*place.store(), thread_id).await;
             let thread = manager.resume(thread_id).await.unwrap().live;
             assert_eq!(thread.world_state().await, Some(pending()));
-            told_turn(&thread, "d", &settled()).await;
-            told_turn(&thread, "e", &settled()).await;
+            projected_turn(&thread, "d", &settled()).await;
+            projected_turn(&thread, "e", &settled()).await;
             assert_told(&place, thread_id, &[&before[..], &[(false, outcome())]].concat()).await;
         }
     }
@@ -120,14 +120,14 @@ async fn who_goes_on_from_before_tells_it_once(place: Place) {
 async fn an_outcome_during_the_compaction_is_in_the_snapshot(place: Place) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = start(&place.manager(), n, mode, &[]).await;
-        told_turn(&thread, "a", &pending()).await;
+        projected_turn(&thread, "a", &pending()).await;
         compact(&thread).await;
         // The one who compacted dies before anything was told.
         thread.shutdown().await.unwrap();
         let thread = place.manager().resume(id(n)).await.unwrap().live;
         assert_eq!(thread.world_state().await, None);
-        told_turn(&thread, "b", &settled()).await;
-        told_turn(&thread, "c", &settled()).await;
+        projected_turn(&thread, "b", &settled()).await;
+        projected_turn(&thread, "c", &settled()).await;
         assert_told(&place, id(n), &[whole(&pending()), whole(&settled())]).await;
     }
 }
@@ -139,13 +139,13 @@ async fn a_section_that_comes_late_comes_once(place: Place) {
         let with = WorldState::new(json!({"tools": ["a"], "late": {"servers": {"x": "ready"}}})).unwrap();
         let thread = start(&place.manager(), n, mode, &[]).await;
         for (name, world) in [("a", &without), ("b", &with), ("c", &with)] {
-            told_turn(&thread, name, world).await;
+            projected_turn(&thread, name, world).await;
         }
         let late = (false, json!({"late": {"servers": {"x": "ready"}}}));
         assert_told(&place, id(n), &[whole(&without), late.clone()]).await;
         compact(&thread).await;
-        told_turn(&thread, "d", &with).await;
-        told_turn(&thread, "e", &with).await;
+        projected_turn(&thread, "d", &with).await;
+        projected_turn(&thread, "e", &with).await;
         assert_told(&place, id(n), &[whole(&without), late, whole(&with)]).await;
     }
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use selvedge_protocol::{GitInfoPatch, HistoryMode, ThreadMetadataPatch, ThreadQuery};
-use selvedge_thread_store::{StoreError, TurnCut};
+use selvedge_thread_store::{StoreError, TurnBoundary};
 
 use crate::support::{
     MODES, Place, fork, head, id, is_missing, is_not_live, kinds, message, model, paginated, record, start, timeless,
@@ -147,7 +147,7 @@ async fn deletes_a_lazy_thread(place: Place) {
 async fn does_not_delete_what_others_build_on(place: Place) {
     let manager = place.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
-    fork(&manager, id(1), 2, TurnCut::Latest).await;
+    fork(&manager, id(1), 2, TurnBoundary::Latest).await;
     let outcome = manager.delete(id(1)).await;
     assert!(matches!(outcome, Err(StoreError::HasDependents { dependents, .. }) if dependents == [id(2)]));
     assert_eq!(kinds(&*place.store(), id(1)).await.len(), 5);

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use selvedge_protocol::ThreadId;
-use selvedge_thread_store::{StoreError, TurnCut};
+use selvedge_thread_store::{StoreError, TurnBoundary};
 
 use crate::support::{MODES, Place, fork, heard, id, message, record, shown, start, surroundings, turn};
 
@@ -12,12 +12,12 @@ async fn assert_turns(place: &Place, thread_id: ThreadId, turns: &[&str]) {
 }
 
 /// The cuts, and what is left of the turns a, b, c.
-fn cuts() -> [(TurnCut, &'static [&'static str]); 4] {
+fn cuts() -> [(TurnBoundary, &'static [&'static str]); 4] {
     [
-        (TurnCut::Latest, &["a", "b", "c"]),
-        (TurnCut::After("b".into()), &["a", "b"]),
-        (TurnCut::Before("b".into()), &["a"]),
-        (TurnCut::Before("a".into()), &[]),
+        (TurnBoundary::Latest, &["a", "b", "c"]),
+        (TurnBoundary::After("b".into()), &["a", "b"]),
+        (TurnBoundary::Before("b".into()), &["a"]),
+        (TurnBoundary::Before("a".into()), &[]),
     ]
 }
 
@@ -53,7 +53,7 @@ async fn a_fork_goes_on_by_itself(place: Place) {
     for (n, mode) in (1..).zip(MODES) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &["a", "b"]).await;
-        fork(&manager, id(n), n + 10, TurnCut::Before("b".into())).await;
+        fork(&manager, id(n), n + 10, TurnBoundary::Before("b".into())).await;
         let resumed = manager.resume(id(n + 10)).await.unwrap().live;
         resumed.append(&turn(mode, "x")).await.unwrap();
         thread.append(&turn(mode, "c")).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_fork_knows_what_the_model_was_told(place: Place) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         thread.append_context(&[message("/a")], &surroundings("/a")).await.unwrap();
-        fork(&manager, id(n), n + 10, TurnCut::Latest).await;
+        fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
         let resumed = manager.resume(id(n + 10)).await.unwrap().live;
         assert_eq!(resumed.world_state().await, Some(surroundings("/a")));
     }
@@ -80,7 +80,7 @@ async fn there_is_no_fork_at_a_turn_that_is_not_there(place: Place) {
     let mut created = manager.subscribe();
     let request = selvedge_thread_store::ForkThread {
         source: id(1),
-        at: TurnCut::After("z".into()),
+        at: TurnBoundary::After("z".into()),
         meta: crate::support::paginated(2),
     };
     assert!(matches!(manager.fork(request).await, Err(StoreError::TurnNotFound { .. })));

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use selvedge_history::TokenBudget;
 use selvedge_protocol::{
-    EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent, Window, WindowId,
+    ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent,
+    WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::TurnCut;
+use selvedge_thread_store::TurnBoundary;
 
 use crate::support::{MODES, Place, complete, fork, id, message, start, started, turn, user_said};
 
-async fn compact(thread: &Arc<LiveThread>) -> Window {
+async fn compact(thread: &Arc<LiveThread>) -> ContextWindow {
     thread.compact("summary", vec![ResponseItem::user_text("summary")]).await.unwrap()
 }
 
 /// A turn in which the history is compacted before the user speaks.
-async fn compacted_turn(thread: &Arc<LiveThread>, name: &str) -> Window {
+async fn compacted_turn(thread: &Arc<LiveThread>, name: &str) -> ContextWindow {
     thread.append(&[started(name)]).await.unwrap();
     let window = compact(thread).await;
     let mode = thread.mode();
@@ -26,13 +27,13 @@ async fn compacted_turn(thread: &Arc<LiveThread>, name: &str) -> Window {
 }
 
 /// The windows that a thread's history names: those of heads, and those that compactions open.
-async fn written(place: &Place, thread_id: ThreadId) -> (Vec<(ThreadId, Option<WindowId>)>, Vec<Window>) {
+async fn written(place: &Place, thread_id: ThreadId) -> (Vec<(ThreadId, Option<WindowId>)>, Vec<ContextWindow>) {
     let history = place.store().load_history(thread_id).await.unwrap();
     let (mut heads, mut compactions) = (Vec::new(), Vec::new());
     for line in &history.lines {
         match line.item() {
             RolloutItem::SessionMeta(head) => heads.push((head.id.unwrap(), head.window_id())),
-            RolloutItem::Compacted(compacted) => compactions.push(Window {
+            RolloutItem::Compacted(compacted) => compactions.push(ContextWindow {
                 number: compacted.window_number.unwrap(),
                 first_window_id: compacted.first_window_id,
                 previous_window_id: compacted.previous_window_id,
@@ -83,7 +84,7 @@ async fn a_window_outlasts_resume_rollback_and_revert(place: Place) {
         manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
         let resumed = manager.resume(id(n)).await.unwrap();
         assert_eq!((resumed.context.window, resumed.live.window().await), (window, window));
-        manager.rewind(id(n), RewindTo::Cut(TurnCut::After("b".into()))).await.unwrap();
+        manager.rewind(id(n), RewindTo::Cut(TurnBoundary::After("b".into()))).await.unwrap();
         assert_eq!(resumed.live.window().await, window);
         assert_eq!(resumed.live.token_budget(None).await, budget);
         let next = compacted_turn(&resumed.live, "f").await;
@@ -121,15 +122,15 @@ async fn each_fork_counts_for_itself(place: Place) {
     for (n, mode) in (1..).zip(MODES) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
-        fork(&manager, id(n), n + 10, TurnCut::Latest).await;
+        fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
         let child = manager.resume(id(n + 10)).await.unwrap().live;
-        fork(&manager, id(n + 10), n + 20, TurnCut::Before("a".into())).await;
+        fork(&manager, id(n + 10), n + 20, TurnBoundary::Before("a".into())).await;
         let grandchild = manager.resume(id(n + 20)).await.unwrap().live;
         let threads = [&thread, &child, &grandchild];
         let mut windows = Vec::new();
         for thread in threads {
             let window = thread.window().await;
-            assert_eq!(window, Window::first(window.window_id));
+            assert_eq!(window, ContextWindow::first(window.window_id));
             assert!(is_v7(window.window_id.unwrap()));
             let (heads, _) = written(&place, thread.id()).await;
             assert!(heads.contains(&(thread.id(), window.window_id)), "{heads:?}");
@@ -152,10 +153,10 @@ async fn begins_anew(place: &Place, mode: HistoryMode) {
     let manager = place.manager();
     let thread = start(&manager, 1, mode, &["a"]).await;
     let source = compacted_turn(&thread, "b").await;
-    fork(&manager, id(1), 2, TurnCut::Latest).await;
+    fork(&manager, id(1), 2, TurnBoundary::Latest).await;
     let fork = manager.resume(id(2)).await.unwrap();
     let own = fork.live.window().await;
-    assert_eq!((own, fork.context.window), (Window::first(own.window_id), own));
+    assert_eq!((own, fork.context.window), (ContextWindow::first(own.window_id), own));
     assert_ne!(own.window_id, source.first_window_id);
     let opened = compacted_turn(&fork.live, "c").await;
     assert_eq!((opened.number, opened.first_window_id, opened.previous_window_id), (1, own.window_id, own.window_id));
@@ -188,9 +189,9 @@ async fn a_rollback_into_what_was_inherited_stays_in_the_own_window() {
         let thread = start(&manager, 1, mode, &["a"]).await;
         compacted_turn(&thread, "b").await;
         thread.append(&turn(mode, "c")).await.unwrap();
-        fork(&manager, id(1), 2, TurnCut::Latest).await;
+        fork(&manager, id(1), 2, TurnBoundary::Latest).await;
         let fork = manager.resume(id(2)).await.unwrap().live;
-        let own = Window::first(fork.window().await.window_id);
+        let own = ContextWindow::first(fork.window().await.window_id);
         for name in ["d", "e"] {
             fork.append(&turn(mode, name)).await.unwrap();
         }
@@ -251,5 +252,5 @@ async fn a_head_has_the_window_of_its_thread() {
     let thread = place.manager().start(meta).await.unwrap();
     thread.append(&turn(HistoryMode::Paginated, "a")).await.unwrap();
     assert_eq!(written(&place, id(1)).await.0, [(id(1), Some(mine))]);
-    assert_eq!(thread.window().await, Window::first(Some(mine)));
+    assert_eq!(thread.window().await, ContextWindow::first(Some(mine)));
 }

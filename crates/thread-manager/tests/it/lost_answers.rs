@@ -3,7 +3,7 @@
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{ForkThread, Recovery, StoreError, ThreadReader, TurnCut};
+use selvedge_thread_store::{ForkThread, Recovery, StoreError, ThreadReader, TurnBoundary};
 
 use crate::support::{heard, id, paginated, turn};
 use crate::watched::{Op, WatchedStore};
@@ -63,7 +63,7 @@ async fn story(op: Op, took_effect: bool, times: usize) {
     resumed.live.shutdown().await.unwrap();
     let meta = paginated(2);
     lose();
-    let fork = manager.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await.unwrap();
+    let fork = manager.fork(ForkThread { source: id(1), at: TurnBoundary::Latest, meta }).await.unwrap();
     lose();
     manager.detach(fork).await.unwrap();
     lose();

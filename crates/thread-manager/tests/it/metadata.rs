@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
-use selvedge_thread_manager::{LiveThread, TOUCH_INTERVAL, wake_timers};
-use selvedge_thread_store::{BatchId, PatchOrigin, ThreadReader, ThreadStore};
+use selvedge_thread_manager::{LiveThread, METADATA_SYNC_INTERVAL, wake_timers};
+use selvedge_thread_store::{BatchId, MetadataOrigin, ThreadReader, ThreadStore};
 
 use crate::support::{
     MODES, heard, id, is_backend, message, model, paginated, settle, started, tokens, turn, used, user_said,
@@ -76,7 +76,7 @@ async fn items_come_before_what_they_say() {
     thread.append(&[model("one")]).await.unwrap();
     let calls = store.calls();
     assert_eq!(calls[0], Call::Append(vec!["turn_context".to_owned()]));
-    assert!(matches!(calls[1], Call::Update(_, PatchOrigin::Observed)));
+    assert!(matches!(calls[1], Call::Update(_, MetadataOrigin::Derived)));
     assert_eq!(calls.len(), 2);
 }
 
@@ -99,11 +99,11 @@ async fn the_timer_tells_the_last_touch() {
     let thread = thread(&store).await;
     thread.append(&[tokens(2)]).await.unwrap();
     thread.append(&[tokens(3)]).await.unwrap();
-    pass(TOUCH_INTERVAL - SECOND).await;
+    pass(METADATA_SYNC_INTERVAL - SECOND).await;
     assert!(told_tokens(&store).is_empty());
     pass(SECOND).await;
     assert_eq!(told_tokens(&store), [3]);
-    pass(10 * TOUCH_INTERVAL).await;
+    pass(10 * METADATA_SYNC_INTERVAL).await;
     assert_eq!(store.observed().len(), 1, "there was nothing more to tell");
 }
 
@@ -164,7 +164,7 @@ async fn a_shutdown_tells_what_is_pending() {
     let calls = store.calls();
     assert_eq!(told_tokens(&store), [2]);
     assert_eq!(calls.last(), Some(&Call::Other(Op::Shutdown)));
-    pass(10 * TOUCH_INTERVAL).await;
+    pass(10 * METADATA_SYNC_INTERVAL).await;
     assert_eq!(store.calls(), calls, "no timer outlives the thread");
 }
 
@@ -176,7 +176,7 @@ async fn a_timer_keeps_no_thread_alive() {
     let weak = Arc::downgrade(&thread);
     drop(thread);
     assert!(weak.upgrade().is_none());
-    pass(TOUCH_INTERVAL).await;
+    pass(METADATA_SYNC_INTERVAL).await;
     assert_eq!(store.observed(), []);
 }
 
@@ -211,7 +211,7 @@ async fn the_timer_tells_what_could_not_be_told() {
     thread.append(&[model("one")]).await.unwrap();
     for _ in 0..3 {
         assert_eq!(store.observed(), []);
-        pass(TOUCH_INTERVAL).await;
+        pass(METADATA_SYNC_INTERVAL).await;
     }
     assert_eq!(store.observed()[0].model, Some(Some("one".to_owned())));
     assert_eq!(thread.metadata().await.model.as_deref(), Some("one"));
@@ -278,7 +278,7 @@ async fn an_explicit_patch_comes_behind_what_was_observed() {
     let patch = ThreadMetadataPatch { name: Some(Some("name".to_owned())), ..Default::default() };
     manager.update_metadata(id(1), &patch).await.unwrap();
     assert_eq!(told_tokens(&store), [1, 2]);
-    assert_eq!(store.calls().last(), Some(&Call::Update(Box::new(patch), PatchOrigin::Explicit)));
+    assert_eq!(store.calls().last(), Some(&Call::Update(Box::new(patch), MetadataOrigin::Explicit)));
 }
 
 #[tokio::test(start_paused = true)]

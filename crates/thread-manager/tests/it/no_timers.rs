@@ -6,8 +6,8 @@ use std::time::Duration;
 use selvedge_protocol::{HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery};
 use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineQuery, LineStart, PatchOrigin, RevertThread, StoreError, ThreadLookup, ThreadReader,
-    TurnCut,
+    BatchId, ForkThread, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadLookup, ThreadReader,
+    TurnBoundary,
 };
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Builder;
@@ -68,14 +68,14 @@ async fn all_of_a_store(place: Place) {
     let changes = other.list_changes(None, 10).await.unwrap();
     assert_eq!(changes.changes.len(), 2);
 
-    let to = TurnCut::BeforeNewest(1);
+    let to = TurnBoundary::BeforeNewest(1);
     for n in [1, 2] {
-        let at = TurnCut::Latest;
+        let at = TurnBoundary::Latest;
         store.fork_thread(ForkThread { source: id(n), at, meta: paginated(n + 2) }).await.unwrap();
         let request = RevertThread { thread_id: id(n), to: to.clone(), batch: BatchId::generate() };
         assert_eq!(store.revert_thread(request).await.unwrap(), 1);
         let patch = ThreadMetadataPatch { name: Some(Some("called".to_owned())), ..ThreadMetadataPatch::default() };
-        store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
+        store.update_thread_metadata(id(n), &patch, MetadataOrigin::Explicit).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         store.resume_thread(id(n)).await.unwrap();
         store.discard_thread(id(n)).await.unwrap();
@@ -105,7 +105,7 @@ async fn all_of_a_manager(place: Place) {
     thread.flush().await.unwrap();
     thread.sync().await.unwrap();
     assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
-    manager.fork(ForkThread { source: id(1), at: TurnCut::Latest, meta: paginated(2) }).await.unwrap();
+    manager.fork(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: paginated(2) }).await.unwrap();
     thread.shutdown().await.unwrap();
     let resumed = manager.resume(id(1)).await.unwrap().live;
     resumed.append(&turn(mode, "three")).await.unwrap();

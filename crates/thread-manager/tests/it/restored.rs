@@ -11,10 +11,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use selvedge_history::TokenBudget;
 use selvedge_protocol::{
-    EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadRolledBackEvent, Window, WindowId, WorldState,
+    ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadRolledBackEvent, WindowId,
+    WorldState,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
-use selvedge_thread_store::{ForkThread, TurnCut};
+use selvedge_thread_store::{ForkThread, TurnBoundary};
 use serde_json::json;
 
 use crate::support::{Place, complete, head, id, message, paginated, started, told, user_said};
@@ -73,7 +74,7 @@ fn worlds() -> Vec<WorldState> {
 #[derive(Clone, Debug, PartialEq)]
 struct Known {
     world: Option<WorldState>,
-    window: Window,
+    window: ContextWindow,
 }
 
 #[derive(Clone, Debug)]
@@ -188,14 +189,14 @@ impl Threads {
         let back = if is_blurred { 0 } else { back };
         let left_at = turns.drain(turns.len().saturating_sub(back)..).next();
         let (at, world) = match left_at {
-            Some(turn) => (TurnCut::Before(turn.name.as_str().into()), turn.before.world),
-            None => (TurnCut::Latest, source.known.world.clone()),
+            Some(turn) => (TurnBoundary::Before(turn.name.as_str().into()), turn.before.world),
+            None => (TurnBoundary::Latest, source.known.world.clone()),
         };
         source.manager.fork(ForkThread { source: source.live.id(), at, meta: paginated(n) }).await.unwrap();
         let manager = self.place.manager();
         let live = manager.resume(id(n)).await.unwrap().live;
         // Its window is its own from the first turn on, and new.
-        let window = Window::first(live.window().await.window_id);
+        let window = ContextWindow::first(live.window().await.window_id);
         assert!(window.window_id.is_some());
         assert!(self.all.iter().all(|other| other.known.window.first_window_id != window.window_id));
         for turn in &mut turns {

@@ -3,7 +3,7 @@
 
 use selvedge_protocol::{EventMsg, HistoryMode, ThreadId, ThreadRolledBackEvent};
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{StoreError, ThreadReader, TurnCut};
+use selvedge_thread_store::{StoreError, ThreadReader, TurnBoundary};
 
 use crate::support::{
     MODES, Place, heard, id, is_backend, is_missing, paginated, record, shown, start, surroundings, timeless, tokens,
@@ -19,10 +19,10 @@ async fn assert_turns(place: &Place, thread_id: ThreadId, turns: &[&str]) {
 /// Where to go back to, and what is left of the turns a, b, c.
 fn places() -> [(RewindTo, &'static [&'static str]); 8] {
     [
-        (RewindTo::Cut(TurnCut::Latest), &["a", "b", "c"]),
-        (RewindTo::Cut(TurnCut::After("c".into())), &["a", "b", "c"]),
-        (RewindTo::Cut(TurnCut::After("a".into())), &["a"]),
-        (RewindTo::Cut(TurnCut::Before("c".into())), &["a", "b"]),
+        (RewindTo::Cut(TurnBoundary::Latest), &["a", "b", "c"]),
+        (RewindTo::Cut(TurnBoundary::After("c".into())), &["a", "b", "c"]),
+        (RewindTo::Cut(TurnBoundary::After("a".into())), &["a"]),
+        (RewindTo::Cut(TurnBoundary::Before("c".into())), &["a", "b"]),
         (RewindTo::Turns(0), &["a", "b", "c"]),
         (RewindTo::Turns(2), &["a"]),
         (RewindTo::Turns(3), &[]),
@@ -91,7 +91,7 @@ async fn a_turn_that_is_not_there_changes_nothing(place: Place) {
     for (n, mode) in (1..).zip(MODES) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
-        let outcome = manager.rewind(id(n), RewindTo::Cut(TurnCut::Before("z".into()))).await;
+        let outcome = manager.rewind(id(n), RewindTo::Cut(TurnBoundary::Before("z".into()))).await;
         assert!(matches!(outcome, Err(StoreError::TurnNotFound { .. })));
         thread.append(&turn(mode, "b")).await.unwrap();
         assert_turns(&place, id(n), &["a", "b"]).await;

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use selvedge_protocol::HistoryMode;
-use selvedge_thread_store::{ThreadStore, TurnCut};
+use selvedge_thread_store::{ThreadStore, TurnBoundary};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::support::{Place, eventually, fork, heard, id, is_missing, is_not_live, message, paginated, record, settle};
@@ -58,7 +58,7 @@ async fn forks_are_announced_and_resumed_threads_are_not(place: Place) {
     record(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     let mut created = manager.subscribe();
     manager.resume(id(1)).await.unwrap();
-    let forked = fork(&manager, id(1), 2, TurnCut::Latest).await;
+    let forked = fork(&manager, id(1), 2, TurnBoundary::Latest).await;
     assert_eq!(created.recv().await.unwrap(), forked);
     assert_eq!(created.try_recv().unwrap_err(), TryRecvError::Empty);
 }

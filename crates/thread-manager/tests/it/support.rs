@@ -10,7 +10,7 @@ use selvedge_protocol::{
     TokenUsageInfo, TurnContext, TurnItem, TurnQuery, UserMessageEvent, WorldState,
 };
 use selvedge_thread_manager::{LiveThread, ThreadManager};
-use selvedge_thread_store::{ForkThread, InMemoryThreadStore, Result, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, InMemoryThreadStore, Result, StoreError, ThreadStore, TurnBoundary};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::{Value, json};
 
@@ -157,7 +157,7 @@ pub(crate) async fn record(manager: &ThreadManager, n: u32, mode: HistoryMode, t
 }
 
 /// Forks a thread as the `n`-th.
-pub(crate) async fn fork(manager: &ThreadManager, source: ThreadId, n: u32, at: TurnCut) -> ThreadId {
+pub(crate) async fn fork(manager: &ThreadManager, source: ThreadId, n: u32, at: TurnBoundary) -> ThreadId {
     manager.fork(ForkThread { source, at, meta: paginated(n) }).await.unwrap()
 }
 

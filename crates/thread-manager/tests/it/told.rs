@@ -79,7 +79,7 @@ async fn a_telling_that_brings_its_compaction_is_whole(place: Place) {
 async fn a_telling_that_brings_its_rollback_is_whole(place: Place) {
     let thread = start(&place.manager(), 1, HistoryMode::Legacy, &[]).await;
     for n in [1, 2] {
-        told_turn(&thread, n).await;
+        projected_turn(&thread, n).await;
     }
     let event = ThreadRolledBackEvent { num_turns: Some(1), ..Default::default() };
     thread.append_context(&[EventMsg::from(event).into(), telling(3)], &world(3)).await.unwrap();
@@ -123,9 +123,9 @@ async fn forks_of_both_kinds_take_the_records_along(place: Place) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &[]).await;
         for turn in [1, 2] {
-            told_turn(&thread, turn).await;
+            projected_turn(&thread, turn).await;
         }
-        crate::support::fork(&manager, id(n), n + 10, selvedge_thread_store::TurnCut::Latest).await;
+        crate::support::fork(&manager, id(n), n + 10, selvedge_thread_store::TurnBoundary::Latest).await;
         let store = place.store();
         assert_eq!(told(&*store, id(n + 10)).await, told(&*store, id(n)).await);
         let history = store.load_history(id(n + 10)).await.unwrap();
@@ -165,7 +165,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 3..7)
 }
 
-async fn told_turn(thread: &Arc<LiveThread>, n: usize) {
+async fn projected_turn(thread: &Arc<LiveThread>, n: usize) {
     let (mode, name) = (thread.mode(), format!("turn {n}"));
     thread.append(&[started(&name)]).await.unwrap();
     thread.append_context(&[telling(n)], &world(n)).await.unwrap();
@@ -187,7 +187,7 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
                 }
                 n += usize::from(*changes);
                 turns_of_window += 1;
-                told_turn(&thread, n).await;
+                projected_turn(&thread, n).await;
             }
             // In a paginated thread this begins another file.
             Step::Undo if mode == HistoryMode::Legacy && turns_of_window > 0 => {

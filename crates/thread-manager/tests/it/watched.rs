@@ -12,7 +12,7 @@ use selvedge_protocol::{
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::{
     Appended, BatchId, ChangePage, ForkThread, InMemoryThreadStore, LinePage, LinePosition, LineQuery,
-    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo,
+    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result, RevertThread, SegmentInfo,
     SegmentPart, StoreError, ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 use tokio::sync::Semaphore;
@@ -44,7 +44,7 @@ pub(crate) enum Op {
 pub(crate) enum Call {
     /// Items, by their kinds.
     Append(Vec<String>),
-    Update(Box<ThreadMetadataPatch>, PatchOrigin),
+    Update(Box<ThreadMetadataPatch>, MetadataOrigin),
     Other(Op),
 }
 
@@ -156,7 +156,7 @@ impl WatchedStore {
     /// The observed patches, in order.
     pub(crate) fn observed(&self) -> Vec<ThreadMetadataPatch> {
         let calls = self.calls().into_iter().filter_map(|call| match call {
-            Call::Update(patch, PatchOrigin::Observed) => Some(*patch),
+            Call::Update(patch, MetadataOrigin::Derived) => Some(*patch),
             _ => None,
         });
         calls.collect()
@@ -338,7 +338,7 @@ impl ThreadStore for WatchedStore {
         &self,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread> {
         let call = Call::Update(Box::new(patch.clone()), origin);
         self.watch(Op::Update, thread_id, call, self.inner.update_thread_metadata(thread_id, patch, origin)).await

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use selvedge_history::TokenBudget;
 use selvedge_protocol::{
-    Compacted, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, Window, WindowId,
+    Compacted, ContextWindow, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::TurnCut;
+use selvedge_thread_store::TurnBoundary;
 
 use crate::support::{MODES, Place, fork, id, paginated, start, turn};
 
-async fn compact(thread: &Arc<LiveThread>) -> Window {
+async fn compact(thread: &Arc<LiveThread>) -> ContextWindow {
     thread.compact("summary", vec![ResponseItem::user_text("summary")]).await.unwrap()
 }
 
-async fn of_store(place: &Place, thread_id: ThreadId) -> Window {
+async fn of_store(place: &Place, thread_id: ThreadId) -> ContextWindow {
     place.store().load_model_context(thread_id).await.unwrap().window
 }
 
@@ -25,7 +25,7 @@ async fn a_new_thread_gets_a_window(place: Place) {
     let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
     let window = thread.window().await;
     assert!(window.window_id.is_some());
-    assert_eq!(window, Window::first(window.window_id));
+    assert_eq!(window, ContextWindow::first(window.window_id));
     assert_eq!(window, of_store(&place, id(1)).await);
 }
 
@@ -59,7 +59,7 @@ async fn a_compaction_without_a_window_counts_as_it_does_in_the_log(place: Place
     let thread = start(&manager, 1, HistoryMode::Legacy, &["a"]).await;
     let bare = Compacted { message: Some("summary".to_owned()), ..Default::default() };
     thread.append(&[bare.clone().into()]).await.unwrap();
-    assert_eq!(thread.window().await, Window { number: 1, ..Default::default() });
+    assert_eq!(thread.window().await, ContextWindow { number: 1, ..Default::default() });
     let numbered = compact(&thread).await;
     thread.append(&[bare.into()]).await.unwrap();
     assert_eq!(thread.window().await, numbered, "the newest that names one");
@@ -99,10 +99,10 @@ async fn a_fork_has_windows_of_its_own(place: Place) {
         let manager = place.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         let source = thread.window().await;
-        fork(&manager, id(n), n + 10, TurnCut::Latest).await;
+        fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
         let fork = manager.resume(id(n + 10)).await.unwrap().live;
         let own = fork.window().await;
-        assert_eq!(own, Window::first(own.window_id));
+        assert_eq!(own, ContextWindow::first(own.window_id));
         assert!(own.window_id.is_some() && own.window_id != source.window_id);
         compact(&fork).await;
         assert_eq!((fork.window().await.number, thread.window().await), (1, source));

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
     ArchivedFilter, Cursor, HistoryMode, ItemQuery, SearchQuery, SortDirection, StatsQuery, ThreadMetadataPatch,
-    ThreadQuery, ThreadSortKey, TurnCut, TurnId, TurnQuery,
+    ThreadQuery, ThreadSortKey, TurnBoundary, TurnId, TurnQuery,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineQuery, LineStart, PatchOrigin, Result, RevertThread, ThreadLookup, ThreadStore,
+    BatchId, ForkThread, LineQuery, LineStart, MetadataOrigin, Result, RevertThread, ThreadLookup, ThreadStore,
 };
 use uuid::Uuid;
 
@@ -111,7 +111,7 @@ pub enum Step {
 
 /// A place between two turns. Turns are counted from the newest, which is 0; one that is not there is meant, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as `TurnCut`")]
+#[expect(missing_docs, reason = "as `TurnBoundary`")]
 pub enum Cut {
     Latest,
     After(usize),
@@ -120,12 +120,12 @@ pub enum Cut {
 }
 
 impl Cut {
-    async fn of(self, store: &dyn ThreadStore, thread: u32) -> TurnCut {
+    async fn of(self, store: &dyn ThreadStore, thread: u32) -> TurnBoundary {
         match self {
-            Self::Latest => TurnCut::Latest,
-            Self::After(turn) => TurnCut::After(newest(store, thread, turn).await),
-            Self::Before(turn) => TurnCut::Before(newest(store, thread, turn).await),
-            Self::BeforeNewest(turns) => TurnCut::BeforeNewest(turns),
+            Self::Latest => TurnBoundary::Latest,
+            Self::After(turn) => TurnBoundary::After(newest(store, thread, turn).await),
+            Self::Before(turn) => TurnBoundary::Before(newest(store, thread, turn).await),
+            Self::BeforeNewest(turns) => TurnBoundary::BeforeNewest(turns),
         }
     }
 }
@@ -233,7 +233,7 @@ async fn append(
     let first = history.lines.len().saturating_sub(items.len());
     for line in &history.lines[first..] {
         let patch = fold.observe_line(line);
-        store.update_thread_metadata(id(thread), &patch, PatchOrigin::Observed).await?;
+        store.update_thread_metadata(id(thread), &patch, MetadataOrigin::Derived).await?;
     }
     Ok(format!("{appended:?}"))
 }
@@ -271,13 +271,13 @@ pub(super) async fn take(store: &dyn ThreadStore, number: usize, step: &Step) ->
         Step::Rename { thread, name } => {
             let name = name.map(|name| format!("name {name}"));
             let patch = ThreadMetadataPatch { name: Some(name), ..Default::default() };
-            let row = store.update_thread_metadata(id(thread), &patch, PatchOrigin::Explicit).await;
+            let row = store.update_thread_metadata(id(thread), &patch, MetadataOrigin::Explicit).await;
             (Some(thread), answer::row(row))
         }
         Step::SetModel { thread, model } => {
             let model = model.map(|model| format!("model {model}"));
             let patch = ThreadMetadataPatch { model: Some(model), ..Default::default() };
-            let row = store.update_thread_metadata(id(thread), &patch, PatchOrigin::Explicit).await;
+            let row = store.update_thread_metadata(id(thread), &patch, MetadataOrigin::Explicit).await;
             (Some(thread), answer::row(row))
         }
         Step::Delete { thread } => (Some(thread), said(store.delete_thread(id(thread)).await)),

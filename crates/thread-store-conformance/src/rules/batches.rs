@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
-use selvedge_thread_store::{BatchId, LineQuery, LineStart, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, LineQuery, LineStart, RevertThread, ThreadStore, TurnBoundary};
 
 use crate::fixtures::{MODES, asked, head, heard, id, is_missing, record, turn, turn_id};
 
@@ -42,8 +42,11 @@ pub(super) async fn failed_batch(store: Arc<dyn ThreadStore>) {
 pub(super) async fn repeated_revert(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c", "d"]).await;
-        let revert =
-            |turns| RevertThread { thread_id: id(n), to: TurnCut::BeforeNewest(turns), batch: BatchId::generate() };
+        let revert = |turns| RevertThread {
+            thread_id: id(n),
+            to: TurnBoundary::BeforeNewest(turns),
+            batch: BatchId::generate(),
+        };
         let cold = revert(1);
         for _ in 0..3 {
             assert_eq!(store.revert_thread(cold.clone()).await.unwrap(), 1);
@@ -128,7 +131,7 @@ pub(super) async fn dropped_batch(store: Arc<dyn ThreadStore>) {
     store
         .revert_thread(RevertThread {
             thread_id: id(1),
-            to: TurnCut::Before(turn_id("nothing")),
+            to: TurnBoundary::Before(turn_id("nothing")),
             batch: BatchId::generate(),
         })
         .await

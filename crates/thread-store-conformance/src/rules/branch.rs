@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, StoreError, ThreadStore, TurnBoundary};
 
 use crate::fixtures::{
     MODES, asked, assert_counted, go_on, head, heard, id, is_invalid, is_missing, is_taken, record, second, started,
@@ -11,7 +11,7 @@ use crate::fixtures::{
 };
 
 /// Forks `source` as the `n`-th thread.
-pub(super) async fn fork(store: &dyn ThreadStore, source: ThreadId, n: u32, at: TurnCut) -> ThreadId {
+pub(super) async fn fork(store: &dyn ThreadStore, source: ThreadId, n: u32, at: TurnBoundary) -> ThreadId {
     // The mode that is asked for does not count.
     let meta = head(n, HistoryMode::Legacy);
     assert_eq!(store.fork_thread(ForkThread { source, at, meta }).await.unwrap(), id(n));
@@ -37,9 +37,9 @@ pub(super) async fn at_latest(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let name = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
-        store.update_thread_metadata(source, &name, PatchOrigin::Explicit).await.unwrap();
+        store.update_thread_metadata(source, &name, MetadataOrigin::Explicit).await.unwrap();
         let before = store.load_history(source).await.unwrap();
-        let fork = fork(&*store, source, n + 10, TurnCut::Latest).await;
+        let fork = fork(&*store, source, n + 10, TurnBoundary::Latest).await;
         assert_turns(&*store, fork, &["a", "b"]).await;
         let row = store.read_thread(fork).await.unwrap();
         assert_eq!((row.name, row.archived, row.history_mode), (None, false, mode));
@@ -81,7 +81,7 @@ pub(super) async fn inherits_the_head(store: Arc<dyn ThreadStore>) {
         store.append_items(id(n), BatchId::generate(), &crate::fixtures::turn(mode, "a")).await.unwrap();
         store.shutdown_thread(id(n)).await.unwrap();
         let meta = SessionMeta { originator: Some("other".into()), ..SessionMeta::new(id(n + 10), second(60)) };
-        let fork = store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
+        let fork = store.fork_thread(ForkThread { source: id(n), at: TurnBoundary::Latest, meta }).await.unwrap();
         let row = store.read_thread(fork).await.unwrap();
         assert_eq!((&row.cwd, &row.model_provider, &row.source), (&source.cwd, &source.model_provider, &source.source));
         assert_eq!(row.originator.as_deref(), Some("other"));
@@ -92,17 +92,17 @@ pub(super) async fn inherits_the_head(store: Arc<dyn ThreadStore>) {
 pub(super) async fn after_and_before(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b", "c"]).await;
-        let cases: [(TurnCut, &[&str]); 10] = [
-            (TurnCut::BeforeNewest(0), &["a", "b", "c"]),
-            (TurnCut::BeforeNewest(1), &["a", "b"]),
-            (TurnCut::BeforeNewest(3), &[]),
-            (TurnCut::BeforeNewest(u64::MAX), &[]),
-            (TurnCut::After(turn_id("a")), &["a"]),
-            (TurnCut::After(turn_id("b")), &["a", "b"]),
-            (TurnCut::After(turn_id("c")), &["a", "b", "c"]),
-            (TurnCut::Before(turn_id("c")), &["a", "b"]),
-            (TurnCut::Before(turn_id("b")), &["a"]),
-            (TurnCut::Before(turn_id("a")), &[]),
+        let cases: [(TurnBoundary, &[&str]); 10] = [
+            (TurnBoundary::BeforeNewest(0), &["a", "b", "c"]),
+            (TurnBoundary::BeforeNewest(1), &["a", "b"]),
+            (TurnBoundary::BeforeNewest(3), &[]),
+            (TurnBoundary::BeforeNewest(u64::MAX), &[]),
+            (TurnBoundary::After(turn_id("a")), &["a"]),
+            (TurnBoundary::After(turn_id("b")), &["a", "b"]),
+            (TurnBoundary::After(turn_id("c")), &["a", "b", "c"]),
+            (TurnBoundary::Before(turn_id("c")), &["a", "b"]),
+            (TurnBoundary::Before(turn_id("b")), &["a"]),
+            (TurnBoundary::Before(turn_id("a")), &[]),
         ];
         for (number, (at, turns)) in (n * 100..).zip(cases) {
             let fork = fork(&*store, source, number, at).await;
@@ -117,14 +117,14 @@ pub(super) async fn after_and_before(store: Arc<dyn ThreadStore>) {
 pub(super) async fn of_fork(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let first = record(&*store, n, mode, &["a", "b"]).await;
-        let middle = fork(&*store, first, n + 10, TurnCut::After(turn_id("b"))).await;
+        let middle = fork(&*store, first, n + 10, TurnBoundary::After(turn_id("b"))).await;
         go_on(&*store, middle, mode, &["c", "d"]).await;
-        let cases: [(TurnCut, &[&str]); 5] = [
-            (TurnCut::Latest, &["a", "b", "c", "d"]),
-            (TurnCut::After(turn_id("c")), &["a", "b", "c"]),
-            (TurnCut::Before(turn_id("c")), &["a", "b"]),
-            (TurnCut::After(turn_id("a")), &["a"]),
-            (TurnCut::Before(turn_id("a")), &[]),
+        let cases: [(TurnBoundary, &[&str]); 5] = [
+            (TurnBoundary::Latest, &["a", "b", "c", "d"]),
+            (TurnBoundary::After(turn_id("c")), &["a", "b", "c"]),
+            (TurnBoundary::Before(turn_id("c")), &["a", "b"]),
+            (TurnBoundary::After(turn_id("a")), &["a"]),
+            (TurnBoundary::Before(turn_id("a")), &[]),
         ];
         for (number, (at, turns)) in (n * 100..).zip(cases) {
             let third = fork(&*store, middle, number, at).await;
@@ -144,7 +144,7 @@ pub(super) async fn keeps_source(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
         let before = (store.load_history(source).await.unwrap(), store.read_thread(source).await.unwrap());
-        let fork = fork(&*store, source, n + 10, TurnCut::After(turn_id("a"))).await;
+        let fork = fork(&*store, source, n + 10, TurnBoundary::After(turn_id("a"))).await;
         go_on(&*store, fork, mode, &["x"]).await;
         let after = (store.load_history(source).await.unwrap(), store.read_thread(source).await.unwrap());
         assert_eq!(before, after);
@@ -159,8 +159,9 @@ pub(super) async fn of_live_and_archived(store: Arc<dyn ThreadStore>) {
         let source = record(&*store, n, mode, &["a"]).await;
         store.resume_thread(source).await.unwrap();
         store.append_items(source, BatchId::generate(), &crate::fixtures::turn(mode, "b")).await.unwrap();
-        let of_live = fork(&*store, source, n + 10, TurnCut::Latest).await;
-        let earlier = [TurnCut::After(turn_id("a")), TurnCut::Before(turn_id("b")), TurnCut::BeforeNewest(1)];
+        let of_live = fork(&*store, source, n + 10, TurnBoundary::Latest).await;
+        let earlier =
+            [TurnBoundary::After(turn_id("a")), TurnBoundary::Before(turn_id("b")), TurnBoundary::BeforeNewest(1)];
         for (number, at) in (n * 100..).zip(earlier.clone()) {
             let fork = fork(&*store, source, number, at).await;
             assert_turns(&*store, fork, &["a"]).await;
@@ -168,7 +169,7 @@ pub(super) async fn of_live_and_archived(store: Arc<dyn ThreadStore>) {
         store.append_items(source, BatchId::generate(), &crate::fixtures::turn(mode, "c")).await.unwrap();
         store.shutdown_thread(source).await.unwrap();
         store.archive_thread(source).await.unwrap();
-        let of_archived = fork(&*store, source, n + 20, TurnCut::Latest).await;
+        let of_archived = fork(&*store, source, n + 20, TurnBoundary::Latest).await;
         for (number, at) in (n * 100 + 10..).zip(&earlier[..2]) {
             let fork = fork(&*store, source, number, at.clone()).await;
             assert_turns(&*store, fork, &["a"]).await;
@@ -184,7 +185,7 @@ pub(super) async fn of_live_and_archived(store: Arc<dyn ThreadStore>) {
 pub(super) async fn goes_on(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
-        let fork = fork(&*store, source, n + 10, TurnCut::After(turn_id("a"))).await;
+        let fork = fork(&*store, source, n + 10, TurnBoundary::After(turn_id("a"))).await;
         assert!(
             is_missing(store.append_items(fork, BatchId::generate(), &[started("c")]).await, true),
             "a fork is cold"
@@ -200,7 +201,7 @@ pub(super) async fn goes_on(store: Arc<dyn ThreadStore>) {
 
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
-        let request = |meta| ForkThread { source: id(n), at: TurnCut::Latest, meta };
+        let request = |meta| ForkThread { source: id(n), at: TurnBoundary::Latest, meta };
         let meta = head(n + 10, mode);
         assert!(is_missing(store.fork_thread(request(meta.clone())).await, false));
         record(&*store, n, mode, &["a"]).await;
@@ -210,7 +211,7 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
         store.create_thread(meta.clone()).await.unwrap();
         assert!(is_taken(store.fork_thread(request(meta.clone())).await), "a lazy thread's id");
         store.discard_thread(id(n + 10)).await.unwrap();
-        for at in [TurnCut::After(turn_id("z")), TurnCut::Before(turn_id("z"))] {
+        for at in [TurnBoundary::After(turn_id("z")), TurnBoundary::Before(turn_id("z"))] {
             let outcome = store.fork_thread(ForkThread { at, ..request(meta.clone()) }).await;
             assert!(matches!(outcome, Err(StoreError::TurnNotFound { .. })));
         }
@@ -222,8 +223,8 @@ pub(super) async fn delete_with_forks(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     let source = record(&*store, 1, mode, &["a", "b"]).await;
     let forks = [
-        fork(&*store, source, 11, TurnCut::Latest).await,
-        fork(&*store, source, 12, TurnCut::After(turn_id("a"))).await,
+        fork(&*store, source, 11, TurnBoundary::Latest).await,
+        fork(&*store, source, 12, TurnBoundary::After(turn_id("a"))).await,
     ];
     match store.delete_thread(source).await {
         Err(StoreError::HasDependents { thread_id, mut dependents }) => {
@@ -240,7 +241,7 @@ pub(super) async fn delete_with_forks(store: Arc<dyn ThreadStore>) {
 
     // A copy depends on nobody.
     let source = record(&*store, 2, HistoryMode::Legacy, &["a"]).await;
-    let copy = fork(&*store, source, 21, TurnCut::Latest).await;
+    let copy = fork(&*store, source, 21, TurnBoundary::Latest).await;
     store.delete_thread(source).await.unwrap();
     assert_turns(&*store, copy, &["a"]).await;
 }
@@ -255,8 +256,8 @@ pub(super) async fn is_not_labelled(store: Arc<dyn ThreadStore>) {
             created_at: Some(second(-1000)),
             ..Default::default()
         };
-        store.update_thread_metadata(id(n), &labels, PatchOrigin::Explicit).await.unwrap();
-        let request = ForkThread { source: id(n), at: TurnCut::Latest, meta: head(n + 10, mode) };
+        store.update_thread_metadata(id(n), &labels, MetadataOrigin::Explicit).await.unwrap();
+        let request = ForkThread { source: id(n), at: TurnBoundary::Latest, meta: head(n + 10, mode) };
         let fork = store.fork_thread(request).await.unwrap();
         let fork = store.read_thread(fork).await.unwrap();
         assert_eq!(fork.created_at, second(i64::from(n + 10)));

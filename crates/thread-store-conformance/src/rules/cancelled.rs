@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, ThreadMetadataPatch};
 use selvedge_thread_store::{
-    BatchId, ForkThread, PatchOrigin, Result, RevertThread, SegmentPart, StoreError, ThreadStore, TurnCut,
+    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, SegmentPart, StoreError, ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{asked, go_on, head, id, is_missing, record, texts, turn, turn_id};
@@ -66,7 +66,8 @@ pub(super) async fn revert(store: Arc<dyn ThreadStore>) {
             if is_live {
                 store.resume_thread(id(n)).await.unwrap();
             }
-            let request = RevertThread { thread_id: id(n), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
+            let request =
+                RevertThread { thread_id: id(n), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
             let first = dropped_after(polls, store.revert_thread(request.clone())).await;
             let again = until_free(async || store.revert_thread(request.clone()).await).await.unwrap();
             assert_eq!(again, 1, "dropped after {polls} polls");
@@ -94,7 +95,7 @@ pub(super) async fn fork(store: Arc<dyn ThreadStore>) {
         let source = record(&*store, thousand, mode, &["a", "b"]).await;
         for polls in 1..=MOST_POLLS {
             let n = thousand + polls;
-            let request = ForkThread { source, at: TurnCut::After(turn_id("a")), meta: head(n, mode) };
+            let request = ForkThread { source, at: TurnBoundary::After(turn_id("a")), meta: head(n, mode) };
             let first = dropped_after(polls, store.fork_thread(request.clone())).await;
             match until_free(async || store.fork_thread(request.clone()).await).await {
                 Ok(fork) => assert_eq!(fork, id(n)),
@@ -115,7 +116,7 @@ pub(super) async fn fork(store: Arc<dyn ThreadStore>) {
 pub(super) async fn detach(store: Arc<dyn ThreadStore>) {
     for polls in 1..=MOST_POLLS {
         let source = record(&*store, polls, MODE, &["a", "b"]).await;
-        let request = ForkThread { source, at: TurnCut::Latest, meta: head(100 + polls, MODE) };
+        let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(100 + polls, MODE) };
         let fork = store.fork_thread(request).await.unwrap();
         let before = store.load_history(fork).await.unwrap();
         let first = dropped_after(polls, store.detach_thread(fork)).await;
@@ -139,7 +140,7 @@ pub(super) async fn update(store: Arc<dyn ThreadStore>) {
     };
     for polls in 1..=MOST_POLLS {
         record(&*store, polls, MODE, &["a"]).await;
-        let update = || store.update_thread_metadata(id(polls), &patch, PatchOrigin::Explicit);
+        let update = || store.update_thread_metadata(id(polls), &patch, MetadataOrigin::Explicit);
         let first = dropped_after(polls, update()).await;
         let row = until_free(async || update().await).await.unwrap();
         assert_eq!((row.name.as_deref(), row.model.as_deref()), (Some("name"), Some("model")));
@@ -173,7 +174,7 @@ pub(super) async fn archive_and_unarchive(store: Arc<dyn ThreadStore>) {
 pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
     for polls in 1..=MOST_POLLS {
         record(&*store, polls, MODE, &["a", "b"]).await;
-        let to = TurnCut::After(turn_id("a"));
+        let to = TurnBoundary::After(turn_id("a"));
         store.revert_thread(RevertThread { thread_id: id(polls), to, batch: BatchId::generate() }).await.unwrap();
         let first = dropped_after(polls, store.delete_thread(id(polls))).await;
         let again = until_free(async || store.delete_thread(id(polls)).await).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvedge_protocol::{Cursor, HistoryMode, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{
-    BatchId, LineQuery, LineStart, PatchOrigin, RevertThread, StoreError, ThreadChange, ThreadStore, TurnCut,
+    BatchId, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadChange, ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{go_on, head, id, is_invalid, record, turn_id};
@@ -65,11 +65,11 @@ pub(super) async fn each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<
     for step in 0..6 {
         match step {
             0 => go_on(&*store, id(1), MODE, &["c"]).await,
-            1 => _ = store.update_thread_metadata(id(1), &named, PatchOrigin::Explicit).await.unwrap(),
+            1 => _ = store.update_thread_metadata(id(1), &named, MetadataOrigin::Explicit).await.unwrap(),
             2 => _ = store.archive_thread(id(1)).await.unwrap(),
             3 => _ = store.unarchive_thread(id(1)).await.unwrap(),
             4 => {
-                let to = TurnCut::Before(turn_id("b"));
+                let to = TurnBoundary::Before(turn_id("b"));
                 let request = RevertThread { thread_id: id(1), to, batch: BatchId::generate() };
                 store.revert_thread(request).await.unwrap();
             }

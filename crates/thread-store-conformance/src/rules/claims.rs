@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::{HistoryMode, ThreadId, TurnStatus};
-use selvedge_thread_store::{BatchId, Recovery, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, Recovery, RevertThread, StoreError, ThreadStore, TurnBoundary};
 
 use crate::fixtures::{all_turns, asked, assert_counted, head, id, is_conflict, is_missing, record, started, turn};
 use crate::{NotApplicable, StorePlace};
@@ -171,7 +171,7 @@ pub(super) async fn old_epoch(place: Arc<dyn StorePlace>) -> Result<(), NotAppli
 pub(super) async fn fenced_revert(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
     let Fenced { paused, other } = Fenced::new(&*place).await?;
     other.resume_thread(id(1)).await.unwrap();
-    let to = TurnCut::BeforeNewest(1);
+    let to = TurnBoundary::BeforeNewest(1);
     let outcome = paused.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await;
     assert!(matches!(outcome, Err(StoreError::Lost { .. } | StoreError::Conflict { .. })), "{outcome:?}");
     other.shutdown_thread(id(1)).await.unwrap();

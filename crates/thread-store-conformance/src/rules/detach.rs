@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{
-    Compacted, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp, Turn,
-    Window, WorldState, WorldStateRecord,
+    Compacted, ContextWindow, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch,
+    Timestamp, Turn, WorldState, WorldStateRecord,
 };
-use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, MetadataOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore, TurnBoundary,
+};
 use serde_json::json;
 
 use crate::fixtures::{
@@ -24,7 +26,7 @@ struct Told {
     turns: Vec<Turn>,
     history: Vec<ResponseItem>,
     world_state: Option<WorldState>,
-    window: Window,
+    window: ContextWindow,
     lines: Vec<(String, String)>,
 }
 
@@ -75,9 +77,9 @@ async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&st
 pub(super) async fn frees_the_source(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let forks = [
-        fork(&*store, source, 11, TurnCut::Latest).await,
-        fork(&*store, source, 12, TurnCut::After(turn_id("a"))).await,
-        fork(&*store, source, 13, TurnCut::Before(turn_id("a"))).await,
+        fork(&*store, source, 11, TurnBoundary::Latest).await,
+        fork(&*store, source, 12, TurnBoundary::After(turn_id("a"))).await,
+        fork(&*store, source, 13, TurnBoundary::Before(turn_id("a"))).await,
     ];
     go_on(&*store, forks[1], MODE, &["c"]).await;
     let whole = store.load_history(source).await.unwrap();
@@ -94,17 +96,19 @@ pub(super) async fn frees_the_source(store: Arc<dyn ThreadStore>) {
 
 pub(super) async fn goes_on(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
-    let thread = fork(&*store, source, 11, TurnCut::Latest).await;
+    let thread = fork(&*store, source, 11, TurnBoundary::Latest).await;
     detach(&*store, thread).await;
     store.delete_thread(source).await.unwrap();
     go_on(&*store, thread, MODE, &["c", "d"]).await;
     assert_turns(&*store, thread, &["a", "b", "c", "d"]).await;
-    let again = fork(&*store, thread, 12, TurnCut::After(turn_id("a"))).await;
+    let again = fork(&*store, thread, 12, TurnBoundary::After(turn_id("a"))).await;
     go_on(&*store, again, MODE, &["e"]).await;
     assert_turns(&*store, again, &["a", "e"]).await;
     assert_eq!(dependents(store.delete_thread(thread).await), [again]);
     let created_at = store.read_thread(thread).await.unwrap().created_at;
-    for (to, turns) in [(TurnCut::After(turn_id("c")), &["a", "b", "c"][..]), (TurnCut::After(turn_id("a")), &["a"])] {
+    for (to, turns) in
+        [(TurnBoundary::After(turn_id("c")), &["a", "b", "c"][..]), (TurnBoundary::After(turn_id("a")), &["a"])]
+    {
         store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
         assert_turns(&*store, thread, turns).await;
         assert_eq!(store.read_thread(thread).await.unwrap().created_at, created_at, "the thread is as old as it was");
@@ -119,9 +123,9 @@ pub(super) async fn goes_on(store: Arc<dyn ThreadStore>) {
 /// Who builds on a thread that builds on a third depends on both, also when the one between was detached.
 pub(super) async fn in_a_chain(store: Arc<dyn ThreadStore>) {
     let first = record(&*store, 1, MODE, &["a"]).await;
-    let middle = fork(&*store, first, 11, TurnCut::Latest).await;
+    let middle = fork(&*store, first, 11, TurnBoundary::Latest).await;
     go_on(&*store, middle, MODE, &["b"]).await;
-    let last = fork(&*store, middle, 12, TurnCut::Latest).await;
+    let last = fork(&*store, middle, 12, TurnBoundary::Latest).await;
     go_on(&*store, last, MODE, &["c"]).await;
     assert_eq!(dependents(store.delete_thread(first).await), [middle, last]);
     detach(&*store, middle).await;
@@ -141,25 +145,29 @@ pub(super) async fn in_a_chain(store: Arc<dyn ThreadStore>) {
 
 pub(super) async fn of_reverted(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
-    let thread = fork(&*store, source, 11, TurnCut::Latest).await;
+    let thread = fork(&*store, source, 11, TurnBoundary::Latest).await;
     go_on(&*store, thread, MODE, &["c", "d"]).await;
     let revert = async |to| {
         store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
     };
-    revert(TurnCut::After(turn_id("c"))).await;
+    revert(TurnBoundary::After(turn_id("c"))).await;
     go_on(&*store, thread, MODE, &["e"]).await;
-    let on_it = fork(&*store, thread, 12, TurnCut::After(turn_id("c"))).await;
+    let on_it = fork(&*store, thread, 12, TurnBoundary::After(turn_id("c"))).await;
     detach(&*store, thread).await;
     assert_turns(&*store, thread, &["a", "b", "c", "e"]).await;
     assert_turns(&*store, on_it, &["a", "b", "c"]).await;
-    revert(TurnCut::After(turn_id("a"))).await;
+    revert(TurnBoundary::After(turn_id("a"))).await;
     assert_turns(&*store, thread, &["a"]).await;
 
     // Gone back into what it inherits, and only then detached.
-    let other = fork(&*store, source, 13, TurnCut::Latest).await;
+    let other = fork(&*store, source, 13, TurnBoundary::Latest).await;
     go_on(&*store, other, MODE, &["c"]).await;
     store
-        .revert_thread(RevertThread { thread_id: other, to: TurnCut::After(turn_id("a")), batch: BatchId::generate() })
+        .revert_thread(RevertThread {
+            thread_id: other,
+            to: TurnBoundary::After(turn_id("a")),
+            batch: BatchId::generate(),
+        })
         .await
         .unwrap();
     detach(&*store, other).await;
@@ -167,9 +175,13 @@ pub(super) async fn of_reverted(store: Arc<dyn ThreadStore>) {
     assert_turns(&*store, other, &["a"]).await;
 
     // Gone back to before everything, it builds on nobody.
-    let third = fork(&*store, source, 14, TurnCut::Latest).await;
+    let third = fork(&*store, source, 14, TurnBoundary::Latest).await;
     store
-        .revert_thread(RevertThread { thread_id: third, to: TurnCut::Before(turn_id("a")), batch: BatchId::generate() })
+        .revert_thread(RevertThread {
+            thread_id: third,
+            to: TurnBoundary::Before(turn_id("a")),
+            batch: BatchId::generate(),
+        })
         .await
         .unwrap();
     assert_eq!(dependents(store.delete_thread(source).await), [on_it]);
@@ -184,14 +196,14 @@ pub(super) async fn keeps_labels_and_surroundings(store: Arc<dyn ThreadStore>) {
         .await
         .unwrap();
     store.shutdown_thread(source).await.unwrap();
-    let thread = fork(&*store, source, 11, TurnCut::Latest).await;
+    let thread = fork(&*store, source, 11, TurnBoundary::Latest).await;
     let labels = ThreadMetadataPatch {
         name: Some(Some("a name".into())),
         preview: Some(Some("a label".into())),
         created_at: Some(second(-1000)),
         ..Default::default()
     };
-    store.update_thread_metadata(thread, &labels, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(thread, &labels, MetadataOrigin::Explicit).await.unwrap();
     let patch = world("/one").diff(&world("/two")).unwrap();
     store.resume_thread(thread).await.unwrap();
     append_and_tell(&*store, thread, &[WorldStateRecord::patch(patch).into()]).await;
@@ -217,12 +229,12 @@ pub(super) async fn keeps_compactions(store: Arc<dyn ThreadStore>) {
     append_and_tell(&*store, source, &[started("c"), compacted.into()]).await;
     append_and_tell(&*store, source, &turn(MODE, "d")).await;
     store.shutdown_thread(source).await.unwrap();
-    let thread = fork(&*store, source, 11, TurnCut::Latest).await;
+    let thread = fork(&*store, source, 11, TurnBoundary::Latest).await;
     go_on(&*store, thread, MODE, &["e"]).await;
     detach(&*store, thread).await;
     store.delete_thread(source).await.unwrap();
     assert_eq!(heard(&*store, thread).await, ["summary", "d", "e"]);
-    let to = TurnCut::After(turn_id("d"));
+    let to = TurnBoundary::After(turn_id("d"));
     store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
     assert_eq!(store.load_model_context(thread).await.unwrap().window.number, 0, "a window of its own");
 }
@@ -231,11 +243,11 @@ pub(super) async fn of_what_stands_alone(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let plain = record(&*store, n, mode, &["a", "b"]).await;
         let reverted = record(&*store, n + 10, mode, &["a", "b"]).await;
-        let to = TurnCut::After(turn_id("a"));
+        let to = TurnBoundary::After(turn_id("a"));
         store.revert_thread(RevertThread { thread_id: reverted, to, batch: BatchId::generate() }).await.unwrap();
         let mut alone = vec![plain, reverted];
         if mode == HistoryMode::Legacy {
-            alone.push(fork(&*store, plain, n + 20, TurnCut::Latest).await);
+            alone.push(fork(&*store, plain, n + 20, TurnBoundary::Latest).await);
         }
         for thread in alone {
             let was = (store.load_history(thread).await.unwrap(), store.read_thread(thread).await.unwrap());
@@ -249,7 +261,7 @@ pub(super) async fn of_what_stands_alone(store: Arc<dyn ThreadStore>) {
 
 pub(super) async fn archived_and_twice(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a"]).await;
-    let thread = fork(&*store, source, 11, TurnCut::Latest).await;
+    let thread = fork(&*store, source, 11, TurnBoundary::Latest).await;
     store.archive_thread(source).await.unwrap();
     store.archive_thread(thread).await.unwrap();
     let history = detach(&*store, thread).await;
@@ -267,7 +279,7 @@ pub(super) async fn archived_and_twice(store: Arc<dyn ThreadStore>) {
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.detach_thread(id(1)).await, false));
     let source = record(&*store, 1, MODE, &["a"]).await;
-    let thread = fork(&*store, source, 11, TurnCut::Latest).await;
+    let thread = fork(&*store, source, 11, TurnBoundary::Latest).await;
     store.create_thread(head(2, MODE)).await.unwrap();
     assert!(is_missing(store.detach_thread(id(2)).await, false), "a lazy thread is not there yet");
     store.discard_thread(id(2)).await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use selvedge_protocol::{Cursor, HistoryMode, ItemQuery, SessionMeta, ThreadQuery};
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineQuery, LineStart, Recovery, Result, RevertThread, StoreError, ThreadStore, TurnCut,
+    BatchId, ForkThread, LineQuery, LineStart, Recovery, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{asked, head, id, record, turn, turn_id};
@@ -41,10 +41,10 @@ pub(super) async fn conflicts_pass(store: Arc<dyn ThreadStore>, other: Arc<dyn T
 /// What cannot go well is refused again, and the store is as it was.
 pub(super) async fn give_up(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
-    let fork = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let fork = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     store.fork_thread(fork.clone()).await.unwrap();
     let before = store.load_history(source).await.unwrap();
-    let unknown = TurnCut::After(turn_id("z"));
+    let unknown = TurnBoundary::After(turn_id("z"));
     let revert = RevertThread { thread_id: source, to: unknown, batch: BatchId::generate() };
     for _ in 0..2 {
         let errors = [

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, StatsKey, StatsQuery, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{PatchOrigin, ThreadLookup, ThreadStore};
+use selvedge_thread_store::{MetadataOrigin, ThreadLookup, ThreadStore};
 
 use crate::fixtures::{MODES, head, id, is_missing, record};
 
@@ -11,7 +11,7 @@ const MODE: HistoryMode = HistoryMode::Paginated;
 
 async fn rename(store: &dyn ThreadStore, thread_id: ThreadId, name: &str) {
     let patch = ThreadMetadataPatch { name: Some(Some(name.to_owned())), ..Default::default() };
-    store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.unwrap();
 }
 
 async fn found(store: &dyn ThreadStore, lookup: ThreadLookup) -> Vec<ThreadId> {

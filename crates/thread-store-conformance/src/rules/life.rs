@@ -6,7 +6,9 @@ use selvedge_protocol::{
     ArchivedFilter, HistoryBase, HistoryMode, ItemQuery, SessionMeta, ThreadId, ThreadMetadataPatch, ThreadQuery,
     TurnQuery,
 };
-use selvedge_thread_store::{BatchId, ForkThread, Holder, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, ForkThread, Holder, MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary,
+};
 
 use crate::fixtures::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, turn};
 
@@ -23,12 +25,12 @@ async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert!(is_missing(store.archive_thread(thread_id).await, false));
     assert!(is_missing(store.unarchive_thread(thread_id).await, false));
     assert!(is_missing(store.delete_thread(thread_id).await, false));
-    let fork = ForkThread { source: thread_id, at: TurnCut::Latest, meta: head(900, MODE) };
+    let fork = ForkThread { source: thread_id, at: TurnBoundary::Latest, meta: head(900, MODE) };
     assert!(is_missing(store.fork_thread(fork).await, false));
-    let revert = RevertThread { thread_id, to: TurnCut::Latest, batch: BatchId::generate() };
+    let revert = RevertThread { thread_id, to: TurnBoundary::Latest, batch: BatchId::generate() };
     assert!(is_missing(store.revert_thread(revert).await, false));
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
-    assert!(is_missing(store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await, false));
+    assert!(is_missing(store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await, false));
     assert_eq!(listed(store).await, []);
 }
 
@@ -164,7 +166,7 @@ pub(super) async fn live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>)
 pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(crate::fixtures::MODES) {
         record(&*store, n, mode, &["a", "b"]).await;
-        let revert = RevertThread { thread_id: id(n), to: TurnCut::After("a".into()), batch: BatchId::generate() };
+        let revert = RevertThread { thread_id: id(n), to: TurnBoundary::After("a".into()), batch: BatchId::generate() };
         store.revert_thread(revert).await.unwrap();
         store.resume_thread(id(n)).await.unwrap();
         assert!(is_conflict(store.delete_thread(id(n)).await));
@@ -180,8 +182,8 @@ pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
 pub(super) async fn archive(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a", "b"]).await;
     let patch = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
-    store.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
-    let revert = RevertThread { thread_id: id(1), to: TurnCut::After("a".into()), batch: BatchId::generate() };
+    store.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await.unwrap();
+    let revert = RevertThread { thread_id: id(1), to: TurnBoundary::After("a".into()), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(revert).await.unwrap(), 1);
     let before = store.read_thread(id(1)).await.unwrap();
     for _ in 0..2 {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use selvedge_protocol::{HistoryMode, RolloutLine, SortDirection, ThreadId};
 use selvedge_thread_store::{
-    BatchId, EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, PatchOrigin,
-    RevertThread, StoreError, ThreadStore, TurnCut,
+    BatchId, EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart,
+    MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{MODES, go_on, head, id, is_invalid, is_missing, record, turn, turn_id};
@@ -45,10 +45,10 @@ fn lines(entries: &[LineEntry]) -> Vec<RolloutLine> {
 /// A thread, a fork of it that goes on, and the fork rewound by a turn and gone on with.
 async fn family(store: &dyn ThreadStore, mode: HistoryMode, n: u32) -> [ThreadId; 2] {
     let source = record(store, n, mode, &["a", "b"]).await;
-    let request = ForkThread { source, at: TurnCut::After(turn_id("a")), meta: head(n + 1, mode) };
+    let request = ForkThread { source, at: TurnBoundary::After(turn_id("a")), meta: head(n + 1, mode) };
     let fork = store.fork_thread(request).await.unwrap();
     go_on(store, fork, mode, &["c", "d"]).await;
-    let to = TurnCut::After(turn_id("c"));
+    let to = TurnBoundary::After(turn_id("c"));
     store.revert_thread(RevertThread { thread_id: fork, to, batch: BatchId::generate() }).await.unwrap();
     go_on(store, fork, mode, &["e"]).await;
     [source, fork]
@@ -181,13 +181,13 @@ pub(super) async fn positions_stay(store: Arc<dyn ThreadStore>) {
 /// A place that was undone leads to the last one before it that was not.
 pub(super) async fn after_a_rewind(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
-    let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
     go_on(&*store, fork, MODE, &["c", "d"]).await;
     for keep in ["d", "c", "b", "a"] {
         let before = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let end = read(&*store, fork, LineStart::End).await.next;
-        let to = TurnCut::Before(turn_id(keep));
+        let to = TurnBoundary::Before(turn_id(keep));
         store.revert_thread(RevertThread { thread_id: fork, to, batch: BatchId::generate() }).await.unwrap();
         let now = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let common = before.iter().zip(&now).take_while(|(before, now)| before == now).count();
@@ -209,7 +209,7 @@ pub(super) async fn after_a_rewind(store: Arc<dyn ThreadStore>) {
 pub(super) async fn after_a_legacy_rewind(store: Arc<dyn ThreadStore>) {
     let thread_id = record(&*store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let end = read(&*store, thread_id, LineStart::End).await.next;
-    let to = TurnCut::After(turn_id("a"));
+    let to = TurnBoundary::After(turn_id("a"));
     store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     let page = read(&*store, thread_id, LineStart::At(end)).await;
     assert_eq!((page.entries.len(), page.rewound_to), (1, None));
@@ -245,7 +245,7 @@ pub(super) async fn following(store: Arc<dyn ThreadStore>, other: Arc<dyn Thread
         store.archive_thread(thread_id).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         store.unarchive_thread(thread_id).await.unwrap();
-        let to = TurnCut::Before(turn_id(&format!("c{round}")));
+        let to = TurnBoundary::Before(turn_id(&format!("c{round}")));
         store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     }
     go_on(&*store, thread_id, MODE, &["the end"]).await;
@@ -279,7 +279,7 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
 /// Whatever happens to a thread, each position that was ever given leads to where it stood, or to where the undone part begins.
 pub(super) async fn positions_over_every_change(store: Arc<dyn ThreadStore>) {
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
-    let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let thread_id = store.fork_thread(request).await.unwrap();
     let set = |patch: serde_json::Value| serde_json::from_value(patch).unwrap();
     let revert = async |to| {
@@ -293,20 +293,20 @@ pub(super) async fn positions_over_every_change(store: Arc<dyn ThreadStore>) {
             0 | 5 | 11 => go_on(&*store, thread_id, MODE, &[&format!("turn {step}")]).await,
             1 => store.resume_thread(thread_id).await.unwrap(),
             2 => _ = store.append_items(thread_id, BatchId::generate(), &turn(MODE, "live")).await.unwrap(),
-            3 => revert(TurnCut::BeforeNewest(1)).await,
+            3 => revert(TurnBoundary::BeforeNewest(1)).await,
             4 => store.shutdown_thread(thread_id).await.unwrap(),
             6 => {
                 let patch = set(serde_json::json!({"model": "set", "name": "name"}));
-                store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+                store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.unwrap();
             }
             7 => _ = store.archive_thread(thread_id).await.unwrap(),
             8 => _ = store.unarchive_thread(thread_id).await.unwrap(),
             9 => {
-                let request = ForkThread { source: thread_id, at: TurnCut::Latest, meta: head(3, MODE) };
+                let request = ForkThread { source: thread_id, at: TurnBoundary::Latest, meta: head(3, MODE) };
                 store.fork_thread(request).await.unwrap();
             }
             10 => store.delete_thread(id(3)).await.unwrap(),
-            12 => revert(TurnCut::Before(turn_id("b"))).await,
+            12 => revert(TurnBoundary::Before(turn_id("b"))).await,
             _ => go_on(&*store, thread_id, MODE, &["last"]).await,
         }
         let now = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;

@@ -7,7 +7,7 @@ use selvedge_protocol::{
     ArchivedFilter, Cursor, CwdFilter, GitInfo, HistoryMode, Relation, SessionMeta, SortDirection, StoredThread,
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
 };
-use selvedge_thread_store::{ForkThread, PatchOrigin, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, MetadataOrigin, ThreadStore, TurnBoundary};
 use serde_json::json;
 
 use crate::fixtures::{append_and_tell, head, id, is_invalid, record, second, turn};
@@ -138,9 +138,9 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
         store.shutdown_thread(thread_id).await.unwrap();
     }
     let patch = ThreadMetadataPatch { name: Some(Some("Größe".into())), ..Default::default() };
-    store.update_thread_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(3), &patch, MetadataOrigin::Explicit).await.unwrap();
     let patch = ThreadMetadataPatch { model: Some(Some("model-x".into())), ..Default::default() };
-    store.update_thread_metadata(id(2), &patch, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(2), &patch, MetadataOrigin::Explicit).await.unwrap();
     store.archive_thread(id(6)).await.unwrap();
 
     let all = || ThreadQuery { archived: ArchivedFilter::All, ..by_creation(SortDirection::Ascending, 50) };
@@ -185,7 +185,7 @@ pub(super) async fn descendants(store: Arc<dyn ThreadStore>) {
         append_and_tell(&*store, id(n), &turn(MODE, "a")).await;
         store.shutdown_thread(id(n)).await.unwrap();
     }
-    let fork = ForkThread { source: id(3), at: TurnCut::Latest, meta: head(4, MODE) };
+    let fork = ForkThread { source: id(3), at: TurnBoundary::Latest, meta: head(4, MODE) };
     store.fork_thread(fork).await.unwrap();
     store.archive_thread(id(2)).await.unwrap();
     for (ancestor, wanted, with_archived) in [
@@ -301,7 +301,7 @@ async fn many_kinds(store: &dyn ThreadStore) -> Vec<StoredThread> {
             model: (n % 5 != 0).then(|| Some(format!("m{}", n % 4))),
             ..Default::default()
         };
-        store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
+        store.update_thread_metadata(id(n), &patch, MetadataOrigin::Explicit).await.unwrap();
         if n % 7 == 0 {
             store.archive_thread(id(n)).await.unwrap();
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, SessionMeta, ThreadMetadataPatch};
 use selvedge_thread_store::{
-    BatchId, ForkThread, PatchOrigin, Recovery, Result, RevertThread, SegmentPart, StoreError, ThreadStore, TurnCut,
+    BatchId, ForkThread, MetadataOrigin, Recovery, Result, RevertThread, SegmentPart, StoreError, ThreadStore,
+    TurnBoundary,
 };
 
 use crate::fixtures::{asked, head, id, is_missing, record, turn, turn_id};
@@ -153,7 +154,7 @@ pub(super) async fn of_update(place: Arc<dyn StorePlace>) -> Result<(), NotAppli
             model: Some(Some("model".into())),
             ..Default::default()
         };
-        for origin in [PatchOrigin::Explicit, PatchOrigin::Observed] {
+        for origin in [MetadataOrigin::Explicit, MetadataOrigin::Derived] {
             let update = async |store: &dyn ThreadStore| store.update_thread_metadata(id(n), &patch, origin).await;
             let row = lossy.twice(StoreCall::Update, took_effect, update).await?.unwrap();
             assert_eq!((row.name.as_deref(), row.model.as_deref()), (Some("name"), Some("model")), "{origin:?}");
@@ -196,7 +197,7 @@ pub(super) async fn of_fork(place: Arc<dyn StorePlace>) -> Result<(), NotApplica
     let lossy = Lossy::new(place).await;
     for (n, took_effect) in CASES {
         let source = record(&*lossy.store, n, MODE, &["a", "b"]).await;
-        let at = TurnCut::After(turn_id("a"));
+        let at = TurnBoundary::After(turn_id("a"));
         let request = ForkThread { source, at, meta: SessionMeta { cwd: None, ..head(fork_of(n), MODE) } };
         let fork = async |store: &dyn ThreadStore| store.fork_thread(request.clone()).await;
         let again = lossy.twice(StoreCall::Fork, took_effect, fork).await?;
@@ -214,7 +215,7 @@ pub(super) async fn of_detach(place: Arc<dyn StorePlace>) -> Result<(), NotAppli
     let lossy = Lossy::new(place).await;
     for (n, took_effect) in CASES {
         let source = record(&*lossy.store, n, MODE, &["a", "b"]).await;
-        let request = ForkThread { source, at: TurnCut::Latest, meta: head(fork_of(n), MODE) };
+        let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(fork_of(n), MODE) };
         let fork = lossy.store.fork_thread(request).await.unwrap();
         let detach = async |store: &dyn ThreadStore| store.detach_thread(fork).await;
         lossy.twice(StoreCall::Detach, took_effect, detach).await?.unwrap();
@@ -233,7 +234,7 @@ pub(super) async fn of_revert(place: Arc<dyn StorePlace>) -> Result<(), NotAppli
             if is_live {
                 lossy.store.resume_thread(id(n)).await.unwrap();
             }
-            let to = TurnCut::BeforeNewest(1);
+            let to = TurnBoundary::BeforeNewest(1);
             let request = RevertThread { thread_id: id(n), to, batch: BatchId::generate() };
             let revert = async |store: &dyn ThreadStore| store.revert_thread(request.clone()).await;
             assert_eq!(lossy.twice(StoreCall::Revert, took_effect, revert).await?.unwrap(), 1);

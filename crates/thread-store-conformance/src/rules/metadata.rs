@@ -6,13 +6,13 @@ use selvedge_protocol::{
     EventMsg, GitInfo, GitInfoPatch, HistoryMode, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch,
     TokenCountEvent, TokenUsage, TokenUsageInfo, TurnContext,
 };
-use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
+use selvedge_thread_store::{BatchId, MetadataOrigin, ThreadStore};
 use serde_json::json;
 
 use crate::fixtures::{MODES, append_and_tell, go_on, head, id, is_conflict, is_missing, record, second};
 
 async fn set(store: &dyn ThreadStore, n: u32, patch: ThreadMetadataPatch) -> StoredThread {
-    let row = store.update_thread_metadata(id(n), &patch, PatchOrigin::Explicit).await.unwrap();
+    let row = store.update_thread_metadata(id(n), &patch, MetadataOrigin::Explicit).await.unwrap();
     assert_eq!(row, store.read_thread(id(n)).await.unwrap(), "what is given is what is read");
     row
 }
@@ -57,7 +57,7 @@ pub(super) async fn observed_patch(store: Arc<dyn ThreadStore>) {
         let patch = patch_of_json(json!({"model": "m1", "reasoning_effort": "high"}));
         let mut rows = Vec::new();
         for _ in 0..2 {
-            let row = store.update_thread_metadata(id(n), &patch, PatchOrigin::Observed).await.unwrap();
+            let row = store.update_thread_metadata(id(n), &patch, MetadataOrigin::Derived).await.unwrap();
             assert_eq!(row, store.read_thread(id(n)).await.unwrap(), "what is given is what is read");
             assert_eq!((row.model.as_deref(), row.reasoning_effort.as_deref()), (Some("m1"), Some("high")));
             rows.push(row);
@@ -173,7 +173,7 @@ pub(super) async fn empty_and_observed_patches(store: Arc<dyn ThreadStore>) {
         let (row, history) = (store.read_thread(id(n)).await.unwrap(), store.load_history(id(n)).await.unwrap());
         assert_eq!(set(&*store, n, ThreadMetadataPatch::default()).await, row);
         let said = ThreadMetadataPatch { preview: Some(row.preview.clone()), ..Default::default() };
-        let after = store.update_thread_metadata(id(n), &said, PatchOrigin::Observed).await.unwrap();
+        let after = store.update_thread_metadata(id(n), &said, MetadataOrigin::Derived).await.unwrap();
         assert_eq!(after.preview, row.preview);
         set(&*store, n, patch_of_json(json!({"name": "x", "git": {}}))).await;
         assert_eq!(store.load_history(id(n)).await.unwrap(), history, "nothing of this is for the log");
@@ -200,7 +200,7 @@ pub(super) async fn name(store: Arc<dyn ThreadStore>) {
 }
 
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
-    for origin in [PatchOrigin::Explicit, PatchOrigin::Observed] {
+    for origin in [MetadataOrigin::Explicit, MetadataOrigin::Derived] {
         for patch in [ThreadMetadataPatch::default(), patch_of_json(json!({"model": "m"}))] {
             assert!(is_missing(store.update_thread_metadata(id(1), &patch, origin).await, false));
         }
@@ -216,11 +216,11 @@ pub(super) async fn conflicts(store: Arc<dyn ThreadStore>, other: Arc<dyn Thread
         patch_of_json(json!({"name": "n", "model": "m"})),
         ThreadMetadataPatch { git, name: Some(Some("n".into())), ..Default::default() },
     ] {
-        assert!(is_conflict(other.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await));
+        assert!(is_conflict(other.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await));
         assert_eq!(other.read_thread(id(1)).await.unwrap(), before, "all of it or nothing");
     }
     let patch = patch_of_json(json!({"name": "n"}));
-    let row = other.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
+    let row = other.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await.unwrap();
     assert_eq!(row.name.as_deref(), Some("n"), "a name needs no writer");
     assert_eq!(store.read_thread(id(1)).await.unwrap().name.as_deref(), Some("n"));
     let row = set(&*store, 1, patch_of_json(json!({"model": "m"}))).await;
@@ -233,7 +233,7 @@ pub(super) async fn paginated_log_has_one_head(store: Arc<dyn ThreadStore>) {
     let thread_id = record(&*store, 1, HistoryMode::Paginated, &["a"]).await;
     let git = GitInfoPatch { branch: Some(Some("dev".into())), ..Default::default() };
     let patch = ThreadMetadataPatch { git: Some(Some(git)), ..Default::default() };
-    let row = store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+    let row = store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.unwrap();
     assert_eq!(row.git.unwrap().branch.as_deref(), Some("dev"));
     let history = store.load_history(thread_id).await.unwrap();
     assert_eq!(history.lines.iter().filter(|line| line.kind() == "session_meta").count(), 1);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use selvedge_protocol::{
     HistoryMode, ResponseItem, RolloutItem, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery,
 };
-use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, ThreadStore, TurnBoundary};
 
 use crate::fixtures::{append_and_tell, asked, go_on, head, id, record, turn, turn_id};
 
@@ -62,7 +62,7 @@ pub(super) async fn see_whole_reverts(store: Arc<dyn ThreadStore>, other: Arc<dy
         let is_done = Arc::clone(&is_done);
         tokio::spawn(async move {
             for _ in 0..20 {
-                let to = TurnCut::After(turn_id("a"));
+                let to = TurnBoundary::After(turn_id("a"));
                 let request = RevertThread { thread_id: id(1), to, batch: BatchId::generate() };
                 store.revert_thread(request).await.unwrap();
                 store.resume_thread(id(1)).await.unwrap();
@@ -110,7 +110,7 @@ pub(super) async fn rows_are_exact(store: Arc<dyn ThreadStore>, other: Arc<dyn T
             model: Some(Some(format!("model {round}"))),
             ..Default::default()
         };
-        let row = store.update_thread_metadata(id(1), &patch, PatchOrigin::Explicit).await.unwrap();
+        let row = store.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await.unwrap();
         assert_eq!(other.read_thread(id(1)).await.unwrap(), row, "round {round}");
         go_on(&*store, id(1), MODE, &[&format!("turn {round}")]).await;
         assert_eq!(other.read_thread(id(1)).await.unwrap(), store.read_thread(id(1)).await.unwrap(), "round {round}");

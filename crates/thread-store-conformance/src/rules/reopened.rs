@@ -7,8 +7,8 @@ use selvedge_protocol::{
     ThreadQuery, Turn,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineQuery, LineStart, PatchOrigin, RevertThread, SegmentInfo, StoreError, ThreadHistory,
-    ThreadStore, TurnCut,
+    BatchId, ForkThread, LineQuery, LineStart, MetadataOrigin, RevertThread, SegmentInfo, StoreError, ThreadHistory,
+    ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{all_turns, asked, go_on, head, id, record, turn, turn_id};
@@ -56,15 +56,15 @@ async fn told(store: &dyn ThreadStore) -> Told {
 async fn fill(store: &dyn ThreadStore) {
     record(store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let thread_id = record(store, 2, MODE, &["a", "b", "c"]).await;
-    let to = TurnCut::After(turn_id("b"));
+    let to = TurnBoundary::After(turn_id("b"));
     store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     let name = ThreadMetadataPatch {
         name: Some(Some("a name".into())),
         model: Some(Some("set".into())),
         ..Default::default()
     };
-    store.update_thread_metadata(thread_id, &name, PatchOrigin::Explicit).await.unwrap();
-    let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("a")), meta: head(3, MODE) };
+    store.update_thread_metadata(thread_id, &name, MetadataOrigin::Explicit).await.unwrap();
+    let request = ForkThread { source: thread_id, at: TurnBoundary::After(turn_id("a")), meta: head(3, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
     go_on(store, fork, MODE, &["d"]).await;
     store.archive_thread(fork).await.unwrap();

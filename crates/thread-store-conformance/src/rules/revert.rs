@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{GitInfoPatch, HistoryMode, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{BatchId, PatchOrigin, RevertThread, StoreError, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary};
 
 use crate::fixtures::{
     MODES, all_turns, asked, assert_counted, complete, go_on, head, heard, id, is_conflict, is_invalid, is_missing,
@@ -12,19 +12,19 @@ use crate::fixtures::{
 use crate::rules::branch::fork;
 
 /// Goes back, and gives the row of the thread as it is then.
-async fn revert(store: &dyn ThreadStore, thread_id: ThreadId, to: TurnCut) -> StoredThread {
+async fn revert(store: &dyn ThreadStore, thread_id: ThreadId, to: TurnBoundary) -> StoredThread {
     let before = all_turns(store, thread_id).await.len();
     let undone = store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     assert_eq!(all_turns(store, thread_id).await.len(), before - undone, "it says how many turns it undid");
     store.read_thread(thread_id).await.unwrap()
 }
 
-fn after(turn: &str) -> TurnCut {
-    TurnCut::After(turn_id(turn))
+fn after(turn: &str) -> TurnBoundary {
+    TurnBoundary::After(turn_id(turn))
 }
 
-fn before(turn: &str) -> TurnCut {
-    TurnCut::Before(turn_id(turn))
+fn before(turn: &str) -> TurnBoundary {
+    TurnBoundary::Before(turn_id(turn))
 }
 
 async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&str]) {
@@ -38,11 +38,11 @@ async fn assert_turns(store: &dyn ThreadStore, thread_id: ThreadId, turns: &[&st
 
 pub(super) async fn after_and_before(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
-        let cases: [(TurnCut, &[&str]); 9] = [
-            (TurnCut::BeforeNewest(0), &["a", "b", "c"]),
-            (TurnCut::BeforeNewest(1), &["a", "b"]),
-            (TurnCut::BeforeNewest(3), &[]),
-            (TurnCut::BeforeNewest(u64::MAX), &[]),
+        let cases: [(TurnBoundary, &[&str]); 9] = [
+            (TurnBoundary::BeforeNewest(0), &["a", "b", "c"]),
+            (TurnBoundary::BeforeNewest(1), &["a", "b"]),
+            (TurnBoundary::BeforeNewest(3), &[]),
+            (TurnBoundary::BeforeNewest(u64::MAX), &[]),
             (after("c"), &["a", "b", "c"]),
             (before("c"), &["a", "b"]),
             (after("b"), &["a", "b"]),
@@ -73,7 +73,7 @@ pub(super) async fn to_latest(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = record(&*store, n, mode, &["a", "b"]).await;
         let was = (store.load_history(thread).await.unwrap(), store.read_thread(thread).await.unwrap());
-        for to in [TurnCut::Latest, after("b")] {
+        for to in [TurnBoundary::Latest, after("b")] {
             revert(&*store, thread, to).await;
             let is = (store.load_history(thread).await.unwrap(), store.read_thread(thread).await.unwrap());
             assert_eq!(was, is);
@@ -95,7 +95,7 @@ pub(super) async fn before_the_first_turn(store: Arc<dyn ThreadStore>) {
 pub(super) async fn inside_the_inherited(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let source = record(&*store, n, mode, &["a", "b"]).await;
-        let thread = fork(&*store, source, n + 10, TurnCut::Latest).await;
+        let thread = fork(&*store, source, n + 10, TurnBoundary::Latest).await;
         go_on(&*store, thread, mode, &["c"]).await;
         let row = revert(&*store, thread, after("a")).await;
         assert_eq!((row.created_at, row.forked_from_id), (second(i64::from(n) + 10), Some(source)));
@@ -223,7 +223,7 @@ pub(super) async fn keeps_labels(store: Arc<dyn ThreadStore>) {
                 ThreadMetadataPatch { cwd: Some(None), ..Default::default() },
             ];
             for patch in patches {
-                store.update_thread_metadata(thread, &patch, PatchOrigin::Explicit).await.unwrap();
+                store.update_thread_metadata(thread, &patch, MetadataOrigin::Explicit).await.unwrap();
             }
             go_on(&*store, thread, mode, &["c"]).await;
             let row = revert(&*store, thread, to).await;
@@ -237,7 +237,7 @@ pub(super) async fn keeps_labels(store: Arc<dyn ThreadStore>) {
 pub(super) async fn fork_of_reverted(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread = record(&*store, n, mode, &["a", "b", "c"]).await;
-        let of_old = fork(&*store, thread, n + 10, TurnCut::Latest).await;
+        let of_old = fork(&*store, thread, n + 10, TurnBoundary::Latest).await;
         revert(&*store, thread, after("a")).await;
         go_on(&*store, thread, mode, &["d", "e"]).await;
         let of_new = fork(&*store, thread, n + 20, after("d")).await;
@@ -261,7 +261,7 @@ pub(super) async fn fork_of_reverted(store: Arc<dyn ThreadStore>) {
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let request = |to| RevertThread { thread_id: id(n), to, batch: BatchId::generate() };
-        for to in [TurnCut::Latest, after("a")] {
+        for to in [TurnBoundary::Latest, after("a")] {
             assert!(is_missing(store.revert_thread(request(to)).await, false));
         }
         record(&*store, n, mode, &["a", "b"]).await;

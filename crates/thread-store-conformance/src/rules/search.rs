@@ -6,7 +6,7 @@ use selvedge_protocol::{
     ArchivedFilter, Cursor, HistoryMode, Relation, RolloutItem, SearchHit, SearchOrder, SearchQuery, SessionMeta,
     SortDirection, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
 };
-use selvedge_thread_store::{BatchId, PatchOrigin, ThreadStore};
+use selvedge_thread_store::{BatchId, MetadataOrigin, ThreadStore};
 use serde_json::json;
 
 use crate::fixtures::{MODES, agent, completed, head, id, is_invalid, record, started, turn, user};
@@ -39,7 +39,7 @@ fn all_marked(hit: &SearchHit) -> Vec<&str> {
 
 async fn rename(store: &dyn ThreadStore, n: u32, name: &str) {
     let name = ThreadMetadataPatch { name: Some(Some(name.into())), ..Default::default() };
-    store.update_thread_metadata(id(n), &name, PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(n), &name, MetadataOrigin::Explicit).await.unwrap();
 }
 
 async fn say(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<RolloutItem>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, StoredThread, ThreadId};
 use selvedge_thread_store::{
-    BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnCut,
+    BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{
@@ -40,11 +40,11 @@ async fn import(store: &dyn ThreadStore, info: &SegmentInfo, bytes: &[u8], step:
 async fn family(store: &dyn ThreadStore) -> [ThreadId; 2] {
     let thread = record(store, 1, MODE, &["a", "b", "c"]).await;
     for turn in ["c", "b"] {
-        let to = TurnCut::Before(turn_id(turn));
+        let to = TurnBoundary::Before(turn_id(turn));
         store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
     }
     go_on(store, thread, MODE, &["d"]).await;
-    let request = ForkThread { source: thread, at: TurnCut::Latest, meta: head(2, MODE) };
+    let request = ForkThread { source: thread, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
     go_on(store, fork, MODE, &["e"]).await;
     [thread, fork]

@@ -2,7 +2,7 @@
 
 use selvedge_protocol::{HistoryMode, RolloutItem};
 use selvedge_thread_store::{
-    BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+    BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary,
 };
 
 use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
@@ -40,7 +40,7 @@ async fn segments_are_named_like_those_of_files() {
     record(&store, 1, MODE, &["a", "b"]).await;
     let whole = store.load_history(id(1)).await.unwrap();
     for to in ["b", "a"] {
-        let to = TurnCut::Before(to.into());
+        let to = TurnBoundary::Before(to.into());
         store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await.unwrap();
     }
     let history = store.load_history(id(1)).await.unwrap();
@@ -48,7 +48,7 @@ async fn segments_are_named_like_those_of_files() {
     assert_eq!((head.history_base, head.timestamp), (None, history.lines[0].timestamp()));
 
     record(&store, 2, MODE, &["a", "b"]).await;
-    let to = TurnCut::After("a".into());
+    let to = TurnBoundary::After("a".into());
     store.revert_thread(RevertThread { thread_id: id(2), to, batch: BatchId::generate() }).await.unwrap();
     let history = store.load_history(id(2)).await.unwrap();
     let RolloutItem::SessionMeta(head) = history.lines.last().unwrap().item() else { panic!("no head") };

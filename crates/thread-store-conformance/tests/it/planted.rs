@@ -27,8 +27,8 @@ use selvedge_protocol::{
 };
 use selvedge_thread_store::{
     Appended, BatchId, ChangePage, EntryKind, ForkThread, Holder, LinePage, LinePosition, LineQuery, LineStart,
-    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, PatchOrigin, Result, RevertThread, SegmentInfo,
-    SegmentPart, StoreError, ThreadChange, ThreadHistory, ThreadLookup, ThreadReader as _, ThreadStore, TurnCut,
+    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, MetadataOrigin, Result, RevertThread, SegmentInfo,
+    SegmentPart, StoreError, ThreadChange, ThreadHistory, ThreadLookup, ThreadReader as _, ThreadStore, TurnBoundary,
     WriterState,
 };
 use selvedge_thread_store_conformance::{
@@ -620,9 +620,9 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            _: PatchOrigin,
+            _: MetadataOrigin,
         ) -> Result<StoredThread> {
-            self.store.update_thread_metadata(thread_id, patch, PatchOrigin::Explicit).await
+            self.store.update_thread_metadata(thread_id, patch, MetadataOrigin::Explicit).await
         }
     }
     ForgetsExplicitPatches caught by ["metadata.patch-survives-resume"] also ["cancelled.update", "changes.each-change-is-told", "detach.keeps-labels-and-surroundings", "find.by-name", "life.archive", "list.filters", "lost.of-update", "metadata.conflicts", "metadata.explicit-patch", "metadata.name", "revert.keeps-labels", "search.best", "search.in-names-and-items", "search.language", "search.positions"] {
@@ -630,9 +630,9 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            _: PatchOrigin,
+            _: MetadataOrigin,
         ) -> Result<StoredThread> {
-            self.store.update_thread_metadata(thread_id, patch, PatchOrigin::Observed).await
+            self.store.update_thread_metadata(thread_id, patch, MetadataOrigin::Derived).await
         }
     }
     ClearsNothing caught by ["metadata.patch-clears"] also [] {
@@ -640,7 +640,7 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            origin: PatchOrigin,
+            origin: MetadataOrigin,
         ) -> Result<StoredThread> {
             let mut patch = patch.clone();
             patch.preview = patch.preview.filter(Option::is_some);
@@ -652,7 +652,7 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            origin: PatchOrigin,
+            origin: MetadataOrigin,
         ) -> Result<StoredThread> {
             let mut patch = patch.clone();
             if let Some(Some(git)) = &mut patch.git {
@@ -668,7 +668,7 @@ faults! {
             let fork = self.store.fork_thread(request).await?;
             if name.is_some() {
                 let patch = ThreadMetadataPatch { name: Some(name), ..ThreadMetadataPatch::default() };
-                self.store.update_thread_metadata(fork, &patch, PatchOrigin::Explicit).await?;
+                self.store.update_thread_metadata(fork, &patch, MetadataOrigin::Explicit).await?;
             }
             Ok(fork)
         }
@@ -682,7 +682,7 @@ faults! {
     ForksAlwaysAtTheEnd caught by ["branch.after-and-before"] also ["branch.of-live-and-archived"] {
         async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
             let at = match request.at {
-                TurnCut::BeforeNewest(_) => TurnCut::Latest,
+                TurnBoundary::BeforeNewest(_) => TurnBoundary::Latest,
                 at => at,
             };
             self.store.fork_thread(ForkThread { at, ..request }).await
@@ -706,7 +706,7 @@ faults! {
     }
     SaysThatTheLatestUndoes caught by ["revert.to-latest"] also [] {
         async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
-            let is_latest = request.to == TurnCut::Latest;
+            let is_latest = request.to == TurnBoundary::Latest;
             self.store.revert_thread(request).await.map(|undone| if is_latest { 1 } else { undone })
         }
     }
@@ -922,11 +922,11 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            origin: PatchOrigin,
+            origin: MetadataOrigin,
         ) -> Result<StoredThread> {
             match origin {
-                PatchOrigin::Observed => self.store.read_thread(thread_id).await,
-                PatchOrigin::Explicit => self.store.update_thread_metadata(thread_id, patch, origin).await,
+                MetadataOrigin::Derived => self.store.read_thread(thread_id).await,
+                MetadataOrigin::Explicit => self.store.update_thread_metadata(thread_id, patch, origin).await,
             }
         }
     }
@@ -935,11 +935,11 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            origin: PatchOrigin,
+            origin: MetadataOrigin,
         ) -> Result<StoredThread> {
             let mut patch = patch.clone();
             let is_set = self.store.read_thread(thread_id).await?.model.is_some_and(|model| model == "set");
-            if origin == PatchOrigin::Observed && is_set {
+            if origin == MetadataOrigin::Derived && is_set {
                 patch.model = None;
             }
             self.store.update_thread_metadata(thread_id, &patch, origin).await
@@ -950,7 +950,7 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            origin: PatchOrigin,
+            origin: MetadataOrigin,
         ) -> Result<StoredThread> {
             match self.store.update_thread_metadata(thread_id, patch, origin).await {
                 Err(StoreError::NotFound { .. }) => Err(StoreError::invalid("no such thread")),
@@ -963,7 +963,7 @@ faults! {
             &self,
             thread_id: ThreadId,
             patch: &ThreadMetadataPatch,
-            origin: PatchOrigin,
+            origin: MetadataOrigin,
         ) -> Result<StoredThread> {
             let row = self.store.update_thread_metadata(thread_id, patch, origin).await?;
             if patch.git.is_some() && patch.name.is_none() && row.history_mode == HistoryMode::Paginated

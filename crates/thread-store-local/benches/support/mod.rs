@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use selvedge_protocol::{
-    Compacted, CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem, RolloutLine,
-    SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnContext, TurnId, Window, WindowId,
+    Compacted, CompletedItem, ContextWindow, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem,
+    RolloutLine, SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnContext, TurnId, WindowId,
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{ThreadReader, ThreadStore};
@@ -89,7 +89,7 @@ fn write_turns(path: &Path, now: Timestamp, bytes: u64) -> anyhow::Result<u64> {
 }
 
 fn compaction(now: Timestamp) -> RolloutItem {
-    let window = Window::first(Some(WindowId::new(now))).next(now);
+    let window = ContextWindow::first(Some(WindowId::new(now))).next(now);
     Compacted::new("the work so far", vec![ResponseItem::user_text("SUMMARY: the work so far")], window).into()
 }
 

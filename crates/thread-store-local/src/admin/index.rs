@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use selvedge_state::{
-    CheckScope, IndexCheck, IndexError, IndexRepair, IndexStatus, SetAside, StateIndex, SyncProgress, SyncReport,
+    CheckScope, IndexCheck, IndexError, IndexRepair, IndexStatus, SetAside, StateIndex, UpdateProgress, UpdateReport,
 };
 
 use super::HomeAdmin;
@@ -26,7 +26,7 @@ impl HomeAdmin {
     /// Returns how far the store is with updating its index in the background, `None` if it is not doing that. Until it is done,
     /// answers come from the logs.
     #[must_use]
-    pub fn index_progress(&self) -> Option<SyncProgress> {
+    pub fn index_progress(&self) -> Option<UpdateProgress> {
         self.store.inner.index.progress()
     }
 
@@ -49,7 +49,7 @@ impl HomeAdmin {
     ///
     /// # Errors
     /// As [`open_index`](Self::open_index) and [`IndexAdmin::update`].
-    pub async fn fill_index(&self) -> Result<Option<SyncReport>, IndexError> {
+    pub async fn fill_index(&self) -> Result<Option<UpdateReport>, IndexError> {
         let Some(path) = self.index_path() else { return Ok(None) };
         with_timers(StateIndex::fill(Arc::clone(&self.store.inner.remembered), path)).await
     }
@@ -102,18 +102,18 @@ impl IndexAdmin {
     ///
     /// # Errors
     /// If the home's directories cannot be read, or the database cannot be written. What was done until then stays.
-    pub async fn update(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport, IndexError> {
-        with_timers(self.index.sync(progress)).await
+    pub async fn update(&self, progress: impl FnMut(UpdateProgress)) -> Result<UpdateReport, IndexError> {
+        with_timers(self.index.update(progress)).await
     }
 
     /// Empties the index and builds it anew from the logs.
     ///
     /// # Errors
     /// As [`update`](Self::update).
-    pub async fn rebuild(&self, progress: impl FnMut(SyncProgress)) -> Result<SyncReport, IndexError> {
+    pub async fn rebuild(&self, progress: impl FnMut(UpdateProgress)) -> Result<UpdateReport, IndexError> {
         with_timers(async {
             self.index.clear().await?;
-            self.index.sync(progress).await
+            self.index.update(progress).await
         })
         .await
     }

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use selvedge_history::{ModelContext, replay_lines};
 use selvedge_protocol::{
-    Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent,
-    TurnContext, TurnQuery, Window, WindowId, WorldState, WorldStatePatch, WorldStateRecord,
+    Compacted, ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId,
+    ThreadRolledBackEvent, TurnContext, TurnQuery, WindowId, WorldState, WorldStatePatch, WorldStateRecord,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+    BatchId, ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary,
 };
 use serde_json::json;
 
@@ -35,7 +35,7 @@ enum Piece {
     Patch(u8),
     User,
     /// A message of the user that no client shows.
-    Heard,
+    RollbackLedger,
     Fragment,
     Agent,
     OtherAgent,
@@ -78,7 +78,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
         2 => any::<u8>().prop_map(Piece::Snapshot),
         2 => any::<u8>().prop_map(Piece::Patch),
         3 => Just(Piece::User),
-        1 => Just(Piece::Heard),
+        1 => Just(Piece::RollbackLedger),
         1 => Just(Piece::Fragment),
         1 => Just(Piece::Agent),
         1 => Just(Piece::OtherAgent),
@@ -187,15 +187,15 @@ impl Threads {
         }
     }
 
-    async fn cut(&self, thread_id: ThreadId, place: &Place) -> TurnCut {
+    async fn cut(&self, thread_id: ThreadId, place: &Place) -> TurnBoundary {
         let turns = self.home.store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
         let turn = |index: &prop::sample::Index| turns[index.index(turns.len())].id.clone();
         match place {
-            _ if turns.is_empty() => TurnCut::Latest,
-            Place::Latest => TurnCut::Latest,
-            Place::After(index) => TurnCut::After(turn(index)),
-            Place::Before(index) => TurnCut::Before(turn(index)),
-            Place::Beginning => TurnCut::Before(turns[0].id.clone()),
+            _ if turns.is_empty() => TurnBoundary::Latest,
+            Place::Latest => TurnBoundary::Latest,
+            Place::After(index) => TurnBoundary::After(turn(index)),
+            Place::Before(index) => TurnBoundary::Before(turn(index)),
+            Place::Beginning => TurnBoundary::Before(turns[0].id.clone()),
         }
     }
 
@@ -236,7 +236,7 @@ impl Threads {
                 vec![WorldStateRecord::patch(patch).into()]
             }
             Piece::User => user(self.mode, &turn, &text),
-            Piece::Heard => vec![ResponseItem::user_text(&text).into()],
+            Piece::RollbackLedger => vec![ResponseItem::user_text(&text).into()],
             Piece::Fragment => {
                 vec![ResponseItem::user_text(&format!("<environment_context>{text}</environment_context>")).into()]
             }
@@ -244,7 +244,7 @@ impl Threads {
             Piece::OtherAgent => vec![ResponseItem::agent_message("one", "other", &text).into()],
             Piece::Compacted => {
                 let was = self.home.store.load_model_context(thread_id).await.unwrap().window;
-                let window = Window {
+                let window = ContextWindow {
                     number: was.number + 1,
                     previous_window_id: was.window_id,
                     window_id: Some(self.new_window_id()),
@@ -265,7 +265,7 @@ impl Threads {
         }
     }
 
-    async fn fork(&mut self, source: ThreadId, at: TurnCut) -> ThreadId {
+    async fn fork(&mut self, source: ThreadId, at: TurnBoundary) -> ThreadId {
         let meta = self.new_head();
         for store in self.stores() {
             store.fork_thread(ForkThread { source, at: at.clone(), meta: meta.clone() }).await.unwrap();
@@ -274,7 +274,7 @@ impl Threads {
     }
 
     /// Reverts a thread, unless nobody spoke in what is to be undone: legacy threads cannot say that.
-    async fn revert(&mut self, thread_id: ThreadId, to: TurnCut) {
+    async fn revert(&mut self, thread_id: ThreadId, to: TurnBoundary) {
         self.ticks += 1;
         let mut outcomes = Vec::new();
         for store in self.stores() {
@@ -392,13 +392,13 @@ async fn check_unread(threads: &Threads, file_of: ThreadId, read: &[ThreadId]) {
 #[tokio::test]
 async fn a_compaction_in_the_source_is_as_far_as_a_fork_reads() {
     let mut threads = compacted(HistoryMode::Paginated).await;
-    let at_end = threads.fork(id(1), TurnCut::Latest).await;
-    let behind = threads.fork(id(1), TurnCut::After(turn_id("t3"))).await;
-    let gone_on = threads.fork(id(1), TurnCut::Latest).await;
+    let at_end = threads.fork(id(1), TurnBoundary::Latest).await;
+    let behind = threads.fork(id(1), TurnBoundary::After(turn_id("t3"))).await;
+    let gone_on = threads.fork(id(1), TurnBoundary::Latest).await;
     threads.append(gone_on, &usual(5)).await;
-    let deep = threads.fork(gone_on, TurnCut::Latest).await;
+    let deep = threads.fork(gone_on, TurnBoundary::Latest).await;
     threads.append(deep, &usual(6)).await;
-    let deeper = threads.fork(deep, TurnCut::After(turn_id("t5"))).await;
+    let deeper = threads.fork(deep, TurnBoundary::After(turn_id("t5"))).await;
     check_unread(&threads, id(1), &[id(1), at_end, behind, gone_on, deep, deeper]).await;
     let context = threads.home.store.load_model_context(deeper).await.unwrap();
     assert_eq!(context.window.number, 0, "a fork counts its own windows");
@@ -409,9 +409,9 @@ async fn a_compaction_in_the_source_is_as_far_as_a_fork_reads() {
 #[tokio::test]
 async fn a_copied_compaction_is_as_far_as_a_fork_reads() {
     let mut threads = compacted(HistoryMode::Legacy).await;
-    let fork = threads.fork(id(1), TurnCut::Latest).await;
+    let fork = threads.fork(id(1), TurnBoundary::Latest).await;
     threads.append(fork, &usual(5)).await;
-    let deep = threads.fork(fork, TurnCut::After(turn_id("t5"))).await;
+    let deep = threads.fork(fork, TurnBoundary::After(turn_id("t5"))).await;
     for thread_id in [id(1), fork, deep] {
         check_unread(&threads, thread_id, &[thread_id]).await;
     }
@@ -420,11 +420,11 @@ async fn a_copied_compaction_is_as_far_as_a_fork_reads() {
 #[tokio::test]
 async fn a_revert_inside_what_was_inherited() {
     let mut threads = compacted(HistoryMode::Paginated).await;
-    let fork = threads.fork(id(1), TurnCut::Latest).await;
+    let fork = threads.fork(id(1), TurnBoundary::Latest).await;
     threads.append(fork, &usual(5)).await;
-    threads.revert(fork, TurnCut::After(turn_id("t3"))).await;
+    threads.revert(fork, TurnBoundary::After(turn_id("t3"))).await;
     threads.append(fork, &usual(6)).await;
-    let of_reverted = threads.fork(fork, TurnCut::Latest).await;
+    let of_reverted = threads.fork(fork, TurnBoundary::Latest).await;
     // Behind the compaction: it is found in the source, through two segments of the fork.
     check_unread(&threads, id(1), &[fork, of_reverted]).await;
 }
@@ -433,14 +433,14 @@ async fn a_revert_inside_what_was_inherited() {
 async fn a_revert_to_before_what_was_compacted() {
     for mode in MODES {
         let mut threads = compacted(mode).await;
-        let fork = threads.fork(id(1), TurnCut::Latest).await;
+        let fork = threads.fork(id(1), TurnBoundary::Latest).await;
         threads.append(fork, &usual(5)).await;
-        threads.revert(fork, TurnCut::Before(turn_id("t2"))).await;
+        threads.revert(fork, TurnBoundary::Before(turn_id("t2"))).await;
         let context = threads.check(fork).await;
         assert_eq!(context.previous_settings.as_ref().unwrap().model.as_deref(), Some("model 1"));
         assert_eq!(context.world_state.as_ref().unwrap().section("n"), Some(&json!(1)));
         threads.append(fork, &usual(6)).await;
-        let deep = threads.fork(fork, TurnCut::After(turn_id("t1"))).await;
+        let deep = threads.fork(fork, TurnBoundary::After(turn_id("t1"))).await;
         threads.check(fork).await;
         assert_eq!(threads.check(deep).await.world_state, context.world_state);
     }
@@ -450,10 +450,10 @@ async fn a_revert_to_before_what_was_compacted() {
 async fn a_revert_to_before_the_first_turn() {
     for mode in MODES {
         let mut threads = compacted(mode).await;
-        let fork = threads.fork(id(1), TurnCut::Latest).await;
+        let fork = threads.fork(id(1), TurnBoundary::Latest).await;
         append_compaction(&mut threads, fork).await;
         for thread_id in [fork, id(1)] {
-            threads.revert(thread_id, TurnCut::Before(turn_id("t1"))).await;
+            threads.revert(thread_id, TurnBoundary::Before(turn_id("t1"))).await;
             let context = threads.check(thread_id).await;
             assert_eq!((&context.world_state, &context.previous_settings), (&None, &None));
             assert_eq!(context.window.number, 0);
@@ -462,7 +462,7 @@ async fn a_revert_to_before_the_first_turn() {
             }
             append_compaction(&mut threads, thread_id).await;
             threads.append(thread_id, &usual(7)).await;
-            let again = threads.fork(thread_id, TurnCut::Latest).await;
+            let again = threads.fork(thread_id, TurnBoundary::Latest).await;
             assert_eq!(threads.check(again).await.history, threads.check(thread_id).await.history);
         }
     }
@@ -475,7 +475,7 @@ async fn chains_of_three_with_a_compaction_in_each() {
         let mut threads = compacted(mode).await;
         let mut chain = vec![id(1)];
         for n in 0..3 {
-            let fork = threads.fork(chain[n], TurnCut::Latest).await;
+            let fork = threads.fork(chain[n], TurnBoundary::Latest).await;
             threads.append(fork, &usual(10)).await;
             append_compaction(&mut threads, fork).await;
             threads.append(fork, &usual(11)).await;
@@ -487,10 +487,10 @@ async fn chains_of_three_with_a_compaction_in_each() {
         // Back to the turn before the newest compaction: now that of the thread before counts.
         let newest = chain[3];
         let before = format!("t{}", threads.turns - 1);
-        threads.revert(newest, TurnCut::Before(turn_id(&before))).await;
+        threads.revert(newest, TurnBoundary::Before(turn_id(&before))).await;
         threads.check(newest).await;
         threads.append(newest, &usual(12)).await;
-        let fork = threads.fork(newest, TurnCut::Latest).await;
+        let fork = threads.fork(newest, TurnBoundary::Latest).await;
         let context = threads.check(fork).await;
         assert_eq!(context.history, threads.check(newest).await.history);
         assert!(heard(&threads.home.store, fork).await.iter().any(|text| text.contains("said")));
@@ -502,7 +502,7 @@ async fn chains_of_three_with_a_compaction_in_each() {
 async fn a_rollback_behind_the_compaction_reads_on_in_the_source() {
     for mode in MODES {
         let mut threads = compacted(mode).await;
-        let fork = threads.fork(id(1), TurnCut::Latest).await;
+        let fork = threads.fork(id(1), TurnBoundary::Latest).await;
         threads.append(fork, &usual(5)).await;
         threads.append(fork, &[Piece::RolledBack(3)]).await;
         let context = threads.check(fork).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
 use selvedge_rollout::doctor::{Severity, diagnose};
 use selvedge_rollout::{RolloutHome, WriterLock};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary};
 use selvedge_thread_store_local::{Compressed, LocalThreadStore};
 
 use crate::home::{RECORDINGS, TestHome};
@@ -47,9 +47,9 @@ fn faults(home: &TestHome) -> Vec<String> {
 /// A thread of two segments with a fork that is built on the older one.
 async fn rewound_and_forked(home: &TestHome) -> (ThreadId, ThreadId) {
     record(&home.store, 1, Paginated, &["one", "two"]).await;
-    let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, Paginated) };
+    let request = ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, Paginated) };
     let fork = home.store.fork_thread(request).await.unwrap();
-    let request = RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
+    let request = RevertThread { thread_id: id(1), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
     assert_eq!(home.store.revert_thread(request).await.unwrap(), 1);
     (id(1), fork)
 }
@@ -135,7 +135,7 @@ async fn what_is_built_on_a_compressed_thread_goes_on() {
         assert_eq!(asked(store, fork).await, ["one", "two"]);
         assert_eq!(asked(store, thread).await, ["one"]);
     }
-    let request = ForkThread { source: thread, at: TurnCut::Latest, meta: head(3, Paginated) };
+    let request = ForkThread { source: thread, at: TurnBoundary::Latest, meta: head(3, Paginated) };
     let other = home.store.fork_thread(request).await.unwrap();
     home.store.admin().compress(fork).await.unwrap();
     for (thread_id, said) in [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])] {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_protocol::HistoryMode;
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;
@@ -27,7 +27,7 @@ async fn no_fork_begins_in_a_thread_that_is_being_deleted() {
         let meta = head(n * 2 + 2, MODE);
         let fork = id(n * 2 + 2);
         let (forking, deleting) = (home.other(), home.other());
-        let request = ForkThread { source, at: TurnCut::Latest, meta };
+        let request = ForkThread { source, at: TurnBoundary::Latest, meta };
         // Which one is first is to differ, and how far it has come when the other begins.
         let lead = Duration::from_micros(u64::from(n) * u64::from(n) * 5);
         let (fork_after, delete_after) = if n % 2 == 0 { (lead, Duration::ZERO) } else { (Duration::ZERO, lead) };
@@ -116,7 +116,7 @@ async fn a_deletion_waits_for_a_fork_that_has_looked_at_its_base() {
     let source = record(&home.store, 1, MODE, &["a", "b"]).await;
     let (forking, files) = gated(&home);
     let (reached, open) = files.shut();
-    let request = ForkThread { source, at: TurnCut::Latest, meta: head(2, MODE) };
+    let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let fork = tokio::spawn(async move { forking.fork_thread(request).await });
     tokio::task::spawn_blocking(move || reached.recv()).await.unwrap().unwrap();
     let deleting = home.other();
@@ -140,7 +140,7 @@ async fn a_rewind_blocks_no_other_task() {
     store.resume_thread(id(1)).await.unwrap();
     let (reached, open) = files.shut();
     let rewinding = store.clone();
-    let request = RevertThread { thread_id: id(1), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
+    let request = RevertThread { thread_id: id(1), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
     let rewind = tokio::spawn(async move { rewinding.revert_thread(request).await });
     // The history was read by then, and the writer is at its next file.
     tokio::task::spawn_blocking(move || reached.recv()).await.unwrap().unwrap();

@@ -12,7 +12,7 @@ use selvedge_protocol::{
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadRolledBackEvent, TurnQuery,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, PatchOrigin, Result, RevertThread, ThreadReader, ThreadStore, TurnCut,
+    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, ThreadReader, ThreadStore, TurnBoundary,
 };
 use serde_json::json;
 
@@ -57,15 +57,15 @@ async fn made_by<T>(home: &TestHome, work: impl Future<Output = Result<T>>) -> (
 }
 
 /// The cuts that there are in a thread, and some that there are not.
-async fn cuts(home: &TestHome, thread_id: ThreadId) -> Vec<TurnCut> {
+async fn cuts(home: &TestHome, thread_id: ThreadId) -> Vec<TurnBoundary> {
     let turns = home.store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
-    let mut cuts: Vec<TurnCut> =
-        ["no such turn", "turn-1", "turn-2", "turn-99"].map(|id| TurnCut::After(id.into())).into();
-    cuts.extend([TurnCut::Latest, TurnCut::BeforeNewest(0), TurnCut::BeforeNewest(u64::MAX)]);
+    let mut cuts: Vec<TurnBoundary> =
+        ["no such turn", "turn-1", "turn-2", "turn-99"].map(|id| TurnBoundary::After(id.into())).into();
+    cuts.extend([TurnBoundary::Latest, TurnBoundary::BeforeNewest(0), TurnBoundary::BeforeNewest(u64::MAX)]);
     for (turn, newest) in turns.iter().rev().zip(1..) {
-        cuts.push(TurnCut::BeforeNewest(newest));
-        cuts.push(TurnCut::After(turn.id.clone()));
-        cuts.push(TurnCut::Before(turn.id.clone()));
+        cuts.push(TurnBoundary::BeforeNewest(newest));
+        cuts.push(TurnBoundary::After(turn.id.clone()));
+        cuts.push(TurnBoundary::Before(turn.id.clone()));
     }
     cuts
 }
@@ -159,7 +159,7 @@ enum Piece {
     Item(u8),
     User,
     /// What the model sees and no client shows.
-    Heard,
+    RollbackLedger,
     Compacted,
     RolledBack,
     /// What somebody set of the thread.
@@ -196,7 +196,7 @@ fn piece() -> impl Strategy<Value = Piece> {
         2 => named().prop_map(Piece::Aborted),
         4 => (0_u8..8).prop_map(Piece::Item),
         2 => Just(Piece::User),
-        2 => Just(Piece::Heard),
+        2 => Just(Piece::RollbackLedger),
         1 => Just(Piece::Compacted),
         1 => Just(Piece::RolledBack),
         2 => any::<u8>().prop_map(Piece::Label),
@@ -292,7 +292,7 @@ impl Story {
             }
             Piece::Item(n) => agent(mode, &name_of(*n), &text),
             Piece::User => user(mode, "t1", &text),
-            Piece::Heard => vec![ResponseItem::user_text(&text).into()],
+            Piece::RollbackLedger => vec![ResponseItem::user_text(&text).into()],
             Piece::Compacted => {
                 let summary = selvedge_protocol::Compacted { message: Some(text), ..Default::default() };
                 vec![summary.into()]
@@ -317,7 +317,7 @@ impl Story {
             2 => ThreadMetadataPatch { created_at: Some(second(-i64::from(n))), ..Default::default() },
             _ => ThreadMetadataPatch { agent_role: Some(Some(format!("role {n}"))), ..Default::default() },
         };
-        self.home.store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.unwrap();
+        self.home.store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.unwrap();
     }
 }
 
@@ -365,7 +365,7 @@ async fn a_turn_that_is_called_by_its_place_is_found() {
     let turns = home.store.list_turns(&TurnQuery::all(id(1))).await.unwrap().items;
     assert_eq!(turns.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a", "turn-3", "turn-3", "turn-4"]);
     check_cuts(&home, &compressed(&home), id(1), "by place").await;
-    let request = ForkThread { source: id(1), at: TurnCut::Before("turn-3".into()), meta: head(2, MODE) };
+    let request = ForkThread { source: id(1), at: TurnBoundary::Before("turn-3".into()), meta: head(2, MODE) };
     home.store.fork_thread(request).await.unwrap();
     assert_eq!(asked(&home.store, id(2)).await, ["a", "turn-3"], "of two turns of one name the newest is meant");
 }
@@ -375,7 +375,7 @@ async fn a_turn_that_is_called_by_its_place_is_found() {
 async fn the_newest_head_of_a_detached_thread_is_a_copy() {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a"]).await;
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, MODE) }).await.unwrap();
     go_on(&home.store, id(2), MODE, &["b", "c", "d"]).await;
     let path = home.store.detach_thread(id(2)).await.unwrap().location.unwrap();
     let content = fs::read_to_string(&path).unwrap();
@@ -387,7 +387,7 @@ async fn the_newest_head_of_a_detached_thread_is_a_copy() {
     let before = home.store.read_thread(id(2)).await.unwrap();
     assert_eq!(before.cwd.as_deref(), Some("/srv/moved"));
     for left in [&["a", "b", "c"][..], &["a", "b"]] {
-        let to = TurnCut::BeforeNewest(1);
+        let to = TurnBoundary::BeforeNewest(1);
         home.store.revert_thread(RevertThread { thread_id: id(2), to, batch: BatchId::generate() }).await.unwrap();
         let after = home.store.read_thread(id(2)).await.unwrap();
         assert_eq!((after.cwd, after.created_at), (before.cwd.clone(), before.created_at));
@@ -427,15 +427,15 @@ async fn home_in(state: State, mode: HistoryMode) -> TestHome {
     home
 }
 
-fn cuts_of_abc() -> [(TurnCut, &'static [&'static str]); 7] {
+fn cuts_of_abc() -> [(TurnBoundary, &'static [&'static str]); 7] {
     [
-        (TurnCut::Latest, &["a", "b", "c"]),
-        (TurnCut::After("c".into()), &["a", "b", "c"]),
-        (TurnCut::After("b".into()), &["a", "b"]),
-        (TurnCut::Before("c".into()), &["a", "b"]),
-        (TurnCut::BeforeNewest(2), &["a"]),
-        (TurnCut::Before("b".into()), &["a"]),
-        (TurnCut::Before("a".into()), &[]),
+        (TurnBoundary::Latest, &["a", "b", "c"]),
+        (TurnBoundary::After("c".into()), &["a", "b", "c"]),
+        (TurnBoundary::After("b".into()), &["a", "b"]),
+        (TurnBoundary::Before("c".into()), &["a", "b"]),
+        (TurnBoundary::BeforeNewest(2), &["a"]),
+        (TurnBoundary::Before("b".into()), &["a"]),
+        (TurnBoundary::Before("a".into()), &[]),
     ]
 }
 
@@ -498,11 +498,11 @@ async fn a_live_thread_is_forked_around_the_turn_that_runs() {
             .append_items(id(1), BatchId::generate(), &[vec![started("b")], user(mode, "b", "ask b")].concat())
             .await
             .unwrap();
-        let cuts: [(TurnCut, &[&str]); 4] = [
-            (TurnCut::Latest, &["a", "b"]),
-            (TurnCut::After("b".into()), &["a", "b"]),
-            (TurnCut::Before("b".into()), &["a"]),
-            (TurnCut::BeforeNewest(1), &["a"]),
+        let cuts: [(TurnBoundary, &[&str]); 4] = [
+            (TurnBoundary::Latest, &["a", "b"]),
+            (TurnBoundary::After("b".into()), &["a", "b"]),
+            (TurnBoundary::Before("b".into()), &["a"]),
+            (TurnBoundary::BeforeNewest(1), &["a"]),
         ];
         for (n, (at, turns)) in (2..).zip(cuts) {
             home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
@@ -539,8 +539,8 @@ async fn what_stands_before_a_cut_is_not_read() {
     let size = fs::metadata(&path).unwrap().len();
 
     let began = std::time::Instant::now();
-    let (newest, after) = (TurnCut::BeforeNewest(1), TurnCut::After("b".into()));
-    for (n, at) in (2..).zip([TurnCut::Latest, TurnCut::Before("c".into()), newest.clone(), after.clone()]) {
+    let (newest, after) = (TurnBoundary::BeforeNewest(1), TurnBoundary::After("b".into()));
+    for (n, at) in (2..).zip([TurnBoundary::Latest, TurnBoundary::Before("c".into()), newest.clone(), after.clone()]) {
         home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, MODE) }).await.unwrap();
     }
     for to in [newest, after] {

@@ -358,7 +358,7 @@ fn resolve(home: &TestHome, thread_id: ThreadId) -> ResolvedHistory {
                 assert_eq!(record.line.text(), forwards[left]);
             }
             BackwardEntry::Damage { .. } => {}
-            BackwardEntry::Unsure => return resolved,
+            BackwardEntry::NeedsForwardRead => return resolved,
         }
     }
     assert_eq!(left, 0);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore, TurnBoundary};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{go_on, head, heard, id, record};
@@ -15,7 +15,7 @@ const MODE: HistoryMode = HistoryMode::Paginated;
 async fn forked() -> TestHome {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b"]).await;
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, MODE) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, MODE) }).await.unwrap();
     go_on(&home.store, id(2), MODE, &["c"]).await;
     home
 }
@@ -174,7 +174,7 @@ async fn what_is_gone_cannot_be_copied() {
 #[tokio::test]
 async fn old_segments_stay_for_whom_they_carry() {
     let home = forked().await;
-    home.store.fork_thread(ForkThread { source: id(2), at: TurnCut::Latest, meta: head(3, MODE) }).await.unwrap();
+    home.store.fork_thread(ForkThread { source: id(2), at: TurnBoundary::Latest, meta: head(3, MODE) }).await.unwrap();
     home.store.detach_thread(id(2)).await.unwrap();
     match home.store.delete_thread(id(1)).await {
         Err(StoreError::HasDependents { dependents, .. }) => assert_eq!(dependents, [id(3)]),

@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selvedge_faulty_files::{Fault, FaultyFiles, PowerLoss};
 use selvedge_protocol::{
-    ArchivedFilter, Compacted, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId,
-    ThreadMetadataPatch, ThreadQuery, TurnItem, TurnQuery, Window, WindowId,
+    ArchivedFilter, Compacted, ContextWindow, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, TurnItem, TurnQuery, WindowId,
 };
 use selvedge_rollout::{ResolvedHistory, RolloutHome};
-use selvedge_state::{CheckScope, Freshness, StateIndex};
+use selvedge_state::{CheckScope, RefreshOutcome, StateIndex};
 use selvedge_thread_store::{
-    BatchId, ForkThread, PatchOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnCut,
+    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary,
 };
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Runtime;
@@ -208,10 +208,10 @@ impl Step {
             Shutdown(_) => store.shutdown_thread(thread_id).await,
             Fork(source, n) => {
                 let meta = head(n, Paginated);
-                store.fork_thread(ForkThread { source: id(source), at: TurnCut::Latest, meta }).await.map(drop)
+                store.fork_thread(ForkThread { source: id(source), at: TurnBoundary::Latest, meta }).await.map(drop)
             }
             Rewind(_) => {
-                let to = TurnCut::BeforeNewest(1);
+                let to = TurnBoundary::BeforeNewest(1);
                 store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.map(drop)
             }
             Name(_, name) => explicit(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
@@ -233,11 +233,11 @@ async fn explicit(
 ) -> Result<()> {
     let mut patch = ThreadMetadataPatch::default();
     change(&mut patch);
-    store.update_thread_metadata(thread_id, &patch, PatchOrigin::Explicit).await.map(drop)
+    store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.map(drop)
 }
 
 fn compaction() -> RolloutItem {
-    let window = Window::first(Some(WindowId::new(second(1)))).next(second(2));
+    let window = ContextWindow::first(Some(WindowId::new(second(1)))).next(second(2));
     Compacted::new("so far", vec![ResponseItem::user_text("SUMMARY")], window).into()
 }
 
@@ -578,9 +578,9 @@ fn check_tidy(root: &Path, what: &str) {
 /// An index that is asked now lists the rows that the logs do; these are given back.
 async fn check_rows(index: &StateIndex, logs: &LocalThreadStore, what: &str) -> Vec<StoredThread> {
     match index.refresh(u64::MAX).await.unwrap() {
-        Freshness::Fresh(_) => {}
-        Freshness::Unfilled => drop(index.sync(|_| {}).await.unwrap()),
-        Freshness::Behind { .. } => panic!("{what}: the index is behind"),
+        RefreshOutcome::Fresh(_) => {}
+        RefreshOutcome::Unfilled => drop(index.update(|_| {}).await.unwrap()),
+        RefreshOutcome::Behind { .. } => panic!("{what}: the index is behind"),
     }
     let (rows, logged) = (index.list_threads(&everything()).await, logs.list_threads(&everything()).await);
     let (rows, logged) = (rows.unwrap().items, logged.unwrap().items);
@@ -622,7 +622,7 @@ fn check_index(runtime: &Runtime, root: &Path, is_thorough: bool, what: &str) {
         if !is_thorough {
             return index.close().await;
         }
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         index.close().await;
         let check = StateIndex::check(&home, &path, &CheckScope { threads: None, deep: true }).await.unwrap();
         assert_eq!((check.is_there, check.findings), (true, Vec::new()), "{what}");

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnQuery};
 use selvedge_thread_store::{
-    BatchId, ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnCut,
+    BatchId, ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnBoundary,
 };
 
 use crate::home::TestHome;
@@ -39,13 +39,13 @@ async fn everything_is_private() {
     for (n, mode) in [(1, LEGACY), (2, PAGINATED)] {
         record(&store, n, mode, &["a", "b"]).await;
         let meta = head(n + 10, mode);
-        store.fork_thread(ForkThread { source: id(n), at: TurnCut::Latest, meta }).await.unwrap();
-        let to = TurnCut::After("a".into());
+        store.fork_thread(ForkThread { source: id(n), at: TurnBoundary::Latest, meta }).await.unwrap();
+        let to = TurnBoundary::After("a".into());
         store.revert_thread(RevertThread { thread_id: id(n), to, batch: BatchId::generate() }).await.unwrap();
         store.archive_thread(id(n)).await.unwrap();
     }
     let name = selvedge_protocol::ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
-    store.update_thread_metadata(id(1), &name, selvedge_thread_store::PatchOrigin::Explicit).await.unwrap();
+    store.update_thread_metadata(id(1), &name, selvedge_thread_store::MetadataOrigin::Explicit).await.unwrap();
     let mut stack = vec![home];
     while let Some(path) = stack.pop() {
         let metadata = fs::metadata(&path).unwrap();
@@ -61,7 +61,10 @@ async fn everything_is_private() {
 async fn no_lock_and_no_leftover_stays() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b"]).await;
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store
+        .fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, PAGINATED) })
+        .await
+        .unwrap();
     home.store.archive_thread(id(2)).await.unwrap();
     home.store.unarchive_thread(id(2)).await.unwrap();
     home.store.delete_thread(id(2)).await.unwrap();
@@ -73,13 +76,15 @@ async fn no_lock_and_no_leftover_stays() {
 async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
-    for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
+    for (n, at) in
+        [(2, TurnBoundary::Latest), (3, TurnBoundary::After("a".into())), (4, TurnBoundary::Before("c".into()))]
+    {
         let fork = home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
         let fork = home.store.read_thread(fork).await.unwrap();
         let content = fs::read_to_string(fork.location.unwrap()).unwrap();
         assert_eq!(content.lines().count(), 1, "{content}");
     }
-    let to = TurnCut::After("b".into());
+    let to = TurnBoundary::After("b".into());
     home.store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(fs::read_to_string(row.location.unwrap()).unwrap().lines().count(), 1);
@@ -90,7 +95,9 @@ async fn bases_end_just_past_a_newline() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
     let parent = fs::read(home.store.read_thread(id(1)).await.unwrap().location.unwrap()).unwrap();
-    for (n, at) in [(2, TurnCut::Latest), (3, TurnCut::After("a".into())), (4, TurnCut::Before("c".into()))] {
+    for (n, at) in
+        [(2, TurnBoundary::Latest), (3, TurnBoundary::After("a".into())), (4, TurnBoundary::Before("c".into()))]
+    {
         home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, PAGINATED) }).await.unwrap();
         let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
         let line: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -111,7 +118,10 @@ async fn a_legacy_fork_copies_damage_too() {
     let mut content = fs::read(&path).unwrap();
     content.extend_from_slice(b"\xff\xfe broken\n{\"timestamp\":\"2026");
     fs::write(&path, &content).unwrap();
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, LEGACY) }).await.unwrap();
+    home.store
+        .fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, LEGACY) })
+        .await
+        .unwrap();
     let fork = fs::read(home.store.read_thread(id(2)).await.unwrap().location.unwrap()).unwrap();
     let body = &fork[fork.iter().position(|byte| *byte == b'\n').unwrap() + 1..];
     assert_eq!(body, [&content[..], b"\n"].concat());
@@ -177,7 +187,10 @@ async fn damaged_files_open() {
 async fn one_unreadable_thread_hides_no_other() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store
+        .fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, PAGINATED) })
+        .await
+        .unwrap();
     let dir = home.path().join("sessions/2026/11/21");
     fs::create_dir_all(dir.join(format!("rollout-2026-11-21T09-09-03-{}.jsonl", id(3)))).unwrap();
     fs::write(dir.join("rollout-nonsense.jsonl"), "x").unwrap();
@@ -189,7 +202,10 @@ async fn one_unreadable_thread_hides_no_other() {
 async fn a_missing_base_is_told_and_the_rest_is_there() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store
+        .fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, PAGINATED) })
+        .await
+        .unwrap();
     selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
     fs::remove_file(home.store.read_thread(id(1)).await.unwrap().location.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
@@ -209,7 +225,10 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
 async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
-    home.store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, PAGINATED) }).await.unwrap();
+    home.store
+        .fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, PAGINATED) })
+        .await
+        .unwrap();
     let before = home.store.load_history(id(2)).await.unwrap();
     let row = home.store.read_thread(id(1)).await.unwrap();
     let path = PathBuf::from(row.location.clone().unwrap());

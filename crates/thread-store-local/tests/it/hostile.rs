@@ -10,7 +10,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::doctor::{FindingKind, diagnose};
 use selvedge_rollout::{MAX_LINE_BYTES, RolloutHome};
-use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnBoundary};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::damage::{head_line, line};
@@ -61,7 +61,7 @@ async fn use_all(home: &TestHome, thread_id: ThreadId, seconds: u64, mebibytes: 
         .unwrap();
     within("shutdown", seconds, mebibytes, store.shutdown_thread(thread_id)).await.unwrap();
     let meta = head(CHAIN + 1, HistoryMode::Paginated);
-    let fork = ForkThread { source: thread_id, at: TurnCut::Latest, meta };
+    let fork = ForkThread { source: thread_id, at: TurnBoundary::Latest, meta };
     within("fork", seconds, mebibytes, store.fork_thread(fork)).await.unwrap();
 }
 

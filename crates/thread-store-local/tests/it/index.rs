@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
-use selvedge_thread_store::{PatchOrigin, StoreError, ThreadReader, ThreadStore};
+use selvedge_thread_store::{MetadataOrigin, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::home::{TestHome, all_recordings};
@@ -21,7 +21,7 @@ async fn the_index_lists_what_the_logs_list() {
         let home = TestHome::recorded(&folder).without_index();
         let rollouts = RolloutHome::new(home.path());
         let index = StateIndex::open(&rollouts, &StateIndex::path_in(&rollouts)).await.unwrap();
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
             for direction in [SortDirection::Ascending, SortDirection::Descending] {
                 let archived = ArchivedFilter::All;
@@ -80,7 +80,7 @@ async fn the_index_answers_what_was_just_written() {
     home.store.delete_thread(id(2)).await.unwrap();
     assert_eq!(listed(&other).await.len(), 2);
     let patch = ThreadMetadataPatch { name: Some(Some("called".to_owned())), ..ThreadMetadataPatch::default() };
-    home.store.update_thread_metadata(id(3), &patch, PatchOrigin::Explicit).await.unwrap();
+    home.store.update_thread_metadata(id(3), &patch, MetadataOrigin::Explicit).await.unwrap();
     let named = ThreadQuery { named: Some(true), ..ThreadQuery::default() };
     assert_eq!(other.list_threads(&named).await.unwrap().items[0].name.as_deref(), Some("called"));
 }

@@ -9,7 +9,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_rollout::doctor::{Severity, diagnose};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, ThreadStore, TurnBoundary};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 
@@ -46,7 +46,7 @@ async fn read_while(to_and_fro: impl AsyncFn(LocalThreadStore) + Copy) {
     for mode in MODES {
         for home in [TestHome::empty(), TestHome::empty().without_index()] {
             record(&home.store, 1, mode, &["a", "b", "c"]).await;
-            let request = ForkThread { source: id(1), at: TurnCut::Latest, meta: head(2, mode) };
+            let request = ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, mode) };
             home.store.fork_thread(request).await.unwrap();
             let (is_over, moves) = (AtomicBool::new(false), AtomicUsize::new(0));
             let mover = async {
@@ -93,10 +93,10 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     let head_now = store.read_session_meta(thread_id).await.unwrap().unwrap();
     assert_eq!(head_now.id, Some(thread_id));
     assert!(["ask a", "ask b", "ask c"].iter().all(|text| exported.contains(text)), "{exported}");
-    let request = ForkThread { source: thread_id, at: TurnCut::After(turn_id("b")), meta: head(fork, mode) };
+    let request = ForkThread { source: thread_id, at: TurnBoundary::After(turn_id("b")), meta: head(fork, mode) };
     store.fork_thread(request).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
-    let request = RevertThread { thread_id: id(fork), to: TurnCut::BeforeNewest(1), batch: BatchId::generate() };
+    let request = RevertThread { thread_id: id(fork), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(request).await.unwrap(), 1);
     store.detach_thread(id(fork)).await.unwrap();
     assert_eq!(heard(store, id(fork)).await, ["a"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_protocol::{
     ArchivedFilter, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey, TurnQuery, TurnStatus,
 };
-use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnBoundary};
 use serde_json::Value;
 
 use crate::home::{RECORDINGS, TestHome, all_recordings, expected};
@@ -196,7 +196,7 @@ async fn every_recorded_thread_can_be_resumed_and_forked() {
                 fork_id,
                 selvedge_thread_store_conformance::fixtures::second(90_000),
             );
-            let request = ForkThread { source: thread.id, at: TurnCut::Latest, meta };
+            let request = ForkThread { source: thread.id, at: TurnBoundary::Latest, meta };
             let fork = home.store.fork_thread(request).await.unwrap();
             let fork = home.store.read_thread(fork).await.unwrap();
             assert_eq!(fork.forked_from_id, Some(thread.id));

@@ -7,7 +7,9 @@ use selvedge_protocol::{
     HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnQuery,
 };
 use selvedge_rollout::{RolloutFileName, RolloutHome};
-use selvedge_thread_store::{BatchId, ForkThread, PatchOrigin, RevertThread, ThreadReader, ThreadStore, TurnCut};
+use selvedge_thread_store::{
+    BatchId, ForkThread, MetadataOrigin, RevertThread, ThreadReader, ThreadStore, TurnBoundary,
+};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;
@@ -73,11 +75,11 @@ async fn no_write_follows_a_link_out_of_the_home() {
         let _ = store.archive_thread(id(1)).await;
         let _ = store.unarchive_thread(id(1)).await;
         let meta = head(3, HistoryMode::Paginated);
-        let _ = store.fork_thread(ForkThread { source: id(1), at: TurnCut::Latest, meta }).await;
-        let to = TurnCut::BeforeNewest(1);
+        let _ = store.fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta }).await;
+        let to = TurnBoundary::BeforeNewest(1);
         let _ = store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await;
         let name = ThreadMetadataPatch { name: Some(Some("n".into())), ..Default::default() };
-        let _ = store.update_thread_metadata(id(1), &name, PatchOrigin::Explicit).await;
+        let _ = store.update_thread_metadata(id(1), &name, MetadataOrigin::Explicit).await;
         let _ = store.delete_thread(id(1)).await;
         let rollouts = RolloutHome::new(home.path());
         if let Ok(found) = selvedge_rollout::doctor::diagnose(&rollouts, None, &|_| {}) {

@@ -10,7 +10,7 @@ const REMEMBERED: usize = 64;
 /// What a change came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Done {
+pub enum BatchOutcome {
     /// What an append came to.
     Appended(Appended),
     /// How many turns a revert undid.
@@ -19,10 +19,10 @@ pub enum Done {
 
 /// The newest changes of a thread. It is stored as a list of them, the oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<(BatchId, Done)>", into = "Vec<(BatchId, Done)>")]
+#[serde(from = "Vec<(BatchId, BatchOutcome)>", into = "Vec<(BatchId, BatchOutcome)>")]
 pub struct RecentBatches {
     /// A ring: the newest stands before `next`, and the oldest at it once the ring is full.
-    ring: Vec<(BatchId, Done)>,
+    ring: Vec<(BatchId, BatchOutcome)>,
     next: usize,
     /// The highest id of all that were remembered, as a number. The ids of a process count up, so that a higher one is new.
     highest: u128,
@@ -32,7 +32,7 @@ impl RecentBatches {
     /// Returns what a change came to. `None` if it is not remembered.
     #[must_use]
     #[inline]
-    pub fn find(&self, batch: BatchId) -> Option<Done> {
+    pub fn find(&self, batch: BatchId) -> Option<BatchOutcome> {
         if self.highest < batch.as_uuid().as_u128() {
             return None;
         }
@@ -41,7 +41,7 @@ impl RecentBatches {
 
     /// Remembers what a change came to.
     #[inline]
-    pub fn push(&mut self, batch: BatchId, done: Done) {
+    pub fn push(&mut self, batch: BatchId, done: BatchOutcome) {
         match self.ring.get_mut(self.next) {
             Some(oldest) => *oldest = (batch, done),
             None => self.ring.push((batch, done)),
@@ -58,15 +58,15 @@ impl RecentBatches {
     }
 }
 
-impl From<Vec<(BatchId, Done)>> for RecentBatches {
-    fn from(changes: Vec<(BatchId, Done)>) -> Self {
+impl From<Vec<(BatchId, BatchOutcome)>> for RecentBatches {
+    fn from(changes: Vec<(BatchId, BatchOutcome)>) -> Self {
         let mut recent = Self::default();
         changes.into_iter().for_each(|(batch, done)| recent.push(batch, done));
         recent
     }
 }
 
-impl From<RecentBatches> for Vec<(BatchId, Done)> {
+impl From<RecentBatches> for Vec<(BatchId, BatchOutcome)> {
     fn from(RecentBatches { mut ring, next, .. }: RecentBatches) -> Self {
         if ring.len() == REMEMBERED {
             ring.rotate_left(next);
@@ -87,11 +87,11 @@ mod tests {
             let mut recent = RecentBatches::default();
             for (number, id) in ids.iter().enumerate() {
                 assert_eq!(recent.find(*id), None);
-                recent.push(*id, Done::Reverted(number));
+                recent.push(*id, BatchOutcome::Reverted(number));
                 assert_eq!(recent.last(), Some(*id));
             }
             for (number, id) in ids.iter().enumerate() {
-                let expected = (number >= ids.len() - REMEMBERED).then_some(Done::Reverted(number));
+                let expected = (number >= ids.len() - REMEMBERED).then_some(BatchOutcome::Reverted(number));
                 assert_eq!(recent.find(*id), expected);
             }
             ids.reverse();
@@ -102,7 +102,7 @@ mod tests {
         for count in [0, 1, REMEMBERED, REMEMBERED + 1, 100] {
             let mut recent = RecentBatches::default();
             let ids: Vec<BatchId> = (0..count).map(|_| BatchId::generate()).collect();
-            ids.iter().for_each(|id| recent.push(*id, Done::Reverted(1)));
+            ids.iter().for_each(|id| recent.push(*id, BatchOutcome::Reverted(1)));
             let stored = serde_json::to_string(&recent).unwrap();
             let read: RecentBatches = serde_json::from_str(&stored).unwrap();
             assert_eq!(read.last(), ids.last().copied());

@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 use std::time::Duration;
 
-use selvedge_history::{Labels, base_length, fork_head, head_identity, inherit_head, revert_items};
-use selvedge_protocol::{HistoryMode, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp, TurnCut};
+use selvedge_history::{CarriedMetadata, base_length, fork_head, head_identity, inherit_head, revert_items};
+use selvedge_protocol::{HistoryMode, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp, TurnBoundary};
 
 use super::{Segment, SegmentChain, WholeHistory};
 use crate::Result;
@@ -18,7 +18,7 @@ use crate::Result;
 /// `TurnNotFound`; `InvalidRequest` for a head without an id or a time.
 pub fn fork_segment<S: Borrow<Segment>>(
     source: &SegmentChain<S>,
-    at: &TurnCut,
+    at: &TurnBoundary,
     mut meta: SessionMeta,
     now: Timestamp,
 ) -> Result<Segment> {
@@ -34,7 +34,7 @@ pub fn fork_segment<S: Borrow<Segment>>(
     let mut segment = Segment::begin(thread_id.into(), thread_id, now, &[head.into()]);
     if history.mode == HistoryMode::Legacy {
         let end = match at {
-            TurnCut::Latest => source.newest().bytes().len(),
+            TurnBoundary::Latest => source.newest().bytes().len(),
             _ => end_before(&history, cut.position),
         };
         copy(&mut segment, &source.newest().bytes()[..end]);
@@ -78,7 +78,7 @@ pub enum RevertWrite {
 /// `TurnNotFound`; `InvalidRequest` in legacy mode when nobody spoke in the turns to undo.
 pub fn plan_revert(
     history: &WholeHistory,
-    to: &TurnCut,
+    to: &TurnBoundary,
     created_at: Timestamp,
     now: Timestamp,
 ) -> Result<(usize, RevertWrite)> {
@@ -88,7 +88,7 @@ pub fn plan_revert(
         HistoryMode::Legacy => RevertWrite::Items(vec![cut.rollback()?.into()]),
         HistoryMode::Paginated => {
             let kept = base_length(&history.lines, cut.position);
-            let mut labels = Labels::new(history.thread_id, created_at);
+            let mut labels = CarriedMetadata::new(history.thread_id, created_at);
             for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
                 labels.take(line, place >= kept);
             }

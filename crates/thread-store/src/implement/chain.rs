@@ -10,7 +10,7 @@ use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 
 use super::line_pages::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
 use super::{Segment, WholeHistory};
-use crate::{Damage, LinePage, LineQuery, Result, TurnCut};
+use crate::{Damage, LinePage, LineQuery, Result, TurnBoundary};
 
 /// How many segments a history may go through.
 const MAX_PARTS: usize = 10_000;
@@ -247,7 +247,7 @@ impl<S: Borrow<Segment>, F: Fn(SegmentId) -> Result<Option<S>>> LineSource for C
 
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
         let history = self.chain.history();
-        let position = history.cut(&TurnCut::Before(turn_id.clone()))?.position;
+        let position = history.cut(&TurnBoundary::Before(turn_id.clone()))?.position;
         let before = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));
         let Some((segment_id, byte)) = before.and_then(|before| history.ends.get(before)) else { return Ok((0, 0)) };
         let part = self.parts.iter().position(|part| part.segment_id == *segment_id).unwrap_or(0);

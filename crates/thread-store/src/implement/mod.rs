@@ -18,7 +18,7 @@ mod segment;
 mod signal;
 mod whole;
 
-pub use batches::{Done, RecentBatches};
+pub use batches::{BatchOutcome, RecentBatches};
 pub use branch::{RevertWrite, fork_segment, next_segment_id, plan_revert, segment_order};
 pub use chain::SegmentChain;
 pub use change_log::ChangeLog;

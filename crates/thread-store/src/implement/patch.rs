@@ -1,6 +1,6 @@
 //! What a change of metadata that somebody made comes to.
 
-use selvedge_history::{MetadataFold, items_to_keep, name_change};
+use selvedge_history::{MetadataFold, metadata_items, name_change};
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch, Timestamp};
 
 /// Returns the items that keep an explicit patch in the log when they are written at the time `now`, none if it says nothing but a
@@ -13,7 +13,7 @@ pub fn plan_patch(
     now: Timestamp,
 ) -> (Vec<RolloutItem>, StoredThread) {
     let head = head.unwrap_or_else(|| SessionMeta::new(row.id, row.created_at));
-    let items = items_to_keep(patch, &head, &row);
+    let items = metadata_items(patch, &head, &row);
     let mut fold = MetadataFold::resume(row);
     for item in &items {
         fold.observe(item, Some(now));

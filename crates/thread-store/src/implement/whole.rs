@@ -1,8 +1,11 @@
 //! A thread's whole history in memory, and what it means for a store.
 
-use selvedge_history::{CutPoint, MetadataFold, ModelContext, TurnProjection, find_cut, newest_head, replay_lines};
+use selvedge_history::{
+    MetadataFold, ModelContext, ResolvedBoundary, TurnProjection, newest_head, replay_lines, resolve_boundary,
+};
 use selvedge_protocol::{
-    HistoryBase, HistoryMode, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp, Turn, TurnCut,
+    HistoryBase, HistoryMode, RolloutLine, SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp, Turn,
+    TurnBoundary,
 };
 
 use crate::{Damage, Result, ThreadHistory};
@@ -77,13 +80,13 @@ impl WholeHistory {
     ///
     /// # Errors
     /// `TurnNotFound`.
-    pub fn cut(&self, at: &TurnCut) -> Result<CutPoint> {
+    pub fn cut(&self, at: &TurnBoundary) -> Result<ResolvedBoundary> {
         let turns = match at {
             // The end of the lines needs no turns.
-            TurnCut::Latest => TurnProjection::new(),
-            TurnCut::After(_) | TurnCut::Before(_) | TurnCut::BeforeNewest(_) => self.projection(),
+            TurnBoundary::Latest => TurnProjection::new(),
+            TurnBoundary::After(_) | TurnBoundary::Before(_) | TurnBoundary::BeforeNewest(_) => self.projection(),
         };
-        Ok(find_cut(self.thread_id, turns, self.lines.len() as u64, at)?)
+        Ok(resolve_boundary(self.thread_id, turns, self.lines.len() as u64, at)?)
     }
 
     fn projection(&self) -> TurnProjection {

@@ -6,7 +6,7 @@ use selvedge_history::head_identity;
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 
 use super::state::{State, Writer};
-use crate::implement::{Done, RevertWrite, Segment, detached_bytes, fork_segment, plan_revert};
+use crate::implement::{BatchOutcome, RevertWrite, Segment, detached_bytes, fork_segment, plan_revert};
 use crate::{ForkThread, Result, RevertThread};
 
 impl State {
@@ -23,7 +23,7 @@ impl State {
     pub(super) fn revert(&mut self, writer: Writer, request: &RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
         self.check_cold(thread_id, Some(writer))?;
-        if let Some(Done::Reverted(undone)) = self.thread(thread_id)?.batches.find(request.batch) {
+        if let Some(BatchOutcome::Reverted(undone)) = self.thread(thread_id)?.batches.find(request.batch) {
             return Ok(undone);
         }
         let now = Timestamp::from(SystemTime::now());
@@ -40,7 +40,7 @@ impl State {
                 self.put_segment(Segment::begin(id, thread_id, now, &items))?;
             }
         }
-        self.thread_mut(thread_id)?.batches.push(request.batch, Done::Reverted(undone));
+        self.thread_mut(thread_id)?.batches.push(request.batch, BatchOutcome::Reverted(undone));
         Ok(undone)
     }
 

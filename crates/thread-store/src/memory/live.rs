@@ -6,7 +6,7 @@ use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
 use super::state::{State, Writer, this_process};
-use crate::implement::{Done, Segment};
+use crate::implement::{BatchOutcome, Segment};
 use crate::{Appended, BatchId, Result, StoreError, WriterState};
 
 impl State {
@@ -39,7 +39,7 @@ impl State {
     ) -> Result<Appended> {
         self.check_live(writer, thread_id)?;
         if let Ok(thread) = self.thread(thread_id)
-            && let Some(Done::Appended(appended)) = thread.batches.find(batch)
+            && let Some(BatchOutcome::Appended(appended)) = thread.batches.find(batch)
         {
             return Ok(appended);
         }
@@ -50,7 +50,7 @@ impl State {
         }
         let appended = Appended { lines, last_ordinal: self.last_ordinal(thread_id) };
         if lines > 0 {
-            self.thread_mut(thread_id)?.batches.push(batch, Done::Appended(appended));
+            self.thread_mut(thread_id)?.batches.push(batch, BatchOutcome::Appended(appended));
         }
         Ok(appended)
     }

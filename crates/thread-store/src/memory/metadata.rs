@@ -6,7 +6,7 @@ use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
 
 use super::state::{State, Writer};
 use crate::implement::plan_patch;
-use crate::{PatchOrigin, Result, StoreError};
+use crate::{MetadataOrigin, Result, StoreError};
 
 impl State {
     pub(super) fn update_metadata(
@@ -14,12 +14,12 @@ impl State {
         writer: Writer,
         thread_id: ThreadId,
         patch: &ThreadMetadataPatch,
-        origin: PatchOrigin,
+        origin: MetadataOrigin,
     ) -> Result<StoredThread> {
         match origin {
             // The log says it already.
-            PatchOrigin::Observed => self.thread_mut(thread_id)?.apply(patch),
-            PatchOrigin::Explicit => self.keep(writer, thread_id, patch)?,
+            MetadataOrigin::Derived => self.thread_mut(thread_id)?.apply(patch),
+            MetadataOrigin::Explicit => self.keep(writer, thread_id, patch)?,
         }
         self.row(thread_id)
     }

@@ -6,27 +6,27 @@
 
 use std::collections::HashSet;
 
-use selvedge_protocol::{EventMsg, HistoryMode, LineFormat, RolloutItem, RolloutLine, TurnCut, TurnId};
+use selvedge_protocol::{EventMsg, HistoryMode, LineFormat, RolloutItem, RolloutLine, TurnBoundary, TurnId};
 
 use crate::TurnProjection;
-use crate::turn_events::{EventGlance, is_turn_abort, is_turn_end, is_turn_start, names_a_place};
+use crate::turn_events::{EventHeader, is_synthetic_turn_id, is_turn_abort, is_turn_end, is_turn_start};
 
 /// What the lines come to that were taken on the way back to a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WayBack {
+pub enum BackwardRead {
     /// The line before is needed.
-    GoesOn,
+    NeedsMore,
     /// They tell the cut.
-    FarEnough,
+    Sufficient,
     /// The cut is told by the whole history only.
-    Unsure,
+    NeedsForwardRead,
 }
 
 /// What is known of the end of a history on the way back to a cut.
 #[derive(Clone, Debug)]
-pub struct CutSearch<'a> {
+pub struct BoundarySearch<'a> {
     mode: HistoryMode,
-    at: &'a TurnCut,
+    at: &'a TurnBoundary,
     /// Turns that lines speak of and that were not seen to begin.
     unbegun: HashSet<String>,
     /// How many turns begin.
@@ -35,12 +35,12 @@ pub struct CutSearch<'a> {
     is_found: bool,
 }
 
-impl<'a> CutSearch<'a> {
+impl<'a> BoundarySearch<'a> {
     /// A search in a history that is kept in `mode`. `None` if the cut is one that the end of a history cannot tell.
     #[must_use]
-    pub fn new(mode: HistoryMode, at: &'a TurnCut) -> Option<Self> {
-        if let TurnCut::After(turn_id) | TurnCut::Before(turn_id) = at
-            && names_a_place(turn_id.as_str())
+    pub fn new(mode: HistoryMode, at: &'a TurnBoundary) -> Option<Self> {
+        if let TurnBoundary::After(turn_id) | TurnBoundary::Before(turn_id) = at
+            && is_synthetic_turn_id(turn_id.as_str())
         {
             return None;
         }
@@ -48,16 +48,16 @@ impl<'a> CutSearch<'a> {
     }
 
     /// Takes the line before those that were taken, and says whether the lines from it on tell the cut.
-    pub fn take(&mut self, line: &RolloutLine) -> WayBack {
+    pub fn take(&mut self, line: &RolloutLine) -> BackwardRead {
         if line.ordinal().is_some() != (self.mode == HistoryMode::Paginated) {
-            return WayBack::Unsure;
+            return BackwardRead::NeedsForwardRead;
         }
         if line.kind() != "event_msg" {
-            return WayBack::GoesOn;
+            return BackwardRead::NeedsMore;
         }
-        let Some(event) = EventGlance::at(line) else { return WayBack::Unsure };
-        if event.turn_id.as_deref().is_some_and(names_a_place) || event.kind == "thread_rolled_back" {
-            return WayBack::Unsure;
+        let Some(event) = EventHeader::at(line) else { return BackwardRead::NeedsForwardRead };
+        if event.turn_id.as_deref().is_some_and(is_synthetic_turn_id) || event.kind == "thread_rolled_back" {
+            return BackwardRead::NeedsForwardRead;
         }
         if is_turn_start(&event.kind) {
             return self.take_beginning(line);
@@ -65,35 +65,40 @@ impl<'a> CutSearch<'a> {
         if let Some(turn_id) = event.turn_id.filter(|turn_id| !self.unbegun.contains(&**turn_id)) {
             self.unbegun.insert(turn_id.into_owned());
         }
-        WayBack::GoesOn
+        BackwardRead::NeedsMore
     }
 
-    fn take_beginning(&mut self, line: &RolloutLine) -> WayBack {
+    fn take_beginning(&mut self, line: &RolloutLine) -> BackwardRead {
         // One of another shape opens no turn.
-        let RolloutItem::EventMsg(EventMsg::TaskStarted(event)) = line.item() else { return WayBack::Unsure };
+        let RolloutItem::EventMsg(EventMsg::TaskStarted(event)) = line.item() else {
+            return BackwardRead::NeedsForwardRead;
+        };
         if let Some(turn_id) = &event.turn_id {
             self.unbegun.remove(turn_id.as_str());
             self.is_found |= self.is_meant(turn_id);
         }
         self.begun += 1;
         let is_far_enough = match self.at {
-            TurnCut::Latest => true,
-            TurnCut::After(_) | TurnCut::Before(_) => self.is_found,
-            TurnCut::BeforeNewest(count) => self.begun >= *count,
+            TurnBoundary::Latest => true,
+            TurnBoundary::After(_) | TurnBoundary::Before(_) => self.is_found,
+            TurnBoundary::BeforeNewest(count) => self.begun >= *count,
         };
-        if is_far_enough && self.unbegun.is_empty() { WayBack::FarEnough } else { WayBack::GoesOn }
+        if is_far_enough && self.unbegun.is_empty() { BackwardRead::Sufficient } else { BackwardRead::NeedsMore }
     }
 
     fn is_meant(&self, turn_id: &TurnId) -> bool {
-        matches!(self.at, TurnCut::After(meant) | TurnCut::Before(meant) if meant == turn_id)
+        matches!(self.at, TurnBoundary::After(meant) | TurnBoundary::Before(meant) if meant == turn_id)
     }
 }
 
 /// The turns of the last lines of a history, given in their order, to look a cut up in. Lines are counted from the first of
 /// these. In paginated mode the turns lack items and messages, which say nothing of where turns begin and end: nobody asks there
-/// for [`undone_messages`](crate::CutPoint::undone_messages).
+/// for [`undone_messages`](crate::ResolvedBoundary::undone_messages).
 #[must_use]
-pub fn turns_to_cut<'a>(mode: HistoryMode, lines: impl ExactSizeIterator<Item = &'a RolloutLine>) -> TurnProjection {
+pub fn turns_to_boundary<'a>(
+    mode: HistoryMode,
+    lines: impl ExactSizeIterator<Item = &'a RolloutLine>,
+) -> TurnProjection {
     let mut turns = TurnProjection::new();
     let mut boundaries = Boundaries::default();
     let count = lines.len() as u64;
@@ -119,7 +124,7 @@ impl Boundaries {
         if line.kind() == "response_item" && line.format() == LineFormat::Envelope {
             return false;
         }
-        let Some(event) = EventGlance::at(line) else { return true };
+        let Some(event) = EventHeader::at(line) else { return true };
         match &*event.kind {
             "item_completed" => return !self.is_running,
             kind if is_turn_start(kind) => self.is_running = true,

@@ -21,7 +21,7 @@ pub struct TurnRestart {
 
 /// A turn with the place of its lines.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ToldTurn {
+pub struct ProjectedTurn {
     /// The turn.
     pub turn: Turn,
     /// Where its first line stands. A projection that begins there and takes the turn's lines gives the turn, if it is
@@ -39,7 +39,7 @@ pub struct ToldTurn {
 /// When in doubt it may say something. The turns of a self-contained turn's lines are the same without them, but for the
 /// positions of lines.
 #[must_use]
-pub fn shows_nothing(line: &[u8]) -> bool {
+pub fn is_never_shown(line: &[u8]) -> bool {
     const TIME: &[u8] = b"{\"timestamp\":\"";
     const TYPE: &[u8] = b"\"type\":\"";
     const SILENT: [&[u8]; 4] =

@@ -9,17 +9,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{FileStamp, HomeFiles, RememberedHome, ResolvedHistory, RolloutHome, now, retry_if_moved};
+use selvedge_rollout::{CachedHome, FileStamp, HomeFiles, ResolvedHistory, RolloutHome, now, retry_if_moved};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::mpsc;
 
 use crate::StateIndex;
-use crate::database::{Database, Patience};
+use crate::database::{Database, WaitPolicy};
 use crate::error::{IndexError, Result};
 use crate::list::stored_thread;
 use crate::plan::{Job, Known, ids};
 use crate::row::{KnownThread, Mark, scan, scan_tail};
-use crate::search::gather::Gatherer;
+use crate::search::gather::RunCollector;
 use crate::search::run::Run;
 use crate::search::store::store_run;
 use crate::told::{Told, TurnSink};
@@ -43,7 +43,7 @@ const QUEUE: usize = 1;
 
 /// How far a sync is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SyncProgress {
+pub struct UpdateProgress {
     /// Threads that have to be read.
     pub threads: u64,
     /// Threads that have been read and written.
@@ -56,7 +56,7 @@ pub struct SyncProgress {
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct SyncReport {
+pub struct UpdateReport {
     /// Threads that were looked at.
     pub threads: u64,
     /// Threads that were read whole.
@@ -98,13 +98,13 @@ impl StateIndex {
     /// # Errors
     /// When the directories of the home cannot be read, or the database cannot be written. What was written until then
     /// stands, and the next sync goes on from there.
-    pub async fn sync(&self, mut progress: impl FnMut(SyncProgress)) -> Result<SyncReport> {
+    pub async fn update(&self, mut progress: impl FnMut(UpdateProgress)) -> Result<UpdateReport> {
         let (started_at, clearings) = (now(), self.clearings().await?);
         let look = self.look().await?;
-        let report = self.follow(Arc::clone(&look.files), None, Patience::Much, &mut progress).await?;
+        let report = self.follow(Arc::clone(&look.files), None, WaitPolicy::Long, &mut progress).await?;
         if report.overtaken == 0 {
             self.set_filled(started_at, clearings).await?;
-            self.saw(look, Patience::Much).await?;
+            self.saw(look, WaitPolicy::Long).await?;
         }
         Ok(report)
     }
@@ -114,11 +114,11 @@ impl StateIndex {
         &self,
         files: Arc<HomeFiles>,
         threads: Option<HashSet<ThreadId>>,
-        patience: Patience,
-        progress: &mut impl FnMut(SyncProgress),
-    ) -> Result<SyncReport> {
+        patience: WaitPolicy,
+        progress: &mut impl FnMut(UpdateProgress),
+    ) -> Result<UpdateReport> {
         let looked_at = threads.as_ref().map_or_else(|| files.threads().count(), HashSet::len);
-        let mut report = SyncReport { threads: looked_at as u64, ..SyncReport::default() };
+        let mut report = UpdateReport { threads: looked_at as u64, ..UpdateReport::default() };
         let mut plan = self.plan(files, threads).await?;
         for _ in 0..ROUNDS {
             let mut overtaken = HashSet::new();
@@ -153,12 +153,12 @@ impl StateIndex {
         &self,
         files: &Arc<HomeFiles>,
         jobs: VecDeque<Job>,
-        report: &mut SyncReport,
+        report: &mut UpdateReport,
         overtaken: &mut HashSet<ThreadId>,
-        patience: Patience,
-        progress: &mut impl FnMut(SyncProgress),
+        patience: WaitPolicy,
+        progress: &mut impl FnMut(UpdateProgress),
     ) -> Result<()> {
-        let mut state = SyncProgress { threads: jobs.len() as u64, ..SyncProgress::default() };
+        let mut state = UpdateProgress { threads: jobs.len() as u64, ..UpdateProgress::default() };
         state.bytes = jobs.iter().map(|job| job.bytes).sum();
         if jobs.is_empty() {
             return Ok(());
@@ -205,7 +205,7 @@ impl StateIndex {
             let (shared, sender) = (shared.clone(), sender.clone());
             tokio::task::spawn_blocking(move || {
                 let (files, jobs) = &*shared;
-                let mut texts = Gatherer::default();
+                let mut texts = RunCollector::default();
                 let mut batch = Batch::default();
                 let mut bytes = 0;
                 loop {
@@ -227,7 +227,7 @@ impl StateIndex {
                     };
                     match &outcome {
                         Some(scanned) => bytes += scanned.scanned.bytes_read,
-                        None => texts.begin_again(),
+                        None => texts.restart_thread(),
                     }
                     batch.done.push(Done { job, outcome, is_moved });
                     if batch.done.len() >= BATCH || bytes >= BATCH_BYTES || texts.text() >= BATCH_TEXT {
@@ -257,7 +257,7 @@ pub(crate) fn relative(home: &RolloutHome, path: &Path) -> Option<String> {
 
 /// Reads one thread; nothing when it went away meanwhile.
 fn scan_job(
-    remembered: &RememberedHome,
+    remembered: &CachedHome,
     files: &Arc<HomeFiles>,
     job: &Job,
     known: impl FnOnce(Mark) -> Option<KnownThread>,
@@ -287,7 +287,7 @@ fn scan_job(
         }
     }
     let scanned = while_moved(remembered, files, job.thread_id, |files, resolved| {
-        sink.begin_again();
+        sink.restart_thread();
         let missing = resolved.missing.as_ref().map(|missing| missing.segment_id);
         let absent = missing.filter(|missing| files.segment(*missing).is_none());
         let segments = segments(files)?;
@@ -302,7 +302,7 @@ fn scan_job(
 /// Follows the history of a thread from where its `files` were found and reads it, again if a file is not where it was found;
 /// nothing when there is no such thread any more.
 pub(crate) fn while_moved<T>(
-    remembered: &RememberedHome,
+    remembered: &CachedHome,
     files: &Arc<HomeFiles>,
     thread_id: ThreadId,
     mut read: impl FnMut(&HomeFiles, &ResolvedHistory) -> Result<T>,
@@ -317,14 +317,14 @@ pub(crate) fn while_moved<T>(
 
 /// Whether the lines of a tail spoke of turns that stand before it.
 async fn names_turns_before(database: &Database, thread_id: ThreadId, told: &Told) -> Result<bool> {
-    if told.named_elsewhere.is_empty() {
+    if told.unresolved_turn_ids.is_empty() {
         return Ok(false);
     }
     let mut sql = QueryBuilder::<Sqlite>::new("SELECT EXISTS (SELECT 1 FROM turns WHERE thread_id = ");
     sql.push_bind(thread_id.as_uuid()).push(" AND place < ").push_bind(signed(told.first_turn));
     sql.push(" AND turn_id IN (");
     let mut list = sql.separated(", ");
-    for turn_id in &told.named_elsewhere {
+    for turn_id in &told.unresolved_turn_ids {
         list.push_bind(turn_id.as_str());
     }
     sql.push("))");
@@ -401,7 +401,7 @@ mod tests {
         other.shutdown();
         let (late, early) =
             (StateIndex::open(&home, &path).await.unwrap(), StateIndex::open(&home, &path).await.unwrap());
-        late.sync(|_| {}).await.unwrap();
+        late.update(|_| {}).await.unwrap();
         // The late one looks, and writes what it saw only after another one has written more.
         recorder.append(&[ResponseItem::user_text("once").into()]).unwrap();
         std::fs::rename(other.path(), dir.path().join("away")).unwrap();
@@ -409,14 +409,14 @@ mod tests {
         std::fs::rename(dir.path().join("away"), other.path()).unwrap();
         std::fs::write(other.path(), [std::fs::read(other.path()).unwrap(), b"\n".to_vec()].concat()).unwrap();
         recorder.append(&[ResponseItem::user_text("twice").into()]).unwrap();
-        early.sync(|_| {}).await.unwrap();
+        early.update(|_| {}).await.unwrap();
         let known = early.known_size(grows).await;
 
-        let mut transaction = late.database.begin(Patience::Much).await.unwrap();
+        let mut transaction = late.database.begin(WaitPolicy::Long).await.unwrap();
         assert_eq!(remove(&mut transaction, &plan.gone).await.unwrap(), 0, "{goes} came back");
         transaction.commit().await.unwrap();
-        let (mut report, mut overtaken) = (SyncReport::default(), HashSet::new());
-        late.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, Patience::Much, &mut |_| {})
+        let (mut report, mut overtaken) = (UpdateReport::default(), HashSet::new());
+        late.read_and_write(&plan.files, plan.jobs, &mut report, &mut overtaken, WaitPolicy::Long, &mut |_| {})
             .await
             .unwrap();
         assert_eq!(overtaken, HashSet::from([grows]));
@@ -445,11 +445,11 @@ mod tests {
         std::fs::rename(&path, &away).unwrap();
         let files = index.home_files().await.unwrap();
         std::fs::rename(&away, &path).unwrap();
-        let report = index.follow(files, None, Patience::Much, &mut |_| {}).await.unwrap();
+        let report = index.follow(files, None, WaitPolicy::Long, &mut |_| {}).await.unwrap();
         assert_eq!((report.removed, report.overtaken), (0, 0));
         assert_eq!(index.incomplete().await, 0);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(index.sync(|_| {}).await.unwrap().removed, 1);
+        assert_eq!(index.update(|_| {}).await.unwrap().removed, 1);
     }
 
     /// A home with a thread, and a fork of it by reference.
@@ -471,7 +471,7 @@ mod tests {
         let fork = RolloutRecorder::create(&home, meta).unwrap();
         fork.append(&[ResponseItem::user_text("second").into()]).unwrap();
         let index = StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap();
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         assert_eq!(index.incomplete().await, 0);
         (index, base, fork, fork_id)
     }
@@ -490,9 +490,9 @@ mod tests {
             std::fs::rename(before, after).unwrap();
             let only = Some(HashSet::from([fork_id]));
             index.clear().await.unwrap();
-            index.follow(files, only, Patience::Much, &mut |_| {}).await.unwrap();
+            index.follow(files, only, WaitPolicy::Long, &mut |_| {}).await.unwrap();
             assert_eq!(index.incomplete().await, 0);
-            index.sync(|_| {}).await.unwrap();
+            index.update(|_| {}).await.unwrap();
         }
         // Gone while the fork is read, and nobody saw it go.
         std::fs::rename(base.path(), &away).unwrap();
@@ -500,10 +500,10 @@ mod tests {
         let text = std::fs::read(fork.path()).unwrap();
         std::fs::write(fork.path(), [&text[..], b"\n"].concat()).unwrap();
         std::fs::write(fork.path(), text).unwrap();
-        index.follow(files, Some(HashSet::from([fork_id])), Patience::Much, &mut |_| {}).await.unwrap();
+        index.follow(files, Some(HashSet::from([fork_id])), WaitPolicy::Long, &mut |_| {}).await.unwrap();
         assert_eq!(index.incomplete().await, 1);
         std::fs::rename(&away, base.path()).unwrap();
-        index.sync(|_| {}).await.unwrap();
+        index.update(|_| {}).await.unwrap();
         assert_eq!(index.incomplete().await, 0);
     }
 
@@ -526,7 +526,7 @@ mod tests {
         let archived = dir.path().join("archived_sessions").join(first.path().file_name().unwrap());
         std::fs::create_dir(archived.parent().unwrap()).unwrap();
         std::fs::rename(first.path(), archived).unwrap();
-        let report = index.follow(files, None, Patience::Much, &mut |_| {}).await.unwrap();
+        let report = index.follow(files, None, WaitPolicy::Long, &mut |_| {}).await.unwrap();
         assert_eq!((report.read_whole, report.overtaken, report.unreadable), (1, 0, 0));
     }
 

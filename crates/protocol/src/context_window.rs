@@ -7,7 +7,7 @@ use crate::{Timestamp, WindowId};
 /// The lineage of a thread's context window. Every compaction opens a new one; the ids stay the same across resume and
 /// rollback, so they can be told to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
+pub struct ContextWindow {
     /// How many compactions came before this window.
     pub number: u64,
     /// The thread's first window; unknown in files that give windows no ids.
@@ -18,7 +18,7 @@ pub struct Window {
     pub window_id: Option<WindowId>,
 }
 
-impl Window {
+impl ContextWindow {
     /// A thread's first window.
     #[must_use]
     pub const fn first(id: Option<WindowId>) -> Self {

@@ -10,7 +10,7 @@ use crate::MetadataFold;
 /// What a thread's own lines say of the thread itself: its heads, and what was set explicitly. Takes the lines in their
 /// order and tells what a revert carries over.
 #[derive(Clone, Debug)]
-pub struct Labels {
+pub struct CarriedMetadata {
     thread_id: ThreadId,
     newest_head: Option<SessionMeta>,
     /// Whether a head stands before the point that is gone back to.
@@ -21,7 +21,7 @@ pub struct Labels {
     fold: MetadataFold,
 }
 
-impl Labels {
+impl CarriedMetadata {
     /// No line was taken. `made_at` is when the thread was created, should no line say so.
     #[must_use]
     pub fn new(thread_id: ThreadId, made_at: Timestamp) -> Self {
@@ -82,7 +82,7 @@ impl Labels {
 /// what the undone lines said of the thread itself. Going back undoes what was said and done; how somebody labelled the
 /// thread, and when it was created, stays.
 #[must_use]
-pub fn revert_items(labels: Labels, at: Timestamp, base: Option<HistoryBase>) -> Vec<RolloutItem> {
+pub fn revert_items(labels: CarriedMetadata, at: Timestamp, base: Option<HistoryBase>) -> Vec<RolloutItem> {
     let thread_id = labels.thread_id;
     let mut carried = labels.carried;
     let keeps_head = labels.keeps_head && base.is_some();

@@ -20,14 +20,14 @@ pub fn name_change(patch: &ThreadMetadataPatch) -> Option<Option<String>> {
 /// The items that keep a patch, the name aside, in the order in which they belong into the log; none when it says
 /// nothing but a name. `head` is the thread's newest own `session_meta`, `row` what is known of it before the patch.
 #[must_use]
-pub fn items_to_keep(patch: &ThreadMetadataPatch, head: &SessionMeta, row: &StoredThread) -> Vec<RolloutItem> {
+pub fn metadata_items(patch: &ThreadMetadataPatch, head: &SessionMeta, row: &StoredThread) -> Vec<RolloutItem> {
     let mut after = row.clone();
     patch.apply(&mut after);
     let mut items = Vec::new();
     let says_git = patch.git.as_ref().is_some_and(|git| git.as_ref().is_some_and(|git| !git.is_empty()));
     let by_head = row.history_mode == HistoryMode::Legacy && says_git && after.git.is_some();
     if by_head {
-        items.push(head_again(head, &after).into());
+        items.push(amended_session_meta(head, &after).into());
     }
     let git = patch.git.clone().filter(|git| !by_head || git.as_ref().is_none_or(takes_away));
     let rest = ThreadMetadataPatch { name: None, git, ..patch.clone() };
@@ -38,7 +38,7 @@ pub fn items_to_keep(patch: &ThreadMetadataPatch, head: &SessionMeta, row: &Stor
 }
 
 /// A further head that says what the row says, so that it changes nothing but what the row was changed in.
-fn head_again(head: &SessionMeta, row: &StoredThread) -> SessionMeta {
+fn amended_session_meta(head: &SessionMeta, row: &StoredThread) -> SessionMeta {
     SessionMeta {
         session_id: Some(row.session_id),
         forked_from_id: row.forked_from_id,

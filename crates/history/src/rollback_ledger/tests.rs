@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use selvedge_protocol::{Compacted, ResponseItem};
 
-use super::{Cut, Heard, Message, Speaker};
+use super::{Cut, Message, RollbackLedger, Speaker};
 use crate::markers::{is_user_fragment, is_user_message};
 
 /// Something that happens.
@@ -184,7 +184,7 @@ fn compacted(message: Option<&str>, left: Option<&[(&str, bool)]>) -> Compacted 
     }
 }
 
-fn happen(heard: &mut Heard, happening: &Happening, cut: Cut, position: u64) -> Option<Cut> {
+fn happen(heard: &mut RollbackLedger, happening: &Happening, cut: Cut, position: u64) -> Option<Cut> {
     match happening {
         Happening::Told(text) => heard.told(&ResponseItem::user_text(text), cut, position),
         Happening::ToldByAgent(text) => heard.told_by_agent((*text).to_owned(), cut, position),
@@ -199,7 +199,7 @@ fn happen(heard: &mut Heard, happening: &Happening, cut: Cut, position: u64) -> 
     None
 }
 
-fn standing(heard: &Heard) -> Vec<Said> {
+fn standing(heard: &RollbackLedger) -> Vec<Said> {
     let said = |message: &Message| {
         let Message { text, speaker, cut, position } = message;
         Said { text: (**text).to_owned(), speaker: *speaker, cut: *cut, position: *position }
@@ -241,7 +241,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn stands_what_the_model_says(happenings in prop::collection::vec(any_happening(), 0..40)) {
-        let (mut heard, mut model) = (Heard::default(), Model::default());
+        let (mut heard, mut model) = (RollbackLedger::default(), Model::default());
         for (position, happening) in (0..).zip(&happenings) {
             let cut = Cut { turn: position as usize / 3, item: position as usize % 3 };
             let undone = model.take(happening, cut, position);
@@ -254,7 +254,7 @@ proptest! {
     /// Many messages that the model is told before one of them shows.
     #[test]
     fn shows_what_the_model_says(told in prop::collection::vec(any_text(), 0..60), shown in prop::collection::vec(any_text(), 0..60)) {
-        let (mut heard, mut model) = (Heard::default(), Model::default());
+        let (mut heard, mut model) = (RollbackLedger::default(), Model::default());
         let told = told.into_iter().filter(|text| !is_user_fragment(text)).map(Happening::Told);
         let happenings = told.chain(shown.into_iter().map(Happening::Shown));
         for (position, happening) in (0..).zip(happenings) {
@@ -281,7 +281,7 @@ fn messages_may_show_in_any_order_long_after_they_were_told() {
         let items: Vec<_> = texts.iter().map(|text| ResponseItem::user_text(text)).collect();
         let cut = Cut { turn: 0, item: 0 };
         let start = Instant::now();
-        let mut heard = Heard::default();
+        let mut heard = RollbackLedger::default();
         items.iter().for_each(|item| heard.told(item, cut, 0));
         (1..).zip(texts.iter().rev()).for_each(|(position, text)| heard.shown(text, cut, position));
         let took = start.elapsed();
@@ -294,7 +294,7 @@ fn messages_may_show_in_any_order_long_after_they_were_told() {
 fn rollbacks_do_not_repeat_all_that_was_said_since() {
     assert_linear(1_000, |count| {
         let cut = Cut { turn: 0, item: 0 };
-        let mut heard = Heard::default();
+        let mut heard = RollbackLedger::default();
         for _ in 0..count {
             heard.told_by_agent("question".to_owned(), cut, 0);
             heard.compact(&compacted(Some("summary"), Some(&[("question", true), ("summary", false)])), cut);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, TurnCut, TurnId};
+use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, TurnBoundary, TurnId};
 
 use crate::TurnProjection;
 
@@ -25,19 +25,19 @@ impl std::error::Error for UnknownTurn {}
 
 /// Turns of a legacy thread in which nobody spoke, so that no event undoes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NothingSaid;
+pub struct NoUserMessages;
 
-impl fmt::Display for NothingSaid {
+impl fmt::Display for NoUserMessages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a legacy thread goes back by user messages, and these turns have none")
     }
 }
 
-impl std::error::Error for NothingSaid {}
+impl std::error::Error for NoUserMessages {}
 
-/// A [`TurnCut`] that was looked up in a thread's turns.
+/// A [`TurnBoundary`] that was looked up in a thread's turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CutPoint {
+pub struct ResolvedBoundary {
     /// How many lines stand before it, of those that the turns were made of.
     pub position: u64,
     /// How many turns come after it.
@@ -47,15 +47,15 @@ pub struct CutPoint {
     pub undone_messages: u64,
 }
 
-impl CutPoint {
+impl ResolvedBoundary {
     /// The event that takes a legacy thread back to this place.
     ///
     /// # Errors
-    /// [`NothingSaid`] when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
+    /// [`NoUserMessages`] when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
     /// counts what was said and cannot mean them.
-    pub fn rollback(&self) -> Result<EventMsg, NothingSaid> {
+    pub fn rollback(&self) -> Result<EventMsg, NoUserMessages> {
         if self.undone_messages == 0 {
-            return Err(NothingSaid);
+            return Err(NoUserMessages);
         }
         Ok(ThreadRolledBackEvent { num_turns: Some(self.undone_messages), ..Default::default() }.into())
     }
@@ -66,12 +66,12 @@ impl CutPoint {
 ///
 /// # Errors
 /// [`UnknownTurn`] when the turn is not among them.
-pub fn find_cut(
+pub fn resolve_boundary(
     thread_id: ThreadId,
     turns: TurnProjection,
     lines: u64,
-    cut: &TurnCut,
-) -> Result<CutPoint, UnknownTurn> {
+    cut: &TurnBoundary,
+) -> Result<ResolvedBoundary, UnknownTurn> {
     let messages: Vec<u64> = turns.message_positions().collect();
     let turns = turns.finish();
     let index_of = |turn_id: &TurnId| {
@@ -79,15 +79,15 @@ pub fn find_cut(
         index.ok_or_else(|| UnknownTurn { thread_id, turn_id: turn_id.clone() })
     };
     let (position, kept) = match cut {
-        TurnCut::Latest => (lines, turns.len()),
-        TurnCut::After(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.end, index + 1))?,
-        TurnCut::Before(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.start, index))?,
-        TurnCut::BeforeNewest(count) => {
+        TurnBoundary::Latest => (lines, turns.len()),
+        TurnBoundary::After(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.end, index + 1))?,
+        TurnBoundary::Before(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.start, index))?,
+        TurnBoundary::BeforeNewest(count) => {
             let kept = turns.len().saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX));
             (turns.get(kept).map_or(lines, |turn| turn.lines.start), kept)
         }
     };
-    Ok(CutPoint {
+    Ok(ResolvedBoundary {
         position: position.min(lines),
         undone_turns: turns.len() - kept,
         undone_messages: messages.iter().filter(|message| **message >= position).count() as u64,

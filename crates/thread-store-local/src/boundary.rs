@@ -1,16 +1,17 @@
 //! Where in the files a cut is: looked for from the end of a history, back to the turn that is meant and no further.
 //!
-//! How far back that is, [`CutSearch`] says. What cannot be told that way is looked up in the whole history; so is what stands
+//! How far back that is, [`BoundarySearch`] says. What cannot be told that way is looked up in the whole history; so is what stands
 //! in compressed files, and a turn that is very far back.
 
 use selvedge_history::{
-    CutPoint, CutSearch, Labels, LinesBefore, TurnProjection, WayBack, find_cut, says_no_fact, turns_to_cut,
+    BackwardRead, BoundarySearch, CarriedMetadata, LinesBefore, ResolvedBoundary, TurnProjection, has_no_metadata,
+    resolve_boundary, turns_to_boundary,
 };
 use selvedge_protocol::{HistoryBase, HistoryMode};
 use selvedge_rollout::{
     BackwardEntry, Entry, HistoryEntry, LineRecord, ResolvedHistory, ReverseReader, RolloutReader, read_head,
 };
-use selvedge_thread_store::{Result, TurnCut};
+use selvedge_thread_store::{Result, TurnBoundary};
 
 use crate::error::store_error;
 use crate::history::{MAX_TAIL_BYTES, for_each_line};
@@ -20,7 +21,7 @@ use crate::store::Inner;
 #[derive(Debug)]
 pub(crate) struct FoundCut {
     /// The cut, in the turns that were looked at.
-    pub(crate) point: CutPoint,
+    pub(crate) point: ResolvedBoundary,
     /// What stands before it.
     pub(crate) before: LinesBefore,
     /// The lines that it was found in; nothing when the whole history was read for it.
@@ -32,16 +33,21 @@ impl Inner {
     ///
     /// # Errors
     /// `TurnNotFound`.
-    pub(crate) fn find_cut(&self, resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> Result<FoundCut> {
+    pub(crate) fn resolve_boundary(
+        &self,
+        resolved: &ResolvedHistory,
+        mode: HistoryMode,
+        at: &TurnBoundary,
+    ) -> Result<FoundCut> {
         match cut_from_end(resolved, mode, at)? {
             Some(found) => Ok(found),
             None => self.cut_from_beginning(resolved, at),
         }
     }
 
-    fn cut_from_beginning(&self, resolved: &ResolvedHistory, at: &TurnCut) -> Result<FoundCut> {
+    fn cut_from_beginning(&self, resolved: &ResolvedHistory, at: &TurnBoundary) -> Result<FoundCut> {
         let (turns, lines) = self.turns_of(resolved)?;
-        let point = find_cut(resolved.thread_id, turns, lines, at)?;
+        let point = resolve_boundary(resolved.thread_id, turns, lines, at)?;
         let mut before = LinesBefore::default();
         let mut count = 0;
         for_each_line(resolved, |part, record| {
@@ -95,7 +101,7 @@ struct Tail {
 impl Tail {
     /// The turns of the lines.
     fn turns(&self, mode: HistoryMode) -> TurnProjection {
-        turns_to_cut(mode, self.lines.iter().rev().map(|(_, record)| &record.line))
+        turns_to_boundary(mode, self.lines.iter().rev().map(|(_, record)| &record.line))
     }
 
     /// The lines in their order.
@@ -105,8 +111,8 @@ impl Tail {
 }
 
 /// A cut as the end of the history tells it; nothing when that cannot tell it for sure.
-fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> Result<Option<FoundCut>> {
-    let Some(mut search) = CutSearch::new(mode, at) else { return Ok(None) };
+fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnBoundary) -> Result<Option<FoundCut>> {
+    let Some(mut search) = BoundarySearch::new(mode, at) else { return Ok(None) };
     let mut lines = resolved.backwards();
     let mut tail = Tail { lines: Vec::new(), is_whole: false };
     let mut bytes = 0;
@@ -120,20 +126,20 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> 
                 let way = search.take(&record.line);
                 tail.lines.push((part, record));
                 match way {
-                    WayBack::GoesOn => {}
-                    WayBack::FarEnough => break,
-                    WayBack::Unsure => return Ok(None),
+                    BackwardRead::NeedsMore => {}
+                    BackwardRead::Sufficient => break,
+                    BackwardRead::NeedsForwardRead => return Ok(None),
                 }
             }
             Some(BackwardEntry::Damage { .. }) => {}
-            Some(BackwardEntry::Unsure) => return Ok(None),
+            Some(BackwardEntry::NeedsForwardRead) => return Ok(None),
             None => {
                 tail.is_whole = true;
                 break;
             }
         }
     }
-    let point = find_cut(resolved.thread_id, tail.turns(mode), tail.lines.len() as u64, at)?;
+    let point = resolve_boundary(resolved.thread_id, tail.turns(mode), tail.lines.len() as u64, at)?;
     let mut before = LinesBefore::default();
     let undone = tail.lines.len() - usize::try_from(point.position).unwrap_or(tail.lines.len());
     let mut earlier = tail.lines[undone..].iter();
@@ -145,7 +151,7 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> 
         match lines.next().transpose().map_err(store_error)? {
             Some(BackwardEntry::Line { part, record }) => before.take_previous(part, &record),
             Some(BackwardEntry::Damage { .. }) => {}
-            Some(BackwardEntry::Unsure) => return Ok(None),
+            Some(BackwardEntry::NeedsForwardRead) => return Ok(None),
             None => break,
         }
     }
@@ -154,7 +160,7 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnCut) -> 
 
 impl FoundCut {
     /// What a revert to the cut carries over, in paginated mode.
-    pub(crate) fn labels(&self, resolved: &ResolvedHistory) -> Result<Labels> {
+    pub(crate) fn labels(&self, resolved: &ResolvedHistory) -> Result<CarriedMetadata> {
         let from_end = match &self.tail {
             Some(tail) => self.labels_from_end(resolved, tail)?,
             None => None,
@@ -167,12 +173,12 @@ impl FoundCut {
 
     /// The labels as the last lines and the heads of segments tell them; nothing when others could tell more. In a
     /// paginated file a head stands in the first line, or it is a copy.
-    fn labels_from_end(&self, resolved: &ResolvedHistory, tail: &Tail) -> Result<Option<Labels>> {
+    fn labels_from_end(&self, resolved: &ResolvedHistory, tail: &Tail) -> Result<Option<CarriedMetadata>> {
         let Some((first_part, _)) = tail.lines.last() else { return Ok(None) };
         if !self.before.has_base() {
             return Ok(None);
         }
-        let mut labels = Labels::new(resolved.thread_id, resolved.created_outside_log());
+        let mut labels = CarriedMetadata::new(resolved.thread_id, resolved.created_outside_log());
         let newest_own = (0..=*first_part).rev().find(|part| !resolved.is_inherited(*part));
         if let Some(part) = newest_own.filter(|_| !tail.is_whole) {
             let head = read_head(&resolved.parts[part].file).map_err(store_error)?;
@@ -190,9 +196,9 @@ impl FoundCut {
         Ok(Some(labels))
     }
 
-    fn labels_from_beginning(&self, resolved: &ResolvedHistory) -> Result<Labels> {
-        let mut labels = Labels::new(resolved.thread_id, resolved.created_outside_log());
-        for entry in resolved.reader_skipping(says_no_fact) {
+    fn labels_from_beginning(&self, resolved: &ResolvedHistory) -> Result<CarriedMetadata> {
+        let mut labels = CarriedMetadata::new(resolved.thread_id, resolved.created_outside_log());
+        for entry in resolved.reader_skipping(has_no_metadata) {
             if let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)?
                 && !resolved.is_inherited(part)
             {

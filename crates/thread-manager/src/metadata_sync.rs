@@ -6,11 +6,11 @@ use selvedge_protocol::{StoredThread, ThreadMetadataPatch};
 use tokio::time::Instant;
 
 /// How often a store is told at most that a thread goes on: that it was updated, that a turn began, how many tokens it used.
-pub const TOUCH_INTERVAL: Duration = Duration::from_secs(5);
+pub const METADATA_SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What was observed and not told yet.
 #[derive(Debug, Default)]
-pub(crate) struct Touches {
+pub(crate) struct MetadataSync {
     pending: ThreadMetadataPatch,
     last_told: Option<Instant>,
     /// Whether a task waits to tell what is pending.
@@ -28,7 +28,7 @@ pub(crate) enum Due {
     Later(Duration),
 }
 
-impl Touches {
+impl MetadataSync {
     /// With this to be told at the next occasion.
     pub(crate) fn of(pending: ThreadMetadataPatch) -> Self {
         Self { pending, ..Self::default() }
@@ -49,7 +49,7 @@ impl Touches {
         let waited = self.last_told.map(|told| now.saturating_duration_since(told));
         match waited {
             _ if is_news => Due::Now,
-            Some(waited) if waited < TOUCH_INTERVAL => Due::Later(TOUCH_INTERVAL - waited),
+            Some(waited) if waited < METADATA_SYNC_INTERVAL => Due::Later(METADATA_SYNC_INTERVAL - waited),
             _ => Due::Now,
         }
     }

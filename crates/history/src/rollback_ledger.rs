@@ -34,7 +34,7 @@ pub(crate) struct Cut {
 /// What stood before each compaction is kept, in ropes that share their messages: so memory grows with the messages and
 /// the compactions, and not with their product.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct RollbackLedger {
     /// The messages that stand, but for the recent ones.
     standing: Standing,
     /// Those that came since something else showed.
@@ -94,7 +94,7 @@ impl AsRef<str> for &Message {
     }
 }
 
-impl Heard {
+impl RollbackLedger {
     /// The model is told a message. An event that shows it may follow and knows better where it shows.
     pub(crate) fn told(&mut self, item: &ResponseItem, cut: Cut, position: u64) {
         let text = item.texts().concat();
