@@ -1,23 +1,30 @@
 //! `cargo xtask tidy`: house rules that no compiler knows.
 
+mod circles;
 mod excerpts;
 mod links;
 mod menu;
+mod modules;
+mod names;
 mod source;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use self::modules::Crate;
 use crate::VERBS;
 use crate::workspace::{no_arguments, root};
 
 pub(crate) const HELP: &str = "\
-usage: cargo xtask tidy
+usage: cargo xtask tidy [--circles]
+
+With --circles it shows every import of every circle and checks nothing else.
 
 - every .rs file begins with a `//!` line that says what it is for
 - no todo!, unimplemented! or dbg! in crates/ and examples/
-- no two crates have a public type of the same name: one concept, one type, one name
+- no two files have a type of the same name, private ones included: one name, one thing
+- no circle of imports between the files of a crate, but for a pair that says why it belongs together
 - every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
 - crates that write a home do so through the file system of its home, and nowhere else
 - one file of the program names a concrete store, and none names what is behind a store
@@ -34,13 +41,24 @@ struct File {
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    no_arguments("tidy", args)?;
+    let shows_circles = args == ["--circles"];
+    if !shows_circles {
+        no_arguments("tidy", args)?;
+    }
     let root = root();
     let files = read_all(&root)?;
+    let crates = Crate::all(&files).map_err(anyhow::Error::msg)?;
+    if shows_circles {
+        for line in circles::edges(&crates) {
+            println!("{line}");
+        }
+        return Ok(());
+    }
     let mut faults = Vec::new();
     faults.extend(source::first_lines(&files));
     faults.extend(source::unfinished(&files));
-    faults.extend(source::twin_types(&files));
+    faults.extend(names::double_names(&crates));
+    faults.extend(circles::circles(&crates));
     faults.extend(source::forgotten_tests(&files));
     faults.extend(source::effects(&files));
     faults.extend(source::wiring(&files));

@@ -1,7 +1,5 @@
 //! Rules about Rust files. They look at lines, not at syntax trees: quick, and wrong only about code nobody should write.
 
-use std::collections::BTreeMap;
-
 use super::File;
 
 pub(super) fn first_lines(files: &[File]) -> Vec<String> {
@@ -107,36 +105,6 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
 }
 
-pub(super) fn twin_types(files: &[File]) -> Vec<String> {
-    let mut homes: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-    for file in rust(files) {
-        let Some((krate, inside)) = krate(&file.path) else {
-            continue;
-        };
-        if !inside.starts_with("src/") {
-            continue;
-        }
-        for name in file.text.lines().filter_map(public_type) {
-            homes.entry(name).or_default().insert(krate, &file.path);
-        }
-    }
-    let twins = homes.into_iter().filter(|(_, paths)| paths.len() > 1);
-    twins
-        .map(|(name, paths)| format!("public type {name} in {}", paths.into_values().collect::<Vec<_>>().join(" and ")))
-        .collect()
-}
-
-/// The name that a line declares as a public type. Associated types of public traits carry no `pub`, so they do not count.
-fn public_type(line: &str) -> Option<&str> {
-    let item = line.trim_start().strip_prefix("pub ")?;
-    let (keyword, rest) = item.split_once(' ')?;
-    if !matches!(keyword, "struct" | "enum" | "union" | "trait" | "type") {
-        return None;
-    }
-    let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
-    Some(&rest[..end])
-}
-
 pub(super) fn forgotten_tests(files: &[File]) -> Vec<String> {
     let mut faults = Vec::new();
     for main in files.iter().filter(|file| file.path.ends_with("tests/it/main.rs")) {
@@ -226,16 +194,6 @@ mod tests {
             let faults = wiring(&files(file(&path("a"), &format!("//! A.\nuse {behind}::B;\n"))));
             assert_eq!(faults, [format!("crates/cli/src/a.rs:2: {behind} is behind the store")]);
         }
-    }
-
-    #[test]
-    fn a_name_belongs_to_one_crate() {
-        let files = [
-            file("crates/a/src/lib.rs", "pub struct Page<T> {\n}\npub(crate) struct Private;\n"),
-            file("crates/b/src/page.rs", "    pub enum Page {\n}\nstruct Private;\n"),
-            file("crates/b/tests/it/main.rs", "pub struct Page;\n"),
-        ];
-        assert_eq!(twin_types(&files), ["public type Page in crates/a/src/lib.rs and crates/b/src/page.rs"]);
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! One name means one thing in the whole workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::modules::Crate;
+
+/// Names that several files may give to types of their own.
+///
+/// `Result` is what every crate calls the results of its functions, as the standard library does.
+const SHARED: [&str; 1] = ["Result"];
+
+/// Names that still mean several things.
+const TO_BE_RENAMED: &[&str] = &[
+    "Batch",
+    "Bench",
+    "BestPlace",
+    "Change",
+    "Content",
+    "Counts",
+    "Cut",
+    "Done",
+    "Entry",
+    "File",
+    "Filter",
+    "Heads",
+    "Inner",
+    "Key",
+    "Kind",
+    "Known",
+    "Lines",
+    "Link",
+    "Look",
+    "Message",
+    "Mode",
+    "Node",
+    "Options",
+    "Page",
+    "Part",
+    "Piece",
+    "Place",
+    "Random",
+    "Reading",
+    "Report",
+    "Row",
+    "Said",
+    "Shared",
+    "Shown",
+    "Source",
+    "Start",
+    "State",
+    "Step",
+    "Story",
+    "Style",
+    "Subject",
+    "Tagged",
+    "Tail",
+    "Tally",
+    "Target",
+    "Thread",
+    "Told",
+    "Tree",
+    "Turn",
+    "Verb",
+    "Verdict",
+    "Waiting",
+    "Writer",
+];
+
+/// Types and traits of the same name in different files, private ones too.
+pub(super) fn double_names(crates: &[Crate]) -> Vec<String> {
+    let mut files: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (name, file) in crates.iter().flat_map(Crate::types) {
+        files.entry(name).or_default().insert(file);
+    }
+    let doubles = files
+        .into_iter()
+        .filter(|(name, files)| files.len() > 1 && !SHARED.contains(name) && !TO_BE_RENAMED.contains(name));
+    doubles
+        .map(|(name, files)| format!("type {name} in {}", files.into_iter().collect::<Vec<_>>().join(" and ")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::File;
+
+    #[test]
+    fn a_name_means_one_thing() {
+        let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+        let files = [
+            file("crates/a/src/lib.rs", "mod one;\npub struct Drawer<T>(T);\nstruct Private;\ntype Result = ();\n"),
+            file("crates/a/src/one.rs", "pub(crate) trait Private {}\n#[cfg(test)]\nmod tests { struct Drawer; }\n"),
+            file(
+                "crates/b/src/lib.rs",
+                "#[cfg(unix)]\nenum Only {}\n#[cfg(windows)]\nenum Only {}\ntype Result = ();\n",
+            ),
+            file("crates/b/tests/it/main.rs", "struct Drawer;\n"),
+            file("xtask/src/main.rs", "union Drawer { a: u8 }\n"),
+        ];
+        assert_eq!(
+            double_names(&Crate::all(&files).unwrap()),
+            [
+                "type Drawer in crates/a/src/lib.rs and xtask/src/main.rs",
+                "type Private in crates/a/src/lib.rs and crates/a/src/one.rs"
+            ]
+        );
+    }
+}
