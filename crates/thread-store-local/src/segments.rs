@@ -112,6 +112,8 @@ impl Inner {
             self.home.gather_import(&path, known, rest).map_err(store_error)?;
         }
         if part.is_last {
+            let is_known = !files.segments(thread_id).is_empty();
+            let _lock = is_known.then(|| self.lock_stored(thread_id)).transpose()?;
             let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
             self.home.finish_import(&path).map_err(store_error)?;
         }

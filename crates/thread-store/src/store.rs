@@ -114,7 +114,7 @@ pub trait ThreadStore: ThreadReader {
     /// metadata; an empty patch writes nothing.
     ///
     /// An `Derived` patch repeats what the log says: it sets the row, and is no line of the log. A store that derives its
-    /// rows from the log, because others write there, too, may know it before. An `Explicit` one is kept, until the log or
+    /// rows from the log, because others write there, too, may know it before. It sets no name. An `Explicit` one is kept, until the log or
     /// another patch says otherwise later. The same patch twice is the same as once.
     ///
     /// # Errors
@@ -197,8 +197,8 @@ pub trait ThreadStore: ThreadReader {
     ///
     /// # Errors
     /// `InvalidRequest` for a part behind what the store has, or an id or file name that cannot be; `AlreadyExists` if the
-    /// store has a segment of this id that holds something else; `Conflict` if a visible thread would have to grow while
-    /// somebody writes it.
+    /// store has a segment of this id that holds something else; `Conflict` if a visible thread would have to change while
+    /// a writer holds it.
     async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64>;
 
     /// Does the housekeeping of the storage, thread by thread, and tells `progress` before each and at the end. Nothing that a

@@ -7,7 +7,7 @@ use selvedge_protocol::{
     TurnQuery,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, Holder, MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary,
+    BatchId, ForkThread, Holder, MetadataOrigin, RevertThread, SegmentPart, StoreError, ThreadStore, TurnBoundary,
 };
 
 use crate::fixtures::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, turn};
@@ -171,8 +171,13 @@ pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
         store.resume_thread(id(n)).await.unwrap();
         assert!(is_conflict(store.delete_thread(id(n)).await));
         store.shutdown_thread(id(n)).await.unwrap();
+        let segments = store.list_segments(id(n)).await.unwrap();
         store.delete_thread(id(n)).await.unwrap();
         assert_gone(&*store, id(n)).await;
+        for info in &segments {
+            let nothing = SegmentPart { info, at: 0, bytes: &[], is_last: false };
+            assert_eq!(store.import_segment(nothing).await.unwrap(), 0, "no bytes of the deleted thread are left");
+        }
         record(&*store, n, mode, &["c"]).await;
         assert_eq!(asked(&*store, id(n)).await, ["c"], "nothing of the deleted thread is left");
         store.delete_thread(id(n)).await.unwrap();

@@ -180,6 +180,19 @@ pub(super) async fn empty_and_observed_patches(store: Arc<dyn ThreadStore>) {
     }
 }
 
+pub(super) async fn derived_names(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        record(&*store, n, mode, &["a"]).await;
+        let patch = patch_of_json(json!({"name": "derived", "model": "m1"}));
+        for name in [None, Some("explicit")] {
+            set(&*store, n, patch_of_json(json!({"name": name}))).await;
+            let record = store.update_thread_metadata(id(n), &patch, MetadataOrigin::Derived).await.unwrap();
+            assert_eq!(record.name.as_deref(), name);
+            assert_eq!(store.read_thread(id(n)).await.unwrap().name.as_deref(), name);
+        }
+    }
+}
+
 pub(super) async fn name(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;

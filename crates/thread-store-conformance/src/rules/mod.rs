@@ -129,6 +129,7 @@ macro_rules! for_each_rule {
                 one patch_clears = "A patch clears what it says is nothing.";
                 one patch_of_git = "A patch changes the fields of the git information one by one.";
                 one later_facts_win = "What was set is kept until the log or another patch says otherwise later.";
+                one derived_names = "A derived patch sets no name: names are explicit.";
                 one empty_and_observed_patches = "An empty or observed patch writes nothing into the log.";
                 one patch_survives_resume = "What was set explicitly is kept over resume, shutdown and appends.";
                 one name = "A name is trimmed, an empty one is none, and none is part of the log.";
@@ -181,6 +182,8 @@ macro_rules! for_each_rule {
                 one rows_of_copies = "A copied thread's row says what its log says, inherited facts too, whether the source comes first or last.";
                 one import_is_whole = "A segment becomes visible with its last part; a copy that broke off goes on where the store says.";
                 one import_grows = "A visible segment grows by an import, unless somebody writes it or it holds something else.";
+                one import_and_writer = "No segment is added to a thread while another writer holds it.";
+                one empty_segments = "A segment without a line begins no new history.";
                 one damaged_bytes_are_kept = "Bytes are kept, whatever they hold, and what is intact among them is read.";
                 one refusals = "`list_segments` and `read_segment` are `NotFound` for what is not there; beyond the end there are no bytes.";
             }
@@ -250,6 +253,7 @@ macro_rules! for_each_rule {
             }
             sizes {
                 one items_of_a_megabyte = "An item of a megabyte is kept and read as any other.";
+                one parts_of_segments = "`read_segment` returns at most 16 MiB, whatever is asked for.";
                 one batches_of_ten_thousand = "A batch of 10,000 items is one batch.";
             }
             errors {

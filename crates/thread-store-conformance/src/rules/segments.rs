@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, StoredThread, ThreadId};
+use selvedge_protocol::{HistoryMode, SegmentId, StoredThread, ThreadId};
 use selvedge_thread_store::{
     BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnBoundary,
 };
@@ -28,10 +28,13 @@ async fn read(store: &dyn ThreadStore, info: &SegmentInfo, step: usize) -> Vec<u
 /// Copies a segment in parts of so many bytes.
 async fn import(store: &dyn ThreadStore, info: &SegmentInfo, bytes: &[u8], step: usize) {
     let mut at = 0;
-    while at < bytes.len() || at == 0 {
+    loop {
         let end = (at + step).min(bytes.len());
         let part = SegmentPart { info, at: at as u64, bytes: &bytes[at..end], is_last: end == bytes.len() };
         assert!(store.import_segment(part).await.unwrap() >= end as u64);
+        if end == bytes.len() {
+            return;
+        }
         at = end;
     }
 }
@@ -186,6 +189,42 @@ pub(super) async fn import_grows(store: Arc<dyn ThreadStore>) {
     let text = String::from_utf8(bytes.clone()).unwrap().replace("ask a", "ASK A");
     let changed = SegmentPart { info: &info, at: 0, bytes: text.as_bytes(), is_last: true };
     assert!(matches!(store.import_segment(changed).await, Err(StoreError::AlreadyExists { .. })));
+}
+
+/// A writer knows the segments of its thread, so none may appear while it works.
+pub(super) async fn import_and_writer(store: Arc<dyn ThreadStore>) {
+    let thread = record(&*store, 1, MODE, &["a", "b"]).await;
+    let to = TurnBoundary::After(turn_id("a"));
+    store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
+    let mut copies = Vec::new();
+    for info in store.list_segments(thread).await.unwrap() {
+        let bytes = read(&*store, &info, 1 << 20).await;
+        copies.push((info, bytes));
+    }
+    store.delete_thread(thread).await.unwrap();
+    let [(first, first_bytes), (second, second_bytes)] = &copies[..] else { panic!("{} segments", copies.len()) };
+    import(&*store, first, first_bytes, 1 << 20).await;
+    store.resume_thread(thread).await.unwrap();
+    let whole = SegmentPart { info: second, at: 0, bytes: second_bytes, is_last: true };
+    assert!(is_conflict(store.import_segment(whole).await));
+    assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+    store.shutdown_thread(thread).await.unwrap();
+    assert_eq!(store.import_segment(whole).await.unwrap(), second_bytes.len() as u64);
+    assert_eq!(asked(&*store, thread).await, ["a"]);
+}
+
+/// A writer that dies before the first line of a new segment has not begun it.
+pub(super) async fn empty_segments(store: Arc<dyn ThreadStore>) {
+    let thread = record(&*store, 1, MODE, &["a", "b"]).await;
+    let mut info = store.list_segments(thread).await.unwrap().remove(0);
+    info.id = SegmentId::new(second(1_000_000));
+    (info.created, info.file_name, info.base) = (second(1_000_000), None, None);
+    for bytes in [&b""[..], b"\n"] {
+        import(&*store, &info, bytes, 10).await;
+        assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+    }
+    go_on(&*store, thread, MODE, &["c"]).await;
+    assert_eq!(asked(&*store, thread).await, ["a", "b", "c"]);
 }
 
 /// Bytes are kept, whatever they are.

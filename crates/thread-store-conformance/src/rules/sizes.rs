@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
 use selvedge_thread_store::{BatchId, LineQuery, LineStart, ThreadStore};
 
-use crate::fixtures::{MODES, agent, assert_counted, complete, head, id, second, started, user};
+use crate::fixtures::{MODES, agent, assert_counted, complete, head, id, record, second, started, user};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -42,6 +42,21 @@ pub(super) async fn items_of_a_megabyte(store: Arc<dyn ThreadStore>) {
         }
         assert!(read == exported, "the pages are not the export");
     }
+}
+
+pub(super) async fn parts_of_segments(store: Arc<dyn ThreadStore>) {
+    const MOST: usize = 16 << 20;
+    let thread = record(&*store, 1, MODE, &["a"]).await;
+    let message: RolloutItem = ResponseItem::user_text(&megabyte()).into();
+    store.resume_thread(thread).await.unwrap();
+    store.append_items(thread, BatchId::generate(), &vec![message; 17]).await.unwrap();
+    store.shutdown_thread(thread).await.unwrap();
+    let info = store.list_segments(thread).await.unwrap().remove(0);
+    assert!(info.bytes > MOST as u64);
+    let part = store.read_segment(thread, info.id, 0, usize::MAX).await.unwrap();
+    assert!(!part.is_empty() && part.len() <= MOST, "{} bytes", part.len());
+    let rest = store.read_segment(thread, info.id, part.len() as u64, usize::MAX).await.unwrap();
+    assert_eq!((part.len() + rest.len()) as u64, info.bytes);
 }
 
 pub(super) async fn batches_of_ten_thousand(store: Arc<dyn ThreadStore>) {

@@ -736,6 +736,63 @@ faults! {
             if len.is_some_and(|len| at > len) { Err(StoreError::not_found(thread_id)) } else { Ok(bytes) }
         }
     }
+    ImportsIntoLiveThreads caught by ["segments.import-and-writer"] also [] {
+        async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+            let thread_id = part.info.thread_id;
+            let known = self.store.list_segments(thread_id).await.unwrap_or_default();
+            let is_new = known.iter().all(|info| info.id != part.info.id);
+            match self.store.import_segment(part).await {
+                Err(StoreError::Conflict { .. }) if is_new && self.store.shutdown_thread(thread_id).await.is_ok() => {
+                    let has = self.store.import_segment(part).await?;
+                    self.store.resume_thread(thread_id).await?;
+                    Ok(has)
+                }
+                outcome => outcome,
+            }
+        }
+    }
+    BeginsAnewWithEmptySegments caught by ["segments.empty-segments"] also [] {
+        async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+            let newest = self.store.list_segments(query.thread_id).await?.pop();
+            let page = self.store.list_turns(query).await?;
+            let is_empty = newest.is_some_and(|newest| newest.bytes == 0);
+            Ok(if is_empty { Page { items: Vec::new(), ..page } } else { page })
+        }
+    }
+    ReadsAnyNumberOfBytes caught by ["sizes.parts-of-segments"] also [] {
+        async fn read_segment(&self, thread_id: ThreadId, id: SegmentId, at: u64, max_bytes: usize) -> Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            loop {
+                let from = at.saturating_add(bytes.len() as u64);
+                let part = self.store.read_segment(thread_id, id, from, max_bytes - bytes.len()).await?;
+                if part.is_empty() {
+                    return Ok(bytes);
+                }
+                bytes.extend(part);
+            }
+        }
+    }
+    KeepsBytesOfDeletedThreads caught by ["life.delete"] also [] {
+        async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
+            self.store.delete_thread(thread_id).await?;
+            self.notes.busy.lock().unwrap().insert(thread_id);
+            Ok(())
+        }
+        async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+            let has = self.store.import_segment(part).await?;
+            let is_deleted = self.notes.busy.lock().unwrap().contains(&part.info.thread_id);
+            let is_question = part.bytes.is_empty() && !part.is_last;
+            Ok(if is_deleted && is_question { has.max(1) } else { has })
+        }
+    }
+    NamesByDerivedPatches caught by ["metadata.derived-names"] also [] {
+        async fn update_thread_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch, origin: MetadataOrigin) -> Result<StoredThread> {
+            let record = self.store.update_thread_metadata(thread_id, patch, origin).await?;
+            let Some(name) = patch.name.clone().filter(|_| origin == MetadataOrigin::Derived) else { return Ok(record) };
+            let name = ThreadMetadataPatch { name: Some(name), ..Default::default() };
+            self.store.update_thread_metadata(thread_id, &name, MetadataOrigin::Explicit).await
+        }
+    }
     ForgetsWhatComesLater caught by ["segments.rows-of-copies"] also [] {
         async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
             let thread_id = part.info.thread_id;

@@ -47,6 +47,9 @@ impl State {
         known.extend_from_slice(rest);
         let len = known.len() as u64;
         if part.is_last {
+            if self.thread(thread_id).is_ok() {
+                self.check_cold(thread_id, None)?;
+            }
             let bytes = self.imports_mut().remove(&id).unwrap_or_default();
             let mut segment = Segment::new(id, thread_id, part.info.created);
             segment.file_name.clone_from(&part.info.file_name);
