@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::deny::{self, Outcome};
-use crate::test::{self, Counts};
+use crate::test::{self, TestCounts};
 use crate::workspace::{cargo, no_arguments, run_command};
 use crate::{crash, docs, fmt, layers, lint, tidy};
 
@@ -15,35 +15,38 @@ usage: cargo xtask ci
 Runs test, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. A failed step does not stop the next ones:
 the table at the end says everything that is wrong at once. The last lines are the test runner's counts.";
 
-type Step = fn(&mut Counts) -> Result<Outcome>;
+/// A step; it gets the counts of the tests, and the names of all verbs.
+type CiStep = fn(&mut TestCounts, &[&str]) -> Result<Outcome>;
 
-const STEPS: &[(&str, Step)] = &[
-    ("test", |counts| {
+const STEPS: &[(&str, CiStep)] = &[
+    ("test", |counts, _| {
         let (outcome, seen) = test::run_counted(&[]);
         *counts = seen;
         outcome.map(|()| Outcome::Passed)
     }),
-    ("fmt --check", |_| passed(fmt(&["--check".to_owned()]))),
-    ("lint", |_| passed(lint::run(&[]))),
-    ("layers", |_| passed(layers::run(&[]))),
-    ("tidy", |_| passed(tidy::run(&[]))),
-    ("docs", |_| passed(docs(&[]))),
-    ("deny", |_| deny::check()),
-    ("demo", |_| passed(demo())),
-    ("crash", |_| passed(crash::run(&[]))),
+    ("fmt --check", |_, _| passed(fmt::run(&["--check".to_owned()]))),
+    ("lint", |_, _| passed(lint::run(&[]))),
+    ("layers", |_, _| passed(layers::run(&[]))),
+    ("tidy", |_, verbs| passed(tidy::run(&[], verbs))),
+    ("docs", |_, _| passed(docs::run(&[]))),
+    ("deny", |_, _| deny::check()),
+    ("demo", |_, _| passed(demo())),
+    ("crash", |_, _| passed(crash::run(&[]))),
 ];
 
 /// What became of one step.
-struct Report {
+struct StepReport {
     name: &'static str,
     outcome: Result<Outcome>,
     took: Duration,
 }
 
-pub(crate) fn run(args: &[String]) -> Result<()> {
+/// Runs every step; `verbs` are the names of all verbs.
+pub(crate) fn run(args: &[String], verbs: &[&str]) -> Result<()> {
     no_arguments("ci", args)?;
-    let mut counts = Counts::default();
-    let reports: Vec<Report> = STEPS.iter().map(|(name, step)| run_step(name, *step, &mut counts)).collect();
+    let mut counts = TestCounts::default();
+    let reports: Vec<StepReport> =
+        STEPS.iter().map(|(name, step)| run_step(name, || step(&mut counts, verbs))).collect();
     println!("\n{}", table(&reports));
     for line in counts.lines() {
         println!("{line}");
@@ -55,19 +58,19 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn run_step(name: &'static str, step: Step, counts: &mut Counts) -> Report {
+fn run_step(name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> StepReport {
     eprintln!("\n== {name}");
     let start = Instant::now();
-    let outcome = step(counts);
+    let outcome = step();
     if let Err(error) = &outcome {
         eprintln!("xtask: {error:#}");
     }
-    Report { name, outcome, took: start.elapsed() }
+    StepReport { name, outcome, took: start.elapsed() }
 }
 
-fn table(reports: &[Report]) -> String {
+fn table(reports: &[StepReport]) -> String {
     let mut text = format!("{:<14} {:>8}  result", "step", "seconds");
-    for Report { name, outcome, took } in reports {
+    for StepReport { name, outcome, took } in reports {
         let word = match outcome {
             Ok(Outcome::Passed) => "ok".to_owned(),
             Ok(Outcome::Skipped(why)) => format!("SKIPPED: {why}"),
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn a_skipped_step_does_not_look_like_a_passed_one() {
         let outcome = Ok(Outcome::Skipped("not installed"));
-        let text = table(&[Report { name: "deny", outcome, took: Duration::ZERO }]);
+        let text = table(&[StepReport { name: "deny", outcome, took: Duration::ZERO }]);
         assert!(text.ends_with("SKIPPED: not installed"), "{text}");
     }
 }

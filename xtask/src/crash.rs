@@ -2,6 +2,7 @@
 
 mod lane;
 mod reader;
+mod totals;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use self::lane::Lane;
+use self::totals::CrashTotals;
 use crate::workspace::{Usage, cargo, root, run_command};
 
 pub(crate) const HELP: &str = "\
@@ -35,7 +37,7 @@ pub(crate) fn run_for(duration: Duration, seed: u64) -> Result<()> {
     let dir = tempfile::tempdir()?;
     println!("crash: seed {seed}, {} s, {LANES} writers at a time", duration.as_secs());
     let end = Instant::now() + duration;
-    let outcomes: Vec<Result<Tally>> = std::thread::scope(|scope| {
+    let outcomes: Vec<Result<CrashTotals>> = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES)
             .map(|number| {
                 let (program, home) = (&program, dir.path().join("home"));
@@ -47,7 +49,7 @@ pub(crate) fn run_for(duration: Duration, seed: u64) -> Result<()> {
             .map(|lane| lane.join().unwrap_or_else(|_| bail!("a thread of this program panicked")))
             .collect()
     });
-    let mut total = Tally::default();
+    let mut total = CrashTotals::default();
     for outcome in outcomes {
         match outcome {
             Ok(tally) => total.add(&tally),
@@ -69,8 +71,8 @@ pub(crate) fn run_for(duration: Duration, seed: u64) -> Result<()> {
     Ok(())
 }
 
-fn kill_until(end: Instant, mut lane: Lane<'_>) -> Result<Tally> {
-    let mut tally = Tally::default();
+fn kill_until(end: Instant, mut lane: Lane<'_>) -> Result<CrashTotals> {
+    let mut tally = CrashTotals::default();
     while Instant::now() < end {
         for _ in 0..ROUNDS_PER_THREADS {
             lane.round(&mut tally)?;
@@ -82,26 +84,6 @@ fn kill_until(end: Instant, mut lane: Lane<'_>) -> Result<Tally> {
         lane.end()?;
     }
     Ok(tally)
-}
-
-/// What there was.
-#[derive(Default)]
-struct Tally {
-    deaths: u64,
-    acknowledged: u64,
-    /// Of those, at level synced.
-    synced: u64,
-    /// How many operations were going on when their writer died.
-    in_flight: u64,
-}
-
-impl Tally {
-    fn add(&mut self, other: &Self) {
-        self.deaths += other.deaths;
-        self.acknowledged += other.acknowledged;
-        self.synced += other.synced;
-        self.in_flight += other.in_flight;
-    }
 }
 
 fn parse(args: &[String]) -> Result<(u64, u64)> {

@@ -52,7 +52,7 @@ struct Crowd {
 
 /// What was done, by kind.
 #[derive(Default)]
-struct Counts {
+struct CrowdCounts {
     appends: AtomicU64,
     lists: AtomicU64,
     searches: AtomicU64,
@@ -71,7 +71,7 @@ impl Crowd {
 
     /// Lets everybody work until the end.
     fn work(&self, threads: &[String]) -> Result<()> {
-        let counts = Counts::default();
+        let counts = CrowdCounts::default();
         let counts = &counts;
         std::thread::scope(|scope| {
             let workers = [
@@ -101,8 +101,8 @@ impl Crowd {
         Ok(())
     }
 
-    fn append(&self, threads: &[String], which: usize, counts: &Counts) -> Result<()> {
-        let mut random = Random(which as u64 + 1);
+    fn append(&self, threads: &[String], which: usize, counts: &CrowdCounts) -> Result<()> {
+        let mut random = CrowdRandom(which as u64 + 1);
         while Instant::now() < self.end {
             let number = random.below(threads.len() / 2) * 2 + which;
             let Some(thread) = threads.get(number) else { continue };
@@ -113,7 +113,7 @@ impl Crowd {
     }
 
     /// Every thread is listed once, whatever is done to it meanwhile.
-    fn list(&self, threads: &[String], counts: &Counts) -> Result<()> {
+    fn list(&self, threads: &[String], counts: &CrowdCounts) -> Result<()> {
         while Instant::now() < self.end {
             counts.lists.fetch_add(1, Ordering::Relaxed);
             let listed = self.json(&["list", "--all"])?;
@@ -129,8 +129,8 @@ impl Crowd {
         Ok(())
     }
 
-    fn search(&self, threads: &[String], counts: &Counts) -> Result<()> {
-        let mut random = Random(77);
+    fn search(&self, threads: &[String], counts: &CrowdCounts) -> Result<()> {
+        let mut random = CrowdRandom(77);
         while Instant::now() < self.end {
             counts.searches.fetch_add(1, Ordering::Relaxed);
             let number = random.below(threads.len());
@@ -144,8 +144,8 @@ impl Crowd {
         Ok(())
     }
 
-    fn label(&self, threads: &[String], counts: &Counts) -> Result<()> {
-        let mut random = Random(99);
+    fn label(&self, threads: &[String], counts: &CrowdCounts) -> Result<()> {
+        let mut random = CrowdRandom(99);
         while Instant::now() < self.end {
             let round = counts.labels.fetch_add(1, Ordering::Relaxed);
             let thread = &threads[random.below(threads.len())];
@@ -160,8 +160,8 @@ impl Crowd {
         Ok(())
     }
 
-    fn kill(&self, counts: &Counts) -> Result<()> {
-        let mut random = Random(5);
+    fn kill(&self, counts: &CrowdCounts) -> Result<()> {
+        let mut random = CrowdRandom(5);
         while Instant::now() < self.end {
             let verb = if random.below(4) == 0 { "rebuild" } else { "sync" };
             let mut child = self.command(&["index", verb]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -196,7 +196,7 @@ impl Crowd {
         Ok(output)
     }
 
-    fn run_or_be_refused(&self, args: &[&str], input: &str, counts: &Counts) -> Result<()> {
+    fn run_or_be_refused(&self, args: &[&str], input: &str, counts: &CrowdCounts) -> Result<()> {
         let output = self.output(args, input)?;
         if output.status.code() == Some(CONFLICT) {
             counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -238,10 +238,10 @@ fn turn(text: &str) -> String {
     items.iter().map(|item| format!("{item}\n")).collect()
 }
 
-/// Random numbers that are the same in every run (xorshift).
-struct Random(u64);
+/// CrowdRandom numbers that are the same in every run (xorshift).
+struct CrowdRandom(u64);
 
-impl Random {
+impl CrowdRandom {
     fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

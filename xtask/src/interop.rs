@@ -9,6 +9,7 @@ mod compare;
 mod detached;
 mod known_home;
 mod locks;
+mod markdown;
 mod material;
 mod older;
 mod overview;
@@ -16,15 +17,17 @@ mod reader;
 mod recordings;
 mod report;
 mod selvedge;
+mod setup;
 mod threads;
 mod unknown_lines;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use material::Story;
-use report::{Report, Section};
+use material::RecordedStory;
+use report::{InteropReport, Section};
 use selvedge::Selvedge;
+use setup::InteropSetup;
 
 use crate::codex::stand_in::StandIn;
 use crate::codex::{self, Codex};
@@ -48,7 +51,7 @@ const DEFAULT_VERSION: &str = "0.169.0";
 
 /// The command line.
 #[derive(Default)]
-struct Options {
+struct InteropOptions {
     /// None is the default one.
     versions: Vec<String>,
     all: bool,
@@ -56,23 +59,6 @@ struct Options {
     selvedge: Option<PathBuf>,
     selftest: bool,
     keep: bool,
-}
-
-/// What every part of the run uses: the two programs, the model and a folder to work in.
-struct Bench {
-    codex: Codex,
-    model: StandIn,
-    folder: PathBuf,
-}
-
-impl Bench {
-    /// A new empty home that Codex is configured in.
-    fn home(&self, name: &str) -> Result<PathBuf> {
-        let home = self.folder.join(name);
-        std::fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
-        codex::configure(&home, self.model.address(), "")?;
-        Ok(home)
-    }
 }
 
 /// Runs the comparison.
@@ -101,12 +87,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 /// The programs to check against, each installed when its turn comes.
-fn programs<'a>(options: &'a Options, target: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Codex>> + 'a>> {
+fn programs<'a>(options: &'a InteropOptions, target: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Codex>> + 'a>> {
     if let Some(program) = &options.codex {
         return Ok(Box::new(std::iter::once(Codex::at(program))));
     }
     let versions = match (options.all, options.versions.as_slice()) {
-        (true, _) => Story::versions()?,
+        (true, _) => RecordedStory::versions()?,
         (false, []) => vec![DEFAULT_VERSION.to_owned()],
         (false, versions) => versions.to_vec(),
     };
@@ -114,10 +100,10 @@ fn programs<'a>(options: &'a Options, target: &'a Path) -> Result<Box<dyn Iterat
 }
 
 /// Everything about one program.
-fn check(codex: Codex, selvedge: Option<&Path>, options: &Options, target: &Path) -> Result<Report> {
+fn check(codex: Codex, selvedge: Option<&Path>, options: &InteropOptions, target: &Path) -> Result<InteropReport> {
     eprintln!("interop: Codex {}", codex.version);
     let folder = tempfile::Builder::new().prefix("run-").tempdir_in(target)?;
-    let bench = Bench { codex, model: StandIn::start()?, folder: folder.path().to_path_buf() };
+    let bench = InteropSetup { codex, model: StandIn::start()?, folder: folder.path().to_path_buf() };
     let sections = match selvedge {
         None => vec![section("recordings", || recordings::check(&bench, None))],
         Some(program) if older::is_older(&bench.codex.release()) => older_reader(&bench, program),
@@ -126,17 +112,17 @@ fn check(codex: Codex, selvedge: Option<&Path>, options: &Options, target: &Path
     if options.keep {
         println!("kept: {}", folder.keep().display());
     }
-    Ok(Report::new(&bench.codex.version, sections))
+    Ok(InteropReport::new(&bench.codex.version, sections))
 }
 
-fn older_reader(bench: &Bench, program: &Path) -> Vec<Section> {
+fn older_reader(bench: &InteropSetup, program: &Path) -> Vec<Section> {
     vec![
         section("recordings", || recordings::check(bench, Some(program))),
         section("written by Selvedge", || older::check(bench, program)),
     ]
 }
 
-fn everything(bench: &Bench, program: &Path) -> Vec<Section> {
+fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
     vec![
         section("recordings", || recordings::check(bench, Some(program))),
         section("written by Selvedge", || by_selvedge::check(bench, program)),
@@ -162,8 +148,8 @@ fn section(title: &'static str, check: impl FnOnce() -> Result<Section>) -> Sect
     }
 }
 
-fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options::default();
+fn parse(args: &[String]) -> Result<InteropOptions> {
+    let mut options = InteropOptions::default();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let mut value = || rest.next().cloned().ok_or_else(|| Usage(format!("{arg} needs a value\n\n{HELP}")));

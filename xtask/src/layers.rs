@@ -6,7 +6,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use rules::{Arrow, Kind, Layers, Member};
+use rules::{Arrow, DependencyKind, Layers, Member};
 
 use crate::workspace::{Metadata, Package, Usage, root, short_name};
 
@@ -50,9 +50,9 @@ fn member(package: &Package) -> Member {
     let arrows = package.dependencies.iter().map(|dependency| Arrow {
         to: dependency.name.clone(),
         kind: match dependency.kind.as_deref() {
-            Some("dev") => Kind::Dev,
-            Some("build") => Kind::Build,
-            _ => Kind::Normal,
+            Some("dev") => DependencyKind::Dev,
+            Some("build") => DependencyKind::Build,
+            _ => DependencyKind::Normal,
         },
     });
     Member { name: package.name.clone(), arrows: arrows.collect() }
@@ -76,7 +76,7 @@ fn tree(layers: &Layers, members: &[Member]) -> String {
 
 fn arrows(layers: &Layers, member: &Member) -> String {
     let inner = |dev: bool| -> BTreeSet<&str> {
-        let arrows = member.arrows.iter().filter(|arrow| (arrow.kind == Kind::Dev) == dev);
+        let arrows = member.arrows.iter().filter(|arrow| (arrow.kind == DependencyKind::Dev) == dev);
         arrows.filter(|arrow| layers.find(&arrow.to).is_some()).map(|arrow| short_name(&arrow.to)).collect()
     };
     let mut text = String::new();

@@ -12,6 +12,8 @@ mod corrupt;
 mod crash;
 mod crowd;
 mod deny;
+mod docs;
+mod fmt;
 mod fuzz;
 mod hostile;
 mod interop;
@@ -25,99 +27,114 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use workspace::{Usage, cargo, run_command};
+use workspace::Usage;
 
 /// One word of the command line: what it is called, what it says of itself, what it does.
-struct Verb {
+struct XtaskVerb {
     name: &'static str,
     summary: &'static str,
     help: &'static str,
     run: fn(&[String]) -> Result<()>,
 }
 
-const VERBS: &[Verb] = &[
-    Verb {
+const VERBS: &[XtaskVerb] = &[
+    XtaskVerb {
         name: "test",
         summary: "run the tests and doctests of the workspace or of some crates",
         help: test::HELP,
         run: test::run,
     },
-    Verb {
+    XtaskVerb {
         name: "fmt",
         summary: "format every crate, or with --check only complain",
-        help: "usage: cargo xtask fmt [--check]",
-        run: fmt,
+        help: fmt::HELP,
+        run: fmt::run,
     },
-    Verb {
+    XtaskVerb {
         name: "lint",
         summary: "clippy with warnings denied, and an honest rust-version",
         help: lint::HELP,
         run: lint::run,
     },
-    Verb {
+    XtaskVerb {
         name: "layers",
         summary: "compare the crates' arrows with layers.toml",
         help: layers::HELP,
         run: layers::run,
     },
-    Verb { name: "tidy", summary: "check house rules that no compiler knows", help: tidy::HELP, run: tidy::run },
-    Verb {
+    XtaskVerb {
+        name: "tidy",
+        summary: "check house rules that no compiler knows",
+        help: tidy::HELP,
+        run: |args| tidy::run(args, &verb_names()),
+    },
+    XtaskVerb {
         name: "docs",
         summary: "build the API documentation with warnings denied",
-        help: "usage: cargo xtask docs\n\nThe pages land in target/doc.",
-        run: docs,
+        help: docs::HELP,
+        run: docs::run,
     },
-    Verb {
+    XtaskVerb {
         name: "deny",
         summary: "check licences, bans, sources and advisories of the dependencies",
         help: deny::HELP,
         run: deny::run,
     },
-    Verb {
+    XtaskVerb {
         name: "corrupt",
         summary: "damage the recordings at random, many times, and read and repair them",
         help: corrupt::HELP,
         run: corrupt::run,
     },
-    Verb {
+    XtaskVerb {
         name: "hostile",
         summary: "lay homes that are made to exhaust memory or time, and use them",
         help: hostile::HELP,
         run: hostile::run,
     },
-    Verb {
+    XtaskVerb {
         name: "fuzz",
         summary: "let libFuzzer look for inputs that break a promise; needs cargo-fuzz",
         help: fuzz::HELP,
         run: fuzz::run,
     },
-    Verb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
-    Verb {
+    XtaskVerb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
+    XtaskVerb {
         name: "crash",
         summary: "kill writers at random and look whether anything was lost",
         help: crash::HELP,
         run: crash::run,
     },
-    Verb {
+    XtaskVerb {
         name: "crowd",
         summary: "let eight processes work on one home at the same time",
         help: crowd::HELP,
         run: crowd::run,
     },
-    Verb {
+    XtaskVerb {
         name: "interop",
         summary: "let the real Codex open what Selvedge wrote",
         help: interop::HELP,
         run: interop::run,
     },
-    Verb {
+    XtaskVerb {
         name: "record",
         summary: "let a released Codex play stories and keep what it wrote",
         help: record::HELP,
         run: record::run,
     },
-    Verb { name: "ci", summary: "everything that .ci/run runs", help: ci::HELP, run: ci::run },
+    XtaskVerb {
+        name: "ci",
+        summary: "everything that .ci/run runs",
+        help: ci::HELP,
+        run: |args| ci::run(args, &verb_names()),
+    },
 ];
+
+/// Returns the names of all verbs; `tidy` compares them with the menu.
+fn verb_names() -> Vec<&'static str> {
+    VERBS.iter().map(|verb| verb.name).collect()
+}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -156,7 +173,7 @@ fn help(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn find(name: &str) -> Result<&'static Verb> {
+fn find(name: &str) -> Result<&'static XtaskVerb> {
     let found = VERBS.iter().find(|verb| verb.name == name);
     found.ok_or_else(|| Usage(format!("there is no verb `{name}`\n\n{}", menu())).into())
 }
@@ -173,24 +190,6 @@ fn menu() -> String {
     }
     text.push_str("\n  help     this list, or `help <verb>`");
     text
-}
-
-fn fmt(args: &[String]) -> Result<()> {
-    let mut command = cargo(&["fmt", "--all"]);
-    match args {
-        [] => {}
-        [flag] if flag == "--check" => {
-            command.arg("--check");
-        }
-        _ => return Err(Usage("fmt takes nothing but --check".into()).into()),
-    }
-    run_command(&mut command)
-}
-
-fn docs(args: &[String]) -> Result<()> {
-    workspace::no_arguments("docs", args)?;
-    let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
-    run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[cfg(test)]

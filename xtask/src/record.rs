@@ -28,7 +28,7 @@ Stories: compactions, undo, crash, rows, tools; exec for releases before 0.98. W
 played in a legacy thread where the release would make a paginated one. Needs npm for a release that is not installed yet.";
 
 /// The command line.
-struct Options {
+struct RecordOptions {
     version: String,
     stories: Vec<String>,
     into: PathBuf,
@@ -57,8 +57,8 @@ fn record(codex: &Codex, story: &Story, folder: &std::path::Path) -> Result<()> 
     stage.keep_expected(&scrubber, expected, folder)
 }
 
-fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options { version: String::new(), stories: Vec::new(), into: root().join("samples") };
+fn parse(args: &[String]) -> Result<RecordOptions> {
+    let mut options = RecordOptions { version: String::new(), stories: Vec::new(), into: root().join("samples") };
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let mut value = || rest.next().cloned().ok_or_else(|| Usage(format!("{arg} needs a value\n\n{HELP}")));

@@ -29,13 +29,13 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 /// Runs the tests and hands the counts back even if some failed, for a caller that has more to say in between.
-pub(crate) fn run_counted(args: &[String]) -> (Result<()>, Counts) {
-    let mut counts = Counts::default();
+pub(crate) fn run_counted(args: &[String]) -> (Result<()>, TestCounts) {
+    let mut counts = TestCounts::default();
     let outcome = run_into(args, &mut counts);
     (outcome, counts)
 }
 
-fn run_into(args: &[String], counts: &mut Counts) -> Result<()> {
+fn run_into(args: &[String], counts: &mut TestCounts) -> Result<()> {
     let selection = Selection::parse(args)?;
     let metadata = Metadata::of_workspace()?;
     counts.left_out = left_out();
@@ -55,7 +55,7 @@ fn left_out() -> Option<String> {
     (cfg!(unix) && tmux.is_err()).then(|| format!("SKIPPED: `selvedge pick` on a terminal, because {why}"))
 }
 
-fn with_nextest(selection: &Selection, metadata: &Metadata, counts: &mut Counts) -> Result<()> {
+fn with_nextest(selection: &Selection, metadata: &Metadata, counts: &mut TestCounts) -> Result<()> {
     let mut command = cargo(&["nextest", "run"]);
     command.args(selection.package_flags(metadata, false)?);
     if selection.filters.is_empty() {
@@ -66,7 +66,7 @@ fn with_nextest(selection: &Selection, metadata: &Metadata, counts: &mut Counts)
     run_watched(&mut command, Stream::Stderr, |line| counts.see_nextest(line))
 }
 
-fn doctests(selection: &Selection, metadata: &Metadata, counts: &mut Counts) -> Result<()> {
+fn doctests(selection: &Selection, metadata: &Metadata, counts: &mut TestCounts) -> Result<()> {
     let flags = selection.package_flags(metadata, true)?;
     if flags.is_empty() {
         return Ok(());
@@ -78,7 +78,7 @@ fn doctests(selection: &Selection, metadata: &Metadata, counts: &mut Counts) -> 
 
 /// Without target flags `cargo test` takes libraries, binaries, examples, tests and doctests in one go. Not `--all-targets`: that would
 /// run the benchmarks and leave the doctests out.
-fn with_cargo_test(selection: &Selection, metadata: &Metadata, counts: &mut Counts) -> Result<()> {
+fn with_cargo_test(selection: &Selection, metadata: &Metadata, counts: &mut TestCounts) -> Result<()> {
     let mut command = cargo(&["test", "--no-fail-fast"]);
     command.args(selection.package_flags(metadata, false)?).arg("--").args(&selection.filters);
     run_watched(&mut command, Stream::Stdout, |line| counts.see_libtest(line))
@@ -124,7 +124,7 @@ impl Selection {
 
 /// The runners' own closing lines, gathered while they pass, to be said once more at the very end.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Counts {
+pub(crate) struct TestCounts {
     nextest: Option<String>,
     left_out: Option<String>,
     passed: usize,
@@ -133,7 +133,7 @@ pub(crate) struct Counts {
     binaries: usize,
 }
 
-impl Counts {
+impl TestCounts {
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.binaries > 0 {
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn closing_lines_are_gathered() {
-        let mut counts = Counts::default();
+        let mut counts = TestCounts::default();
         counts.see_nextest("     Summary [   0.012s] 7 tests run: 7 passed, 1 skipped");
         counts.see_libtest(
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s",

@@ -2,18 +2,17 @@
 
 mod circles;
 mod excerpts;
+mod files;
 mod links;
 mod menu;
 mod modules;
 mod names;
 mod source;
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, bail};
 
+use self::files::read_all;
 use self::modules::Crate;
-use crate::VERBS;
 use crate::workspace::{no_arguments, root};
 
 pub(crate) const HELP: &str = "\
@@ -32,15 +31,8 @@ With --circles it shows every import of every circle and checks nothing else.
 - code in markdown files that says which file it stands in, stands there
 - the justfile has a recipe for every verb of `cargo xtask`, and no other";
 
-/// A text file of the repository.
-#[derive(Clone)]
-struct File {
-    /// Relative to the root, with `/` between the parts.
-    path: String,
-    text: String,
-}
-
-pub(crate) fn run(args: &[String]) -> Result<()> {
+/// Checks every rule; `verbs` are the names of the verbs of `cargo xtask`.
+pub(crate) fn run(args: &[String], verbs: &[&str]) -> Result<()> {
     let shows_circles = args == ["--circles"];
     if !shows_circles {
         no_arguments("tidy", args)?;
@@ -65,43 +57,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     faults.extend(excerpts::stale(&files));
     faults.extend(links::dead(&files, |path| root.join(path).exists()));
     let justfile = std::fs::read_to_string(root.join("justfile")).context("cannot read the justfile")?;
-    faults.extend(menu::gaps(&justfile, &VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>()));
+    faults.extend(menu::gaps(&justfile, verbs));
     if !faults.is_empty() {
         bail!("not tidy:\n  {}", faults.join("\n  "));
     }
     println!("tidy: {} files", files.len());
     Ok(())
-}
-
-/// Every Rust and markdown file, sorted, without what is built, recorded or hidden.
-fn read_all(root: &Path) -> Result<Vec<File>> {
-    let mut files = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let skipped = name.to_string_lossy().starts_with('.') || name == "target";
-            if skipped {
-                continue;
-            }
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else if let Some(file) = read(root, entry.path())? {
-                files.push(file);
-            }
-        }
-    }
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(files)
-}
-
-fn read(root: &Path, path: PathBuf) -> Result<Option<File>> {
-    if !path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let inside = path.strip_prefix(root).unwrap_or(&path);
-    let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
-    Ok(Some(File { path: parts.join("/"), text }))
 }

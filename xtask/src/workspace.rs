@@ -35,7 +35,7 @@ pub(crate) struct Package {
     pub(crate) version: String,
     pub(crate) rust_version: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
-    targets: Vec<Target>,
+    targets: Vec<PackageTarget>,
 }
 
 /// One dependency as the manifest declares it.
@@ -47,7 +47,7 @@ pub(crate) struct Dependency {
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct PackageTarget {
     kind: Vec<String>,
 }
 

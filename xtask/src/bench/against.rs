@@ -5,10 +5,10 @@ use std::fs;
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
-use super::Options;
 use super::build::{Program, build};
 use super::compare::{Comparison, Side};
 use super::measure::{can_count, instructions, times};
+use super::options::BenchOptions;
 use super::tree::{Built, built_at};
 use crate::workspace::root;
 
@@ -33,7 +33,7 @@ impl Rivals {
     }
 }
 
-pub(super) fn run(commit: &str, options: &Options) -> Result<()> {
+pub(super) fn run(commit: &str, options: &BenchOptions) -> Result<()> {
     let counts = can_count();
     ensure!(counts || options.rounds > 0, "nothing to do without rounds. {NO_VALGRIND}");
     let built = built_at(commit, &options.areas())?;
@@ -96,7 +96,7 @@ fn order(round: usize) -> [Side; 2] {
     if round.is_multiple_of(2) { [Side::Before, Side::After] } else { [Side::After, Side::Before] }
 }
 
-fn print(built: &Built, options: &Options, comparison: &Comparison) {
+fn print(built: &Built, options: &BenchOptions, comparison: &Comparison) {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     println!("this tree against {}, {} rounds (load {load})", built.commit, options.rounds);
@@ -106,7 +106,13 @@ fn print(built: &Built, options: &Options, comparison: &Comparison) {
     println!("\n{}", comparison.table());
 }
 
-fn json(built: &Built, options: &Options, comparison: &Comparison, over: &[String], counts: bool) -> serde_json::Value {
+fn json(
+    built: &Built,
+    options: &BenchOptions,
+    comparison: &Comparison,
+    over: &[String],
+    counts: bool,
+) -> serde_json::Value {
     let whose = built.areas.iter().map(|area| (area.area.to_owned(), json!(area.whose)));
     json!({
         "against": built.commit,

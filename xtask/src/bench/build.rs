@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::BENCHES;
+use super::benchmarks::BENCHMARKS;
 use crate::workspace::short_name;
 
 /// A program that measures the workloads of an area, or some of them.
@@ -19,22 +19,22 @@ pub(super) struct Program {
 
 /// The slice of cargo's messages that is read.
 #[derive(Deserialize)]
-struct Message {
+struct CargoMessage {
     reason: String,
-    target: Option<Target>,
+    target: Option<CargoArtifact>,
     executable: Option<PathBuf>,
     manifest_path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct CargoArtifact {
     kind: Vec<String>,
     name: String,
 }
 
 /// The folders of the crates that have benchmarks of the area.
 pub(super) fn folders(area: &str) -> impl Iterator<Item = &'static str> {
-    BENCHES.iter().filter(move |bench| bench.area == area).map(|bench| short_name(bench.package))
+    BENCHMARKS.iter().filter(move |bench| bench.area == area).map(|bench| short_name(bench.package))
 }
 
 /// Builds the programs of an area in a tree.
@@ -47,7 +47,7 @@ pub(super) fn build(tree: &Path, target_dir: Option<&Path>, area: &str) -> Resul
     if let Some(dir) = target_dir {
         command.arg("--target-dir").arg(dir);
     }
-    let mut packages: Vec<&str> = BENCHES.iter().map(|bench| bench.package).collect();
+    let mut packages: Vec<&str> = BENCHMARKS.iter().map(|bench| bench.package).collect();
     packages.dedup();
     packages.iter().for_each(|package| {
         command.args(["-p", package]);
@@ -67,7 +67,7 @@ pub(super) fn build(tree: &Path, target_dir: Option<&Path>, area: &str) -> Resul
 fn programs(messages: &str, area: &str) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
-        let message: Message = serde_json::from_str(line).context("cargo printed something unexpected")?;
+        let message: CargoMessage = serde_json::from_str(line).context("cargo printed something unexpected")?;
         let is_wanted =
             message.target.is_some_and(|target| target.name == area && target.kind.iter().any(|kind| kind == "bench"));
         if message.reason != "compiler-artifact" || !is_wanted {

@@ -38,7 +38,7 @@ pub(super) struct BuiltArea {
 
 /// The programs of these areas as a commit has them; `what` is how the commit is called on the command line.
 pub(super) fn built_at(what: &str, areas: &[&'static str]) -> Result<Built> {
-    let tree = Tree::of(what)?;
+    let tree = CommitTree::of(what)?;
     // Two comparisons at the same time would take the tree away from each other.
     let lock = File::create(tree.dir.join("lock"))?;
     lock.lock().context("cannot lock target/bench-against")?;
@@ -67,7 +67,7 @@ pub(super) fn built_at(what: &str, areas: &[&'static str]) -> Result<Built> {
 }
 
 /// Where the benchmarks come from with which a commit is measured.
-enum Source {
+enum BenchmarkSource {
     /// From this tree, so that both sides do the very same.
     Ours,
     /// From the commit itself, where names have changed since.
@@ -76,7 +76,7 @@ enum Source {
     Of(String),
 }
 
-impl Source {
+impl BenchmarkSource {
     fn name(&self) -> String {
         match self {
             Self::Ours => "this tree".to_owned(),
@@ -86,7 +86,7 @@ impl Source {
     }
 }
 
-struct Tree {
+struct CommitTree {
     commit: String,
     /// Where all of this is.
     dir: PathBuf,
@@ -94,7 +94,7 @@ struct Tree {
     kept: PathBuf,
 }
 
-impl Tree {
+impl CommitTree {
     fn of(what: &str) -> Result<Self> {
         let commit =
             git(&root(), &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{what}^{{commit}}")])
@@ -127,34 +127,34 @@ impl Tree {
     }
 
     /// Where benchmarks may come from, the best first.
-    fn sources(&self) -> Result<Vec<Source>> {
-        let mut sources = vec![Source::Ours];
+    fn sources(&self) -> Result<Vec<BenchmarkSource>> {
+        let mut sources = vec![BenchmarkSource::Ours];
         if git(&root(), &["cat-file", "-e", &format!("{}:{PROBE}", self.commit)]).is_ok() {
-            sources.push(Source::Own);
+            sources.push(BenchmarkSource::Own);
         } else {
             let behind = format!("{}..HEAD", self.commit);
             let with = git(&root(), &["rev-list", "--reverse", "--ancestry-path", &behind, "--", PROBE])?;
-            sources.extend(with.lines().next().map(|first| Source::Of(first.to_owned())));
+            sources.extend(with.lines().next().map(|first| BenchmarkSource::Of(first.to_owned())));
         }
         Ok(sources)
     }
 
     /// Puts benchmarks into the tree. What does not change keeps its time, so that cargo does not build it again.
-    fn lay(&self, source: &Source) -> Result<()> {
+    fn lay(&self, source: &BenchmarkSource) -> Result<()> {
         let checkout = self.checkout();
         git(&checkout, &["checkout", "--quiet", "--force", &self.commit, "--", "."])?;
         git(&checkout, &["clean", "--quiet", "--force", "-d", "-x"])?;
         match source {
-            Source::Own => Ok(()),
-            Source::Ours => copy_benchmarks(&root(), &checkout),
-            Source::Of(commit) => {
+            BenchmarkSource::Own => Ok(()),
+            BenchmarkSource::Ours => copy_benchmarks(&root(), &checkout),
+            BenchmarkSource::Of(commit) => {
                 git(&checkout, &["restore", &format!("--source={commit}"), "--worktree", "--", BENCHMARKS])?;
                 remove_homeless(&checkout)
             }
         }
     }
 
-    fn build(&self, area: &'static str, source: &Source) -> Result<BuiltArea> {
+    fn build(&self, area: &'static str, source: &BenchmarkSource) -> Result<BuiltArea> {
         let programs = build(&self.checkout(), Some(&self.dir.join("target")), area)?;
         for program in &programs {
             fs::copy(&program.path, self.kept.join(kept_name(area, &program.folder)))?;
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn an_unknown_commit_is_a_usage_error() {
-        let error = Tree::of("no-such-commit").err().unwrap();
+        let error = CommitTree::of("no-such-commit").err().unwrap();
         assert!(error.is::<Usage>(), "{error}");
     }
 }

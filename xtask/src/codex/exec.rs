@@ -21,7 +21,7 @@ pub(crate) struct ExecTurn {
 
 impl ExecTurn {
     /// Starts the turn of a prompt: of a new thread, or of one that is resumed.
-    pub(crate) fn start(codex: &Codex, place: Place, thread: Option<&str>, prompt: &str) -> Result<Self> {
+    pub(crate) fn start(codex: &Codex, place: TurnSetting, thread: Option<&str>, prompt: &str) -> Result<Self> {
         let mut command = codex.command(place.home)?;
         command.current_dir(place.cwd).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
         command.args(["exec", "--skip-git-repo-check"]);
@@ -37,7 +37,7 @@ impl ExecTurn {
     }
 
     /// Resumes a thread with one more prompt, and gives what the model was told.
-    pub(crate) fn probe(codex: &Codex, place: Place, model: &StandIn, thread: &str) -> Result<Vec<Value>> {
+    pub(crate) fn probe(codex: &Codex, place: TurnSetting, model: &StandIn, thread: &str) -> Result<Vec<Value>> {
         let before = model.count();
         Self::start(codex, place, Some(thread), PROBE)?.end()?;
         model.input_after(before)
@@ -65,7 +65,7 @@ impl ExecTurn {
 
 /// Where a turn happens, and the picture that its prompt comes with.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct TurnSetting<'a> {
     pub(crate) home: &'a Path,
     pub(crate) cwd: &'a Path,
     pub(crate) image: Option<&'a Path>,

@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 /// A running stand-in. It serves until the process ends.
 pub(crate) struct StandIn {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<StandInState>,
 }
 
 /// What the threads that serve have in common.
 #[derive(Default)]
-struct Shared {
+struct StandInState {
     /// The bodies of all requests.
     requests: Mutex<Vec<Value>>,
     /// The answers to the next requests.
@@ -96,7 +96,7 @@ impl StandIn {
     pub(crate) fn start() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot listen on loopback")?;
         let address = listener.local_addr()?;
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<StandInState>::default();
         let served = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &served));
         Ok(Self { address, shared })
@@ -141,7 +141,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<StandInState>) {
     for stream in listener.incoming().flatten() {
         let shared = Arc::clone(shared);
         // A request that cannot be answered shows as a failed turn on the other side.
@@ -150,7 +150,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// One request, one answer, and the connection is closed.
-fn serve(mut stream: TcpStream, shared: &Shared) -> Result<()> {
+fn serve(mut stream: TcpStream, shared: &StandInState) -> Result<()> {
     let request = read_request(&stream)?;
     let answer = match request {
         Request { method, path, body } if method == "POST" && path.ends_with("/responses") => {
@@ -173,14 +173,14 @@ fn with_length(body: &str) -> String {
 }
 
 /// Keeps the body and says the how-manieth it is.
-fn keep(shared: &Shared, body: &Value) -> usize {
+fn keep(shared: &StandInState, body: &Value) -> usize {
     let mut requests = lock(&shared.requests);
     requests.push(body.clone());
     requests.len()
 }
 
 /// The next answer of the queue, unless a summary is asked for.
-fn next_reply(shared: &Shared, body: &Value) -> Option<Reply> {
+fn next_reply(shared: &StandInState, body: &Value) -> Option<Reply> {
     if asks_for_summary(body) { None } else { lock(&shared.script).pop_front() }
 }
 

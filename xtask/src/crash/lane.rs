@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::Tally;
-use super::reader::{Files, Thread};
+use super::reader::{ExpectedThread, Files};
+use super::totals::CrashTotals;
 
 /// How many operations a writer does at most before it ends by itself.
 const MOST: u64 = 1_000_000;
@@ -23,7 +23,7 @@ pub(super) struct Lane<'a> {
     number: u64,
     round: u64,
     /// Each thread, as it was acknowledged.
-    threads: BTreeMap<String, Thread>,
+    threads: BTreeMap<String, ExpectedThread>,
 }
 
 /// What a writer said it was doing or had done.
@@ -49,10 +49,10 @@ impl Operation {
     }
 
     /// Does the operation to what has to be there.
-    fn apply(&self, threads: &mut BTreeMap<String, Thread>) {
+    fn apply(&self, threads: &mut BTreeMap<String, ExpectedThread>) {
         match self {
             Self::Start(thread, is_legacy) => {
-                threads.insert(thread.clone(), Thread { is_legacy: *is_legacy, turns: Vec::new() });
+                threads.insert(thread.clone(), ExpectedThread { is_legacy: *is_legacy, turns: Vec::new() });
             }
             Self::Append(thread, number) => threads.entry(thread.clone()).or_default().turns.push(Some(*number)),
             Self::Rewind(thread, turns) => threads.entry(thread.clone()).or_default().rewind(*turns),
@@ -66,13 +66,13 @@ impl Operation {
 
 /// What a writer said before it died.
 #[derive(Default)]
-struct Said {
+struct WriterOutput {
     done: Vec<Operation>,
     in_flight: Option<Operation>,
     ended: bool,
 }
 
-impl Said {
+impl WriterOutput {
     fn hear(&mut self, line: &str) {
         match (line.strip_prefix("? "), line.strip_prefix("! ")) {
             (Some(begun), _) => self.in_flight = Operation::parse(begun),
@@ -96,7 +96,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Has a writer work, kills it, and looks at what is there.
-    pub(super) fn round(&mut self, tally: &mut Tally) -> Result<()> {
+    pub(super) fn round(&mut self, tally: &mut CrashTotals) -> Result<()> {
         let level = if self.round.is_multiple_of(2) { "written" } else { "synced" };
         let delay = Duration::from_micros(self.chance(80_000));
         let at_work = self.chance(4) > 0;
@@ -120,7 +120,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Runs a writer; with `kill` it is killed so long after its start, or after its first acknowledgement.
-    fn write(&mut self, level: &str, most: u64, kill: Option<(Duration, bool)>) -> Result<Said> {
+    fn write(&mut self, level: &str, most: u64, kill: Option<(Duration, bool)>) -> Result<WriterOutput> {
         self.round += 1;
         self.number += MOST;
         let seed = self.chance(u64::MAX - 1) + 1;
@@ -138,7 +138,7 @@ impl<'a> Lane<'a> {
         };
         let (first, is_at_work) = channel();
         let listener = std::thread::spawn(move || {
-            let mut said = Said::default();
+            let mut said = WriterOutput::default();
             let mut lines = BufReader::new(stdout);
             let mut line = String::new();
             while lines.read_line(&mut line).is_ok_and(|len| len > 0) && line.ends_with('\n') {
@@ -169,7 +169,7 @@ impl<'a> Lane<'a> {
 
     /// What was acknowledged is there, once and in order; of what was in flight, all or nothing. What is there now is what
     /// the next writer begins with.
-    fn check(&mut self, said: &Said) -> Result<()> {
+    fn check(&mut self, said: &WriterOutput) -> Result<()> {
         said.done.iter().for_each(|operation| operation.apply(&mut self.threads));
         let mut after = self.threads.clone();
         if let Some(operation) = &said.in_flight {
@@ -179,8 +179,9 @@ impl<'a> Lane<'a> {
         let mut found = BTreeMap::new();
         for thread in after.keys() {
             let there = files.thread(thread)?;
-            let items = there.as_ref().map(Thread::items);
-            let [before, after] = [self.threads.get(thread), after.get(thread)].map(|known| known.map(Thread::items));
+            let items = there.as_ref().map(ExpectedThread::items);
+            let [before, after] =
+                [self.threads.get(thread), after.get(thread)].map(|known| known.map(ExpectedThread::items));
             if items != before && items != after {
                 bail!(
                     "thread {thread} has {items:?}; it should have {before:?}, or {after:?} when {:?} was done",

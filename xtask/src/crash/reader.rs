@@ -36,10 +36,10 @@ impl Files {
     }
 
     /// What there is of a thread; nothing when there is no such thread.
-    pub(super) fn thread(&self, thread: &str) -> Result<Option<Thread>> {
+    pub(super) fn thread(&self, thread: &str) -> Result<Option<ExpectedThread>> {
         let Some(segment) = self.newest.get(thread) else { return Ok(None) };
         let lines = self.lines(segment, None)?;
-        let mut found = Thread { is_legacy: true, turns: Vec::new() };
+        let mut found = ExpectedThread { is_legacy: true, turns: Vec::new() };
         for line in &lines {
             found.is_legacy &= line["payload"]["history_mode"] != "paginated";
             found.follow(line);
@@ -73,13 +73,13 @@ impl Files {
 
 /// The turns of a thread that were not undone, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Thread {
+pub(super) struct ExpectedThread {
     pub(super) is_legacy: bool,
     /// The number of the item in each; nothing in a turn that was begun when its writer died.
     pub(super) turns: Vec<Option<u64>>,
 }
 
-impl Thread {
+impl ExpectedThread {
     /// The numbers of the items.
     pub(super) fn items(&self) -> Vec<u64> {
         self.turns.iter().flatten().copied().collect()
@@ -174,7 +174,7 @@ mod tests {
     fn a_turn_that_was_begun_is_one() {
         let turns = || vec![None, Some(1), None, Some(2), None];
         let rewound = |is_legacy, count| {
-            let mut thread = Thread { is_legacy, turns: turns() };
+            let mut thread = ExpectedThread { is_legacy, turns: turns() };
             thread.rewind(count);
             thread.turns
         };
@@ -191,7 +191,7 @@ mod tests {
             line("response_item", json!({"type": "message", "content": content}))
         };
         let undo = line("event_msg", json!({"type": "thread_rolled_back", "num_turns": 1}));
-        let mut thread = Thread { is_legacy: true, turns: Vec::new() };
+        let mut thread = ExpectedThread { is_legacy: true, turns: Vec::new() };
         [started(), started(), says(1), started(), says(2), started()].iter().for_each(|line| thread.follow(line));
         assert_eq!(thread.turns, [None, Some(1), Some(2), None]);
         thread.follow(&undo);

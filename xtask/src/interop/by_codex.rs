@@ -5,23 +5,23 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::Bench;
 use super::by_selvedge::probe;
 use super::compare::{TurnShape, only_history, same_turns, turns_of};
-use super::material::Mode;
-use super::report::{Section, Verdict};
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
+use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
+use crate::codex::thread_mode::ThreadMode;
 
 /// A thread that Codex wrote, and how Codex shows it.
-struct Subject {
+struct CodexThread {
     name: &'static str,
     id: String,
     turns: Vec<TurnShape>,
 }
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let home = bench.home("by-codex")?;
     let selvedge = Selvedge::new(program, &home);
     let subjects = write(bench, &home)?;
@@ -40,12 +40,12 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     Ok(section)
 }
 
-fn write(bench: &Bench, home: &Path) -> Result<Vec<Subject>> {
+fn write(bench: &InteropSetup, home: &Path) -> Result<Vec<CodexThread>> {
     let mut server = AppServer::start(&bench.codex, home)?;
     let mut ids = Vec::new();
     for (mode, name, fork) in [
-        (Mode::Legacy, "legacy", "legacy, forked at a turn"),
-        (Mode::Paginated, "paginated", "paginated, forked at a turn"),
+        (ThreadMode::Legacy, "legacy", "legacy, forked at a turn"),
+        (ThreadMode::Paginated, "paginated", "paginated, forked at a turn"),
     ] {
         let id = start(&mut server, mode, &bench.folder)?;
         let first = turns_of(&mut server, &id)?.first().context("no turns")?.id.clone();
@@ -53,7 +53,7 @@ fn write(bench: &Bench, home: &Path) -> Result<Vec<Subject>> {
         server.run_turn(&forked, "question in the fork")?;
         ids.extend([(name, id), (fork, forked)]);
     }
-    let reverted = start(&mut server, Mode::Paginated, &bench.folder)?;
+    let reverted = start(&mut server, ThreadMode::Paginated, &bench.folder)?;
     let last = turns_of(&mut server, &reverted)?.last().context("no turns")?.id.clone();
     server.revert(&reverted, &last)?;
     server.run_turn(&reverted, "question after the undo")?;
@@ -61,14 +61,14 @@ fn write(bench: &Bench, home: &Path) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for (name, id) in ids {
         let turns = turns_of(&mut server, &id)?;
-        subjects.push(Subject { name, id, turns });
+        subjects.push(CodexThread { name, id, turns });
     }
     server.stop()?;
     Ok(subjects)
 }
 
 /// A thread with three turns, one with a tool call.
-fn start(server: &mut AppServer, mode: Mode, cwd: &Path) -> Result<String> {
+fn start(server: &mut AppServer, mode: ThreadMode, cwd: &Path) -> Result<String> {
     let id = server.start_thread(mode.name(), cwd)?;
     for text in ["first question", "tool: echo from the tool", "third question"] {
         server.run_turn(&id, text)?;
@@ -76,19 +76,19 @@ fn start(server: &mut AppServer, mode: Mode, cwd: &Path) -> Result<String> {
     Ok(id)
 }
 
-fn once(listed: &Result<Vec<String>>, id: &str) -> Verdict {
+fn once(listed: &Result<Vec<String>>, id: &str) -> CheckOutcome {
     let ids = listed.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let times = ids.iter().filter(|listed| *listed == id).count();
     ensure!(times == 1, "listed {times} times");
     Ok(None)
 }
 
-fn shows(selvedge: &Selvedge, subject: &Subject) -> Verdict {
+fn shows(selvedge: &Selvedge, subject: &CodexThread) -> CheckOutcome {
     same_turns(&subject.turns, &selvedge.turns(&subject.id)?)?;
     Ok(None)
 }
 
-fn hears(bench: &Bench, server: &mut AppServer, id: &str, context: Result<Vec<Value>>) -> Verdict {
+fn hears(bench: &InteropSetup, server: &mut AppServer, id: &str, context: Result<Vec<Value>>) -> CheckOutcome {
     server.resume(id)?;
     only_history(&context?, &probe(bench, server, id, PROBE)?, PROBE)?;
     Ok(None)

@@ -5,14 +5,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::Bench;
 use super::compare::{TurnShape, after_history, only_history, plain_items, same_turns, turns_of};
-use super::material::{Mode, turn};
-use super::report::{Section, Verdict};
+use super::material::turn;
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
-use super::threads::{Subject, Writer};
+use super::setup::InteropSetup;
+use super::threads::{SelvedgeThread, ThreadMaker};
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
+use crate::codex::thread_mode::ThreadMode;
 
 /// The prompt after Selvedge has added a turn to what Codex added.
 pub(super) const SECOND_PROBE: &str = "probe after the second restart";
@@ -23,22 +24,22 @@ const LISTED_TWICE: &str =
 const INHERITED_MISSING: &str = "After a resume Codex shows no turn of a segment below that its SQLite does not know yet, its own threads' \
     included; a fork at a turn makes it read them, and the check makes an ephemeral one.";
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "by-selvedge", false)
 }
 
 /// The same, with all files compressed before Codex sees them.
-pub(super) fn check_compressed(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check_compressed(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "compressed", true)
 }
 
-fn check_in(bench: &Bench, program: &Path, folder: &str, compressed: bool) -> Result<Section> {
+fn check_in(bench: &InteropSetup, program: &Path, folder: &str, compressed: bool) -> Result<Section> {
     let home = bench.home(folder)?;
     let selvedge = Selvedge::new(program, &home);
     let mut section = Section::default();
     let mut subjects = Vec::new();
-    for mode in [Mode::Legacy, Mode::Paginated] {
-        let writer = Writer { selvedge: &selvedge, mode, cwd: &bench.folder, turn };
+    for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
+        let writer = ThreadMaker { selvedge: &selvedge, mode, cwd: &bench.folder, turn };
         subjects.extend(writer.family(writer.recorded()?, writer.recorded()?)?);
     }
     if compressed {
@@ -55,7 +56,7 @@ fn check_in(bench: &Bench, program: &Path, folder: &str, compressed: bool) -> Re
 }
 
 /// One home, one Codex: every thread is listed, resumed, shown and continued.
-fn opened(bench: &Bench, home: &Path, subjects: &[Subject], section: &mut Section) -> Result<()> {
+fn opened(bench: &InteropSetup, home: &Path, subjects: &[SelvedgeThread], section: &mut Section) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     let rows = server.list()?;
     for subject in subjects {
@@ -67,19 +68,19 @@ fn opened(bench: &Bench, home: &Path, subjects: &[Subject], section: &mut Sectio
     server.stop()
 }
 
-fn shows(server: &mut AppServer, subject: &Subject) -> Verdict {
+fn shows(server: &mut AppServer, subject: &SelvedgeThread) -> CheckOutcome {
     let (shown, note) = open_turns(server, &subject.id, &subject.turns)?;
     same_turns(&subject.turns, &shown)?;
     Ok(note)
 }
 
-fn hears(bench: &Bench, server: &mut AppServer, subject: &Subject) -> Verdict {
+fn hears(bench: &InteropSetup, server: &mut AppServer, subject: &SelvedgeThread) -> CheckOutcome {
     only_history(&subject.context, &probe(bench, server, &subject.id, PROBE)?, PROBE)?;
     Ok(None)
 }
 
 /// What Codex added is there, and what was there before has not changed.
-fn reads_on(selvedge: &Selvedge, subject: &Subject) -> Verdict {
+fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&subject.id)?;
     let (last, before) = turns.split_last().context("no turns")?;
     same_turns(&subject.turns, before)?;
@@ -90,7 +91,13 @@ fn reads_on(selvedge: &Selvedge, subject: &Subject) -> Verdict {
 }
 
 /// Selvedge appends to what Codex wrote, and Codex opens it again.
-fn goes_on(bench: &Bench, home: &Path, selvedge: &Selvedge, subjects: &[Subject], section: &mut Section) -> Result<()> {
+fn goes_on(
+    bench: &InteropSetup,
+    home: &Path,
+    selvedge: &Selvedge,
+    subjects: &[SelvedgeThread],
+    section: &mut Section,
+) -> Result<()> {
     for subject in subjects {
         let added = selvedge.append(&subject.id, &turn(subject.mode, &subject.id, "added by Selvedge again"));
         section.record(&subject.name, "Selvedge appends", added.map(|()| None));
@@ -102,7 +109,12 @@ fn goes_on(bench: &Bench, home: &Path, selvedge: &Selvedge, subjects: &[Subject]
     server.stop()
 }
 
-fn opens_again(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, subject: &Subject) -> Verdict {
+fn opens_again(
+    bench: &InteropSetup,
+    server: &mut AppServer,
+    selvedge: &Selvedge,
+    subject: &SelvedgeThread,
+) -> CheckOutcome {
     let turns = selvedge.turns(&subject.id)?;
     let context = selvedge.context(&subject.id)?;
     ensure!(turns.len() == subject.turns.len() + 2, "Selvedge shows {} turns", turns.len());
@@ -116,7 +128,7 @@ fn opens_again(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, subje
 }
 
 /// Whether a list shows the thread as it should.
-pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> Verdict {
+pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> CheckOutcome {
     match rows.iter().filter(|row| row["id"] == id).count() {
         1 => Ok(None),
         times if times > 1 && times <= segments => Ok(Some(LISTED_TWICE)),
@@ -147,7 +159,7 @@ fn is_part(turns: &[TurnShape], all: &[TurnShape]) -> bool {
 }
 
 /// Sends a prompt, and gives what the model was told.
-pub(super) fn probe(bench: &Bench, server: &mut AppServer, id: &str, text: &str) -> Result<Vec<Value>> {
+pub(super) fn probe(bench: &InteropSetup, server: &mut AppServer, id: &str, text: &str) -> Result<Vec<Value>> {
     let before = bench.model.count();
     server.run_turn(id, text)?;
     let input = bench.model.input_after(before)?;

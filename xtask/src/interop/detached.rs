@@ -5,20 +5,21 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::Bench;
 use super::by_selvedge::{open_turns, probe};
 use super::compare::{after_history, only_history, same_turns};
-use super::material::{Mode, turn};
-use super::report::{Section, Verdict};
+use super::material::turn;
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
-use super::threads::{Subject, Writer};
+use super::setup::InteropSetup;
+use super::threads::{SelvedgeThread, ThreadMaker};
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
+use crate::codex::thread_mode::ThreadMode;
 
 const NOT_READ_AGAIN: &str = "Codex keeps the turns of each segment in its database and does not notice that the file was replaced by one with the whole \
     history: the model is told everything, but the inherited turns are not shown until its `*.sqlite` files are removed.";
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();
     for (place, is_known) in [("new home", false), ("home that Codex knows", true)] {
         check_home(bench, program, place, is_known, &mut section).context(place)?;
@@ -26,7 +27,7 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     Ok(section)
 }
 
-fn check_home(bench: &Bench, program: &Path, place: &str, is_known: bool, section: &mut Section) -> Result<()> {
+fn check_home(bench: &InteropSetup, program: &Path, place: &str, is_known: bool, section: &mut Section) -> Result<()> {
     let home = bench.home(if is_known { "detached-known" } else { "detached" })?;
     let selvedge = Selvedge::new(program, &home);
     let (source, forks) = write(&selvedge, place, &bench.folder)?;
@@ -45,7 +46,7 @@ fn check_home(bench: &Bench, program: &Path, place: &str, is_known: bool, sectio
         section.record(&fork.name, "resumes", server.resume(&fork.id).map(|_| None));
         section.record(&fork.name, "model input", hears(bench, &mut server, fork));
     }
-    let shown: Vec<Verdict> = forks.iter().map(|fork| shows(&mut server, &selvedge, fork)).collect();
+    let shown: Vec<CheckOutcome> = forks.iter().map(|fork| shows(&mut server, &selvedge, fork)).collect();
     server.stop()?;
     let shown = if is_known { after_forgetting(bench, &home, &selvedge, &forks, shown)? } else { shown };
     for (fork, shown) in forks.iter().zip(shown) {
@@ -58,8 +59,8 @@ fn check_home(bench: &Bench, program: &Path, place: &str, is_known: bool, sectio
 }
 
 /// A thread, and all that is built on it.
-fn write(selvedge: &Selvedge, place: &str, cwd: &Path) -> Result<(String, Vec<Subject>)> {
-    let writer = Writer { selvedge, mode: Mode::Paginated, cwd, turn };
+fn write(selvedge: &Selvedge, place: &str, cwd: &Path) -> Result<(String, Vec<SelvedgeThread>)> {
+    let writer = ThreadMaker { selvedge, mode: ThreadMode::Paginated, cwd, turn };
     let source = writer.recorded()?;
     let second = selvedge.turns(&source)?.get(1).context("fewer than two turns")?.id.clone();
     let forked = selvedge.fork(&source, Some(&second))?;
@@ -70,13 +71,13 @@ fn write(selvedge: &Selvedge, place: &str, cwd: &Path) -> Result<(String, Vec<Su
     let forks = [("fork", forked), ("fork of the fork", grandchild), ("fork, nothing added", bare)];
     let forks = forks.into_iter().map(|(what, id)| {
         let subject = writer.subject("", id, 1)?;
-        Ok(Subject { name: format!("{place}: {what}"), ..subject })
+        Ok(SelvedgeThread { name: format!("{place}: {what}"), ..subject })
     });
     Ok((source, forks.collect::<Result<_>>()?))
 }
 
 /// Codex has a row for each, and has resumed it.
-fn had_by_codex(bench: &Bench, home: &Path, forks: &[Subject]) -> Result<()> {
+fn had_by_codex(bench: &InteropSetup, home: &Path, forks: &[SelvedgeThread]) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     server.list()?;
     for fork in forks {
@@ -86,20 +87,20 @@ fn had_by_codex(bench: &Bench, home: &Path, forks: &[Subject]) -> Result<()> {
     server.stop()
 }
 
-fn unchanged(selvedge: &Selvedge, fork: &Subject) -> Verdict {
+fn unchanged(selvedge: &Selvedge, fork: &SelvedgeThread) -> CheckOutcome {
     same_turns(&fork.turns, &selvedge.turns(&fork.id)?)?;
     ensure!(fork.context == selvedge.context(&fork.id)?, "the context is another one");
     Ok(None)
 }
 
-fn listed_alone(rows: &[Value], source: &str, fork: &str) -> Verdict {
+fn listed_alone(rows: &[Value], source: &str, fork: &str) -> CheckOutcome {
     let times = |id: &str| rows.iter().filter(|row| row["id"] == id).count();
     ensure!(times(source) == 0, "the deleted thread is listed");
     ensure!(times(fork) == 1, "listed {} times", times(fork));
     Ok(None)
 }
 
-fn shows(server: &mut AppServer, selvedge: &Selvedge, fork: &Subject) -> Verdict {
+fn shows(server: &mut AppServer, selvedge: &Selvedge, fork: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&fork.id)?;
     let (shown, note) = open_turns(server, &fork.id, &turns)?;
     same_turns(&turns, &shown)?;
@@ -108,12 +109,12 @@ fn shows(server: &mut AppServer, selvedge: &Selvedge, fork: &Subject) -> Verdict
 
 /// What was not shown has to be shown once the databases of Codex are gone; then it is known where the fault lies.
 fn after_forgetting(
-    bench: &Bench,
+    bench: &InteropSetup,
     home: &Path,
     selvedge: &Selvedge,
-    forks: &[Subject],
-    shown: Vec<Verdict>,
-) -> Result<Vec<Verdict>> {
+    forks: &[SelvedgeThread],
+    shown: Vec<CheckOutcome>,
+) -> Result<Vec<CheckOutcome>> {
     for entry in std::fs::read_dir(home)? {
         let path = entry?.path();
         if path.to_string_lossy().contains(".sqlite") {
@@ -135,12 +136,12 @@ fn after_forgetting(
     Ok(verdicts)
 }
 
-fn hears(bench: &Bench, server: &mut AppServer, fork: &Subject) -> Verdict {
+fn hears(bench: &InteropSetup, server: &mut AppServer, fork: &SelvedgeThread) -> CheckOutcome {
     only_history(&fork.context, &probe(bench, server, &fork.id, PROBE)?, PROBE)?;
     Ok(None)
 }
 
-fn reads_on(selvedge: &Selvedge, fork: &Subject) -> Verdict {
+fn reads_on(selvedge: &Selvedge, fork: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&fork.id)?;
     let (last, before) = turns.split_last().context("no turns")?;
     same_turns(&fork.turns, before)?;

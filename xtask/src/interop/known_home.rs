@@ -4,35 +4,36 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::Bench;
 use super::by_selvedge::{listed, probe};
 use super::compare::{after_history, only_history, same_turns, turns_of};
-use super::material::{Mode, turn};
-use super::report::{Section, Verdict};
+use super::material::turn;
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
+use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
+use crate::codex::thread_mode::ThreadMode;
 
 const AGAIN: &str = "probe again";
 
 const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not look for a newer one: it \
     goes on with the turns that were undone, until its `state_*.sqlite` is removed.";
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let home = bench.home("known-home")?;
     AppServer::start(&bench.codex, &home)?.stop()?;
     let selvedge = Selvedge::new(program, &home);
     let mut section = Section::default();
-    for mode in [Mode::Legacy, Mode::Paginated] {
+    for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
         section.record(mode.name(), "made with defaults", made_with_defaults(bench, &home, &selvedge, mode));
-        section.record(mode.name(), "follows an append", follows(bench, &home, &selvedge, mode, Change::Append));
-        section.record(mode.name(), "follows a rewind", follows(bench, &home, &selvedge, mode, Change::Rewind));
+        section.record(mode.name(), "follows an append", follows(bench, &home, &selvedge, mode, HomeChange::Append));
+        section.record(mode.name(), "follows a rewind", follows(bench, &home, &selvedge, mode, HomeChange::Rewind));
     }
     Ok(section)
 }
 
 /// A thread for which nobody named a model or a provider.
-fn made_with_defaults(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode) -> Verdict {
+fn made_with_defaults(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, mode: ThreadMode) -> CheckOutcome {
     let id = selvedge.create_with_defaults(mode, &bench.folder)?;
     selvedge.append(&id, &turn(mode, &id, "first"))?;
     let context = selvedge.context(&id)?;
@@ -47,19 +48,25 @@ fn made_with_defaults(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mod
 
 /// What Selvedge does to a thread that Codex has had before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+enum HomeChange {
     Append,
     Rewind,
 }
 
-fn follows(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode, change: Change) -> Verdict {
+fn follows(
+    bench: &InteropSetup,
+    home: &Path,
+    selvedge: &Selvedge,
+    mode: ThreadMode,
+    change: HomeChange,
+) -> CheckOutcome {
     let id = selvedge.create(mode, &bench.folder)?;
     for text in ["first", "second"] {
         selvedge.append(&id, &turn(mode, &id, text))?;
     }
     had_by_codex(bench, home, &id)?;
     let before = selvedge.context(&id)?;
-    if change == Change::Rewind {
+    if change == HomeChange::Rewind {
         selvedge.rewind(&id, 2)?;
     }
     selvedge.append(&id, &turn(mode, &id, "behind the back"))?;
@@ -72,7 +79,11 @@ fn follows(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode, change: 
     server.stop()?;
     match only_history(&context, &input, AGAIN) {
         Ok(()) => Ok(None),
-        Err(_) if mode == Mode::Paginated && change == Change::Rewind && after_history(&before, &input).is_ok() => {
+        Err(_)
+            if mode == ThreadMode::Paginated
+                && change == HomeChange::Rewind
+                && after_history(&before, &input).is_ok() =>
+        {
             Ok(Some(REWIND_NOT_SEEN))
         }
         Err(error) => Err(error),
@@ -80,7 +91,7 @@ fn follows(bench: &Bench, home: &Path, selvedge: &Selvedge, mode: Mode, change: 
 }
 
 /// Codex lists the thread, resumes it and runs a turn.
-fn had_by_codex(bench: &Bench, home: &Path, id: &str) -> Result<()> {
+fn had_by_codex(bench: &InteropSetup, home: &Path, id: &str) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     server.list()?;
     server.resume(id)?;

@@ -5,17 +5,18 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
-use super::Bench;
-use super::material::{Mode, lines_of, turn};
-use super::report::{Section, Verdict};
+use super::material::{lines_of, turn};
+use super::report::{CheckOutcome, Section};
 use super::selvedge::{CONFLICT, Selvedge};
+use super::setup::InteropSetup;
 use crate::codex::app_server::{AppServer, refusal};
+use crate::codex::thread_mode::ThreadMode;
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();
     let home = bench.home("one-writer")?;
     let selvedge = Selvedge::new(program, &home);
-    for mode in [Mode::Legacy, Mode::Paginated] {
+    for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
         let subject = mode.name();
         let thread = selvedge.create(mode, &bench.folder)?;
         selvedge.append(&thread, &turn(mode, &thread, "before"))?;
@@ -36,7 +37,7 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
     Ok(section)
 }
 
-fn codex_refuses(server: &mut AppServer, selvedge: &Selvedge, mode: Mode, thread: &str) -> Verdict {
+fn codex_refuses(server: &mut AppServer, selvedge: &Selvedge, mode: ThreadMode, thread: &str) -> CheckOutcome {
     let items = turn(mode, thread, "while it is held");
     let held = selvedge.hold(thread, items.first().context("an empty turn")?)?;
     let Err(error) = server.resume(thread) else { bail!("Codex resumes a thread that Selvedge is writing") };
@@ -49,7 +50,7 @@ fn codex_refuses(server: &mut AppServer, selvedge: &Selvedge, mode: Mode, thread
     Ok(None)
 }
 
-fn selvedge_refuses(selvedge: &Selvedge, mode: Mode, thread: &str) -> Verdict {
+fn selvedge_refuses(selvedge: &Selvedge, mode: ThreadMode, thread: &str) -> CheckOutcome {
     let output = selvedge.try_append(thread, &turn(mode, thread, "while Codex holds it"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(CONFLICT), "it ended with {}: {}", output.status, complaint.trim());
@@ -57,7 +58,7 @@ fn selvedge_refuses(selvedge: &Selvedge, mode: Mode, thread: &str) -> Verdict {
     Ok(None)
 }
 
-fn selvedge_changes_nothing(selvedge: &Selvedge, home: &Path, thread: &str) -> Verdict {
+fn selvedge_changes_nothing(selvedge: &Selvedge, home: &Path, thread: &str) -> CheckOutcome {
     let before = lines_of(home, thread)?;
     for args in [&["rewind", thread, "--turns", "2"][..], &["archive", thread], &["delete", thread, "--yes"]] {
         let output = selvedge.attempt(args)?;

@@ -8,38 +8,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::codex::thread_mode::ThreadMode;
 use crate::workspace::root;
 
-/// The two kinds of history.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Legacy,
-    Paginated,
-}
-
-impl Mode {
-    /// As both programs spell it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Paginated => "paginated",
-        }
-    }
-
-    /// The recording of the story in this mode.
-    fn story(self) -> Story {
-        let folder = match self {
-            Self::Legacy => "story-0.144.6",
-            Self::Paginated => "story-0.169.0",
-        };
-        Story(folder.to_owned())
-    }
+/// Returns the recording of the story in a mode.
+fn story_in(mode: ThreadMode) -> RecordedStory {
+    let folder = match mode {
+        ThreadMode::Legacy => "story-0.144.6",
+        ThreadMode::Paginated => "story-0.169.0",
+    };
+    RecordedStory(folder.to_owned())
 }
 
 /// A recorded home with what its program said about it.
-pub(super) struct Story(pub(super) String);
+pub(super) struct RecordedStory(pub(super) String);
 
-impl Story {
+impl RecordedStory {
     /// Every recording that says what its program said, those of the newest release first.
     pub(super) fn all() -> Result<Vec<Self>> {
         let samples = root().join("samples");
@@ -91,8 +75,8 @@ pub(super) fn version_of(name: &str) -> Vec<u32> {
 }
 
 /// The items of the main thread of the recorded story, as items of `thread` in the folder `cwd`.
-pub(super) fn story(mode: Mode, thread: &str, cwd: &Path) -> Result<Vec<Value>> {
-    let story = mode.story();
+pub(super) fn story(mode: ThreadMode, thread: &str, cwd: &Path) -> Result<Vec<Value>> {
+    let story = story_in(mode);
     let expected = story.expected()?;
     let recorded = expected["threads"]["T"].as_str().context("the story has no main thread")?;
     let file =
@@ -133,7 +117,7 @@ pub(super) fn first_segment(folder: &Path, thread: &str) -> Result<Option<PathBu
 }
 
 /// A complete turn: the person says `text`, the model answers.
-pub(super) fn turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
+pub(super) fn turn(mode: ThreadMode, thread: &str, text: &str) -> Vec<Value> {
     let turn = fresh_id();
     let now = since_epoch_ms();
     let answer = format!("Recorded answer to: {text}");
@@ -144,9 +128,9 @@ pub(super) fn turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
         })),
         message("user", "input_text", text),
     ];
-    items.extend(shown(mode, thread, &turn, Said::ByUser(text)));
+    items.extend(shown(mode, thread, &turn, SpokenText::ByUser(text)));
     items.push(message("assistant", "output_text", &answer));
-    items.extend(shown(mode, thread, &turn, Said::ByModel(&answer)));
+    items.extend(shown(mode, thread, &turn, SpokenText::ByModel(&answer)));
     items.push(event(json!({
         "type": "task_complete", "turn_id": turn, "last_agent_message": answer,
         "started_at": now / 1000, "completed_at": now / 1000, "duration_ms": 1,
@@ -155,24 +139,24 @@ pub(super) fn turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
 }
 
 #[derive(Clone, Copy)]
-enum Said<'a> {
+enum SpokenText<'a> {
     ByUser(&'a str),
     ByModel(&'a str),
 }
 
 /// The event that makes a message visible.
-fn shown(mode: Mode, thread: &str, turn: &str, said: Said) -> Option<Value> {
+fn shown(mode: ThreadMode, thread: &str, turn: &str, said: SpokenText) -> Option<Value> {
     let item = match (mode, said) {
-        (Mode::Legacy, Said::ByUser(text)) => {
+        (ThreadMode::Legacy, SpokenText::ByUser(text)) => {
             return Some(event(json!({"type": "user_message", "message": text, "images": [], "local_images": []})));
         }
-        (Mode::Legacy, Said::ByModel(text)) => {
+        (ThreadMode::Legacy, SpokenText::ByModel(text)) => {
             return Some(event(json!({"type": "agent_message", "message": text, "phase": null})));
         }
-        (Mode::Paginated, Said::ByUser(text)) => json!({
+        (ThreadMode::Paginated, SpokenText::ByUser(text)) => json!({
             "type": "UserMessage", "id": fresh_id(), "content": [{"type": "text", "text": text, "text_elements": []}],
         }),
-        (Mode::Paginated, Said::ByModel(text)) => json!({
+        (ThreadMode::Paginated, SpokenText::ByModel(text)) => json!({
             "type": "AgentMessage", "id": fresh_id(), "content": [{"type": "Text", "text": text}],
         }),
     };
@@ -212,24 +196,24 @@ mod tests {
     #[test]
     fn the_recorded_story_becomes_the_new_threads_own() {
         let thread = fresh_id();
-        for mode in [Mode::Legacy, Mode::Paginated] {
+        for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
             let items = story(mode, &thread, Path::new("/somewhere/else")).unwrap();
             assert!(items.len() > 50, "{} items", items.len());
             assert!(items.iter().all(|item| item["type"] != "session_meta"));
             let text = json!(items).to_string();
             assert!(text.contains("/somewhere/else/sub") && !text.contains("/home/dev"));
-            assert_eq!(text.contains(&thread), mode == Mode::Paginated);
+            assert_eq!(text.contains(&thread), mode == ThreadMode::Paginated);
         }
     }
 
     #[test]
     fn every_recording_that_says_something_is_found() {
-        let stories = Story::all().unwrap();
+        let stories = RecordedStory::all().unwrap();
         let names: Vec<&str> = stories.iter().map(|story| story.0.as_str()).collect();
         assert_eq!(names.last(), Some(&"story-0.36.0-exec"), "{names:?}");
         assert!(names.contains(&"story-0.150.1-undo-legacy") && !names.contains(&"basic-0.36.0"), "{names:?}");
         assert_eq!(stories[0].release(), [0, 169, 0]);
-        let versions = Story::versions().unwrap();
+        let versions = RecordedStory::versions().unwrap();
         assert_eq!((versions[0].as_str(), versions.last().unwrap().as_str()), ("0.169.0", "0.36.0"));
     }
 

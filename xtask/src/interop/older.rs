@@ -5,15 +5,16 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::Bench;
 use super::by_selvedge::SECOND_PROBE;
 use super::compare::{after_history, is_fragment, only_history, same_turns, text_of, without_compactions, without_ids};
-use super::material::{Mode, lines_of, turn};
+use super::material::{lines_of, turn};
 use super::reader::{Reader, SERVED, TURNS_LISTED};
-use super::report::{Section, Verdict};
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
-use super::threads::{Subject, Writer};
+use super::setup::InteropSetup;
+use super::threads::{SelvedgeThread, ThreadMaker};
 use crate::codex::PROBE;
+use crate::codex::thread_mode::ThreadMode;
 
 /// From here on paginated threads are known, if only to be refused.
 const REFUSES_PAGINATED: [u32; 2] = [0, 144];
@@ -40,19 +41,19 @@ pub(super) fn is_older(release: &[u32]) -> bool {
     *release < NEWEST[..]
 }
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let home = bench.home("older")?;
     let selvedge = Selvedge::new(program, &home);
     let mut section = Section::default();
     let release = bench.codex.release();
     let mut subjects = Vec::new();
-    for mode in [Mode::Legacy, Mode::Paginated] {
-        if mode == Mode::Legacy || *release >= REFUSES_PAGINATED[..] {
+    for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
+        if mode == ThreadMode::Legacy || *release >= REFUSES_PAGINATED[..] {
             subjects.extend(write(&selvedge, &home, mode, &bench.folder)?);
         }
     }
     let mut reader = Reader::start(bench, &home)?;
-    let opens = |subject: &Subject| subject.mode == Mode::Legacy || *release >= PAGINATED[..];
+    let opens = |subject: &SelvedgeThread| subject.mode == ThreadMode::Legacy || *release >= PAGINATED[..];
     for subject in subjects.iter().filter(|subject| !opens(subject)) {
         section.record(&subject.name, "refused", refuses(bench, &mut reader, &subject.id));
     }
@@ -82,8 +83,8 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
 }
 
 /// The threads of one mode, all with records of the surroundings.
-fn write(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path) -> Result<Vec<Subject>> {
-    let writer = Writer { selvedge, mode, cwd, turn: projected_turn };
+fn write(selvedge: &Selvedge, home: &Path, mode: ThreadMode, cwd: &Path) -> Result<Vec<SelvedgeThread>> {
+    let writer = ThreadMaker { selvedge, mode, cwd, turn: projected_turn };
     let mut subjects = writer.family(writer.made()?, writer.made()?)?;
     let plain = subjects.first().context("no threads")?;
     let told = lines_of(home, &plain.id)?.iter().filter(|line| line["type"] == "world_state").count();
@@ -97,14 +98,14 @@ fn write(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path) -> Result<Vec
 }
 
 /// A turn with a record of the surroundings behind what was said.
-fn projected_turn(mode: Mode, thread: &str, text: &str) -> Vec<Value> {
+fn projected_turn(mode: ThreadMode, thread: &str, text: &str) -> Vec<Value> {
     let mut items = turn(mode, thread, text);
     let state = json!({"environments": {"cwd": "/somewhere", "seen": text}});
     items.insert(2, json!({"type": "world_state", "payload": {"full": true, "state": state}}));
     items
 }
 
-fn shows(bench: &Bench, reader: &mut Reader, subject: &Subject) -> Verdict {
+fn shows(bench: &InteropSetup, reader: &mut Reader, subject: &SelvedgeThread) -> CheckOutcome {
     let (shown, note) = reader.turns(bench, &subject.id, &subject.turns)?;
     if *bench.codex.release() >= TURNS_LISTED[..] {
         same_turns(&subject.turns, &shown)?;
@@ -118,7 +119,14 @@ fn shows(bench: &Bench, reader: &mut Reader, subject: &Subject) -> Verdict {
     Ok(Some(NO_COMPACTIONS))
 }
 
-fn hears(bench: &Bench, home: &Path, reader: &mut Reader, id: &str, context: &[Value], text: &str) -> Verdict {
+fn hears(
+    bench: &InteropSetup,
+    home: &Path,
+    reader: &mut Reader,
+    id: &str,
+    context: &[Value],
+    text: &str,
+) -> CheckOutcome {
     let input = reader.probe(bench, id, text)?;
     let Err(error) = only_history(context, &input, text) else { return Ok(None) };
     let lines = lines_of(home, id)?;
@@ -162,7 +170,7 @@ fn by_old_rules(
 }
 
 /// What the release added is there, and what was there before has not changed.
-fn reads_on(selvedge: &Selvedge, subject: &Subject) -> Verdict {
+fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&subject.id)?;
     let (last, before) = turns.split_last().context("no turns")?;
     same_turns(&subject.turns, before)?;
@@ -171,7 +179,7 @@ fn reads_on(selvedge: &Selvedge, subject: &Subject) -> Verdict {
     Ok(None)
 }
 
-fn refuses(bench: &Bench, reader: &mut Reader, id: &str) -> Verdict {
+fn refuses(bench: &InteropSetup, reader: &mut Reader, id: &str) -> CheckOutcome {
     if reader.probe(bench, id, PROBE).is_ok() {
         bail!("a paginated thread is resumed");
     }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::report::aligned;
+use super::markdown::aligned;
 
 /// A kind of checks: its head, and which rows of which tables count.
-type Kind = (&'static str, fn(&str, &str) -> bool);
+type CheckKind = (&'static str, fn(&str, &str) -> bool);
 
-const KINDS: [Kind; 10] = [
+const KINDS: [CheckKind; 10] = [
     ("recordings", |table, _| table == "recordings"),
     ("legacy", |table, subject| is_written(table, subject, "legacy") && is_plain(subject)),
     ("legacy, forked", |table, subject| is_written(table, subject, "legacy") && is_forked(subject)),
@@ -38,14 +38,14 @@ fn is_plain(subject: &str) -> bool {
 
 /// What became of the checks of one kind.
 #[derive(Default)]
-struct Tally {
+struct CheckTotals {
     passed: usize,
     known: usize,
     failed: usize,
     refused: usize,
 }
 
-impl Tally {
+impl CheckTotals {
     fn add(&mut self, check: &str, result: &str) {
         match result {
             "–" => {}
@@ -57,7 +57,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for CheckTotals {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words =
             [(self.failed, "**FAIL**"), (self.passed, "pass"), (self.known, "known"), (self.refused, "refused")];
@@ -80,8 +80,8 @@ pub(super) fn overview<'a>(versions: impl Iterator<Item = (&'a str, &'a str)>) -
     aligned(&table)
 }
 
-fn tally(page: &str, counts: fn(&str, &str) -> bool) -> Tally {
-    let mut tally = Tally::default();
+fn tally(page: &str, counts: fn(&str, &str) -> bool) -> CheckTotals {
+    let mut tally = CheckTotals::default();
     let mut head: Option<Vec<&str>> = None;
     for line in page.lines() {
         let Some(cells) = cells(line) else {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::Bench;
 use super::by_selvedge::{open_turns, probe};
 use super::compare::{TurnShape, turn_shapes};
+use super::setup::InteropSetup;
 use crate::codex::app_server::AppServer;
-use crate::codex::exec::{ExecTurn, Place};
+use crate::codex::exec::{ExecTurn, TurnSetting};
 
 /// From here on the app server resumes threads as the newest does, and rollbacks and what compactions leave are known.
 pub(super) const SERVED: [u32; 2] = [0, 98];
@@ -18,7 +18,7 @@ pub(super) const SERVED: [u32; 2] = [0, 98];
 pub(super) const TURNS_LISTED: [u32; 2] = [0, 137];
 
 /// Turns, and what is to be said of how they were got.
-type Shown = (Vec<TurnShape>, Option<&'static str>);
+type ListedTurns = (Vec<TurnShape>, Option<&'static str>);
 
 /// A release of Codex over one home.
 pub(super) enum Reader {
@@ -27,7 +27,7 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    pub(super) fn start(bench: &Bench, home: &Path) -> Result<Self> {
+    pub(super) fn start(bench: &InteropSetup, home: &Path) -> Result<Self> {
         if *bench.codex.release() < SERVED[..] {
             return Ok(Self::Exec(home.to_path_buf()));
         }
@@ -43,14 +43,14 @@ impl Reader {
     }
 
     /// Resumes a thread with one more prompt, and gives what the model was told.
-    pub(super) fn probe(&mut self, bench: &Bench, id: &str, text: &str) -> Result<Vec<Value>> {
+    pub(super) fn probe(&mut self, bench: &InteropSetup, id: &str, text: &str) -> Result<Vec<Value>> {
         match self {
             Self::Server(server) => {
                 server.resume(id)?;
                 probe(bench, server, id, text)
             }
             Self::Exec(home) => {
-                let place = Place { home, cwd: &bench.folder, image: None };
+                let place = TurnSetting { home, cwd: &bench.folder, image: None };
                 let before = bench.model.count();
                 ExecTurn::start(&bench.codex, place, Some(id), text)?.end()?;
                 bench.model.input_after(before)
@@ -59,7 +59,7 @@ impl Reader {
     }
 
     /// The turns as the release shows them.
-    pub(super) fn turns(&mut self, bench: &Bench, id: &str, expected: &[TurnShape]) -> Result<Shown> {
+    pub(super) fn turns(&mut self, bench: &InteropSetup, id: &str, expected: &[TurnShape]) -> Result<ListedTurns> {
         let server = self.server().context("no app server")?;
         if *bench.codex.release() >= TURNS_LISTED[..] {
             return open_turns(server, id, expected);

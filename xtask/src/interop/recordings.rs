@@ -8,19 +8,19 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::Bench;
 use super::by_selvedge::listed;
 use super::compare::{is_fragment, only_history, same_turns, text_of, turn_shapes, without_compactions, without_ids};
-use super::material::Story;
+use super::material::RecordedStory;
 use super::older::is_older;
 use super::reader::{Reader, TURNS_LISTED};
-use super::report::{Section, Verdict};
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
+use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
 
 /// Threads for which a program says something else than the one that recorded them, or than Selvedge.
-struct Known {
+struct KnownDifference {
     threads: &'static [&'static str],
     checks: &'static [&'static str],
     /// Whether the newest release too says something else than Selvedge.
@@ -28,28 +28,28 @@ struct Known {
     why: &'static str,
 }
 
-const KNOWN: [Known; 4] = [
-    Known {
+const KNOWN: [KnownDifference; 4] = [
+    KnownDifference {
         threads: &["story-0.36.0-exec M"],
         checks: &["model input", "as Selvedge says"],
         newest: true,
         why: "0.36 packs the person's words and the summary into one message in words of its own, for which the recording has a stand-in. Later \
             releases take its older summaries for words of the person, because nothing in front of them tells them apart.",
     },
-    Known {
+    KnownDifference {
         threads: &["story-0.58.0-exec M"],
         checks: &["as Selvedge says"],
         newest: true,
         why: "Summaries of 0.58 have nothing in front of them that tells them from the person's words, so Codex keeps the older ones.",
     },
-    Known {
+    KnownDifference {
         threads: &["story-0.98.0-compactions C", "story-0.98.0-compactions M"],
         checks: &["model input", "as Selvedge says"],
         newest: true,
         why: "0.98 records no replacement history, and Codex knows an older summary by the prose in front of it. The recording has a stand-in for \
             that prose, so the older summaries pass for words of the person.",
     },
-    Known {
+    KnownDifference {
         threads: &[
             "story-0.137.0-undo G",
             "story-0.137.0-undo R",
@@ -70,9 +70,9 @@ const KNOWN: [Known; 4] = [
 
 const SHOWN_SINCE: &str = "0.98 records compactions and does not show them; later releases do.";
 
-pub(super) fn check(bench: &Bench, program: Option<&Path>) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: Option<&Path>) -> Result<Section> {
     let mut section = Section::default();
-    for story in Story::all()? {
+    for story in RecordedStory::all()? {
         if is_older(&bench.codex.release()) && story.release() != bench.codex.release() {
             continue;
         }
@@ -81,7 +81,12 @@ pub(super) fn check(bench: &Bench, program: Option<&Path>) -> Result<Section> {
     Ok(section)
 }
 
-fn check_story(bench: &Bench, program: Option<&Path>, story: &Story, section: &mut Section) -> Result<()> {
+fn check_story(
+    bench: &InteropSetup,
+    program: Option<&Path>,
+    story: &RecordedStory,
+    section: &mut Section,
+) -> Result<()> {
     let home = bench.home(&story.0)?;
     copy(&story.home(), &home)?;
     let expected = story.expected()?;
@@ -117,7 +122,7 @@ fn check_story(bench: &Bench, program: Option<&Path>, story: &Story, section: &m
     reader.stop()
 }
 
-fn turns(bench: &Bench, reader: &mut Reader, story: &Story, id: &str, read: &[Value]) -> Verdict {
+fn turns(bench: &InteropSetup, reader: &mut Reader, story: &RecordedStory, id: &str, read: &[Value]) -> CheckOutcome {
     let expected = turn_shapes(read)?;
     if story.release() >= TURNS_LISTED.to_vec() {
         let (shown, note) = reader.turns(bench, id, &expected)?;
@@ -134,7 +139,7 @@ fn turns(bench: &Bench, reader: &mut Reader, story: &Story, id: &str, read: &[Va
 }
 
 /// What was recorded ends with what belonged to the new turn: the prompt, and settings told anew before it.
-fn model_input(subject: &str, recorded: &[Value], input: &Result<Vec<Value>>) -> Verdict {
+fn model_input(subject: &str, recorded: &[Value], input: &Result<Vec<Value>>) -> CheckOutcome {
     let (prompt, mut recorded) = recorded.split_last().context("the recorded input is empty")?;
     ensure!(text_of(prompt) == PROBE, "the recorded input does not end with the prompt");
     while let Some((last, rest)) = recorded.split_last()
@@ -147,8 +152,13 @@ fn model_input(subject: &str, recorded: &[Value], input: &Result<Vec<Value>>) ->
     known(subject, "model input", same_input(recorded, input), |_| true)
 }
 
-fn as_selvedge_says(bench: &Bench, subject: &str, context: &Result<Vec<Value>>, input: &Result<Vec<Value>>) -> Verdict {
-    let counts = |known: &Known| known.newest || is_older(&bench.codex.release());
+fn as_selvedge_says(
+    bench: &InteropSetup,
+    subject: &str,
+    context: &Result<Vec<Value>>,
+    input: &Result<Vec<Value>>,
+) -> CheckOutcome {
+    let counts = |known: &KnownDifference| known.newest || is_older(&bench.codex.release());
     known(subject, "as Selvedge says", same_input(borrowed(context)?, borrowed(input)?), counts)
 }
 
@@ -165,9 +175,15 @@ fn said(items: &[Value]) -> &[Value] {
 }
 
 /// Whether a difference has a reason that is known.
-fn known(subject: &str, check: &'static str, same: Result<()>, counts: impl Fn(&Known) -> bool) -> Verdict {
+fn known(
+    subject: &str,
+    check: &'static str,
+    same: Result<()>,
+    counts: impl Fn(&KnownDifference) -> bool,
+) -> CheckOutcome {
     let Err(error) = same else { return Ok(None) };
-    let fits = |known: &&Known| known.threads.contains(&subject) && known.checks.contains(&check) && counts(known);
+    let fits =
+        |known: &&KnownDifference| known.threads.contains(&subject) && known.checks.contains(&check) && counts(known);
     let entry = KNOWN.iter().find(fits);
     if entry.is_some() {
         eprintln!("interop: known {subject}, {check}: {error:#}");
@@ -198,7 +214,7 @@ impl Listed {
     }
 }
 
-fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> Verdict {
+fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> CheckOutcome {
     match was_listed {
         Listed::Times(times) if times > 0 => listed(rows, id, times),
         _ => {
@@ -208,7 +224,7 @@ fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> Verdict {
     }
 }
 
-fn refused_as_archived(server: &mut AppServer, id: &str) -> Verdict {
+fn refused_as_archived(server: &mut AppServer, id: &str) -> CheckOutcome {
     let error = server.resume(id).err().context("an archived thread resumes")?;
     let reason = refusal(&error).unwrap_or_default();
     // 0.98 only says that it finds no rollout.

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::markdown::aligned;
 use super::overview::overview;
 
 /// What came of one check: passed, ended in a fault of Codex that is known and described in a footnote, or failed.
-pub(super) type Verdict = Result<Option<&'static str>>;
+pub(super) type CheckOutcome = Result<Option<&'static str>>;
 
 const BEGIN: &str = "<!-- results: written by `cargo xtask interop` -->";
 const END: &str = "<!-- end of results -->";
@@ -20,13 +21,13 @@ const HEADING: &str = "### Codex ";
 #[derive(Default)]
 pub(super) struct Section {
     title: &'static str,
-    rows: Vec<Row>,
+    rows: Vec<CheckRow>,
 }
 
-struct Row {
+struct CheckRow {
     subject: String,
     check: &'static str,
-    verdict: Verdict,
+    verdict: CheckOutcome,
 }
 
 impl Section {
@@ -34,11 +35,11 @@ impl Section {
         Self { title, ..self }
     }
 
-    pub(super) fn record(&mut self, subject: &str, check: &'static str, verdict: Verdict) {
+    pub(super) fn record(&mut self, subject: &str, check: &'static str, verdict: CheckOutcome) {
         if let Err(error) = &verdict {
             eprintln!("interop: FAILED {subject}, {check}: {error:#}");
         }
-        self.rows.push(Row { subject: subject.to_owned(), check, verdict });
+        self.rows.push(CheckRow { subject: subject.to_owned(), check, verdict });
     }
 
     fn markdown(&self, notes: &mut Vec<&'static str>) -> String {
@@ -84,29 +85,13 @@ fn in_order<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     seen
 }
 
-/// A markdown table whose columns stand under each other in plain text too. The first row is the head.
-pub(super) fn aligned(table: &[Vec<String>]) -> String {
-    let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut lines: Vec<String> = table.iter().map(|row| line(row, &widths)).collect();
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    lines.insert(1, line(&rule, &widths));
-    lines.join("\n")
-}
-
-fn line(cells: &[String], widths: &[usize]) -> String {
-    let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-    format!("| {} |", padded.join(" | "))
-}
-
 /// All results of a run against one version.
-pub(super) struct Report {
+pub(super) struct InteropReport {
     version: String,
     sections: Vec<Section>,
 }
 
-impl Report {
+impl InteropReport {
     pub(super) fn new(version: &str, sections: Vec<Section>) -> Self {
         Self { version: version.to_owned(), sections }
     }
@@ -162,12 +147,12 @@ mod tests {
 
     use super::*;
 
-    fn report(version: &str) -> Report {
+    fn report(version: &str) -> InteropReport {
         let mut section = Section::default();
         section.record("one", "opens", Ok(None));
         section.record("two", "opens", Ok(Some("a known fault")));
         section.record("two", "goes on", Err(anyhow!("no")));
-        Report::new(version, vec![section.titled("threads")])
+        InteropReport::new(version, vec![section.titled("threads")])
     }
 
     #[test]

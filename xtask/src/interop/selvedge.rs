@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::compare::{TurnShape, turn_shapes};
-use super::material::Mode;
+use crate::codex::thread_mode::ThreadMode;
 use crate::codex::{MODEL, PROVIDER};
 use crate::workspace::cargo;
 
@@ -44,16 +44,16 @@ impl Selvedge {
     }
 
     /// Creates a thread of the model that Codex is configured with, and gives its id.
-    pub(super) fn create(&self, mode: Mode, cwd: &Path) -> Result<String> {
+    pub(super) fn create(&self, mode: ThreadMode, cwd: &Path) -> Result<String> {
         self.create_with(mode, cwd, &["--model", MODEL, "--provider", PROVIDER])
     }
 
     /// Creates a thread with the program's own choice of model and provider.
-    pub(super) fn create_with_defaults(&self, mode: Mode, cwd: &Path) -> Result<String> {
+    pub(super) fn create_with_defaults(&self, mode: ThreadMode, cwd: &Path) -> Result<String> {
         self.create_with(mode, cwd, &[])
     }
 
-    fn create_with(&self, mode: Mode, cwd: &Path, more: &[&str]) -> Result<String> {
+    fn create_with(&self, mode: ThreadMode, cwd: &Path, more: &[&str]) -> Result<String> {
         let cwd = cwd.to_str().context("the folder's name is no text")?;
         let args = ["new", "--json", "--mode", mode.name(), "--cwd", cwd];
         let thread = self.json(&[&args, more].concat())?;

@@ -6,13 +6,14 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::compare::TurnShape;
-use super::material::{Mode, story};
+use super::material::story;
 use super::selvedge::Selvedge;
+use crate::codex::thread_mode::ThreadMode;
 
 /// A thread that Selvedge wrote.
-pub(super) struct Subject {
+pub(super) struct SelvedgeThread {
     pub(super) name: String,
-    pub(super) mode: Mode,
+    pub(super) mode: ThreadMode,
     pub(super) id: String,
     /// How many files make up the thread, bases aside.
     pub(super) segments: usize,
@@ -21,15 +22,15 @@ pub(super) struct Subject {
 }
 
 /// Writes the threads of one mode.
-pub(super) struct Writer<'a> {
+pub(super) struct ThreadMaker<'a> {
     pub(super) selvedge: &'a Selvedge,
-    pub(super) mode: Mode,
+    pub(super) mode: ThreadMode,
     pub(super) cwd: &'a Path,
     /// The items of a turn in which the person says something.
-    pub(super) turn: fn(Mode, &str, &str) -> Vec<Value>,
+    pub(super) turn: fn(ThreadMode, &str, &str) -> Vec<Value>,
 }
 
-impl Writer<'_> {
+impl ThreadMaker<'_> {
     /// A thread with the recorded story.
     pub(super) fn recorded(&self) -> Result<String> {
         let id = self.selvedge.create(self.mode, self.cwd)?;
@@ -52,7 +53,7 @@ impl Writer<'_> {
     }
 
     /// A thread with what is forked from it, and threads that are rewound, `rewound` first.
-    pub(super) fn family(&self, plain: String, rewound: String) -> Result<Vec<Subject>> {
+    pub(super) fn family(&self, plain: String, rewound: String) -> Result<Vec<SelvedgeThread>> {
         let turns = self.selvedge.turns(&plain)?;
         let second = &turns.get(1).context("fewer than two turns")?.id;
         let forked = self.selvedge.fork(&plain, Some(second))?;
@@ -88,11 +89,11 @@ impl Writer<'_> {
     }
 
     /// The thread as it is now.
-    pub(super) fn subject(&self, what: &str, id: String, segments: usize) -> Result<Subject> {
+    pub(super) fn subject(&self, what: &str, id: String, segments: usize) -> Result<SelvedgeThread> {
         let name = format!("{}{what}", self.mode.name());
-        let segments = if self.mode == Mode::Legacy { 1 } else { segments };
+        let segments = if self.mode == ThreadMode::Legacy { 1 } else { segments };
         let turns = self.selvedge.turns(&id).with_context(|| name.clone())?;
         let context = self.selvedge.context(&id).with_context(|| name.clone())?;
-        Ok(Subject { name, mode: self.mode, id, segments, turns, context })
+        Ok(SelvedgeThread { name, mode: self.mode, id, segments, turns, context })
     }
 }

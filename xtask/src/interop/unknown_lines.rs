@@ -5,14 +5,15 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Bench;
 use super::by_selvedge::{open_turns, probe};
 use super::compare::{only_history, same_turns};
-use super::material::{Mode, first_segment, fresh_id, lines_of, parsed, turn};
-use super::report::{Section, Verdict};
+use super::material::{first_segment, fresh_id, lines_of, parsed, turn};
+use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
+use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
+use crate::codex::thread_mode::ThreadMode;
 
 /// No Codex knows it.
 const UNKNOWN: &str = "thread_metadata";
@@ -20,12 +21,12 @@ const UNKNOWN: &str = "thread_metadata";
 const ORDINAL_AGAIN: &str =
     "Codex gives the ordinal of an unknown line at the end of the file to the line that it writes next.";
 
-pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
+pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();
     let home = bench.home("unknown-lines")?;
     let selvedge = Selvedge::new(program, &home);
     let mut subjects = Vec::new();
-    for mode in [Mode::Legacy, Mode::Paginated] {
+    for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
         for (place, at) in [("in the middle", 1), ("at the end", 2)] {
             let id = copy_with_unknown(&selvedge, &home, mode, &bench.folder, at)?;
             subjects.push((format!("{}, {place}", mode.name()), id));
@@ -49,7 +50,7 @@ pub(super) fn check(bench: &Bench, program: &Path) -> Result<Section> {
 }
 
 /// A thread of two turns, then a copy of its file under another id with an unknown line behind the first or the last turn.
-fn copy_with_unknown(selvedge: &Selvedge, home: &Path, mode: Mode, cwd: &Path, after: usize) -> Result<String> {
+fn copy_with_unknown(selvedge: &Selvedge, home: &Path, mode: ThreadMode, cwd: &Path, after: usize) -> Result<String> {
     let original = selvedge.create(mode, cwd)?;
     for text in ["one", "two"] {
         selvedge.append(&original, &turn(mode, &original, text))?;
@@ -78,7 +79,7 @@ fn with_unknown(text: &str, after: usize) -> Result<String> {
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
-fn opens(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, id: &str) -> Verdict {
+fn opens(bench: &InteropSetup, server: &mut AppServer, selvedge: &Selvedge, id: &str) -> CheckOutcome {
     let turns = selvedge.turns(id)?;
     let context = selvedge.context(id)?;
     server.resume(id)?;
@@ -89,7 +90,7 @@ fn opens(bench: &Bench, server: &mut AppServer, selvedge: &Selvedge, id: &str) -
 }
 
 /// The turn that Codex added is there, behind the unknown line, which is still there too.
-fn reads_on(selvedge: &Selvedge, home: &Path, id: &str) -> Verdict {
+fn reads_on(selvedge: &Selvedge, home: &Path, id: &str) -> CheckOutcome {
     let turns = selvedge.turns(id)?;
     let last = turns.last().context("no turns")?;
     ensure!(turns.len() == 3 && last.is_answered(PROBE), "{} turns, the last is {last}", turns.len());

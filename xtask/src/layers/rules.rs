@@ -10,13 +10,13 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct Layers {
     #[serde(rename = "crate")]
-    pub(super) crates: Vec<Entry>,
+    pub(super) crates: Vec<CrateLayer>,
 }
 
 /// The place of one crate.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct CrateLayer {
     pub(super) name: String,
     pub(super) layer: u32,
     pub(super) word: String,
@@ -44,35 +44,35 @@ pub(super) struct Member {
 /// One dependency.
 pub(super) struct Arrow {
     pub(super) to: String,
-    pub(super) kind: Kind,
+    pub(super) kind: DependencyKind,
 }
 
 /// In which table of the manifest a dependency stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum DependencyKind {
     Normal,
     Build,
     Dev,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DependencyKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Kind::Normal => "dependencies",
-            Kind::Build => "build-dependencies",
-            Kind::Dev => "dev-dependencies",
+            DependencyKind::Normal => "dependencies",
+            DependencyKind::Build => "build-dependencies",
+            DependencyKind::Dev => "dev-dependencies",
         })
     }
 }
 
 impl Layers {
-    pub(super) fn find(&self, name: &str) -> Option<&Entry> {
+    pub(super) fn find(&self, name: &str) -> Option<&CrateLayer> {
         self.crates.iter().find(|entry| entry.name == name)
     }
 
     /// Highest layer first; within one layer in the order of the file.
-    pub(super) fn top_down(&self) -> Vec<&Entry> {
-        let mut entries: Vec<&Entry> = self.crates.iter().collect();
+    pub(super) fn top_down(&self) -> Vec<&CrateLayer> {
+        let mut entries: Vec<&CrateLayer> = self.crates.iter().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.layer));
         entries
     }
@@ -114,24 +114,24 @@ fn places(layers: &Layers, members: &[Member]) -> Vec<String> {
 }
 
 /// Arrows point down. A dev-dependency may also point sideways, to a dev-only crate; those may point nowhere but into tests.
-fn arrow_fault(layers: &Layers, from: &Entry, arrow: &Arrow) -> Option<String> {
+fn arrow_fault(layers: &Layers, from: &CrateLayer, arrow: &Arrow) -> Option<String> {
     let to = layers.find(&arrow.to)?;
     let line = format!("{} (layer {}) -> {} (layer {}) in {}", from.name, from.layer, to.name, to.layer, arrow.kind);
     if to.layer > from.layer {
         return Some(format!("{line} points up"));
     }
-    if to.dev_only && arrow.kind != Kind::Dev {
+    if to.dev_only && arrow.kind != DependencyKind::Dev {
         return Some(format!("{line}: {} is for dev-dependencies only", to.name));
     }
-    if to.layer == from.layer && !(arrow.kind == Kind::Dev && to.dev_only) {
+    if to.layer == from.layer && !(arrow.kind == DependencyKind::Dev && to.dev_only) {
         return Some(format!("{line} points sideways"));
     }
     None
 }
 
 /// Tests and examples may know what the crate itself must not.
-fn knowledge_fault(from: &Entry, arrow: &Arrow) -> Option<String> {
-    let forbidden = arrow.kind != Kind::Dev && from.must_not_use.contains(&arrow.to);
+fn knowledge_fault(from: &CrateLayer, arrow: &Arrow) -> Option<String> {
+    let forbidden = arrow.kind != DependencyKind::Dev && from.must_not_use.contains(&arrow.to);
     forbidden.then(|| format!("{} must not use {} (it stands in {})", from.name, arrow.to, arrow.kind))
 }
 
@@ -141,21 +141,21 @@ mod tests {
 
     /// Two floors and a roof, with a dev-only helper beside the upper floor.
     fn layers() -> Layers {
-        let entry = |name: &str, layer| Entry { name: name.into(), layer, ..Entry::default() };
+        let entry = |name: &str, layer| CrateLayer { name: name.into(), layer, ..CrateLayer::default() };
         Layers {
             crates: vec![
                 entry("words", 0),
                 entry("bytes", 1),
                 entry("index", 1),
-                Entry { must_not_use: vec!["words".into(), "sql".into()], ..entry("roof", 2) },
-                Entry { dev_only: true, ..entry("kit", 2) },
-                Entry { planned: true, ..entry("later", 2) },
+                CrateLayer { must_not_use: vec!["words".into(), "sql".into()], ..entry("roof", 2) },
+                CrateLayer { dev_only: true, ..entry("kit", 2) },
+                CrateLayer { planned: true, ..entry("later", 2) },
             ],
         }
     }
 
     /// The faults of a house in which one crate has one arrow.
-    fn faults(from: &str, to: &str, kind: Kind) -> Vec<String> {
+    fn faults(from: &str, to: &str, kind: DependencyKind) -> Vec<String> {
         let layers = layers();
         let names = layers.crates.iter().filter(|entry| !entry.planned).map(|entry| entry.name.clone());
         let mut members: Vec<Member> = names.map(|name| Member { name, arrows: Vec::new() }).collect();
@@ -167,15 +167,15 @@ mod tests {
 
     #[test]
     fn arrows_down_are_fine() {
-        assert_eq!(faults("bytes", "words", Kind::Normal), [""; 0]);
-        assert_eq!(faults("roof", "bytes", Kind::Build), [""; 0]);
-        assert_eq!(faults("roof", "index", Kind::Dev), [""; 0]);
-        assert_eq!(faults("bytes", "serde", Kind::Normal), [""; 0]);
+        assert_eq!(faults("bytes", "words", DependencyKind::Normal), [""; 0]);
+        assert_eq!(faults("roof", "bytes", DependencyKind::Build), [""; 0]);
+        assert_eq!(faults("roof", "index", DependencyKind::Dev), [""; 0]);
+        assert_eq!(faults("bytes", "serde", DependencyKind::Normal), [""; 0]);
     }
 
     #[test]
     fn an_arrow_up_is_found_in_every_table() {
-        for kind in [Kind::Normal, Kind::Build, Kind::Dev] {
+        for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Dev] {
             let faults = faults("words", "bytes", kind);
             assert_eq!(faults, [format!("words (layer 0) -> bytes (layer 1) in {kind} points up")]);
         }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_arrow_sideways_is_found_in_every_table() {
-        for kind in [Kind::Normal, Kind::Build, Kind::Dev] {
+        for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Dev] {
             let faults = faults("bytes", "index", kind);
             assert_eq!(faults, [format!("bytes (layer 1) -> index (layer 1) in {kind} points sideways")]);
         }
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_dev_only_crate_stays_in_tests() {
-        assert_eq!(faults("roof", "kit", Kind::Dev), [""; 0]);
-        for kind in [Kind::Normal, Kind::Build] {
+        assert_eq!(faults("roof", "kit", DependencyKind::Dev), [""; 0]);
+        for kind in [DependencyKind::Normal, DependencyKind::Build] {
             let faults = faults("roof", "kit", kind);
             assert_eq!(
                 faults,
@@ -203,15 +203,21 @@ mod tests {
 
     #[test]
     fn an_absence_is_checked_outside_tests() {
-        assert_eq!(faults("roof", "sql", Kind::Dev), [""; 0]);
-        assert_eq!(faults("roof", "sql", Kind::Normal), ["roof must not use sql (it stands in dependencies)"]);
-        assert_eq!(faults("roof", "words", Kind::Normal), ["roof must not use words (it stands in dependencies)"]);
+        assert_eq!(faults("roof", "sql", DependencyKind::Dev), [""; 0]);
+        assert_eq!(
+            faults("roof", "sql", DependencyKind::Normal),
+            ["roof must not use sql (it stands in dependencies)"]
+        );
+        assert_eq!(
+            faults("roof", "words", DependencyKind::Normal),
+            ["roof must not use words (it stands in dependencies)"]
+        );
     }
 
     #[test]
     fn every_crate_has_one_place() {
         let mut layers = layers();
-        layers.crates.push(Entry { name: "words".into(), ..Entry::default() });
+        layers.crates.push(CrateLayer { name: "words".into(), ..CrateLayer::default() });
         let members: Vec<Member> = ["words", "bytes", "roof", "kit", "later", "shed"]
             .map(|name| Member { name: name.into(), arrows: Vec::new() })
             .into();

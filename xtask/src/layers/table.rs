@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::rules::{Entry, Layers};
+use super::rules::{CrateLayer, Layers};
 use crate::workspace::short_name;
 
 const BEGIN: &str = "<!-- layers:begin -->";
@@ -10,12 +10,12 @@ const END: &str = "<!-- layers:end -->";
 
 pub(super) fn render(layers: &Layers) -> String {
     let mut text = String::from("| layer | crate | one word | is | must not know |\n| --- | --- | --- | --- | --- |\n");
-    let mut entries: Vec<&Entry> = layers.crates.iter().collect();
+    let mut entries: Vec<&CrateLayer> = layers.crates.iter().collect();
     entries.sort_by_key(|entry| entry.layer);
     for entry in entries {
         let name = short_name(&entry.name);
         let mark = if entry.planned { " (planned)" } else { "" };
-        let Entry { layer, word, is, must_not_know, .. } = entry;
+        let CrateLayer { layer, word, is, must_not_know, .. } = entry;
         text.push_str(&format!("| {layer} | `{name}`{mark} | {word} | {is} | {must_not_know} |\n"));
     }
     text
@@ -36,12 +36,12 @@ mod tests {
     fn a_written_table_is_not_stale() {
         let page = format!("# Page\n\n{BEGIN}\nold\n{END}\n\nrest\n");
         let layers = Layers {
-            crates: vec![Entry {
+            crates: vec![CrateLayer {
                 name: "selvedge-state".into(),
                 layer: 3,
                 planned: true,
                 word: "index".into(),
-                ..Entry::default()
+                ..CrateLayer::default()
             }],
         };
         let fresh = replace(&page, &render(&layers)).unwrap();

@@ -7,7 +7,7 @@ use super::player::{Cast, serve};
 use super::stage::Stage;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
-use crate::codex::exec::{ExecTurn, Place};
+use crate::codex::exec::{ExecTurn, TurnSetting};
 
 /// Asks about everything. The probes write into the threads, so the home must have been kept before.
 pub(super) fn ask(stage: &Stage, cast: &Cast) -> Result<Value> {
@@ -60,6 +60,6 @@ fn probe(stage: &Stage, server: &mut AppServer, id: &str) -> Result<Value> {
 }
 
 fn exec_probe(stage: &Stage, id: &str) -> Result<Value> {
-    let place = Place { home: &stage.home, cwd: &stage.project, image: None };
+    let place = TurnSetting { home: &stage.home, cwd: &stage.project, image: None };
     Ok(ExecTurn::probe(stage.codex, place, &stage.model, id)?.into())
 }

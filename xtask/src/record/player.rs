@@ -9,30 +9,15 @@ use serde_json::{Value, json};
 
 use super::stage::Stage;
 use crate::codex::app_server::AppServer;
-use crate::codex::exec::{ExecTurn, Place};
+use crate::codex::exec::{ExecTurn, TurnSetting};
 use crate::codex::stand_in::Reply;
+use crate::codex::thread_mode::ThreadMode;
 
 /// Who the threads of a recording come from.
 const CLIENT: &str = "sample";
 
 /// How long a program that is to be killed may take to write what it has heard.
 const BREATH: Duration = Duration::from_millis(500);
-
-/// The kind of history that threads are started with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Legacy,
-    Paginated,
-}
-
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Paginated => "paginated",
-        }
-    }
-}
 
 /// The threads of a story, and how it went.
 #[derive(Default)]
@@ -61,7 +46,7 @@ pub(super) fn serve(stage: &Stage) -> Result<AppServer> {
 /// Plays through the app server.
 pub(super) struct Player<'a> {
     pub(super) stage: &'a Stage<'a>,
-    mode: Mode,
+    mode: ThreadMode,
     server: AppServer,
     /// Letters of the threads that the running server holds.
     loaded: BTreeSet<String>,
@@ -69,7 +54,7 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    pub(super) fn new(stage: &'a Stage<'a>, mode: Mode) -> Result<Self> {
+    pub(super) fn new(stage: &'a Stage<'a>, mode: ThreadMode) -> Result<Self> {
         let cast = Cast { served: true, ..Cast::default() };
         Ok(Self { stage, mode, server: serve(stage)?, loaded: BTreeSet::new(), cast })
     }
@@ -117,7 +102,7 @@ impl<'a> Player<'a> {
     /// Undoes so many turns of the person, or all: in a legacy thread by a rollback, in a paginated one by a revert.
     pub(super) fn undo(&mut self, letter: &str, turns: usize) -> Result<()> {
         let thread = self.load(letter)?;
-        if self.mode == Mode::Legacy {
+        if self.mode == ThreadMode::Legacy {
             self.cast.log.push(json!(["undo", letter, "rollback", turns]));
             return self.server.call("thread/rollback", json!({"threadId": thread, "numTurns": turns})).map(drop);
         }
@@ -259,7 +244,7 @@ impl<'a> ExecPlayer<'a> {
 
     fn begin(&self, letter: &str, text: &str, image: Option<&Path>, replies: Vec<Reply>) -> Result<ExecTurn> {
         self.stage.model.plan(replies);
-        let place = Place { home: &self.stage.home, cwd: &self.stage.project, image };
+        let place = TurnSetting { home: &self.stage.home, cwd: &self.stage.project, image };
         ExecTurn::start(self.stage.codex, place, self.cast.threads.get(letter).map(String::as_str), text)
     }
 

@@ -1,9 +1,10 @@
 //! The stories that are played, each in a home of its own.
 
+use crate::codex::thread_mode::ThreadMode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::player::{Cast, ExecPlayer, Mode, Player};
+use super::player::{Cast, ExecPlayer, Player};
 use super::stage::Stage;
 use crate::codex::Codex;
 use crate::codex::stand_in::Reply;
@@ -31,7 +32,7 @@ pub(super) struct Story {
 type Script = fn(Player) -> Result<Player>;
 
 enum Play {
-    Served(Script, Mode, &'static str),
+    Served(Script, ThreadMode, &'static str),
     Exec,
 }
 
@@ -55,9 +56,9 @@ impl Story {
         if *release < SERVED[..] {
             return vec![Self { name: "exec", play: Play::Exec }];
         }
-        let mut modes = vec![(Mode::Legacy, "")];
+        let mut modes = vec![(ThreadMode::Legacy, "")];
         if *release >= PAGINATED[..] {
-            modes = vec![(Mode::Paginated, ""), (Mode::Legacy, LEGACY)];
+            modes = vec![(ThreadMode::Paginated, ""), (ThreadMode::Legacy, LEGACY)];
         }
         let mut all = Vec::new();
         for (mode, suffix) in modes {

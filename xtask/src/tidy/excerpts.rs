@@ -1,9 +1,9 @@
 //! Code in markdown files that says which file it stands in: it has to stand there.
 
-use super::File;
+use super::files::SourceFile;
 
 /// Blocks of Rust that begin with the comment of a path, such as `// examples/redb-store/src/lib.rs`.
-pub(super) fn stale(files: &[File]) -> Vec<String> {
+pub(super) fn stale(files: &[SourceFile]) -> Vec<String> {
     let mut faults = Vec::new();
     for page in files.iter().filter(|file| file.path.ends_with(".md")) {
         let lines: Vec<&str> = page.text.lines().collect();
@@ -34,8 +34,8 @@ fn stands_in(excerpt: &[&str], text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str) -> File {
-        File { path: path.into(), text: text.into() }
+    fn file(path: &str, text: &str) -> SourceFile {
+        SourceFile { path: path.into(), text: text.into() }
     }
 
     #[test]

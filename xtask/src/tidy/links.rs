@@ -1,8 +1,8 @@
 //! Links between markdown files: the file must be there, and the heading if one is named.
 
-use super::File;
+use super::files::SourceFile;
 
-pub(super) fn dead(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<String> {
+pub(super) fn dead(files: &[SourceFile], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut faults = Vec::new();
     for page in files.iter().filter(|file| file.path.ends_with(".md")) {
         for target in links(&page.text).into_iter().filter(|target| !is_remote(target)) {
@@ -14,7 +14,7 @@ pub(super) fn dead(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<String>
     faults
 }
 
-fn fault(files: &[File], page: &File, target: &str, exists: &impl Fn(&str) -> bool) -> Option<String> {
+fn fault(files: &[SourceFile], page: &SourceFile, target: &str, exists: &impl Fn(&str) -> bool) -> Option<String> {
     let (path, heading) = target.split_once('#').unwrap_or((target, ""));
     let path = if path.is_empty() { page.path.clone() } else { resolve(&page.path, path)? };
     if !exists(&path) {
@@ -85,8 +85,8 @@ mod tests {
 
     fn faults(page: &str) -> Vec<String> {
         let files = [
-            File { path: "docs/page.md".into(), text: page.into() },
-            File { path: "docs/other.md".into(), text: "# One two\n\n## `selvedge` says: no\n".into() },
+            SourceFile { path: "docs/page.md".into(), text: page.into() },
+            SourceFile { path: "docs/other.md".into(), text: "# One two\n\n## `selvedge` says: no\n".into() },
         ];
         let known = ["docs/page.md", "docs/other.md", "LICENSE"];
         dead(&files, |path| known.contains(&path))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
-use super::File;
+use super::files::SourceFile;
 
 /// A module by the names of the modules that it is in and its own; the root is empty.
 pub(super) type ModulePath = Vec<String>;
@@ -53,7 +53,7 @@ struct Import {
 
 impl Crate {
     /// Parses the files below `root`; a file that is there in tests only is left out.
-    fn parse(root: &str, files: &[File]) -> Result<Self, String> {
+    fn parse(root: &str, files: &[SourceFile]) -> Result<Self, String> {
         let mut modules = BTreeMap::new();
         let has_library = files.iter().any(|file| file.path == format!("{root}lib.rs"));
         for file in files {
@@ -86,7 +86,7 @@ impl Crate {
     }
 
     /// The crates whose sources are among the files, parsed.
-    pub(super) fn all(files: &[File]) -> Result<Vec<Self>, String> {
+    pub(super) fn all(files: &[SourceFile]) -> Result<Vec<Self>, String> {
         let roots = files.iter().filter_map(|file| {
             let root = file.path.strip_suffix("src/lib.rs").or_else(|| file.path.strip_suffix("src/main.rs"))?;
             Some(format!("{root}src/"))

@@ -83,11 +83,11 @@ pub(super) fn double_names(crates: &[Crate]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::File;
+    use crate::tidy::files::SourceFile;
 
     #[test]
     fn a_name_means_one_thing() {
-        let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+        let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
         let files = [
             file("crates/a/src/lib.rs", "mod one;\npub struct Drawer<T>(T);\nstruct Private;\ntype Result = ();\n"),
             file("crates/a/src/one.rs", "pub(crate) trait Private {}\n#[cfg(test)]\nmod tests { struct Drawer; }\n"),

@@ -1,13 +1,13 @@
 //! Rules about Rust files. They look at lines, not at syntax trees: quick, and wrong only about code nobody should write.
 
-use super::File;
+use super::files::SourceFile;
 
-pub(super) fn first_lines(files: &[File]) -> Vec<String> {
+pub(super) fn first_lines(files: &[SourceFile]) -> Vec<String> {
     let bare = rust(files).filter(|file| !file.text.starts_with("//!"));
     bare.map(|file| format!("{}: the first line is no `//!` line", file.path)).collect()
 }
 
-pub(super) fn unfinished(files: &[File]) -> Vec<String> {
+pub(super) fn unfinished(files: &[SourceFile]) -> Vec<String> {
     let mut faults = Vec::new();
     for file in rust(files).filter(|file| krate(&file.path).is_some()) {
         for (number, line) in (1..).zip(file.text.lines()) {
@@ -46,13 +46,13 @@ const EFFECTS: [&str; 14] = [
     "symlink(",
     "OpenOptions",
     "DirBuilder",
-    "File::create",
-    "File::options",
+    "SourceFile::create",
+    "SourceFile::options",
     "sync_all",
     "sync_data",
 ];
 
-pub(super) fn effects(files: &[File]) -> Vec<String> {
+pub(super) fn effects(files: &[SourceFile]) -> Vec<String> {
     let (crates, seam) = SEAM;
     let mut faults = Vec::new();
     for file in rust(files).filter(|file| file.path != seam && crates.iter().any(|krate| file.path.starts_with(krate)))
@@ -74,7 +74,7 @@ const PROGRAM: &str = "crates/cli/src/";
 const BEHIND_THE_STORE: [&str; 2] = ["selvedge_rollout", "selvedge_state"];
 
 /// The program asks through the contract: one file of it picks a concrete store, and none looks behind one.
-pub(super) fn wiring(files: &[File]) -> Vec<String> {
+pub(super) fn wiring(files: &[SourceFile]) -> Vec<String> {
     let (mut faults, mut naming) = (Vec::new(), Vec::new());
     for file in rust(files).filter(|file| file.path.starts_with(PROGRAM)) {
         let mut is_naming = false;
@@ -105,7 +105,7 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
 }
 
-pub(super) fn forgotten_tests(files: &[File]) -> Vec<String> {
+pub(super) fn forgotten_tests(files: &[SourceFile]) -> Vec<String> {
     let mut faults = Vec::new();
     for main in files.iter().filter(|file| file.path.ends_with("tests/it/main.rs")) {
         let folder = main.path.trim_end_matches("main.rs");
@@ -136,7 +136,7 @@ fn krate(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("crates/").or_else(|| path.strip_prefix("examples/"))?.split_once('/')
 }
 
-fn rust(files: &[File]) -> impl Iterator<Item = &File> {
+fn rust(files: &[SourceFile]) -> impl Iterator<Item = &SourceFile> {
     files.iter().filter(|file| file.path.ends_with(".rs"))
 }
 
@@ -144,8 +144,8 @@ fn rust(files: &[File]) -> impl Iterator<Item = &File> {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str) -> File {
-        File { path: path.into(), text: text.into() }
+    fn file(path: &str, text: &str) -> SourceFile {
+        SourceFile { path: path.into(), text: text.into() }
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         let one = file(&path("wiring"), "use selvedge_thread_store_local::LocalThreadStore;\n");
         let asks = "// LocalThreadStore\nuse selvedge_thread_store::ThreadStore;\nuse crate::wiring::HomeAdmin;\n";
         let others = [file(&path("app"), asks), file("crates/cli/tests/it/main.rs", "use selvedge_rollout::A;\n")];
-        let files = |more: File| [[one.clone()].to_vec(), others.to_vec(), vec![more]].concat();
+        let files = |more: SourceFile| [[one.clone()].to_vec(), others.to_vec(), vec![more]].concat();
         assert_eq!(wiring(&files(file(&path("empty"), ""))), Vec::<String>::new());
 
         let should = "one file of crates/cli/src/ should name a concrete store: ";

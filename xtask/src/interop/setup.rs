@@ -1,0 +1,25 @@
+//! What every part of a run uses.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::codex::stand_in::StandIn;
+use crate::codex::{self, Codex};
+
+/// What every part of the run uses: the two programs, the model and a folder to work in.
+pub(super) struct InteropSetup {
+    pub(super) codex: Codex,
+    pub(super) model: StandIn,
+    pub(super) folder: PathBuf,
+}
+
+impl InteropSetup {
+    /// A new empty home that Codex is configured in.
+    pub(super) fn home(&self, name: &str) -> Result<PathBuf> {
+        let home = self.folder.join(name);
+        std::fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
+        codex::configure(&home, self.model.address(), "")?;
+        Ok(home)
+    }
+}

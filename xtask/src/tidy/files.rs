@@ -1,0 +1,46 @@
+//! The files that the rules look at.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A text file of the repository.
+#[derive(Clone)]
+pub(super) struct SourceFile {
+    /// Relative to the root, with `/` between the parts.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+/// Every Rust and markdown file, sorted, without what is built, recorded or hidden.
+pub(super) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let skipped = name.to_string_lossy().starts_with('.') || name == "target";
+            if skipped {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if let Some(file) = read(root, entry.path())? {
+                files.push(file);
+            }
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
+
+fn read(root: &Path, path: PathBuf) -> Result<Option<SourceFile>> {
+    if !path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let inside = path.strip_prefix(root).unwrap_or(&path);
+    let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+    Ok(Some(SourceFile { path: parts.join("/"), text }))
+}
