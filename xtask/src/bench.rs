@@ -1,5 +1,4 @@
-//! `cargo xtask bench`: the known benchmarks by name, so that nobody has to remember where each one lives, and what a change
-//! costs them.
+//! `cargo xtask bench`: runs benchmarks by the name of their area, or compares them with those of a commit.
 
 mod against;
 mod benchmarks;
@@ -56,7 +55,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 fn run_benchmarks(options: &BenchOptions) -> Result<()> {
-    // One that does not hold what is asked keeps none of the others from being run.
+    // A benchmark that fails must not keep the others from running.
     let mut outcome = Ok(());
     for bench in BENCHMARKS.iter().filter(|bench| options.has(bench.area)) {
         let mut command = cargo(&["bench", "-p", bench.package, "--bench", bench.area]);

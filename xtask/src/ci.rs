@@ -15,7 +15,7 @@ usage: cargo xtask ci
 Runs test, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. A failed step does not stop the next ones:
 the table at the end says everything that is wrong at once. The last lines are the test runner's counts.";
 
-/// A step; it gets the counts of the tests, and the names of all verbs.
+/// A step. Its arguments are the counts of the tests and the names of all verbs.
 type CiStep = fn(&mut TestCounts, &[&str]) -> Result<Outcome>;
 
 const STEPS: &[(&str, CiStep)] = &[
@@ -34,7 +34,7 @@ const STEPS: &[(&str, CiStep)] = &[
     ("crash", |_, _| passed(crash::run(&[]))),
 ];
 
-/// What became of one step.
+/// The result of one step.
 struct StepReport {
     name: &'static str,
     outcome: Result<Outcome>,
@@ -81,7 +81,7 @@ fn table(reports: &[StepReport]) -> String {
     text
 }
 
-/// The README's first command, on the release build, as a reader would type it.
+/// Runs the first command of the README, in the release build, as a reader would type it.
 fn demo() -> Result<()> {
     run_command(&mut cargo(&["run", "--release", "--", "demo"]))
 }

@@ -1,4 +1,4 @@
-//! The released Codex program: finding or installing it, a home that it can run in offline, and what drives it there.
+//! The released Codex program: finds or installs it, makes a home in which it runs offline, and drives it there.
 
 pub(crate) mod app_server;
 pub(crate) mod exec;
@@ -21,18 +21,18 @@ pub(crate) const MODEL: &str = "mock-model";
 /// The name of the provider in the configuration, as in the recordings. Threads of the built-in one open too.
 pub(crate) const PROVIDER: &str = "mock";
 
-/// The prompt that a thread is given after a restart, to hear what the model is told.
+/// The prompt that a thread gets after a restart, to see the model input.
 pub(crate) const PROBE: &str = "probe after restart";
 
 /// A Codex program.
 pub(crate) struct Codex {
     program: PathBuf,
-    /// What it calls itself: `0.169.0`.
+    /// The version that it prints: `0.169.0`.
     pub(crate) version: String,
 }
 
 impl Codex {
-    /// A program that is already there.
+    /// Returns an installed program.
     pub(crate) fn at(program: &Path) -> Result<Self> {
         let output = Command::new(program)
             .arg("--version")
@@ -45,7 +45,7 @@ impl Codex {
         Ok(Self { program: program.to_path_buf(), version: version.to_owned() })
     }
 
-    /// The released version, installed below `folder` unless it already is.
+    /// Returns a released version, and installs it below `folder` if it is missing.
     pub(crate) fn from_npm(folder: &Path, version: &str) -> Result<Self> {
         let prefix = folder.join(format!("codex-{version}"));
         let program = prefix.join("node_modules").join(".bin").join("codex");
@@ -59,18 +59,18 @@ impl Codex {
         Ok(codex)
     }
 
-    /// The numbers of the version, which sort as versions do.
+    /// Returns the numbers of the version, which sort like versions.
     pub(crate) fn release(&self) -> Vec<u32> {
         self.version.split('.').filter_map(|number| number.parse().ok()).collect()
     }
 
-    /// A call of the program on a home. What it says on standard error goes to a file in the home.
+    /// Returns a command that runs the program on a home. Its standard error goes to a file in the home.
     pub(crate) fn command(&self, home: &Path) -> Result<Command> {
         let log = home.join("app-server.log");
         let log = OpenOptions::new().create(true).append(true).open(&log);
         let mut command = Command::new(&self.program);
         command.env("CODEX_HOME", home).env("HOME", home).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
-        // The built-in provider, which leads to the stand-in as well, asks for a key.
+        // The built-in provider requires a key, although it is configured to use the stand-in.
         command.env("OPENAI_API_KEY", "none").env_remove("OPENAI_BASE_URL").env_remove("CODEX_API_KEY");
         command.stderr(log.context("cannot write the log of the app server")?);
         Ok(command)
@@ -91,7 +91,7 @@ fn install(prefix: &Path, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes a configuration that points at the stand-in, asks nothing and reports nothing. `more` are further lines of it.
+/// Writes a configuration that uses the stand-in, asks no questions and sends no reports. `more` contains further lines.
 pub(crate) fn configure(home: &Path, model: SocketAddr, more: &str) -> Result<()> {
     let config = format!(
         "\
@@ -118,7 +118,7 @@ enabled = false
     std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Where cargo builds to.
+/// Returns the target directory of cargo.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])
         .stderr(Stdio::inherit())

@@ -1,4 +1,4 @@
-//! `cargo xtask corrupt`: many random corruptions of the recordings, more than the tests have time for.
+//! `cargo xtask corrupt`: corrupts the recordings at random, more often than the tests have time for.
 
 use anyhow::Result;
 

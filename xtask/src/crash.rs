@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: writers that are killed at random moments, and a reader that looks whether anything was lost.
+//! `cargo xtask crash`: kills writers at random moments and checks whether anything was lost.
 
 mod lane;
 mod reader;
@@ -21,9 +21,9 @@ moments, for 60 seconds or as long as it is told. After each death a plain reade
 the crates, looks whether everything that the writer had acknowledged is there, once and in order; then the next writer goes
 on with the same threads. A violation is reported with the seed.";
 
-/// How many writers there are at a time, each with threads of its own in the same home.
+/// How many writers run at the same time, each with its own threads in the same home.
 const LANES: u64 = 3;
-/// After how many deaths the writers get new threads: each of them reads what the ones before wrote.
+/// After how many deaths the writers get new threads. Until then each writer reads what all writers before it wrote.
 const ROUNDS_PER_THREADS: u64 = 25;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     run_for(Duration::from_secs(seconds), seed)
 }
 
-/// Kills writers for so long.
+/// Kills writers for some time.
 pub(crate) fn run_for(duration: Duration, seed: u64) -> Result<()> {
     let program = build()?;
     let dir = tempfile::tempdir()?;
@@ -80,7 +80,7 @@ fn kill_until(end: Instant, mut lane: Lane<'_>) -> Result<CrashTotals> {
                 break;
             }
         }
-        // What is there in the end can be gone on with, and leaves nothing lying about.
+        // At the end a writer must be able to continue the threads, and must leave no temporary files.
         lane.end()?;
     }
     Ok(tally)
@@ -98,11 +98,11 @@ fn parse(args: &[String]) -> Result<(u64, u64)> {
         };
         *place = text.parse().map_err(|_| Usage(format!("`{text}` is no number")))?;
     }
-    // The random numbers never leave 0.
+    // The generator of random numbers never leaves 0.
     Ok((seconds, seed.max(1)))
 }
 
-/// Builds the writer and gives its path.
+/// Builds the writer and returns its path.
 fn build() -> Result<PathBuf> {
     run_command(&mut cargo(&["build", "--release", "-p", "selvedge-thread-manager", "--example", "crash_writer"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);

@@ -1,4 +1,4 @@
-//! `cargo xtask crowd`: eight processes at a time on one home, and whether the index says in the end what the logs say.
+//! `cargo xtask crowd`: runs eight processes on one home at the same time, and checks that the index agrees with the logs at the end.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ two list, two search, one renames and archives, one builds the index anew and is
 them may fail or wait for another one for ever; a thread that another process writes may be refused. In the end the index
 must say what the logs say, row for row, and `selvedge doctor` must find nothing.";
 
-/// How many threads there are at first.
+/// How many threads exist at the beginning.
 const THREADS: usize = 60;
 
-/// How long a question may take.
+/// Timeout for a query.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The exit code for a thread that another process writes.
+/// The exit code of a conflict: another process writes the thread.
 const CONFLICT: i32 = 4;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -50,7 +50,7 @@ struct Crowd {
     end: Instant,
 }
 
-/// What was done, by kind.
+/// How often each kind of operation was done.
 #[derive(Default)]
 struct CrowdCounts {
     appends: AtomicU64,
@@ -69,7 +69,7 @@ impl Crowd {
         Ok(id)
     }
 
-    /// Lets everybody work until the end.
+    /// Runs all workers until the end.
     fn work(&self, threads: &[String]) -> Result<()> {
         let counts = CrowdCounts::default();
         let counts = &counts;
@@ -112,7 +112,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Every thread is listed once, whatever is done to it meanwhile.
+    /// Checks that a list has every thread once, whatever the other processes do meanwhile.
     fn list(&self, threads: &[String], counts: &CrowdCounts) -> Result<()> {
         while Instant::now() < self.end {
             counts.lists.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +123,7 @@ impl Crowd {
             let count = ids.len();
             ids.dedup();
             ensure!(ids.len() == count, "a thread is listed twice");
-            // While its files are moved, a thread may be on neither side.
+            // While the files of a thread move, it may be in neither list.
             ensure!(count + 1 >= threads.len(), "{count} of {} threads are listed", threads.len());
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// The index says what the logs say, and nothing is wrong.
+    /// Checks that the index agrees with the logs and that the doctor finds nothing.
     fn check(&self) -> Result<()> {
         self.run(&["index", "sync"], "")?;
         let (from_index, from_logs) =
@@ -211,7 +211,7 @@ impl Crowd {
         let mut command = self.command(args);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A program that ends early, refused, does not read all of it.
+            // A program that ends early with a conflict does not read all of its input.
             let _ = stdin.write_all(input.as_bytes());
         }
         let output = child.wait_with_output()?;
@@ -228,7 +228,7 @@ impl Crowd {
     }
 }
 
-/// The items of a turn in which the user says this.
+/// Returns the items of a turn with a message of the user.
 fn turn(text: &str) -> String {
     let said = json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});
     let items = [
@@ -238,7 +238,7 @@ fn turn(text: &str) -> String {
     items.iter().map(|item| format!("{item}\n")).collect()
 }
 
-/// CrowdRandom numbers that are the same in every run (xorshift).
+/// Random numbers that are equal in every run (xorshift).
 struct CrowdRandom(u64);
 
 impl CrowdRandom {

@@ -1,4 +1,4 @@
-//! `cargo xtask deny`: cargo-deny with `deny.toml`, or a loud word on what was not checked and why.
+//! `cargo xtask deny`: runs cargo-deny with `deny.toml`, and says loudly what was not checked and why.
 
 use std::process::Command;
 use std::thread;
@@ -15,10 +15,10 @@ Checks licences, bans, sources and advisories of all dependencies against deny.t
 Where cargo-deny is not installed nothing is checked. The database of advisories comes from the network; where it cannot be
 had within a minute, advisories are not checked. Either is said, and is no failure.";
 
-/// How long the database of advisories may take to come.
+/// Timeout for the download of the advisory database.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether everything was checked: a skipped check must not look like a passed one.
+/// Whether everything was checked. A skipped check must not look like a passed one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome {
     Passed,
@@ -44,15 +44,15 @@ pub(crate) fn check() -> Result<Outcome> {
         eprintln!("!! With a network, `cargo xtask deny` checks them.");
         return Ok(Outcome::Skipped("advisories: their database cannot be fetched; the rest of deny passed"));
     }
-    // What was fetched a moment ago is enough.
+    // The database was fetched just before.
     run_command(&mut cargo(&["deny", "--offline", "check", "advisories"]))?;
     Ok(Outcome::Passed)
 }
 
-/// Fetches the database of advisories.
+/// Fetches the advisory database.
 fn fetch() -> Command {
     let mut command = cargo(&["deny", "fetch", "db"]);
-    // git is not to ask anybody anything, and gives up by itself where nothing comes.
+    // git must not ask for credentials, and must give up if the network does not answer.
     command
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_HTTP_LOW_SPEED_LIMIT", "1000")
@@ -60,7 +60,7 @@ fn fetch() -> Command {
     command
 }
 
-/// Whether a program ends well in this time. One that takes longer is ended.
+/// Returns whether a program succeeds within a timeout. After the timeout the program is killed.
 fn succeeds_within(command: &mut Command, patience: Duration) -> bool {
     let Ok(mut child) = command.spawn() else { return false };
     let start = Instant::now();
@@ -71,7 +71,7 @@ fn succeeds_within(command: &mut Command, patience: Duration) -> bool {
             Err(_) => break,
         }
     }
-    // It may have ended by itself meanwhile.
+    // It may have ended meanwhile.
     let _ = child.kill();
     let _ = child.wait();
     false

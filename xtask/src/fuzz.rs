@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: lets libFuzzer look for inputs that break a promise.
+//! `cargo xtask fuzz`: lets libFuzzer search for inputs that break an invariant.
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     run_command(command.env("RUSTC_BOOTSTRAP", "1"))
 }
 
-/// Puts the lines and the beginnings of recordings into a corpus.
+/// Fills a corpus with lines and with beginnings of recordings.
 fn seed(samples: &Path, corpus: &Path) -> Result<()> {
     fs::create_dir_all(corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
     let mut dirs = vec![samples.to_path_buf()];

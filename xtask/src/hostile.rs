@@ -1,4 +1,4 @@
-//! `cargo xtask hostile`: homes that are made to exhaust memory or time, larger than the tests have time for.
+//! `cargo xtask hostile`: uses homes that are made to exhaust memory or time, larger than those of the tests.
 
 use anyhow::Result;
 

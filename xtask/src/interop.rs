@@ -1,7 +1,7 @@
-//! `cargo xtask interop`: the real Codex opens what Selvedge wrote, and Selvedge what Codex wrote.
+//! `cargo xtask interop`: the real Codex opens threads that Selvedge wrote, and Selvedge opens threads that Codex wrote.
 //!
-//! Outside the normal tests: it needs npm (or a Codex that is already there) and starts programs. No network is used once Codex is
-//! installed: the model is a stand-in on loopback. `docs/interop.md` says what is checked and holds the results.
+//! It is not part of the normal tests: it needs npm (or an installed Codex) and starts programs. After the installation it uses no
+//! network: the model is a stand-in on loopback. `docs/interop.md` describes the checks and contains the results.
 
 mod by_codex;
 mod by_selvedge;
@@ -49,10 +49,10 @@ docs/interop.md and leaves those of versions that it did not run. No part of the
 
 const DEFAULT_VERSION: &str = "0.169.0";
 
-/// The command line.
+/// The parsed command line.
 #[derive(Default)]
 struct InteropOptions {
-    /// None is the default one.
+    /// Empty means the default version.
     versions: Vec<String>,
     all: bool,
     codex: Option<PathBuf>,
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
 }
 
-/// The programs to check against, each installed when its turn comes.
+/// Returns the programs to check against; each one is installed when the iterator reaches it.
 fn programs<'a>(options: &'a InteropOptions, target: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Codex>> + 'a>> {
     if let Some(program) = &options.codex {
         return Ok(Box::new(std::iter::once(Codex::at(program))));
@@ -99,7 +99,7 @@ fn programs<'a>(options: &'a InteropOptions, target: &'a Path) -> Result<Box<dyn
     Ok(Box::new(versions.into_iter().map(|version| Codex::from_npm(target, &version))))
 }
 
-/// Everything about one program.
+/// Runs all checks against one program.
 fn check(codex: Codex, selvedge: Option<&Path>, options: &InteropOptions, target: &Path) -> Result<InteropReport> {
     eprintln!("interop: Codex {}", codex.version);
     let folder = tempfile::Builder::new().prefix("run-").tempdir_in(target)?;
@@ -135,7 +135,7 @@ fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
     ]
 }
 
-/// A part of the run that stops before its checks is a failed check of its own, and the other parts still run.
+/// Runs one part of the checks. If it fails before its checks, that is a failed check, and the other parts still run.
 fn section(title: &'static str, check: impl FnOnce() -> Result<Section>) -> Section {
     eprintln!("interop: {title}");
     match check() {
@@ -169,7 +169,7 @@ fn parse(args: &[String]) -> Result<InteropOptions> {
     Ok(options)
 }
 
-/// The programs run in other folders than this one.
+/// Makes a path absolute, because the programs run in other directories.
 fn absolute(path: &str) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot find {path}"))
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench --against`: this tree and a commit, measured by turns.
+//! `cargo xtask bench --against`: measures this tree and a commit alternately.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ const NO_VALGRIND: &str = "SKIPPED: instructions, because valgrind is not instal
 /// How often each program runs under callgrind.
 const COUNT_ROUNDS: usize = 2;
 
-/// The two programs that do the same, before and after.
+/// The two programs of the same workloads: that of the commit and that of this tree.
 struct Rivals {
     area: &'static str,
     before: Program,
@@ -60,7 +60,7 @@ pub(super) fn run(commit: &str, options: &BenchOptions) -> Result<()> {
     Ok(())
 }
 
-/// Builds this tree, too, and sets its programs beside those of the commit.
+/// Builds this tree and pairs its programs with those of the commit.
 fn rivals(built: &Built) -> Result<Vec<Rivals>> {
     let mut rivals = Vec::new();
     for of_area in &built.areas {
@@ -91,7 +91,7 @@ fn measure(rivals: &[Rivals], rounds: usize, count_rounds: usize) -> Result<Comp
     Ok(comparison)
 }
 
-/// Who runs first takes turns: what the one leaves behind, in caches and on the disk, meets the other.
+/// The order changes from round to round, because the first program leaves its traces in caches and on the disk.
 fn order(round: usize) -> [Side; 2] {
     if round.is_multiple_of(2) { [Side::Before, Side::After] } else { [Side::After, Side::Before] }
 }

@@ -1,4 +1,4 @@
-//! Builds benchmarks, and says which programs came out.
+//! Builds benchmarks and finds the resulting programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,12 +12,12 @@ use crate::workspace::short_name;
 /// A program that measures the workloads of an area, or some of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Program {
-    /// The folder of its crate.
+    /// The directory of its crate.
     pub(super) folder: String,
     pub(super) path: PathBuf,
 }
 
-/// The slice of cargo's messages that is read.
+/// The fields of a cargo message that are used.
 #[derive(Deserialize)]
 struct CargoMessage {
     reason: String,
@@ -32,15 +32,15 @@ struct CargoArtifact {
     name: String,
 }
 
-/// The folders of the crates that have benchmarks of the area.
+/// Returns the directories of the crates that have benchmarks of the area.
 pub(super) fn folders(area: &str) -> impl Iterator<Item = &'static str> {
     BENCHMARKS.iter().filter(move |bench| bench.area == area).map(|bench| short_name(bench.package))
 }
 
 /// Builds the programs of an area in a tree.
 ///
-/// The crates of all areas are named, so that every area is built with the same features of what they depend on, and that
-/// only once.
+/// The command names the crates of all areas. So every area is built with the same features of the dependencies, and the dependencies
+/// are built once.
 pub(super) fn build(tree: &Path, target_dir: Option<&Path>, area: &str) -> Result<Vec<Program>> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(tree).args(["bench", "--no-run", "--message-format=json-render-diagnostics", "--bench", area]);
@@ -63,7 +63,7 @@ pub(super) fn build(tree: &Path, target_dir: Option<&Path>, area: &str) -> Resul
     Ok(programs)
 }
 
-/// The programs of an area among cargo's messages, in the order of their folders.
+/// Returns the programs of an area that cargo's messages name, sorted by their directories.
 fn programs(messages: &str, area: &str) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {

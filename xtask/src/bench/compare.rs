@@ -1,10 +1,10 @@
-//! What two trees measured, side by side: ratios, and whether they are within the bounds.
+//! Compares the measurements of two trees: ratios, and whether they are within the bounds.
 
 use serde_json::{Value, json};
 
 use super::measure::Measured;
 
-/// The most that is allowed, as ratios to what was before.
+/// The largest allowed ratios of after to before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Bounds {
     pub(super) time: f64,
@@ -17,7 +17,7 @@ impl Default for Bounds {
     }
 }
 
-/// Which of the two trees.
+/// One of the two trees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Side {
     Before,
@@ -40,17 +40,17 @@ impl<T> Pair<T> {
     }
 }
 
-/// A workload and all that was measured of it.
+/// A workload with all of its measurements.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Workload {
     area: String,
     name: String,
-    /// Nanoseconds, one time a round.
+    /// Nanoseconds, one value for each round.
     times: Pair<Vec<u64>>,
     instructions: Pair<Option<u64>>,
 }
 
-/// Ratios of after to before: the middle one, and between which the middle half of them is.
+/// Ratios of after to before: their median and their quartiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Ratio {
     low: f64,
@@ -58,21 +58,21 @@ struct Ratio {
     high: f64,
 }
 
-/// All workloads of a comparison, in the order in which they came.
+/// All workloads of a comparison, in the order in which they were measured.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     workloads: Vec<Workload>,
 }
 
 impl Comparison {
-    /// Takes the times of a round.
+    /// Adds the times of a round.
     pub(super) fn take_times(&mut self, area: &str, side: Side, measured: Vec<Measured>) {
         for (name, time) in measured {
             self.workload(area, name).times.of(side).push(time);
         }
     }
 
-    /// Takes the instructions of a run, of which the least count: no two processes have the same heap.
+    /// Adds the instructions of a run. The smallest count is used, because the heaps of two processes differ.
     pub(super) fn take_instructions(&mut self, area: &str, side: Side, measured: Vec<Measured>) {
         for (name, instructions) in measured {
             let least = self.workload(area, name).instructions.of(side);
@@ -89,18 +89,18 @@ impl Comparison {
         &mut self.workloads[at]
     }
 
-    /// What speaks against the tree: each workload that is over a bound.
+    /// Returns a line for each workload that exceeds a bound.
     pub(super) fn over(&self, bounds: Bounds) -> Vec<String> {
         self.workloads.iter().flat_map(|workload| workload.over(bounds)).collect()
     }
 
-    /// What only one side measured, and so says nothing.
+    /// Returns the workloads that only one side measured.
     pub(super) fn not_compared(&self) -> Vec<String> {
         let alone = self.workloads.iter().filter(|workload| workload.is_of_one_side());
         alone.map(|workload| format!("{}: {}", workload.area, workload.name)).collect()
     }
 
-    /// Whether anything can be said of an area.
+    /// Returns whether both sides measured a workload of an area.
     pub(super) fn says_something_of(&self, area: &str) -> bool {
         self.workloads.iter().any(|workload| workload.area == area && !workload.is_of_one_side())
     }
@@ -193,8 +193,8 @@ impl Workload {
 }
 
 impl Ratio {
-    /// Of times that were measured by turns. Those of one round are compared with each other: a machine that others share
-    /// changes its pace within seconds.
+    /// Computes the ratio of each round and summarizes the ratios. The speed of a shared machine
+    /// changes within seconds, so only times of the same round are compared.
     fn of(before: &[u64], after: &[u64]) -> Option<Self> {
         let rounds = before.iter().zip(after).filter(|(before, _)| **before > 0);
         let ratios: Vec<f64> = rounds.map(|(before, after)| *after as f64 / *before as f64).collect();
@@ -211,7 +211,7 @@ fn median(numbers: &[f64]) -> Option<f64> {
     quantile(numbers, 0.5)
 }
 
-/// The number below which such a share of them is, between two neighbours if need be; `None` if there are none.
+/// Returns the quantile of some numbers, interpolated between two neighbours. `None` without numbers.
 fn quantile(numbers: &[f64], share: f64) -> Option<f64> {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_ratio_is_that_within_the_rounds() {
-        // Everything takes ten times as long from the second round on. The medians alone would say 10.
+        // Everything takes ten times as long from the second round on. The ratio of the medians would be 10.
         let ratio = Ratio::of(&[100, 100, 1000], &[100, 1000, 1000]).unwrap();
         assert_eq!(ratio.median, 1.0);
         let ratio = Ratio::of(&[100, 1000, 1000, 1000], &[120, 1200, 1100, 1300]).unwrap();

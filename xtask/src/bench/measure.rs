@@ -1,4 +1,4 @@
-//! Runs a program of an area, and reads what its workloads took.
+//! Runs a program of an area and reads the costs of its workloads.
 
 use std::fs;
 use std::path::Path;
@@ -8,32 +8,32 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::build::Program;
 
-/// How often a workload is done within one run for a time, of which the best counts.
+/// How often one run repeats a workload to measure a time. The shortest time counts.
 const TIMED: usize = 5;
 
-/// How often it is done within one run under callgrind, of which the least counts: now and then a thread waits by turning
-/// round.
+/// How often one run under callgrind repeats a workload. The smallest count is used, because a thread sometimes waits in a
+/// busy loop.
 const COUNTED: usize = 2;
 
-/// A workload and what it took: nanoseconds, or instructions.
+/// A workload and its cost: nanoseconds or instructions.
 pub(super) type Measured = (String, u64);
 
-/// Whether instructions can be counted here.
+/// Returns whether instructions can be counted on this machine.
 pub(super) fn can_count() -> bool {
     let mut command = Command::new("valgrind");
     let status = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
-/// Nanoseconds of each workload.
+/// Measures the nanoseconds of each workload.
 pub(super) fn times(program: &Program) -> Result<Vec<Measured>> {
     run(Command::new(&program.path).args(["--probe", &TIMED.to_string()]))
 }
 
-/// Instructions of each workload, of all threads.
+/// Counts the instructions of each workload, in all threads.
 ///
-/// callgrind writes a dump whenever the program enters the function where counting ends, and begins again from zero when it
-/// enters the one where it begins. (Its switch that collects within a function alone leaves out all other threads.)
+/// callgrind writes a dump whenever the program enters the function that ends counting, and resets its counters when the program
+/// enters the function that begins counting. (The option of callgrind that collects within one function ignores all other threads.)
 pub(super) fn instructions(program: &Program) -> Result<Vec<Measured>> {
     let dir = tempfile::tempdir()?;
     let dumps = dir.path().join("dump");
@@ -50,7 +50,7 @@ pub(super) fn instructions(program: &Program) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// What all the code of a dump took.
+/// Returns the total instructions of a dump.
 fn totals(dump: &Path) -> Result<u64> {
     let text = fs::read(dump).with_context(|| format!("callgrind wrote no {}", dump.display()))?;
     let text = String::from_utf8_lossy(&text);
@@ -69,7 +69,7 @@ fn run(command: &mut Command) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// What a program printed: lines of `probe`, the name of a workload and a number, with tabs between.
+/// Parses the output of a program: lines with `probe`, the name of a workload and a number, separated by tabs.
 fn workloads(text: &str) -> Result<Vec<Measured>> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("probe\t"));
     lines

@@ -9,16 +9,16 @@ use crate::workspace::Usage;
 /// Options that apply to a comparison only.
 const OF_A_COMPARISON: [&str; 4] = ["--rounds", "--max-time", "--max-instructions", "--json"];
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug, PartialEq)]
 pub(super) struct BenchOptions {
-    /// All of them if there is none.
+    /// `None` means all areas.
     pub(super) area: Option<String>,
     pub(super) against: Option<String>,
     pub(super) rounds: usize,
     pub(super) bounds: Bounds,
     pub(super) json: bool,
-    /// Arguments of the benchmarks themselves.
+    /// Arguments that are passed to the benchmarks.
     pub(super) theirs: Vec<String>,
 }
 

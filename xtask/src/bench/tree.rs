@@ -1,7 +1,7 @@
-//! The programs of another commit: checked out beside what is built here, built there, and kept.
+//! Checks out another commit, builds its benchmarks, and keeps the programs.
 //!
-//! There is one tree, which goes from commit to commit: so cargo builds again what differs between them, and not all that they
-//! depend on. What it built is copied to a folder of the commit, and found there the next time.
+//! There is one tree, which moves from commit to commit. So cargo rebuilds only what differs between the commits, and not their
+//! dependencies. The programs are copied to a directory of the commit, where the next comparison finds them.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,16 +13,16 @@ use anyhow::{Context, Result, bail, ensure};
 use super::build::{Program, build, folders};
 use crate::workspace::{Usage, root};
 
-/// A file that the benchmarks have since they can be compared.
+/// A file that exists since benchmarks can be compared.
 const PROBE: &str = "crates/state/benches/support/probe.rs";
 
 /// The files that are benchmarks.
 const BENCHMARKS: &str = ":(glob)crates/*/benches/**";
 
-/// How the kept file is called that says whose benchmarks were built.
+/// Name of the file that records which benchmarks were built.
 const WHOSE: &str = "whose";
 
-/// A commit and its programs of the areas.
+/// A commit with its programs, by area.
 pub(super) struct Built {
     pub(super) commit: String,
     pub(super) areas: Vec<BuiltArea>,
@@ -32,14 +32,14 @@ pub(super) struct Built {
 pub(super) struct BuiltArea {
     pub(super) area: &'static str,
     pub(super) programs: Vec<Program>,
-    /// Where their benchmarks come from.
+    /// The origin of their benchmarks.
     pub(super) whose: String,
 }
 
-/// The programs of these areas as a commit has them; `what` is how the commit is called on the command line.
+/// Returns the programs of some areas of a commit; `what` names the commit on the command line.
 pub(super) fn built_at(what: &str, areas: &[&'static str]) -> Result<Built> {
     let tree = CommitTree::of(what)?;
-    // Two comparisons at the same time would take the tree away from each other.
+    // Two comparisons cannot use the tree at the same time.
     let lock = File::create(tree.dir.join("lock"))?;
     lock.lock().context("cannot lock target/bench-against")?;
     let mut built: Vec<BuiltArea> = areas.iter().filter_map(|area| tree.kept(area)).collect();
@@ -66,13 +66,13 @@ pub(super) fn built_at(what: &str, areas: &[&'static str]) -> Result<Built> {
     Ok(Built { commit: tree.short().to_owned(), areas: built })
 }
 
-/// Where the benchmarks come from with which a commit is measured.
+/// The origin of the benchmarks that measure a commit.
 enum BenchmarkSource {
-    /// From this tree, so that both sides do the very same.
+    /// This tree, so that both sides do exactly the same work.
     Ours,
-    /// From the commit itself, where names have changed since.
+    /// The commit itself, if names have changed since.
     Own,
-    /// From the first commit behind it that can be compared.
+    /// The first later commit that can be compared.
     Of(String),
 }
 
@@ -88,9 +88,9 @@ impl BenchmarkSource {
 
 struct CommitTree {
     commit: String,
-    /// Where all of this is.
+    /// The directory of the tree and of all programs.
     dir: PathBuf,
-    /// Where the programs of the commit are kept.
+    /// The directory of the programs of the commit.
     kept: PathBuf,
 }
 
@@ -119,14 +119,14 @@ impl CommitTree {
             git(&checkout, &["checkout", "--quiet", "--force", "--detach", &self.commit])?;
         } else {
             let path = checkout.to_string_lossy();
-            // Who removes `target` removes a tree that git believes to be there.
+            // If a user removed `target`, git still has an entry for the tree.
             git(&root(), &["worktree", "prune"])?;
             git(&root(), &["worktree", "add", "--quiet", "--force", "--detach", &path, &self.commit])?;
         }
         Ok(())
     }
 
-    /// Where benchmarks may come from, the best first.
+    /// Returns the possible origins of benchmarks, the best first.
     fn sources(&self) -> Result<Vec<BenchmarkSource>> {
         let mut sources = vec![BenchmarkSource::Ours];
         if git(&root(), &["cat-file", "-e", &format!("{}:{PROBE}", self.commit)]).is_ok() {
@@ -139,7 +139,7 @@ impl CommitTree {
         Ok(sources)
     }
 
-    /// Puts benchmarks into the tree. What does not change keeps its time, so that cargo does not build it again.
+    /// Copies benchmarks into the tree. A file that does not change keeps its time, so that cargo does not rebuild it.
     fn lay(&self, source: &BenchmarkSource) -> Result<()> {
         let checkout = self.checkout();
         git(&checkout, &["checkout", "--quiet", "--force", &self.commit, "--", "."])?;
@@ -163,14 +163,14 @@ impl CommitTree {
         self.kept(area).with_context(|| format!("{} was not kept", self.kept.display()))
     }
 
-    /// The programs of an area that were built before; `None` if there are none, or not all of them.
+    /// Returns the programs of an area that were built before; `None` if one of them is missing.
     fn kept(&self, area: &'static str) -> Option<BuiltArea> {
         let programs = folders(area).map(|folder| {
             let path = self.kept.join(kept_name(area, folder));
             path.exists().then(|| Program { folder: folder.to_owned(), path })
         });
         let programs = programs.collect::<Option<Vec<_>>>()?;
-        // Written last.
+        // This file is written last, so its existence means that all programs exist.
         let whose = fs::read_to_string(self.kept.join(kept_name(area, WHOSE))).ok()?;
         Some(BuiltArea { area, programs, whose })
     }
@@ -184,7 +184,7 @@ fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 
-/// What else than the commit decides what is built: the benchmarks of this tree, and the compiler.
+/// Returns a checksum of everything besides the commit that affects the build: the benchmarks of this tree and the compiler.
 fn key(root: &Path) -> Result<u32> {
     let mut hasher = DefaultHasher::new();
     for path in benchmarks(root)? {
@@ -196,7 +196,7 @@ fn key(root: &Path) -> Result<u32> {
     Ok(u32::try_from(hasher.finish() >> 32)?)
 }
 
-/// The files that are benchmarks, relative to the root, sorted.
+/// Returns the files of benchmarks, relative to the root, sorted.
 fn benchmarks(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> =
@@ -223,7 +223,7 @@ fn crates_with_benchmarks(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(crates)
 }
 
-/// Copies the benchmarks of one tree over those of another one, for the crates that the other one has.
+/// Copies the benchmarks of one tree over those of another tree, for the crates that exist there.
 fn copy_benchmarks(from: &Path, to: &Path) -> Result<()> {
     for file in benchmarks(from)? {
         let krate: PathBuf = file.components().take(2).collect();
@@ -242,7 +242,7 @@ fn copy_benchmarks(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the benchmarks of crates that the tree does not have: cargo would miss their manifests.
+/// Removes the benchmarks of crates that do not exist in the tree: they have no manifest there.
 fn remove_homeless(tree: &Path) -> Result<()> {
     for krate in crates_with_benchmarks(tree)? {
         if !tree.join(&krate).join("Cargo.toml").exists() {
@@ -252,7 +252,7 @@ fn remove_homeless(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What git prints, without white space around.
+/// Returns the output of git without surrounding white space.
 fn git(dir: &Path, args: &[&str]) -> Result<String> {
     let output = Command::new("git").arg("-C").arg(dir).args(args).output().context("cannot run git")?;
     if !output.status.success() {

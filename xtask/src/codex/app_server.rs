@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::{Codex, exec::kill_group};
 
-/// How long an answer may take.
+/// Timeout for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the program may take to end after its input was closed.
+/// Timeout for the end of the program after its input was closed.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A running app server over one home.
@@ -24,12 +24,12 @@ pub(crate) struct AppServer {
     child: Child,
     stdin: Option<ChildStdin>,
     inbox: Receiver<Value>,
-    /// What came without being asked for.
+    /// Notifications that the server sent.
     notices: Vec<Value>,
     last_id: u64,
 }
 
-/// An error answer: the server did not do what was asked.
+/// An error response: the server refused a request.
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) String);
 
@@ -42,16 +42,16 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl AppServer {
-    /// Starts the server and shakes hands.
+    /// Starts the server and does the handshake.
     pub(crate) fn start(codex: &Codex, home: &Path) -> Result<Self> {
         Self::start_for(codex, home, "selvedge-interop")
     }
 
-    /// Starts the server in the name of a client, which becomes the originator of its threads.
+    /// Starts the server for a client, whose name becomes the originator of its threads.
     pub(crate) fn start_for(codex: &Codex, home: &Path, client: &str) -> Result<Self> {
         let mut command = codex.command(home)?;
         command.arg("app-server").stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A group of its own, so that it can be killed with the launcher around it.
+        // A process group of its own, so that it can be killed together with its launcher.
         command.process_group(0);
         let mut child = command.spawn().context("cannot start the app server")?;
         let stdin = child.stdin.take();
@@ -68,30 +68,30 @@ impl AppServer {
         Ok(server)
     }
 
-    /// The rows of `thread/list`, archived threads aside. An empty list of providers means every one.
+    /// Returns the rows of `thread/list` without archived threads. An empty list of providers means all providers.
     pub(crate) fn list(&mut self) -> Result<Vec<Value>> {
         self.pages("thread/list", &json!({"limit": 100, "modelProviders": []}))
     }
 
-    /// Loads a thread for writing, and gives the thread object.
+    /// Loads a thread for writing and returns the thread object.
     pub(crate) fn resume(&mut self, thread: &str) -> Result<Value> {
         let mut answer = self.call("thread/resume", json!({"threadId": thread, "excludeTurns": true}))?;
         Ok(answer["thread"].take())
     }
 
-    /// All turns, oldest first, as `thread/turns/list` has them.
+    /// Returns all turns of `thread/turns/list`, oldest first.
     pub(crate) fn turns(&mut self, thread: &str) -> Result<Vec<Value>> {
         let params = json!({"threadId": thread, "limit": 100, "sortDirection": "asc", "itemsView": "full"});
         self.pages("thread/turns/list", &params)
     }
 
-    /// Forks a thread, behind a turn if one is given, and gives the new id.
+    /// Forks a thread, after a turn if one is given, and returns the new id.
     pub(crate) fn fork(&mut self, thread: &str, last_turn: &str) -> Result<String> {
         let params = json!({"threadId": thread, "lastTurnId": last_turn, "excludeTurns": true});
         id_of_thread(&self.call("thread/fork", params)?)
     }
 
-    /// Makes Codex read every segment that a thread builds on. A fork at a turn does that; an ephemeral one leaves no trace.
+    /// Makes Codex read every segment that a thread builds on. A fork at a turn does this; an ephemeral fork leaves no trace.
     pub(crate) fn project(&mut self, thread: &str, turn: &str) -> Result<()> {
         let params = json!({"threadId": thread, "lastTurnId": turn, "ephemeral": true, "excludeTurns": true});
         self.call("thread/fork", params).map(drop)
@@ -107,27 +107,27 @@ impl AppServer {
         self.call("thread/revert", json!({"threadId": thread, "beforeTurnId": before_turn})).map(drop)
     }
 
-    /// Sends a prompt and waits until its turn has ended well.
+    /// Sends a prompt and waits until its turn has completed.
     pub(crate) fn run_turn(&mut self, thread: &str, text: &str) -> Result<()> {
         self.start_turn(thread, &json!([{"type": "text", "text": text}]))?;
         self.end_turn(thread)
     }
 
-    /// Sends the parts of a prompt and does not wait for an answer. Gives the id of the turn.
+    /// Sends the parts of a prompt without waiting for an answer. Returns the id of the turn.
     pub(crate) fn start_turn(&mut self, thread: &str, input: &Value) -> Result<String> {
         self.notices.clear();
         let answer = self.call("turn/start", json!({"threadId": thread, "input": input}))?;
         Ok(answer["turn"]["id"].as_str().context("a turn without id")?.to_owned())
     }
 
-    /// Makes the thread compact its history, and waits for the end.
+    /// Makes the thread compact its history and waits for the end.
     pub(crate) fn compact(&mut self, thread: &str) -> Result<()> {
         self.notices.clear();
         self.call("thread/compact/start", json!({"threadId": thread}))?;
         self.end_turn(thread)
     }
 
-    /// Waits until the running turn has ended well.
+    /// Waits until the running turn has completed.
     pub(crate) fn end_turn(&mut self, thread: &str) -> Result<()> {
         let turn = self.wait_for_turn(thread)?;
         if turn["status"] != "completed" {
@@ -136,7 +136,7 @@ impl AppServer {
         Ok(())
     }
 
-    /// Closes the input and waits for the end, so that all is written and no lock is held.
+    /// Closes the input and waits for the end of the server, so that everything is written and no lock is held.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.stdin = None;
         if !self.ended_within(FAREWELL)? {
@@ -145,7 +145,7 @@ impl AppServer {
         Ok(())
     }
 
-    /// One request. An error answer is a [`Refusal`].
+    /// Sends one request. An error response is a [`Refusal`].
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Result<Value> {
         self.last_id += 1;
         let id = self.last_id;
@@ -169,7 +169,7 @@ impl AppServer {
         }
     }
 
-    /// All rows of a method that answers in pages.
+    /// Returns all rows of a method that responds in pages.
     pub(crate) fn pages(&mut self, method: &str, params: &Value) -> Result<Vec<Value>> {
         let mut rows = Vec::new();
         let mut params = params.clone();
@@ -183,12 +183,12 @@ impl AppServer {
         }
     }
 
-    /// Ends the program and what it started at once, in the middle of whatever it does.
+    /// Kills the program and its child processes immediately.
     pub(crate) fn kill(mut self) -> Result<()> {
         kill_group(&mut self.child)
     }
 
-    /// Waits for the end of a turn, however it ends.
+    /// Waits for the end of a turn, with any status.
     pub(crate) fn wait_for_turn(&mut self, thread: &str) -> Result<Value> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -228,14 +228,14 @@ impl Drop for AppServer {
     fn drop(&mut self) {
         self.stdin = None;
         if !self.ended_within(FAREWELL).unwrap_or(false) {
-            // Nothing more can be done about a program that cannot be ended.
+            // If the program cannot be killed, nothing more can be done.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
 }
 
-/// Whether the error, at its root, is an error answer of the server.
+/// Returns the error response of the server if it is the root cause of the error.
 pub(crate) fn refusal(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<Refusal>().map(|refusal| refusal.0.as_str())
 }

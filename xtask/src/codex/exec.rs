@@ -11,16 +11,16 @@ use serde_json::Value;
 use super::stand_in::StandIn;
 use super::{Codex, PROBE};
 
-/// How long a turn may take.
+/// Timeout for a turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A turn that runs.
+/// A running turn.
 pub(crate) struct ExecTurn {
     child: Child,
 }
 
 impl ExecTurn {
-    /// Starts the turn of a prompt: of a new thread, or of one that is resumed.
+    /// Starts the turn of a prompt, in a new thread or in a resumed one.
     pub(crate) fn start(codex: &Codex, place: TurnSetting, thread: Option<&str>, prompt: &str) -> Result<Self> {
         let mut command = codex.command(place.home)?;
         command.current_dir(place.cwd).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
@@ -36,14 +36,14 @@ impl ExecTurn {
         Ok(Self { child })
     }
 
-    /// Resumes a thread with one more prompt, and gives what the model was told.
+    /// Resumes a thread with one more prompt and returns the model input.
     pub(crate) fn probe(codex: &Codex, place: TurnSetting, model: &StandIn, thread: &str) -> Result<Vec<Value>> {
         let before = model.count();
         Self::start(codex, place, Some(thread), PROBE)?.end()?;
         model.input_after(before)
     }
 
-    /// Waits for the end of the turn, which must be a good one.
+    /// Waits for the end of the turn, which must succeed.
     pub(crate) fn end(mut self) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -57,13 +57,13 @@ impl ExecTurn {
         bail!("codex exec does not end")
     }
 
-    /// Ends the program in the middle of the turn.
+    /// Kills the program in the middle of the turn.
     pub(crate) fn kill(mut self) -> Result<()> {
         kill_group(&mut self.child)
     }
 }
 
-/// Where a turn happens, and the picture that its prompt comes with.
+/// The directories of a turn, and an image for its prompt.
 #[derive(Clone, Copy)]
 pub(crate) struct TurnSetting<'a> {
     pub(crate) home: &'a Path,
@@ -71,7 +71,7 @@ pub(crate) struct TurnSetting<'a> {
     pub(crate) image: Option<&'a Path>,
 }
 
-/// Kills a program that leads a process group, with all of the group: what npm installs is a launcher of the program proper.
+/// Kills a program together with its process group: npm installs a launcher that starts the real program.
 pub(crate) fn kill_group(leader: &mut Child) -> Result<()> {
     let group = format!("-{}", leader.id());
     let status = Command::new("kill").args(["-KILL", "--", &group]).status().context("cannot run kill")?;

@@ -1,7 +1,7 @@
-//! A stand-in for the model: answers `POST /v1/responses` on loopback with server-sent events and keeps every request body.
+//! A stand-in for the model: it answers `POST /v1/responses` on loopback with server-sent events and records every request body.
 //!
-//! It answers with plain text. If the last user text starts with `tool:` it calls the shell tool with the rest of it first. Other
-//! answers can be put in a queue. A request to summarise is answered with a summary, whatever is in the queue.
+//! It answers with plain text. If the last user text starts with `tool:`, it first calls the shell tool with the rest of the text. Other
+//! answers can be queued. A request for a summary gets a summary, whatever is in the queue.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,7 +18,7 @@ pub(crate) struct StandIn {
     shared: Arc<StandInState>,
 }
 
-/// What the threads that serve have in common.
+/// State that the serving threads share.
 #[derive(Default)]
 struct StandInState {
     /// The bodies of all requests.
@@ -30,20 +30,20 @@ struct StandInState {
 /// One answer of the model.
 pub(crate) struct Reply {
     what: What,
-    /// How much of its context the model says is used up. A great number makes the program compact.
+    /// How many tokens of its context the model reports as used. A large number makes the program compact.
     tokens: usize,
 }
 
 enum What {
-    /// Thoughts, and an answer to the last question.
+    /// Reasoning, and an answer to the last question.
     Say,
     /// A call of the shell tool.
     Tool(String),
-    /// A call of another tool, by its name and with these arguments.
+    /// A call of another tool with these arguments.
     Call(String, Value),
-    /// This output item.
+    /// An output item that is sent unchanged.
     Item(Value),
-    /// Nothing, and the connection stays open.
+    /// No answer; the connection stays open.
     Hang,
 }
 
@@ -68,28 +68,28 @@ impl Reply {
         Self { what: What::Hang, tokens: USED }
     }
 
-    /// The same answer, and the context is full.
+    /// Returns the same answer with a full context.
     pub(crate) fn full(self) -> Self {
         Self { tokens: FULL, ..self }
     }
 }
 
-/// How a prompt to summarise begins, where the configuration can give one.
+/// Beginning of the prompt for a summary, in releases that can configure it.
 pub(crate) const SUMMARISE: &str = "compact: say what matters";
 
-/// How a summary begins.
+/// Beginning of a summary.
 const SUMMARY: &str = "SUMMARY ";
 
-/// Tokens that an answer has used.
+/// Tokens that a normal answer reports.
 const USED: usize = 1000;
 
-/// Tokens that leave no room in the context.
+/// Tokens that fill the context.
 const FULL: usize = 250_000;
 
-/// How long an answer that never comes is waited for.
+/// How long a connection without an answer stays open.
 const HANG: Duration = Duration::from_secs(120);
 
-/// How long a request may take to come.
+/// Timeout for a request.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl StandIn {
@@ -106,17 +106,17 @@ impl StandIn {
         self.address
     }
 
-    /// How many requests came so far.
+    /// Returns the number of requests so far.
     pub(crate) fn count(&self) -> usize {
         lock(&self.shared.requests).len()
     }
 
-    /// Makes these the answers to the next requests, whatever is left in the queue.
+    /// Replaces the queue by answers to the next requests.
     pub(crate) fn plan(&self, replies: Vec<Reply>) {
         *lock(&self.shared.script) = replies.into();
     }
 
-    /// Waits until the model was asked so many times.
+    /// Waits until the model has received this number of requests.
     pub(crate) fn wait_for(&self, count: usize) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         while self.count() < count {
@@ -128,7 +128,7 @@ impl StandIn {
         Ok(())
     }
 
-    /// The `input` of the first request that came after `count`.
+    /// Returns the `input` of the first request after the first `count` ones.
     pub(crate) fn input_after(&self, count: usize) -> Result<Vec<Value>> {
         let requests = lock(&self.shared.requests);
         let request = requests.get(count).context("the model was not asked")?;
@@ -144,12 +144,12 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 fn accept(listener: &TcpListener, shared: &Arc<StandInState>) {
     for stream in listener.incoming().flatten() {
         let shared = Arc::clone(shared);
-        // A request that cannot be answered shows as a failed turn on the other side.
+        // If a request cannot be answered, the turn of the program fails.
         std::thread::spawn(move || serve(stream, &shared));
     }
 }
 
-/// One request, one answer, and the connection is closed.
+/// Serves one request and closes the connection.
 fn serve(mut stream: TcpStream, shared: &StandInState) -> Result<()> {
     let request = read_request(&stream)?;
     let answer = match request {
@@ -158,7 +158,7 @@ fn serve(mut stream: TcpStream, shared: &StandInState) -> Result<()> {
             let events = events(&body, keep(shared, &body), next_reply(shared, &body));
             format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{}", with_length(&events))
         }
-        // Says that there are no web sockets here, so that the client goes on with plain requests at once.
+        // Refuses web sockets, so that the client uses plain requests immediately.
         Request { method, path, .. } if method == "GET" && path.ends_with("/responses") => {
             format!("HTTP/1.1 426 Upgrade Required\r\n{}", with_length(""))
         }
@@ -172,19 +172,19 @@ fn with_length(body: &str) -> String {
     format!("Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Keeps the body and says the how-manieth it is.
+/// Records the body and returns its number.
 fn keep(shared: &StandInState, body: &Value) -> usize {
     let mut requests = lock(&shared.requests);
     requests.push(body.clone());
     requests.len()
 }
 
-/// The next answer of the queue, unless a summary is asked for.
+/// Returns the next answer of the queue, or a summary if the request asks for one.
 fn next_reply(shared: &StandInState, body: &Value) -> Option<Reply> {
     if asks_for_summary(body) { None } else { lock(&shared.script).pop_front() }
 }
 
-/// Releases whose prompt to summarise cannot be chosen offer no tools with it.
+/// Returns whether a request asks for a summary. Releases that cannot configure the prompt offer no tools in such a request.
 fn asks_for_summary(body: &Value) -> bool {
     let no_tools = body["tools"].as_array().is_some_and(Vec::is_empty);
     no_tools || last_question(input_of(body)).starts_with(SUMMARISE)
@@ -281,7 +281,7 @@ fn is_shell(name: &&str) -> bool {
     matches!(*name, "shell_command" | "shell" | "exec_command")
 }
 
-/// A call of a tool, in the namespace that it is offered in.
+/// Makes a call of a tool, in the namespace in which the program offers it.
 fn call(body: &Value, number: usize, name: &str, arguments: &Value) -> Value {
     let holds =
         |space: &&Value| space["tools"].as_array().is_some_and(|tools| tools.iter().any(|tool| tool["name"] == name));
@@ -317,8 +317,8 @@ fn message(number: usize, text: &str) -> Value {
     })
 }
 
-/// What the person said last. What the program itself says in the person's name does not count; of the summary in front of a
-/// compacted history only the model's own words do.
+/// Returns the last text of the user. Text that the program adds in the name of the user does not count. Of the summary before a
+/// compacted history only the words of the model count.
 fn last_question(input: &[Value]) -> &str {
     let user = input.iter().rev().filter(|item| item["role"] == "user");
     let parts = user.filter_map(|item| item["content"].as_array()).flat_map(|parts| parts.iter().rev());

@@ -1,4 +1,4 @@
-//! One writer after another on the same threads, each of them killed; and what has to be there.
+//! Runs one writer after another on the same threads, kills each of them, and knows what must be stored.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -12,21 +12,21 @@ use anyhow::{Context, Result, bail};
 use super::reader::{ExpectedThread, Files};
 use super::totals::CrashTotals;
 
-/// How many operations a writer does at most before it ends by itself.
+/// The largest number of operations that a writer does before it ends.
 const MOST: u64 = 1_000_000;
 
-/// The writers of some threads.
+/// A sequence of writers that work on the same threads.
 pub(super) struct Lane<'a> {
     program: &'a Path,
     home: PathBuf,
     random: u64,
     number: u64,
     round: u64,
-    /// Each thread, as it was acknowledged.
+    /// The acknowledged state of each thread.
     threads: BTreeMap<String, ExpectedThread>,
 }
 
-/// What a writer said it was doing or had done.
+/// An operation that a writer reported as begun or done.
 #[derive(Clone, Debug, PartialEq)]
 enum Operation {
     Start(String, bool),
@@ -48,7 +48,7 @@ impl Operation {
         }
     }
 
-    /// Does the operation to what has to be there.
+    /// Applies the operation to the expected threads.
     fn apply(&self, threads: &mut BTreeMap<String, ExpectedThread>) {
         match self {
             Self::Start(thread, is_legacy) => {
@@ -64,7 +64,7 @@ impl Operation {
     }
 }
 
-/// What a writer said before it died.
+/// The output of a writer before it died.
 #[derive(Default)]
 struct WriterOutput {
     done: Vec<Operation>,
@@ -81,7 +81,7 @@ impl WriterOutput {
                 self.done.extend(Operation::parse(done));
                 self.in_flight = None;
             }
-            // A torn last line was not said to its end.
+            // A torn last line is not a report.
             _ => {}
         }
     }
@@ -90,12 +90,12 @@ impl WriterOutput {
 impl<'a> Lane<'a> {
     pub(super) fn new(program: &'a Path, home: &Path, seed: u64, number: u64) -> Self {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number) | 1;
-        // Numbers of one lane are in none of the others.
+        // Each lane has a number range of its own.
         let number = number * 1_000_000_000_000;
         Self { program, home: home.to_owned(), random, number, round: 0, threads: BTreeMap::new() }
     }
 
-    /// Has a writer work, kills it, and looks at what is there.
+    /// Runs a writer, kills it, and checks the threads.
     pub(super) fn round(&mut self, tally: &mut CrashTotals) -> Result<()> {
         let level = if self.round.is_multiple_of(2) { "written" } else { "synced" };
         let delay = Duration::from_micros(self.chance(80_000));
@@ -108,7 +108,7 @@ impl<'a> Lane<'a> {
         self.check(&said).with_context(|| format!("lane and round {}, level {level}", self.round))
     }
 
-    /// Has a writer go on with the threads to its own end, and takes leave of them.
+    /// Runs a writer that continues the threads and is not killed, and then forgets the threads.
     pub(super) fn end(&mut self) -> Result<()> {
         let said = self.write("written", 20, None)?;
         if !said.ended {
@@ -119,7 +119,7 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// Runs a writer; with `kill` it is killed so long after its start, or after its first acknowledgement.
+    /// Runs a writer. With `kill` it is killed after a delay, which begins at its start or at its first acknowledgement.
     fn write(&mut self, level: &str, most: u64, kill: Option<(Duration, bool)>) -> Result<WriterOutput> {
         self.round += 1;
         self.number += MOST;
@@ -150,7 +150,7 @@ impl<'a> Lane<'a> {
         });
         if let Some((delay, at_work)) = kill {
             if at_work {
-                // Also when the writer ended without a word; its exit says why.
+                // This also ends if the writer stops without a report; its exit code gives the reason.
                 let _ = is_at_work.recv_timeout(Duration::from_secs(60));
             }
             std::thread::sleep(delay);
@@ -160,15 +160,15 @@ impl<'a> Lane<'a> {
         let said = listener.join().unwrap_or_default();
         let mut complaint = String::new();
         stderr.read_to_string(&mut complaint)?;
-        // Who was killed has no exit code.
+        // A killed process has no exit code.
         if let Some(code) = status.code().filter(|code| *code != 0) {
             bail!("a writer failed with exit code {code}: {complaint}");
         }
         Ok(said)
     }
 
-    /// What was acknowledged is there, once and in order; of what was in flight, all or nothing. What is there now is what
-    /// the next writer begins with.
+    /// Checks that everything acknowledged is stored, once and in order, and that the operation in flight is stored completely or not at
+    /// all. The stored state becomes the expected state for the next writer.
     fn check(&mut self, said: &WriterOutput) -> Result<()> {
         said.done.iter().for_each(|operation| operation.apply(&mut self.threads));
         let mut after = self.threads.clone();
@@ -194,7 +194,7 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// A number below `many` (xorshift).
+    /// Returns a random number below `many` (xorshift).
     fn chance(&mut self, many: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

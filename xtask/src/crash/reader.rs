@@ -1,4 +1,4 @@
-//! A reader of threads that shares nothing with the crates: lines, JSON, and the rules of `docs/rollout-format.md`.
+//! A reader of threads that shares no code with the crates. It follows `docs/rollout-format.md`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The rollout files of a home, by segment.
 pub(super) struct Files {
     by_segment: HashMap<String, PathBuf>,
-    /// Of each thread the newest segment.
+    /// The newest segment of each thread.
     newest: HashMap<String, String>,
 }
 
@@ -24,7 +24,7 @@ impl Files {
             let ids = ids.get("YYYY-MM-DDTHH-MM-SS-".len()..).with_context(|| format!("{name} is an odd name"))?;
             let (thread, segment) = ids.split_once('_').map_or((ids, None), |(thread, id)| (thread, Some(id)));
             files.by_segment.insert(segment.unwrap_or(thread).to_owned(), path);
-            // Ids begin with their time, so that they sort by age; the first segment has none of its own.
+            // Ids begin with their time, so they sort by age. The first segment has no id of its own.
             let newest = files.newest.entry(thread.to_owned()).or_insert_with(|| thread.to_owned());
             if let Some(segment) = segment
                 && (newest == thread || segment > newest.as_str())
@@ -35,7 +35,7 @@ impl Files {
         Ok(files)
     }
 
-    /// What there is of a thread; nothing when there is no such thread.
+    /// Returns the stored state of a thread; `None` if the thread does not exist.
     pub(super) fn thread(&self, thread: &str) -> Result<Option<ExpectedThread>> {
         let Some(segment) = self.newest.get(thread) else { return Ok(None) };
         let lines = self.lines(segment, None)?;
@@ -47,8 +47,8 @@ impl Files {
         Ok(Some(found))
     }
 
-    /// The lines of a segment's history, or of its beginning up to a byte of its file. A line that its writer did not come to
-    /// finish is no line.
+    /// Returns the lines of the history of a segment, up to a byte of its file if one is given. A torn line is
+    /// ignored.
     fn lines(&self, segment: &str, end: Option<u64>) -> Result<Vec<Value>> {
         let path = self.by_segment.get(segment).with_context(|| format!("segment {segment} is not there"))?;
         let mut bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -71,21 +71,21 @@ impl Files {
     }
 }
 
-/// The turns of a thread that were not undone, in order.
+/// The turns of a thread, in order, without undone ones.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ExpectedThread {
     pub(super) is_legacy: bool,
-    /// The number of the item in each; nothing in a turn that was begun when its writer died.
+    /// The number of the item in each turn; `None` for a turn that had only begun when its writer died.
     pub(super) turns: Vec<Option<u64>>,
 }
 
 impl ExpectedThread {
-    /// The numbers of the items.
+    /// Returns the numbers of the items.
     pub(super) fn items(&self) -> Vec<u64> {
         self.turns.iter().flatten().copied().collect()
     }
 
-    /// Undoes the newest turns. A legacy thread says by messages what is undone: a begun turn before the first of them stays.
+    /// Undoes the newest turns. A legacy thread counts messages: a turn without one before the first undone message stays.
     pub(super) fn rewind(&mut self, turns: usize) {
         let kept = self.turns.len().saturating_sub(turns);
         let first_message = || self.turns[kept..].iter().position(Option::is_some).map(|at| kept + at);
@@ -93,7 +93,7 @@ impl ExpectedThread {
         self.turns.truncate(end);
     }
 
-    /// Does what a line says.
+    /// Applies a line.
     fn follow(&mut self, line: &Value) {
         let payload = &line["payload"];
         match (line["type"].as_str(), payload["type"].as_str()) {
@@ -118,7 +118,7 @@ impl ExpectedThread {
     }
 }
 
-/// A file that does not belong in a home that nobody is writing.
+/// Returns a file that does not belong in a home without writers.
 pub(super) fn stray(home: &Path) -> Result<Option<PathBuf>> {
     let belongs = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -179,7 +179,7 @@ mod tests {
             thread.turns
         };
         assert_eq!(rewound(false, 3), turns()[..2]);
-        // What undoes by messages leaves the begun turn before the first of them, and can undo no begun one alone.
+        // An event that counts messages keeps the turn that has begun before the first of them, and cannot undo a turn without a message.
         assert_eq!(rewound(true, 3), turns()[..3]);
         assert_eq!(rewound(true, 1), turns());
         assert_eq!(rewound(true, 9), turns()[..1]);

@@ -5,9 +5,9 @@
 pub(super) struct CrashTotals {
     pub(super) deaths: u64,
     pub(super) acknowledged: u64,
-    /// Of those, at level synced.
+    /// How many of those were at durability level `synced`.
     pub(super) synced: u64,
-    /// How many operations were going on when their writer died.
+    /// How many operations were in flight when their writer died.
     pub(super) in_flight: u64,
 }
 
