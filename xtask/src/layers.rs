@@ -1,4 +1,4 @@
-//! `cargo xtask layers`: the crates' real arrows against the ones that `layers.toml` allows.
+//! `cargo xtask layers`: compares the dependencies of the crates with `layers.toml`.
 
 mod rules;
 mod table;
@@ -58,7 +58,7 @@ fn member(package: &Package) -> Member {
     Member { name: package.name.clone(), arrows: arrows.collect() }
 }
 
-/// The house from the roof down, each crate with what it stands on.
+/// Prints the crates from the highest layer down, each with its dependencies.
 fn tree(layers: &Layers, members: &[Member]) -> String {
     let mut text = String::new();
     for entry in layers.top_down() {

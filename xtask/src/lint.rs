@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: clippy, and the check that keeps `rust-version` honest.
+//! `cargo xtask lint`: runs clippy, and checks that `rust-version` is true for all dependencies.
 
 use anyhow::{Result, bail};
 

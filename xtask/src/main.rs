@@ -1,7 +1,7 @@
 //! Chores of the workspace: `cargo xtask <verb>`.
 //!
-//! A verb lives here, and not in a shell script, as soon as it has to parse something. Every verb answers `--help`. Exit codes: 0 done,
-//! 1 the chore found a fault or a program it called failed, 2 the command line was wrong.
+//! A verb is here, and not in a shell script, as soon as it must parse something. Every verb has `--help`. Exit codes: 0 success,
+//! 1 a check failed or a program that it called failed, 2 the command line was wrong.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use workspace::Usage;
 
-/// One word of the command line: what it is called, what it says of itself, what it does.
+/// A verb of the command line with its texts and its function.
 struct XtaskVerb {
     name: &'static str,
     summary: &'static str,
@@ -46,19 +46,19 @@ const VERBS: &[XtaskVerb] = &[
     },
     XtaskVerb {
         name: "fmt",
-        summary: "format every crate, or with --check only complain",
+        summary: "format every crate, or only check the format with --check",
         help: fmt::HELP,
         run: fmt::run,
     },
     XtaskVerb {
         name: "lint",
-        summary: "clippy with warnings denied, and an honest rust-version",
+        summary: "clippy with warnings denied, and a check of rust-version",
         help: lint::HELP,
         run: lint::run,
     },
     XtaskVerb {
         name: "layers",
-        summary: "compare the crates' arrows with layers.toml",
+        summary: "compare the dependencies of the crates with layers.toml",
         help: layers::HELP,
         run: layers::run,
     },
@@ -88,20 +88,20 @@ const VERBS: &[XtaskVerb] = &[
     },
     XtaskVerb {
         name: "hostile",
-        summary: "lay homes that are made to exhaust memory or time, and use them",
+        summary: "use homes that are made to exhaust memory or time",
         help: hostile::HELP,
         run: hostile::run,
     },
     XtaskVerb {
         name: "fuzz",
-        summary: "let libFuzzer look for inputs that break a promise; needs cargo-fuzz",
+        summary: "let libFuzzer search for inputs that break an invariant; needs cargo-fuzz",
         help: fuzz::HELP,
         run: fuzz::run,
     },
     XtaskVerb { name: "bench", summary: "run a benchmark by name, or all of them", help: bench::HELP, run: bench::run },
     XtaskVerb {
         name: "crash",
-        summary: "kill writers at random and look whether anything was lost",
+        summary: "kill writers at random and check whether anything was lost",
         help: crash::HELP,
         run: crash::run,
     },
@@ -119,7 +119,7 @@ const VERBS: &[XtaskVerb] = &[
     },
     XtaskVerb {
         name: "record",
-        summary: "let a released Codex play stories and keep what it wrote",
+        summary: "let a released Codex play stories and record what it wrote",
         help: record::HELP,
         run: record::run,
     },
@@ -178,7 +178,7 @@ fn find(name: &str) -> Result<&'static XtaskVerb> {
     found.ok_or_else(|| Usage(format!("there is no verb `{name}`\n\n{}", menu())).into())
 }
 
-/// Whatever stands after `--` belongs to the program that the verb calls, so `--help` there is not ours.
+/// Arguments after `--` belong to the program that the verb calls, so `--help` there is not for the verb.
 fn wants_help(args: &[String]) -> bool {
     args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--help" || arg == "-h")
 }

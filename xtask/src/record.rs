@@ -1,7 +1,7 @@
-//! `cargo xtask record`: a released Codex plays stories, and what it wrote and said becomes test data below `samples/`.
+//! `cargo xtask record`: a released Codex plays stories; its files and its output become test data below `samples/`.
 //!
-//! Needs npm, as `interop` does, and no network once Codex is installed. What the stories leave is small and scrubbed: machine paths and
-//! the program's own prose give way to stand-ins of the same byte length.
+//! It needs npm, as `interop` does, and no network after Codex is installed. The recordings are small and scrubbed: paths of the machine and
+//! the prose of the program are replaced by text of the same byte length.
 
 mod expected;
 mod player;
@@ -27,14 +27,14 @@ usage: cargo xtask record VERSION [options]
 Stories: compactions, undo, crash, rows, tools; exec for releases before 0.98. With `-legacy` behind its name a story is
 played in a legacy thread where the release would make a paginated one. Needs npm for a release that is not installed yet.";
 
-/// The command line.
+/// The parsed command line.
 struct RecordOptions {
     version: String,
     stories: Vec<String>,
     into: PathBuf,
 }
 
-/// Records.
+/// Runs the verb.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let target = target_directory()?.join("interop");

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: nextest where it is installed, else `cargo test`; doctests either way.
+//! `cargo xtask test`: runs nextest if it is installed, otherwise `cargo test`, and the doctests.
 
 use std::process::{Command, Stdio};
 
@@ -13,7 +13,7 @@ Without -p the whole workspace. A crate goes by its folder or its name: `-p roll
 Filters are parts of test names. Uses `cargo nextest` if it is installed, else `cargo test`. What checks nothing because
 a program is missing (tmux, for terminals) is said at the end.";
 
-/// What to test, as the command line says it.
+/// The selection of tests on the command line.
 #[derive(Debug, Default, PartialEq)]
 struct Selection {
     crates: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     outcome
 }
 
-/// Runs the tests and hands the counts back even if some failed, for a caller that has more to say in between.
+/// Runs the tests and returns the counts even if some tests failed, for a caller that prints more before them.
 pub(crate) fn run_counted(args: &[String]) -> (Result<()>, TestCounts) {
     let mut counts = TestCounts::default();
     let outcome = run_into(args, &mut counts);
@@ -48,7 +48,7 @@ fn run_into(args: &[String], counts: &mut TestCounts) -> Result<()> {
     }
 }
 
-/// Which tests check nothing on this machine, and why. Said at the end: the runners hide what a test says that passes.
+/// Returns which tests check nothing on this machine, and why. This is printed at the end, because the runners hide the output of tests that pass.
 fn left_out() -> Option<String> {
     let tmux = Command::new("tmux").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let why = "tmux is not installed (apt-get install tmux, brew install tmux)";
@@ -59,7 +59,7 @@ fn with_nextest(selection: &Selection, metadata: &Metadata, counts: &mut TestCou
     let mut command = cargo(&["nextest", "run"]);
     command.args(selection.package_flags(metadata, false)?);
     if selection.filters.is_empty() {
-        // A crate without tests yet is no fault; a filter that matches nothing is a typo.
+        // A crate may have no tests yet, but a filter that matches no test is a typing error.
         command.arg("--no-tests=warn");
     }
     command.arg("--").args(&selection.filters);
@@ -76,8 +76,8 @@ fn doctests(selection: &Selection, metadata: &Metadata, counts: &mut TestCounts)
     run_watched(&mut command, Stream::Stdout, |line| counts.see_libtest(line))
 }
 
-/// Without target flags `cargo test` takes libraries, binaries, examples, tests and doctests in one go. Not `--all-targets`: that would
-/// run the benchmarks and leave the doctests out.
+/// Without target flags `cargo test` runs libraries, binaries, examples, tests and doctests. `--all-targets` would
+/// run the benchmarks and omit the doctests.
 fn with_cargo_test(selection: &Selection, metadata: &Metadata, counts: &mut TestCounts) -> Result<()> {
     let mut command = cargo(&["test", "--no-fail-fast"]);
     command.args(selection.package_flags(metadata, false)?).arg("--").args(&selection.filters);
@@ -106,7 +106,7 @@ impl Selection {
         Ok(selection)
     }
 
-    /// The flags that name the chosen crates; empty if only libraries are wanted and none of the chosen is one.
+    /// Returns the flags that name the selected crates; empty if only libraries are wanted and no selected crate is one.
     fn package_flags(&self, metadata: &Metadata, libraries_only: bool) -> Result<Vec<String>> {
         if self.crates.is_empty() {
             return Ok(vec!["--workspace".into()]);
@@ -122,7 +122,7 @@ impl Selection {
     }
 }
 
-/// The runners' own closing lines, gathered while they pass, to be said once more at the very end.
+/// The summary lines of the runners, collected to be printed once more at the very end.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct TestCounts {
     nextest: Option<String>,

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: house rules that no compiler knows.
+//! `cargo xtask tidy`: checks house rules that the compiler does not know.
 
 mod circles;
 mod excerpts;

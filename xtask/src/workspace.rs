@@ -1,4 +1,4 @@
-//! What every verb needs to know of the workspace: where it is, which crates it has, how to call cargo in it.
+//! Facts about the workspace that verbs need: its path, its crates, and how to call cargo.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// The command line was wrong: the message is the whole story, and the exit code is 2.
+/// The command line is wrong. The message is printed and the exit code is 2.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 
@@ -20,7 +20,7 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The slice of `cargo metadata` that the checks read.
+/// The fields of `cargo metadata` that the checks use.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
@@ -38,11 +38,11 @@ pub(crate) struct Package {
     targets: Vec<PackageTarget>,
 }
 
-/// One dependency as the manifest declares it.
+/// A dependency in a manifest.
 #[derive(Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
-    /// `None` is a normal dependency, else `dev` or `build`.
+    /// `None` for a normal dependency, otherwise `dev` or `build`.
     pub(crate) kind: Option<String>,
 }
 
@@ -52,12 +52,12 @@ struct PackageTarget {
 }
 
 impl Metadata {
-    /// The workspace alone: fast, and needs no network.
+    /// Reads the packages of the workspace only; this is fast and needs no network.
     pub(crate) fn of_workspace() -> Result<Self> {
         Self::load(&["--no-deps"])
     }
 
-    /// The whole dependency tree, for every platform.
+    /// Reads the whole dependency tree for every platform.
     pub(crate) fn of_everything() -> Result<Self> {
         Self::load(&[])
     }
@@ -79,7 +79,7 @@ impl Metadata {
         self.workspace_members.contains(&package.id)
     }
 
-    /// A member by its full name or by its folder: `rollout` is `selvedge-rollout`.
+    /// Returns a member by its full name or by its directory: `rollout` is `selvedge-rollout`.
     pub(crate) fn member(&self, word: &str) -> Result<&Package> {
         let found = self.members().find(|package| package.name == word || short_name(&package.name) == word);
         found.ok_or_else(|| {
@@ -90,13 +90,13 @@ impl Metadata {
 }
 
 impl Package {
-    /// Doctests exist in libraries only, and cargo refuses to look for them elsewhere.
+    /// Returns whether a package is a library. Only libraries have doctests, and cargo refuses other packages.
     pub(crate) fn has_library(&self) -> bool {
         self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "lib" || kind == "proc-macro"))
     }
 }
 
-/// The crate's name without the family prefix, which is also its folder.
+/// Returns the name of a crate without its prefix, which is also its directory.
 pub(crate) fn short_name(name: &str) -> &str {
     name.strip_prefix("selvedge-").unwrap_or(name)
 }
@@ -113,14 +113,14 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// Whether `cargo <tool>` is installed.
+/// Returns whether `cargo <tool>` is installed.
 pub(crate) fn has_tool(tool: &str) -> bool {
     let mut command = cargo(&[tool, "--version"]);
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
-/// Says what it runs, runs it, and makes a failing exit code an error.
+/// Prints a command, runs it, and returns an error if its exit code is not 0.
 pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     let line = announce(command);
     let status = command.status().with_context(|| format!("cannot run `{line}`"))?;
@@ -130,17 +130,17 @@ pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Which of the two output streams of a program is listened to.
+/// The output stream of a program that is read.
 #[derive(Clone, Copy)]
 pub(crate) enum Stream {
     Stdout,
     Stderr,
 }
 
-/// Like [`run_command`], and shows each line of one stream to `look` as it passes, stripped of colours.
+/// Does the same as [`run_command`], and passes each line of one stream to `look`, without colours.
 pub(crate) fn run_watched(command: &mut Command, stream: Stream, mut look: impl FnMut(&str)) -> Result<()> {
     if std::io::stderr().is_terminal() {
-        // A pipe would turn the colours off.
+        // Without this, programs print no colours into a pipe.
         command.env("CARGO_TERM_COLOR", "always");
     }
     let line = announce(command);
@@ -163,7 +163,7 @@ pub(crate) fn run_watched(command: &mut Command, stream: Stream, mut look: impl 
 fn echo(pipe: Option<impl std::io::Read>, print: impl Fn(&str), look: &mut impl FnMut(&str)) -> Result<()> {
     let Some(pipe) = pipe else { return Ok(()) };
     for line in BufReader::new(pipe).split(b'\n') {
-        // Tests may print bytes that are no text; they must not stop the run.
+        // Tests may print bytes that are not UTF-8.
         let line = line?;
         let text = String::from_utf8_lossy(&line);
         print(&text);
@@ -172,7 +172,7 @@ fn echo(pipe: Option<impl std::io::Read>, print: impl Fn(&str), look: &mut impl 
     Ok(())
 }
 
-/// The text without terminal colour codes.
+/// Returns a text without terminal colour codes.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -190,7 +190,7 @@ fn announce(command: &Command) -> String {
     line
 }
 
-/// For verbs that take none.
+/// Returns a usage error if there are arguments.
 pub(crate) fn no_arguments(verb: &str, args: &[String]) -> Result<()> {
     match args.first() {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! A home whose threads are in Codex's databases already: what Selvedge does behind its back must reach it all the same.
+//! A home whose threads are in the databases of Codex already: changes that Selvedge makes must reach Codex.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     Ok(section)
 }
 
-/// A thread for which nobody named a model or a provider.
+/// A thread that was created without a model and a provider.
 fn made_with_defaults(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, mode: ThreadMode) -> CheckOutcome {
     let id = selvedge.create_with_defaults(mode, &bench.folder)?;
     selvedge.append(&id, &turn(mode, &id, "first"))?;
@@ -46,7 +46,7 @@ fn made_with_defaults(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, mo
     Ok(None)
 }
 
-/// What Selvedge does to a thread that Codex has had before.
+/// A change that Selvedge makes to a thread that Codex knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HomeChange {
     Append,
@@ -90,7 +90,7 @@ fn follows(
     }
 }
 
-/// Codex lists the thread, resumes it and runs a turn.
+/// Checks that Codex lists the thread, resumes it and runs a turn.
 fn had_by_codex(bench: &InteropSetup, home: &Path, id: &str) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     server.list()?;

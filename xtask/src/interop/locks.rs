@@ -1,4 +1,4 @@
-//! One writer: a thread that one of the two programs holds is refused by the other, and free again afterwards.
+//! One writer: while one of the two programs holds a thread, the other one refuses it; afterwards the thread is free.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Markdown tables that are readable as plain text.
 
-/// A markdown table whose columns stand under each other in plain text too. The first row is the head.
+/// Returns a markdown table whose columns are aligned in plain text. The first row is the header.
 pub(super) fn aligned(table: &[Vec<String>]) -> String {
     let columns = table.first().map_or(0, Vec::len);
     let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

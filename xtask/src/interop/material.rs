@@ -1,4 +1,4 @@
-//! What is appended to threads: the recorded story, and further turns made in its likeness.
+//! Items that are appended to threads: the recorded story, and more turns like those of the story.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ fn story_in(mode: ThreadMode) -> RecordedStory {
     RecordedStory(folder.to_owned())
 }
 
-/// A recorded home with what its program said about it.
+/// A recorded home with the output of the program that recorded it.
 pub(super) struct RecordedStory(pub(super) String);
 
 impl RecordedStory {
-    /// Every recording that says what its program said, those of the newest release first.
+    /// Returns every recording that has the output of its program, those of the newest release first.
     pub(super) fn all() -> Result<Vec<Self>> {
         let samples = root().join("samples");
         let mut stories = Vec::new();
@@ -38,7 +38,7 @@ impl RecordedStory {
         Ok(stories)
     }
 
-    /// The releases that recorded them, the newest first.
+    /// Returns the releases that made recordings, the newest first.
     pub(super) fn versions() -> Result<Vec<String>> {
         let releases = Self::all()?.into_iter().map(|story| story.release());
         let mut versions: Vec<String> =
@@ -47,7 +47,7 @@ impl RecordedStory {
         Ok(versions)
     }
 
-    /// The numbers of the release that recorded it.
+    /// Returns the numbers of the release that made the recording.
     pub(super) fn release(&self) -> Vec<u32> {
         version_of(&self.0)
     }
@@ -68,13 +68,13 @@ impl RecordedStory {
     }
 }
 
-/// The numbers of the version in a name like `story-0.169.0-undo`.
+/// Returns the numbers of the version in a name like `story-0.169.0-undo`.
 pub(super) fn version_of(name: &str) -> Vec<u32> {
     let version = name.split('-').find(|part| part.starts_with(|sign: char| sign.is_ascii_digit()));
     version.unwrap_or_default().split('.').filter_map(|number| number.parse().ok()).collect()
 }
 
-/// The items of the main thread of the recorded story, as items of `thread` in the folder `cwd`.
+/// Returns the items of the main thread of the recorded story, changed to items of `thread` in the directory `cwd`.
 pub(super) fn story(mode: ThreadMode, thread: &str, cwd: &Path) -> Result<Vec<Value>> {
     let story = story_in(mode);
     let expected = story.expected()?;
@@ -89,19 +89,19 @@ pub(super) fn story(mode: ThreadMode, thread: &str, cwd: &Path) -> Result<Vec<Va
     Ok(items.map(|line| json!({"type": line["type"], "payload": line["payload"]})).collect())
 }
 
-/// The lines of the first file of a thread.
+/// Returns the lines of the first file of a thread.
 pub(super) fn lines_of(home: &Path, thread: &str) -> Result<Vec<Value>> {
     let path = first_segment(&home.join("sessions"), thread)?.context("the thread has no file")?;
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     parsed(&text)
 }
 
-/// The lines of a rollout.
+/// Returns the lines of a rollout.
 pub(super) fn parsed(text: &str) -> Result<Vec<Value>> {
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}"))).collect()
 }
 
-/// The file of a thread that has no segment in its name.
+/// Returns the file of the first segment of a thread.
 pub(super) fn first_segment(folder: &Path, thread: &str) -> Result<Option<PathBuf>> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
@@ -116,7 +116,7 @@ pub(super) fn first_segment(folder: &Path, thread: &str) -> Result<Option<PathBu
     Ok(None)
 }
 
-/// A complete turn: the person says `text`, the model answers.
+/// Returns a complete turn: a message of the user and an answer.
 pub(super) fn turn(mode: ThreadMode, thread: &str, text: &str) -> Vec<Value> {
     let turn = fresh_id();
     let now = since_epoch_ms();
@@ -144,7 +144,7 @@ enum SpokenText<'a> {
     ByModel(&'a str),
 }
 
-/// The event that makes a message visible.
+/// Returns the event that shows a message to a client.
 fn shown(mode: ThreadMode, thread: &str, turn: &str, said: SpokenText) -> Option<Value> {
     let item = match (mode, said) {
         (ThreadMode::Legacy, SpokenText::ByUser(text)) => {
@@ -176,7 +176,7 @@ fn event(payload: Value) -> Value {
     json!({"type": "event_msg", "payload": payload})
 }
 
-/// A UUID of version 7 that no other call gives.
+/// Returns a new UUID of version 7.
 pub(super) fn fresh_id() -> String {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let number = CALLS.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Older releases of Codex go on with threads of Selvedge that hold records which they do not know.
+//! Older releases of Codex continue threads of Selvedge that contain records which they do not know.
 
 use std::path::Path;
 
@@ -16,13 +16,13 @@ use super::threads::{SelvedgeThread, ThreadMaker};
 use crate::codex::PROBE;
 use crate::codex::thread_mode::ThreadMode;
 
-/// From here on paginated threads are known, if only to be refused.
+/// The first release that knows paginated threads, if only to refuse them.
 const REFUSES_PAGINATED: [u32; 2] = [0, 144];
 
-/// From here on paginated threads open.
+/// The first release that opens paginated threads.
 const PAGINATED: [u32; 2] = [0, 150];
 
-/// From here on everything is checked, and not only what is here.
+/// The first release that is checked by all parts, and not only by this one.
 const NEWEST: [u32; 2] = [0, 160];
 
 const NO_ROLLBACK: &str = "The release knows no rollback: it goes on with the undone turns too. Selvedge leaves them out all the same, also when \
@@ -36,7 +36,7 @@ const KEEPS_SURROUNDINGS: &str = "The release cuts a rollback at the person's wo
 
 const NO_COMPACTIONS: &str = "The release records compactions and does not show them.";
 
-/// Whether a release is checked by this part alone.
+/// Returns whether a release is checked by this part only.
 pub(super) fn is_older(release: &[u32]) -> bool {
     *release < NEWEST[..]
 }
@@ -82,7 +82,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     Ok(section)
 }
 
-/// The threads of one mode, all with records of the surroundings.
+/// Makes the threads of one mode, all with `world_state` records.
 fn write(selvedge: &Selvedge, home: &Path, mode: ThreadMode, cwd: &Path) -> Result<Vec<SelvedgeThread>> {
     let writer = ThreadMaker { selvedge, mode, cwd, turn: projected_turn };
     let mut subjects = writer.family(writer.made()?, writer.made()?)?;
@@ -97,7 +97,7 @@ fn write(selvedge: &Selvedge, home: &Path, mode: ThreadMode, cwd: &Path) -> Resu
     Ok(subjects)
 }
 
-/// A turn with a record of the surroundings behind what was said.
+/// Returns a turn with a `world_state` record after the messages.
 fn projected_turn(mode: ThreadMode, thread: &str, text: &str) -> Vec<Value> {
     let mut items = turn(mode, thread, text);
     let state = json!({"environments": {"cwd": "/somewhere", "seen": text}});
@@ -145,7 +145,7 @@ fn hears(
     }
 }
 
-/// What the oldest releases make of rollbacks and compactions, if it is that what the model was told.
+/// Returns the known fault of the oldest releases with rollbacks and compactions, if the model input shows it.
 fn by_old_rules(
     lines: &[Value],
     rolled_back: bool,
@@ -157,7 +157,7 @@ fn by_old_rules(
     let behind = &lines[compacted.map_or(0, |at| at + 1)..];
     let items = behind.iter().filter(|line| line["type"] == "response_item").map(|line| line["payload"].clone());
     let items: Vec<Value> = items.collect();
-    // The file has the prompt and its answer too by now.
+    // The file contains the prompt and its answer already.
     let asked = items.iter().rposition(|item| text_of(item) == prompt).context("the prompt is not in the file")?;
     let fits = |at: usize| only_history(&items[..asked], &input[at..], prompt).is_ok();
     let told = json!(input).to_string();
@@ -169,7 +169,7 @@ fn by_old_rules(
     })
 }
 
-/// What the release added is there, and what was there before has not changed.
+/// Checks that Selvedge reads what the release added, and that nothing else has changed.
 fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&subject.id)?;
     let (last, before) = turns.split_last().context("no turns")?;

@@ -1,10 +1,10 @@
-//! One table over all versions: versions down, kinds of checks across. It is read off the tables of the versions, those of earlier runs too.
+//! One table over all versions: versions down, kinds of checks across. It is made from the tables of the versions, including those of earlier runs.
 
 use std::fmt;
 
 use super::markdown::aligned;
 
-/// A kind of checks: its head, and which rows of which tables count.
+/// A kind of checks: its heading, and a function that says which rows of which tables count.
 type CheckKind = (&'static str, fn(&str, &str) -> bool);
 
 const KINDS: [CheckKind; 10] = [
@@ -36,7 +36,7 @@ fn is_plain(subject: &str) -> bool {
     !is_forked(subject) && !is_rewound(subject)
 }
 
-/// What became of the checks of one kind.
+/// The results of the checks of one kind.
 #[derive(Default)]
 struct CheckTotals {
     passed: usize,
@@ -68,7 +68,7 @@ impl fmt::Display for CheckTotals {
     }
 }
 
-/// The table, from each version with its own tables.
+/// Returns the table, made from each version with its own tables.
 pub(super) fn overview<'a>(versions: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut table = vec![vec!["Codex".to_owned()]];
     table[0].extend(KINDS.iter().map(|(head, _)| (*head).to_owned()));
@@ -102,7 +102,7 @@ fn tally(page: &str, counts: fn(&str, &str) -> bool) -> CheckTotals {
     tally
 }
 
-/// The cells of a row of a table.
+/// Returns the cells of a row of a table.
 fn cells(line: &str) -> Option<Vec<&str>> {
     Some(line.strip_prefix('|')?.strip_suffix('|')?.split('|').map(str::trim).collect())
 }

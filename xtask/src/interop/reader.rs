@@ -1,4 +1,4 @@
-//! What resumes threads: the app server, or in the oldest releases `codex exec resume`.
+//! Resumes threads by the app server, or in the oldest releases by `codex exec resume`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use super::setup::InteropSetup;
 use crate::codex::app_server::AppServer;
 use crate::codex::exec::{ExecTurn, TurnSetting};
 
-/// From here on the app server resumes threads as the newest does, and rollbacks and what compactions leave are known.
+/// The first release whose app server resumes threads like the newest one and knows rollbacks and compacted histories.
 pub(super) const SERVED: [u32; 2] = [0, 98];
 
-/// From here on turns have the ids that are in the file, and a method lists them.
+/// The first release that lists turns with the ids in the file.
 pub(super) const TURNS_LISTED: [u32; 2] = [0, 137];
 
-/// Turns, and what is to be said of how they were got.
+/// Turns, and a note if they were obtained in an unusual way.
 type ListedTurns = (Vec<TurnShape>, Option<&'static str>);
 
-/// A release of Codex over one home.
+/// A release of Codex with one home.
 pub(super) enum Reader {
     Server(AppServer),
     Exec(PathBuf),
@@ -34,7 +34,7 @@ impl Reader {
         Ok(Self::Server(AppServer::start(&bench.codex, home)?))
     }
 
-    /// The app server, where there is one.
+    /// Returns the app server, if the release has one.
     pub(super) fn server(&mut self) -> Option<&mut AppServer> {
         match self {
             Self::Server(server) => Some(server),
@@ -42,7 +42,7 @@ impl Reader {
         }
     }
 
-    /// Resumes a thread with one more prompt, and gives what the model was told.
+    /// Resumes a thread with one more prompt and returns the model input.
     pub(super) fn probe(&mut self, bench: &InteropSetup, id: &str, text: &str) -> Result<Vec<Value>> {
         match self {
             Self::Server(server) => {
@@ -58,7 +58,7 @@ impl Reader {
         }
     }
 
-    /// The turns as the release shows them.
+    /// Returns the turns that the release shows.
     pub(super) fn turns(&mut self, bench: &InteropSetup, id: &str, expected: &[TurnShape]) -> Result<ListedTurns> {
         let server = self.server().context("no app server")?;
         if *bench.codex.release() >= TURNS_LISTED[..] {

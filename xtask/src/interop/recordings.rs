@@ -1,7 +1,7 @@
-//! The recorded homes, opened by the real program: shows that driver, stand-in and comparison are right before anything is judged by them.
+//! The real program opens the recorded homes. This tests the driver, the stand-in and the comparison before they test anything else.
 //!
-//! The newest release opens what every release recorded, an older one its own recordings. What it tells the model is compared with what
-//! was recorded, and with what Selvedge says of the same home.
+//! The newest release opens the recordings of every release, an older one only its own. The model input is compared with the
+//! recorded one, and with the output of Selvedge for the same home.
 
 use std::path::Path;
 
@@ -19,11 +19,11 @@ use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
 
-/// Threads for which a program says something else than the one that recorded them, or than Selvedge.
+/// Threads for which a program reports something else than the program that recorded them, or than Selvedge.
 struct KnownDifference {
     threads: &'static [&'static str],
     checks: &'static [&'static str],
-    /// Whether the newest release too says something else than Selvedge.
+    /// Whether the newest release differs from Selvedge, too.
     newest: bool,
     why: &'static str,
 }
@@ -138,7 +138,7 @@ fn turns(bench: &InteropSetup, reader: &mut Reader, story: &RecordedStory, id: &
     Ok(Some(SHOWN_SINCE))
 }
 
-/// What was recorded ends with what belonged to the new turn: the prompt, and settings told anew before it.
+/// Removes the end of the recorded model input that belongs to the new turn: the prompt, and settings before it.
 fn model_input(subject: &str, recorded: &[Value], input: &Result<Vec<Value>>) -> CheckOutcome {
     let (prompt, mut recorded) = recorded.split_last().context("the recorded input is empty")?;
     ensure!(text_of(prompt) == PROBE, "the recorded input does not end with the prompt");
@@ -162,19 +162,19 @@ fn as_selvedge_says(
     known(subject, "as Selvedge says", same_input(borrowed(context)?, borrowed(input)?), counts)
 }
 
-/// Whether the model input is the history. What a release tells in front of the first words of the person may differ: it repeats the base
-/// instructions there, and tells the surroundings anew where no compaction says what it left of them.
+/// Returns whether the model input is the history. Items before the first words of the user may differ: a release repeats the base
+/// instructions there, and adds its surroundings unless a compaction recorded them.
 fn same_input(history: &[Value], input: &[Value]) -> Result<()> {
     only_history(history, input, PROBE).or_else(|_| only_history(said(history), said(input), PROBE))
 }
 
-/// The items from the first on that is not the program's own.
+/// Returns the items from the first one that the program did not add itself.
 fn said(items: &[Value]) -> &[Value] {
     let told = items.iter().take_while(|item| item["role"] == "developer" || is_fragment(item)).count();
     &items[told..]
 }
 
-/// Whether a difference has a reason that is known.
+/// Returns whether a difference has a known reason.
 fn known(
     subject: &str,
     check: &'static str,
@@ -195,16 +195,16 @@ fn borrowed(items: &Result<Vec<Value>>) -> Result<&[Value]> {
     items.as_deref().map_err(|error| anyhow::anyhow!("{error:#}"))
 }
 
-/// How the recording program itself listed a thread.
+/// How the recording program listed a thread.
 #[derive(Clone, Copy)]
 enum Listed {
-    /// So many times: once for each segment.
+    /// This number of times: once for each segment.
     Times(usize),
     Archived,
 }
 
 impl Listed {
-    /// Nothing, if the program that recorded has no list.
+    /// The recording program has no list.
     fn of(expected: &Value, id: &str) -> Option<Self> {
         let times = |key: &str| Some(expected[key].as_array()?.iter().filter(|row| row["id"] == id).count());
         match times("list_archived")? {
@@ -227,7 +227,7 @@ fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> CheckOutcome {
 fn refused_as_archived(server: &mut AppServer, id: &str) -> CheckOutcome {
     let error = server.resume(id).err().context("an archived thread resumes")?;
     let reason = refusal(&error).unwrap_or_default();
-    // 0.98 only says that it finds no rollout.
+    // 0.98 only reports that it finds no rollout.
     ensure!(
         reason.contains("archived") || reason.contains("no rollout found"),
         "refused for another reason: {error:#}"

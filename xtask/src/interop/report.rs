@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 use super::markdown::aligned;
 use super::overview::overview;
 
-/// What came of one check: passed, ended in a fault of Codex that is known and described in a footnote, or failed.
+/// The result of one check: it passed, it showed a known fault of Codex (with the text of its footnote), or it failed.
 pub(super) type CheckOutcome = Result<Option<&'static str>>;
 
 const BEGIN: &str = "<!-- results: written by `cargo xtask interop` -->";
 const END: &str = "<!-- end of results -->";
 
-/// How a version's part of the results begins.
+/// Beginning of the heading of a version.
 const HEADING: &str = "### Codex ";
 
 /// The checks of one kind: subjects down, checks across.
@@ -66,7 +66,7 @@ impl Section {
     }
 }
 
-/// The number of a footnote, which is its place in the list.
+/// Returns the number of a footnote, which is its position in the list, and adds it if it is new.
 fn number_of(note: &'static str, notes: &mut Vec<&'static str>) -> usize {
     let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
         notes.push(note);
@@ -100,7 +100,7 @@ impl InteropReport {
         self.sections.iter().flat_map(|section| &section.rows).filter(|row| row.verdict.is_err()).count()
     }
 
-    /// The tables and the footnotes, for a terminal and for a page.
+    /// Returns the tables and the footnotes, for a terminal and for a page.
     pub(super) fn table(&self) -> String {
         let mut notes = Vec::new();
         let mut parts = vec![format!("{HEADING}{}", self.version)];
@@ -112,7 +112,7 @@ impl InteropReport {
         parts.join("\n\n")
     }
 
-    /// Replaces this version's results in a page, and leaves those of other versions.
+    /// Replaces the results of this version in a page; those of other versions remain.
     pub(super) fn write_into(&self, page: &Path) -> Result<()> {
         let text = std::fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
         let updated = self.updated(&text).with_context(|| format!("{} has no place for results", page.display()))?;
@@ -136,7 +136,7 @@ impl InteropReport {
     }
 }
 
-/// `0.169.0` as numbers.
+/// Returns the numbers of a version like `0.169.0`.
 fn sortable(version: &str) -> Vec<u64> {
     version.split(|sign: char| !sign.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }

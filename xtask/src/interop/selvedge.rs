@@ -1,4 +1,4 @@
-//! Calling the `selvedge` program on a home.
+//! Calls the `selvedge` program on a home.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use crate::codex::thread_mode::ThreadMode;
 use crate::codex::{MODEL, PROVIDER};
 use crate::workspace::cargo;
 
-/// The exit code for a thread that another writer holds.
+/// Exit code if another writer holds the thread.
 pub(super) const CONFLICT: i32 = 4;
 
-/// How long an append may take to be acknowledged.
+/// Timeout for the acknowledgement of an append.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program and the home it works on.
+/// The program and its home.
 pub(super) struct Selvedge {
     program: PathBuf,
     home: PathBuf,
@@ -31,7 +31,7 @@ impl Selvedge {
         Self { program: program.to_path_buf(), home: home.to_path_buf() }
     }
 
-    /// Builds the program and says where it is.
+    /// Builds the program and returns its path.
     pub(super) fn build() -> Result<PathBuf> {
         let mut command = cargo(&["build", "-p", "selvedge-cli", "--message-format", "json-render-diagnostics"]);
         let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo build")?;
@@ -43,12 +43,12 @@ impl Selvedge {
         program.context("cargo built no program called selvedge")
     }
 
-    /// Creates a thread of the model that Codex is configured with, and gives its id.
+    /// Creates a thread with the model in the configuration of Codex and returns its id.
     pub(super) fn create(&self, mode: ThreadMode, cwd: &Path) -> Result<String> {
         self.create_with(mode, cwd, &["--model", MODEL, "--provider", PROVIDER])
     }
 
-    /// Creates a thread with the program's own choice of model and provider.
+    /// Creates a thread without naming a model and a provider.
     pub(super) fn create_with_defaults(&self, mode: ThreadMode, cwd: &Path) -> Result<String> {
         self.create_with(mode, cwd, &[])
     }
@@ -70,12 +70,12 @@ impl Selvedge {
         Ok(())
     }
 
-    /// Appends items, whatever comes of it.
+    /// Appends items and returns the output, whether it succeeds or not.
     pub(super) fn try_append(&self, thread: &str, items: &[Value]) -> Result<Output> {
         let mut child = self.spawn_append(thread)?;
         let mut stdin = child.stdin.take().context("no input")?;
         for item in items {
-            // A program that refuses the thread does not read to the end.
+            // A program that refuses the thread does not read all of its input.
             if writeln!(stdin, "{item}").is_err() {
                 break;
             }
@@ -84,7 +84,7 @@ impl Selvedge {
         Ok(child.wait_with_output()?)
     }
 
-    /// Appends one item, and goes on holding the thread.
+    /// Appends one item and keeps holding the thread.
     pub(super) fn hold(&self, thread: &str, item: &Value) -> Result<Held> {
         let mut child = self.spawn_append(thread)?;
         let mut stdin = child.stdin.take().context("no input")?;
@@ -94,7 +94,7 @@ impl Selvedge {
         let (sender, acknowledged) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // Nobody listens any more once the first line came.
+                // The receiver is gone after the first line.
                 let _ = sender.send(line);
             }
         });
@@ -108,13 +108,13 @@ impl Selvedge {
         turn_shapes(shown["turns"].as_array().context("selvedge show --json printed no turns")?)
     }
 
-    /// The response items that the model would see.
+    /// Returns the response items that the model would see.
     pub(super) fn context(&self, thread: &str) -> Result<Vec<Value>> {
         let context = self.json(&["context", thread, "--json"])?;
         Ok(context["history"].as_array().context("selvedge context --json printed no history")?.clone())
     }
 
-    /// Forks, behind a turn if one is given, and gives the new id.
+    /// Forks a thread, after a turn if one is given, and returns the new id.
     pub(super) fn fork(&self, thread: &str, after: Option<&str>) -> Result<String> {
         let mut args = vec!["fork", thread];
         args.extend(after.iter().flat_map(|turn| ["--after", *turn]));
@@ -135,19 +135,19 @@ impl Selvedge {
         Ok(())
     }
 
-    /// Deletes a thread, after those that are built on it got a history of their own. Gives those.
+    /// Deletes a thread after its dependents were detached. Returns the dependents.
     pub(super) fn delete_detached(&self, thread: &str) -> Result<Vec<String>> {
         let answer = self.json(&["delete", thread, "--yes", "--detach", "--json"])?;
         let detached = answer["detached"].as_array().context("selvedge delete --json detached nothing")?;
         Ok(detached.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
     }
 
-    /// Calls a verb on a thread, whatever comes of it.
+    /// Calls a verb on a thread and returns the output, whether it succeeds or not.
     pub(super) fn attempt(&self, args: &[&str]) -> Result<Output> {
         self.command(args).output().with_context(|| format!("cannot run {}", self.program.display()))
     }
 
-    /// The ids that `list` shows.
+    /// Returns the ids that `list` shows.
     pub(super) fn list(&self) -> Result<Vec<String>> {
         let rows = self.json(&["list", "--json"])?;
         let rows = rows.as_array().context("selvedge list --json printed no array")?;
@@ -184,7 +184,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Ends the input, and so the holding.
+    /// Closes the input, which ends the program and releases the thread.
     pub(super) fn release(mut self) -> Result<()> {
         self.stdin = None;
         let status = self.child.wait()?;
@@ -196,7 +196,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.stdin = None;
-        // Already waited for, or it ends with its input.
+        // The program has ended already, or it ends with its input.
         let _ = self.child.wait();
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::codex::stand_in::StandIn;
 use crate::codex::{self, Codex};
 
-/// What every part of the run uses: the two programs, the model and a folder to work in.
+/// The programs, the model and the working directory of a run.
 pub(super) struct InteropSetup {
     pub(super) codex: Codex,
     pub(super) model: StandIn,
@@ -15,7 +15,7 @@ pub(super) struct InteropSetup {
 }
 
 impl InteropSetup {
-    /// A new empty home that Codex is configured in.
+    /// Creates a home with a configuration of Codex.
     pub(super) fn home(&self, name: &str) -> Result<PathBuf> {
         let home = self.folder.join(name);
         std::fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;

@@ -15,30 +15,30 @@ pub(super) struct SelvedgeThread {
     pub(super) name: String,
     pub(super) mode: ThreadMode,
     pub(super) id: String,
-    /// How many files make up the thread, bases aside.
+    /// The number of files of the thread, without its bases.
     pub(super) segments: usize,
     pub(super) turns: Vec<TurnShape>,
     pub(super) context: Vec<Value>,
 }
 
-/// Writes the threads of one mode.
+/// Makes the threads of one mode.
 pub(super) struct ThreadMaker<'a> {
     pub(super) selvedge: &'a Selvedge,
     pub(super) mode: ThreadMode,
     pub(super) cwd: &'a Path,
-    /// The items of a turn in which the person says something.
+    /// Returns the items of a turn with a message of the user.
     pub(super) turn: fn(ThreadMode, &str, &str) -> Vec<Value>,
 }
 
 impl ThreadMaker<'_> {
-    /// A thread with the recorded story.
+    /// Makes a thread with the recorded story.
     pub(super) fn recorded(&self) -> Result<String> {
         let id = self.selvedge.create(self.mode, self.cwd)?;
         self.selvedge.append(&id, &story(self.mode, &id, self.cwd)?)?;
         Ok(id)
     }
 
-    /// A thread with three plain turns.
+    /// Makes a thread with three plain turns.
     pub(super) fn made(&self) -> Result<String> {
         let id = self.selvedge.create(self.mode, self.cwd)?;
         for text in ["one", "two", "three"] {
@@ -47,12 +47,12 @@ impl ThreadMaker<'_> {
         Ok(id)
     }
 
-    /// One more turn.
+    /// Appends a turn.
     pub(super) fn add(&self, id: &str, text: &str) -> Result<()> {
         self.selvedge.append(id, &(self.turn)(self.mode, id, text))
     }
 
-    /// A thread with what is forked from it, and threads that are rewound, `rewound` first.
+    /// Makes the forks of a thread, and rewound threads, `rewound` first.
     pub(super) fn family(&self, plain: String, rewound: String) -> Result<Vec<SelvedgeThread>> {
         let turns = self.selvedge.turns(&plain)?;
         let second = &turns.get(1).context("fewer than two turns")?.id;
@@ -88,7 +88,7 @@ impl ThreadMaker<'_> {
         .collect()
     }
 
-    /// The thread as it is now.
+    /// Returns the current state of a thread.
     pub(super) fn subject(&self, what: &str, id: String, segments: usize) -> Result<SelvedgeThread> {
         let name = format!("{}{what}", self.mode.name());
         let segments = if self.mode == ThreadMode::Legacy { 1 } else { segments };

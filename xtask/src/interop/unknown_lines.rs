@@ -1,4 +1,4 @@
-//! Lines of a type that Codex does not know, in the middle and at the end: it must skip them, and Selvedge must read what it writes behind them.
+//! Lines of a type that Codex does not know, in the middle and at the end: Codex must skip them, and Selvedge must read what Codex writes after them.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
 use crate::codex::thread_mode::ThreadMode;
 
-/// No Codex knows it.
+/// A type that no Codex knows.
 const UNKNOWN: &str = "thread_metadata";
 
 const ORDINAL_AGAIN: &str =
@@ -49,7 +49,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     Ok(section)
 }
 
-/// A thread of two turns, then a copy of its file under another id with an unknown line behind the first or the last turn.
+/// Makes a thread of two turns, and a copy of its file with another id and an unknown line after the first or the last turn.
 fn copy_with_unknown(selvedge: &Selvedge, home: &Path, mode: ThreadMode, cwd: &Path, after: usize) -> Result<String> {
     let original = selvedge.create(mode, cwd)?;
     for text in ["one", "two"] {
@@ -89,7 +89,7 @@ fn opens(bench: &InteropSetup, server: &mut AppServer, selvedge: &Selvedge, id: 
     Ok(note)
 }
 
-/// The turn that Codex added is there, behind the unknown line, which is still there too.
+/// Checks that the turn that Codex added follows the unknown line, and that the unknown line still exists.
 fn reads_on(selvedge: &Selvedge, home: &Path, id: &str) -> CheckOutcome {
     let turns = selvedge.turns(id)?;
     let last = turns.last().context("no turns")?;

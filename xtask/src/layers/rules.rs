@@ -1,4 +1,4 @@
-//! The rules themselves, on plain data: what `layers.toml` says, what the manifests say, and where the two disagree.
+//! The rules, on plain data: `layers.toml`, the manifests, and the differences between the two.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +13,7 @@ pub(super) struct Layers {
     pub(super) crates: Vec<CrateLayer>,
 }
 
-/// The place of one crate.
+/// The entry of one crate.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CrateLayer {
@@ -27,15 +27,15 @@ pub(super) struct CrateLayer {
     /// The part of `must_not_know` that a manifest can break: packages it may not have as normal or build dependencies.
     #[serde(default)]
     pub(super) must_not_use: Vec<String>,
-    /// Its place is decided, the crate is not there yet.
+    /// The crate is planned and does not exist yet.
     #[serde(default)]
     pub(super) planned: bool,
-    /// For tests only: nobody may ship it.
+    /// The crate is for tests only and must not be shipped.
     #[serde(default)]
     pub(super) dev_only: bool,
 }
 
-/// A crate as its manifest has it.
+/// A crate with the dependencies in its manifest.
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) arrows: Vec<Arrow>,
@@ -47,7 +47,7 @@ pub(super) struct Arrow {
     pub(super) kind: DependencyKind,
 }
 
-/// In which table of the manifest a dependency stands.
+/// The table of the manifest that a dependency is in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum DependencyKind {
     Normal,
@@ -70,7 +70,7 @@ impl Layers {
         self.crates.iter().find(|entry| entry.name == name)
     }
 
-    /// Highest layer first; within one layer in the order of the file.
+    /// Returns the crates, the highest layer first, and within one layer in the order of the file.
     pub(super) fn top_down(&self) -> Vec<&CrateLayer> {
         let mut entries: Vec<&CrateLayer> = self.crates.iter().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.layer));
@@ -78,7 +78,7 @@ impl Layers {
     }
 }
 
-/// Every fault, in words; empty if the house stands.
+/// Returns every violation as text; empty if there is none.
 pub(super) fn check(layers: &Layers, members: &[Member]) -> Vec<String> {
     let mut faults = places(layers, members);
     for member in members {
@@ -91,7 +91,7 @@ pub(super) fn check(layers: &Layers, members: &[Member]) -> Vec<String> {
     faults
 }
 
-/// Both lists name the same crates, and each once.
+/// Checks that both lists contain the same crates, each once.
 fn places(layers: &Layers, members: &[Member]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut seen = BTreeSet::new();
@@ -113,7 +113,7 @@ fn places(layers: &Layers, members: &[Member]) -> Vec<String> {
     faults
 }
 
-/// Arrows point down. A dev-dependency may also point sideways, to a dev-only crate; those may point nowhere but into tests.
+/// Checks that dependencies point down. A dev-dependency may also point to a dev-only crate of the same layer; only tests may use dev-only crates.
 fn arrow_fault(layers: &Layers, from: &CrateLayer, arrow: &Arrow) -> Option<String> {
     let to = layers.find(&arrow.to)?;
     let line = format!("{} (layer {}) -> {} (layer {}) in {}", from.name, from.layer, to.name, to.layer, arrow.kind);
@@ -129,7 +129,7 @@ fn arrow_fault(layers: &Layers, from: &CrateLayer, arrow: &Arrow) -> Option<Stri
     None
 }
 
-/// Tests and examples may know what the crate itself must not.
+/// Checks forbidden packages. Tests and examples may use packages that the crate itself must not.
 fn knowledge_fault(from: &CrateLayer, arrow: &Arrow) -> Option<String> {
     let forbidden = arrow.kind != DependencyKind::Dev && from.must_not_use.contains(&arrow.to);
     forbidden.then(|| format!("{} must not use {} (it stands in {})", from.name, arrow.to, arrow.kind))
@@ -139,7 +139,7 @@ fn knowledge_fault(from: &CrateLayer, arrow: &Arrow) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Two floors and a roof, with a dev-only helper beside the upper floor.
+    /// Three layers, with a dev-only crate in the middle one.
     fn layers() -> Layers {
         let entry = |name: &str, layer| CrateLayer { name: name.into(), layer, ..CrateLayer::default() };
         Layers {
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// The faults of a house in which one crate has one arrow.
+    /// Returns the violations if one crate has one dependency.
     fn faults(from: &str, to: &str, kind: DependencyKind) -> Vec<String> {
         let layers = layers();
         let names = layers.crates.iter().filter(|entry| !entry.planned).map(|entry| entry.name.clone());

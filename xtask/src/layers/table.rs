@@ -21,7 +21,7 @@ pub(super) fn render(layers: &Layers) -> String {
     text
 }
 
-/// The page with `table` between the two markers.
+/// Returns the page with `table` between the two markers.
 pub(super) fn replace(page: &str, table: &str) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("the page has no {BEGIN}"))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("the page has no {END}"))?;

@@ -1,4 +1,4 @@
-//! What the program says of its threads after a restart: the content of `expected.json`.
+//! What the program reports about its threads after a restart: the content of `expected.json`.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
 use crate::codex::exec::{ExecTurn, TurnSetting};
 
-/// Asks about everything. The probes write into the threads, so the home must have been kept before.
+/// Asks about all threads. The probes append to the threads, so the home must have been copied before.
 pub(super) fn ask(stage: &Stage, cast: &Cast) -> Result<Value> {
     let mut expected = json!({"version": stage.codex.version, "threads": cast.threads});
     let mut log = cast.log.clone();
@@ -31,7 +31,7 @@ pub(super) fn ask(stage: &Stage, cast: &Cast) -> Result<Value> {
     Ok(expected)
 }
 
-/// The answers for each thread. What the program refuses to answer goes to the log.
+/// Returns the answers for each thread. A refusal of the program is printed.
 fn told(cast: &Cast, what: &str, log: &mut Vec<Value>, mut ask: impl FnMut(&str) -> Result<Value>) -> Result<Value> {
     let mut answers = Map::new();
     for (letter, id) in &cast.threads {

@@ -13,26 +13,26 @@ use crate::codex::exec::{ExecTurn, TurnSetting};
 use crate::codex::stand_in::Reply;
 use crate::codex::thread_mode::ThreadMode;
 
-/// Who the threads of a recording come from.
+/// The originator of the threads of a recording.
 const CLIENT: &str = "sample";
 
-/// How long a program that is to be killed may take to write what it has heard.
+/// How long a program has to write what it received before it is killed.
 const BREATH: Duration = Duration::from_millis(500);
 
-/// The threads of a story, and how it went.
+/// The threads of a story, and notes about its course.
 #[derive(Default)]
 pub(super) struct Cast {
-    /// Letter to id.
+    /// The id of each letter.
     pub(super) threads: BTreeMap<String, String>,
     pub(super) archived: BTreeSet<String>,
-    /// Steps that are done in one way by some releases and in another by others.
+    /// Steps that differ between releases.
     pub(super) log: Vec<Value>,
-    /// Whether there is an app server to ask afterwards.
+    /// Whether the release has an app server that can be asked afterwards.
     pub(super) served: bool,
 }
 
 impl Cast {
-    /// The id of a thread.
+    /// Returns the id of a thread.
     pub(super) fn id(&self, letter: &str) -> Result<&str> {
         self.threads.get(letter).map(String::as_str).with_context(|| format!("there is no thread {letter}"))
     }
@@ -75,17 +75,17 @@ impl<'a> Player<'a> {
         self.say(letter, text)
     }
 
-    /// One turn that the model answers as always.
+    /// Runs a turn with the default answer.
     pub(super) fn say(&mut self, letter: &str, text: &str) -> Result<()> {
         self.scripted(letter, text, vec![Reply::say()])
     }
 
-    /// One turn in which the model gives these answers.
+    /// Runs a turn with these answers of the model.
     pub(super) fn scripted(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<()> {
         self.send(letter, &json!([{"type": "text", "text": text}]), replies)
     }
 
-    /// One turn with these parts of a prompt.
+    /// Runs a turn with these parts of a prompt.
     pub(super) fn send(&mut self, letter: &str, input: &Value, replies: Vec<Reply>) -> Result<()> {
         let thread = self.load(letter)?;
         self.stage.model.plan(replies);
@@ -93,13 +93,13 @@ impl<'a> Player<'a> {
         self.server.end_turn(&thread).with_context(|| format!("thread {letter}: {input}"))
     }
 
-    /// Compacts by hand.
+    /// Compacts on request.
     pub(super) fn compact(&mut self, letter: &str) -> Result<()> {
         let thread = self.load(letter)?;
         self.server.compact(&thread).with_context(|| format!("compacting {letter}"))
     }
 
-    /// Undoes so many turns of the person, or all: in a legacy thread by a rollback, in a paginated one by a revert.
+    /// Undoes a number of turns of the user, or all of them: in a legacy thread by a rollback, in a paginated one by a revert.
     pub(super) fn undo(&mut self, letter: &str, turns: usize) -> Result<()> {
         let thread = self.load(letter)?;
         if self.mode == ThreadMode::Legacy {
@@ -111,7 +111,7 @@ impl<'a> Player<'a> {
         self.server.revert(&thread, &first)
     }
 
-    /// The how-manieth turn of the person from the end, or the first.
+    /// Returns a turn of the user, counted from the end, or the first one.
     fn turn_from_the_end(&mut self, thread: &str, turns: usize) -> Result<String> {
         let shown = self.server.turns(thread)?;
         let has_prompt = |turn: &&Value| {
@@ -150,21 +150,21 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Stops a turn that the model does not answer.
+    /// Interrupts a turn that the model does not answer.
     pub(super) fn interrupt(&mut self, letter: &str, text: &str) -> Result<()> {
         let (thread, turn) = self.begin(letter, text, vec![Reply::hang()])?;
         self.server.call("turn/interrupt", json!({"threadId": thread, "turnId": turn}))?;
         self.server.wait_for_turn(&thread).map(drop)
     }
 
-    /// Kills the program in a turn, once it has asked the model for the last of these answers, and starts it anew.
+    /// Kills the program in a turn after it has requested the last of these answers, and starts it again.
     pub(super) fn kill(mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<Self> {
         self.begin(letter, text, replies)?;
         self.server.kill()?;
         Ok(Self { server: serve(self.stage)?, loaded: BTreeSet::new(), ..self })
     }
 
-    /// Starts a turn, and waits until the model was asked for all these answers.
+    /// Starts a turn and waits until the program has requested all these answers.
     fn begin(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<(String, String)> {
         let thread = self.load(letter)?;
         let count = self.stage.model.count() + replies.len();
@@ -175,7 +175,7 @@ impl<'a> Player<'a> {
         Ok((thread, turn))
     }
 
-    /// Gives letters to threads that the program started itself.
+    /// Assigns letters to threads that the program started itself.
     pub(super) fn adopt(&mut self, letter: &str) -> Result<()> {
         std::thread::sleep(BREATH);
         let found = strangers(self.stage, &self.cast)?;
@@ -195,7 +195,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// The id of a thread that the server holds from now on.
+    /// Returns the id of a thread and notes that the server holds it.
     fn load(&mut self, letter: &str) -> Result<String> {
         let id = self.cast.id(letter)?.to_owned();
         if self.loaded.insert(letter.to_owned()) {
@@ -220,7 +220,7 @@ impl<'a> ExecPlayer<'a> {
         self.cast
     }
 
-    /// One turn, which starts the thread if it is not there yet.
+    /// Runs a turn, which starts the thread if it does not exist yet.
     pub(super) fn say(&mut self, letter: &str, text: &str, replies: Vec<Reply>) -> Result<()> {
         self.begin(letter, text, None, replies)?.end().with_context(|| format!("thread {letter}: {text}"))?;
         self.enter(letter)
@@ -259,7 +259,7 @@ impl<'a> ExecPlayer<'a> {
     }
 }
 
-/// The ids of threads that have files and no letters.
+/// Returns the ids of threads that have files but no letters.
 fn strangers(stage: &Stage, cast: &Cast) -> Result<Vec<String>> {
     const ID: usize = 36;
     let mut found = Vec::new();

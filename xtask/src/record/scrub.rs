@@ -1,35 +1,35 @@
-//! Makes recordings fit to be shown: no path of this machine, and no prose of the recorded program.
+//! Makes recordings fit for publication: without paths of the machine and without prose of the recorded program.
 //!
-//! Whatever goes is replaced by as many bytes, counted as they stand in the file, so that offsets into files still hold.
+//! Each removed text is replaced by the same number of bytes, as counted in the file, so that offsets into files stay valid.
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-/// Stands in for prose, as often as needed.
+/// Replaces prose, repeated as often as necessary.
 const STAND_IN: &str = "Words of the recording program stand here in the original; this stand-in has the same length. ";
 
-/// A text of so many words is prose, if none of the story's.
+/// A text of at least this number of words is prose, unless it belongs to the story.
 const PROSE: usize = 12;
 
-/// Where the story's own words begin behind prose of the program.
+/// Marks where the words of the story begin after prose of the program.
 const OWN: [&str; 1] = ["\nSUMMARY "];
 
-/// What the story, its model and its tools say begins like this, or is a fragment that holds only facts.
+/// Beginnings of texts of the story, its model and its tools, and of fragments that contain only facts.
 const KNOWN: [&str; 4] = ["<environment_context>", "Answer ", "SUMMARY ", "Tool finished"];
 
-/// Ends the head of a fragment that has no tag at its start.
+/// Ends the heading of a fragment that does not begin with a tag.
 const INSTRUCTIONS: &str = "<INSTRUCTIONS>\n";
 
-/// Fields of what tools print, in which long texts are facts.
+/// Fields of tool output in which long texts are facts.
 const OUTPUTS: [&str; 6] =
     ["output", "aggregated_output", "aggregatedOutput", "formatted_output", "stdout", "arguments"];
 
-/// The texts of one stage, and what stands in for them.
+/// The texts of one stage and their replacements.
 pub(super) struct Scrubber {
     home: String,
-    /// The folder above home and project, and its stand-in of the same length.
+    /// The directory above home and project, and its replacement of the same length.
     ground: (String, String),
 }
 
@@ -40,7 +40,7 @@ impl Scrubber {
         Self { home: home.to_string_lossy().into_owned(), ground: (ground, stand_in) }
     }
 
-    /// The text of a file of JSON lines. A last line that was cut short stays as it is, but for its paths.
+    /// Scrubs a file of JSON lines. In a torn last line only paths are replaced.
     pub(super) fn lines(&self, text: &str) -> Result<String> {
         let lines: Result<String> = text.split_inclusive('\n').map(|line| self.line(line)).collect();
         let scrubbed = lines?.replace(&self.ground.0, &self.ground.1);
@@ -52,7 +52,7 @@ impl Scrubber {
         let Ok(value) = serde_json::from_str::<Value>(line) else { return Ok(line.to_owned()) };
         let mut prose = Vec::new();
         gather(&value, &mut prose);
-        // What holds another text goes first.
+        // A text that contains another one is replaced first.
         prose.sort_by_key(|text| (std::cmp::Reverse(text.len()), *text));
         prose.dedup();
         let mut line = line.to_owned();
@@ -64,7 +64,7 @@ impl Scrubber {
         Ok(line)
     }
 
-    /// A JSON value, in which the home is called `{HOME}`.
+    /// Scrubs a JSON value and replaces the home by `{HOME}`.
     pub(super) fn value(&self, value: Value) -> Value {
         match value {
             Value::String(text) => {
@@ -82,14 +82,14 @@ impl Scrubber {
         }
     }
 
-    /// A value in which only paths are replaced.
+    /// Replaces only paths in a value.
     fn paths(&self, value: Value) -> Value {
         let text = value.to_string().replace(&self.ground.0, &self.ground.1);
         serde_json::from_str(&text).unwrap_or(value)
     }
 }
 
-/// The prose in a value.
+/// Returns the prose in a value.
 fn gather<'a>(value: &'a Value, prose: &mut Vec<&'a str>) {
     match value {
         Value::String(text) if is_prose(text) => prose.push(text),
@@ -108,7 +108,7 @@ fn is_prose(text: &str) -> bool {
     text.split_whitespace().count() >= PROSE && !KNOWN.iter().any(|known| text.starts_with(known))
 }
 
-/// The text with its prose replaced: tags around it, and the story's own words behind it, stay.
+/// Replaces the prose of a text. Tags around it and words of the story after it remain.
 fn replaced(text: &str) -> String {
     let own = OWN.iter().filter_map(|own| text.find(own)).min().unwrap_or(text.len());
     let (prose, own) = text.split_at(own);
@@ -119,7 +119,7 @@ fn replaced(text: &str) -> String {
     format!("{open}{stand_in}{close}{own}")
 }
 
-/// How long the tag at the start is, with the line break behind it.
+/// Returns the length of the tag at the beginning, including the line break after it.
 fn opening_tag(text: &str) -> usize {
     if text.starts_with("# ")
         && let Some(head) = text.find(INSTRUCTIONS)
@@ -132,7 +132,7 @@ fn opening_tag(text: &str) -> usize {
     }
 }
 
-/// Where the tag at the end begins, with the line break before it.
+/// Returns the position of the tag at the end, including the line break before it.
 fn closing_tag(text: &str) -> usize {
     match text.rfind("</") {
         Some(start) if text.ends_with('>') && text.len() - start < 60 => {
@@ -142,7 +142,7 @@ fn closing_tag(text: &str) -> usize {
     }
 }
 
-/// A text as it stands between quotes in JSON.
+/// Returns a text as it is written between quotes in JSON.
 fn inside_quotes(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()

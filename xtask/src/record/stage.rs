@@ -1,4 +1,4 @@
-//! Where a story is played: a home, a project under version control, a model. And what is kept of it.
+//! The environment of a story: a home, a project under version control, and a model. It also saves the recording.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +11,10 @@ use super::scrub::Scrubber;
 use crate::codex::stand_in::{SUMMARISE, StandIn};
 use crate::codex::{Codex, configure};
 
-/// What of a home is data, and not a cache or a log.
+/// The entries of a home that are data, in contrast to caches and logs.
 const KEPT: [&str; 3] = ["sessions", "archived_sessions", "session_index.jsonl"];
 
-/// A picture of one pixel.
+/// An image of one pixel.
 const PICTURE: &[u8] = &[
     0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00, 0x00,
     0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x06, 0x00, 0x00, 0x00, 0x1f, 0x15, 0xc4, 0x89, 0x00, 0x00, 0x00, 0x0d, 0x49,
@@ -22,13 +22,13 @@ const PICTURE: &[u8] = &[
     0x4b, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
 ];
 
-/// A stage of one story.
+/// The stage of one story.
 pub(super) struct Stage<'a> {
     pub(super) codex: &'a Codex,
     pub(super) model: StandIn,
     pub(super) home: PathBuf,
     pub(super) project: PathBuf,
-    /// Everything is below it. The name is short, so that the stand-in for it is.
+    /// The directory that contains everything. Its name is short, so that its replacement is short.
     ground: TempDir,
 }
 
@@ -47,12 +47,12 @@ impl<'a> Stage<'a> {
         Ok(Self { codex, model, home, project, ground })
     }
 
-    /// What makes the files of this stage fit to be shown.
+    /// Returns the scrubber of this stage.
     pub(super) fn scrubber(&self) -> Scrubber {
         Scrubber::new(&self.home, self.ground.path())
     }
 
-    /// Copies the home's data to where the recording is to be.
+    /// Copies the data of the home to the directory of the recording.
     pub(super) fn keep_home(&self, scrubber: &Scrubber, folder: &Path) -> Result<()> {
         let kept = folder.join("home");
         if kept.exists() {
@@ -71,7 +71,7 @@ impl<'a> Stage<'a> {
         std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The files of all threads.
+    /// Returns the files of all threads.
     pub(super) fn rollouts(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for name in ["sessions", "archived_sessions"] {
@@ -82,7 +82,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Compaction when the stand-in says that the context is full, instructions that are no prose, and no long lists of skills.
+/// Configures compaction when the stand-in reports a full context, instructions without prose, and no long lists of skills.
 fn settings(home: &Path) -> String {
     format!(
         "model_auto_compact_token_limit = 200000\ncompact_prompt = \"{SUMMARISE}\"\n\
@@ -92,7 +92,7 @@ fn settings(home: &Path) -> String {
     )
 }
 
-/// Puts the project under version control, with nothing of this machine in it.
+/// Puts the project under version control, without any data of the machine.
 fn commit(project: &Path) -> Result<()> {
     for args in
         [&["init", "--quiet", "--initial-branch=main"][..], &["add", "."], &["commit", "--quiet", "-m", "first"]]
@@ -120,7 +120,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file, or a folder with what is in it, scrubbed.
+/// Copies a file or a directory and scrubs the content.
 fn copy(from: &Path, to: &Path, scrubber: &Scrubber) -> Result<()> {
     if from.is_dir() {
         for entry in std::fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {

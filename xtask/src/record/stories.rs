@@ -1,4 +1,4 @@
-//! The stories that are played, each in a home of its own.
+//! The stories that can be played, each in its own home.
 
 use crate::codex::thread_mode::ThreadMode;
 use anyhow::Result;
@@ -10,16 +10,16 @@ use crate::codex::Codex;
 use crate::codex::stand_in::Reply;
 use crate::workspace::Usage;
 
-/// From here on the app server is known to do all that the stories ask for.
+/// The first release whose app server can do everything that the stories need.
 const SERVED: [u32; 2] = [0, 98];
 
-/// From here on threads are known to be paginated if that is asked for.
+/// The first release that makes paginated threads on request.
 const PAGINATED: [u32; 2] = [0, 150];
 
-/// 0.155 still rolls legacy threads back, 0.169 does not any more.
+/// 0.155 rolls legacy threads back, 0.169 no longer does.
 const REVERTS_ONLY: [u32; 2] = [0, 160];
 
-/// The suffix of a story's name when its threads are legacy ones, though the release makes paginated ones.
+/// Suffix of the name of a story whose threads are legacy although the release makes paginated ones.
 const LEGACY: &str = "-legacy";
 
 /// A story that a release can play.
@@ -40,7 +40,7 @@ const NAMES: [(&str, Script); 5] =
     [("compactions", compactions), ("undo", undo), ("crash", crash), ("rows", rows), ("tools", tools)];
 
 impl Story {
-    /// The stories of these names, or all that the release can play.
+    /// Returns the stories with these names, or all that the release can play.
     pub(super) fn chosen(codex: &Codex, names: &[String]) -> Result<Vec<Self>> {
         let mut all = Self::all(&codex.release());
         if let Some(unknown) = names.iter().find(|name| all.iter().all(|story| story.label() != **name)) {
@@ -71,7 +71,7 @@ impl Story {
         all
     }
 
-    /// What the story is called on the command line and in the name of its folder.
+    /// Returns the name of the story on the command line and in its directory.
     pub(super) fn label(&self) -> String {
         match self.play {
             Play::Served(_, _, suffix) => format!("{}{suffix}", self.name),
@@ -87,7 +87,7 @@ impl Story {
     }
 }
 
-/// C: by hand, two in a row, and one at the end. M: several within one turn, because the context is full again and again.
+/// C: on request, two in a row, and one at the end. M: several within one turn, because the context is full repeatedly.
 fn compactions(mut player: Player) -> Result<Player> {
     player.start("C", "first question about herons")?;
     player.say("C", "second question about egrets")?;
@@ -102,7 +102,7 @@ fn compactions(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
-/// A turn that fills the context twice. Old releases give up if it is full again at once.
+/// A turn that fills the context twice. Old releases give up if it is full again immediately.
 fn full_of_work() -> Vec<Reply> {
     vec![Reply::tool("echo one").full(), Reply::tool("echo two"), Reply::tool("echo three").full(), Reply::say()]
 }
@@ -142,7 +142,7 @@ fn undo(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
-/// K: killed between two requests of a turn, resumed and gone on with. L: killed before any answer, and left so. I: interrupted.
+/// K: killed between two requests of a turn, resumed and continued. L: killed before any answer, and not resumed. I: interrupted.
 fn crash(mut player: Player) -> Result<Player> {
     player.start("I", "first question about ibexes")?;
     player.interrupt("I", "never answered")?;
@@ -154,7 +154,7 @@ fn crash(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
-/// P: pictures. N: named twice. A: archived. B: archived and brought back. S: a thread with a sub-agent, which is S1.
+/// P: images. N: named twice. A: archived. B: archived and brought back. S: a thread with a sub-agent, which is S1.
 fn rows(mut player: Player) -> Result<Player> {
     let picture = player.stage.project.join("picture.png");
     player.start("P", "first question about pictures")?;
@@ -179,7 +179,7 @@ fn rows(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
-/// W: a search of the web, a plan, a patch, a command that fails, a call of a tool that is not there.
+/// W: a web search, a plan, a patch, a command that fails, a call of a tool that does not exist.
 fn tools(mut player: Player) -> Result<Player> {
     player.start("W", "first question about wrens")?;
     let search = json!({"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "wrens"}});

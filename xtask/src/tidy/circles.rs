@@ -1,7 +1,7 @@
-//! No circle of imports between the files of a crate.
+//! Finds circles of imports between the files of a crate.
 //!
-//! Two files that need each other can be understood only together, so that each circle is one large file in disguise. A pair
-//! may stay if it says so in a comment: "belongs together with `other.rs`" and why.
+//! Two files that need each other can be understood only together, so a circle is one large file in disguise. A pair
+//! may stay if a comment says "belongs together with `other.rs`" and why.
 //!
 //! A file needs another file if it imports an item of it, names one by its path, or calls a method that an `impl` block there adds
 //! to a type of a third file. A re-export alone needs nothing. Imports are followed through re-exports to the file that
@@ -28,12 +28,12 @@ const TO_BE_CUT: [&str; 10] = [
     "examples/redb-store/src/",
 ];
 
-/// Circles in the crates, except those that are still to be cut.
+/// Returns the circles in the crates, except those that are still to be cut.
 pub(super) fn circles(crates: &[Crate]) -> Vec<String> {
     crates.iter().filter(|krate| !TO_BE_CUT.contains(&&*krate.root)).flat_map(circles_of).collect()
 }
 
-/// Every need between the files of every circle, a line each.
+/// Returns every import between the files of every circle, a line for each.
 pub(super) fn edges(crates: &[Crate]) -> Vec<String> {
     let mut edges = Vec::new();
     for krate in crates {
@@ -71,7 +71,7 @@ fn circles_of(krate: &Crate) -> Vec<String> {
     faults
 }
 
-/// The sets of files that reach each other, each with more than one file.
+/// Returns the strongly connected components with more than one file.
 fn strong_components(needs: &Needs) -> Vec<Vec<ModulePath>> {
     let reached: BTreeMap<&ModulePath, BTreeSet<&ModulePath>> =
         needs.keys().map(|from| (from, reach(needs, from))).collect();
@@ -89,7 +89,7 @@ fn strong_components(needs: &Needs) -> Vec<Vec<ModulePath>> {
     components
 }
 
-/// What can be reached from a file over at least one step.
+/// Returns the files that can be reached from a file by one or more steps.
 fn reach<'n>(needs: &'n Needs, from: &ModulePath) -> BTreeSet<&'n ModulePath> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<&ModulePath> = needs[from].keys().collect();
@@ -101,10 +101,10 @@ fn reach<'n>(needs: &'n Needs, from: &ModulePath) -> BTreeSet<&'n ModulePath> {
     reached
 }
 
-/// One of the shortest circles among files that reach each other.
+/// Returns one of the shortest circles in a component.
 fn shortest_circle(needs: &Needs, component: &[ModulePath]) -> Vec<ModulePath> {
     let circles = component.iter().filter_map(|start| {
-        // Breadth first, with the file that each one was reached from.
+        // Breadth-first search; `from` has the file from which each file was reached.
         let mut from: BTreeMap<&ModulePath, &ModulePath> = BTreeMap::new();
         let mut level = vec![start];
         while !level.is_empty() {

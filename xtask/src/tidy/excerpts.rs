@@ -1,8 +1,8 @@
-//! Code in markdown files that says which file it stands in: it has to stand there.
+//! Checks that code in markdown files is equal to the source file that it names.
 
 use super::files::SourceFile;
 
-/// Blocks of Rust that begin with the comment of a path, such as `// examples/redb-store/src/lib.rs`.
+/// Checks Rust blocks that begin with a path in a comment, such as `// examples/redb-store/src/lib.rs`.
 pub(super) fn stale(files: &[SourceFile]) -> Vec<String> {
     let mut faults = Vec::new();
     for page in files.iter().filter(|file| file.path.ends_with(".md")) {
@@ -20,7 +20,7 @@ pub(super) fn stale(files: &[SourceFile]) -> Vec<String> {
     faults
 }
 
-/// Whether the lines of an excerpt follow one another in a text. All of them may be indented further there.
+/// Returns whether the lines of an excerpt are consecutive lines of a text, where all of them may have more indentation.
 fn stands_in(excerpt: &[&str], text: &str) -> bool {
     let lines: Vec<&str> = text.lines().collect();
     excerpt.iter().any(|line| !line.is_empty())

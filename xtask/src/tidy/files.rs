@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 /// A text file of the repository.
 #[derive(Clone)]
 pub(super) struct SourceFile {
-    /// Relative to the root, with `/` between the parts.
+    /// Path relative to the root, with `/` as separator.
     pub(super) path: String,
     pub(super) text: String,
 }
 
-/// Every Rust and markdown file, sorted, without what is built, recorded or hidden.
+/// Reads every Rust and markdown file, sorted by path, except in hidden directories and in `target`.
 pub(super) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_path_buf()];

@@ -1,4 +1,4 @@
-//! Links between markdown files: the file must be there, and the heading if one is named.
+//! Checks links between markdown files: the file must exist, and the heading if the link names one.
 
 use super::files::SourceFile;
 
@@ -29,11 +29,11 @@ fn is_remote(target: &str) -> bool {
     target.contains("://") || target.starts_with("mailto:")
 }
 
-/// The targets of `[text](target)`, outside code.
+/// Returns the targets of `[text](target)` outside code.
 fn links(markdown: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in prose(markdown) {
-        // Every second piece between backticks is code.
+        // Every second part between backticks is code.
         for text in line.split('`').step_by(2) {
             found.extend(
                 text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.trim()),
@@ -43,7 +43,7 @@ fn links(markdown: &str) -> Vec<&str> {
     found
 }
 
-/// The lines outside fenced code blocks.
+/// Returns the lines outside fenced code blocks.
 fn prose(markdown: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     markdown.lines().filter(move |line| {
@@ -53,7 +53,7 @@ fn prose(markdown: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The anchors that the usual renderers make of a page's headings.
+/// Returns the anchors that common renderers make from the headings of a page.
 fn headings(markdown: &str) -> Vec<String> {
     prose(markdown).filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#').trim())).collect()
 }
@@ -63,7 +63,7 @@ fn slug(heading: &str) -> String {
     kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
 }
 
-/// `target` as seen from `page`, relative to the root; `None` if it leaves the repository.
+/// Returns the path of `target` relative to the root, if it is linked from `page`; `None` if it is outside the repository.
 fn resolve(page: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();

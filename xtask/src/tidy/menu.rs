@@ -1,6 +1,6 @@
-//! The justfile is a menu of the verbs: each recipe calls the verb of its name.
+//! Checks that the justfile is a menu of the verbs: each recipe calls the verb of the same name.
 
-/// What the recipes of the justfile and the verbs do not have in common.
+/// Returns the differences between the recipes of the justfile and the verbs.
 pub(super) fn gaps(justfile: &str, verbs: &[&str]) -> Vec<String> {
     let recipes = recipes(justfile);
     let is_called = |verb: &str| recipes.iter().any(|recipe| recipe.name == verb && recipe.verb == Some(verb));
@@ -34,7 +34,7 @@ fn recipes(justfile: &str) -> Vec<Recipe<'_>> {
     recipes
 }
 
-/// The name of the recipe that a line begins: `test *args:`.
+/// Returns the name of the recipe that begins in a line such as `test *args:`.
 fn recipe(line: &str) -> Option<&str> {
     let (head, _) = line.split_once(':').filter(|(_, rest)| !rest.starts_with('='))?;
     let name = head.split_whitespace().next()?;

@@ -1,4 +1,4 @@
-//! The files of a crate as modules, and which items of which other files each one uses.
+//! Parses the files of a crate as modules and finds which items of which other files each one uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use syn::visit::{self, Visit};
 
 use super::files::SourceFile;
 
-/// A module by the names of the modules that it is in and its own; the root is empty.
+/// The path of a module: the names of its parents and its own name. The root is empty.
 pub(super) type ModulePath = Vec<String>;
 
-/// Through how many re-exports an import is followed.
+/// The largest number of re-exports through which an import is followed.
 const MAX_REEXPORTS: usize = 8;
 
 /// A crate, file by file.
@@ -20,27 +20,27 @@ pub(super) struct Crate {
     modules: BTreeMap<ModulePath, Module>,
 }
 
-/// What a file says.
+/// The contents of a file that matter for imports.
 #[derive(Default)]
 struct Module {
     /// The path of the file below the root directory.
     file: String,
     comments: String,
-    /// Names that it imports, and the paths that they stand for.
+    /// Imported names and their paths.
     imports: Vec<Import>,
     /// Names of the items that it defines.
     items: BTreeSet<String>,
-    /// Those of them that are types or traits.
+    /// The subset of items that are types or traits.
     types: BTreeSet<String>,
-    /// Modules that are there in tests only.
+    /// Modules that exist in tests only.
     test_modules: BTreeSet<String>,
-    /// Paths that stand in its code.
+    /// Paths in its code.
     paths: BTreeSet<Vec<String>>,
-    /// For each type that it has an `impl` block of, without a trait, the functions in there.
+    /// The functions of inherent `impl` blocks, by type.
     methods: BTreeMap<String, BTreeSet<String>>,
     /// Names of functions that traits declare or that are implemented for traits.
     trait_methods: BTreeSet<String>,
-    /// Names of the methods that are called.
+    /// Names of called methods.
     calls: BTreeSet<String>,
 }
 
@@ -52,7 +52,7 @@ struct Import {
 }
 
 impl Crate {
-    /// Parses the files below `root`; a file that is there in tests only is left out.
+    /// Parses the files below `root`, except files that exist in tests only.
     fn parse(root: &str, files: &[SourceFile]) -> Result<Self, String> {
         let mut modules = BTreeMap::new();
         let has_library = files.iter().any(|file| file.path == format!("{root}lib.rs"));
@@ -78,14 +78,14 @@ impl Crate {
         &self.modules[path].file
     }
 
-    /// The types and traits that each file defines, private ones too: their names and the path of the file.
+    /// Returns the types and traits of each file, private ones included, with the path of the file.
     pub(super) fn types(&self) -> impl Iterator<Item = (&str, String)> {
         self.modules
             .values()
             .flat_map(|module| module.types.iter().map(|name| (name.as_str(), format!("{}{}", self.root, module.file))))
     }
 
-    /// The crates whose sources are among the files, parsed.
+    /// Parses all crates whose sources are among the files.
     pub(super) fn all(files: &[SourceFile]) -> Result<Vec<Self>, String> {
         let roots = files.iter().filter_map(|file| {
             let root = file.path.strip_suffix("src/lib.rs").or_else(|| file.path.strip_suffix("src/main.rs"))?;
@@ -95,7 +95,7 @@ impl Crate {
         roots.iter().map(|root| Self::parse(root, files)).collect()
     }
 
-    /// Whether one of two files says that they belong together.
+    /// Returns whether a comment in one of two files says that they belong together.
     pub(super) fn belong_together(&self, one: &ModulePath, other: &ModulePath) -> bool {
         let says = |from: &ModulePath, to: &ModulePath| {
             let name = self.modules[to].file.rsplit('/').next().unwrap_or_default();
@@ -104,7 +104,7 @@ impl Crate {
         says(one, other) || says(other, one)
     }
 
-    /// For each file, the other files that it needs, with a name that it uses there.
+    /// Returns the other files that each file needs, with the name of an item that it uses.
     pub(super) fn needs(&self) -> BTreeMap<ModulePath, BTreeMap<ModulePath, String>> {
         let added = self.added_methods();
         let mut all = BTreeMap::new();
@@ -128,8 +128,8 @@ impl Crate {
         all
     }
 
-    /// The methods that one file adds to a type of another one: their names, the file of the type, and the file that adds them.
-    /// Only names that the crate has once, as nothing else says which method a call means.
+    /// Returns the methods that a file adds to a type of another file: by name, the file of the type and the file of the method.
+    /// Only names that are unique in the crate count, because a call does not tell which method of that name it means.
     fn added_methods(&self) -> BTreeMap<&str, (ModulePath, ModulePath)> {
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();
         for module in self.modules.values() {
@@ -152,7 +152,7 @@ impl Crate {
         added
     }
 
-    /// The file that defines what a path in the file `at` means, and the name of the item; `None` for other crates.
+    /// Returns the file and the name of the item that a path in the file `at` refers to; `None` for items of other crates.
     fn resolve(&self, at: &ModulePath, path: &[String], depth: usize) -> Option<(ModulePath, String)> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -209,7 +209,7 @@ fn child(path: &[String], name: &str) -> ModulePath {
     [path, &[name.to_owned()]].concat()
 }
 
-/// The module that a file below the root directory is.
+/// Returns the module path of a file below the root directory.
 fn module_path(inside: &str) -> Option<ModulePath> {
     let path = inside.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -226,7 +226,7 @@ fn comments(text: &str) -> String {
     text.lines().filter(|line| line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Methods of the standard library's types, which a call of that name may mean.
+/// Returns whether types of the standard library have a method of this name, so that a call may mean theirs.
 fn is_common(method: &str) -> bool {
     const COMMON: [&str; 20] = [
         "append", "bytes", "clear", "clone", "contains", "find", "flush", "get", "insert", "iter", "len", "lines",
@@ -359,7 +359,7 @@ impl Module {
         self.imports.push(Import { name, path, is_reexport });
     }
 
-    /// Takes paths and calls out of the arguments of a macro, which are no syntax tree.
+    /// Collects paths and method calls from the arguments of a macro, which are tokens and not a syntax tree.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let (mut colons, mut is_behind_dot) = (0, false);
@@ -397,7 +397,7 @@ impl Module {
 
     fn end_path(&mut self, path: &mut Vec<String>) {
         let path = std::mem::take(path);
-        // The visibility of an item names a module and needs nothing of it.
+        // `pub(crate)` names a module but needs nothing from it.
         let is_module = path.iter().all(|part| matches!(part.as_str(), "crate" | "self" | "super"));
         if !is_module {
             self.paths.insert(path);

@@ -1,12 +1,12 @@
-//! One name means one thing in the whole workspace.
+//! Checks that a type name means one thing in the whole workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::modules::Crate;
 
-/// Names that several files may give to types of their own.
+/// Names that several files may define.
 ///
-/// `Result` is what every crate calls the results of its functions, as the standard library does.
+/// `Result` is the usual name for the result alias of a crate.
 const SHARED: [&str; 1] = ["Result"];
 
 /// Names that still mean several things.
@@ -66,7 +66,7 @@ const TO_BE_RENAMED: &[&str] = &[
     "Writer",
 ];
 
-/// Types and traits of the same name in different files, private ones too.
+/// Returns the types and traits that several files define, private ones included.
 pub(super) fn double_names(crates: &[Crate]) -> Vec<String> {
     let mut files: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (name, file) in crates.iter().flat_map(Crate::types) {

@@ -1,4 +1,4 @@
-//! Rules about Rust files. They look at lines, not at syntax trees: quick, and wrong only about code nobody should write.
+//! Rules about Rust files. They check lines and not syntax trees: this is fast, and wrong only for unusual code.
 
 use super::files::SourceFile;
 
@@ -24,17 +24,17 @@ fn unfinished_word(line: &str) -> Option<&'static str> {
     ["todo!", "unimplemented!", "dbg!"].into_iter().find(|word| has_word(code, word))
 }
 
-/// Whether a text stands in the code and is not the end of a longer name.
+/// Returns whether the code contains a text that is not the end of a longer name.
 fn has_word(code: &str, word: &str) -> bool {
     code.match_indices(word)
         .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
 }
 
-/// The crates whose effects on files go through one seam, and the file that is the seam.
+/// The crates whose file effects go through one interface, and the file with that interface.
 const SEAM: ([&str; 2], &str) =
     (["crates/rollout/src/", "crates/thread-store-local/src/"], "crates/rollout/src/file_system.rs");
 
-/// Ways past the seam. Reading is no effect.
+/// Calls that bypass the interface. Reading is not an effect.
 const EFFECTS: [&str; 14] = [
     "fs::rename",
     "fs::write",
@@ -57,7 +57,7 @@ pub(super) fn effects(files: &[SourceFile]) -> Vec<String> {
     let mut faults = Vec::new();
     for file in rust(files).filter(|file| file.path != seam && crates.iter().any(|krate| file.path.starts_with(krate)))
     {
-        // Tests stand last in a file and may do what they like.
+        // Tests are at the end of a file and may do anything.
         let code = file.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
         for (number, line) in (1..).zip(code) {
             let code = line.split("//").next().unwrap_or_default();
@@ -69,11 +69,11 @@ pub(super) fn effects(files: &[SourceFile]) -> Vec<String> {
     faults
 }
 
-/// The program's sources, and the crates of which it sees nothing.
+/// The sources of the program, and the crates that it must not use.
 const PROGRAM: &str = "crates/cli/src/";
 const BEHIND_THE_STORE: [&str; 2] = ["selvedge_rollout", "selvedge_state"];
 
-/// The program asks through the contract: one file of it picks a concrete store, and none looks behind one.
+/// Checks that one file of the program names a concrete store and that no file uses the crates below a store.
 pub(super) fn wiring(files: &[SourceFile]) -> Vec<String> {
     let (mut faults, mut naming) = (Vec::new(), Vec::new());
     for file in rust(files).filter(|file| file.path.starts_with(PROGRAM)) {
@@ -95,7 +95,7 @@ pub(super) fn wiring(files: &[SourceFile]) -> Vec<String> {
     faults
 }
 
-/// Whether a word is the crate of a concrete store or the type of one.
+/// Returns whether a word is the crate or the type of a concrete store.
 fn names_a_store(word: &str) -> bool {
     let is_crate = word.starts_with("selvedge_thread_store_");
     is_crate || word.strip_suffix("ThreadStore").is_some_and(|kind| !kind.is_empty())
@@ -117,7 +117,7 @@ pub(super) fn forgotten_tests(files: &[SourceFile]) -> Vec<String> {
     faults
 }
 
-/// The module that a file directly below `tests/it` is.
+/// Returns the module of a file directly below `tests/it`.
 fn module(inside: &str) -> Option<&str> {
     let name = inside.strip_suffix("/mod.rs").or_else(|| inside.strip_suffix(".rs"))?;
     (!name.contains('/')).then_some(name)
@@ -131,7 +131,7 @@ fn declares(main: &str, name: &str) -> bool {
     })
 }
 
-/// A path's crate and what is left of the path inside it.
+/// Splits a path into its crate and the rest.
 fn krate(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("crates/").or_else(|| path.strip_prefix("examples/"))?.split_once('/')
 }
