@@ -22,29 +22,29 @@ usage: cargo xtask bench [<area>] [-- <arguments of the benchmark>...]
   context  time and memory to load the model context of a 1 GB thread, against reading its tail alone
   fork     time, bytes and memory to fork and to rewind a 1 GB thread
   sync     items a second at level synced: what syncs of one thread share, and 64 threads against bare loops
-  index    building, following and asking the index: 10,000 threads of 30 kB, 100 of 10 MB, two of 100 MB; and what a list
-           takes from the start of the program and in a running one
+  index    building, updating and querying the index: 10,000 threads of 30 kB, 100 of 10 MB, two of 100 MB; and the time of a
+           list from the start of the program and in a running one
 
-Without an area all of them, one after the other.
+Without an area it runs all of them, one after the other.
 
-With --against the area's workloads, which are small and always the same, are measured in this tree, as it lies here, and in
-the commit, by turns. It fails if anything costs more than the bounds say.
+With --against, the small fixed workloads of the area are measured alternately in this tree (with uncommitted changes) and in
+the commit. It fails if a workload costs more than the bounds allow.
 
   --against <commit>           what to compare with: HEAD~1, a tag, a hash
   --rounds <n>                 how often each of the two programs runs, 15 by default; the order changes from round to round.
-                               0 leaves the times out and counts instructions only
-  --max-time <ratio>           the most time that is allowed, 1.10 by default
-  --max-instructions <ratio>   the most instructions that are allowed, 1.05 by default
-  --json                       the outcome as JSON, for scripts
+                               0 measures no times and counts instructions only
+  --max-time <ratio>           the largest allowed ratio of times, 1.10 by default
+  --max-instructions <ratio>   the largest allowed ratio of instructions, 1.05 by default
+  --json                       print the result as JSON, for scripts
 
-A time is the best of 5 within one run. The ratio is the median of the rounds' own ratios, with their quartiles beside it, and
-not the one of the two medians: on a busy machine both sides of a round suffer alike. Instructions are those of all threads
-under callgrind, the least of 4 times in 2 runs. Most come out the same within 1%, rewinds and those where many threads wait
-for each other (area sync, syncs of the index) within 3%. Without valgrind they are left out (apt-get install valgrind).
+A time is the best of 5 within one run. The ratio is the median of the ratios of all rounds, printed with their quartiles. It is
+not the ratio of the two medians, because a busy machine slows both sides of a round. Instructions are those of all threads
+under callgrind, the smallest of 4 counts in 2 runs. Most counts vary by less than 1%; those of rewinds, and of workloads whose
+threads wait for each other (area sync, updates of the index), by less than 3%. Without valgrind they are not measured (apt-get install valgrind).
 
-The commit is checked out and built in target/bench-against, where its programs are kept for the next time. Both sides are
-measured by the benchmarks of this tree if they compile in the commit, else by those of the commit, else by the first ones
-after it that can be compared. Docs: docs/decisions/0016-a-change-is-held-against-its-parent.md";
+The commit is checked out and built in target/bench-against, where its programs are kept for the next comparison. Both sides are
+measured by the benchmarks of this tree if they compile in the commit, otherwise by those of the commit, otherwise by the first later
+ones that can be compared. Docs: docs/decisions/0016-a-change-is-held-against-its-parent.md";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = BenchOptions::parse(args)?;

@@ -7,9 +7,9 @@ use crate::workspace::{Usage, cargo, run_command};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask corrupt [n]
 
-Damages recordings at random, n times (10,000 by default): flips, cuts, splices, duplicates, zeroes. Checks that every line
-whose bytes are intact is read and that none is invented, that both readers agree, and that repair keeps every line; the
-last two for a third of them. Prints how many lines that were.";
+Damages recordings at random, n times (10,000 by default): it flips, cuts, splices, duplicates and zeroes bytes. Checks that
+every intact line is read and that no other line is, that both readers agree, and that a repair keeps every line (the last
+two for a third of the runs). Prints the number of lines.";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let count = match args {

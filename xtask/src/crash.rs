@@ -17,9 +17,9 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask crash [<seconds>] [--seed <number>]
 
 Runs writers that append, compact, fork and rewind at random, at both levels of durability, and kills them (SIGKILL) at random
-moments, for 60 seconds or as long as it is told. After each death a plain reader of JSON lines, which shares no code with
-the crates, looks whether everything that the writer had acknowledged is there, once and in order; then the next writer goes
-on with the same threads. A violation is reported with the seed.";
+moments, for 60 seconds or the given time. After each death a plain reader of JSON lines, which shares no code with
+the crates, checks that everything that the writer acknowledged is stored, once and in order. Then the next writer continues
+the same threads. A violation is reported with the seed.";
 
 /// How many writers run at the same time, each with its own threads in the same home.
 const LANES: u64 = 3;

@@ -14,10 +14,10 @@ use crate::workspace::{Usage, cargo, root, run_command};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask crowd [<seconds>]
 
-Eight processes of the selvedge program work on one home at the same time, for 60 seconds or as long as it is told: two append,
-two list, two search, one renames and archives, one builds the index anew and is killed (SIGKILL) at random moments. None of
-them may fail or wait for another one for ever; a thread that another process writes may be refused. In the end the index
-must say what the logs say, row for row, and `selvedge doctor` must find nothing.";
+Eight processes of the selvedge program work on one home at the same time, for 60 seconds or the given time: two append,
+two list, two search, one renames and archives, and one rebuilds the index and is killed (SIGKILL) at random moments. None of
+them may fail or wait forever; only a conflict with another writer of a thread is allowed. At the end the index
+must agree with the logs, row by row, and `selvedge doctor` must find nothing.";
 
 /// How many threads exist at the beginning.
 const THREADS: usize = 60;

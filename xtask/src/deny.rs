@@ -12,8 +12,8 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask deny
 
 Checks licences, bans, sources and advisories of all dependencies against deny.toml with cargo-deny.
-Where cargo-deny is not installed nothing is checked. The database of advisories comes from the network; where it cannot be
-had within a minute, advisories are not checked. Either is said, and is no failure.";
+If cargo-deny is not installed, nothing is checked. The advisory database comes from the network; if it cannot be
+downloaded within a minute, advisories are not checked. Both cases are printed and are not failures.";
 
 /// Timeout for the download of the advisory database.
 const PATIENCE: Duration = Duration::from_secs(60);

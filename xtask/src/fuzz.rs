@@ -10,9 +10,9 @@ use crate::workspace::{Usage, has_tool, root, run_command};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask fuzz TARGET [seconds]
 
-Runs a target of fuzz/ for so many seconds (60 by default) with cargo-fuzz, on recordings to begin with. What it finds lands
-in fuzz/artifacts; put it into fuzz/found, where the tests take it from, and mend what is broken. Without a nightly toolchain
-it needs none: RUSTC_BOOTSTRAP is set, and there is no sanitizer, since the workspace has no unsafe code.
+Runs a target of fuzz/ with cargo-fuzz for some seconds (60 by default), beginning with recordings. Inputs that fail are written
+to fuzz/artifacts. Copy them to fuzz/found, where the tests use them, and fix the fault. It needs no nightly toolchain:
+it sets RUSTC_BOOTSTRAP, and uses no sanitizer because the workspace has no unsafe code.
 
 Targets: line, readers, world_state, replay, repair, texts, zst.";
 

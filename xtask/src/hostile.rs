@@ -7,8 +7,8 @@ use crate::workspace::{cargo, no_arguments, run_command};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask hostile
 
-Lays a chain of 100,000 bases and a line of 1 GiB (which take about 2 GB below the temporary directory), does everything
-with them that a store does, and checks that each of it meets its limits. Prints the time and the peak of memory of each.";
+Creates a chain of 100,000 bases and a line of 1 GiB (about 2 GB below the temporary directory), does everything with them
+that a store does, and checks the limits of each step. Prints the time and the peak memory of each step.";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     no_arguments("hostile", args)?;

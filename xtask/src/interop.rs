@@ -39,13 +39,13 @@ usage: cargo xtask interop [options]
   --version VERSION   the released Codex to check against (0.169.0), may be given several times; installed with npm under
                       target/interop if it is not there
   --all               every version that has recordings in samples/, one after the other
-  --codex PATH        a Codex program that is already there, instead of one from npm
-  --selvedge PATH     a selvedge program that is already built, instead of building crates/cli
+  --codex PATH        an installed Codex program, instead of one from npm
+  --selvedge PATH     a built selvedge program, instead of building crates/cli
   --selftest          only the recordings of samples/: checks the harness itself, needs no selvedge program
-  --keep              keep the homes of the run and say where they are
+  --keep              keep the homes of the run and print their paths
 
-Releases before 0.160 are only asked for their own recordings and to go on with threads of Selvedge. A full run writes its results into
-docs/interop.md and leaves those of versions that it did not run. No part of the normal tests.";
+Releases before 0.160 only open their own recordings and continue threads of Selvedge. A full run writes its results to
+docs/interop.md and keeps those of other versions. It is not part of the normal tests.";
 
 const DEFAULT_VERSION: &str = "0.169.0";
 

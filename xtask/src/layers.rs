@@ -13,7 +13,7 @@ use crate::workspace::{Metadata, Package, Usage, root, short_name};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask layers [--write-docs]
 
-Compares cargo metadata with layers.toml and prints the crates by layer. Fails on an arrow that points up or sideways,
+Compares cargo metadata with layers.toml and prints the crates by layer. Fails on a dependency that points up or sideways,
 on a crate that layers.toml does not name, on a dev-only crate in normal or build dependencies, on a dependency that the
 crate must not know, and on a stale table in docs/architecture.md. --write-docs writes that table.";
 

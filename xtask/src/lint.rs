@@ -8,7 +8,7 @@ pub(crate) const HELP: &str = "\
 usage: cargo xtask lint
 
 Runs clippy on every target with warnings denied, then checks that no dependency declares a rust-version above ours:
-the number in our manifest is a promise only if the whole tree keeps it.";
+the number in our manifest is true only if all dependencies respect it.";
 
 /// A Rust version as manifests write it, `1.89` or `1.89.0`.
 type Version = (u64, u64, u64);

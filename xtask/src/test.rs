@@ -9,9 +9,9 @@ use crate::workspace::{Metadata, Stream, Usage, cargo, has_tool, run_watched};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask test [-p <crate>]... [<filter>...] [-- <runner arguments>...]
 
-Without -p the whole workspace. A crate goes by its folder or its name: `-p rollout` is `-p selvedge-rollout`.
-Filters are parts of test names. Uses `cargo nextest` if it is installed, else `cargo test`. What checks nothing because
-a program is missing (tmux, for terminals) is said at the end.";
+Without -p it tests the whole workspace. A crate is named by its directory or its name: `-p rollout` is `-p selvedge-rollout`.
+Filters are parts of test names. It uses `cargo nextest` if it is installed, otherwise `cargo test`. At the end it prints which
+tests check nothing because a program is missing (tmux, for terminals).";
 
 /// The selection of tests on the command line.
 #[derive(Debug, Default, PartialEq)]

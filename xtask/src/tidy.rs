@@ -18,17 +18,17 @@ use crate::workspace::{no_arguments, root};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask tidy [--circles]
 
-With --circles it shows every import of every circle and checks nothing else.
+Checks these rules. With --circles it prints every import of every circle and checks nothing else.
 
-- every .rs file begins with a `//!` line that says what it is for
+- every .rs file begins with a `//!` line that says what the file is for
 - no todo!, unimplemented! or dbg! in crates/ and examples/
 - no two files have a type of the same name, private ones included: one name, one thing
-- no circle of imports between the files of a crate, but for a pair that says why it belongs together
+- no circle of imports between the files of a crate, except a pair that says why it belongs together
 - every file of a crate's tests/it is declared in its main.rs, so that no test is forgotten
-- crates that write a home do so through the file system of its home, and nowhere else
-- one file of the program names a concrete store, and none names what is behind a store
-- links between markdown files lead somewhere
-- code in markdown files that says which file it stands in, stands there
+- rollout and thread-store-local change files through the `FileSystem` of the home only
+- one file of the program names a concrete store, and no file uses the crates below a store
+- the targets of links between markdown files exist
+- code in markdown files that names its source file is equal to it
 - the justfile has a recipe for every verb of `cargo xtask`, and no other";
 
 /// Checks every rule; `verbs` are the names of the verbs of `cargo xtask`.
