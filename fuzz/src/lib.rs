@@ -1,6 +1,7 @@
-//! What the fuzz targets do with any bytes: plain functions that panic when a promise is broken.
+//! The fuzz targets: functions that take any bytes and panic if a promise is broken.
 //!
-//! The test suite calls each of them on a small corpus; `cargo xtask fuzz TARGET` lets libFuzzer look for worse.
+//! The test suite calls each of them with a small corpus. `cargo xtask fuzz TARGET` runs one with libFuzzer, which
+//! searches for inputs that break it. Inputs that did are kept in `fuzz/found`.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -11,13 +12,13 @@ use selvedge_protocol::{
     RolloutItem, RolloutLine, SegmentId, SortDirection, ThreadCursor, ThreadId, ThreadSortKey, Timestamp, WorldState,
     WorldStateRecord,
 };
-use selvedge_rollout::doctor::mend;
+use selvedge_rollout::doctor;
 use selvedge_rollout::{Entry, ReverseReader, RolloutFile, RolloutFileName, RolloutReader};
 
-/// A target and its name.
+/// A target with its name.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target.
+/// All targets.
 pub const TARGETS: [Target; 7] = [
     ("line", line),
     ("readers", readers),
@@ -28,7 +29,7 @@ pub const TARGETS: [Target; 7] = [
     ("zst", zst),
 ];
 
-/// One line: what is parsed keeps its text, and what is written anew says the same.
+/// Input: one line. A parsed line keeps its text, and a line that is written from its item has the same content.
 pub fn line(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(line) = RolloutLine::parse(text) else { return };
@@ -39,40 +40,46 @@ pub fn line(bytes: &[u8]) {
     RolloutLine::encode(&mut written, Timestamp::default(), line.ordinal(), &item);
     let written = std::str::from_utf8(&written).expect("a line is UTF-8");
     let (newline, rest) = (written.ends_with('\n'), &written[..written.len() - 1]);
-    assert!(newline && !rest.contains('\n'), "one line, and ended");
-    let again = RolloutLine::parse(rest).expect("what was written is a line");
+    assert!(newline && !rest.contains('\n'), "exactly one line with its newline");
+    let again = RolloutLine::parse(rest).expect("a written line can be parsed");
     assert_eq!(again.ordinal(), line.ordinal());
-    // Of a field that is given twice one is kept, so that only what was written once is the same ever after.
+    // An input can contain a field twice, of which one is kept. So the first writing can differ from the input, and
+    // only the second one must equal the first.
     let mut twice = Vec::new();
     RolloutLine::encode(&mut twice, Timestamp::default(), again.ordinal(), &again.item());
     assert_eq!(std::str::from_utf8(&twice), Ok(written));
 }
 
-/// A whole file: the readers agree, and what they give is all of it.
+/// Input: a whole file. The forward and the backward reader agree, and their entries cover all bytes that are not
+/// blank.
 pub fn readers(bytes: &[u8]) {
     let forwards = read(bytes);
+    // Entries are in order, do not overlap, and leave out only white space. `end` is the end of the entry before.
     let mut end = 0;
     for entry in &forwards {
-        let range = place(entry.range().start)..place(entry.range().end);
+        let range = index(entry.range().start)..index(entry.range().end);
         assert!(range.start >= end && range.end >= range.start, "entries do not overlap");
-        assert!(is_blank(&bytes[end..range.start]), "nothing is left out");
+        assert!(is_blank(&bytes[end..range.start]), "only white space is between entries");
         if let Entry::Line(record) = entry {
             assert_eq!(record.line.text().as_bytes(), trim(&bytes[range.clone()]));
         }
         end = range.end;
     }
-    assert!(is_blank(&bytes[end..]), "nothing is left out at the end");
+    assert!(is_blank(&bytes[end..]), "only white space is at the end");
 
     let file = temporary(bytes);
-    let mut backwards: Vec<Entry> =
-        ReverseReader::open(file.path()).expect("it was made").collect::<Result<_, _>>().expect("it can be read");
+    let mut backwards: Vec<Entry> = ReverseReader::open(file.path())
+        .expect("the file was created")
+        .collect::<Result<_, _>>()
+        .expect("the file can be read");
     backwards.reverse();
     assert_eq!(outline(&forwards), outline(&backwards));
 }
 
-/// Two values: the difference of two snapshots makes one of the other, also through the log.
+/// Input: two JSON values. As snapshots, their difference changes one to the other, also when both go through a log.
 pub fn world_state(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // The input has both values one after the other, so that the fuzzer can mutate them together.
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
     let (Some(Ok(old)), Some(Ok(next))) = (values.next(), values.next()) else { return };
     let (Ok(old), Ok(next)) = (WorldState::new(old), WorldState::new(next)) else { return };
@@ -82,7 +89,7 @@ pub fn world_state(bytes: &[u8]) {
         Some(patch) => {
             patched.apply(&patch);
             assert_eq!(patched, next);
-            assert_ne!(old, next, "no patch is empty");
+            assert_ne!(old, next, "a patch changes something");
             let records = [WorldStateRecord::snapshot(&old), WorldStateRecord::patch(patch)];
             let items: Vec<RolloutItem> = records.into_iter().map(RolloutItem::WorldState).collect();
             let lines: Vec<RolloutLine> =
@@ -92,7 +99,7 @@ pub fn world_state(bytes: &[u8]) {
     }
 }
 
-/// Any sequence of items: the folds take it.
+/// Input: a file. All folds accept any sequence of its items, and a replay of lines equals a replay of items.
 pub fn replay_items(bytes: &[u8]) {
     let entries = read(bytes);
     let lines: Vec<&RolloutLine> = entries
@@ -102,6 +109,7 @@ pub fn replay_items(bytes: &[u8]) {
     let items: Vec<RolloutItem> = lines.iter().map(|line| line.item()).collect();
     let context = replay(&items);
     assert_eq!(replay_lines(lines.iter().copied()).history, context.history);
+    // These folds have no result to compare with; they must only not panic.
     let mut turns = TurnProjection::new();
     let mut row = MetadataFold::new(name().thread_id, Timestamp::default());
     for (position, line) in (0..).zip(&lines) {
@@ -111,37 +119,39 @@ pub fn replay_items(bytes: &[u8]) {
     let _ = (turns.finish(), row.into_thread());
 }
 
-/// A file and how many of its first bytes others refer to: what is repaired holds every intact line, in its place where it
-/// has to be.
+/// Input: the length of a prefix to which other files refer (two bytes, little endian), and a file. The repaired file
+/// contains every intact line, and the lines of the prefix are still at their offsets.
 pub fn repair(bytes: &[u8]) {
     let Some((keep, bytes)) = bytes.split_first_chunk::<2>() else { return };
     let keep = u64::from(u16::from_le_bytes(*keep));
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = RolloutFile { path: folder.path().join(NAME), name: name(), archived: false };
-    fs::write(&file.path, bytes).expect("it can be written");
+    fs::write(&file.path, bytes).expect("the file can be written");
     for keep in [0, keep] {
-        let mut mended = Vec::new();
-        let plan = mend(&file, keep, &mut mended).expect("it can be read");
-        let (before, after) = (read(bytes), read(&mended));
+        // Once without references, when lines can move, and once with the prefix of the input.
+        let mut repaired = Vec::new();
+        let plan = doctor::mend(&file, keep, &mut repaired).expect("the file can be read");
+        let (before, after) = (read(bytes), read(&repaired));
         let new_head = usize::from(plan.new_head);
         assert_eq!(lines(&after)[new_head..], lines(&before));
         if plan.left.is_empty() {
-            assert!(after.iter().all(|entry| matches!(entry, Entry::Line(_))), "no damage is left");
+            assert!(after.iter().all(|entry| matches!(entry, Entry::Line(_))), "all damage is repaired");
         }
-        for (before, after) in kept_places(&before, bytes, keep).zip(places(&after, &mended).skip(new_head)) {
-            assert_eq!(before, after, "it stays where it is");
+        for (before, after) in kept_offsets(&before, bytes, keep).zip(text_offsets(&after, &repaired).skip(new_head)) {
+            assert_eq!(before, after, "a line of the prefix keeps its offset");
         }
-        // What was mended needs no mending.
+        // A repaired file needs no repair.
         if plan.left.is_empty() {
-            fs::write(&file.path, &mended).expect("it can be written");
-            let again = mend(&file, keep, &mut std::io::sink()).expect("it can be read");
+            fs::write(&file.path, &repaired).expect("the file can be written");
+            let again = doctor::mend(&file, keep, &mut std::io::sink()).expect("the file can be read");
             assert!(!again.changes_anything(), "{again:?} after {plan:?}");
-            fs::write(&file.path, bytes).expect("it can be written");
+            fs::write(&file.path, bytes).expect("the file can be written");
         }
     }
 }
 
-/// Texts that people and files give: each is refused, or has one spelling.
+/// Input: a text that a user or a file contains. Each parser refuses it, or accepts it and writes it back in its only
+/// spelling.
 pub fn texts(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(id) = text.parse::<ThreadId>() {
@@ -168,44 +178,54 @@ pub fn texts(bytes: &[u8]) {
     }
 }
 
-/// A compressed file, made of these bytes or of a cut frame of them: what decompresses is read.
+/// Input: the bytes of a compressed file, and also the bytes to compress. Whatever can be decompressed is read, also
+/// from a frame that is cut off.
 pub fn zst(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path: PathBuf = folder.path().join("x.jsonl.zst");
-    fs::write(&path, bytes).expect("it can be written");
+    fs::write(&path, bytes).expect("the file can be written");
     let read_file = || -> Vec<Entry> {
-        RolloutReader::open(&path).expect("it was made").collect::<Result<_, _>>().expect("it can be read")
+        RolloutReader::open(&path)
+            .expect("the file was created")
+            .collect::<Result<_, _>>()
+            .expect("the file can be read")
     };
+    // Not a valid frame as a rule; it must only not panic.
     let _ = read_file();
     let frame = zstd::encode_all(bytes, 1).expect("memory can be compressed");
-    fs::write(&path, &frame).expect("it can be written");
+    fs::write(&path, &frame).expect("the file can be written");
     assert_eq!(read_file(), read(bytes));
-    fs::write(&path, &frame[..frame.len() / 2]).expect("it can be written");
+    fs::write(&path, &frame[..frame.len() / 2]).expect("the file can be written");
     let whole = read(bytes);
     let (whole, cut) = (lines(&whole), read_file());
-    // The last line of a cut file may be the beginning of one that only looks whole.
+    // The last line of a cut file can be the beginning of a longer one that looks complete, such as `{}` of `{}x`.
     let cut = lines(&cut);
-    let sure = cut.len().saturating_sub(1);
-    assert_eq!(cut[..sure], whole[..sure.min(whole.len())]);
+    let certain = cut.len().saturating_sub(1);
+    assert_eq!(cut[..certain], whole[..certain.min(whole.len())]);
 }
 
+/// The file name for targets that need a file with a name.
 const NAME: &str = "rollout-2026-11-21T09-08-56-01a1fd5d-aacb-7641-837d-630af077ebd5.jsonl";
 
+/// The parsed [`NAME`].
 fn name() -> RolloutFileName {
-    RolloutFileName::parse(NAME).expect("it is a name")
+    RolloutFileName::parse(NAME).expect("the constant is a valid name")
 }
 
+/// Reads all entries of a file forwards.
 fn read(bytes: &[u8]) -> Vec<Entry> {
     let reader = RolloutReader::from_bytes(Cursor::new(bytes.to_vec()));
     reader.collect::<Result<_, _>>().expect("memory can be read")
 }
 
+/// Writes bytes to a temporary file.
 fn temporary(bytes: &[u8]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a file can be made");
-    file.write_all(bytes).expect("it can be written");
+    file.write_all(bytes).expect("the file can be written");
     file
 }
 
+/// Returns the texts of the intact lines.
 fn lines(entries: &[Entry]) -> Vec<&str> {
     let lines = entries.iter().filter_map(|entry| match entry {
         Entry::Line(record) => Some(record.line.text()),
@@ -214,11 +234,11 @@ fn lines(entries: &[Entry]) -> Vec<&str> {
     lines.collect()
 }
 
-/// Where the texts of the lines begin.
-fn places<'a>(entries: &'a [Entry], bytes: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
+/// Returns the offsets at which the texts of the intact lines begin.
+fn text_offsets<'a>(entries: &'a [Entry], bytes: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
     entries.iter().filter_map(|entry| match entry {
         Entry::Line(record) => {
-            let text = &bytes[place(record.range.start)..place(record.range.end)];
+            let text = &bytes[index(record.range.start)..index(record.range.end)];
             let indent = text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             Some(record.range.start + indent as u64)
         }
@@ -226,14 +246,14 @@ fn places<'a>(entries: &'a [Entry], bytes: &'a [u8]) -> impl Iterator<Item = u64
     })
 }
 
-/// The same of those that begin before a byte.
-fn kept_places<'a>(entries: &'a [Entry], bytes: &'a [u8], keep: u64) -> impl Iterator<Item = u64> + 'a {
+/// Returns the offsets of the lines that begin before `keep`.
+fn kept_offsets<'a>(entries: &'a [Entry], bytes: &'a [u8], keep: u64) -> impl Iterator<Item = u64> + 'a {
     let kept = entries.iter().take_while(move |entry| entry.range().start < keep);
     let count = kept.filter(|entry| matches!(entry, Entry::Line(_))).count();
-    places(entries, bytes).take(count)
+    text_offsets(entries, bytes).take(count)
 }
 
-/// What entries are, without line numbers, which the backward reader does not know.
+/// Returns the entries without their line numbers, which the backward reader does not know.
 fn outline(entries: &[Entry]) -> Vec<(Option<&str>, std::ops::Range<u64>, String)> {
     entries
         .iter()
@@ -258,6 +278,7 @@ fn trim(bytes: &[u8]) -> &[u8] {
     &bytes[start..end]
 }
 
-fn place(at: u64) -> usize {
-    usize::try_from(at).expect("it is a place in memory")
+/// Converts an offset to an index in memory.
+fn index(at: u64) -> usize {
+    usize::try_from(at).expect("the offset is in memory")
 }

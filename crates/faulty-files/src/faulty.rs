@@ -1,4 +1,12 @@
-//! Effects on real files, one of which goes wrong.
+//! A file system that passes every call on to real files, and lets one of them go wrong.
+//!
+//! ```text
+//!         ┌───────┐  StopBefore, StopHalfway         ┌───────┐
+//!   ──────│ alive │─────────────────────────────────▶│ dead  │  every call fails, and nothing changes any more
+//!         └───────┘                                  └───────┘
+//!          │     ▲
+//!          └─────┘ any other fault: this call fails, and the process continues
+//! ```
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,58 +18,58 @@ use selvedge_rollout::{FileSystem, OpenFile, OpenMode, SystemFiles};
 
 use crate::disk::Disk;
 
-/// What was asked of the files.
+/// A kind of call to the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// To open a file.
+    /// Opens a file.
     Open,
-    /// To make a directory.
+    /// Creates a directory.
     CreateDir,
-    /// To give a file another name.
+    /// Renames a file.
     Rename,
-    /// To give a file a second name.
+    /// Gives a file a second name.
     HardLink,
-    /// To take a name away.
+    /// Removes a name.
     RemoveFile,
-    /// To put a directory's names on the medium.
+    /// Syncs the names in a directory.
     SyncDir,
-    /// To write.
+    /// Writes bytes to a file.
     Write,
-    /// To make a file so long.
+    /// Sets the length of a file.
     SetLen,
-    /// To say when a file was changed.
+    /// Sets the time at which a file was last modified.
     SetModified,
-    /// To put a file's bytes on the medium.
+    /// Syncs the bytes of a file.
     Sync,
-    /// To lock, waiting or not.
+    /// Takes a lock on a file, waiting for it or not.
     Lock,
-    /// To give up a lock.
+    /// Releases a lock.
     Unlock,
 }
 
-/// How a call goes wrong.
+/// A way in which a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The disk is full.
     NoSpace,
-    /// The medium fails.
+    /// The disk fails.
     Io,
-    /// A signal came first.
+    /// A signal interrupts the call.
     Interrupted,
-    /// It is not allowed.
+    /// The process lacks the permission.
     Denied,
-    /// A write takes half of the bytes, and says so.
+    /// A write takes half of the bytes and returns their number.
     ShortWrite,
-    /// A write takes half of the bytes, and then the disk is full.
+    /// A write takes half of the bytes and returns their number. The next write finds the disk full.
     HalfThenNoSpace,
-    /// The process dies before the call.
+    /// The process ends before the call.
     StopBefore,
-    /// The process dies in the middle of a write.
+    /// The process ends in the middle of a write.
     StopHalfway,
 }
 
 impl Fault {
-    /// The faults that a call can have.
+    /// Returns the faults that a call can have.
     #[must_use]
     pub fn of(call: Call) -> &'static [Self] {
         use Fault::{Denied, HalfThenNoSpace, Interrupted, Io, NoSpace, ShortWrite, StopBefore, StopHalfway};
@@ -74,51 +82,61 @@ impl Fault {
         }
     }
 
-    /// Whether it is the end of the process.
+    /// Returns whether the fault ends the process.
     #[must_use]
     pub fn is_stop(self) -> bool {
         matches!(self, Self::StopBefore | Self::StopHalfway)
     }
 
+    /// Returns the error of a call with this fault.
     fn error(self) -> io::Error {
         io::Error::from(match self {
             Self::NoSpace | Self::HalfThenNoSpace => io::ErrorKind::StorageFull,
             Self::Interrupted => io::ErrorKind::Interrupted,
             Self::Denied => io::ErrorKind::PermissionDenied,
             Self::StopBefore | Self::StopHalfway => return dead(),
-            Self::Io | Self::ShortWrite => return io::Error::other("the medium failed, as it was told to"),
+            Self::Io | Self::ShortWrite => return io::Error::other("the disk failed, as the test requested"),
         })
     }
 }
 
-/// What a dead process is told.
+/// Returns the error of every call after the end of the process.
 fn dead() -> io::Error {
-    io::Error::other("the process is dead")
+    io::Error::other("the process has ended, as the test requested")
 }
 
-/// The files of the system, with a fault; clones share the fault, the count and the disk.
+/// Real files with a fault. Clones share the fault, the count of calls and the disk.
 #[derive(Clone, Debug)]
-pub struct FaultyFiles(Arc<Mutex<State>>);
+pub struct FaultyFiles(Arc<Mutex<FaultState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct FaultState {
+    /// The number of the call that goes wrong, counted from 0, and how.
     fault: Option<(usize, Fault)>,
+    /// The calls so far, in their order.
     calls: Vec<Call>,
-    /// How many calls from now on find the disk full.
+    /// The number of following writes that find the disk full.
     full: usize,
+    /// Whether the process has ended. Every call fails from then on.
     is_dead: bool,
+    /// What would be on durable storage.
     disk: Disk,
 }
 
-/// How a call is to be done.
-enum How {
+/// How a call that does not fail is carried out.
+enum CallPlan {
+    /// As requested.
     Whole,
+    /// A write of half of the bytes, and then this fault.
     Half(Fault),
 }
 
-impl State {
-    /// Counts a call and says how it is to be done.
-    fn call(&mut self, call: Call) -> io::Result<How> {
+impl FaultState {
+    /// Counts a call and determines how it is carried out.
+    ///
+    /// # Errors
+    /// The fault of the call, or the error of a process that has ended.
+    fn call(&mut self, call: Call) -> io::Result<CallPlan> {
         if self.is_dead {
             return Err(dead());
         }
@@ -128,11 +146,13 @@ impl State {
             self.full -= 1;
             return Err(Fault::NoSpace.error());
         }
-        let Some((_, fault)) = self.fault.filter(|(at, _)| *at == number) else { return Ok(How::Whole) };
+        // The fault happens once. What the code under test does about it, such as a retry, meets working files again.
+        let Some((_, fault)) = self.fault.filter(|(at, _)| *at == number) else { return Ok(CallPlan::Whole) };
         match fault {
             Fault::ShortWrite | Fault::HalfThenNoSpace | Fault::StopHalfway if call == Call::Write => {
-                Ok(How::Half(fault))
+                Ok(CallPlan::Half(fault))
             }
+            // For a call that is not a write, a fault of a write is a plain error.
             fault => {
                 self.is_dead = fault.is_stop();
                 Err(fault.error())
@@ -142,13 +162,13 @@ impl State {
 }
 
 impl FaultyFiles {
-    /// Files without a fault, that count the calls.
+    /// Creates files without a fault, which only count the calls.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::default())
     }
 
-    /// Files of which the call of this number, counted from 0, goes wrong in this way.
+    /// Creates files of which one call goes wrong: the call number `at`, counted from 0.
     #[must_use]
     pub fn with_fault(at: usize, fault: Fault) -> Self {
         let files = Self::new();
@@ -156,44 +176,45 @@ impl FaultyFiles {
         files
     }
 
-    /// The same files, on a medium that has what lies below `root` already.
+    /// Returns the same files with a disk on which everything below `root` is durable already.
     ///
     /// # Errors
-    /// When something there cannot be read.
+    /// If a directory or a file there cannot be read.
     pub fn adopting(self, root: &Path) -> io::Result<Self> {
         self.state().disk = Disk::adopt(root)?;
         Ok(self)
     }
 
-    /// The calls so far, in order.
+    /// Returns the calls so far, in their order.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
-    /// Whether the process has died. Every call fails since then.
+    /// Returns whether the process has ended. Every call has failed since then.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.state().is_dead
     }
 
-    /// What a power loss would meet now.
+    /// Returns the current state of durable storage, from which a power loss can be simulated.
     #[must_use]
     pub fn disk(&self) -> Disk {
         self.state().disk.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FaultState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a call to the real files, and if it goes well to the disk.
+    /// Carries out a call on the real files. If it succeeds, `record` applies it to the disk.
     fn call<T>(
         &self,
         call: Call,
         work: impl FnOnce() -> io::Result<T>,
         record: impl FnOnce(&mut Disk, &T),
     ) -> io::Result<T> {
+        // The lock is held during the call, so that the real files and the disk change in the same order.
         let mut state = self.state();
         state.call(call)?;
         let done = work()?;
@@ -232,14 +253,17 @@ impl FileSystem for FaultyFiles {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // The real directory is not synced: only the disk is ever read after a power loss, and real syncs are slow.
         self.call(Call::SyncDir, || Ok(()), |disk, ()| disk.sync_dir(path))
     }
 }
 
+/// An open file of [`FaultyFiles`].
 #[derive(Debug)]
 struct FaultyFile {
     files: FaultyFiles,
     file: Arc<dyn OpenFile>,
+    /// The index of the file on the disk.
     number: usize,
 }
 
@@ -251,13 +275,15 @@ impl OpenFile for FaultyFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.files.state();
         let half = match state.call(Call::Write)? {
-            How::Whole => None,
-            How::Half(fault) => Some(fault),
+            CallPlan::Whole => None,
+            CallPlan::Half(fault) => Some(fault),
         };
+        // Half of the bytes go to the real file, too, so that other processes see the torn line that a crash leaves.
         let taken = if half.is_some() { &bytes[..bytes.len() / 2] } else { bytes };
         let len = self.file.write(taken)?;
         state.disk.append(self.number, &taken[..len]);
         match half {
+            // The caller sees a short write and writes the rest. Only then does it learn that the disk is full.
             Some(Fault::HalfThenNoSpace) => state.full = 1,
             Some(Fault::StopHalfway) => {
                 state.is_dead = true;
@@ -282,6 +308,7 @@ impl OpenFile for FaultyFile {
         let outcome = state.call(Call::Sync).map(drop);
         match &outcome {
             Ok(()) => state.disk.sync(self.number),
+            // A process that ends before the sync has not failed to sync. Its bytes can still become durable.
             Err(_) if !was_dead && !state.is_dead => state.disk.fail_sync(self.number),
             Err(_) => {}
         }
@@ -290,7 +317,8 @@ impl OpenFile for FaultyFile {
 
     fn lock(&self) -> io::Result<()> {
         self.files.state().call(Call::Lock)?;
-        // Another one of this process may have to give it up first.
+        // The state is not locked while this waits: another thread may have to release the lock first, through these
+        // files.
         self.file.lock()
     }
 

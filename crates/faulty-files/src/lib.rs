@@ -1,12 +1,20 @@
-//! Proof that nothing is lost: effects on files that fail, stop or lose power where a test wants it.
+//! Fault injection for tests: file operations that fail, that end the process, or that a power loss interrupts.
 //!
-//! [`FaultyFiles`] stands at the seam of `selvedge-rollout`, [`FileSystem`](selvedge_rollout::FileSystem). It does everything
-//! to real files, counts the calls, and does one of them otherwise: it [fails](Fault), or it is the last one, as if the process
-//! had died there. Meanwhile it keeps in memory what would be on the medium: [`Disk`], from which any of the states can be
-//! made that a power loss may leave.
+//! [`FaultyFiles`] implements [`FileSystem`](selvedge_rollout::FileSystem), the trait through which `selvedge-rollout`
+//! and the local store change files. It passes every call on to real files and counts the calls. One chosen call goes
+//! wrong: it [fails](Fault), or it is the last one, as if the process had ended there.
 //!
-//! A test that wants to have tried everything runs its story once without a fault, asks for the
-//! [calls](FaultyFiles::calls), and runs it again for each of them with each of the [faults](Fault::of) that it can have.
+//! ```text
+//! code under test ── FileSystem ── FaultyFiles ──┬── real files: the state that other processes see
+//!                                  fault at n    └── Disk: the state of durable storage
+//! ```
+//!
+//! [`Disk`] models durable storage in memory. It writes any of the states that a power loss can leave to a directory,
+//! where the test opens them like a home.
+//!
+//! A test that must cover every failure runs its scenario once without a fault and asks for the
+//! [calls](FaultyFiles::calls). It then repeats the scenario for each call with each of the [faults](Fault::of) that
+//! the call can have.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -14,16 +22,16 @@
 //! use selvedge_faulty_files::{Fault, FaultyFiles};
 //!
 //! # let dir = tempfile::tempdir()?;
-//! let story = |files: &FaultyFiles, name: &str| {
+//! let scenario = |files: &FaultyFiles, name: &str| {
 //!     let home = RolloutHome::new(dir.path()).with_file_system(Arc::new(files.clone()));
 //!     home.write_new_file(&dir.path().join(name), |out| out.write_all(b"whole"))
 //! };
 //! let files = FaultyFiles::new();
-//! story(&files, "0")?;
+//! scenario(&files, "0")?;
 //! for (at, call) in files.calls().iter().enumerate() {
 //!     for fault in Fault::of(*call) {
 //!         let name = format!("{at} {fault:?}");
-//!         let outcome = story(&FaultyFiles::with_fault(at, *fault), &name);
+//!         let outcome = scenario(&FaultyFiles::with_fault(at, *fault), &name);
 //!         let path = dir.path().join(name);
 //!         assert!(outcome.is_err() || std::fs::read(path)? == b"whole");
 //!     }

@@ -1,31 +1,35 @@
-//! A compaction: the history is replaced by a shorter one.
+//! Compactions: the model's history is replaced with a shorter one.
 
-use crate::open::open_object;
+use crate::open_object::open_object;
 use crate::{ContextWindow, ResponseItem, WindowId};
 
 open_object! {
-    /// Payload of a `compacted` line.
+    /// Payload of a `compacted` line: the model's history was replaced with a shorter one, and a new context window
+    /// begins.
+    ///
+    /// The lines before it remain in the log, and clients still show them. Only the model no longer sees them.
     pub struct Compacted {
-        /// The summary.
+        /// The summary of the history that was replaced.
         message: String,
-        /// What the model sees from here on, verbatim. Missing in old files, which leave it to the reader to
-        /// rebuild it from the user's messages and the summary.
+        /// The items that the model sees from here on instead of everything before. Old files do not contain them;
+        /// there a reader rebuilds them from the messages of the user and the summary.
         replacement_history: Vec<ResponseItem>,
-        /// Number of the window that begins here, counted from 0 for the thread's first.
+        /// The number of the window that begins here. The first window of a thread has number 0.
         window_number: u64,
-        /// The first window of the thread.
+        /// The id of the first window of the thread.
         first_window_id: WindowId,
-        /// The window that ends here.
+        /// The id of the window that ends here.
         previous_window_id: WindowId,
-        /// The window that begins here.
+        /// The id of the window that begins here.
         window_id: WindowId,
     }
 }
 
 impl Compacted {
-    /// A compaction to `replacement_history` that opens `window`.
+    /// Creates a compaction that replaces the history with `replacement_history` and begins `window`.
     #[must_use]
     pub fn new(message: impl Into<String>, replacement_history: Vec<ResponseItem>, window: ContextWindow) -> Self {
+        // The fields of the window are spelt out on the line and not nested: the format has them so.
         Self {
             message: Some(message.into()),
             replacement_history: Some(replacement_history),

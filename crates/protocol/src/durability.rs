@@ -1,27 +1,28 @@
-//! What an acknowledgement is worth.
+//! Durability levels: the promise of an acknowledgement.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How safe a thing is when the call that did it returns.
+/// The durability level of a change: which failures it survives once its call has returned without an error.
 ///
-/// A level is a promise about what was *acknowledged*, by a call that returned without an error. A higher level promises
-/// all that a lower one does.
+/// A higher level promises everything that a lower one does. See `docs/durability.md` for what each kind of change
+/// promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
-    /// The kernel has it: every other process can read it, and it survives the death of this one. A power loss or a crash
-    /// of the system may take the newest of it.
+    /// The kernel has the change: every other process can read it, and it survives the end of this process. A power
+    /// loss or a crash of the system can lose the newest changes.
     #[default]
     Written,
-    /// The medium has it: it survives a power loss, the names under which it is found included.
+    /// Durable storage has the change (fsync): it survives a power loss. This includes the names of files and
+    /// directories under which it is found.
     Synced,
 }
 
-/// A text that names no level.
+/// The text is not a durability level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no durability: it is `written` or `synced`")]
+#[error("{text:?} is not a durability level: use `written` or `synced`")]
 pub struct DurabilityError {
-    /// What was given.
+    /// The text that was parsed.
     pub text: String,
 }
 

@@ -1,25 +1,36 @@
-//! Events: what a client was told while the thread ran.
+//! Events: what a program reported to its clients while the thread ran.
+//!
+//! A *legacy* log contains an event of its own for each thing that a client shows, such as `user_message` or
+//! `patch_apply_end`. A *paginated* log has a single event for all of them, `item_completed`, which contains the whole
+//! item. The events that begin and end turns are in both.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::open::{kind_of, open_object};
-use crate::{OpenItem, TurnId};
+use crate::open_item::kind_of;
+use crate::open_object::open_object;
+use crate::{OpenItem, TokenUsageInfo, TurnId};
 
+/// Declares [`EventMsg`]: each event with its payload type, the kind that is written, and the aliases that are also
+/// read.
 macro_rules! events {
     ($( $(#[$meta:meta])* $name:ident($ty:ident) = $text:literal $(| $alias:literal)* ),* $(,)?) => {
         /// Payload of an `event_msg` line, by its `type`.
+        ///
+        /// An event of a known kind has a typed view. That view keeps the fields that it does not name.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum EventMsg {
             $( $(#[$meta])* $name($ty), )*
-            /// An event that no rule here needs a field of, or a kind that this version does not know; kept whole.
+            /// An event of which no rule needs a field, a kind that this version does not know, or a known kind of an
+            /// unexpected shape. It is kept as it was read.
             Other(OpenItem),
         }
 
         impl EventMsg {
-            /// The event's kind, as this project spells it.
+            /// Returns the kind of the event. An alias is returned as the name for which it stands: `task_started` for
+            /// `turn_started`.
             #[must_use]
             pub fn kind(&self) -> &str {
                 match self {
@@ -28,11 +39,14 @@ macro_rules! events {
                 }
             }
 
-            /// The event with this JSON text. A known kind of a wrong shape is [`EventMsg::Other`].
+            /// Creates the event with this JSON text. If an event of a known kind has an unexpected shape, it is
+            /// [`EventMsg::Other`].
             #[must_use]
             pub fn from_json(json: Box<RawValue>) -> Self {
                 let kind = kind_of(&json).unwrap_or_default();
                 match kind.as_str() {
+                    // Any object parses, because all fields of a view are optional. So this fails for other values
+                    // only.
                     $( $text $(| $alias)* => match serde_json::from_str(json.get()) {
                         Ok(event) => Self::$name(event),
                         Err(_) => Self::Other(OpenItem::new(kind, json)),
@@ -60,46 +74,55 @@ macro_rules! events {
 }
 
 events! {
-    /// A turn begins.
+    // Turns, in both modes.
+    /// A turn begins. Its alias is `turn_started`.
     TaskStarted(TaskStartedEvent) = "task_started" | "turn_started",
-    /// A turn is done.
+    /// A turn ends. Its alias is `turn_complete`.
     TaskComplete(TaskCompleteEvent) = "task_complete" | "turn_complete",
-    /// A turn was broken off.
+    /// A turn is interrupted.
     TurnAborted(TurnAbortedEvent) = "turn_aborted",
-    /// The user said something (legacy mode).
-    UserMessage(UserMessageEvent) = "user_message",
-    /// The agent said something (legacy mode).
-    AgentMessage(AgentMessageEvent) = "agent_message",
-    /// A summary of the agent's reasoning (legacy mode).
-    AgentReasoning(AgentReasoningEvent) = "agent_reasoning",
-    /// The agent's reasoning itself (legacy mode).
-    AgentReasoningRawContent(AgentReasoningRawContentEvent) = "agent_reasoning_raw_content",
+
+    // The state of the thread, in both modes.
     /// Tokens were counted.
     TokenCount(TokenCountEvent) = "token_count",
-    /// The newest turns were undone (legacy mode).
-    ThreadRolledBack(ThreadRolledBackEvent) = "thread_rolled_back",
-    /// The context was compacted (legacy mode).
-    ContextCompacted(ContextCompactedEvent) = "context_compacted",
-    /// The thread's settings were changed.
+    /// The settings of the thread changed.
     ThreadSettingsApplied(ThreadSettingsAppliedEvent) = "thread_settings_applied",
-    /// The thread's goal was changed.
+    /// The goal of the thread changed.
     ThreadGoalUpdated(ThreadGoalUpdatedEvent) = "thread_goal_updated",
-    /// An item is done: the whole of it (paginated mode; in legacy mode plans only).
+    /// An error occurred.
+    Error(ErrorEvent) = "error",
+
+    // What a client shows, in paginated mode.
+    /// An item is complete. The event contains the whole item (paginated mode; in legacy mode only plans).
     ItemCompleted(ItemCompletedEvent) = "item_completed",
+
+    // What a client shows, in legacy mode: one kind of event for each kind of item.
+    /// The user wrote a message (legacy mode).
+    UserMessage(UserMessageEvent) = "user_message",
+    /// The agent wrote a message (legacy mode).
+    AgentMessage(AgentMessageEvent) = "agent_message",
+    /// The agent produced a summary of its reasoning (legacy mode).
+    AgentReasoning(AgentReasoningEvent) = "agent_reasoning",
+    /// The agent produced its reasoning in full (legacy mode).
+    AgentReasoningRawContent(AgentReasoningRawContentEvent) = "agent_reasoning_raw_content",
+    /// A tool call was answered by an MCP server (legacy mode).
+    McpToolCallEnd(McpToolCallEndEvent) = "mcp_tool_call_end",
+    /// Files were changed (legacy mode).
+    PatchApplyEnd(PatchApplyEndEvent) = "patch_apply_end",
+    /// A web search is complete (legacy mode).
+    WebSearchEnd(WebSearchEndEvent) = "web_search_end",
+    /// An image was generated (legacy mode).
+    ImageGenerationEnd(ImageGenerationEndEvent) = "image_generation_end",
     /// A review begins (legacy mode).
     EnteredReviewMode(EnteredReviewModeEvent) = "entered_review_mode",
     /// A review ends (legacy mode).
     ExitedReviewMode(ExitedReviewModeEvent) = "exited_review_mode",
-    /// A tool of an MCP server answered (legacy mode).
-    McpToolCallEnd(McpToolCallEndEvent) = "mcp_tool_call_end",
-    /// Files were changed (legacy mode).
-    PatchApplyEnd(PatchApplyEndEvent) = "patch_apply_end",
-    /// A web search is done (legacy mode).
-    WebSearchEnd(WebSearchEndEvent) = "web_search_end",
-    /// An image was made (legacy mode).
-    ImageGenerationEnd(ImageGenerationEndEvent) = "image_generation_end",
-    /// Something went wrong.
-    Error(ErrorEvent) = "error",
+    /// The context was compacted (legacy mode).
+    ContextCompacted(ContextCompactedEvent) = "context_compacted",
+
+    // A rewind, in legacy mode. In paginated mode it is a new segment.
+    /// A rollback: the newest turns no longer count (legacy mode).
+    ThreadRolledBack(ThreadRolledBackEvent) = "thread_rolled_back",
 }
 
 impl<'de> Deserialize<'de> for EventMsg {
@@ -109,279 +132,258 @@ impl<'de> Deserialize<'de> for EventMsg {
 }
 
 open_object! {
-    /// A turn begins.
+    /// Payload of a `task_started` event: a turn begins.
     pub struct TaskStartedEvent ("task_started") {
         /// The turn.
         turn_id: TurnId,
-        /// When, in seconds since 1970.
+        /// The time at which the turn began, in seconds since 1970.
         started_at: i64,
-        /// Size of the model's context window, in tokens.
+        /// The size of the model's context window, in tokens.
         model_context_window: u64,
     }
 }
 
 open_object! {
-    /// A turn is done.
+    /// Payload of a `task_complete` event: a turn ends.
     pub struct TaskCompleteEvent ("task_complete") {
         /// The turn.
         turn_id: TurnId,
-        /// The agent's last words.
+        /// The last message of the agent in the turn.
         last_agent_message: String,
-        /// When the turn began, in seconds since 1970.
+        /// The time at which the turn began, in seconds since 1970.
         started_at: i64,
-        /// When it ended, in seconds since 1970.
+        /// The time at which the turn ended, in seconds since 1970.
         completed_at: i64,
-        /// How long it took, in milliseconds.
+        /// The duration of the turn, in milliseconds.
         duration_ms: i64,
-        /// What made it fail, if it failed.
+        /// The error that ended the turn, if there was one.
         error: Value,
     }
 }
 
 open_object! {
-    /// A turn was broken off.
+    /// Payload of a `turn_aborted` event: a turn is interrupted.
     pub struct TurnAbortedEvent ("turn_aborted") {
-        /// The turn; missing in old files.
+        /// The turn. Old files do not contain it.
         turn_id: TurnId,
-        /// Why: `interrupted`, `replaced`, …
+        /// The reason: `interrupted`, `replaced`, …
         reason: String,
-        /// When the turn began, in seconds since 1970.
+        /// The time at which the turn began, in seconds since 1970.
         started_at: i64,
-        /// When it ended, in seconds since 1970.
+        /// The time at which the turn ended, in seconds since 1970.
         completed_at: i64,
-        /// How long it took, in milliseconds.
+        /// The duration of the turn, in milliseconds.
         duration_ms: i64,
     }
 }
 
 open_object! {
-    /// The user said something.
+    /// Payload of a `user_message` event: the user wrote a message.
     pub struct UserMessageEvent ("user_message") {
-        /// What.
+        /// The text of the message.
         message: String,
-        /// Images, as URLs.
+        /// The images of the message, as URLs.
         images: Vec<Value>,
-        /// Images, as paths.
+        /// The images of the message, as paths.
         local_images: Vec<Value>,
     }
 }
 
 open_object! {
-    /// The agent said something.
+    /// Payload of an `agent_message` event: the agent wrote a message.
     pub struct AgentMessageEvent ("agent_message") {
-        /// What.
+        /// The text of the message.
         message: String,
-        /// In which phase of its answer.
+        /// The phase of the answer to which the message belongs.
         phase: String,
     }
 }
 
 open_object! {
-    /// A summary of the agent's reasoning.
+    /// Payload of an `agent_reasoning` event: a summary of the agent's reasoning.
     pub struct AgentReasoningEvent ("agent_reasoning") {
-        /// The summary.
+        /// The text of the summary.
         text: String,
     }
 }
 
 open_object! {
-    /// The agent's reasoning itself.
+    /// Payload of an `agent_reasoning_raw_content` event: the agent's reasoning in full.
     pub struct AgentReasoningRawContentEvent ("agent_reasoning_raw_content") {
-        /// The reasoning.
+        /// The text of the reasoning.
         text: String,
     }
 }
 
 open_object! {
-    /// Tokens were counted.
+    /// Payload of a `token_count` event: tokens were counted.
     pub struct TokenCountEvent ("token_count") {
-        /// The counts; missing when only rate limits are told.
+        /// The counts. Missing if the event reports only rate limits.
         info: TokenUsageInfo,
     }
 }
 
 open_object! {
-    /// Counts of tokens: of the thread and of its last request.
-    pub struct TokenUsageInfo {
-        /// The whole thread so far.
-        total_token_usage: TokenUsage,
-        /// The last request.
-        last_token_usage: TokenUsage,
-        /// Size of the model's context window, in tokens.
-        model_context_window: u64,
-    }
-}
-
-open_object! {
-    /// A count of tokens.
-    pub struct TokenUsage {
-        /// Tokens that the model read.
-        input_tokens: u64,
-        /// Of these, tokens that came from a cache.
-        cached_input_tokens: u64,
-        /// Tokens that the model wrote.
-        output_tokens: u64,
-        /// Of these, tokens of reasoning.
-        reasoning_output_tokens: u64,
-        /// Read and written.
-        total_tokens: u64,
-    }
-}
-
-open_object! {
-    /// The newest turns were undone.
+    /// Payload of a `thread_rolled_back` event: the newest turns no longer count.
+    ///
+    /// Their lines remain in the log. A reader of the history leaves them out.
     pub struct ThreadRolledBackEvent ("thread_rolled_back") {
-        /// How many user turns.
+        /// The number of user turns that no longer count: of turns that a message of the user or of another agent
+        /// began. The `history` crate has the exact rule.
         num_turns: u64,
     }
 }
 
 open_object! {
-    /// The context was compacted.
+    /// Payload of a `context_compacted` event: the context was compacted. It has no fields; a `compacted` line has the
+    /// details.
     pub struct ContextCompactedEvent ("context_compacted") {}
 }
 
 open_object! {
-    /// The thread's settings were changed.
+    /// Payload of a `thread_settings_applied` event: the settings of the thread changed.
     pub struct ThreadSettingsAppliedEvent ("thread_settings_applied") {
-        /// What they are now.
+        /// The settings after the change.
         thread_settings: ThreadSettings,
     }
 }
 
 open_object! {
-    /// Settings of a thread.
+    /// The settings of a thread.
     pub struct ThreadSettings {
-        /// Model.
+        /// The model.
         model: String,
-        /// Provider of the model.
+        /// The provider of the model.
         model_provider_id: String,
-        /// Working directory.
+        /// The working directory.
         cwd: String,
-        /// When to ask for approval.
+        /// When the agent asks the user for approval.
         approval_policy: Value,
-        /// What commands may touch.
+        /// What commands may access.
         permission_profile: Value,
-        /// Reasoning effort.
+        /// The reasoning effort. Some files call it `reasoning_effort`.
         effort: String ["reasoning_effort"],
-        /// How the agent works with the user; its `settings` name model and effort again.
+        /// How the agent works with the user, as an object. Its `settings` contain model and effort again.
         collaboration_mode: Value,
     }
 }
 
 open_object! {
-    /// The thread's goal was changed.
+    /// Payload of a `thread_goal_updated` event: the goal of the thread changed.
     pub struct ThreadGoalUpdatedEvent ("thread_goal_updated") {
-        /// The goal: an object with its `objective`.
+        /// The goal, as an object with an `objective`.
         goal: Value,
     }
 }
 
 open_object! {
-    /// An item is done.
+    /// Payload of an `item_completed` event: an item of a turn is complete.
     pub struct ItemCompletedEvent ("item_completed") {
-        /// The turn that it belongs to.
+        /// The turn to which the item belongs.
         turn_id: TurnId,
         /// The item.
         item: CompletedItem,
-        /// When it began, in milliseconds since 1970.
+        /// The time at which the item began, in milliseconds since 1970.
         started_at_ms: i64,
-        /// When it was done, in milliseconds since 1970.
+        /// The time at which the item was complete, in milliseconds since 1970.
         completed_at_ms: i64,
     }
 }
 
 open_object! {
-    /// A review begins.
+    /// Payload of an `entered_review_mode` event: a review begins.
     pub struct EnteredReviewModeEvent ("entered_review_mode") {
-        /// What is reviewed, in words.
+        /// A description of what is reviewed, for the user.
         user_facing_hint: String,
     }
 }
 
 open_object! {
-    /// A review ends.
+    /// Payload of an `exited_review_mode` event: a review ends.
     pub struct ExitedReviewModeEvent ("exited_review_mode") {
-        /// What it found.
+        /// The findings of the review.
         review_output: Value,
     }
 }
 
 open_object! {
-    /// A tool of an MCP server answered.
+    /// Payload of an `mcp_tool_call_end` event: an MCP server answered a tool call.
     pub struct McpToolCallEndEvent ("mcp_tool_call_end") {
-        /// The call.
+        /// The id of the call.
         call_id: String,
-        /// Server, tool and arguments.
+        /// The server, the tool and the arguments, as an object.
         invocation: Value,
-        /// How long it took.
+        /// The duration of the call, as `{"secs": …, "nanos": …}`.
         duration: Value,
-        /// `{"Ok": …}` or `{"Err": …}`.
+        /// The result, as `{"Ok": …}` or `{"Err": …}`.
         result: Value,
     }
 }
 
 open_object! {
-    /// Files were changed.
+    /// Payload of a `patch_apply_end` event: files were changed.
     pub struct PatchApplyEndEvent ("patch_apply_end") {
-        /// The call.
+        /// The id of the call.
         call_id: String,
         /// The turn.
         turn_id: TurnId,
-        /// Whether it went well.
+        /// Whether the patch was applied.
         success: bool,
-        /// How it ended, in newer files.
+        /// The outcome, in newer files.
         status: String,
-        /// The changes by path.
+        /// The changes, as an object with a member for each path.
         changes: Value,
-        /// What the patch program said.
+        /// The standard output of the patch program.
         stdout: String,
-        /// What it complained about.
+        /// The standard error of the patch program.
         stderr: String,
     }
 }
 
 open_object! {
-    /// A web search is done.
+    /// Payload of a `web_search_end` event: a web search is complete.
     pub struct WebSearchEndEvent ("web_search_end") {
-        /// The call.
+        /// The id of the call.
         call_id: String,
-        /// What was searched for.
+        /// The search text.
         query: String,
-        /// What was done.
+        /// The action that was performed, as an object.
         action: Value,
     }
 }
 
 open_object! {
-    /// An image was made.
+    /// Payload of an `image_generation_end` event: an image was generated.
     pub struct ImageGenerationEndEvent ("image_generation_end") {
-        /// The call.
+        /// The id of the call.
         call_id: String,
-        /// How it ended.
+        /// The outcome.
         status: String,
-        /// The prompt as the model rewrote it.
+        /// The prompt after the model revised it.
         revised_prompt: String,
-        /// Where the image was saved.
+        /// The path at which the image was saved.
         saved_path: String,
     }
 }
 
 open_object! {
-    /// Something went wrong.
+    /// Payload of an `error` event: an error occurred.
     pub struct ErrorEvent ("error") {
-        /// What.
+        /// The error message.
         message: String,
     }
 }
 
-/// The item of an [`ItemCompletedEvent`]: its kind (`UserMessage`, `CommandExecution`, …) and its JSON text.
+/// The item of an [`ItemCompletedEvent`], kept as its JSON text.
+///
+/// Its kinds are spelt in camel case (`UserMessage`, `CommandExecution`), unlike those of a
+/// [`TurnItem`](crate::TurnItem).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct CompletedItem(OpenItem);
 
 impl CompletedItem {
-    /// The item that `value` describes; nothing when it is no object.
+    /// Creates an item from a JSON value. `None` if the value is not an object.
     #[must_use]
     pub fn from_value(value: &Value) -> Option<Self> {
         Self::from_json(serde_json::value::to_raw_value(value).ok()?)
@@ -391,13 +393,13 @@ impl CompletedItem {
         json.get().starts_with('{').then(|| Self(OpenItem::new(kind_of(&json).unwrap_or_default(), json)))
     }
 
-    /// The item's kind, as the log spells it.
+    /// Returns the kind of the item, as the log spells it. Empty if the log has none.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.0.kind()
     }
 
-    /// The item's JSON text.
+    /// Returns the JSON text of the item.
     #[must_use]
     pub fn json(&self) -> &RawValue {
         self.0.json()

@@ -1,4 +1,8 @@
-//! Ids: which thread, which file of it, which window.
+//! Ids of threads, segments, sessions, context windows, turns and items.
+//!
+//! Each kind of id is a type of its own, so that the compiler refuses a segment id where a thread id is expected. Ids
+//! of threads, segments, sessions and windows are UUIDs; new ones are UUIDv7, which sort by the time of their creation.
+//! Ids of turns and items are texts, because programs of different age spell them differently.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +12,28 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// A text that is no id of the wanted kind.
+/// The text is not an id of the expected kind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("not a {kind}: {text:?}")]
 pub struct IdError {
-    /// What was wanted, such as `thread id`.
+    /// The expected kind, such as `thread id`.
     pub kind: &'static str,
-    /// What was given.
+    /// The text that was parsed.
     pub text: String,
 }
 
+/// Creates a UUIDv7 with the time `at` and random other bits.
 fn new_v7(at: Timestamp) -> Uuid {
+    // `rem_euclid` keeps the milliseconds of a time before 1970 in the range 0 to 999. Its seconds become 0, because a
+    // UUIDv7 has no negative times. No such time is expected; it just must not panic.
     let seconds = u64::try_from(at.as_seconds()).unwrap_or(0);
     let nanos = u32::try_from(at.as_millis().rem_euclid(1000)).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
 }
 
+/// Returns the time part of a UUIDv7. `None` for any other version.
 fn v7_time(uuid: Uuid) -> Option<Timestamp> {
+    // Versions 1 and 6 contain a time as well. No program is known to write them, so they count as ids without a time.
     if uuid.get_version_num() != 7 {
         return None;
     }
@@ -41,25 +50,25 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh id: a UUIDv7 whose time part is `at`.
+            /// Creates a new id: a UUIDv7 whose time part is `at`, the current time.
             #[must_use]
             pub fn new(at: Timestamp) -> Self {
                 Self(new_v7(at))
             }
 
-            /// The id that is this UUID.
+            /// Creates an id from its UUID.
             #[must_use]
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// The UUID that this id is.
+            /// Returns the UUID of the id.
             #[must_use]
             pub const fn as_uuid(&self) -> Uuid {
                 self.0
             }
 
-            /// When the id was made, for a UUIDv7; nothing for any other UUID.
+            /// Returns the time at which the id was created, which a UUIDv7 contains. `None` for any other UUID.
             #[must_use]
             pub fn made_at(&self) -> Option<Timestamp> {
                 v7_time(self.0)
@@ -91,15 +100,23 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names a thread. A UUIDv7 when made here, any UUID when read: programs before 2025-11 made version 4.
+    /// Identifies a thread.
+    ///
+    /// A new id is a UUIDv7. Any UUID is accepted when it is read, because programs before November 2025 created
+    /// version 4.
     ThreadId, "thread id"
 }
 uuid_id! {
-    /// Names a tree of sub-agent threads by its root thread. A thread without parents is its own session.
+    /// Identifies a tree of sub-agent threads, by the id of its root thread.
+    ///
+    /// A thread that no other thread started is a session of its own.
     SessionId, "session id"
 }
 uuid_id! {
-    /// Names one file of a thread. The first segment has its thread's id, later ones have ids of their own.
+    /// Identifies a segment: one file of a thread, or the equivalent in a store without files.
+    ///
+    /// The first segment of a thread has the id of the thread. Each later segment, such as a revert creates, has an id
+    /// of its own.
     SegmentId, "segment id"
 }
 
@@ -115,20 +132,22 @@ impl From<ThreadId> for SegmentId {
     }
 }
 
-/// Names a context window: the stretch of a thread from one compaction to the next. Always a UUIDv7; any other UUID in a
-/// file counts as no id at all, as programs that wrote such ids did not mean a window by them.
+/// Identifies a context window: the part of a thread from one compaction to the next.
+///
+/// It is always a UUIDv7. Any other UUID in a file counts as a missing id, because the programs that wrote such ids did
+/// not identify a window by them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct WindowId(Uuid);
 
 impl WindowId {
-    /// A fresh id whose time part is `at`.
+    /// Creates a new id whose time part is `at`, the current time.
     #[must_use]
     pub fn new(at: Timestamp) -> Self {
         Self(new_v7(at))
     }
 
-    /// The UUID that this id is.
+    /// Returns the UUID of the id.
     #[must_use]
     pub const fn as_uuid(&self) -> Uuid {
         self.0
@@ -173,7 +192,7 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -201,11 +220,14 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Names a turn within its thread. The UUID that the log gives it, or `turn-N` (counted from 1) for the turns of
-    /// files that give none.
+    /// Identifies a turn in its thread: the UUID that the log contains, or the synthetic id `turn-N` if the log has
+    /// none. `N` is the number of the turn, counted from 1.
+    ///
+    /// A log can contain several turns with the same id.
     TurnId
 }
 text_id! {
-    /// Names an item within its thread: the id that the log gives it, or `item-N` (counted from 1) where it gives none.
+    /// Identifies an item in its thread: the id that the log contains, or the synthetic id `item-N` if the log has
+    /// none. `N` is counted from 1.
     ItemId
 }

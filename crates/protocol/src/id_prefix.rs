@@ -1,43 +1,62 @@
-//! How much of an id tells it apart from others: short ids for people.
+//! Short ids for people: how long a prefix must be to identify a thread.
 
 use crate::ThreadId;
 
-/// How many characters of an id are shown at least.
-const SHORTEST: usize = 8;
+/// The shortest prefix that is shown, in characters.
+const MIN_PREFIX_LEN: usize = 8;
 
-/// Where the groups of hexadecimal digits end in the text of an id. A prefix that ends with a group is easier to read and to
-/// select than one that ends within it.
+/// The lengths of a thread id's text at which a group of hexadecimal digits ends. A prefix that ends with a group is
+/// easier to read and to select than one that ends within it.
 const GROUP_ENDS: [usize; 5] = [8, 13, 18, 23, 36];
 
-/// Returns how many characters of their texts tell the ids `shown` apart from each other and from `others`: the end of a
-/// group of digits, at least 8. `others` may come in any order and may hold the shown ids.
+/// Returns the length of the prefix, in characters, that distinguishes the ids `shown` from each other and from
+/// `others`.
 ///
-/// Of all others, the one that shares the longest prefix with an id is a neighbour of it in the order of ids. So a store
-/// with an ordered index need not give all ids: the two neighbours of each shown one are enough.
+/// All shown ids get the same length. It is at least 8 and ends with a group of digits. `others` can come in any order
+/// and can contain the shown ids.
+///
+/// `others` need not contain all ids of a store. The id that shares the longest prefix with a shown id is always one of
+/// its neighbours in the sort order. So a store with an ordered index passes the two neighbours of each shown id.
+///
+/// ```
+/// use selvedge_protocol::{ThreadId, distinct_prefix_len};
+///
+/// let shown: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse()?;
+/// let other: ThreadId = "01a1fd5d-bbbb-7641-837d-630af077ebd5".parse()?;
+/// assert_eq!(distinct_prefix_len(&[shown], []), 8); // 01a1fd5d
+/// assert_eq!(distinct_prefix_len(&[shown], [other]), 13); // 01a1fd5d-aacb
+/// # Ok::<(), selvedge_protocol::IdError>(())
+/// ```
 #[must_use]
 pub fn distinct_prefix_len(shown: &[ThreadId], others: impl IntoIterator<Item = ThreadId>) -> usize {
     let mut shown = shown.to_vec();
     shown.sort_unstable();
     shown.dedup();
+    // In sorted order, the longest common prefix of any two ids is that of two neighbours. So each id is compared with
+    // its neighbours only: the shown ids among themselves, and each other id with the shown ids beside its position.
     let among_shown = shown.windows(2).map(|pair| common_digits(pair[0], pair[1])).max();
     let with_others = others.into_iter().filter_map(|other| {
+        // `Ok` means that `other` is itself a shown id, from which nothing has to distinguish it.
         let at = shown.binary_search(&other).err()?;
         let beside = [at.checked_sub(1), Some(at)].into_iter().flatten().filter_map(|at| shown.get(at));
         beside.map(|id| common_digits(*id, other)).max()
     });
     let longest = with_others.max().max(among_shown).unwrap_or(0);
-    let needed = text_len(longest + 1).max(SHORTEST);
+    // One digit more than the longest common prefix, rounded up to the end of a group.
+    let needed = text_len(longest + 1).max(MIN_PREFIX_LEN);
     GROUP_ENDS.into_iter().find(|end| *end >= needed).unwrap_or(36)
 }
 
-/// How many hexadecimal digits two ids have in common at the beginning.
+/// Returns the number of leading hexadecimal digits that two ids have in common.
 fn common_digits(one: ThreadId, other: ThreadId) -> usize {
     let differing = one.as_uuid().as_u128() ^ other.as_uuid().as_u128();
+    // Four bits make a digit.
     differing.leading_zeros() as usize / 4
 }
 
-/// How long the text of so many digits is with the hyphens between its groups.
+/// Returns the length of the text of the first `digits` digits, with the hyphens between its groups.
 fn text_len(digits: usize) -> usize {
+    // The groups have 8, 4, 4, 4 and 12 digits; a hyphen counts only if a digit follows it.
     digits + [8, 12, 16, 20].into_iter().filter(|end| digits > *end).count()
 }
 
@@ -52,7 +71,7 @@ mod tests {
     const A: &str = "01a1fd5d-aacb-7641-837d-630af077ebd5";
 
     #[test]
-    fn the_end_of_a_group_that_tells_all_apart() {
+    fn the_prefix_ends_with_the_group_that_distinguishes_all_ids() {
         let others = [
             ("f1a1fd5d-aacb-7641-837d-630af077ebd5", 8),
             ("01a1fd5e-aacb-7641-837d-630af077ebd5", 8),
@@ -71,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_enough() {
+    fn the_neighbours_of_a_shown_id_determine_the_length() {
         let all: Vec<ThreadId> =
             (0..2000_u128).map(|n| ThreadId::from_uuid(uuid::Uuid::from_u128(((n * n * 7) << 90) | n))).collect();
         let mut sorted = all.clone();

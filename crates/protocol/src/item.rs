@@ -1,66 +1,74 @@
-//! What a line says, typed.
+//! The items of a log: the content of its lines, by kind.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::open::{RawFields, open_object};
+use crate::open_object::{RawFields, open_object};
 use crate::{
     Compacted, EventMsg, OpenItem, ResponseItem, SessionMeta, ThreadId, ThreadMetadataPatch, TurnContext,
     WorldStateRecord,
 };
 
-/// What a line of a thread's log says.
+/// The content of one line of a log, by its kind.
 ///
-/// Serialises as `{"type": …, "payload": …}`, the part of a line that its writer decides.
+/// An item is what a caller appends. It serializes as `{"type": …, "payload": …}`; the store adds the time and the
+/// ordinal, and so makes a line of it ([`RolloutLine`](crate::RolloutLine)).
+///
+/// Response items are what the *model* sees, and events are what a *client* sees. The same message of a user is often
+/// in the log as both.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RolloutItem {
-    /// Whose file this is.
+    /// The head of a segment, or an update of the metadata of a legacy thread.
     SessionMeta(Box<SessionMeta>),
-    /// What the model sees.
+    /// An item of the model's input or output.
     ResponseItem(ResponseItem),
-    /// What a client was told.
+    /// An event for clients: a turn began, a message was shown, tokens were counted, …
     EventMsg(EventMsg),
-    /// The settings of a turn.
+    /// The settings with which the model runs from here on.
     TurnContext(Box<TurnContext>),
-    /// The history was replaced by a shorter one.
+    /// A compaction: from here on, the model sees a shorter history.
     Compacted(Box<Compacted>),
-    /// What the model was told about its surroundings.
+    /// A snapshot of the world state, or a patch of it.
     WorldState(WorldStateRecord),
     /// A message between agents.
     InterAgentCommunication(InterAgentCommunication),
-    /// Metadata that was set explicitly and that no other line says. Selvedge's own; other readers skip it.
+    /// Metadata that a user or a client set explicitly, and for which the format has no other line. Only Selvedge
+    /// writes it; other programs skip it.
     ThreadMetadata(Box<ThreadMetadataRecord>),
-    /// A kind that no rule here needs a field of, or that this version does not know; kept whole.
+    /// A kind of which no rule needs a field, a kind that this version does not know, or a known kind with a payload of
+    /// an unexpected shape. The payload is kept as it was read.
     Other(OpenItem),
 }
 
 open_object! {
-    /// Payload of an `inter_agent_communication` line.
+    /// Payload of an `inter_agent_communication` line: a message from one agent to another.
     pub struct InterAgentCommunication {
-        /// Who writes.
+        /// The agent that sends the message.
         author: String,
-        /// To whom.
+        /// The agent that receives it.
         recipient: String,
-        /// What.
+        /// The message.
         content: String,
     }
 }
 
 open_object! {
-    /// Payload of a `thread_metadata` line: metadata that was set explicitly. It names its thread, because a full-copy fork
-    /// holds the lines of its source as well, and those do not speak of the fork.
+    /// Payload of a `thread_metadata` line: metadata that was set explicitly.
+    ///
+    /// It names its thread, because a fork by copy also contains such lines of its source, which do not describe the
+    /// fork. See `docs/decisions/0008-explicit-metadata-in-the-log.md`.
     pub struct ThreadMetadataRecord {
-        /// The thread.
+        /// The thread whose metadata was set.
         thread_id: ThreadId,
-        /// What was set.
+        /// The change.
         patch: ThreadMetadataPatch,
     }
 }
 
 impl ThreadMetadataRecord {
-    /// The record that this was set of that thread.
+    /// Creates the record of a change of this thread.
     #[must_use]
     pub fn new(thread_id: ThreadId, patch: ThreadMetadataPatch) -> Self {
         Self { thread_id: Some(thread_id), patch: Some(patch), ..Self::default() }
@@ -74,7 +82,7 @@ impl From<ThreadMetadataRecord> for RolloutItem {
 }
 
 impl RolloutItem {
-    /// The item's kind, the `type` of its line.
+    /// Returns the kind of the item, which is the `type` of its line.
     #[must_use]
     pub fn kind(&self) -> &str {
         match self {
@@ -90,13 +98,18 @@ impl RolloutItem {
         }
     }
 
-    /// The item of this kind with this payload. A known kind of a wrong shape is [`RolloutItem::Other`].
+    /// Creates the item of this kind with this payload. If the payload of a known kind has an unexpected shape, the
+    /// item is [`RolloutItem::Other`].
     #[must_use]
     pub fn from_json(kind: &str, payload: &RawValue) -> Self {
         let text = payload.get();
+        // Nearly every object parses, because the fields of the views are optional. What fails is a payload that is not
+        // an object.
         let typed = match kind {
             "session_meta" => serde_json::from_str(text).ok().map(Self::SessionMeta),
             "response_item" => serde_json::from_str(text).ok().map(Self::ResponseItem),
+            // An event keeps any JSON value as `EventMsg::Other`, so it would also accept a payload that is not an
+            // object.
             "event_msg" if text.starts_with('{') => serde_json::from_str(text).ok().map(Self::EventMsg),
             "turn_context" => serde_json::from_str(text).ok().map(Self::TurnContext),
             "compacted" => serde_json::from_str(text).ok().map(Self::Compacted),
@@ -108,10 +121,10 @@ impl RolloutItem {
         typed.unwrap_or_else(|| Self::Other(OpenItem::new(kind, payload.to_owned())))
     }
 
-    /// Writes the payload's JSON text to `out`.
+    /// Writes the JSON text of the payload to `out`.
     ///
     /// # Errors
-    /// When a value cannot be JSON; the types here never make one.
+    /// If `out` fails. The items themselves can always be written as JSON.
     pub fn write_payload<W: std::io::Write>(&self, out: W) -> serde_json::Result<()> {
         serde_json::to_writer(out, &Payload(self))
     }
@@ -153,6 +166,7 @@ impl From<WorldStateRecord> for RolloutItem {
     }
 }
 
+/// Serializes the payload of an item alone, without its kind.
 struct Payload<'a>(&'a RolloutItem);
 
 impl Serialize for Payload<'_> {
@@ -182,6 +196,7 @@ impl Serialize for RolloutItem {
 
 impl<'de> Deserialize<'de> for RolloutItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Read from raw fields, because the type of the payload depends on the kind, which can come behind it.
         let (mut kind, mut payload) = (None, None);
         for (key, value) in RawFields::deserialize(deserializer)?.0 {
             match key.as_str() {

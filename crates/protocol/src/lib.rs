@@ -1,27 +1,47 @@
-//! The words of a thread.
+//! The vocabulary of a thread: the types that every other crate of the workspace uses.
 //!
-//! A *thread* is one conversation with an agent, kept as a log of *lines*. This crate names everything that the other
-//! layers talk about and does nothing with it: no files, no SQL, no async, no clock. Times and new ids are made from a
-//! [`Timestamp`] that the caller brings.
+//! A *thread* is one conversation with an agent, kept as a log of *lines*. This crate defines the types and their pure
+//! rules. It has no side effects: it opens no file, runs no SQL, starts no task and reads no clock. A caller that makes
+//! an id or a time passes in the current [`Timestamp`].
 //!
 //! # Vocabulary
 //!
-//! - [`ThreadId`] names a thread, [`SegmentId`] one file of it, [`SessionId`] the tree of sub-agents it belongs to and
-//!   [`WindowId`] one context window, the stretch between two compactions.
+//! Ids:
+//!
+//! - [`ThreadId`] identifies a thread, [`SegmentId`] one file of it, and [`SessionId`] the tree of sub-agents to which
+//!   it belongs.
+//! - [`WindowId`] identifies a context window: the part of a thread between two compactions.
+//! - [`TurnId`] and [`ItemId`] identify a turn of a thread and an item of a turn.
+//!
+//! The log:
+//!
 //! - [`RolloutLine`] is one line of a log. It keeps its bytes: a line that was read and not changed is written again
-//!   as it was, and a typed view ([`RolloutItem`]) is parsed only when somebody asks for it.
-//! - [`RolloutItem`] is what a line says: [`SessionMeta`], [`ResponseItem`], [`EventMsg`], [`TurnContext`],
-//!   [`Compacted`], [`WorldStateRecord`], or something this version does not know, kept whole.
-//! - [`WorldState`] is what the model was told about its surroundings; it changes by RFC 7386 merge patches.
-//! - [`StoredThread`] is a thread's row in a listing, [`ThreadMetadataPatch`] a change of it, [`ThreadQuery`] a
-//!   question for rows and [`Page`] the answer, for every layer the same.
-//! - [`Turn`] and [`TurnItem`] are what a client shows.
-//! - [`Durability`] says what an acknowledgement is worth: written or synced.
+//!   byte by byte as it was. The typed view ([`RolloutItem`]) is parsed only on request.
+//! - [`RolloutItem`] is the content of a line: [`SessionMeta`], [`ResponseItem`], [`EventMsg`], [`TurnContext`],
+//!   [`Compacted`], [`WorldStateRecord`], or a kind that this version does not know, which is kept whole.
+//! - [`HistoryMode`] is the way in which a log is kept: *legacy* or *paginated*. In a paginated log each line has an
+//!   *ordinal*, and a segment can continue the history of another segment ([`HistoryBase`]).
+//! - [`WorldState`] describes the surroundings as the model knows them. It changes by RFC 7386 merge patches.
+//! - [`mod@log`] splits the bytes of a log into intact lines and damaged ranges.
 //!
-//! # Openness
+//! Derived from the log:
 //!
-//! The format gains kinds and fields every month. Types here name the fields that a rule of this project needs and
-//! carry all others in [`Extra`], so nothing that was not understood is lost on the way through.
+//! - [`StoredThread`] is the thread record, which a listing shows. [`ThreadMetadataPatch`] changes it.
+//! - [`Turn`] and [`TurnItem`] are what a client shows of a conversation.
+//!
+//! Requests and answers:
+//!
+//! - [`ThreadQuery`], [`SearchQuery`], [`TurnQuery`], [`ItemQuery`] and [`StatsQuery`] are the queries, and [`Page`]
+//!   with its [`Cursor`] is the shape of an answer. Every layer uses the same ones.
+//! - [`TurnBoundary`] is a position between two turns, at which a thread is forked or rewound.
+//! - [`Durability`] is the promise of an acknowledgement: `written` or `synced`.
+//!
+//! # Unknown kinds and fields are kept
+//!
+//! New versions of the programs that write the format add kinds and fields every month. A type of this crate names only
+//! the fields that a rule of this workspace needs. It keeps all others in [`Extra`], so a copy, a fork or an export
+//! loses nothing. Named fields are optional for the same reason: a field that is missing or has an unexpected shape
+//! does not make its line unreadable.
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, Timestamp};
@@ -39,23 +59,26 @@ mod compacted;
 mod context_window;
 mod durability;
 mod event;
-mod filter;
+mod git_info;
 mod id;
 mod id_prefix;
 mod item;
 mod line;
+mod line_parts;
 pub mod log;
-mod metadata;
-mod open;
-mod paging;
+mod metadata_patch;
+mod open_item;
+mod open_object;
 mod query;
-mod repository;
 mod response_item;
 mod session_meta;
-mod stats;
+mod stored_thread;
 mod time;
+mod token_usage;
 mod turn;
+mod turn_boundary;
 mod turn_context;
+mod turn_item;
 mod world_state;
 
 pub use compacted::Compacted;
@@ -65,26 +88,31 @@ pub use event::{
     AgentMessageEvent, AgentReasoningEvent, AgentReasoningRawContentEvent, CompletedItem, ContextCompactedEvent,
     EnteredReviewModeEvent, ErrorEvent, EventMsg, ExitedReviewModeEvent, ImageGenerationEndEvent, ItemCompletedEvent,
     McpToolCallEndEvent, PatchApplyEndEvent, TaskCompleteEvent, TaskStartedEvent, ThreadGoalUpdatedEvent,
-    ThreadRolledBackEvent, ThreadSettings, ThreadSettingsAppliedEvent, TokenCountEvent, TokenUsage, TokenUsageInfo,
-    TurnAbortedEvent, UserMessageEvent, WebSearchEndEvent,
+    ThreadRolledBackEvent, ThreadSettings, ThreadSettingsAppliedEvent, TokenCountEvent, TurnAbortedEvent,
+    UserMessageEvent, WebSearchEndEvent,
 };
-pub use filter::{ThreadFilter, ThreadLink, descendants};
+pub use git_info::GitInfo;
 pub use id::{IdError, ItemId, SegmentId, SessionId, ThreadId, TurnId, WindowId};
 pub use id_prefix::distinct_prefix_len;
 pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
-pub use line::{LineError, LineFormat, RolloutLine};
-pub use metadata::{GitInfo, GitInfoPatch, StoredThread, ThreadMetadataPatch};
-pub use open::{Extra, OpenItem};
-pub use paging::{EmptyPage, ItemPosition, PageWindow, check_limit};
+pub use line::{LineError, RolloutLine};
+pub use line_parts::LineFormat;
+pub use metadata_patch::{GitInfoPatch, ThreadMetadataPatch};
+pub use open_item::OpenItem;
+pub use open_object::Extra;
 pub use query::{
-    ArchivedFilter, Cursor, CursorError, CwdFilter, ItemQuery, Page, Relation, SearchHit, SearchOrder, SearchQuery,
-    SortDirection, ThreadCursor, ThreadQuery, ThreadSortKey, TurnQuery, TurnSelector,
+    ArchivedFilter, Cursor, CursorError, CwdFilter, ItemPosition, ItemQuery, Page, PageWindow, Relation,
+    RepositoryFilter, SearchHit, SearchOrder, SearchQuery, SortDirection, StatsCounts, StatsGroup, StatsKey,
+    StatsQuery, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, ThreadStats, TurnQuery,
+    TurnSelector, UtcOffset, ZeroLimit, check_limit, day_text, descendants, repository_name,
 };
-pub use repository::{RepositoryFilter, repository_name};
 pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
-pub use stats::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, UtcOffset, day_text};
+pub use stored_thread::StoredThread;
 pub use time::{Timestamp, TimestampError};
-pub use turn::{ItemStatus, ItemsView, OtherTurnItem, Turn, TurnBoundary, TurnItem, TurnItemEntry, TurnStatus};
+pub use token_usage::{TokenUsage, TokenUsageInfo};
+pub use turn::{ItemsView, Turn, TurnStatus};
+pub use turn_boundary::TurnBoundary;
 pub use turn_context::TurnContext;
+pub use turn_item::{ItemStatus, OtherTurnItem, TurnItem, TurnItemEntry};
 pub use world_state::{WorldState, WorldStateError, WorldStatePatch, WorldStateRecord};

@@ -1,4 +1,8 @@
-//! What the model sees, verbatim.
+//! The items of the model's input and output, kept as the JSON that was exchanged.
+//!
+//! A program that resumes a thread sends these items to the model again. So they must be exactly what they were, and a
+//! typed model of them is not needed: [`ResponseItem`] parses on request the few fields that a rule of this workspace
+//! uses.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,11 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::open::kind_of;
+use crate::open_item::kind_of;
 
+/// Declares [`ResponseItemKind`]: each kind with the text that is written, and the aliases that are also read.
 macro_rules! response_item_kinds {
     ($( $(#[$meta:meta])* $name:ident = $text:literal $(| $alias:literal)* ),* $(,)?) => {
-        /// The kind of a response item, its `type`.
+        /// The kind of a response item, which is the `type` of its JSON.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ResponseItemKind {
@@ -22,7 +27,7 @@ macro_rules! response_item_kinds {
         }
 
         impl ResponseItemKind {
-            /// The kind as the log spells it.
+            /// Returns the kind as the log spells it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -31,6 +36,7 @@ macro_rules! response_item_kinds {
                 }
             }
 
+            /// Returns the kind of a `type`.
             pub(crate) fn parse(kind: &str) -> Self {
                 match kind {
                     $( $text $(| $alias)* => Self::$name, )*
@@ -42,51 +48,53 @@ macro_rules! response_item_kinds {
 }
 
 response_item_kinds! {
-    /// A message of the user, the assistant, the developer or the system.
+    /// A message with the role of the user, the assistant, the developer or the system.
     Message = "message",
     /// A message of another agent.
     AgentMessage = "agent_message",
-    /// The model's reasoning.
+    /// Reasoning of the model.
     Reasoning = "reasoning",
-    /// A call of the built-in shell.
+    /// A call of the built-in shell tool.
     LocalShellCall = "local_shell_call",
     /// A call of a function.
     FunctionCall = "function_call",
-    /// What a function answered.
+    /// The answer of a function.
     FunctionCallOutput = "function_call_output",
     /// A call of a free-form tool.
     CustomToolCall = "custom_tool_call",
-    /// What a free-form tool answered.
+    /// The answer of a free-form tool.
     CustomToolCallOutput = "custom_tool_call_output",
     /// A search for tools.
     ToolSearchCall = "tool_search_call",
-    /// The tools that were found.
+    /// The tools that a search found.
     ToolSearchOutput = "tool_search_output",
     /// A web search.
     WebSearchCall = "web_search_call",
     /// A generated image.
     ImageGenerationCall = "image_generation_call",
-    /// A compaction made by the model's side.
+    /// A compaction that the model's provider made.
     Compaction = "compaction" | "compaction_summary",
     /// A compaction of the context.
     ContextCompaction = "context_compaction",
-    /// A snapshot of the work tree in files of late 2025; no part of what the model sees.
+    /// A snapshot of the working tree, in files of late 2025. The model does not see it.
     GhostSnapshot = "ghost_snapshot",
-    /// Tools that were added for one request; not kept in the log.
+    /// Tools that were added for one request. They are not kept in the log.
     AdditionalTools = "additional_tools",
-    /// A request to compact; not kept in the log.
+    /// A request to compact the context. It is not kept in the log.
     CompactionTrigger = "compaction_trigger",
 }
 
-/// One item of the model's input or output, kept as the JSON text that it is.
+/// One item of the model's input or output, kept as its JSON text.
 ///
-/// A clone shares the text. Items are equal when their texts are.
+/// A clone shares the text. Two items are equal if their texts are.
 #[derive(Clone)]
 pub struct ResponseItem {
     kind: ResponseItemKind,
     json: Arc<RawValue>,
 }
 
+/// The fields of an item that are parsed on request. Their values are raw, so that one of an unexpected shape does not
+/// hide the other.
 #[derive(Deserialize)]
 struct View<'a> {
     #[serde(borrow, default)]
@@ -95,6 +103,7 @@ struct View<'a> {
     content: Option<&'a RawValue>,
 }
 
+/// The text of one part of a content. Parts such as images have none.
 #[derive(Deserialize)]
 struct ContentPart<'a> {
     #[serde(borrow, default)]
@@ -102,9 +111,10 @@ struct ContentPart<'a> {
 }
 
 impl ResponseItem {
-    /// The item with this JSON text; nothing when it is no object.
+    /// Creates an item from its JSON text. `None` if the text is not an object.
     #[must_use]
     pub fn from_json(json: Box<RawValue>) -> Option<Self> {
+        // A raw value has no white space around it, so its first byte determines its type.
         if !json.get().starts_with('{') {
             return None;
         }
@@ -112,40 +122,42 @@ impl ResponseItem {
         Some(Self { kind, json: Arc::from(json) })
     }
 
-    /// The item that `value` describes; nothing when it is no object.
+    /// Creates an item from a JSON value. `None` if the value is not an object.
     #[must_use]
     pub fn from_value(value: &Value) -> Option<Self> {
         Self::from_json(serde_json::value::to_raw_value(value).ok()?)
     }
 
+    /// Creates an item from a value that is known to be an object with a `type`.
     fn from_object(value: &Value) -> Self {
         let json = serde_json::value::to_raw_value(value).unwrap_or_default();
         let kind = ResponseItemKind::parse(value["type"].as_str().unwrap_or_default());
         Self { kind, json: Arc::from(json) }
     }
 
-    /// A message of `role` with one part of text.
+    /// Creates a message of `role` with one part of text.
     #[must_use]
     pub fn message(role: &str, text: &str) -> Self {
+        // The model's own messages have another type of part than all others.
         let part = if role == "assistant" { "output_text" } else { "input_text" };
         Self::from_object(&json!({
             "type": "message", "role": role, "content": [{"type": part, "text": text}],
         }))
     }
 
-    /// A message of the user.
+    /// Creates a message of the user.
     #[must_use]
     pub fn user_text(text: &str) -> Self {
         Self::message("user", text)
     }
 
-    /// A message of the assistant.
+    /// Creates a message of the assistant.
     #[must_use]
     pub fn assistant_text(text: &str) -> Self {
         Self::message("assistant", text)
     }
 
-    /// A message from one agent to another.
+    /// Creates a message from one agent to another.
     #[must_use]
     pub fn agent_message(author: &str, recipient: &str, text: &str) -> Self {
         Self::from_object(&json!({
@@ -154,7 +166,7 @@ impl ResponseItem {
         }))
     }
 
-    /// A call of function `name`; `arguments` is JSON text, as the model writes it.
+    /// Creates a call of function `name`. `arguments` is JSON text, as the model writes it.
     #[must_use]
     pub fn function_call(call_id: &str, name: &str, arguments: &str) -> Self {
         Self::from_object(&json!({
@@ -162,7 +174,7 @@ impl ResponseItem {
         }))
     }
 
-    /// What the function that was called as `call_id` answered.
+    /// Creates the answer of the function that was called as `call_id`.
     #[must_use]
     pub fn function_call_output(call_id: &str, output: &str) -> Self {
         Self::from_object(&json!({
@@ -170,32 +182,33 @@ impl ResponseItem {
         }))
     }
 
-    /// The item's kind.
+    /// Returns the kind of the item.
     #[must_use]
     pub fn kind(&self) -> &ResponseItemKind {
         &self.kind
     }
 
-    /// The item's JSON text.
+    /// Returns the JSON text of the item.
     #[must_use]
     pub fn json(&self) -> &RawValue {
         &self.json
     }
 
-    /// The role of a message.
+    /// Returns the role of a message. `None` if the item has none.
     #[must_use]
     pub fn role(&self) -> Option<String> {
         serde_json::from_str(self.view()?.role?.get()).ok()
     }
 
-    /// The texts of the item's content, one for each part that has any; a content that is a plain string is one text.
+    /// Returns the texts of the item's content, one for each part that has a text. A content that is a plain string is
+    /// one text.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         let Some(content) = self.view().and_then(|view| view.content) else {
             return Vec::new();
         };
         if let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(content.get()) {
-            // A part of an odd shape has no text, and takes none from the others.
+            // Each part is parsed on its own: one of an unexpected shape has no text, and the others keep theirs.
             let text =
                 |part: &RawValue| Some(serde_json::from_str::<ContentPart<'_>>(part.get()).ok()?.text?.into_owned());
             return parts.into_iter().filter_map(text).collect();

@@ -1,27 +1,34 @@
-//! The first line of every segment: whose file this is and where its history begins.
+//! The head of a segment: its first line, a `session_meta`.
+//!
+//! A head identifies the thread and the segment, and names the segment whose history this one continues, if there is
+//! one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::metadata::GitInfo;
-use crate::open::open_object;
-use crate::{SegmentId, SessionId, ThreadId, Timestamp, WindowId};
+use crate::open_object::open_object;
+use crate::{GitInfo, SegmentId, SessionId, ThreadId, Timestamp, WindowId};
 
-/// How a thread's log is kept.
+/// The way in which the log of a thread is kept.
+///
+/// | | legacy | paginated |
+/// | --- | --- | --- |
+/// | `ordinal` | on no line | on every line: its number in the history, counted from 0 |
+/// | what a client shows | from events such as `user_message` | from `item_completed` events, each with its whole item |
+/// | rewind | appends a `thread_rolled_back` event | begins a new segment, and abandons the old one |
+/// | fork | copies the history | refers to the history ([`HistoryBase`]) |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HistoryMode {
-    /// No ordinals; what a client shows comes from events such as `user_message`; undo is a `thread_rolled_back` event and a
-    /// fork a full copy. The mode of every file that names none.
+    /// Lines have no ordinals. A rewind is an event, and a fork is a copy. A head that names no mode is of this mode.
     #[default]
     Legacy,
-    /// An ordinal on every line; what a client shows comes from `item_completed`; undo is a new segment and a fork a
-    /// reference ([`HistoryBase`]).
+    /// Every line has an ordinal. A rewind is a new segment, and a fork is a reference.
     Paginated,
 }
 
 impl HistoryMode {
-    /// The mode as the log spells it.
+    /// Returns the mode as the log spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,87 +39,118 @@ impl HistoryMode {
 }
 
 open_object! {
-    /// Where a segment's history begins: with the first lines of another segment, up to a point.
+    /// The inherited prefix of a segment: its history begins with the lines of another segment, up to a certain line.
+    ///
+    /// A fork and a revert write such a base instead of a copy of the history. The base can have a base of its own, so
+    /// a history is a chain of segments:
+    ///
+    /// ```text
+    /// segment A     ordinals  0  1  2  3  4  5
+    /// segment B               └──┴──┴─┐  3  4        base: A, end_ordinal_exclusive 3
+    /// history of B            0  1  2    3  4        0 to 2 are lines of A, 3 and 4 are lines of B
+    /// ```
+    ///
+    /// Ordinals count along the history and not along the file: the first line of B, its head, has ordinal 3. So an
+    /// ordinal alone does not identify a line of a thread. Here, 3 to 5 in A are other lines than 3 and 4 in B.
+    ///
+    /// The end is named twice. A reader looks for the ordinal first. It uses the byte offset if two lines of the base
+    /// have the same ordinal or if the line is damaged.
     pub struct HistoryBase {
-        /// The *segment* that is built on. For the first segment of a thread this is the thread's id.
+        /// The id of the base *segment*. The wire format calls it `thread_id`, because the first segment of a thread
+        /// has the id of the thread.
         thread_id: SegmentId,
-        /// The ordinal of the first line of the base that is not part of the history.
+        /// The ordinal at which the inherited prefix ends: that of the first line of the base that is not part of the
+        /// history.
         end_ordinal_exclusive: u64,
-        /// The byte of the base file where the history ends, just past a newline.
+        /// The offset at which the inherited prefix ends, in bytes of the uncompressed base. The byte before it is a
+        /// newline.
         end_byte_offset: u64,
     }
 }
 
 open_object! {
-    /// The instructions that the thread runs under.
+    /// The base instructions of a thread, which a program gives the model.
     pub struct BaseInstructions {
-        /// The instructions.
+        /// The text of the instructions.
         text: String,
     }
 }
 
 open_object! {
-    /// The context window that a thread starts in.
+    /// The context window with which a thread starts, as a head records it.
     pub struct ContextWindowMeta {
-        /// The window's id.
+        /// The id of the window.
         window_id: WindowId,
     }
 }
 
 open_object! {
-    /// Payload of a `session_meta` line. The first one of a file is the thread's own; later ones with the same id update
-    /// it, and ones with another id are history that a full-copy fork inherited.
+    /// Payload of a `session_meta` line.
+    ///
+    /// A log can contain several of them:
+    ///
+    /// - The first one is the *head* of its segment. It identifies the thread.
+    /// - A later one with the same thread id updates the metadata of the thread (legacy mode).
+    /// - A later one with another thread id belongs to the history that a fork by copy inherited. It does not describe
+    ///   this thread.
     pub struct SessionMeta {
-        /// The tree of sub-agents that the thread belongs to; the thread's own id when missing.
+        // Identity, and links to other threads.
+        /// The tree of sub-agents to which the thread belongs. If missing, it is the id of the thread.
         session_id: SessionId,
-        /// The thread.
+        /// The id of the thread.
         id: ThreadId,
-        /// The thread that this one was forked from.
+        /// The thread from which this one was forked.
         forked_from_id: ThreadId,
-        /// For a fork by reference: the ordinal of the source where the fork leaves it.
+        /// The ordinal at which a fork by reference leaves its source: that of the first line that is not inherited.
         forked_from_ordinal_exclusive: u64,
         /// The thread that started this one as a sub-agent.
         parent_thread_id: ThreadId,
-        /// When the segment was created.
+        // The program that writes the segment, and where it runs.
+        /// The time at which the segment was created, according to the program that created it.
         timestamp: Timestamp,
-        /// Working directory.
+        /// The working directory.
         cwd: String,
-        /// The client that asked for the thread.
+        /// The client on whose behalf the thread was created, such as `codex_exec`.
         originator: String,
-        /// Version of the program that wrote the segment.
+        /// The version of the program that wrote the segment.
         cli_version: String,
-        /// Where the thread comes from: `"cli"`, `"exec"`, … or an object (`{"subagent": …}`).
+        /// The kind of program that created the thread: a word such as `"cli"` or `"exec"`, or an object such as
+        /// `{"subagent": …}`.
         source: Value,
-        /// What kind of source it is, in newer files.
+        /// The category of the source, in newer files, such as `"subagent"`.
         thread_source: Value,
-        /// Name of a sub-agent.
+        // The thread as a sub-agent.
+        /// The name of a sub-agent.
         agent_nickname: String,
-        /// Role of a sub-agent.
+        /// The role of a sub-agent. Some files call it `agent_type`.
         agent_role: String ["agent_type"],
-        /// Path of a sub-agent in its tree.
+        /// The path of a sub-agent in its tree.
         agent_path: String,
-        /// Provider of the model.
+        // The model, and what it is given before the first turn.
+        /// The provider of the model.
         model_provider: String,
-        /// Instructions.
+        /// The base instructions of the thread.
         base_instructions: BaseInstructions,
-        /// Tools that the client brought.
+        /// The tools that the client offers to the model.
         dynamic_tools: Value,
-        /// How the log is kept; legacy when missing.
+        // The log and its history.
+        /// The way in which the log is kept. If missing, the log is legacy.
         history_mode: HistoryMode,
-        /// Where the history begins, when not with this line.
+        /// The inherited prefix of the history. If missing, the history begins with this line.
         history_base: HistoryBase,
-        /// Where the history began before it was copied: on the head of a segment that holds all of it, so that it builds on
-        /// nothing. The lines before this ordinal are those of the base.
+        /// The inherited prefix that the thread had before it was detached. A detach copies the whole history into one
+        /// segment, which then needs no base. The lines before `end_ordinal_exclusive` are copies of inherited lines.
         copied_base: HistoryBase,
-        /// The window that the thread starts in.
+        // The state in which the thread starts.
+        /// The context window with which the thread starts.
         context_window: ContextWindowMeta,
-        /// State of the repository that the thread works in.
+        /// The state of the git repository in which the thread works.
         git: GitInfo,
     }
 }
 
 impl SessionMeta {
-    /// The head of a new thread: its id and time, paginated, and no more.
+    /// Creates the head of a new paginated thread, with its id and time of creation. The caller sets the other fields.
     #[must_use]
     pub fn new(id: ThreadId, timestamp: Timestamp) -> Self {
         Self {
@@ -124,13 +162,13 @@ impl SessionMeta {
         }
     }
 
-    /// How the log is kept; legacy where the line does not say.
+    /// Returns the way in which the log is kept. Legacy if the line does not name it.
     #[must_use]
     pub fn mode(&self) -> HistoryMode {
         self.history_mode.unwrap_or_default()
     }
 
-    /// The window that the thread starts in.
+    /// Returns the id of the context window with which the thread starts.
     #[must_use]
     pub fn window_id(&self) -> Option<WindowId> {
         self.context_window.as_ref().and_then(|window| window.window_id)

@@ -1,4 +1,4 @@
-//! Points in time, in milliseconds, as the log writes them.
+//! Points in time with a resolution of milliseconds, in the spelling of the log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,28 +6,38 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// Written as RFC 3339 in UTC with three decimals (`2026-11-21T08:57:47.054Z`); read with any offset and any number of
-/// decimals, finer ones cut off.
+/// It is written as RFC 3339 in UTC with exactly three decimals. It is read with any offset and any number of decimals;
+/// further decimals are cut off.
+///
+/// ```
+/// use selvedge_protocol::Timestamp;
+///
+/// let at: Timestamp = "2026-11-21T10:57:47.0549+02:00".parse()?;
+/// assert_eq!(at.to_string(), "2026-11-21T08:57:47.054Z");
+/// # Ok::<(), selvedge_protocol::TimestampError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// A text that is no RFC 3339 time.
+/// The text is not an RFC 3339 time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("not an RFC 3339 time: {text:?}")]
 pub struct TimestampError {
-    /// What was given.
+    /// The text that was parsed.
     pub text: String,
 }
 
-/// 9999-12-30T22:00:00.000Z: the last second that is in year 9999 everywhere on earth, and that `jiff` takes.
+/// 9999-12-30T22:00:00.000Z: the last second that is in the year 9999 in every time zone, and the last one that `jiff`
+/// accepts.
 const MAX_MILLIS: i64 = 253_402_207_200_000;
-/// 0000-01-01T00:00:00.000Z: the first millisecond that RFC 3339 can write.
+/// 0000-01-01T00:00:00.000Z: the first millisecond that RFC 3339 can express.
 const MIN_MILLIS: i64 = -62_167_219_200_000;
 
 impl Timestamp {
-    /// The time `millis` milliseconds after 1970-01-01T00:00:00Z, held within the years that can be written.
+    /// Creates the time `millis` milliseconds after 1970-01-01T00:00:00Z. A time outside of the years 0 to 9999 becomes
+    /// the nearest time within them, so that every timestamp can be written.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         if millis > MAX_MILLIS {
@@ -39,38 +49,39 @@ impl Timestamp {
         }
     }
 
-    /// The time `seconds` seconds after 1970-01-01T00:00:00Z.
+    /// Creates the time `seconds` seconds after 1970-01-01T00:00:00Z, with the limits of [`Self::from_millis`].
     #[must_use]
     pub const fn from_seconds(seconds: i64) -> Self {
         Self::from_millis(seconds.saturating_mul(1000))
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    /// Returns the whole seconds since 1970-01-01T00:00:00Z, rounded down (also before 1970).
     #[must_use]
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// The time `duration` later.
+    /// Returns the time `duration` later, or the last possible time.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// The time from `earlier` to this one; zero when `earlier` is later.
+    /// Returns the duration from `earlier` to this time. Zero if `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     fn to_jiff(self) -> jiff::Timestamp {
+        // The limits of `from_millis` are within those of jiff, so this cannot fail.
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 }
@@ -80,6 +91,7 @@ impl From<SystemTime> for Timestamp {
         match time.duration_since(UNIX_EPOCH) {
             Ok(after) => Self::from_millis(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
             Err(before) => {
+                // The difference to 1970 is positive here. It saturates, so the negation cannot overflow.
                 let millis = i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX);
                 Self::from_millis(-millis)
             }
@@ -99,7 +111,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse::<jiff::Timestamp>()
             .map(|time| {
-                // Rounded down, also before 1970.
+                // Cutting decimals off means rounding down, also before 1970, where a division would round up.
                 let millis = time.as_nanosecond().div_euclid(1_000_000);
                 Self::from_millis(i64::try_from(millis).unwrap_or_default())
             })

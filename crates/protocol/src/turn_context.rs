@@ -1,26 +1,26 @@
-//! The settings of one turn.
+//! The settings of a turn.
 
 use serde_json::Value;
 
 use crate::TurnId;
-use crate::open::open_object;
+use crate::open_object::open_object;
 
 open_object! {
-    /// Payload of a `turn_context` line: what the model was run with from here on.
+    /// Payload of a `turn_context` line: the settings with which the model runs from here on.
     pub struct TurnContext {
-        /// The turn, in newer files.
+        /// The id of the turn, in newer files.
         turn_id: TurnId,
-        /// Working directory.
+        /// The working directory.
         cwd: String,
-        /// Model.
+        /// The model.
         model: String,
-        /// Reasoning effort.
+        /// The reasoning effort.
         effort: String,
-        /// When to ask for approval: a word, or an object.
+        /// When the agent asks the user for approval: a word such as `"never"`, or an object.
         approval_policy: Value,
-        /// What commands may touch; old files tag it with `mode`, new ones with `type`.
+        /// What commands may access, as an object. Old files tag it with `mode`, new ones with `type`.
         sandbox_policy: Value,
-        /// What commands may touch, in newer files.
+        /// What commands may access, in newer files.
         permission_profile: Value,
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with an index.
 
-use selvedge_protocol::{CursorError, EmptyPage};
+use selvedge_protocol::{CursorError, ZeroLimit};
 use selvedge_rollout::RolloutError;
 
 /// The outcome of an operation on an index.
@@ -42,8 +42,8 @@ pub enum IndexError {
     #[error(transparent)]
     Cursor(#[from] CursorError),
     /// A page that could hold nothing.
-    #[error("{}", EmptyPage)]
-    EmptyPage,
+    #[error("{}", ZeroLimit)]
+    ZeroLimit,
 }
 
 impl IndexError {
@@ -60,9 +60,9 @@ const BUSY: [u32; 2] = [5, 6];
 /// SQLite's codes for a file that is no database or a broken one (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
 const DAMAGED: [u32; 2] = [11, 26];
 
-impl From<EmptyPage> for IndexError {
-    fn from(_: EmptyPage) -> Self {
-        Self::EmptyPage
+impl From<ZeroLimit> for IndexError {
+    fn from(_: ZeroLimit) -> Self {
+        Self::ZeroLimit
     }
 }
 

@@ -26,7 +26,7 @@ impl StateIndex {
         let rows = sql.build().fetch_all(&self.database.readers).await?;
         let root = Some(self.home.root());
         let threads = rows.iter().map(|row| stored_thread(row, root)).collect::<Result<Vec<_>>>()?;
-        Ok(Page::first_of(threads, query.limit, |last| query.cursor_behind(last)))
+        Ok(Page::first_of(threads, query.limit, |last| query.cursor_after(last)))
     }
 
     /// Returns the ids just before and just after each of these in the order of ids, with which they have most in common.

@@ -65,7 +65,7 @@ fn select(query: &StatsQuery) -> QueryBuilder<'_, Sqlite> {
         let path = format!("'$.token_usage.{name}'");
         // What is no count was kept as it was spelt.
         sql.push(format_args!(", CASE WHEN json_type(record, {path}) = 'integer' THEN "));
-        sql.push(format_args!("max(0, min(json_extract(record, {path}), {})) ", StatsCounts::MOST_TOKENS));
+        sql.push(format_args!("max(0, min(json_extract(record, {path}), {})) ", StatsCounts::MAX_TOKENS_PER_THREAD));
         sql.push(format_args!("ELSE 0 END AS {name}"));
     }
     sql.push(" FROM threads WHERE ");

@@ -59,7 +59,7 @@ impl StateIndex {
             drop(transaction);
             drop(connection);
             let Page { items: entries, next_cursor } =
-                Page::first_of(entries, query.limit, |last| window.cursor_behind(last.place()));
+                Page::first_of(entries, query.limit, |last| window.cursor_after(last.place()));
             match blocking(move || log.read(|log| log.tell(entries, view))).await? {
                 Reading::Done(turns) => return Ok(turns.map(|items| Page { items, next_cursor })),
                 Reading::Grown(log) => grown = Some(log),
@@ -325,7 +325,7 @@ impl ThreadLog {
         limit: usize,
         wanted: Wanted<'_>,
     ) -> Result<Selected> {
-        let mut turns = items.of_turns();
+        let mut turns = items.to_turn_window();
         let mut entries: Vec<TurnEntry> = Vec::new();
         let mut positions: Vec<(u64, usize)> = Vec::new();
         while positions.len() <= limit {
@@ -342,7 +342,7 @@ impl ThreadLog {
             }
         }
         let Page { items: positions, next_cursor } =
-            Page::first_of(positions, limit, |(last, _)| items.cursor_behind(*last));
+            Page::first_of(positions, limit, |(last, _)| items.cursor_after(*last));
         entries.truncate(positions.last().map_or(0, |(_, at)| at + 1));
         Ok(Selected { entries, positions, next_cursor })
     }

@@ -199,7 +199,7 @@ impl HomeIndex {
                 Ok(Some(page)) => return Ok(Some(page)),
                 Ok(None) => {}
                 // The logs say the same of a question that is none.
-                Err(IndexError::Cursor(_) | IndexError::EmptyPage) => return Ok(None),
+                Err(IndexError::Cursor(_) | IndexError::ZeroLimit) => return Ok(None),
                 Err(error) => self.gave_up(error).await,
             }
         }
@@ -218,7 +218,7 @@ impl HomeIndex {
         match outcome {
             Ok(answer) => Some(answer),
             // The logs say the same of a question that is none.
-            Err(IndexError::Cursor(_) | IndexError::EmptyPage) => None,
+            Err(IndexError::Cursor(_) | IndexError::ZeroLimit) => None,
             Err(error) => {
                 self.gave_up(error).await;
                 None

@@ -68,7 +68,7 @@ impl Inner {
         while let Some(Waiting { place, row }) = waiting.pop() {
             if let Some(row) = row {
                 if items.len() == query.limit {
-                    let next_cursor = items.last().map(|last| query.cursor_behind(last));
+                    let next_cursor = items.last().map(|last| query.cursor_after(last));
                     return Ok(Some(Page { items, next_cursor }));
                 }
                 items.push(*row);

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use selvedge_history::{EmptySearch, HeadError, NoUserMessages, UnknownTurn};
-use selvedge_protocol::{CursorError, EmptyPage, ThreadId, Timestamp, TurnSelector};
+use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnSelector, ZeroLimit};
 
 use crate::BatchId;
 
@@ -257,8 +257,8 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-impl From<EmptyPage> for StoreError {
-    fn from(error: EmptyPage) -> Self {
+impl From<ZeroLimit> for StoreError {
+    fn from(error: ZeroLimit) -> Self {
         Self::InvalidRequest { reason: error.to_string() }
     }
 }

@@ -1,4 +1,4 @@
-//! The answers.
+//! The reading trait. Each method takes a snapshot and answers from it.
 
 use async_trait::async_trait;
 use selvedge_history::{ModelContext, TextSearch};
@@ -15,27 +15,33 @@ use selvedge_thread_store::{
     ThreadReader,
 };
 
-use crate::tables::Look;
-use crate::{RedbThreadStore, locked};
+use crate::RedbThreadStore;
+use crate::shared_file::locked;
+use crate::tables::ReadTables;
 
-impl Look<'_> {
+impl ReadTables<'_> {
+    /// Loads the segments of a thread's history.
     fn chain_of(&self, thread_id: ThreadId) -> Result<SegmentChain<Segment>> {
         self.chain(&self.thread(thread_id)?)
     }
 
-    fn history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
+    /// Loads a thread's history.
+    fn whole_history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
         Ok(self.chain_of(thread_id)?.history())
     }
 
+    /// Returns a page of lines. A position can be in a segment that the thread has abandoned, so any segment can be
+    /// asked for.
     fn lines(&self, query: &LineQuery) -> Result<LinePage> {
         self.chain_of(query.thread_id)?.read_lines(query, |id| self.segment(id))
     }
 
-    /// Where a thread ends.
+    /// Returns the position behind the last line of a thread.
     pub(crate) fn end(&self, thread_id: ThreadId) -> Result<LinePosition> {
         Ok(self.lines(&LineQuery::from(thread_id, LineStart::End))?.next)
     }
 
+    /// Returns the size of a thread's own segments.
     fn own_bytes(&self, thread_id: ThreadId) -> Result<u64> {
         let own = self.own_segments(&self.thread(thread_id)?)?;
         Ok(own.iter().map(|segment| segment.info.bytes).sum())
@@ -45,7 +51,7 @@ impl Look<'_> {
 #[async_trait]
 impl ThreadReader for RedbThreadStore {
     async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
-        self.look()?.lines(query)
+        self.snapshot()?.lines(query)
     }
 
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
@@ -53,12 +59,13 @@ impl ThreadReader for RedbThreadStore {
     }
 
     async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
-        // The log is locked before the look, so that it is never shown an older state than the one before.
+        // The log of changes is locked before the snapshot is taken, so that it never gets an older state after a newer
+        // one.
         let mut changes = locked(&self.handle.file.changes);
-        let look = self.look()?;
-        let threads = look.threads()?.into_iter();
+        let snapshot = self.snapshot()?;
+        let threads = snapshot.threads()?.into_iter();
         changes.update(threads.map(|thread| (thread.row.id, thread.version.to_string())));
-        changes.page(after, limit, |thread_id| look.end(thread_id))
+        changes.page(after, limit, |thread_id| snapshot.end(thread_id))
     }
 
     async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
@@ -66,10 +73,11 @@ impl ThreadReader for RedbThreadStore {
     }
 
     async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
-        let look = self.look()?;
-        let thread = look.thread(thread_id)?;
-        let route = look.route(&thread)?;
-        let own = look.own_segments(&thread)?.into_iter().map(|segment| segment.info);
+        let snapshot = self.snapshot()?;
+        let thread = snapshot.thread(thread_id)?;
+        let route = snapshot.route(&thread)?;
+        // A segment that the thread has abandoned is listed, too, so that a copy of the thread is complete.
+        let own = snapshot.own_segments(&thread)?.into_iter().map(|segment| segment.info);
         let is_current = |id: SegmentId| route.iter().any(|segment| segment.id == id);
         Ok(own.map(|info| SegmentInfo { is_current: is_current(info.id), ..info }).collect())
     }
@@ -81,58 +89,60 @@ impl ThreadReader for RedbThreadStore {
         at: u64,
         max_bytes: usize,
     ) -> Result<Vec<u8>> {
-        let look = self.look()?;
-        if !look.thread(thread_id)?.segments.contains(&segment) {
+        let snapshot = self.snapshot()?;
+        // Bytes are returned as they are stored, damage included.
+        if !snapshot.thread(thread_id)?.segments.contains(&segment) {
             return Err(StoreError::not_found(thread_id));
         }
-        look.bytes(segment, at..at.saturating_add(max_bytes.min(MAX_SEGMENT_READ) as u64))
+        snapshot.bytes(segment, at..at.saturating_add(max_bytes.min(MAX_SEGMENT_READ) as u64))
     }
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
-        Ok(self.look()?.history(thread_id)?.model_context())
+        Ok(self.snapshot()?.whole_history(thread_id)?.model_context())
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        Ok(self.look()?.thread(thread_id)?.row)
+        Ok(self.snapshot()?.thread(thread_id)?.row)
     }
 
     async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
-        Ok(self.look()?.chain_of(thread_id)?.newest().head())
+        Ok(self.snapshot()?.chain_of(thread_id)?.newest().head())
     }
 
     async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
-        Ok(find_threads(lookup, self.look()?.rows()?))
+        Ok(find_threads(lookup, self.snapshot()?.rows()?))
     }
 
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
-        let rows = self.look()?.rows()?;
+        let rows = self.snapshot()?.rows()?;
         Ok(distinct_prefix_len(thread_ids, rows.into_iter().map(|thread| thread.id)))
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
-        let look = self.look()?;
-        Ok(sum_threads(query, &look.rows()?, |thread| {
-            Ok((look.history(thread.id)?.turns().len() as u64, look.own_bytes(thread.id)?))
+        let snapshot = self.snapshot()?;
+        Ok(sum_threads(query, &snapshot.rows()?, |thread| {
+            Ok((snapshot.whole_history(thread.id)?.turns().len() as u64, snapshot.own_bytes(thread.id)?))
         }))
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
-        page_threads(query, self.look()?.rows()?)
+        page_threads(query, self.snapshot()?.rows()?)
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        // The text is parsed before anything is read, so that an invalid one is refused immediately.
         let search = TextSearch::new(&query.text)?;
-        let look = self.look()?;
-        page_hits(query, look.rows()?, |thread| {
-            Ok(search.hits(thread, &look.history(thread.id)?.turns(), query.order, query.hits_per_thread))
+        let snapshot = self.snapshot()?;
+        page_hits(query, snapshot.rows()?, |thread| {
+            Ok(search.hits(thread, &snapshot.whole_history(thread.id)?.turns(), query.order, query.hits_per_thread))
         })
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
-        page_turns(query, self.look()?.history(query.thread_id)?.turns())
+        page_turns(query, self.snapshot()?.whole_history(query.thread_id)?.turns())
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
-        page_items(query, self.look()?.history(query.thread_id)?.turns())
+        page_items(query, self.snapshot()?.whole_history(query.thread_id)?.turns())
     }
 }

@@ -1,5 +1,5 @@
-//! Tests of the faulty files: they do what the real ones do, and know what would be on the medium.
+//! Tests of the faulty files: they behave like real files, and know what is durable.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod power;

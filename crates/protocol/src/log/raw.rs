@@ -1,63 +1,72 @@
-//! Every byte of a log, entry by entry.
+//! Reads every byte of a log: lines, damage and the blanks between them.
+//!
+//! A copy or an export uses this, because it must lose nothing. [`split_line`] drops white space; here it is an entry.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use super::{DamageKind, Entry, MAX_LINE_BYTES, split_line};
+use super::entry::{DamageKind, Entry, MAX_LINE_BYTES};
+use super::split::split_line;
 use crate::RolloutLine;
 
-/// How many bytes of a line that is too long to be read stand in one entry.
-pub const PIECE_BYTES: usize = 1 << 20;
+/// Length of the chunks in which a line that is longer than [`MAX_LINE_BYTES`] is returned, in bytes (1 MiB). The last
+/// chunk can be shorter.
+pub const LONG_LINE_CHUNK_BYTES: usize = 1 << 20;
 
-/// A stretch of a log with its bytes.
+/// A range of a log with its bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawEntry {
-    /// Where it stands in its log.
+    /// The location of the bytes in the log.
     pub range: Range<u64>,
-    /// Its bytes, with the newline.
+    /// The bytes, with the newline if there is one.
     pub bytes: Vec<u8>,
-    /// What they are.
+    /// What the bytes are.
     pub content: RawContent,
 }
 
-/// What a stretch of a log is.
+/// What a range of a log is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RawContent {
     /// An intact line.
     Line(RolloutLine),
-    /// White space between entries: an empty line, or what a repair left.
+    /// White space between entries: an empty line, or the blanks that a repair wrote over damage.
     Blank,
-    /// No intact line.
+    /// A range of bytes that contains no intact line.
     Damage {
-        /// What is wrong with it.
+        /// What is wrong with the bytes.
         kind: DamageKind,
-        /// Whether the damaged stretch ends here. It goes on in the next entry otherwise.
+        /// Whether the damaged range ends with this entry. If not, the next entry continues it. Only a line that is too
+        /// long ([`DamageKind::TooLong`]) is returned in several entries.
         is_complete: bool,
     },
 }
 
 impl RawEntry {
-    /// Whether the entry ends where a line does. Behind one that does not, its writer may go on.
+    /// Returns whether the entry ends with a newline. The writer may still continue an entry that does not.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
         self.bytes.ends_with(b"\n")
     }
 }
 
-/// Returns what the bytes of one stretch from newline to newline are. Together the entries have all of the bytes.
+/// Returns the entries of one line, with the blanks between them. Together they hold all of `bytes`.
+///
+/// The parameters are those of [`split_line`].
 #[must_use]
 pub fn split_raw(bytes: &[u8], offset: u64, number: u64) -> Vec<RawEntry> {
     let mut entries: Vec<Entry> = Vec::new();
     split_line(bytes, offset, number, &mut entries);
     let mut raw = Vec::with_capacity(entries.len());
+    // Invariant: the entries in `raw` hold the bytes in `offset..done`, without gaps and without overlaps.
     let mut done = offset;
     let mut push = |range: Range<u64>, content: RawContent| {
-        let part = |at: u64| usize::try_from(at - offset).unwrap_or(bytes.len()).min(bytes.len());
-        raw.push(RawEntry { bytes: bytes[part(range.start)..part(range.end)].to_vec(), range, content });
+        let index = |at: u64| usize::try_from(at - offset).unwrap_or(bytes.len()).min(bytes.len());
+        raw.push(RawEntry { bytes: bytes[index(range.start)..index(range.end)].to_vec(), range, content });
     };
     for entry in entries {
         let range = entry.range().clone();
+        // What `split_line` leaves out between two entries is white space.
         if range.start > done {
             push(done..range.start, RawContent::Blank);
         }
@@ -77,34 +86,40 @@ pub fn split_raw(bytes: &[u8], offset: u64, number: u64) -> Vec<RawEntry> {
     raw
 }
 
-/// Reads a log forwards and returns every byte of it, in memory bounded by its longest line.
+/// Reads a log forwards and returns every byte of it. The memory is bounded by the longest line, and by
+/// [`MAX_LINE_BYTES`].
 ///
-/// A line that is longer than [`MAX_LINE_BYTES`] is a damaged stretch, returned in pieces of [`PIECE_BYTES`].
+/// A line that is longer than [`MAX_LINE_BYTES`] is a damaged range, which is returned in chunks of [`LONG_LINE_CHUNK_BYTES`].
 #[derive(Debug)]
 pub struct RawReader<R> {
     source: R,
     offset: u64,
     line: Vec<u8>,
-    /// Where the line begins that is being returned in pieces, if one is.
-    long_from: Option<u64>,
+    /// Whether the next byte continues an over-long line.
+    is_in_long_line: bool,
     ready: VecDeque<RawEntry>,
     is_over: bool,
 }
 
 impl<R: BufRead> RawReader<R> {
-    /// Creates a reader of bytes that begin at `offset` of their log, where a line begins or goes on.
+    /// Creates a reader. `source` begins at `offset` of the log, which is the beginning of a line or a position within
+    /// one.
     pub fn new(source: R, offset: u64) -> Self {
-        Self { source, offset, line: Vec::new(), long_from: None, ready: VecDeque::new(), is_over: false }
+        Self { source, offset, line: Vec::new(), is_in_long_line: false, ready: VecDeque::new(), is_over: false }
     }
 
-    /// Reads to the end of a line, or as much of it as is read at once, and returns whether there was anything.
+    /// Reads the rest of a line, or as much of it as is read in one step, and queues its entries. Returns `false` at
+    /// the end.
+    ///
+    /// A line of exactly [`MAX_LINE_BYTES`], newline included, is still a line. So one more byte is requested, to
+    /// recognize a longer one. The rest of a longer one is read chunk by chunk, up to its newline.
     fn fill(&mut self) -> io::Result<bool> {
         self.line.clear();
-        let most = if self.long_from.is_some() { PIECE_BYTES } else { MAX_LINE_BYTES + 1 };
-        (&mut self.source).take(most as u64).read_until(b'\n', &mut self.line)?;
-        let is_long = self.long_from.is_some() || self.line.len() > MAX_LINE_BYTES;
+        let limit = if self.is_in_long_line { LONG_LINE_CHUNK_BYTES } else { MAX_LINE_BYTES + 1 };
+        (&mut self.source).take(limit as u64).read_until(b'\n', &mut self.line)?;
+        let is_long = self.is_in_long_line || self.line.len() > MAX_LINE_BYTES;
         if is_long {
-            self.take_pieces();
+            self.queue_chunks();
         } else {
             self.ready.extend(split_raw(&self.line, self.offset, 0));
             self.offset += self.line.len() as u64;
@@ -112,18 +127,19 @@ impl<R: BufRead> RawReader<R> {
         Ok(!self.line.is_empty())
     }
 
-    /// Takes what was read of a line that is too long.
-    fn take_pieces(&mut self) {
+    /// Queues what was read of an over-long line, in chunks. The first call for a line has many of them, each later
+    /// call one.
+    fn queue_chunks(&mut self) {
         let is_end = self.line.ends_with(b"\n");
-        let count = self.line.len().div_ceil(PIECE_BYTES);
-        for (number, bytes) in self.line.chunks(PIECE_BYTES).enumerate() {
+        let count = self.line.len().div_ceil(LONG_LINE_CHUNK_BYTES);
+        for (index, bytes) in self.line.chunks(LONG_LINE_CHUNK_BYTES).enumerate() {
             let range = self.offset..self.offset + bytes.len() as u64;
             self.offset = range.end;
-            let is_complete = is_end && number + 1 == count;
+            let is_complete = is_end && index + 1 == count;
             let content = RawContent::Damage { kind: DamageKind::TooLong, is_complete };
             self.ready.push_back(RawEntry { range, bytes: bytes.to_vec(), content });
         }
-        self.long_from = (!is_end).then_some(self.offset);
+        self.is_in_long_line = !is_end;
     }
 }
 
@@ -139,8 +155,10 @@ impl<R: BufRead> Iterator for RawReader<R> {
                 return None;
             }
             match self.fill() {
+                // Bytes were read, so at least one entry is queued: blank bytes are an entry, too.
                 Ok(true) => {}
                 Ok(false) => self.is_over = true,
+                // A reader that failed is over. Reading on would begin at an unknown position within a line.
                 Err(error) => {
                     self.is_over = true;
                     return Some(Err(error));
@@ -159,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_all_entries_are_the_log() {
+    fn the_entries_together_hold_all_bytes_of_the_log() {
         let line = r#"{"timestamp":"2026-11-21T09:08:56.680Z","type":"event_msg","payload":{}}"#;
         let logs = [
             format!("{line}\n\n  \r\n{line}\r\nbroken\n{line}"),

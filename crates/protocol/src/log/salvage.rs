@@ -1,32 +1,60 @@
-//! What is intact in a stretch of bytes that is not one line.
+//! Finds the intact lines in bytes that are not one line.
 //!
-//! A torn line may have another one spliced on; two lines may have lost the newline between them; a block of NULs may stand
-//! before or after a line. Every whole envelope in such a stretch is a line that its writer wrote, so it is given; except
-//! one that is a value inside a torn line, a copy that some payload carries.
+//! Four accidents leave intact lines between two newlines where one line is expected (`L` is an intact line):
+//!
+//! | accident | bytes | result |
+//! | --- | --- | --- |
+//! | a torn line, and an append behind it | `{"timestamp":"2026-1` `L` | damage, `L` |
+//! | a newline that was lost | `L` `L` | `L`, `L` |
+//! | a block that a crash left unwritten | `\0\0\0` `L` | damage (NULs), `L` |
+//! | a line with garbage behind it | `L` `x7` | `L`, damage |
+//!
+//! Every complete envelope in such bytes is a line that its writer wrote, so it is returned. There is one exception: a
+//! payload can contain a copy of a line. If the line around it is torn, the copy is complete and yet not a line:
+//!
+//! ```text
+//! {"timestamp":"…","type":"event_msg","payload":{"seen":{"timestamp":"…","type":"event_msg","payload":{}},"te
+//! ^ a torn line                                        ^ a complete envelope, but a value inside of the torn line
+//! ```
+//!
+//! [`is_inside`] recognizes this case from the bytes before and behind the envelope.
 
 use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::DamageKind;
+use super::entry::DamageKind;
 use crate::{LineFormat, RolloutLine};
 
-/// How every writer of the format begins an envelope.
+/// The bytes with which every writer of the format begins an envelope. Keys could come in any order, but only damaged
+/// bytes are searched, and a search for `{` alone would try every object of every payload.
 const ENVELOPE_START: &[u8] = br#"{"timestamp":"#;
 
-/// How often a stretch may be read through for nothing. A hostile file could hold as many beginnings as it likes, each of
-/// them only found to be none at the end of the stretch.
+/// The bytes may be scanned this many times in vain; then the rest is damage. Without a limit, the time would grow with
+/// the square of the length for a hostile file: it can repeat [`ENVELOPE_START`] so that each start fails only at the
+/// end.
 const MAX_PASSES: usize = 64;
 
-/// A part of a stretch, with its place in it.
-pub(super) enum Piece {
+/// A part of the bytes, with its range in them.
+pub(super) enum SalvagedPart {
     Line(RolloutLine, Range<usize>),
     Damage(DamageKind, Range<usize>),
 }
 
-/// The pieces of a stretch in order; together they are all of it, white space aside.
-pub(super) fn salvage(bytes: &[u8], kind: DamageKind) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+/// Returns the parts of the bytes in order. Together they cover all bytes except white space. `kind` is what is wrong
+/// with the bytes as a whole; damaged parts get it, except blocks of NULs.
+pub(super) fn salvage(bytes: &[u8], kind: DamageKind) -> Vec<SalvagedPart> {
+    // The idea: look for the beginning of an envelope, and let the JSON parser find out whether an object ends
+    // somewhere behind it. Whatever is between two lines that were found is damage.
+    //
+    //     bytes      {"timestamp":"2026-1{"timestamp":"2026-11-21T09:08:56.680Z",…}⏎
+    //     start  0   the string ends in the middle of the next envelope, so the parser fails: `from` becomes 1
+    //     start 20   a complete envelope; the bytes before it are cut within a string, so they do not contain it
+    //     result     Damage(0..20), Line(20..)
+    let mut parts = Vec::new();
+    // Invariant: `parts` cover `..done`, and `done <= from`. The bytes in `done..from` contain no line. They are damage
+    // of their own only when the next line or the end is found; until then they can be the line of which an envelope is
+    // a part.
     let mut done = 0;
     let mut from = 0;
     let mut budget = bytes.len().saturating_mul(MAX_PASSES);
@@ -34,62 +62,87 @@ pub(super) fn salvage(bytes: &[u8], kind: DamageKind) -> Vec<Piece> {
         let (line, end) = match object_at(&bytes[start..]) {
             Ok((text, len)) => (envelope(text), start + len),
             Err(cost) => {
+                // The object at `start` is torn, but the next start may be complete: continue within it.
                 budget = budget.saturating_sub(cost);
                 from = start + 1;
                 continue;
             }
         };
+        // The search continues behind a complete object and never within it. So an envelope that a payload of an intact
+        // line contains is not found.
         from = end;
         let Some(line) = line else { continue };
         if is_inside(&bytes[done..start], &bytes[end..]) {
             budget = budget.saturating_sub(start - done);
             continue;
         }
-        push_damage(&mut pieces, bytes, done..start, &kind);
-        // A place just behind a line is one just behind its newline.
+        push_damage(&mut parts, bytes, done..start, &kind);
+        // The newline belongs to the line, so that an offset just behind a line is always one just behind its newline.
         let end = end + newline_len(&bytes[end..]);
-        pieces.push(Piece::Line(line, start..end));
+        parts.push(SalvagedPart::Line(line, start..end));
         (done, from) = (end, end);
     }
-    push_damage(&mut pieces, bytes, done..bytes.len(), &kind);
-    pieces
+    push_damage(&mut parts, bytes, done..bytes.len(), &kind);
+    parts
 }
 
+/// Returns the offset of the next possible beginning of an envelope, at `from` or behind it.
 fn next_start(bytes: &[u8], from: usize) -> Option<usize> {
     memchr::memmem::find(bytes.get(from..)?, ENVELOPE_START).map(|at| from + at)
 }
 
-/// The text of the object that `bytes` begin with and its length, or how many bytes it took to see that there is none.
+/// Returns the object with which `bytes` begin: its text and its length.
+///
+/// # Errors
+/// The number of bytes that had to be read to see that there is no complete object.
 fn object_at(bytes: &[u8]) -> Result<(&str, usize), usize> {
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>();
     match values.next() {
         Some(Ok(value)) => Ok((value.get(), values.byte_offset())),
-        // The stretch is one line, so that the column is the place.
+        // The bytes contain no newline before the last one, so the column is the number of bytes read.
         Some(Err(error)) if !error.is_eof() => Err(error.column().max(1)),
         _ => Err(bytes.len()),
     }
 }
 
-/// The envelope that this object is. Objects of other shapes are no lines: a payload inside a torn line may well begin
-/// with a timestamp.
+/// Returns the line that an object is. `None` if it is not a complete envelope.
 fn envelope(text: &str) -> Option<RolloutLine> {
+    // `RolloutLine::parse` accepts any object, because between two newlines any object is a line. Here the position is
+    // a guess: the object can be a payload of a torn line that happens to begin with a timestamp. So it must have all
+    // parts.
     let line = RolloutLine::parse(text).ok()?;
     let whole = line.format() == LineFormat::Envelope && line.timestamp().is_some() && line.payload() != "null";
     (whole && !line.kind().is_empty()).then_some(line)
 }
 
-/// Whether an object is a value inside a torn line: the line goes on behind it, or it breaks off there and an object was
-/// due. Behind a line of its own stands a newline, or whatever else came in its place.
+/// Returns whether an object is a value inside of a torn line. `before` are the bytes since the last intact line, and
+/// `after` the bytes behind the object.
 fn is_inside(before: &[u8], after: &[u8]) -> bool {
+    // Three things must hold for a value inside of a torn line:
+    //
+    // 1. `before` begins an object.
+    // 2. At the end of `before`, that object needs a value.
+    // 3. Behind the value, the object continues (`,`, `}` or `]`), or the bytes end. Behind a line of its own there is
+    //    a newline, or whatever replaced the newline.
+    //
+    //     before   {"timestamp":"…","type":"event_msg","payload":{"seen":     needs a value
+    //     object   {"timestamp":"…","type":"event_msg","payload":{}}
+    //     after    ,"text":"cut o                                             continues
+    //
+    // If in doubt, the object counts as a line, because a reader promises to return every intact line.
     let first = before.iter().find(|byte| !byte.is_ascii_whitespace());
-    let goes_on = matches!(after.first(), Some(b',' | b'}' | b']'));
-    first == Some(&b'{') && (goes_on || after.is_empty()) && expects_value(before)
+    let continues = matches!(after.first(), Some(b',' | b'}' | b']'));
+    first == Some(&b'{') && (continues || after.is_empty()) && expects_value(before)
 }
 
-/// Whether a value is due after these bytes of an object.
+/// Returns whether the next token behind these bytes of an object can be a value.
 fn expects_value(bytes: &[u8]) -> bool {
+    // The last token decides: a value follows `:`, `[` and `,`. (In an object, `,` is followed by a key. But the caller
+    // asks about an object, and an object is no key.) If the bytes are cut within a string, what follows is not a
+    // value. A scan that only knows strings suffices, and a parser would refuse torn bytes.
     let mut in_string = false;
     let mut escaped = false;
+    // The last significant byte outside of strings; `"` stands for a whole string.
     let mut last = 0;
     for byte in bytes {
         match byte {
@@ -103,6 +156,7 @@ fn expects_value(bytes: &[u8]) -> bool {
     !in_string && matches!(last, b':' | b'[' | b',')
 }
 
+/// Returns the length of the newline with which `bytes` begin, or 0.
 fn newline_len(bytes: &[u8]) -> usize {
     match bytes {
         [b'\n', ..] => 1,
@@ -111,15 +165,16 @@ fn newline_len(bytes: &[u8]) -> usize {
     }
 }
 
-fn push_damage(pieces: &mut Vec<Piece>, bytes: &[u8], range: Range<usize>, kind: &DamageKind) {
-    let stretch = &bytes[range.clone()];
-    if stretch.iter().all(u8::is_ascii_whitespace) {
+/// Adds a damaged part, unless the range is blank.
+fn push_damage(parts: &mut Vec<SalvagedPart>, bytes: &[u8], range: Range<usize>, kind: &DamageKind) {
+    let damaged = &bytes[range.clone()];
+    if damaged.iter().all(u8::is_ascii_whitespace) {
         return;
     }
-    let kind = if stretch.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace()) {
+    let kind = if damaged.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace()) {
         DamageKind::Nul
     } else {
         kind.clone()
     };
-    pieces.push(Piece::Damage(kind, range));
+    parts.push(SalvagedPart::Damage(kind, range));
 }

@@ -1,4 +1,4 @@
-//! Events, by their names and other names.
+//! Events under their names and aliases.
 
 use selvedge_protocol::{CompletedItem, EventMsg, ItemCompletedEvent, UserMessageEvent};
 use serde_json::json;
@@ -10,7 +10,7 @@ fn event(text: &str) -> EventMsg {
 }
 
 #[test]
-fn every_known_kind_is_typed_and_goes_round() {
+fn every_known_kind_is_typed_and_round_trips() {
     let kinds = [
         "task_started",
         "task_complete",
@@ -43,7 +43,7 @@ fn every_known_kind_is_typed_and_goes_round() {
 }
 
 #[test]
-fn other_names_mean_the_same() {
+fn an_alias_of_an_event_is_the_same_event() {
     let started = event(r#"{"type":"turn_started","turn_id":"t"}"#);
     assert!(matches!(&started, EventMsg::TaskStarted(event) if event.turn_id.as_ref().unwrap().as_str() == "t"));
     assert_eq!(started, event(r#"{"type":"task_started","turn_id":"t"}"#));
@@ -53,7 +53,7 @@ fn other_names_mean_the_same() {
 }
 
 #[test]
-fn unknown_kinds_and_wrong_shapes_are_kept_whole() {
+fn unknown_kinds_and_unexpected_shapes_are_kept_whole() {
     for text in
         [r#"{"x":[1.50], "type":"exec_command_begin"}"#, "{}", r#"{"type":7}"#, "[]", "null", r#""task_started""#]
     {
@@ -65,7 +65,7 @@ fn unknown_kinds_and_wrong_shapes_are_kept_whole() {
 }
 
 #[test]
-fn the_info_of_a_token_count_may_be_null() {
+fn the_info_of_a_token_count_can_be_null() {
     let text = r#"{"type":"token_count","info":null,"rate_limits":{"x":1}}"#;
     let EventMsg::TokenCount(count) = event(text) else { panic!() };
     assert_eq!(count.info, None);
@@ -79,7 +79,7 @@ fn the_info_of_a_token_count_may_be_null() {
 }
 
 #[test]
-fn a_completed_item_is_kept_as_it_was_spelt() {
+fn a_completed_item_keeps_its_spelling() {
     let text = r#"{"type":"item_completed","turn_id":"t","item":{"n": 1.50,"type":"Plan"}}"#;
     let EventMsg::ItemCompleted(completed) = event(text) else { panic!() };
     let item = completed.item.as_ref().unwrap();

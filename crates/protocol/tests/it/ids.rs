@@ -8,7 +8,7 @@ const V7: &str = "01a1fd5d-aacb-7641-837d-630af077ebd5";
 const V4: &str = "6c1959de-8bdf-489c-a664-66b58be0c216";
 
 #[test]
-fn any_uuid_names_a_thread() {
+fn any_uuid_is_a_thread_id() {
     for text in [V7, V4, "00000000-0000-0000-0000-000000000000"] {
         let id: ThreadId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
@@ -25,7 +25,7 @@ fn any_uuid_names_a_thread() {
 }
 
 #[test]
-fn a_new_id_is_a_v7_that_tells_when_it_was_made() {
+fn a_new_id_is_a_v7_that_contains_its_time_of_creation() {
     for time in ["2026-11-21T09:08:56.681Z", "1970-01-01T00:00:00.000Z", "9999-12-30T22:00:00.000Z"] {
         let (one, two) = (ThreadId::new(at(time)), ThreadId::new(at(time)));
         assert_ne!(one, two);
@@ -38,14 +38,14 @@ fn a_new_id_is_a_v7_that_tells_when_it_was_made() {
 }
 
 #[test]
-fn later_ids_sort_behind_earlier_ones() {
+fn later_ids_sort_after_earlier_ones() {
     let early = SegmentId::new(at("2026-11-21T09:08:56.681Z"));
     let late = SegmentId::new(at("2026-11-21T09:08:56.682Z"));
     assert!(early < late && early.to_string() < late.to_string());
 }
 
 #[test]
-fn only_a_v7_names_a_window() {
+fn only_a_v7_is_a_window_id() {
     assert_eq!(V7.parse::<WindowId>().unwrap().to_string(), V7);
     assert!(V4.parse::<WindowId>().is_err());
     assert!(serde_json::from_str::<WindowId>(&format!("\"{V4}\"")).is_err());

@@ -1,4 +1,4 @@
-//! Lines keep their bytes, and typed views lose nothing.
+//! Lines keep their bytes, and typed views lose no field.
 
 use proptest::prelude::*;
 use selvedge_protocol::{EventMsg, LineFormat, OpenItem, ResponseItem, RolloutItem, RolloutLine, TurnContext};
@@ -80,7 +80,7 @@ fn recorded_events_are_typed() {
 }
 
 #[test]
-fn white_space_around_a_line_is_no_part_of_it() {
+fn white_space_around_a_line_is_not_part_of_it() {
     assert_eq!(parse(&format!(" \t{LINE}\r\n")).text(), LINE);
     let spaced = r#"{ "timestamp" : "2026-11-21T09:08:56.680Z" , "type" : "x" , "payload" :  [ 1 ]  }"#;
     let line = parse(spaced);
@@ -88,7 +88,7 @@ fn white_space_around_a_line_is_no_part_of_it() {
 }
 
 #[test]
-fn what_is_no_object_is_no_line() {
+fn only_an_object_is_a_line() {
     for text in ["", " ", "null", "[]", "7", "{", "{}{}", "{} x", "{\"a\"}", "{\"a\":}", "\u{feff}{}", "{\"a\":NaN}"] {
         let error = RolloutLine::parse(text).unwrap_err();
         assert!(error.to_string().starts_with("not a JSON object: "), "{text:?}: {error}");
@@ -96,7 +96,7 @@ fn what_is_no_object_is_no_line() {
 }
 
 #[test]
-fn an_envelope_is_read_in_any_order_and_with_odd_fields() {
+fn an_envelope_is_read_in_any_order_and_with_unexpected_fields() {
     let line = parse(
         r#"{"payload":{"x":1},"x":{},"type":"novel\u0074y","ordinal":3,"timestamp":"2026-11-21T10:08:56.680999+01:00"}"#,
     );
@@ -114,7 +114,7 @@ fn an_envelope_is_read_in_any_order_and_with_odd_fields() {
 }
 
 #[test]
-fn bare_lines_are_what_they_would_be_today() {
+fn bare_lines_have_the_kinds_that_they_would_have_today() {
     let head =
         parse(r#"{"id":"6c1959de-8bdf-489c-a664-66b58be0c216","timestamp":"2026-11-21T09:07:26.036Z","git":{}}"#);
     assert_eq!((head.format(), head.kind()), (LineFormat::Bare, "session_meta"));
@@ -129,7 +129,7 @@ fn bare_lines_are_what_they_would_be_today() {
 }
 
 #[test]
-fn a_known_kind_of_a_wrong_shape_is_kept_whole() {
+fn a_known_kind_of_an_unexpected_shape_is_kept_whole() {
     for kind in
         ["session_meta", "response_item", "event_msg", "turn_context", "compacted", "world_state", "thread_metadata"]
     {
@@ -141,7 +141,7 @@ fn a_known_kind_of_a_wrong_shape_is_kept_whole() {
 }
 
 #[test]
-fn another_item_keeps_time_ordinal_and_unknown_keys() {
+fn a_line_with_another_item_keeps_its_time_ordinal_and_unknown_fields() {
     let line = parse(LINE);
     assert_eq!(
         line.extra().iter().map(|(key, value)| (key.to_owned(), value.get().to_owned())).collect::<Vec<_>>(),
@@ -154,7 +154,7 @@ fn another_item_keeps_time_ordinal_and_unknown_keys() {
     let again = parse(changed.text());
     assert_eq!((again.timestamp(), again.ordinal(), again.extra()), (line.timestamp(), Some(7), line.extra()));
     assert_eq!((again.payload(), again.item()), (changed.payload(), changed.item()));
-    assert_eq!(line.text(), LINE, "the line itself stays");
+    assert_eq!(line.text(), LINE, "the original line is unchanged");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_changed_item_keeps_its_unknown_fields() {
 }
 
 #[test]
-fn a_new_line_is_what_its_text_says() {
+fn a_new_line_equals_the_line_parsed_from_its_text() {
     let item = RolloutItem::from(TurnContext { model: Some("m".to_owned()), ..TurnContext::default() });
     for ordinal in [None, Some(0), Some(u64::MAX)] {
         let line = RolloutLine::new(at("2026-11-21T09:08:56.680Z"), ordinal, &item);
@@ -185,7 +185,7 @@ fn a_new_line_is_what_its_text_says() {
 }
 
 #[test]
-fn a_new_line_has_no_newline_in_it() {
+fn a_new_line_contains_no_newline() {
     let item = ResponseItem::from_json(raw("{\n\"type\":\r\n\"message\", \"text\": \"a\\nb\"\n}")).unwrap();
     let line = RolloutLine::new(at("2026-11-21T09:08:56.680Z"), None, &item.into());
     assert!(!line.text().contains(['\n', '\r']), "{}", line.text());
@@ -193,7 +193,7 @@ fn a_new_line_has_no_newline_in_it() {
 }
 
 #[test]
-fn an_item_is_its_type_and_payload() {
+fn an_item_serializes_as_its_type_and_payload() {
     let text = r#"{"type":"event_msg","payload":{"type":"error","message":"m","x":1.0}}"#;
     let item: RolloutItem = serde_json::from_str(text).unwrap();
     assert!(matches!(&item, RolloutItem::EventMsg(EventMsg::Error(_))));
@@ -230,7 +230,7 @@ proptest! {
 }
 
 #[test]
-fn an_item_is_an_object_with_a_type_and_a_payload() {
+fn an_item_without_a_type_or_a_payload_is_refused() {
     for wrong in [r#"["x", {"a": 1}]"#, "[]", "{}", r#"{"type": "x"}"#, r#"{"type": 1, "payload": {}}"#, "7"] {
         let error = serde_json::from_str::<RolloutItem>(wrong).unwrap_err().to_string();
         assert!(!error.contains("struct"), "{wrong}: {error}");

@@ -1,16 +1,17 @@
-//! Tests of the words of a thread, by topic.
+//! Tests of the vocabulary of a thread, by topic.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod copied_heads;
+mod cursors;
 mod events;
 mod ids;
 mod lines;
 mod metadata;
-mod open;
-mod paging;
-mod query;
+mod open_objects;
+mod page_window;
 mod response_items;
 mod support;
+mod thread_filter;
 mod times;
 mod world_state;

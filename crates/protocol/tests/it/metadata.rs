@@ -37,7 +37,7 @@ fn applied(to: &StoredThread, change: Value) -> StoredThread {
 #[test]
 fn an_empty_patch_changes_nothing() {
     assert!(patch(json!({})).is_empty());
-    assert!(patch(json!({"git": {}})).is_empty(), "neither does an empty one within");
+    assert!(patch(json!({"git": {}})).is_empty(), "a nested patch without changes changes nothing");
     assert!(ThreadMetadataPatch::default().is_empty() && GitInfoPatch::default().is_empty());
     assert_eq!(applied(&known_thread(), json!({})), known_thread());
     assert_eq!(applied(&known_thread(), json!({"git": {}})), known_thread());
@@ -82,7 +82,7 @@ fn null_clears_and_a_value_sets() {
         assert_eq!(serde_json::to_value(&set).unwrap()[field], value, "{field}");
         let mut rest = serde_json::to_value(&set).unwrap();
         rest[field] = Value::Null;
-        assert_eq!(rest, serde_json::to_value(thread()).unwrap(), "{field} and nothing else");
+        assert_eq!(rest, serde_json::to_value(thread()).unwrap(), "only {field} changes");
 
         let clear = json!({field: null});
         assert!(!patch(clear.clone()).is_empty(), "{field}");
@@ -93,7 +93,7 @@ fn null_clears_and_a_value_sets() {
 }
 
 #[test]
-fn what_a_thread_always_has_is_set_and_never_cleared() {
+fn a_field_that_every_thread_has_can_be_set_and_not_cleared() {
     let time = "2026-12-01T00:00:00.000Z";
     let id = "6c1959de-8bdf-489c-a664-66b58be0c216";
     for (field, value) in [
@@ -127,7 +127,11 @@ fn git_is_patched_field_by_field() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(git(applied(&known, json!({"git": {"branch": "new"}}))), Some((some("c"), some("new"))));
     assert_eq!(git(applied(&known, json!({"git": {"branch": null}}))), Some((some("c"), None)));
-    assert_eq!(git(applied(&known, json!({"git": {"branch": null, "commit_hash": null}}))), None, "nothing is known");
+    assert_eq!(
+        git(applied(&known, json!({"git": {"branch": null, "commit_hash": null}}))),
+        None,
+        "no field of the repository is known"
+    );
     assert_eq!(git(applied(&known, json!({"git": null}))), None);
     assert_eq!(git(applied(&thread(), json!({"git": {"branch": "b"}}))), Some((None, some("b"))));
     assert_eq!(git(applied(&thread(), json!({"git": {"branch": null}}))), None);
@@ -137,12 +141,12 @@ fn git_is_patched_field_by_field() {
     let mut with_more = GitInfo { repository_url: some("u"), ..GitInfo::default() };
     with_more.extra.insert("dirty", crate::support::raw("true"));
     all.apply(&mut with_more);
-    assert_eq!(with_more.repository_url, some("u"), "what is not known is left");
+    assert_eq!(with_more.repository_url, some("u"), "an unknown field is left as it is");
     assert!(with_more.extra.get("dirty").is_some());
 }
 
 #[test]
-fn the_later_patch_wins() {
+fn the_later_of_two_merged_patches_wins() {
     let cases = [
         (json!({"name": "a"}), json!({"name": "b"}), json!({"name": "b"})),
         (json!({"name": "a"}), json!({}), json!({"name": "a"})),
@@ -172,7 +176,7 @@ fn the_later_patch_wins() {
 }
 
 #[test]
-fn a_record_names_its_thread_and_keeps_what_it_does_not_know() {
+fn a_record_names_its_thread_and_keeps_unknown_fields() {
     let id = thread().id;
     let record = ThreadMetadataRecord::new(id, patch(json!({"name": null, "git": {"branch": "b"}})));
     let wanted = json!({"thread_id": id, "patch": {"name": null, "git": {"branch": "b"}}});
@@ -233,7 +237,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn two_merged_patches_do_what_they_do_one_after_the_other(
+    fn merged_patches_have_the_effect_of_patches_applied_in_sequence(
         start in any_patch(), one in any_patch(), two in any_patch(), three in any_patch(),
     ) {
         let mut thread = thread();
@@ -241,22 +245,22 @@ proptest! {
         let mut merged = one.clone();
         merged.merge(two.clone());
         merged.merge(three.clone());
-        let mut at_once = thread.clone();
-        merged.apply(&mut at_once);
+        let mut with_merged = thread.clone();
+        merged.apply(&mut with_merged);
         for patch in [&one, &two, &three] {
             patch.apply(&mut thread);
         }
-        prop_assert_eq!(&at_once, &thread);
+        prop_assert_eq!(&with_merged, &thread);
 
         let mut later = two;
         later.merge(three);
         let mut grouped = one;
         grouped.merge(later);
-        prop_assert_eq!(grouped, merged, "however they are grouped");
+        prop_assert_eq!(grouped, merged, "the grouping of merges does not matter");
     }
 
     #[test]
-    fn patches_go_round(patch in any_patch()) {
+    fn patches_round_trip(patch in any_patch()) {
         let text = serde_json::to_string(&patch).unwrap();
         prop_assert_eq!(&serde_json::from_str::<ThreadMetadataPatch>(&text).unwrap(), &patch);
         if patch.is_empty() {

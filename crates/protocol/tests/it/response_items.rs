@@ -1,4 +1,4 @@
-//! Response items: what can be seen of them, and that they stay verbatim.
+//! Response items: they keep their text, and some fields are parsed on request.
 
 use selvedge_protocol::{ResponseItem, ResponseItemKind};
 use serde_json::json;
@@ -30,7 +30,7 @@ fn only_an_object_is_an_item() {
 }
 
 #[test]
-fn kinds_are_known_by_their_names() {
+fn kinds_are_parsed_from_their_names() {
     for (name, kind) in [
         ("message", ResponseItemKind::Message),
         ("agent_message", ResponseItemKind::AgentMessage),
@@ -49,7 +49,7 @@ fn kinds_are_known_by_their_names() {
 }
 
 #[test]
-fn role_and_texts_are_seen_through() {
+fn role_and_texts_of_a_message_are_parsed_on_request() {
     let message = item(
         r#"{"type":"message","role":"us\u0065r","content":[{"type":"input_text","text":"a\n"},{"type":"input_image","image_url":"x"},{"type":"input_text","text":"b"}]}"#,
     );
@@ -63,7 +63,7 @@ fn role_and_texts_are_seen_through() {
 }
 
 #[test]
-fn a_part_of_an_odd_shape_takes_no_text_from_the_others() {
+fn a_part_of_an_unexpected_shape_does_not_hide_the_texts_of_the_others() {
     let message = item(
         r#"{"role":7,"content":["x",{"text":7},null,{"text":"a","type":[]},{"text":null},{"text":"b","text_elements":[{}]}]}"#,
     );
@@ -72,7 +72,7 @@ fn a_part_of_an_odd_shape_takes_no_text_from_the_others() {
 }
 
 #[test]
-fn new_items_are_what_they_say() {
+fn new_items_have_the_expected_json() {
     assert_eq!(
         json!(ResponseItem::user_text("t")),
         json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "t"}]})

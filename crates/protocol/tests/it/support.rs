@@ -1,14 +1,14 @@
-//! Recordings, and JSON looked at closely.
+//! Recorded lines, and a comparison of JSON texts that is exact about numbers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use selvedge_protocol::Timestamp;
+use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Every line of every recorded rollout, with the file that it is in.
+/// Returns every line of every recorded rollout, with the path of its file.
 pub(crate) fn recorded_lines() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     let mut dirs = vec![Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples")).to_owned()];
@@ -46,8 +46,8 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// The tokens of a JSON text with the members of its objects sorted: equal for two texts that differ in nothing but white
-/// space and the order of members. Unlike for `Value`, `1.0` is not `1.00`.
+/// Returns the tokens of a JSON text, with the members of its objects sorted. The result is equal for two texts that
+/// differ only in white space and in the order of members. Unlike for `Value`, `1.0` and `1.00` are different.
 pub(crate) fn canonical(text: &str) -> String {
     if let Ok(members) = serde_json::from_str::<std::collections::BTreeMap<String, Box<RawValue>>>(text) {
         let members: Vec<_> =
@@ -63,7 +63,7 @@ pub(crate) fn canonical(text: &str) -> String {
     }
 }
 
-/// JSON values with few keys, so that two of them have many in common.
+/// Generates JSON values with few keys, so that two values have many keys in common.
 pub(crate) fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -84,4 +84,18 @@ pub(crate) fn any_object(inner: impl Strategy<Value = Value>) -> impl Strategy<V
     let key = prop::sample::select(vec!["a", "b", "é", "日本", "", "a/b~c", "\u{0}\"\n"]);
     prop::collection::btree_map(key, inner, 0..4)
         .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// Returns the id of test thread `n`. The ids sort by `n`.
+pub(crate) fn id(n: u8) -> ThreadId {
+    format!("01a1fd5d-aacb-7641-837d-0000000000{n:02x}").parse().unwrap()
+}
+
+/// A thread record with three different times and no other facts.
+pub(crate) fn thread() -> StoredThread {
+    StoredThread {
+        updated_at: at("2026-11-22T00:00:00Z"),
+        recency_at: at("2026-11-21T12:00:00Z"),
+        ..StoredThread::new(id(1), at("2026-11-21T00:00:00Z"))
+    }
 }

@@ -8,7 +8,7 @@ use selvedge_protocol::Timestamp;
 use crate::support::at;
 
 #[test]
-fn is_written_in_utc_with_three_decimals() {
+fn a_time_is_written_in_utc_with_three_decimals() {
     assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
     assert_eq!(Timestamp::from_millis(1_795_252_136_680).to_string(), "2026-11-21T09:08:56.680Z");
     assert_eq!(Timestamp::from_seconds(-1).to_string(), "1969-12-31T23:59:59.000Z");
@@ -16,7 +16,7 @@ fn is_written_in_utc_with_three_decimals() {
 }
 
 #[test]
-fn is_read_with_any_offset_and_any_decimals() {
+fn a_time_is_read_with_any_offset_and_any_decimals() {
     let wanted = at("2026-11-21T09:08:56.680Z");
     for text in [
         "2026-11-21T09:08:56.68Z",
@@ -34,7 +34,7 @@ fn is_read_with_any_offset_and_any_decimals() {
 }
 
 #[test]
-fn what_is_no_time_is_refused() {
+fn only_an_rfc_3339_time_is_accepted() {
     for text in [
         "",
         "now",
@@ -52,7 +52,7 @@ fn what_is_no_time_is_refused() {
 }
 
 #[test]
-fn is_held_within_the_years_that_can_be_written() {
+fn a_time_is_limited_to_the_years_that_can_be_written() {
     let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
     assert_eq!(first.to_string(), "0000-01-01T00:00:00.000Z");
     assert_eq!(last.to_string(), "9999-12-30T22:00:00.000Z");
@@ -65,7 +65,7 @@ fn is_held_within_the_years_that_can_be_written() {
 }
 
 #[test]
-fn counts() {
+fn times_are_added_subtracted_and_converted() {
     let time = at("2026-11-21T09:08:56.680Z");
     let later = time.saturating_add(Duration::from_millis(1500));
     assert_eq!(later.to_string(), "2026-11-21T09:08:58.180Z");
@@ -82,7 +82,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn goes_round(millis in -62_167_219_200_000_i64..=253_402_207_200_000) {
+    fn times_round_trip(millis in -62_167_219_200_000_i64..=253_402_207_200_000) {
         let time = Timestamp::from_millis(millis);
         let text = time.to_string();
         prop_assert_eq!(text.len(), "2026-11-21T09:08:56.680Z".len());

@@ -1,4 +1,4 @@
-//! World states: diff and apply.
+//! World states: differences, and how patches are applied.
 
 use proptest::prelude::*;
 use selvedge_protocol::{RolloutItem, RolloutLine, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
@@ -10,7 +10,7 @@ fn state(value: Value) -> WorldState {
     WorldState::new(value).unwrap()
 }
 
-/// RFC 7386, written down once more and in another way than the code under test.
+/// Applies a patch as RFC 7386 defines it. An implementation of its own, to compare the code under test with.
 fn merge(target: Option<&Value>, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
     let mut result = target.and_then(Value::as_object).cloned().unwrap_or_default();
@@ -25,12 +25,12 @@ fn merge(target: Option<&Value>, patch: &Value) -> Value {
     Value::Object(result)
 }
 
-/// How many members a patch says, at any depth, each removal and each value that is set counting once.
+/// Returns the number of changes in a patch, at any depth. Each removal and each value that is set counts once.
 fn size(patch: &Map<String, Value>) -> usize {
     patch.values().map(|value| value.as_object().filter(|inner| !inner.is_empty()).map_or(1, size)).sum()
 }
 
-/// Every patch that says one member less, at any depth.
+/// Returns every patch that has one change less, at any depth.
 fn smaller(patch: &Map<String, Value>) -> Vec<Map<String, Value>> {
     let mut found = Vec::new();
     for (key, value) in patch {
@@ -46,7 +46,7 @@ fn smaller(patch: &Map<String, Value>) -> Vec<Map<String, Value>> {
     found
 }
 
-/// Checks that a null in a patch from `old` stands where a member is removed, and nowhere else.
+/// Returns whether every `null` of a patch from `old` removes a member that exists.
 fn nulls_remove(old: Option<&Value>, patch: &Value) -> bool {
     let Value::Object(patch) = patch else { return true };
     patch.iter().all(|(key, value)| {
@@ -63,7 +63,7 @@ fn check(old: Value, new: Value, patch: Value) {
 }
 
 #[test]
-fn examples() {
+fn diffs_of_hand_written_states() {
     check(json!({"a": 1}), json!({"a": 1}), Value::Null);
     check(json!({}), json!({"a": 1}), json!({"a": 1}));
     check(json!({"a": 1}), json!({}), json!({"a": null}));
@@ -76,7 +76,7 @@ fn examples() {
         json!({"a": {"b": {"c": {"e": 3}}, "x": 1}}),
         json!({"a": {"b": {"c": {"d": null, "e": 3}}}}),
     );
-    // Arrays are replaced whole, whatever is in them.
+    // An array is replaced as a whole, whatever is in it.
     check(json!({"a": [1, 2, 3]}), json!({"a": [1, 3]}), json!({"a": [1, 3]}));
     check(json!({"a": [{"b": 1}]}), json!({"a": [{"b": null}]}), json!({"a": [{"b": null}]}));
     // Changes of type.
@@ -87,7 +87,7 @@ fn examples() {
 }
 
 #[test]
-fn a_null_is_no_member() {
+fn a_null_member_counts_as_absent() {
     let with = state(json!({"a": null, "b": {"c": null, "d": {"e": null}}, "f": [null, {"g": null}]}));
     assert_eq!(with.clone().into_value(), json!({"b": {"d": {}}, "f": [null, {"g": null}]}));
     assert_eq!(with.diff(&state(json!({"b": {"d": {}}, "f": [null, {"g": null}]}))), None);
@@ -112,7 +112,7 @@ fn only_an_object_is_a_snapshot_or_a_patch() {
 }
 
 #[test]
-fn records_say_whether_they_are_full() {
+fn a_record_states_whether_it_is_full() {
     let full = WorldStateRecord::snapshot(&state(json!({"a": 1})));
     assert!(full.is_full());
     assert_eq!(serde_json::to_value(&full).unwrap(), json!({"full": true, "state": {"a": 1}}));
@@ -126,7 +126,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn a_diff_makes_one_state_of_another_and_is_minimal(old in any_object(any_value()), new in any_object(any_value())) {
+    fn a_diff_changes_one_state_to_the_other_and_is_minimal(old in any_object(any_value()), new in any_object(any_value())) {
         let (old, new) = (state(old), state(new));
         let diff = old.diff(&new);
         prop_assert_eq!(diff.is_none(), old == new);
@@ -141,7 +141,7 @@ proptest! {
         prop_assert!(nulls_remove(Some(&old), &patch), "{patch} from {old}");
         let patch = patch.as_object().unwrap();
         prop_assert!(size(patch) > 0);
-        // An empty object is a member of its own; with less said, another state comes out.
+        // Every smaller patch results in another state. An empty object counts as a change of its own.
         for less in smaller(patch) {
             let other = state(merge(Some(&old), &Value::Object(less.clone())));
             prop_assert!(other != new, "{less:?} would do as well as {patch:?}");
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn a_patch_is_applied_by_the_rfc(old in any_object(any_value()), patch in any_object(any_value())) {
+    fn a_patch_is_applied_as_the_rfc_defines(old in any_object(any_value()), patch in any_object(any_value())) {
         let mut applied = state(old);
         let wanted = merge(Some(&applied.clone().into_value()), &patch);
         applied.apply(&WorldStatePatch::new(patch).unwrap());
@@ -158,7 +158,7 @@ proptest! {
 }
 
 #[test]
-fn a_state_that_could_not_be_read_back_is_refused() {
+fn a_state_that_is_nested_too_deeply_is_refused() {
     let nested = |levels: usize| {
         let inner = (1..levels).fold(serde_json::json!([]), |value, _| serde_json::json!({"a": value}));
         serde_json::json!({"a": inner})

@@ -346,7 +346,7 @@ async fn a_search_that_cannot_be_is_refused_or_left_to_the_logs() {
         assert_eq!(index.search_threads(&SearchQuery::new(text)).await.unwrap(), None, "{text:?}");
     }
     let no_hits = SearchQuery { hits_per_thread: 0, ..SearchQuery::new("answer") };
-    assert!(matches!(index.search_threads(&no_hits).await, Err(IndexError::EmptyPage)));
+    assert!(matches!(index.search_threads(&no_hits).await, Err(IndexError::ZeroLimit)));
     for order in [SearchOrder::Best, SearchOrder::Sorted] {
         let mut query = SearchQuery { order, ..SearchQuery::new("answer") };
         query.threads.cursor = Some(Cursor::from("x1/nonsense".to_owned()));

@@ -237,7 +237,7 @@ async fn a_page_that_cannot_be_is_refused() {
     let index = home.index().await;
     index.update(|_| {}).await.unwrap();
     let empty = TurnQuery { limit: 0, ..TurnQuery::all(id) };
-    assert!(matches!(index.list_turns(&empty, false).await, Err(IndexError::EmptyPage)));
+    assert!(matches!(index.list_turns(&empty, false).await, Err(IndexError::ZeroLimit)));
     let cursor = Some(Cursor::from("nonsense".to_owned()));
     let query = ItemQuery { cursor, ..ItemQuery::all(id) };
     assert!(matches!(index.list_items(&query, false).await, Err(IndexError::Cursor(_))));

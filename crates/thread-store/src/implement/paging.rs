@@ -32,7 +32,7 @@ pub fn page_threads(
     query: &ThreadQuery,
     threads: impl IntoIterator<Item = StoredThread>,
 ) -> Result<Page<StoredThread>> {
-    Ok(Page::first_of(sorted(query, threads)?, query.limit, |last| query.cursor_behind(last)))
+    Ok(Page::first_of(sorted(query, threads)?, query.limit, |last| query.cursor_after(last)))
 }
 
 /// The page of hits that a search asks for: those of the first `query.threads.limit` threads that have any.
@@ -73,7 +73,7 @@ fn page_sorted_hits(
             return Ok(Page { items, next_cursor });
         }
         on_page += 1;
-        next_cursor = Some(query.threads.cursor_behind(&thread));
+        next_cursor = Some(query.threads.cursor_after(&thread));
         items.extend(found);
     }
     Ok(Page { items, next_cursor: None })
@@ -225,6 +225,6 @@ fn page_by_position<T>(
     check_limit(limit)?;
     let window = PageWindow::new(direction, cursor)?;
     let entries = entries.into_iter().filter(|(position, _)| window.holds(*position));
-    let page = Page::first_of(window.in_order(entries), limit, |(last, _)| window.cursor_behind(*last));
+    let page = Page::first_of(window.in_order(entries), limit, |(last, _)| window.cursor_after(*last));
     Ok(page.map(|(_, entry)| entry))
 }

@@ -1,4 +1,4 @@
-//! What holds of this store alone: the file, and when claims on it end.
+//! Properties of this store alone: its file, and when a claim ends.
 
 use example_redb_store::RedbThreadStore;
 use selvedge_protocol::HistoryMode;
@@ -32,7 +32,7 @@ async fn a_file_that_is_opened_again_has_its_threads_and_no_writers() {
     let batch = BatchId::generate();
     let appended = store.append_items(id(1), batch, &turn(MODE, "a")).await.unwrap();
     let lines = store.load_history(id(1)).await.unwrap().lines;
-    assert!(RedbThreadStore::open(&path).is_err(), "one process, one opening");
+    assert!(RedbThreadStore::open(&path).is_err(), "a process opens the file once");
     drop(store);
 
     let store = RedbThreadStore::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The rules of the contract, on the example's store.
+//! Checks the example store against the rules of the contract.
 
 mod file;
 
@@ -9,7 +9,7 @@ use example_redb_store::RedbThreadStore;
 use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_conformance::StorePlace;
 
-/// A file in a folder of its own. Each host is a handle of its own.
+/// A file in a folder of its own. Each host is another handle of the file.
 struct RedbPlace {
     store: RedbThreadStore,
     _folder: tempfile::TempDir,
@@ -22,7 +22,7 @@ impl StorePlace for RedbPlace {
     }
 }
 
-#[expect(clippy::unwrap_used, reason = "it makes what a test needs")]
+#[expect(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 async fn new_place() -> RedbPlace {
     let folder = tempfile::tempdir().unwrap();
     let store = RedbThreadStore::open(folder.path().join("threads.redb")).unwrap();

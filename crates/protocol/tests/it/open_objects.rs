@@ -1,4 +1,4 @@
-//! Open objects: what they do not know they keep.
+//! Open objects keep the fields that they do not name.
 
 use selvedge_protocol::{Extra, SessionMeta, ThreadSettings, TokenUsage, TurnContext, UserMessageEvent};
 use serde::Serialize;
@@ -15,26 +15,26 @@ fn write(value: &impl Serialize) -> String {
 }
 
 #[test]
-fn fields_of_odd_shapes_count_as_missing_and_are_kept() {
+fn fields_of_unexpected_shapes_count_as_missing_and_are_kept() {
     let text = r#"{"id":"no uuid","timestamp":17,"cwd":["/"],"history_mode":"sideways","history_base":7,"git":null,"agent_role":{},"cli_version":"1"}"#;
     let meta: SessionMeta = read(text);
     assert_eq!(meta.cli_version.as_deref(), Some("1"));
     assert!(meta.id.is_none() && meta.timestamp.is_none() && meta.cwd.is_none() && meta.git.is_none());
     assert!(meta.history_mode.is_none() && meta.history_base.is_none() && meta.agent_role.is_none());
-    assert_eq!(read::<SessionMeta>(r#"{"source":null}"#).source, None, "null is no value, whatever the type");
+    assert_eq!(read::<SessionMeta>(r#"{"source":null}"#).source, None, "null counts as missing for every type");
     assert_eq!(meta.extra.get("cwd").unwrap().get(), r#"["/"]"#);
     assert_eq!(canonical(&write(&meta)), canonical(text));
 }
 
 #[test]
-fn a_field_that_is_set_takes_the_place_of_its_odd_value() {
+fn a_field_that_is_set_replaces_its_unexpected_value() {
     let mut meta: SessionMeta = read(r#"{"cwd":null,"x":null,"cli_version":7}"#);
     meta.cwd = Some("/new".to_owned());
     assert_eq!(canonical(&write(&meta)), canonical(r#"{"cwd":"/new","x":null,"cli_version":7}"#));
 }
 
 #[test]
-fn an_odd_field_inside_a_known_object_concerns_itself_only() {
+fn an_unexpected_field_inside_a_known_object_affects_no_other_field() {
     let meta: SessionMeta = read(r#"{"history_base":{"thread_id":5,"end_ordinal_exclusive":29,"new":true}}"#);
     let base = meta.history_base.unwrap();
     assert_eq!((base.thread_id, base.end_ordinal_exclusive), (None, Some(29)));
@@ -54,7 +54,7 @@ fn numbers_keep_their_spelling() {
 }
 
 #[test]
-fn a_field_is_read_by_its_other_name_and_written_by_its_own() {
+fn a_field_is_read_under_its_alias_and_written_under_its_name() {
     let settings: ThreadSettings = read(r#"{"reasoning_effort":"high"}"#);
     assert_eq!(settings.effort.as_deref(), Some("high"));
     assert_eq!(write(&settings), r#"{"effort":"high"}"#);
@@ -72,14 +72,14 @@ fn a_tagged_object_writes_its_tag_first() {
 }
 
 #[test]
-fn what_is_no_object_is_refused() {
+fn only_an_object_is_accepted() {
     for text in ["null", "[]", "7", "\"x\""] {
         serde_json::from_str::<TurnContext>(text).unwrap_err();
     }
 }
 
 #[test]
-fn unknown_fields_can_be_looked_at_and_changed() {
+fn unknown_fields_can_be_inspected_and_changed() {
     let mut context: TurnContext = read(r#"{"a":1,"model":"m","b":[2]}"#);
     assert_eq!(context.extra.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
     context.extra.insert("a", raw("7"));

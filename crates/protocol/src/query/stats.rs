@@ -1,51 +1,55 @@
-//! Questions for sums over threads, and the answers.
+//! Queries for statistics of threads, and their answers.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{StoredThread, ThreadQuery, Timestamp, repository_name};
+use super::repository::repository_name;
+use super::thread_query::ThreadQuery;
+use crate::{StoredThread, Timestamp};
 
-/// Milliseconds of a day.
+/// The length of a day in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// What threads are put together by.
+/// The property by which threads are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatsKey {
-    /// The day on which the thread was created, as `2026-11-21`.
+    /// The day on which the thread was created, such as `2026-11-21`.
     #[default]
     Day,
-    /// Where the thread works: the git repository under its one name ([`repository_name`]), or without one the working
-    /// directory.
+    /// The git repository of the thread under its normalized name ([`repository_name`]), or the working directory if
+    /// there is no repository.
     Project,
-    /// The model that the thread had last.
+    /// The last model of the thread.
     Model,
-    /// The source: of an object its first key (`subagent`).
+    /// The source of the thread, as [`StoredThread::source_name`] returns it.
     Source,
 }
 
-/// How far the clocks of a place are ahead of UTC from a time on.
+/// The offset of a local time zone from UTC, valid from a certain time. Daylight saving time makes two of them per
+/// year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UtcOffset {
-    /// The time.
+    /// The time from which the offset is valid.
     pub since: Timestamp,
-    /// Seconds; negative west of Greenwich.
+    /// Local time minus UTC, in seconds. Negative west of Greenwich.
     pub seconds: i32,
 }
 
-/// A question for sums over threads. The default asks for all active threads by days of UTC.
+/// Request for statistics of threads. The default requests those of all active threads, by days in UTC.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatsQuery {
-    /// Which threads. The direction is that of the groups; limit and cursor do not count: the answer is about all of them.
+    /// The threads to count. Its direction is the order of the groups. Its limit and cursor are ignored: the answer
+    /// covers all matching threads.
     pub threads: ThreadQuery,
-    /// What to put them together by.
+    /// The property by which the threads are grouped.
     pub by: StatsKey,
-    /// Where days begin: the offsets from UTC that hold one after the other, the earliest first. Before the first, and without
-    /// any, days are those of UTC.
+    /// The offsets that determine where days begin, sorted by `since`. Each is valid until the next one. Before the
+    /// first one, and if there is none, days are days in UTC.
     pub offsets: Vec<UtcOffset>,
 }
 
 impl StatsQuery {
-    /// The group that a thread belongs to; none when it does not say.
+    /// Returns the group of a thread. `None` if the property is unknown.
     #[must_use]
     pub fn group_of(&self, thread: &StoredThread) -> Option<String> {
         match self.by {
@@ -56,21 +60,25 @@ impl StatsQuery {
         }
     }
 
-    /// The day of a time, as the number of days since 1970-01-01.
+    /// Returns the local day of a time, as the number of days since 1970-01-01.
     #[must_use]
     pub fn day_of(&self, at: Timestamp) -> i64 {
+        // The last offset that is already valid at that time. `div_euclid` rounds down, so that a time before 1970 is
+        // in the day that contains it and not in the next one.
         let offset = self.offsets.iter().rev().find(|offset| at >= offset.since).map_or(0, |offset| offset.seconds);
         at.as_millis().saturating_add(i64::from(offset) * 1000).div_euclid(DAY)
     }
 }
 
-/// The date of a day that is so many days after 1970-01-01, as `2026-11-21`.
+/// Returns the date of the day `day` days after 1970-01-01, such as `2026-11-21`.
 #[must_use]
 pub fn day_text(day: i64) -> String {
+    // The day is local, but no offset is applied here: it was applied when the number of the day was computed.
     let text = Timestamp::from_millis(day.saturating_mul(DAY)).to_string();
     text.split('T').next().unwrap_or_default().to_owned()
 }
 
+/// Returns the repository of a thread, or else its working directory without a trailing slash.
 fn project_of(thread: &StoredThread) -> Option<String> {
     let url = thread.git.as_ref().and_then(|git| git.repository_url.as_deref());
     url.and_then(repository_name).or_else(|| {
@@ -79,38 +87,40 @@ fn project_of(thread: &StoredThread) -> Option<String> {
     })
 }
 
-/// Sums over some threads. A fork by reference has the turns and tokens that it inherited, as its own row and transcript have
-/// them, but no bytes of other threads' files.
+/// Sums over some threads.
+///
+/// A fork by reference counts the turns and tokens that it inherited, because its record and its transcript show them
+/// as well. It does not count the bytes of the inherited lines, because they are in the files of other threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StatsCounts {
-    /// Threads.
+    /// The number of threads.
     pub threads: u64,
-    /// Turns that the threads show.
+    /// The number of turns that the threads show.
     pub turns: u64,
-    /// Bytes of the threads' own rollout files, as they lie on disk.
+    /// The size of the threads' own rollout files on disk, in bytes.
     pub bytes: u64,
-    /// Tokens that the models read, as the threads counted them.
+    /// Tokens that the models read, as recorded in the threads.
     pub input_tokens: u64,
-    /// Of these, tokens that came from a cache.
+    /// The part of `input_tokens` that came from a cache.
     pub cached_input_tokens: u64,
     /// Tokens that the models wrote.
     pub output_tokens: u64,
-    /// Of these, tokens of reasoning.
+    /// The part of `output_tokens` that is reasoning.
     pub reasoning_output_tokens: u64,
-    /// Read and written.
+    /// Tokens read and written, as recorded in the threads.
     pub total_tokens: u64,
 }
 
 impl StatsCounts {
-    /// The most tokens of a kind that one thread counts for: a log that says more is not to be believed, and sums stay in
-    /// range.
-    pub const MOST_TOKENS: u64 = 1 << 48;
+    /// The maximal number of tokens of one kind that a thread can add. A log that records more is not plausible, and
+    /// the limit keeps the sums within 64 bits.
+    pub const MAX_TOKENS_PER_THREAD: u64 = 1 << 48;
 
-    /// The counts of one thread that has so many turns, in files of so many bytes.
+    /// Returns the counts of one thread, which has `turns` turns and files of `bytes` bytes.
     #[must_use]
     pub fn of(thread: &StoredThread, turns: u64, bytes: u64) -> Self {
         let usage = thread.token_usage.clone().unwrap_or_default();
-        let tokens = |count: Option<u64>| count.unwrap_or(0).min(Self::MOST_TOKENS);
+        let tokens = |count: Option<u64>| count.unwrap_or(0).min(Self::MAX_TOKENS_PER_THREAD);
         Self {
             threads: 1,
             turns,
@@ -126,6 +136,7 @@ impl StatsCounts {
 
 impl std::ops::AddAssign for StatsCounts {
     fn add_assign(&mut self, other: Self) {
+        // Saturating, because sums over hostile logs must not panic.
         let Self { threads, turns, bytes, .. } = other;
         for (sum, more) in [
             (&mut self.threads, threads),
@@ -142,23 +153,24 @@ impl std::ops::AddAssign for StatsCounts {
     }
 }
 
-/// Threads that have something in common.
+/// The statistics of the threads of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StatsGroup {
-    /// What it is; none for threads that do not say.
+    /// The common property of the group, such as a day or a model. `None` for the threads of which it is unknown.
     pub key: Option<String>,
-    /// Their sums.
+    /// The sums over the threads of the group.
     #[serde(flatten)]
     pub counts: StatsCounts,
 }
 
-/// Sums over threads, in groups.
+/// Statistics of threads, in groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ThreadStats {
-    /// What the threads were put together by.
+    /// The property by which the threads are grouped.
     pub by: StatsKey,
-    /// The groups: the newest day first, or that of most threads; ascending, the other way round. None is empty.
+    /// The groups, none of which is empty. Groups by day are sorted by day, all others by their number of threads. The
+    /// direction of the query applies: if descending, the newest day or the largest group is first.
     pub groups: Vec<StatsGroup>,
-    /// All of them together.
+    /// The sums over all threads.
     pub total: StatsCounts,
 }

@@ -1,109 +1,15 @@
-//! Queries, cursors and pages.
+//! Which threads match a query.
 
-use std::cmp::Ordering;
-
-use proptest::prelude::*;
 use selvedge_protocol::{
-    ArchivedFilter, Cursor, CwdFilter, GitInfo, Page, Relation, SortDirection, StoredThread, ThreadCursor,
-    ThreadFilter, ThreadId, ThreadLink, ThreadQuery, ThreadSortKey, Timestamp,
+    ArchivedFilter, CwdFilter, GitInfo, Relation, SortDirection, StoredThread, ThreadFilter, ThreadLink, ThreadQuery,
+    ThreadSortKey, Timestamp,
 };
 use serde_json::json;
 
-use crate::support::at;
+use crate::support::{id, thread};
 
-use SortDirection::{Ascending, Descending};
+use SortDirection::Descending;
 use ThreadSortKey::{CreatedAt, RecencyAt, UpdatedAt};
-
-const ORDERS: [(ThreadSortKey, SortDirection); 6] = [
-    (CreatedAt, Ascending),
-    (CreatedAt, Descending),
-    (UpdatedAt, Ascending),
-    (UpdatedAt, Descending),
-    (RecencyAt, Ascending),
-    (RecencyAt, Descending),
-];
-
-fn id(n: u8) -> ThreadId {
-    format!("01a1fd5d-aacb-7641-837d-0000000000{n:02x}").parse().unwrap()
-}
-
-fn thread() -> StoredThread {
-    StoredThread {
-        updated_at: at("2026-11-22T00:00:00Z"),
-        recency_at: at("2026-11-21T12:00:00Z"),
-        ..StoredThread::new(id(1), at("2026-11-21T00:00:00Z"))
-    }
-}
-
-#[test]
-fn a_cursor_of_a_place_goes_round() {
-    for position in [0, 1, u64::MAX] {
-        let cursor = Cursor::at_position(position);
-        assert_eq!(cursor.position(), Ok(position));
-        assert_eq!(Cursor::from(cursor.to_string()), cursor);
-        assert_eq!(serde_json::to_value(&cursor).unwrap(), cursor.as_str());
-    }
-    for text in ["", "p1.", "p1.x", "p1.-1", "p1.18446744073709551616", "p2.1", "1", "t1.ud.0.x", "p1.1 ", "\u{0}"] {
-        let error = Cursor::from(text.to_owned()).position().unwrap_err();
-        assert_eq!(error.to_string(), format!("not a cursor of this query: {text:?}"));
-    }
-}
-
-#[test]
-fn a_cursor_of_one_listing_is_none_of_another() {
-    let place = ThreadCursor { at: at("2026-11-21T09:08:56.680Z"), id: id(7) };
-    for (sort, direction) in ORDERS {
-        let cursor = place.encode(sort, direction);
-        for (other_sort, other_direction) in ORDERS {
-            let decoded = ThreadCursor::decode(&cursor, other_sort, other_direction);
-            assert_eq!(decoded.is_ok(), (sort, direction) == (other_sort, other_direction));
-            assert_eq!(decoded.ok().filter(|decoded| *decoded != place), None);
-        }
-    }
-}
-
-#[test]
-fn a_malformed_cursor_is_refused() {
-    let whole =
-        ThreadCursor { at: at("2026-11-21T09:08:56.680Z"), id: id(7) }.encode(UpdatedAt, Descending).to_string();
-    let cuts = (0..whole.len()).map(|cut| whole[..cut].to_owned());
-    let others = ["x", "....", "t1.ud..", "t1.ud.x.y", "p1.3", "日本", "\u{0}"].map(str::to_owned);
-    let changed = [
-        format!("{whole}."),
-        format!("{whole}0"),
-        format!(" {whole}"),
-        whole.replace("t1", "t2"),
-        whole.replacen("17", "1x", 1),
-    ];
-    for text in cuts.chain(others).chain(changed) {
-        let error = ThreadCursor::decode(&Cursor::from(text.clone()), UpdatedAt, Descending).unwrap_err();
-        assert_eq!(error.text, text);
-    }
-}
-
-#[test]
-fn places_are_ordered_by_time_and_then_by_id() {
-    let place = |millis, n| ThreadCursor { at: Timestamp::from_millis(millis), id: id(n) };
-    let ascending = [place(-1, 9), place(0, 1), place(0, 2), place(5, 0)];
-    for (one, left) in ascending.iter().enumerate() {
-        for (other, right) in ascending.iter().enumerate() {
-            assert_eq!(left.cmp(right, Ascending), one.cmp(&other));
-            assert_eq!(left.cmp(right, Descending), other.cmp(&one));
-        }
-    }
-    assert_eq!(Descending.order(Ordering::Less), Ordering::Greater);
-    let thread = thread();
-    for (sort, time) in [(CreatedAt, thread.created_at), (UpdatedAt, thread.updated_at), (RecencyAt, thread.recency_at)]
-    {
-        assert_eq!(ThreadCursor::of(&thread, sort), ThreadCursor { at: time, id: thread.id });
-    }
-}
-
-#[test]
-fn a_page_keeps_its_cursor() {
-    let page = Page { items: vec![1, 2], next_cursor: Some(Cursor::at_position(2)) };
-    assert_eq!(page.map(|n| n * 2), Page { items: vec![2, 4], next_cursor: Some(Cursor::at_position(2)) });
-}
 
 #[track_caller]
 fn check(query: ThreadQuery, thread: &StoredThread, wanted: bool) {
@@ -112,7 +18,7 @@ fn check(query: ThreadQuery, thread: &StoredThread, wanted: bool) {
 }
 
 #[test]
-fn the_default_asks_for_active_threads() {
+fn the_default_query_matches_active_threads() {
     let query = ThreadQuery::default();
     assert_eq!((query.sort, query.direction, query.limit), (UpdatedAt, Descending, 50));
     let archived = StoredThread { archived: true, ..thread() };
@@ -128,7 +34,7 @@ fn the_default_asks_for_active_threads() {
 }
 
 #[test]
-fn asks_for_one_of_several() {
+fn a_query_matches_one_of_several_values() {
     let known = StoredThread {
         source: Some(json!("cli")),
         model_provider: Some("p".to_owned()),
@@ -165,7 +71,7 @@ fn asks_for_one_of_several() {
 }
 
 #[test]
-fn asks_for_working_directories() {
+fn a_query_matches_working_directories() {
     let cases = [
         ("/a/b", "/a/b", true, true),
         ("/a/b/", "/a/b", true, true),
@@ -187,8 +93,8 @@ fn asks_for_working_directories() {
 }
 
 #[test]
-fn asks_for_branch_name_and_kin() {
-    let kin = StoredThread {
+fn a_query_matches_branch_name_and_relation() {
+    let related = StoredThread {
         git: Some(GitInfo { branch: Some("main".to_owned()), ..GitInfo::default() }),
         name: Some("Zebras".to_owned()),
         forked_from_id: Some(id(2)),
@@ -196,22 +102,22 @@ fn asks_for_branch_name_and_kin() {
         ..thread()
     };
     let branch = |name: &str| ThreadQuery { git_branch: Some(name.to_owned()), ..ThreadQuery::default() };
-    check(branch("main"), &kin, true);
-    check(branch("other"), &kin, false);
+    check(branch("main"), &related, true);
+    check(branch("other"), &related, false);
     check(branch("main"), &thread(), false);
     for named in [true, false] {
-        check(ThreadQuery { named: Some(named), ..ThreadQuery::default() }, &kin, named);
+        check(ThreadQuery { named: Some(named), ..ThreadQuery::default() }, &related, named);
         check(ThreadQuery { named: Some(named), ..ThreadQuery::default() }, &thread(), !named);
     }
     for (n, wanted) in [(1, false), (2, true), (3, true), (4, false)] {
         let query = ThreadQuery { relation: Some(Relation::ChildOf(id(n))), ..ThreadQuery::default() };
-        check(query.clone(), &kin, wanted);
+        check(query.clone(), &related, wanted);
         check(query, &thread(), false);
     }
 }
 
 #[test]
-fn asks_for_a_repository() {
+fn a_query_matches_a_repository() {
     let query = |wanted: &str| ThreadQuery { git_repository: Some(wanted.to_owned()), ..ThreadQuery::default() };
     let git = GitInfo { repository_url: Some("git@host.org:owner/name.git".to_owned()), ..GitInfo::default() };
     let cloned = StoredThread { git: Some(git), ..thread() };
@@ -225,13 +131,14 @@ fn asks_for_a_repository() {
 }
 
 #[test]
-fn asks_for_descendants() {
+fn a_query_matches_descendants() {
     let link = |n, forked_from: Option<u8>, parent: Option<u8>| ThreadLink {
         id: id(n),
         forked_from_id: forked_from.map(id),
         parent_thread_id: parent.map(id),
     };
-    // 1 has the fork 2, whose sub-agent 3 was forked to 4; 5, 6 and 7 go in a circle, and 8 comes from one that is gone.
+    // 1 has the fork 2, whose sub-agent 3 was forked to 4. The links of 5, 6 and 7 form a circle, and 8 comes from a
+    // thread that was deleted.
     let links = [
         link(1, None, None),
         link(2, Some(1), None),
@@ -255,7 +162,7 @@ fn asks_for_descendants() {
 }
 
 #[test]
-fn asks_for_times_by_the_sort_key() {
+fn a_query_matches_times_by_its_sort_key() {
     let thread = thread();
     for (sort, time) in [(CreatedAt, thread.created_at), (UpdatedAt, thread.updated_at), (RecencyAt, thread.recency_at)]
     {
@@ -270,7 +177,7 @@ fn asks_for_times_by_the_sort_key() {
 }
 
 #[test]
-fn asks_for_a_text_in_any_case() {
+fn a_query_matches_a_text_in_any_case() {
     let named =
         StoredThread { name: Some("Über ZEBRAS".to_owned()), preview: Some("first\nquestion".to_owned()), ..thread() };
     for (term, wanted) in
@@ -288,22 +195,4 @@ fn all_conditions_must_hold() {
     check(query.clone(), &both, true);
     check(query.clone(), &StoredThread { name: None, ..both.clone() }, false);
     check(query, &StoredThread { model: None, ..both }, false);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn cursors_go_round(millis in -62_167_219_200_000_i64..=253_402_207_200_000, n: u8, order in 0_usize..6) {
-        let place = ThreadCursor { at: Timestamp::from_millis(millis), id: id(n) };
-        let (sort, direction) = ORDERS[order];
-        prop_assert_eq!(ThreadCursor::decode(&place.encode(sort, direction), sort, direction), Ok(place));
-    }
-
-    #[test]
-    fn no_text_makes_a_cursor_panic(text in "(t1\\.)?[cur][ad]\\.[-+0-9]{0,25}\\.[-{}0-9a-f]{0,40}|\\PC*") {
-        let cursor = Cursor::from(text);
-        let _ = ThreadCursor::decode(&cursor, UpdatedAt, Descending);
-        let _ = cursor.position();
-    }
 }

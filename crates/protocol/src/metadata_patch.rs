@@ -1,144 +1,26 @@
-//! A thread's row: what a listing says of it, and how that is changed.
+//! Changes of a thread's metadata, field by field.
+//!
+//! A field of a patch has three states. JSON and Rust spell them as follows:
+//!
+//! | meaning | JSON | field that can be cleared | field that cannot |
+//! | --- | --- | --- | --- |
+//! | leave the field as it is | the key is absent | `None` | `None` |
+//! | clear the field | `null` | `Some(None)` | – |
+//! | set the field | a value | `Some(Some(value))` | `Some(value)` |
+//!
+//! So in `Option<Option<T>>` the outer option tells whether the patch mentions the field, and the inner one is the new
+//! value. Times, the session and the history mode cannot be cleared, because every thread has them; `null` leaves them
+//! as they are.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::open::open_object;
-use crate::{HistoryMode, SessionId, ThreadId, Timestamp, TokenUsage};
+use crate::{GitInfo, HistoryMode, SessionId, StoredThread, ThreadId, Timestamp, TokenUsage};
 
-open_object! {
-    /// State of the repository that a thread works in.
-    pub struct GitInfo {
-        /// Hash of the commit that is checked out.
-        commit_hash: String,
-        /// Branch that is checked out.
-        branch: String,
-        /// Where the repository was cloned from.
-        repository_url: String,
-    }
-}
-
-impl GitInfo {
-    /// Whether nothing is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.commit_hash.is_none() && self.branch.is_none() && self.repository_url.is_none() && self.extra.is_empty()
-    }
-}
-
-/// What a listing says of a thread. Every layer uses this one type.
-///
-/// All but the ids and times may be unknown: old logs do not say them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoredThread {
-    /// The thread.
-    pub id: ThreadId,
-    /// The tree of sub-agents that it belongs to.
-    pub session_id: SessionId,
-    /// Name that somebody gave it.
-    pub name: Option<String>,
-    /// What it is about: the first user message or the first goal, whichever came first.
-    pub preview: Option<String>,
-    /// The whole of the first user message.
-    pub first_user_message: Option<String>,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When its log last grew.
-    pub updated_at: Timestamp,
-    /// When its newest turn began; when it was created, if it has none.
-    pub recency_at: Timestamp,
-    /// Whether it was archived.
-    pub archived: bool,
-    /// The thread that it was forked from.
-    pub forked_from_id: Option<ThreadId>,
-    /// The thread that started it as a sub-agent.
-    pub parent_thread_id: Option<ThreadId>,
-    /// Working directory.
-    pub cwd: Option<String>,
-    /// Model.
-    pub model: Option<String>,
-    /// Provider of the model.
-    pub model_provider: Option<String>,
-    /// Reasoning effort.
-    pub reasoning_effort: Option<String>,
-    /// When to ask for approval.
-    pub approval_mode: Option<Value>,
-    /// What commands may touch.
-    pub permission_profile: Option<Value>,
-    /// Where it comes from: `"cli"`, `"exec"`, … or an object.
-    pub source: Option<Value>,
-    /// What kind of source that is.
-    pub thread_source: Option<Value>,
-    /// The client that asked for it.
-    pub originator: Option<String>,
-    /// Version of the program that wrote its first line.
-    pub cli_version: Option<String>,
-    /// Name of a sub-agent.
-    pub agent_nickname: Option<String>,
-    /// Role of a sub-agent.
-    pub agent_role: Option<String>,
-    /// Path of a sub-agent in its tree.
-    pub agent_path: Option<String>,
-    /// How its log is kept.
-    pub history_mode: HistoryMode,
-    /// Where it is stored, as a text for people: the file of its newest segment, in a store that keeps files.
-    pub location: Option<String>,
-    /// Tokens used so far.
-    pub token_usage: Option<TokenUsage>,
-    /// State of the repository that it works in.
-    pub git: Option<GitInfo>,
-}
-
-impl StoredThread {
-    /// A thread of which nothing is known but its id and when it was created.
-    #[must_use]
-    pub fn new(id: ThreadId, created_at: Timestamp) -> Self {
-        Self {
-            id,
-            session_id: id.into(),
-            name: None,
-            preview: None,
-            first_user_message: None,
-            created_at,
-            updated_at: created_at,
-            recency_at: created_at,
-            archived: false,
-            forked_from_id: None,
-            parent_thread_id: None,
-            cwd: None,
-            model: None,
-            model_provider: None,
-            reasoning_effort: None,
-            approval_mode: None,
-            permission_profile: None,
-            source: None,
-            thread_source: None,
-            originator: None,
-            cli_version: None,
-            agent_nickname: None,
-            agent_role: None,
-            agent_path: None,
-            history_mode: HistoryMode::Legacy,
-            location: None,
-            token_usage: None,
-            git: None,
-        }
-    }
-
-    /// The name of the thread's source: of an object its first key (`subagent`).
-    #[must_use]
-    pub fn source_name(&self) -> Option<&str> {
-        match self.source.as_ref()? {
-            Value::String(name) => Some(name),
-            Value::Object(object) => object.keys().next().map(String::as_str),
-            _ => None,
-        }
-    }
-}
-
-/// Reads a field that is there: `null` is `Some(None)`, *clear*. A field that is missing stays `None`, *leave*.
+/// Deserializes a field that is present: `null` becomes `Some(None)`, *clear*. serde does not call this for an absent
+/// field, which stays `None`, *leave*. Without it, serde would read both as `None`.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -147,6 +29,11 @@ where
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
+/// Declares a patch: a struct with `is_empty` and `merge`.
+///
+/// - `set` fields have a value in every record and can only be set.
+/// - `clear` fields can be set and cleared.
+/// - `nested` fields are objects with a patch type of their own. They can be cleared, or changed field by field.
 macro_rules! patch {
     (
         $(#[$meta:meta])*
@@ -167,29 +54,33 @@ macro_rules! patch {
             $( $(#[$nested_meta])*
                #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
                pub $nested: Option<Option<$nested_ty>>, )*
-            /// Fields of a later version, kept and not applied.
+            /// Fields of a later version of the format. They are kept and merged, but not applied.
             #[serde(flatten, skip_serializing_if = "BTreeMap::is_empty")]
             pub extra: BTreeMap<String, Value>,
         }
 
         impl $name {
-            /// Whether the patch leaves everything as it is.
+            /// Returns whether the patch changes nothing. A nested patch without changes counts as no change.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.extra.is_empty() $( && self.$set.is_none() )* $( && self.$clear.is_none() )*
                     $( && self.$nested.as_ref().is_none_or(|nested| nested.as_ref().is_some_and(|nested| nested.is_empty())) )*
             }
 
-            /// Adds a later patch: what it says wins, nested objects field by field.
+            /// Merges a later patch into this one. The result has the same effect as both patches, one after the other:
+            /// a field that the later patch mentions wins, and nested objects are merged field by field.
             pub fn merge(&mut self, later: Self) {
                 self.extra.extend(later.extra);
                 $( if later.$set.is_some() { self.$set = later.$set; } )*
                 $( if later.$clear.is_some() { self.$clear = later.$clear; } )*
                 $( match (&mut self.$nested, later.$nested) {
+                    // The later patch does not mention the object.
                     (_, None) => {}
                     (Some(Some(earlier)), Some(Some(later))) => earlier.merge(later),
-                    // What stood before was cleared: only what the later patch sets is left.
+                    // The earlier patch cleared the whole object. A patch cannot express "clear all, then set these";
+                    // it has to clear every field that the later patch does not set.
                     (Some(None), Some(Some(later))) => self.$nested = Some(Some(later.over_cleared())),
+                    // The later patch clears the object, or the earlier one does not mention it.
                     (earlier, later) => *earlier = later,
                 } )*
             }
@@ -198,15 +89,15 @@ macro_rules! patch {
 }
 
 patch! {
-    /// A change of [`GitInfo`], field by field.
+    /// A change of [`GitInfo`], field by field. An absent field is left as it is, and `null` clears it.
     pub struct GitInfoPatch {
         set {}
         clear {
-            /// Hash of the commit that is checked out.
+            /// The hash of the commit that is checked out.
             commit_hash: String,
-            /// Branch that is checked out.
+            /// The branch that is checked out.
             branch: String,
-            /// Where the repository was cloned from.
+            /// The URL from which the repository was cloned.
             repository_url: String,
         }
         nested {}
@@ -214,7 +105,7 @@ patch! {
 }
 
 impl GitInfoPatch {
-    /// The patch that sets what `git` knows.
+    /// Creates a patch that sets the known fields of `git` and leaves the others as they are.
     #[must_use]
     pub fn set_all(git: &GitInfo) -> Self {
         Self {
@@ -225,8 +116,10 @@ impl GitInfoPatch {
         }
     }
 
-    /// This patch after a patch that cleared the whole object: every field is said.
+    /// Returns this patch as the change that follows a patch which cleared the whole object. Every field is mentioned:
+    /// those that this patch does not set are cleared.
     fn over_cleared(self) -> Self {
+        // `flatten` turns "not mentioned" and "clear" into `None`, and the outer `Some` mentions the field.
         Self {
             commit_hash: Some(self.commit_hash.flatten()),
             branch: Some(self.branch.flatten()),
@@ -235,7 +128,7 @@ impl GitInfoPatch {
         }
     }
 
-    /// Makes the change.
+    /// Applies the patch to `git`.
     pub fn apply(&self, git: &mut GitInfo) {
         set(&self.commit_hash, &mut git.commit_hash);
         set(&self.branch, &mut git.branch);
@@ -244,68 +137,97 @@ impl GitInfoPatch {
 }
 
 patch! {
-    /// A change of a thread's metadata: every field literal, a missing field left as it is, `null` cleared. `{}` changes
-    /// nothing.
+    /// A change of a thread's metadata, field by field. An absent field is left as it is, and `null` clears it. `{}`
+    /// changes nothing. The fields are those of [`StoredThread`]; `id`, `archived` and `location` are not metadata and
+    /// cannot be changed by a patch.
+    ///
+    /// A caller sends it to a store, and a `thread_metadata` line of a log contains one ([`ThreadMetadataRecord`]).
+    ///
+    /// [`ThreadMetadataRecord`]: crate::ThreadMetadataRecord
+    ///
+    /// ```
+    /// use selvedge_protocol::{GitInfoPatch, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
+    ///
+    /// let id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse()?;
+    /// let mut thread = StoredThread::new(id, Timestamp::from_millis(0));
+    /// let patch = ThreadMetadataPatch {
+    ///     model: Some(Some("m".to_owned())), // set
+    ///     cwd: Some(None),                   // clear
+    ///     name: None,                        // leave
+    ///     git: Some(Some(GitInfoPatch { branch: Some(Some("main".to_owned())), ..GitInfoPatch::default() })),
+    ///     ..ThreadMetadataPatch::default()
+    /// };
+    /// assert_eq!(serde_json::to_string(&patch)?, r#"{"cwd":null,"model":"m","git":{"branch":"main"}}"#);
+    /// patch.apply(&mut thread);
+    /// assert_eq!(thread.model.as_deref(), Some("m"));
+    /// assert_eq!(thread.git.and_then(|git| git.branch).as_deref(), Some("main"));
+    ///
+    /// // JSON keeps the three states apart.
+    /// let patch: ThreadMetadataPatch = serde_json::from_str(r#"{"cwd":null}"#)?;
+    /// assert_eq!((patch.cwd, patch.name), (Some(None), None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub struct ThreadMetadataPatch {
         set {
-            /// When the thread was created.
+            /// The time at which the thread was created.
             created_at: Timestamp,
-            /// When its log last grew.
+            /// The time of the newest line of the log.
             updated_at: Timestamp,
-            /// When its newest turn began.
+            /// The time at which the newest turn began.
             recency_at: Timestamp,
-            /// The tree of sub-agents that it belongs to.
+            /// The tree of sub-agents to which the thread belongs.
             session_id: SessionId,
-            /// How its log is kept.
+            /// The way in which the log is kept.
             history_mode: HistoryMode,
         }
         clear {
-            /// Name that somebody gave it.
+            /// The name that a user gave the thread.
             name: String,
-            /// What it is about.
+            /// What the thread is about.
             preview: String,
-            /// The whole of the first user message.
+            /// The first user message, in full.
             first_user_message: String,
-            /// The thread that it was forked from.
+            /// The thread from which it was forked.
             forked_from_id: ThreadId,
             /// The thread that started it as a sub-agent.
             parent_thread_id: ThreadId,
-            /// Working directory.
+            /// The working directory.
             cwd: String,
-            /// Model.
+            /// The model.
             model: String,
-            /// Provider of the model.
+            /// The provider of the model.
             model_provider: String,
-            /// Reasoning effort.
+            /// The reasoning effort.
             reasoning_effort: String,
-            /// When to ask for approval.
+            /// When the agent asks the user for approval.
             approval_mode: Value,
-            /// What commands may touch.
+            /// What commands may access.
             permission_profile: Value,
-            /// Where it comes from.
+            /// The kind of program that created the thread.
             source: Value,
-            /// What kind of source that is.
+            /// The category of the source.
             thread_source: Value,
-            /// The client that asked for it.
+            /// The client on whose behalf the thread was created.
             originator: String,
-            /// Version of the program that wrote its first line.
+            /// The version of the program that wrote the first line.
             cli_version: String,
-            /// Name of a sub-agent.
+            /// The name of a sub-agent.
             agent_nickname: String,
-            /// Role of a sub-agent.
+            /// The role of a sub-agent.
             agent_role: String,
-            /// Path of a sub-agent in its tree.
+            /// The path of a sub-agent in its tree.
             agent_path: String,
-            /// Tokens used so far.
+            /// The tokens that the thread has used so far.
             token_usage: TokenUsage,
         }
         nested {
-            /// State of the repository that it works in.
+            /// The state of the git repository in which the thread works. A nested patch changes single fields of it.
             git: GitInfoPatch,
         }
     }
 }
 
+/// Applies one field of a patch that can be cleared.
 fn set<T: Clone>(change: &Option<Option<T>>, field: &mut Option<T>) {
     if let Some(value) = change {
         field.clone_from(value);
@@ -313,8 +235,9 @@ fn set<T: Clone>(change: &Option<Option<T>>, field: &mut Option<T>) {
 }
 
 impl ThreadMetadataPatch {
-    /// Makes the change.
+    /// Applies the patch to a thread record.
     pub fn apply(&self, thread: &mut StoredThread) {
+        // Field by field. A field that is forgotten here fails the tests that set and clear each field by its JSON name.
         if let Some(at) = self.created_at {
             thread.created_at = at;
         }
@@ -349,12 +272,15 @@ impl ThreadMetadataPatch {
         set(&self.agent_role, &mut thread.agent_role);
         set(&self.agent_path, &mut thread.agent_path);
         set(&self.token_usage, &mut thread.token_usage);
+        // A change of single fields also applies to a thread without a repository, of which then only these fields are
+        // known.
         match &self.git {
             None => {}
             Some(None) => thread.git = None,
             Some(Some(patch)) => {
                 let mut git = thread.git.take().unwrap_or_default();
                 patch.apply(&mut git);
+                // A repository of which every field was cleared is the same as none.
                 thread.git = (!git.is_empty()).then_some(git);
             }
         }

@@ -1,10 +1,15 @@
-//! Which threads answer a query: the one place that says so in code. An index says the same in its own language.
+//! Decides which threads match a query.
+//!
+//! This is the definition for all stores. An index expresses the same conditions in its own query language
+//! and must return the same threads.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{ArchivedFilter, CwdFilter, Relation, RepositoryFilter, StoredThread, ThreadId, ThreadQuery};
+use super::repository::RepositoryFilter;
+use super::thread_query::{ArchivedFilter, CwdFilter, Relation, ThreadQuery};
+use crate::{StoredThread, ThreadId};
 
-/// Where a thread comes from.
+/// The threads from which a thread comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadLink {
     /// The thread.
@@ -16,15 +21,15 @@ pub struct ThreadLink {
 }
 
 impl ThreadLink {
-    /// Where this thread comes from.
+    /// Returns the link of a thread record.
     #[must_use]
     pub fn of(thread: &StoredThread) -> Self {
         Self { id: thread.id, forked_from_id: thread.forked_from_id, parent_thread_id: thread.parent_thread_id }
     }
 }
 
-/// Every thread that comes from `ancestor`, through any number of forks and sub-agents. The ancestor is none of them, even
-/// where links go in a circle.
+/// Returns every thread that comes from `ancestor`, through any number of forks and sub-agents. The ancestor itself is
+/// not among them, even if the links form a circle.
 #[must_use]
 pub fn descendants(ancestor: ThreadId, links: impl IntoIterator<Item = ThreadLink>) -> HashSet<ThreadId> {
     let mut children: HashMap<ThreadId, Vec<ThreadId>> = HashMap::new();
@@ -33,6 +38,8 @@ pub fn descendants(ancestor: ThreadId, links: impl IntoIterator<Item = ThreadLin
             children.entry(source).or_default().push(link.id);
         }
     }
+    // `waiting` holds threads whose children are still to be found. Links can form a circle, because heads can be
+    // damaged or written by hand. The search ends all the same: `found` admits each thread once.
     let mut found = HashSet::new();
     let mut waiting = vec![ancestor];
     while let Some(id) = waiting.pop() {
@@ -42,23 +49,29 @@ pub fn descendants(ancestor: ThreadId, links: impl IntoIterator<Item = ThreadLin
     found
 }
 
-/// A query made ready to be asked of many rows.
+/// A query that is prepared to be matched against many thread records.
+///
+/// Everything that does not depend on the thread is computed once: the lower-case search term, the normalized
+/// repository, and the set of descendants.
 #[derive(Debug)]
 pub struct ThreadFilter<'a> {
     query: &'a ThreadQuery,
     repository: Option<RepositoryFilter>,
-    /// In lower case.
+    /// The search term in lower case.
     search_term: Option<String>,
-    /// For a relation that a row alone does not tell.
-    kin: Option<HashSet<ThreadId>>,
+    /// The threads of [`Relation::DescendantOf`], which a thread record alone does not determine.
+    descendants: Option<HashSet<ThreadId>>,
 }
 
 impl<'a> ThreadFilter<'a> {
-    /// The filter of `query`. `links` gives those of all threads of the store, archived ones too, and is asked only if
-    /// [`ThreadQuery::needs_links`].
+    /// Creates the filter of `query`.
+    ///
+    /// `links` returns the links of all threads of the store, archived ones too. It is called only if
+    /// [`ThreadQuery::needs_links`], because a store has to read every record for it.
     #[must_use]
     pub fn new<L: IntoIterator<Item = ThreadLink>>(query: &'a ThreadQuery, links: impl FnOnce() -> L) -> Self {
-        let kin = match query.relation {
+        // The set is computed once for all threads: following the links from each thread would take a search for each.
+        let descendants = match query.relation {
             Some(Relation::DescendantOf(id)) => Some(descendants(id, links())),
             Some(Relation::ChildOf(_)) | None => None,
         };
@@ -66,13 +79,15 @@ impl<'a> ThreadFilter<'a> {
             query,
             repository: query.git_repository.as_deref().map(RepositoryFilter::new),
             search_term: query.search_term.as_deref().map(str::to_lowercase),
-            kin,
+            descendants,
         }
     }
 
-    /// Whether a thread answers the query, page aside.
+    /// Returns whether a thread meets all conditions of the query. Its cursor and limit are not considered.
     #[must_use]
     pub fn matches(&self, thread: &StoredThread) -> bool {
+        // `since` and `until` refer to the time by which the listing is sorted, so that a range of a listing is
+        // contiguous.
         let query = self.query;
         let at = query.sort.of(thread);
         let archived = match query.archived {
@@ -89,12 +104,13 @@ impl<'a> ThreadFilter<'a> {
             && query.named.is_none_or(|named| thread.name.is_some() == named)
             && query.since.is_none_or(|since| at >= since)
             && query.until.is_none_or(|until| at < until)
-            && self.is_kin(thread)
+            && self.matches_relation(thread)
             && self.search_term.as_ref().is_none_or(|term| {
                 [&thread.name, &thread.preview].into_iter().flatten().any(|text| text.to_lowercase().contains(term))
             })
     }
 
+    /// Returns whether branch and repository match. A thread of which they are unknown does not match a condition.
     fn matches_git(&self, thread: &StoredThread) -> bool {
         let git = thread.git.as_ref();
         let branch = git.and_then(|git| git.branch.as_ref());
@@ -103,15 +119,17 @@ impl<'a> ThreadFilter<'a> {
             && self.repository.as_ref().is_none_or(|wanted| url.is_some_and(|url| wanted.matches(url)))
     }
 
-    fn is_kin(&self, thread: &StoredThread) -> bool {
+    fn matches_relation(&self, thread: &StoredThread) -> bool {
         match self.query.relation {
             None => true,
             Some(Relation::ChildOf(id)) => thread.forked_from_id == Some(id) || thread.parent_thread_id == Some(id),
-            Some(Relation::DescendantOf(_)) => self.kin.as_ref().is_some_and(|kin| kin.contains(&thread.id)),
+            Some(Relation::DescendantOf(_)) => self.descendants.as_ref().is_some_and(|ids| ids.contains(&thread.id)),
         }
     }
 }
 
+/// Returns whether `found` is one of the wanted texts. Every thread matches an empty list, also one of which nothing is
+/// known.
 fn one_of(wanted: &[String], found: Option<&str>) -> bool {
     wanted.is_empty() || found.is_some_and(|found| wanted.iter().any(|wanted| wanted == found))
 }
@@ -122,10 +140,12 @@ fn matches_cwd(filter: &CwdFilter, cwd: Option<&str>) -> bool {
         CwdFilter::Exactly(wanted) => trim_slash(cwd) == trim_slash(wanted),
         CwdFilter::Under(wanted) => trim_slash(cwd)
             .strip_prefix(trim_slash(wanted))
+            // The rest must begin with a slash, so that `/work` does not match `/workshop`.
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
     }
 }
 
+/// Removes trailing slashes. The root directory becomes the empty text, so every absolute path is below it.
 fn trim_slash(path: &str) -> &str {
     path.trim_end_matches('/')
 }

@@ -1,27 +1,50 @@
-//! Objects that keep what they do not know.
+//! Objects that keep the fields that their types do not name.
+//!
+//! [`open_object!`] declares the typed view of one kind of JSON object. A value goes through such a view without a
+//! loss:
+//!
+//! ```text
+//! read     {"goal":"x","budget":1.50,"turn_id":7}
+//! becomes  Example { goal: Some("x"), turn_id: None, extra: { budget: 1.50, turn_id: 7 } }
+//! written  {"goal":"x","budget":1.50,"turn_id":7}
+//! ```
+//!
+//! `budget` is a field that the type does not name. `turn_id` is one that it names, but here it has an unexpected
+//! shape. Both stay in `extra` with the spelling of their values, so `1.50` does not become `1.5`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The fields of an object that its type does not name, in their order, each value as it was spelt.
+/// The fields of an object that its type does not name: in their order, each value spelt as it was read.
 ///
-/// A named field whose value is `null`, or of a shape that the type does not expect, is kept here too: an odd field
-/// never makes its object unreadable.
+/// It also keeps a *named* field whose value is `null` or has a shape that the type does not expect. So an unexpected
+/// value never makes its object unreadable, and the named field counts as missing.
+///
+/// ```
+/// use selvedge_protocol::TurnContext;
+///
+/// let text = r#"{"model":"m","cwd":7,"new_field":1.50}"#;
+/// let context: TurnContext = serde_json::from_str(text)?;
+/// assert_eq!((context.model.as_deref(), context.cwd), (Some("m"), None));
+/// assert_eq!(context.extra.get("cwd").map(|value| value.get()), Some("7"));
+/// assert_eq!(context.extra.get("new_field").map(|value| value.get()), Some("1.50"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Extra(Vec<(String, Arc<RawValue>)>);
 
 impl Extra {
-    /// The value of field `name`.
+    /// Returns the value of field `name`. `None` if there is no such field.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
-    /// Sets field `name`, in place or at the end.
+    /// Sets field `name`. A field that exists keeps its position; a new one is added at the end.
     pub fn insert(&mut self, name: impl Into<String>, value: Box<RawValue>) {
         let name = name.into();
         match self.0.iter_mut().find(|(key, _)| *key == name) {
@@ -30,28 +53,30 @@ impl Extra {
         }
     }
 
-    /// Takes field `name` away.
+    /// Removes field `name` and returns its value. `None` if there is no such field.
     pub fn remove(&mut self, name: &str) -> Option<Arc<RawValue>> {
         let at = self.0.iter().position(|(key, _)| key == name)?;
         Some(self.0.remove(at).1)
     }
 
-    /// The fields in their order.
+    /// Returns the fields in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_str(), &**value))
     }
 
-    /// Whether there is no field.
+    /// Returns whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Adds a field at the end. Unlike [`Self::insert`], it keeps a field that an object has twice.
     pub(crate) fn push(&mut self, name: String, value: Arc<RawValue>) {
         self.0.push((name, value));
     }
 
-    /// Writes the fields that no named field has taken the place of.
+    /// Writes the fields to `map`, except those whose names are taken: a named field of the object has been written
+    /// under that name.
     pub(crate) fn serialize_into<M: SerializeMap>(
         &self,
         map: &mut M,
@@ -66,6 +91,8 @@ impl Extra {
     }
 }
 
+// Equality is that of the texts: `1.0` and `1.00` are different values here, since both have to be written as they
+// were.
 impl PartialEq for Extra {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.0 == b.0 && a.1.get() == b.1.get())
@@ -78,7 +105,7 @@ impl fmt::Debug for Extra {
     }
 }
 
-/// Every field of an object, in its order and as it was spelt.
+/// All fields of an object, in their order and spelt as they were read. A name that occurs twice is here twice.
 pub(crate) struct RawFields(pub(crate) Vec<(String, Arc<RawValue>)>);
 
 impl<'de> Deserialize<'de> for RawFields {
@@ -103,65 +130,14 @@ impl<'de> Deserialize<'de> for RawFields {
     }
 }
 
-/// An object that is known by its kind alone: the kind, and the JSON text as it was.
-#[derive(Clone)]
-pub struct OpenItem {
-    kind: String,
-    json: Arc<RawValue>,
-}
-
-impl OpenItem {
-    /// An item of this kind with this JSON text.
-    #[must_use]
-    pub fn new(kind: impl Into<String>, json: Box<RawValue>) -> Self {
-        Self { kind: kind.into(), json: Arc::from(json) }
-    }
-
-    /// The kind, as the log spells it; empty where the log gives none.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    /// The JSON text.
-    #[must_use]
-    pub fn json(&self) -> &RawValue {
-        &self.json
-    }
-}
-
-impl PartialEq for OpenItem {
-    fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.json.get() == other.json.get()
-    }
-}
-
-impl fmt::Debug for OpenItem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenItem").field("kind", &self.kind).field("json", &self.json.get()).finish()
-    }
-}
-
-impl Serialize for OpenItem {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
-    }
-}
-
-/// The value of the top-level `type` field of a JSON object, if it is a string.
-pub(crate) fn kind_of(json: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Tagged<'a> {
-        #[serde(rename = "type", borrow)]
-        kind: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_str::<Tagged<'_>>(json.get()).ok().map(|tagged| tagged.kind.into_owned())
-}
-
-/// Declares a struct whose fields are all optional and that keeps every other field of its object in `extra`.
+/// Declares a struct for a JSON object. All its named fields are optional, and `extra` keeps every other field.
 ///
-/// `Name ("tag")` makes an object whose `type` is `tag`; `field: Type ["alias"]` reads the field by other names as well
-/// and writes it by its own.
+/// - `Name ("tag")` declares an object whose `type` is `tag`. The struct has no field for it, and the tag is always
+///   written.
+/// - `field: Type ["alias"]` also reads the field under the name `alias`, and always writes it under its own name.
+///
+/// A derived `Deserialize` cannot do this: `#[serde(flatten)]` buffers the other fields as parsed values, so the
+/// spelling of numbers is lost, and a single field of an unexpected shape fails the whole object.
 macro_rules! open_object {
     (
         $(#[$meta:meta])*
@@ -180,9 +156,14 @@ macro_rules! open_object {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let mut object = Self::default();
-                for (key, value) in $crate::open::RawFields::deserialize(deserializer)?.0 {
+                for (key, value) in $crate::open_object::RawFields::deserialize(deserializer)?.0 {
                     match key.as_str() {
+                        // A tagged object drops its `type`, because the tag is written from the declaration. The guard
+                        // is always true; it only makes the arm depend on `$tag`, so that an untagged object has no
+                        // such arm.
                         $( "type" if { let _ = $tag; true } => {} )?
+                        // A `null` counts as missing and goes to `extra`, from where it is written again. Without this
+                        // check, a field of type `Value` would become `Some(Value::Null)`.
                         $( stringify!($field) $($(| $alias)+)? => match serde_json::from_str::<$ty>(value.get()) {
                             Ok(parsed) if value.get() != "null" => object.$field = Some(parsed),
                             _ => object.extra.push(key, value),
@@ -202,6 +183,8 @@ macro_rules! open_object {
                 $( if let Some(value) = &self.$field {
                     map.serialize_entry(stringify!($field), value)?;
                 } )*
+                // `extra` has the name of a field if its value was `null` or unexpected. If the field has a value by
+                // now, from an alias or from a caller, then that wins. So no name is written twice.
                 self.extra.serialize_into(&mut map, |key| match key {
                     $( stringify!($field) $($(| $alias)+)? => self.$field.is_some(), )*
                     _ => false,
