@@ -1,4 +1,4 @@
-//! Where in a history a place between two turns is, and what going back to it undoes.
+//! Resolves a turn boundary to a position in a history, and determines what a revert to it undoes.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, 
 
 use crate::TurnProjection;
 
-/// A turn that is not among those of a thread.
+/// Error for a turn that a thread does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownTurn {
     /// The thread.
@@ -23,36 +23,36 @@ impl fmt::Display for UnknownTurn {
 
 impl std::error::Error for UnknownTurn {}
 
-/// Turns of a legacy thread in which nobody spoke, so that no event undoes them.
+/// Error for turns of a legacy thread without messages of the user: no event can undo them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoUserMessages;
 
 impl fmt::Display for NoUserMessages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a legacy thread goes back by user messages, and these turns have none")
+        f.write_str("a legacy thread can be rewound by user messages only, and these turns contain none")
     }
 }
 
 impl std::error::Error for NoUserMessages {}
 
-/// A [`TurnBoundary`] that was looked up in a thread's turns.
+/// A [`TurnBoundary`] that was resolved among the turns of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolvedBoundary {
-    /// How many lines stand before it, of those that the turns were made of.
+    /// Number of lines before the boundary, of those that the turns were projected from.
     pub position: u64,
-    /// How many turns come after it.
+    /// Number of turns after the boundary.
     pub undone_turns: usize,
-    /// How many messages of the user and of other agents come after it: what a `thread_rolled_back` event has to undo to go
-    /// back to it.
+    /// Number of messages of the user and of other agents after the boundary. A `thread_rolled_back` event with this number
+    /// reverts to the boundary.
     pub undone_messages: u64,
 }
 
 impl ResolvedBoundary {
-    /// The event that takes a legacy thread back to this place.
+    /// Returns the event that reverts a legacy thread to this boundary.
     ///
     /// # Errors
-    /// [`NoUserMessages`] when nobody spoke in the undone turns (one that holds but a compaction, for instance): the event
-    /// counts what was said and cannot mean them.
+    /// [`NoUserMessages`] if the undone turns contain no message of the user, for example only a compaction: the event counts
+    /// messages and cannot express such turns.
     pub fn rollback(&self) -> Result<EventMsg, NoUserMessages> {
         if self.undone_messages == 0 {
             return Err(NoUserMessages);
@@ -61,24 +61,25 @@ impl ResolvedBoundary {
     }
 }
 
-/// Looks a cut up in a thread's turns; `lines` is the number of lines that they were made of. Turns that come before those in
-/// question may be left out, with their lines.
+/// Resolves a boundary among the turns of a thread. `lines` is the number of lines that the turns were projected from. Turns
+/// before those in question may be left out together with their lines.
 ///
 /// # Errors
-/// [`UnknownTurn`] when the turn is not among them.
+/// [`UnknownTurn`] if no turn has the id that the boundary names.
 pub fn resolve_boundary(
     thread_id: ThreadId,
     turns: TurnProjection,
     lines: u64,
-    cut: &TurnBoundary,
+    boundary: &TurnBoundary,
 ) -> Result<ResolvedBoundary, UnknownTurn> {
     let messages: Vec<u64> = turns.message_positions().collect();
     let turns = turns.finish();
+    // Several turns can have the same id. The newest one counts, as in the projection.
     let index_of = |turn_id: &TurnId| {
         let index = turns.iter().rposition(|turn| turn.id == *turn_id);
         index.ok_or_else(|| UnknownTurn { thread_id, turn_id: turn_id.clone() })
     };
-    let (position, kept) = match cut {
+    let (position, kept) = match boundary {
         TurnBoundary::Latest => (lines, turns.len()),
         TurnBoundary::After(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.end, index + 1))?,
         TurnBoundary::Before(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.start, index))?,
@@ -94,8 +95,8 @@ pub fn resolve_boundary(
     })
 }
 
-/// How many of a history's first lines a new segment takes over when it begins at `position`: all of them, or none when
-/// they are but headers. A segment that takes over none has no base and begins at ordinal 0.
+/// Returns how many lines of a history a new segment inherits that begins at `position`: all lines before it, or none if they
+/// are only heads. A segment that inherits none has no base and begins at ordinal 0.
 #[must_use]
 pub fn base_length(lines: &[RolloutLine], position: u64) -> usize {
     let length = usize::try_from(position).map_or(lines.len(), |position| position.min(lines.len()));

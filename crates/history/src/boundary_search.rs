@@ -1,8 +1,8 @@
-//! How far back from the end of a history a cut is told.
+//! Finds a turn boundary from the end of a history, without reading its beginning.
 //!
-//! A `task_started` closes whatever was open. So the turns from there on are the same whatever came before, as long as no
-//! line behind it speaks of a turn before it, and the lines are needed back to the first such place that is far enough. What
-//! cannot be told that way needs the whole history: rollbacks, and turns that the log gives no id.
+//! A `task_started` line closes every open turn. So the turns from such a line on do not depend on lines before it, as long as
+//! no later line names an earlier turn. A search reads backwards to the first such line that is far enough back. Two things
+//! need a forward read of the whole history: rollbacks, and turns without an id in the log.
 
 use std::collections::HashSet;
 
@@ -11,124 +11,131 @@ use selvedge_protocol::{EventMsg, HistoryMode, LineFormat, RolloutItem, RolloutL
 use crate::TurnProjection;
 use crate::turn_events::{EventHeader, is_synthetic_turn_id, is_turn_abort, is_turn_end, is_turn_start};
 
-/// What the lines come to that were taken on the way back to a cut.
+/// Result of a backward read so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackwardRead {
     /// The line before is needed.
     NeedsMore,
-    /// They tell the cut.
+    /// The lines determine the boundary.
     Sufficient,
-    /// The cut is told by the whole history only.
+    /// Only a forward read of the whole history determines the boundary.
     NeedsForwardRead,
 }
 
-/// What is known of the end of a history on the way back to a cut.
+/// State of a backward search for a turn boundary, which reads a history from its end.
 #[derive(Clone, Debug)]
 pub struct BoundarySearch<'a> {
     mode: HistoryMode,
-    at: &'a TurnBoundary,
-    /// Turns that lines speak of and that were not seen to begin.
-    unbegun: HashSet<String>,
-    /// How many turns begin.
-    begun: u64,
-    /// Whether the turn that is meant begins.
+    boundary: &'a TurnBoundary,
+    /// Turns that lines name and whose `task_started` was not found yet.
+    unstarted: HashSet<String>,
+    /// Number of `task_started` lines found.
+    started: u64,
+    /// Whether the turn that the boundary names was found.
     is_found: bool,
 }
 
 impl<'a> BoundarySearch<'a> {
-    /// A search in a history that is kept in `mode`. `None` if the cut is one that the end of a history cannot tell.
+    /// Creates a search in a history with this mode. `None` if the boundary cannot be found from the end: it names a turn by its
+    /// number, because the log has no id for it.
     #[must_use]
-    pub fn new(mode: HistoryMode, at: &'a TurnBoundary) -> Option<Self> {
-        if let TurnBoundary::After(turn_id) | TurnBoundary::Before(turn_id) = at
+    pub fn new(mode: HistoryMode, boundary: &'a TurnBoundary) -> Option<Self> {
+        if let TurnBoundary::After(turn_id) | TurnBoundary::Before(turn_id) = boundary
             && is_synthetic_turn_id(turn_id.as_str())
         {
             return None;
         }
-        Some(Self { mode, at, unbegun: HashSet::new(), begun: 0, is_found: false })
+        Some(Self { mode, boundary, unstarted: HashSet::new(), started: 0, is_found: false })
     }
 
-    /// Takes the line before those that were taken, and says whether the lines from it on tell the cut.
+    /// Takes the line before those that were taken, and returns whether the lines from it on determine the boundary.
     pub fn take(&mut self, line: &RolloutLine) -> BackwardRead {
+        // A line of the other mode may change what the lines after it mean.
         if line.ordinal().is_some() != (self.mode == HistoryMode::Paginated) {
             return BackwardRead::NeedsForwardRead;
         }
         if line.kind() != "event_msg" {
             return BackwardRead::NeedsMore;
         }
-        let Some(event) = EventHeader::at(line) else { return BackwardRead::NeedsForwardRead };
+        let Some(event) = EventHeader::of(line) else { return BackwardRead::NeedsForwardRead };
+        // A rollback counts messages from before, and a synthetic id counts turns from the start.
         if event.turn_id.as_deref().is_some_and(is_synthetic_turn_id) || event.kind == "thread_rolled_back" {
             return BackwardRead::NeedsForwardRead;
         }
         if is_turn_start(&event.kind) {
-            return self.take_beginning(line);
+            return self.take_turn_start(line);
         }
-        if let Some(turn_id) = event.turn_id.filter(|turn_id| !self.unbegun.contains(&**turn_id)) {
-            self.unbegun.insert(turn_id.into_owned());
+        if let Some(turn_id) = event.turn_id.filter(|turn_id| !self.unstarted.contains(&**turn_id)) {
+            self.unstarted.insert(turn_id.into_owned());
         }
         BackwardRead::NeedsMore
     }
 
-    fn take_beginning(&mut self, line: &RolloutLine) -> BackwardRead {
-        // One of another shape opens no turn.
+    fn take_turn_start(&mut self, line: &RolloutLine) -> BackwardRead {
+        // An event of this kind with fields that do not parse opens no turn.
         let RolloutItem::EventMsg(EventMsg::TaskStarted(event)) = line.item() else {
             return BackwardRead::NeedsForwardRead;
         };
         if let Some(turn_id) = &event.turn_id {
-            self.unbegun.remove(turn_id.as_str());
-            self.is_found |= self.is_meant(turn_id);
+            self.unstarted.remove(turn_id.as_str());
+            self.is_found |= self.is_named(turn_id);
         }
-        self.begun += 1;
-        let is_far_enough = match self.at {
+        self.started += 1;
+        let is_far_enough = match self.boundary {
             TurnBoundary::Latest => true,
             TurnBoundary::After(_) | TurnBoundary::Before(_) => self.is_found,
-            TurnBoundary::BeforeNewest(count) => self.begun >= *count,
+            TurnBoundary::BeforeNewest(count) => self.started >= *count,
         };
-        if is_far_enough && self.unbegun.is_empty() { BackwardRead::Sufficient } else { BackwardRead::NeedsMore }
+        // A turn that a line named and that has not started yet is an earlier one: that line changes it.
+        if is_far_enough && self.unstarted.is_empty() { BackwardRead::Sufficient } else { BackwardRead::NeedsMore }
     }
 
-    fn is_meant(&self, turn_id: &TurnId) -> bool {
-        matches!(self.at, TurnBoundary::After(meant) | TurnBoundary::Before(meant) if meant == turn_id)
+    fn is_named(&self, turn_id: &TurnId) -> bool {
+        matches!(self.boundary, TurnBoundary::After(named) | TurnBoundary::Before(named) if named == turn_id)
     }
 }
 
-/// The turns of the last lines of a history, given in their order, to look a cut up in. Lines are counted from the first of
-/// these. In paginated mode the turns lack items and messages, which say nothing of where turns begin and end: nobody asks there
-/// for [`undone_messages`](crate::ResolvedBoundary::undone_messages).
+/// Projects the last lines of a history, in their order, to resolve a boundary among their turns. Positions count from the first
+/// of these lines.
+///
+/// In paginated mode the turns lack items and messages, which do not move boundaries. So
+/// [`undone_messages`](crate::ResolvedBoundary::undone_messages) is not valid there, and a paginated thread does not need it.
 #[must_use]
 pub fn turns_to_boundary<'a>(
     mode: HistoryMode,
     lines: impl ExactSizeIterator<Item = &'a RolloutLine>,
 ) -> TurnProjection {
     let mut turns = TurnProjection::new();
-    let mut boundaries = Boundaries::default();
+    let mut filter = BoundaryFilter::default();
     let count = lines.len() as u64;
     for (position, line) in (0..).zip(lines) {
+        // The last line is always pushed, so that the projection knows where the lines end.
         let is_last = position + 1 == count;
-        if mode == HistoryMode::Legacy || boundaries.may_move_by(line) || is_last {
+        if mode == HistoryMode::Legacy || filter.can_move_boundaries(line) || is_last {
             turns.push(position, line);
         }
     }
     turns
 }
 
-/// Says of the lines of a paginated thread, in their order, which ones may have a say in where turns begin and end. Messages
-/// to the model have none, and neither have items while a turn runs.
+/// Recognizes the lines of a paginated thread, taken in order, that can move turn boundaries. Response items cannot, and neither
+/// can completed items while an explicit turn is open.
 #[derive(Default)]
-struct Boundaries {
-    /// Whether a turn was opened explicitly and goes on.
-    is_running: bool,
+struct BoundaryFilter {
+    /// Whether an explicit turn is open.
+    is_turn_open: bool,
 }
 
-impl Boundaries {
-    fn may_move_by(&mut self, line: &RolloutLine) -> bool {
+impl BoundaryFilter {
+    fn can_move_boundaries(&mut self, line: &RolloutLine) -> bool {
         if line.kind() == "response_item" && line.format() == LineFormat::Envelope {
             return false;
         }
-        let Some(event) = EventHeader::at(line) else { return true };
+        let Some(event) = EventHeader::of(line) else { return true };
         match &*event.kind {
-            "item_completed" => return !self.is_running,
-            kind if is_turn_start(kind) => self.is_running = true,
-            kind if is_turn_end(kind) || is_turn_abort(kind) => self.is_running = false,
+            "item_completed" => return !self.is_turn_open,
+            kind if is_turn_start(kind) => self.is_turn_open = true,
+            kind if is_turn_end(kind) || is_turn_abort(kind) => self.is_turn_open = false,
             _ => {}
         }
         true

@@ -1,4 +1,4 @@
-//! What a thread's lines say of the thread itself, and how the segment that a revert begins starts.
+//! The metadata that a revert carries over to its new segment, and the first items of that segment.
 
 use selvedge_protocol::{
     GitInfoPatch, HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, ThreadMetadataPatch,
@@ -7,22 +7,24 @@ use selvedge_protocol::{
 
 use crate::MetadataFold;
 
-/// What a thread's own lines say of the thread itself: its heads, and what was set explicitly. Takes the lines in their
-/// order and tells what a revert carries over.
+/// Collects the metadata that a revert carries over: from the thread's own heads, and from explicit changes. Takes the lines of
+/// the thread in order.
+///
+/// A revert undoes what was said and done. It undoes neither metadata that was set explicitly nor the creation time.
 #[derive(Clone, Debug)]
 pub struct CarriedMetadata {
     thread_id: ThreadId,
     newest_head: Option<SessionMeta>,
-    /// Whether a head stands before the point that is gone back to.
+    /// Whether a head is before the boundary of the revert.
     keeps_head: bool,
-    /// What was set explicitly behind that point.
+    /// Explicit changes after the boundary.
     carried: ThreadMetadataPatch,
-    /// Knows when the thread was created, as all of the lines tell it.
+    /// Determines the creation time from all lines.
     fold: MetadataFold,
 }
 
 impl CarriedMetadata {
-    /// No line was taken. `made_at` is when the thread was created, should no line say so.
+    /// Creates a collector without lines. `made_at` is the creation time to use if no line contains it.
     #[must_use]
     pub fn new(thread_id: ThreadId, made_at: Timestamp) -> Self {
         Self {
@@ -34,13 +36,13 @@ impl CarriedMetadata {
         }
     }
 
-    /// Whether a line can say something of a thread itself. Others need not be taken.
+    /// Returns whether a line can contain such metadata. Other lines need not be taken.
     #[must_use]
     pub fn concerns(line: &RolloutLine) -> bool {
         matches!(line.kind(), "session_meta" | "thread_metadata")
     }
 
-    /// Takes the next line; `is_undone` says whether it stands behind the point that is gone back to.
+    /// Takes the next line. `is_undone` is whether it is after the boundary.
     pub fn take(&mut self, line: &RolloutLine, is_undone: bool) {
         if !Self::concerns(line) {
             return;
@@ -48,7 +50,7 @@ impl CarriedMetadata {
         self.fold.observe_line(line);
         match line.item() {
             RolloutItem::SessionMeta(head) if is_undone => {
-                // The new head has the newest git facts, and a clearing that was older must not take them away.
+                // The new head will have the git facts of this one. An older change that removed facts must not remove them.
                 if self.carried.git.is_some() && head.id == Some(self.thread_id) {
                     let git = head.git.as_ref().map(|git| Some(GitInfoPatch::set_all(git)));
                     self.carried.merge(ThreadMetadataPatch { git, ..ThreadMetadataPatch::default() });
@@ -63,7 +65,7 @@ impl CarriedMetadata {
         }
     }
 
-    /// Takes a head of which the line is not at hand.
+    /// Takes a head whose line is not in memory.
     pub fn take_head(&mut self, head: SessionMeta, is_undone: bool) {
         if head.id == Some(self.thread_id) {
             self.keeps_head |= !is_undone;
@@ -71,25 +73,25 @@ impl CarriedMetadata {
         }
     }
 
-    /// Whether a head of the thread was taken.
+    /// Returns whether a head of the thread was taken.
     #[must_use]
     pub fn has_head(&self) -> bool {
         self.newest_head.is_some()
     }
 }
 
-/// The items that a segment begins with that takes a thread back to where `base` ends, or to its beginning: its head, and
-/// what the undone lines said of the thread itself. Going back undoes what was said and done; how somebody labelled the
-/// thread, and when it was created, stays.
+/// Returns the first items of the segment that reverts a thread to the end of `base`, or to its beginning if there is no base: the
+/// head, and the metadata from the undone lines.
 #[must_use]
-pub fn revert_items(labels: CarriedMetadata, at: Timestamp, base: Option<HistoryBase>) -> Vec<RolloutItem> {
-    let thread_id = labels.thread_id;
-    let mut carried = labels.carried;
-    let keeps_head = labels.keeps_head && base.is_some();
+pub fn revert_items(metadata: CarriedMetadata, at: Timestamp, base: Option<HistoryBase>) -> Vec<RolloutItem> {
+    let thread_id = metadata.thread_id;
+    // Without a head before the boundary, no remaining line has the creation time: the new head has the time of the revert.
+    let mut carried = metadata.carried;
+    let keeps_head = metadata.keeps_head && base.is_some();
     if carried.created_at.is_none() && !keeps_head {
-        carried.created_at = Some(labels.fold.thread().created_at);
+        carried.created_at = Some(metadata.fold.thread().created_at);
     }
-    let mut head = labels.newest_head.unwrap_or_else(|| SessionMeta::new(thread_id, at));
+    let mut head = metadata.newest_head.unwrap_or_else(|| SessionMeta::new(thread_id, at));
     head.timestamp = Some(at);
     head.history_mode = Some(HistoryMode::Paginated);
     head.history_base = base;

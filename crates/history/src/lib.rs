@@ -1,27 +1,30 @@
 //! The meaning of a thread.
 //!
-//! A thread's log is a list of items; this crate says what they come to. Everything here is a pure fold: items in, in
-//! order, and a value out. No files, no stores, no async, no clock: a rule holds in the same way for a live thread, a file
-//! on disk and an import.
+//! The log of a thread is a list of items. This crate derives from them what a listing shows, what a client shows, and what the
+//! model sees. Everything here is a pure fold: items in, in order, and a value out. There are no files, no stores, no async code
+//! and no clock. So the same rule holds for a live thread, a file on disk and an import.
 //!
 //! # Vocabulary
 //!
-//! - The *persistence policy* ([`is_persisted`]) says which items reach the log at all.
-//! - *Facts* ([`MetadataFold`]) are what a listing says of a thread: its preview, model, times, token usage.
-//! - *Replay* ([`Replay`], [`replay`]) gives what the model sees next, and what it has been told: the
-//!   [`ModelContext`].
+//! - The *persistence policy* ([`is_persisted`]) decides which items are written to the log.
+//! - *Metadata* ([`MetadataFold`]) is what a listing shows of a thread: preview, model, times, token usage. [`metadata_items()`]
+//!   returns the items that record an explicit change of it.
+//! - *Replay* ([`Replay`], [`replay()`]) computes the [`ModelContext`]: what the model sees next, and which world state it knows.
+//!   [`ContextTail`] finds how much of the end of a history a replay needs.
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
-//! - A *cut* ([`resolve_boundary`]) is a place between two turns, to fork at or to go back to. What then begins, begins with a *head*
-//!   ([`fork_head`]), and with what a thread is labelled with ([`CarriedMetadata`], [`revert_items`]). How somebody's change of metadata
-//!   is kept in a log, [`metadata_items`] says.
-//! - A *search* ([`TextSearch`]) says where in names and turns a text stands, and how well a thread fits.
-//! - A *context fragment* ([`markers`]) is a message that the program wrote in the name of the user or the developer, to
-//!   tell the model about its surroundings. It is no message of the user.
-//! - The *token budget* ([`TokenBudget`]) is the fragment that names a thread's context windows to its model.
-//! - *Trackers* ([`WorldStateTracker`], [`ContextWindowTracker`]) follow a live thread and say what to write next.
+//! - A *boundary* ([`resolve_boundary`]) is a position between two turns, to fork at or to revert to. [`BoundarySearch`] finds it
+//!   from the end of a history. The segment that begins there needs a *head* ([`fork_head`]), a base ([`BaseFinder`]) and the
+//!   metadata of the thread ([`CarriedMetadata`], [`revert_items`]).
+//! - An *inherited prefix* ([`InheritedPrefix`]) consists of those lines of a segment that belong to the history of a segment that
+//!   builds on it.
+//! - A *search* ([`TextSearch`]) finds a text in names and turns, and ranks threads.
+//! - A *context fragment* ([`context_fragments`]) is a message of role `user` or `developer` that the program wrote to describe the
+//!   environment to the model. It is no message of the user.
+//! - The *token budget* ([`TokenBudget`]) is the context fragment with the ids of a thread's context windows.
+//! - *Trackers* ([`WorldStateTracker`], [`ContextWindowTracker`]) follow a live thread and determine what it writes next.
 //!
-//! Two notions of undoing meet here. Legacy threads undo by an event, `thread_rolled_back`, and every fold takes it as
-//! said in [`Replay`]. Paginated threads undo by a new segment that builds on less; their folds never see what was undone.
+//! There are two ways to undo turns. A legacy thread appends a `thread_rolled_back` event, and every fold applies it as
+//! [`Replay`] describes. A paginated thread begins a new segment that inherits less; its folds never get the undone lines.
 //!
 //! # Example
 //!
@@ -36,7 +39,7 @@
 //! ];
 //! assert_eq!(replay(&items).history.len(), 3);
 //!
-//! // Turns come from events, so that these items alone show nothing.
+//! // Turns are derived from events, so these items alone give none.
 //! let mut turns = TurnProjection::new();
 //! for (position, item) in (0..).zip(&items) {
 //!     turns.push(position, &RolloutLine::new(Timestamp::default(), None, item));
@@ -44,28 +47,29 @@
 //! assert!(turns.finish().is_empty());
 //! ```
 
-mod bare;
+mod bare_lines;
+mod base_finder;
 mod boundary;
 mod boundary_search;
 mod carried_metadata;
-mod compaction;
+pub mod context_fragments;
 mod context_tail;
 mod context_window;
-mod facts;
-mod heads;
-mod lines_before;
-pub mod markers;
+mod inherited_prefix;
+mod legacy_compaction;
+mod line_prefilter;
+mod metadata_fold;
 mod metadata_items;
-mod peek;
-mod policy;
+mod payload_fields;
+mod persistence_policy;
 mod projected_turn;
 mod replay;
 mod rollback_ledger;
 mod search;
-mod share;
-mod shorten;
+mod segment_heads;
 mod stats;
 mod token_budget;
+mod truncation;
 mod turn_events;
 mod turn_item;
 mod turns;
@@ -74,23 +78,26 @@ mod user_turns;
 mod world_journal;
 mod world_state;
 
-pub use bare::upgrade_bare_item;
+pub use bare_lines::upgrade_bare_item;
+pub use base_finder::BaseFinder;
 pub use boundary::{NoUserMessages, ResolvedBoundary, UnknownTurn, base_length, resolve_boundary};
 pub use boundary_search::{BackwardRead, BoundarySearch, turns_to_boundary};
 pub use carried_metadata::{CarriedMetadata, revert_items};
 pub use context_tail::ContextTail;
 pub use context_window::ContextWindowTracker;
-pub use facts::{MetadataFold, has_no_metadata};
-pub use heads::{HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head};
-pub use lines_before::LinesBefore;
+pub use inherited_prefix::{InheritedPrefix, PrefixEnd};
+pub use line_prefilter::{has_no_metadata, is_never_shown};
+pub use metadata_fold::MetadataFold;
 pub use metadata_items::{metadata_items, name_change};
-pub use policy::is_persisted;
-pub use projected_turn::{ProjectedTurn, TurnRestart, is_never_shown};
+pub use persistence_policy::is_persisted;
+pub use projected_turn::{ProjectedTurn, TurnRestart};
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
-    EmptySearch, ItemPlace, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
+    EmptySearch, ItemLocation, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
 };
-pub use share::{SegmentEnd, ShareFold, segment_head};
+pub use segment_heads::{
+    HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head, segment_head,
+};
 pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
 pub use turn_events::opens_turn;

@@ -1,65 +1,70 @@
-//! How an explicit change of metadata is kept in a log, so that one fold over it gives the row in every store.
+//! The items that record an explicit change of metadata in a log.
 //!
-//! A name is kept beside the log, by the store. In legacy mode git facts are a further `session_meta` line with the thread's
-//! own id, which other readers understand. Everything else, and what such a line cannot say (that a fact is no longer
-//! there), is a `thread_metadata` line. In paginated mode git facts are one, too: there are readers that go through a
-//! paginated file from its end and take any `session_meta` line for its beginning.
+//! Every store writes the same items, so one fold over the log returns the same thread record in all of them:
+//!
+//! - A name is not in the log. The store keeps it elsewhere.
+//! - Git facts in legacy mode are a further `session_meta` line with the thread's own id, which other readers understand.
+//! - Everything else is a `thread_metadata` line. So are git facts that are removed, which a `session_meta` line cannot express,
+//!   and git facts in paginated mode: some readers search a paginated file from its end and take any `session_meta` line for
+//!   its beginning.
 
 use selvedge_protocol::{
     GitInfoPatch, HistoryMode, RolloutItem, SessionMeta, StoredThread, ThreadMetadataPatch, ThreadMetadataRecord,
 };
 
-/// What a patch says of the name: nothing, that it is cleared, or what it is. White space around a name is no part of it,
-/// and an empty name is none.
+/// Returns the change of the name in a patch: `None` if it is unchanged, `Some(None)` if it is cleared. White space around a name
+/// is removed, and an empty name clears it.
 #[must_use]
 pub fn name_change(patch: &ThreadMetadataPatch) -> Option<Option<String>> {
     let name = patch.name.as_ref()?.as_deref().map(str::trim);
     Some(name.filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
-/// The items that keep a patch, the name aside, in the order in which they belong into the log; none when it says
-/// nothing but a name. `head` is the thread's newest own `session_meta`, `row` what is known of it before the patch.
+/// Returns the items that record a patch, in the order in which they are appended. The name is not among them, so a patch of
+/// the name alone needs no item. `head` is the thread's newest own `session_meta`, and `record` its thread record before the
+/// patch.
 #[must_use]
-pub fn metadata_items(patch: &ThreadMetadataPatch, head: &SessionMeta, row: &StoredThread) -> Vec<RolloutItem> {
-    let mut after = row.clone();
+pub fn metadata_items(patch: &ThreadMetadataPatch, head: &SessionMeta, record: &StoredThread) -> Vec<RolloutItem> {
+    let mut after = record.clone();
     patch.apply(&mut after);
     let mut items = Vec::new();
-    let says_git = patch.git.as_ref().is_some_and(|git| git.as_ref().is_some_and(|git| !git.is_empty()));
-    let by_head = row.history_mode == HistoryMode::Legacy && says_git && after.git.is_some();
+    let sets_git = patch.git.as_ref().is_some_and(|git| git.as_ref().is_some_and(|git| !git.is_empty()));
+    let by_head = record.history_mode == HistoryMode::Legacy && sets_git && after.git.is_some();
     if by_head {
         items.push(amended_session_meta(head, &after).into());
     }
-    let git = patch.git.clone().filter(|git| !by_head || git.as_ref().is_none_or(takes_away));
+    // The head has all git facts after the patch. Only a removal needs a `thread_metadata` line in addition.
+    let git = patch.git.clone().filter(|git| !by_head || git.as_ref().is_none_or(removes_facts));
     let rest = ThreadMetadataPatch { name: None, git, ..patch.clone() };
     if !rest.is_empty() {
-        items.push(ThreadMetadataRecord::new(row.id, rest).into());
+        items.push(ThreadMetadataRecord::new(record.id, rest).into());
     }
     items
 }
 
-/// A further head that says what the row says, so that it changes nothing but what the row was changed in.
-fn amended_session_meta(head: &SessionMeta, row: &StoredThread) -> SessionMeta {
+/// Returns a further head with the values of the thread record. It changes nothing except what the patch changed.
+fn amended_session_meta(head: &SessionMeta, record: &StoredThread) -> SessionMeta {
     SessionMeta {
-        session_id: Some(row.session_id),
-        forked_from_id: row.forked_from_id,
-        parent_thread_id: row.parent_thread_id,
-        cwd: row.cwd.clone(),
-        originator: row.originator.clone(),
-        cli_version: row.cli_version.clone(),
-        source: row.source.clone(),
-        thread_source: row.thread_source.clone(),
-        agent_nickname: row.agent_nickname.clone(),
-        agent_role: row.agent_role.clone(),
-        agent_path: row.agent_path.clone(),
-        model_provider: row.model_provider.clone(),
-        git: row.git.clone(),
-        // The line begins no segment.
+        session_id: Some(record.session_id),
+        forked_from_id: record.forked_from_id,
+        parent_thread_id: record.parent_thread_id,
+        cwd: record.cwd.clone(),
+        originator: record.originator.clone(),
+        cli_version: record.cli_version.clone(),
+        source: record.source.clone(),
+        thread_source: record.thread_source.clone(),
+        agent_nickname: record.agent_nickname.clone(),
+        agent_role: record.agent_role.clone(),
+        agent_path: record.agent_path.clone(),
+        model_provider: record.model_provider.clone(),
+        git: record.git.clone(),
+        // A base would make this line the beginning of a segment.
         history_base: None,
         ..head.clone()
     }
 }
 
-/// Whether a patch of git facts takes any away.
-fn takes_away(git: &GitInfoPatch) -> bool {
+/// Returns whether a patch removes git facts.
+fn removes_facts(git: &GitInfoPatch) -> bool {
     [&git.commit_hash, &git.branch, &git.repository_url].contains(&&Some(None))
 }

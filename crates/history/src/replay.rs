@@ -1,68 +1,55 @@
-//! What the model sees next.
+//! Replay: folds the items of a thread into what the model sees next.
+
+mod model_context;
+mod model_history;
+mod restorable_state;
+mod undone_compactions;
 
 use std::convert::Infallible;
-use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_protocol::{
     Compacted, ContextWindow, EventMsg, InterAgentCommunication, ResponseItem, ResponseItemKind, RolloutItem,
     RolloutLine, SessionMeta, ThreadId, TurnContext, TurnId, WorldState, WorldStatePatch, WorldStateRecord,
 };
-use serde::Serialize;
 
-use crate::compaction::{kept_messages, summary_text};
-use crate::markers::{is_context_fragment, is_user_fragment, is_user_message};
-use crate::peek::payload_type;
-use crate::shorten::shorten_output;
+use crate::context_fragments::is_user_message;
+use crate::payload_fields::payload_type;
+use crate::truncation::truncate_output;
 use crate::turn_events::{is_turn_end, is_turn_start};
 use crate::user_turns::UserTurns;
-use crate::world_journal::{JournaledWorld, WorldJournal};
+use crate::world_journal::WorldJournal;
+pub use model_context::ModelContext;
+use model_history::ModelHistory;
+use restorable_state::RestorableState;
+use undone_compactions::UndoneCompactions;
 
-/// What a thread's items come to: all that is needed to go on with it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ModelContext {
-    /// What the model sees, verbatim and in order.
-    pub history: Vec<ResponseItem>,
-    /// What the model has been told about its surroundings: the baseline for the next patch. Nothing where the next
-    /// record has to be a whole snapshot.
-    pub world_state: Option<WorldState>,
-    /// The context window that the thread is in.
-    pub window: ContextWindow,
-    /// The settings that the model's context was last written for. Nothing after a compaction, until they are written
-    /// again.
-    pub turn_context: Option<TurnContext>,
-    /// The settings of the newest user turn, whatever was compacted since.
-    pub previous_settings: Option<TurnContext>,
-    /// What was odd about the items. None of it makes a thread unreadable.
-    pub warnings: Vec<String>,
-}
-
-/// How to replay. By default everything is kept verbatim.
+/// Options of a replay. By default all items are kept verbatim.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReplayOptions {
-    /// Keep head and tail of each tool output that is longer than this, in bytes.
+    /// Maximum length of a tool output in bytes. A longer one keeps its beginning and its end.
     pub max_output_bytes: Option<usize>,
 }
 
-/// Replays items that are at hand.
+/// Replays items that are in memory.
 pub fn replay<'a, I>(items: I) -> ModelContext
 where
     I: IntoIterator<Item = &'a RolloutItem, IntoIter: Clone>,
 {
     let items = items.into_iter();
-    at_hand(|replay| items.clone().for_each(|item| replay.push(item)))
+    replay_in_memory(|replay| items.clone().for_each(|item| replay.push(item)))
 }
 
-/// Replays lines that are at hand; those that do not matter are not parsed.
+/// Replays lines that are in memory. Lines of kinds that do not matter are not parsed.
 pub fn replay_lines<'a, I>(lines: I) -> ModelContext
 where
     I: IntoIterator<Item = &'a RolloutLine, IntoIter: Clone>,
 {
     let lines = lines.into_iter();
-    at_hand(|replay| lines.clone().for_each(|line| replay.push_line(line)))
+    replay_in_memory(|replay| lines.clone().for_each(|line| replay.push_line(line)))
 }
 
-fn at_hand(feed: impl Fn(&mut Replay)) -> ModelContext {
+fn replay_in_memory(feed: impl Fn(&mut Replay)) -> ModelContext {
     let replayed = Replay::whole(ReplayOptions::default(), |replay| {
         feed(replay);
         Ok::<_, Infallible>(())
@@ -72,167 +59,132 @@ fn at_hand(feed: impl Fn(&mut Replay)) -> ModelContext {
 
 /// Folds the items of a thread into what the model sees next.
 ///
-/// `history_base` has to be resolved before: a replay takes all items of a thread in order, inherited ones first.
+/// `history_base` must be resolved before: a replay takes all items of a thread in order, inherited ones first.
 ///
 /// # Rollbacks
 ///
-/// The event says how many turns to undo. A compaction that stands behind the beginning of the n-th newest turn in which the
-/// user spoke is undone with it: the history is again what it replaced, with what was said since. (Unless it is an old one
-/// that left it to its reader what to keep: it stays.)
+/// A `thread_rolled_back` event names a number n of turns to undo. Three things follow:
 ///
-/// The *history* is then cut at the n-th newest message of the user that is in it, or at the oldest when there are fewer.
-/// The summary of a compaction that stands is in the user's name and is one of them. [`TurnProjection`](crate::TurnProjection)
-/// counts the same messages, so that what shows is what is kept.
-///
-/// *Everything else* (world state, settings, window) is what it was before that turn, as if nothing had been written since.
-/// Where a summary was among the messages, or messages that steered a turn, this reaches further back than the history does.
+/// 1. *Compactions*: a compaction after the beginning of the n-th newest turn of the user is undone. The history is again what
+///    it replaced, with the items since then. A compaction without a replacement history (before 2026) is never undone.
+/// 2. *History*: it is cut at the n-th newest message of the user in it, or at the oldest if there are fewer. The summary of a
+///    compaction has role `user` and counts as such a message. [`TurnProjection`](crate::TurnProjection) counts the same
+///    messages, so a client shows what the model keeps.
+/// 3. *Everything else* (world state, settings, window) is restored to the state before the n-th newest turn. If a summary was
+///    among the messages, or messages that steered a turn, this reaches further back than the cut of the history.
 ///
 /// # Two passes
 ///
-/// What a compaction replaced is not kept in memory for the rare case that it is undone. So the items are given by a function
-/// that can be called again: it is, once, when a compaction was undone, and the second pass passes over it.
+/// The history that a compaction replaced is not kept in memory for the rare case that the compaction is undone. Instead, a
+/// function provides the items and can be called again. If a compaction was undone, it is called once more, and the second pass
+/// skips that compaction.
 #[derive(Debug, Default)]
 pub struct Replay {
     options: ReplayOptions,
-    history: Vec<ResponseItem>,
-    /// The user's messages in `history`, for rollbacks and old compactions.
-    user_messages: Vec<UserMessage>,
-    surroundings: Surroundings,
+    history: ModelHistory,
+    state: RestorableState,
     world: WorldJournal,
-    /// The user turns, with what the surroundings were before each.
-    turns: UserTurns<Surroundings>,
-    heads: Heads,
+    /// The turns of the user, with the state before each.
+    turns: UserTurns<RestorableState>,
+    heads: SessionHeads,
     warnings: Vec<String>,
-    /// The compactions that rollbacks undo, by how many came before each.
+    /// Compactions that rollbacks undo, found in this pass.
     undone: UndoneCompactions,
-    /// Those of them that were known from the beginning, so that they replaced nothing.
-    passed_over: UndoneCompactions,
-    /// What is missing of a replay that began in the middle; nothing for one that began at the start.
-    middle: Option<Middle>,
+    /// Compactions that the pass before found. They replace nothing in this pass.
+    skipped: UndoneCompactions,
+    /// What a replay of the tail of a history covers; `None` for a replay of a whole history.
+    tail: Option<TailCoverage>,
 }
 
-/// A message of the user in the history.
-#[derive(Debug)]
-struct UserMessage {
-    /// Which item it is.
-    at: usize,
-    /// What it says, if an old compaction told it: that text is all of the item.
-    retold: Option<Arc<str>>,
-}
-
-/// Compactions that were undone, by how many came before each: ranges in ascending order that do not touch.
+/// Whether a replay of the tail of a history gives the same result as a replay of the whole.
 #[derive(Debug, Default)]
-struct UndoneCompactions(Vec<Range<u64>>);
-
-/// How far a replay that began in the middle of a history has come to say what a whole one would.
-#[derive(Debug, Default)]
-struct Middle {
-    /// Whether a compaction has replaced what stood before the beginning.
+struct TailCoverage {
+    /// Whether a compaction replaced the history from before the tail.
     has_history: bool,
-    /// Whether something reached back to before the beginning.
-    reached_back: bool,
+    /// Whether an item depends on lines before the tail.
+    needs_earlier_lines: bool,
 }
 
-/// All that a rollback sets back besides the history. A copy costs a few counts, whatever the thread's size.
-#[derive(Clone, Debug, Default)]
-struct Surroundings {
-    world_state: JournaledWorld,
-    turn_context: Option<Arc<TurnContext>>,
-    previous_settings: Option<Arc<TurnContext>>,
-    /// The newest window that a compaction named.
-    window: Option<ContextWindow>,
-    /// How many compactions stand.
-    compactions: u64,
-    /// Whether one of them named no window.
-    has_unnumbered: bool,
-    /// How many compactions have said what they left, undone ones included: not set back.
-    read_compactions: u64,
-    /// Whether they come from before the beginning of a replay that began in the middle, so that they are not what they
-    /// seem: the world state and the settings of the context, and the previous settings.
-    is_unknown: bool,
-    has_unknown_settings: bool,
-}
-
-/// What the `session_meta` lines say.
+/// State from the `session_meta` lines.
 #[derive(Debug, Default)]
-struct Heads {
+struct SessionHeads {
+    /// Id in the newest head that begins a thread or a fork.
     newest: Option<ThreadId>,
-    /// Where the lines end that a detached thread copied, behind the head that says so.
+    /// First ordinal after the lines that a detached thread copied, if such a head came last.
     copied_to: Option<u64>,
     /// The window that the thread starts in.
     window: ContextWindow,
 }
 
 impl Replay {
-    /// Replays a whole history: `feed` pushes all its items, in order, each time that it is called.
+    /// Replays a whole history. Each call of `feed` pushes all its items, in order.
     ///
     /// # Errors
-    /// What `feed` fails with.
+    /// Returns the errors of `feed`.
     pub fn whole<E>(options: ReplayOptions, feed: impl FnMut(&mut Self) -> Result<(), E>) -> Result<ModelContext, E> {
         Ok(Self::run(|| Self { options, ..Self::default() }, feed)?.finish())
     }
 
-    /// Replays the end of a history, from a line that opens a turn: `feed` pushes all its items from there on, in order, each
-    /// time that it is called. `head` is the `session_meta` that the segment of that line begins with.
+    /// Replays the tail of a history, from a line that opens a turn. Each call of `feed` pushes all items from there on, in
+    /// order. `head` is the `session_meta` at the beginning of the segment with that line.
     ///
-    /// A compaction says anew what the model sees, so that what stands before it need not be read. The context is the one that
-    /// a replay of the whole history would say, the warnings aside, which are those of these items. Nothing when something in
-    /// them reaches back to before the beginning: then the replay has to begin earlier.
+    /// A compaction replaces everything that the model saw before it, so earlier lines need not be read. The context equals
+    /// that of a replay of the whole history, except for the warnings, which are those of the tail. `None` if an item depends on
+    /// lines before the tail: then the replay must begin earlier.
     ///
     /// # Errors
-    /// What `feed` fails with.
-    pub fn from_middle<E>(
+    /// Returns the errors of `feed`.
+    pub fn from_tail<E>(
         head: Option<&SessionMeta>,
         feed: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<ModelContext>, E> {
         let begin = || {
-            let mut replay = Self { middle: Some(Middle::default()), ..Self::default() };
+            let mut replay = Self { tail: Some(TailCoverage::default()), ..Self::default() };
             if let Some(head) = head {
-                replay.head(head);
+                replay.push_head(head);
             }
-            replay.surroundings.is_unknown = true;
-            replay.surroundings.has_unknown_settings = true;
+            replay.state.is_unknown = true;
+            replay.state.has_unknown_settings = true;
             replay
         };
         let replay = Self::run(begin, feed)?;
-        Ok(replay.can_tell().then(|| replay.finish()))
+        Ok(replay.is_complete().then(|| replay.finish()))
     }
 
-    /// One pass over the items, or a second one that knows which compactions are undone.
+    /// Runs one pass over the items, and a second one if a rollback undid compactions.
     fn run<E>(begin: impl Fn() -> Self, mut feed: impl FnMut(&mut Self) -> Result<(), E>) -> Result<Self, E> {
         let mut replay = begin();
         feed(&mut replay)?;
-        // Which turns there are does not depend on what was compacted, so the second pass undoes the same ones.
-        if !replay.undone.0.is_empty() {
-            let passed_over = std::mem::take(&mut replay.undone);
-            replay = Self { passed_over, ..begin() };
+        // Turns do not depend on compactions. So the second pass finds the same undone compactions, and no third is needed.
+        if !replay.undone.is_empty() {
+            let skipped = std::mem::take(&mut replay.undone);
+            replay = Self { skipped, ..begin() };
             feed(&mut replay)?;
         }
         Ok(replay)
     }
 
-    /// Whether a replay that began in the middle tells what a whole one would.
-    fn can_tell(&self) -> bool {
-        let surroundings = &self.surroundings;
-        let is_known = !surroundings.is_unknown && !surroundings.has_unknown_settings;
-        self.middle.as_ref().is_none_or(|middle| middle.has_history && !middle.reached_back && is_known)
+    /// Returns whether this replay gives the result of a replay of the whole history.
+    fn is_complete(&self) -> bool {
+        let is_known = !self.state.is_unknown && !self.state.has_unknown_settings;
+        self.tail.as_ref().is_none_or(|tail| tail.has_history && !tail.needs_earlier_lines && is_known)
     }
 
     /// Takes the next item.
     pub fn push(&mut self, item: &RolloutItem) {
         match item {
-            RolloutItem::SessionMeta(meta) => self.head(meta),
-            RolloutItem::ResponseItem(item) => self.response_item(item),
-            RolloutItem::EventMsg(event) => self.event(event),
-            RolloutItem::TurnContext(context) => self.turn_context(context),
-            RolloutItem::Compacted(compacted) => self.compacted(compacted),
-            RolloutItem::WorldState(record) => self.world_state(record),
-            RolloutItem::InterAgentCommunication(message) => self.inter_agent(message),
+            RolloutItem::SessionMeta(meta) => self.push_head(meta),
+            RolloutItem::ResponseItem(item) => self.push_response_item(item),
+            RolloutItem::EventMsg(event) => self.push_event(event),
+            RolloutItem::TurnContext(context) => self.push_turn_context(context),
+            RolloutItem::Compacted(compacted) => self.push_compaction(compacted),
+            RolloutItem::WorldState(record) => self.push_world_state(record),
+            RolloutItem::InterAgentCommunication(message) => self.push_agent_message(message),
             _ => {}
         }
     }
 
-    /// Takes the next line, parsing it only if its kind matters here.
+    /// Takes the next line, and parses it only if its kind matters.
     pub fn push_line(&mut self, line: &RolloutLine) {
         let matters = match line.kind() {
             "session_meta" | "response_item" | "turn_context" | "compacted" | "world_state" => true,
@@ -247,11 +199,11 @@ impl Replay {
 
     fn finish(self) -> ModelContext {
         let window = self.window();
-        let Surroundings { world_state, turn_context, previous_settings, .. } = self.surroundings;
-        // What is left of the snapshots for rollbacks would only make the values below be copied.
+        let RestorableState { world_state, turn_context, previous_settings, .. } = self.state;
+        // The copies in `turns` share the settings. Without them, `unwrap_or_clone` below moves instead of cloning.
         drop(self.turns);
         ModelContext {
-            history: self.history,
+            history: self.history.into_items(),
             world_state: self.world.into_state(&world_state),
             window,
             turn_context: turn_context.map(Arc::unwrap_or_clone),
@@ -260,11 +212,14 @@ impl Replay {
         }
     }
 
-    fn head(&mut self, meta: &SessionMeta) {
+    fn push_head(&mut self, meta: &SessionMeta) {
         let is_first = self.heads.newest.is_none();
-        // The head of a fork by reference follows what it inherits. A head with no base behind the first one is history
-        // that a full copy took along, and one of the same thread a later segment.
-        // In a detached segment the thread's own head comes first, and once more where its own lines begin.
+        // Heads after the first one have four origins, and only the first two begin a fork:
+        // - the head of a fork by reference: it has a base and another id than the head before;
+        // - the same head in a detached thread: a copy of it, without a base, is the first line, and the head itself comes
+        //   where the copied lines end;
+        // - a head without a base: a fork by full copy took it along from its source;
+        // - a head with a base and the same id: a later segment of the thread, which a rewind began.
         let is_fork = meta.history_base.as_ref().is_some_and(|base| {
             let end = base.end_ordinal_exclusive;
             self.heads.newest != meta.id
@@ -276,142 +231,104 @@ impl Replay {
             self.heads.window = ContextWindow::first(meta.window_id());
         }
         if is_fork {
-            self.surroundings.leave_window();
-            // Nor does a rollback of what was inherited go back to the windows of the source.
-            self.turns.all_before().for_each(Surroundings::leave_window);
+            self.state.forget_windows();
+            // A later rollback of inherited turns must not restore a window of the source.
+            self.turns.states_mut().for_each(RestorableState::forget_windows);
         }
     }
 
-    fn response_item(&mut self, item: &ResponseItem) {
-        // Notes of late 2025 about the state of the work tree; the model never saw them.
+    fn push_response_item(&mut self, item: &ResponseItem) {
+        // Notes about the state of the work tree, from late 2025. The model never saw them.
         if *item.kind() == ResponseItemKind::GhostSnapshot {
             return;
         }
-        if is_user_message(item) {
-            self.user_speaks();
-            self.user_messages.push(UserMessage { at: self.history.len(), retold: None });
+        let is_message = is_user_message(item);
+        if is_message {
+            self.count_user_message();
         }
-        self.history.push(self.kept(item));
+        self.history.push(self.truncated(item), is_message);
     }
 
-    fn kept(&self, item: &ResponseItem) -> ResponseItem {
+    fn truncated(&self, item: &ResponseItem) -> ResponseItem {
         match self.options.max_output_bytes {
-            Some(limit) => shorten_output(item, limit),
+            Some(limit) => truncate_output(item, limit),
             None => item.clone(),
         }
     }
 
-    fn inter_agent(&mut self, message: &InterAgentCommunication) {
+    fn push_agent_message(&mut self, message: &InterAgentCommunication) {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (author, recipient) = (text(&message.author), text(&message.recipient));
-        self.response_item(&ResponseItem::agent_message(&author, &recipient, &text(&message.content)));
+        self.push_response_item(&ResponseItem::agent_message(&author, &recipient, &text(&message.content)));
     }
 
-    fn user_speaks(&mut self) {
-        let surroundings = &mut self.surroundings;
-        if let Some(before) = self.turns.speak(|| surroundings.clone()) {
-            surroundings.settle_settings(before);
+    /// Makes the open turn one of the user, or counts the message as a turn of its own.
+    fn count_user_message(&mut self) {
+        let state = &mut self.state;
+        if let Some(before) = self.turns.record_message(|| state.clone()) {
+            state.adopt_turn_settings(before);
         }
     }
 
-    fn event(&mut self, event: &EventMsg) {
+    fn push_event(&mut self, event: &EventMsg) {
         match event {
-            EventMsg::TaskStarted(event) => self.turns.open(event.turn_id.clone(), self.surroundings.clone()),
+            EventMsg::TaskStarted(event) => self.turns.open(event.turn_id.clone(), self.state.clone()),
             EventMsg::TaskComplete(event) => self.end_turn(event.turn_id.as_ref()),
-            EventMsg::UserMessage(_) if self.turns.is_open() => self.user_speaks(),
+            EventMsg::UserMessage(_) if self.turns.is_open() => self.count_user_message(),
             EventMsg::ThreadRolledBack(event) => self.roll_back(event.num_turns.unwrap_or(0)),
             _ => {}
         }
     }
 
     fn end_turn(&mut self, id: Option<&TurnId>) {
-        if let (Some(middle), Some(id)) = (&mut self.middle, id) {
-            // It may have been opened before the beginning.
-            middle.reached_back |= !self.turns.has_seen(id);
+        if let (Some(tail), Some(id)) = (&mut self.tail, id) {
+            // A turn that the tail did not open may have been opened before it.
+            tail.needs_earlier_lines |= !self.turns.has_seen(id);
         }
         self.turns.end(id);
     }
 
-    fn turn_context(&mut self, context: &TurnContext) {
+    fn push_turn_context(&mut self, context: &TurnContext) {
         let context = Arc::new(context.clone());
+        // In a turn without a message of the user, the settings wait: see `adopt_turn_settings`.
         if !self.turns.is_silent() {
-            self.surroundings.previous_settings = Some(Arc::clone(&context));
-            self.surroundings.has_unknown_settings = false;
+            self.state.previous_settings = Some(Arc::clone(&context));
+            self.state.has_unknown_settings = false;
         }
-        self.surroundings.turn_context = Some(context);
+        self.state.turn_context = Some(context);
     }
 
-    fn compacted(&mut self, compacted: &Compacted) {
-        let is_passed_over =
-            compacted.replacement_history.is_some() && self.passed_over.contains(self.surroundings.read_compactions);
-        self.surroundings.read_compactions += u64::from(compacted.replacement_history.is_some());
+    fn push_compaction(&mut self, compacted: &Compacted) {
+        let has_replacement = compacted.replacement_history.is_some();
+        let is_skipped = has_replacement && self.skipped.contains(self.state.read_compactions);
+        self.state.read_compactions += u64::from(has_replacement);
         match &compacted.replacement_history {
-            Some(_) if is_passed_over => {}
+            Some(_) if is_skipped => {}
             Some(history) => {
                 let history = history.iter().filter(|item| *item.kind() != ResponseItemKind::GhostSnapshot);
-                self.replace_history(history.cloned().collect());
+                self.history.replace(history.cloned().collect());
             }
-            None => self.rebuild_history(compacted.message.as_deref().unwrap_or_default()),
+            None => self.history.compact_legacy(compacted.message.as_deref().unwrap_or_default()),
         }
-        self.surroundings.compact(compacted);
-        // A compaction that a full copy took along opened a window of the source.
+        // Also for a skipped compaction: the rollback that undoes it restores the state from before it.
+        self.state.compact(compacted);
+        // A fork by full copy contains compactions of its source, which opened windows of the source.
         let own = self.heads.window.first_window_id;
         if own.is_some() && compacted.first_window_id.is_some() && compacted.first_window_id != own {
-            self.surroundings.leave_window();
+            self.state.forget_windows();
         }
-        if let Some(middle) = &mut self.middle {
-            let says_all = compacted.replacement_history.is_some() && compacted.window_number.is_some();
-            // One that leaves something to be found out by the reader looks back to all that came before.
-            middle.reached_back |= !says_all;
-            middle.has_history |= says_all && !is_passed_over;
-            self.surroundings.is_unknown = false;
+        if let Some(tail) = &mut self.tail {
+            // Without a replacement history or a window number, the result depends on all lines before.
+            let is_self_contained = has_replacement && compacted.window_number.is_some();
+            tail.needs_earlier_lines |= !is_self_contained;
+            tail.has_history |= is_self_contained && !is_skipped;
+            self.state.is_unknown = false;
         }
     }
 
-    fn replace_history(&mut self, history: Vec<ResponseItem>) {
-        let messages = history.iter().enumerate().filter(|(_, item)| is_user_message(item));
-        self.user_messages = messages.map(|(at, _)| UserMessage { at, retold: None }).collect();
-        self.history = history;
-    }
-
-    /// Lets nothing stand but what an old compaction kept of the user's own messages, and its summary. Of messages that one
-    /// before told, the items stay as they are: a thread may hold thousands of both.
-    fn rebuild_history(&mut self, summary: &str) {
-        let own = self.user_messages.iter().rev().filter_map(|message| self.own_words(message));
-        let kept = kept_messages(own, summary);
-        let mut items = (0..).zip(std::mem::take(&mut self.history));
-        self.user_messages.clear();
-        for (words, cut) in kept {
-            let is_cut = cut.is_some();
-            let text = cut.map_or(words.text, Arc::from);
-            let known = if words.is_item && !is_cut { items.by_ref().find(|(at, _)| *at == words.at) } else { None };
-            let item = known.map_or_else(|| ResponseItem::user_text(&text), |(_, item)| item);
-            self.retell(item, text);
-        }
-        let summary = summary_text(summary);
-        self.retell(ResponseItem::user_text(summary), summary.into());
-    }
-
-    /// Adds a message that is told in the user's name. It is one of the user unless it looks like one of the program.
-    fn retell(&mut self, item: ResponseItem, text: Arc<str>) {
-        if !is_user_fragment(&text) {
-            self.user_messages.push(UserMessage { at: self.history.len(), retold: Some(text) });
-        }
-        self.history.push(item);
-    }
-
-    /// What the user said in a message; nothing for one of another agent.
-    fn own_words(&self, message: &UserMessage) -> Option<OwnWords> {
-        if let Some(text) = &message.retold {
-            return Some(OwnWords { at: message.at, text: Arc::clone(text), is_item: true });
-        }
-        let item = self.history.get(message.at).filter(|item| *item.kind() == ResponseItemKind::Message)?;
-        Some(OwnWords { at: message.at, text: item.texts().concat().into(), is_item: false })
-    }
-
-    fn world_state(&mut self, record: &WorldStateRecord) {
+    fn push_world_state(&mut self, record: &WorldStateRecord) {
         let state = record.state.clone().unwrap_or_default();
-        let Surroundings { world_state: world, is_unknown, .. } = &mut self.surroundings;
+        let RestorableState { world_state: world, is_unknown, .. } = &mut self.state;
         if record.is_full() {
             match WorldState::new(state) {
                 Ok(snapshot) => self.world.set(world, snapshot),
@@ -424,132 +341,47 @@ impl Replay {
             match WorldStatePatch::new(state) {
                 Ok(patch) => self.world.patch(world, patch),
                 Err(error) => {
-                    self.warnings.push(format!("the world state was dropped: its patch is no patch: {error}"));
+                    self.warnings.push(format!("the world state was dropped: its patch is malformed: {error}"));
                     world.clear();
                 }
             }
         } else if !*is_unknown {
-            // Otherwise the snapshot may stand before the beginning.
+            // In a replay of the tail, the snapshot may be before the tail: no warning then.
             self.warnings.push("a world state patch was ignored: there is no snapshot to patch".to_owned());
         }
     }
 
-    /// Undoes the newest `turns` user turns.
-    ///
-    /// The history counts messages of the user, everything else counts turns; see [`Replay`].
+    /// Undoes the newest `turns` turns of the user; see [`Replay`] for the three steps.
     fn roll_back(&mut self, turns: u64) {
         let turns = usize::try_from(turns).unwrap_or(usize::MAX);
         if turns == 0 {
             return;
         }
-        self.cut_history(turns);
-        if let Some(middle) = &mut self.middle {
-            middle.reached_back |= turns > self.turns.len();
+        self.history.cut_newest(turns);
+        if let Some(tail) = &mut self.tail {
+            tail.needs_earlier_lines |= turns > self.turns.len();
         }
         if let Some(before) = self.turns.roll_back(turns) {
-            let read_compactions = self.surroundings.read_compactions;
+            // In this pass undone compactions have already replaced the history. The next pass skips them.
+            let read_compactions = self.state.read_compactions;
             self.undone.add_newest(before.read_compactions..read_compactions);
-            self.surroundings = Surroundings { read_compactions, ..before };
-        }
-    }
-
-    fn cut_history(&mut self, turns: usize) {
-        let standing = self.user_messages.len().saturating_sub(turns);
-        let Some(message) = self.user_messages.get(standing).map(|message| message.at) else {
-            return;
-        };
-        self.user_messages.truncate(standing);
-        self.history.truncate(message);
-        // What was told about the surroundings right before the message goes with it. What stands before the first message
-        // of all was told for the thread, not for a turn.
-        if standing > 0 {
-            while self.history.last().is_some_and(is_context_fragment) {
-                self.history.pop();
-            }
+            self.state = RestorableState { read_compactions, ..before };
         }
     }
 
     fn window(&self) -> ContextWindow {
-        match self.surroundings.window {
+        match self.state.window {
             Some(window) => window,
-            None if self.surroundings.has_unnumbered => {
-                ContextWindow { number: self.surroundings.compactions, ..ContextWindow::default() }
+            // Old compactions have no window number: their count is the number.
+            None if self.state.has_unnumbered => {
+                ContextWindow { number: self.state.compactions, ..ContextWindow::default() }
             }
             None => self.heads.window,
         }
     }
 }
 
-/// What the user said in a message of the history.
-struct OwnWords {
-    /// Which item it is.
-    at: usize,
-    text: Arc<str>,
-    /// Whether the item is the text and nothing else.
-    is_item: bool,
-}
-
-impl AsRef<str> for OwnWords {
-    fn as_ref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl UndoneCompactions {
-    /// Adds a range, none of the others ends behind which. What it covers becomes part of it, so that going back time and
-    /// again over the same compactions adds nothing.
-    fn add_newest(&mut self, mut range: Range<u64>) {
-        if range.is_empty() {
-            return;
-        }
-        while let Some(last) = self.0.pop_if(|last| last.end >= range.start) {
-            range.start = range.start.min(last.start);
-        }
-        self.0.push(range);
-    }
-
-    fn contains(&self, number: u64) -> bool {
-        let behind = self.0.partition_point(|range| range.end <= number);
-        self.0.get(behind).is_some_and(|range| range.contains(&number))
-    }
-}
-
-impl Surroundings {
-    fn compact(&mut self, compacted: &Compacted) {
-        self.world_state.clear();
-        self.turn_context = None;
-        self.compactions += 1;
-        match compacted.window_number {
-            Some(number) => {
-                self.window = Some(ContextWindow {
-                    number,
-                    first_window_id: compacted.first_window_id,
-                    previous_window_id: compacted.previous_window_id,
-                    window_id: compacted.window_id,
-                });
-            }
-            None => self.has_unnumbered = true,
-        }
-    }
-
-    /// The turn turns out to be the user's: the settings that were written in it are those of a user turn.
-    fn settle_settings(&mut self, before: &Self) {
-        if let Some(settings) = &self.turn_context
-            && !before.turn_context.as_ref().is_some_and(|old| Arc::ptr_eq(old, settings))
-        {
-            self.previous_settings = Some(Arc::clone(settings));
-            self.has_unknown_settings = false;
-        }
-    }
-
-    /// A fork counts its own windows; what the model sees and was told stays.
-    fn leave_window(&mut self) {
-        self.window = None;
-        self.compactions = 0;
-        self.has_unnumbered = false;
-    }
-}
-
+/// Returns whether an event of this kind changes what the model sees.
 fn event_matters(kind: &str) -> bool {
     matches!(kind, "user_message" | "thread_rolled_back") || is_turn_start(kind) || is_turn_end(kind)
 }

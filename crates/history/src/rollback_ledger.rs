@@ -1,176 +1,148 @@
-//! The user's messages that the model sees, by the places where they show: what a rollback counts, and where it cuts.
+//! The messages that a rollback counts, and the points in the turns where it cuts.
 
-mod recent;
+mod active;
+mod checkpoint;
+mod matching;
+mod message;
+mod pending;
 mod rope;
-mod standing;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use selvedge_protocol::{Compacted, ResponseItem, ResponseItemKind};
 
-use crate::markers::is_user_message;
-use recent::Recent;
-use rope::MessageRope;
-use standing::{LeftMessage, Standing};
+use crate::context_fragments::is_user_message;
+use active::ActiveMessages;
+use checkpoint::{Checkpoint, LedgerStep};
+use matching::ReplacementMessage;
+pub(crate) use message::RollbackPoint;
+use pending::PendingMessages;
 
-/// A place in the turns where a rollback can cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Cut {
-    /// How many turns stand before it.
-    pub(crate) turn: usize,
-    /// How many items of the next turn stand before it. None: the whole turn goes.
-    pub(crate) item: usize,
-}
-
-/// The user's messages in the order in which the model sees them.
+/// The messages of users and other agents, in the order in which the model sees them.
 ///
-/// It is the history of [`Replay`](crate::Replay) without all that no rollback counts, so that turns are undone as the
-/// history is. A compaction replaces the messages here as it does there; those that it leaves out go on showing, and only a
-/// rollback that reaches behind all that the model sees counts them. A compaction that is undone has replaced nothing.
+/// A `thread_rolled_back` event names a number of messages, and the model's history is cut at the oldest of them
+/// ([`Replay`](crate::Replay)). The turns that a client shows must be cut at the same message. So this ledger repeats what
+/// `Replay` does with the history, for the countable messages alone, and knows where each of them is shown.
 ///
-/// What stood before each compaction is kept, in ropes that share their messages: so memory grows with the messages and
-/// the compactions, and not with their product.
+/// - A compaction replaces the messages in the model's context. Those that it drops are still shown; a rollback counts them only
+///   after all messages in the context.
+/// - A rollback undoes a compaction after the oldest undone turn, as if it had never replaced anything.
+///
+/// # Memory
+///
+/// The messages before each compaction are kept in ropes that share their nodes. Memory grows with messages plus compactions,
+/// and not with their product.
 #[derive(Debug, Default)]
 pub(crate) struct RollbackLedger {
-    /// The messages that stand, but for the recent ones.
-    standing: Standing,
-    /// Those that came since something else showed.
-    recent: Recent,
-    /// How many compactions have said what they left.
+    /// The messages that are not undone, without the pending ones.
+    active: ActiveMessages,
+    /// The newest messages, which a later line can still change.
+    pending: PendingMessages,
+    /// Number of compactions with a replacement history so far, undone ones included.
     compactions: u64,
-    /// Those of them that can still be undone.
+    /// Those of them that can still be undone, in order.
     undoable: Vec<Checkpoint>,
 }
 
-/// A compaction that can be undone.
-#[derive(Debug)]
-struct Checkpoint {
-    /// How many compactions came before.
-    number: u64,
-    before: Standing,
-    /// What happened between it and the next one, as it has to be repeated when it is undone.
-    since: Vec<Step>,
-}
-
-/// Something that happened to the messages.
-#[derive(Clone, Debug)]
-enum Step {
-    Said(MessageRope),
-    /// A compaction that leaves it to its reader what is left.
-    Compacted {
-        summary: String,
-        cut: Cut,
-    },
-    RolledBack(usize),
-}
-
-/// A message that a rollback can count.
-#[derive(Clone, Debug)]
-struct Message {
-    /// What it says, shared by all copies.
-    text: Arc<str>,
-    speaker: Speaker,
-    cut: Cut,
-    /// Position of the line that shows it, or else of the one that tells it to the model; nothing when it stands but in what
-    /// a compaction left.
-    position: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaker {
-    User,
-    /// Another agent.
-    Agent,
-    /// The program: what was left of the history that it compacted.
-    Summary,
-}
-
-impl AsRef<str> for &Message {
-    fn as_ref(&self) -> &str {
-        &self.text
-    }
-}
-
 impl RollbackLedger {
-    /// The model is told a message. An event that shows it may follow and knows better where it shows.
-    pub(crate) fn told(&mut self, item: &ResponseItem, cut: Cut, position: u64) {
+    /// Records a message from a `response_item` line. An event may follow that shows it at another point.
+    pub(crate) fn record_item(&mut self, item: &ResponseItem, point: RollbackPoint, position: u64) {
         let text = item.texts().concat();
         if *item.kind() == ResponseItemKind::AgentMessage {
-            self.told_by_agent(text, cut, position);
+            self.record_agent_message(text, point, position);
         } else {
-            self.recent.told(text, cut, position);
+            self.pending.add_item(text, point, position);
         }
     }
 
-    /// The model is told a message of another agent. None of them shows.
-    pub(crate) fn told_by_agent(&mut self, text: String, cut: Cut, position: u64) {
-        self.recent.told_by_agent(text, cut, position);
+    /// Records a message of another agent. No event shows it.
+    pub(crate) fn record_agent_message(&mut self, text: String, point: RollbackPoint, position: u64) {
+        self.pending.add_agent_message(text, point, position);
     }
 
-    /// An event shows a message, as a rule one that the model was told right before. Lines that were recorded without what
-    /// the model sees have events alone, which count all the same.
-    pub(crate) fn shown(&mut self, text: &str, cut: Cut, position: u64) {
-        self.recent.shown(text, cut, position);
+    /// Records an event that shows a message, usually that of the `response_item` line just before. In logs without
+    /// `response_item` lines only the events count.
+    pub(crate) fn record_event(&mut self, text: &str, point: RollbackPoint, position: u64) {
+        self.pending.add_event(text, point, position);
     }
 
-    /// For each message that has a line of its own, the position of the line that shows it, or else of the one that tells it.
+    /// Returns for each message with a line of its own the position of the event that shows it, else of the line that gives it
+    /// to the model.
     pub(crate) fn positions(&self) -> impl Iterator<Item = u64> {
-        let messages = self.standing.messages().chain(self.recent.messages());
+        let messages = self.active.messages().chain(self.pending.messages());
         messages.filter_map(|message| message.position)
     }
 
-    /// Something else shows: what was told and shown before belongs together no further.
-    pub(crate) fn settle(&mut self) {
-        let said = self.recent.take_all();
-        if !said.is_empty() {
-            self.take(Step::Said(said));
+    /// Ends the pairing of items and events. Call it for every event that shows anything other than a message.
+    pub(crate) fn commit_pending(&mut self) {
+        let messages = self.pending.take_all();
+        if !messages.is_empty() {
+            self.apply(LedgerStep::Append(messages));
         }
     }
 
-    /// A compaction replaces what the model sees. Its summary stands at `cut`.
-    pub(crate) fn compact(&mut self, compacted: &Compacted, cut: Cut) {
-        self.settle();
+    /// Applies a compaction, whose summary is at `point`.
+    pub(crate) fn compact(&mut self, compacted: &Compacted, point: RollbackPoint) {
+        self.commit_pending();
         let summary = compacted.message.as_deref().unwrap_or_default();
-        let Some(left) = &compacted.replacement_history else {
-            self.take(Step::Compacted { summary: summary.to_owned(), cut });
+        let Some(replacement) = &compacted.replacement_history else {
+            // No rollback undoes it: `Replay` rebuilds the history in place then, and keeps nothing of the old one.
+            self.apply(LedgerStep::LegacyCompaction { summary: summary.to_owned(), point });
             return;
         };
-        let (number, before) = (self.compactions, self.standing.clone());
+        let (number, before) = (self.compactions, self.active.clone());
         self.undoable.push(Checkpoint { number, before, since: Vec::new() });
         self.compactions += 1;
-        let left: Vec<_> = left.iter().filter(|item| is_user_message(item)).map(left_message).collect();
-        self.standing.replace_seen(&left, summary, cut);
+        let messages = replacement.iter().filter(|item| is_user_message(item));
+        let messages: Vec<_> = messages.map(replacement_message).collect();
+        self.active.replace_context(&messages, summary, point);
     }
 
-    /// How many compactions have said what they left, undone ones included.
+    /// Returns the number of compactions with a replacement history so far, undone ones included.
     pub(crate) fn compactions(&self) -> u64 {
         self.compactions
     }
 
-    /// Undoes the newest `count` messages, and all compactions behind the first `compactions`. Whatever shows from this
-    /// place on goes.
-    pub(crate) fn roll_back(&mut self, count: usize, compactions: u64) -> Option<Cut> {
-        self.settle();
+    /// Undoes the newest `count` messages and all compactions except the first `compactions`. Everything that is shown from
+    /// the returned point on is undone.
+    pub(crate) fn roll_back(&mut self, count: usize, compactions: u64) -> Option<RollbackPoint> {
+        // Example: a rollback past a compaction. Each line shows the ledger after it. `S` is the summary. The rollback undoes
+        // two turns; the older one is that of q2, before which there was no compaction, so `compactions` is 0.
+        //
+        //   line                           compacted_away   in_context   undoable
+        //   message q1                     -                q1           -
+        //   message q2                     -                q1 q2        -
+        //   compaction, keeps q2 and S     q1               q2 S         #0: before [q1 q2], since []
+        //   message q3                     q1               q2 S q3      #0: before [q1 q2], since [append q3]
+        //   rollback of 2 messages
+        //     1. restore #0                -                q1 q2        -
+        //     2. apply its `since` again   -                q1 q2 q3     -
+        //     3. remove the newest 2       -                q1           -
+        //
+        // The result is the earlier point of q2 and q3. With `compactions` = 1, #0 stays, and the newest two are q3 and S.
+        //
+        // Compactions come first: a message that one of them dropped is in the context again when messages are counted.
+        self.commit_pending();
         let first = self.undoable.partition_point(|checkpoint| checkpoint.number < compactions);
         let mut undone = self.undoable.split_off(first).into_iter();
         if let Some(oldest) = undone.next() {
-            self.standing = oldest.before;
+            self.active = oldest.before;
             let since = undone.flat_map(|checkpoint| checkpoint.since);
-            oldest.since.into_iter().chain(since).for_each(|step| _ = self.take(step));
+            // `apply` records the steps in the newest checkpoint that remains, so that a later rollback can undo that one, too.
+            oldest.since.into_iter().chain(since).for_each(|step| _ = self.apply(step));
         }
-        self.take(Step::RolledBack(count))
+        self.apply(LedgerStep::Rollback(count))
     }
 
-    /// Lets a step happen and gives what it takes away, from where it shows.
-    fn take(&mut self, step: Step) -> Option<Cut> {
+    /// Applies a step and returns the earliest point of the messages that it removes.
+    fn apply(&mut self, step: LedgerStep) -> Option<RollbackPoint> {
         let mut undone = None;
         match &step {
-            Step::Said(messages) => self.standing.say(messages.clone()),
-            Step::Compacted { summary, cut } => self.standing.compact(summary, *cut),
-            Step::RolledBack(count) => undone = self.standing.roll_back(*count),
+            LedgerStep::Append(messages) => self.active.append(messages.clone()),
+            LedgerStep::LegacyCompaction { summary, point } => self.active.compact_legacy(summary, *point),
+            LedgerStep::Rollback(count) => undone = self.active.roll_back(*count),
         }
         if let Some(checkpoint) = self.undoable.last_mut() {
             checkpoint.record(step);
@@ -179,28 +151,7 @@ impl RollbackLedger {
     }
 }
 
-impl Checkpoint {
-    /// Keeps a step in mind. Messages that a rollback takes away at once are as good as not said, so that however many come
-    /// and go, no more is kept than stands.
-    fn record(&mut self, step: Step) {
-        match (self.since.last_mut(), step) {
-            (Some(Step::Said(said)), Step::Said(more)) => said.append(more),
-            (Some(Step::RolledBack(earlier)), Step::RolledBack(count)) => *earlier = earlier.saturating_add(count),
-            (Some(Step::Said(said)), Step::RolledBack(count)) => {
-                let taken = said.take_newest(count).len();
-                if said.is_empty() {
-                    self.since.pop();
-                }
-                if taken < count {
-                    self.record(Step::RolledBack(count - taken));
-                }
-            }
-            (_, step) => self.since.push(step),
-        }
-    }
-}
-
-fn left_message(item: &ResponseItem) -> LeftMessage<'_> {
+fn replacement_message(item: &ResponseItem) -> ReplacementMessage<'_> {
     let text = Cow::Owned(item.texts().concat());
-    LeftMessage { text, is_of_agent: *item.kind() == ResponseItemKind::AgentMessage }
+    ReplacementMessage { text, is_of_agent: *item.kind() == ResponseItemKind::AgentMessage }
 }

@@ -1,11 +1,11 @@
-//! What a model is told about the context window that it works in.
+//! The context fragment that describes its context window to the model.
 
 use std::fmt;
 use std::str::FromStr;
 
 use selvedge_protocol::{ContextWindow, ResponseItem, ResponseItemKind, ThreadId, WindowId};
 
-use crate::markers::{TOKEN_BUDGET, begins_with};
+use crate::context_fragments::{TOKEN_BUDGET, begins_with};
 
 const END: &str = "</token_budget>";
 const THREAD: &str = "Thread id";
@@ -13,11 +13,11 @@ const FIRST: &str = "First context window id";
 const CURRENT: &str = "Current context window id";
 const PREVIOUS: &str = "Previous context window id";
 
-/// The `<token_budget>` fragment: a developer message that names a thread and its context windows, and how many tokens are
-/// left when that is known.
+/// The `<token_budget>` fragment: a developer message with the ids of a thread and its context windows, and the number of tokens
+/// left if it is known.
 ///
-/// The ids are those of the thread's [`ContextWindow`]: the first one stays through every compaction, and all of them through
-/// resume and rollback. An id that is not known has no line. Displayed, it is the text of the message:
+/// The ids are those of the thread's [`ContextWindow`]: the first one survives every compaction, and all of them survive resume
+/// and rollback. An unknown id has no line. `Display` writes the text of the message:
 ///
 /// ```
 /// # use selvedge_history::TokenBudget;
@@ -44,16 +44,16 @@ pub struct TokenBudget {
     pub thread_id: ThreadId,
     /// The thread's first window.
     pub first_window_id: Option<WindowId>,
-    /// The window that the thread is in.
+    /// The current window of the thread.
     pub window_id: Option<WindowId>,
     /// The window before that one.
     pub previous_window_id: Option<WindowId>,
-    /// How many tokens are left in the window.
+    /// Number of tokens left in the window.
     pub tokens_left: Option<u64>,
 }
 
 impl TokenBudget {
-    /// What there is to say of a thread that is in `window`.
+    /// Creates the fragment for a thread that is in `window`.
     #[must_use]
     pub const fn new(thread_id: ThreadId, window: &ContextWindow, tokens_left: Option<u64>) -> Self {
         Self {
@@ -65,16 +65,17 @@ impl TokenBudget {
         }
     }
 
-    /// The fragment as a message of the developer.
+    /// Returns the fragment as a developer message.
     #[must_use]
     pub fn to_item(&self) -> ResponseItem {
         ResponseItem::message("developer", &self.to_string())
     }
 
-    /// The fragment that this text is. Lines that say nothing known are passed over, and so is everything behind the
-    /// closing tag, if there is one. Nothing when the text begins otherwise or names no thread.
+    /// Parses the text of a fragment. Unknown lines are skipped, and so is everything after the closing tag, if there is one.
+    /// `None` if the text does not begin with the marker or contains no thread id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // Each line is recognized by its label, so unknown lines and another order do no harm.
         let text = text.trim_start();
         let lines = begins_with(text, TOKEN_BUDGET).then(|| &text[TOKEN_BUDGET.len()..])?;
         let lines = lines.split_once(END).map_or(lines, |(lines, _)| lines);
@@ -87,7 +88,7 @@ impl TokenBudget {
         })
     }
 
-    /// The fragment that this item is or has among its parts; only a message of the developer can be one.
+    /// Returns the fragment in an item, which must be a developer message. The fragment can be any of its parts.
     #[must_use]
     pub fn from_item(item: &ResponseItem) -> Option<Self> {
         let is_message = *item.kind() == ResponseItemKind::Message;
@@ -112,7 +113,7 @@ impl fmt::Display for TokenBudget {
     }
 }
 
-/// The id on the first line that has this label and an id.
+/// Returns the id on the first line with this label and a valid id.
 fn labelled<T: FromStr>(lines: &str, label: &str) -> Option<T> {
     lines.lines().find_map(|line| {
         let (name, id) = line.split_once(':')?;

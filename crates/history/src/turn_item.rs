@@ -1,4 +1,4 @@
-//! Items of a turn, from the shapes that the log tells them in.
+//! Converts the several forms that an item has in the log to the items of a turn.
 
 use selvedge_protocol::{
     EventMsg, ImageGenerationEndEvent, ItemId, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent,
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::user_input::UserInput;
 
-/// A completed item of kind `kind` with these fields.
+/// Converts a completed item of kind `kind` with these fields.
 pub(crate) fn from_completed(kind: &str, id: ItemId, fields: Map<String, Value>) -> TurnItem {
     let fields = Fields(fields);
     match kind {
@@ -39,18 +39,18 @@ pub(crate) fn from_completed(kind: &str, id: ItemId, fields: Map<String, Value>)
     }
 }
 
-/// What the user typed and attached.
+/// Converts the input of the user.
 pub(crate) fn user_message(id: ItemId, input: UserInput) -> TurnItem {
     TurnItem::UserMessage { id, text: input.text, images: input.images }
 }
 
-/// An item of kind `kind` that has begun.
+/// Converts an item of kind `kind` that has started.
 pub(crate) fn from_started(kind: &str, id: ItemId, mut fields: Map<String, Value>) -> TurnItem {
     fields.entry("status").or_insert_with(|| "in_progress".into());
     from_completed(kind, id, fields)
 }
 
-/// Whether an event of this kind tells a step of the agent.
+/// Returns whether an event of this kind records a step of the agent.
 pub(crate) fn is_step(event: &str) -> bool {
     matches!(
         event,
@@ -64,7 +64,8 @@ pub(crate) fn is_step(event: &str) -> bool {
     )
 }
 
-/// A step of the agent from an event of its own. Few programs recorded these: one when it begins, one when it ends.
+/// Converts a step of the agent from an event of its own. Few programs recorded these events: one at the start of a step, one at
+/// its end.
 pub(crate) fn from_step(event: &str, id: ItemId, fields: Map<String, Value>) -> Option<TurnItem> {
     Some(match event {
         "exec_command_begin" => from_started("CommandExecution", id, fields),
@@ -81,30 +82,31 @@ pub(crate) fn from_step(event: &str, id: ItemId, fields: Map<String, Value>) -> 
     })
 }
 
-/// What an item says that comes after another one of the same id. Some programs say only when a step begins what it is.
-pub(crate) fn after(earlier: &TurnItem, mut item: TurnItem) -> TurnItem {
+/// Returns an item that updates an earlier one with the same id. Fields that it leaves empty are taken from the earlier one: some
+/// programs record the command or the changes only when a step starts.
+pub(crate) fn merged_update(earlier: &TurnItem, mut item: TurnItem) -> TurnItem {
     match (earlier, &mut item) {
         (
-            TurnItem::CommandExecution { command: told, cwd: told_cwd, .. },
+            TurnItem::CommandExecution { command: earlier_command, cwd: earlier_cwd, .. },
             TurnItem::CommandExecution { command, cwd, .. },
         ) => {
             if command.is_empty() {
-                command.clone_from(told);
+                command.clone_from(earlier_command);
             }
             if cwd.is_none() {
-                cwd.clone_from(told_cwd);
+                cwd.clone_from(earlier_cwd);
             }
         }
-        (TurnItem::FileChange { changes: told, .. }, TurnItem::FileChange { changes, .. }) if changes.is_null() => {
-            changes.clone_from(told);
+        (TurnItem::FileChange { changes: earlier, .. }, TurnItem::FileChange { changes, .. }) if changes.is_null() => {
+            changes.clone_from(earlier);
         }
         _ => {}
     }
     item
 }
 
-/// The item of an event that a legacy thread says once for all. `id` makes an item's id of that of its call, or of
-/// nothing where there was none.
+/// Converts an event of a legacy thread that contains a whole item. `id` returns the id of the item from the id of its call, if
+/// there is one.
 pub(crate) fn from_legacy(event: &EventMsg, id: impl FnOnce(Option<&str>) -> ItemId) -> Option<TurnItem> {
     Some(match event {
         EventMsg::ContextCompacted(_) => TurnItem::ContextCompaction { id: id(None) },
@@ -122,7 +124,7 @@ pub(crate) fn from_legacy(event: &EventMsg, id: impl FnOnce(Option<&str>) -> Ite
     })
 }
 
-/// The turn that such an event names.
+/// Returns the id of the turn that such an event names.
 pub(crate) fn turn_of(event: &EventMsg) -> Option<TurnId> {
     let extra = match event {
         EventMsg::PatchApplyEnd(event) => return event.turn_id.clone(),
@@ -172,7 +174,7 @@ fn image_generated(id: ItemId, event: &ImageGenerationEndEvent) -> TurnItem {
     }
 }
 
-/// What a review found, in words.
+/// Returns the result of a review as a text.
 fn review_text(output: Option<&Value>) -> String {
     match output {
         None | Some(Value::Null) => String::new(),
@@ -191,6 +193,7 @@ fn agent_message(id: ItemId, fields: &Fields) -> TurnItem {
 }
 
 fn command_execution(id: ItemId, fields: &Fields) -> TurnItem {
+    // Some programs write the directory as a `file://` URL.
     let cwd = fields.string("cwd").map(|cwd| cwd.strip_prefix("file://").unwrap_or(&cwd).to_owned());
     TurnItem::CommandExecution {
         id,
@@ -204,6 +207,7 @@ fn command_execution(id: ItemId, fields: &Fields) -> TurnItem {
 }
 
 fn tool_call(id: ItemId, fields: &Fields) -> TurnItem {
+    // A tool of an MCP server has `server` and `result`. A tool of the client has `namespace` and `content_items` instead.
     TurnItem::ToolCall {
         id,
         server: fields.string("server").or_else(|| fields.string("namespace")),
@@ -220,7 +224,7 @@ fn other(kind: &str, id: ItemId, fields: Map<String, Value>) -> TurnItem {
     TurnItem::Other(OtherTurnItem { kind: snake_case(kind), id, fields })
 }
 
-/// The fields of an item, any of which may be missing or of an odd shape.
+/// The fields of an item. Each of them can be missing or have an unexpected type.
 struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -237,11 +241,12 @@ impl Fields {
     }
 
     fn strings(&self, name: &str) -> Vec<String> {
+        // Each part is a string, or an object with a text.
         let parts = self.get(name).as_array().into_iter().flatten();
         parts.filter_map(|part| part.as_str().or_else(|| part["text"].as_str())).map(str::to_owned).collect()
     }
 
-    /// An item that is done and does not say how went well, unless something else says that it did not.
+    /// Returns the status. If there is none, the outcome decides: an item is completed unless a field shows a failure.
     fn status(&self) -> ItemStatus {
         let exit_code = self.get("exit_code").as_i64().unwrap_or(0);
         let has_failed = self.get("success") == false || exit_code != 0;
@@ -249,7 +254,7 @@ impl Fields {
         self.get("status").as_str().and_then(status_named).unwrap_or(by_outcome)
     }
 
-    /// What a command said, from programs that kept its two streams apart.
+    /// Returns the output of a command, from programs that recorded its two streams separately.
     fn streams(&self) -> Option<String> {
         let (out, err) = (self.string("stdout"), self.string("stderr"));
         (out.is_some() || err.is_some()).then(|| out.unwrap_or_default() + &err.unwrap_or_default())
@@ -274,13 +279,13 @@ fn status_named(name: &str) -> Option<ItemStatus> {
     }
 }
 
-/// A duration as the log tells it, `{"secs", "nanos"}`.
+/// Converts a duration of the log, `{"secs", "nanos"}`, to milliseconds.
 fn millis(duration: &Value) -> Option<i64> {
     let nanos = duration["nanos"].as_i64().unwrap_or(0);
     duration["secs"].as_i64()?.checked_mul(1000)?.checked_add(nanos / 1_000_000)
 }
 
-/// A command as one line that a shell takes apart into the same words.
+/// Returns a command as one line that a shell splits into the same words.
 fn command_line(command: &Value) -> String {
     match command {
         Value::String(line) => line.clone(),
@@ -300,7 +305,7 @@ fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// `SubAgentActivity` as `sub_agent_activity`.
+/// Converts `SubAgentActivity` to `sub_agent_activity`.
 fn snake_case(kind: &str) -> String {
     let mut snake = String::with_capacity(kind.len() + 4);
     for c in kind.chars() {

@@ -1,9 +1,9 @@
-//! What the user typed and attached, from either of the two events that tell it.
+//! The input of the user, from either of the two events that contain it.
 
 use selvedge_protocol::{CompletedItem, UserMessageEvent};
 use serde_json::Value;
 
-/// One input of the user.
+/// One input of the user: text and images.
 #[derive(Debug, Default)]
 pub(crate) struct UserInput {
     pub(crate) text: String,
@@ -11,22 +11,23 @@ pub(crate) struct UserInput {
 }
 
 impl UserInput {
-    /// From a `user_message` event (legacy mode).
+    /// Reads a `user_message` event (legacy mode).
     pub(crate) fn from_event(event: &UserMessageEvent) -> Self {
         let images = event.images.iter().chain(&event.local_images).flatten().cloned().collect();
         Self { text: event.message.clone().unwrap_or_default(), images }
     }
 
-    /// From a completed `UserMessage` (paginated mode).
+    /// Reads a completed `UserMessage` (paginated mode).
     pub(crate) fn from_item(item: &CompletedItem) -> Self {
         let item: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
         Self::from_content(&item["content"])
     }
 
-    /// From the content of a completed `UserMessage`: its texts, and whatever names an image.
+    /// Reads the content of a completed `UserMessage`: its texts, and every part of a kind that names an image.
     pub(crate) fn from_content(content: &Value) -> Self {
         let mut input = Self::default();
         for part in content.as_array().into_iter().flatten() {
+            // There are several kinds of images, for example `image` and `local_image`.
             if let Some(text) = part["text"].as_str() {
                 input.text.push_str(text);
             } else if part["type"].as_str().is_some_and(|kind| kind.to_ascii_lowercase().contains("image")) {
@@ -36,8 +37,8 @@ impl UserInput {
         input
     }
 
-    /// What a listing shows of the input: the words that the user typed, or that there was an image. Nothing for an empty
-    /// input.
+    /// Returns the text that a listing shows for this input: the words of the user, or a placeholder if there are only images.
+    /// `None` if the input is empty.
     pub(crate) fn summary(&self) -> Option<String> {
         match typed_text(&self.text) {
             "" if self.images.is_empty() => None,
@@ -47,8 +48,8 @@ impl UserInput {
     }
 }
 
-/// The text without the surroundings that an editor puts before it.
+/// Returns the words of the user, without the context that an editor puts before them.
 pub(crate) fn typed_text(text: &str) -> &str {
     const REQUEST: &str = "## My request for Codex:";
-    text.find(REQUEST).map_or(text, |at| &text[at + REQUEST.len()..]).trim()
+    text.find(REQUEST).map_or(text, |offset| &text[offset + REQUEST.len()..]).trim()
 }

@@ -1,11 +1,10 @@
-//! What a replay was told of the world, so that a rollback finds what was known before.
+//! The journal of world-state records in a replay, from which a rollback restores an earlier state.
 
 use selvedge_protocol::{WorldState, WorldStatePatch};
 
-/// The snapshots and patches of a thread in order, as a journal from which every state that a rollback can go back to is
-/// made again.
+/// The snapshots and patches of a thread in order. Every state that a rollback can restore is a prefix of this journal.
 ///
-/// To keep the states themselves would take memory that grows with the number of turns times the size of a state.
+/// Keeping the states themselves was rejected: memory grew with the number of turns times the size of a state.
 #[derive(Debug, Default)]
 pub(crate) struct WorldJournal {
     records: Vec<WorldRecord>,
@@ -17,40 +16,40 @@ enum WorldRecord {
     Patch(WorldStatePatch),
 }
 
-/// A state, as a place in the journal: its newest snapshot, and the patches behind that.
+/// A world state, as a position in the journal: its newest snapshot, and the end of the patches after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JournaledWorld {
-    /// The record that is the snapshot. `None` if nothing is known of the world.
+    /// Index of the snapshot. `None` if no world state is known.
     snapshot: Option<usize>,
-    /// How many records there are up to the last patch.
+    /// Number of records up to and including the last patch.
     end: usize,
 }
 
 impl JournaledWorld {
-    /// Whether something is known of the world.
+    /// Returns whether a world state is known.
     pub(crate) const fn is_known(&self) -> bool {
         self.snapshot.is_some()
     }
 
-    /// Forgets what was known.
+    /// Forgets the world state.
     pub(crate) const fn clear(&mut self) {
         self.snapshot = None;
     }
 }
 
 impl WorldJournal {
-    /// Makes `world`, which is the newest state, into this snapshot.
+    /// Replaces `world`, which is the newest state, by a snapshot.
     pub(crate) fn set(&mut self, world: &mut JournaledWorld, snapshot: WorldState) {
-        self.add(world, WorldRecord::Snapshot(snapshot));
+        self.append(world, WorldRecord::Snapshot(snapshot));
         world.snapshot = Some(world.end - 1);
     }
 
-    /// Patches `world`, which is the newest state, and of which something is known.
+    /// Patches `world`, which is the newest state and is known.
     pub(crate) fn patch(&mut self, world: &mut JournaledWorld, patch: WorldStatePatch) {
-        self.add(world, WorldRecord::Patch(patch));
+        self.append(world, WorldRecord::Patch(patch));
     }
 
-    /// The state.
+    /// Returns the state at a position, by applying its patches.
     pub(crate) fn into_state(mut self, world: &JournaledWorld) -> Option<WorldState> {
         self.records.truncate(world.end);
         let mut state = None;
@@ -64,8 +63,8 @@ impl WorldJournal {
         state
     }
 
-    /// What stands behind `world` was told in turns that were undone since.
-    fn add(&mut self, world: &mut JournaledWorld, record: WorldRecord) {
+    fn append(&mut self, world: &mut JournaledWorld, record: WorldRecord) {
+        // Records after `world` belong to turns that were undone. No state refers to them any more.
         self.records.truncate(world.end);
         self.records.push(record);
         world.end = self.records.len();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use selvedge_history::{SegmentEnd, ShareFold, segment_head};
+use selvedge_history::{InheritedPrefix, PrefixEnd, segment_head};
 use selvedge_protocol::log::{DamagedRange, Entry, LineRecord};
 use selvedge_protocol::{SegmentId, SessionMeta, ThreadId, Timestamp};
 
@@ -20,7 +20,7 @@ pub struct HistoryPart {
     /// The segment.
     pub file: RolloutFile,
     /// Where its share ends; nothing when all of it belongs to the history.
-    pub end: Option<SegmentEnd>,
+    pub end: Option<PrefixEnd>,
 }
 
 impl HistoryPart {
@@ -28,18 +28,18 @@ impl HistoryPart {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn share(&self) -> Result<ShareFold> {
-        let Some(end) = self.end else { return Ok(ShareFold::whole()) };
+    pub fn share(&self) -> Result<InheritedPrefix> {
+        let Some(end) = self.end else { return Ok(InheritedPrefix::whole()) };
         if self.file.name.compressed {
             // Nobody goes on with a compressed file, so that nothing came later.
-            return Ok(ShareFold::until(SegmentEnd { left_at: None, ..end }));
+            return Ok(InheritedPrefix::until(PrefixEnd { latest_write: None, ..end }));
         }
-        Ok(if self.ends_at_its_byte(end)? { ShareFold::until_byte(end) } else { ShareFold::until(end) })
+        Ok(if self.ends_at_its_byte(end)? { InheritedPrefix::until_byte(end) } else { InheritedPrefix::until(end) })
     }
 
     /// Whether the file has a line that ends at the byte and stands just before the ordinal. Then the byte is right, and no
     /// line need be asked.
-    fn ends_at_its_byte(&self, end: SegmentEnd) -> Result<bool> {
+    fn ends_at_its_byte(&self, end: PrefixEnd) -> Result<bool> {
         let (Some(byte), Some(ordinal)) = (end.byte, end.ordinal) else { return Ok(false) };
         let last = ReverseReader::open_before(&self.file.path, byte)?.next();
         Ok(matches!(last, Some(Ok(Entry::Line(record)))
@@ -53,7 +53,7 @@ pub struct MissingBase {
     /// The segment that is referred to.
     pub segment_id: SegmentId,
     /// Where its share would end.
-    pub end: SegmentEnd,
+    pub end: PrefixEnd,
     /// Why it cannot be had.
     pub reason: &'static str,
     /// Whether its file was found and is not where it was any more.
@@ -92,7 +92,7 @@ impl ResolvedHistory {
         let mut missing = None;
         while let Some((reference, segment_id)) = base.take().and_then(|base| base.thread_id.map(|id| (base, id))) {
             let builder = parts.last().map_or_else(|| newest.name.segment_id(), |part| part.file.name.segment_id());
-            let end = SegmentEnd::of(&reference, builder).within(parts.last().and_then(|part| part.end));
+            let end = PrefixEnd::of(&reference, builder).within(parts.last().and_then(|part| part.end));
             let found = match files.segment(segment_id) {
                 None => Err(("there is no such segment in this home", false)),
                 Some(_) if !seen.insert(segment_id) => Err(("the segments refer to each other in a circle", false)),
@@ -206,7 +206,7 @@ pub struct HistoryReader<'a> {
 #[derive(Debug)]
 struct PartReader {
     reader: RolloutReader,
-    share: ShareFold,
+    share: InheritedPrefix,
 }
 
 impl PartReader {
@@ -291,15 +291,15 @@ pub struct BackwardReader<'a> {
 struct BackwardPart {
     reader: ReverseReader,
     /// Where the share ends, until its last line was seen.
-    end: Option<SegmentEnd>,
+    end: Option<PrefixEnd>,
 }
 
 impl BackwardPart {
     fn open(part: &HistoryPart) -> Result<Option<Self>> {
         let end = match part.end {
             None => u64::MAX,
-            Some(SegmentEnd { byte: Some(byte), .. }) => byte,
-            Some(SegmentEnd { byte: None, .. }) => return Ok(None),
+            Some(PrefixEnd { byte: Some(byte), .. }) => byte,
+            Some(PrefixEnd { byte: None, .. }) => return Ok(None),
         };
         if part.file.name.compressed {
             return Ok(None);

@@ -70,6 +70,6 @@ pub use reader::{RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
 pub use reference_lock::ReferenceLock;
 pub use reverse::ReverseReader;
-pub use selvedge_history::SegmentEnd;
+pub use selvedge_history::PrefixEnd;
 pub use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};
 pub use walk::{CachedHome, HomeDirectories};

@@ -4,7 +4,7 @@
 //! in compressed files, and a turn that is very far back.
 
 use selvedge_history::{
-    BackwardRead, BoundarySearch, CarriedMetadata, LinesBefore, ResolvedBoundary, TurnProjection, has_no_metadata,
+    BackwardRead, BaseFinder, BoundarySearch, CarriedMetadata, ResolvedBoundary, TurnProjection, has_no_metadata,
     resolve_boundary, turns_to_boundary,
 };
 use selvedge_protocol::{HistoryBase, HistoryMode};
@@ -23,7 +23,7 @@ pub(crate) struct FoundCut {
     /// The cut, in the turns that were looked at.
     pub(crate) point: ResolvedBoundary,
     /// What stands before it.
-    pub(crate) before: LinesBefore,
+    pub(crate) before: BaseFinder,
     /// The lines that it was found in; nothing when the whole history was read for it.
     tail: Option<Tail>,
 }
@@ -48,11 +48,11 @@ impl Inner {
     fn cut_from_beginning(&self, resolved: &ResolvedHistory, at: &TurnBoundary) -> Result<FoundCut> {
         let (turns, lines) = self.turns_of(resolved)?;
         let point = resolve_boundary(resolved.thread_id, turns, lines, at)?;
-        let mut before = LinesBefore::default();
+        let mut before = BaseFinder::default();
         let mut count = 0;
         for_each_line(resolved, |part, record| {
             if count < point.position {
-                before.take_next(part, &record);
+                before.push_back(part, &record);
             }
             count += 1;
         })?;
@@ -61,27 +61,27 @@ impl Inner {
 }
 
 /// The base of a segment that goes on from a place in a history; nothing when there are but heads before it.
-pub(crate) fn base_at(before: &LinesBefore, resolved: &ResolvedHistory) -> Option<HistoryBase> {
+pub(crate) fn base_at(before: &BaseFinder, resolved: &ResolvedHistory) -> Option<HistoryBase> {
     before.base(|part| resolved.parts[part].file.name.segment_id())
 }
 
 /// The end of a paginated history. No more is read than its last lines; of a compressed file, all of it.
-pub(crate) fn end_of(resolved: &ResolvedHistory) -> Result<LinesBefore> {
+pub(crate) fn end_of(resolved: &ResolvedHistory) -> Result<BaseFinder> {
     let newest = resolved.newest();
     let part = resolved.parts.len() - 1;
     let builds_on_more = part > 0 || resolved.missing.is_some();
-    let mut before = if builds_on_more { LinesBefore::behind_more() } else { LinesBefore::default() };
+    let mut before = if builds_on_more { BaseFinder::with_earlier_lines() } else { BaseFinder::default() };
     if newest.name.compressed {
         for entry in RolloutReader::open(&newest.path).map_err(store_error)? {
             if let Entry::Line(record) = entry.map_err(store_error)? {
-                before.take_next(part, &record);
+                before.push_back(part, &record);
             }
         }
         return Ok(before);
     }
     for entry in ReverseReader::open(&newest.path).map_err(store_error)? {
         if let Entry::Line(record) = entry.map_err(store_error)? {
-            before.take_previous(part, &record);
+            before.push_front(part, &record);
             if before.is_settled(HistoryMode::Paginated) {
                 break;
             }
@@ -140,16 +140,16 @@ fn cut_from_end(resolved: &ResolvedHistory, mode: HistoryMode, at: &TurnBoundary
         }
     }
     let point = resolve_boundary(resolved.thread_id, tail.turns(mode), tail.lines.len() as u64, at)?;
-    let mut before = LinesBefore::default();
+    let mut before = BaseFinder::default();
     let undone = tail.lines.len() - usize::try_from(point.position).unwrap_or(tail.lines.len());
     let mut earlier = tail.lines[undone..].iter();
     while !before.is_settled(mode) {
         if let Some((part, record)) = earlier.next() {
-            before.take_previous(*part, record);
+            before.push_front(*part, record);
             continue;
         }
         match lines.next().transpose().map_err(store_error)? {
-            Some(BackwardEntry::Line { part, record }) => before.take_previous(part, &record),
+            Some(BackwardEntry::Line { part, record }) => before.push_front(part, &record),
             Some(BackwardEntry::Damage { .. }) => {}
             Some(BackwardEntry::NeedsForwardRead) => return Ok(None),
             None => break,
@@ -202,7 +202,7 @@ impl FoundCut {
             if let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)?
                 && !resolved.is_inherited(part)
             {
-                labels.take(&record.line, self.before.is_behind(part, &record));
+                labels.take(&record.line, self.before.is_after_boundary(part, &record));
             }
         }
         Ok(labels)

@@ -25,7 +25,7 @@ pub(crate) fn context_from_end(resolved: &ResolvedHistory) -> Result<Option<Mode
         if tail.bytes() > MAX_TAIL_BYTES {
             return Ok(None);
         }
-        if tail.is_worth_a_try() {
+        if tail.should_try_replay() {
             let head = read_head(&resolved.parts[part].file).map_err(store_error)?;
             if let Some(mut context) = tail.context(head.as_ref()) {
                 damage.reverse();

@@ -67,7 +67,7 @@ impl Inner {
     fn bytes_to_copy(&self, resolved: &ResolvedHistory, at: &TurnBoundary) -> Result<LegacyBytes> {
         let end = match at {
             TurnBoundary::Latest => self.end_of_log(resolved)?,
-            at => self.resolve_boundary(resolved, HistoryMode::Legacy, at)?.before.byte(),
+            at => self.resolve_boundary(resolved, HistoryMode::Legacy, at)?.before.end_byte(),
         };
         Ok(LegacyBytes { file: resolved.newest().clone(), end })
     }

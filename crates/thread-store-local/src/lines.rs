@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_history::ShareFold;
+use selvedge_history::InheritedPrefix;
 use selvedge_protocol::log::{DamageKind, RawContent, RawEntry, RawReader};
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 use selvedge_rollout::{
@@ -186,7 +186,7 @@ impl LineSource for Source<'_> {
         let head = read_head(self.resolved.newest()).map_err(store_error)?;
         let mode = head.map(|head| head.mode()).unwrap_or_default();
         let found = self.store.resolve_boundary(self.resolved, mode, &TurnBoundary::Before(turn_id.clone()))?;
-        Ok(found.before.place().unwrap_or((0, 0)))
+        Ok(found.before.end_position().unwrap_or((0, 0)))
     }
 }
 
@@ -287,7 +287,7 @@ fn next_back_in_compressed(path: &Path, before: &mut u64, held: &mut Vec<RawEntr
 
 /// The end of a share, by its byte where that is right and by a reading otherwise.
 fn find_share(part: &HistoryPart) -> Result<Share> {
-    let mut fold: ShareFold = part.share().map_err(store_error)?;
+    let mut fold: InheritedPrefix = part.share().map_err(store_error)?;
     if let Some(byte) = part.end.and_then(|end| end.byte).filter(|_| fold.ends_at_byte()) {
         return Ok(Share { end: byte, missing: None });
     }

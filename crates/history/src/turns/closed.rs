@@ -1,69 +1,70 @@
-//! The turns behind which another one stands, or none.
+//! The closed turns, with an index by id.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 use selvedge_protocol::TurnId;
 
-use super::draft::Draft;
+use super::draft::TurnDraft;
 
-/// How many of the newest turns are looked through for one before all are kept by their ids: late lines mostly speak of the
-/// turn that was closed last.
-pub(super) const NEWEST: usize = 16;
+/// Up to this many of the newest turns are scanned for an id before an index is built. Late lines mostly name the turn that was
+/// closed last.
+pub(super) const SCANNED_TURNS: usize = 16;
 
 /// The closed turns, with an index by id.
 ///
-/// The index grows when it is asked, so that a thread in which no line speaks of an older turn has none.
+/// The index is built and extended by lookups, so a thread whose lines name no older turn has none.
 #[derive(Debug, Default)]
 pub(super) struct ClosedTurns {
-    turns: Vec<Draft>,
-    /// How many turns were taken from the front. The number of a turn counts them, so that it stays.
-    taken: u64,
-    /// For each id the number of the newest turn that has it, of the first `indexed` ones.
+    turns: Vec<TurnDraft>,
+    /// Number of turns that were drained from the front. The number of a turn counts them, so it never changes.
+    drained: u64,
+    /// Number of the newest turn of each id, among the first `indexed` ones. Turns with the same id form a linked list through
+    /// [`TurnDraft::earlier_namesake`], so that the one before can become the newest again.
     numbers: HashMap<TurnId, u64>,
     indexed: usize,
 }
 
 impl Deref for ClosedTurns {
-    type Target = [Draft];
+    type Target = [TurnDraft];
 
-    fn deref(&self) -> &[Draft] {
+    fn deref(&self) -> &[TurnDraft] {
         &self.turns
     }
 }
 
 impl DerefMut for ClosedTurns {
-    fn deref_mut(&mut self) -> &mut [Draft] {
+    fn deref_mut(&mut self) -> &mut [TurnDraft] {
         &mut self.turns
     }
 }
 
 impl ClosedTurns {
-    pub(super) fn push(&mut self, turn: Draft) {
+    pub(super) fn push(&mut self, turn: TurnDraft) {
         self.turns.push(turn);
     }
 
-    pub(super) fn into_turns(self) -> Vec<Draft> {
+    pub(super) fn into_turns(self) -> Vec<TurnDraft> {
         self.turns
     }
 
-    /// Finds the newest turn of an id.
-    pub(super) fn place_of(&mut self, id: &TurnId) -> Option<usize> {
-        let newest = self.turns.len().saturating_sub(NEWEST);
-        let found = self.turns[newest..].iter().rposition(|turn| turn.turn.id == *id);
-        if found.is_some() || newest == 0 {
-            return found.map(|place| newest + place);
+    /// Returns the index of the newest turn with this id.
+    pub(super) fn newest_index_of(&mut self, id: &TurnId) -> Option<usize> {
+        let scan_start = self.turns.len().saturating_sub(SCANNED_TURNS);
+        let found = self.turns[scan_start..].iter().rposition(|turn| turn.turn.id == *id);
+        if found.is_some() || scan_start == 0 {
+            return found.map(|index| scan_start + index);
         }
-        let first = self.taken + self.indexed as u64;
+        let first = self.drained + self.indexed as u64;
         for (number, turn) in (first..).zip(&mut self.turns[self.indexed..]) {
             turn.earlier_namesake = self.numbers.insert(turn.turn.id.clone(), number);
         }
         self.indexed = self.turns.len();
         let number = self.numbers.get(id)?;
-        usize::try_from(number - self.taken).ok()
+        usize::try_from(number - self.drained).ok()
     }
 
-    /// Takes away the turns behind the first `len`, and gives the number of their items.
+    /// Removes all turns except the first `len`, and returns the number of their items.
     pub(super) fn truncate(&mut self, len: usize) -> usize {
         let mut items = 0;
         while self.turns.len() > len
@@ -72,8 +73,8 @@ impl ClosedTurns {
             items += turn.turn.items.len();
             if self.indexed > self.turns.len() {
                 self.indexed = self.turns.len();
-                // An earlier turn of the same id is the newest again.
-                match turn.earlier_namesake.filter(|number| *number >= self.taken) {
+                // An earlier turn with the same id is the newest again, unless it was drained.
+                match turn.earlier_namesake.filter(|number| *number >= self.drained) {
                     Some(number) => _ = self.numbers.insert(turn.turn.id, number),
                     None => _ = self.numbers.remove(&turn.turn.id),
                 }
@@ -82,16 +83,17 @@ impl ClosedTurns {
         items
     }
 
-    /// Takes the first `count` turns.
-    pub(super) fn take_first(&mut self, count: usize) -> Vec<Draft> {
+    /// Removes and returns the first `count` turns.
+    pub(super) fn drain_first(&mut self, count: usize) -> Vec<TurnDraft> {
         let first: Vec<_> = self.turns.drain(..count.min(self.turns.len())).collect();
-        for (number, turn) in (self.taken..).zip(&first).take(self.indexed) {
+        for (number, turn) in (self.drained..).zip(&first).take(self.indexed) {
+            // A newer turn with the same id keeps its entry.
             if self.numbers.get(&turn.turn.id) == Some(&number) {
                 self.numbers.remove(&turn.turn.id);
             }
         }
         self.indexed = self.indexed.saturating_sub(first.len());
-        self.taken += first.len() as u64;
+        self.drained += first.len() as u64;
         first
     }
 }

@@ -1,4 +1,4 @@
-//! A turn in the making.
+//! One turn while it is built.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -7,59 +7,52 @@ use selvedge_protocol::{ItemId, ItemsView, Timestamp, Turn, TurnId, TurnItem, Tu
 use serde_json::Value;
 
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
-use crate::rollback_ledger::Cut;
+use crate::rollback_ledger::RollbackPoint;
 use crate::turn_item;
 
-/// How many items are looked through for one before their places are kept by their ids: most turns have fewer, and need no
-/// map.
-pub(super) const FEW_ITEMS: usize = 128;
+/// Up to this many items are scanned for an id. A turn with more items gets an index by id; most turns need none.
+pub(super) const SCANNED_ITEMS: usize = 128;
 
-/// A turn in the making.
+/// A turn while it is built.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct TurnDraft {
     pub(super) turn: Turn,
-    /// Whether a `task_started` opened it.
+    /// Whether a `task_started` event opened it.
     pub(super) is_explicit: bool,
-    /// Whether the user, or another agent, has spoken in it.
+    /// Whether it has a message of the user or of another agent.
     pub(super) is_of_user: bool,
-    /// Whether it holds a `compacted` line.
+    /// Whether it contains a `compacted` line.
     pub(super) is_compaction: bool,
-    /// Just past its last line, where that is known.
+    /// Just past its last line, if that is known.
     pub(super) end: Option<u64>,
     /// Where a projection of its lines begins.
     pub(super) restart: TurnRestart,
-    /// Whether other lines than its own change it, or its own change another turn.
+    /// Whether lines of other turns change it, or its own lines change another turn.
     pub(super) has_cross_turn_edits: bool,
-    /// Whether a line stands behind it that would entangle it if it were one of its own.
+    /// Whether `has_cross_turn_edits` becomes true as soon as the turn grows; see
+    /// [`TurnSequence`](super::sequence::TurnSequence).
     pub(super) is_sealed: bool,
-    /// The lines of each item; none for one that needs the lines of others.
+    /// Range of lines of each item. Empty if the item also depends on lines of other items.
     item_lines: Vec<Range<u64>>,
-    /// Position of the newest line that told more of an item which was there.
-    updated_at: u64,
-    /// Which items are messages of the user.
+    /// Position of the newest line that updated an existing item.
+    last_update: u64,
+    /// Indexes of the items that are messages of the user.
     user_messages: BTreeSet<usize>,
-    /// The places of the first `indexed` items by their ids, when there are many.
-    places: HashMap<ItemId, usize>,
+    /// Indexes of the first `indexed` items by id. Empty for turns with few items.
+    index_by_id: HashMap<ItemId, usize>,
     indexed: usize,
-    /// The number of the turn before it that has the same id, for [`ClosedTurns`](super::closed::ClosedTurns).
+    /// Number of the earlier turn with the same id; for [`ClosedTurns`](super::closed::ClosedTurns).
     pub(super) earlier_namesake: Option<u64>,
 }
 
-/// Where a line stands and when it was written.
+/// Position and time of a line.
 #[derive(Clone, Copy)]
-pub(super) struct At {
+pub(super) struct LineStamp {
     pub(super) position: u64,
     pub(super) time: Option<Timestamp>,
 }
 
-impl Draft {
-    /// Where a rollback cuts that undoes a message at item `item` of this turn, which has `turn` turns before it. The first
-    /// message takes the whole turn away.
-    pub(super) fn cut(&self, turn: usize, item: usize) -> Cut {
-        let is_steering = self.user_messages.first().is_some_and(|first| *first < item);
-        Cut { turn, item: if is_steering { item } else { 0 } }
-    }
-
+impl TurnDraft {
     pub(super) fn new(id: TurnId, restart: TurnRestart, started_at: Option<Timestamp>) -> Self {
         let start = restart.position;
         let turn = Turn {
@@ -84,43 +77,62 @@ impl Draft {
             has_cross_turn_edits: false,
             is_sealed: false,
             item_lines: Vec::new(),
-            updated_at: 0,
+            last_update: 0,
             user_messages: BTreeSet::new(),
-            places: HashMap::new(),
+            index_by_id: HashMap::new(),
             indexed: 0,
             earlier_namesake: None,
         }
     }
 
-    /// The line at `position` tells more of the last item.
-    pub(super) fn last_item_goes_on(&mut self, position: u64) {
-        if let Some(lines) = self.item_lines.last_mut().filter(|lines| !lines.is_empty()) {
-            // Without the item that was told more of in between, that line would begin one.
-            let is_alone = self.updated_at <= lines.start;
-            lines.end = if is_alone { position + 1 } else { lines.start };
-        }
+    /// Returns where a rollback cuts that undoes a message at index `item` of this turn, which has index `turn`. Undoing the
+    /// first message of a turn undoes the whole turn.
+    pub(super) fn rollback_point(&self, turn: usize, item: usize) -> RollbackPoint {
+        let is_steering = self.user_messages.first().is_some_and(|first| *first < item);
+        RollbackPoint { turn, item: if is_steering { item } else { 0 } }
     }
 
-    /// Adds an item, or tells more of an earlier one of the same id. Gives the place of one that is new.
-    pub(super) fn put(&mut self, at: At, item: TurnItem) -> Option<usize> {
-        match self.place_of(item.id()) {
-            Some(place) => {
-                self.tell_more(place, at.position, item);
+    /// Adds an item, or updates the earlier item with the same id. Returns the index of a new item.
+    pub(super) fn upsert(&mut self, stamp: LineStamp, item: TurnItem) -> Option<usize> {
+        match self.index_of(item.id()) {
+            Some(index) => {
+                self.update(index, stamp.position, item);
                 None
             }
             None => {
-                self.add(at, item);
+                self.push(stamp, item);
                 Some(self.turn.items.len() - 1)
             }
         }
     }
 
-    /// Takes away the items behind the first `len`.
+    /// Adds an item, which begins with the line at `stamp`.
+    pub(super) fn push(&mut self, stamp: LineStamp, item: TurnItem) {
+        if matches!(item, TurnItem::UserMessage { .. }) {
+            self.user_messages.insert(self.turn.items.len());
+        }
+        self.turn.items.push(item);
+        self.turn.item_positions.push(stamp.position);
+        self.item_lines.push(stamp.position..stamp.position + 1);
+    }
+
+    /// Records that the line at `position` adds to the last item.
+    pub(super) fn extend_last_item(&mut self, position: u64) {
+        if let Some(lines) = self.item_lines.last_mut().filter(|lines| !lines.is_empty()) {
+            // Example: reasoning R begins at line 5, line 6 updates the earlier item X, and line 7 adds to R. A projection of
+            // the lines from 5 on does not know X: line 6 creates it after R, and line 7 begins a second reasoning. So R
+            // cannot be rebuilt from its own lines, and its range becomes empty.
+            let is_alone = self.last_update <= lines.start;
+            lines.end = if is_alone { position + 1 } else { lines.start };
+        }
+    }
+
+    /// Removes all items except the first `len`.
     pub(super) fn truncate_items(&mut self, len: usize) {
         for item in self.turn.items.iter().take(self.indexed).skip(len) {
-            // Of items with the same id, the first is the one that counts, and it may stay.
-            if self.places.get(item.id()).is_some_and(|place| *place >= len) {
-                self.places.remove(item.id());
+            // Several items can have the same id. The index has the first of them, which may be one that stays.
+            if self.index_by_id.get(item.id()).is_some_and(|index| *index >= len) {
+                self.index_by_id.remove(item.id());
             }
         }
         self.indexed = self.indexed.min(len);
@@ -130,55 +142,17 @@ impl Draft {
         self.item_lines.truncate(len);
     }
 
-    /// The place of the first item of this id.
-    fn place_of(&mut self, id: &ItemId) -> Option<usize> {
-        let items = &self.turn.items;
-        if items.len() <= FEW_ITEMS {
-            return items.iter().position(|item| item.id() == id);
-        }
-        for (place, item) in items.iter().enumerate().skip(self.indexed) {
-            self.places.entry(item.id().clone()).or_insert(place);
-        }
-        self.indexed = items.len();
-        self.places.get(id).copied()
-    }
-
-    /// The line at `position` tells more of an item.
-    fn tell_more(&mut self, place: usize, position: u64, item: TurnItem) {
-        let Some(earlier) = self.turn.items.get_mut(place) else { return };
-        if matches!(item, TurnItem::UserMessage { .. }) {
-            self.user_messages.insert(place);
-        } else {
-            self.user_messages.remove(&place);
-        }
-        *earlier = turn_item::after(earlier, item);
-        self.updated_at = position;
-        if let Some(lines) = self.item_lines.get_mut(place).filter(|lines| !lines.is_empty()) {
-            lines.end = position + 1;
-        }
-    }
-
-    /// Adds an item, which begins with the line at `at`.
-    pub(super) fn add(&mut self, at: At, item: TurnItem) {
-        if matches!(item, TurnItem::UserMessage { .. }) {
-            self.user_messages.insert(self.turn.items.len());
-        }
-        self.turn.items.push(item);
-        self.turn.item_positions.push(at.position);
-        self.item_lines.push(at.position..at.position + 1);
-    }
-
     pub(super) fn set_times(
         &mut self,
         started: Option<i64>,
         completed: Option<i64>,
         millis: Option<i64>,
-        at: Option<Timestamp>,
+        line_time: Option<Timestamp>,
     ) {
         if let Some(started) = started {
             self.turn.started_at = Some(Timestamp::from_seconds(started));
         }
-        self.turn.completed_at = completed.map(Timestamp::from_seconds).or(at);
+        self.turn.completed_at = completed.map(Timestamp::from_seconds).or(line_time);
         self.turn.duration_ms = millis.or(self.turn.duration_ms);
     }
 
@@ -187,13 +161,13 @@ impl Draft {
         self.turn.error = Some(error);
     }
 
-    /// The line at `position` changes the turn, of which it need not be a part.
-    pub(super) fn changes_at(&mut self, position: u64) {
+    /// Records that the line at `position` changes the turn, although it may be after its end.
+    pub(super) fn mark_change_at(&mut self, position: u64) {
         self.has_cross_turn_edits |= self.end.is_some_and(|end| end <= position);
     }
 
-    /// The line at `position` is part of the turn.
-    pub(super) fn reaches(&mut self, position: u64) {
+    /// Records that the line at `position` is part of the turn.
+    pub(super) fn extend_to(&mut self, position: u64) {
         self.end = self.end.max(Some(position + 1));
     }
 
@@ -205,5 +179,33 @@ impl Draft {
         }
         let (restart, item_lines) = (self.restart, self.item_lines);
         ProjectedTurn { turn, restart, is_self_contained: !self.has_cross_turn_edits, item_lines }
+    }
+
+    /// Returns the index of the first item with this id.
+    fn index_of(&mut self, id: &ItemId) -> Option<usize> {
+        let items = &self.turn.items;
+        if items.len() <= SCANNED_ITEMS {
+            return items.iter().position(|item| item.id() == id);
+        }
+        for (index, item) in items.iter().enumerate().skip(self.indexed) {
+            self.index_by_id.entry(item.id().clone()).or_insert(index);
+        }
+        self.indexed = items.len();
+        self.index_by_id.get(id).copied()
+    }
+
+    /// Updates an item from the line at `position`.
+    fn update(&mut self, index: usize, position: u64, item: TurnItem) {
+        let Some(earlier) = self.turn.items.get_mut(index) else { return };
+        if matches!(item, TurnItem::UserMessage { .. }) {
+            self.user_messages.insert(index);
+        } else {
+            self.user_messages.remove(&index);
+        }
+        *earlier = turn_item::merged_update(earlier, item);
+        self.last_update = position;
+        if let Some(lines) = self.item_lines.get_mut(index).filter(|lines| !lines.is_empty()) {
+            lines.end = position + 1;
+        }
     }
 }

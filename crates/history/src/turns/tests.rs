@@ -1,14 +1,14 @@
-//! Looking up by id, against going through everything.
+//! Tests of lookups by id, against a scan of everything.
 
 use proptest::prelude::*;
 use selvedge_protocol::{TurnId, TurnItem};
 
-use super::closed::{ClosedTurns, NEWEST};
-use super::draft::{At, Draft, FEW_ITEMS};
+use super::closed::{ClosedTurns, SCANNED_TURNS};
+use super::draft::{LineStamp, SCANNED_ITEMS, TurnDraft};
 use crate::projected_turn::TurnRestart;
 
-fn draft(id: u8) -> Draft {
-    Draft::new(TurnId::from(id.to_string()), TurnRestart::default(), None)
+fn draft(id: u8) -> TurnDraft {
+    TurnDraft::new(TurnId::from(id.to_string()), TurnRestart::default(), None)
 }
 
 fn item(id: u8, is_of_user: bool) -> TurnItem {
@@ -16,7 +16,7 @@ fn item(id: u8, is_of_user: bool) -> TurnItem {
     if is_of_user { TurnItem::UserMessage { id, text, images: Vec::new() } } else { TurnItem::Plan { id, text } }
 }
 
-const AT: At = At { position: 0, time: None };
+const STAMP: LineStamp = LineStamp { position: 0, time: None };
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -26,19 +26,19 @@ enum Change {
     Find(u8),
 }
 
-/// A change to a list of this many ids, of which that many are looked through before there is an index.
-fn any_change(ids: u8, few: usize) -> impl Strategy<Value = Change> {
+/// A change to a list with this many ids, of which `scanned` entries are scanned before an index is built.
+fn any_change(ids: u8, scanned: usize) -> impl Strategy<Value = Change> {
     prop_oneof![
         20 => (0..ids).prop_map(Change::Add),
-        1 => (few / 2..few * 3).prop_map(Change::Truncate),
-        1 => (0..few * 2).prop_map(Change::TakeFirst),
+        1 => (scanned / 2..scanned * 3).prop_map(Change::Truncate),
+        1 => (0..scanned * 2).prop_map(Change::TakeFirst),
         10 => (0..ids).prop_map(Change::Find),
     ]
 }
 
 proptest! {
     #[test]
-    fn of_closed_turns_the_newest_of_an_id_is_found(changes in prop::collection::vec(any_change(60, NEWEST), 0..200)) {
+    fn lookup_finds_the_newest_closed_turn_of_an_id(changes in prop::collection::vec(any_change(60, SCANNED_TURNS), 0..200)) {
         let (mut turns, mut ids) = (ClosedTurns::default(), Vec::new());
         for change in changes {
             match change {
@@ -52,11 +52,11 @@ proptest! {
                 }
                 Change::TakeFirst(count) => {
                     let count = count.min(ids.len());
-                    prop_assert_eq!(turns.take_first(count).len(), count);
+                    prop_assert_eq!(turns.drain_first(count).len(), count);
                     ids.drain(..count);
                 }
                 Change::Find(id) => {
-                    let found = turns.place_of(&TurnId::from(id.to_string()));
+                    let found = turns.newest_index_of(&TurnId::from(id.to_string()));
                     prop_assert_eq!(found, ids.iter().rposition(|known| *known == id));
                 }
             }
@@ -65,15 +65,15 @@ proptest! {
     }
 
     #[test]
-    fn of_items_the_first_of_an_id_is_found(
-        changes in prop::collection::vec((any_change(250, FEW_ITEMS), any::<bool>(), any::<bool>()), 0..500),
+    fn lookup_finds_the_first_item_of_an_id(
+        changes in prop::collection::vec((any_change(250, SCANNED_ITEMS), any::<bool>(), any::<bool>()), 0..500),
     ) {
         let (mut turn, mut items) = (draft(0), Vec::<(u8, bool)>::new());
         for (change, is_of_user, is_new) in changes {
             match change {
-                // One that the log gives no id is not looked for.
+                // An item without an id in the log is added without a lookup.
                 Change::Add(id) if is_new => {
-                    turn.add(AT, item(id, is_of_user));
+                    turn.push(STAMP, item(id, is_of_user));
                     items.push((id, is_of_user));
                 }
                 Change::Add(id) | Change::Find(id) => {
@@ -83,7 +83,7 @@ proptest! {
                         None => items.push((id, is_of_user)),
                     }
                     let new = known.is_none().then(|| items.len() - 1);
-                    prop_assert_eq!(turn.put(AT, item(id, is_of_user)), new);
+                    prop_assert_eq!(turn.upsert(STAMP, item(id, is_of_user)), new);
                 }
                 Change::Truncate(len) => {
                     turn.truncate_items(len);
@@ -92,8 +92,8 @@ proptest! {
                 Change::TakeFirst(_) => {}
             }
             let first = items.iter().position(|(_, is_of_user)| *is_of_user).unwrap_or(items.len());
-            prop_assert_eq!(turn.cut(0, first).item, 0);
-            prop_assert_eq!(turn.cut(0, first + 1).item, if first < items.len() { first + 1 } else { 0 });
+            prop_assert_eq!(turn.rollback_point(0, first).item, 0);
+            prop_assert_eq!(turn.rollback_point(0, first + 1).item, if first < items.len() { first + 1 } else { 0 });
         }
         let expected = items.iter().map(|(id, is_of_user)| item(*id, *is_of_user));
         prop_assert_eq!(turn.turn.items, expected.collect::<Vec<_>>());

@@ -1,23 +1,23 @@
-//! The meaning of threads, by the public door: hand-made stories, and recordings of the programs that made the format.
+//! Tests through the public API: with hand-made threads, and with recordings of the programs that defined the format.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod cuts;
-mod facts;
-mod growth;
-mod heads;
-mod middle;
+mod boundary;
+mod context_tail;
+mod ignored_lines;
+mod linear_cost;
+mod metadata_fold;
 mod more_recordings;
-mod policy;
+mod persistence_policy;
+mod projected_turns;
 mod recordings;
 mod replay;
 mod rollback;
 mod search;
-mod silent;
-mod steps;
+mod segment_heads;
 mod story;
 mod token_budget;
-mod told;
-mod told_turns;
 mod trackers;
+mod turn_items;
 mod turns;
+mod world_state_log;

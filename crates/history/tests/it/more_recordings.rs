@@ -1,4 +1,4 @@
-//! All recordings: what the programs said of their threads, and what we say. Model input, turns and metadata.
+//! All recordings: model input, turns and metadata of the recorded programs, compared with ours.
 //!
 //! [`KNOWN`] names every difference. `docs/interop.md` lists the same names, with the reasons.
 
@@ -9,14 +9,14 @@ use selvedge_history::replay_lines;
 use selvedge_protocol::{RolloutItem, Timestamp, Turn};
 use serde_json::{Value, json};
 
-use crate::facts::recorded_row;
+use crate::metadata_fold::folded_record;
 use crate::recordings::{self, Recorded};
 use crate::replay::{comparable, is_base_instructions};
 use crate::story::project;
 
-/// A difference between ours and the recordings, by the name that the documentation has for it.
+/// A known difference between ours and the recordings, under the name that the documentation uses.
 ///
-/// Every thread must differ in what is named here, so that nothing stays longer than it is true.
+/// Every thread must have the differences that are listed for it, so that no entry outlives its difference.
 struct Known {
     name: &'static str,
     differences: &'static [(&'static str, &'static [&'static str])],
@@ -71,7 +71,7 @@ const KNOWN: &[Known] = &[
     Known { name: "where a thread began, in the list", differences: &[("listed cwd", &["story-0.144.6/T"])] },
 ];
 
-/// Threads with more than one segment in which something was said.
+/// Threads with more than one segment that contains a turn.
 const REVERTED: &[&str] = &[
     "story-0.150.1-undo/H",
     "story-0.150.1-undo/R",
@@ -102,7 +102,7 @@ const LISTED_FORKS: &[&str] = &[
     "story-0.169.0-undo/G",
 ];
 
-/// Threads in which a rollback reaches behind a compaction, or one that was forked from such a thread.
+/// Threads with a rollback past a compaction, and forks of such threads.
 const CUT_COMPACTIONS: &[&str] = &[
     "story-0.137.0-undo/R",
     "story-0.137.0-undo/G",
@@ -115,16 +115,16 @@ const CUT_COMPACTIONS: &[&str] = &[
     "story-0.150.1-undo-legacy/Z",
 ];
 
-/// Complaints about all threads, by thread and by what is different.
+/// Differences in all threads, by thread and by what differs.
 #[derive(Default)]
-struct Complaints(BTreeMap<(String, String), String>);
+struct Differences(BTreeMap<(String, String), String>);
 
-impl Complaints {
+impl Differences {
     fn add(&mut self, thread: &Recorded, what: &str, text: String) {
         self.0.insert((thread.name.clone(), what.to_owned()), text);
     }
 
-    /// Fails with every complaint at once, and if a known difference is none any more.
+    /// Fails with a list of all unknown differences, or if a known difference no longer exists.
     fn check(mut self, checked: &[&str]) {
         for Known { name, differences } in KNOWN {
             for (what, threads) in differences.iter().filter(|(what, _)| checked.contains(what)) {
@@ -144,10 +144,11 @@ fn threads() -> impl Iterator<Item = Recorded> {
     recordings::folders().into_iter().flat_map(|folder| recordings::threads_of(&folder))
 }
 
-/// What the program told the model, without what belongs to the program's start and not to the thread.
+/// The recorded model input of a thread, without the items that belong to the start of the program.
 ///
-/// First the surroundings that it told anew in front. It does so where a record of a compaction does not say what is left.
-fn told_to_the_model(thread: &Recorded) -> Option<(Vec<Value>, Vec<Value>)> {
+/// First the context fragments that the program repeats at the front. It does that after a compaction without a replacement
+/// history. Then the other items.
+fn recorded_model_input(thread: &Recorded) -> Option<(Vec<Value>, Vec<Value>)> {
     let mut input = &thread.model_input.as_ref()?[..];
     if is_base_instructions(&input[0], thread) {
         input = &input[1..];
@@ -167,7 +168,7 @@ fn is_fragment(item: &Value) -> bool {
 }
 
 fn model_input_differs(thread: &Recorded) -> Option<String> {
-    let Some((_, input)) = told_to_the_model(thread) else {
+    let Some((_, input)) = recorded_model_input(thread) else {
         assert!(thread.name.ends_with("/A"), "{}: only archived threads were not resumed", thread.name);
         return None;
     };
@@ -188,29 +189,29 @@ fn model_input_differs(thread: &Recorded) -> Option<String> {
 }
 
 #[test]
-fn every_thread_gives_the_recorded_model_input() {
-    let mut complaints = Complaints::default();
+fn every_thread_has_the_recorded_model_input() {
+    let mut found = Differences::default();
     for thread in threads() {
         if let Some(text) = model_input_differs(&thread) {
-            complaints.add(&thread, "model input", text);
+            found.add(&thread, "model input", text);
         }
-        if let Some((front, _)) = told_to_the_model(&thread).filter(|(front, _)| !front.is_empty()) {
-            complaints.add(&thread, "front of the model input", format!("{front:?}"));
+        if let Some((front, _)) = recorded_model_input(&thread).filter(|(front, _)| !front.is_empty()) {
+            found.add(&thread, "front of the model input", format!("{front:?}"));
         }
     }
-    complaints.check(&["model input", "front of the model input"]);
+    found.check(&["model input", "front of the model input"]);
 }
 
 #[test]
-fn what_was_said_after_a_cut_compaction_is_the_same() {
+fn messages_after_an_undone_compaction_are_the_same() {
     for thread in threads().filter(|thread| CUT_COMPACTIONS.contains(&thread.name.as_str())) {
-        let (_, input) = told_to_the_model(&thread).unwrap();
+        let (_, input) = recorded_model_input(&thread).unwrap();
         let ours = replay_lines(&thread.lines).history;
         let ours = ours.iter().map(|item| comparable(&serde_json::to_value(item).unwrap()));
-        let said =
+        let is_after_undo =
             |item: &Value| item["content"][0]["text"].as_str().is_some_and(|text| text.contains("after the undo"));
-        let ours: Vec<Value> = ours.skip_while(|item| !said(item)).collect();
-        let theirs: Vec<Value> = input.into_iter().skip_while(|item| !said(item)).collect();
+        let ours: Vec<Value> = ours.skip_while(|item| !is_after_undo(item)).collect();
+        let theirs: Vec<Value> = input.into_iter().skip_while(|item| !is_after_undo(item)).collect();
         assert_eq!(ours.is_empty(), thread.name.ends_with("/Z"), "{}", thread.name);
         assert!(theirs.starts_with(&ours), "{}", thread.name);
     }
@@ -218,29 +219,29 @@ fn what_was_said_after_a_cut_compaction_is_the_same() {
 
 #[test]
 fn every_thread_shows_the_recorded_turns() {
-    let mut complaints = Complaints::default();
+    let mut found = Differences::default();
     for thread in threads() {
         if !thread.read.is_object() {
-            // `codex exec` has no listing; a program that has one and does not read a thread says something by it.
+            // `codex exec` has no listing. A program with a listing that cannot read a thread is a difference.
             if !thread.listed.is_empty() {
-                complaints.add(&thread, "read", "nothing was read".to_owned());
+                found.add(&thread, "read", "nothing was read".to_owned());
             }
             continue;
         }
-        let theirs: Vec<Value> = thread.read["turns"].as_array().unwrap().iter().map(in_our_words).collect();
-        // Older releases tell no times of turns.
+        let theirs: Vec<Value> = thread.read["turns"].as_array().unwrap().iter().map(recorded_turn).collect();
+        // Older releases return no times of turns.
         let has_times = theirs.iter().any(|turn| turn.get("started_at").is_some());
-        let ours: Vec<Value> = project(&thread.lines).iter().map(|turn| told(turn, has_times)).collect();
+        let ours: Vec<Value> = project(&thread.lines).iter().map(|turn| our_turn(turn, has_times)).collect();
         if ours != theirs {
             let different = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
-            complaints.add(&thread, "turns", format!("{} and {} turns, {different:#?}", ours.len(), theirs.len()));
+            found.add(&thread, "turns", format!("{} and {} turns, {different:#?}", ours.len(), theirs.len()));
         }
     }
-    complaints.check(&["turns", "read"]);
+    found.check(&["turns", "read"]);
 }
 
-/// A turn as we tell it.
-fn told(turn: &Turn, has_times: bool) -> Value {
+/// One of our turns as JSON.
+fn our_turn(turn: &Turn, has_times: bool) -> Value {
     let seconds = |at: Option<Timestamp>| at.filter(|_| has_times).map(|at| at.as_seconds());
     let mut turn = json!({
         "id": turn.id, "status": turn.status, "error": turn.error, "duration_ms": turn.duration_ms,
@@ -256,9 +257,9 @@ fn told(turn: &Turn, has_times: bool) -> Value {
     without_nulls(turn)
 }
 
-/// A recorded turn, in our words.
-fn in_our_words(turn: &Value) -> Value {
-    let items: Vec<Value> = turn["items"].as_array().unwrap().iter().map(item_in_our_words).collect();
+/// A recorded turn in the form of ours.
+fn recorded_turn(turn: &Value) -> Value {
+    let items: Vec<Value> = turn["items"].as_array().unwrap().iter().map(recorded_item).collect();
     without_nulls(json!({
         "id": turn["id"], "status": snake_case(turn["status"].as_str().unwrap()), "error": turn["error"],
         "duration_ms": turn["durationMs"], "started_at": turn["startedAt"], "completed_at": turn["completedAt"],
@@ -266,7 +267,7 @@ fn in_our_words(turn: &Value) -> Value {
     }))
 }
 
-fn item_in_our_words(item: &Value) -> Value {
+fn recorded_item(item: &Value) -> Value {
     let (id, kind) = (&item["id"], snake_case(item["type"].as_str().unwrap()));
     match kind.as_str() {
         "user_message" => {
@@ -297,7 +298,7 @@ fn item_in_our_words(item: &Value) -> Value {
             "type": kind, "id": id, "tool": snake_case(item["tool"].as_str().unwrap()), "status": item["status"],
             "prompt": item["prompt"], "model": item["model"], "reasoning_effort": item["reasoningEffort"],
             "sender_thread_id": item["senderThreadId"], "receiver_thread_ids": item["receiverThreadIds"],
-            // What came of the agent, and under which name, is told by its own thread.
+            // State and name of the agent come from its own thread.
             "agents_states": {(item["receiverThreadIds"][0].as_str().unwrap()): "pending_init"},
             "receiver_agents": [{"thread_id": item["receiverThreadIds"][0], "agent_nickname": "Carson"}],
         }),
@@ -321,42 +322,42 @@ fn snake_case(name: &str) -> String {
 }
 
 #[test]
-fn every_thread_has_the_recorded_facts() {
-    let mut complaints = Complaints::default();
+fn every_thread_has_the_recorded_metadata() {
+    let mut found = Differences::default();
     for thread in threads() {
-        for (field, ours) in facts(&thread) {
-            // Older releases do not speak of all of them.
+        for (field, ours) in metadata(&thread) {
+            // Older releases do not return all of these fields.
             if let Some(theirs) = thread.read.get(field).filter(|theirs| **theirs != ours) {
-                complaints.add(&thread, field, format!("ours {ours}, theirs {theirs}"));
+                found.add(&thread, field, format!("ours {ours}, theirs {theirs}"));
             }
         }
     }
-    complaints.check(FACTS);
+    found.check(FIELDS);
 }
 
 #[test]
-fn every_thread_is_listed_with_the_recorded_facts() {
-    let mut complaints = Complaints::default();
+fn every_thread_is_listed_with_the_recorded_metadata() {
+    let mut found = Differences::default();
     for thread in threads() {
         match &thread.listed[..] {
             [row] => {
-                for (field, ours) in facts(&thread) {
+                for (field, ours) in metadata(&thread) {
                     if let Some(theirs) = row.get(field).filter(|theirs| **theirs != ours) {
-                        complaints.add(&thread, &format!("listed {field}"), format!("ours {ours}, theirs {theirs}"));
+                        found.add(&thread, &format!("listed {field}"), format!("ours {ours}, theirs {theirs}"));
                     }
                 }
             }
-            // A list without filters leaves out sub-agents.
+            // A listing without filters has no sub-agents.
             [] => assert!(thread.read.is_null() || thread.name.ends_with("/S1"), "{}", thread.name),
-            rows => complaints.add(&thread, "rows", format!("{} rows", rows.len())),
+            rows => found.add(&thread, "rows", format!("{} rows", rows.len())),
         }
     }
-    let listed: Vec<String> = FACTS.iter().map(|field| format!("listed {field}")).collect();
-    complaints.check(&listed.iter().map(String::as_str).chain(["rows"]).collect::<Vec<_>>());
+    let listed: Vec<String> = FIELDS.iter().map(|field| format!("listed {field}")).collect();
+    found.check(&listed.iter().map(String::as_str).chain(["rows"]).collect::<Vec<_>>());
 }
 
-/// What the recorded programs say of a thread, by their names, and we do too.
-const FACTS: &[&str] = &[
+/// Metadata fields that the recorded programs and we have in common, by their names.
+const FIELDS: &[&str] = &[
     "agentNickname",
     "agentRole",
     "cliVersion",
@@ -379,41 +380,41 @@ const FACTS: &[&str] = &[
     "updatedAt",
 ];
 
-/// What we say of a thread, by the names that the recorded programs have for it.
-fn facts(thread: &Recorded) -> BTreeMap<&'static str, Value> {
-    let row = recorded_row(thread);
-    let git = row.git.unwrap_or_default();
-    let facts = json!({
-        "agentNickname": row.agent_nickname,
-        "agentRole": row.agent_role,
-        "cliVersion": row.cli_version,
-        "createdAt": row.created_at.as_seconds(),
-        "cwd": row.cwd,
-        "forkedFromId": row.forked_from_id,
+/// Our metadata of a thread, by the field names of the recorded programs.
+fn metadata(thread: &Recorded) -> BTreeMap<&'static str, Value> {
+    let record = folded_record(thread);
+    let git = record.git.unwrap_or_default();
+    let metadata = json!({
+        "agentNickname": record.agent_nickname,
+        "agentRole": record.agent_role,
+        "cliVersion": record.cli_version,
+        "createdAt": record.created_at.as_seconds(),
+        "cwd": record.cwd,
+        "forkedFromId": record.forked_from_id,
         "gitInfo": {"branch": git.branch, "originUrl": git.repository_url, "sha": git.commit_hash},
-        "historyMode": row.history_mode,
-        "id": row.id,
-        "model": row.model,
-        "modelProvider": row.model_provider,
-        "originator": row.originator,
-        "parentThreadId": row.parent_thread_id,
-        "preview": row.preview,
-        "reasoningEffort": row.reasoning_effort,
-        "recencyAt": row.recency_at.as_seconds(),
-        "sessionId": row.session_id,
-        "source": in_their_spelling(row.source.unwrap_or_default()),
-        "threadSource": row.thread_source,
-        "updatedAt": row.updated_at.as_seconds(),
+        "historyMode": record.history_mode,
+        "id": record.id,
+        "model": record.model,
+        "modelProvider": record.model_provider,
+        "originator": record.originator,
+        "parentThreadId": record.parent_thread_id,
+        "preview": record.preview,
+        "reasoningEffort": record.reasoning_effort,
+        "recencyAt": record.recency_at.as_seconds(),
+        "sessionId": record.session_id,
+        "source": with_recorded_spelling(record.source.unwrap_or_default()),
+        "threadSource": record.thread_source,
+        "updatedAt": record.updated_at.as_seconds(),
     });
-    FACTS.iter().map(|field| (*field, facts[field].clone())).collect()
+    FIELDS.iter().map(|field| (*field, metadata[field].clone())).collect()
 }
 
-/// The file says `subagent`, the program `subAgent`.
-fn in_their_spelling(source: Value) -> Value {
+/// The log contains `subagent`, the program returns `subAgent`.
+fn with_recorded_spelling(source: Value) -> Value {
     serde_json::from_str(&source.to_string().replace("\"subagent\"", "\"subAgent\"")).unwrap()
 }
 
-/// The rows of the table of differences in a page of the documentation, by their names.
+/// The names in the table of differences on a page of the documentation.
 fn documented(page: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
     let text = std::fs::read_to_string(path).unwrap_or_default();

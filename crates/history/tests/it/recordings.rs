@@ -1,4 +1,4 @@
-//! The recordings, with their histories resolved in the simplest way.
+//! The recordings in `samples/`, with resolved histories.
 
 use std::path::{Path, PathBuf};
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
 
-/// One recorded thread: its history, its base's lines first.
+/// A recorded thread with its history, inherited lines first.
 pub(crate) struct Recorded {
-    /// Folder of the recording and letter of the thread, for messages.
+    /// Folder of the recording and letter of the thread, for failure messages.
     pub(crate) name: String,
     pub(crate) id: ThreadId,
     pub(crate) lines: Vec<RolloutLine>,
-    /// What the program that made the recording said of the thread.
+    /// The thread as the recorded program returned it.
     pub(crate) read: Value,
-    /// The rows that it listed for the thread.
+    /// The rows of its listing for the thread.
     pub(crate) listed: Vec<Value>,
-    /// What it sent to the model when the thread was resumed; nothing for an archived thread, which was not.
+    /// The model input when it resumed the thread. `None` for an archived thread, which was not resumed.
     pub(crate) model_input: Option<Vec<Value>>,
 }
 

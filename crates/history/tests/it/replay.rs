@@ -1,8 +1,8 @@
-//! What the model sees next.
+//! Replay: what the model sees next.
 
 use std::convert::Infallible;
 
-use selvedge_history::{Replay, ReplayOptions, markers, replay, replay_lines};
+use selvedge_history::{Replay, ReplayOptions, context_fragments, replay, replay_lines};
 use selvedge_protocol::{ContextWindow, ResponseItem, RolloutItem, RolloutLine};
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub(crate) fn is_base_instructions(item: &Value, thread: &Recorded) -> bool {
 }
 
 #[test]
-fn lines_and_items_replay_alike() {
+fn lines_and_items_give_the_same_context() {
     for thread in recordings::stories() {
         let items: Vec<RolloutItem> = thread.lines.iter().map(RolloutLine::item).collect();
         assert_eq!(replay(&items), replay_lines(&thread.lines), "{}", thread.name);
@@ -38,7 +38,7 @@ fn lines_and_items_replay_alike() {
 }
 
 #[test]
-fn recorded_surroundings_are_those_of_the_newest_surviving_records() {
+fn recorded_world_state_and_settings_come_from_the_newest_records_that_are_not_undone() {
     for folder in ["story-0.144.6", "story-0.169.0"] {
         let thread = recordings::story(folder, "T");
         let context = replay_lines(&thread.lines);
@@ -76,7 +76,7 @@ fn a_recorded_fork_is_in_its_own_first_window() {
 }
 
 #[test]
-fn recordings_of_old_programs_keep_all_that_the_model_saw() {
+fn recordings_of_old_programs_keep_everything_that_the_model_saw() {
     for (version, items) in [("0.20.0", 3), ("0.36.0", 8), ("0.58.0", 8), ("0.118.0", 9)] {
         let context = replay_lines(&recordings::basic(version));
         assert_eq!(context.history.len(), items, "{version}");
@@ -86,7 +86,7 @@ fn recordings_of_old_programs_keep_all_that_the_model_saw() {
 }
 
 #[test]
-fn history_is_verbatim() {
+fn the_history_is_verbatim() {
     let odd =
         r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"a\u00e9"}],"zz":1,"aa":1.0}"#;
     let line = format!(r#"{{"timestamp":"2026-11-21T09:08:56.680Z","type":"response_item","payload":{odd}}}"#);
@@ -106,17 +106,17 @@ fn ghost_snapshots_are_dropped_from_replacements_too() {
 }
 
 #[test]
-fn messages_between_agents_become_part_of_the_history() {
+fn messages_between_agents_are_part_of_the_history() {
     let message = item(json!({"type": "inter_agent_communication", "payload": {
         "author": "/lead", "recipient": "/lead/a", "content": "look here",
     }}));
     let context = replay(&[message]);
     assert_eq!(context.history, [ResponseItem::agent_message("/lead", "/lead/a", "look here")]);
-    assert!(markers::is_user_message(&context.history[0]));
+    assert!(context_fragments::is_user_message(&context.history[0]));
 }
 
 #[test]
-fn a_compaction_clears_what_was_told_until_it_is_told_again() {
+fn a_compaction_clears_world_state_and_settings_until_they_are_written_again() {
     let before = [vec![snapshot(json!({"cwd": "/a"}))], turn("t1", "q1", "a1")].concat();
     let compaction = vec![compacted(&["q1", "summary"], 1)];
     let context = replayed(&[before.clone(), compaction.clone()]);
@@ -131,7 +131,7 @@ fn a_compaction_clears_what_was_told_until_it_is_told_again() {
 }
 
 #[test]
-fn settings_of_a_turn_without_a_user_are_not_the_previous_settings() {
+fn settings_of_a_turn_without_a_user_message_are_not_the_previous_settings() {
     let compaction = vec![started("c"), compacted(&["s"], 1), turn_context("c", "compactor"), complete("c")];
     let context = replayed(&[turn("t1", "q", "a"), compaction]);
     assert_eq!(context.turn_context.unwrap().model.as_deref(), Some("compactor"));
@@ -139,30 +139,30 @@ fn settings_of_a_turn_without_a_user_are_not_the_previous_settings() {
 }
 
 #[test]
-fn an_old_compaction_leaves_the_users_words_and_the_summary() {
+fn a_legacy_compaction_retains_the_users_messages_and_the_summary() {
     let old = |summary: &str| item(json!({"type": "compacted", "payload": {"message": summary}}));
     let story = [vec![fragment("here"), user("q1"), assistant("a1"), user("q2")], vec![old("so far")]].concat();
     assert_eq!(texts(&replay(&story)), ["q1", "q2", "so far"]);
-    // A summary that nothing tells from the user's words counts as one of them.
+    // A summary that cannot be told from a message of the user counts as one.
     let longer = [story, vec![user("q3"), old("further")]].concat();
     assert_eq!(texts(&replay(&longer)), ["q1", "q2", "so far", "q3", "further"]);
 }
 
 #[test]
-fn a_summary_behind_the_line_of_the_program_replaces_the_one_before() {
+fn a_summary_with_the_first_line_of_the_program_replaces_the_earlier_one() {
     let line = "Words that the program puts in front of every summary. ".repeat(5);
     let old = |summary: &str| item(json!({"type": "compacted", "payload": {"message": summary}}));
     let (first, second) = (format!("{line}\nso far"), format!("{line}\nfurther"));
     let story = [user("q1"), old(&first), user("q2"), old(&second)];
     assert_eq!(texts(&replay(&story)), ["q1", "q2", second.as_str()]);
-    // Headings of a model are shorter, and the user may well begin like one.
+    // A shorter first line is a heading by the model; a message of the user can begin with the same words.
     let (first, second) = ("# Summary\nso far", "# Summary\nfurther");
     let story = [user("# Summary\nplease"), old(first), old(second)];
     assert_eq!(texts(&replay(&story)), ["# Summary\nplease", first, second]);
 }
 
 #[test]
-fn an_old_compaction_keeps_the_newest_words_within_its_limit_and_cuts_the_oldest_kept() {
+fn a_legacy_compaction_retains_the_newest_messages_within_its_limit_and_truncates_the_oldest() {
     let old = item(json!({"type": "compacted", "payload": {"message": "s"}}));
     let story = [user(&"a".repeat(10)), user(&"é".repeat(30_000)), user(&"c".repeat(60_000)), old];
     let kept = texts(&replay(&story));
@@ -182,7 +182,7 @@ fn patches_merge_into_the_baseline() {
 }
 
 #[test]
-fn odd_records_of_the_surroundings_warn_and_break_nothing() {
+fn malformed_world_states_give_warnings() {
     let context = replay(&[patch(json!({"a": 1}))]);
     assert_eq!((context.world_state, context.warnings.len()), (None, 1));
 
@@ -211,14 +211,14 @@ fn compaction_to(fields: Value) -> RolloutItem {
 }
 
 #[test]
-fn without_compaction_the_window_is_that_of_the_head() {
+fn without_a_compaction_the_window_is_that_of_the_head() {
     assert_eq!(replay(&[head(W0)]).window, ContextWindow::first(Some(W0.parse().unwrap())));
     assert_eq!(replay(&[head(NOT_V7)]).window, ContextWindow::default());
     assert_eq!(replay(&[]).window, ContextWindow::default());
 }
 
 #[test]
-fn the_newest_numbered_compaction_gives_the_window() {
+fn the_newest_numbered_compaction_determines_the_window() {
     let ids = json!({"window_number": 7, "first_window_id": W0, "previous_window_id": NOT_V7, "window_id": W1});
     let window = replay(&[head(W0), compaction_to(ids)]).window;
     assert_eq!(
@@ -239,7 +239,7 @@ fn compactions_without_numbers_are_counted() {
 }
 
 #[test]
-fn a_later_segment_does_not_move_the_window_and_a_fork_does() {
+fn a_fork_begins_a_new_window_and_a_later_segment_does_not() {
     let numbered = compaction_to(json!({"window_number": 1, "first_window_id": W0, "window_id": W1}));
     let later = |id: &str| {
         item(json!({"type": "session_meta", "payload": {
@@ -253,7 +253,7 @@ fn a_later_segment_does_not_move_the_window_and_a_fork_does() {
 }
 
 #[test]
-fn long_outputs_are_shortened_on_request_alone() {
+fn long_outputs_are_truncated_only_on_request() {
     let long = "é".repeat(1_000);
     let output = || RolloutItem::from(ResponseItem::function_call_output("c", &long));
     let parts = item(json!({"type": "response_item", "payload": {
@@ -277,7 +277,7 @@ fn long_outputs_are_shortened_on_request_alone() {
 }
 
 #[test]
-fn the_context_serialises_by_its_names() {
+fn the_context_serializes_with_its_field_names() {
     let context = replay(&[head(W0), snapshot(json!({"a": 1})), user("q")]);
     let json = serde_json::to_value(&context).unwrap();
     assert_eq!(json["history"][0]["role"], "user");

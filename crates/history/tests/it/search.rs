@@ -1,11 +1,11 @@
-//! What a text is found in, and what is shown of it. What can be asked is told by the contract of a store, and checked there.
+//! Text search: what matches, and the snippet that is shown. The conformance suite checks the query language.
 
 use proptest::prelude::*;
 use selvedge_history::{EmptySearch, SearchTerm, Snippet, TextSearch, fold_text, item_texts};
 use selvedge_protocol::{ItemId, ItemStatus, TurnItem};
 use serde_json::{Value, json};
 
-/// What of `text` is marked when `asked` is searched for.
+/// The highlighted parts of `text` in a search for `asked`.
 fn marked(asked: &str, text: &str) -> Option<Vec<String>> {
     let Snippet { text, highlights } = TextSearch::new(asked).unwrap().snippet(&[text])?;
     Some(highlights.iter().map(|(start, end)| text[*start..*end].to_owned()).collect())
@@ -16,7 +16,7 @@ fn is_marked(asked: &str, text: &str, wanted: &[&str]) {
 }
 
 #[test]
-fn terms_are_folded_and_told_apart() {
+fn a_query_is_parsed_into_folded_terms() {
     let anywhere = |text: &str| SearchTerm::Anywhere(text.into());
     let at_word = |text: &str| SearchTerm::WordStart(text.into());
     for (text, terms) in [
@@ -41,7 +41,7 @@ fn terms_are_folded_and_told_apart() {
 }
 
 #[test]
-fn of_what_tools_gave_the_beginning_is_searched() {
+fn only_the_beginning_of_tool_outputs_is_searched() {
     let searched = |item: &TurnItem, text: &str| TextSearch::new(text).unwrap().snippet(&item_texts(item)).is_some();
     let long = format!("{}near {}far", "x".repeat(4_000), "ß".repeat(100));
     let command = TurnItem::CommandExecution {
@@ -66,7 +66,7 @@ fn of_what_tools_gave_the_beginning_is_searched() {
 }
 
 #[test]
-fn case_does_not_count_in_any_script() {
+fn case_is_ignored_in_every_script() {
     is_marked("HELLO", "say hello", &["hello"]);
     is_marked("STRASSE", "die straße", &["straße"]);
     is_marked("straẞe", "DIE STRASSE", &["STRASSE"]);
@@ -76,7 +76,7 @@ fn case_does_not_count_in_any_script() {
 }
 
 #[test]
-fn what_is_found_is_whole_characters_of_the_original() {
+fn highlights_are_whole_characters_of_the_original_text() {
     // `İ` folds to two characters, the Kelvin sign to a shorter one.
     is_marked("stanbul", "İİ İstanbul", &["stanbul"]);
     is_marked("istanbul", "\u{212a}\u{212a} istanbul", &["istanbul"]);
@@ -87,11 +87,11 @@ fn what_is_found_is_whole_characters_of_the_original() {
 }
 
 #[test]
-fn terms_that_overlap_or_touch_are_one_stretch() {
+fn overlapping_or_touching_matches_are_one_highlight() {
     is_marked("abcd cdef", "xabcdefx", &["abcdef"]);
     is_marked("abc def", "abcdef abc", &["abcdef", "abc"]);
     is_marked("aaa", "aaaaaaaa", &["aaaaaa"]);
-    // The first place overlaps the one that begins a word.
+    // The first match overlaps the one at the start of a word.
     is_marked("a-a*", "xa-a-a", &["a-a"]);
 }
 
@@ -123,7 +123,7 @@ fn a_snippet_shows_where_the_terms_are_closest() {
 }
 
 #[test]
-fn a_text_with_nothing_but_hits_takes_no_time() {
+fn a_text_of_nothing_but_matches_takes_little_time() {
     let text = "ab ".repeat(400_000);
     let search = TextSearch::new("a b ab* \"b a\"").unwrap();
     assert_eq!(search.snippet(&[&text]), None, "no word begins with b");

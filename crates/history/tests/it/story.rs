@@ -1,4 +1,4 @@
-//! Hand-made items and lines, short enough to read a story at a glance.
+//! Builders for hand-made items and lines, so that a whole thread fits in a few lines of a test.
 
 use selvedge_history::{ModelContext, TurnProjection, replay};
 use selvedge_protocol::{
@@ -22,7 +22,7 @@ pub(crate) fn assistant(text: &str) -> RolloutItem {
     ResponseItem::assistant_text(text).into()
 }
 
-/// What the program tells the model about its surroundings.
+/// A context fragment.
 pub(crate) fn fragment(text: &str) -> RolloutItem {
     user(&format!("<environment_context>{text}</environment_context>"))
 }
@@ -71,7 +71,7 @@ pub(crate) fn patch(value: Value) -> RolloutItem {
     item(json!({"type": "world_state", "payload": {"full": false, "state": value}}))
 }
 
-/// A compaction that says what is left, all of it in the user's name and the summary last.
+/// A compaction with a replacement history: messages of role `user`, with the summary last.
 pub(crate) fn compacted(left: &[&str], window_number: u64) -> RolloutItem {
     let history = left.iter().map(|text| ResponseItem::user_text(text)).collect();
     let summary = left.last().map(|text| (*text).to_owned());
@@ -84,7 +84,7 @@ pub(crate) fn compacted(left: &[&str], window_number: u64) -> RolloutItem {
     .into()
 }
 
-/// A turn as a legacy program writes it.
+/// A turn in the form of a legacy program.
 pub(crate) fn turn(id: &str, asked: &str, answered: &str) -> Vec<RolloutItem> {
     vec![
         started(id),
@@ -97,7 +97,7 @@ pub(crate) fn turn(id: &str, asked: &str, answered: &str) -> Vec<RolloutItem> {
     ]
 }
 
-/// A turn that does nothing but compact.
+/// A turn with only a compaction.
 pub(crate) fn compaction_turn(id: &str, left: &[&str], window_number: u64) -> Vec<RolloutItem> {
     vec![started(id), compacted(left, window_number), event(json!({"type": "context_compacted"})), complete(id)]
 }
@@ -106,7 +106,7 @@ pub(crate) fn replayed(story: &[Vec<RolloutItem>]) -> ModelContext {
     replay(story.iter().flatten())
 }
 
-/// When the line at `position` of a hand-made story was written.
+/// The time of the line at `position` in a hand-made story.
 pub(crate) fn time(position: u64) -> Timestamp {
     Timestamp::from_seconds(1_795_000_000 + i64::try_from(position).unwrap())
 }
@@ -127,7 +127,7 @@ pub(crate) fn project(lines: &[RolloutLine]) -> Vec<Turn> {
         turns.push(position, line);
     }
     let turns = turns.finish();
-    assert!(turns.iter().all(|turn| turn.items.len() == turn.item_positions.len()), "each item has its place");
+    assert!(turns.iter().all(|turn| turn.items.len() == turn.item_positions.len()), "each item has its position");
     turns
 }
 

@@ -1,7 +1,7 @@
-//! The fragment that names a thread's windows to its model.
+//! The token budget: the context fragment with the ids of a thread's context windows.
 
 use proptest::prelude::*;
-use selvedge_history::markers::{is_context_fragment, is_developer_fragment};
+use selvedge_history::context_fragments::{is_context_fragment, is_developer_fragment};
 use selvedge_history::{TokenBudget, replay};
 use selvedge_protocol::{ContextWindow, ResponseItem, RolloutItem, ThreadId, Timestamp, WindowId};
 
@@ -18,7 +18,7 @@ fn lines(budget: &TokenBudget) -> Vec<String> {
 }
 
 #[test]
-fn one_label_and_id_on_a_line() {
+fn each_line_has_one_label_and_id() {
     let first = ContextWindow::first(Some(WindowId::new(at(1))));
     let second = first.next(at(2));
     let (one, two) = (first.window_id.unwrap(), second.window_id.unwrap());
@@ -41,13 +41,13 @@ fn one_label_and_id_on_a_line() {
             "</token_budget>"
         ]
     );
-    // Files that give windows no ids have nothing to name.
+    // Windows without ids have no lines.
     let unknown = ContextWindow { number: 3, ..ContextWindow::default() };
     assert_eq!(lines(&TokenBudget::new(thread, &unknown, None)), ["<token_budget>", &head, "</token_budget>"]);
 }
 
 #[test]
-fn it_is_a_fragment_of_the_developer_and_no_message_of_the_user() {
+fn a_token_budget_is_a_developer_fragment_and_no_message_of_the_user() {
     let budget = TokenBudget::new(thread(), &ContextWindow::first(Some(WindowId::new(at(1)))), Some(9));
     let item = budget.to_item();
     assert_eq!(item.role().as_deref(), Some("developer"));
@@ -60,7 +60,7 @@ fn it_is_a_fragment_of_the_developer_and_no_message_of_the_user() {
 }
 
 #[test]
-fn lines_that_say_nothing_known_are_passed_over() {
+fn unknown_lines_are_skipped() {
     let thread = thread();
     let window = WindowId::new(at(1));
     let text = format!(
@@ -70,10 +70,10 @@ fn lines_that_say_nothing_known_are_passed_over() {
     );
     let budget = TokenBudget::parse(&text).unwrap();
     assert_eq!((budget.thread_id, budget.first_window_id, budget.tokens_left), (thread, Some(window), Some(12)));
-    // A version 4 UUID is no window.
+    // A version 4 UUID is no window id.
     assert_eq!((budget.window_id, budget.previous_window_id), (None, None));
     let closed = format!("<token_budget>Thread id: {thread}</token_budget>\nFirst context window id: {window}");
-    assert_eq!(TokenBudget::parse(&closed).unwrap().first_window_id, None, "what is behind the end is not of it");
+    assert_eq!(TokenBudget::parse(&closed).unwrap().first_window_id, None, "text after the end tag is ignored");
     for other in ["", "<token_budget>", "<token_budget>\nThread id: x\n</token_budget>", "Thread id", "é<token_budget>"]
     {
         assert_eq!(TokenBudget::parse(other), None, "{other:?}");
@@ -99,21 +99,21 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn reading_gives_what_was_written(budget in budget()) {
+    fn a_parsed_budget_equals_the_written_one(budget in budget()) {
         prop_assert_eq!(TokenBudget::parse(&budget.to_string()), Some(budget.clone()));
         prop_assert_eq!(TokenBudget::from_item(&budget.to_item()), Some(budget));
     }
 
     #[test]
-    fn other_lines_between_change_nothing(budget in budget(), noise in "[a-z:<é ]{0,20}", place in 1usize..4) {
+    fn other_lines_in_between_change_nothing(budget in budget(), noise in "[a-z:<é ]{0,20}", index in 1usize..4) {
         let mut lines = lines(&budget);
-        let place = place.min(lines.len() - 1);
-        lines.insert(place, noise);
+        let index = index.min(lines.len() - 1);
+        lines.insert(index, noise);
         prop_assert_eq!(TokenBudget::parse(&lines.join("\n")), Some(budget));
     }
 
     #[test]
-    fn any_text_can_be_read(text in any::<String>()) {
+    fn any_text_can_be_parsed(text in any::<String>()) {
         let _ = TokenBudget::parse(&text);
         let _ = TokenBudget::parse(&format!("<token_budget>{text}"));
     }

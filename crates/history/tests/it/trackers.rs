@@ -1,4 +1,4 @@
-//! What to write about surroundings and windows, and what reading it gives.
+//! Trackers of world state and context windows, and what a replay of their records returns.
 
 use proptest::prelude::*;
 use selvedge_history::{ContextWindowTracker, WorldStateTracker, replay};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::story::{compacted, rolled_back, started, state, user};
 
 #[test]
-fn the_first_record_is_whole_and_later_ones_say_what_changed() {
+fn the_first_record_is_a_snapshot_and_later_ones_are_patches() {
     let mut tracker = WorldStateTracker::new();
     let first = tracker.record(&state(json!({"cwd": "/a", "env": {"x": 1}}))).unwrap();
     assert!(first.is_full());
@@ -19,7 +19,7 @@ fn the_first_record_is_whole_and_later_ones_say_what_changed() {
 }
 
 #[test]
-fn after_a_clear_everything_is_said_again() {
+fn after_a_clear_the_next_record_is_a_snapshot() {
     let mut tracker = WorldStateTracker::restored(Some(state(json!({"a": 1}))));
     assert_eq!(tracker.record(&state(json!({"a": 1}))), None);
     tracker.clear();
@@ -29,14 +29,14 @@ fn after_a_clear_everything_is_said_again() {
 }
 
 #[test]
-fn an_empty_snapshot_is_told_like_any_other() {
+fn an_empty_snapshot_is_recorded_like_any_other() {
     let mut tracker = WorldStateTracker::new();
     assert!(tracker.record(&WorldState::default()).unwrap().is_full());
     assert_eq!(tracker.record(&WorldState::default()), None);
 }
 
 #[test]
-fn windows_form_a_chain() {
+fn each_window_names_the_one_before() {
     let at = Timestamp::from_seconds(1_795_000_000);
     let first = WindowId::new(at);
     let mut tracker = ContextWindowTracker::new(ContextWindow::first(Some(first)));
@@ -71,7 +71,7 @@ fn world() -> impl Strategy<Value = WorldState> {
 
 proptest! {
     #[test]
-    fn what_was_written_gives_the_last_snapshot(steps in prop::collection::vec((world(), any::<bool>()), 1..12)) {
+    fn a_replay_restores_the_last_recorded_snapshot(steps in prop::collection::vec((world(), any::<bool>()), 1..12)) {
         let mut tracker = WorldStateTracker::new();
         let mut log: Vec<RolloutItem> = Vec::new();
         for (world, compacts_before) in &steps {
@@ -80,16 +80,16 @@ proptest! {
                 tracker.clear();
             }
             log.extend(tracker.record(world).map(RolloutItem::from));
-            // After every step, so after a crash at any line: what is read is what was told.
+            // Checked after every step, so also for a crash after any line.
             let read = replay(&log);
             prop_assert_eq!(read.world_state.as_ref(), Some(world));
             prop_assert!(read.warnings.is_empty());
         }
     }
 
-    /// Each turn tells of the world, or compacts, so that nothing is known of it any more; a rollback makes known what was before.
+    /// Each turn records a world state, or compacts, which clears it. A rollback restores the state before.
     #[test]
-    fn a_rollback_finds_the_world_as_it_was(steps in prop::collection::vec((0..4_u8, world()), 0..24)) {
+    fn a_rollback_restores_the_world_state(steps in prop::collection::vec((0..4_u8, world()), 0..24)) {
         let (mut log, mut known, mut before) = (Vec::new(), None::<WorldState>, Vec::new());
         for (number, (kind, world)) in steps.into_iter().enumerate() {
             if kind == 0 {

@@ -1,4 +1,4 @@
-//! What a client shows.
+//! The turn projection: what a client shows.
 
 use selvedge_history::{TurnProjection, apply_view, opens_turn};
 use selvedge_protocol::{ItemsView, ResponseItem, RolloutItem, RolloutLine, TurnItem, TurnStatus};
@@ -12,7 +12,7 @@ use crate::story::{
 };
 
 #[test]
-fn recorded_commands_tell_what_was_run() {
+fn recorded_commands_show_what_was_run() {
     let thread = recordings::story("story-0.169.0", "T");
     let turns = project(&thread.lines);
     let command = serde_json::to_value(&turns[1].items[1]).unwrap();
@@ -33,7 +33,7 @@ fn kinds(line: &RolloutLine) -> (String, String) {
 }
 
 #[test]
-fn recorded_turns_are_cut_at_their_first_and_behind_their_last_line() {
+fn recorded_turns_reach_from_their_first_line_to_their_last() {
     for thread in recordings::stories() {
         let turns = project(&thread.lines);
         for turn in &turns {
@@ -48,7 +48,7 @@ fn recorded_turns_are_cut_at_their_first_and_behind_their_last_line() {
 }
 
 #[test]
-fn recordings_without_explicit_turns_have_a_turn_for_each_question() {
+fn recordings_without_explicit_turns_have_one_turn_per_question() {
     for (version, starts, kinds) in [
         ("0.36.0", [1, 10], ["user_message", "reasoning", "agent_message"]),
         ("0.58.0", [1, 11], ["user_message", "reasoning", "agent_message"]),
@@ -70,7 +70,7 @@ fn recordings_without_explicit_turns_have_a_turn_for_each_question() {
 }
 
 #[test]
-fn a_recording_from_before_the_envelope_shows_its_messages() {
+fn a_recording_of_bare_lines_shows_its_messages() {
     let turns = project(&recordings::basic("0.20.0"));
     assert_eq!(turns.len(), 1);
     assert_eq!(turns[0].lines, 2..7);
@@ -80,7 +80,7 @@ fn a_recording_from_before_the_envelope_shows_its_messages() {
 }
 
 #[test]
-fn bare_turns_do_not_overlap_and_fragments_lead_up_to_them() {
+fn turns_of_bare_lines_begin_with_context_fragments_and_do_not_overlap() {
     let bare = |role: &str, text: &str| {
         let message = ResponseItem::message(role, text);
         RolloutLine::parse(message.json().get()).unwrap()
@@ -92,14 +92,14 @@ fn bare_turns_do_not_overlap_and_fragments_lead_up_to_them() {
 }
 
 #[test]
-fn what_the_model_sees_and_was_told_does_not_show() {
+fn response_items_and_world_states_are_not_shown() {
     let silent = vec![fragment("x"), user("q"), assistant("a"), snapshot(json!({})), turn_context("t", "m")];
     assert!(project(&lines(silent.clone())).is_empty());
     assert!(project(&ordinal_lines(silent)).is_empty());
 }
 
 #[test]
-fn a_turn_without_an_end_is_interrupted_or_runs() {
+fn a_turn_without_an_end_is_interrupted_or_in_progress() {
     let story = || lines([turn("t1", "q1", "a1"), vec![started("t2"), user_event("q2")]].concat());
     let cold = project(&story());
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_turn_without_an_end_is_interrupted_or_runs() {
 }
 
 #[test]
-fn an_aborted_turn_takes_late_items_and_a_complete_one_does_by_name() {
+fn late_items_go_to_an_aborted_turn_and_to_a_complete_one_that_they_name() {
     let plan = |turn: &str, id: &str| completed_item(turn, json!({"type": "Plan", "id": id, "text": "do"}));
     let story = [
         started("t1"),
@@ -149,7 +149,7 @@ fn an_aborted_turn_takes_late_items_and_a_complete_one_does_by_name() {
 }
 
 #[test]
-fn ends_find_their_turn_by_name_and_else_mean_the_open_one() {
+fn an_end_event_ends_the_turn_that_it_names_or_else_the_open_one() {
     let story = lines([
         started("t1"),
         started("t2"),
@@ -164,14 +164,14 @@ fn ends_find_their_turn_by_name_and_else_mean_the_open_one() {
 }
 
 #[test]
-fn a_late_abort_does_not_stretch_its_turn_over_the_next() {
+fn a_late_abort_does_not_extend_its_turn_over_the_next_one() {
     let turns = project(&lines([started("t1"), complete("t1"), started("t2"), aborted("t1"), complete("t2")]));
     assert_eq!(turns[0].status, TurnStatus::Interrupted);
     assert_eq!((turns[0].lines.clone(), turns[1].lines.clone()), (0..2, 2..5));
 }
 
 #[test]
-fn an_error_fails_the_turn_unless_it_only_refuses_something() {
+fn an_error_fails_the_turn_unless_it_only_refuses_a_request() {
     let error = |info: Value| event(json!({"type": "error", "message": "no", "codex_error_info": info}));
     let status = |middle: RolloutItem| project(&lines([started("t"), middle, complete("t")]))[0].clone();
     let failed = status(error(json!("context_window_exceeded")));
@@ -184,7 +184,7 @@ fn an_error_fails_the_turn_unless_it_only_refuses_something() {
 }
 
 #[test]
-fn steering_stays_in_an_explicit_turn_and_opens_an_implicit_one() {
+fn a_second_message_stays_in_an_explicit_turn_and_opens_another_implicit_one() {
     let explicit = project(&lines([started("t"), user_event("a"), user_event("b"), complete("t")]));
     assert_eq!(item_ids(&explicit[0]), ["item-1", "item-2"]);
     let implicit = project(&lines([user_event("a"), agent_event("x"), user_event("b")]));
@@ -192,7 +192,7 @@ fn steering_stays_in_an_explicit_turn_and_opens_an_implicit_one() {
 }
 
 #[test]
-fn an_implicit_turn_that_only_compacts_goes_on_with_the_next_message() {
+fn an_implicit_turn_with_only_a_compaction_continues_with_the_next_message() {
     let old = item(json!({"type": "compacted", "payload": {"message": "s"}}));
     let turns = project(&lines([user_event("a"), complete(""), old, user("b"), user_event("b"), agent_event("x")]));
     assert_eq!(turn_ids(&turns), ["turn-1", "turn-2"]);
@@ -200,7 +200,7 @@ fn an_implicit_turn_that_only_compacts_goes_on_with_the_next_message() {
 }
 
 #[test]
-fn empty_explicit_turns_show_and_empty_implicit_ones_do_not() {
+fn empty_explicit_turns_are_shown_and_empty_implicit_ones_are_not() {
     let turns = project(&lines([
         agent_event(""),
         started("t"),
@@ -212,7 +212,7 @@ fn empty_explicit_turns_show_and_empty_implicit_ones_do_not() {
 }
 
 #[test]
-fn parts_of_one_reasoning_merge() {
+fn successive_parts_of_a_reasoning_are_one_item() {
     let part = |kind: &str, text: &str| event(json!({"type": kind, "text": text}));
     let turns = project(&lines([
         started("t"),
@@ -228,7 +228,7 @@ fn parts_of_one_reasoning_merge() {
 }
 
 #[test]
-fn numbers_of_items_go_on_behind_the_standing_ones() {
+fn item_numbers_continue_after_the_items_that_a_rollback_keeps() {
     let story = [turn("t1", "q1", "a1"), turn("t2", "q2", "a2"), vec![rolled_back(1)], turn("t3", "q3", "a3")];
     let turns = project(&lines(story.concat()));
     assert_eq!(item_ids(&turns[1]), ["item-3", "item-4"]);
@@ -236,7 +236,7 @@ fn numbers_of_items_go_on_behind_the_standing_ones() {
 }
 
 #[test]
-fn legacy_events_of_tools_have_items() {
+fn legacy_events_of_tools_become_items() {
     let story = lines([
         started("t"),
         event(json!({"type": "patch_apply_end", "call_id": "c1", "success": false, "changes": {"a": {"add": {}}}})),
@@ -266,7 +266,7 @@ fn legacy_events_of_tools_have_items() {
 }
 
 #[test]
-fn completed_items_of_every_kind_show_in_paginated_threads() {
+fn completed_items_of_every_kind_are_shown_in_paginated_threads() {
     let done = |value| completed_item("t", value);
     let story = ordinal_lines([
         started("t"),
@@ -308,7 +308,7 @@ fn completed_items_of_every_kind_show_in_paginated_threads() {
 }
 
 #[test]
-fn an_item_of_an_unknown_turn_opens_one_of_that_name() {
+fn an_item_that_names_an_unknown_turn_opens_a_turn_with_that_id() {
     let item =
         completed_item("lost", json!({"type": "AgentMessage", "id": "a", "content": [{"type": "Text", "text": "x"}]}));
     let turns = project(&ordinal_lines([item]));
@@ -317,7 +317,7 @@ fn an_item_of_an_unknown_turn_opens_one_of_that_name() {
 }
 
 #[test]
-fn odd_shapes_break_nothing() {
+fn unexpected_shapes_do_not_panic() {
     let odd = [
         event(json!({"type": "item_completed", "turn_id": 7, "item": [1]})),
         event(json!({"type": "item_completed", "item": {"type": "CommandExecution", "id": 3, "command": {"x": 1}}})),
@@ -334,7 +334,7 @@ fn odd_shapes_break_nothing() {
 }
 
 #[test]
-fn views_leave_items_out() {
+fn views_remove_items() {
     let whole = project(&lines([
         started("t"),
         user_event("q"),
@@ -358,7 +358,7 @@ fn views_leave_items_out() {
 }
 
 #[test]
-fn a_turn_is_opened_by_an_event_of_either_name() {
+fn events_of_both_names_open_a_turn() {
     let opens = |payload: &str| {
         let line = format!(r#"{{"timestamp":"2026-11-21T09:00:00.000Z","type":"event_msg","payload":{payload}}}"#);
         opens_turn(&RolloutLine::parse(&line).unwrap())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use selvedge_history::{ItemPlace, TextSearch, TurnProjection, TurnRestart};
+use selvedge_history::{ItemLocation, TextSearch, TurnProjection, TurnRestart};
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId, TurnItem};
 use selvedge_rollout::{Entry, HistoryEntry, RolloutReader};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -247,7 +247,7 @@ fn read_items(
             break;
         };
         let line = usize::try_from(doc.item).ok().and_then(|at| row.items.get(at)).map(|item| item.line);
-        let place = ItemPlace {
+        let place = ItemLocation {
             turn_id: &row.id,
             turn_number: row.place + 1,
             position: line.map(|line| row.lines.start + line),

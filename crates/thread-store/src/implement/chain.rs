@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use selvedge_history::{SegmentEnd, ShareFold};
+use selvedge_history::{InheritedPrefix, PrefixEnd};
 use selvedge_protocol::log::{Entry, RawEntry};
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 
@@ -32,7 +32,7 @@ pub struct SegmentChain<S> {
 pub(super) struct Part<S> {
     segment: S,
     /// Where the segment is left. The newest is not.
-    end: Option<SegmentEnd>,
+    end: Option<PrefixEnd>,
 }
 
 impl<S: Borrow<Segment>> SegmentChain<S> {
@@ -50,7 +50,7 @@ impl<S: Borrow<Segment>> SegmentChain<S> {
             && let Some((reference, base_id)) =
                 last.segment().base().and_then(|base| base.thread_id.map(|id| (base, id)))
         {
-            let end = SegmentEnd::of(&reference, last.segment().id).within(last.end);
+            let end = PrefixEnd::of(&reference, last.segment().id).within(last.end);
             let reason = match find(base_id)? {
                 Some(_) if !seen.insert(base_id) => "the segments refer to each other in a circle",
                 Some(_) if parts.len() >= MAX_PARTS => {
@@ -173,11 +173,11 @@ impl<S: Borrow<Segment>> Part<S> {
         is_short.then_some(MissingBytes { bytes, reason })
     }
 
-    fn fold(&self) -> ShareFold {
+    fn fold(&self) -> InheritedPrefix {
         match self.end {
-            None => ShareFold::whole(),
-            Some(end) if ends_at_its_byte(self.segment(), end) => ShareFold::until_byte(end),
-            Some(end) => ShareFold::until(end),
+            None => InheritedPrefix::whole(),
+            Some(end) if ends_at_its_byte(self.segment(), end) => InheritedPrefix::until_byte(end),
+            Some(end) => InheritedPrefix::until(end),
         }
     }
 
@@ -189,7 +189,7 @@ impl<S: Borrow<Segment>> Part<S> {
 }
 
 /// Whether the end of a base is where its byte says: a line ends there that stands just before its ordinal.
-fn ends_at_its_byte(segment: &Segment, end: SegmentEnd) -> bool {
+fn ends_at_its_byte(segment: &Segment, end: PrefixEnd) -> bool {
     let (Some(byte), Some(ordinal)) = (end.byte, end.ordinal) else { return false };
     segment.lines().rev().find(|record| record.range.end <= byte).is_some_and(|record| {
         record.range.end == byte && record.line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal)

@@ -1,4 +1,4 @@
-//! Which items reach the log.
+//! The persistence policy: which items are written to the log.
 
 use selvedge_history::is_persisted;
 use selvedge_protocol::HistoryMode::{Legacy, Paginated};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::story::{completed_item, event, item};
 
 #[test]
-fn every_kind_of_line_is_kept() {
+fn every_kind_of_line_is_written() {
     for kind in ["session_meta", "turn_context", "compacted", "world_state", "thread_metadata"] {
         let kept = item(json!({"type": kind, "payload": {}}));
         assert!(is_persisted(&kept, Legacy) && is_persisted(&kept, Paginated), "{kind}");
@@ -19,7 +19,7 @@ fn every_kind_of_line_is_kept() {
 }
 
 #[test]
-fn what_the_model_sees_is_kept_but_not_what_was_said_for_one_request() {
+fn response_items_are_written_except_those_of_a_single_request() {
     let kept = [
         "message",
         "agent_message",
@@ -48,7 +48,7 @@ fn what_the_model_sees_is_kept_but_not_what_was_said_for_one_request() {
 }
 
 #[test]
-fn events_are_kept_by_mode() {
+fn events_are_written_depending_on_the_mode() {
     let both = [
         "task_started",
         "turn_started",
@@ -115,7 +115,7 @@ fn events_are_kept_by_mode() {
 }
 
 #[test]
-fn completed_items_are_kept_in_paginated_threads_and_plans_in_all() {
+fn completed_items_are_written_in_paginated_threads_and_plans_in_all() {
     let plan = completed_item("t", json!({"type": "Plan", "id": "p"}));
     let message = completed_item("t", json!({"type": "AgentMessage", "id": "m"}));
     assert!(is_persisted(&plan, Legacy) && is_persisted(&plan, Paginated));

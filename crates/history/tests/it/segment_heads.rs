@@ -1,4 +1,4 @@
-//! What logs begin with, and what is kept in them of what somebody set.
+//! Heads of segments, and the items that record explicit changes of metadata.
 
 use selvedge_history::{
     CarriedMetadata, HeadError, detached_head, fork_head, inherit_head, metadata_items, name_change, new_head,
@@ -33,7 +33,7 @@ fn kinds(items: &[RolloutItem]) -> Vec<&str> {
 }
 
 #[test]
-fn a_new_thread_says_who_it_is_and_begins_in_no_other() {
+fn a_new_thread_needs_an_id_and_a_time_and_has_no_base() {
     assert_eq!(new_head(SessionMeta { id: None, ..head(1) }), Err(HeadError::MissingId));
     assert_eq!(new_head(SessionMeta { timestamp: None, ..head(1) }), Err(HeadError::MissingTime));
     let with_base = SessionMeta { history_base: Some(HistoryBase::default()), ..head(1) };
@@ -44,7 +44,7 @@ fn a_new_thread_says_who_it_is_and_begins_in_no_other() {
 }
 
 #[test]
-fn a_fork_has_what_it_does_not_say_from_its_source() {
+fn a_fork_inherits_fields_from_the_head_of_its_source() {
     let source = SessionMeta { model_provider: Some("a provider".to_owned()), ..head(1) };
     let mut meta = SessionMeta { cwd: Some("/fork".to_owned()), ..SessionMeta::new(id(2), time(1)) };
     inherit_head(&mut meta, &source);
@@ -58,40 +58,40 @@ fn a_fork_has_what_it_does_not_say_from_its_source() {
 }
 
 #[test]
-fn going_back_keeps_how_the_thread_was_labelled() {
+fn a_revert_keeps_explicit_metadata() {
     let record = |patch| ThreadMetadataRecord::new(id(1), patch).into();
     let items: [RolloutItem; 3] = [head(1).into(), record(on_branch("kept")), record(on_branch("undone"))];
     let lines: Vec<RolloutLine> =
         (0..).zip(&items).map(|(position, item)| RolloutLine::new(time(position), Some(position), item)).collect();
     assert_eq!(newest_head(id(1), &lines), Some(head(1)));
     assert_eq!(newest_head(id(2), &lines), None);
-    let mut labels = CarriedMetadata::new(id(1), time(0));
+    let mut metadata = CarriedMetadata::new(id(1), time(0));
     for (position, line) in lines.iter().enumerate() {
-        labels.take(line, position >= 2);
+        metadata.take(line, position >= 2);
     }
-    assert!(labels.has_head());
-    let items = revert_items(labels, time(9), Some(HistoryBase::default()));
+    assert!(metadata.has_head());
+    let items = revert_items(metadata, time(9), Some(HistoryBase::default()));
     let [RolloutItem::SessionMeta(head), RolloutItem::ThreadMetadata(carried)] = &items[..] else {
-        panic!("a head and what was set, not {items:?}")
+        panic!("expected a head and metadata, got {items:?}")
     };
     assert_eq!((head.timestamp, head.mode()), (Some(time(9)), HistoryMode::Paginated));
     assert_eq!(carried.patch, Some(on_branch("undone")));
 }
 
 #[test]
-fn a_name_is_kept_beside_the_log_and_the_rest_in_it() {
+fn metadata_is_recorded_in_the_log_except_the_name() {
     assert_eq!(name_change(&ThreadMetadataPatch::default()), None);
     assert_eq!(name_change(&named("  a name ")), Some(Some("a name".to_owned())));
     assert_eq!(name_change(&named(" ")), Some(None));
-    let row = |mode| StoredThread { history_mode: mode, ..StoredThread::new(id(1), time(0)) };
-    let kept = |patch: &ThreadMetadataPatch, mode| metadata_items(patch, &head(1), &row(mode));
+    let record = |mode| StoredThread { history_mode: mode, ..StoredThread::new(id(1), time(0)) };
+    let kept = |patch: &ThreadMetadataPatch, mode| metadata_items(patch, &head(1), &record(mode));
     assert_eq!(kept(&named("a name"), HistoryMode::Legacy), []);
     assert_eq!(kinds(&kept(&on_branch("main"), HistoryMode::Legacy)), ["session_meta"]);
     assert_eq!(kinds(&kept(&on_branch("main"), HistoryMode::Paginated)), ["thread_metadata"]);
 }
 
 #[test]
-fn a_message_from_before_the_envelope_is_shown_by_an_event() {
+fn a_bare_message_gets_an_event_that_shows_it() {
     assert_eq!(kinds(&upgrade_bare_item(user("hello"))), ["response_item", "event_msg"]);
     assert_eq!(kinds(&upgrade_bare_item(assistant("hello"))), ["response_item", "event_msg"]);
     assert_eq!(kinds(&upgrade_bare_item(fragment("a place"))), ["response_item"]);

@@ -1,7 +1,7 @@
-//! Surroundings through the bytes of a log: what was written gives what was told, and a crash never gives more.
+//! World state through the bytes of a log: a replay restores the last written snapshot, and never a newer one after a crash.
 //!
-//! The writer does as a live thread does: what the model sees first, the record behind it. The oracle knows nothing of
-//! records: it remembers snapshots, and for each turn which one had been told before it.
+//! The writer works as a live thread does: first the item that the model sees, then the record. The oracle does not use records:
+//! it keeps snapshots, and for each turn the snapshot that the model knew before it.
 
 use proptest::prelude::*;
 use selvedge_history::{ModelContext, WorldStateTracker, replay_lines};
@@ -10,26 +10,26 @@ use serde_json::{Map, Value, json};
 
 use crate::story::{compacted, complete, fragment, patch, rolled_back, snapshot, started, state, time, user};
 
-/// A change at a place within the newest snapshot.
+/// A change of one member within the newest snapshot.
 #[derive(Clone, Debug)]
 struct Edit {
-    /// Which member to go into, level by level, as long as there are objects.
+    /// Which member to enter at each level, as long as it is an object.
     path: Vec<prop::sample::Index>,
-    /// What to put there, under this key; nothing to remove a member.
+    /// Key and value to insert there; `None` to remove a member.
     value: Option<(String, Value)>,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A turn before which the model is told what changed; nothing changed without edits.
+    /// A turn before which the model is given these changes.
     Turn(Vec<Edit>),
-    /// The same, and the history is replaced before the telling.
+    /// The same, with a compaction before the changes.
     CompactedTurn(Vec<Edit>),
-    /// So many turns are undone.
+    /// A rollback of this many turns.
     RollBack(usize),
 }
 
-/// Keys as other languages and careless programs write them.
+/// Keys of many scripts, and unusual ones.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[ab]",
@@ -92,7 +92,7 @@ impl Edit {
         self.apply_to(members, "");
     }
 
-    /// Puts the new member beside `old`, changes the type of `old` if it has the same key, or removes it.
+    /// Inserts the new member beside `old`, replaces `old` if it has the same key, or removes it.
     fn apply_to(&self, members: &mut Map<String, Value>, old: &str) {
         match &self.value {
             Some((key, value)) => drop(members.insert(key.clone(), value.clone())),
@@ -101,19 +101,19 @@ impl Edit {
     }
 }
 
-/// A writer of one thread, and what is known of it without reading its log.
+/// A writer of one thread, with the oracle.
 #[derive(Default)]
 struct Writer {
     tracker: WorldStateTracker,
-    /// The log, as it is on disk.
+    /// The text of the log.
     log: String,
-    /// The snapshots that were ever told, in order.
-    told: Vec<WorldState>,
-    /// Which of them the model was told last, if it has not forgotten it.
+    /// All snapshots that the model was given, in order.
+    snapshots: Vec<WorldState>,
+    /// Index of the one that the model knows. `None` if it knows none.
     now: Option<usize>,
-    /// The same before each turn that stands.
+    /// The same before each turn that is not undone.
     before: Vec<Option<usize>>,
-    /// How many of the turns that stand began before the newest compaction.
+    /// How many of these turns began before the newest compaction.
     compacted: usize,
 }
 
@@ -144,25 +144,25 @@ impl Writer {
             self.now = None;
             self.compacted = self.before.len();
         }
-        let mut next = self.told.last().cloned().unwrap_or_default().into_value();
+        let mut next = self.snapshots.last().cloned().unwrap_or_default().into_value();
         edits.iter().for_each(|edit| edit.apply(next.as_object_mut().unwrap()));
         let next = state(next);
-        // Told by its number, so that the oracle can find it in what the model sees.
-        self.push(&fragment(&self.told.len().to_string()));
+        // The text is the index of the snapshot, so that the oracle finds it in the model's history.
+        self.push(&fragment(&self.snapshots.len().to_string()));
         let record = self.tracker.record(&next);
         self.check_record(record.as_ref(), &next)?;
         if let Some(record) = record {
             self.push(&record.into());
         }
-        self.now = Some(self.told.len());
-        self.told.push(next);
+        self.now = Some(self.snapshots.len());
+        self.snapshots.push(next);
         self.push(&user("go on"));
         self.push(&complete("none"));
         Ok(())
     }
 
     fn check_record(&self, record: Option<&WorldStateRecord>, next: &WorldState) -> Result<(), TestCaseError> {
-        let known = self.now.map(|now| &self.told[now]);
+        let known = self.now.map(|now| &self.snapshots[now]);
         prop_assert_eq!(record.is_none(), known == Some(next), "nothing is written of what is known, and only of that");
         if let Some(record) = record {
             prop_assert_eq!(record.is_full(), known.is_none());
@@ -172,15 +172,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Undoes turns, as far back as the newest compaction: behind that, the model sees less than it was told.
+    /// Undoes turns, back to the newest compaction at most: before it, the history has no texts that name snapshots.
     fn roll_back(&mut self, turns: usize) {
-        let standing = self.before.len().saturating_sub(turns).max(self.compacted);
-        let undone = self.before.len() - standing;
+        let remaining = self.before.len().saturating_sub(turns).max(self.compacted);
+        let undone = self.before.len() - remaining;
         self.push(&rolled_back(undone as u64));
         if undone > 0 {
-            self.now = self.before.drain(standing..).next().unwrap();
+            self.now = self.before.drain(remaining..).next().unwrap();
         }
-        self.tracker = WorldStateTracker::restored(self.now.map(|now| self.told[now].clone()));
+        self.tracker = WorldStateTracker::restored(self.now.map(|now| self.snapshots[now].clone()));
     }
 }
 
@@ -189,7 +189,7 @@ fn read(log: &str) -> ModelContext {
     replay_lines(&lines)
 }
 
-/// The newest telling that the model still sees.
+/// The index of the newest snapshot that the model sees in its history.
 fn seen(context: &ModelContext) -> Option<usize> {
     context.history.iter().rev().find_map(|item| {
         let text = item.texts().concat();
@@ -200,22 +200,22 @@ fn seen(context: &ModelContext) -> Option<usize> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// After every step, what the log says is what the model was told last.
+    /// After every step a replay returns the snapshot that the model was given last.
     #[test]
-    fn what_was_written_gives_the_last_snapshot(steps in steps()) {
+    fn a_replay_restores_the_last_snapshot(steps in steps()) {
         let mut writer = Writer::default();
         for step in &steps {
             writer.step(step)?;
             let context = read(&writer.log);
-            prop_assert_eq!(context.world_state.as_ref(), writer.now.map(|now| &writer.told[now]));
+            prop_assert_eq!(context.world_state.as_ref(), writer.now.map(|now| &writer.snapshots[now]));
             prop_assert!(context.warnings.is_empty(), "{:?}", context.warnings);
         }
     }
 
-    /// A log that breaks off behind any line says what the model saw then, or something older: an update that the model
-    /// missed would never come again, one that is told twice does no harm.
+    /// A log that ends after any line restores the snapshot that the model saw then, or an older one. A newer one would be wrong:
+    /// the model would never get that update. Getting an update twice does no harm.
     #[test]
-    fn a_crash_behind_any_line_gives_nothing_newer_than_what_was_seen(steps in steps()) {
+    fn a_crash_after_any_line_restores_no_newer_snapshot_than_the_model_saw(steps in steps()) {
         let mut writer = Writer::default();
         for step in &steps {
             writer.step(step)?;
@@ -225,19 +225,19 @@ proptest! {
             prop_assert!(context.warnings.is_empty(), "{:?}", context.warnings);
             let Some(baseline) = &context.world_state else { continue };
             let seen = seen(&context);
-            let is_old = seen.is_some_and(|seen| writer.told[..=seen].contains(baseline));
-            prop_assert!(is_old, "line {end}: {baseline:?} was not told by {seen:?}");
-            // Who goes on from there says again all that the model may not have seen.
+            let is_old = seen.is_some_and(|seen| writer.snapshots[..=seen].contains(baseline));
+            prop_assert!(is_old, "line {end}: {baseline:?} is newer than {seen:?}");
+            // A writer that continues from there repeats everything that the model may not have seen.
             let mut next = WorldStateTracker::restored(Some(baseline.clone()));
-            let current = &writer.told[writer.told.len() - 1];
+            let current = &writer.snapshots[writer.snapshots.len() - 1];
             prop_assert!(next.record(current).is_some() || baseline == current);
         }
     }
 }
 
-/// Each change that a merge patch could get wrong, by itself.
+/// Changes that a merge patch could get wrong, one at a time.
 #[test]
-fn every_kind_of_change_comes_through() {
+fn every_kind_of_change_is_restored() {
     let snapshots = [
         json!({}),
         json!({"a": {"b": {"c": 1, "d": 2}}}),
@@ -268,9 +268,9 @@ fn every_kind_of_change_comes_through() {
     }
 }
 
-/// Nulls are no values: a member that is null is one that is not there.
+/// A member that is null is equal to a missing one.
 #[test]
-fn a_null_is_an_absence() {
+fn a_null_member_is_a_missing_member() {
     let mut tracker = WorldStateTracker::new();
     let nothing = state(json!({"a": null, "b": {"c": null}}));
     tracker.record(&nothing);
@@ -279,9 +279,9 @@ fn a_null_is_an_absence() {
     assert_eq!(written.state, Some(json!({"b": {"c": {"e": 1}}})));
 }
 
-/// A log that begins in the middle, or lost its snapshot, has patches that nothing is known to patch.
+/// A log whose snapshot is missing contains patches without a baseline.
 #[test]
-fn a_lost_snapshot_gives_nothing_rather_than_half() {
+fn patches_without_a_snapshot_give_no_world_state() {
     let mut writer = Writer::default();
     writer.push(&patch(json!({"a": 1})));
     assert_eq!(read(&writer.log).world_state, None);

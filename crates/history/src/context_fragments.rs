@@ -1,14 +1,14 @@
-//! Who is speaking: the user, or the program in the user's name.
+//! Recognizes context fragments: messages of role `user` or `developer` that the program wrote, and not the user.
 //!
-//! Programs tell the model about its surroundings in messages of role `user` and `developer`. Such a *context fragment*
-//! is known by the marker that its text begins with. This is the one list of them.
+//! Programs describe the environment to the model in such messages. The marker at the beginning of the text identifies them. No
+//! other file lists the markers.
 
 use selvedge_protocol::{ResponseItem, ResponseItemKind};
 
-/// What the fragment begins with that [`TokenBudget`](crate::TokenBudget) is.
+/// Marker of the fragment that [`TokenBudget`](crate::TokenBudget) reads and writes.
 pub(crate) const TOKEN_BUDGET: &str = "<token_budget>";
 
-/// What context fragments of role `user` begin with.
+/// Markers of context fragments of role `user`.
 const USER_MARKERS: [&str; 12] = [
     "<environment_context>",
     "# AGENTS.md instructions",
@@ -24,7 +24,7 @@ const USER_MARKERS: [&str; 12] = [
     "<user_action>",
 ];
 
-/// What context fragments of role `developer` begin with.
+/// Markers of context fragments of role `developer`.
 const DEVELOPER_MARKERS: [&str; 10] = [
     "<permissions instructions>",
     "<collaboration_mode>",
@@ -38,20 +38,20 @@ const DEVELOPER_MARKERS: [&str; 10] = [
     "<environment_context>",
 ];
 
-/// Whether `text`, from a message of role `user`, was put there by the program.
+/// Returns whether `text`, from a message of role `user`, is a context fragment.
 #[must_use]
 pub fn is_user_fragment(text: &str) -> bool {
     begins_with_any(text, &USER_MARKERS)
 }
 
-/// Whether `text`, from a message of role `developer`, tells the model about its surroundings.
+/// Returns whether `text`, from a message of role `developer`, is a context fragment.
 #[must_use]
 pub fn is_developer_fragment(text: &str) -> bool {
     begins_with_any(text, &DEVELOPER_MARKERS)
 }
 
-/// Whether an item is a message of the user: of role `user` and no part of it a context fragment, or a message from
-/// another agent, which stands where a user's would.
+/// Returns whether an item is a message of the user: of role `user`, without a context fragment among its parts. A message of
+/// another agent counts as one: it has the same function in a conversation.
 #[must_use]
 pub fn is_user_message(item: &ResponseItem) -> bool {
     match item.kind() {
@@ -63,7 +63,7 @@ pub fn is_user_message(item: &ResponseItem) -> bool {
     }
 }
 
-/// Whether an item tells the model about its surroundings instead of carrying the conversation on.
+/// Returns whether an item is a context fragment.
 #[must_use]
 pub fn is_context_fragment(item: &ResponseItem) -> bool {
     if *item.kind() != ResponseItemKind::Message {
@@ -80,7 +80,7 @@ fn begins_with_any(text: &str, markers: &[&str]) -> bool {
     markers.iter().any(|marker| begins_with(text.trim_start(), marker))
 }
 
-/// Whether a text begins with a marker, in any case.
+/// Returns whether a text begins with a marker, without regard to case.
 pub(crate) fn begins_with(text: &str, marker: &str) -> bool {
     text.as_bytes().get(..marker.len()).is_some_and(|head| head.eq_ignore_ascii_case(marker.as_bytes()))
 }

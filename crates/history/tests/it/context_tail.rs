@@ -1,4 +1,4 @@
-//! A replay that begins in the middle says what a whole one says, or that it cannot tell.
+//! A replay of the tail of a history returns the context of the whole, or none.
 
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use crate::story::{
     snapshot, started, time, turn, turn_context, user, user_event,
 };
 
-/// The thread's own head, or that of the fork of it with this number.
+/// The head of the thread, or of its fork with this number.
 fn head(number: u32, base: bool) -> SessionMeta {
     let id: ThreadId = format!("01a1fd5d-0000-7000-8000-{number:012x}").parse().unwrap();
     let mut head = SessionMeta::new(id, time(0));
@@ -23,12 +23,12 @@ fn head(number: u32, base: bool) -> SessionMeta {
     head
 }
 
-/// Whether a line opens a turn, so that a replay may begin there.
+/// Returns whether a line opens a turn, so a replay may begin there.
 fn opens_turn(line: &RolloutLine) -> bool {
     line.kind() == "event_msg" && line.text().contains(r#""type":"task_started""#)
 }
 
-/// The head of the segment that a line is in: the first of all, or the newest that begins on a base.
+/// The head of the segment with this line: the newest with a base before it, else the first.
 fn head_of(lines: &[RolloutLine], position: usize) -> Option<SessionMeta> {
     let mut newest: Option<SessionMeta> = None;
     for line in &lines[..position] {
@@ -45,36 +45,36 @@ fn whole(lines: &[RolloutLine]) -> ModelContext {
     ModelContext { warnings: Vec::new(), ..replay_lines(lines) }
 }
 
-fn from_middle(lines: &[RolloutLine], position: usize) -> Option<ModelContext> {
-    let context = Replay::from_middle(head_of(lines, position).as_ref(), |replay| {
+fn from_tail(lines: &[RolloutLine], position: usize) -> Option<ModelContext> {
+    let context = Replay::from_tail(head_of(lines, position).as_ref(), |replay| {
         lines[position..].iter().for_each(|line| replay.push_line(line));
         Ok::<_, Infallible>(())
     });
     Some(ModelContext { warnings: Vec::new(), ..context.unwrap()? })
 }
 
-/// Compares every possible beginning and gives the number of those that told the context.
+/// Compares the replays of all possible tails. Returns the number of tails that determine the context.
 fn compare(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
     let wanted = whole(lines);
-    let mut told = 0;
+    let mut found = 0;
     for position in (0..lines.len()).filter(|position| opens_turn(&lines[*position])) {
-        if let Some(context) = from_middle(lines, position) {
+        if let Some(context) = from_tail(lines, position) {
             prop_assert_eq!(&context, &wanted, "from line {}", position);
-            told += 1;
+            found += 1;
         }
     }
-    Ok(told)
+    Ok(found)
 }
 
 #[test]
-fn every_beginning_in_a_recorded_thread_agrees_with_its_start() {
-    let mut told = Vec::new();
+fn tails_of_recorded_threads_agree_with_the_whole() {
+    let mut found = Vec::new();
     for Recorded { name, lines, .. } in recordings::folders().iter().flat_map(|folder| recordings::threads_of(folder)) {
         if compare(&lines).unwrap() > 0 {
-            told.push(name);
+            found.push(name);
         }
     }
-    // Those with a compaction that says all, and no rollback behind it.
+    // Those with a self-contained compaction and no rollback after it.
     let expected = [
         "story-0.144.6/T",
         "story-0.144.6-compactions/C",
@@ -83,11 +83,11 @@ fn every_beginning_in_a_recorded_thread_agrees_with_its_start() {
         "story-0.169.0-compactions/C",
         "story-0.169.0-compactions/M",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
 }
 
 #[test]
-fn the_newest_compaction_is_enough() {
+fn a_tail_from_the_newest_compaction_determines_the_context() {
     let story = [
         vec![head(1, false).into()],
         turn("t1", "q1", "a1"),
@@ -97,14 +97,14 @@ fn the_newest_compaction_is_enough() {
     ];
     let lines = lines(story.concat());
     let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
-    let told: Vec<bool> = opening.iter().map(|position| from_middle(&lines, *position).is_some()).collect();
-    // From the compaction on, and not from behind it.
-    assert_eq!(told, [true, true, true, false]);
-    assert_eq!(from_middle(&lines, opening[2]), Some(whole(&lines)));
+    let found: Vec<bool> = opening.iter().map(|position| from_tail(&lines, *position).is_some()).collect();
+    // Tails with the compaction, but not the one after it.
+    assert_eq!(found, [true, true, true, false]);
+    assert_eq!(from_tail(&lines, opening[2]), Some(whole(&lines)));
 }
 
 #[test]
-fn a_rollback_over_the_compaction_needs_more() {
+fn a_rollback_past_the_compaction_needs_earlier_lines() {
     let story = [
         vec![head(1, false).into()],
         turn("t1", "q1", "a1"),
@@ -115,25 +115,25 @@ fn a_rollback_over_the_compaction_needs_more() {
     ];
     let lines = lines(story.concat());
     let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
-    // What was before the second turn is in the first one alone.
-    assert_eq!(from_middle(&lines, opening[2]), None);
-    assert_eq!(from_middle(&lines, opening[1]), None);
+    // The state before the second turn depends on the first one.
+    assert_eq!(from_tail(&lines, opening[2]), None);
+    assert_eq!(from_tail(&lines, opening[1]), None);
     assert_eq!(whole(&lines).window.number, 0);
 }
 
 #[test]
-fn a_late_end_of_a_turn_before_the_beginning_needs_more() {
+fn a_late_end_of_a_turn_before_the_tail_needs_earlier_lines() {
     let story = [
         vec![head(1, false).into()],
         turn("t1", "q1", "a1"),
         vec![started("left"), user("q2")],
         vec![started("t3"), compacted(&["summary"], 1), turn_context("t3", "t3"), user("q3")],
-        // It ends the turn that was left, not the open one: the next message steers, and the rollback undoes all of it.
+        // It ends the earlier turn and not the open one: the next message steers, and the rollback undoes the whole turn.
         vec![complete("left"), user("steering"), rolled_back(1)],
     ];
     let lines = lines(story.concat());
     let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
-    assert_eq!(from_middle(&lines, opening[2]), None);
+    assert_eq!(from_tail(&lines, opening[2]), None);
     compare(&lines).unwrap();
 }
 
@@ -150,7 +150,7 @@ fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
         2 => (0_u32..100).prop_map(|n| vec![user(&format!("said {n}"))]),
         1 => Just(vec![user_event("shown")]),
         1 => Just(vec![agent_event("shown"), assistant("said")]),
-        1 => Just(vec![fragment("told")]),
+        1 => Just(vec![fragment("context")]),
         2 => id().prop_map(|id| vec![turn_context(&id, &id)]),
         1 => (0_u32..9).prop_map(|n| vec![snapshot(json!({"cwd": n}))]),
         1 => (0_u32..9).prop_map(|n| vec![patch(json!({"model": n}))]),
@@ -162,7 +162,7 @@ fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn any_beginning_in_any_story_agrees_with_its_start(story in prop::collection::vec(any_item(), 0..24)) {
+    fn tails_of_any_story_agree_with_the_whole(story in prop::collection::vec(any_item(), 0..24)) {
         let mut items: Vec<RolloutItem> = vec![head(1, false).into()];
         items.extend(story.concat());
         compare(&lines(items))?;
@@ -170,7 +170,7 @@ proptest! {
 }
 
 #[test]
-fn the_last_lines_tell_the_context() {
+fn the_last_lines_determine_the_context() {
     let story = [
         turn("a", "one", "1"),
         turn("b", "two", "2"),
@@ -179,18 +179,18 @@ fn the_last_lines_tell_the_context() {
     ];
     let lines = lines(story.into_iter().flatten());
     let mut tail = ContextTail::default();
-    let mut told = None;
+    let mut found = None;
     for (position, line) in lines.iter().enumerate().rev() {
         tail.push(line.clone());
-        if tail.is_worth_a_try()
+        if tail.should_try_replay()
             && let Some(context) = tail.context(None)
         {
-            told = Some((position, ModelContext { warnings: Vec::new(), ..context }));
+            found = Some((position, ModelContext { warnings: Vec::new(), ..context }));
             break;
         }
     }
-    let (position, context) = told.unwrap();
+    let (position, context) = found.unwrap();
     assert_eq!(context, whole(&lines));
-    assert!((7..=14).contains(&position), "it was told at {position}");
+    assert!((7..=14).contains(&position), "found at {position}");
     assert_eq!(tail.bytes(), lines[position..].iter().map(|line| line.text().len()).sum::<usize>());
 }

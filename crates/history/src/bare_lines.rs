@@ -1,11 +1,11 @@
-//! Lines from before the envelope, brought into a log of today.
+//! Converts bare lines, which were written before the envelope, to items of a current log.
 
 use selvedge_protocol::{AgentMessageEvent, EventMsg, RolloutItem, UserMessageEvent};
 
-use crate::markers::is_user_message;
+use crate::context_fragments::is_user_message;
 
-/// The item of a line from before the envelope, with the event that a client shows of it: logs of that time held no events,
-/// and ones that begin with an envelope are shown by nothing else.
+/// Returns the item of a bare line, followed by the event that shows it to a client. Logs with bare lines contain no events. A
+/// log with envelopes shows nothing without them.
 #[must_use]
 pub fn upgrade_bare_item(item: RolloutItem) -> Vec<RolloutItem> {
     let event: Option<EventMsg> = match &item {

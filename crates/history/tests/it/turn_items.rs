@@ -1,4 +1,4 @@
-//! What the agent did in its turns: commands, changes of files, calls of tools, searches and plans, by their exact values.
+//! Items for the steps of an agent: commands, file changes, tool calls, searches and plans, with their exact values.
 
 use selvedge_protocol::{ItemStatus, RolloutItem, RolloutLine, Turn, TurnItem, TurnStatus};
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use crate::story::{
     user_event,
 };
 
-/// The only item of a turn.
+/// The only item of the only turn.
 fn only(turns: &[Turn]) -> Value {
     assert_eq!((turns.len(), turns[0].items.len()), (1, 1), "{turns:?}");
     serde_json::to_value(&turns[0].items[0]).unwrap()
 }
 
-/// The item of a kind in a recorded thread of this name, which has one alone.
+/// The only item of this kind in a recorded thread.
 fn recorded(folder: &str, letter: &str, kind: &str) -> Value {
     let turns = project(&recordings::story(folder, letter).lines);
     let mut items = turns.iter().flat_map(|turn| &turn.items).filter(|item| item.kind() == kind);
@@ -24,18 +24,18 @@ fn recorded(folder: &str, letter: &str, kind: &str) -> Value {
     serde_json::to_value(item).unwrap()
 }
 
-/// An item of a paginated thread.
-fn done(item: Value) -> Value {
+/// The item of a paginated thread from this completed item.
+fn from_completed(item: Value) -> Value {
     only(&project(&ordinal_lines([started("t"), completed_item("t", item), complete("t")])))
 }
 
-/// What an event of a legacy thread shows.
-fn said(payload: Value) -> Value {
+/// The item of a legacy thread from this event.
+fn from_event(payload: Value) -> Value {
     only(&project(&lines([started("t"), event(payload), complete("t")])))
 }
 
 #[test]
-fn a_recorded_command_that_failed_tells_exit_code_output_and_duration() {
+fn a_recorded_command_that_failed_has_exit_code_output_and_duration() {
     assert_eq!(
         recorded("story-0.169.0-tools", "W", "command_execution"),
         json!({
@@ -46,7 +46,7 @@ fn a_recorded_command_that_failed_tells_exit_code_output_and_duration() {
 }
 
 #[test]
-fn recorded_changes_of_files_are_the_same_in_both_modes() {
+fn recorded_file_changes_are_equal_in_both_modes() {
     for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
         assert_eq!(
             recorded(folder, "W", "file_change"),
@@ -60,7 +60,7 @@ fn recorded_changes_of_files_are_the_same_in_both_modes() {
 }
 
 #[test]
-fn recorded_searches_are_the_same_in_both_modes() {
+fn recorded_searches_are_equal_in_both_modes() {
     for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
         assert_eq!(
             recorded(folder, "W", "web_search"),
@@ -71,7 +71,7 @@ fn recorded_searches_are_the_same_in_both_modes() {
 }
 
 #[test]
-fn a_recorded_call_of_another_agent_keeps_all_that_the_log_says_of_it() {
+fn a_recorded_call_of_another_agent_keeps_all_its_fields() {
     let call = recorded("story-0.169.0-rows", "S", "collab_agent_tool_call");
     assert_eq!(
         (&call["id"], &call["tool"], &call["status"]),
@@ -81,10 +81,10 @@ fn a_recorded_call_of_another_agent_keeps_all_that_the_log_says_of_it() {
     assert_eq!(call["agents_states"], json!({"01a1fdfa-dd79-7c70-8604-26a39bcc8241": "pending_init"}));
 }
 
-/// `update_plan`, a tool that is not there, and in legacy threads a command: the log has calls and outputs for the model, and
-/// no item for a client.
+/// `update_plan`, an unknown tool, and in legacy threads a command: the log has calls and outputs for the model, but no item for a
+/// client.
 #[test]
-fn recorded_calls_that_only_the_model_saw_do_not_show() {
+fn recorded_calls_that_only_the_model_saw_are_not_shown() {
     for (folder, calls, shown) in [
         ("story-0.137.0-tools", 4, ["web_search", "file_change"].as_slice()),
         ("story-0.144.6-tools", 4, &["web_search", "file_change"]),
@@ -101,7 +101,7 @@ fn recorded_calls_that_only_the_model_saw_do_not_show() {
 }
 
 #[test]
-fn recorded_turns_that_were_killed_show_what_was_done_and_no_more() {
+fn recorded_turns_that_were_killed_show_their_completed_steps() {
     for (folder, steps) in [("story-0.144.6-crash", 0), ("story-0.155.1-crash", 1), ("story-0.169.0-crash", 1)] {
         let turns = project(&recordings::story(folder, "K").lines);
         let killed: Vec<&Turn> = turns.iter().filter(|turn| turn.status == TurnStatus::Interrupted).collect();
@@ -117,7 +117,7 @@ fn recorded_turns_that_were_killed_show_what_was_done_and_no_more() {
 }
 
 #[test]
-fn a_command_tells_its_outcome_in_either_mode() {
+fn a_command_has_its_outcome_in_both_modes() {
     let fields = json!({
         "command": ["bash", "-lc", "cargo test"], "cwd": "/w", "exit_code": 101, "status": "failed",
         "aggregated_output": "1 failed\n", "duration": {"secs": 12, "nanos": 345_999_999},
@@ -131,16 +131,16 @@ fn a_command_tells_its_outcome_in_either_mode() {
         "type": "command_execution", "id": "c", "command": "bash -lc 'cargo test'", "cwd": "/w", "status": "failed",
         "output": "1 failed\n", "exit_code": 101, "duration_ms": 12_345,
     });
-    assert_eq!(done(with(json!({"type": "CommandExecution", "id": "c"}))), expected);
-    assert_eq!(said(with(json!({"type": "exec_command_end", "call_id": "c"}))), expected);
+    assert_eq!(from_completed(with(json!({"type": "CommandExecution", "id": "c"}))), expected);
+    assert_eq!(from_event(with(json!({"type": "exec_command_end", "call_id": "c"}))), expected);
 }
 
 #[test]
-fn what_a_command_does_not_say_is_told_by_what_it_does() {
+fn missing_fields_of_a_command_are_derived_from_others() {
     let command = |more: Value| {
         let mut fields = json!({"type": "CommandExecution", "id": "c", "command": "ls"});
         fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        done(fields)
+        from_completed(fields)
     };
     assert_eq!(command(json!({}))["status"], "completed");
     assert_eq!(command(json!({"exit_code": 0}))["status"], "completed");
@@ -153,7 +153,7 @@ fn what_a_command_does_not_say_is_told_by_what_it_does() {
 }
 
 #[test]
-fn a_call_of_a_tool_tells_its_outcome_in_either_mode() {
+fn a_tool_call_has_its_outcome_in_both_modes() {
     let expected = |status: &str, more: Value| {
         let mut item = json!({
             "type": "tool_call", "id": "c", "server": "docs", "tool": "find", "arguments": {"q": "yaks"},
@@ -167,7 +167,7 @@ fn a_call_of_a_tool_tells_its_outcome_in_either_mode() {
         json!({"secs": 2, "nanos": 500_000_000}),
     );
     let ended = |result: Value| {
-        said(json!({
+        from_event(json!({
             "type": "mcp_tool_call_end", "call_id": "c", "invocation": invocation, "duration": duration, "result": result,
         }))
     };
@@ -178,7 +178,7 @@ fn a_call_of_a_tool_tells_its_outcome_in_either_mode() {
     assert_eq!(ended(json!({"Err": "no such tool"})), expected("failed", json!({"error": "no such tool"})));
 
     let item = |status: &str, result: Value, error: Value| {
-        done(json!({
+        from_completed(json!({
             "type": "McpToolCall", "id": "c", "server": "docs", "tool": "find", "arguments": {"q": "yaks"},
             "status": status, "result": result, "error": error, "duration": duration,
         }))
@@ -189,7 +189,7 @@ fn a_call_of_a_tool_tells_its_outcome_in_either_mode() {
 }
 
 #[test]
-fn a_call_of_a_tool_of_the_client_tells_its_outcome_in_either_mode() {
+fn a_call_of_a_client_tool_has_its_outcome_in_both_modes() {
     let fields = json!({
         "namespace": "ide", "tool": "open", "arguments": {"path": "a.rs"}, "success": false,
         "content_items": [{"type": "inputText", "text": "no such file"}], "duration": {"secs": 0, "nanos": 30_000_000},
@@ -203,12 +203,12 @@ fn a_call_of_a_tool_of_the_client_tells_its_outcome_in_either_mode() {
         "type": "tool_call", "id": "c", "server": "ide", "tool": "open", "arguments": {"path": "a.rs"},
         "status": "failed", "result": [{"type": "inputText", "text": "no such file"}], "error": null, "duration_ms": 30,
     });
-    assert_eq!(done(with(json!({"type": "DynamicToolCall", "id": "c"}))), expected);
-    assert_eq!(said(with(json!({"type": "dynamic_tool_call_response", "call_id": "c"}))), expected);
+    assert_eq!(from_completed(with(json!({"type": "DynamicToolCall", "id": "c"}))), expected);
+    assert_eq!(from_event(with(json!({"type": "dynamic_tool_call_response", "call_id": "c"}))), expected);
 }
 
 #[test]
-fn a_plan_is_the_newest_that_was_told_in_either_mode() {
+fn the_newest_text_of_a_plan_counts_in_both_modes() {
     let plan = |text: &str| completed_item("t", json!({"type": "Plan", "id": "t-plan", "text": text}));
     let story = [started("t"), plan("look"), plan("look, then leap"), complete("t")];
     let expected = json!({"type": "plan", "id": "t-plan", "text": "look, then leap"});
@@ -217,20 +217,20 @@ fn a_plan_is_the_newest_that_was_told_in_either_mode() {
 }
 
 #[test]
-fn a_kind_that_nobody_knows_shows_as_what_it_is() {
+fn an_item_of_an_unknown_kind_is_shown_with_all_its_fields() {
     let unknown = json!({
         "type": "TeleportStarted", "id": "x", "status": "half_way", "output": [1, null], "durationMs": 5, "kind": "far",
     });
     let expected = json!({
         "type": "teleport_started", "id": "x", "status": "half_way", "output": [1, null], "durationMs": 5, "kind": "far",
     });
-    assert_eq!(done(unknown.clone()), expected);
-    // In a legacy thread too, where nothing else would tell it.
+    assert_eq!(from_completed(unknown.clone()), expected);
+    // Also in a legacy thread, which has no event for it.
     assert_eq!(only(&project(&lines([started("t"), completed_item("t", unknown), complete("t")]))), expected);
 }
 
-/// The begin events that no release keeps, and what they show when one does: each is one step, by its call.
-fn begun() -> [(RolloutItem, RolloutItem, &'static str); 5] {
+/// Begin events that no release writes to its log, with their end events: each pair is one step, identified by its call.
+fn begin_and_end_events() -> [(RolloutItem, RolloutItem, &'static str); 5] {
     let of = |kind: &str, fields: Value| {
         let mut payload = json!({"type": kind, "call_id": "c", "turn_id": "t"});
         payload.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -240,7 +240,7 @@ fn begun() -> [(RolloutItem, RolloutItem, &'static str); 5] {
     [
         (
             of("exec_command_begin", json!({"command": ["ls", "-l"], "cwd": "/w"})),
-            // So did programs of 2025: what was run is told when it begins alone.
+            // As in programs of 2025: only the begin event contains the command.
             of(
                 "exec_command_end",
                 json!({"stdout": "a\n", "stderr": "", "exit_code": 0, "duration": {"secs": 1, "nanos": 0}}),
@@ -283,8 +283,8 @@ fn status(item: &TurnItem) -> Option<ItemStatus> {
 }
 
 #[test]
-fn a_step_that_has_begun_and_not_ended_is_in_progress_whatever_came_of_its_turn() {
-    for (begin, _, kind) in begun() {
+fn a_step_without_an_end_is_in_progress_even_if_its_turn_ended() {
+    for (begin, _, kind) in begin_and_end_events() {
         for end in [None, Some(aborted("t")), Some(complete("t"))] {
             let story = [started("t"), user("q"), user_event("q"), begin.clone()].into_iter().chain(end.clone());
             let turns = project(&lines(story));
@@ -297,8 +297,8 @@ fn a_step_that_has_begun_and_not_ended_is_in_progress_whatever_came_of_its_turn(
 }
 
 #[test]
-fn the_end_of_a_step_takes_the_place_of_its_beginning_and_keeps_what_it_does_not_repeat() {
-    for (begin, end, kind) in begun() {
+fn the_end_of_a_step_updates_its_beginning_and_keeps_fields_that_it_lacks() {
+    for (begin, end, kind) in begin_and_end_events() {
         let turns =
             project(&lines([started("t"), begin, event(json!({"type": "agent_message", "message": "a"})), end]));
         assert_eq!(item_kinds(&turns[0]), [kind, "agent_message"]);
@@ -320,42 +320,42 @@ fn the_end_of_a_step_takes_the_place_of_its_beginning_and_keeps_what_it_does_not
 }
 
 #[test]
-fn an_item_that_was_told_when_it_started_is_done_when_it_is_completed() {
+fn a_completed_item_updates_the_started_one() {
     let started_item = |item: Value| event(json!({"type": "item_started", "turn_id": "t", "item": item}));
     let command = |more: Value| {
         let mut item = json!({"type": "CommandExecution", "id": "c", "command": ["sleep", "9"]});
         item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         item
     };
-    let begun = [
+    let begin_and_end_events = [
         started("t"),
-        // What is said is nothing before it is said.
+        // Messages are shown only when they are completed.
         started_item(json!({"type": "UserMessage", "id": "u", "content": []})),
         started_item(json!({"type": "AgentMessage", "id": "a", "content": []})),
         started_item(json!({"type": "ContextCompaction", "id": "k"})),
         started_item(command(json!({}))),
     ];
-    let turns = project(&ordinal_lines(begun.clone()));
+    let turns = project(&ordinal_lines(begin_and_end_events.clone()));
     assert_eq!(item_ids(&turns[0]), ["c"]);
     assert_eq!(status(&turns[0].items[0]), Some(ItemStatus::InProgress));
 
     let end = completed_item("t", command(json!({"status": "completed", "exit_code": 0, "aggregated_output": ""})));
-    let turns = project(&ordinal_lines(begun.into_iter().chain([end])));
+    let turns = project(&ordinal_lines(begin_and_end_events.into_iter().chain([end])));
     assert_eq!(item_ids(&turns[0]), ["c"]);
     assert_eq!(status(&turns[0].items[0]), Some(ItemStatus::Completed));
     assert_eq!(turns[0].item_positions, [4], "it stands where it began");
 }
 
 #[test]
-fn events_of_a_known_kind_and_an_odd_shape_take_no_number() {
+fn events_that_do_not_parse_take_no_item_number() {
     let odd = event(json!({"type": "agent_message", "message": 7}));
     let turns = project(&lines([started("t"), odd, event(json!({"type": "agent_message", "message": "a"}))]));
     assert_eq!(item_ids(&turns[0]), ["item-1"]);
 }
 
-/// Raw items of the model at every place of a turn with steps: they change nothing of it.
+/// Response items at every position of a turn with steps do not change it.
 #[test]
-fn calls_and_outputs_for_the_model_are_no_steps() {
+fn response_items_are_no_steps() {
     let raw: Vec<RolloutLine> = [
         json!({"type": "function_call", "name": "exec_command", "arguments": "{\"cmd\":\"ls\"}", "call_id": "c"}),
         json!({"type": "function_call_output", "call_id": "c", "output": "Process exited with code 1\nOutput:\nx"}),
@@ -375,10 +375,10 @@ fn calls_and_outputs_for_the_model_are_no_steps() {
             project(lines).into_iter().map(|turn| (turn.id, turn.status, turn.items)).collect::<Vec<_>>()
         };
         let expected = items(&recorded);
-        for place in 1..recorded.len() {
+        for index in 1..recorded.len() {
             let mut lines = recorded.clone();
-            lines.splice(place..place, raw.clone());
-            assert_eq!(items(&lines), expected, "{folder}, line {place}");
+            lines.splice(index..index, raw.clone());
+            assert_eq!(items(&lines), expected, "{folder}, line {index}");
         }
     }
 }

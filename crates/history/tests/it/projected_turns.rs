@@ -1,4 +1,4 @@
-//! A turn told again from its own lines, and a projection that goes on where another one was.
+//! Turns that are rebuilt from their own lines, and projections that resume where another one stopped.
 
 use proptest::prelude::*;
 use selvedge_history::{ProjectedTurn, TurnProjection, TurnRestart, is_never_shown};
@@ -11,7 +11,7 @@ use crate::story::{
     time, turn, turn_context, user, user_event,
 };
 
-fn told(lines: &[RolloutLine]) -> Vec<ProjectedTurn> {
+fn projected(lines: &[RolloutLine]) -> Vec<ProjectedTurn> {
     let mut turns = TurnProjection::new();
     (0..).zip(lines).for_each(|(position, line)| turns.push(position, line));
     turns.finish_projected()
@@ -22,7 +22,7 @@ fn slice(lines: &[RolloutLine], from: u64, to: u64) -> impl Iterator<Item = (u64
     (from..).zip(&lines[first..last])
 }
 
-/// An item with another id, where the id is a number.
+/// The item as JSON, with a fixed id if its id is a number.
 fn without_number(item: &TurnItem) -> Value {
     let mut value = serde_json::to_value(item).unwrap();
     if value["id"].as_str().is_some_and(|id| id.starts_with("item-")) {
@@ -31,55 +31,59 @@ fn without_number(item: &TurnItem) -> Value {
     value
 }
 
-/// Every self-contained turn told again from its lines, with and without those that say nothing; every item from its own.
-fn tells_each_again(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
-    let all = told(lines);
-    let whole = all.iter().map(|told| told.turn.clone()).collect::<Vec<_>>();
+/// Rebuilds every self-contained turn from its lines, with and without lines that are never shown, and every item from its own
+/// lines. Returns the number of these turns.
+fn rebuild_each_turn(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
+    let all = projected(lines);
+    let whole = all.iter().map(|projected| projected.turn.clone()).collect::<Vec<_>>();
     prop_assert_eq!(&whole, &crate::story::project(lines));
-    let mut told_again = 0;
-    for (place, told) in (0..).zip(&all).filter(|(_, told)| told.is_self_contained) {
-        prop_assert_eq!((told.restart.position, told.restart.turns), (told.turn.lines.start, place));
-        let (mut turns, mut quick) = (TurnProjection::resume(told.restart), TurnProjection::resume(told.restart));
-        for (position, line) in slice(lines, told.turn.lines.start, told.turn.lines.end) {
+    let mut rebuilt = 0;
+    for (index, projected) in (0..).zip(&all).filter(|(_, projected)| projected.is_self_contained) {
+        prop_assert_eq!((projected.restart.position, projected.restart.turns), (projected.turn.lines.start, index));
+        let (mut turns, mut filtered) =
+            (TurnProjection::resume(projected.restart), TurnProjection::resume(projected.restart));
+        for (position, line) in slice(lines, projected.turn.lines.start, projected.turn.lines.end) {
             turns.push(position, line);
             if !is_never_shown(line.text().as_bytes()) {
-                quick.push(position, line);
+                filtered.push(position, line);
             }
         }
         let again = turns.finish_projected();
-        prop_assert_eq!(again.len(), 1, "turn {} of {:#?}", place, lines);
-        prop_assert_eq!(&again[0], told, "turn {} of {:#?}", place, lines);
-        let mut quick = quick.finish();
-        prop_assert_eq!(quick.len(), 1);
-        quick[0].lines = told.turn.lines.clone();
-        quick[0].item_positions.clone_from(&told.turn.item_positions);
-        prop_assert_eq!(&quick[0], &told.turn);
-        prop_assert_eq!(told.turn.items.len(), told.item_lines.len());
-        for (item, item_lines) in told.turn.items.iter().zip(&told.item_lines).filter(|(_, lines)| !lines.is_empty()) {
-            let restart = TurnRestart { position: item_lines.start, lead_in: None, ..told.restart };
-            // Whether a thread is paginated may be said within the turn.
+        prop_assert_eq!(again.len(), 1, "turn {} of {:#?}", index, lines);
+        prop_assert_eq!(&again[0], projected, "turn {} of {:#?}", index, lines);
+        let mut filtered = filtered.finish();
+        prop_assert_eq!(filtered.len(), 1);
+        filtered[0].lines = projected.turn.lines.clone();
+        filtered[0].item_positions.clone_from(&projected.turn.item_positions);
+        prop_assert_eq!(&filtered[0], &projected.turn);
+        prop_assert_eq!(projected.turn.items.len(), projected.item_lines.len());
+        for (item, item_lines) in
+            projected.turn.items.iter().zip(&projected.item_lines).filter(|(_, lines)| !lines.is_empty())
+        {
+            let restart = TurnRestart { position: item_lines.start, lead_in: None, ..projected.restart };
+            // Lines within the turn may determine that the thread is paginated.
             let mode = slice(lines, 0, item_lines.start).filter(|(_, line)| line.ordinal().is_some()).count();
             let mode = if mode > 0 { selvedge_protocol::HistoryMode::Paginated } else { restart.mode };
-            let mut turns = TurnProjection::at_item(told.turn.id.clone(), TurnRestart { mode, ..restart });
+            let mut turns = TurnProjection::at_item(projected.turn.id.clone(), TurnRestart { mode, ..restart });
             slice(lines, item_lines.start, item_lines.end).for_each(|(position, line)| turns.push(position, line));
             let again = turns.finish();
             prop_assert_eq!(without_number(&again[0].items[0]), without_number(item));
         }
-        told_again += 1;
+        rebuilt += 1;
     }
-    Ok(told_again)
+    Ok(rebuilt)
 }
 
-/// From any place the rest is told as the whole tells it, or it is told that it depends on what stands before. Gives in how
-/// many places it was not.
-fn goes_on_from_anywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
-    let whole = told(lines);
-    let mut reached_back = 0;
-    for place in (0..=lines.len()).step_by(1 + lines.len() / 60) {
+/// Resumes a projection at many positions: it returns the same turns as the whole, or reports that they depend on earlier ones.
+/// Returns the number of positions where it reports that.
+fn resume_everywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
+    let whole = projected(lines);
+    let mut dependent = 0;
+    for index in (0..=lines.len()).step_by(1 + lines.len() / 60) {
         let mut before = TurnProjection::new();
-        (0..).zip(&lines[..place]).for_each(|(position, line)| before.push(position, line));
+        (0..).zip(&lines[..index]).for_each(|(position, line)| before.push(position, line));
         let Some(restart) = before.restart() else {
-            reached_back += 1;
+            dependent += 1;
             continue;
         };
         let earlier = before.finish_projected();
@@ -87,47 +91,47 @@ fn goes_on_from_anywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> 
         let mut after = TurnProjection::resume(restart);
         slice(lines, restart.position, lines.len() as u64).for_each(|(position, line)| after.push(position, line));
         let affects_earlier_turns = after.affects_earlier_turns()
-            || earlier[..kept].iter().any(|told| after.unresolved_turn_ids().contains(&told.turn.id));
+            || earlier[..kept].iter().any(|projected| after.unresolved_turn_ids().contains(&projected.turn.id));
         if affects_earlier_turns {
-            reached_back += 1;
+            dependent += 1;
         } else {
             let together: Vec<ProjectedTurn> =
                 earlier[..kept].iter().cloned().chain(after.finish_projected()).collect();
-            prop_assert_eq!(&together, &whole, "from {} of {:#?}", place, lines);
+            prop_assert_eq!(&together, &whole, "from {} of {:#?}", index, lines);
         }
     }
-    Ok(reached_back)
+    Ok(dependent)
 }
 
-/// Turns that are taken away meanwhile are those that the whole gives.
-fn can_be_taken_piece_by_piece(lines: &[RolloutLine]) -> Result<bool, TestCaseError> {
+/// Drains turns after each line: together they equal the turns of the whole. Returns whether they do not depend on each other.
+fn drain_after_each_line(lines: &[RolloutLine]) -> Result<bool, TestCaseError> {
     let mut turns = TurnProjection::new();
-    let mut taken: Vec<ProjectedTurn> = Vec::new();
+    let mut drained: Vec<ProjectedTurn> = Vec::new();
     for (position, line) in (0..).zip(lines) {
         turns.push(position, line);
-        taken.extend(turns.drain_closed());
+        drained.extend(turns.drain_closed());
     }
-    let affects_earlier_turns =
-        turns.affects_earlier_turns() || taken.iter().any(|told| turns.unresolved_turn_ids().contains(&told.turn.id));
-    taken.extend(turns.finish_projected());
+    let affects_earlier_turns = turns.affects_earlier_turns()
+        || drained.iter().any(|projected| turns.unresolved_turn_ids().contains(&projected.turn.id));
+    drained.extend(turns.finish_projected());
     if !affects_earlier_turns {
-        prop_assert_eq!(taken, told(lines));
+        prop_assert_eq!(drained, projected(lines));
     }
     Ok(!affects_earlier_turns)
 }
 
 fn check(lines: &[RolloutLine]) -> Result<(usize, usize, bool), TestCaseError> {
-    Ok((tells_each_again(lines)?, goes_on_from_anywhere(lines)?, can_be_taken_piece_by_piece(lines)?))
+    Ok((rebuild_each_turn(lines)?, resume_everywhere(lines)?, drain_after_each_line(lines)?))
 }
 
 #[test]
-fn every_turn_of_the_recorded_stories_is_told_again() {
+fn every_recorded_turn_can_be_rebuilt() {
     for thread in recordings::folders().iter().flat_map(|folder| recordings::threads_of(folder)) {
-        let (told_again, reached_back, _) = check(&thread.lines).unwrap();
-        let turns = told(&thread.lines);
+        let (rebuilt, dependent, _) = check(&thread.lines).unwrap();
+        let turns = projected(&thread.lines);
         let has_rollback = thread.lines.iter().any(|line| line.text().contains("thread_rolled_back"));
         if !has_rollback {
-            assert_eq!((told_again, reached_back), (turns.len(), 0), "{}", thread.name);
+            assert_eq!((rebuilt, dependent), (turns.len(), 0), "{}", thread.name);
         }
     }
     for version in ["0.36.0", "0.58.0"] {
@@ -137,7 +141,7 @@ fn every_turn_of_the_recorded_stories_is_told_again() {
 }
 
 #[test]
-fn a_late_item_entangles_two_turns() {
+fn a_late_item_makes_two_turns_depend_on_each_other() {
     let story = [
         vec![started("a"), user_event("one"), complete("a")],
         vec![started("b"), user_event("two")],
@@ -145,24 +149,24 @@ fn a_late_item_entangles_two_turns() {
         vec![complete("b"), started("c"), complete("c")],
     ];
     let lines = lines(story.concat());
-    let told = told(&lines);
-    assert_eq!(told.iter().map(|told| told.is_self_contained).collect::<Vec<_>>(), [false, false, true]);
-    assert_eq!(told[0].item_lines, [1..2, 5..6]);
+    let projected = projected(&lines);
+    assert_eq!(projected.iter().map(|projected| projected.is_self_contained).collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(projected[0].item_lines, [1..2, 5..6]);
     check(&lines).unwrap();
 }
 
 #[test]
-fn a_late_item_of_the_last_turn_is_one_of_its_lines() {
+fn a_late_item_of_the_last_turn_extends_it() {
     let late = event(json!({"type": "patch_apply_end", "turn_id": "a", "call_id": "late"}));
-    let lines = lines(vec![started("a"), user_event("one"), complete("a"), fragment("told"), late]);
-    let told = told(&lines);
-    assert!(told[0].is_self_contained);
-    assert_eq!(told[0].turn.lines, 0..5);
+    let lines = lines(vec![started("a"), user_event("one"), complete("a"), fragment("context"), late]);
+    let projected = projected(&lines);
+    assert!(projected[0].is_self_contained);
+    assert_eq!(projected[0].turn.lines, 0..5);
     check(&lines).unwrap();
 }
 
 #[test]
-fn a_rollback_leaves_the_turns_before_it_whole() {
+fn turns_before_a_rollback_are_self_contained() {
     let story = [
         turn("a", "q1", "a1"),
         turn("b", "q2", "a2"),
@@ -171,9 +175,9 @@ fn a_rollback_leaves_the_turns_before_it_whole() {
         turn("d", "q4", "a4"),
     ];
     let lines = lines(story.concat());
-    assert!(told(&lines).iter().all(|told| told.is_self_contained));
-    let (told_again, _, in_pieces) = check(&lines).unwrap();
-    assert_eq!((told_again, in_pieces), (3, false));
+    assert!(projected(&lines).iter().all(|projected| projected.is_self_contained));
+    let (rebuilt, _, in_pieces) = check(&lines).unwrap();
+    assert_eq!((rebuilt, in_pieces), (3, false));
 }
 
 fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
@@ -207,7 +211,7 @@ fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
         2 => Just(vec![event(json!({"type": "agent_reasoning", "text": "thought"}))]),
         1 => Just(vec![event(json!({"type": "context_compacted"}))]),
         1 => Just(vec![event(json!({"type": "error", "message": "broken"}))]),
-        1 => Just(vec![fragment("told")]),
+        1 => Just(vec![fragment("context")]),
         1 => turn_id().prop_map(|id| vec![turn_context(&id, &id)]),
         1 => (1_u64..9).prop_map(|n| vec![compacted(&["q1", "summary"], n)]),
         1 => (0_u64..4).prop_map(|n| vec![rolled_back(n)]),
@@ -217,7 +221,7 @@ fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn any_story_is_told_again(
+    fn turns_of_any_story_can_be_rebuilt(
         story in prop::collection::vec(any_item(), 0..20),
         paginated_from in prop_oneof![Just(usize::MAX), Just(0), 0..40_usize],
         bare in any::<bool>(),

@@ -1,4 +1,4 @@
-//! What a listing says of a thread.
+//! The metadata fold: what a listing shows of a thread.
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
@@ -36,7 +36,7 @@ fn head(id: &str, fields: Value) -> RolloutItem {
     item(json!({"type": "session_meta", "payload": payload}))
 }
 
-pub(crate) fn recorded_row(thread: &Recorded) -> StoredThread {
+pub(crate) fn folded_record(thread: &Recorded) -> StoredThread {
     let mut fold = MetadataFold::new(thread.id, Timestamp::default());
     for line in &thread.lines {
         fold.observe_line(line);
@@ -44,61 +44,61 @@ pub(crate) fn recorded_row(thread: &Recorded) -> StoredThread {
     fold.into_thread()
 }
 
-/// What the recorded programs do not say in a row, and the log does.
+/// Metadata that the log contains and that the recorded listings do not.
 #[test]
-fn every_recorded_thread_has_a_model_and_counted_its_tokens() {
+fn every_recorded_thread_has_a_model_and_token_usage() {
     for thread in recordings::stories() {
-        let row = recorded_row(&thread);
-        assert_eq!(row.model.as_deref(), Some("mock-model"), "{}", thread.name);
-        assert!(row.token_usage.unwrap().total_tokens.unwrap() > 1_000, "{}", thread.name);
+        let record = folded_record(&thread);
+        assert_eq!(record.model.as_deref(), Some("mock-model"), "{}", thread.name);
+        assert!(record.token_usage.unwrap().total_tokens.unwrap() > 1_000, "{}", thread.name);
     }
 }
 
 #[test]
-fn a_recording_from_before_the_envelope_has_a_preview() {
+fn a_recording_of_bare_lines_has_a_preview() {
     let mut fold = MetadataFold::new(id("6c1959de-8bdf-489c-a664-66b58be0c216"), Timestamp::default());
     for line in recordings::basic("0.20.0") {
         fold.observe_line(&line);
     }
-    let row = fold.into_thread();
-    assert_eq!(row.preview.as_deref(), Some("first question about zebras"));
-    assert_eq!(row.created_at.to_string(), "2026-11-21T09:07:26.036Z");
-    assert_eq!(row.git, None);
+    let record = fold.into_thread();
+    assert_eq!(record.preview.as_deref(), Some("first question about zebras"));
+    assert_eq!(record.created_at.to_string(), "2026-11-21T09:07:26.036Z");
+    assert_eq!(record.git, None);
 }
 
 #[test]
-fn patches_lead_from_row_to_row() {
+fn the_patches_of_a_fold_reproduce_its_record() {
     for thread in recordings::stories() {
         let mut fold = MetadataFold::new(thread.id, Timestamp::default());
-        let mut row = fold.thread().clone();
+        let mut record = fold.thread().clone();
         let mut merged = ThreadMetadataPatch::default();
         for line in &thread.lines {
             let patch = fold.observe_line(line);
-            patch.apply(&mut row);
+            patch.apply(&mut record);
             merged.merge(patch);
         }
-        assert_eq!(&row, fold.thread(), "{}", thread.name);
+        assert_eq!(&record, fold.thread(), "{}", thread.name);
         let mut at_once = StoredThread::new(thread.id, Timestamp::default());
         merged.apply(&mut at_once);
-        assert_eq!(at_once, row, "{}", thread.name);
+        assert_eq!(at_once, record, "{}", thread.name);
     }
 }
 
 #[test]
-fn live_items_and_lines_say_the_same() {
+fn live_items_and_lines_give_the_same_record() {
     for thread in recordings::stories() {
         let mut live = MetadataFold::new(thread.id, Timestamp::default());
         for line in &thread.lines {
             live.observe(&line.item(), line.timestamp());
         }
-        assert_eq!(live.into_thread(), recorded_row(&thread), "{}", thread.name);
+        assert_eq!(live.into_thread(), folded_record(&thread), "{}", thread.name);
     }
 }
 
 #[test]
-fn a_fold_can_be_put_down_and_taken_up_again() {
+fn a_fold_can_be_resumed_from_its_record() {
     for thread in recordings::stories() {
-        let whole = recorded_row(&thread);
+        let whole = folded_record(&thread);
         let own_head = thread
             .lines
             .iter()
@@ -114,7 +114,7 @@ fn a_fold_can_be_put_down_and_taken_up_again() {
 }
 
 #[test]
-fn inherited_lines_can_be_told_apart_by_the_caller() {
+fn a_caller_can_mark_inherited_lines() {
     let thread = recordings::story("story-0.169.0", "FF");
     let own_head = thread
         .lines
@@ -126,11 +126,11 @@ fn inherited_lines_can_be_told_apart_by_the_caller() {
     assert_eq!(fold.thread().preview.as_deref(), Some("first question about zebras"));
     assert_eq!(fold.thread().updated_at, Timestamp::default());
     own.iter().for_each(|line| drop(fold.observe_line(line)));
-    assert_eq!(fold.into_thread(), recorded_row(&thread));
+    assert_eq!(fold.into_thread(), folded_record(&thread));
 }
 
 #[test]
-fn the_first_head_says_where_a_thread_comes_from_and_the_newest_where_it_works() {
+fn the_first_head_determines_the_origin_and_the_newest_the_location() {
     let first = head(
         OWN,
         json!({
@@ -146,84 +146,84 @@ fn the_first_head_says_where_a_thread_comes_from_and_the_newest_where_it_works()
             "git": {"commit_hash": "c2"},
         }),
     );
-    let row = folded(&lines([first, second]));
-    assert_eq!(row.created_at, "2026-11-21T09:00:00Z".parse().unwrap());
+    let record = folded(&lines([first, second]));
+    assert_eq!(record.created_at, "2026-11-21T09:00:00Z".parse().unwrap());
     assert_eq!(
-        (row.source, row.originator.as_deref(), row.cli_version.as_deref()),
+        (record.source, record.originator.as_deref(), record.cli_version.as_deref()),
         (Some(json!("cli")), Some("a"), Some("1"))
     );
-    assert_eq!((row.cwd.as_deref(), row.model_provider.as_deref()), (Some("/b"), Some("q")));
-    assert_eq!((row.agent_role.as_deref(), row.history_mode), (Some("helper"), HistoryMode::Paginated));
-    let git = row.git.unwrap();
+    assert_eq!((record.cwd.as_deref(), record.model_provider.as_deref()), (Some("/b"), Some("q")));
+    assert_eq!((record.agent_role.as_deref(), record.history_mode), (Some("helper"), HistoryMode::Paginated));
+    let git = record.git.unwrap();
     assert_eq!((git.commit_hash.as_deref(), git.branch), (Some("c2"), None));
 }
 
 #[test]
-fn heads_that_a_copy_took_along_say_nothing() {
+fn heads_in_a_full_copy_change_nothing() {
     let copied = head(OTHER, json!({"cwd": "/other", "cli_version": "0", "forked_from_id": OTHER}));
     let own = head(OWN, json!({"cwd": "/own", "forked_from_id": OTHER, "parent_thread_id": OTHER}));
-    let row = folded(&lines([own, copied, user_event("asked before the fork")]));
-    assert_eq!((row.cwd.as_deref(), row.cli_version), (Some("/own"), None));
-    assert_eq!((row.forked_from_id, row.parent_thread_id), (Some(id(OTHER)), Some(id(OTHER))));
-    assert_eq!(row.preview.as_deref(), Some("asked before the fork"));
-    assert_eq!(row.updated_at, time(2));
+    let record = folded(&lines([own, copied, user_event("asked before the fork")]));
+    assert_eq!((record.cwd.as_deref(), record.cli_version), (Some("/own"), None));
+    assert_eq!((record.forked_from_id, record.parent_thread_id), (Some(id(OTHER)), Some(id(OTHER))));
+    assert_eq!(record.preview.as_deref(), Some("asked before the fork"));
+    assert_eq!(record.updated_at, time(2));
 }
 
 #[test]
-fn a_fork_by_reference_inherits_words_and_settings_but_no_times() {
+fn a_fork_by_reference_inherits_messages_and_settings_but_no_times() {
     let usage = event(json!({"type": "token_count", "info": {"total_token_usage": {"total_tokens": 9}}}));
     let base = [head(OTHER, json!({"cwd": "/base"})), started("t"), turn_context("t", "m"), user_event("q"), usage];
     let mut fold = fold();
     for line in lines(base) {
         fold.observe_line(&line);
     }
-    let row = fold.thread();
-    assert_eq!((row.preview.as_deref(), row.model.as_deref()), (Some("q"), Some("m")));
-    assert_eq!(row.token_usage.as_ref().and_then(|usage| usage.total_tokens), Some(9));
+    let record = fold.thread();
+    assert_eq!((record.preview.as_deref(), record.model.as_deref()), (Some("q"), Some("m")));
+    assert_eq!(record.token_usage.as_ref().and_then(|usage| usage.total_tokens), Some(9));
     let never = Timestamp::default();
-    assert_eq!((row.created_at, row.updated_at, row.recency_at), (never, never, never));
-    assert_eq!(row.cwd, None);
+    assert_eq!((record.created_at, record.updated_at, record.recency_at), (never, never, never));
+    assert_eq!(record.cwd, None);
 
     fold.observe(&head(OWN, json!({"cwd": "/own"})), Some(time(9)));
-    let row = fold.into_thread();
-    assert_eq!((row.updated_at, row.cwd.as_deref()), (time(9), Some("/own")));
-    assert_eq!(row.recency_at, row.created_at);
+    let record = fold.into_thread();
+    assert_eq!((record.updated_at, record.cwd.as_deref()), (time(9), Some("/own")));
+    assert_eq!(record.recency_at, record.created_at);
 }
 
 #[test]
-fn settings_come_from_turns_and_are_overridden_by_applied_ones() {
+fn applied_settings_override_those_of_turns() {
     let context = item(json!({"type": "turn_context", "payload": {
         "cwd": "/turn", "model": "m1", "effort": "low", "approval_policy": "never", "permission_profile": {"type": "a"},
     }}));
-    let row = folded(&lines([context.clone()]));
-    assert_eq!((row.cwd.as_deref(), row.model.as_deref()), (Some("/turn"), Some("m1")));
-    assert_eq!((row.reasoning_effort.as_deref(), row.approval_mode), (Some("low"), Some(json!("never"))));
-    assert_eq!(row.permission_profile, Some(json!({"type": "a"})));
+    let record = folded(&lines([context.clone()]));
+    assert_eq!((record.cwd.as_deref(), record.model.as_deref()), (Some("/turn"), Some("m1")));
+    assert_eq!((record.reasoning_effort.as_deref(), record.approval_mode), (Some("low"), Some(json!("never"))));
+    assert_eq!(record.permission_profile, Some(json!({"type": "a"})));
 
     let applied = event(json!({"type": "thread_settings_applied", "thread_settings": {
         "model_provider_id": "p2", "cwd": "/set", "approval_policy": {"granular": {}},
         "collaboration_mode": {"mode": "plan", "settings": {"model": "m2", "reasoning_effort": "high"}},
     }}));
-    let row = folded(&lines([context.clone(), applied, context]));
-    assert_eq!(row.cwd.as_deref(), Some("/set"));
-    assert_eq!((row.model.as_deref(), row.reasoning_effort.as_deref()), (Some("m1"), Some("low")));
-    assert_eq!(row.model_provider.as_deref(), Some("p2"));
+    let record = folded(&lines([context.clone(), applied, context]));
+    assert_eq!(record.cwd.as_deref(), Some("/set"));
+    assert_eq!((record.model.as_deref(), record.reasoning_effort.as_deref()), (Some("m1"), Some("low")));
+    assert_eq!(record.model_provider.as_deref(), Some("p2"));
 }
 
 #[test]
-fn plain_settings_go_before_those_of_the_collaboration_mode() {
+fn plain_settings_take_precedence_over_those_of_the_collaboration_mode() {
     let applied = |plain: Value| {
         let mut settings = json!({"collaboration_mode": {"settings": {"model": "m2", "reasoning_effort": "high"}}});
         settings.as_object_mut().unwrap().extend(plain.as_object().unwrap().clone());
-        let row = folded(&lines([event(json!({"type": "thread_settings_applied", "thread_settings": settings}))]));
-        (row.model.unwrap(), row.reasoning_effort.unwrap())
+        let record = folded(&lines([event(json!({"type": "thread_settings_applied", "thread_settings": settings}))]));
+        (record.model.unwrap(), record.reasoning_effort.unwrap())
     };
     assert_eq!(applied(json!({})), ("m2".into(), "high".into()));
     assert_eq!(applied(json!({"model": "m1", "reasoning_effort": "low"})), ("m1".into(), "low".into()));
 }
 
 #[test]
-fn the_first_words_of_the_user_are_the_preview() {
+fn the_first_message_of_the_user_is_the_preview() {
     let preview = |items: Vec<RolloutItem>| folded(&lines(items)).preview;
     assert_eq!(preview(vec![user_event("  q1\nmore \n"), user_event("q2")]).as_deref(), Some("q1\nmore"));
     let from_editor = "# Context from my IDE setup:\n\n## Open tabs:\n- a.rs\n\n## My request for Codex:\nfix it\n";
@@ -237,15 +237,15 @@ fn the_first_words_of_the_user_are_the_preview() {
 }
 
 #[test]
-fn a_goal_is_the_preview_where_there_is_none() {
+fn a_goal_is_the_preview_if_there_is_none() {
     let goal = || event(json!({"type": "thread_goal_updated", "goal": {"objective": " ship it "}}));
-    let row = folded(&lines([goal(), user_event("q")]));
-    assert_eq!((row.preview.as_deref(), row.first_user_message.as_deref()), (Some("ship it"), Some("q")));
+    let record = folded(&lines([goal(), user_event("q")]));
+    assert_eq!((record.preview.as_deref(), record.first_user_message.as_deref()), (Some("ship it"), Some("q")));
     assert_eq!(folded(&lines([user_event("q"), goal()])).preview.as_deref(), Some("q"));
 }
 
 #[test]
-fn what_the_model_sees_changes_nothing_but_the_time() {
+fn response_items_change_only_the_time_of_the_last_update() {
     let mut fold = fold();
     let silent = [user("q"), assistant("a"), snapshot(json!({"cwd": "/x"}))];
     for (line, position) in lines(silent).iter().zip(0..) {
@@ -255,7 +255,7 @@ fn what_the_model_sees_changes_nothing_but_the_time() {
 }
 
 #[test]
-fn times_do_not_run_backwards_and_recency_follows_turns() {
+fn times_never_decrease_and_recency_follows_turns() {
     let mut fold = fold();
     fold.observe(&started("t"), Some(time(5)));
     fold.observe(&user_event("q"), Some(time(9)));
@@ -265,33 +265,36 @@ fn times_do_not_run_backwards_and_recency_follows_turns() {
 }
 
 #[test]
-fn tokens_are_those_of_the_newest_count_that_has_any() {
+fn token_usage_comes_from_the_newest_event_that_contains_it() {
     let count = |info: Value| event(json!({"type": "token_count", "info": info}));
-    let told = |n: u64| count(json!({"total_token_usage": {"total_tokens": n}}));
-    let row = folded(&lines([told(1), told(2), count(Value::Null)]));
-    assert_eq!(row.token_usage.unwrap().total_tokens, Some(2));
+    let usage = |n: u64| count(json!({"total_token_usage": {"total_tokens": n}}));
+    let record = folded(&lines([usage(1), usage(2), count(Value::Null)]));
+    assert_eq!(record.token_usage.unwrap().total_tokens, Some(2));
 }
 
 #[test]
-fn explicit_metadata_is_taken_literally() {
+fn explicit_metadata_is_applied_as_it_is() {
     let of = |thread: &str, patch: Value| {
         item(json!({"type": "thread_metadata", "payload": {"thread_id": thread, "patch": patch}}))
     };
     let patch = |patch| of(OWN, patch);
-    let row = folded(&lines([
+    let record = folded(&lines([
         user_event("q"),
         patch(json!({"name": "n", "preview": null, "git": {"branch": "b"}, "updated_at": "2030-01-01T00:00:00Z"})),
         patch(json!({})),
-        // A full-copy fork holds what was set of its source, too.
+        // A fork by full copy also contains the explicit metadata of its source.
         of(OTHER, json!({"preview": "of another thread"})),
     ]));
-    assert_eq!((row.name.as_deref(), row.preview, row.first_user_message.as_deref()), (Some("n"), None, Some("q")));
-    assert_eq!(row.git.unwrap().branch.as_deref(), Some("b"));
-    assert_eq!(row.updated_at, "2030-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(
+        (record.name.as_deref(), record.preview, record.first_user_message.as_deref()),
+        (Some("n"), None, Some("q"))
+    );
+    assert_eq!(record.git.unwrap().branch.as_deref(), Some("b"));
+    assert_eq!(record.updated_at, "2030-01-01T00:00:00Z".parse().unwrap());
 }
 
 #[test]
-fn odd_shapes_break_nothing() {
+fn unexpected_shapes_do_not_panic() {
     let odd = [
         head(
             OWN,
@@ -304,7 +307,7 @@ fn odd_shapes_break_nothing() {
         event(json!({"type": "token_count", "info": "many"})),
         event(json!({"type": "item_completed", "item": {"type": "UserMessage", "content": "x"}})),
     ];
-    let row = folded(&lines(odd));
-    assert_eq!(row.source, Some(json!({"subagent": "review"})));
-    assert_eq!((row.model, row.preview, row.token_usage, row.cwd), (None, None, None, None));
+    let record = folded(&lines(odd));
+    assert_eq!(record.source, Some(json!({"subagent": "review"})));
+    assert_eq!((record.model, record.preview, record.token_usage, record.cwd), (None, None, None, None));
 }

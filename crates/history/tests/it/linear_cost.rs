@@ -1,4 +1,4 @@
-//! What long threads cost: memory and time grow with what was said, and not with its product with something else.
+//! The cost of long threads: memory and time grow linearly with the number of lines.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::story::{
     compacted, completed_item, lines, ordinal_lines, patch, rolled_back, snapshot, started, user, user_event,
 };
 
-/// How many messages there are, and how many compactions: all pairs of them would take 400 MiB.
+/// Number of messages, and of compactions. Memory for each pair of them would be 400 MiB.
 const MANY: usize = 10_000;
 
-/// The most memory that the process has had since this was asked last, in MiB, where the system says.
+/// Peak memory of the process since the last call, in MiB. `None` if the system does not report it.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -22,7 +22,7 @@ fn peak() -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-/// How many MiB more than before something needs at its peak; 0 where the system does not say.
+/// Peak memory that `work` adds, in MiB. 0 if the system does not report it.
 fn memory_of<T>(work: impl FnOnce() -> T) -> u64 {
     peak();
     let before = peak();
@@ -32,21 +32,21 @@ fn memory_of<T>(work: impl FnOnce() -> T) -> u64 {
     needed
 }
 
-/// How long this thread has been at work, where the system says: what else the machine does meanwhile does not count.
-fn time_at_work() -> Option<Duration> {
+/// CPU time of this thread, so other load does not count. `None` if the system does not report it.
+fn cpu_time() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(stat.split_whitespace().next()?.parse().ok()?))
 }
 
 fn time_of(work: &mut dyn FnMut()) -> Duration {
-    let (start, at_work) = (Instant::now(), time_at_work());
+    let (start, at_work) = (Instant::now(), cpu_time());
     work();
-    let took = time_at_work().zip(at_work).map(|(end, start)| end.saturating_sub(start));
+    let took = cpu_time().zip(at_work).map(|(end, start)| end.saturating_sub(start));
     took.filter(|took| !took.is_zero()).unwrap_or_else(|| start.elapsed())
 }
 
-/// Does something with a story of a length and with one four times as long. What takes time by the square of the length
-/// takes sixteen times as long then, each time; a moment in which the machine is slow passes.
+/// Runs work for a story and for one four times as long. Quadratic work takes sixteen times as long, in every try; a slow moment of
+/// the machine affects one try.
 fn assert_linear(what: &str, len: usize, work: impl Fn(usize) -> Box<dyn FnMut()>) {
     let (mut short_work, mut long_work) = (work(len), work(4 * len));
     let (mut short, mut long) = (Duration::MAX, Duration::MAX);
@@ -68,8 +68,8 @@ fn projection(lines: &[RolloutLine]) -> TurnProjection {
     turns
 }
 
-/// `count` messages with a compaction behind each, which leaves a summary and the message.
-fn compacted_time_and_again(count: usize) -> Vec<RolloutLine> {
+/// `count` messages with a compaction after each, which keeps a summary and the message.
+fn compaction_per_message(count: usize) -> Vec<RolloutLine> {
     let turn = |n: usize| {
         let question = format!("question {n}");
         let left = [question.as_str(), "summary"];
@@ -78,21 +78,21 @@ fn compacted_time_and_again(count: usize) -> Vec<RolloutLine> {
     lines((0..count).flat_map(turn))
 }
 
-/// A compaction that leaves it to its reader what is left.
-fn old_compaction(summary: &str) -> RolloutItem {
+/// A compaction without a replacement history.
+fn legacy_compaction(summary: &str) -> RolloutItem {
     Compacted { message: Some(summary.to_owned()), ..Compacted::default() }.into()
 }
 
 #[test]
-fn compactions_share_the_messages_that_stood_before_each() {
-    let lines = compacted_time_and_again(MANY);
+fn compactions_share_the_messages_before_them() {
+    let lines = compaction_per_message(MANY);
     let needed = memory_of(|| projection(&lines));
     assert!(needed < 128, "{needed} MiB");
 }
 
 #[test]
-fn what_many_compactions_kept_comes_back_when_they_are_undone() {
-    let mut lines = compacted_time_and_again(100);
+fn undoing_many_compactions_takes_linear_time() {
+    let mut lines = compaction_per_message(100);
     let undone = |turns: u64, lines: &mut Vec<RolloutLine>| {
         lines.push(RolloutLine::new(lines[0].timestamp().unwrap(), None, &rolled_back(turns)));
         projection(lines).finish().len()
@@ -103,20 +103,20 @@ fn what_many_compactions_kept_comes_back_when_they_are_undone() {
 }
 
 #[test]
-fn old_compactions_keep_no_copies() {
+fn legacy_compactions_keep_no_copies() {
     let mut story: Vec<RolloutItem> = (0..3_000).map(|n| user_event(&format!("question {n}"))).collect();
-    story.extend((0..300).map(|n| old_compaction(&format!("summary {n}"))));
+    story.extend((0..300).map(|n| legacy_compaction(&format!("summary {n}"))));
     let lines = lines(story);
-    // Each of the compactions keeps about 3,000 messages.
+    // Each compaction retains about 3,000 messages.
     let needed = memory_of(|| projection(&lines));
     assert!(needed < 48, "{needed} MiB");
 }
 
 #[test]
-fn a_replay_keeps_no_state_of_the_world_for_each_turn() {
-    // Each turn adds to the world: all of its states would take hundreds of megabytes.
-    let told = |n: usize| patch(json!({format!("key {n}"): n}));
-    let turn = |n: usize| [started(&format!("t{n}")), user(&format!("question {n}")), told(n)];
+fn a_replay_keeps_no_world_state_per_turn() {
+    // Each turn adds a key: one world state per turn would take hundreds of megabytes.
+    let record = |n: usize| patch(json!({format!("key {n}"): n}));
+    let turn = |n: usize| [started(&format!("t{n}")), user(&format!("question {n}")), record(n)];
     let mut story = vec![snapshot(json!({}))];
     story.extend((0..3_000).flat_map(turn));
     let replayed = |story: &[RolloutItem]| {
@@ -133,7 +133,7 @@ fn a_replay_keeps_no_state_of_the_world_for_each_turn() {
 }
 
 #[test]
-fn rollbacks_over_the_same_compactions_undo_them_once() {
+fn repeated_rollbacks_past_the_same_compactions_take_linear_time() {
     assert_linear("rollbacks over compactions", 300, |count| {
         let turns = (0..count).flat_map(|n| [started(&format!("t{n}")), user("question")]);
         let compactions = (0..4 * count).map(|_| compacted(&["summary"], 1));
@@ -153,7 +153,7 @@ fn plan(turn: &str, id: usize) -> RolloutItem {
 }
 
 #[test]
-fn items_of_one_turn_are_found_by_their_ids() {
+fn lookup_of_items_in_a_long_turn_takes_linear_time() {
     assert_linear("items of one turn", 5_000, |count| {
         let items = (0..count).map(|n| plan("t1", n));
         let lines = ordinal_lines([started("t1")].into_iter().chain(items));
@@ -165,7 +165,7 @@ fn items_of_one_turn_are_found_by_their_ids() {
 }
 
 #[test]
-fn turns_that_late_lines_speak_of_are_found_by_their_ids() {
+fn lookup_of_turns_for_late_lines_takes_linear_time() {
     assert_linear("turns with late items", 5_000, |count| {
         let turn = |n: usize| format!("turn-of-this-thread-{n:08}");
         let begun = (0..count).map(|n| started(&turn(n)));
@@ -179,7 +179,7 @@ fn turns_that_late_lines_speak_of_are_found_by_their_ids() {
 }
 
 #[test]
-fn messages_that_steer_a_long_turn_do_not_go_through_its_items() {
+fn steering_messages_in_a_long_turn_take_linear_time() {
     assert_linear("messages in a long turn", 5_000, |count| {
         let items = (0..count).map(|n| plan("t1", n));
         let messages = (0..count).map(|_| user("faster"));
@@ -189,8 +189,8 @@ fn messages_that_steer_a_long_turn_do_not_go_through_its_items() {
 }
 
 #[test]
-fn rollbacks_do_not_count_all_items_anew() {
-    assert_linear("rollbacks behind many turns", 5_000, |count| {
+fn rollbacks_after_many_turns_take_linear_time() {
+    assert_linear("rollbacks after many turns", 5_000, |count| {
         let turns = (0..2 * count).map(|n| started(&format!("t{n}")));
         let undone = (0..count).flat_map(|_| [user_event("question"), rolled_back(1)]);
         let lines = lines(turns.chain(undone));

@@ -1,11 +1,11 @@
-//! Which items reach the log.
+//! The persistence policy: which items are written to the log.
 
 use selvedge_protocol::{EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, ResponseItemKind, RolloutItem};
 
-/// Whether an item is kept in the log of a thread of this mode.
+/// Returns whether an item is written to the log of a thread with this mode.
 ///
-/// Asked once, where a live thread appends; a recorder and a store write what they are given. What this version does not
-/// know is kept.
+/// Only a live thread applies this policy, when it appends. A recorder and a store write every item that they get. Items of
+/// kinds that this version does not know are written.
 #[must_use]
 pub fn is_persisted(item: &RolloutItem, mode: HistoryMode) -> bool {
     match item {
@@ -15,13 +15,15 @@ pub fn is_persisted(item: &RolloutItem, mode: HistoryMode) -> bool {
     }
 }
 
-/// All that the model sees, but not what was said for one request alone.
+/// Returns whether a response item is written: all except those that are part of a single request only.
 fn is_persisted_response(item: &ResponseItem) -> bool {
     !matches!(item.kind(), ResponseItemKind::AdditionalTools | ResponseItemKind::CompactionTrigger)
 }
 
 fn is_persisted_event(event: &EventMsg, mode: HistoryMode) -> bool {
     match event {
+        // Each mode records a step once: paginated threads as a completed item, legacy threads as one of the events below. Plans
+        // are the exception: they are completed items in both.
         EventMsg::ItemCompleted(event) => mode == HistoryMode::Paginated || is_plan(event),
         EventMsg::UserMessage(_)
         | EventMsg::AgentMessage(_)
@@ -35,7 +37,7 @@ fn is_persisted_event(event: &EventMsg, mode: HistoryMode) -> bool {
         | EventMsg::WebSearchEnd(_)
         | EventMsg::ImageGenerationEnd(_) => mode == HistoryMode::Legacy,
         EventMsg::Error(_) => false,
-        EventMsg::Other(event) => !is_passing(event.kind()),
+        EventMsg::Other(event) => !is_transient(event.kind()),
         _ => true,
     }
 }
@@ -44,9 +46,8 @@ fn is_plan(event: &ItemCompletedEvent) -> bool {
     event.item.as_ref().is_some_and(|item| item.kind() == "Plan")
 }
 
-/// Whether an event is news of the moment: what it says is said again, whole, by an event that is kept, or is nothing
-/// that a later reader needs.
-fn is_passing(kind: &str) -> bool {
+/// Returns whether an event is transient: an event that is written repeats its content as a whole, or no later reader needs it.
+fn is_transient(kind: &str) -> bool {
     const SUFFIXES: [&str; 6] = ["_delta", "_begin", "_started", "_approval_request", "_update", "_warning"];
     const PREFIXES: [&str; 4] = ["mcp_startup_", "hook_", "realtime_conversation_", "undo_"];
     const KINDS: [&str; 26] = [

@@ -1,4 +1,4 @@
-//! What the model sees and is told does not show: lines of it at any place of a recording leave turns and row as they are.
+//! Lines that only the model sees are not shown: anywhere in a recording, they leave turns and metadata unchanged.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ const FOLDERS: [&str; 10] = [
     "story-0.169.0-undo",
 ];
 
-/// The recorded threads, those of old programs among them.
+/// The recorded threads, including those of old programs.
 static THREADS: LazyLock<Vec<Thread>> = LazyLock::new(|| {
     let stories = FOLDERS.into_iter().flat_map(recordings::threads_of);
     let stories = stories.map(|Recorded { name, id, lines, .. }| Thread::new(name, id, lines));
@@ -40,7 +40,7 @@ struct Thread {
     name: String,
     id: ThreadId,
     lines: Vec<RolloutLine>,
-    /// Whether turns were undone by an event: it counts messages to the model.
+    /// Whether it contains a rollback, which counts messages to the model.
     has_rollback: bool,
 }
 
@@ -50,24 +50,24 @@ impl Thread {
         Self { name, id, lines, has_rollback }
     }
 
-    /// The lines with more of them behind the first: each of the same time and ordinal as the one before it. And where
-    /// the recorded ones went.
+    /// Inserts items after the first line, each with the time and ordinal of the line before. Also returns the new positions of
+    /// the recorded lines.
     fn with(&self, more: &[(prop::sample::Index, RolloutItem)]) -> (Vec<RolloutLine>, Vec<usize>) {
         let mut inserted: Vec<_> = more.iter().map(|(at, item)| (at.index(self.lines.len()), item)).collect();
         inserted.sort_by_key(|(at, _)| *at);
-        let (mut lines, mut places) = (Vec::new(), Vec::new());
+        let (mut lines, mut positions) = (Vec::new(), Vec::new());
         for (position, line) in self.lines.iter().enumerate() {
-            places.push(lines.len());
+            positions.push(lines.len());
             lines.push(line.clone());
             let here = inserted.iter().filter(|(at, _)| *at == position);
             let at = line.timestamp().unwrap_or_default();
             lines.extend(here.map(|(_, item)| RolloutLine::new(at, line.ordinal(), item)));
         }
-        (lines, places)
+        (lines, positions)
     }
 }
 
-fn row(thread: &Thread, lines: &[RolloutLine]) -> StoredThread {
+fn record(thread: &Thread, lines: &[RolloutLine]) -> StoredThread {
     let mut fold = MetadataFold::new(thread.id, crate::story::time(0));
     for line in lines {
         fold.observe_line(line);
@@ -75,20 +75,20 @@ fn row(thread: &Thread, lines: &[RolloutLine]) -> StoredThread {
     fold.thread().clone()
 }
 
-/// What was written before the envelope has no times, and a line that has one tells when the log last grew.
-fn without_update(row: StoredThread) -> StoredThread {
-    StoredThread { updated_at: row.created_at, ..row }
+/// The record without the time of the last update: bare lines have no times, but the inserted lines do.
+fn without_update(record: StoredThread) -> StoredThread {
+    StoredThread { updated_at: record.created_at, ..record }
 }
 
-/// The row without what settings of a turn say: they are told nowhere else.
-fn without_settings(row: StoredThread) -> StoredThread {
+/// The record without the fields that come from the settings of a turn.
+fn without_settings(record: StoredThread) -> StoredThread {
     StoredThread {
         cwd: None,
         model: None,
         reasoning_effort: None,
         approval_mode: None,
         permission_profile: None,
-        ..without_update(row)
+        ..without_update(record)
     }
 }
 
@@ -96,11 +96,11 @@ fn shown(lines: &[RolloutLine]) -> Vec<Turn> {
     project(lines).into_iter().map(|turn| Turn { lines: 0..0, item_positions: Vec::new(), ..turn }).collect()
 }
 
-/// Which recorded lines each turn has.
-fn extents(lines: &[RolloutLine], places: &[usize]) -> Vec<Vec<usize>> {
+/// The recorded lines of each turn.
+fn recorded_lines(lines: &[RolloutLine], positions: &[usize]) -> Vec<Vec<usize>> {
     let within = |turn: &Turn| {
-        let is_within = |place: &usize| turn.lines.contains(&(*place as u64));
-        (0..).zip(places).filter(|(_, place)| is_within(place)).map(|(line, _)| line).collect()
+        let is_within = |position: &usize| turn.lines.contains(&(*position as u64));
+        (0..).zip(positions).filter(|(_, position)| is_within(position)).map(|(line, _)| line).collect()
     };
     project(lines).iter().map(within).collect()
 }
@@ -121,8 +121,8 @@ fn world_state() -> impl Strategy<Value = RolloutItem> {
         .prop_map(|(full, state)| item(json!({"type": "world_state", "payload": {"full": full, "state": state}})))
 }
 
-/// Items of the model that are no message of the user, nor stand for one.
-fn quiet_response() -> impl Strategy<Value = RolloutItem> {
+/// Response items that do not count as messages of the user.
+fn uncounted_response() -> impl Strategy<Value = RolloutItem> {
     let text = |kind: &str, text: &str| json!([{"type": kind, "text": text}]);
     prop::sample::select(vec![
         json!({"type": "message", "role": "assistant", "content": text("output_text", "title: something else")}),
@@ -139,8 +139,8 @@ fn quiet_response() -> impl Strategy<Value = RolloutItem> {
     .prop_map(response)
 }
 
-/// Messages that count as the user's where turns are undone, and that show nowhere all the same.
-fn loud_response() -> impl Strategy<Value = RolloutItem> {
+/// Messages that a rollback counts, and that are not shown.
+fn counted_response() -> impl Strategy<Value = RolloutItem> {
     prop::sample::select(vec![
         json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a better preview"}]}),
         json!({"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}),
@@ -170,50 +170,50 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn what_the_model_is_told_of_its_surroundings_does_not_show(thread in thread(), more in some(world_state())) {
-        let (lines, places) = thread.with(&more);
+    fn world_states_change_neither_turns_nor_metadata(thread in thread(), more in some(world_state())) {
+        let (lines, positions) = thread.with(&more);
         prop_assert_eq!(shown(&lines), shown(&thread.lines), "{}", thread.name);
         prop_assert_eq!(
-            without_update(row(thread, &lines)), without_update(row(thread, &thread.lines)), "{}", thread.name
+            without_update(record(thread, &lines)), without_update(record(thread, &thread.lines)), "{}", thread.name
         );
-        // A fork or a revert goes to the same place as before.
+        // Forks and reverts use the same positions as before.
         let recorded: Vec<usize> = (0..thread.lines.len()).collect();
-        prop_assert_eq!(extents(&lines, &places), extents(&thread.lines, &recorded), "{}", thread.name);
+        prop_assert_eq!(recorded_lines(&lines, &positions), recorded_lines(&thread.lines, &recorded), "{}", thread.name);
     }
 
     #[test]
-    fn what_the_model_sees_does_not_show(
-        thread in thread(), more in some(quiet_response()), loud in some(loud_response()),
+    fn response_items_change_neither_turns_nor_metadata(
+        thread in thread(), more in some(uncounted_response()), counted in some(counted_response()),
     ) {
-        let more = if thread.has_rollback { more } else { [more, loud].concat() };
+        let more = if thread.has_rollback { more } else { [more, counted].concat() };
         let (lines, _) = thread.with(&more);
         prop_assert_eq!(shown(&lines), shown(&thread.lines), "{}", thread.name);
         prop_assert_eq!(
-            without_update(row(thread, &lines)), without_update(row(thread, &thread.lines)), "{}", thread.name
+            without_update(record(thread, &lines)), without_update(record(thread, &thread.lines)), "{}", thread.name
         );
     }
 
     #[test]
-    fn settings_do_not_show_but_as_settings(thread in thread(), more in some(turn_context())) {
-        let (lines, places) = thread.with(&more);
+    fn settings_change_only_the_fields_of_settings(thread in thread(), more in some(turn_context())) {
+        let (lines, positions) = thread.with(&more);
         prop_assert_eq!(shown(&lines), shown(&thread.lines), "{}", thread.name);
         prop_assert_eq!(
-            without_settings(row(thread, &lines)), without_settings(row(thread, &thread.lines)), "{}", thread.name
+            without_settings(record(thread, &lines)), without_settings(record(thread, &thread.lines)), "{}", thread.name
         );
         let recorded: Vec<usize> = (0..thread.lines.len()).collect();
-        prop_assert_eq!(extents(&lines, &places), extents(&thread.lines, &recorded), "{}", thread.name);
+        prop_assert_eq!(recorded_lines(&lines, &positions), recorded_lines(&thread.lines, &recorded), "{}", thread.name);
     }
 }
 
 #[test]
-fn a_row_is_the_same_without_the_lines_that_say_no_fact() {
-    let mut passed_over = 0;
+fn metadata_is_the_same_without_the_lines_that_the_prefilter_skips() {
+    let mut skipped = 0;
     for thread in THREADS.iter() {
         let has_no_metadata = |line: &RolloutLine| has_no_metadata(line.text().as_bytes());
         let rest: Vec<RolloutLine> = thread.lines.iter().filter(|line| !has_no_metadata(line)).cloned().collect();
-        passed_over += thread.lines.len() - rest.len();
-        let [all, rest] = [&thread.lines, &rest].map(|lines| without_update(row(thread, lines)));
+        skipped += thread.lines.len() - rest.len();
+        let [all, rest] = [&thread.lines, &rest].map(|lines| without_update(record(thread, lines)));
         assert_eq!(all, rest, "{}", thread.name);
     }
-    assert!(passed_over > 100, "only {passed_over} lines were passed over");
+    assert!(skipped > 100, "only {skipped} lines were skipped");
 }

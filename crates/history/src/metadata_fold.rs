@@ -1,4 +1,4 @@
-//! What a thread's row says, from what its lines say.
+//! Folds the lines of a thread into its thread record: the metadata that a listing shows.
 
 use selvedge_protocol::{
     EventMsg, GitInfo, GitInfoPatch, ItemCompletedEvent, LineFormat, ResponseItem, RolloutItem, RolloutLine,
@@ -6,132 +6,145 @@ use selvedge_protocol::{
 };
 use serde_json::Value;
 
-use crate::markers::is_user_message;
-use crate::peek::payload_type;
+use crate::context_fragments::is_user_message;
+use crate::payload_fields::payload_type;
 use crate::turn_events::is_turn_start;
 use crate::user_input::{UserInput, typed_text};
 
-/// Folds the lines of a thread into its row.
+/// Folds the lines of a thread into its thread record.
 ///
-/// One fold for live appends, for files and for import, so that all of them say the same. It takes the *resolved* history
-/// of a thread. What a fork by reference inherits stands before the fork's own `session_meta`, behind that of another
-/// thread; the fold sees this by itself and takes from there what a fork inherits, and no times. In a fork by full copy
-/// the fork's own `session_meta` comes first and its copied lines carry the time of the fork, so they count like its own. In a
-/// thread that was detached, the first `session_meta` says that what it built on was copied, up to its next one.
+/// Live appends, files and imports use the same fold, so that all of them get the same record. It takes the *resolved* history
+/// of a thread. That history can begin with lines of other threads, which the fold recognizes by the `session_meta` lines:
 ///
-/// What the model sees (`response_item`, `world_state`) changes no fact but the time of the last line.
+/// ```text
+/// new thread          head of the thread | its lines
+/// fork by reference   head of the source | inherited lines | head of the fork (with a base) | its lines
+/// fork by full copy   head of the fork   | copied lines, with the time of the fork, count as its own
+/// detached thread     head of the thread (with `copied_base`) | copied lines | head of the thread | its lines
+/// ```
+///
+/// From inherited and copied lines of the second and fourth kind the fold takes what a fork inherits, and never a time.
+///
+/// Lines that only the model sees (`response_item`, `world_state`) change nothing except the time of the last update.
 #[derive(Clone, Debug)]
 pub struct MetadataFold {
     thread: StoredThread,
-    lines_of: LinesOf,
+    line_owner: LineOwner,
 }
 
-/// Whose lines are being read.
+/// Whose lines the fold is reading.
+///
+/// ```text
+/// Unknown                     head of another thread         -> Base
+/// Unknown                     own head with `copied_base`    -> CopiedBase
+/// Unknown, Base, CopiedBase   own head without `copied_base` -> Thread
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LinesOf {
-    /// No `session_meta` has been read. A file that lost its first line stays here; its lines count.
-    NobodyYet,
-    /// Of a thread that this one builds on.
+enum LineOwner {
+    /// No `session_meta` was read yet. A file that lost its first line stays here, and its lines count as its own.
+    Unknown,
+    /// Lines of a thread that this one builds on.
     Base,
-    /// Of a thread that this one built on before it was detached, behind a head of its own that says so.
-    Copied,
-    /// Of the thread, since its own `session_meta`.
+    /// Copied lines of a thread that this one built on before it was detached.
+    CopiedBase,
+    /// Lines of the thread itself, after its own `session_meta`.
     Thread,
 }
 
-impl LinesOf {
-    /// Whether the thread only inherits from the lines.
+impl LineOwner {
+    /// Returns whether the thread only inherits from these lines.
     const fn is_inherited(self) -> bool {
-        matches!(self, Self::Base | Self::Copied)
+        matches!(self, Self::Base | Self::CopiedBase)
     }
 }
 
 impl MetadataFold {
-    /// A thread of which nothing is known but its id and when it was created.
+    /// Creates a fold for a thread with this id and creation time.
     #[must_use]
     pub fn new(thread_id: ThreadId, created_at: Timestamp) -> Self {
-        Self { thread: StoredThread::new(thread_id, created_at), lines_of: LinesOf::NobodyYet }
+        Self { thread: StoredThread::new(thread_id, created_at), line_owner: LineOwner::Unknown }
     }
 
-    /// Goes on from a known row.
+    /// Creates a fold that continues from a known thread record.
     #[must_use]
     pub fn resume(thread: StoredThread) -> Self {
-        Self { thread, lines_of: LinesOf::Thread }
+        Self { thread, line_owner: LineOwner::Thread }
     }
 
-    /// What one item changes; the fold has taken it in. `at` is the line's time.
+    /// Applies one item to the record and returns what it changed. `at` is the time of its line.
     pub fn observe(&mut self, item: &RolloutItem, at: Option<Timestamp>) -> ThreadMetadataPatch {
-        let (facts, is_own_head) = match item {
+        let (patch, is_own_head) = match item {
             RolloutItem::SessionMeta(meta) => (self.session_meta(meta, at), self.is_own(meta)),
-            item => (self.facts(item, at), false),
+            item => (self.patch_from(item, at), false),
         };
-        let is_inherited = self.lines_of.is_inherited() && !is_own_head;
-        if is_inherited { self.take(inherited(&self.thread, facts)) } else { self.take_with_time(facts, at) }
+        let is_inherited = self.line_owner.is_inherited() && !is_own_head;
+        if is_inherited { self.apply(inherited(&self.thread, patch)) } else { self.apply_with_time(patch, at) }
     }
 
-    /// The same for a line, parsing it only if its kind can say a fact.
+    /// Applies one line and returns what it changed. The line is parsed only if its kind can contain metadata.
     pub fn observe_line(&mut self, line: &RolloutLine) -> ThreadMetadataPatch {
-        match self.telling_item(line) {
+        match self.item_with_metadata(line) {
             Some(item) => self.observe(&item, line.timestamp()),
-            None if self.lines_of.is_inherited() => ThreadMetadataPatch::default(),
-            None => self.take_with_time(self.bare_facts(line), line.timestamp()),
+            None if self.line_owner.is_inherited() => ThreadMetadataPatch::default(),
+            None => self.apply_with_time(self.patch_from_bare(line), line.timestamp()),
         }
     }
 
-    /// Takes from a line of another thread what a fork inherits: preview and first user message, model, effort, approval
-    /// mode, permission profile, token usage, and the working directory while there is none. Never a time.
+    /// Applies a line of another thread, of which a fork inherits: preview and first user message, model, effort, approval mode,
+    /// permission profile, token usage, and the working directory if there is none yet. Never a time.
     pub fn observe_inherited(&mut self, line: &RolloutLine) {
-        if let Some(item) = self.telling_item(line) {
-            let facts = self.facts(&item, None);
-            self.take(inherited(&self.thread, facts));
+        if let Some(item) = self.item_with_metadata(line) {
+            let patch = self.patch_from(&item, None);
+            self.apply(inherited(&self.thread, patch));
         }
     }
 
-    /// The row so far.
+    /// Returns the record so far.
     #[must_use]
     pub fn thread(&self) -> &StoredThread {
         &self.thread
     }
 
-    /// The row.
+    /// Returns the record.
     #[must_use]
     pub fn into_thread(self) -> StoredThread {
         self.thread
     }
 
-    fn take(&mut self, patch: ThreadMetadataPatch) -> ThreadMetadataPatch {
+    fn apply(&mut self, patch: ThreadMetadataPatch) -> ThreadMetadataPatch {
         patch.apply(&mut self.thread);
         patch
     }
 
-    /// A line was written: the thread is at least as new as the line.
-    fn take_with_time(&mut self, mut patch: ThreadMetadataPatch, at: Option<Timestamp>) -> ThreadMetadataPatch {
+    /// Applies a patch from a line of the thread itself: the thread is at least as new as the line.
+    fn apply_with_time(&mut self, mut patch: ThreadMetadataPatch, at: Option<Timestamp>) -> ThreadMetadataPatch {
         if patch.updated_at.is_none() {
             patch.updated_at = at.filter(|at| *at > self.thread.updated_at);
         }
-        self.take(patch)
+        self.apply(patch)
     }
 
-    /// The item of a line that can say a fact.
-    fn telling_item(&self, line: &RolloutLine) -> Option<RolloutItem> {
-        let can_tell = match line.kind() {
+    /// Returns the item of a line that can contain metadata.
+    fn item_with_metadata(&self, line: &RolloutLine) -> Option<RolloutItem> {
+        let may_have_metadata = match line.kind() {
             "session_meta" | "turn_context" | "thread_metadata" => true,
-            "event_msg" => self.event_can_tell(&payload_type(line), line.payload()),
+            "event_msg" => self.event_may_have_metadata(&payload_type(line), line.payload()),
             _ => false,
         };
-        can_tell.then(|| line.item())
+        may_have_metadata.then(|| line.item())
     }
 
-    fn event_can_tell(&self, kind: &str, payload: &str) -> bool {
+    fn event_may_have_metadata(&self, kind: &str, payload: &str) -> bool {
         match kind {
             "token_count" | "thread_settings_applied" | "thread_goal_updated" => true,
+            // Only the first message of the user matters: later ones, which can be long, are not parsed.
             "user_message" => self.thread.first_user_message.is_none(),
             "item_completed" => self.thread.first_user_message.is_none() && payload.contains("UserMessage"),
             kind => is_turn_start(kind),
         }
     }
 
-    fn facts(&self, item: &RolloutItem, at: Option<Timestamp>) -> ThreadMetadataPatch {
+    fn patch_from(&self, item: &RolloutItem, at: Option<Timestamp>) -> ThreadMetadataPatch {
         match item {
             RolloutItem::TurnContext(context) => self.turn_context(context),
             RolloutItem::EventMsg(event) => self.event(event, at),
@@ -142,17 +155,17 @@ impl MetadataFold {
         }
     }
 
-    /// A head of the thread itself says what the thread is; that of another one, whose lines follow.
+    /// Takes a head, which determines whose lines follow. Only a head of the thread itself changes the record.
     fn session_meta(&mut self, meta: &SessionMeta, at: Option<Timestamp>) -> ThreadMetadataPatch {
-        let is_first = matches!(self.lines_of, LinesOf::NobodyYet | LinesOf::Base);
+        let is_first = matches!(self.line_owner, LineOwner::Unknown | LineOwner::Base);
         if !self.is_own(meta) {
             if is_first {
-                self.lines_of = LinesOf::Base;
+                self.line_owner = LineOwner::Base;
             }
             return ThreadMetadataPatch::default();
         }
-        self.lines_of = if meta.copied_base.is_some() { LinesOf::Copied } else { LinesOf::Thread };
-        let mut patch = self.head(meta);
+        self.line_owner = if meta.copied_base.is_some() { LineOwner::CopiedBase } else { LineOwner::Thread };
+        let mut patch = self.patch_from_head(meta);
         if is_first {
             let created_at = meta.timestamp.or(at).unwrap_or(self.thread.created_at);
             patch.created_at = Some(created_at);
@@ -166,8 +179,8 @@ impl MetadataFold {
         meta.id.is_none_or(|id| id == self.thread.id)
     }
 
-    /// What a head says: where the thread works is as of the newest head, where it comes from as of the first.
-    fn head(&self, meta: &SessionMeta) -> ThreadMetadataPatch {
+    /// Returns what a head changes. The newest head determines where the thread works, the first head where it comes from.
+    fn patch_from_head(&self, meta: &SessionMeta) -> ThreadMetadataPatch {
         let thread = &self.thread;
         ThreadMetadataPatch {
             session_id: meta.session_id.filter(|id| *id != thread.session_id),
@@ -251,89 +264,74 @@ impl MetadataFold {
     }
 
     fn user_input(&self, input: &UserInput) -> ThreadMetadataPatch {
-        self.first_words(input.summary())
+        self.first_message(input.summary())
     }
 
-    fn first_words(&self, words: Option<String>) -> ThreadMetadataPatch {
+    fn first_message(&self, text: Option<String>) -> ThreadMetadataPatch {
         ThreadMetadataPatch {
-            first_user_message: first(&self.thread.first_user_message, &words),
-            preview: first(&self.thread.preview, &words),
+            first_user_message: first(&self.thread.first_user_message, &text),
+            preview: first(&self.thread.preview, &text),
             ..ThreadMetadataPatch::default()
         }
     }
 
-    /// Files of mid 2025 hold no events. Only there a response item is all that is left of the user's words.
-    fn bare_facts(&self, line: &RolloutLine) -> ThreadMetadataPatch {
+    /// Returns what a bare line changes. Files of mid 2025 contain no events, so the first message of the user is a
+    /// response item. In other files it is not used: the event has the same text.
+    fn patch_from_bare(&self, line: &RolloutLine) -> ThreadMetadataPatch {
         let is_candidate = line.format() == LineFormat::Bare
             && line.kind() == "response_item"
             && self.thread.first_user_message.is_none();
         match is_candidate.then(|| line.item()) {
-            Some(RolloutItem::ResponseItem(item)) if is_user_message(&item) => self.first_words(words_of(&item)),
+            Some(RolloutItem::ResponseItem(item)) if is_user_message(&item) => self.first_message(message_text(&item)),
             _ => ThreadMetadataPatch::default(),
         }
     }
 }
 
-fn words_of(item: &ResponseItem) -> Option<String> {
+fn message_text(item: &ResponseItem) -> Option<String> {
     let text = item.texts().concat();
     Some(typed_text(&text).to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Of what a line of another thread says, what a fork of it inherits.
-fn inherited(thread: &StoredThread, facts: ThreadMetadataPatch) -> ThreadMetadataPatch {
+/// Returns the part of a patch from a line of another thread that a fork inherits.
+fn inherited(thread: &StoredThread, patch: ThreadMetadataPatch) -> ThreadMetadataPatch {
     ThreadMetadataPatch {
-        preview: facts.preview,
-        first_user_message: facts.first_user_message,
-        model: facts.model,
-        reasoning_effort: facts.reasoning_effort,
-        approval_mode: facts.approval_mode,
-        permission_profile: facts.permission_profile,
-        token_usage: facts.token_usage,
-        cwd: facts.cwd.filter(|_| thread.cwd.is_none()),
+        preview: patch.preview,
+        first_user_message: patch.first_user_message,
+        model: patch.model,
+        reasoning_effort: patch.reasoning_effort,
+        approval_mode: patch.approval_mode,
+        permission_profile: patch.permission_profile,
+        token_usage: patch.token_usage,
+        cwd: patch.cwd.filter(|_| thread.cwd.is_none()),
         ..ThreadMetadataPatch::default()
     }
 }
 
-/// The change to a value that is told, if it is a change.
-fn newest<T: Clone + PartialEq>(known: &Option<T>, told: &Option<T>) -> Option<Option<T>> {
-    (told.is_some() && told != known).then(|| told.clone())
+/// Returns the change to a value that the line contains, if it differs from the known one.
+fn newest<T: Clone + PartialEq>(known: &Option<T>, value: &Option<T>) -> Option<Option<T>> {
+    (value.is_some() && value != known).then(|| value.clone())
 }
 
-/// The change to a value that is told, if nothing is known yet.
-fn first<T: Clone>(known: &Option<T>, told: &Option<T>) -> Option<Option<T>> {
-    (told.is_some() && known.is_none()).then(|| told.clone())
+/// Returns the change to a value that the line contains, if none is known yet.
+fn first<T: Clone>(known: &Option<T>, value: &Option<T>) -> Option<Option<T>> {
+    (value.is_some() && known.is_none()).then(|| value.clone())
 }
 
-/// A head that tells of the repository tells the whole of it: a branch that is not named is not checked out any more.
-fn git_change(known: Option<&GitInfo>, told: &GitInfo) -> Option<Option<GitInfoPatch>> {
+/// Returns the change to the git facts.
+fn git_change(known: Option<&GitInfo>, value: &GitInfo) -> Option<Option<GitInfoPatch>> {
     let unknown = GitInfo::default();
     let known = known.unwrap_or(&unknown);
-    if told.is_empty() {
+    if value.is_empty() {
         return None;
     }
-    let change = |known: &Option<String>, told: &Option<String>| (known != told).then(|| told.clone());
+    // A head with git facts has all of them: a branch that is missing is not checked out any more.
+    let change = |known: &Option<String>, value: &Option<String>| (known != value).then(|| value.clone());
     let patch = GitInfoPatch {
-        commit_hash: change(&known.commit_hash, &told.commit_hash),
-        branch: change(&known.branch, &told.branch),
-        repository_url: change(&known.repository_url, &told.repository_url),
+        commit_hash: change(&known.commit_hash, &value.commit_hash),
+        branch: change(&known.branch, &value.branch),
+        repository_url: change(&known.repository_url, &value.repository_url),
         ..GitInfoPatch::default()
     };
     (!patch.is_empty()).then_some(Some(patch))
-}
-
-/// The kinds of lines that make up most of a log and say no fact.
-const FACTLESS: [&[u8]; 5] =
-    [b"response_item\"", b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
-
-/// Whether a line says no fact, by the first bytes of its envelope. When in doubt it may say one.
-#[must_use]
-pub fn has_no_metadata(line: &[u8]) -> bool {
-    const TYPE: &[u8] = b"\"type\":\"";
-    let head = &line[..line.len().min(96)];
-    // The timestamp and the ordinal that stand before the type hold nothing that looks like it.
-    let Some(at) = memchr::memmem::find(head, TYPE) else { return false };
-    let (before, kind) = (&head[..at], &head[at + TYPE.len()..]);
-    before.starts_with(b"{\"timestamp\":\"")
-        && memchr::memmem::find(before, b"\"payload\"").is_none()
-        && FACTLESS.iter().any(|factless| kind.starts_with(factless))
 }

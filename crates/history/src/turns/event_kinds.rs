@@ -1,0 +1,71 @@
+//! Which kinds of events and items matter for turns.
+
+use selvedge_protocol::EventMsg;
+use serde_json::Value;
+
+use crate::turn_events::{is_turn_abort, is_turn_end, is_turn_start};
+use crate::turn_item;
+
+/// Returns whether an event of this kind can change turns. The payloads of other events are not parsed.
+pub(super) fn can_change_turns(kind: &str) -> bool {
+    is_turn_start(kind)
+        || is_turn_end(kind)
+        || is_turn_abort(kind)
+        || turn_item::is_step(kind)
+        || matches!(
+            kind,
+            "thread_rolled_back"
+                | "item_completed"
+                | "error"
+                | "item_started"
+                | "user_message"
+                | "agent_message"
+                | "agent_reasoning"
+                | "agent_reasoning_raw_content"
+                | "context_compacted"
+                | "entered_review_mode"
+                | "exited_review_mode"
+                | "patch_apply_end"
+                | "mcp_tool_call_end"
+                | "web_search_end"
+                | "image_generation_end"
+        )
+}
+
+/// Returns whether an event shows a message of the user, in either history mode.
+pub(super) fn shows_user_message(event: &EventMsg) -> bool {
+    match event {
+        EventMsg::UserMessage(_) => true,
+        EventMsg::ItemCompleted(event) => event.item.as_ref().is_some_and(|item| item.kind() == "UserMessage"),
+        _ => false,
+    }
+}
+
+/// Returns whether an error with this `codex_error_info` fails its turn. The two exceptions only refuse a request that came
+/// while the turn was running.
+pub(super) fn fails_turn(info: &Value) -> bool {
+    let name = info.as_str().or_else(|| info.as_object()?.keys().next().map(String::as_str));
+    !matches!(name, Some("thread_rollback_failed" | "active_turn_not_steerable"))
+}
+
+/// Returns whether a legacy thread has an event of its own for items of this kind. A completed item would repeat it there.
+pub(super) fn has_legacy_event(kind: &str) -> bool {
+    matches!(
+        kind,
+        "UserMessage"
+            | "AgentMessage"
+            | "Reasoning"
+            | "ContextCompaction"
+            | "FileChange"
+            | "McpToolCall"
+            | "WebSearch"
+            | "ImageGeneration"
+            | "EnteredReviewMode"
+            | "ExitedReviewMode"
+    )
+}
+
+/// Returns whether an item of this kind is shown only when it is completed.
+pub(super) fn is_shown_when_completed(kind: &str) -> bool {
+    matches!(kind, "UserMessage" | "AgentMessage" | "Reasoning" | "Plan" | "ContextCompaction" | "HookPrompt")
+}
