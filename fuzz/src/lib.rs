@@ -130,7 +130,7 @@ pub fn repair(bytes: &[u8]) {
     for keep in [0, keep] {
         // Once without references, when lines can move, and once with the prefix of the input.
         let mut repaired = Vec::new();
-        let plan = doctor::mend(&file, keep, &mut repaired).expect("the file can be read");
+        let plan = doctor::write_repaired(&file, keep, &mut repaired).expect("the file can be read");
         let (before, after) = (read(bytes), read(&repaired));
         let new_head = usize::from(plan.new_head);
         assert_eq!(lines(&after)[new_head..], lines(&before));
@@ -143,7 +143,7 @@ pub fn repair(bytes: &[u8]) {
         // A repaired file needs no repair.
         if plan.left.is_empty() {
             fs::write(&file.path, &repaired).expect("the file can be written");
-            let again = doctor::mend(&file, keep, &mut std::io::sink()).expect("the file can be read");
+            let again = doctor::write_repaired(&file, keep, &mut std::io::sink()).expect("the file can be read");
             assert!(!again.changes_anything(), "{again:?} after {plan:?}");
             fs::write(&file.path, bytes).expect("the file can be written");
         }

@@ -1,12 +1,9 @@
-//! Exponential backoff: for locks that others hold, and for work on files that others move meanwhile.
+//! Exponential backoff: for locks that other processes hold, and for work on files that other processes move.
 
-use std::fs::TryLockError;
-use std::io;
 use std::thread;
 use std::time::Duration;
 
-/// The longest pause between two tries.
-const LONGEST: Duration = Duration::from_millis(16);
+use crate::timing::{LONGEST_PAUSE, MOVE_TIMEOUT};
 
 /// The pauses between tries: the first retry is immediate, and then the pauses are 1, 2, 4 … ms, and never longer than 16 ms.
 /// The iterator ends when their sum has reached a limit.
@@ -31,23 +28,23 @@ impl Iterator for Backoff {
         if self.remaining.is_zero() {
             return None;
         }
+        // The last pause is shortened, so that the sum is exactly the limit.
         let pause = self.next.min(self.remaining);
         self.remaining -= pause;
-        self.next = (self.next * 2).clamp(Duration::from_millis(1), LONGEST);
+        self.next = (self.next * 2).clamp(Duration::from_millis(1), LONGEST_PAUSE);
         Some(pause)
     }
 }
 
-/// For how long work is repeated while others move its files.
-pub(crate) const MOVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Runs work that finds files and reads them, and runs it again while it fails because a file is not where it was found:
-/// other processes move files, into the archive or into compressed ones. `is_moved` says of an error whether that is the reason.
-/// Each attempt has to find the files anew.
+/// Runs work that finds files and reads them, and repeats it while a file is no longer where it was found.
 ///
-/// The pauses between the attempts add up to 2 s; then the last error is returned. This is the only place where such work is
-/// repeated: what it calls makes one attempt ([`CachedHome::try_resolve`](crate::CachedHome::try_resolve)), so that
-/// retries do not multiply. It blocks the calling thread.
+/// Other processes move files: into the archive and out of it, and into compressed files. `is_moved` decides whether an error has
+/// that cause. Each attempt must find the files anew.
+///
+/// The pauses between the attempts add up to 2 s; then the last error is returned. The call blocks the calling thread.
+///
+/// Only this function repeats such work. What it calls makes one attempt
+/// ([`CachedHome::try_resolve`](crate::CachedHome::try_resolve)), so that retries do not multiply.
 ///
 /// # Errors
 /// Those of the work.
@@ -58,27 +55,8 @@ pub fn retry_if_moved<T, E>(is_moved: impl Fn(&E) -> bool, mut attempt: impl FnM
             outcome => return outcome,
         }
     }
+    // The time is over. This attempt decides, and its error is returned whatever its cause.
     attempt()
-}
-
-/// Takes a lock, and waits for it while others hold it, but no longer than `timeout`. Returns whether the lock was taken.
-///
-/// The lock is polled: the kernel's own wait has no timeout.
-pub(crate) fn lock_within(
-    timeout: Duration,
-    mut try_lock: impl FnMut() -> Result<(), TryLockError>,
-) -> io::Result<bool> {
-    let mut backoff = Backoff::new(timeout);
-    loop {
-        match try_lock() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) => match backoff.next() {
-                Some(pause) => thread::sleep(pause),
-                None => return Ok(false),
-            },
-        }
-    }
 }
 
 #[cfg(test)]

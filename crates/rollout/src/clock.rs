@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use selvedge_protocol::Timestamp;
 
-/// The time now, by the system's clock.
+/// Returns the current time of the system's clock.
 #[must_use]
 pub fn now() -> Timestamp {
     SystemTime::now().into()

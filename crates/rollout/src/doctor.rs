@@ -1,19 +1,25 @@
-//! What is wrong with a home, and how it is mended.
+//! Diagnosis and repair of a home.
 //!
-//! [`diagnose`] reads and changes nothing. [`repair`] does what can be done about its findings, under the writer lock of each
-//! thread: whatever is replaced is kept whole beside it as `<name>.damaged-<time>`, and a repaired file holds every intact
-//! line of the one before it, byte for byte, which is checked before it takes its place.
+//! [`diagnose`] reads the home and changes nothing. [`repair`] repairs what can be repaired, under the writer lock of each thread.
+//! The original of every file that it replaces is kept beside it as `<name>.damaged-<time>`. A repaired file holds every intact
+//! line of the original, byte for byte; this is verified before it replaces the original.
 
-mod bases;
+mod base_check;
+mod diagnose;
+mod duplicates;
 mod effects;
-mod file;
+mod file_check;
 mod finding;
-mod home;
-mod mend;
+mod home_check;
+mod references;
 mod repair;
+mod repair_step;
+mod repaired_file;
+mod verify;
 
-pub use bases::SegmentReferences;
+pub use diagnose::{CheckedTotals, Diagnosis, DiagnosisProgress, diagnose};
 pub use finding::{Finding, FindingKind, Severity};
-pub use home::{Checked, Diagnosis, DiagnosisProgress, diagnose};
-pub use mend::{RepairedFile, mend};
-pub use repair::{RepairAction, RepairStep, repair};
+pub use references::SegmentReferences;
+pub use repair::repair;
+pub use repair_step::{RepairAction, RepairStep};
+pub use repaired_file::{RepairedFile, write_repaired};

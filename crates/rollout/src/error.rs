@@ -1,4 +1,4 @@
-//! What can go wrong with files. What is *in* a file is never an error.
+//! Errors of operations on files. The content of a file is never an error: a reader reports damage as data.
 
 use std::fmt;
 use std::io;
@@ -8,90 +8,90 @@ use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 
-use crate::LockHolder;
+use crate::locks::LockHolder;
 
-/// The outcome of an operation on files.
+/// The result of an operation on files.
 pub(crate) type Result<T, E = RolloutError> = std::result::Result<T, E>;
 
 /// Why an operation on files failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RolloutError {
-    /// The system refused.
+    /// A call of the system failed.
     #[error("cannot {action} {}", .path.display())]
     Io {
-        /// What was tried.
+        /// What the call was to do, as a verb.
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Somebody else is writing the thread.
+    /// Another writer holds the lock of the thread.
     #[error("thread {thread_id} is being written by {holder}")]
     Locked {
         /// The thread.
         thread_id: ThreadId,
-        /// Who.
+        /// The process of that writer.
         holder: LockHolder,
     },
-    /// The thread that was to be begun is there already. Nothing was written.
-    #[error("there is a thread {thread_id} already: {}", .path.display())]
+    /// The thread that was to be created exists. Nothing was written.
+    #[error("thread {thread_id} already exists: {}", .path.display())]
     AlreadyExists {
         /// The thread.
         thread_id: ThreadId,
-        /// A file of it.
+        /// A file of the thread.
         path: PathBuf,
     },
-    /// Others have held a lock of the home for too long. Nothing was changed, and the call can be repeated later.
+    /// Other processes held a lock of the home for too long. Nothing was changed, and the call can be repeated later.
     #[error("{holder} has held {} for more than {} s; nothing was changed", .path.display(), .waited.as_secs())]
     LockTimeout {
         /// The file that is locked.
         path: PathBuf,
-        /// Who holds the lock; of several holders one.
+        /// The process that holds the lock, or one of them.
         holder: LockHolder,
         /// How long this call waited.
         waited: Duration,
     },
-    /// A head without the id and the time that a file name is made of.
+    /// A head lacks the id or the time, from which the name of a file is made.
     #[error("a session_meta without {field} cannot begin a file")]
     IncompleteHead {
-        /// Which field.
+        /// The field that is missing.
         field: &'static str,
     },
-    /// The file was taken from its writer by another program. Nothing was written.
-    #[error("the file of thread {thread_id} {what}: {}; nothing was written; resume the thread to go on where it is now", .path.display())]
+    /// Another program moved, deleted or replaced the file of a writer. Nothing was written.
+    #[error("the file of thread {thread_id} {what}: {}; nothing was written; resume the thread to continue in its present file", .path.display())]
     Lost {
         /// The thread.
         thread_id: ThreadId,
-        /// Where the file was.
+        /// The path at which the file was.
         path: PathBuf,
-        /// What became of it.
+        /// What happened to the file.
         what: LostFile,
     },
-    /// What was written could not be put on the medium, so that it is not known what is there. The recorder appends nothing
-    /// any more; resuming the thread reads what there is.
-    #[error("{} could not be synced, and is not written any more; resume the thread to go on with what is there", .path.display())]
+    /// An fsync failed, so that it is unknown what is durable. The recorder refuses every further append. To resume the thread
+    /// reads what the file holds.
+    #[error("{} could not be synced and is no longer written; resume the thread to continue with what the file holds", .path.display())]
     Unsynced {
         /// The thread.
         thread_id: ThreadId,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: Arc<io::Error>,
     },
     /// The recorder was shut down.
     #[error("the recorder of {} was shut down", .path.display())]
     Closed {
-        /// Its file.
+        /// The file of the recorder.
         path: PathBuf,
     },
 }
 
-/// What became of a file that a writer had.
+/// What happened to the file of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostFile {
-    /// There is none of its name any more.
+    /// No file has its name.
     Gone,
     /// Another file has its name.
     Replaced,
@@ -107,7 +107,7 @@ impl fmt::Display for LostFile {
 }
 
 impl RolloutError {
-    /// What kind of error it is in the system's words, if the system has a word for it.
+    /// Returns the kind of the system's error. `None` if the error is not one of the system.
     #[must_use]
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
@@ -118,15 +118,17 @@ impl RolloutError {
         }
     }
 
-    /// Whether a file was not where it had been found. Others move files, and it can be looked for again.
+    /// Returns whether a file was not at the path where it had been found. Other processes move files, so that the caller can
+    /// scan again.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::NotFound)
     }
 }
 
-/// Says what was tried on which path when the system refuses.
+/// Adds the action and the path to an error of the system.
 pub(crate) trait IoContext<T> {
+    /// Returns the same result, whose error reads "cannot {action} {path}".
     fn context(self, action: &'static str, path: &Path) -> Result<T>;
 }
 

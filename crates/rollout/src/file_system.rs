@@ -1,5 +1,7 @@
-//! The seam: every effect on the files of a home goes through [`FileSystem`], so that a test can make any of them fail, or
-//! the last thing that happened. Reading goes past it.
+//! The only door for effects: every change to the files of a home goes through [`FileSystem`].
+//!
+//! A test can therefore make any single effect fail, or let the process or the machine end there. Reading does not go through
+//! it, because a read changes nothing.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -8,119 +10,119 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Effects on names of files. [`SystemFiles`] is what everybody uses who does not test.
+/// Effects on the names of files. [`SystemFiles`] is the implementation for everything but tests.
 ///
-/// Each method is one call of the system and nothing more: no retry, no order, no clean-up. What makes an operation whole out
-/// of them is built on top.
+/// Each method is one call of the system and nothing more: no retry, no ordering, no clean-up. Atomic operations are built on
+/// top of it.
 pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
-    /// Opens a file for writing. A file that is made is for this user only.
+    /// Opens a file for writing. A file that this call creates is private to the user.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>>;
 
-    /// Makes one directory, for this user only, in one that is there.
+    /// Creates one directory, private to the user. Its parent must exist.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name, at once, in the place of whatever has that name.
+    /// Renames a file atomically. It replaces a file that already has the new name.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name that no other file may have.
+    /// Gives a file a second name. Fails if another file already has that name.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn hard_link(&self, original: &Path, link: &Path) -> io::Result<()>;
 
-    /// Takes away a name, and the file with its last one.
+    /// Removes a name of a file, and the file together with its last name.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Puts the names in a directory on the medium: what was made, moved and removed in it.
+    /// Calls fsync on a directory: makes durable which files were created, moved and removed in it.
     ///
     /// # Errors
-    /// What the system says. What is on the medium then is not known.
+    /// The error of the system. It is then unknown what is durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
 
 /// Effects on an open file.
 pub trait OpenFile: fmt::Debug + Send + Sync + 'static {
-    /// The file itself, to read it and to look at it; never to change it.
+    /// Returns the file itself, to read it and to stat it, but never to change it.
     fn file(&self) -> &File;
 
-    /// Writes bytes, at the end in a file that was opened to append, and says how many of them were taken.
+    /// Writes bytes and returns how many of them were written. A file that was opened to append takes them at its end.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Makes the file this long.
+    /// Sets the length of the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Says that the file was changed last at this time.
+    /// Sets the time of the last modification.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn set_modified(&self, at: SystemTime) -> io::Result<()>;
 
-    /// Puts the file's bytes and its length on the medium; not its names.
+    /// Calls fsync on the file: makes its bytes and its length durable, but not its names.
     ///
     /// # Errors
-    /// What the system says. What is on the medium then is not known, and a second call that succeeds does not change that:
-    /// the system may have dropped what it could not write.
+    /// The error of the system. It is then unknown what is durable. A second call that succeeds does not change that, because
+    /// the system may have dropped the pages that it could not write.
     fn sync(&self) -> io::Result<()>;
 
     /// Waits for the exclusive lock on the file. It ends with [`unlock`](Self::unlock), or when the file is closed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn lock(&self) -> io::Result<()>;
 
-    /// Takes the exclusive lock on the file, at once or not at all.
+    /// Takes the exclusive lock on the file without waiting.
     ///
     /// # Errors
-    /// [`TryLockError::WouldBlock`] when somebody has it.
+    /// [`TryLockError::WouldBlock`] if a process holds a lock on the file.
     fn try_lock(&self) -> Result<(), TryLockError>;
 
-    /// Takes a shared lock on the file, at once or not at all. It excludes an exclusive one and ends like one.
+    /// Takes a shared lock on the file without waiting. It excludes the exclusive lock and ends like one.
     ///
     /// # Errors
-    /// [`TryLockError::WouldBlock`] when somebody has the exclusive lock.
+    /// [`TryLockError::WouldBlock`] if a process holds the exclusive lock.
     fn try_lock_shared(&self) -> Result<(), TryLockError>;
 
-    /// Gives up the lock.
+    /// Releases the lock.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn unlock(&self) -> io::Result<()>;
 }
 
-/// How a file is opened. Each can be read, too.
+/// How a file is opened. Every mode also allows reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// To append to a file that must not be there yet.
+    /// To append to a new file. Fails if the file exists.
     New,
-    /// To append to a file that is there.
+    /// To append to an existing file.
     Append,
-    /// To append to a file that is made if it is not there.
+    /// To append to a file, which is created if it does not exist.
     AppendOrNew,
-    /// To lock a file that is made if it is not there.
+    /// To lock a file, which is created if it does not exist.
     Lock,
-    /// To lock a file that is there.
+    /// To lock an existing file.
     LockExisting,
 }
 
-/// The files of the system.
+/// The files of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemFiles;
 
@@ -162,14 +164,14 @@ impl FileSystem for SystemFiles {
         File::open(path)?.sync_all()
     }
 
-    /// Elsewhere directories cannot be synced; the file system orders names by itself.
+    /// On other systems a directory cannot be synced. Their file systems order changes of names themselves.
     #[cfg(not(unix))]
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Options to open files that, if they are made, are for this user only.
+/// Returns options under which a file that is created is private to the user.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -218,10 +220,10 @@ impl OpenFile for SystemFile {
     }
 }
 
-/// An open file as something to write to; with `write_all`, what was taken in part is gone on with.
-pub(crate) struct Writer<'a>(pub(crate) &'a dyn OpenFile);
+/// An open file as a [`Write`]. Its `write_all` continues after a partial write.
+pub(crate) struct FileWriter<'a>(pub(crate) &'a dyn OpenFile);
 
-impl Write for Writer<'_> {
+impl Write for FileWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

@@ -1,4 +1,4 @@
-//! What tells one file from another, and one state of a file from another.
+//! The identity of a file, and stamps that tell one state of a file from another.
 
 use std::fs::{self, Metadata};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result};
 
-/// Which file it is, whatever its name. Where the system does not tell, all files are the same.
+/// The identity of a file, which stays when the file is renamed. On a system without inodes, all files have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// The device that the file is on.
@@ -29,24 +29,23 @@ impl FileIdentity {
     }
 }
 
-/// How the file or directory at a path looks from outside. While it looks the same, it holds the same, as far as can be told
-/// without reading it.
+/// What `stat` reports of the file or directory at a path. While the stamp stays the same, the content most likely does, too.
 ///
-/// A stamp can be stored, and compared by a process that runs later. So it has no device: on some file systems its number is
-/// another one each time they are mounted. Compare only stamps that were made by the same function.
+/// A stamp can be stored, and compared by a process that runs later. Therefore it has no device number, which some file systems
+/// change with each mount. Compare only stamps that were made by the same function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileStamp {
-    /// The number of the file on its device; 0 where the system does not tell.
+    /// The number of the file on its device; 0 on a system without inodes.
     pub inode: u64,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// When it changed last, in nanoseconds since 1970.
+    /// The time of the last change, in nanoseconds since 1970.
     pub changed_ns: i64,
 }
 
 impl FileStamp {
     /// Returns the stamp of a file, with the time at which its content was modified (`mtime`). That time stays when the file is
-    /// moved, and anybody can set it.
+    /// moved, and any program can set it.
     #[must_use]
     pub fn by_modification(metadata: &Metadata) -> Self {
         Self {
@@ -56,8 +55,8 @@ impl FileStamp {
         }
     }
 
-    /// Returns the stamp of a file or directory, with the time at which anything of it changed: its content, its names or its
-    /// mode (`ctime`). Nobody can set that time, not even a program that copies a directory with all its times.
+    /// Returns the stamp of a file or directory, with the time at which its content, its names or its mode changed (`ctime`). No
+    /// program can set that time, not even one that copies a directory with all its times.
     #[cfg(unix)]
     #[must_use]
     pub fn by_status_change(metadata: &Metadata) -> Self {
@@ -67,7 +66,8 @@ impl FileStamp {
         Self { changed_ns, ..Self::by_modification(metadata) }
     }
 
-    /// Returns the stamp of a file or directory. Where the system tells no time of modification, the time is in the future.
+    /// Returns the stamp of a file or directory. If the system reports no time of modification, the time is in the future, so that
+    /// the stamp never counts as old.
     #[cfg(not(unix))]
     #[must_use]
     pub fn by_status_change(metadata: &Metadata) -> Self {
@@ -78,12 +78,18 @@ impl FileStamp {
     /// Stats the file at a path and returns its stamp [by modification](Self::by_modification).
     ///
     /// # Errors
-    /// When there is no such file, or the system refuses.
+    /// If there is no such file, or the system does not allow it.
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(Self::by_modification(&fs::metadata(path).context("look at", path)?))
+        Ok(Self::by_modification(&fs::metadata(path).context("stat", path)?))
     }
 
-    /// How long before `now` the last change was; `None` if it was not before.
+    /// Stats the file or directory at a path and returns its stamp [by status change](Self::by_status_change). `None` if there is
+    /// nothing at the path. Another file in its place has another stamp.
+    pub(crate) fn read_by_status_change(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::by_status_change(&metadata))
+    }
+
+    /// Returns how long before `now` the last change was. `None` if it was not before `now`.
     pub(crate) fn age(&self, now: SystemTime) -> Option<Duration> {
         let age = nanos_since_1970(now).checked_sub(self.changed_ns)?;
         u64::try_from(age).ok().map(Duration::from_nanos)

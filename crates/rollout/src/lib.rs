@@ -1,23 +1,28 @@
-//! The bytes of a thread: where its files are, how they are written and how they are read.
+//! The bytes of a thread: which files hold them, how they are written and how they are read.
 //!
-//! A thread is a log in JSON lines, in one *segment* file or several. This crate knows the directory that holds them
-//! ([`RolloutHome`]), appends to them ([`RolloutRecorder`]), reads them ([`RolloutReader`], [`ReverseReader`]), follows a
-//! history through the segments it is built on ([`ResolvedHistory`]), keeps a second writer out ([`WriterLock`]), keeps what
-//! others refer to from being deleted ([`ReferenceLock`]) and keeps the names that people give to threads ([`NameIndex`]). It
-//! knows nothing of stores and indexes.
+//! A thread is a log in JSON lines. It consists of one or several *segments*, each of which is a file. This crate has:
 //!
-//! The format itself is described in `docs/rollout-format.md`.
+//! - [`RolloutHome`]: the directory that holds the files, and [`CachedHome`], which remembers what a scan of it found;
+//! - [`RolloutRecorder`]: appends to a segment;
+//! - [`RolloutReader`] and [`ReverseReader`]: read a segment forwards and backwards;
+//! - [`ResolvedHistory`]: follows a history through the segments that it is built on;
+//! - [`WriterLock`]: keeps a second writer out of a thread;
+//! - [`ReferenceLock`]: keeps a segment from being deleted while another one begins to refer to it;
+//! - [`NameIndex`]: the names that users give to threads;
+//! - [`doctor`]: diagnosis and repair.
+//!
+//! The crate does not know stores or indexes. `docs/rollout-format.md` describes the format.
 //!
 //! # Promises
 //!
-//! - Reading never changes a file, and never fails for what a file holds: a reader gives every intact line with its place,
-//!   and the places of what is not intact. It fails only when the system does.
+//! - Reading never changes a file. It fails only when the system fails, never because of the content of a file: a reader yields
+//!   every intact line with its position, and the range of everything that is damaged.
 //! - What [`RolloutRecorder::append`] acknowledged is in the file, once, in order, and as durable as the home's
-//!   [level](RolloutHome::with_durability). A failed append left nothing.
-//! - An operation that a crash cuts short leaves the old or the new, and what it left beside that is taken away by whoever
-//!   writes there next.
+//!   [level](RolloutHome::with_durability). A failed append leaves nothing.
+//! - An operation that a crash interrupts leaves the old state or the new one. Leftover temporary files are removed by the next
+//!   process that writes in the same directory.
 //! - Every effect on files goes through [`FileSystem`].
-//! - Files are made with mode 0600 and directories with mode 0700: transcripts hold secrets.
+//! - Files are created with mode 0600 and directories with mode 0700, because transcripts hold secrets.
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId};
@@ -36,24 +41,20 @@
 
 mod backoff;
 mod clock;
-mod compress;
 pub mod doctor;
 mod error;
 mod file_system;
 mod files;
 mod history;
+mod home;
 mod identity;
-mod import;
-mod layout;
-mod lock;
+mod locks;
 mod log_file;
 mod names;
 mod reader;
 mod recorder;
-mod reference_lock;
 mod reverse;
-mod sweep;
-mod walk;
+mod timing;
 
 pub use backoff::{Backoff, retry_if_moved};
 pub use clock::now;
@@ -62,14 +63,12 @@ pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
     BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,
 };
+pub use home::{CachedHome, HomeDirectories, HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use identity::{FileIdentity, FileStamp};
-pub use layout::{HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
-pub use lock::{LockHolder, WriterLock};
+pub use locks::{LockHolder, ReferenceLock, WriterLock};
 pub use names::{NameEntry, NameIndex};
 pub use reader::{RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
-pub use reference_lock::ReferenceLock;
 pub use reverse::ReverseReader;
 pub use selvedge_history::PrefixEnd;
 pub use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};
-pub use walk::{CachedHome, HomeDirectories};

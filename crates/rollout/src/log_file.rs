@@ -1,109 +1,121 @@
-//! The file that a recorder appends to: where it ends, whose it is, and how much of it is on the medium.
+//! The file that a recorder appends to: its end, its identity and its durable part.
+//!
+//! # Positions
+//!
+//! ```text
+//! 0              durable.end           keep                  cursor.len         size of the file
+//! |-- durable ---|-- perhaps durable --|-- since last sync --|-- failed write --|
+//! ```
+//!
+//! - `durable.end ≤ keep ≤ cursor.len` at any time.
+//! - Bytes before `keep` are never taken back: they were in the file when it was opened, or a sync acknowledged them.
+//! - At level `synced`, bytes behind `keep` are not acknowledged yet. At level `written` they are, by the write.
+//! - Bytes behind `cursor.len` belong to a write that failed, and are truncated.
+//!
+//! # After a failure
+//!
+//! A failed *write* leaves no trace: the file is truncated, at the latest before the next write. A failed *sync* is final, because
+//! Linux drops the pages that it could not write, and a second fsync that succeeds proves nothing. The log refuses every
+//! further write then, and the thread has to be resumed.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use selvedge_protocol::{RolloutItem, ThreadId};
 
 use crate::error::{IoContext, LostFile, Result, RolloutError};
-use crate::file_system::{OpenFile, OpenMode, Writer};
-use crate::files::Content;
+use crate::file_system::{FileWriter, OpenFile, OpenMode};
+use crate::files::line_end::ends_with_newline;
+use crate::files::placement::SyncPolicy;
+use crate::home::RolloutHome;
 use crate::identity::FileIdentity;
-use crate::layout::RolloutHome;
-use crate::names::ends_with_newline;
+use crate::timing::{LONGEST_STREAK_GAP, PATH_CHECK_INTERVAL};
 
-/// A row of writes is unbroken while each begins so soon after the end of the one before: in less time than it takes
-/// another program to take a file away.
-const UNBROKEN: Duration = Duration::from_micros(3);
-
-/// For how long a row of writes goes on without a look at the path.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// An open log. Writes are the recorder's, one at a time; syncs are anybody's.
+/// An open log. Only its recorder writes to it, one batch at a time. Any thread may sync it.
 ///
-/// Of the two locks in it, `medium` is taken first.
+/// There are two locks, so that batches can be written while a sync runs. A function that needs both takes `durable` first.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     home: RolloutHome,
     thread_id: ThreadId,
     path: PathBuf,
     file: Arc<dyn OpenFile>,
-    /// Which file it is.
+    /// The identity of the open file, to notice that the path leads to another one.
     identity: FileIdentity,
-    tail: Mutex<Tail>,
-    medium: Mutex<Medium>,
+    cursor: Mutex<AppendCursor>,
+    durable: Mutex<DurablePrefix>,
 }
 
-/// How the file ends.
+/// The end of the log, at which the next batch is written.
 #[derive(Debug)]
-struct Tail {
-    /// The size of the file, as far as it is ours.
+struct AppendCursor {
+    /// The size of the file without the bytes of a failed write.
     len: u64,
-    /// Whether the last line, which another writer left, lacks its newline.
+    /// Whether the last line, written by another writer, lacks its newline.
     torn: bool,
-    /// How many bytes of a failed write may stand behind `len`, when they could not be taken back.
-    left_over: u64,
-    /// The head that an empty file gets with its first lines: whoever made it did not come to write one.
-    head: Option<Box<RolloutItem>>,
-    /// The row of writes that may be going on.
-    row: Option<Row>,
-    /// Why nothing is written any more.
+    /// How many bytes of a failed write may follow `len`. More than 0 if they could not be truncated.
+    leftover: u64,
+    /// The head that an empty file gets with its first lines. The process that created the file died before it wrote one.
+    missing_head: Option<Box<RolloutItem>>,
+    /// The current streak of writes.
+    streak: Option<WriteStreak>,
+    /// The error of the sync after which nothing is written any more.
     failed: Option<Arc<io::Error>>,
 }
 
-/// An unbroken row of writes.
+/// A series of writes, each of which begins so soon after the one before that the path need not be checked each time.
 #[derive(Clone, Copy, Debug)]
-struct Row {
-    /// When the path was last seen to lead to the file.
-    looked: Instant,
-    /// When the last write ended.
-    ended: Instant,
+struct WriteStreak {
+    /// The time at which the path was known to lead to the file.
+    path_checked_at: Instant,
+    last_write_ended_at: Instant,
 }
 
-/// What is on the medium.
+/// The part of the log that is durable.
 #[derive(Debug)]
-struct Medium {
-    /// The bytes before this one. What stood in the file when it was opened counts only when it was synced since.
+struct DurablePrefix {
+    /// Bytes before this one are durable. Bytes that were in the file when it was opened count only after a sync.
     end: u64,
-    /// The file's names.
+    /// Whether the names that lead to the file are durable.
     has_names: bool,
-    /// Nothing that stands before this byte is taken back: it was there when the file was opened, or was acknowledged.
+    /// Bytes before this one are never taken back.
     keep: u64,
 }
 
-/// What a batch is written behind.
-pub(crate) struct Before {
-    /// Whether it begins with a newline.
+/// What must precede a batch in the file.
+pub(crate) struct BatchPrefix {
+    /// Whether the batch begins with a newline, which ends a torn line.
     pub(crate) newline: bool,
-    /// The head that it begins with.
+    /// The head with which the batch begins.
     pub(crate) head: Option<Box<RolloutItem>>,
 }
 
 impl LogFile {
-    /// Makes the file with its first bytes, at once or not at all.
+    /// Creates the file with its first bytes, atomically.
     pub(crate) fn create(
         home: &RolloutHome,
         thread_id: ThreadId,
         path: &Path,
-        kind: Content,
+        policy: SyncPolicy,
         bytes: &[u8],
     ) -> Result<Self> {
-        let file = home.place_new_file(path, kind, |out| out.write_all(bytes))?;
+        let file = home.place_new_file(path, policy, |out| out.write_all(bytes))?;
         let len = bytes.len() as u64;
-        let on_medium = if home.is_synced() { len } else { 0 };
-        let medium = Medium { end: on_medium, has_names: home.is_synced(), keep: len };
-        Self::new(home, thread_id, path, file, (len, false), medium)
+        // At level `written` the bytes may be durable, but their name is not.
+        let durable_end = if home.is_synced() { len } else { 0 };
+        let durable = DurablePrefix { end: durable_end, has_names: home.is_synced(), keep: len };
+        Self::new(home, thread_id, path, file, AppendCursor::at(len), durable)
     }
 
-    /// Opens a file that is there.
+    /// Opens an existing file.
     pub(crate) fn open(home: &RolloutHome, thread_id: ThreadId, path: &Path) -> Result<Self> {
         let file = home.file_system().open(path, OpenMode::Append).context("open", path)?;
         let torn = !ends_with_newline(file.file()).context("read", path)?;
         let len = file.file().metadata().context("read", path)?.len();
-        let medium = Medium { end: 0, has_names: false, keep: len };
-        Self::new(home, thread_id, path, file, (len, torn), medium)
+        let durable = DurablePrefix { end: 0, has_names: false, keep: len };
+        Self::new(home, thread_id, path, file, AppendCursor { torn, ..AppendCursor::at(len) }, durable)
     }
 
     fn new(
@@ -111,75 +123,78 @@ impl LogFile {
         thread_id: ThreadId,
         path: &Path,
         file: Arc<dyn OpenFile>,
-        (len, torn): (u64, bool),
-        medium: Medium,
+        cursor: AppendCursor,
+        durable: DurablePrefix,
     ) -> Result<Self> {
-        let identity = FileIdentity::of(&file.file().metadata().context("look at", path)?);
-        let tail = Tail { len, torn, left_over: 0, head: None, row: None, failed: None };
+        let identity = FileIdentity::of(&file.file().metadata().context("stat", path)?);
         let (home, path) = (home.clone(), path.to_owned());
-        Ok(Self { home, thread_id, path, file, identity, tail: Mutex::new(tail), medium: Mutex::new(medium) })
+        Ok(Self { home, thread_id, path, file, identity, cursor: Mutex::new(cursor), durable: Mutex::new(durable) })
     }
 
-    /// The size of the file, as far as it is ours.
+    /// Returns the size of the file without the bytes of a failed write.
     pub(crate) fn len(&self) -> u64 {
-        locked(&self.tail).len
+        locked(&self.cursor).len
     }
 
-    /// Has the file begin with this head, if it is empty.
-    pub(crate) fn begin_with(&self, head: impl FnOnce() -> RolloutItem) {
-        let mut tail = locked(&self.tail);
-        if tail.len == 0 {
-            tail.head = Some(Box::new(head()));
+    /// Sets the head with which the next batch begins, if the file is empty.
+    pub(crate) fn set_missing_head(&self, head: impl FnOnce() -> RolloutItem) {
+        let mut cursor = locked(&self.cursor);
+        if cursor.len == 0 {
+            cursor.missing_head = Some(Box::new(head()));
         }
     }
 
-    pub(crate) fn before(&self) -> Before {
-        let tail = locked(&self.tail);
-        Before { newline: tail.torn, head: tail.head.clone() }
+    /// Returns what must precede the next batch.
+    pub(crate) fn batch_prefix(&self) -> BatchPrefix {
+        let cursor = locked(&self.cursor);
+        BatchPrefix { newline: cursor.torn, head: cursor.missing_head.clone() }
     }
 
-    /// Writes bytes at the end of the file and gives the place behind them. What a failed write left is taken back, at once
-    /// or before the next one.
-    pub(crate) fn extend(&self, bytes: &[u8]) -> Result<u64> {
-        let mut tail = locked(&self.tail);
-        self.check(&tail)?;
-        self.check_is_ours(&mut tail)?;
-        if tail.left_over > 0 {
-            self.take_back(&mut tail).context("take back a failed write to", &self.path)?;
+    /// Appends bytes to the file and returns the position behind them. What a failed write left is truncated, immediately or
+    /// before the next write.
+    pub(crate) fn append(&self, bytes: &[u8]) -> Result<u64> {
+        let mut cursor = locked(&self.cursor);
+        self.check_not_failed(&cursor)?;
+        self.check_path(&mut cursor)?;
+        if cursor.leftover > 0 {
+            self.truncate_leftover(&mut cursor).context("take back a failed write to", &self.path)?;
         }
-        match Writer(&*self.file).write_all(bytes) {
+        // From here to the update of `len`, the file is longer than `len`. A crash in between leaves a torn batch, which the next
+        // writer ends with a newline.
+        match FileWriter(&*self.file).write_all(bytes) {
             Ok(()) => {
-                tail.len += bytes.len() as u64;
-                tail.torn = false;
-                tail.head = None;
-                if let Some(row) = &mut tail.row {
-                    row.ended = Instant::now();
+                cursor.len += bytes.len() as u64;
+                cursor.torn = false;
+                cursor.missing_head = None;
+                if let Some(streak) = &mut cursor.streak {
+                    streak.last_write_ended_at = Instant::now();
                 }
-                Ok(tail.len)
+                Ok(cursor.len)
             }
             Err(error) => {
-                tail.left_over = bytes.len() as u64;
-                // Should this fail too, the next write tries again.
-                let _ = self.take_back(&mut tail);
+                cursor.leftover = bytes.len() as u64;
+                // If this fails, too, `leftover` makes the next write try again.
+                let _ = self.truncate_leftover(&mut cursor);
                 Err(error).context("write", &self.path)
             }
         }
     }
 
-    /// Cuts off what a failed write left. A file that grew by more was written by somebody else, whose lines are not ours to
-    /// take.
-    fn take_back(&self, tail: &mut Tail) -> io::Result<()> {
+    /// Truncates what a failed write left.
+    fn truncate_leftover(&self, cursor: &mut AppendCursor) -> io::Result<()> {
         let found = self.file.file().metadata()?.len();
-        if found > tail.len && found - tail.len <= tail.left_over {
-            self.file.set_len(tail.len)?;
+        // A file that grew by more than the failed write has lines of a program that takes no lock. They must not be lost, so
+        // the torn batch stays before them, as damage.
+        if found > cursor.len && found - cursor.len <= cursor.leftover {
+            self.file.set_len(cursor.len)?;
         }
-        tail.left_over = 0;
+        cursor.leftover = 0;
         Ok(())
     }
 
-    /// Refuses when a sync has failed.
-    fn check(&self, tail: &Tail) -> Result<()> {
-        match &tail.failed {
+    /// Returns an error if a sync has failed.
+    fn check_not_failed(&self, cursor: &AppendCursor) -> Result<()> {
+        match &cursor.failed {
             Some(source) => Err(self.unsynced(Arc::clone(source))),
             None => Ok(()),
         }
@@ -189,58 +204,65 @@ impl LogFile {
         RolloutError::Unsynced { thread_id: self.thread_id, path: self.path.clone(), source }
     }
 
-    /// Refuses when the file's name does not lead to it any more. Who takes a file away asks for no lock, so this can only
-    /// see what happened before.
+    /// Returns an error if the path does not lead to the file any more.
     ///
-    /// Looking costs more than writing: the question alone as much, and a system that was asked for the times of a file gives
-    /// the next write a finer one. So in an unbroken row of writes it is enough to look now and then.
-    fn check_is_ours(&self, tail: &mut Tail) -> Result<()> {
-        if tail.row.is_some_and(|row| row.ended.elapsed() < UNBROKEN && row.ended - row.looked < LOOK_AGAIN) {
+    /// A program that takes the file away asks for no lock, so this finds only what happened before the check.
+    ///
+    /// The check costs more than a write: the `stat` alone costs as much. After a `stat` of the times of a file, Linux
+    /// also gives the next write a time of finer granularity, which makes that write slower. So within a streak of
+    /// writes the path is checked only from time to time.
+    fn check_path(&self, cursor: &mut AppendCursor) -> Result<()> {
+        if cursor.streak.is_some_and(|streak| streak.needs_no_check()) {
             return Ok(());
         }
-        let looked = Instant::now();
+        // The time is taken before the `stat`, so that the streak never counts as checked later than it was.
+        let path_checked_at = Instant::now();
         let what = match std::fs::metadata(&self.path) {
             Ok(metadata) if FileIdentity::of(&metadata) == self.identity => {
-                tail.row = Some(Row { looked, ended: looked });
+                cursor.streak = Some(WriteStreak { path_checked_at, last_write_ended_at: path_checked_at });
                 return Ok(());
             }
             Ok(_) => LostFile::Replaced,
             Err(error) if error.kind() == io::ErrorKind::NotFound => LostFile::Gone,
-            Err(error) => return Err(error).context("look for", &self.path),
+            Err(error) => return Err(error).context("stat", &self.path),
         };
         Err(RolloutError::Lost { thread_id: self.thread_id, path: self.path.clone(), what })
     }
 
-    /// Returns when all bytes before `end` are on the medium, and the file's names.
+    /// Returns when all bytes before `end` and the names of the file are durable.
     ///
-    /// Those who ask at the same time wait for each other, and one sync serves all whose bytes were written when it began.
+    /// This is a group commit: concurrent callers wait for each other at the lock, and one sync serves all whose bytes were
+    /// written before it began.
     ///
     /// # Errors
-    /// [`RolloutError::Unsynced`], also when somebody else's sync failed. It is not tried again: the system may have dropped
-    /// what it could not write, and would then call a second try a success.
+    /// [`RolloutError::Unsynced`] if this sync failed or an earlier one, also one of another caller. It is not repeated: the
+    /// system may have dropped what it could not write, and would report success the second time.
     pub(crate) fn sync_to(&self, end: u64) -> Result<()> {
-        let mut medium = locked(&self.medium);
-        if medium.has_names && end <= medium.end {
+        let mut durable = locked(&self.durable);
+        // Another caller's sync may have covered these bytes while this one waited for the lock.
+        if durable.has_names && end <= durable.end {
             return Ok(());
         }
+        // The sync covers at least what was written before it begins. Bytes that are written during it count only with the next.
         let written = {
-            let tail = locked(&self.tail);
-            self.check(&tail)?;
-            tail.len
+            let cursor = locked(&self.cursor);
+            self.check_not_failed(&cursor)?;
+            cursor.len
         };
-        if let Err(error) = self.sync_file_and_names(medium.has_names) {
+        if let Err(error) = self.sync_file_and_names(durable.has_names) {
             let error = Arc::new(error);
-            self.fail(&medium, &error);
+            self.stop_writing(&durable, &error);
             return Err(self.unsynced(error));
         }
-        medium.has_names = true;
-        medium.end = written;
-        medium.keep = medium.keep.max(written);
+        durable.has_names = true;
+        durable.end = written;
+        durable.keep = durable.keep.max(written);
         Ok(())
     }
 
     fn sync_file_and_names(&self, has_names: bool) -> io::Result<()> {
         self.file.sync()?;
+        // The names do not change while the log is open, so that they are synced once.
         if has_names {
             return Ok(());
         }
@@ -250,19 +272,37 @@ impl LogFile {
         })
     }
 
-    /// Has nothing written any more. At level synced nothing behind the last sync was acknowledged, so it is taken back, as
-    /// far as that goes on a medium that fails; at level written all of it was.
-    fn fail(&self, medium: &Medium, error: &Arc<io::Error>) {
-        let mut tail = locked(&self.tail);
-        tail.failed = Some(Arc::clone(error));
-        let is_ours = || self.file.file().metadata().is_ok_and(|metadata| metadata.len() == tail.len);
-        if self.home.is_synced() && medium.keep < tail.len && is_ours() && self.file.set_len(medium.keep).is_ok() {
-            tail.len = medium.keep;
+    /// Makes the log refuse every further write.
+    ///
+    /// At level `synced`, bytes behind `keep` were never acknowledged, and their callers get an error now. So they are truncated,
+    /// as far as that is possible on a device that fails. At level `written` they were acknowledged and stay.
+    fn stop_writing(&self, durable: &DurablePrefix, error: &Arc<io::Error>) {
+        let mut cursor = locked(&self.cursor);
+        cursor.failed = Some(Arc::clone(error));
+        // Nothing is truncated behind the back of a program that appended without a lock.
+        let is_ours = || self.file.file().metadata().is_ok_and(|metadata| metadata.len() == cursor.len);
+        if self.home.is_synced() && durable.keep < cursor.len && is_ours() && self.file.set_len(durable.keep).is_ok() {
+            cursor.len = durable.keep;
         }
     }
 }
 
-/// A panic while the lock is held leaves at worst an unwritten batch, which was never acknowledged.
+impl AppendCursor {
+    /// Returns the cursor at the end of an intact file of this size.
+    const fn at(len: u64) -> Self {
+        Self { len, torn: false, leftover: 0, missing_head: None, streak: None, failed: None }
+    }
+}
+
+impl WriteStreak {
+    /// Returns whether a write that begins now belongs to the streak, and the last check of the path is recent enough.
+    fn needs_no_check(self) -> bool {
+        self.last_write_ended_at.elapsed() < LONGEST_STREAK_GAP
+            && self.last_write_ended_at - self.path_checked_at < PATH_CHECK_INTERVAL
+    }
+}
+
+/// Locks a mutex, also after a panic: that leaves at worst an unwritten batch, which was never acknowledged.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

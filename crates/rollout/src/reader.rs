@@ -1,4 +1,14 @@
 //! Reading a log forwards.
+//!
+//! A line is everything up to the next newline. This makes a reader resynchronize after any damage: whatever a crash or
+//! another program left, the first newline behind it ends the damage, and the next byte begins a line. [`split_line`]
+//! splits the bytes of one line into intact lines and damage: a torn line may be followed by an intact one without a
+//! newline between them.
+//!
+//! ```text
+//! {"timestamp":…}\n{"timest{"timestamp":…}\n\0\0\0{"timestamp":…}\n
+//! |--- line 1 ----||damage||--- line 2 ----||dmg.||--- line 3 ----|
+//! ```
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,36 +20,39 @@ use std::path::{Path, PathBuf};
 use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, MAX_LINE_BYTES, split_line};
 
 use crate::error::{IoContext, Result, RolloutError};
-use crate::files::{decompress, is_compressed};
+use crate::files::decoder::open_decoder;
+use crate::files::side_files::is_compressed;
 
+/// How many bytes are read at a time.
 const BLOCK: usize = 1 << 16;
 
-/// Reads a log forwards, in memory bounded by its longest line.
+/// Reads a log forwards. Its memory is bounded by the longest line.
 ///
-/// Gives every intact line in order and every stretch between them that is not white space. Fails only when the system
-/// does, and then ends.
+/// Yields every intact line in order, and every range between them that is neither a line nor white space. It fails only if the
+/// system fails, and ends then.
 pub struct RolloutReader {
     source: Box<dyn Read + Send>,
     compressed: bool,
     path: PathBuf,
-    /// Room for what was read; only the part from `start` to `filled` holds anything.
+    /// The buffer. Only its bytes from `start` to `filled` are read and not yet consumed.
     buffer: Vec<u8>,
-    /// Where the unread part of the buffer begins.
     start: usize,
-    /// Where the unread part of the buffer ends.
     filled: usize,
-    /// How much of the unread part's front holds no newline, for sure not.
+    /// How many of the unconsumed bytes are known to hold no newline.
     searched: usize,
-    /// Place of the unread part's first byte in the file.
+    /// The position of `buffer[start]` in the file.
     offset: u64,
+    /// The number of lines that were consumed.
     number: u64,
     at_end: bool,
     failed: bool,
+    /// Entries that were split from a line and not yet yielded.
     ready: VecDeque<Entry>,
-    /// What ends a damaged compressed file, to be given behind its last line.
+    /// The damage at which a compressed file ends. It is yielded after the last line.
     end: Option<Entry>,
-    /// Which lines are passed over unread.
+    /// Decides by the bytes of a line whether it is skipped.
     skip: fn(&[u8]) -> bool,
+    /// The position behind the last skipped line.
     skipped_to: u64,
 }
 
@@ -50,24 +63,24 @@ impl fmt::Debug for RolloutReader {
 }
 
 impl RolloutReader {
-    /// A reader of a file, plain or (by its name) compressed.
+    /// Opens a file, which is plain or, by its name, compressed.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_range(path, 0..u64::MAX)
     }
 
-    /// A reader of a range of a file's (decompressed) bytes.
+    /// Opens a range of the (decompressed) bytes of a file.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open_range(path: &Path, range: Range<u64>) -> Result<Self> {
         let (source, compressed) = open_bytes(path, range.clone())?;
         Ok(Self::new(source, compressed, path, range.start))
     }
 
-    /// A reader of bytes that do not come from a file.
+    /// Creates a reader of bytes that do not come from a file.
     pub fn from_bytes(bytes: impl Read + Send + 'static) -> Self {
         Self::new(Box::new(bytes), false, Path::new("-"), 0)
     }
@@ -92,7 +105,7 @@ impl RolloutReader {
         }
     }
 
-    /// Passes over the lines that `skip` says yes to, without parsing them; it is given their bytes. For folds that need
+    /// Makes the reader skip every line for whose bytes `skip` returns `true`. Such a line is not parsed. For folds that need only a
     /// few of the lines.
     #[must_use]
     pub fn skipping(mut self, skip: fn(&[u8]) -> bool) -> Self {
@@ -100,11 +113,12 @@ impl RolloutReader {
         self
     }
 
-    /// The byte just past the last line that was passed over; 0 if none was.
+    /// Returns the position behind the last line that was skipped; 0 if none was.
     pub(crate) fn skipped_to(&self) -> u64 {
         self.skipped_to
     }
 
+    /// Reads more bytes, after moving the unconsumed ones to the front of the buffer.
     fn fill(&mut self) -> Result<()> {
         self.buffer.copy_within(self.start..self.filled, 0);
         self.filled -= self.start;
@@ -112,7 +126,7 @@ impl RolloutReader {
         if self.buffer.is_empty() {
             self.buffer = vec![0; BLOCK];
         } else if self.buffer.len() - self.filled < BLOCK {
-            // Growing with what is there keeps a long line linear, however little a read gives.
+            // The buffer doubles while a line does not end. So a long line costs linear time, even if each read returns little.
             self.buffer.resize(self.filled + BLOCK.max(self.filled), 0);
         }
         let read = loop {
@@ -124,23 +138,28 @@ impl RolloutReader {
         match read {
             Ok(0) => self.at_end = true,
             Ok(len) => self.filled += len,
+            // An error of the decoder is damage, because the content of a file never makes a reader fail.
             Err(error) if self.compressed => self.end_of_compressed(&error),
             Err(error) => return Err(error).context("read", &self.path),
         }
         Ok(())
     }
 
-    /// What was decompressed is kept; behind it the file cannot be read.
+    /// Ends the file where decompression failed. The bytes before that position are read like those of any file, and the damage
+    /// is reported behind them.
     fn end_of_compressed(&mut self, error: &io::Error) {
         self.at_end = true;
         let unread = &self.buffer[self.start..self.filled];
         let end = self.offset + unread.len() as u64;
+        // The lines in the buffer come before the damage, so that its line number is known only by counting them.
         let number = self.number + 1 + memchr::memchr_iter(b'\n', unread).count() as u64;
         let kind = DamageKind::Compression { reason: error.to_string() };
         self.end = Some(Entry::Damage(DamagedRange { range: end..end, number, kind }));
     }
 
-    /// The length of the next line with its newline, reading as much as it takes. Nothing at the end of the file.
+    /// Returns the length of the next line with its newline, and reads until it is complete. `None` at the end of the file.
+    ///
+    /// The last line may lack its newline. A line that is longer than [`MAX_LINE_BYTES`] is not read to its end.
     fn next_line_len(&mut self) -> Result<Option<usize>> {
         loop {
             let unread = &self.buffer[self.start..self.filled];
@@ -149,6 +168,7 @@ impl RolloutReader {
                 self.searched = 0;
                 return Ok(Some(len));
             }
+            // After the next read, the search continues here and does not begin anew.
             self.searched = unread.len();
             if self.at_end || self.searched > MAX_LINE_BYTES {
                 let len = std::mem::take(&mut self.searched);
@@ -158,6 +178,7 @@ impl RolloutReader {
         }
     }
 
+    /// Reads the next line into `ready`. Returns `false` at the end of the file.
     fn read_line(&mut self) -> Result<bool> {
         let Some(len) = self.next_line_len()? else { return Ok(false) };
         if len > MAX_LINE_BYTES {
@@ -180,7 +201,9 @@ impl RolloutReader {
         self.offset += len as u64;
     }
 
+    /// Consumes a line that is too long, and reports it as damage. `len` is how much of it was read.
     fn skip_long_line(&mut self, mut len: usize) -> Result<()> {
+        // The rest of the line needs no memory: each block is consumed before the next is read.
         self.number += 1;
         let start = self.offset;
         loop {
@@ -224,22 +247,24 @@ impl Iterator for RolloutReader {
     }
 }
 
-/// A range of a file's bytes, decompressed if its name says so, and whether it does.
+/// Opens a range of the bytes of a file, which are decompressed if the file is compressed by its name. Returns the bytes, and
+/// whether the file is compressed.
 ///
 /// # Errors
-/// When the file cannot be opened.
+/// If the file cannot be opened.
 pub fn open_bytes(path: &Path, range: Range<u64>) -> Result<(Box<dyn Read + Send>, bool)> {
     let mut file = File::open(path).context("open", path)?;
     let len = range.end.saturating_sub(range.start);
     if is_compressed(path) {
-        let mut decoder = decompress(file, path)?;
+        let mut decoder = open_decoder(file, path)?;
+        // A frame has no index, so everything before the range is decompressed and dropped.
         let skipped = io::copy(&mut (&mut decoder).take(range.start), &mut io::sink());
-        // A frame that is damaged before the range begins has nothing in it.
+        // A frame that is damaged before the range begins yields no bytes of the range.
         let len = if skipped.is_ok() { len } else { 0 };
         return Ok((Box::new(decoder.take(len)), true));
     }
     if range.start > 0 {
-        // Behind the end of a file there is nothing, however far behind.
+        // A range behind the end of the file is empty. A seek to a position beyond `i64::MAX` would be an error instead.
         let start = range.start.min(file.metadata().context("read", path)?.len());
         file.seek(SeekFrom::Start(start)).context("read", path)?;
     }

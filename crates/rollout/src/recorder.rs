@@ -1,437 +1,272 @@
-//! Writing a log.
+//! The recorder: appends to the log of a thread.
 
-use std::io;
-use std::path::{Path, PathBuf};
+mod batch;
+mod resume_point;
+mod state;
+
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use selvedge_protocol::log::Entry;
-use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId};
 
+pub use self::batch::{AppendedLines, WrittenBatch};
+use self::resume_point::{find_next_ordinal, guess_mode};
+use self::state::{RecorderInner, RecorderState};
 use crate::clock::now;
 use crate::error::{Result, RolloutError};
-use crate::files::{Content, is_compressed};
+use crate::files::placement::SyncPolicy;
+use crate::files::side_files::is_compressed;
 use crate::history::read_head;
-use crate::layout::{RolloutFile, RolloutFileName, RolloutHome};
-use crate::lock::WriterLock;
-use crate::log_file::{Before, LogFile};
-use crate::reverse::ReverseReader;
-use crate::walk::CachedHome;
+use crate::home::{CachedHome, RolloutFile, RolloutFileName, RolloutHome};
+use crate::locks::WriterLock;
+use crate::log_file::LogFile;
 
-/// What an append came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AppendedLines {
-    /// How many lines were written, the head included where this append made the file.
-    pub lines: u64,
-    /// The ordinal of the last line (paginated mode).
-    pub last_ordinal: Option<u64>,
-}
-
-/// A batch that is in the file, and perhaps not on the medium yet.
-#[derive(Debug)]
-#[must_use = "a batch may have to be settled"]
-pub struct WrittenBatch {
-    /// What the append came to.
-    pub appended: AppendedLines,
-    /// The file, and where the batch ends in it; nothing for an empty batch.
-    place: Option<(Arc<LogFile>, u64)>,
-}
-
-impl WrittenBatch {
-    /// Waits until the batch is on the medium. Batches of one file that are settled at the same time share a sync. It does not
-    /// matter whether the recorder is still there.
-    ///
-    /// # Errors
-    /// As [`RolloutRecorder::sync`].
-    pub fn settle(&self) -> Result<()> {
-        self.place.as_ref().map_or(Ok(()), |(log, end)| log.sync_to(*end))
-    }
-}
-
-/// Appends to one segment of a thread and is, by its lock, the only one that does.
+/// Appends to one segment of a thread. It holds the writer lock of the thread, so no other writer does.
 ///
-/// There is no queue and no task behind it: [`append`](Self::append) returns when the batch is in the file, by one write
-/// from the calling thread, and at level synced when it is on the medium; so whatever becomes of the recorder, what it
-/// acknowledged is kept. Batches of several threads go one after another. An append that fails leaves the file as it was and
-/// can be repeated.
+/// There is no queue and no background task. [`append`](Self::append) writes the batch by one write from the calling thread, and
+/// at level `synced` waits until it is durable. So what was acknowledged is kept, whatever happens to the recorder. Batches
+/// from several threads are written one after another.
 ///
-/// One failure is final, that of a sync: what the system could not put on the medium it may forget, and say of a second try
-/// that it went well. So nothing is tried again. At level synced the file is cut back to what was acknowledged, at level
-/// written all of it was; the recorder appends nothing any more and says [`RolloutError::Unsynced`], until the thread is
-/// resumed.
+/// An append that fails leaves the file as it was and can be repeated. Only a failed sync is final: the system may drop what it
+/// could not write, and report success at a second attempt. So the sync is not repeated, and every further append fails with
+/// [`RolloutError::Unsynced`] until the thread is resumed. At level `synced` the file is truncated to what was acknowledged. At
+/// level `written` everything in it was acknowledged and stays.
 #[derive(Debug)]
 pub struct RolloutRecorder {
     home: RolloutHome,
     mode: HistoryMode,
     thread_id: ThreadId,
-    /// Whether nothing is on disk yet. It is written under the lock of `inner`, and read without: that lock is held while a
-    /// thread is begun, which can take seconds.
+    /// Whether there is no file yet. It is set under the lock of `inner` and read without it: that lock is held while a
+    /// thread is created, which can take seconds.
     is_lazy: AtomicBool,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    path: PathBuf,
-    state: State,
-    /// The ordinal of the next line (paginated mode).
-    next_ordinal: Option<u64>,
-    /// Room for the bytes of a batch.
-    scratch: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nothing is on disk yet; the head waits for the first append.
-    Lazy {
-        head: Box<RolloutItem>,
-        at: Timestamp,
-        lock: Option<WriterLock>,
-        /// Where to look for files that the thread has by then.
-        remembered: Option<Arc<CachedHome>>,
-    },
-    /// The file is open.
-    Open { log: Arc<LogFile>, _lock: WriterLock },
-    /// The recorder was shut down.
-    Closed,
+    inner: Mutex<RecorderInner>,
 }
 
 impl RolloutRecorder {
-    /// Creates a recorder of a new thread. Nothing is on disk before the first [`append`](Self::append) or
-    /// [`persist`](Self::persist), not even a lock.
+    /// Creates a recorder of a new thread. Before the first [`append`](Self::append) or [`persist`](Self::persist) there is no file
+    /// and no lock.
     ///
     /// # Errors
-    /// [`RolloutError::IncompleteHead`] without an id or a time.
+    /// [`RolloutError::IncompleteHead`] if the head has no id or no time.
     pub fn create(home: &RolloutHome, head: SessionMeta) -> Result<Self> {
         Self::create_lazy(home, head, None)
     }
 
-    /// The same, and looks once more when the file is made: if the thread has one by then, whatever its date, the append fails
-    /// with [`RolloutError::AlreadyExists`]. A recorder of [`create`](Self::create) notices only a file of the same name.
+    /// Creates a recorder of a new thread that scans the home before it creates the file. If the thread has any file by then, the
+    /// append fails with [`RolloutError::AlreadyExists`]. A recorder of [`create`](Self::create) notices only a file of the same
+    /// name, so not one of another date.
     ///
     /// # Errors
     /// As [`create`](Self::create).
-    pub fn create_in(remembered: &Arc<CachedHome>, head: SessionMeta) -> Result<Self> {
-        Self::create_lazy(remembered.home(), head, Some(Arc::clone(remembered)))
+    pub fn create_in(cached_home: &Arc<CachedHome>, head: SessionMeta) -> Result<Self> {
+        Self::create_lazy(cached_home.home(), head, Some(Arc::clone(cached_home)))
     }
 
-    fn create_lazy(home: &RolloutHome, head: SessionMeta, remembered: Option<Arc<CachedHome>>) -> Result<Self> {
+    fn create_lazy(home: &RolloutHome, head: SessionMeta, cached_home: Option<Arc<CachedHome>>) -> Result<Self> {
         let thread_id = head.id.ok_or(RolloutError::IncompleteHead { field: "id" })?;
         let at = head.timestamp.ok_or(RolloutError::IncompleteHead { field: "timestamp" })?;
         let mode = head.mode();
+        // Ordinals count along the history, so those of a fork begin where its base ends.
         let first_ordinal = head.history_base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0);
         let path = home.active_path(&RolloutFileName::new(at, thread_id, None));
-        let state = State::Lazy { head: Box::new(head.into()), at, lock: None, remembered };
+        let state = RecorderState::Lazy { head: Box::new(head.into()), at, lock: None, cached_home };
         let next_ordinal = (mode == HistoryMode::Paginated).then_some(first_ordinal);
-        let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
+        let inner = Mutex::new(RecorderInner { path, state, next_ordinal, scratch: Vec::new() });
         Ok(Self { home: home.clone(), mode, thread_id, is_lazy: AtomicBool::new(true), inner })
     }
 
-    /// A recorder that goes on with a segment. A compressed one is decompressed first; a torn last line is sealed by a
-    /// newline at the first append, so that the next line stands alone.
+    /// Creates a recorder that continues a segment. A compressed file is decompressed first. The first append ends a torn last line
+    /// with a newline, so that the next line stands on its own.
     ///
     /// # Errors
-    /// [`RolloutError::Locked`] when somebody else is writing the thread; [`RolloutError::Io`] when the system refuses.
+    /// - [`RolloutError::Locked`] if another writer holds the lock of the thread.
+    /// - [`RolloutError::Io`] if the system fails to do it.
     pub fn resume(home: &RolloutHome, file: &RolloutFile) -> Result<Self> {
         let lock = WriterLock::acquire(home, file.name.thread_id)?;
         Self::resume_locked(home, file, lock)
     }
 
-    /// As [`resume`](Self::resume), for who holds the thread's lock already.
+    /// Resumes like [`resume`](Self::resume), for a caller that holds the lock of the thread.
     ///
     /// # Errors
-    /// [`RolloutError::Io`] when the system refuses.
+    /// [`RolloutError::Io`] if the system fails to do it.
     pub fn resume_locked(home: &RolloutHome, file: &RolloutFile, lock: WriterLock) -> Result<Self> {
         let thread_id = file.name.thread_id;
+        // An interrupted compression may have left a compressed file beside the plain one. It would be out of date after the first
+        // append, so it is removed here.
         let path = if is_compressed(&file.path) {
             home.decompress_in_place(&file.path)?
         } else {
-            home.remove_left_compressed(&file.path)?;
+            home.remove_leftover_compressed(&file.path)?;
             file.path.clone()
         };
         if let Some(dir) = path.parent() {
             home.sweep(dir);
         }
+        // All of this happens under the writer lock, so that the last lines read here are still the last ones at the first append.
+        // Nothing is written yet: a thread that is resumed and never appended to keeps its bytes.
         let file = RolloutFile { path: path.clone(), name: file.name.plain(), archived: file.archived };
         let head = read_head(&file)?;
         let mode = head.as_ref().map_or_else(|| guess_mode(&path), |head| Ok(head.mode()))?;
         let next_ordinal = match mode {
             HistoryMode::Legacy => None,
-            HistoryMode::Paginated => Some(next_ordinal(&path, head.as_ref())?),
+            HistoryMode::Paginated => Some(find_next_ordinal(&path, head.as_ref())?),
         };
         let log = LogFile::open(home, thread_id, &path)?;
-        log.begin_with(|| SessionMeta { history_mode: Some(mode), ..SessionMeta::new(thread_id, now()) }.into());
-        let state = State::Open { log: Arc::new(log), _lock: lock };
-        let inner = Mutex::new(Inner { path, state, next_ordinal, scratch: Vec::new() });
+        log.set_missing_head(|| SessionMeta { history_mode: Some(mode), ..SessionMeta::new(thread_id, now()) }.into());
+        let state = RecorderState::Open { log: Arc::new(log), _lock: lock };
+        let inner = Mutex::new(RecorderInner { path, state, next_ordinal, scratch: Vec::new() });
         Ok(Self { home: home.clone(), mode, thread_id, is_lazy: AtomicBool::new(false), inner })
     }
 
-    /// How the log is kept.
+    /// Returns the history mode of the thread.
     #[must_use]
     pub fn mode(&self) -> HistoryMode {
         self.mode
     }
 
-    /// The file, which is not there yet while the recorder is lazy.
+    /// Returns the path of the file. While the recorder is lazy, the file does not exist yet.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.inner().path.clone()
     }
 
-    /// Whether nothing is on disk yet. The next append takes the thread's [`WriterLock`] then, and may block for as long as
-    /// that takes; this method does not, also while such an append is going on.
+    /// Returns whether there is no file yet. The next append then takes the [`WriterLock`] of the thread, and may block for as long
+    /// as that takes. This method does not block, not even during such an append.
     #[must_use]
     pub fn is_lazy(&self) -> bool {
         self.is_lazy.load(Ordering::Acquire)
     }
 
-    /// The ordinal of the next line (paginated mode), and the size of the file.
+    /// Returns the ordinal of the next line (paginated mode) and the size of the file.
     #[must_use]
     pub fn end(&self) -> (Option<u64>, u64) {
         let inner = self.inner();
-        let len = if let State::Open { log, .. } = &inner.state { log.len() } else { 0 };
+        let len = if let RecorderState::Open { log, .. } = &inner.state { log.len() } else { 0 };
         (inner.next_ordinal, len)
     }
 
-    /// Appends a batch of items by one write, and returns when it is as durable as the home's level.
+    /// Appends a batch of items by one write, and returns when it is as durable as the home's level requires.
     ///
     /// # Errors
-    /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Locked`] when another process is writing the same new thread;
-    /// [`RolloutError::AlreadyExists`] when one has; [`RolloutError::LockTimeout`] when the lock of a new thread cannot be
-    /// taken; [`RolloutError::Lost`] when another program took the file away; [`RolloutError::Unsynced`] when a sync
-    /// failed, this time or before; [`RolloutError::Io`] when the system refuses. Nothing was appended then.
+    /// Nothing was appended then.
+    ///
+    /// - [`RolloutError::Closed`] after a shutdown.
+    /// - [`RolloutError::Locked`] if another process is writing the same new thread.
+    /// - [`RolloutError::AlreadyExists`] if another process has created it.
+    /// - [`RolloutError::LockTimeout`] if the lock of a new thread cannot be taken in time.
+    /// - [`RolloutError::Lost`] if another program moved, deleted or replaced the file.
+    /// - [`RolloutError::Unsynced`] if this sync or an earlier one failed.
+    /// - [`RolloutError::Io`] if the system fails to do it.
     pub fn append(&self, items: &[RolloutItem]) -> Result<AppendedLines> {
         let batch = self.write(items)?;
         if self.home.is_synced() {
-            batch.settle()?;
+            batch.sync()?;
         }
         Ok(batch.appended)
     }
 
-    /// The first half of an [`append`](Self::append), for who waits for the medium elsewhere: writes the batch. At level synced
-    /// it is not acknowledged before it was [settled](WrittenBatch::settle).
+    /// Writes a batch without waiting until it is durable: the first half of an [`append`](Self::append). At level `synced` the
+    /// batch is acknowledged only after [`WrittenBatch::sync`].
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn write(&self, items: &[RolloutItem]) -> Result<WrittenBatch> {
         let mut inner = self.inner();
-        if items.is_empty() && !matches!(inner.state, State::Closed) {
+        if items.is_empty() && !matches!(inner.state, RecorderState::Closed) {
             let appended = AppendedLines { lines: 0, last_ordinal: inner.last_ordinal() };
-            return Ok(WrittenBatch { appended, place: None });
+            return Ok(WrittenBatch { appended, end: None });
         }
         self.write_locked(&mut inner, items)
     }
 
-    /// Makes the file with its head, if it is not there yet, as durable as the home's level.
+    /// Creates the file with its head if it does not exist yet, as durable as the home's level requires.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn persist(&self) -> Result<()> {
         let mut inner = self.inner();
-        if matches!(inner.state, State::Open { .. }) {
+        if matches!(inner.state, RecorderState::Open { .. }) {
             return Ok(());
         }
-        // What makes the file settles it, too.
+        // The creation of a file also syncs it by level, so that there is no batch to sync.
         self.write_locked(&mut inner, &[]).map(drop)
     }
 
-    fn write_locked(&self, inner: &mut Inner, items: &[RolloutItem]) -> Result<WrittenBatch> {
+    fn write_locked(&self, inner: &mut RecorderInner, items: &[RolloutItem]) -> Result<WrittenBatch> {
         let outcome = inner.write(&self.home, self.thread_id, items);
-        if matches!(inner.state, State::Open { .. }) {
+        if matches!(inner.state, RecorderState::Open { .. }) {
             self.is_lazy.store(false, Ordering::Release);
         }
         outcome
     }
 
-    /// Waits until every append that began before has failed, or is as durable as the home's level.
+    /// Waits until every append that began before has failed, or is as durable as the home's level requires.
     ///
     /// # Errors
-    /// [`RolloutError::Closed`] after a shutdown; at level synced as [`sync`](Self::sync).
+    /// [`RolloutError::Closed`] after a shutdown. At level `synced` as [`sync`](Self::sync).
     pub fn flush(&self) -> Result<()> {
         if self.home.is_synced() {
             return self.sync();
         }
+        // At level `written` it is enough to get the lock, which an append holds until its bytes are written.
         self.log().map(drop)
     }
 
-    /// Waits until everything that was appended before is on the medium, whatever the home's level. Nothing is there to wait
-    /// for while the recorder is lazy.
+    /// Waits until everything that was appended before is durable, at any level. Returns immediately while the recorder is lazy.
     ///
     /// # Errors
-    /// [`RolloutError::Closed`] after a shutdown; [`RolloutError::Unsynced`] when the system could not put it there, this time
-    /// or before: the recorder appends nothing any more then.
+    /// - [`RolloutError::Closed`] after a shutdown.
+    /// - [`RolloutError::Unsynced`] if this sync or an earlier one failed. The recorder appends nothing any more then.
     pub fn sync(&self) -> Result<()> {
-        // Without the recorder's own lock, so that others may append meanwhile.
+        // The sync runs without the lock of the recorder, so that other threads can append during it.
         self.log()?.map_or(Ok(()), |log| log.sync_to(log.len()))
     }
 
-    /// The open file; none while the recorder is lazy.
+    /// Returns the open file. `None` while the recorder is lazy.
     fn log(&self) -> Result<Option<Arc<LogFile>>> {
         let inner = self.inner();
         match &inner.state {
-            State::Lazy { .. } => Ok(None),
-            State::Open { log, .. } => Ok(Some(Arc::clone(log))),
-            State::Closed => Err(RolloutError::Closed { path: inner.path.clone() }),
+            RecorderState::Lazy { .. } => Ok(None),
+            RecorderState::Open { log, .. } => Ok(Some(Arc::clone(log))),
+            RecorderState::Closed => Err(RolloutError::Closed { path: inner.path.clone() }),
         }
     }
 
-    /// Ends the recorder: waits for appends that began before and gives up the lock. Nothing can be appended afterwards.
+    /// Ends the recorder: waits for appends that began before, and releases the lock. Nothing can be appended afterwards.
     pub fn shutdown(&self) {
         let mut inner = self.inner();
-        inner.state = State::Closed;
+        inner.state = RecorderState::Closed;
         self.is_lazy.store(false, Ordering::Release);
     }
 
-    /// Begins a later segment of the same thread (paginated mode) with these lines, and appends to that one from now on.
-    /// `next_ordinal` is that of the line behind them. The lines are on the medium before the file has its name, at any level:
-    /// they hide what the segments before hold.
+    /// Creates a later segment of the same thread (paginated mode) with these lines, and appends to it from now on. The segment
+    /// before is abandoned: it stays as it is. `next_ordinal` is the ordinal after these lines.
+    ///
+    /// This is how a revert takes effect. A crash before the new file has its name leaves the thread as it was. The lines are
+    /// durable before that, at any level, because the newest segment determines the history: a new segment that lost its
+    /// lines would hide the lines of the segments before.
     ///
     /// # Errors
-    /// [`RolloutError::Closed`] unless the recorder has a file; [`RolloutError::Io`] when the system refuses. There is no new
-    /// segment then, and the recorder goes on in the one that it had.
+    /// - [`RolloutError::Closed`] if the recorder has no file.
+    /// - [`RolloutError::Io`] if the system fails to do it.
+    ///
+    /// There is no new segment then, and the recorder continues in the present one.
     pub fn switch_segment(&self, segment: &RolloutFile, lines: &[u8], next_ordinal: u64) -> Result<()> {
         let mut inner = self.inner();
-        let State::Open { log, .. } = &mut inner.state else {
+        let RecorderState::Open { log, .. } = &mut inner.state else {
             return Err(RolloutError::Closed { path: inner.path.clone() });
         };
-        *log = Arc::new(LogFile::create(&self.home, self.thread_id, &segment.path, Content::Whole, lines)?);
+        // Both logs belong to the same thread, so the writer lock stays. The ordinals change only after the file exists.
+        *log = Arc::new(LogFile::create(&self.home, self.thread_id, &segment.path, SyncPolicy::Always, lines)?);
         inner.path = segment.path.clone();
         inner.next_ordinal = Some(next_ordinal);
         Ok(())
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, RecorderInner> {
         // A panic while the lock is held leaves at worst an unwritten batch, which was never acknowledged.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Inner {
-    fn last_ordinal(&self) -> Option<u64> {
-        self.next_ordinal.and_then(|next| next.checked_sub(1))
-    }
-
-    fn write(&mut self, home: &RolloutHome, thread_id: ThreadId, items: &[RolloutItem]) -> Result<WrittenBatch> {
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        let lines = self.encode(items, &mut bytes);
-        let written = match &self.state {
-            State::Lazy { .. } => self.begin(home, thread_id, &bytes),
-            State::Open { log, .. } => log.extend(&bytes).map(|end| (Arc::clone(log), end)),
-            State::Closed => Err(RolloutError::Closed { path: self.path.clone() }),
-        };
-        self.scratch = bytes;
-        self.scratch.shrink_to(1 << 20);
-        let place = written?;
-        self.next_ordinal = self.next_ordinal.map(|next| next.saturating_add(lines));
-        let appended = AppendedLines { lines, last_ordinal: self.last_ordinal() };
-        Ok(WrittenBatch { appended, place: Some(place) })
-    }
-
-    /// Writes the lines of a batch to `bytes`, behind the head or the newline that is due, and says how many they are.
-    fn encode(&self, items: &[RolloutItem], bytes: &mut Vec<u8>) -> u64 {
-        let now = now();
-        let (newline, head) = match &self.state {
-            State::Lazy { head, at, .. } => (false, Some((*at, head.clone()))),
-            State::Open { log, .. } => {
-                let Before { newline, head } = log.before();
-                (newline, head.map(|head| (now, head)))
-            }
-            State::Closed => (false, None),
-        };
-        if newline {
-            bytes.push(b'\n');
-        }
-        let mut ordinal = self.next_ordinal;
-        let mut lines = 0;
-        let mut put = |at: Timestamp, item: &RolloutItem| {
-            RolloutLine::encode(bytes, at, ordinal, item);
-            ordinal = ordinal.map(|ordinal| ordinal.saturating_add(1));
-            lines += 1;
-        };
-        if let Some((at, head)) = head {
-            put(at, &head);
-        }
-        items.iter().for_each(|item| put(now, item));
-        lines
-    }
-
-    /// Makes the file with its first bytes.
-    fn begin(&mut self, home: &RolloutHome, thread_id: ThreadId, bytes: &[u8]) -> Result<(Arc<LogFile>, u64)> {
-        let State::Lazy { lock, .. } = &mut self.state else {
-            return Err(RolloutError::Closed { path: self.path.clone() });
-        };
-        let lock = match lock.take() {
-            Some(lock) => lock,
-            None => WriterLock::acquire(home, thread_id)?,
-        };
-        match self.make_file(home, thread_id, bytes) {
-            Ok(log) => {
-                let log = Arc::new(log);
-                self.state = State::Open { log: Arc::clone(&log), _lock: lock };
-                Ok((log, bytes.len() as u64))
-            }
-            // The thread is somebody else's, who may want its lock.
-            Err(error @ RolloutError::AlreadyExists { .. }) => Err(error),
-            Err(error) => {
-                if let State::Lazy { lock: slot, .. } = &mut self.state {
-                    *slot = Some(lock);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes the file. For who holds the thread's lock: nobody else begins the thread meanwhile.
-    fn make_file(&self, home: &RolloutHome, thread_id: ThreadId, bytes: &[u8]) -> Result<LogFile> {
-        if let State::Lazy { remembered: Some(remembered), .. } = &self.state
-            && let Some(file) = remembered.files()?.all_files(thread_id).next()
-        {
-            return Err(RolloutError::AlreadyExists { thread_id, path: file.path.clone() });
-        }
-        LogFile::create(home, thread_id, &self.path, Content::Log, bytes).map_err(|error| match error {
-            RolloutError::Io { path, source, .. }
-                if path == self.path && source.kind() == io::ErrorKind::AlreadyExists =>
-            {
-                RolloutError::AlreadyExists { thread_id, path }
-            }
-            error => error,
-        })
-    }
-}
-
-/// The mode of a file without a readable head: ordinals are written in paginated mode only.
-fn guess_mode(path: &Path) -> Result<HistoryMode> {
-    for entry in ReverseReader::open(path)?.take(64) {
-        if let Entry::Line(record) = entry?
-            && record.line.ordinal().is_some()
-        {
-            return Ok(HistoryMode::Paginated);
-        }
-    }
-    Ok(HistoryMode::Legacy)
-}
-
-/// In how many of the last lines the highest ordinal is looked for, and in how many bytes at most beyond the last line.
-const COUNTED_LINES: usize = 256;
-const COUNTED_BYTES: u64 = 1 << 20;
-
-/// The ordinal after the highest one near the end of the file; after the base's, if the file has none. The last line need
-/// not have the highest: damage may have left an older stretch there once more.
-fn next_ordinal(path: &Path, head: Option<&SessionMeta>) -> Result<u64> {
-    let mut highest = None;
-    let mut counted = 0;
-    let mut end = None;
-    for entry in ReverseReader::open(path)? {
-        let Entry::Line(record) = entry? else { continue };
-        let end = *end.get_or_insert(record.range.start);
-        let is_far = counted >= COUNTED_LINES || end.saturating_sub(record.range.start) > COUNTED_BYTES;
-        if highest.is_some() && is_far {
-            break;
-        }
-        counted += 1;
-        highest = highest.max(record.line.ordinal());
-    }
-    let base = head.and_then(|head| head.history_base.as_ref()?.end_ordinal_exclusive);
-    Ok(highest.map_or(base.unwrap_or(0), |highest| highest.saturating_add(1)))
 }

@@ -242,7 +242,7 @@ impl StateIndex {
         let (home, remembered) = (self.home.clone(), Arc::clone(&self.remembered));
         let (database, runtime) = (Arc::clone(&self.database), Handle::current());
         blocking(move || {
-            let locked = WriterLock::threads_with_file(&home)?;
+            let locked = WriterLock::threads_with_lock_file(&home)?;
             let known = runtime.block_on(hot_files(&database, &locked))?;
             let has_changed = |path: &str, stamp| FileStamp::read(&home.root().join(path)).ok() != Some(stamp);
             let hot = known.into_iter().filter(|(_, path, stamp)| has_changed(path, *stamp));

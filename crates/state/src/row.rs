@@ -92,7 +92,7 @@ fn scan_whole(resolved: &ResolvedHistory, in_pieces: bool, sink: &mut impl TurnS
     let newest = resolved.newest();
     let stamp = FileStamp::read(&newest.path)?;
     let last_part = resolved.parts.len() - 1;
-    let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
+    let mut fold = MetadataFold::new(resolved.thread_id, resolved.fallback_created_at());
     let mut teller = TurnIndexer::whole(in_pieces);
     let (mut mark, mut is_resumable, mut is_incomplete) = (Mark::default(), false, resolved.missing.is_some());
     let mut share_ends = vec![0; last_part];

@@ -62,7 +62,7 @@ impl Inner {
     pub(crate) fn open_recorder_with(&self, thread_id: ThreadId, lock: WriterLock) -> Result<RolloutRecorder> {
         // Only under the lock is it sure which segment is the newest.
         let files = self.files()?;
-        self.remove_left_compressed(&files, thread_id)?;
+        self.remove_leftover_compressed(&files, thread_id)?;
         let (_, resolved) = self.remembered.resolve(files, thread_id).map_err(store_error)?;
         let resolved = resolved.ok_or(StoreError::not_found(thread_id))?;
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
@@ -93,7 +93,7 @@ impl Inner {
     pub(crate) fn settle(&self, live: &Live, written: Written) -> Result<Appended> {
         let is_synced = self.home.durability() == Durability::Synced;
         match &written {
-            Written::Now(batch) if is_synced => batch.settle().map_err(store_error)?,
+            Written::Now(batch) if is_synced => batch.sync().map_err(store_error)?,
             Written::Before(_) if is_synced => live.recorder.sync().map_err(store_error)?,
             Written::Now(_) | Written::Before(_) => {}
         }

@@ -178,7 +178,7 @@ impl FoundCut {
         if !self.before.has_base() {
             return Ok(None);
         }
-        let mut labels = CarriedMetadata::new(resolved.thread_id, resolved.created_outside_log());
+        let mut labels = CarriedMetadata::new(resolved.thread_id, resolved.fallback_created_at());
         let newest_own = (0..=*first_part).rev().find(|part| !resolved.is_inherited(*part));
         if let Some(part) = newest_own.filter(|_| !tail.is_whole) {
             let head = read_head(&resolved.parts[part].file).map_err(store_error)?;
@@ -197,7 +197,7 @@ impl FoundCut {
     }
 
     fn labels_from_beginning(&self, resolved: &ResolvedHistory) -> Result<CarriedMetadata> {
-        let mut labels = CarriedMetadata::new(resolved.thread_id, resolved.created_outside_log());
+        let mut labels = CarriedMetadata::new(resolved.thread_id, resolved.fallback_created_at());
         for entry in resolved.reader_skipping(has_no_metadata) {
             if let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)?
                 && !resolved.is_inherited(part)

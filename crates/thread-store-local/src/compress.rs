@@ -40,9 +40,9 @@ impl Inner {
     }
 
     /// Removes what a compression that broke off left beside the files of a thread.
-    pub(crate) fn remove_left_compressed(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<()> {
+    pub(crate) fn remove_leftover_compressed(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<()> {
         let compressed = files.all_files(thread_id).filter(|file| file.name.compressed);
         let plain = compressed.map(|file| file.path.with_extension("")).filter(|plain| plain.is_file());
-        plain.into_iter().try_for_each(|plain| self.home.remove_left_compressed(&plain)).map_err(store_error)
+        plain.into_iter().try_for_each(|plain| self.home.remove_leftover_compressed(&plain)).map_err(store_error)
     }
 }

@@ -84,7 +84,8 @@ pub use store::{HomeOptions, LocalThreadStore};
 
 // What the methods of `HomeAdmin` take and return.
 pub use selvedge_rollout::doctor::{
-    Checked, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences, Severity,
+    CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences,
+    Severity,
 };
 pub use selvedge_state::{
     CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,

@@ -287,7 +287,7 @@ fn next_back_in_compressed(path: &Path, before: &mut u64, held: &mut Vec<RawEntr
 
 /// The end of a share, by its byte where that is right and by a reading otherwise.
 fn find_share(part: &HistoryPart) -> Result<Share> {
-    let mut fold: InheritedPrefix = part.share().map_err(store_error)?;
+    let mut fold: InheritedPrefix = part.inherited_prefix().map_err(store_error)?;
     if let Some(byte) = part.end.and_then(|end| end.byte).filter(|_| fold.ends_at_byte()) {
         return Ok(Share { end: byte, missing: None });
     }

@@ -39,7 +39,7 @@ impl Inner {
 /// The row of a thread: one fold over its log, in which most lines are passed over unparsed.
 pub(crate) fn read_row(resolved: &ResolvedHistory, names: &NameIndex) -> Result<StoredThread> {
     let newest = resolved.newest();
-    let mut fold = MetadataFold::new(resolved.thread_id, resolved.created_outside_log());
+    let mut fold = MetadataFold::new(resolved.thread_id, resolved.fallback_created_at());
     for entry in resolved.reader_skipping(has_no_metadata) {
         let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)? else { continue };
         if resolved.is_inherited(part) {

@@ -101,7 +101,7 @@ impl Inner {
             return self.extend_visible(file, part);
         }
         let path = self.home.active_path(&name_of(info)?);
-        let gathered = RolloutHome::import_path(&path);
+        let gathered = RolloutHome::partial_import_path(&path);
         let known = match fs::metadata(&gathered) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -109,7 +109,7 @@ impl Inner {
         };
         let rest = compare_part(&part, known, |range| read_range(&gathered, range))?;
         if !rest.is_empty() || known == 0 {
-            self.home.gather_import(&path, known, rest).map_err(store_error)?;
+            self.home.append_to_import(&path, known, rest).map_err(store_error)?;
         }
         if part.is_last {
             let is_known = !files.segments(thread_id).is_empty();

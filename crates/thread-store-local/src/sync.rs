@@ -62,7 +62,7 @@ impl WaitingBatches {
         // The sync that is for the last one is for those before it, too.
         for (batch, done) in batches.into_iter().rev() {
             // Who does not wait any more need not know.
-            let _ = done.send(batch.settle().map_err(store_error));
+            let _ = done.send(batch.sync().map_err(store_error));
         }
         let mut waiting = locked(&self.0);
         waiting.is_in_row = !waiting.batches.is_empty();

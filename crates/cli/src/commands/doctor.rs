@@ -16,7 +16,7 @@ use crate::commands::doctor_index::{self, IndexReport};
 use crate::exit::{Code, Failure, Result};
 use crate::render::text::clean;
 use crate::resolve;
-use crate::wiring::{Checked, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairStep, Severity};
+use crate::wiring::{CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairStep, Severity};
 
 /// How many findings of one kind about one directory are named one by one, where each says the same.
 pub(super) const NAMED: usize = 3;
@@ -26,7 +26,7 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
 struct Report<'a> {
-    checked: Checked,
+    checked: CheckedTotals,
     findings: &'a [Finding],
     omitted: u64,
     index: Option<&'a IndexReport>,
@@ -115,7 +115,7 @@ fn print(
         print_findings(after, app)?;
     }
     doctor_index::print(index, args, app)?;
-    let Checked { files, bytes, lines } = before.checked;
+    let CheckedTotals { files, bytes, lines } = before.checked;
     let of_index = index.map_or((0, 0), IndexReport::faults_and_notices);
     let (faults, notices) = (faults(before), before.findings.len() - faults(before));
     let (faults, notices) = (faults + of_index.0, notices + of_index.1);

@@ -80,7 +80,7 @@ proptest! {
                 tracker.clear();
             }
             log.extend(tracker.record(world).map(RolloutItem::from));
-            // Checked after every step, so also for a crash after any line.
+            // CheckedTotals after every step, so also for a crash after any line.
             let read = replay(&log);
             prop_assert_eq!(read.world_state.as_ref(), Some(world));
             prop_assert!(read.warnings.is_empty());

@@ -1,4 +1,4 @@
-//! What can be found wrong.
+//! The findings of a diagnosis: their kinds, and what a user can do about each.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,20 +8,20 @@ use selvedge_protocol::ThreadId;
 use selvedge_protocol::log::DamageKind;
 use serde::{Serialize, Serializer};
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Something is lost, at risk or open to others, or other programs stumble over it.
+    /// Data is lost, at risk or readable by other users, or other programs fail because of it.
     Fault,
-    /// Something is out of the ordinary, and nothing has to be done.
+    /// Something is unusual, and nothing has to be done.
     Notice,
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $severity:ident, $is_repairable:literal, $kept:literal;)*) => {
-        /// The kinds of findings. Their names, as [`as_str`](Self::as_str) gives them, stay what they are.
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $severity:ident, $is_repairable:literal, $remedy:literal;)*) => {
+        /// The kinds of findings. Their names, as [`as_str`](Self::as_str) returns them, never change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum FindingKind {
@@ -32,88 +32,88 @@ macro_rules! kinds {
             /// All kinds.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The kind's name.
+            /// Returns the name of the kind.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// How much it matters.
+            /// Returns the severity of the kind.
             #[must_use]
             pub const fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)* }
             }
 
-            /// Whether [`repair`](super::repair) mends it, as a rule.
+            /// Returns whether [`repair`](super::repair) can repair findings of the kind, as a rule.
             #[must_use]
             pub const fn is_repairable(self) -> bool {
                 match self { $(Self::$name => $is_repairable,)* }
             }
 
-            /// What to do about it.
+            /// Returns what to do about a finding of the kind.
             #[must_use]
             pub const fn remedy(self) -> &'static str {
-                match self { $(Self::$name => $kept,)* }
+                match self { $(Self::$name => $remedy,)* }
             }
         }
     };
 }
 
 kinds! {
-    /// A stretch is not UTF-8.
-    InvalidUtf8 = "invalid_utf8", Fault, true, "repair takes the stretch out; the original is kept beside the file";
-    /// A stretch is no JSON object.
-    NotJson = "not_json", Fault, true, "repair takes the stretch out; the original is kept beside the file";
+    /// A range is not UTF-8.
+    InvalidUtf8 = "invalid_utf8", Fault, true, "repair removes the damaged range; the original is kept beside the file";
+    /// A range is no JSON object.
+    NotJson = "not_json", Fault, true, "repair removes the damaged range; the original is kept beside the file";
     /// The file ends in the middle of a line.
-    Torn = "torn", Fault, true, "repair takes the rest of the line out; the original is kept beside the file";
-    /// A stretch of NULs.
-    Nul = "nul", Fault, true, "repair takes the NULs out; the original is kept beside the file";
+    Torn = "torn", Fault, true, "repair removes the torn line; the original is kept beside the file";
+    /// A range of NULs.
+    Nul = "nul", Fault, true, "repair removes the NULs; the original is kept beside the file";
     /// A byte order mark.
-    ByteOrderMark = "byte_order_mark", Fault, true, "repair takes it out; the original is kept beside the file";
-    /// A line that is longer than what is read.
-    TooLong = "too_long", Fault, false, "look at it by hand; repair leaves it where it is, because it may be whole";
+    ByteOrderMark = "byte_order_mark", Fault, true, "repair removes it; the original is kept beside the file";
+    /// A line that is too long to be read.
+    TooLong = "too_long", Fault, false, "inspect it by hand; repair leaves it unchanged, because it may be intact";
     /// A compressed file cannot be read to its end.
-    Compression = "compression", Fault, true, "repair makes a plain file of what decompresses; the original is kept beside it";
-    /// Two lines stand on one.
-    SplicedLines = "spliced_lines", Fault, true, "repair puts a newline between them";
+    Compression = "compression", Fault, true, "repair makes a plain file of what can be decompressed; the original is kept beside it";
+    /// Two lines without a newline between them.
+    SplicedLines = "spliced_lines", Fault, true, "repair inserts a newline between them";
     /// The last line lacks its newline.
-    Unsealed = "unsealed", Fault, true, "repair ends it, and so does the next append";
-    /// No head says whose file it is.
-    MissingHead = "missing_head", Fault, true, "repair puts a new head before the lines, with what the file's name says";
-    /// The head names another thread than the file's name.
-    ForeignHead = "foreign_head", Fault, false, "if the file was renamed or copied by hand, give it back the name of its thread, or remove it";
+    Unsealed = "unsealed", Fault, true, "repair adds the newline, and so does the next append";
+    /// No head records which thread the lines belong to.
+    MissingHead = "missing_head", Fault, true, "repair inserts a new head before the lines, derived from the name of the file";
+    /// The head names another thread than the name of the file does.
+    ForeignHead = "foreign_head", Fault, false, "if the file was renamed or copied by hand, restore the name of its thread, or remove the file";
     /// A file cannot be opened or read.
-    Unreadable = "unreadable", Fault, false, "see to it that this user may read it and that the disk is in order";
-    /// The segment that a file builds on is not there.
-    MissingBase = "missing_base", Fault, false, "bring its file back from a backup or another machine; until then the thread has its own lines only";
-    /// The segment that a file builds on ends before the part that is referred to.
-    BaseTooShort = "base_too_short", Fault, false, "bring a whole copy of the base back from a backup; the thread reads what is there";
-    /// The segment that a file builds on does not have a line that ends where the reference says.
-    BaseDiffers = "base_differs", Fault, false, "bring an older copy of the base back, or `selvedge delete --detach` copies the history; the thread is read by ordinals";
-    /// Segments build on each other in a circle.
-    BaseCycle = "base_cycle", Fault, false, "bring one of the files back from a backup; each thread has its own lines";
-    /// Another file holds the same segment and counts more.
-    Duplicate = "duplicate", Fault, true, "repair removes it if the other file has all of it, and else sets it aside";
-    /// A temporary file that nobody finished.
+    Unreadable = "unreadable", Fault, false, "check that this user may read the file and that the disk works";
+    /// The base of a segment does not exist.
+    MissingBase = "missing_base", Fault, false, "restore its file from a backup or another machine; until then the thread has only its own lines";
+    /// The base of a segment ends before the part that the segment inherits.
+    BaseTooShort = "base_too_short", Fault, false, "restore a complete copy of the base from a backup; until then the thread has the lines that exist";
+    /// No line of the base ends at the position that the reference names.
+    BaseDiffers = "base_differs", Fault, false, "restore an older copy of the base, or let `selvedge delete --detach` copy the history; until then the thread is read by ordinals";
+    /// Segments are based on each other in a circle.
+    BaseCycle = "base_cycle", Fault, false, "restore one of the files from a backup; until then each thread has only its own lines";
+    /// Another file holds the same segment and counts.
+    Duplicate = "duplicate", Fault, true, "repair removes the file if the other one has all of its content, and otherwise sets it aside";
+    /// A temporary file of a process that died.
     Leftover = "leftover", Fault, true, "repair removes it";
-    /// A lock file that nobody holds.
-    StaleLock = "stale_lock", Fault, true, "repair removes it; it keeps nobody out";
-    /// A name of a thread that is not there.
-    OrphanName = "orphan_name", Fault, true, "repair clears it, by one more line in the index of names";
-    /// A stretch of the index of names is no name.
-    DamagedNames = "damaged_names", Fault, true, "repair takes the stretch out; the original is kept beside the index";
-    /// Others than the owner may read or write it.
-    WideMode = "wide_mode", Fault, true, "repair narrows it to its owner";
-    /// A symbolic link stands where a file or directory of the home is looked for.
-    SymbolicLink = "symbolic_link", Notice, false, "links are not followed; put the file itself there if it belongs here";
+    /// A lock file that no process holds.
+    StaleLock = "stale_lock", Fault, true, "repair removes it; it excludes no writer";
+    /// A name of a thread that does not exist.
+    OrphanName = "orphan_name", Fault, true, "repair clears the name by appending a line to the name index";
+    /// A range of the name index is no name.
+    DamagedNames = "damaged_names", Fault, true, "repair removes the damaged range; the original is kept beside the index";
+    /// Other users may read or write a file or directory.
+    WideMode = "wide_mode", Fault, true, "repair restricts the mode to the owner";
+    /// A symbolic link at the path of a file or directory of the home.
+    SymbolicLink = "symbolic_link", Notice, false, "links are not followed; put the file itself there if it belongs to the home";
     /// The file holds no line.
-    Empty = "empty", Notice, false, "nothing has to be done: a writer that goes on gives it a head";
-    /// Ordinals are left out.
-    OrdinalGap = "ordinal_gap", Notice, false, "nothing can be done: the lines in between were lost before; ordinals are never changed, because forks refer to them";
-    /// An ordinal is given again.
+    Empty = "empty", Notice, false, "nothing has to be done: the next writer gives it a head";
+    /// Ordinals are missing.
+    OrdinalGap = "ordinal_gap", Notice, false, "nothing can be done: the lines between were lost before; ordinals are never changed, because forks refer to them";
+    /// An ordinal is repeated.
     RepeatedOrdinal = "repeated_ordinal", Notice, false, "nothing has to be done: an ordinal is an order and no key, and is never changed";
     /// A line of a paginated file has no ordinal.
-    MissingOrdinal = "missing_ordinal", Notice, false, "nothing has to be done: the line is read where it stands";
+    MissingOrdinal = "missing_ordinal", Notice, false, "nothing has to be done: the line is read at its position";
 }
 
 impl From<&DamageKind> for FindingKind {
@@ -142,26 +142,26 @@ impl Serialize for FindingKind {
     }
 }
 
-/// Something that is wrong or out of the ordinary.
+/// Something in a home that is wrong or unusual.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What.
+    /// The kind.
     pub kind: FindingKind,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// In which file or directory.
+    /// The file or directory.
     pub path: PathBuf,
-    /// Of which thread, where it is one's.
+    /// The thread, if the finding belongs to one.
     pub thread_id: Option<ThreadId>,
-    /// Which (decompressed) bytes of the file, where it is about some.
+    /// The (decompressed) bytes of the file, if the finding is about some of them.
     pub range: Option<Range<u64>>,
-    /// The line that they begin in, counted from 1.
+    /// The number of the line in which these bytes begin, counted from 1.
     pub line: Option<u64>,
-    /// What exactly, and what is lost by it.
+    /// A description, with what is lost.
     pub detail: String,
-    /// Whether [`repair`](super::repair) mends it.
+    /// Whether [`repair`](super::repair) can repair it.
     pub mendable: bool,
-    /// What to do about it.
+    /// What a user can do about it.
     pub remedy: &'static str,
 }
 
@@ -188,8 +188,8 @@ impl Finding {
         Self { range: Some(range), line: Some(line), ..self }
     }
 
-    /// The same finding, as one that repair cannot mend, and why.
-    pub(super) fn unmendable(self, why: &str) -> Self {
+    /// Returns the same finding as one that cannot be repaired, with the reason.
+    pub(super) fn unrepairable(self, why: &str) -> Self {
         Self { mendable: false, detail: format!("{}; {why}", self.detail), ..self }
     }
 }

@@ -1,14 +1,14 @@
-//! Random damage: what was not touched is read, and nothing is made up.
+//! Random damage: every intact line is read, and no line is invented.
 //!
-//! Each byte of a damaged recording remembers where in the recording it stood. So it can be told exactly what must be read
-//! and what must not:
+//! Each byte of a damaged recording has its position in the recording. So the test knows exactly what must be read and what
+//! must not:
 //!
-//! - An *intact* line is a stretch that holds all bytes of a recorded line in their order, where a line can begin (at the
-//!   start of the file or behind a newline; an envelope anywhere) and end (at the end of the file or before a newline; an
-//!   envelope also before NULs or another line). Every intact line must be given, with its place.
-//! - An *invented* line is one whose bytes lie in the recording side by side and are not just a recorded line. None may be
-//!   given. A given line with a seam in it (a changed byte, or bytes that were not neighbours) cannot be told from a line
-//!   that was written so; it must be a JSON object.
+//! - An *intact* line is a range that holds all bytes of a recorded line in their order. It is at a position where a line can
+//!   begin (the start of the file or behind a newline; an envelope anywhere) and end (the end of the file or before a
+//!   newline; an envelope also before NULs or another line). Every intact line must be yielded, with its position.
+//! - An *invented* line consists of bytes that are adjacent in the recording and are not a recorded line. None may be yielded.
+//! - A line with a *seam* has a changed byte, or bytes that were not adjacent. It cannot be distinguished from a line that was
+//!   written like that; it must be a JSON object.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use selvedge_rollout::{Entry, ReverseReader};
 
 use crate::support::{TestHome, check_tiling, read_bytes, read_file, recordings, texts, thread};
 
-/// A byte and where in the recording it stood.
+/// A byte and its position in the recording.
 type Byte = (u8, Option<usize>);
 
 #[derive(Clone, Debug)]
@@ -86,13 +86,13 @@ fn any_splice() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// How many corruptions are tried: `SELVEDGE_CORRUPTIONS`, or a few.
+/// The number of corruptions that are tried: `SELVEDGE_CORRUPTIONS`, or a few.
 fn cases() -> u32 {
     std::env::var("SELVEDGE_CORRUPTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(300)
 }
 
 fn damaged() -> impl Strategy<Value = (Vec<u8>, Vec<Byte>)> {
-    // What the check does takes time with the square of a recording's size.
+    // The check takes time with the square of the size of a recording.
     let small = recordings().into_iter().map(|path| std::fs::read(path).unwrap()).filter(|bytes| bytes.len() < 100_000);
     prop::sample::select(small.map(std::sync::Arc::new).collect::<Vec<_>>()).prop_flat_map(|recording| {
         let recording = recording.to_vec();
@@ -104,7 +104,7 @@ fn damaged() -> impl Strategy<Value = (Vec<u8>, Vec<Byte>)> {
     })
 }
 
-/// The recorded lines, without their newlines.
+/// Returns the recorded lines, without their newlines.
 fn line_ranges(recording: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut ranges = Vec::new();
@@ -115,14 +115,14 @@ fn line_ranges(recording: &[u8]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// The stretch of the recording that these bytes are, if they lie there side by side.
+/// Returns the range of the recording that these bytes are, if they are adjacent there.
 fn origin(bytes: &[Byte]) -> Option<Range<usize>> {
     let start = bytes.first()?.1?;
     let together = bytes.iter().enumerate().all(|(index, byte)| byte.1 == Some(start + index));
     together.then_some(start..start + bytes.len())
 }
 
-/// Where in the damaged file the intact lines are.
+/// Returns the ranges of the damaged file that are intact lines.
 fn intact(recording: &[u8], bytes: &[Byte]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for line in line_ranges(recording) {
@@ -136,7 +136,7 @@ fn intact(recording: &[u8], bytes: &[Byte]) -> Vec<Range<usize>> {
             let after = bytes.get(end).map(|byte| byte.0);
             let begins = matches!(before, None | Some(b'\n'));
             let ends = matches!(after, None | Some(b'\n'));
-            // Where the file ends just behind it, an envelope may as well be a value that was due in a torn line.
+            // An envelope at the end of the file may also be a value within a torn line.
             let spliced = matches!(after, Some(b'\n' | b'\0' | b'{'));
             if (begins && ends) || (envelope && (begins || spliced)) {
                 found.push(start..end);
@@ -146,7 +146,7 @@ fn intact(recording: &[u8], bytes: &[Byte]) -> Vec<Range<usize>> {
     found
 }
 
-/// How often something was seen over all corruptions.
+/// Counts over all corruptions.
 #[derive(Default)]
 struct Seen {
     files: Cell<u64>,

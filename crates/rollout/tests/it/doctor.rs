@@ -35,18 +35,18 @@ fn lines(ordinals: std::ops::Range<u64>) -> String {
     ordinals.map(line).collect()
 }
 
-fn look(home: &RolloutHome) -> Diagnosis {
+fn check_home(home: &RolloutHome) -> Diagnosis {
     diagnose(home, None, &|_| {}).unwrap()
 }
 
-/// The kinds of what is wrong, modes aside, which depend on who laid the files.
+/// Returns the kinds of the findings, except for modes, which depend on the umask of the test.
 fn kinds(diagnosis: &Diagnosis) -> Vec<&'static str> {
     let faults = diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Fault);
     faults.filter(|finding| finding.kind != FindingKind::WideMode).map(|finding| finding.kind.as_str()).collect()
 }
 
-fn mend_all(home: &RolloutHome) -> Vec<RepairStep> {
-    repair(home, &look(home), false)
+fn repair_all(home: &RolloutHome) -> Vec<RepairStep> {
+    repair(home, &check_home(home), false)
 }
 
 fn errors(steps: &[RepairStep]) -> Vec<String> {
@@ -67,7 +67,7 @@ fn every_file(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The bytes of every file of a home.
+/// Returns the bytes of every file of a home.
 fn state(home: &RolloutHome) -> Vec<(PathBuf, Vec<u8>)> {
     every_file(home.root()).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
@@ -81,7 +81,7 @@ fn whole_of(n: u16) -> String {
 }
 
 #[test]
-fn every_damage_is_found_and_mended_and_a_second_look_is_clean() {
+fn every_damage_is_found_and_repaired_and_a_second_diagnosis_is_clean() {
     let whole = whole();
     let torn = &line(5)[..40];
     let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
@@ -115,23 +115,23 @@ fn every_damage_is_found_and_mended_and_a_second_look_is_clean() {
             }
             let before = texts(&read_file(&path)).into_iter().map(str::to_owned).collect::<Vec<_>>();
             let original = fs::read(&path).unwrap();
-            let found = look(&test.home);
+            let found = check_home(&test.home);
             let mut found = kinds(&found);
             found.sort_unstable();
             assert_eq!(found, wanted, "{name}");
 
-            // Saying what would be done does nothing.
+            // A dry run changes nothing.
             let all = state(&test.home);
-            let planned = repair(&test.home, &look(&test.home), true);
+            let planned = repair(&test.home, &check_home(&test.home), true);
             assert_eq!(state(&test.home), all, "{name}");
-            let steps = mend_all(&test.home);
+            let steps = repair_all(&test.home);
             assert_eq!(errors(&steps), [""; 0], "{name}");
             let done = |steps: &[RepairStep]| {
                 steps.iter().map(|step| (step.action, step.path.clone(), step.detail.clone())).collect::<Vec<_>>()
             };
             assert_eq!(done(&planned), done(&steps), "{name}");
 
-            let after = look(&test.home);
+            let after = check_home(&test.home);
             assert!(after.findings.iter().all(|finding| finding.severity == Severity::Notice), "{name}: {after:?}");
             let now = if wanted.is_empty() { &path } else { &plain };
             let lines = read_file(now);
@@ -139,7 +139,7 @@ fn every_damage_is_found_and_mended_and_a_second_look_is_clean() {
             assert_eq!(texts(&lines)[heads..], before, "{name}: every intact line is there");
             assert_eq!(kept(&test.home).len(), usize::from(!wanted.is_empty()), "{name}");
             for kept in kept(&test.home) {
-                assert_eq!(fs::read(kept).unwrap(), original, "{name}: the original is kept whole");
+                assert_eq!(fs::read(kept).unwrap(), original, "{name}: the original is kept unchanged");
             }
             assert_eq!(test.files().all_files(thread(1)).count(), 1, "{name}");
         }
@@ -147,7 +147,7 @@ fn every_damage_is_found_and_mended_and_a_second_look_is_clean() {
 }
 
 #[test]
-fn a_compressed_file_is_mended_from_what_decompresses() {
+fn a_compressed_file_is_repaired_from_what_decompresses() {
     let test = TestHome::new();
     let path = test.put_thread(thread(1), "");
     fs::remove_file(&path).unwrap();
@@ -155,15 +155,15 @@ fn a_compressed_file_is_mended_from_what_decompresses() {
     let second = zstd::encode_all(line(5).as_bytes(), 1).unwrap();
     let bytes = [&zstd::encode_all(whole().as_bytes(), 1).unwrap()[..], &second[..second.len() / 2]].concat();
     fs::write(&compressed, &bytes).unwrap();
-    assert_eq!(kinds(&look(&test.home)).last(), Some(&"compression"));
-    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
+    assert_eq!(kinds(&check_home(&test.home)).last(), Some(&"compression"));
+    assert_eq!(errors(&repair_all(&test.home)), [""; 0]);
     assert_eq!(fs::read_to_string(&path).unwrap(), whole());
     assert!(!compressed.exists());
     assert_eq!(fs::read(&kept(&test.home)[0]).unwrap(), bytes);
-    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(kinds(&check_home(&test.home)), [""; 0]);
 }
 
-/// The lines of a thread's history, damage left out.
+/// Returns the lines of a thread's history, without damage.
 fn history(home: &RolloutHome, id: ThreadId) -> String {
     let resolved = ResolvedHistory::resolve(&home.files().unwrap(), id).unwrap().unwrap();
     let mut out = String::new();
@@ -180,7 +180,7 @@ fn history(home: &RolloutHome, id: ThreadId) -> String {
 }
 
 #[test]
-fn places_that_forks_refer_to_stay_where_they_are() {
+fn positions_that_forks_refer_to_do_not_move() {
     let torn = &line(2)[..30];
     let start = head_line(thread(1), 0, None) + "\u{0}\u{0}\u{0}" + &line(1) + torn + &line(3);
     let test = TestHome::new();
@@ -188,23 +188,23 @@ fn places_that_forks_refer_to_stay_where_they_are() {
     test.put_thread(thread(2), head_line(thread(2), 4, Some((thread(1).into(), 4, start.len()))) + &lines(5..7));
     let before = history(&test.home, thread(2));
     assert_eq!(before, "0:0 0:1 0:3 1:4 1:5 1:6 ");
-    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
-    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(errors(&repair_all(&test.home)), [""; 0]);
+    assert_eq!(kinds(&check_home(&test.home)), [""; 0]);
     assert_eq!(history(&test.home, thread(2)), before);
-    let mended = fs::read_to_string(base).unwrap();
-    assert_eq!(mended.len(), start.len() + lines(4..6).len(), "what is behind the last reference moves up");
-    assert_eq!(mended[..start.len()].find(&line(3)), start.find(&line(3)));
-    assert_eq!(mended[start.len()..], lines(4..6));
-    assert!(mended.lines().all(|line| line.trim().starts_with('{') || line.trim().is_empty()), "{mended}");
+    let repaired = fs::read_to_string(base).unwrap();
+    assert_eq!(repaired.len(), start.len() + lines(4..6).len(), "what is behind the last reference moves up");
+    assert_eq!(repaired[..start.len()].find(&line(3)), start.find(&line(3)));
+    assert_eq!(repaired[start.len()..], lines(4..6));
+    assert!(repaired.lines().all(|line| line.trim().starts_with('{') || line.trim().is_empty()), "{repaired}");
 }
 
 #[test]
-fn a_newline_that_has_no_room_is_left_and_told() {
+fn a_newline_without_room_is_not_inserted_but_reported() {
     let start = head_line(thread(1), 0, None) + line(1).trim_end() + &line(2);
     let test = TestHome::new();
     let base = test.put_thread(thread(1), &start);
     test.put_thread(thread(2), head_line(thread(2), 3, Some((thread(1).into(), 3, start.len()))));
-    let steps = mend_all(&test.home);
+    let steps = repair_all(&test.home);
     assert!(errors(&steps)[0].contains("no room for a newline"), "{steps:?}");
     assert_eq!(fs::read_to_string(base).unwrap(), start);
     assert_eq!(history(&test.home, thread(2)), "0:0 0:1 0:2 1:3 ", "it is read all the same");
@@ -217,25 +217,27 @@ fn a_new_head_takes_the_room_of_the_old_one() {
     let test = TestHome::new();
     let base = test.put_thread(thread(1), start.clone() + &lines(4..5));
     test.put_thread(thread(2), head_line(thread(2), 4, Some((thread(1).into(), 4, start.len()))));
-    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
-    let mended = fs::read_to_string(base).unwrap();
-    assert_eq!(mended[lost.len()..], lines(1..5));
-    assert!(mended.starts_with("{\"timestamp\":\"2026-11-21T09:08:56.690Z\",\"ordinal\":0,\"type\":\"session_meta\""));
-    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(errors(&repair_all(&test.home)), [""; 0]);
+    let repaired = fs::read_to_string(base).unwrap();
+    assert_eq!(repaired[lost.len()..], lines(1..5));
+    assert!(
+        repaired.starts_with("{\"timestamp\":\"2026-11-21T09:08:56.690Z\",\"ordinal\":0,\"type\":\"session_meta\"")
+    );
+    assert_eq!(kinds(&check_home(&test.home)), [""; 0]);
     assert_eq!(history(&test.home, thread(2)), "0:0 0:1 0:2 0:3 1:4 ");
 }
 
 #[test]
-fn what_is_wrong_with_bases_is_found_and_left() {
+fn faults_of_bases_are_found_and_not_repaired() {
     let find = |base: Option<String>, byte: usize| {
         let test = TestHome::new();
         if let Some(base) = base {
             test.put_thread(thread(1), base);
         }
         test.put_thread(thread(2), head_line(thread(2), 4, Some((thread(1).into(), 4, byte))) + &lines(5..6));
-        let found = kinds(&look(&test.home));
-        mend_all(&test.home);
-        assert_eq!(kinds(&look(&test.home)), found, "only people can mend that");
+        let found = kinds(&check_home(&test.home));
+        repair_all(&test.home);
+        assert_eq!(kinds(&check_home(&test.home)), found, "no repair can do that");
         found
     };
     let start = head_line(thread(1), 0, None) + &lines(1..4);
@@ -248,13 +250,13 @@ fn what_is_wrong_with_bases_is_found_and_left() {
 }
 
 #[test]
-fn of_a_chain_into_a_circle_only_the_circle_is_one() {
+fn a_chain_that_leads_into_a_circle_is_not_part_of_it() {
     let test = TestHome::new();
-    // 1 and 2 lead into the circle of 3, 4 and 5; 6 leads nowhere, and 7 into itself.
+    // 1 and 2 lead into the circle of 3, 4 and 5. 6 has no base, and 7 is its own base.
     for (n, base) in [(1, 2), (2, 3), (3, 4), (4, 5), (5, 3), (6, 9), (7, 7)] {
         test.put_thread(thread(n), head_line(thread(n), 4, Some((thread(base).into(), 4, 10))));
     }
-    let found = look(&test.home);
+    let found = check_home(&test.home);
     let in_circles = found.findings.iter().filter(|finding| finding.kind == FindingKind::BaseCycle);
     let mut in_circles: Vec<ThreadId> = in_circles.filter_map(|finding| finding.thread_id).collect();
     in_circles.sort_unstable();
@@ -263,15 +265,15 @@ fn of_a_chain_into_a_circle_only_the_circle_is_one() {
 }
 
 #[test]
-fn what_lies_about_in_a_home_is_found_and_cleared() {
+fn leftovers_in_a_home_are_found_and_removed() {
     let test = TestHome::new();
     let path = test.put_thread(thread(1), whole());
-    // A compressed sibling and an archived copy that ends earlier: everything in them is in the file that counts.
+    // A compressed form, and an archived copy that ends earlier: the file that counts has all of their content.
     fs::write(path.with_extension("jsonl.zst"), zstd::encode_all(whole().as_bytes(), 1).unwrap()).unwrap();
     fs::create_dir_all(test.home.archived_dir()).unwrap();
     let archived = test.home.archived_dir().join(path.file_name().unwrap());
     fs::write(&archived, head_line(thread(1), 0, None) + &lines(1..2)).unwrap();
-    // One that differs.
+    // A duplicate with other content.
     let other = path.with_file_name(format!("rollout-2026-11-21T09-08-55-{}.jsonl", thread(1)));
     fs::write(&other, head_line(thread(1), 0, None) + &lines(1..2) + &lines(7..8)).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -287,15 +289,15 @@ fn what_lies_about_in_a_home_is_found_and_cleared() {
     let names = fs::read(test.home.name_index_path()).unwrap();
     fs::write(test.home.name_index_path(), [b"junk\n{\"of\":\"tomorrow\"}\n", &names[..]].concat()).unwrap();
 
-    let mut found = kinds(&look(&test.home));
+    let mut found = kinds(&check_home(&test.home));
     found.sort_unstable();
     let wanted = ["damaged_names", "duplicate", "duplicate", "duplicate", "leftover", "orphan_name", "stale_lock"];
     assert_eq!(found, wanted);
     let counting = test.files().segments(thread(1))[0].path.clone();
     let counted = fs::read(&counting).unwrap();
-    let steps = mend_all(&test.home);
+    let steps = repair_all(&test.home);
     assert_eq!(errors(&steps), [""; 0]);
-    assert_eq!(kinds(&look(&test.home)), [""; 0]);
+    assert_eq!(kinds(&check_home(&test.home)), [""; 0]);
     assert_eq!(fs::read(&counting).unwrap(), counted);
     assert_eq!(test.files().all_files(thread(1)).count(), 1);
     assert!(foreign.exists() && !leftover.exists() && !lock.exists());
@@ -312,7 +314,7 @@ fn a_thread_that_is_being_written_is_left_alone() {
     let test = TestHome::new();
     let path = test.put_thread(thread(1), whole() + "junk\n" + &line(5)[..20]);
     let _lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
-    let found = look(&test.home);
+    let found = check_home(&test.home);
     assert_eq!(kinds(&found), ["not_json"], "what is at the end is being written");
     let before = fs::read(&path).unwrap();
     for dry_run in [true, false] {
@@ -323,7 +325,7 @@ fn a_thread_that_is_being_written_is_left_alone() {
 }
 
 #[test]
-fn of_the_whole_home_only_the_wanted_threads_are_checked() {
+fn only_the_wanted_threads_are_checked() {
     let test = TestHome::new();
     test.put_thread(thread(1), whole() + "junk\n");
     test.put_thread(thread(2), head_line(thread(2), 0, None) + "junk\n");
@@ -332,34 +334,34 @@ fn of_the_whole_home_only_the_wanted_threads_are_checked() {
     assert_eq!(found.checked.files, 1);
     assert!(found.findings.iter().all(|finding| finding.thread_id == Some(thread(2))));
     assert_eq!(errors(&repair(&test.home, &found, false)), [""; 0]);
-    assert_eq!(kinds(&look(&test.home)), ["not_json"], "the other one is as it was");
+    assert_eq!(kinds(&check_home(&test.home)), ["not_json"], "the other one is as it was");
 }
 
 #[test]
-fn ordinals_that_repeat_or_are_left_out_are_no_fault_and_stay() {
+fn repeated_and_missing_ordinals_are_no_fault_and_stay() {
     let test = TestHome::new();
     let text = head_line(thread(1), 0, None) + &lines(1..3) + &lines(2..3) + &lines(6..7) + "{\"a\":1}\n";
     let path = test.put_thread(thread(1), &text);
-    let found = look(&test.home);
+    let found = check_home(&test.home);
     assert_eq!(kinds(&found), [""; 0]);
     let notices: Vec<_> =
         found.findings.iter().filter(|it| it.severity == Severity::Notice).map(|it| it.kind.as_str()).collect();
     assert_eq!(notices, ["repeated_ordinal", "ordinal_gap", "missing_ordinal"]);
-    mend_all(&test.home);
+    repair_all(&test.home);
     assert_eq!(fs::read_to_string(path).unwrap(), text);
 }
 
 #[test]
-fn a_file_of_another_thread_under_this_name_is_found_and_left() {
+fn a_file_with_the_head_of_another_thread_is_found_and_not_repaired() {
     let test = TestHome::new();
     test.put_thread(thread(1), head_line(thread(2), 0, None) + &lines(1..3));
-    assert_eq!(kinds(&look(&test.home)), ["foreign_head"]);
-    assert_eq!(mend_all(&test.home).iter().filter(|step| step.action == RepairAction::RewriteFile).count(), 0);
+    assert_eq!(kinds(&check_home(&test.home)), ["foreign_head"]);
+    assert_eq!(repair_all(&test.home).iter().filter(|step| step.action == RepairAction::RewriteFile).count(), 0);
 }
 
 #[cfg(unix)]
 #[test]
-fn modes_are_narrowed() {
+fn modes_are_restricted_to_the_owner() {
     use std::os::unix::fs::PermissionsExt;
 
     let test = TestHome::new();
@@ -367,20 +369,20 @@ fn modes_are_narrowed() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
     let dir = path.parent().unwrap();
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
-    let found = look(&test.home);
+    let found = check_home(&test.home);
     let wide = |path: &Path| {
         found.findings.iter().any(|finding| finding.kind == FindingKind::WideMode && finding.path == path)
     };
     assert!(wide(&path) && wide(dir));
-    assert_eq!(errors(&mend_all(&test.home)), [""; 0]);
-    assert_eq!(look(&test.home).findings, []);
+    assert_eq!(errors(&repair_all(&test.home)), [""; 0]);
+    assert_eq!(check_home(&test.home).findings, []);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(dir)), (0o600, 0o700));
 }
 
 #[cfg(unix)]
 #[test]
-fn links_are_told_and_not_followed() {
+fn links_are_reported_and_not_followed() {
     use std::os::unix::fs::symlink;
 
     let test = TestHome::new();
@@ -390,16 +392,16 @@ fn links_are_told_and_not_followed() {
     let link = path.with_file_name(format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(2)));
     symlink(&outside, &link).unwrap();
     symlink(test.dir(), path.parent().unwrap().parent().unwrap().join("22")).unwrap();
-    let found = look(&test.home);
+    let found = check_home(&test.home);
     let links = found.findings.iter().filter(|finding| finding.kind == FindingKind::SymbolicLink).count();
     assert_eq!((links, kinds(&found)), (2, vec![]));
-    mend_all(&test.home);
+    repair_all(&test.home);
     assert_eq!(fs::read_to_string(&outside).unwrap(), "junk, and not ours\n");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 }
 
 #[test]
-fn the_names_of_kinds_are_what_they_are() {
+fn the_names_of_kinds_never_change() {
     let names: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let wanted = "invalid_utf8 not_json torn nul byte_order_mark too_long compression spliced_lines unsealed missing_head \
                   foreign_head unreadable missing_base base_too_short base_differs base_cycle duplicate leftover \
@@ -413,22 +415,22 @@ fn the_names_of_kinds_are_what_they_are() {
 }
 
 #[test]
-fn a_recorded_home_is_in_order() {
+fn a_recorded_home_has_no_findings() {
     for story in ["story-0.169.0", "story-0.144.6", "basic-0.20.0"] {
-        let found = look(&crate::support::sample_home(story));
+        let found = check_home(&crate::support::sample_home(story));
         assert_eq!(kinds(&found), [""; 0], "{story}: {:?}", found.findings);
         assert!(found.checked.lines > 0);
     }
 }
 
 #[test]
-fn what_others_are_at_is_no_damage() {
+fn work_of_other_processes_is_no_damage() {
     let test = TestHome::new();
     let path = test.put_thread(thread(1), whole());
     let bytes = fs::read(&path).unwrap();
     NameIndex::set(&test.home, thread(2), Some("to come"), at("2026-11-21T09:08:57Z")).unwrap();
     let named = WriterLock::acquire(&test.home, thread(2)).unwrap();
-    // Compressed while the doctor looks: two files of one segment until the lock is let go.
+    // A file is compressed during the diagnosis: there are two files of one segment until the lock is released.
     let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
     let compressed = path.with_extension("jsonl.zst");
     fs::write(&compressed, zstd::encode_all(&bytes[..], 0).unwrap()).unwrap();
@@ -438,18 +440,18 @@ fn what_others_are_at_is_no_damage() {
             fs::remove_file(&path).unwrap();
             drop(lock);
         });
-        look(&test.home)
+        check_home(&test.home)
     });
     assert_eq!(kinds(&found), [""; 0]);
-    let steps = mend_all(&test.home);
+    let steps = repair_all(&test.home);
     assert_eq!(errors(&steps), [""; 0]);
     assert_eq!(NameIndex::load(&test.home).unwrap().get(thread(2)).map(|entry| entry.name.as_str()), Some("to come"));
-    // Left so, it is damage.
+    // If no process holds the lock, it is damage.
     drop(named);
     fs::write(&path, &bytes).unwrap();
-    assert_eq!(kinds(&look(&test.home)), ["orphan_name", "duplicate"]);
-    // Who names a thread that is yet to come between diagnosis and repair keeps its name.
-    let found = look(&test.home);
+    assert_eq!(kinds(&check_home(&test.home)), ["orphan_name", "duplicate"]);
+    // A thread that is named and not created yet, between diagnosis and repair, keeps its name.
+    let found = check_home(&test.home);
     let lock = WriterLock::acquire(&test.home, thread(2)).unwrap();
     assert_eq!(errors(&repair(&test.home, &found, false)).len(), 1);
     drop(lock);
@@ -482,13 +484,13 @@ fn files_that_move_while_the_doctor_reads_are_followed() {
 }
 
 #[test]
-fn of_two_claims_on_a_segment_one_is_told_each_time() {
+fn the_same_one_of_two_claims_on_a_segment_is_reported_each_time() {
     let test = TestHome::new();
     for n in 1..=2 {
         test.put_thread(thread(n), whole_of(n));
         test.put_segment(thread(n), segment(1), whole_of(n));
     }
     for _ in 0..20 {
-        assert_eq!(kinds(&look(&test.home)), ["duplicate"]);
+        assert_eq!(kinds(&check_home(&test.home)), ["duplicate"]);
     }
 }

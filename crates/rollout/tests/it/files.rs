@@ -1,4 +1,4 @@
-//! Effects on files: whole or not at all.
+//! Atomic operations on files.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -14,7 +14,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_new_file_is_there_whole_or_not_at_all() {
+fn a_new_file_is_complete_or_does_not_exist() {
     let dir = tempfile::tempdir().unwrap();
     let home = RolloutHome::new(dir.path());
     let path = dir.path().join("a/b/new.jsonl");
@@ -31,7 +31,7 @@ fn a_new_file_is_there_whole_or_not_at_all() {
 
     let refused = home.write_new_file(&path, |out| out.write_all(b"other")).unwrap_err();
     assert_eq!(refused.io_kind(), Some(ErrorKind::AlreadyExists));
-    assert_eq!(fs::read(&path).unwrap().len(), 100_000, "what is there is not replaced");
+    assert_eq!(fs::read(&path).unwrap().len(), 100_000, "the existing file is not replaced");
     assert_eq!(names(path.parent().unwrap()), ["new.jsonl"]);
     #[cfg(unix)]
     {
@@ -42,7 +42,7 @@ fn a_new_file_is_there_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_file_is_moved_where_no_other_is() {
+fn a_file_is_moved_only_to_a_free_path() {
     let dir = tempfile::tempdir().unwrap();
     let home = RolloutHome::new(dir.path());
     let (from, to) = (dir.path().join("from"), dir.path().join("deep/er/to"));
@@ -59,7 +59,7 @@ fn a_file_is_moved_where_no_other_is() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_removed_already() {
+fn removing_a_file_that_does_not_exist_succeeds() {
     let dir = tempfile::tempdir().unwrap();
     let home = RolloutHome::new(dir.path());
     let path = dir.path().join("file");
@@ -71,7 +71,7 @@ fn a_file_that_is_gone_is_removed_already() {
 }
 
 #[test]
-fn bytes_of_a_range_are_the_same_plain_and_compressed() {
+fn a_range_has_the_same_bytes_plain_and_compressed() {
     let dir = tempfile::tempdir().unwrap();
     let text: Vec<u8> = (0..300_000_u32).flat_map(u32::to_be_bytes).collect();
     let (plain, compressed) = (dir.path().join("a.jsonl"), dir.path().join("a.jsonl.zst"));

@@ -23,7 +23,7 @@ fn entries(history: &ResolvedHistory) -> Vec<HistoryEntry> {
     entries
 }
 
-/// Reads the history from its end, which must give the same lines, and says whether it was sure of all of them.
+/// Reads the history from its end, which must yield the same lines. Returns whether no forward read was needed.
 fn check_backwards(history: &ResolvedHistory, entries: &[HistoryEntry]) -> bool {
     let forwards = entries.iter().filter_map(|entry| match entry {
         HistoryEntry::Entry { part, entry: Entry::Line(record) } => Some((*part, record.line.text())),
@@ -42,7 +42,7 @@ fn check_backwards(history: &ResolvedHistory, entries: &[HistoryEntry]) -> bool 
             BackwardEntry::NeedsForwardRead => return false,
         }
     }
-    assert_eq!(left, 0, "no line is left out");
+    assert_eq!(left, 0, "no line is missing");
     damaged.reverse();
     let wanted = entries.iter().filter_map(|entry| match entry {
         HistoryEntry::Entry { part, entry: Entry::Damage(damage) } => Some((*part, damage.range.clone())),
@@ -52,7 +52,7 @@ fn check_backwards(history: &ResolvedHistory, entries: &[HistoryEntry]) -> bool 
     true
 }
 
-/// The ordinals of a history, `part:ordinal`, and what is wrong with it.
+/// Returns the ordinals of a history as `part:ordinal`, and what is wrong with it.
 fn outline(history: &ResolvedHistory) -> String {
     let mut out = String::new();
     for entry in entries(history) {
@@ -104,7 +104,7 @@ fn base(segment: impl Into<SegmentId>, ordinal: u64, byte: usize) -> Option<Valu
     Some(json!({"thread_id": segment.into(), "end_ordinal_exclusive": ordinal, "end_byte_offset": byte}))
 }
 
-/// A home with a thread of lines 0 to 5, and where line `cut` begins in it.
+/// Returns a home with a thread of lines 0 to 5, and the position at which line `cut` begins.
 fn home_with_base(cut: u64) -> (TestHome, usize) {
     let test = TestHome::new();
     let text = head_line(thread(1), 0, None) + &lines(1..6);
@@ -134,7 +134,11 @@ fn the_recorded_story_resolves() {
 
     let reverted = resolve(&home, story_thread("T"));
     assert!(reverted.newest().name.later_segment.is_some());
-    assert_eq!(texts(&reverted), read(&reverted, 0)[..61157].to_owned() + &read(&reverted, 1), "bytes say the same");
+    assert_eq!(
+        texts(&reverted),
+        read(&reverted, 0)[..61157].to_owned() + &read(&reverted, 1),
+        "the bytes lead to the same history"
+    );
 
     let fork_of_fork = resolve(&home, story_thread("FF"));
     let [one, two, three] = [0, 1, 2].map(|part| read(&fork_of_fork, part));
@@ -142,7 +146,7 @@ fn the_recorded_story_resolves() {
 }
 
 #[test]
-fn a_legacy_thread_is_its_file() {
+fn the_history_of_a_legacy_thread_is_its_file() {
     let home = sample_home("story-0.144.6");
     let files = home.files().unwrap();
     for (id, segments) in files.threads() {
@@ -153,13 +157,13 @@ fn a_legacy_thread_is_its_file() {
 }
 
 #[test]
-fn there_is_no_history_without_a_thread() {
+fn a_thread_that_does_not_exist_has_no_history() {
     let test = TestHome::new();
     assert_eq!(ResolvedHistory::resolve(&test.files(), thread(1)).unwrap(), None);
 }
 
 #[test]
-fn a_compressed_and_an_archived_base_do() {
+fn a_base_can_be_compressed_or_archived() {
     let (test, byte) = home_with_base(4);
     test.put_thread(thread(2), head_line(thread(2), 4, base(thread(1), 4, byte)) + &lines(5..7));
     let plain = test.files().segments(thread(1))[0].clone();
@@ -176,7 +180,7 @@ fn a_compressed_and_an_archived_base_do() {
 }
 
 #[test]
-fn a_missing_base_is_told_and_the_rest_is_read() {
+fn a_missing_base_is_reported_and_the_rest_is_read() {
     let test = TestHome::new();
     test.put_thread(thread(2), head_line(thread(2), 4, base(thread(1), 4, 999)) + &lines(5..7));
     let history = resolve(&test.home, thread(2));
@@ -204,7 +208,7 @@ fn a_base_that_ends_too_early_is_short() {
     test.put_thread(thread(2), head_line(thread(2), 9, base(thread(1), 9, byte + 300)) + &lines(10..11));
     assert_eq!(outline(&resolve(&test.home, thread(2))), format!("0:0 0:1 0:2 0:3 0:4 0:5 0:short@{byte} 1:9 1:10"));
 
-    // Exactly as long as it must be.
+    // A base that is exactly as long as it must be.
     test.put_thread(thread(2), head_line(thread(2), 6, base(thread(1), 6, byte)));
     assert_eq!(outline(&resolve(&test.home, thread(2))), "0:0 0:1 0:2 0:3 0:4 0:5 1:6");
 
@@ -216,7 +220,7 @@ fn a_base_that_ends_too_early_is_short() {
 }
 
 #[test]
-fn a_base_whose_last_lines_are_passed_over_is_not_short() {
+fn a_base_whose_last_lines_are_skipped_is_not_short() {
     let (test, byte) = home_with_base(4);
     let skip = |line: &[u8]| !line.windows(12).any(|part| part == b"session_meta");
     let outline = || {
@@ -234,7 +238,7 @@ fn a_base_whose_last_lines_are_passed_over_is_not_short() {
 }
 
 #[test]
-fn the_ordinal_decides_where_the_byte_says_otherwise() {
+fn the_ordinal_decides_if_the_byte_contradicts_it() {
     let (test, byte) = home_with_base(4);
     for wrong in [0, 1, byte - 1, byte + 1, byte * 2] {
         test.put_thread(thread(2), head_line(thread(2), 4, base(thread(1), 4, wrong)));
@@ -247,7 +251,7 @@ fn the_ordinal_decides_where_the_byte_says_otherwise() {
 
 #[test]
 fn a_line_that_took_the_ordinal_of_a_lost_one_is_not_inherited() {
-    // The fork left the first thread behind line 3, which is damaged now. The writer that went on gave its ordinal again.
+    // The fork inherits up to line 3, which is damaged now. The next writer of the base gave its ordinal again.
     for lost in ["x".repeat(line(3).len() - 1) + "\n", " ".repeat(line(3).len() - 1) + "\n", "\0".repeat(line(3).len())]
     {
         let (test, byte) = home_with_base(4);
@@ -261,7 +265,7 @@ fn a_line_that_took_the_ordinal_of_a_lost_one_is_not_inherited() {
 }
 
 #[test]
-fn the_byte_decides_where_there_are_no_ordinals() {
+fn the_byte_decides_if_there_are_no_ordinals() {
     let test = TestHome::new();
     let bare = |text: String| text.replace(r#""ordinal":"#, r#""was":"#);
     let start = bare(head_line(thread(1), 0, None) + &lines(1..4));
@@ -269,7 +273,7 @@ fn the_byte_decides_where_there_are_no_ordinals() {
     test.put_thread(thread(2), head_line(thread(2), 4, base(thread(1), 4, start.len())));
     assert_eq!(outline(&resolve(&test.home, thread(2))), "0:- 0:- 0:- 0:- 1:4");
 
-    // And where the base names none.
+    // Also if the reference names no ordinal.
     let (test, byte) = home_with_base(3);
     let byte_only = json!({"thread_id": thread(1), "end_byte_offset": byte});
     test.put_thread(thread(2), head_line(thread(2), 3, Some(byte_only)));
@@ -278,7 +282,7 @@ fn the_byte_decides_where_there_are_no_ordinals() {
 
 #[test]
 fn an_outer_base_ends_an_inner_one_earlier() {
-    // Segment 1 leaves the first at 5; the fork leaves segment 1's history at 3, before segment 1 itself begins.
+    // Segment 1 inherits the first one up to 5. The fork inherits the history of segment 1 up to 3, before segment 1 itself begins.
     let (test, byte) = home_with_base(5);
     test.put_segment(thread(1), segment(1), head_line(thread(1), 5, base(thread(1), 5, byte)) + &lines(6..8));
     test.put_thread(thread(2), head_line(thread(2), 3, base(segment(1), 3, 0)) + &lines(4..5));
@@ -287,7 +291,7 @@ fn an_outer_base_ends_an_inner_one_earlier() {
 }
 
 #[test]
-fn damage_in_a_base_is_told_within_its_share_only() {
+fn damage_in_a_base_is_reported_within_the_inherited_prefix_only() {
     let test = TestHome::new();
     let start = head_line(thread(1), 0, None) + "junk\n" + &lines(2..4);
     test.put_thread(thread(1), start.clone() + "more junk\n" + &lines(4..6));
@@ -297,7 +301,7 @@ fn damage_in_a_base_is_told_within_its_share_only() {
 }
 
 #[test]
-fn circles_end() {
+fn a_circle_of_bases_ends() {
     let test = TestHome::new();
     test.put_thread(thread(1), head_line(thread(1), 4, base(thread(1), 4, 9)));
     let own = resolve(&test.home, thread(1));
@@ -312,8 +316,8 @@ fn circles_end() {
 }
 
 #[test]
-fn a_chain_without_end_is_cut() {
-    // Longer than any real one; each segment is built on the one before it.
+fn a_chain_of_too_many_bases_is_cut_off() {
+    // Longer than any real one. Each segment is based on the one before it.
     const COUNT: u64 = 10_003;
     let test = TestHome::new();
     let id = thread(1);
@@ -335,10 +339,10 @@ fn a_chain_without_end_is_cut() {
 }
 
 #[test]
-fn a_later_segment_that_was_never_begun_is_ignored() {
+fn a_later_segment_without_a_line_is_ignored() {
     let (test, byte) = home_with_base(4);
     let whole = head_line(thread(1), 4, base(thread(1), 4, byte));
-    // Its writer died before its head was in the file.
+    // Its writer died before the head was in the file.
     for begun in ["", "\n", "\0\0\0\0", &whole[..whole.len() / 2]] {
         test.put_segment(thread(1), segment(1), begun);
         let history = resolve(&test.home, thread(1));
@@ -352,7 +356,7 @@ fn a_later_segment_that_was_never_begun_is_ignored() {
     test.put_segment(thread(1), segment(2), head_line(thread(1), 0, None));
     assert_eq!(outline(&resolve(&test.home, thread(1))), "0:0");
 
-    // Where nothing was ever begun, the newest one is as good as any.
+    // If no segment has a line, the newest one is used.
     let empty = TestHome::new();
     empty.put_thread(thread(5), "");
     assert_eq!(outline(&resolve(&empty.home, thread(5))), "");
@@ -361,7 +365,7 @@ fn a_later_segment_that_was_never_begun_is_ignored() {
 }
 
 #[test]
-fn the_largest_ordinal_is_no_panic() {
+fn the_largest_ordinal_causes_no_panic() {
     let test = TestHome::new();
     test.put_thread(thread(1), head_line(thread(1), u64::MAX, None));
     test.put_thread(thread(2), head_line(thread(2), u64::MAX, base(thread(1), u64::MAX, 9999)));
@@ -369,7 +373,7 @@ fn the_largest_ordinal_is_no_panic() {
 }
 
 #[test]
-fn finds_the_head_behind_damage() {
+fn a_head_behind_damage_is_found() {
     let test = TestHome::new();
     let id = thread(1);
     let head_of = |text: String| {
@@ -390,17 +394,17 @@ fn finds_the_head_behind_damage() {
     assert_eq!(head_of(format!("junk{other}")), None, "what stood there may have been its own");
     assert_eq!(head_of(format!("\0\0{other}")), Some(thread(2)));
     assert_eq!(head_of(String::new()), None);
-    assert_eq!(head_of(lines(0..100) + &own), None, "it is not looked for in the whole file");
+    assert_eq!(head_of(lines(0..100) + &own), None, "the head is not searched for in the whole file");
 }
 
 #[test]
-fn plain_histories_are_sure_from_their_end_and_others_say_that_they_are_not() {
+fn plain_histories_can_be_read_backwards_and_others_need_a_forward_read() {
     let home = sample_home("story-0.169.0");
     for letter in ["T", "F", "FF", "I", "A", "U"] {
         let history = resolve(&home, story_thread(letter));
         assert!(check_backwards(&history, &entries(&history)), "{letter}");
     }
-    // The byte and the ordinal of a base's end disagree.
+    // The byte and the ordinal of a reference contradict each other.
     for (ordinal, byte) in [(3, 1), (2, 2), (4, 0)] {
         let (test, at) = home_with_base(3);
         test.put_thread(thread(2), head_line(thread(2), ordinal, base(thread(1), ordinal, at + byte - 1)));

@@ -1,4 +1,4 @@
-//! File names and where the files of a home are.
+//! Names and paths of the files of a home, and the scan that finds them.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ const LATER: &str =
     "rollout-2026-11-21T09-08-58-01a1fd5d-aacb-7641-837d-630af077ebd5_01a1fd5d-b04b-76f0-9534-302120bdec6d.jsonl";
 
 #[test]
-fn reads_the_names_of_recordings() {
+fn the_names_of_recordings_are_parsed() {
     for path in recordings() {
         let text = path.file_name().unwrap().to_str().unwrap();
         let name = RolloutFileName::parse(text).unwrap();
@@ -32,7 +32,7 @@ fn reads_the_names_of_recordings() {
 }
 
 #[test]
-fn rejects_what_is_no_name() {
+fn other_names_are_rejected() {
     let bad = [
         "",
         "rollout-.jsonl",
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_that_is_read_has_one_spelling(text in "(rollout-)?[-+0-9T]{17,21}-[0-9a-fA-F-]{36}(_[0-9a-f-]{36})?\\.jsonl(\\.zst)?") {
+    fn a_parsed_name_has_one_spelling(text in "(rollout-)?[-+0-9T]{17,21}-[0-9a-fA-F-]{36}(_[0-9a-f-]{36})?\\.jsonl(\\.zst)?") {
         if let Some(name) = RolloutFileName::parse(&text) {
             prop_assert_eq!(name.to_string(), text);
         }
@@ -111,7 +111,7 @@ fn paths_are_those_of_the_recordings() {
 
 #[test]
 #[ignore = "a helper of another test, run in a process of its own"]
-fn writes_a_path() {
+fn an_active_path_has_year_month_and_day() {
     let Some(out) = std::env::var_os("SELVEDGE_TEST_OUT") else { return };
     let name = RolloutFileName::new(at("2026-12-31T20:30:15.999Z"), thread(1), None);
     let path = RolloutHome::new("/h").active_path(&name);
@@ -127,7 +127,11 @@ fn dates_are_in_local_time() {
         ("TST+9", "2026/12/31", "2026-12-31T11-30-15"),
     ] {
         let out = dir.path().join("path");
-        let status = helper("layout::writes_a_path").env("TZ", zone).env("SELVEDGE_TEST_OUT", &out).status().unwrap();
+        let status = helper("layout::an_active_path_has_year_month_and_day")
+            .env("TZ", zone)
+            .env("SELVEDGE_TEST_OUT", &out)
+            .status()
+            .unwrap();
         assert!(status.success());
         let wanted = format!("/h/sessions/{date}/rollout-{time}-{}.jsonl", thread(1));
         assert_eq!(fs::read_to_string(&out).unwrap(), wanted, "{zone}");
@@ -145,7 +149,7 @@ fn a_missing_home_is_empty() {
 }
 
 #[test]
-fn finds_every_thread_of_a_recorded_home() {
+fn every_thread_of_a_recorded_home_is_found() {
     let files = sample_home("story-0.169.0").files().unwrap();
     assert_eq!(files.threads().count(), 6);
     let reverted: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();
@@ -161,7 +165,7 @@ fn finds_every_thread_of_a_recorded_home() {
 }
 
 #[test]
-fn passes_over_what_is_no_rollout() {
+fn a_scan_ignores_what_is_no_rollout() {
     let test = TestHome::new();
     let real = test.put_thread(thread(1), "{}\n");
     let day = real.parent().unwrap();
@@ -191,11 +195,11 @@ fn passes_over_what_is_no_rollout() {
 }
 
 #[test]
-fn of_two_files_of_a_segment_the_active_and_the_plain_one_count() {
+fn the_active_and_then_the_plain_file_of_a_segment_counts() {
     let test = TestHome::new();
     let name = RolloutFileName::parse(&format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(1))).unwrap();
     let zst = RolloutFileName { compressed: true, ..name.clone() };
-    // An archived copy whose name says that it is older does not count either.
+    // An archived copy with an older time in its name does not count either.
     let older = RolloutFileName::parse(&format!("rollout-2025-11-21T09-08-56-{}.jsonl", thread(1))).unwrap();
     let paths = [
         test.home.active_path(&name),
@@ -235,7 +239,7 @@ fn segments_are_ordered_by_their_ids_and_not_by_local_time() {
 }
 
 #[test]
-fn segments_whose_ids_tell_no_time_are_ordered_by_their_names() {
+fn segments_whose_ids_have_no_time_are_ordered_by_their_names() {
     let test = TestHome::new();
     let id = thread(1);
     let random = |n: u8| format!("6c1959de-8bdf-489c-a664-0000000000{n:02x}").parse::<SegmentId>().unwrap();

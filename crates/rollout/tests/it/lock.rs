@@ -34,7 +34,7 @@ fn check_process(holder: LockHolder, process_id: u32) {
     }
 }
 
-/// Ends a process whatever becomes of the test.
+/// Ends a process, also if the test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -60,7 +60,7 @@ fn holds_a_lock() {
     let root = Path::new(&root);
     let lock = WriterLock::acquire(&RolloutHome::new(root), thread(1)).unwrap();
     fs::write(root.join("held"), "").unwrap();
-    // Until whoever waits for this process lets go of its input.
+    // Until the test closes the input of this process.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     drop(lock);
 }
@@ -75,13 +75,13 @@ fn other_process(home: &RolloutHome) -> Running {
 }
 
 #[test]
-fn the_same_process_gets_it_once() {
+fn one_process_gets_the_lock_once() {
     let test = TestHome::new();
     let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
     assert_eq!(fs::read(lock_path(&test.home, thread(1))).unwrap(), b"", "the file stays empty");
     check_process(holder_of(&test.home, thread(1)), std::process::id());
     let other = WriterLock::acquire(&test.home, thread(2)).unwrap();
-    assert!(lock_path(&test.home, thread(1)).exists(), "a refused one removes nothing");
+    assert!(lock_path(&test.home, thread(1)).exists(), "a refused call removes nothing");
 
     drop(lock);
     assert!(!lock_path(&test.home, thread(1)).exists());
@@ -103,7 +103,7 @@ fn lock_files_are_private() {
 }
 
 #[test]
-fn another_process_keeps_it_until_it_lets_go() {
+fn another_process_holds_the_lock_until_it_releases_it() {
     let test = TestHome::new();
     let mut other = other_process(&test.home);
     check_process(holder_of(&test.home, thread(1)), other.0.id());
@@ -117,23 +117,23 @@ fn another_process_keeps_it_until_it_lets_go() {
 
 #[cfg(unix)]
 #[test]
-fn a_killed_process_keeps_nothing() {
+fn a_killed_process_holds_no_lock() {
     let test = TestHome::new();
     let mut other = other_process(&test.home);
     holder_of(&test.home, thread(1));
     other.0.kill().unwrap();
     other.0.wait().unwrap();
-    assert!(lock_path(&test.home, thread(1)).exists(), "nobody could remove its file");
+    assert!(lock_path(&test.home, thread(1)).exists(), "its file remains");
     let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
     check_process(holder_of(&test.home, thread(1)), std::process::id());
     drop(lock);
     assert!(!lock_path(&test.home, thread(1)).exists());
 }
 
-/// Holds a lock on a file by `flock(1)`, as a program that knows nothing of this one does.
+/// Holds a lock on a file by `flock(1)`, like a program of another author.
 fn foreign(path: &Path, ready: &Path) -> Option<Running> {
     let mut command = Command::new("flock");
-    // `flock` becomes the shell, so that the process that took the lock is the one that is waited for.
+    // With `--no-fork`, `flock` becomes the shell. So the process that took the lock is the one that the test waits for.
     command.args(["--exclusive", "--no-fork"]).arg(path).args(["sh", "-c", "touch \"$0\"; exec sleep 60"]).arg(ready);
     let Ok(child) = command.stdout(Stdio::null()).spawn() else {
         skip("there is no flock(1)");
@@ -145,7 +145,7 @@ fn foreign(path: &Path, ready: &Path) -> Option<Running> {
 }
 
 #[test]
-fn a_foreign_holder_is_respected() {
+fn a_lock_of_another_program_excludes_a_writer() {
     let test = TestHome::new();
     fs::create_dir_all(test.home.locks_dir()).unwrap();
     let Some(mut other) = foreign(&lock_path(&test.home, thread(1)), &test.dir().join("ready")) else { return };
@@ -156,7 +156,7 @@ fn a_foreign_holder_is_respected() {
 }
 
 #[test]
-fn lock_files_are_made_and_removed_under_the_coordination_lock() {
+fn lock_files_are_created_and_removed_under_the_coordination_lock() {
     let test = TestHome::new();
     let held = WriterLock::acquire(&test.home, thread(2)).unwrap();
     let coordination = test.home.locks_dir().join(".coordination.lock");
@@ -175,7 +175,7 @@ fn lock_files_are_made_and_removed_under_the_coordination_lock() {
     assert!(!lock_path(&test.home, thread(2)).exists());
 }
 
-/// Holds the coordination lock, as a process does that hangs while it makes a lock file.
+/// Holds the coordination lock, like a process that hangs while it creates a lock file.
 fn hold_coordination(home: &RolloutHome) -> fs::File {
     fs::create_dir_all(home.locks_dir()).unwrap();
     let coordination = fs::File::create(home.locks_dir().join(".coordination.lock")).unwrap();
@@ -184,7 +184,7 @@ fn hold_coordination(home: &RolloutHome) -> fs::File {
 }
 
 #[test]
-fn nobody_waits_for_ever_for_a_process_that_hangs() {
+fn no_wait_for_a_hanging_process_is_endless() {
     let test = TestHome::new();
     let held = WriterLock::acquire(&test.home, thread(2)).unwrap();
     let coordination = hold_coordination(&test.home);
@@ -205,7 +205,7 @@ fn nobody_waits_for_ever_for_a_process_that_hangs() {
     });
     assert!(begun.elapsed() < Duration::from_secs(60));
     drop(coordination);
-    // The file that was left is taken over.
+    // The next writer takes the remaining file over.
     assert!(lock_path(&test.home, thread(2)).exists());
     drop(WriterLock::acquire(&test.home, thread(2)).unwrap());
     assert!(!lock_path(&test.home, thread(2)).exists());
@@ -240,7 +240,7 @@ fn nothing_is_synced_under_the_coordination_lock() {
 }
 
 #[test]
-fn of_many_threads_one_at_a_time_has_it() {
+fn only_one_of_many_threads_holds_the_lock_at_a_time() {
     let test = TestHome::new();
     let inside = std::sync::atomic::AtomicUsize::new(0);
     let won = std::sync::atomic::AtomicUsize::new(0);

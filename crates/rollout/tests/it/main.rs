@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cached_home;
 mod corruption;
 mod doctor;
 mod files;
@@ -12,7 +13,6 @@ mod names;
 mod reader;
 mod recorder;
 mod references;
-mod remembered;
 mod retry;
 mod reverse;
 mod round_trip;

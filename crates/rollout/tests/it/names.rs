@@ -26,7 +26,7 @@ fn name(index: &NameIndex, n: u16) -> Option<&str> {
 }
 
 #[test]
-fn reads_the_recorded_indexes() {
+fn the_recorded_indexes_are_read() {
     for home in ["story-0.144.6", "story-0.169.0"] {
         let index = NameIndex::load(&sample_home(home)).unwrap();
         assert_eq!(index.iter().count(), 3, "{home}");
@@ -35,7 +35,7 @@ fn reads_the_recorded_indexes() {
 }
 
 #[test]
-fn a_missing_index_is_empty_and_a_directory_in_its_place_an_error() {
+fn a_missing_index_is_empty_and_a_directory_at_its_path_is_an_error() {
     let test = TestHome::new();
     assert_eq!(NameIndex::load(&test.home).unwrap().iter().count(), 0);
     assert!(!test.home.root().exists(), "looking makes nothing");
@@ -44,7 +44,7 @@ fn a_missing_index_is_empty_and_a_directory_in_its_place_an_error() {
 }
 
 #[test]
-fn the_last_line_of_a_thread_counts_and_an_empty_name_is_none() {
+fn the_last_line_of_a_thread_counts_and_an_empty_name_clears() {
     let index =
         load([line(1, "old"), line(2, "two"), line(1, "new"), line(3, "x"), line(3, ""), line(4, " n ")].join("\n"));
     assert_eq!(name(&index, 1), Some("new"));
@@ -56,7 +56,7 @@ fn the_last_line_of_a_thread_counts_and_an_empty_name_is_none() {
 }
 
 #[test]
-fn lines_that_are_not_understood_are_passed_over() {
+fn lines_that_are_not_understood_are_skipped() {
     let text = [
         line(1, "one").into_bytes(),
         b"not json".to_vec(),
@@ -81,7 +81,7 @@ fn a_byte_order_mark_and_crlf_cost_no_name() {
 }
 
 #[test]
-fn times_are_read_with_nanoseconds_and_a_time_that_is_none_costs_no_name() {
+fn times_have_nanoseconds_and_an_invalid_time_costs_no_name() {
     let index = load(line(1, "one"));
     assert_eq!(index.get(thread(1)).unwrap().updated_at, Some(at("2026-11-21T09:08:57.426Z")));
     for time in [r#""unknown""#, "17", "null", "{}"] {
@@ -100,7 +100,7 @@ fn a_torn_last_line_does_not_swallow_the_next() {
     NameIndex::set(&test.home, thread(3), Some("three"), at("2026-11-21T10:00:00Z")).unwrap();
     let index = NameIndex::load(&test.home).unwrap();
     assert_eq!((name(&index, 1), name(&index, 2), name(&index, 3)), (Some("one"), None, Some("three")));
-    // A whole last line that lacks its newline keeps its meaning.
+    // An intact last line that lacks its newline still counts.
     let whole = TestHome::new();
     put(&whole.home.name_index_path(), line(1, "one").as_bytes());
     NameIndex::set(&whole.home, thread(3), Some("three"), at("2026-11-21T10:00:00Z")).unwrap();
@@ -109,7 +109,7 @@ fn a_torn_last_line_does_not_swallow_the_next() {
 }
 
 #[test]
-fn writes_lines_as_the_recordings_have_them() {
+fn written_lines_have_the_form_of_the_recordings() {
     let test = TestHome::new();
     let time = at("2026-11-21T10:00:00Z");
     NameIndex::set(&test.home, thread(1), Some("a \"name\"\n日本"), time).unwrap();
@@ -149,9 +149,9 @@ proptest! {
     }
 }
 
-/// Other programs wait for the lock of the names, and are not to wait for the medium.
+/// Other programs wait for the lock of the name index, and must not wait for an fsync.
 #[test]
-fn nobody_waits_for_the_medium_under_the_lock_of_the_names() {
+fn no_fsync_runs_under_the_lock_of_the_name_index() {
     let test = TestHome::new();
     let lock = test.home.name_index_path().with_extension("jsonl.lock");
     let synced = Arc::new(AtomicUsize::new(0));
@@ -171,7 +171,7 @@ fn nobody_waits_for_the_medium_under_the_lock_of_the_names() {
     assert!(synced.load(Ordering::Relaxed) >= 2, "the file and its directory");
     assert_eq!(name(&NameIndex::load(&home).unwrap(), 1), Some("one"));
 
-    // A line that did not become durable is no name.
+    // A line that could not be made durable is removed.
     let files =
         WatchedFiles::new(|what, _| if what == "sync" { Err(io::Error::other("the medium is gone")) } else { Ok(()) });
     let broken = files.of(&test.home.clone().with_durability(Durability::Synced));

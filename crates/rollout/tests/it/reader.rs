@@ -1,4 +1,4 @@
-//! The forward reader: every intact line, every stretch that is none.
+//! The forward reader: every intact line, and every range that is none.
 
 use std::fs;
 use std::io::{self, Read};
@@ -25,7 +25,7 @@ fn not_json(kind: &DamageKind) -> bool {
 }
 
 #[test]
-fn gives_every_line_of_every_recording_with_its_bytes() {
+fn every_line_of_every_recording_is_read_with_its_bytes() {
     for path in recordings() {
         let bytes = fs::read(&path).unwrap();
         let entries = read_file(&path);
@@ -46,7 +46,7 @@ fn gives_every_line_of_every_recording_with_its_bytes() {
 }
 
 #[test]
-fn an_empty_file_and_blank_lines_give_nothing() {
+fn an_empty_file_and_blank_lines_yield_nothing() {
     assert_eq!(read_bytes(""), []);
     assert_eq!(read_bytes("\n\n \t\r\n\n  "), []);
     let entries = read_bytes(format!("\n\n{A}\n \n\r\n{B}\n\n"));
@@ -56,7 +56,7 @@ fn an_empty_file_and_blank_lines_give_nothing() {
 }
 
 #[test]
-fn a_torn_last_line_is_damage_and_a_whole_one_without_newline_is_a_line() {
+fn a_torn_last_line_is_damage_and_an_intact_one_without_newline_is_a_line() {
     let whole = format!("{A}\n{B}");
     assert_eq!(texts(&read_bytes(whole.clone())), [A, B]);
 
@@ -98,7 +98,7 @@ fn lines_that_lost_their_newlines_are_read() {
 }
 
 #[test]
-fn a_whole_file_that_lost_its_newlines_is_read() {
+fn a_file_that_lost_all_its_newlines_is_read() {
     for version in ["0.36.0", "0.58.0", "0.118.0"] {
         let text = String::from_utf8(basic(version)).unwrap();
         let lines: Vec<_> = text.lines().collect();
@@ -112,7 +112,7 @@ fn a_whole_file_that_lost_its_newlines_is_read() {
 }
 
 #[test]
-fn a_torn_line_that_was_sealed_by_a_newline_takes_nothing_with_it() {
+fn a_torn_line_that_ends_with_a_newline_costs_no_other_line() {
     let torn = &A[..A.len() - 9];
     let entries = read_bytes(format!("{B}\n{torn}\n{C}\n"));
     assert_eq!(texts(&entries), [B, C]);
@@ -164,7 +164,7 @@ fn invalid_utf8_costs_its_own_line_only() {
 }
 
 #[test]
-fn a_byte_order_mark_costs_nothing() {
+fn a_byte_order_mark_costs_no_line() {
     let entries = read_bytes(format!("\u{feff}{A}\n{B}\n"));
     assert_eq!(texts(&entries), [A, B]);
     assert_eq!(damage(&entries), [(0..3, &DamageKind::ByteOrderMark)]);
@@ -183,7 +183,7 @@ fn crlf_belongs_to_the_range_and_not_to_the_text() {
 }
 
 #[test]
-fn what_is_no_object_is_damage() {
+fn a_line_that_is_no_object_is_damage() {
     for junk in ["[]", "null", "12", "\"text\"", "hello", "{", "}", "{]", "{\"a\":1}{\"b\":2}", "{\"a\":\"\u{1}\"}"] {
         let entries = read_bytes(format!("{A}\n{junk}\n{B}\n"));
         assert_eq!(texts(&entries), [A, B], "{junk:?}");
@@ -226,7 +226,7 @@ fn lines_before_the_envelope_are_read() {
 }
 
 #[test]
-fn a_missing_or_foreign_first_line_concerns_itself_only() {
+fn a_missing_or_foreign_first_line_costs_no_other_line() {
     let text = String::from_utf8(basic("0.58.0")).unwrap();
     let (_, rest) = text.split_once('\n').unwrap();
     let wanted: Vec<_> = rest.lines().collect();
@@ -256,7 +256,7 @@ fn json_ten_thousand_deep_is_a_line() {
 }
 
 #[test]
-fn a_file_cut_at_any_byte_gives_its_whole_lines_and_no_other() {
+fn a_file_truncated_at_any_byte_yields_its_intact_lines_and_no_other() {
     for version in ["0.20.0", "0.36.0"] {
         let bytes = basic(version);
         let text = str::from_utf8(&bytes).unwrap();
@@ -282,7 +282,7 @@ fn an_object_inside_a_torn_line_is_no_line() {
         r#"{"timestamp":"2026-11-21T09:00:00.000Z","level":"info"}"#,
         r#"{"timestamp":12}"#,
         r#"{"timestamp":"2026-11-21T09:00:00.000Z","type":"event_msg"}"#,
-        // A whole envelope, as a tool that reads logs may answer it.
+        // A complete envelope, as the output of a tool that reads logs may contain it.
         r#"{"timestamp":"2026-11-21T09:00:00.000Z","type":"event_msg","payload":{"type":"x"}}"#,
     ];
     for inner in nested {
@@ -305,8 +305,8 @@ fn many_objects_inside_a_torn_line_do_not_hide_the_line_behind_it() {
 }
 
 #[test]
-fn a_stretch_full_of_beginnings_takes_no_quadratic_time() {
-    // Each beginning is only known to be none at the end of the stretch.
+fn a_range_full_of_line_beginnings_takes_no_quadratic_time() {
+    // Only at the end of the range is it known that none of the beginnings is a line.
     let mut bytes = br#"{"timestamp":"#.repeat(40_000);
     bytes.extend_from_slice(format!("\n{A}\n").as_bytes());
     let begun = std::time::Instant::now();
@@ -315,17 +315,17 @@ fn a_stretch_full_of_beginnings_takes_no_quadratic_time() {
 }
 
 #[test]
-fn passes_over_lines_that_nobody_asked_for() {
+fn skipped_lines_are_not_yielded() {
     let text = format!("{A}\n{B}\njunk\n{C}\n");
     let skip_b = |line: &[u8]| line.ends_with(b"\"metadata\":{}}\n") || line == b"junk\n";
     let reader = RolloutReader::from_bytes(io::Cursor::new(text.clone())).skipping(skip_b);
     let found: Vec<_> = reader.collect::<Result<_, _>>().unwrap();
     let all = read_bytes(text);
-    assert_eq!(found, [all[0].clone(), all[3].clone()], "places and numbers are the same");
+    assert_eq!(found, [all[0].clone(), all[3].clone()], "positions and numbers are the same");
 }
 
 #[test]
-fn reads_a_range() {
+fn a_range_of_a_file_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.jsonl");
     fs::write(&path, format!("{A}\n{B}\n{C}\n")).unwrap();
@@ -333,13 +333,13 @@ fn reads_a_range() {
     let read = |range| RolloutReader::open_range(&path, range).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
     let entries = read(b..c);
     assert_eq!(texts(&entries), [B]);
-    assert_eq!(entries[0].range(), &(b..c), "places are those of the file");
+    assert_eq!(entries[0].range(), &(b..c), "positions are those of the file");
     assert_eq!(texts(&read(b..u64::MAX)), [B, C]);
     assert_eq!(read(1 << 40..u64::MAX), []);
 }
 
 #[test]
-fn only_the_system_makes_it_fail() {
+fn a_reader_fails_only_if_the_system_fails() {
     let dir = tempfile::tempdir().unwrap();
     let missing = RolloutReader::open(&dir.path().join("no such file")).unwrap_err();
     assert_eq!(missing.io_kind(), Some(io::ErrorKind::NotFound));
@@ -348,7 +348,7 @@ fn only_the_system_makes_it_fail() {
     assert!(directory.next().is_none(), "it ends after a failure");
 }
 
-/// Gives the same line over and over, and counts how much was asked for at once and altogether.
+/// Yields the same line again and again, and counts how much was read at a time and in total.
 struct Tap {
     line: Vec<u8>,
     at: usize,
@@ -400,7 +400,7 @@ fn a_line_of_a_hundred_megabytes_is_read() {
 }
 
 #[test]
-fn a_line_beyond_the_limit_is_damage_and_is_not_held() {
+fn a_line_beyond_the_limit_is_damage_and_is_not_kept_in_memory() {
     let largest = Arc::new(AtomicU64::new(0));
     let size = MAX_LINE_BYTES as u64 + (1 << 20);
     let block = Tap { line: vec![b'x'; 1 << 20], at: 0, left: size, given: Arc::default(), largest: largest.clone() };

@@ -1,4 +1,4 @@
-//! The recorder: what it acknowledged is in the file, once, in order; what failed left nothing.
+//! The recorder: what it acknowledged is in the file, once and in order, and a failed append leaves nothing.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -39,8 +39,8 @@ fn is_closed<T: std::fmt::Debug>(result: Result<T, RolloutError>) -> bool {
     matches!(result, Err(RolloutError::Closed { .. }))
 }
 
-/// What a message's line says, of all lines.
-fn said(path: &Path) -> Vec<String> {
+/// Returns the texts of all lines that are messages.
+fn message_texts(path: &Path) -> Vec<String> {
     let text = |entry: &Entry| match entry {
         Entry::Line(record) => match record.line.item() {
             RolloutItem::ResponseItem(item) => Some(item.texts().concat()),
@@ -52,20 +52,20 @@ fn said(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_on_disk_before_the_first_append() {
+fn there_is_no_file_before_the_first_append() {
     let test = TestHome::new();
     let recorder = create(&test, Paginated);
     assert!(recorder.is_lazy());
     assert_eq!(recorder.append(&[]).unwrap(), AppendedLines { lines: 0, last_ordinal: None });
     recorder.flush().unwrap();
-    assert!(!test.home.root().exists(), "not even a folder for locks");
+    assert!(!test.home.root().exists(), "not even a directory for locks");
     assert!(!recorder.path().exists());
     drop(recorder);
-    assert!(!test.home.root().exists(), "a thread that was never begun leaves no trace");
+    assert!(!test.home.root().exists(), "a thread that was not created leaves no trace");
 }
 
 #[test]
-fn the_first_append_makes_file_head_and_lock() {
+fn the_first_append_creates_file_head_and_lock() {
     let test = TestHome::new();
     let recorder = create(&test, Paginated);
     let written = recorder.append(&[message("one"), message("two")]).unwrap();
@@ -77,10 +77,14 @@ fn the_first_append_makes_file_head_and_lock() {
     assert_eq!(ordinals(&entries), counted(0..3));
     let Entry::Line(first) = &entries[0] else { panic!() };
     assert_eq!(first.line.item(), head(thread(1), Paginated).into());
-    assert_eq!(first.line.timestamp(), Some(at("2026-11-21T09:08:56.660Z")), "the head was said when the thread began");
+    assert_eq!(
+        first.line.timestamp(),
+        Some(at("2026-11-21T09:08:56.660Z")),
+        "the head has the time at which the thread began"
+    );
     let Entry::Line(second) = &entries[1] else { panic!() };
     let age = selvedge_rollout::now().saturating_since(second.line.timestamp().unwrap());
-    assert!(age.as_secs() < 60, "an item is said when it is appended");
+    assert!(age.as_secs() < 60, "an item has the time of its append");
     assert!(matches!(WriterLock::acquire(&test.home, thread(1)), Err(RolloutError::Locked { .. })));
     assert_eq!(recorder.end(), (Some(3), fs::metadata(&file.path).unwrap().len()));
     drop(recorder);
@@ -88,7 +92,7 @@ fn the_first_append_makes_file_head_and_lock() {
 }
 
 #[test]
-fn persist_makes_the_head_alone_and_once() {
+fn persist_writes_only_the_head_and_only_once() {
     let test = TestHome::new();
     let recorder = create(&test, Paginated);
     recorder.persist().unwrap();
@@ -113,7 +117,7 @@ fn a_legacy_thread_has_no_ordinals() {
 }
 
 #[test]
-fn ordinals_go_on_where_the_base_ends() {
+fn ordinals_begin_where_the_base_ends() {
     let test = TestHome::new();
     let base = HistoryBase {
         thread_id: Some(thread(1).into()),
@@ -129,7 +133,7 @@ fn ordinals_go_on_where_the_base_ends() {
     recorder.shutdown();
     let lock = WriterLock::acquire(&test.home, thread(1)).unwrap();
 
-    // Also when only the head can be counted from.
+    // Also if only the head shows where ordinals begin.
     let file = only_file(&test.home);
     let text = fs::read_to_string(&file.path).unwrap();
     fs::write(&file.path, text.lines().next().unwrap().replace(r#""ordinal":29,"#, "") + "\n").unwrap();
@@ -167,7 +171,7 @@ fn files_and_folders_are_private() {
     }
 }
 
-/// How many times this thread has called `write`.
+/// Returns how many times this thread has called `write`.
 fn writes() -> Option<u64> {
     let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
     counts.lines().find_map(|line| line.strip_prefix("syscw: ")?.parse().ok())
@@ -194,7 +198,7 @@ fn a_batch_is_one_write() {
 }
 
 #[test]
-fn batches_of_many_threads_go_one_after_another() {
+fn batches_of_many_threads_are_written_one_after_another() {
     let test = TestHome::new();
     let recorder = create(&test, Paginated);
     let acknowledged = std::thread::scope(|scope| {
@@ -214,9 +218,9 @@ fn batches_of_many_threads_go_one_after_another() {
     });
     let entries = read_file(&recorder.path());
     assert_eq!(ordinals(&entries), counted(0..601));
-    let said = said(&recorder.path());
+    let texts = message_texts(&recorder.path());
     let mut next = [0; 4];
-    for batch in said.chunks(3) {
+    for batch in texts.chunks(3) {
         let worker: usize = batch[0].split(' ').next().unwrap().parse().unwrap();
         let wanted: Vec<_> = (0..3).map(|item| format!("{worker} {} {item}", next[worker])).collect();
         assert_eq!(batch, wanted, "a batch stays together, and the batches of one thread in order");
@@ -224,21 +228,21 @@ fn batches_of_many_threads_go_one_after_another() {
     }
     assert_eq!(next, [50; 4]);
     for (text, ordinal) in acknowledged {
-        assert_eq!(said[usize::try_from(ordinal).unwrap() - 1], text, "an ordinal is that of the batch's last line");
+        assert_eq!(texts[usize::try_from(ordinal).unwrap() - 1], text, "an ordinal is that of the batch's last line");
     }
 }
 
 #[test]
-fn what_was_acknowledged_can_be_read_at_once_and_after_a_drop() {
+fn an_acknowledged_batch_can_be_read_immediately_and_after_a_drop() {
     let test = TestHome::new();
     let recorder = create(&test, Paginated);
     let path = recorder.path();
     for n in 0..20 {
         recorder.append(&[message(&n.to_string())]).unwrap();
-        assert_eq!(said(&path).len(), n + 1);
+        assert_eq!(message_texts(&path).len(), n + 1);
     }
     drop(recorder);
-    assert_eq!(said(&path), (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(message_texts(&path), (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -279,7 +283,7 @@ fn two_recorders_of_one_new_thread_are_a_conflict() {
 }
 
 #[test]
-fn a_thread_that_is_there_by_then_is_not_begun_again() {
+fn a_thread_that_another_process_created_is_not_created_again() {
     let later = "2026-11-21T09:08:59.000Z";
     for (made_at, is_looked_for) in [("2026-11-21T09:08:56.660Z", false), (later, true)] {
         let test = TestHome::new();
@@ -289,7 +293,7 @@ fn a_thread_that_is_there_by_then_is_not_begun_again() {
         } else {
             create(&test, Paginated)
         };
-        // Another process makes the thread, and ends.
+        // Another process creates the thread and ends.
         let other = SessionMeta { timestamp: Some(at(made_at)), ..head(thread(1), Paginated) };
         let other = RolloutRecorder::create(&test.home, other).unwrap();
         other.append(&[message("one")]).unwrap();
@@ -300,17 +304,17 @@ fn a_thread_that_is_there_by_then_is_not_begun_again() {
             let RolloutError::AlreadyExists { thread_id, path } = &error else { panic!("{error:?}") };
             assert_eq!((*thread_id, path), (thread(1), &other.path()));
             assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists));
-            // It does not keep others from the thread.
+            // The recorder does not keep the lock of the thread.
             assert!(recorder.is_lazy());
             drop(WriterLock::acquire(&test.home, thread(1)).unwrap());
         }
-        assert_eq!(said(&other.path()), ["one"]);
+        assert_eq!(message_texts(&other.path()), ["one"]);
         assert_eq!(test.files().all_files(thread(1)).count(), 1);
     }
 }
 
 #[test]
-fn who_asks_whether_a_recorder_is_lazy_does_not_wait_until_it_is_not() {
+fn is_lazy_does_not_wait_for_an_append() {
     let test = TestHome::new();
     let recorder = create(&test, Paginated);
     fs::create_dir_all(test.home.locks_dir()).unwrap();
@@ -330,7 +334,7 @@ fn who_asks_whether_a_recorder_is_lazy_does_not_wait_until_it_is_not() {
 }
 
 #[test]
-fn a_sync_that_failed_says_of_which_thread() {
+fn a_failed_sync_names_the_thread() {
     let test = TestHome::new();
     let is_failing = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&is_failing);
@@ -359,7 +363,7 @@ fn a_thread_that_is_being_written_cannot_be_resumed() {
 }
 
 #[test]
-fn a_resumed_recorder_counts_on() {
+fn a_resumed_recorder_continues_the_ordinals() {
     let test = TestHome::new();
     create(&test, Paginated).append(&[message("one"), message("two")]).unwrap();
     let before = fs::read(only_file(&test.home).path).unwrap();
@@ -368,7 +372,7 @@ fn a_resumed_recorder_counts_on() {
     assert_eq!(fs::read(recorder.path()).unwrap(), before, "to resume changes nothing");
     assert_eq!(recorder.append(&[message("three")]).unwrap(), AppendedLines { lines: 1, last_ordinal: Some(3) });
     assert!(fs::read(recorder.path()).unwrap().starts_with(&before));
-    assert_eq!(said(&recorder.path()), ["one", "two", "three"]);
+    assert_eq!(message_texts(&recorder.path()), ["one", "two", "three"]);
 }
 
 #[test]
@@ -383,7 +387,7 @@ fn recorded_threads_can_be_resumed() {
     }
 }
 
-/// A thread of four lines, torn where `tear` says.
+/// Returns a home with a thread of four lines that `tear` has damaged, and its bytes.
 fn torn(tear: impl Fn(&mut Vec<u8>)) -> (TestHome, Vec<u8>) {
     let test = TestHome::new();
     create(&test, Paginated).append(&[message("one"), message("two"), message("three")]).unwrap();
@@ -395,36 +399,36 @@ fn torn(tear: impl Fn(&mut Vec<u8>)) -> (TestHome, Vec<u8>) {
 }
 
 #[test]
-fn a_torn_tail_is_sealed_by_the_next_append() {
+fn the_next_append_ends_a_torn_line() {
     let (test, before) = torn(|bytes| bytes.truncate(bytes.len() - 20));
     let recorder = resume(&test);
-    assert_eq!(fs::read(recorder.path()).unwrap(), before, "only an append seals it");
+    assert_eq!(fs::read(recorder.path()).unwrap(), before, "only an append changes it");
     assert_eq!(recorder.append(&[message("four")]).unwrap(), AppendedLines { lines: 1, last_ordinal: Some(3) });
     recorder.append(&[message("five")]).unwrap();
     let after = fs::read(recorder.path()).unwrap();
-    assert!(after.starts_with(&[&before[..], b"\n{"].concat()), "what was there stays, with one newline behind it");
-    assert!(!after.windows(2).any(|pair| pair == b"\n\n"), "it is sealed once");
+    assert!(after.starts_with(&[&before[..], b"\n{"].concat()), "the old bytes stay, with one newline behind them");
+    assert!(!after.windows(2).any(|pair| pair == b"\n\n"), "the newline is written once");
     let entries = read_file(&recorder.path());
-    assert_eq!(said(&recorder.path()), ["one", "two", "four", "five"]);
+    assert_eq!(message_texts(&recorder.path()), ["one", "two", "four", "five"]);
     assert_eq!(ordinals(&entries), counted(0..5));
     assert_eq!(damage(&entries).len(), 1);
     assert_eq!(recorder.end().1, after.len() as u64);
 }
 
 #[test]
-fn a_whole_last_line_without_its_newline_is_kept() {
+fn an_intact_last_line_without_newline_is_kept() {
     let (test, before) = torn(|bytes| bytes.truncate(bytes.len() - 1));
     resume(&test).append(&[message("four")]).unwrap();
     let file = only_file(&test.home);
     assert!(fs::read(&file.path).unwrap().starts_with(&before));
-    assert_eq!(said(&file.path), ["one", "two", "three", "four"]);
+    assert_eq!(message_texts(&file.path), ["one", "two", "three", "four"]);
     let entries = read_file(&file.path);
     assert_eq!((ordinals(&entries), damage(&entries)), (counted(0..5), vec![]));
 }
 
 #[test]
-fn ordinals_go_on_behind_damage() {
-    // In the middle, at the end, and a tail of NULs.
+fn ordinals_continue_behind_damage() {
+    // NULs at the end, then damage in the middle, then a line without ordinal at the end.
     let (test, _) = torn(|bytes| bytes.extend_from_slice(&[0; 100]));
     resume(&test).append(&[message("four")]).unwrap();
     let entries = read_file(&only_file(&test.home).path);
@@ -447,7 +451,7 @@ fn ordinals_go_on_behind_damage() {
         "a line without one counts not"
     );
 
-    // The largest ordinal there is: no panic.
+    // The largest possible ordinal causes no panic.
     let line = format!(
         "{{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"ordinal\":{},\"type\":\"x\",\"payload\":1}}\n",
         u64::MAX
@@ -457,7 +461,7 @@ fn ordinals_go_on_behind_damage() {
 }
 
 #[test]
-fn without_a_head_the_ordinals_tell_the_mode() {
+fn without_a_head_the_ordinals_determine_the_mode() {
     let (test, _) = torn(|bytes| bytes[0] = b'#');
     let recorder = resume(&test);
     assert_eq!((recorder.mode(), recorder.end().0), (Paginated, Some(4)));
@@ -498,11 +502,11 @@ fn a_compressed_file_is_decompressed_first() {
     assert!(!compressed.exists());
     assert_eq!(fs::read(&plain).unwrap(), bytes);
     assert_eq!(recorder.append(&[message("four")]).unwrap().last_ordinal, Some(4));
-    assert_eq!(said(&plain), ["one", "two", "three", "four"]);
+    assert_eq!(message_texts(&plain), ["one", "two", "three", "four"]);
 }
 
 #[test]
-fn a_compressed_file_of_which_nothing_can_be_had_stays_as_it_is() {
+fn a_compressed_file_that_cannot_be_decompressed_stays_unchanged() {
     let (test, bytes) = torn(|_| {});
     let plain = only_file(&test.home).path;
     let compressed = plain.with_extension("jsonl.zst");
@@ -515,11 +519,11 @@ fn a_compressed_file_of_which_nothing_can_be_had_stays_as_it_is() {
 }
 
 #[test]
-fn a_damaged_compressed_file_is_gone_on_with_from_what_can_be_had_of_it() {
+fn a_damaged_compressed_file_is_continued_from_what_decompresses() {
     let (test, bytes) = torn(|_| {});
     let plain = only_file(&test.home).path;
     let compressed = plain.with_extension("jsonl.zst");
-    // Two frames, the second one cut.
+    // Two frames, the second one truncated.
     let second = zstd::encode_all(&br#"{"timestamp":"2026-11-21T09:08:56.680Z","#[..], 3).unwrap();
     let frames = [&zstd::encode_all(&bytes[..], 3).unwrap()[..], &second[..second.len() - 3]].concat();
     fs::write(&compressed, &frames).unwrap();
@@ -527,7 +531,7 @@ fn a_damaged_compressed_file_is_gone_on_with_from_what_can_be_had_of_it() {
 
     let recorder = resume(&test);
     assert_eq!(recorder.append(&[message("four")]).unwrap().last_ordinal, Some(4));
-    assert_eq!(said(&plain), ["one", "two", "three", "four"]);
+    assert_eq!(message_texts(&plain), ["one", "two", "three", "four"]);
     let beside: Vec<_> = fs::read_dir(plain.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [kept] = &beside.iter().filter(|path| **path != plain).collect::<Vec<_>>()[..] else { panic!("{beside:?}") };
     assert!(kept.to_str().unwrap().contains(".jsonl.zst.damaged-20"), "{kept:?}");
@@ -536,7 +540,7 @@ fn a_damaged_compressed_file_is_gone_on_with_from_what_can_be_had_of_it() {
 }
 
 #[test]
-fn a_file_that_is_gone_cannot_be_resumed() {
+fn a_file_that_does_not_exist_cannot_be_resumed() {
     let (test, _) = torn(|_| {});
     let file = only_file(&test.home);
     fs::remove_file(&file.path).unwrap();
@@ -545,7 +549,7 @@ fn a_file_that_is_gone_cannot_be_resumed() {
     assert!(!file.path.exists());
 }
 
-/// A file system of 128 kB with a home on it.
+/// A file system of 128 kB with a home.
 struct SmallDisk {
     mount: PathBuf,
     home: RolloutHome,
@@ -571,8 +575,8 @@ impl SmallDisk {
         Some(Self { mount, home, _dir: dir })
     }
 
-    /// Fills the disk, but for so many pages.
-    fn fill_but(&self, pages: usize) {
+    /// Fills the disk except for some pages.
+    fn fill_except(&self, pages: usize) {
         let path = self.mount.join("ballast");
         let mut len = 128 << 10;
         let mut file = fs::File::create(&path).unwrap();
@@ -604,10 +608,10 @@ fn an_append_on_a_full_disk_leaves_the_file_as_it_was() {
     let recorder = RolloutRecorder::create(&disk.home, head(thread(1), Paginated)).unwrap();
     recorder.append(&[message("one")]).unwrap();
     let batch: Vec<_> = (0..3).map(|n| message(&format!("{n}{}", "x".repeat(8000)))).collect();
-    // With some pages left, a part of the batch is written before the disk is full.
+    // With some free pages, a part of the batch is written before the disk is full.
     for pages in [0, 1, 3] {
         let (before, end) = (fs::read(recorder.path()).unwrap(), recorder.end());
-        disk.fill_but(pages);
+        disk.fill_except(pages);
         for _ in 0..2 {
             assert!(is_full(recorder.append(&batch)));
             assert_eq!(fs::read(recorder.path()).unwrap(), before);
@@ -617,7 +621,7 @@ fn an_append_on_a_full_disk_leaves_the_file_as_it_was() {
         let written = recorder.append(&batch).unwrap();
         assert_eq!(written, AppendedLines { lines: 3, last_ordinal: end.0.map(|next| next + 2) });
     }
-    assert_eq!(said(&recorder.path()).len(), 10, "each batch is there once");
+    assert_eq!(message_texts(&recorder.path()).len(), 10, "each batch is there once");
     assert_eq!(ordinals(&read_file(&recorder.path())), counted(0..11));
     assert_eq!(damage(&read_file(&recorder.path())), []);
 }
@@ -628,7 +632,7 @@ fn a_first_append_on_a_full_disk_leaves_no_file() {
     let recorder = RolloutRecorder::create(&disk.home, head(thread(1), Paginated)).unwrap();
     let batch: Vec<_> = (0..3).map(|n| message(&format!("{n}{}", "x".repeat(8000)))).collect();
     for pages in [0, 2] {
-        disk.fill_but(pages);
+        disk.fill_except(pages);
         assert!(is_full(recorder.append(&batch)));
         assert!(!recorder.path().exists());
         assert!(recorder.is_lazy());
@@ -637,11 +641,11 @@ fn a_first_append_on_a_full_disk_leaves_no_file() {
     }
     assert_eq!(recorder.append(&batch).unwrap(), AppendedLines { lines: 4, last_ordinal: Some(3) });
     assert_eq!(ordinals(&read_file(&recorder.path())), counted(0..4));
-    assert_eq!(said(&recorder.path()).len(), 3);
+    assert_eq!(message_texts(&recorder.path()).len(), 3);
 
-    // A recorder that never got room for its thread leaves no thread.
+    // A recorder that never had room for its thread leaves no thread.
     let other = RolloutRecorder::create(&disk.home, head(thread(2), Paginated)).unwrap();
-    disk.fill_but(0);
+    disk.fill_except(0);
     assert!(is_full(other.append(&batch)));
     drop(other);
     assert_eq!(disk.home.files().unwrap().segments(thread(2)), []);
@@ -659,11 +663,11 @@ fn a_torn_tail_stays_torn_while_the_disk_is_full() {
     before.truncate(before.len() - 10);
     fs::write(&file.path, &before).unwrap();
     let recorder = RolloutRecorder::resume(&disk.home, &file).unwrap();
-    disk.fill_but(1);
+    disk.fill_except(1);
     assert!(is_full(recorder.append(&[message(&"x".repeat(20_000))])));
     assert_eq!(fs::read(&file.path).unwrap(), before);
     disk.free();
     recorder.append(&[message("three")]).unwrap();
-    assert_eq!(said(&file.path), ["one", "three"]);
+    assert_eq!(message_texts(&file.path), ["one", "three"]);
     assert_eq!(texts(&read_file(&file.path)).len(), 3);
 }

@@ -1,4 +1,4 @@
-//! The lock between adding references to segments and removing segments.
+//! The reference lock: between adding references to segments and removing segments.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ fn is_held(home: &RolloutHome) -> bool {
 }
 
 #[test]
-fn those_who_refer_share_it_and_who_removes_is_alone() {
+fn references_share_the_lock_and_a_removal_holds_it_alone() {
     let test = TestHome::new();
     let shared = [ReferenceLock::shared(&test.home).unwrap(), ReferenceLock::shared(&test.home).unwrap()];
     std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ fn those_who_refer_share_it_and_who_removes_is_alone() {
         drop(other);
         assert_eq!(receiver.recv().unwrap(), "removed");
         let _shared = ReferenceLock::shared(&test.home).unwrap();
-        assert_eq!(receiver.try_recv(), Ok("done"), "who refers waits for it");
+        assert_eq!(receiver.try_recv(), Ok("done"), "a new reference waits for the removal");
     });
     assert!(!is_held(&test.home));
 }
@@ -60,7 +60,7 @@ fn a_lock_that_is_never_released_is_an_error_that_names_its_holder() {
 }
 
 #[test]
-fn a_file_that_was_replaced_meanwhile_is_locked_anew() {
+fn a_lock_file_that_was_replaced_during_the_wait_is_locked_again() {
     let test = TestHome::new();
     let before = ReferenceLock::exclusive(&test.home).unwrap();
     std::thread::scope(|scope| {
@@ -78,7 +78,7 @@ fn a_file_that_was_replaced_meanwhile_is_locked_anew() {
 
 #[cfg(unix)]
 #[test]
-fn its_file_is_private_and_a_link_out_of_the_home_is_refused() {
+fn the_lock_file_is_private_and_a_link_out_of_the_home_is_refused() {
     use std::os::unix::fs::PermissionsExt;
 
     let test = TestHome::new();

@@ -1,4 +1,4 @@
-//! Work that is repeated while others move files.
+//! Work that is repeated while other processes move files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ fn the_first_retry_is_immediate_and_the_others_pause() {
 }
 
 #[test]
-fn another_error_is_returned_at_once() {
+fn another_error_is_returned_immediately() {
     let mut attempts = 0;
     let outcome: io::Result<()> = retry_if_moved(is_moved, || {
         attempts += 1;
@@ -49,7 +49,7 @@ fn another_error_is_returned_at_once() {
 }
 
 #[test]
-fn what_is_moved_for_ever_is_given_up_after_some_attempts_and_seconds() {
+fn work_whose_files_always_move_is_given_up_after_two_seconds() {
     let begun = Instant::now();
     let mut attempts = 0;
     let outcome: io::Result<()> = retry_if_moved(is_moved, || {
@@ -62,7 +62,7 @@ fn what_is_moved_for_ever_is_given_up_after_some_attempts_and_seconds() {
 }
 
 #[test]
-fn a_history_is_followed_while_its_base_is_moved() {
+fn a_history_is_resolved_while_its_base_is_moved() {
     let test = TestHome::new();
     let base = RolloutRecorder::create(&test.home, head(thread(1), HistoryMode::Paginated)).unwrap();
     base.append(&[message("one")]).unwrap();
@@ -81,7 +81,7 @@ fn a_history_is_followed_while_its_base_is_moved() {
     fs::create_dir_all(test.home.archived_dir()).unwrap();
     let remembered = Arc::new(CachedHome::new(test.home.clone()));
     let before = remembered.files().unwrap();
-    // From where it was before, one attempt finds where it is now.
+    // One attempt with the old path finds the new one.
     fs::rename(&active, &archived).unwrap();
     let (_, resolved) = remembered.try_resolve(Arc::clone(&before), thread(2)).unwrap();
     assert_eq!(resolved.unwrap().parts[0].file.path, archived);

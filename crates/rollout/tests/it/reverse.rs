@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use crate::support::{damage, read_bytes, read_file, recordings, texts};
 
-/// What the backward reader gives of these entries: it knows no line numbers.
+/// Returns the entries as a backward reader yields them, without line numbers.
 pub(crate) fn without_numbers(mut entries: Vec<Entry>) -> Vec<Entry> {
     for entry in &mut entries {
         match entry {
@@ -40,7 +40,7 @@ fn line(len: usize) -> String {
 }
 
 #[test]
-fn recordings_backwards_are_the_same() {
+fn recordings_have_the_same_entries_backwards() {
     for path in recordings() {
         let mut found: Vec<_> = ReverseReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
         found.reverse();
@@ -49,21 +49,21 @@ fn recordings_backwards_are_the_same() {
 }
 
 #[test]
-fn short_and_blank_files() {
+fn short_and_blank_files_have_the_same_entries_backwards() {
     for text in ["", "\n", "\n\n", "x", "x\n", "\nx", "{}", "{}\n", "\n{}\n\n", "\u{feff}{}\n{}", "\u{feff}"] {
         check(text.as_bytes());
     }
 }
 
 #[test]
-fn newlines_around_block_boundaries() {
+fn newlines_around_block_boundaries_are_found() {
     // The first blocks are 16, 32 and 64 kB long, counted from the end.
     for block in [1 << 14, 3 << 14, 7 << 14] {
         for last in block - 3..block + 4 {
             for ending in ["", "\n"] {
                 let text = format!("{}\n{}\n{}{ending}", line(100), line(70_000), line(last));
                 check(text.as_bytes());
-                // Two lines that were taken for one show when they are none.
+                // Two lines that are read as one are not valid, so that the check notices them.
                 check(text.replace('{', "x").as_bytes());
             }
         }
@@ -71,7 +71,7 @@ fn newlines_around_block_boundaries() {
 }
 
 #[test]
-fn long_lines_after_short_ones_after_long_ones() {
+fn long_and_short_lines_alternate() {
     let sizes = [80, 200_000, 80, 80, 5_000_000, 90, 16_384, 16_383, 65_536, 300_000];
     let text: String = sizes.iter().map(|size| line(*size) + "\n").collect();
     check(text.as_bytes());
@@ -79,7 +79,7 @@ fn long_lines_after_short_ones_after_long_ones() {
 }
 
 #[test]
-fn starts_before_a_place_and_reads_no_more_than_it_must() {
+fn a_reader_starts_before_a_position_and_reads_no_more_than_needed() {
     let file = NamedTempFile::new().unwrap();
     let text: String = (0..5000).map(|_| line(200) + "\n").collect();
     fs::write(file.path(), &text).unwrap();
@@ -97,11 +97,11 @@ fn starts_before_a_place_and_reads_no_more_than_it_must() {
 }
 
 #[test]
-fn a_line_beyond_the_limit_is_the_same_damage() {
+fn a_line_beyond_the_limit_is_the_same_damage_backwards() {
     let mut file = NamedTempFile::new().unwrap();
     let (first, last) = (line(100), line(90));
     writeln!(file, "{first}").unwrap();
-    // A hole costs no disk.
+    // A sparse file takes no space on the disk.
     let end = 101 + MAX_LINE_BYTES as u64 + 5000;
     file.seek(SeekFrom::Start(end)).unwrap();
     write!(file, "\n{last}").unwrap();
@@ -111,12 +111,12 @@ fn a_line_beyond_the_limit_is_the_same_damage() {
 }
 
 #[test]
-fn ends_after_a_failure() {
+fn a_reader_ends_after_a_failure() {
     let file = NamedTempFile::new().unwrap();
     let text: String = (0..5000).map(|_| line(200) + "\n").collect();
     fs::write(file.path(), text).unwrap();
     let mut reader = ReverseReader::open(file.path()).unwrap();
-    // The file loses what the reader was going to read.
+    // The bytes that the reader would read next are removed from the file.
     File::options().write(true).open(file.path()).unwrap().set_len(0).unwrap();
     assert!(reader.next().unwrap().is_err());
     assert!(reader.next().is_none());
@@ -140,7 +140,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
 
     #[test]
-    fn any_bytes_backwards_are_the_same(bytes in any_bytes()) {
+    fn any_bytes_have_the_same_entries_backwards(bytes in any_bytes()) {
         check(&bytes);
     }
 }

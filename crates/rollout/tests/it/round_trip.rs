@@ -75,7 +75,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
-    fn what_is_written_is_read(
+    fn written_items_are_read_unchanged(
         batches in prop::collection::vec(prop::collection::vec(any_item(), 0..6), 1..6),
         paginated: bool,
         resumed: bool,
@@ -108,7 +108,7 @@ proptest! {
 }
 
 #[test]
-fn json_that_is_spread_over_lines_is_written_as_one() {
+fn json_with_newlines_is_written_as_one_line() {
     let pretty = "{\n  \"type\": \"message\",\r\n  \"text\": \"a\\nb\"\n}".to_owned();
     let item = ResponseItem::from_json(RawValue::from_string(pretty.clone()).unwrap()).unwrap();
     let test = TestHome::new();

@@ -1,4 +1,4 @@
-//! Recordings, small homes and short ways to look at what a reader gives.
+//! Recordings, small homes, and helpers to inspect what a reader yields.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -15,17 +15,17 @@ use selvedge_rollout::{
 };
 use tempfile::TempDir;
 
-/// The folder of recordings.
+/// Returns the directory of the recordings.
 pub(crate) fn samples() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples")).to_owned()
 }
 
-/// The home of a recording.
+/// Returns the home of a recording.
 pub(crate) fn sample_home(name: &str) -> RolloutHome {
     RolloutHome::new(samples().join(name).join("home"))
 }
 
-/// Every recorded rollout file.
+/// Returns every recorded rollout file.
 pub(crate) fn recordings() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut dirs = vec![samples()];
@@ -45,7 +45,7 @@ pub(crate) fn recordings() -> Vec<PathBuf> {
     found
 }
 
-/// The bytes of the one rollout of a `basic-…` recording.
+/// Returns the bytes of the only rollout of a `basic-…` recording.
 pub(crate) fn basic(version: &str) -> Vec<u8> {
     let folder = samples().join(format!("basic-{version}"));
     let path = recordings().into_iter().find(|path| path.starts_with(&folder)).unwrap();
@@ -60,7 +60,7 @@ pub(crate) fn read_file(path: &Path) -> Vec<Entry> {
     RolloutReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// The texts of the intact lines.
+/// Returns the texts of the intact lines.
 pub(crate) fn texts(entries: &[Entry]) -> Vec<&str> {
     let text = entries.iter().filter_map(|entry| match entry {
         Entry::Line(record) => Some(record.line.text()),
@@ -69,7 +69,7 @@ pub(crate) fn texts(entries: &[Entry]) -> Vec<&str> {
     text.collect()
 }
 
-/// What is damaged, and where.
+/// Returns the damaged ranges and their kinds.
 pub(crate) fn damage(entries: &[Entry]) -> Vec<(std::ops::Range<u64>, &DamageKind)> {
     let damage = entries.iter().filter_map(|entry| match entry {
         Entry::Damage(damage) => Some((damage.range.clone(), &damage.kind)),
@@ -78,7 +78,7 @@ pub(crate) fn damage(entries: &[Entry]) -> Vec<(std::ops::Range<u64>, &DamageKin
     damage.collect()
 }
 
-/// The ordinals of the intact lines.
+/// Returns the ordinals of the intact lines.
 pub(crate) fn ordinals(entries: &[Entry]) -> Vec<Option<u64>> {
     let ordinal = |entry: &Entry| match entry {
         Entry::Line(record) => Some(record.line.ordinal()),
@@ -87,8 +87,8 @@ pub(crate) fn ordinals(entries: &[Entry]) -> Vec<Option<u64>> {
     entries.iter().filter_map(ordinal).collect()
 }
 
-/// Checks what holds for any bytes: entries are in order and do not overlap, nothing but white space is between them, and
-/// a line's text is what stands in its range.
+/// Checks what holds for any bytes: entries are in order and do not overlap, only white space is between them, and the text of a
+/// line is the content of its range.
 #[track_caller]
 pub(crate) fn check_tiling(bytes: &[u8], entries: &[Entry]) {
     let place = |at: u64| usize::try_from(at).unwrap();
@@ -96,25 +96,25 @@ pub(crate) fn check_tiling(bytes: &[u8], entries: &[Entry]) {
     for entry in entries {
         let range = place(entry.range().start)..place(entry.range().end);
         assert!(range.start >= end && range.end >= range.start, "{entry:?} overlaps what ends at {end}");
-        assert!(bytes[end..range.start].iter().all(u8::is_ascii_whitespace), "not given: {end}..{}", range.start);
+        assert!(bytes[end..range.start].iter().all(u8::is_ascii_whitespace), "not yielded: {end}..{}", range.start);
         if let Entry::Line(record) = entry {
             assert_eq!(record.line.text().as_bytes(), bytes[range.clone()].trim_ascii());
         }
         end = range.end;
     }
-    assert!(bytes[end..].iter().all(u8::is_ascii_whitespace), "not given: {end}..");
+    assert!(bytes[end..].iter().all(u8::is_ascii_whitespace), "not yielded: {end}..");
 }
 
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// The `n`-th thread, always the same one.
+/// Returns the `n`-th thread, always the same one.
 pub(crate) fn thread(n: u16) -> ThreadId {
     format!("01a1fd5d-aacb-7641-837d-00000000{n:04x}").parse().unwrap()
 }
 
-/// The `n`-th later segment; a higher one is younger.
+/// Returns the `n`-th later segment. A higher number is younger.
 pub(crate) fn segment(n: u16) -> SegmentId {
     format!("01a1fd5d-{n:04x}-7641-837d-000000000000").parse().unwrap()
 }
@@ -127,7 +127,7 @@ pub(crate) fn message(text: &str) -> RolloutItem {
     ResponseItem::user_text(text).into()
 }
 
-/// A home in a folder that goes with it.
+/// A home in a temporary directory, which is removed with the value.
 pub(crate) struct TestHome {
     dir: TempDir,
     pub(crate) home: RolloutHome,
@@ -148,7 +148,7 @@ impl TestHome {
         self.home.files().unwrap()
     }
 
-    /// Writes a file among the active threads and gives its path.
+    /// Writes a file among the active threads and returns its path.
     pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let parsed = RolloutFileName::parse(name).unwrap();
         put(&self.home.active_path(&parsed), bytes.as_ref())
@@ -171,7 +171,7 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> PathBuf {
     path.to_owned()
 }
 
-/// This test program, made to run one of its ignored tests as a process of its own.
+/// Returns a command that runs one of the ignored tests of this program as a process of its own.
 pub(crate) fn helper(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "--ignored", "--nocapture", test]);
@@ -179,14 +179,14 @@ pub(crate) fn helper(test: &str) -> Command {
     command
 }
 
-/// Says aloud that a test did not run.
+/// Reports that a test did not run.
 #[expect(clippy::print_stderr, reason = "a test that was skipped in silence would count as passed")]
 pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// The files of the system, of which each effect is told to somebody first, who can make it fail: what is done, and to which
-/// path. The end of a file that was opened is told, too, as `close`.
+/// The files of the system. Before each effect, a function is called with the effect and the path, and can make it fail. It is
+/// also called when an open file is closed, with `close`.
 #[derive(Clone)]
 pub(crate) struct WatchedFiles(Arc<Watch>);
 
@@ -197,7 +197,7 @@ impl WatchedFiles {
         Self(Arc::new(watch))
     }
 
-    /// The same home with these files.
+    /// Returns the same home with these files.
     pub(crate) fn of(self, home: &RolloutHome) -> RolloutHome {
         home.clone().with_file_system(Arc::new(self))
     }
@@ -249,7 +249,7 @@ struct WatchedFile {
 }
 
 impl WatchedFile {
-    fn told(&self, what: &'static str) -> io::Result<&dyn OpenFile> {
+    fn report(&self, what: &'static str) -> io::Result<&dyn OpenFile> {
         self.files.0(what, &self.path)?;
         Ok(&**self.file.as_ref().unwrap())
     }
@@ -274,34 +274,34 @@ impl OpenFile for WatchedFile {
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.told("write")?.write(bytes)
+        self.report("write")?.write(bytes)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.told("set_len")?.set_len(len)
+        self.report("set_len")?.set_len(len)
     }
 
     fn set_modified(&self, at: SystemTime) -> io::Result<()> {
-        self.told("set_modified")?.set_modified(at)
+        self.report("set_modified")?.set_modified(at)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.told("sync")?.sync()
+        self.report("sync")?.sync()
     }
 
     fn lock(&self) -> io::Result<()> {
-        self.told("lock")?.lock()
+        self.report("lock")?.lock()
     }
 
     fn try_lock(&self) -> Result<(), TryLockError> {
-        self.told("lock").map_err(TryLockError::Error)?.try_lock()
+        self.report("lock").map_err(TryLockError::Error)?.try_lock()
     }
 
     fn try_lock_shared(&self) -> Result<(), TryLockError> {
-        self.told("lock_shared").map_err(TryLockError::Error)?.try_lock_shared()
+        self.report("lock_shared").map_err(TryLockError::Error)?.try_lock_shared()
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.told("unlock")?.unlock()
+        self.report("unlock")?.unlock()
     }
 }

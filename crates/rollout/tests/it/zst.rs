@@ -32,14 +32,14 @@ fn several_frames_are_one_file() {
     let dir = tempfile::tempdir().unwrap();
     let compressed = dir.path().join("log.jsonl.zst");
     let bytes = basic("0.58.0");
-    // The seam is in the middle of a line.
+    // The second frame begins in the middle of a line.
     let (one, two) = bytes.split_at(1000);
     fs::write(&compressed, [compress(one), compress(two)].concat()).unwrap();
     assert_eq!(read_file(&compressed), read_bytes(bytes));
 }
 
 #[test]
-fn what_can_be_decompressed_of_a_cut_file_is_kept() {
+fn what_decompresses_of_a_truncated_file_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.jsonl.zst");
     let bytes = recording_of(600_000);
@@ -52,8 +52,8 @@ fn what_can_be_decompressed_of_a_cut_file_is_kept() {
         let found = texts(&entries);
         assert_eq!(found, texts(&plain)[..found.len()], "at {percent} %");
         let (lines, rest) = entries.split_at(found.len());
-        assert_eq!(lines, &plain[..found.len()], "places are those of the decompressed file, at {percent} %");
-        // Behind the lines: the rest of a line, perhaps, and where the file cannot be read further.
+        assert_eq!(lines, &plain[..found.len()], "positions are those of the decompressed file, at {percent} %");
+        // Behind the lines there may be a torn line, and then the point where decompression fails.
         let Some(Entry::Damage(end)) = rest.last() else { panic!("{rest:?} at {percent} %") };
         assert!(matches!(end.kind, DamageKind::Compression { .. }), "{end:?}");
         assert!(end.range.is_empty());
@@ -70,7 +70,7 @@ fn what_can_be_decompressed_of_a_cut_file_is_kept() {
 }
 
 #[test]
-fn the_damage_that_ends_a_cut_file_has_its_line_number() {
+fn the_damage_at_the_end_of_a_truncated_file_has_its_line_number() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.jsonl.zst");
     let mut bytes = compress(b"{}\n{}\n{}\n");
@@ -83,7 +83,7 @@ fn the_damage_that_ends_a_cut_file_has_its_line_number() {
 }
 
 #[test]
-fn junk_that_calls_itself_compressed_is_damage() {
+fn noise_in_a_compressed_file_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.jsonl.zst");
     for junk in [&b"not a frame"[..], b"{}\n", b""] {
@@ -97,7 +97,7 @@ fn junk_that_calls_itself_compressed_is_damage() {
 }
 
 #[test]
-fn reads_a_range_of_what_is_compressed() {
+fn a_range_of_a_compressed_file_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.jsonl.zst");
     let bytes = recording_of(300_000);
@@ -113,7 +113,7 @@ fn reads_a_range_of_what_is_compressed() {
 fn a_long_compressed_line_takes_no_quadratic_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.jsonl.zst");
-    // No object, so that the parser is done at once and only the reading counts.
+    // The line is no object, so that the parser ends immediately and only the reading takes time.
     let bytes = vec![b'x'; 64 << 20];
     fs::write(&path, compress(&bytes)).unwrap();
     let begun = std::time::Instant::now();
@@ -122,7 +122,7 @@ fn a_long_compressed_line_takes_no_quadratic_time() {
 }
 
 #[test]
-fn decompresses_in_place() {
+fn a_file_is_decompressed_in_place() {
     let dir = tempfile::tempdir().unwrap();
     let compressed = dir.path().join("log.jsonl.zst");
     let bytes = basic("0.36.0");
@@ -148,7 +148,7 @@ fn a_frame_that_is_damaged_is_not_decompressed_in_place() {
 }
 
 #[test]
-fn a_plain_file_is_not_replaced_by_its_compressed_sibling() {
+fn a_plain_file_is_not_replaced_by_its_compressed_form() {
     let dir = tempfile::tempdir().unwrap();
     let compressed = dir.path().join("log.jsonl.zst");
     let plain = dir.path().join("log.jsonl");

@@ -1,42 +1,24 @@
-//! What segments build on, and whether it is there.
+//! Checks of bases: whether the segments exist on which others are based, and end where the references name.
 
 use std::collections::{HashMap, HashSet, hash_map};
 
 use selvedge_protocol::log::{DamageKind, Entry};
 use selvedge_protocol::{HistoryBase, SegmentId};
 
-use super::file::Examined;
+use super::file_check::ExaminedFile;
 use super::finding::{Finding, FindingKind};
-use crate::layout::{HomeFiles, RolloutFile};
+use crate::home::{HomeFiles, RolloutFile};
 use crate::reverse::ReverseReader;
 
-/// Up to which byte the segments of a home are built on by others.
-#[derive(Clone, Debug, Default)]
-pub struct SegmentReferences(HashMap<SegmentId, u64>);
-
-impl SegmentReferences {
-    pub(super) fn add(&mut self, base: &HistoryBase) {
-        if let (Some(segment_id), Some(end)) = (base.thread_id, base.end_byte_offset) {
-            let known = self.0.entry(segment_id).or_default();
-            *known = end.max(*known);
-        }
-    }
-
-    /// The byte up to which the lines of a segment have to stay where they are; 0 when nobody refers to it.
-    #[must_use]
-    pub fn end_of(&self, segment_id: SegmentId) -> u64 {
-        self.0.get(&segment_id).copied().unwrap_or(0)
-    }
-}
-
-/// What is wrong with the bases of files.
-pub(super) fn examine(files: &HomeFiles, examined: &[Examined]) -> Vec<Finding> {
+/// Checks the bases of files.
+pub(super) fn check_bases(files: &HomeFiles, examined: &[ExaminedFile]) -> Vec<Finding> {
+    // Shadowed files are left out everywhere here, because no reader uses their references.
     let bases: HashMap<SegmentId, SegmentId> = examined
         .iter()
         .filter(|one| one.counts)
         .filter_map(|one| Some((one.file.name.segment_id(), one.base.as_ref()?.thread_id?)))
         .collect();
-    let circles = circles(&bases);
+    let in_circles = find_circles(&bases);
     let sizes: HashMap<SegmentId, u64> =
         examined.iter().filter(|one| one.counts).map(|one| (one.file.name.segment_id(), one.bytes)).collect();
     let mut found = Vec::new();
@@ -46,13 +28,14 @@ pub(super) fn examine(files: &HomeFiles, examined: &[Examined]) -> Vec<Finding> 
         let finding = match files.segment(segment_id) {
             None => Some((
                 FindingKind::MissingBase,
-                format!("its history begins in segment {segment_id}, of which there is no file in this home"),
+                format!("its history begins in segment {segment_id}, which has no file in this home"),
             )),
-            Some(_) if circles.contains(&one.file.name.segment_id()) => Some((
+            // A circle is reported for each of its segments, and the position in the base does not matter then.
+            Some(_) if in_circles.contains(&one.file.name.segment_id()) => Some((
                 FindingKind::BaseCycle,
                 format!("its history begins in segment {segment_id}, whose history begins in this one"),
             )),
-            Some(file) => share(file, base, sizes.get(&segment_id).copied()),
+            Some(file) => check_reference(file, base, sizes.get(&segment_id).copied()),
         };
         if let Some((kind, detail)) = finding {
             found.push(
@@ -63,15 +46,24 @@ pub(super) fn examine(files: &HomeFiles, examined: &[Examined]) -> Vec<Finding> 
     found
 }
 
-/// The segments whose bases lead back to them. Each base is followed once, however long the chains are.
-fn circles(bases: &HashMap<SegmentId, SegmentId>) -> HashSet<SegmentId> {
+/// Returns the segments whose bases lead back to themselves.
+///
+/// Each segment has at most one base, so the bases form paths. A walk follows the path from each segment and marks every segment
+/// with the number of the walk. It stops at a segment that is marked:
+///
+/// ```text
+/// walk 0:  A → B → C → D → B       D leads to B, marked by this walk: a circle B C D
+/// walk 1:  E → A                   A is marked by an earlier walk: no new circle
+/// ```
+///
+/// So each base is followed once by a walk, and once more if it is in a circle, however long the chains are.
+fn find_circles(bases: &HashMap<SegmentId, SegmentId>) -> HashSet<SegmentId> {
     let mut found = HashSet::new();
-    // In which walk a segment was come by first.
     let mut walks = HashMap::new();
     for (walk, start) in bases.keys().enumerate() {
         let mut at = *start;
-        while let (hash_map::Entry::Vacant(unseen), Some(next)) = (walks.entry(at), bases.get(&at)) {
-            unseen.insert(walk);
+        while let (hash_map::Entry::Vacant(unmarked), Some(next)) = (walks.entry(at), bases.get(&at)) {
+            unmarked.insert(walk);
             at = *next;
         }
         if walks.get(&at) == Some(&walk) {
@@ -83,17 +75,18 @@ fn circles(bases: &HashMap<SegmentId, SegmentId>) -> HashSet<SegmentId> {
     found
 }
 
-/// What is wrong with the part of a file that another one builds on.
-fn share(file: &RolloutFile, base: &HistoryBase, size: Option<u64>) -> Option<(FindingKind, String)> {
+/// Checks whether a base ends where a reference to it names. `size` is the size of the base, if it was read.
+fn check_reference(file: &RolloutFile, base: &HistoryBase, size: Option<u64>) -> Option<(FindingKind, String)> {
     let end = base.end_byte_offset?;
     let path = file.path.display();
+    // Without the size, that of a plain file is known from outside. The decompressed size of another file is not.
     let size =
         size.or_else(|| std::fs::metadata(&file.path).ok().filter(|_| !file.name.compressed).map(|it| it.len()))?;
     if size < end {
-        let detail =
-            format!("its history begins with {end} bytes of {path}, which has {size}: what was behind is lost");
+        let detail = format!("its history begins with {end} bytes of {path}, which has only {size}: the rest is lost");
         return Some((FindingKind::BaseTooShort, detail));
     }
+    // A compressed file cannot be read backwards, and is not read to its end for this check alone.
     if file.name.compressed || end == 0 {
         return None;
     }
@@ -104,13 +97,13 @@ fn share(file: &RolloutFile, base: &HistoryBase, size: Option<u64>) -> Option<(F
             let next = record.line.ordinal().and_then(|last| last.checked_add(1));
             record.range.end == end && (ordinal.is_none() || next.is_none() || next == ordinal)
         }
-        // The line that stood there is damaged, and its place is not.
+        // Damage that ends at the byte with a newline: the line is lost, but no byte was moved.
         Entry::Damage(damage) => damage.range.end == end && damage.kind != DamageKind::Torn,
     };
     let detail = || {
         let ordinal = ordinal.map(|ordinal| format!(" before ordinal {ordinal}")).unwrap_or_default();
         format!(
-            "its history ends in {path} at byte {end}{ordinal}, where no such line ends: bytes were moved or replaced"
+            "its history continues {path} from byte {end}{ordinal}, where no such line ends: bytes were moved or replaced"
         )
     };
     (!fits).then(|| (FindingKind::BaseDiffers, detail()))

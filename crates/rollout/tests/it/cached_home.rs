@@ -1,4 +1,4 @@
-//! A home that is remembered is found as one that is looked for anew.
+//! A cached home has the same files as a new scan.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use selvedge_rollout::{CachedHome, HomeFiles, RolloutFile, RolloutFileName};
 
 use crate::support::{TestHome, put, segment, thread};
 
-/// What happens to a file.
+/// A change to a file.
 #[derive(Clone, Debug)]
 enum Op {
-    /// It is written, on this day.
+    /// The file is written, in the directory of this day.
     Put(u8),
-    /// It is written into the archive.
+    /// The file is written into the archive.
     PutArchived,
     Remove(u8),
     RemoveArchived,
-    /// A whole day goes.
+    /// The directory of a day is removed.
     RemoveDay(u8),
-    /// It moves to the archive, from this day.
+    /// The file moves from the directory of this day to the archive.
     Archive(u8),
 }
 
@@ -38,7 +38,7 @@ fn ops() -> impl Strategy<Value = Vec<(u8, Op)>> {
     prop::collection::vec((0_u8..12, op), 1..30)
 }
 
-/// One of the segments of three threads, plain or compressed.
+/// Returns the name of one of the segments of three threads, plain or compressed.
 fn name_of(which: u8) -> RolloutFileName {
     let text = match which % 6 {
         0 | 1 => format!("rollout-2026-11-21T09-08-56-{}.jsonl", thread(1)),
@@ -54,7 +54,7 @@ fn apply(test: &TestHome, which: u8, op: &Op) {
     let name = name_of(which).to_string();
     let day = |day: &u8| test.home.sessions_dir().join(format!("2026/11/{day:02}"));
     let archived = test.home.archived_dir().join(&name);
-    // What is not there cannot go.
+    // A file that does not exist cannot be removed or moved, which is no error here.
     match op {
         Op::Put(on) => drop(put(&day(on).join(name), b"{}\n")),
         Op::PutArchived => drop(put(&archived, b"{}\n")),
@@ -68,8 +68,8 @@ fn apply(test: &TestHome, which: u8, op: &Op) {
     }
 }
 
-/// Everything that is told of the files: each thread's segments in their order, and the files that do not count.
-fn told(files: &HomeFiles) -> Vec<(Vec<RolloutFile>, Vec<PathBuf>)> {
+/// Returns everything that a set of files contains: the segments of each thread in their order, and all of its files.
+fn content(files: &HomeFiles) -> Vec<(Vec<RolloutFile>, Vec<PathBuf>)> {
     let threads = (1..=3).map(thread).map(|id| {
         let mut all: Vec<PathBuf> = files.all_files(id).map(|file| file.path.clone()).collect();
         all.sort();
@@ -92,53 +92,53 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
-    fn it_follows_every_change(ops in ops()) {
+    fn a_cached_home_follows_every_change(ops in ops()) {
         let test = TestHome::new();
-        let remembered = CachedHome::new(test.home.clone());
+        let cached_home = CachedHome::new(test.home.clone());
         let mut held = Vec::new();
         for (which, op) in &ops {
             apply(&test, *which, op);
-            let files = remembered.files().unwrap();
-            prop_assert_eq!(told(&files), told(&test.home.files().unwrap()), "after {:?} of {:?}", op, name_of(*which));
-            held.push((told(&files), files));
+            let files = cached_home.files().unwrap();
+            prop_assert_eq!(content(&files), content(&test.home.files().unwrap()), "after {:?} of {:?}", op, name_of(*which));
+            held.push((content(&files), files));
         }
-        // Who holds on to what was found before is told what was found then.
+        // A set of files that a caller holds does not change.
         for (was, files) in held {
-            prop_assert_eq!(told(&files), was);
+            prop_assert_eq!(content(&files), was);
         }
     }
 }
 
 #[test]
-fn callers_at_the_same_time_find_the_same() {
+fn concurrent_callers_find_the_same_files() {
     let test = TestHome::new();
     for n in 1..=3 {
         test.put_thread(thread(n), "{}\n");
     }
-    let remembered = CachedHome::new(test.home.clone());
+    let cached_home = CachedHome::new(test.home.clone());
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..50).for_each(|_| assert_eq!(remembered.files().unwrap().threads().count(), 3)));
+            scope.spawn(|| (0..50).for_each(|_| assert_eq!(cached_home.files().unwrap().threads().count(), 3)));
         }
     });
 }
 
 #[test]
-fn a_home_that_is_missing_is_empty_and_one_that_is_no_home_is_none() {
+fn a_missing_home_is_empty_and_a_file_at_its_path_is_an_error() {
     let test = TestHome::new();
-    let remembered = CachedHome::new(test.home.clone());
-    assert_eq!(remembered.files().unwrap().threads().count(), 0);
+    let cached_home = CachedHome::new(test.home.clone());
+    assert_eq!(cached_home.files().unwrap().threads().count(), 0);
     test.put_thread(thread(1), "{}\n");
-    assert_eq!(remembered.files().unwrap().threads().count(), 1);
+    assert_eq!(cached_home.files().unwrap().threads().count(), 1);
     fs::remove_dir_all(test.home.sessions_dir()).unwrap();
     fs::write(test.home.sessions_dir(), "a file where days should be").unwrap();
-    assert_eq!(remembered.files().unwrap_err().io_kind(), Some(std::io::ErrorKind::NotADirectory));
+    assert_eq!(cached_home.files().unwrap_err().io_kind(), Some(std::io::ErrorKind::NotADirectory));
     fs::remove_file(test.home.sessions_dir()).unwrap();
-    assert_eq!(remembered.files().unwrap().threads().count(), 0);
+    assert_eq!(cached_home.files().unwrap().threads().count(), 0);
 }
 
 #[test]
-fn a_thread_that_is_moved_meanwhile_is_found() {
+fn a_thread_that_is_moved_during_a_scan_is_found() {
     let test = TestHome::new();
     let active = test.put_thread(thread(1), "{}\n");
     for n in 2..20 {
@@ -146,8 +146,8 @@ fn a_thread_that_is_moved_meanwhile_is_found() {
     }
     let archived = test.home.archived_dir().join(active.file_name().unwrap());
     fs::create_dir_all(test.home.archived_dir()).unwrap();
-    let remembered = CachedHome::new(test.home.clone());
-    // Each round is one walk and one move, at another moment of it.
+    let cached_home = CachedHome::new(test.home.clone());
+    // Each round is one scan and one move, at another moment of the scan.
     let round = Barrier::new(2);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -163,14 +163,14 @@ fn a_thread_that_is_moved_meanwhile_is_found() {
         let mut missed = [0, 0];
         for n in 0..ROUNDS {
             round.wait();
-            let is_anew = n / 2 % 2 == 0;
-            let files = if is_anew { Arc::new(test.files()) } else { remembered.files().unwrap() };
-            missed[usize::from(is_anew)] += usize::from(files.segments(thread(1)).is_empty());
+            let is_new_scan = n / 2 % 2 == 0;
+            let files = if is_new_scan { Arc::new(test.files()) } else { cached_home.files().unwrap() };
+            missed[usize::from(is_new_scan)] += usize::from(files.segments(thread(1)).is_empty());
             round.wait();
         }
-        assert_eq!(missed, [0, 0], "remembered and looked for anew");
+        assert_eq!(missed, [0, 0], "by the cache and by a new scan");
     });
 }
 
-/// Walks over a home while a file is moved in it.
+/// The number of scans during which a file is moved.
 const ROUNDS: u64 = 4000;

@@ -1,0 +1,11 @@
+//! Locks that processes take on files of a home, and the processes that hold them.
+
+mod file_lock;
+mod lock_holder;
+mod reference_lock;
+mod writer_lock;
+
+pub(crate) use file_lock::wait_for_lock;
+pub use lock_holder::LockHolder;
+pub use reference_lock::ReferenceLock;
+pub use writer_lock::WriterLock;
