@@ -9,7 +9,7 @@ use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
 
 pub(crate) use selvedge_thread_store_local::{
-    CheckScope, CheckedTotals, Compressed, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
+    CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
     HomeAdmin, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus,
     RepairStep, Severity, UncompressedThread, UpdateProgress, UpdateReport,
 };

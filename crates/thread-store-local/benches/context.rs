@@ -1,4 +1,4 @@
-//! What it costs to load what the model sees next of a very long thread: 1 GB, with a compaction 1 MB before its end.
+//! The cost of loading the model context of a very long thread: 1 GB, with a compaction 1 MB before its end.
 //!
 //! `cargo xtask bench context`; `SELVEDGE_BENCH_BYTES` makes the thread smaller, and so does `--against COMMIT`.
 
@@ -19,9 +19,9 @@ use crate::support::{PROBED_BYTES, TAIL, peak_memory};
 
 /// Measurements.
 const ROUNDS: usize = 15;
-/// What the median of a warm load may take.
+/// The most time that the median of a warm load may take.
 const MOST_TIME: Duration = Duration::from_millis(20);
-/// How much memory the process may have taken at its highest, where the system tells.
+/// The highest peak memory of the process, where the system reports it.
 const MOST_MEMORY: u64 = 64 << 20;
 
 fn main() -> anyhow::Result<()> {
@@ -56,19 +56,19 @@ fn main() -> anyhow::Result<()> {
     );
     match memory {
         Some(memory) => println!("highest memory of the process: {} MB (must be at most 64 MiB)", memory >> 20),
-        None => println!("highest memory of the process: not told by this system"),
+        None => println!("highest memory of the process: not reported by this system"),
     }
     anyhow::ensure!(median <= MOST_TIME && memory.is_none_or(|memory| memory <= MOST_MEMORY), "beyond the bound");
     Ok(())
 }
 
-/// What a comparison with another tree measures.
+/// Measures the workloads of a comparison with another commit.
 fn compared(probe: &Probe) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let store = support::open_alone(dir.path());
     let thread = support::record(&store, &probe.runtime, PROBED_BYTES)?;
     let beside = thread.path.with_extension("beside");
-    // A directory that just changed is read again, however long ago the thread was recorded.
+    // A directory that has just changed is read again, however long ago the thread was recorded.
     let changed = || std::fs::write(&beside, "").and_then(|()| std::fs::remove_file(&beside));
     let of = format!("context of a thread of {} MB", PROBED_BYTES / 1_000_000);
     probe.measure(&of, async || Ok(changed()?), async |()| Ok(store.load_model_context(thread.id).await?))?;
@@ -82,7 +82,7 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
     })
 }
 
-/// The floor: the last `TAIL` bytes of the file, read at once, parsed and replayed.
+/// Measures the floor: the last `TAIL` bytes of the file are read in one piece, parsed and replayed.
 fn floor(path: &Path) -> anyhow::Result<Duration> {
     use std::io::{Read, Seek, SeekFrom};
 

@@ -1,7 +1,7 @@
-//! What it costs to fork and to rewind a very long thread: 1 GB, in a home with thousands of others. Near its end it must cost
-//! next to nothing; what a turn further back costs is told for information.
+//! The cost of a fork and of a revert of a very long thread: 1 GB, in a home with thousands of others. Near its end it must cost
+//! next to nothing; the cost of a turn further back is printed for information.
 //!
-//! `cargo xtask bench fork`; `SELVEDGE_BENCH_BYTES` makes the thread smaller, `SELVEDGE_BENCH_THREADS` sets the others. With
+//! `cargo xtask bench fork`; `SELVEDGE_BENCH_BYTES` makes the thread smaller, `SELVEDGE_BENCH_THREADS` sets the number of others. With
 //! `--against COMMIT` the thread is small and alone.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
@@ -19,15 +19,15 @@ use tokio::runtime::Runtime;
 use crate::support::probe::Probe;
 use crate::support::{LongThread, PROBED_BYTES, TAIL, peak_memory, turn_id};
 
-/// How often one workload of a comparison does the same thing.
+/// How often one workload of a comparison repeats its operation.
 const PROBED_TIMES: usize = 10;
 /// Measurements of each kind.
 const ROUNDS: usize = 3;
-/// What the median of each may take.
+/// The most time that the median of each may take.
 const MOST_TIME: Duration = Duration::from_millis(5);
-/// How many bytes each may write.
+/// The most bytes that each may write.
 const MOST_WRITTEN: u64 = 4096;
-/// How much memory the process may have taken at its highest, where the system tells.
+/// The highest peak memory of the process, where the system reports it.
 const MOST_MEMORY: u64 = 64 << 20;
 
 struct Bench {
@@ -56,24 +56,24 @@ fn main() -> anyhow::Result<()> {
     );
     let bench = Bench { runtime, store, thread, size };
 
-    // Within the last megabyte, and so behind the compaction.
+    // Within the last megabyte, and so after the compaction.
     let near = bench.turn_before_end(TAIL - 50_000);
     let mut near_ok = true;
     near_ok &= bench.forks("fork at the latest", TurnBoundary::Latest)?.is_bounded();
     near_ok &= bench.forks("fork before the newest turn", TurnBoundary::BeforeNewest(1))?.is_bounded();
     near_ok &= bench.forks("fork after a turn 1 MB before the end", TurnBoundary::After(turn_id(near)))?.is_bounded();
     near_ok &= bench.forks("fork before a turn 1 MB before the end", TurnBoundary::Before(turn_id(near)))?.is_bounded();
-    near_ok &= bench.reverts("rewind by one turn", TurnBoundary::BeforeNewest(1))?.is_bounded();
-    near_ok &= bench.reverts("rewind to a turn 1 MB before the end", TurnBoundary::After(turn_id(near)))?.is_bounded();
+    near_ok &= bench.reverts("revert by one turn", TurnBoundary::BeforeNewest(1))?.is_bounded();
+    near_ok &= bench.reverts("revert to a turn 1 MB before the end", TurnBoundary::After(turn_id(near)))?.is_bounded();
     bench.runtime.block_on(bench.store.resume_thread(bench.thread.id))?;
     near_ok &= bench.forks("fork at the latest of a live thread", TurnBoundary::Latest)?.is_bounded();
     bench.runtime.block_on(bench.store.shutdown_thread(bench.thread.id))?;
     let memory = peak_memory();
     match memory {
         Some(memory) => println!("highest memory of the process: {} MB (must be at most 64 MiB)", memory >> 20),
-        None => println!("highest memory of the process: not told by this system"),
+        None => println!("highest memory of the process: not reported by this system"),
     }
-    bench.forks_anew("for information: fork at the latest by a store that was just opened")?;
+    bench.forks_by_new_store("for information: fork at the latest by a store that was just opened")?;
     for megabytes in [100] {
         if bytes > 2 * megabytes * 1_000_000 {
             let far = TurnBoundary::After(turn_id(bench.turn_before_end(megabytes * 1_000_000)));
@@ -89,13 +89,13 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a comparison with another tree measures.
+/// Measures the workloads of a comparison with another commit.
 fn compared(probe: &Probe) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let store = support::open_alone(dir.path());
     let thread = support::record(&store, &probe.runtime, PROBED_BYTES)?;
     let far = turn_id(thread.turns - thread.turns * TAIL / 2 / PROBED_BYTES);
-    // Every time with the thread alone, in a directory that just changed.
+    // Each time the thread is alone, in a directory that has just changed.
     let alone = async || {
         for entry in std::fs::read_dir(thread.path.parent().unwrap_or(dir.path()))? {
             let path = entry?.path();
@@ -105,13 +105,13 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
         }
         Ok(())
     };
-    let places = [
+    let boundaries = [
         ("at the latest turn", TurnBoundary::Latest),
         ("before the newest turn", TurnBoundary::BeforeNewest(1)),
         ("0.5 MB before the end", TurnBoundary::After(far)),
     ];
-    for (place, at) in places {
-        probe.measure(&format!("{PROBED_TIMES} forks {place}"), alone, async |()| {
+    for (boundary, at) in boundaries {
+        probe.measure(&format!("{PROBED_TIMES} forks {boundary}"), alone, async |()| {
             for _ in 0..PROBED_TIMES {
                 let now = SystemTime::now().into();
                 let meta = SessionMeta::new(ThreadId::new(now), now);
@@ -134,7 +134,7 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
     })
 }
 
-/// Makes small threads, one in each hour before now.
+/// Records small threads, one for each hour before now.
 async fn record_others(store: &LocalThreadStore, count: u32) -> anyhow::Result<()> {
     let now: Timestamp = SystemTime::now().into();
     for number in 1..=count {
@@ -147,24 +147,24 @@ async fn record_others(store: &LocalThreadStore, count: u32) -> anyhow::Result<(
     Ok(())
 }
 
-/// What an operation came to.
+/// The cost of an operation.
 struct Cost {
     time: Duration,
-    /// Bytes that the process wrote, and read, each time; nothing where the system does not tell.
+    /// Bytes that the process wrote and read each time. `None` if the system does not report them.
     written: Option<u64>,
     read: Option<u64>,
-    /// The size of the file that it made.
+    /// The size of the file that it created.
     file: u64,
 }
 
 impl Cost {
     fn print(&self, what: &str) {
-        let told = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
+        let shown = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string());
         println!(
             "{what}: {:.2} ms; read {} bytes, wrote {} (a file of {})",
             self.time.as_secs_f64() * 1000.0,
-            told(self.read),
-            told(self.written),
+            shown(self.read),
+            shown(self.written),
             self.file
         );
     }
@@ -175,7 +175,7 @@ impl Cost {
 }
 
 impl Bench {
-    /// The turn that begins so many bytes before the end.
+    /// Returns the turn that begins `bytes` before the end.
     fn turn_before_end(&self, bytes: u64) -> u64 {
         self.thread.turns - bytes * self.thread.turns / self.size
     }
@@ -188,7 +188,7 @@ impl Bench {
         })
     }
 
-    fn forks_anew(&self, what: &str) -> anyhow::Result<Cost> {
+    fn forks_by_new_store(&self, what: &str) -> anyhow::Result<Cost> {
         self.measure(what, async |store, now| {
             let meta = SessionMeta::new(ThreadId::new(now), now);
             let store = LocalThreadStore::open(store.home());
@@ -207,7 +207,7 @@ impl Bench {
         })
     }
 
-    /// Does the same thing again and again, taking away each time the file that it made. `work` says what the file is called.
+    /// Repeats an operation, and removes each time the file that it has created. `work` returns the name of the file.
     fn measure(
         &self,
         what: &str,
@@ -224,7 +224,7 @@ impl Bench {
             let file = std::fs::metadata(&path)?.len();
             std::fs::remove_file(path)?;
             let since = |io: fn(&Io) -> u64| Some(io(after.as_ref()?) - io(before.as_ref()?));
-            // The first is for warming up.
+            // The first one is a warm-up.
             if round > 0 {
                 costs.push(Cost { time, written: since(|io| io.written), read: since(|io| io.read), file });
             }
@@ -236,7 +236,7 @@ impl Bench {
     }
 }
 
-/// The file of which the name holds this text.
+/// Returns the file whose name contains this text.
 fn find(dir: &Path, text: &str) -> anyhow::Result<Option<PathBuf>> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -251,7 +251,7 @@ fn find(dir: &Path, text: &str) -> anyhow::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// How many bytes this process read and wrote.
+/// How many bytes this process has read and written.
 struct Io {
     read: u64,
     written: u64,

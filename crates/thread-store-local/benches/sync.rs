@@ -1,7 +1,8 @@
-//! How fast threads are appended to at level synced: what syncs of one thread share, and many threads as a ratio to a floor
-//! measured in the same run, a bare loop of as many threads of the system that write and sync files of their own.
+//! The rate of appends at level `synced`: what tasks gain that share the fsyncs of one thread, and the rate of many threads, as a
+//! ratio to a floor. The floor is measured in the same run: a bare loop of as many system threads, each of which writes and
+//! syncs a file of its own.
 //!
-//! `cargo xtask bench sync`; with `--against COMMIT` so many items instead of so many seconds.
+//! `cargo xtask bench sync`; with `--against COMMIT` a fixed number of items instead of a fixed time.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
 
@@ -23,17 +24,17 @@ use tokio::runtime::Runtime;
 
 use crate::probe::Probe;
 
-/// How long one measurement takes.
+/// The duration of one measurement.
 const SPAN: Duration = Duration::from_millis(1500);
-/// Measurements of each kind; they take turns, so that a noisy moment hits all alike.
+/// Measurements of each kind. They alternate, so that a noisy moment affects all of them.
 const ROUNDS: usize = 5;
 /// How many tasks append to one thread.
 const TASKS: usize = 16;
-/// What they must reach of the rate of one task.
+/// The least ratio of their rate to that of one task.
 const SHARED: f64 = 5.0;
-/// How many threads are appended to side by side.
+/// How many threads are appended to in parallel.
 const THREADS: usize = 64;
-/// What they must reach of the bare loop.
+/// The least ratio of their rate to that of the bare loop.
 const SIDE_BY_SIDE: f64 = 0.8;
 
 fn main() -> anyhow::Result<()> {
@@ -59,12 +60,12 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a comparison with another tree measures.
+/// Measures the workloads of a comparison with another commit.
 fn compared(probe: &Probe) -> anyhow::Result<()> {
     for (threads, tasks, items) in [(1, 1, 50), (1, TASKS, 25), (THREADS, 1, 5)] {
         let opened = async || {
             let home = tempfile::tempdir()?;
-            // Without an index the store has nothing to do in the background, at moments that differ.
+            // An index would work in the background, at different moments in each run.
             let synced = RolloutHome::new(home.path()).with_durability(Durability::Synced);
             let store = LocalThreadStore::with(synced, IndexLocation::Disabled);
             let ids = create(&store, threads).await?;
@@ -92,7 +93,7 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
 }
 
 fn report(what: &str, measured: &[f64], than: &str, floor: &[f64], wanted: f64) -> bool {
-    // What is measured right after one another is compared: a machine that others share changes its pace within seconds.
+    // Only neighbouring measurements are compared: the speed of a shared machine changes within seconds.
     let ratios: Vec<f64> = measured.iter().zip(floor).map(|(measured, floor)| measured / floor).collect();
     let (measured, floor, ratio) = (median(measured), median(floor), median(&ratios));
     println!("{what}: {measured:.0}/s; {than}: {floor:.0}/s; ratio {ratio:.2} (must be at least {wanted})");
@@ -109,7 +110,7 @@ fn item() -> RolloutItem {
     ResponseItem::assistant_text(&"the quick brown fox jumps over the lazy dog ".repeat(10)).into()
 }
 
-/// Creates so many threads.
+/// Creates threads.
 async fn create(store: &LocalThreadStore, threads: usize) -> anyhow::Result<Vec<ThreadId>> {
     let ids: Vec<ThreadId> = (0..threads).map(|_| ThreadId::new(SystemTime::now().into())).collect();
     for id in &ids {
@@ -120,7 +121,7 @@ async fn create(store: &LocalThreadStore, threads: usize) -> anyhow::Result<Vec<
     Ok(ids)
 }
 
-/// Appends a second, by so many tasks to each of so many threads.
+/// Appends for one measurement, by `tasks` tasks to each of `threads` threads.
 fn append(runtime: &Runtime, home: &Path, threads: usize, tasks: usize) -> anyhow::Result<f64> {
     runtime.block_on(async {
         let store = LocalThreadStore::open_with(home, Durability::Synced);
@@ -155,7 +156,7 @@ fn append(runtime: &Runtime, home: &Path, threads: usize, tasks: usize) -> anyho
     })
 }
 
-/// Appends a second, as bare as it can be done.
+/// Appends for one measurement, by bare loops.
 fn bare_loops(dir: &Path) -> anyhow::Result<f64> {
     let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let start = Instant::now();

@@ -1,7 +1,7 @@
-//! What is done with the files of a home, beside the contract.
+//! Administration of the files of a home, beside the contract.
 //!
-//! A [`ThreadStore`](selvedge_thread_store::ThreadStore) says nothing of files. [`HomeAdmin`] is for whoever looks after those
-//! of a home: it checks and repairs them, compresses them, and updates the index.
+//! A [`ThreadStore`](selvedge_thread_store::ThreadStore) knows threads and no files. [`HomeAdmin`] is for programs that maintain
+//! the files of a home: it checks and repairs them, compresses them, and updates the index.
 
 mod compress;
 mod doctor;
@@ -17,20 +17,24 @@ pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread}
 pub use self::index::IndexAdmin;
 use crate::store::LocalThreadStore;
 
-/// The administration of a store's home: what is done with its files rather than with its threads.
+/// The administration of a store's home: operations on its files rather than on its threads.
 ///
-/// It works on the store that it comes from ([`LocalThreadStore::admin`]): at its durability, with its file system, and
-/// knowing which threads are live in it.
+/// It works on the store that it comes from ([`LocalThreadStore::admin`]): it has the store's durability level, file system and
+/// live threads.
 #[derive(Clone, Debug)]
 pub struct HomeAdmin {
     store: LocalThreadStore,
 }
 
-impl HomeAdmin {
-    pub(crate) const fn new(store: LocalThreadStore) -> Self {
-        Self { store }
+impl LocalThreadStore {
+    /// Returns the administration of the home's files: checks and repairs, compression, the index.
+    #[must_use]
+    pub fn admin(&self) -> HomeAdmin {
+        HomeAdmin { store: self.clone() }
     }
+}
 
+impl HomeAdmin {
     /// Returns the path of the home.
     #[must_use]
     pub fn home(&self) -> &Path {
@@ -43,10 +47,9 @@ impl HomeAdmin {
         self.store.durability()
     }
 
-    /// Returns whether Codex keeps an index of its own in this home. It records there which segment of a thread is the newest,
-    /// and does not see when another program begins one.
+    /// Returns whether Codex keeps an index of its own in this home. `false` if the home cannot be read.
     ///
-    /// A home that cannot be read has none.
+    /// Codex records there which segment of a thread is the newest, and does not notice when another program begins one.
     #[must_use]
     pub fn has_codex_index(&self) -> bool {
         let names = fs::read_dir(self.home()).into_iter().flatten().flatten().map(|entry| entry.file_name());
@@ -54,12 +57,12 @@ impl HomeAdmin {
         names.any(|name| name.starts_with("state_") && name.ends_with(".sqlite"))
     }
 
-    /// Returns the file of a thread's newest segment, as it is named. `None` if there is no such thread.
+    /// Returns the path of the file that holds a thread's newest segment. `None` if there is no such thread.
     ///
     /// # Errors
     /// `Backend` if the home cannot be read.
     pub async fn thread_file(&self, thread_id: ThreadId) -> Result<Option<PathBuf>> {
-        let file = self.store.reading(move |store| Ok(store.resolve_now(thread_id)?.newest().path.clone())).await;
+        let file = self.store.reading(move |core| Ok(core.resolve_now(thread_id)?.newest().path.clone())).await;
         match file {
             Err(StoreError::NotFound { .. }) => Ok(None),
             outcome => outcome.map(Some),

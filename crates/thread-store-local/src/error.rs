@@ -1,4 +1,4 @@
-//! File errors in the words of the contract.
+//! Translates errors of files into errors of the contract.
 
 use std::error::Error;
 use std::fs::{self, Metadata};
@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{RolloutError, retry_if_moved};
+use selvedge_rollout::RolloutError;
 use selvedge_thread_store::{Damage, Holder, Result, StoreError};
 
-/// The store error that a file error is.
+/// Translates an error of a rollout file.
 pub(crate) fn store_error(error: RolloutError) -> StoreError {
     match error {
         RolloutError::Locked { thread_id, holder } => StoreError::Conflict {
@@ -22,7 +22,7 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
         }
         RolloutError::Unsynced { thread_id, source, .. } => StoreError::Unsynced { thread_id, source: source.into() },
         RolloutError::AlreadyExists { thread_id, .. } => StoreError::AlreadyExists { thread_id },
-        // Whoever holds the lock may be done a moment later.
+        // `TimedOut` means that a retry may succeed: the holder of the lock may release it a moment later.
         error @ RolloutError::LockTimeout { .. } => {
             StoreError::backend(error.to_string(), io::Error::from(io::ErrorKind::TimedOut))
         }
@@ -31,7 +31,7 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
     }
 }
 
-/// The system's own error, so that a chain of causes does not say the same twice.
+/// Returns the error of the system itself, so that a chain of causes does not repeat the message.
 fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
     match error {
         RolloutError::Io { source, .. } => source.into(),
@@ -39,30 +39,33 @@ fn source_of(error: RolloutError) -> selvedge_thread_store::BoxError {
     }
 }
 
-/// Does work that looks for files and reads them, and does it again when one was not where it had been found: another process
-/// may have moved it meanwhile, into the archive for one.
-pub(crate) fn while_gone<T>(work: impl FnMut() -> Result<T>) -> Result<T> {
-    retry_if_moved(|error| matches!(error, StoreError::Backend { source, .. } if is_not_found(&**source)), work)
+/// Runs work that finds files and reads them, and repeats it while a file is missing where it was found. Another process may
+/// have moved the file in between, for example into the archive.
+///
+/// Each attempt must find the files again. Nothing below this function retries, so retries do not multiply.
+pub(crate) fn retry_if_moved<T>(work: impl FnMut() -> Result<T>) -> Result<T> {
+    let is_moved = |error: &StoreError| matches!(error, StoreError::Backend { source, .. } if is_not_found(&**source));
+    selvedge_rollout::retry_if_moved(is_moved, work)
 }
 
-/// How a file looks from outside.
-pub(crate) fn look_at(path: &Path) -> Result<Metadata> {
-    fs::metadata(path).map_err(|error| StoreError::backend("cannot look at a file", error))
+/// Returns the metadata of a file.
+pub(crate) fn stat(path: &Path) -> Result<Metadata> {
+    fs::metadata(path).map_err(|error| StoreError::backend("cannot stat a file", error))
 }
 
-/// Whether the system said so, at the bottom of it.
+/// Returns whether the root cause is that the system did not find a file.
 fn is_not_found(error: &(dyn Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
     let is_not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_not_found))
 }
 
-/// The error for who cannot do without a stretch that is damaged.
+/// Returns the error of an operation that cannot do without a damaged range.
 pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
     StoreError::Corrupt { thread_id, place: damage.place, range: damage.range, reason: damage.reason }
 }
 
-/// The conflict with a writer in this very process.
+/// Returns the conflict with a writer in this process.
 pub(crate) fn held_here(thread_id: ThreadId) -> StoreError {
     StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None }, since: None }
 }

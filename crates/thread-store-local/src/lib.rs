@@ -1,30 +1,45 @@
-//! Threads in a home directory.
+//! `LocalThreadStore`: threads in a home directory.
 //!
 //! [`LocalThreadStore`] keeps the [`ThreadStore`](selvedge_thread_store::ThreadStore) contract on the files of a home and on
-//! nothing else: the log is the truth, names are in the name index, and a thread is archived when its files are in the
-//! archive. Opening a store reads nothing and makes nothing, whatever the size of the home.
+//! nothing else. The log is the truth, names are in the name index, and a thread is archived if its files are in the archive.
+//! Opening a store reads and creates no files, whatever the size of the home.
 //!
-//! What is done with the files rather than with the threads, a check, a repair, compression, an update of the index, is a method of
-//! [`HomeAdmin`], and everything that its methods take and return is exported here.
+//! Operations on the files rather than on the threads are methods of [`HomeAdmin`]: checks, repairs, compression, updates of the
+//! index. Everything that these methods take and return is exported here.
 //!
-//! Lists, rows and pages of turns and items come from an index ([`selvedge_state`]) that is made by the first question, follows
-//! the files, whoever writes them, and can be deleted at any time. While it is being filled, or busy, or broken, the logs answer.
+//! Lists, records and pages of turns and items come from an index ([`selvedge_state`]). The first query creates it, it notices
+//! changes of the files by any program, and it can be deleted at any time. While it is being filled, or is busy or broken,
+//! the logs answer.
 //!
 //! # What costs what
 //!
-//! - An append costs one write, made by the calling task itself; batches of more than 256 KiB are handed to a blocking
-//!   thread.
-//! - A page of threads costs a look at directories and at a few files, and a query. Without an index it costs a walk over
-//!   directories, and reading those files that can be on the page: a file's time of last
-//!   change bounds when its log last grew, so the newest page opens few files. Of a file that is read for a listing, the
-//!   lines that cannot say a fact are passed over unparsed.
-//! - A fork or a rewind of a paginated thread writes one line or two, and reads from the end of the log back to the turn that
-//!   is meant, whatever stands before it. The log has to be read as a whole when it is compressed, when a legacy rollback
-//!   or a turn without an id stands on the way, and when the turn is more than 64 MiB back. A legacy fork copies the log,
-//!   and so does detaching a fork.
-//! - The index has one thread of the process's own, with the timers that it takes, so that the store works in any Tokio runtime.
-//! - Which files there are is remembered: from the second look on, a directory is read again only if it changed. That costs a
-//!   few hundred bytes of memory for each file.
+//! - An append costs one write, made by the calling task itself. A batch of 256 KiB or more is written by a blocking thread.
+//! - A page of threads costs a rescan, which stats the directories and a few files, and a query. Without an index it costs a walk
+//!   over the directories, and reading those files that can be on the page: a file's modification time bounds when its log last
+//!   grew, so the newest page opens few files. Within such a file, lines that cannot contain metadata are skipped unparsed.
+//! - A fork or a revert of a paginated thread writes one line or two. It reads the log from its end back to the turn in
+//!   question, whatever comes before that. It reads the whole log if the log is compressed, if a legacy rollback or a turn
+//!   without an id is on the way, or if the turn is more than 64 MiB back. A legacy fork copies the log, and so does
+//!   detaching a fork.
+//! - The index takes one thread of the process, with the timers that it needs, so that the store works in any Tokio runtime.
+//! - The files of a home are cached: after the first scan, a directory is read again only if it has changed. That costs a few
+//!   hundred bytes of memory for each file.
+//!
+//! # Layers of this crate
+//!
+//! ```text
+//!   admin                 HomeAdmin: operations on files
+//!   store                 LocalThreadStore: the trait implementations, and where their work runs
+//!   read    write         operations: methods of StoreCore, one file each; write uses read
+//!   store_core            what all clones of a store share: home, cached files, live threads, queues, index handle
+//!   index                 when the index answers, and when the logs do
+//!   error   limits        translated errors; intervals and limits with their trade-offs
+//! ```
+//!
+//! A file uses files of its own layer and of those below it. The order of locks is in `store_core.rs`; what a crash between two
+//! steps of a change leaves is in the file of the change.
+//!
+//! # Example
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, ThreadQuery, Timestamp};
@@ -46,43 +61,20 @@
 //! ```
 
 mod admin;
-mod append;
-mod archive;
-mod boundary;
-mod changes;
-mod cold_turns;
-mod compress;
-mod context;
-mod delete;
-mod detach;
 mod error;
-mod export;
-mod find;
-mod fork;
-mod history;
 mod index;
-mod index_runtime;
-mod lines;
-mod list;
-mod live;
-mod metadata;
-mod revert;
-mod row;
-mod search;
-mod segment;
-mod segments;
-mod stats;
+mod limits;
+mod read;
 mod store;
-mod sync;
-mod ticker;
-mod turns;
+mod store_core;
+mod write;
 
 pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
-pub use compress::Compressed;
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
+pub use write::compress::CompressionReport;
 
-// What the methods of `HomeAdmin` take and return.
+// What the methods of `HomeAdmin` take and return, beside the types above.
 pub use selvedge_rollout::doctor::{
     CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences,
     Severity,

@@ -14,12 +14,12 @@ use crate::commands::list;
 use crate::exit::{Code, Failure, Result};
 use crate::progress::ThreadsBar;
 use crate::resolve;
-use crate::wiring::{Compressed, CompressionScope, UncompressedThread};
+use crate::wiring::{CompressionReport, CompressionScope, UncompressedThread};
 
 /// What became of the threads.
 #[derive(Default)]
 struct Done {
-    threads: Vec<(ThreadId, Compressed)>,
+    threads: Vec<(ThreadId, CompressionReport)>,
     /// Those that somebody writes, which is no failure unless they were named.
     busy: Vec<(ThreadId, String)>,
     failed: Vec<(ThreadId, Failure)>,
@@ -108,7 +108,7 @@ fn tell_plan(plan: &[UncompressedThread], app: &mut App<'_>) -> Result<()> {
 
 fn tell(done: &Done, app: &mut App<'_>) -> Result<()> {
     let changed: Vec<_> = done.threads.iter().filter(|(_, compressed)| compressed.files > 0).collect();
-    let mut total = Compressed::default();
+    let mut total = CompressionReport::default();
     for (_, compressed) in &changed {
         total.files += compressed.files;
         total.bytes_before += compressed.bytes_before;

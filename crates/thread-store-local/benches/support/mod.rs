@@ -1,4 +1,4 @@
-//! A very long thread, and what the process that works on it took.
+//! A very long thread, and the peak memory of the process that works on it.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -17,25 +17,25 @@ use tokio::runtime::Runtime;
 #[path = "../../../state/benches/support/probe.rs"]
 pub(crate) mod probe;
 
-/// How much of the thread stands behind the compaction.
+/// How many bytes of the thread follow the compaction.
 pub(crate) const TAIL: u64 = 1_000_000;
 
-/// Size of the thread; `SELVEDGE_BENCH_BYTES` makes it smaller.
+/// Returns the size of the thread. `SELVEDGE_BENCH_BYTES` makes it smaller.
 pub(crate) fn bytes() -> u64 {
     std::env::var("SELVEDGE_BENCH_BYTES").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(1_000_000_000)
 }
 
-/// Size of the thread of a comparison.
+/// The size of the thread of a comparison.
 pub(crate) const PROBED_BYTES: u64 = 4_000_000;
 
-/// A long thread that is cold.
+/// A long cold thread.
 pub(crate) struct LongThread {
     pub(crate) id: ThreadId,
     pub(crate) path: PathBuf,
     pub(crate) turns: u64,
 }
 
-/// Records a thread of so many bytes, with a compaction `TAIL` before its end.
+/// Records a thread of `bytes`, with a compaction `TAIL` before its end.
 pub(crate) fn record(store: &LocalThreadStore, runtime: &Runtime, bytes: u64) -> anyhow::Result<LongThread> {
     let now: Timestamp = SystemTime::now().into();
     let id = ThreadId::new(now);
@@ -51,17 +51,17 @@ pub(crate) fn record(store: &LocalThreadStore, runtime: &Runtime, bytes: u64) ->
     Ok(LongThread { id, path, turns })
 }
 
-/// A store for a comparison. Without an index it has nothing to do in the background, at moments that differ.
+/// Opens a store for a comparison, without an index, which would work in the background at different moments in each run.
 pub(crate) fn open_alone(home: &Path) -> LocalThreadStore {
     LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)
 }
 
-/// The id of a turn of the thread.
+/// Returns the id of a turn of the thread.
 pub(crate) fn turn_id(number: u64) -> TurnId {
     format!("turn {number}").into()
 }
 
-/// Appends turns to the thread's file until it has `bytes`, and says how many.
+/// Appends turns to the thread's file until it has `bytes`. Returns how many.
 fn write_turns(path: &Path, now: Timestamp, bytes: u64) -> anyhow::Result<u64> {
     let file = std::fs::File::options().append(true).open(path)?;
     let mut written = file.metadata()?.len();
@@ -93,7 +93,7 @@ fn compaction(now: Timestamp) -> RolloutItem {
     Compacted::new("the work so far", vec![ResponseItem::user_text("SUMMARY: the work so far")], window).into()
 }
 
-/// A turn of about 11 kB, in which everything is told twice, as in real threads: to the model and to the client.
+/// Returns a turn of about 11 kB. As in real threads, it has everything twice: for the model and for the client.
 fn turn(number: u64) -> Vec<RolloutItem> {
     let id = turn_id(number);
     let text = "the quick brown fox jumps over the lazy dog ".repeat(20);
@@ -120,7 +120,7 @@ fn turn(number: u64) -> Vec<RolloutItem> {
     ]
 }
 
-/// The most memory that this process ever had, in bytes; nothing where the system does not tell.
+/// Returns the peak memory of this process in bytes. `None` if the system does not report it.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! Compressing the files of threads that nobody writes.
+//! Compressing the files of threads that have no writer.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use selvedge_thread_store::{
 };
 
 use super::HomeAdmin;
-use crate::compress::Compressed;
-use crate::store::Inner;
+use crate::store_core::StoreCore;
+use crate::write::compress::CompressionReport;
 
-/// Which threads are to be compressed.
+/// The threads to compress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompressionScope {
@@ -28,7 +28,7 @@ pub enum CompressionScope {
     },
 }
 
-/// A thread and those of its files that are not compressed.
+/// A thread with its uncompressed files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UncompressedThread {
     /// The thread.
@@ -56,7 +56,7 @@ impl UncompressedThread {
 
 impl HomeAdmin {
     /// Returns what [`compress`](Self::compress) would compress: each thread of the scope once, in the order of the scope, with
-    /// its uncompressed files. Of [`CompressionScope::UpdatedBefore`], threads without such files are left out.
+    /// its uncompressed files. For [`CompressionScope::UpdatedBefore`], threads without such files are left out.
     ///
     /// # Errors
     /// `NotFound` if a thread of [`CompressionScope::Threads`] does not exist; `Backend` if the home cannot be read.
@@ -65,7 +65,7 @@ impl HomeAdmin {
             CompressionScope::Threads(thread_ids) => (true, thread_ids.clone()),
             CompressionScope::UpdatedBefore { time, archived } => (false, self.updated_before(*time, *archived).await?),
         };
-        self.store.blocking(move |store| store.uncompressed(thread_ids, are_named)).await
+        self.store.blocking(move |core| core.uncompressed(thread_ids, are_named)).await
     }
 
     async fn updated_before(&self, time: Timestamp, archived: ArchivedFilter) -> Result<Vec<ThreadId>> {
@@ -73,22 +73,22 @@ impl HomeAdmin {
         Ok(self.store.list_threads(&query).await?.items.into_iter().map(|thread| thread.id).collect())
     }
 
-    /// Compresses all files of a thread that are not compressed, and returns how many these were. Everything that a store does
-    /// with a thread works as before; whoever writes it next decompresses the file that is appended to first.
+    /// Compresses all uncompressed files of a thread, and returns how many there were. All operations on the thread work as before. The next
+    /// writer first decompresses the file that it appends to.
     ///
-    /// What a file holds does not matter: its bytes, damage too, come back as they were.
+    /// The content of a file does not matter: decompression restores its bytes, damage included.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` if somebody writes the thread, this store included; `Backend` if the system refuses, or a
-    /// compressed file of the same name holds something else. Each file is compressed then or as it was, and repeating the
-    /// call does the rest.
-    pub async fn compress(&self, thread_id: ThreadId) -> Result<Compressed> {
-        self.store.writing(thread_id, move |store| store.compress(thread_id)).await
+    /// `NotFound`; `Conflict` if the thread has a writer, in this store or another; `Backend` if the system refuses, or if a
+    /// compressed file of the same name has other content. Then each file is either compressed or unchanged, and repeating the
+    /// call compresses the rest.
+    pub async fn compress(&self, thread_id: ThreadId) -> Result<CompressionReport> {
+        self.store.writing(thread_id, move |core| core.compress(thread_id)).await
     }
 }
 
 impl HomeAdmin {
-    /// The housekeeping of the contract: compresses all threads that were last updated before a time.
+    /// Maintenance as the contract defines it: compresses all threads that were last updated before a time.
     pub(crate) async fn maintain(
         &self,
         request: &MaintenanceRequest,
@@ -97,30 +97,32 @@ impl HomeAdmin {
         let (time, archived) = (request.updated_before, ArchivedFilter::All);
         let plan = self.plan_compression(&CompressionScope::UpdatedBefore { time, archived }).await?;
         let bytes = plan.iter().map(UncompressedThread::bytes).sum();
-        let mut told = MaintenanceProgress { threads: plan.len() as u64, bytes, ..MaintenanceProgress::default() };
+        let mut done = MaintenanceProgress { threads: plan.len() as u64, bytes, ..MaintenanceProgress::default() };
         let mut report = MaintenanceReport::default();
+        // Thread by thread, each under its own writer lock, so that no thread waits for the others. One that is being written is
+        // reported and does not end the run.
         for thread in &plan {
-            progress(told);
+            progress(done);
             match self.compress(thread.thread_id).await {
                 Ok(compressed) => {
                     report.threads += u64::from(compressed.files > 0);
                     report.bytes_before += compressed.bytes_before;
                     report.bytes_after += compressed.bytes_after;
                 }
-                // Somebody deleted it meanwhile.
+                // It was deleted after the plan was made.
                 Err(StoreError::NotFound { .. }) => {}
                 Err(error) => report.left.push((thread.thread_id, error)),
             }
-            told.threads_done += 1;
-            told.bytes_done += thread.bytes();
+            done.threads_done += 1;
+            done.bytes_done += thread.bytes();
         }
-        progress(told);
+        progress(done);
         Ok(report)
     }
 }
 
-impl Inner {
-    /// The threads with their uncompressed files: every one that is named, of others those that have such files.
+impl StoreCore {
+    /// Returns threads with their uncompressed files. Threads that a caller named are all returned, others only if they have any.
     fn uncompressed(&self, thread_ids: Vec<ThreadId>, are_named: bool) -> Result<Vec<UncompressedThread>> {
         let files = self.files()?;
         let (mut plan, mut seen) = (Vec::new(), HashSet::new());
@@ -137,7 +139,7 @@ impl Inner {
     }
 }
 
-/// A file that another process moves at this moment counts with no bytes: sizes are only shown.
+/// Returns the uncompressed files of a thread. One that another process is moving counts with no bytes; sizes are only shown.
 fn uncompressed(thread_id: ThreadId, files: &HomeFiles) -> UncompressedThread {
     let plain = files.segments(thread_id).iter().filter(|file| !file.name.compressed);
     let files = plain.map(|file| UncompressedFile {

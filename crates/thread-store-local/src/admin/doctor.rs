@@ -10,10 +10,10 @@ use super::HomeAdmin;
 use crate::error::store_error;
 
 impl HomeAdmin {
-    /// Checks the rollout files of the home, or those of these threads, and what belongs to them. Changes nothing and takes no
-    /// lock.
+    /// Checks the rollout files of the home, or of these threads, and the files that belong to them. Changes nothing and takes
+    /// no lock.
     ///
-    /// `progress` is called after each file, by whichever thread has read it.
+    /// `progress` is called after each file, by the thread that has read it.
     ///
     /// # Errors
     /// `Backend` if the home's directories cannot be read. A file that cannot be read is a finding.
@@ -23,19 +23,20 @@ impl HomeAdmin {
         progress: impl Fn(DiagnosisProgress) + Send + Sync + 'static,
     ) -> Result<Diagnosis> {
         self.store
-            .blocking(move |store| doctor::diagnose(&store.home, threads.as_ref(), &progress).map_err(store_error))
+            .blocking(move |core| doctor::diagnose(&core.home, threads.as_ref(), &progress).map_err(store_error))
             .await
     }
 
-    /// Repairs what can be repaired of the findings of a diagnosis. With `dry_run` it only returns the steps that it would take.
+    /// Repairs the findings of a diagnosis that can be repaired. With `dry_run` it only returns the steps that it would take.
     ///
-    /// Each thread is repaired under its writer lock; one that is being written is left alone, and its step says who writes it.
-    /// The original of every file that is replaced is kept beside it.
+    /// Each thread is repaired under its writer lock. A thread with a writer is left alone, and its step names the writer. The
+    /// original of every replaced file is kept beside it.
     ///
     /// # Errors
-    /// `Backend` if the work does not finish. A step that fails is no error: it says so, and the others are taken.
+    /// `Backend` if the work does not finish. A step that fails is no error of the call: the step reports it, and the others
+    /// are taken.
     pub async fn repair(&self, diagnosis: &Diagnosis, dry_run: bool) -> Result<Vec<RepairStep>> {
         let diagnosis = diagnosis.clone();
-        self.store.blocking(move |store| Ok(doctor::repair(&store.home, &diagnosis, dry_run))).await
+        self.store.blocking(move |core| Ok(doctor::repair(&core.home, &diagnosis, dry_run))).await
     }
 }

@@ -1,4 +1,4 @@
-//! What is done with the files of a home beside the contract.
+//! Administration of the files of a home.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ async fn listed(store: &LocalThreadStore) -> usize {
 }
 
 #[tokio::test]
-async fn an_admin_works_as_its_store_does() {
+async fn an_admin_has_the_options_of_its_store() {
     let dir = tempfile::tempdir().unwrap();
     let options = HomeOptions { durability: Durability::Synced, index: IndexLocation::At(dir.path().join("other")) };
     let admin = LocalThreadStore::open_with_options(dir.path(), options).admin();
@@ -49,28 +49,28 @@ async fn a_damaged_thread_is_diagnosed_and_repaired() {
     let files = FaultyFiles::new();
     let admin = LocalThreadStore::of(RolloutHome::new(home.path()).with_file_system(Arc::new(files.clone()))).admin();
 
-    let told = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&told);
+    let reported = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&reported);
     let progress = move |_| {
         counter.fetch_add(1, Ordering::Relaxed);
     };
     let diagnosis = admin.diagnose(Some([id(1)].into()), progress).await.unwrap();
     assert!(diagnosis.findings.iter().any(|finding| finding.kind == FindingKind::Torn), "{diagnosis:?}");
-    assert_eq!((diagnosis.checked.files, told.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!((diagnosis.checked.files, reported.load(Ordering::Relaxed)), (1, 1));
 
     let before = fs::read(&path).unwrap();
     let steps = admin.repair(&diagnosis, true).await.unwrap();
-    assert!(!steps.is_empty() && fs::read(&path).unwrap() == before, "it was only said");
+    assert!(!steps.is_empty() && fs::read(&path).unwrap() == before, "a dry run changes nothing");
     assert!(!files.calls().contains(&Call::Rename));
     let steps = admin.repair(&diagnosis, false).await.unwrap();
     assert!(steps.iter().all(|step| step.error.is_none()), "{steps:?}");
     let after = fs::read(&path).unwrap();
     assert!(before.starts_with(&after) && after.len() < before.len());
-    assert!(files.calls().contains(&Call::Rename), "it goes through the file system of the store");
+    assert!(files.calls().contains(&Call::Rename), "a repair uses the file system of the store");
 }
 
 #[tokio::test]
-async fn a_compression_is_planned() {
+async fn a_plan_of_a_compression_lists_the_uncompressed_files() {
     let home = TestHome::empty();
     for n in 1..=3 {
         record(&home.store, n, Paginated, &["some words"]).await;
@@ -79,8 +79,12 @@ async fn a_compression_is_planned() {
     admin.compress(id(2)).await.unwrap();
     let named = CompressionScope::Threads(vec![id(3), id(2), id(3), id(1)]);
     let plan = admin.plan_compression(&named).await.unwrap();
-    assert_eq!(plan.iter().map(|thread| thread.thread_id).collect::<Vec<_>>(), [id(3), id(2), id(1)], "each once");
-    assert_eq!((plan[1].files.len(), plan[1].bytes()), (0, 0), "one that is named stays");
+    assert_eq!(
+        plan.iter().map(|thread| thread.thread_id).collect::<Vec<_>>(),
+        [id(3), id(2), id(1)],
+        "each thread is listed once"
+    );
+    assert_eq!((plan[1].files.len(), plan[1].bytes()), (0, 0), "a named thread is listed without files, too");
     for thread in [&plan[0], &plan[2]] {
         let [file] = &thread.files[..] else { panic!("{thread:?}") };
         let bytes = fs::metadata(&file.path).unwrap().len();
@@ -114,8 +118,8 @@ async fn an_index_that_is_disabled_or_missing_is_none() {
     assert!(admin.check_index(&CheckScope::default()).await.unwrap().is_none());
 
     let admin = home.store.admin();
-    assert!(admin.check_index(&CheckScope::default()).await.unwrap().is_none(), "there is none yet");
-    assert!(!admin.index_path().unwrap().exists(), "a check makes none");
+    assert!(admin.check_index(&CheckScope::default()).await.unwrap().is_none(), "there is no index yet");
+    assert!(!admin.index_path().unwrap().exists(), "a check creates no index");
     assert_eq!(admin.fill_index().await.unwrap().unwrap().read_whole, 1);
     assert_eq!(admin.check_index(&CheckScope::default()).await.unwrap().unwrap().findings, []);
 }
@@ -131,9 +135,9 @@ async fn an_index_is_updated_and_rebuilt() {
     let status = index.status().await.unwrap();
     assert_eq!((status.threads, status.threads_in_home, status.changed, status.checked_at), (0, 1, 1, None));
 
-    let mut told = Vec::new();
-    let report = index.update(|progress| told.push(progress)).await.unwrap();
-    assert_eq!((report.read_whole, told.last().unwrap().threads_done), (1, 1));
+    let mut reported = Vec::new();
+    let report = index.update(|progress| reported.push(progress)).await.unwrap();
+    assert_eq!((report.read_whole, reported.last().unwrap().threads_done), (1, 1));
     let status = index.status().await.unwrap();
     assert_eq!((status.threads, status.changed, status.checked_at.is_some()), (1, 0, true));
     assert_eq!(index.update(|_| {}).await.unwrap().read_whole, 0);
@@ -143,13 +147,13 @@ async fn an_index_is_updated_and_rebuilt() {
 }
 
 #[tokio::test]
-async fn a_store_asks_the_index_that_a_repair_put_in_place() {
+async fn a_store_uses_the_index_that_a_repair_has_created() {
     let home = TestHome::empty();
     home.put(id(1), head_line(head(1, Paginated), 0));
     let admin = home.store.admin();
     assert_eq!(listed(&home.store).await, 1);
     let path = admin.index_path().unwrap().to_owned();
-    // Nothing of this file is an index, but the store has its own one open.
+    // The file is no index now, while the store has the old one open.
     fs::rename(&path, path.with_extension("moved")).unwrap();
     fs::write(&path, "no database").unwrap();
     let check = admin.check_index(&CheckScope::default()).await.unwrap().unwrap();
@@ -161,11 +165,11 @@ async fn a_store_asks_the_index_that_a_repair_put_in_place() {
     assert_eq!(listed(&home.store).await, 2);
     home.store.close().await;
     let check = admin.check_index(&CheckScope::default()).await.unwrap().unwrap();
-    assert_eq!((check.threads, check.findings), (2, vec![]), "the store brought this one up to date");
+    assert_eq!((check.threads, check.findings), (2, vec![]), "the store has updated the new index");
 }
 
 #[tokio::test]
-async fn an_index_of_codex_is_seen() {
+async fn an_index_of_codex_is_detected() {
     let home = TestHome::empty();
     let admin = home.store.admin();
     for name in ["state_5.txt", "my_state_5.sqlite"] {

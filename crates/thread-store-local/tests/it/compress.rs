@@ -1,4 +1,4 @@
-//! Compressing threads: what is read, written and built on afterwards is what it was before.
+//! Compressing threads: reading, writing and forking work afterwards as before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
 use selvedge_rollout::doctor::{Severity, diagnose};
 use selvedge_rollout::{RolloutHome, WriterLock};
 use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary};
-use selvedge_thread_store_local::{Compressed, LocalThreadStore};
+use selvedge_thread_store_local::{CompressionReport, LocalThreadStore};
 
 use crate::home::{RECORDINGS, TestHome};
 use selvedge_thread_store_conformance::fixtures::{MODES, asked, go_on, head, id, record};
 
 use HistoryMode::Paginated;
 
-/// The rollouts of a thread, sorted.
+/// Returns the rollout files of a thread, sorted.
 fn rollouts(home: &TestHome, thread_id: ThreadId) -> Vec<PathBuf> {
     let name = thread_id.to_string();
     let is_wanted = |path: &PathBuf| {
@@ -37,15 +37,15 @@ async fn exported(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<u8> {
     bytes
 }
 
-/// What the doctor has to say against a home.
+/// Returns the findings of the doctor in a home.
 fn faults(home: &TestHome) -> Vec<String> {
     let findings = diagnose(&RolloutHome::new(home.path()), None, &|_| {}).unwrap().findings;
     let faults = findings.into_iter().filter(|finding| finding.severity == Severity::Fault);
     faults.map(|finding| format!("{:?} {}", finding.kind, finding.path.display())).collect()
 }
 
-/// A thread of two segments with a fork that is built on the older one.
-async fn rewound_and_forked(home: &TestHome) -> (ThreadId, ThreadId) {
+/// Returns a thread of two segments, and a fork that builds on the older one.
+async fn reverted_and_forked(home: &TestHome) -> (ThreadId, ThreadId) {
     record(&home.store, 1, Paginated, &["one", "two"]).await;
     let request = ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, Paginated) };
     let fork = home.store.fork_thread(request).await.unwrap();
@@ -65,7 +65,7 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
         for id in &ids {
             before.push(exported(&home.store, *id).await);
         }
-        let rows = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
+        let listed = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
         for thread_id in &ids {
             home.store.admin().compress(*thread_id).await.unwrap();
             assert!(rollouts(&home, *thread_id).iter().all(|path| is_compressed(path)), "{folder}: {thread_id}");
@@ -74,13 +74,13 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
             assert!(exported(&home.other(), *thread_id).await == *before, "{folder}: {thread_id}");
         }
         let compressed = home.store.list_threads(&ThreadQuery::default()).await.unwrap().items;
-        let without_location = |mut row: selvedge_protocol::StoredThread| {
-            row.location = None;
-            row
+        let without_location = |mut thread: selvedge_protocol::StoredThread| {
+            thread.location = None;
+            thread
         };
-        let [rows, compressed] =
-            [rows, compressed].map(|rows| rows.into_iter().map(without_location).collect::<Vec<_>>());
-        assert_eq!(compressed, rows, "{folder}");
+        let [listed, compressed] =
+            [listed, compressed].map(|listed| listed.into_iter().map(without_location).collect::<Vec<_>>());
+        assert_eq!(compressed, listed, "{folder}");
         for (thread_id, before) in ids.iter().zip(&before) {
             home.store.resume_thread(*thread_id).await.unwrap();
             home.store.shutdown_thread(*thread_id).await.unwrap();
@@ -92,7 +92,7 @@ async fn every_recorded_thread_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_compressed_thread_is_gone_on_with() {
+async fn a_compressed_thread_can_be_resumed() {
     for mode in MODES {
         let home = TestHome::empty();
         record(&home.store, 1, mode, &["one"]).await;
@@ -104,7 +104,7 @@ async fn a_compressed_thread_is_gone_on_with() {
         let done = home.store.admin().compress(id(1)).await.unwrap();
         let [compressed] = &rollouts(&home, id(1))[..] else { panic!("one file") };
         let metadata = fs::metadata(compressed).unwrap();
-        assert_eq!(done, Compressed { files: 1, bytes_before: size, bytes_after: metadata.len() });
+        assert_eq!(done, CompressionReport { files: 1, bytes_before: size, bytes_after: metadata.len() });
         assert!(is_compressed(compressed) && metadata.modified().unwrap() == at, "{mode:?}");
         let frame = fs::read(compressed).unwrap();
         assert_eq!(zstd::zstd_safe::get_frame_content_size(&frame).unwrap(), Some(size));
@@ -112,7 +112,7 @@ async fn a_compressed_thread_is_gone_on_with() {
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600);
         assert_eq!(
             home.store.admin().compress(id(1)).await.unwrap(),
-            Compressed::default(),
+            CompressionReport::default(),
             "there is nothing left to do"
         );
         assert_eq!(faults(&home), Vec::<String>::new());
@@ -125,9 +125,9 @@ async fn a_compressed_thread_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn what_is_built_on_a_compressed_thread_goes_on() {
+async fn forks_of_a_compressed_thread_can_be_resumed() {
     let home = TestHome::empty();
-    let (thread, fork) = rewound_and_forked(&home).await;
+    let (thread, fork) = reverted_and_forked(&home).await;
     let before = [exported(&home.store, thread).await, exported(&home.store, fork).await];
     assert_eq!(home.store.admin().compress(thread).await.unwrap().files, 2);
     for store in [&home.store, &home.other()] {
@@ -138,17 +138,19 @@ async fn what_is_built_on_a_compressed_thread_goes_on() {
     let request = ForkThread { source: thread, at: TurnBoundary::Latest, meta: head(3, Paginated) };
     let other = home.store.fork_thread(request).await.unwrap();
     home.store.admin().compress(fork).await.unwrap();
-    for (thread_id, said) in [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])] {
+    for (thread_id, expected) in
+        [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])]
+    {
         go_on(&home.store, thread_id, Paginated, &["new"]).await;
-        assert_eq!(asked(&home.store, thread_id).await, said);
-        assert_eq!(asked(&home.other(), thread_id).await, said);
+        assert_eq!(asked(&home.store, thread_id).await, expected);
+        assert_eq!(asked(&home.other(), thread_id).await, expected);
     }
-    assert!(is_compressed(&rollouts(&home, thread)[0]), "only what is appended to is decompressed");
+    assert!(is_compressed(&rollouts(&home, thread)[0]), "only the file that is appended to is decompressed");
     assert_eq!(faults(&home), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_thread_that_somebody_writes_is_left_alone() {
+async fn a_thread_with_a_writer_is_not_compressed() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
     let before = rollouts(&home, id(1));
@@ -167,7 +169,7 @@ async fn a_thread_that_somebody_writes_is_left_alone() {
 }
 
 #[tokio::test]
-async fn damage_is_kept_as_it_is() {
+async fn compression_keeps_damage() {
     for damage in ["", "\n", "junk\n\0\0\0\0", "{\"timestamp\":"] {
         let home = TestHome::empty();
         record(&home.store, 1, Paginated, &["one"]).await;
@@ -193,19 +195,19 @@ async fn an_empty_file_is_compressed_too() {
 }
 
 #[tokio::test]
-async fn of_both_forms_the_plain_one_counts_and_the_other_goes() {
+async fn of_a_plain_and_a_compressed_file_the_plain_one_counts_and_the_other_is_removed() {
     let home = TestHome::empty();
-    let (thread, fork) = rewound_and_forked(&home).await;
+    let (thread, fork) = reverted_and_forked(&home).await;
     let left: Vec<(PathBuf, Vec<u8>)> = rollouts(&home, thread)
         .into_iter()
         .map(|path| (path.with_extension("jsonl.zst"), zstd::encode_all(&*fs::read(path).unwrap(), 1).unwrap()))
         .collect();
     let leave = || left.iter().for_each(|(path, frame)| fs::write(path, frame).unwrap());
-    // What is appended stands in the plain file, and what is left of an older state of it goes, of all segments.
+    // An append goes into the plain file. It removes compressed leftovers of an older state, of all segments.
     leave();
     go_on(&home.store, thread, Paginated, &["new"]).await;
     assert!(!rollouts(&home, thread).iter().any(|path| is_compressed(path)));
-    // Compressing again goes on from there, too, though the compressed file is older than the plain one.
+    // Compressing again replaces the leftover, although the compressed file is older than the plain one.
     leave();
     assert_eq!(home.store.admin().compress(thread).await.unwrap().files, 2);
     assert!(rollouts(&home, thread).iter().all(|path| is_compressed(path)));
@@ -215,7 +217,7 @@ async fn of_both_forms_the_plain_one_counts_and_the_other_goes() {
 }
 
 #[tokio::test]
-async fn a_compressed_file_that_holds_something_else_is_somebodys_data() {
+async fn a_compressed_file_with_other_content_is_never_removed() {
     for other in [zstd::encode_all(&b"something else\n"[..], 1).unwrap(), b"no frame at all".to_vec()] {
         let home = TestHome::empty();
         record(&home.store, 1, Paginated, &["one"]).await;
@@ -233,13 +235,13 @@ async fn a_compressed_file_that_holds_something_else_is_somebodys_data() {
 }
 
 #[tokio::test]
-async fn archived_threads_are_compressed_where_they_are() {
+async fn archived_threads_are_compressed_in_the_archive() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
     home.store.archive_thread(id(1)).await.unwrap();
     home.store.admin().compress(id(1)).await.unwrap();
-    let row = home.store.read_thread(id(1)).await.unwrap();
-    assert!(row.archived && is_compressed(Path::new(row.location.as_ref().unwrap())));
+    let thread = home.store.read_thread(id(1)).await.unwrap();
+    assert!(thread.archived && is_compressed(Path::new(thread.location.as_ref().unwrap())));
     home.store.unarchive_thread(id(1)).await.unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);

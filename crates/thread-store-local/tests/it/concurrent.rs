@@ -1,4 +1,4 @@
-//! What several tasks, stores and processes do at the same time.
+//! Several tasks, stores and processes at the same time.
 
 use std::fs::File;
 use std::io;
@@ -17,9 +17,9 @@ use selvedge_thread_store_conformance::fixtures::{asked, head, id, record, turn}
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// A fork looks for its base and then refers to it; a deletion looks for forks and then deletes.
+/// A fork finds its base and then refers to it. A deletion searches for forks and then deletes. The two must not interleave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fork_begins_in_a_thread_that_is_being_deleted() {
+async fn no_fork_refers_to_a_thread_that_is_being_deleted() {
     let home = TestHome::empty();
     let (mut forked, mut deleted) = (0, 0);
     for n in 0..80 {
@@ -28,7 +28,7 @@ async fn no_fork_begins_in_a_thread_that_is_being_deleted() {
         let fork = id(n * 2 + 2);
         let (forking, deleting) = (home.other(), home.other());
         let request = ForkThread { source, at: TurnBoundary::Latest, meta };
-        // Which one is first is to differ, and how far it has come when the other begins.
+        // Vary which one is first, and how far it is when the other begins.
         let lead = Duration::from_micros(u64::from(n) * u64::from(n) * 5);
         let (fork_after, delete_after) = if n % 2 == 0 { (lead, Duration::ZERO) } else { (Duration::ZERO, lead) };
         let forking = tokio::spawn(async move {
@@ -53,7 +53,7 @@ async fn no_fork_begins_in_a_thread_that_is_being_deleted() {
     assert!(forked > 0 && deleted > 0, "{forked} forked, {deleted} deleted");
 }
 
-/// The files of the system, where whoever makes the last name of a file waits for a word, once somebody listens.
+/// The real file system, with a gate: the call that gives a file its final name waits until the test lets it pass.
 #[derive(Debug, Default)]
 struct GatedFiles(Mutex<Option<Gate>>);
 
@@ -64,8 +64,8 @@ struct Gate {
 }
 
 impl GatedFiles {
-    /// The next one waits: what comes when it does, and what lets it go.
-    fn shut(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+    /// Closes the gate for the next call. Returns a channel that reports its arrival, and one that lets it pass.
+    fn close_gate(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let ((reached, is_reached), (may_open, open)) = (mpsc::channel(), mpsc::channel());
         *self.0.lock().unwrap() = Some(Gate { reached, open });
         (is_reached, may_open)
@@ -103,7 +103,7 @@ impl FileSystem for GatedFiles {
     }
 }
 
-/// A store on this home whose files have a gate.
+/// Returns a store of this home whose files have a gate.
 fn gated(home: &TestHome) -> (LocalThreadStore, Arc<GatedFiles>) {
     let files = Arc::new(GatedFiles::default());
     let home = RolloutHome::new(home.path()).with_file_system(Arc::clone(&files) as Arc<dyn FileSystem>);
@@ -111,11 +111,11 @@ fn gated(home: &TestHome) -> (LocalThreadStore, Arc<GatedFiles>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_waits_for_a_fork_that_has_looked_at_its_base() {
+async fn a_deletion_waits_for_a_fork_that_has_read_its_base() {
     let home = TestHome::empty();
     let source = record(&home.store, 1, MODE, &["a", "b"]).await;
     let (forking, files) = gated(&home);
-    let (reached, open) = files.shut();
+    let (reached, open) = files.close_gate();
     let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let fork = tokio::spawn(async move { forking.fork_thread(request).await });
     tokio::task::spawn_blocking(move || reached.recv()).await.unwrap().unwrap();
@@ -131,22 +131,22 @@ async fn a_deletion_waits_for_a_fork_that_has_looked_at_its_base() {
     assert_eq!(asked(&home.store, id(2)).await, ["a", "b"]);
 }
 
-/// Those who append to a thread that is being rewound wait asleep, however long it takes.
+/// Tasks that append to a thread during its revert wait without blocking their thread, however long the revert takes.
 #[tokio::test(flavor = "current_thread")]
-async fn a_rewind_blocks_no_other_task() {
+async fn a_revert_blocks_no_other_task() {
     let home = TestHome::empty();
     let (store, files) = gated(&home);
     record(&store, 1, MODE, &["a", "b", "c"]).await;
     store.resume_thread(id(1)).await.unwrap();
-    let (reached, open) = files.shut();
-    let rewinding = store.clone();
+    let (reached, open) = files.close_gate();
+    let reverting = store.clone();
     let request = RevertThread { thread_id: id(1), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
-    let rewind = tokio::spawn(async move { rewinding.revert_thread(request).await });
-    // The history was read by then, and the writer is at its next file.
+    let revert = tokio::spawn(async move { reverting.revert_thread(request).await });
+    // By now the history was read, and the writer is creating its next file.
     tokio::task::spawn_blocking(move || reached.recv()).await.unwrap().unwrap();
     let ticks = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ticks);
-    // A thread of its own sees to it that the test ends, whatever happens to the tasks.
+    // A thread of its own ends the test, whatever happens to the tasks.
     let watching = std::thread::spawn(move || {
         let begun = Instant::now();
         while counted.load(Ordering::Relaxed) < 20 && begun.elapsed() < Duration::from_secs(10) {
@@ -162,13 +162,13 @@ async fn a_rewind_blocks_no_other_task() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         ticks.fetch_add(1, Ordering::Relaxed);
     }
-    assert!(watching.join().unwrap() >= 20, "an append that waits for a rewind held up its runtime");
-    assert_eq!(rewind.await.unwrap().unwrap(), 1);
+    assert!(watching.join().unwrap() >= 20, "an append that waits for a revert has blocked its runtime");
+    assert_eq!(revert.await.unwrap().unwrap(), 1);
     append.await.unwrap().unwrap();
     assert_eq!(asked(&store, id(1)).await, ["a", "b", "d"]);
 }
 
-/// Another process is at the lock files of the home, and hangs. Whoever does not want to wait goes on.
+/// Another process holds the lock of the home's lock files, and hangs. Other tasks continue.
 #[tokio::test(flavor = "current_thread")]
 async fn a_first_append_blocks_no_other_task() {
     let home = TestHome::empty();
@@ -183,7 +183,7 @@ async fn a_first_append_blocks_no_other_task() {
     assert!(tokio::time::timeout(Duration::from_millis(200), append).await.is_err());
     assert!(began.elapsed() < Duration::from_millis(1000), "{:?}", began.elapsed());
     lock.unlock().unwrap();
-    // The call that was given up may be at it still: the same batch takes effect once.
+    // The abandoned call may still be running: the same batch takes effect once.
     home.store.append_items(id(2), batch, &items).await.unwrap();
     assert_eq!(home.store.load_history(id(2)).await.unwrap().lines.len(), 1 + items.len());
     home.store.shutdown_thread(id(2)).await.unwrap();

@@ -10,7 +10,7 @@ use selvedge_thread_store::{LinePosition, LineQuery, LineStart, ThreadStore};
 use selvedge_thread_store_conformance::{MemoryPlace, NotApplicable, StorePlace, compare_stores};
 use selvedge_thread_store_local::LocalThreadStore;
 
-/// A home directory, opened by each host as another process would. Claims are locks of the kernel, which end with their holder.
+/// A home directory that each host opens as another process would. Claims are locks of the kernel, which end with their holder.
 struct Home {
     dir: tempfile::TempDir,
 }
@@ -31,17 +31,17 @@ impl StorePlace for Home {
         let line =
             selvedge_thread_store::ThreadReader::read_lines(&store, &line).await.unwrap().entries.remove(0).bytes;
         let is_replaced = replace(self.dir.path(), &line, bytes);
-        assert!(is_replaced, "no file holds the line");
+        assert!(is_replaced, "no file contains the line");
         Ok(())
     }
 
-    /// Nothing runs but the hosts.
+    /// Only the hosts run, so there is nothing to restart.
     async fn restart(&self) -> Result<(), NotApplicable> {
         Ok(())
     }
 }
 
-/// Replaces the beginning of a line, in the log that holds it.
+/// Replaces the beginning of a line, in the log that contains it. Returns whether one does.
 fn replace(dir: &Path, line: &[u8], bytes: &[u8]) -> bool {
     fs::read_dir(dir).unwrap().any(|entry| {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! Copies of every recorded home through the contract: into an empty home, and into memory and back.
+//! Copies of every recorded home by the methods of the contract: into an empty home, and into memory and back.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::{TestHome, all_recordings};
 
-/// Copies every segment of every thread, in parts of so many bytes.
+/// Copies every segment of every thread, in parts of `step` bytes.
 async fn copy(from: &dyn ThreadStore, to: &dyn ThreadStore, step: usize) {
     for thread_id in from.find_threads(&ThreadLookup::IdPrefix(String::new())).await.unwrap() {
         for info in from.list_segments(thread_id).await.unwrap() {
@@ -26,7 +26,7 @@ async fn copy(from: &dyn ThreadStore, to: &dyn ThreadStore, step: usize) {
     }
 }
 
-/// The names and bytes of all rollouts of a home, decompressed; those aside that do not count.
+/// Returns the names and decompressed bytes of all rollout files of a home, except those that do not count.
 fn rollouts(home: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = RolloutHome::new(home).files().unwrap();
     let all = files.threads().flat_map(|(_, segments)| segments);

@@ -1,4 +1,4 @@
-//! The kinds of damage, by name: what is intact is read, forwards and backwards, and the thread goes on.
+//! Every kind of damage: intact lines are read, forward and backward, and the thread can be continued.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use selvedge_rollout::{BackwardEntry, Entry, ResolvedHistory, ReverseReader, Rol
 use selvedge_thread_store::{BatchId, ThreadHistory, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
-use crate::faults::place;
+use crate::faults::scratch_dir;
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{head, id, second};
 
@@ -35,7 +35,7 @@ fn own_head() -> String {
     head_line(head(1, HistoryMode::Paginated), 0)
 }
 
-/// A head that says that it begins in `base`, before `ordinal` and `byte`.
+/// Returns a head with a base: the history of `base` before `ordinal` and `byte`.
 pub(crate) fn based_head(n: u32, base: SegmentId, ordinal: u64, byte: u64) -> String {
     let base = selvedge_protocol::HistoryBase {
         thread_id: Some(base),
@@ -50,11 +50,11 @@ pub(crate) fn based_head(n: u32, base: SegmentId, ordinal: u64, byte: u64) -> St
 struct Case {
     name: &'static str,
     bytes: Vec<u8>,
-    /// The ordinals of the lines that are read; `-` for a line without one.
+    /// The ordinals of the intact lines; `-` for a line without one.
     read: &'static str,
     /// The ordinal that the next line gets.
     next: Option<u64>,
-    /// Whether the reader tells damage.
+    /// Whether the reader reports damage.
     is_damage: bool,
 }
 
@@ -172,7 +172,7 @@ fn ranges(entries: &[Entry]) -> Vec<(bool, std::ops::Range<u64>)> {
     entries.iter().map(|entry| (matches!(entry, Entry::Line(_)), entry.range().clone())).collect()
 }
 
-/// What a file holds; both readers must say the same.
+/// Reads a file forward and backward, which must return the same.
 fn read_both_ways(path: &Path, name: &str) -> Vec<Entry> {
     let forwards: Vec<Entry> = RolloutReader::open(path).unwrap().collect::<Result<_, _>>().unwrap();
     let mut backwards: Vec<Entry> = ReverseReader::open(path).unwrap().collect::<Result<_, _>>().unwrap();
@@ -185,8 +185,8 @@ fn texts(history: &ThreadHistory) -> Vec<&str> {
     history.lines.iter().map(selvedge_protocol::RolloutLine::text).collect()
 }
 
-/// Appends to a thread and reads back what was there and what came; gives the ordinal of the new line.
-async fn goes_on(store: &LocalThreadStore, thread_id: ThreadId, name: &str) -> Option<u64> {
+/// Appends to a thread and checks that old and new lines can be read. Returns the ordinal of the new line.
+async fn append_and_check(store: &LocalThreadStore, thread_id: ThreadId, name: &str) -> Option<u64> {
     let before = store.load_history(thread_id).await.unwrap();
     store.resume_thread(thread_id).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     let item = RolloutItem::from(ResponseItem::user_text("goes on"));
@@ -202,7 +202,7 @@ async fn goes_on(store: &LocalThreadStore, thread_id: ThreadId, name: &str) -> O
 }
 
 #[tokio::test]
-async fn every_kind_of_damage_is_read_around_and_the_thread_goes_on() {
+async fn every_kind_of_damage_is_skipped_and_the_thread_can_be_continued() {
     for Case { name, bytes, read, next, is_damage } in cases() {
         let home = TestHome::empty();
         let path = home.put(id(1), &bytes);
@@ -214,24 +214,24 @@ async fn every_kind_of_damage_is_read_around_and_the_thread_goes_on() {
         assert_eq!(!history.damage.is_empty(), is_damage, "{name}");
         assert_eq!(fs::read(&path).unwrap(), bytes, "{name}: reading changed the file");
 
-        assert_eq!(goes_on(&home.store, id(1), name).await, next, "{name}");
+        assert_eq!(append_and_check(&home.store, id(1), name).await, next, "{name}");
         let after = fs::read(&path).unwrap();
         assert!(after.starts_with(&bytes), "{name}: what was there stays");
         read_both_ways(&path, name);
 
-        // The same bytes compressed: they are decompressed before they are gone on with.
+        // The same bytes compressed: they are decompressed before the append.
         let home = TestHome::empty();
         let path = home.put(id(1), b"");
         fs::remove_file(&path).unwrap();
         fs::write(path.with_extension("jsonl.zst"), zstd::encode_all(&bytes[..], 1).unwrap()).unwrap();
         assert_eq!(home.store.load_history(id(1)).await.unwrap().lines, history.lines, "{name}, compressed");
-        assert_eq!(goes_on(&home.store, id(1), name).await, next, "{name}, compressed");
+        assert_eq!(append_and_check(&home.store, id(1), name).await, next, "{name}, compressed");
     }
 }
 
-/// Puts a file of thread 1 into an empty home, asks for its history, and goes on with it. Says which lines were read, whether
-/// damage was told, and the ordinal of the next line.
-async fn read_and_go_on(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<String>, bool, Option<u64>) {
+/// Puts a file of thread 1 into an empty home, reads its history, and continues it. Returns the lines that were read, whether
+/// damage was reported, and the ordinal of the next line.
+async fn read_and_continue(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<String>, bool, Option<u64>) {
     let _ = fs::remove_dir_all(root);
     let day = root.join("sessions/2026/11/21");
     fs::create_dir_all(&day).unwrap();
@@ -252,16 +252,16 @@ async fn read_and_go_on(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<Stri
 }
 
 #[tokio::test]
-async fn a_file_cut_at_any_byte_goes_on() {
+async fn a_file_cut_at_any_byte_can_be_continued() {
     let whole = own_head() + &lines(1..3);
-    let dir = place();
+    let dir = scratch_dir();
     for cut in 1..whole.len() {
         let left = &whole.as_bytes()[..cut];
-        // A line whose bytes are all there is one without its newline, too.
+        // A complete line counts without its newline, too.
         let wanted =
             (1..=3).rev().find(|n| whole.lines().take(*n).map(|line| line.len() + 1).sum::<usize>() <= cut + 1);
         let wanted: Vec<&str> = whole.lines().take(wanted.unwrap_or(0)).collect();
-        let (read, is_damage, next) = read_and_go_on(dir.path(), "jsonl", left).await;
+        let (read, is_damage, next) = read_and_continue(dir.path(), "jsonl", left).await;
         assert_eq!(read, wanted, "cut at {cut}");
         let is_torn = wanted.iter().map(|line| line.len() + 1).sum::<usize>() < cut;
         assert_eq!(is_damage, is_torn, "cut at {cut}");
@@ -270,10 +270,10 @@ async fn a_file_cut_at_any_byte_goes_on() {
 }
 
 #[tokio::test]
-async fn a_compressed_file_cut_at_any_byte_goes_on_with_what_decompresses() {
+async fn a_compressed_file_cut_at_any_byte_continues_after_what_decompresses() {
     // Each line is a block of its own, as in a file that was flushed line by line.
     let whole = own_head() + &lines(1..4);
-    let dir = place();
+    let dir = scratch_dir();
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     let mut ends = Vec::new();
     for line in whole.split_inclusive('\n') {
@@ -282,10 +282,10 @@ async fn a_compressed_file_cut_at_any_byte_goes_on_with_what_decompresses() {
         ends.push(encoder.get_ref().len());
     }
     let frame = encoder.finish().unwrap();
-    // What holds no line is nothing to go on with.
+    // A file without a line cannot be continued.
     for cut in ends[0]..frame.len() {
         let wanted: Vec<&str> = whole.lines().take(ends.iter().filter(|end| **end <= cut).count()).collect();
-        let (read, is_damage, next) = read_and_go_on(dir.path(), "jsonl.zst", &frame[..cut]).await;
+        let (read, is_damage, next) = read_and_continue(dir.path(), "jsonl.zst", &frame[..cut]).await;
         assert_eq!(read, wanted, "cut at {cut}");
         assert!(is_damage, "cut at {cut}");
         assert_eq!(next, Some(wanted.len() as u64), "cut at {cut}");
@@ -303,7 +303,7 @@ async fn a_compressed_file_cut_at_any_byte_goes_on_with_what_decompresses() {
 
 #[tokio::test]
 async fn a_large_compressed_file_that_is_cut_keeps_what_decompresses() {
-    // Several blocks, so that there is something before the cut.
+    // Several blocks, so that some are complete before the cut.
     let text: String = (1..4000).map(|n| line(n).replace("äöü", &n.to_string().repeat(9))).collect();
     let whole = own_head() + &text;
     let frame = zstd::encode_all(whole.as_bytes(), 1).unwrap();
@@ -327,12 +327,12 @@ async fn a_large_compressed_file_that_is_cut_keeps_what_decompresses() {
         assert_eq!(appended.last_ordinal, Some(history.lines.len() as u64), "cut at {cut}");
         home.store.shutdown_thread(id(1)).await.unwrap();
         let kept = home.files().into_iter().find(|path| path.to_string_lossy().contains(".zst.damaged-")).unwrap();
-        assert_eq!(fs::read(kept).unwrap(), frame[..cut], "nothing of it is lost");
+        assert_eq!(fs::read(kept).unwrap(), frame[..cut], "the damaged file is kept");
     }
     assert!(most > 2000, "{most} lines of a nearly whole file");
 }
 
-/// A home in which thread 2 begins in thread 1, before ordinal 4.
+/// Returns a home in which thread 2 has thread 1 before ordinal 4 as its base.
 fn fork_home(base: &[u8], byte: u64) -> TestHome {
     let home = TestHome::empty();
     home.put(id(1), base);
@@ -340,7 +340,7 @@ fn fork_home(base: &[u8], byte: u64) -> TestHome {
     home
 }
 
-/// Reads a history both ways, as far as the way back is sure.
+/// Resolves a history and reads it both ways, backward as far as that is possible.
 fn resolve(home: &TestHome, thread_id: ThreadId) -> ResolvedHistory {
     let files = RolloutHome::new(home.path()).files().unwrap();
     let resolved = ResolvedHistory::resolve(&files, thread_id).unwrap().unwrap();
@@ -366,7 +366,7 @@ fn resolve(home: &TestHome, thread_id: ThreadId) -> ResolvedHistory {
 }
 
 #[tokio::test]
-async fn a_thread_whose_base_is_damaged_says_which_part_of_its_history_is_missing() {
+async fn a_thread_with_a_damaged_base_reports_which_part_of_its_history_is_missing() {
     let start = own_head() + &lines(1..4);
     let byte = start.len() as u64;
     let broken = start.replacen("\"ordinal\":2", "\"ordinal\":#", 1);
@@ -392,18 +392,18 @@ async fn a_thread_whose_base_is_damaged_says_which_part_of_its_history_is_missin
         resolve(&home, id(2));
         let history = home.store.load_history(id(2)).await.unwrap();
         assert_eq!(history.lines.len(), count, "{name}");
-        let told: Vec<String> = history.damage.iter().map(ToString::to_string).collect();
-        assert_eq!(!told.is_empty(), !reason.is_empty(), "{name}: {told:?}");
-        assert!(told.iter().all(|text| text.contains(&id(1).to_string())), "{name}: {told:?}");
-        assert!(reason.is_empty() || told.iter().any(|text| text.contains(reason)), "{name}: {told:?}");
-        // Who asks for the context hears it, too.
+        let reported: Vec<String> = history.damage.iter().map(ToString::to_string).collect();
+        assert_eq!(!reported.is_empty(), !reason.is_empty(), "{name}: {reported:?}");
+        assert!(reported.iter().all(|text| text.contains(&id(1).to_string())), "{name}: {reported:?}");
+        assert!(reason.is_empty() || reported.iter().any(|text| text.contains(reason)), "{name}: {reported:?}");
+        // The model context reports it, too.
         let context = home.store.load_model_context(id(2)).await.unwrap();
         assert_eq!(context.warnings.is_empty(), reason.is_empty(), "{name}: {:?}", context.warnings);
         assert!(reason.is_empty() || context.warnings.iter().any(|text| text.contains(reason)), "{name}");
-        assert_eq!(goes_on(&home.store, id(2), name).await, Some(7), "{name}");
+        assert_eq!(append_and_check(&home.store, id(2), name).await, Some(7), "{name}");
         if base.is_some() {
-            // What the base is gone on with is nothing that the fork inherits.
-            goes_on(&home.store, id(1), name).await;
+            // The fork does not inherit what is appended to its base later.
+            append_and_check(&home.store, id(1), name).await;
             let after = home.store.load_history(id(2)).await.unwrap();
             let inherited = texts(&after).iter().filter(|text| text.contains("goes on")).count();
             assert_eq!(
@@ -416,7 +416,7 @@ async fn a_thread_whose_base_is_damaged_says_which_part_of_its_history_is_missin
 }
 
 #[tokio::test]
-async fn a_context_that_does_not_reach_the_missing_part_says_nothing_of_it() {
+async fn a_context_that_does_not_reach_the_missing_part_does_not_report_it() {
     let compaction = "{\"timestamp\":\"2026-11-21T09:06:39.000Z\",\"ordinal\":6,\"type\":\"compacted\",\"payload\":{\"message\":\"s\",\
                       \"replacement_history\":[]}}\n";
     let started = "{\"timestamp\":\"2026-11-21T09:06:39.000Z\",\"ordinal\":5,\"type\":\"event_msg\",\"payload\":{\"type\":\
@@ -430,7 +430,7 @@ async fn a_context_that_does_not_reach_the_missing_part_says_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn circles_of_bases_end_and_are_told() {
+async fn circles_of_bases_end_and_are_reported() {
     let home = TestHome::empty();
     home.put(id(1), based_head(1, id(2).into(), 4, 900) + &lines(5..7));
     home.put(id(2), based_head(2, id(1).into(), 4, 900) + &lines(5..7));
@@ -439,12 +439,12 @@ async fn circles_of_bases_end_and_are_told() {
         let history = home.store.load_history(id(n)).await.unwrap();
         assert!(history.damage[0].reason.contains("refer to each other in a circle"), "{:?}", history.damage);
         assert!(history.lines.len() >= 3);
-        assert_eq!(goes_on(&home.store, id(n), "circle").await, Some(7));
+        assert_eq!(append_and_check(&home.store, id(n), "circle").await, Some(7));
     }
 }
 
 #[tokio::test]
-async fn of_two_files_of_one_segment_one_is_read_and_gone_on_with() {
+async fn of_two_files_of_one_segment_the_same_one_is_read_and_continued() {
     let home = TestHome::empty();
     let path = home.put(id(1), own_head() + &lines(1..4));
     let archived = home.path().join("archived_sessions").join(path.file_name().unwrap());
@@ -453,17 +453,17 @@ async fn of_two_files_of_one_segment_one_is_read_and_gone_on_with() {
     let compressed = path.with_extension("jsonl.zst");
     fs::write(&compressed, zstd::encode_all((own_head() + &line(8)).as_bytes(), 1).unwrap()).unwrap();
     let others = [fs::read(&archived).unwrap(), fs::read(&compressed).unwrap()];
-    assert_eq!(goes_on(&home.store, id(1), "two files").await, Some(4));
+    assert_eq!(append_and_check(&home.store, id(1), "two files").await, Some(4));
     assert_eq!(home.store.list_threads(&Default::default()).await.unwrap().items.len(), 1);
     assert_eq!([fs::read(&archived).unwrap(), fs::read(&compressed).unwrap()], others);
 }
 
 #[tokio::test]
-async fn the_name_of_a_file_says_whose_it_is() {
+async fn the_name_of_a_file_determines_its_thread() {
     let home = TestHome::empty();
     home.put(id(1), head_line(head(9, HistoryMode::Paginated), 0) + &lines(1..4));
     let thread = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(thread.id, id(1));
     assert!(home.store.read_thread(id(9)).await.is_err());
-    assert_eq!(goes_on(&home.store, id(1), "foreign").await, Some(4));
+    assert_eq!(append_and_check(&home.store, id(1), "foreign").await, Some(4));
 }

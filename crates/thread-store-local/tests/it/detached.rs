@@ -1,4 +1,4 @@
-//! What the file of a detached thread holds.
+//! The content of a detached thread's file.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use selvedge_thread_store_conformance::fixtures::{go_on, head, heard, id, record
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// A source with two turns, and a fork of it with one more.
+/// Returns a home with a source of two turns, and a fork of it with one more.
 async fn forked() -> TestHome {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b"]).await;
@@ -28,17 +28,17 @@ async fn bytes(home: &TestHome, thread_id: ThreadId) -> Vec<u8> {
     fs::read(path(home, thread_id).await).unwrap()
 }
 
-fn behind_first_line(bytes: &[u8]) -> &[u8] {
+fn after_first_line(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1..]
 }
 
-/// The bytes of a file behind others: its head is one among others there.
+/// Returns the bytes of a file as a detached copy has them behind others: with its head as a copied one.
 fn copied(bytes: &[u8]) -> Vec<u8> {
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     text.replacen("\"type\":\"session_meta\"", "\"type\":\"copied_session_meta\"", 1).into_bytes()
 }
 
-fn place(history: &ThreadHistory) -> Vec<(String, Option<u64>)> {
+fn ordinals(history: &ThreadHistory) -> Vec<(String, Option<u64>)> {
     let lines = history.lines.iter().skip(1);
     lines.map(|line| (format!("{} {}", line.kind(), line.payload()), line.ordinal())).collect()
 }
@@ -50,9 +50,9 @@ async fn a_detached_file_is_a_head_and_the_bytes_of_its_parts() {
     let old = path(&home, id(2)).await;
     home.store.detach_thread(id(2)).await.unwrap();
     let new = path(&home, id(2)).await;
-    assert_eq!(new, old, "it takes the place of the segment that it holds");
+    assert_eq!(new, old, "it replaces the segment that it contains");
     let detached = fs::read(&new).unwrap();
-    assert_eq!(behind_first_line(&detached), [behind_first_line(&source), &copied(&fork)].concat());
+    assert_eq!(after_first_line(&detached), [after_first_line(&source), &copied(&fork)].concat());
     let head: serde_json::Value =
         serde_json::from_slice(detached.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
     assert_eq!((&head["ordinal"], &head["type"]), (&0.into(), &"session_meta".into()));
@@ -66,22 +66,22 @@ async fn a_detached_file_is_a_head_and_the_bytes_of_its_parts() {
 }
 
 #[tokio::test]
-async fn every_recorded_fork_stands_alone_when_it_is_detached() {
+async fn every_recorded_fork_is_independent_after_it_was_detached() {
     let home = TestHome::recorded("story-0.169.0");
     let query = ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() };
     let mut detached = 0;
-    for row in home.store.list_threads(&query).await.unwrap().items {
-        let was = home.store.load_history(row.id).await.unwrap();
-        let context = home.store.load_model_context(row.id).await.unwrap();
-        let turns = home.store.list_turns(&TurnQuery::all(row.id)).await.unwrap();
-        let mut after = home.store.detach_thread(row.id).await.unwrap();
-        after.location.clone_from(&row.location);
-        assert_eq!(after, row);
-        let is = home.store.load_history(row.id).await.unwrap();
+    for thread in home.store.list_threads(&query).await.unwrap().items {
+        let was = home.store.load_history(thread.id).await.unwrap();
+        let context = home.store.load_model_context(thread.id).await.unwrap();
+        let turns = home.store.list_turns(&TurnQuery::all(thread.id)).await.unwrap();
+        let mut after = home.store.detach_thread(thread.id).await.unwrap();
+        after.location.clone_from(&thread.location);
+        assert_eq!(after, thread);
+        let is = home.store.load_history(thread.id).await.unwrap();
         assert_eq!((is.inherited, is.damage.len()), (0, 0));
-        assert_eq!(place(&is), place(&was));
-        assert_eq!(home.store.list_turns(&TurnQuery::all(row.id)).await.unwrap(), turns);
-        let now = home.store.load_model_context(row.id).await.unwrap();
+        assert_eq!(ordinals(&is), ordinals(&was));
+        assert_eq!(home.store.list_turns(&TurnQuery::all(thread.id)).await.unwrap(), turns);
+        let now = home.store.load_model_context(thread.id).await.unwrap();
         assert_eq!((now.history, now.world_state), (context.history, context.world_state));
         detached += usize::from(was.inherited > 0);
     }
@@ -94,7 +94,7 @@ async fn every_recorded_fork_stands_alone_when_it_is_detached() {
 }
 
 #[tokio::test]
-async fn damage_is_copied_byte_for_byte() {
+async fn detaching_copies_damage_byte_for_byte() {
     let home = forked().await;
     let source = path(&home, id(1)).await;
     let mut content = fs::read(&source).unwrap();
@@ -111,16 +111,16 @@ async fn damage_is_copied_byte_for_byte() {
     assert_eq!(was.damage.len(), 2);
     home.store.detach_thread(id(2)).await.unwrap();
     let is = home.store.load_history(id(2)).await.unwrap();
-    assert_eq!((place(&is), is.damage.len()), (place(&was), 2));
+    assert_eq!((ordinals(&is), is.damage.len()), (ordinals(&was), 2));
     let detached = bytes(&home, id(2)).await;
-    assert_eq!(behind_first_line(&detached), [behind_first_line(&content), &with_head, b"\n"].concat());
+    assert_eq!(after_first_line(&detached), [after_first_line(&content), &with_head, b"\n"].concat());
     home.store.delete_thread(id(1)).await.unwrap();
     go_on(&home.store, id(2), MODE, &["d"]).await;
     assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c", "d"]);
 }
 
 #[tokio::test]
-async fn a_lost_head_leaves_its_ordinal_to_the_new_one() {
+async fn the_new_head_takes_the_ordinal_of_a_lost_one() {
     let home = forked().await;
     let source = path(&home, id(1)).await;
     let mut content = fs::read(&source).unwrap();
@@ -131,7 +131,7 @@ async fn a_lost_head_leaves_its_ordinal_to_the_new_one() {
     let history = home.store.load_history(id(2)).await.unwrap();
     assert_eq!((history.lines.len(), history.damage.len()), (lines + 1, 1));
     selvedge_thread_store_conformance::fixtures::assert_counted(&history);
-    assert_eq!(behind_first_line(&bytes(&home, id(2)).await)[..content.len()], content);
+    assert_eq!(after_first_line(&bytes(&home, id(2)).await)[..content.len()], content);
 }
 
 #[tokio::test]
@@ -146,12 +146,12 @@ async fn compressed_parts_are_copied_plain() {
     }
     home.store.detach_thread(id(2)).await.unwrap();
     home.store.delete_thread(id(1)).await.unwrap();
-    assert_eq!(place(&home.store.load_history(id(2)).await.unwrap()), place(&was));
+    assert_eq!(ordinals(&home.store.load_history(id(2)).await.unwrap()), ordinals(&was));
     assert!(path(&home, id(2)).await.extension().is_some_and(|extension| extension == "jsonl"));
 }
 
 #[tokio::test]
-async fn what_is_gone_cannot_be_copied() {
+async fn a_thread_with_a_missing_base_cannot_be_detached() {
     let home = forked().await;
     let source = path(&home, id(1)).await;
     let aside = home.path().join("aside");
@@ -170,9 +170,9 @@ async fn what_is_gone_cannot_be_copied() {
     assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c"]);
 }
 
-/// The old file of a detached thread goes on carrying those that were built on it.
+/// The old file of a detached thread stays the base of the threads that build on it.
 #[tokio::test]
-async fn old_segments_stay_for_whom_they_carry() {
+async fn old_segments_stay_for_the_threads_that_build_on_them() {
     let home = forked().await;
     home.store.fork_thread(ForkThread { source: id(2), at: TurnBoundary::Latest, meta: head(3, MODE) }).await.unwrap();
     home.store.detach_thread(id(2)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Levels of durability, writers that lose their file, and what dead processes left.
+//! Levels of durability, writers that lose their file, and leftovers of dead processes.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -27,7 +27,7 @@ fn count(files: &FaultyFiles, call: Call) -> usize {
 }
 
 #[tokio::test]
-async fn appends_wait_for_the_medium_only_at_level_synced() {
+async fn appends_wait_for_an_fsync_only_at_level_synced() {
     for (level, syncs) in [(Durability::Written, [0, 0, 1]), (Durability::Synced, [1, 2, 2])] {
         let (dir, files) = (tempfile::tempdir().unwrap(), FaultyFiles::new());
         let store = store(dir.path(), &files, level);
@@ -44,37 +44,37 @@ async fn appends_wait_for_the_medium_only_at_level_synced() {
     }
 }
 
-/// The writer is to be given up and the thread resumed.
-fn is_unsynced(error: &StoreError) {
+/// Checks that the error asks to discard the writer and to resume the thread.
+fn assert_unsynced(error: &StoreError) {
     assert!(matches!(error, StoreError::Unsynced { thread_id, .. } if *thread_id == id(1)), "{error:?}");
     assert_eq!(error.recovery(), Recovery::Resume);
-    let said = error.to_string();
-    assert!(said.contains("could not be synced and is not written any more"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("could not be synced and is not written any more"), "{message}");
 }
 
 #[tokio::test]
-async fn a_sync_that_failed_is_not_tried_again() {
+async fn a_failed_sync_is_never_repeated() {
     let (dir, files) = (tempfile::tempdir().unwrap(), FaultyFiles::new());
-    let tell = async |files: &FaultyFiles, home: &str| {
+    let run = async |files: &FaultyFiles, home: &str| {
         let store = store(&dir.path().join(home), files, Durability::Synced);
         store.create_thread(head(1, Paginated)).await.unwrap();
         store.append_items(id(1), BatchId::generate(), &turn(Paginated, "one")).await.unwrap();
         let before = files.calls().len();
         (before, store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await, store)
     };
-    let (before, outcome, _) = tell(&files, "whole").await;
+    let (before, outcome, _) = run(&files, "whole").await;
     outcome.unwrap();
     let calls = files.calls();
     let at = before + calls[before..].iter().position(|call| *call == Call::Sync).unwrap();
     let files = FaultyFiles::with_fault(at, Fault::Io);
-    let (_, outcome, store) = tell(&files, "failing").await;
+    let (_, outcome, store) = run(&files, "failing").await;
     let error = outcome.unwrap_err();
-    is_unsynced(&error);
-    assert_eq!(asked(&store, id(1)).await, ["one"], "what was not acknowledged is not there");
+    assert_unsynced(&error);
+    assert_eq!(asked(&store, id(1)).await, ["one"], "an append that was not acknowledged is not there");
     let syncs = count(&files, Call::Sync);
     for _ in 0..2 {
         let error = store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.unwrap_err();
-        is_unsynced(&error);
+        assert_unsynced(&error);
     }
     assert_eq!(count(&files, Call::Sync), syncs);
     store.discard_thread(id(1)).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_sync_that_failed_is_not_tried_again() {
     assert_eq!(asked(&store, id(1)).await, ["one", "two"]);
 }
 
-/// The files of the system, on a medium that takes its time.
+/// The real file system, with a slow fsync.
 #[derive(Clone, Debug, Default)]
 struct SlowFiles(Arc<AtomicUsize>);
 
@@ -156,7 +156,7 @@ impl OpenFile for SlowFile {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_wait_for_one_thread_share_a_sync() {
+async fn callers_that_wait_for_one_thread_share_a_sync() {
     const TASKS: usize = 16;
     const BATCHES: usize = 5;
     let (dir, files) = (tempfile::tempdir().unwrap(), SlowFiles::default());
@@ -185,7 +185,7 @@ async fn those_who_wait_for_one_thread_share_a_sync() {
     assert!(syncs < TASKS * BATCHES / 3, "{syncs} syncs for {} batches", TASKS * BATCHES);
     let all = asked(&store, id(1)).await;
     assert_eq!(all.len(), TASKS * BATCHES);
-    // Of each task they are in the order in which it appended them.
+    // The lines of each task are in the order of its appends.
     for task in 0..TASKS {
         let own: Vec<&String> = all.iter().filter(|text| text.starts_with(&format!("{task} "))).collect();
         assert!(own.is_sorted() && own.len() == BATCHES, "{own:?}");
@@ -194,7 +194,7 @@ async fn those_who_wait_for_one_thread_share_a_sync() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_whose_future_is_dropped_is_there_as_a_whole() {
+async fn an_append_whose_future_is_dropped_is_written_as_a_whole() {
     let (dir, files) = (tempfile::tempdir().unwrap(), SlowFiles::default());
     let home = RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files));
     let store = LocalThreadStore::of(home);
@@ -214,7 +214,7 @@ async fn path_of(store: &LocalThreadStore, n: u32) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_writer_whose_file_is_taken_away_says_so_before_it_writes() {
+async fn a_writer_that_has_lost_its_file_fails_before_it_writes() {
     type TakeAway = fn(&Path);
     let cases: [(&str, TakeAway); 3] = [
         ("was moved or deleted", |path| fs::remove_file(path).unwrap()),
@@ -244,7 +244,7 @@ async fn a_writer_whose_file_is_taken_away_says_so_before_it_writes() {
 }
 
 #[tokio::test]
-async fn a_thread_that_was_archived_under_its_writer_goes_on_in_the_archive() {
+async fn a_thread_that_was_archived_under_its_writer_can_be_continued_in_the_archive() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
     home.store.resume_thread(id(1)).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_thread_that_was_archived_under_its_writer_goes_on_in_the_archive() {
 }
 
 #[tokio::test]
-async fn what_dead_processes_left_goes_and_what_live_ones_hold_stays() {
+async fn leftovers_of_dead_processes_are_removed_and_files_of_live_ones_stay() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
     let dir = path_of(&home.store, 1).await.parent().unwrap().to_owned();
@@ -286,7 +286,7 @@ async fn what_dead_processes_left_goes_and_what_live_ones_hold_stays() {
 }
 
 #[tokio::test]
-async fn a_decompression_that_broke_off_is_finished() {
+async fn an_interrupted_decompression_is_finished() {
     let home = TestHome::empty();
     record(&home.store, 1, Paginated, &["one"]).await;
     let plain = path_of(&home.store, 1).await;
@@ -294,11 +294,11 @@ async fn a_decompression_that_broke_off_is_finished() {
     fs::write(&compressed, zstd::encode_all(&fs::read(&plain).unwrap()[..], 3).unwrap()).unwrap();
     go_on(&home.store, id(1), Paginated, &["two"]).await;
     assert!(!compressed.exists());
-    // What is not the beginning of the plain file is somebody's.
+    // A compressed file that is not the beginning of the plain one is data, and stays.
     fs::write(&compressed, zstd::encode_all(&b"{}\n"[..], 3).unwrap()).unwrap();
     go_on(&home.store, id(1), Paginated, &["three"]).await;
     assert!(compressed.exists());
-    // It moves along, and does not come to count.
+    // It moves along, and still does not count.
     home.store.archive_thread(id(1)).await.unwrap();
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);

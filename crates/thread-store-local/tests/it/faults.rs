@@ -1,16 +1,19 @@
-//! The life of a store, with every fault at every call, and what comes after.
+//! The life of a store, with every fault at every file call.
 //!
-//! A story of all that a store can do is told once without a fault, to count its calls to the files. Then it is told again
-//! for each call and each fault that the call can have. A fault that is an error has to leave everything as it was, and the
-//! step has to succeed when it is repeated. A fault that is the end of the process has to leave the old or the new, and a
-//! store that is opened afterwards has to go on from there. Where the power goes as well, the same has to be true of what the
-//! medium may hold, for what was acknowledged as synced.
+//! A story with every operation of a store runs once without a fault, to count the calls to the file system. Then it runs again
+//! for each call and each fault that the call can have:
 //!
-//! An index lies in the home, from one of three questions in the story on. After any fault it has to say what the logs say as
-//! soon as it is asked again, rows and turns: where the process died; where the power went, beside one of the states that are
-//! left of the logs. That it holds nothing else either, and that it is right at the end of the story too, is dear to find out,
-//! and looked at for every fourth pair. It is asked between the steps, so that each telling has the same calls in the same
-//! order; what happens while others write, the tests of the index see to.
+//! - An error must leave everything unchanged, and the step must succeed when it is repeated.
+//! - The end of the process must leave the old state or the new one, and a store that is opened afterwards must continue
+//!   from there.
+//! - A power loss on top of that must do the same to every state that the device may have, as far as it was acknowledged as
+//!   synced.
+//!
+//! There is an index in the home, created by one of three queries in the story. After any fault it must agree with the logs at
+//! the next query, in records and turns: after the end of the process, and after a power loss for one of the states of the
+//! logs. For every fourth pair the whole index is compared, and once more at the end of the story; for all pairs that would
+//! take too long. Queries run between the steps, so that every run has the same calls in the same order. Concurrent writers
+//! are covered by the tests of the index.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +39,7 @@ use selvedge_thread_store_conformance::fixtures::{head, id, second, turn};
 
 use HistoryMode::{Legacy, Paginated};
 
-/// A step of the story. Threads are named by their numbers.
+/// A step of the story. Threads have numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Create(u32, HistoryMode),
@@ -45,9 +48,9 @@ enum Step {
     Compact(u32),
     Sync(u32),
     Shutdown(u32),
-    /// The second one from the first one.
+    /// Forks the first thread; the second one is the fork.
     Fork(u32, u32),
-    /// By one turn.
+    /// Undoes one turn.
     Rewind(u32),
     Name(u32, &'static str),
     Model(u32, &'static str),
@@ -56,7 +59,7 @@ enum Step {
     Compress(u32),
     Detach(u32),
     Delete(u32),
-    /// For all threads there are: the question of this number.
+    /// Lists all threads: the query of this number.
     Ask(usize),
 }
 
@@ -66,13 +69,13 @@ use Step::{
 };
 
 /// No thread has this number.
-const NOBODY: u32 = 0;
+const NO_THREAD: u32 = 0;
 
-/// The thread that is there before, compressed.
+/// The thread that exists before the story, compressed.
 const OLD: u32 = 9;
 
-/// How many questions there are in the story.
-const QUESTIONS: usize = 3;
+/// How many queries there are in the story.
+const QUERIES: usize = 3;
 
 const STORY: &[Step] = &[
     Create(1, Paginated),
@@ -116,25 +119,25 @@ const STORY: &[Step] = &[
     Shutdown(2),
 ];
 
-/// What is known of a thread.
+/// The expected state of a thread.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Known {
-    /// What the user said in turns that were not undone.
-    said: Vec<&'static str>,
+struct ExpectedThread {
+    /// The user messages of turns that were not undone.
+    messages: Vec<&'static str>,
     name: Option<&'static str>,
     archived: bool,
-    /// How much of what was said was put on the medium by name, whatever the level.
+    /// How many of them were synced by an explicit call, whatever the level.
     synced: usize,
-    /// Whether the thread is stored.
+    /// Whether the thread has a file.
     is_visible: bool,
 }
 
-/// What is known of all threads.
-type World = BTreeMap<u32, Known>;
+/// The expected state of all threads.
+type ExpectedThreads = BTreeMap<u32, ExpectedThread>;
 
-fn start() -> World {
-    let old = Known { said: vec!["old"], synced: 1, is_visible: true, ..Known::default() };
-    World::from([(OLD, old)])
+fn start() -> ExpectedThreads {
+    let old = ExpectedThread { messages: vec!["old"], synced: 1, is_visible: true, ..ExpectedThread::default() };
+    ExpectedThreads::from([(OLD, old)])
 }
 
 impl Step {
@@ -155,16 +158,16 @@ impl Step {
             | Detach(n)
             | Delete(n) => n,
             Fork(_, n) => n,
-            Ask(_) => NOBODY,
+            Ask(_) => NO_THREAD,
         }
     }
 
-    /// The world after the step.
-    fn after(self, mut world: World) -> World {
+    /// Returns the expected state after the step.
+    fn after(self, mut world: ExpectedThreads) -> ExpectedThreads {
         let n = self.thread();
         if let Fork(source, _) = self {
-            let said = world[&source].said.clone();
-            world.insert(n, Known { said, is_visible: true, ..Known::default() });
+            let messages = world[&source].messages.clone();
+            world.insert(n, ExpectedThread { messages, is_visible: true, ..ExpectedThread::default() });
             return world;
         }
         match self {
@@ -178,14 +181,14 @@ impl Step {
         let known = world.entry(n).or_default();
         match self {
             Append(_, text) => {
-                known.said.push(text);
+                known.messages.push(text);
                 known.is_visible = true;
             }
             Rewind(_) => {
-                known.said.pop();
-                known.synced = known.synced.min(known.said.len());
+                known.messages.pop();
+                known.synced = known.synced.min(known.messages.len());
             }
-            Sync(_) => known.synced = known.said.len(),
+            Sync(_) => known.synced = known.messages.len(),
             Name(_, name) => known.name = Some(name),
             Archive(_) => known.archived = true,
             Unarchive(_) => known.archived = false,
@@ -214,8 +217,8 @@ impl Step {
                 let to = TurnBoundary::BeforeNewest(1);
                 store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.map(drop)
             }
-            Name(_, name) => explicit(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
-            Model(_, model) => explicit(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
+            Name(_, name) => set_metadata(store, thread_id, |patch| patch.name = Some(Some(name.to_owned()))).await,
+            Model(_, model) => set_metadata(store, thread_id, |patch| patch.model = Some(Some(model.to_owned()))).await,
             Archive(_) => store.archive_thread(thread_id).await.map(drop),
             Unarchive(_) => store.unarchive_thread(thread_id).await.map(drop),
             Compress(_) => store.admin().compress(thread_id).await.map(drop),
@@ -226,7 +229,7 @@ impl Step {
     }
 }
 
-async fn explicit(
+async fn set_metadata(
     store: &LocalThreadStore,
     thread_id: ThreadId,
     change: impl FnOnce(&mut ThreadMetadataPatch),
@@ -241,15 +244,15 @@ fn compaction() -> RolloutItem {
     Compacted::new("so far", vec![ResponseItem::user_text("SUMMARY")], window).into()
 }
 
-/// Where a story is told: in memory, if there is a file system for that.
-pub(crate) fn place() -> tempfile::TempDir {
+/// Creates a directory for a run: in memory, if there is a file system for that.
+pub(crate) fn scratch_dir() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// Puts the thread in place that was there before, compressed.
+/// Creates the thread that exists before the story, compressed.
 fn set_stage(root: &Path, runtime: &Runtime) {
-    let store = by_logs(RolloutHome::new(root));
+    let store = without_index(RolloutHome::new(root));
     runtime.block_on(async {
         Create(OLD, Paginated).take(&store).await.unwrap();
         Append(OLD, "old").take(&store).await.unwrap();
@@ -265,31 +268,31 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A story that is being told.
-struct Telling<'a> {
+/// A run of the story.
+struct Run<'a> {
     runtime: &'a Runtime,
     root: PathBuf,
     files: FaultyFiles,
     store: LocalThreadStore,
     index: Option<StateIndex>,
-    /// Which question is asked; all of them if none is named.
+    /// The number of the query to run. `None` for all of them.
     asks: Option<usize>,
     level: Durability,
-    /// Which threads the store holds the writers of.
+    /// The threads that are live in the store.
     live: Vec<u32>,
-    world: World,
+    world: ExpectedThreads,
     what: String,
 }
 
-/// Where a story ended.
+/// How a run ended.
 enum End {
-    /// It was told to its end.
-    Told,
+    /// All steps were taken.
+    Completed,
     /// The process died at this step.
     Died(usize),
 }
 
-impl<'a> Telling<'a> {
+impl<'a> Run<'a> {
     fn new(runtime: &'a Runtime, root: &Path, files: FaultyFiles, level: Durability, what: String) -> Self {
         let files = files.adopting(root).unwrap();
         let store = open(root, &files, level);
@@ -307,7 +310,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    fn tell(&mut self) -> End {
+    fn run(&mut self) -> End {
         for (at, step) in STORY.iter().enumerate() {
             if let Err(error) = self.take(*step) {
                 if self.files.is_dead() {
@@ -318,25 +321,25 @@ impl<'a> Telling<'a> {
             }
             self.world = step.after(std::mem::take(&mut self.world));
         }
-        if self.files.is_dead() { End::Died(STORY.len()) } else { End::Told }
+        if self.files.is_dead() { End::Died(STORY.len()) } else { End::Completed }
     }
 
-    /// The process ends, and with it its locks.
+    /// Ends the process, and with it its locks.
     fn end(&mut self) {
-        self.store = by_logs(RolloutHome::new(&self.root));
+        self.store = without_index(RolloutHome::new(&self.root));
         if let Some(index) = self.index.take() {
             self.runtime.block_on(index.close());
         }
     }
 
-    /// Asks the index, which is made by the first question.
+    /// Queries the index. The first query creates it.
     fn ask(&mut self) {
         self.runtime.block_on(async {
             let home = RolloutHome::new(&self.root);
             if self.index.is_none() {
                 self.index = Some(StateIndex::open(&home, &StateIndex::path_in(&home)).await.unwrap());
             }
-            check_rows(self.index.as_ref().unwrap(), &by_logs(home), &self.what).await;
+            check_records(self.index.as_ref().unwrap(), &without_index(home), &self.what).await;
         });
     }
 
@@ -358,16 +361,16 @@ impl<'a> Telling<'a> {
         outcome
     }
 
-    /// What failed has changed nothing. A deletion or a move of several files may have got half way.
+    /// Checks that a failed step has changed nothing. A deletion or a move of several files may have been done in part.
     fn check_unchanged(&self, step: Step, error: &StoreError) {
         let seen = self.see(&self.root);
         for (n, known) in self.world.iter().filter(|(_, known)| known.is_visible) {
             match step {
                 Delete(doomed) if doomed == *n => {}
                 _ => {
-                    let said = seen.get(n).map(|seen| seen.said.clone());
-                    let wanted: Vec<String> = known.said.iter().map(|text| (*text).to_owned()).collect();
-                    assert_eq!(said, Some(wanted), "{}: after {step:?} failed: {error:?}", self.what);
+                    let messages = seen.get(n).map(|seen| seen.messages.clone());
+                    let wanted: Vec<String> = known.messages.iter().map(|text| (*text).to_owned()).collect();
+                    assert_eq!(messages, Some(wanted), "{}: after {step:?} failed: {error:?}", self.what);
                 }
             }
         }
@@ -375,7 +378,7 @@ impl<'a> Telling<'a> {
         assert!(seen.keys().all(is_known), "{}: a thread too many after {step:?} failed", self.what);
     }
 
-    /// What failed succeeds when it is done again. A writer that could not sync is given up first.
+    /// Repeats a failed step, which must succeed. A writer that could not sync is discarded first.
     fn take_again(&mut self, step: Step) {
         let again = match self.take(step) {
             Err(error) if is_final(&error) => {
@@ -394,23 +397,23 @@ impl<'a> Telling<'a> {
         see(self.runtime, root, &self.what)
     }
 
-    /// Looks at what is there after the process died at this step, in the directory where its files are or what the power left
-    /// of them; and goes on.
-    fn go_on(&self, root: &Path, died_at: usize, what: &str) {
+    /// Checks the state after the process died at this step, and that it can be continued. `root` has its files, or what a
+    /// power loss left of them.
+    fn check_after_end(&self, root: &Path, died_at: usize, what: &str) {
         let seen = see(self.runtime, root, what);
         let step = STORY.get(died_at).copied();
         let before = &self.world;
         let after = step.map_or_else(|| before.clone(), |step| step.after(before.clone()));
         check_either(&seen, before, &after, step, what);
-        self.check_goes_on(root, &seen, what);
+        self.check_continues(root, &seen, what);
     }
 
-    /// Tells the story from the step on at which the process died, in another one that finds the files as they are.
-    fn tell_the_rest(&self, died_at: usize) {
+    /// Runs the rest of the story, from the step at which the process died, in another process that finds the files as they are.
+    fn run_rest(&self, died_at: usize) {
         let Some(step) = STORY.get(died_at).copied() else { return };
         let seen = self.see(&self.root);
         let after = step.after(self.world.clone());
-        let mut rest = Telling::new(self.runtime, &self.root, FaultyFiles::new(), self.level, self.what.clone());
+        let mut rest = Run::new(self.runtime, &self.root, FaultyFiles::new(), self.level, self.what.clone());
         rest.asks = self.asks;
         for n in &self.live {
             let is_stored = seen.contains_key(n);
@@ -427,7 +430,7 @@ impl<'a> Telling<'a> {
         }
         let n = step.thread();
         let changes = self.world.get(&n) != after.get(&n);
-        let is_done = changes && fits(after.get(&n), seen.get(&n)) && !matches!(step, Create(..) | Sync(_));
+        let is_done = changes && matches_expected(after.get(&n), seen.get(&n)) && !matches!(step, Create(..) | Sync(_));
         rest.world = self.world.clone();
         let steps = if is_done { &STORY[died_at + 1..] } else { &STORY[died_at..] };
         if is_done {
@@ -443,19 +446,24 @@ impl<'a> Telling<'a> {
         rest.end();
         let seen = self.see(&self.root);
         for n in 0..10 {
-            let told = rest.world.get(&n);
-            assert!(fits(told, seen.get(&n)), "{}: {n} in the end: {:?}, not {told:?}", self.what, seen.get(&n));
+            let expected = rest.world.get(&n);
+            assert!(
+                matches_expected(expected, seen.get(&n)),
+                "{}: {n} in the end: {:?}, not {expected:?}",
+                self.what,
+                seen.get(&n)
+            );
         }
     }
 
-    /// A store that is opened now writes every thread, and leaves nothing lying about.
-    fn check_goes_on(&self, root: &Path, seen: &BTreeMap<u32, Seen>, what: &str) {
-        let fail = |n: u32, error: &StoreError| -> ! { panic!("{what}: thread {n} does not go on: {error:?}") };
-        let store = by_logs(RolloutHome::new(root).with_durability(self.level).with_clock(|| second(50)));
+    /// Checks that a store that is opened now can write every thread, and leaves no temporary files.
+    fn check_continues(&self, root: &Path, seen: &BTreeMap<u32, Seen>, what: &str) {
+        let fail = |n: u32, error: &StoreError| -> ! { panic!("{what}: thread {n} cannot be continued: {error:?}") };
+        let store = without_index(RolloutHome::new(root).with_durability(self.level).with_clock(|| second(50)));
         self.runtime.block_on(async {
             for (n, seen) in seen {
                 Resume(*n).take(&store).await.unwrap_or_else(|error| fail(*n, &error));
-                // A log that lost its head may be one of the other mode now.
+                // A log without its head may count as one of the other mode.
                 let mode = store.read_thread(id(*n)).await.unwrap_or_else(|error| fail(*n, &error)).history_mode;
                 store
                     .append_items(id(*n), BatchId::generate(), &turn(mode, "more"))
@@ -463,9 +471,9 @@ impl<'a> Telling<'a> {
                     .map(drop)
                     .unwrap_or_else(|error| fail(*n, &error));
                 Shutdown(*n).take(&store).await.unwrap_or_else(|error| fail(*n, &error));
-                let said = said(&store, id(*n)).await;
-                assert_eq!(said.last().map(String::as_str), Some("more"), "{what}: thread {n}");
-                assert_eq!(said.len(), seen.said.len() + 1, "{what}: thread {n}: {said:?}");
+                let messages = user_messages(&store, id(*n)).await;
+                assert_eq!(messages.last().map(String::as_str), Some("more"), "{what}: thread {n}");
+                assert_eq!(messages.len(), seen.messages.len() + 1, "{what}: thread {n}: {messages:?}");
             }
         });
         drop(store);
@@ -474,53 +482,53 @@ impl<'a> Telling<'a> {
 }
 
 fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore {
-    // Rewinds write where the threads are, so that what is left there is taken away by whoever goes on.
+    // With a fixed clock, reverts write into the directory of the threads. So the next writer there removes leftovers.
     let home = RolloutHome::new(root).with_durability(level).with_clock(|| second(50));
-    by_logs(home.with_file_system(Arc::new(files.clone())))
+    without_index(home.with_file_system(Arc::new(files.clone())))
 }
 
-/// A store whose answers come from the logs alone.
-fn by_logs(home: RolloutHome) -> LocalThreadStore {
+/// Opens a store without an index.
+fn without_index(home: RolloutHome) -> LocalThreadStore {
     LocalThreadStore::with(home, IndexLocation::Disabled)
 }
 
-/// Whether an error says that the writer writes no more.
+/// Returns whether an error is final for the writer.
 fn is_final(error: &StoreError) -> bool {
     error.to_string().contains("is not written any more")
 }
 
-/// What a reader sees of a thread.
+/// The state of a thread as a reader sees it.
 #[derive(Clone, Debug)]
 struct Seen {
-    said: Vec<String>,
+    messages: Vec<String>,
     name: Option<String>,
     archived: bool,
 }
 
-/// The question for all threads.
+/// Returns a query for all threads.
 fn everything() -> ThreadQuery {
     ThreadQuery { archived: ArchivedFilter::All, limit: 100, ..ThreadQuery::default() }
 }
 
-/// What another process sees, that reads without the faulty files.
+/// Returns what another process sees, which reads without faults.
 fn see(runtime: &Runtime, root: &Path, what: &str) -> BTreeMap<u32, Seen> {
-    let store = by_logs(RolloutHome::new(root));
+    let store = without_index(RolloutHome::new(root));
     runtime.block_on(async {
-        let rows = store.list_threads(&everything()).await.unwrap_or_else(|error| panic!("{what}: {error:?}")).items;
+        let records = store.list_threads(&everything()).await.unwrap_or_else(|error| panic!("{what}: {error:?}")).items;
         let mut seen = BTreeMap::new();
-        for row in rows {
-            let said = said(&store, row.id).await;
-            for (at, text) in said.iter().enumerate() {
-                assert!(!said[..at].contains(text), "{what}: {text} is there twice: {said:?}");
+        for record in records {
+            let messages = user_messages(&store, record.id).await;
+            for (at, text) in messages.iter().enumerate() {
+                assert!(!messages[..at].contains(text), "{what}: {text} is there twice: {messages:?}");
             }
-            let n = (0..10).find(|n| id(*n) == row.id).unwrap();
-            seen.insert(n, Seen { said, name: row.name, archived: row.archived });
+            let n = (0..10).find(|n| id(*n) == record.id).unwrap();
+            seen.insert(n, Seen { messages, name: record.name, archived: record.archived });
         }
         seen
     })
 }
 
-async fn said(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<String> {
+async fn user_messages(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<String> {
     let turns = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
     let items = turns.into_iter().flat_map(|turn| turn.items);
     let text = items.filter_map(|item| match item {
@@ -530,12 +538,12 @@ async fn said(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<String> {
     text.collect()
 }
 
-/// Whether a thread is seen to be what is known of it.
-fn fits(known: Option<&Known>, seen: Option<&Seen>) -> bool {
+/// Returns whether a thread has its expected state.
+fn matches_expected(known: Option<&ExpectedThread>, seen: Option<&Seen>) -> bool {
     match (known.filter(|known| known.is_visible), seen) {
         (None, None) => true,
         (Some(known), Some(seen)) => {
-            known.said.iter().copied().eq(seen.said.iter().map(String::as_str))
+            known.messages.iter().copied().eq(seen.messages.iter().map(String::as_str))
                 && known.archived == seen.archived
                 && known.name == seen.name.as_deref()
         }
@@ -543,15 +551,21 @@ fn fits(known: Option<&Known>, seen: Option<&Seen>) -> bool {
     }
 }
 
-/// Each thread is as it was before the step that the process died at, or as it would have been after it.
-fn check_either(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, step: Option<Step>, what: &str) {
+/// Checks that each thread is in its state before the step at which the process died, or in that after the step.
+fn check_either(
+    seen: &BTreeMap<u32, Seen>,
+    before: &ExpectedThreads,
+    after: &ExpectedThreads,
+    step: Option<Step>,
+    what: &str,
+) {
     for n in 0..10 {
         let (before, after) = (before.get(&n), after.get(&n));
-        let fits = |known| fits(known, seen.get(&n));
-        // What was begun of a first append may be a thread in which nothing is said yet.
+        let fits = |known| matches_expected(known, seen.get(&n));
+        // An interrupted first append may leave a thread without messages.
         let is_first = matches!(step, Some(Append(m, _)) if m == n) && before.is_none_or(|known| !known.is_visible);
-        let is_begun = is_first && seen.get(&n).is_some_and(|seen| seen.said.is_empty());
-        // What is left of a thread that is being deleted is an older state of it.
+        let is_begun = is_first && seen.get(&n).is_some_and(|seen| seen.messages.is_empty());
+        // An interrupted deletion leaves an older state of the thread.
         let is_doomed = step == Some(Delete(n));
         assert!(
             fits(before) || fits(after) || is_begun || is_doomed,
@@ -561,11 +575,11 @@ fn check_either(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, step:
     }
 }
 
-/// There is nothing in a home that does not belong there, when nobody is writing.
+/// Checks that a home without writers has no temporary files.
 fn check_tidy(root: &Path, what: &str) {
     for path in all_files(root) {
         let name = path.file_name().unwrap().to_str().unwrap();
-        // Of a file that is there in both forms one would be left over.
+        // If a file is there in both forms, one of them is a leftover.
         let is_whole = !name.ends_with(".zst") || !path.with_extension("").exists();
         let belongs = name.starts_with("rollout-") && is_whole
             || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
@@ -575,49 +589,49 @@ fn check_tidy(root: &Path, what: &str) {
     }
 }
 
-/// An index that is asked now lists the rows that the logs do; these are given back.
-async fn check_rows(index: &StateIndex, logs: &LocalThreadStore, what: &str) -> Vec<StoredThread> {
+/// Checks that the index lists the same records as the logs. Returns these.
+async fn check_records(index: &StateIndex, logs: &LocalThreadStore, what: &str) -> Vec<StoredThread> {
     match index.refresh(u64::MAX).await.unwrap() {
         RefreshOutcome::Fresh(_) => {}
         RefreshOutcome::Unfilled => drop(index.update(|_| {}).await.unwrap()),
         RefreshOutcome::Behind { .. } => panic!("{what}: the index is behind"),
     }
-    let (rows, logged) = (index.list_threads(&everything()).await, logs.list_threads(&everything()).await);
-    let (rows, logged) = (rows.unwrap().items, logged.unwrap().items);
-    for (row, logged) in rows.iter().zip(&logged) {
-        assert_eq!(row, logged, "{what}");
+    let (records, logged) = (index.list_threads(&everything()).await, logs.list_threads(&everything()).await);
+    let (records, logged) = (records.unwrap().items, logged.unwrap().items);
+    for (record, logged) in records.iter().zip(&logged) {
+        assert_eq!(record, logged, "{what}");
     }
-    assert_eq!(rows.len(), logged.len(), "{what}");
-    rows
+    assert_eq!(records.len(), logged.len(), "{what}");
+    records
 }
 
-/// The same of turns.
-async fn check_turns(index: &StateIndex, home: &RolloutHome, row: &StoredThread, what: &str) {
-    let logs = by_logs(home.clone());
-    let query = TurnQuery::all(row.id);
+/// Checks the same for the turns of a thread.
+async fn check_turns(index: &StateIndex, home: &RolloutHome, record: &StoredThread, what: &str) {
+    let logs = without_index(home.clone());
+    let query = TurnQuery::all(record.id);
     if let Some(turns) = index.list_turns(&query, false).await.unwrap() {
-        assert_eq!(turns, logs.list_turns(&query).await.unwrap(), "{what}: {}", row.id);
+        assert_eq!(turns, logs.list_turns(&query).await.unwrap(), "{what}: {}", record.id);
         return;
     }
-    // Of compressed logs it has no turns, and of those with holes: then the logs answer.
+    // The index has no turns of compressed or damaged logs: the logs answer for these.
     let files = home.files().unwrap();
-    let parts = ResolvedHistory::resolve(&files, row.id).unwrap().unwrap().parts;
+    let parts = ResolvedHistory::resolve(&files, record.id).unwrap().unwrap().parts;
     let is_plain = parts.iter().all(|part| !part.file.name.compressed);
-    let is_whole = logs.load_history(row.id).await.unwrap().damage.is_empty();
-    assert!(!is_plain || !is_whole, "{what}: the index has no turns of {}", row.id);
+    let is_whole = logs.load_history(record.id).await.unwrap().damage.is_empty();
+    assert!(!is_plain || !is_whole, "{what}: the index has no turns of {}", record.id);
 }
 
-/// The index that was left in a home says what its logs say: when it is asked, and if that is wanted to the last row when it
-/// has looked at every file.
+/// Checks that the index of a home agrees with its logs at the next query. If `is_thorough`, it must agree in every row after
+/// an update.
 fn check_index(runtime: &Runtime, root: &Path, is_thorough: bool, what: &str) {
     let home = RolloutHome::new(root);
     let path = StateIndex::path_in(&home);
     runtime.block_on(async {
         let index = StateIndex::open(&home, &path).await.unwrap();
         assert_eq!(index.set_aside(), None, "{what}");
-        let logs = by_logs(home.clone());
-        for row in check_rows(&index, &logs, what).await {
-            check_turns(&index, &home, &row, what).await;
+        let logs = without_index(home.clone());
+        for record in check_records(&index, &logs, what).await {
+            check_turns(&index, &home, &record, what).await;
         }
         if !is_thorough {
             return index.close().await;
@@ -629,36 +643,36 @@ fn check_index(runtime: &Runtime, root: &Path, is_thorough: bool, what: &str) {
     });
 }
 
-/// Puts the index of a home beside what is left of its logs.
+/// Copies the index of a home to what a power loss left of its logs.
 fn copy_index(from: &Path, to: &Path) {
     for end in ["", "-wal"] {
         let name = format!("selvedge-index.sqlite{end}");
-        // An index that was closed has no log of its own.
+        // An index that was closed has no write-ahead log.
         if from.join(&name).exists() {
             fs::copy(from.join(&name), to.join(&name)).unwrap();
         }
     }
 }
 
-/// Without what was synced nothing is sure at level written when the power goes; but no thread is unreadable, nothing is
-/// there twice or out of order, and what was synced is there unless it was taken away since.
-fn check_written(seen: &BTreeMap<u32, Seen>, before: &World, after: &World, what: &str) {
+/// Checks the state after a power loss at level `written`, which may lose whatever was not synced. But every thread can be read,
+/// no message is there twice or out of order, and synced messages are there unless they were undone or deleted since.
+fn check_written(seen: &BTreeMap<u32, Seen>, before: &ExpectedThreads, after: &ExpectedThreads, what: &str) {
     let order = |text: &String| {
-        let said = STORY.iter().position(|step| matches!(step, Append(_, other) if other == text));
-        said.map_or(0, |at| at + 1)
+        let appended_at = STORY.iter().position(|step| matches!(step, Append(_, other) if other == text));
+        appended_at.map_or(0, |at| at + 1)
     };
     for (n, seen) in seen {
-        assert!(seen.said.is_sorted_by_key(order), "{what}: thread {n} is out of order: {:?}", seen.said);
+        assert!(seen.messages.is_sorted_by_key(order), "{what}: thread {n} is out of order: {:?}", seen.messages);
     }
     for (n, known) in before.iter().filter(|(n, _)| after.contains_key(n)) {
         let kept = known.synced.min(after[n].synced);
-        let there: &[String] = seen.get(n).map_or(&[], |seen| &seen.said);
-        let missing = known.said[..kept].iter().find(|text| !there.iter().any(|other| other == *text));
+        let there: &[String] = seen.get(n).map_or(&[], |seen| &seen.messages);
+        let missing = known.messages[..kept].iter().find(|text| !there.iter().any(|other| other == *text));
         assert_eq!(missing, None, "{what}: thread {n} has {there:?}");
     }
 }
 
-/// Every state that is looked at when the power goes.
+/// The states to check for each power loss.
 pub(crate) const LOSSES: [PowerLoss; 5] = [
     PowerLoss::OnlySynced,
     PowerLoss::NamesWithoutBytes,
@@ -667,36 +681,36 @@ pub(crate) const LOSSES: [PowerLoss; 5] = [
     PowerLoss::Torn(2),
 ];
 
-/// Tells the story with one fault, and looks at what comes of it.
+/// Runs the story with one fault, and checks the result.
 fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Durability, with_power: bool) {
-    let dir = place();
+    let dir = scratch_dir();
     let root = dir.path().join("home");
     copy(stage, &root);
     let what = format!("{fault:?} at call {at}, level {level}");
     let is_thorough = at.is_multiple_of(4);
-    let mut telling = Telling::new(runtime, &root, FaultyFiles::with_fault(at, fault), level, what.clone());
-    telling.asks = Some(at % QUESTIONS);
-    let end = telling.tell();
+    let mut run = Run::new(runtime, &root, FaultyFiles::with_fault(at, fault), level, what.clone());
+    run.asks = Some(at % QUERIES);
+    let end = run.run();
     let (died_at, after) = match end {
-        End::Told => (STORY.len(), telling.world.clone()),
-        End::Died(at) => (at, STORY.get(at).map_or(telling.world.clone(), |step| step.after(telling.world.clone()))),
+        End::Completed => (STORY.len(), run.world.clone()),
+        End::Died(at) => (at, STORY.get(at).map_or(run.world.clone(), |step| step.after(run.world.clone()))),
     };
-    telling.end();
+    run.end();
     if with_power {
         for (number, loss) in LOSSES.into_iter().enumerate() {
             let left = dir.path().join("left");
-            telling.files.disk().lose_power(&root, loss, &left).unwrap();
+            run.files.disk().lose_power(&root, loss, &left).unwrap();
             let what = format!("{what}, {loss:?}");
             if number == at % LOSSES.len() {
                 copy_index(&root, &left);
                 check_index(runtime, &left, is_thorough, &what);
             }
             match level {
-                Durability::Synced => telling.go_on(&left, died_at, &what),
+                Durability::Synced => run.check_after_end(&left, died_at, &what),
                 Durability::Written => {
                     let seen = see(runtime, &left, &what);
-                    check_written(&seen, &telling.world, &after, &what);
-                    telling.check_goes_on(&left, &seen, &what);
+                    check_written(&seen, &run.world, &after, &what);
+                    run.check_continues(&left, &seen, &what);
                 }
             }
             fs::remove_dir_all(&left).unwrap();
@@ -705,27 +719,27 @@ fn try_fault(runtime: &Runtime, stage: &Path, at: usize, fault: Fault, level: Du
         check_index(runtime, &root, is_thorough, &what);
         let again = dir.path().join("again");
         copy(&root, &again);
-        telling.go_on(&again, died_at, &what);
-        telling.tell_the_rest(died_at);
+        run.check_after_end(&again, died_at, &what);
+        run.run_rest(died_at);
         if is_thorough {
             check_index(runtime, &root, is_thorough, &what);
         }
     }
 }
 
-/// Tells the story with each of the faults that `wanted` at each call, and says how many those were.
+/// Runs the story with each wanted fault at each call. Returns the number of pairs.
 fn try_all(level: Durability, wanted: impl Fn(Fault) -> bool + std::marker::Sync, with_power: bool) -> usize {
-    let stage = place();
+    let stage = scratch_dir();
     let first = runtime();
     set_stage(stage.path(), &first);
-    let root = place();
+    let root = scratch_dir();
     copy(stage.path(), &root.path().join("home"));
-    let mut telling = Telling::new(&first, &root.path().join("home"), FaultyFiles::new(), level, "no fault".to_owned());
-    assert!(matches!(telling.tell(), End::Told));
-    telling.end();
+    let mut run = Run::new(&first, &root.path().join("home"), FaultyFiles::new(), level, "no fault".to_owned());
+    assert!(matches!(run.run(), End::Completed));
+    run.end();
     check_index(&first, &root.path().join("home"), true, "no fault");
-    let calls = telling.files.calls();
-    telling.go_on(&root.path().join("home"), STORY.len(), "no fault");
+    let calls = run.files.calls();
+    run.check_after_end(&root.path().join("home"), STORY.len(), "no fault");
     let faults = |(at, call)| Fault::of(call).iter().map(move |fault| (at, *fault));
     let pairs: Vec<(usize, Fault)> =
         calls.into_iter().enumerate().flat_map(faults).filter(|(_, fault)| wanted(*fault)).collect();
@@ -757,8 +771,8 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Tells how many pairs of a call and a fault were tried.
-#[expect(clippy::print_stderr, reason = "a count that shrinks has to be seen")]
+/// Prints how many pairs of a call and a fault were tried.
+#[expect(clippy::print_stderr, reason = "a count that shrinks has to be visible")]
 fn report(level: Durability, kind: &str, pairs: usize) {
     eprintln!("{pairs} pairs of a call and {kind} at level {level}");
     assert!(pairs > 100);
@@ -789,7 +803,7 @@ fn the_end_of_the_process_at_any_call_loses_nothing_at_level_synced() {
 }
 
 #[test]
-fn a_power_loss_at_any_call_takes_nothing_that_was_synced() {
+fn a_power_loss_at_any_call_loses_nothing_that_was_synced() {
     for level in [Durability::Written, Durability::Synced] {
         let pairs = try_all(level, Fault::is_stop, true);
         report(level, "a power loss", pairs * LOSSES.len());
@@ -797,7 +811,7 @@ fn a_power_loss_at_any_call_takes_nothing_that_was_synced() {
 }
 
 #[test]
-fn a_power_loss_after_an_error_takes_nothing_that_was_synced() {
+fn a_power_loss_after_an_error_loses_nothing_that_was_synced() {
     let pairs = try_all(Durability::Synced, |fault| fault == Fault::Io, true);
-    report(Durability::Synced, "a medium that fails, and then a power loss,", pairs * LOSSES.len());
+    report(Durability::Synced, "a device that fails, and then a power loss,", pairs * LOSSES.len());
 }

@@ -1,4 +1,4 @@
-//! What is true of a store because it keeps files.
+//! Properties of the local store that come from its files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ const LEGACY: HistoryMode = HistoryMode::Legacy;
 const PAGINATED: HistoryMode = HistoryMode::Paginated;
 
 #[tokio::test]
-async fn opening_and_reading_make_nothing() {
+async fn opening_and_reading_create_nothing() {
     let home = TestHome::empty();
     let missing = home.path().join("not/there");
     let store = selvedge_thread_store_local::LocalThreadStore::open(&missing);
@@ -30,7 +30,7 @@ async fn opening_and_reading_make_nothing() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn everything_is_private() {
+async fn every_file_and_directory_is_private() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let outer = TestHome::empty();
@@ -73,7 +73,7 @@ async fn no_lock_and_no_leftover_stays() {
 }
 
 #[tokio::test]
-async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
+async fn a_fork_by_reference_writes_one_line_and_so_does_a_revert() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a", "b", "c"]).await;
     for (n, at) in
@@ -86,8 +86,8 @@ async fn a_fork_by_reference_is_one_line_and_a_revert_as_well() {
     }
     let to = TurnBoundary::After("b".into());
     home.store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await.unwrap();
-    let row = home.store.read_thread(id(1)).await.unwrap();
-    assert_eq!(fs::read_to_string(row.location.unwrap()).unwrap().lines().count(), 1);
+    let thread = home.store.read_thread(id(1)).await.unwrap();
+    assert_eq!(fs::read_to_string(thread.location.unwrap()).unwrap().lines().count(), 1);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn bases_end_just_past_a_newline() {
 }
 
 #[tokio::test]
-async fn a_legacy_fork_copies_damage_too() {
+async fn a_legacy_fork_copies_damage() {
     let home = TestHome::empty();
     record(&home.store, 1, LEGACY, &["a"]).await;
     let path = home.store.read_thread(id(1)).await.unwrap().location.unwrap();
@@ -129,7 +129,7 @@ async fn a_legacy_fork_copies_damage_too() {
 }
 
 #[tokio::test]
-async fn a_torn_tail_is_sealed_and_gone_on_behind() {
+async fn a_torn_last_line_gets_a_newline_before_the_next_append() {
     for mode in [LEGACY, PAGINATED] {
         let home = TestHome::empty();
         record(&home.store, 1, mode, &["a"]).await;
@@ -141,7 +141,7 @@ async fn a_torn_tail_is_sealed_and_gone_on_behind() {
         home.store.resume_thread(id(1)).await.unwrap();
         home.store.append_items(id(1), BatchId::generate(), &turn(mode, "b")).await.unwrap();
         home.store.shutdown_thread(id(1)).await.unwrap();
-        assert!(fs::read(&path).unwrap().starts_with(&content), "nothing is taken away");
+        assert!(fs::read(&path).unwrap().starts_with(&content), "the old bytes stay");
         let history = home.store.load_history(id(1)).await.unwrap();
         assert_eq!(history.lines[..whole.len()], whole[..]);
         assert_eq!(history.lines.len(), whole.len() + turn(mode, "b").len());
@@ -154,7 +154,7 @@ async fn a_torn_tail_is_sealed_and_gone_on_behind() {
 }
 
 #[tokio::test]
-async fn damaged_files_open() {
+async fn damaged_files_can_be_resumed() {
     let body = r#"{"timestamp":"2026-11-21T09:09:03.120Z","type":"event_msg","payload":{"type":"user_message","message":"hello"}}"#;
     let cases: [(&str, Vec<u8>, usize, usize); 7] = [
         ("empty", vec![], 0, 0),
@@ -177,7 +177,7 @@ async fn damaged_files_open() {
         home.store.resume_thread(id(n)).await.unwrap();
         home.store.append_items(id(n), BatchId::generate(), &[ResponseItem::user_text("more").into()]).await.unwrap();
         home.store.shutdown_thread(id(n)).await.unwrap();
-        // An empty file gets the head that it lacks.
+        // An empty file gets its missing head.
         let more = if what == "empty" { 2 } else { 1 };
         assert_eq!(home.store.load_history(id(n)).await.unwrap().lines.len(), lines + more, "{what}");
     }
@@ -199,7 +199,7 @@ async fn one_unreadable_thread_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_missing_base_is_told_and_the_rest_is_there() {
+async fn a_missing_base_is_reported_and_the_rest_is_read() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
     home.store
@@ -222,7 +222,7 @@ async fn a_missing_base_is_told_and_the_rest_is_there() {
 }
 
 #[tokio::test]
-async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones() {
+async fn compressed_threads_are_read_in_place_and_decompressed_for_an_append() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
     home.store
@@ -230,8 +230,8 @@ async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones()
         .await
         .unwrap();
     let before = home.store.load_history(id(2)).await.unwrap();
-    let row = home.store.read_thread(id(1)).await.unwrap();
-    let path = PathBuf::from(row.location.clone().unwrap());
+    let thread = home.store.read_thread(id(1)).await.unwrap();
+    let path = PathBuf::from(thread.location.clone().unwrap());
     let compressed = path.with_extension("jsonl.zst");
     fs::write(&compressed, zstd::encode_all(&*fs::read(&path).unwrap(), 0).unwrap()).unwrap();
     fs::remove_file(&path).unwrap();
@@ -239,20 +239,20 @@ async fn compressed_threads_are_read_as_they_are_and_appended_to_as_plain_ones()
     assert_eq!(home.store.load_history(id(2)).await.unwrap(), before);
     let found = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(found.location.as_deref(), compressed.to_str());
-    assert_eq!(found.updated_at, row.updated_at);
+    assert_eq!(found.updated_at, thread.updated_at);
     selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(1), PAGINATED, &["b"]).await;
     assert!(path.exists() && !compressed.exists());
     assert_eq!(heard(&home.store, id(1)).await, ["a", "b"]);
-    assert_eq!(home.store.load_history(id(2)).await.unwrap(), before, "the fork does not see what came later");
+    assert_eq!(home.store.load_history(id(2)).await.unwrap(), before, "the fork does not inherit later appends");
 }
 
 #[tokio::test]
-async fn the_newest_page_opens_only_files_that_can_be_on_it() {
+async fn the_newest_page_opens_only_files_of_threads_that_can_be_on_it() {
     let home = TestHome::empty().without_index();
     for n in 1..=40 {
         record(&home.store, n, PAGINATED, &["a"]).await;
         let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
-        // Each thread's log last grew at its own second, and its file says so.
+        // Each thread's log last grew at its own second, which is the modification time of its file.
         let content = fs::read_to_string(&path).unwrap();
         let lines = content.lines().map(|line| {
             let (_, rest) = line.split_at(r#"{"timestamp":"2026-11-21T09:08:56.680Z""#.len());
@@ -262,13 +262,13 @@ async fn the_newest_page_opens_only_files_that_can_be_on_it() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(second(10 * i64::from(n)).as_millis().unsigned_abs());
         fs::File::options().append(true).open(&path).unwrap().set_modified(at).unwrap();
     }
-    // What is far older than the page is not opened: it could not be.
+    // Files far older than the page are not opened: that would hang.
     for n in 1..=30 {
         let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
         let at = fs::metadata(&path).unwrap().modified().unwrap();
         let target = home.path().join(format!("{n}.gone"));
         fs::rename(&path, &target).unwrap();
-        // A fifo would block for ever whoever opened it.
+        // Opening a fifo blocks for ever.
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         fs::File::options().read(true).write(true).open(&path).unwrap().set_modified(at).unwrap();
     }
@@ -279,12 +279,12 @@ async fn the_newest_page_opens_only_files_that_can_be_on_it() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_newer_than_its_file_is_listed_where_it_belongs() {
+async fn a_log_that_is_newer_than_its_file_is_listed_by_its_own_time() {
     let home = TestHome::empty().without_index();
     for n in 1..=5 {
         record(&home.store, n, PAGINATED, &["a"]).await;
         let path = home.store.read_thread(id(n)).await.unwrap().location.unwrap();
-        // Older files were written later, as after a restore by a tool that does not keep times, under a wrong clock.
+        // Older logs have newer files, as after a restore that does not keep times, under a wrong clock.
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - u64::from(n) * 100);
         fs::File::options().append(true).open(&path).unwrap().set_modified(at).unwrap();
     }
@@ -295,7 +295,7 @@ async fn a_log_that_is_newer_than_its_file_is_listed_where_it_belongs() {
 }
 
 #[tokio::test]
-async fn another_writer_is_kept_out_and_named() {
+async fn a_second_writer_is_refused_and_the_first_one_is_named() {
     let home = TestHome::empty();
     record(&home.store, 1, PAGINATED, &["a"]).await;
     home.store.resume_thread(id(1)).await.unwrap();

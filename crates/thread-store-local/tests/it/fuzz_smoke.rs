@@ -1,9 +1,9 @@
-//! The fuzz targets on a small corpus: recordings, cut and damaged a little, and what once was found.
+//! The fuzz targets on a small corpus: recordings, slightly cut and damaged, and inputs that once failed.
 
 use std::fs;
 use std::path::Path;
 
-#[expect(unreachable_pub, reason = "it is a crate of its own elsewhere")]
+#[expect(unreachable_pub, reason = "elsewhere it is a crate of its own")]
 #[path = "../../../../fuzz/src/lib.rs"]
 mod targets;
 
@@ -53,7 +53,7 @@ fn recordings(dir: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn every_fuzz_target_takes_the_corpus() {
+fn every_fuzz_target_accepts_the_corpus() {
     let inputs = corpus();
     assert!(inputs.len() > 20);
     for (name, target) in targets::TARGETS {

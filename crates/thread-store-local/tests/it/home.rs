@@ -1,4 +1,4 @@
-//! Homes of a test: recordings and hand-made files.
+//! Homes for tests: recordings and hand-made files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,21 @@ use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
 
-/// A home that goes with the test.
+/// A home that is removed with the test.
 pub(crate) struct TestHome {
     dir: tempfile::TempDir,
     pub(crate) store: LocalThreadStore,
 }
 
 impl TestHome {
-    /// A home without threads.
+    /// Creates a home without threads.
     pub(crate) fn empty() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalThreadStore::open(dir.path());
         Self { dir, store }
     }
 
-    /// A copy of a recorded home.
+    /// Creates a copy of a recorded home.
     pub(crate) fn recorded(folder: &str) -> Self {
         let home = Self::empty();
         copy_dir(&Path::new(SAMPLES).join(folder).join("home"), home.path());
@@ -34,12 +34,12 @@ impl TestHome {
         self.dir.path()
     }
 
-    /// A second store on the same home, as another process would have it.
+    /// Opens a second store of the same home, as another process would.
     pub(crate) fn other(&self) -> LocalThreadStore {
         LocalThreadStore::open(self.path())
     }
 
-    /// Puts a rollout file of this content where an active thread's belongs.
+    /// Writes a rollout file with this content at the path of an active thread.
     pub(crate) fn put(&self, thread_id: ThreadId, content: impl AsRef<[u8]>) -> PathBuf {
         let dir = self.path().join("sessions/2026/11/21");
         fs::create_dir_all(&dir).unwrap();
@@ -48,13 +48,13 @@ impl TestHome {
         path
     }
 
-    /// The same home without an index.
+    /// Opens a store of the same home without an index.
     pub(crate) fn without_index(self) -> Self {
         let store = LocalThreadStore::with(RolloutHome::new(self.path()), IndexLocation::Disabled);
         Self { store, ..self }
     }
 
-    /// Every file below the home, without the locks that stay and without the index.
+    /// Returns every file of the home, except the permanent lock files and the index.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = all_files(self.path());
         found.retain(|path| !is_lasting_lock(path) && !is_index(path));
@@ -71,11 +71,11 @@ fn is_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("selvedge-index.sqlite"))
 }
 
-/// The folders of the recordings.
+/// Returns the folders of the recordings.
 pub(crate) const RECORDINGS: [&str; 6] =
     ["basic-0.20.0", "basic-0.36.0", "basic-0.58.0", "basic-0.118.0", "story-0.144.6", "story-0.169.0"];
 
-/// What the program that made a recording said of it.
+/// Returns what the recording program reported about a recording.
 pub(crate) fn expected(folder: &str) -> serde_json::Value {
     let path = Path::new(SAMPLES).join(folder).join("expected.json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -94,7 +94,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Every file below a directory, in no order.
+/// Returns every file below a directory, in no order.
 pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     collect(dir, &mut found);
@@ -108,7 +108,7 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The folders of all recordings, those too that were made to try one thing each.
+/// Returns the folders of all recordings, including those that test one thing each.
 pub(crate) fn all_recordings() -> Vec<String> {
     let folders = fs::read_dir(SAMPLES).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.path().join("home").is_dir());

@@ -1,5 +1,5 @@
-//! Homes that are made to exhaust memory or time. They take seconds to lay and are run by `cargo xtask hostile`; smaller ones
-//! of the same kinds are among the other tests.
+//! Homes that are made to exhaust memory or time. They take seconds to create and are run by `cargo xtask hostile`. The other
+//! tests have smaller ones of the same kinds.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -17,12 +17,12 @@ use crate::damage::{head_line, line};
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{head, id};
 
-/// How long a chain of bases is.
+/// The length of the chain of bases.
 const CHAIN: u32 = 100_000;
-/// How long a line is.
+/// The length of the long line.
 const LONG: usize = 1 << 30;
 
-/// The most memory that the process has had since this was asked last, where the system says.
+/// Returns the peak memory of the process since the last call. `None` if the system does not report it.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -30,13 +30,13 @@ fn peak() -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-/// Does something, says what it took, and holds it to its limits.
+/// Runs work, prints what it took, and checks the limits.
 async fn within<T>(what: &str, seconds: u64, mebibytes: u64, work: impl Future<Output = T>) -> T {
     peak();
     let start = Instant::now();
     let outcome = work.await;
     let (took, peak) = (start.elapsed(), peak());
-    #[expect(clippy::print_stderr, reason = "the numbers are what it is run for")]
+    #[expect(clippy::print_stderr, reason = "the numbers are the purpose of the run")]
     {
         eprintln!("{what:<24} {:>7.2} s, peak {:>5} MiB", took.as_secs_f64(), peak.unwrap_or_default());
     }
@@ -45,7 +45,7 @@ async fn within<T>(what: &str, seconds: u64, mebibytes: u64, work: impl Future<O
     outcome
 }
 
-/// Everything that is done with a thread and its home, held to these limits.
+/// Uses a thread and its home in every way, within these limits.
 async fn use_all(home: &TestHome, thread_id: ThreadId, seconds: u64, mebibytes: u64) {
     let store: &LocalThreadStore = &home.store;
     within("read_thread", seconds, mebibytes, store.read_thread(thread_id)).await.unwrap();
@@ -67,7 +67,7 @@ async fn use_all(home: &TestHome, thread_id: ThreadId, seconds: u64, mebibytes: 
 
 #[tokio::test]
 #[ignore = "takes long; `cargo xtask hostile` runs it"]
-async fn a_chain_of_100_000_bases_in_one_thread() {
+async fn a_chain_of_100_000_bases_stays_within_limits() {
     let home = TestHome::empty().without_index();
     let day = home.put(id(1), head_line(head(1, HistoryMode::Paginated), 0) + &line(1)).parent().unwrap().to_owned();
     for n in 2..=CHAIN {
@@ -83,10 +83,10 @@ async fn a_chain_of_100_000_bases_in_one_thread() {
         fs::write(day.join(name), head_line(meta, ordinal) + &line(ordinal + 1)).unwrap();
     }
     let history = within("load_history", 30, 300, home.store.load_history(id(1))).await.unwrap();
-    // Of a base its head belongs to the chain.
+    // The head of each base is part of the chain.
     assert_eq!(history.lines.len(), 10_001);
-    let told: Vec<String> = history.damage.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|told| told.contains("limit of 10,000")), "{:?}", told.first());
+    let reported: Vec<String> = history.damage.iter().map(ToString::to_string).collect();
+    assert!(reported.iter().any(|reported| reported.contains("limit of 10,000")), "{:?}", reported.first());
     use_all(&home, id(1), 30, 300).await;
     let home = RolloutHome::new(home.path());
     let found = within("doctor", 60, 600, async { diagnose(&home, None, &|_| {}) }).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_chain_of_100_000_bases_in_one_thread() {
 
 #[tokio::test]
 #[ignore = "takes long; `cargo xtask hostile` runs it"]
-async fn a_line_of_1_gib() {
+async fn a_line_of_1_gib_stays_within_limits() {
     let home = TestHome::empty().without_index();
     let path = home.put(id(1), head_line(head(1, HistoryMode::Paginated), 0) + &line(1));
     let mut file = BufWriter::new(File::options().append(true).open(&path).unwrap());
@@ -109,7 +109,7 @@ async fn a_line_of_1_gib() {
     file.write_all(line(3).as_bytes()).unwrap();
     file.flush().unwrap();
     drop(file);
-    // A line is held in memory up to its limit, in a buffer that may be twice as large, and a part of it beside that.
+    // A line is kept in memory up to its limit, in a buffer of up to twice that size, with a piece of it besides.
     let most = 2 * (MAX_LINE_BYTES as u64 >> 20) + 256;
     let history = within("load_history", 30, most, home.store.load_history(id(1))).await.unwrap();
     assert_eq!((history.lines.len(), history.damage.len()), (3, 1), "{:?}", history.damage);

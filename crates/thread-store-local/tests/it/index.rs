@@ -1,4 +1,4 @@
-//! The index says of every recorded home what its logs say.
+//! The index agrees with the logs, for every recorded home and in every state of the index.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ async fn the_index_lists_what_the_logs_list() {
     }
 }
 
-/// Every page of a listing.
+/// Returns all pages of a listing.
 async fn listed(store: &LocalThreadStore) -> Vec<ThreadId> {
     let query = ThreadQuery { archived: ArchivedFilter::All, limit: 1000, ..ThreadQuery::default() };
     store.list_threads(&query).await.unwrap().items.iter().map(|thread| thread.id).collect()
@@ -44,13 +44,13 @@ fn index_path(home: &TestHome) -> PathBuf {
     home.path().join("selvedge-index.sqlite")
 }
 
-/// A connection of somebody else to the index.
+/// Opens a connection of another process to the index.
 async fn connection(home: &TestHome) -> sqlx::SqliteConnection {
     sqlx::Connection::connect(&format!("sqlite://{}", index_path(home).display())).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_store_is_opened_without_an_index_and_the_first_question_makes_a_private_one() {
+async fn the_first_query_creates_a_private_index_and_opening_does_not() {
     let home = TestHome::empty();
     assert_eq!(listed(&home.store).await, []);
     assert!(!index_path(&home).exists(), "there is nothing to index");
@@ -85,9 +85,9 @@ async fn the_index_answers_what_was_just_written() {
     assert_eq!(other.list_threads(&named).await.unwrap().items[0].name.as_deref(), Some("called"));
 }
 
-/// Who writes without asking brings the index up to date, too.
+/// A store that writes and never queries updates the index, too.
 #[tokio::test]
-async fn what_a_store_writes_is_soon_in_the_index() {
+async fn writes_of_a_store_are_soon_in_the_index() {
     let home = TestHome::empty();
     record(&home.store, 1, MODES[0], &["a"]).await;
     listed(&home.store).await;
@@ -100,11 +100,11 @@ async fn what_a_store_writes_is_soon_in_the_index() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the index was left behind");
+    panic!("the index was not updated");
 }
 
 #[tokio::test]
-async fn a_ranking_goes_on_where_it_began() {
+async fn a_ranking_continues_where_it_began() {
     let home = TestHome::empty();
     for n in 1..=3 {
         record(&home.store, n, MODES[0], &["needle"]).await;
@@ -116,7 +116,7 @@ async fn a_ranking_goes_on_where_it_began() {
     let pages = [&home.store, &logs].map(async |store| store.search_threads(&first).await.unwrap());
     let [from_index, from_logs] = pages;
     let (from_index, from_logs) = (from_index.await, from_logs.await);
-    assert_ne!(from_index.next_cursor, from_logs.next_cursor, "each ranks by itself");
+    assert_ne!(from_index.next_cursor, from_logs.next_cursor, "the index and the logs rank differently");
     assert_eq!(home.store.search_threads(&next(from_index.next_cursor.clone())).await.unwrap().items.len(), 1);
     assert_eq!(home.store.search_threads(&next(from_logs.next_cursor)).await.unwrap().items.len(), 1);
     let refused = logs.search_threads(&next(from_index.next_cursor)).await.unwrap_err();
@@ -125,13 +125,13 @@ async fn a_ranking_goes_on_where_it_began() {
     assert!(malformed.to_string().contains("x1/nonsense"), "{malformed}");
 }
 
-/// The best threads of a search, one on a page.
+/// Returns a search for the best threads, one per page.
 fn one_by_one(cursor: Option<Cursor>) -> SearchQuery {
     let threads = ThreadQuery { limit: 1, cursor, ..ThreadQuery::default() };
     SearchQuery { threads, hits_per_thread: 1, ..SearchQuery::new("needle") }
 }
 
-/// A home with threads that are found, and where the second page of them begins.
+/// Returns a home with threads that a search finds, and the cursor of the second page.
 async fn ranked(count: u32) -> (TestHome, Cursor) {
     let home = TestHome::empty();
     for n in 1..=count {
@@ -143,12 +143,12 @@ async fn ranked(count: u32) -> (TestHome, Cursor) {
 }
 
 #[tokio::test]
-async fn a_ranking_goes_on_while_others_write() {
+async fn a_ranking_continues_while_others_write() {
     let (home, cursor) = ranked(3).await;
     let second = home.store.search_threads(&one_by_one(Some(cursor.clone()))).await.unwrap();
     let mut connection = connection(&home).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
-    // Something that the index would have to take in first.
+    // A change that a refresh would have to read first.
     record(&home.other(), 4, MODES[0], &["another"]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut shortest = Duration::MAX;
@@ -161,7 +161,7 @@ async fn a_ranking_goes_on_while_others_write() {
 }
 
 #[tokio::test]
-async fn a_ranking_that_is_gone_is_expired_at_once() {
+async fn the_cursor_of_a_ranking_that_is_gone_expires_immediately() {
     let mut shortest = [Duration::MAX; 2];
     for _ in 0..5 {
         let (home, cursor) = ranked(2).await;
@@ -181,12 +181,12 @@ async fn a_ranking_that_is_gone_is_expired_at_once() {
             shortest[n] = shortest[n].min(started.elapsed());
             assert!(matches!(error, StoreError::CursorExpired { .. }), "{error:?}");
         }
-        assert_eq!(other.search_threads(&one_by_one(None)).await.unwrap().items.len(), 1, "it begins anew");
+        assert_eq!(other.search_threads(&one_by_one(None)).await.unwrap().items.len(), 1, "a new ranking begins");
     }
     assert!(shortest.iter().max() < Some(&Duration::from_millis(250)), "{shortest:?}");
 }
 
-/// Whoever appends brings the index up to date, between pages and while one is made.
+/// Appends update the index, between pages and during one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ranking_shows_each_thread_once_while_others_append() {
     let (home, _) = ranked(25).await;
@@ -216,7 +216,7 @@ async fn a_ranking_shows_each_thread_once_while_others_append() {
 }
 
 #[tokio::test]
-async fn while_others_hold_the_index_the_logs_answer() {
+async fn the_logs_answer_while_others_hold_the_index() {
     let home = TestHome::empty();
     record(&home.store, 1, MODES[0], &["a"]).await;
     assert_eq!(listed(&home.store).await, [id(1)]);
@@ -231,7 +231,7 @@ async fn while_others_hold_the_index_the_logs_answer() {
 }
 
 #[tokio::test]
-async fn a_damaged_index_is_set_aside_and_made_anew() {
+async fn a_damaged_index_is_set_aside_and_created_again() {
     for damage in [&b"no database"[..], &[0; 8192], b""] {
         let home = TestHome::empty();
         record(&home.store, 1, MODES[0], &["a"]).await;
@@ -248,10 +248,10 @@ async fn a_damaged_index_is_set_aside_and_made_anew() {
         assert_eq!(count, 1);
         let kept = std::fs::read_dir(home.path()).unwrap().flatten();
         let kept: Vec<String> = kept.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        // What SQLite keeps beside a file goes with it.
+        // The files that SQLite keeps beside a database are set aside with it.
         let is_kept =
             |name: &&String| name.contains(".set-aside-") && !name.ends_with("-wal") && !name.ends_with("-shm");
-        // An empty file holds nothing to keep.
+        // An empty file is not kept.
         if !damage.is_empty() {
             assert_eq!(kept.iter().filter(is_kept).count(), 1, "{damage:?} {kept:?}");
         }
@@ -259,7 +259,7 @@ async fn a_damaged_index_is_set_aside_and_made_anew() {
 }
 
 #[tokio::test]
-async fn a_place_where_no_index_can_be_is_no_obstacle() {
+async fn the_logs_answer_where_no_index_can_be_created() {
     let home = TestHome::empty();
     record(&home.store, 1, MODES[0], &["a"]).await;
     let location = IndexLocation::At(home.path().join("missing/index.sqlite"));
@@ -268,7 +268,7 @@ async fn a_place_where_no_index_can_be_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn a_large_home_is_answered_from_the_logs_while_the_index_fills() {
+async fn the_logs_of_a_large_home_answer_while_the_index_is_filled() {
     let home = TestHome::empty();
     for n in 1..=300_u32 {
         let thread_id =

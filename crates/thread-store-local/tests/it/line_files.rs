@@ -1,4 +1,4 @@
-//! Reading files line by line: damage, torn ends, compressed files, and bytes that were changed.
+//! Reading files line by line: damage, torn ends, compressed files, and changed bytes.
 
 use std::fs;
 use std::io::Write;
@@ -62,7 +62,7 @@ async fn the_entries_of_every_recording_are_its_bytes() {
     }
 }
 
-/// Positions in a plain file hold in its compressed form, from either end.
+/// Positions in a plain file are valid in its compressed form, from either end.
 #[tokio::test]
 async fn a_compressed_file_has_the_same_positions() {
     let home = TestHome::empty();
@@ -75,9 +75,9 @@ async fn a_compressed_file_has_the_same_positions() {
     assert_eq!(back, plain);
 }
 
-/// Whoever changed a line that was read has ended the positions behind it, and no others.
+/// Changing a line invalidates the positions behind it, and no others.
 #[tokio::test]
-async fn a_position_behind_a_changed_line_is_gone() {
+async fn a_position_behind_a_changed_line_is_invalid() {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b"]).await;
     let entries = walk(&home.store, id(1), SortDirection::Ascending, 1000).await;
@@ -97,9 +97,9 @@ async fn a_position_behind_a_changed_line_is_gone() {
     }
 }
 
-/// A line without its newline is an entry when nobody can be writing it, and goes on as what follows it.
+/// A line without its newline is an entry only without a writer. The next writer ends it with a newline.
 #[tokio::test]
-async fn a_torn_end_is_no_entry_while_somebody_writes() {
+async fn a_torn_last_line_is_no_entry_while_the_thread_has_a_writer() {
     let home = TestHome::empty();
     let writer = home.other();
     writer.create_thread(head(1, MODE)).await.unwrap();
@@ -118,6 +118,10 @@ async fn a_torn_end_is_no_entry_while_somebody_writes() {
     let end = home.store.read_lines(&LineQuery::from(id(1), LineStart::End)).await.unwrap().next;
     go_on(&home.store, id(1), MODE, &["b"]).await;
     let more = home.store.read_lines(&LineQuery::from(id(1), LineStart::At(end))).await.unwrap().entries;
-    assert_eq!((&more[0].kind, more[0].bytes.as_slice()), (&EntryKind::Blank, &b"\n"[..]), "the line is sealed");
+    assert_eq!(
+        (&more[0].kind, more[0].bytes.as_slice()),
+        (&EntryKind::Blank, &b"\n"[..]),
+        "the torn line has got its newline"
+    );
     assert_eq!(more.len(), 1 + turn(MODE, "b").len());
 }

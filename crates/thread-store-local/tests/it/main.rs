@@ -1,14 +1,14 @@
-//! Tests of the local store: the contract that every store keeps, and what is true of files.
+//! Tests of the local store: the contract that every store keeps, and what holds for its files.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod admin;
-mod bounded;
+mod boundaries;
 mod compress;
 mod concurrent;
 mod conformance;
+mod context_from_end;
 mod copies;
-mod cuts;
 mod damage;
 mod detached;
 mod durable;

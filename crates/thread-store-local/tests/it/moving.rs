@@ -1,5 +1,5 @@
-//! Files that another process moves while they are looked for and read: into the archive and out of it, or into compressed
-//! files. The thread is there all the time, and so is what it builds on.
+//! Files that another process moves while they are found and read: into the archive and out of it, or into compressed files.
+//! The thread exists all the time, and so does its base.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ use tokio::task::spawn_blocking;
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{MODES, head, heard, id, record, turn_id};
 
-/// How long the files are moved to and fro at least.
+/// The least time for which files are moved to and fro.
 const SPAN: Duration = Duration::from_millis(1000);
 
-/// How often they are at least.
+/// The least number of times that they are moved.
 const MOVES: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thread_that_is_archived_and_unarchived_is_read_whole() {
+async fn a_thread_is_read_whole_while_it_is_archived_and_unarchived() {
     read_while(async |other| {
         other.archive_thread(id(1)).await.unwrap();
         other.unarchive_thread(id(1)).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_thread_that_is_archived_and_unarchived_is_read_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thread_that_is_compressed_and_gone_on_with_is_read_whole() {
+async fn a_thread_is_read_whole_while_it_is_compressed_and_continued() {
     read_while(async |other| {
         other.admin().compress(id(1)).await.unwrap();
         other.resume_thread(id(1)).await.unwrap();
@@ -70,7 +70,7 @@ async fn read_while(to_and_fro: impl AsyncFn(LocalThreadStore) + Copy) {
     }
 }
 
-/// All ways to read the thread give all of it, and a fork takes all of it over.
+/// Checks that every way to read the thread returns all of it, and that a fork inherits all of it.
 async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: HistoryMode, fork: u32) {
     let history = store.load_history(thread_id).await.unwrap();
     assert_eq!(history.damage, []);
@@ -79,7 +79,7 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     assert_eq!(store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items.len(), 3);
     let all = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
     let listed = store.list_threads(&all).await.unwrap().items;
-    assert_eq!(listed.iter().filter(|row| row.preview.as_deref() == Some("ask a")).count(), 2, "{listed:?}");
+    assert_eq!(listed.iter().filter(|thread| thread.preview.as_deref() == Some("ask a")).count(), 2, "{listed:?}");
     let items = store.list_items(&ItemQuery::all(thread_id)).await.unwrap().items;
     assert_eq!(items.len(), 6, "{items:?}");
     let query = SearchQuery { threads: all.clone(), ..SearchQuery::new("ask c") };

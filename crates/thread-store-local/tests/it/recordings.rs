@@ -1,4 +1,4 @@
-//! Recorded homes: what the store says of them is what the programs that wrote them said.
+//! Recorded homes: the store reports about them what the recording programs reported.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn everything() -> ThreadQuery {
     ThreadQuery { archived: ArchivedFilter::All, limit: 1000, ..ThreadQuery::default() }
 }
 
-/// `userMessage` as this project spells it.
+/// Converts `userMessage` to the spelling of this project.
 fn snake(kind: &str) -> String {
     kind.chars().flat_map(|c| if c.is_uppercase() { vec!['_', c.to_ascii_lowercase()] } else { vec![c] }).collect()
 }
@@ -37,34 +37,38 @@ async fn each_thread_is_listed_once_newest_update_first() {
 }
 
 #[tokio::test]
-async fn rows_are_what_the_recording_program_listed() {
+async fn records_are_what_the_recording_program_listed() {
     for folder in ["story-0.144.6", "story-0.169.0"] {
         let home = TestHome::recorded(folder);
         let expected = expected(folder);
         for (letter, read) in expected["read"].as_object().unwrap() {
             let id: ThreadId = read["id"].as_str().unwrap().parse().unwrap();
-            let row = home.store.read_thread(id).await.unwrap();
+            let thread = home.store.read_thread(id).await.unwrap();
             let name = format!("{folder} {letter}");
-            assert_eq!(row.name.as_deref(), read["name"].as_str(), "{name}");
-            assert_eq!(row.cwd.as_deref(), read["cwd"].as_str(), "{name}");
-            assert_eq!(row.model_provider.as_deref(), read["modelProvider"].as_str(), "{name}");
-            assert_eq!(row.cli_version.as_deref(), read["cliVersion"].as_str(), "{name}");
-            assert_eq!(row.source.as_ref(), Some(&read["source"]), "{name}");
-            assert_eq!(row.history_mode.as_str(), read["historyMode"].as_str().unwrap(), "{name}");
-            assert_eq!(row.forked_from_id.map(|id| id.to_string()).as_deref(), read["forkedFromId"].as_str(), "{name}");
-            let git = row.git.as_ref().unwrap();
+            assert_eq!(thread.name.as_deref(), read["name"].as_str(), "{name}");
+            assert_eq!(thread.cwd.as_deref(), read["cwd"].as_str(), "{name}");
+            assert_eq!(thread.model_provider.as_deref(), read["modelProvider"].as_str(), "{name}");
+            assert_eq!(thread.cli_version.as_deref(), read["cliVersion"].as_str(), "{name}");
+            assert_eq!(thread.source.as_ref(), Some(&read["source"]), "{name}");
+            assert_eq!(thread.history_mode.as_str(), read["historyMode"].as_str().unwrap(), "{name}");
+            assert_eq!(
+                thread.forked_from_id.map(|id| id.to_string()).as_deref(),
+                read["forkedFromId"].as_str(),
+                "{name}"
+            );
+            let git = thread.git.as_ref().unwrap();
             assert_eq!(git.commit_hash.as_deref(), read["gitInfo"]["sha"].as_str(), "{name}");
             assert_eq!(git.branch.as_deref(), read["gitInfo"]["branch"].as_str(), "{name}");
-            assert_eq!(row.model.as_deref(), Some("mock-model"), "{name}");
-            assert!(row.token_usage.as_ref().unwrap().total_tokens.unwrap() > 0, "{name}");
-            assert_eq!(row.archived, letter == "A", "{name}");
-            assert_eq!(row.updated_at.as_seconds(), read["updatedAt"].as_i64().unwrap(), "{name}");
+            assert_eq!(thread.model.as_deref(), Some("mock-model"), "{name}");
+            assert!(thread.token_usage.as_ref().unwrap().total_tokens.unwrap() > 0, "{name}");
+            assert_eq!(thread.archived, letter == "A", "{name}");
+            assert_eq!(thread.updated_at.as_seconds(), read["updatedAt"].as_i64().unwrap(), "{name}");
             let reverted = folder == "story-0.169.0" && letter == "T";
             if !reverted {
-                // Of a reverted thread that program tells the newest segment's.
-                assert_eq!(row.created_at.as_seconds(), read["createdAt"].as_i64().unwrap(), "{name}");
+                // For a reverted thread that program reports the value of the newest segment.
+                assert_eq!(thread.created_at.as_seconds(), read["createdAt"].as_i64().unwrap(), "{name}");
             }
-            assert_eq!(row.preview.as_deref(), read["preview"].as_str(), "{name}");
+            assert_eq!(thread.preview.as_deref(), read["preview"].as_str(), "{name}");
         }
     }
 }
@@ -99,7 +103,7 @@ fn status(status: TurnStatus) -> String {
     serde_json::to_value(status).unwrap().as_str().unwrap().to_owned()
 }
 
-/// What is compared of a model input: everything but what a program adds for itself.
+/// Returns what is compared of a model input: everything except what a program adds itself.
 fn comparable(item: &Value) -> Value {
     const IGNORED: [&str; 5] = ["id", "metadata", "internal_chat_message_metadata_passthrough", "phase", "status"];
     let fields = item.as_object().unwrap().iter();
@@ -148,7 +152,7 @@ async fn every_thread_of_every_era_can_be_read() {
 }
 
 #[tokio::test]
-async fn export_gives_the_bytes_of_the_files() {
+async fn an_export_returns_the_bytes_of_the_files() {
     for folder in RECORDINGS {
         let home = TestHome::recorded(folder);
         for thread in home.store.list_threads(&everything()).await.unwrap().items {
@@ -168,7 +172,7 @@ async fn export_gives_the_bytes_of_the_files() {
 }
 
 #[tokio::test]
-async fn the_reverted_thread_goes_on_where_it_went_back_to() {
+async fn a_reverted_thread_continues_at_its_boundary() {
     let home = TestHome::recorded("story-0.169.0");
     let id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();
     let history = home.store.load_history(id).await.unwrap();
@@ -231,7 +235,7 @@ async fn lists_by_every_key_and_pages_of_every_size_agree() {
 }
 
 #[tokio::test]
-async fn search_finds_what_was_said_in_which_turn() {
+async fn a_search_returns_the_turn_of_each_hit() {
     let home = TestHome::recorded("story-0.169.0");
     let hits = home.store.search_threads(&SearchQuery::new("WALRUS")).await.unwrap().items;
     let kinds: BTreeMap<&str, usize> = hits.iter().fold(BTreeMap::new(), |mut kinds, hit| {
@@ -248,7 +252,7 @@ async fn search_finds_what_was_said_in_which_turn() {
 }
 
 #[tokio::test]
-async fn a_page_of_turns_can_be_had_without_items() {
+async fn a_page_of_turns_can_be_read_without_items() {
     let home = TestHome::recorded("story-0.169.0");
     let id: ThreadId = "01a1fd5d-ba9e-7a91-89fe-30bc9e36e105".parse().unwrap();
     let query = TurnQuery { items_view: ItemsView::None, ..TurnQuery::all(id) };
@@ -256,7 +260,7 @@ async fn a_page_of_turns_can_be_had_without_items() {
 }
 
 #[tokio::test]
-async fn a_context_read_from_the_end_is_that_of_a_full_replay() {
+async fn a_context_read_from_the_end_equals_that_of_a_full_replay() {
     for folder in all_recordings() {
         let home = TestHome::recorded(&folder);
         for thread in home.store.list_threads(&everything()).await.unwrap().items {
@@ -267,9 +271,9 @@ async fn a_context_read_from_the_end_is_that_of_a_full_replay() {
     }
 }
 
-/// What stands before the newest compaction and the turn before it is not read: nobody notices that it is broken.
+/// Lines before the newest compaction and the turn before it are not read: overwriting them changes nothing.
 #[tokio::test]
-async fn a_context_costs_the_tail_back_to_the_compaction() {
+async fn a_context_reads_no_further_than_the_newest_compaction() {
     let home = TestHome::recorded("story-0.169.0");
     let id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();
     let context = home.store.load_model_context(id).await.unwrap();

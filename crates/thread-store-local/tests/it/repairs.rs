@@ -1,9 +1,9 @@
-//! A repair, with every fault at every call, and what comes after.
+//! A repair, with every fault at every file call.
 //!
-//! A home with everything that a repair mends is repaired once without a fault, to count its calls to the files; then again for
-//! each call and each fault that the call can have, and for each state that a power loss may leave of a repair that was cut
-//! short. Each file has to be the old one or the new one then, whole, and the old one has to be kept wherever the new one is;
-//! no thread has lost a line; and a second repair brings the home to where the first one would have.
+//! A home with everything that can be repaired is repaired once without a fault, to count the calls to the file system. Then it
+//! is repaired again for each call and each fault that the call can have, and for each state that a power loss may leave of an
+//! interrupted repair. Afterwards each file must be the old one or the new one, whole, and the old one must be kept wherever
+//! the new one is. No thread may lose a line. A second repair must bring the home to the state that the first one would have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,11 +17,11 @@ use selvedge_rollout::doctor::{Diagnosis, RepairStep, diagnose, repair};
 use selvedge_rollout::{Entry, NameIndex, RolloutHome, RolloutReader};
 
 use crate::damage::{based_head, head_line, line, lines};
-use crate::faults::{LOSSES, copy, place};
+use crate::faults::{LOSSES, copy, scratch_dir};
 use crate::home::all_files;
 use selvedge_thread_store_conformance::fixtures::{head, id, second};
 
-/// The bytes of every file of a home, by its path below it.
+/// The bytes of every file of a home, by its path in the home.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 fn files(root: &Path) -> Files {
@@ -33,7 +33,7 @@ fn own_head(n: u32) -> String {
     head_line(head(n, HistoryMode::Paginated), 0)
 }
 
-/// A home that has everything that a repair mends.
+/// Creates a home with everything that can be repaired.
 fn set_stage(root: &Path) {
     let home = RolloutHome::new(root);
     let (day, archive) = (root.join("sessions/2026/11/21"), home.archived_dir());
@@ -41,7 +41,7 @@ fn set_stage(root: &Path) {
     for dir in [&day, &archive, &home.locks_dir()] {
         fs::create_dir_all(dir).unwrap();
     }
-    // Torn at the end, NULs in the middle, and a fork that refers to a place behind those.
+    // A torn end, NULs in the middle, and a fork that refers to a position behind those.
     let shared = own_head(1) + &lines(1..3) + "\0\0\0\0" + &line(3);
     fs::write(day.join(rollout(1)), shared.clone() + &line(4) + &line(5)[..40]).unwrap();
     fs::write(day.join(rollout(2)), based_head(2, id(1).into(), 4, shared.len() as u64) + &lines(5..7)).unwrap();
@@ -50,7 +50,7 @@ fn set_stage(root: &Path) {
     let frame = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
     let (first, second_frame) = (frame(&(own_head(5) + &lines(1..4))), frame(&line(4)));
     fs::write(day.join(rollout(5)).with_extension("jsonl.zst"), [&first[..], &second_frame[..9]].concat()).unwrap();
-    // A second file that is the beginning of the one that counts, and one that is not.
+    // A second file that is the beginning of the counting one, and a third that is not.
     for (n, other) in [(6, lines(1..3)), (7, lines(7..9))] {
         fs::write(day.join(rollout(n)), own_head(n) + &lines(1..5)).unwrap();
         fs::write(archive.join(rollout(n)), own_head(n) + &other).unwrap();
@@ -63,15 +63,15 @@ fn set_stage(root: &Path) {
     fs::write(home.name_index_path(), [b"junk\n".as_slice(), &names].concat()).unwrap();
 }
 
-fn look(home: &RolloutHome) -> Diagnosis {
+fn diagnose_home(home: &RolloutHome) -> Diagnosis {
     diagnose(home, None, &|_| {}).unwrap()
 }
 
-fn mend(home: &RolloutHome) -> Vec<RepairStep> {
-    repair(home, &look(home), false)
+fn repair_home(home: &RolloutHome) -> Vec<RepairStep> {
+    repair(home, &diagnose_home(home), false)
 }
 
-/// The intact lines of a rollout file, without its head: that may be a new one.
+/// Returns the intact lines of a rollout file, without its head, which may be a new one.
 fn lines_of(path: &Path) -> Vec<String> {
     let entries = RolloutReader::open(path).unwrap().map(Result::unwrap);
     let lines = entries.filter_map(|entry| match entry {
@@ -81,15 +81,15 @@ fn lines_of(path: &Path) -> Vec<String> {
     lines.collect()
 }
 
-/// The lines of the file that counts of each thread.
+/// Returns the lines of each thread's counting file.
 fn threads(root: &Path) -> BTreeMap<u32, Vec<String>> {
     let found = RolloutHome::new(root).files().unwrap();
     let newest = (0..10).filter_map(|n| Some((n, found.segments(id(n)).last()?)));
     newest.map(|(n, file)| (n, lines_of(&file.path))).collect()
 }
 
-/// Whether a file only belongs to writers: a lock, or something that the next one takes away.
-fn is_passing(path: &Path) -> bool {
+/// Returns whether a file is temporary: a lock file, or a leftover that the next writer removes.
+fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_string_lossy();
     name.contains(".tmp-") || name.ends_with(".lock")
 }
@@ -98,17 +98,17 @@ fn is_kept(path: &Path) -> bool {
     path.to_string_lossy().contains(".damaged-")
 }
 
-/// Every file is the old one or the new one, and where it is the new one the old one is kept.
+/// Checks that every file is the old one or the new one, and that the old one is kept where it was replaced.
 fn check_old_or_new(root: &Path, before: &Files, done: &Files, what: &str) {
     let now = files(root);
     let names = PathBuf::from("session_index.jsonl");
     let all: BTreeSet<&PathBuf> = before.keys().chain(done.keys()).chain(now.keys()).collect();
-    for path in all.into_iter().filter(|path| !is_passing(path) && **path != names) {
+    for path in all.into_iter().filter(|path| !is_temporary(path) && **path != names) {
         let (old, new, is) = (before.get(path), done.get(path), now.get(path));
         if is_kept(path) {
-            // The names of two repairs differ by their time.
+            // Names of kept files contain the time of the repair.
             let original = path.to_string_lossy().split(".damaged-").next().map(PathBuf::from).unwrap();
-            // An orphan's name was cleared in it before.
+            // The name of an orphan was removed from it before.
             let is_original = |kept: &Vec<u8>| Some(kept) == before.get(&original) || original == names;
             assert!(is.is_none_or(is_original), "{what}: {} is no original", path.display());
             continue;
@@ -122,7 +122,7 @@ fn check_old_or_new(root: &Path, before: &Files, done: &Files, what: &str) {
             assert!(kept.any(|(_, bytes)| bytes == old), "{what}: the original of {} is gone", path.display());
         }
     }
-    // Names are appended to.
+    // The name index is only appended to.
     let text = |files: &Files| String::from_utf8(files[&names].clone()).unwrap();
     let (now, before) = (text(&now), text(before));
     for line in before.lines().filter(|line| line.starts_with('{')) {
@@ -130,14 +130,14 @@ fn check_old_or_new(root: &Path, before: &Files, done: &Files, what: &str) {
     }
 }
 
-/// A repair that nothing comes between brings the home to where it would have been.
+/// Checks that a second repair without a fault brings the home to the state of a repair without a fault.
 fn check_second(root: &Path, before: &Files, done: &Files, wanted: &BTreeMap<u32, Vec<String>>, what: &str) {
     let home = RolloutHome::new(root);
     make_old(root);
-    for step in mend(&home) {
+    for step in repair_home(&home) {
         assert_eq!(step.error, None, "{what}: {step:?}");
     }
-    let left: Vec<_> = look(&home).findings.into_iter().filter(|finding| finding.mendable).collect();
+    let left: Vec<_> = diagnose_home(&home).findings.into_iter().filter(|finding| finding.mendable).collect();
     assert_eq!(left, [], "{what}");
     check_old_or_new(root, before, done, what);
     assert_eq!(&threads(root), wanted, "{what}");
@@ -151,12 +151,12 @@ fn check_second(root: &Path, before: &Files, done: &Files, wanted: &BTreeMap<u32
     assert!(passing.is_empty(), "{what}: {passing:?}");
 }
 
-/// Repairs a home with each fault at each call, and says how many pairs that were.
+/// Repairs a home with each fault at each call. Returns the number of pairs.
 fn try_all(level: Durability) -> usize {
-    let stage = place();
+    let stage = scratch_dir();
     set_stage(stage.path());
-    let dir = place();
-    // Modes are set past the seam; they are narrowed before, so that each repair has the same calls.
+    let dir = scratch_dir();
+    // File modes are not set by the faulty file system. They are narrowed before, so that each repair has the same calls.
     let narrowed = |root: &Path| {
         copy(stage.path(), root);
         make_old(root);
@@ -171,7 +171,7 @@ fn try_all(level: Durability) -> usize {
         RolloutHome::new(root).with_durability(level).with_file_system(Arc::new(files))
     };
     let counting = FaultyFiles::new();
-    let steps = mend(&faulty(&root, &counting));
+    let steps = repair_home(&faulty(&root, &counting));
     assert!(steps.len() >= 10 && steps.iter().all(|step| step.error.is_none()), "{steps:?}");
     let (done, wanted) = (files(&root), threads(&root));
     check_old_or_new(&root, &before, &done, "no fault");
@@ -184,7 +184,7 @@ fn try_all(level: Durability) -> usize {
             let root = dir.path().join("home");
             narrowed(&root);
             let broken = FaultyFiles::with_fault(at, *fault);
-            let _ = mend(&faulty(&root, &broken));
+            let _ = repair_home(&faulty(&root, &broken));
             check_old_or_new(&root, &before, &done, &what);
             assert_eq!(threads(&root), wanted, "{what}");
             if fault.is_stop() {
@@ -202,7 +202,7 @@ fn try_all(level: Durability) -> usize {
     pairs
 }
 
-/// Looks at what a power loss leaves of a repair that was cut short.
+/// Checks every state that a power loss may leave of an interrupted repair.
 fn lose_power(
     broken: &FaultyFiles,
     root: &Path,
@@ -222,15 +222,15 @@ fn lose_power(
     fs::remove_dir_all(left).unwrap();
 }
 
-/// Makes temporary files older than those that somebody may have made just now, which the doctor looks at twice.
+/// Makes temporary files old. The doctor takes a new one for the file of a writer that is at work, and inspects it twice.
 fn make_old(root: &Path) {
-    for path in all_files(root).iter().filter(|path| is_passing(path)) {
+    for path in all_files(root).iter().filter(|path| is_temporary(path)) {
         let file = fs::File::options().write(true).open(path).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     }
 }
 
-/// Takes the rights of everybody but the owner.
+/// Removes all permissions except the owner's.
 #[cfg(unix)]
 fn narrow(dir: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -246,7 +246,7 @@ fn narrow(dir: &Path) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a count that shrinks has to be seen")]
+#[expect(clippy::print_stderr, reason = "a count that shrinks has to be visible")]
 fn report(level: Durability) {
     let pairs = try_all(level);
     eprintln!("{pairs} pairs of a call of a repair and a fault at level {level}");

@@ -1,4 +1,4 @@
-//! Hostile homes: links, names, depth. Nothing outside of the home is touched, and nothing ends in memory or stack.
+//! Hostile homes: links, names, depth. Nothing outside of the home is touched, and neither memory nor stack runs out.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use selvedge_thread_store_local::LocalThreadStore;
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{head, id, record, second};
 
-/// A folder that is not the home's, with something in it, and what it looks like.
+/// Returns a directory outside of the home with files in it, and a function that reads its content.
 fn outside() -> (tempfile::TempDir, impl Fn() -> Vec<(std::path::PathBuf, Vec<u8>)>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_owned();
@@ -58,13 +58,13 @@ async fn no_write_follows_a_link_out_of_the_home() {
         let before = state();
         let home = TestHome::empty();
         record(&home.store, 1, HistoryMode::Paginated, &["a", "b"]).await;
-        let place = home.path().join(link);
-        let _ = fs::remove_dir_all(&place).or_else(|_| fs::remove_file(&place));
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let path = home.path().join(link);
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         let target = if link.contains("index") { dir.path().join("precious") } else { dir.path().to_owned() };
-        symlink(target, &place).unwrap();
+        symlink(target, &path).unwrap();
 
-        // Whatever comes of them, it comes of nothing outside.
+        // They may fail or succeed, as long as nothing outside changes.
         let store = LocalThreadStore::open(home.path());
         let created = store.create_thread(head(2, HistoryMode::Paginated)).await;
         if created.is_ok() {
@@ -91,7 +91,7 @@ async fn no_write_follows_a_link_out_of_the_home() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_that_leads_out_is_an_error_that_names_it() {
+async fn a_link_that_leads_out_of_the_home_is_an_error_that_names_it() {
     use std::os::unix::fs::symlink;
 
     let (dir, _) = outside();
@@ -101,7 +101,7 @@ async fn a_link_that_leads_out_is_an_error_that_names_it() {
     let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
     assert!(text.contains("/sessions") && text.contains("symbolic link that leads out of the home"), "{text}");
 
-    // A home that is a link itself is the user's own choice.
+    // The home itself may be a link: that is the user's own choice.
     let outer = tempfile::tempdir().unwrap();
     let real = TestHome::empty();
     record(&real.store, 1, HistoryMode::Paginated, &["a"]).await;
@@ -158,7 +158,7 @@ async fn deleting_and_archiving_touch_the_files_of_that_thread_only() {
 }
 
 #[test]
-fn hostile_names_and_ids_are_none() {
+fn hostile_names_and_ids_are_refused() {
     let uuid = id(1).to_string();
     for name in [
         format!("rollout-2026-11-21T09-08-56-{uuid}/../../x.jsonl"),
@@ -176,7 +176,7 @@ fn hostile_names_and_ids_are_none() {
 }
 
 #[tokio::test]
-async fn ids_in_a_file_lead_to_no_other_file() {
+async fn ids_in_a_file_never_lead_outside_of_the_home() {
     let home = TestHome::empty();
     for base in ["../../../../etc/passwd", "/etc/passwd", "..", ""] {
         let line = format!(
@@ -192,7 +192,7 @@ async fn ids_in_a_file_lead_to_no_other_file() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_made_in_a_wide_home_is_private() {
+async fn files_in_a_home_with_wide_permissions_are_private() {
     use std::os::unix::fs::PermissionsExt;
 
     let home = TestHome::empty();
@@ -208,13 +208,13 @@ async fn what_is_made_in_a_wide_home_is_private() {
     }
 }
 
-/// A value inside so many arrays and objects.
+/// Returns a value inside `levels` arrays and objects.
 fn deep(levels: usize) -> String {
     format!("{}1{}", "{\"a\":[".repeat(levels / 2), "]}".repeat(levels / 2))
 }
 
 #[tokio::test]
-async fn json_ten_thousand_levels_deep_is_kept_and_harms_nobody() {
+async fn json_ten_thousand_levels_deep_is_kept_and_does_no_harm() {
     let deep = deep(10_000);
     let kinds = [
         "session_meta",
@@ -265,7 +265,7 @@ async fn json_ten_thousand_levels_deep_is_kept_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_small_file_that_decompresses_without_end_meets_a_limit() {
+async fn a_small_file_that_decompresses_to_more_than_1_gib_meets_a_limit() {
     // More than 1 GiB of NULs in a few kilobytes.
     let frame = zstd::encode_all(&vec![0; 64 << 20][..], 1).unwrap();
     let home = TestHome::empty();
@@ -278,10 +278,10 @@ async fn a_small_file_that_decompresses_without_end_meets_a_limit() {
     assert!(text.contains(&format!("more than the limit of {limit} bytes")), "{text}");
 }
 
-/// A home on a medium that cannot be written: a bind mount, since root may write whatever modes say.
+/// A home on a file system that cannot be written: a bind mount, because root may write whatever the modes are.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_home_on_a_read_only_medium_can_be_read() {
+async fn a_home_on_a_read_only_file_system_can_be_read() {
     let home = TestHome::empty();
     record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
     let mount = tempfile::tempdir().unwrap();
@@ -300,7 +300,7 @@ async fn a_home_on_a_read_only_medium_can_be_read() {
     let context = store.load_model_context(id(1)).await;
     let looked = selvedge_rollout::doctor::diagnose(&RolloutHome::new(mount.path()), None, &|_| {});
     let resumed = store.resume_thread(id(1)).await;
-    // Lazily: the store, which has its index open, goes after it.
+    // Unmounted lazily: the store still has its index open.
     assert!(run(&["umount".as_ref(), "--lazy".as_ref(), to]));
     if !is_read_only {
         return skip("the bind mount could not be made read-only");
@@ -313,9 +313,9 @@ async fn a_home_on_a_read_only_medium_can_be_read() {
     assert!(text.contains("Read-only file system") || text.contains("ReadOnlyFilesystem"), "{text}");
 }
 
-/// Says aloud that a test did not run.
+/// Prints that a test did not run.
 #[cfg(target_os = "linux")]
-#[expect(clippy::print_stderr, reason = "a test that was skipped in silence would count as passed")]
+#[expect(clippy::print_stderr, reason = "a test that is skipped silently would count as passed")]
 fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }

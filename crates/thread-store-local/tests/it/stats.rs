@@ -1,4 +1,4 @@
-//! Sums over threads are the same from the index and from the logs.
+//! Statistics are the same from the index and from the logs.
 
 use selvedge_protocol::{ArchivedFilter, Relation, StatsKey, StatsQuery, ThreadQuery, Timestamp, UtcOffset};
 use selvedge_thread_store::ThreadReader;
@@ -6,7 +6,7 @@ use selvedge_thread_store::ThreadReader;
 use crate::home::{TestHome, all_recordings};
 
 #[tokio::test]
-async fn the_index_sums_what_the_logs_sum() {
+async fn statistics_of_the_index_equal_those_of_the_logs() {
     for folder in all_recordings() {
         let home = TestHome::recorded(&folder);
         let logs = TestHome::recorded(&folder).without_index();

@@ -1,0 +1,150 @@
+//! The history of a thread line by line, from its files.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use selvedge_protocol::{SegmentId, ThreadId, TurnId};
+use selvedge_rollout::{FileStamp, HomeFiles, ResolvedHistory, RolloutFile, read_head};
+use selvedge_thread_store::implement::{
+    LinePart, LineSource, MissingBytes, RawEntries, RecentBatches, Share, read_lines,
+};
+use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, TurnBoundary, WriterState};
+
+use super::backward_entries::entries_before;
+use super::inherited_prefix::find_prefix;
+use super::raw_entries::{content_len, end_of_last_line, entries_from, read_at};
+use crate::error::{stat, store_error};
+use crate::store_core::live::LiveClaim;
+use crate::store_core::{FoundHistory, StoreCore};
+
+impl StoreCore {
+    pub(crate) fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        let FoundHistory { files, resolved } = self.resolve(self.files()?, query.thread_id)?;
+        read_lines(&HistoryLines::new(self, &files, &resolved), query)
+    }
+
+    /// Returns the state of a thread's writer. The caller holds the permit of the thread, from which `recent` comes, so nothing is
+    /// appended meanwhile.
+    pub(crate) fn writer_state(
+        &self,
+        thread_id: ThreadId,
+        live: &LiveClaim,
+        recent: &RecentBatches,
+    ) -> Result<WriterState> {
+        let query = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, LineStart::End) };
+        let end = if live.is_materialized() { Some(self.read_lines(&query)?.next) } else { None };
+        Ok(WriterState { end, last_batch: recent.last(), epoch: live.epoch })
+    }
+}
+
+/// The lines of a history that was resolved.
+struct HistoryLines<'a> {
+    store: &'a StoreCore,
+    files: &'a Arc<HomeFiles>,
+    resolved: &'a ResolvedHistory,
+    parts: Vec<LinePart>,
+}
+
+impl<'a> HistoryLines<'a> {
+    fn new(store: &'a StoreCore, files: &'a Arc<HomeFiles>, resolved: &'a ResolvedHistory) -> Self {
+        let parts = resolved.parts.iter().map(|part| LinePart {
+            segment_id: part.file.name.segment_id(),
+            inherited: part.file.name.thread_id != resolved.thread_id,
+        });
+        Self { store, files, resolved, parts: parts.collect() }
+    }
+
+    fn file(&self, part: usize) -> &RolloutFile {
+        &self.resolved.parts[part].file
+    }
+
+    /// Returns the offset just past the last entry of the newest segment.
+    ///
+    /// While the thread has a writer, the bytes behind the last newline may be half of a line, which is no entry yet. Without a
+    /// writer they are a torn line, which does not change any more, and an entry.
+    fn newest_end(&self, file: &RolloutFile) -> Result<u64> {
+        if file.name.compressed {
+            return content_len(file);
+        }
+        loop {
+            let len = stat(&file.path)?.len();
+            if len == 0 || read_at(&file.path, len - 1..len)? == b"\n" {
+                return Ok(len);
+            }
+            if self.store.has_writer(self.resolved.thread_id) {
+                return end_of_last_line(&file.path, len);
+            }
+            // There is no writer now. A writer may have finished its line and ended since the length was read. If the length is
+            // still the same, none has.
+            if stat(&file.path)?.len() == len {
+                return Ok(len);
+            }
+        }
+    }
+}
+
+impl LineSource for HistoryLines<'_> {
+    fn thread_id(&self) -> ThreadId {
+        self.resolved.thread_id
+    }
+
+    fn parts(&self) -> &[LinePart] {
+        &self.parts
+    }
+
+    fn missing_base(&self) -> Option<MissingBytes> {
+        let missing = self.resolved.missing.as_ref()?;
+        let reason = format!("the history begins in segment {}, and {}", missing.segment_id, missing.reason);
+        Some(MissingBytes { bytes: missing.end.byte, reason })
+    }
+
+    fn share(&self, part: usize) -> Result<Share> {
+        let part = &self.resolved.parts[part];
+        if part.end.is_none() {
+            return Ok(Share { end: self.newest_end(&part.file)?, missing: None });
+        }
+        // The stamp is read before the file: if the file changes in between, the entry gets a stamp that no later lookup
+        // uses.
+        let stamp = FileStamp::read(&part.file.path).map_err(store_error)?;
+        let key = (part.clone(), stamp);
+        if let Some(known) = self.store.prefixes.get(&key) {
+            return Ok(known);
+        }
+        let prefix = find_prefix(part)?;
+        self.store.prefixes.put(key, prefix.clone());
+        Ok(prefix)
+    }
+
+    fn entries(&self, part: usize, from: u64) -> Result<RawEntries<'_>> {
+        entries_from(&self.file(part).path, from)
+    }
+
+    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntries<'_>> {
+        entries_before(self.file(part), before)
+    }
+
+    fn bytes(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>> {
+        read_at(&self.file(part).path, range)
+    }
+
+    fn former_parts(&self, segment_id: SegmentId) -> Result<Option<Vec<(SegmentId, u64)>>> {
+        // A position may lie in a segment that a revert has abandoned. The history that ended with it shows where the two part.
+        let Some(file) = self.files.segment(segment_id) else { return Ok(None) };
+        let former = ResolvedHistory::ending_with(self.files, file).map_err(store_error)?;
+        let source = HistoryLines::new(self.store, self.files, &former);
+        let ends = (0..former.parts.len()).map(|part| Ok((source.parts[part].segment_id, source.share(part)?.end)));
+        ends.collect::<Result<_>>().map(Some)
+    }
+
+    fn is_detached(&self) -> Result<bool> {
+        let head = read_head(self.resolved.newest()).map_err(store_error)?;
+        Ok(head.is_some_and(|head| head.copied_base.is_some()))
+    }
+
+    fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
+        let head = read_head(self.resolved.newest()).map_err(store_error)?;
+        let mode = head.map(|head| head.mode()).unwrap_or_default();
+        let found = self.store.locate_boundary(self.resolved, mode, &TurnBoundary::Before(turn_id.clone()))?;
+        Ok(found.before.end_position().unwrap_or((0, 0)))
+    }
+}

@@ -1,0 +1,32 @@
+//! Searching without an index: every candidate thread is scanned; in a sorted search, until the page is full.
+
+use std::sync::Arc;
+
+use selvedge_history::TextSearch;
+use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn};
+use selvedge_rollout::HomeFiles;
+use selvedge_thread_store::Result;
+use selvedge_thread_store::implement::page_hits;
+
+use crate::store_core::StoreCore;
+
+impl StoreCore {
+    pub(crate) fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        let search = TextSearch::new(&query.text)?;
+        let files = self.files()?;
+        let records = self.candidate_records(&query.threads, &files, &self.names());
+        page_hits(query, records, |thread| {
+            let turns = self.turns_or_none(&files, thread.id);
+            Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
+        })
+    }
+
+    /// Returns the turns of a thread. None if its files are gone or cannot be read, which must not hide other threads.
+    fn turns_or_none(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Vec<Turn> {
+        let turns = self.read_found(files, thread_id, |_, resolved| Ok(self.project_turns(resolved)?.turns.finish()));
+        turns.unwrap_or_else(|error| {
+            tracing::warn!(%thread_id, %error, "thread left out of a search");
+            Vec::new()
+        })
+    }
+}
