@@ -1,7 +1,7 @@
-//! How fast threads are appended to, as a ratio to a floor measured in the same run: a bare loop that serialises the same
-//! item with `serde_json` and writes it by one `write` each.
+//! The speed of appends, relative to a reference that the same run measures: a bare loop that serializes each item with
+//! `serde_json` and writes it with one `write`.
 //!
-//! `cargo xtask bench append`; with `--against COMMIT` fewer items, and a recorder alone, too.
+//! `cargo xtask bench append`. With `--against COMMIT` it measures fewer items, and a recorder alone as well.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its numbers")]
 
@@ -26,16 +26,16 @@ use tempfile::tempdir;
 
 use crate::probe::Probe;
 
-/// Items of one measurement.
+/// The number of items in one measurement.
 const ITEMS: usize = 100_000;
-/// Items of one workload of a comparison, and how many there are in a batch.
+/// The number of items in one workload of a comparison, and in a batch.
 const PROBED_ITEMS: usize = 2_000;
 const PROBED_BATCH: usize = 100;
-/// Measurements of each kind; they take turns, so that a noisy moment hits all alike.
+/// The number of measurements of each kind. The kinds alternate, so a noisy moment affects all of them.
 const ROUNDS: usize = 7;
-/// What the store must reach of the floor.
+/// The ratio to the bare loop that the store must reach.
 const STORE_FLOOR: f64 = 0.5;
-/// What `LiveThread` must reach of it, with every fifth item a `token_count`.
+/// The ratio to the bare loop that `LiveThread` must reach. Every fifth item is a `token_count`.
 const LIVE_FLOOR: f64 = 0.4;
 
 fn main() -> anyhow::Result<()> {
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a comparison with another tree measures.
+/// Measures the workloads of a comparison with another commit.
 fn compared(probe: &Probe, plain: &[RolloutItem], mixed: &[RolloutItem]) -> anyhow::Result<()> {
     let many = |items: &[RolloutItem]| items.iter().cycle().take(PROBED_ITEMS).cloned().collect::<Vec<_>>();
     let (plain, mixed) = (many(plain), many(mixed));
@@ -95,7 +95,8 @@ fn compared(probe: &Probe, plain: &[RolloutItem], mixed: &[RolloutItem]) -> anyh
     }
     let live = async || {
         let home = tempdir()?;
-        // Without an index the store has nothing to do in the background, at moments that differ.
+        // Without an index the store does no work in the background, which would happen at different moments in each
+        // run.
         let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::Disabled);
         let thread = open_live(store).await?;
         Ok((home, thread))
@@ -178,7 +179,7 @@ async fn live_loop(home: &Path, items: &[RolloutItem]) -> anyhow::Result<Duratio
     Ok(took)
 }
 
-/// A message whose payload is 500 bytes of JSON.
+/// Returns a message whose payload is 500 bytes of JSON.
 fn item_of_500_bytes() -> anyhow::Result<RolloutItem> {
     let bare = serde_json::to_vec(&ResponseItem::assistant_text(""))?.len();
     let text: String = "the quick brown fox jumps over the lazy dog ".chars().cycle().take(500 - bare).collect();

@@ -1,7 +1,9 @@
-//! A whole agent with a scripted model: it starts a thread, records every step, compacts, is dropped without a farewell,
-//! resumes from the log and goes on. `cargo run -p selvedge-thread-manager --example agent`
+//! A complete agent with a scripted model. It starts a thread, records every step, compacts, is dropped without a
+//! shutdown, resumes from the log and continues.
+//!
+//! `cargo run -p selvedge-thread-manager --example agent`
 
-#![expect(clippy::print_stdout, reason = "an example talks")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,20 +16,21 @@ use selvedge_thread_manager::{LiveThread, ThreadManager};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::json;
 
-/// The agent: the thread it writes, and what its model sees.
+/// The agent: the thread that it writes, and the history that its model sees.
 struct Agent {
     thread: Arc<LiveThread>,
     history: Vec<ResponseItem>,
 }
 
 impl Agent {
-    /// One turn: the question, what the model is told about its surroundings, and the answer.
+    /// Records one turn: the question, what the model is told about its surroundings, and the answer.
     async fn turn(&mut self, question: &str, cwd: &str) -> anyhow::Result<String> {
         let turn_id = Some(TurnId::from(ThreadId::new(now()).to_string()));
         let started = TaskStartedEvent { turn_id: turn_id.clone(), ..Default::default() };
         self.thread.append(&[EventMsg::from(started).into()]).await?;
 
         let surroundings = WorldState::new(json!({"environment": {"cwd": cwd}}))?;
+        // Tell the model only what it does not know, and record it in the same batch.
         if self.thread.world_state().await.as_ref() != Some(&surroundings) {
             let told = ResponseItem::user_text(&format!("<environment_context>{cwd}</environment_context>"));
             self.thread.append_context(&[told.clone().into()], &surroundings).await?;
@@ -65,7 +68,7 @@ impl Agent {
     }
 }
 
-/// Answers with how much it has seen.
+/// Answers with the number of items that it sees.
 fn scripted_model(input: &[ResponseItem]) -> String {
     format!("I see {} items.", input.len())
 }
@@ -86,7 +89,8 @@ async fn main() -> anyhow::Result<()> {
     let window = agent.thread.compact("we greeted each other", agent.history.clone()).await?;
     println!("compacted into window {}", window.number);
     let thread_id = agent.thread.id();
-    drop((agent, manager)); // no shutdown: whatever was acknowledged is in the log
+    // No shutdown: everything that was acknowledged is in the log.
+    drop((agent, manager));
 
     let manager = ThreadManager::new(Arc::new(LocalThreadStore::open(home.path())));
     let resumed = manager.resume(thread_id).await?;

@@ -1,11 +1,11 @@
-//! A writer that is made to be killed: `cargo xtask crash` runs it and kills it.
+//! A writer for crash tests: `cargo xtask crash` runs it and kills it.
 //!
-//! It does at random what a thread can bear, and says on standard output what it is about to do (`?`) and what is done (`!`),
-//! one line each, so that whoever reads them knows what has to be there when it dies.
+//! It performs random operations on threads. It prints each operation twice: before it begins (`?`) and when it is done
+//! (`!`), one line each. So a reader of its output knows what the threads must contain when it dies.
 //!
 //! `crash_writer <home> <written|synced> <seed> <first number> <most operations> <thread id>...`
 
-#![expect(clippy::print_stdout, reason = "its words are what it is for")]
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::io::Write;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Something at random.
+    /// Performs a random operation.
     async fn act(&mut self) -> Result<()> {
         if self.live.is_empty() {
             return self.start().await;
@@ -101,7 +101,8 @@ impl Writer {
         let turns = 1 + self.chance(3);
         say(&format!("? rewind {} {turns}", live.id()));
         match self.manager.rewind(live.id(), RewindTo::Turns(turns)).await {
-            // In what is left of a turn that the writer before did not come to write, nobody may have spoken.
+            // A writer that was killed in a turn may have left a turn without a user message, which a rollback event
+            // cannot undo.
             Err(StoreError::InvalidRequest { .. }) if live.mode() == HistoryMode::Legacy => {
                 say(&format!("! rewind {} 0", live.id()));
             }
@@ -124,7 +125,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A number below `many`, the same ones for the same seed (xorshift).
+    /// Returns a random number below `many`. The same seed gives the same numbers (xorshift).
     fn chance(&mut self, many: u64) -> u64 {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
@@ -133,10 +134,10 @@ impl Writer {
     }
 }
 
-/// Says a line, at once.
+/// Prints a line and flushes it.
 fn say(line: &str) {
     println!("{line}");
-    // Whoever has stopped reading does not care any more.
+    // An error means that the reader is gone.
     let _ = std::io::stdout().flush();
 }
 
@@ -144,7 +145,7 @@ fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-/// A turn in which the user says this.
+/// Returns the items of a turn with this user message.
 fn turn(mode: HistoryMode, number: u64, text: &str, with_compaction: bool) -> Vec<RolloutItem> {
     let turn_id: TurnId = format!("turn {number}").into();
     let said: EventMsg = match mode {

@@ -1,15 +1,26 @@
-//! The life of threads.
+//! The life of threads, over any store.
 //!
-//! [`ThreadManager`] starts, resumes, forks and rewinds threads over any [`ThreadStore`](selvedge_thread_store::ThreadStore),
-//! and is the one door to the metadata of threads, loaded or cold. [`LiveThread`] is a thread that an agent is writing: it
-//! applies the persistence policy, appends, and tells the store what the items say of the thread. It knows no concrete
-//! store.
+//! [`ThreadManager`] starts, resumes, forks and rewinds threads in a
+//! [`ThreadStore`](selvedge_thread_store::ThreadStore). It is also the one way to change the metadata of threads, live
+//! or cold. [`LiveThread`] is a thread that an agent is writing: it applies the persistence policy, appends items, and
+//! stores the metadata that derives from them. This crate knows no concrete store.
 //!
-//! # Order
+//! # History first, metadata second
 //!
-//! History first, metadata second. An append returns when its items are in the store; what they say of the thread follows, and
-//! may come later: counts of tokens and times of last change are told at most every [`METADATA_SYNC_INTERVAL`], and at each
-//! [`flush`](LiveThread::flush). New facts (a first message, another model) are told at once.
+//! An append returns when its items are in the store. The metadata that derives from them is stored afterwards:
+//!
+//! - New facts, such as a first message or another model, are stored with the append that brings them.
+//! - Token counts and times of the last change are stored at most once per [`METADATA_SYNC_INTERVAL`], and with each
+//!   [`flush`](LiveThread::flush).
+//!
+//! So a crash leaves metadata that lags behind the log. The next writer of the thread derives the rest from the log.
+//! The other order could leave metadata with facts that no log has, and nothing could find out which facts those are.
+//!
+//! # Dropped calls and lost answers
+//!
+//! A call on the store may be dropped halfway, or its answer may get lost. The manager repeats the same call while its
+//! answer is lost, and every such call takes effect once. After a dropped call, the next call on the thread reads the
+//! state of the thread from the store before it does anything else.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,15 +42,23 @@
 //! # }
 //! ```
 
+mod clock;
+mod completion;
+mod derived_record;
 mod live;
+mod live_state;
+mod lost_answer;
 mod manager;
 mod metadata_sync;
-mod task;
+mod new_head;
+mod registry;
+mod starting;
 mod timer;
-mod unobserved;
+mod timing;
 
 pub use live::LiveThread;
-pub use manager::{ResumedThread, RewindTo, ShutdownReport, StartingThread, ThreadManager};
-pub use metadata_sync::METADATA_SYNC_INTERVAL;
+pub use manager::{ResumedThread, RewindTo, ShutdownReport, ThreadManager};
+pub use starting::StartingThread;
 #[doc(hidden)]
 pub use timer::wake_timers;
+pub use timing::METADATA_SYNC_INTERVAL;

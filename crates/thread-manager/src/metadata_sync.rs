@@ -1,82 +1,102 @@
-//! When to tell a store what was observed.
+//! When to update a thread's metadata in the store.
+//!
+//! Every append may change metadata that derives from the log. Storing each change would double the cost of an append,
+//! since the time of the last update changes with every item. So there are two kinds of changes:
+//!
+//! - *New facts* (a first message, another model, a name): stored with the append that brings them.
+//! - *Progress* (times, token counts): collected, and stored at most once per [`METADATA_SYNC_INTERVAL`].
+//!
+//! ```text
+//!            progress is added                   the interval has passed, or new facts are added
+//!   Idle ─────────────────────────> Later(rest) ─────────────────────────────────────────────────> Now
+//!    ^                                   ^                                                          │
+//!    │                                   └────────── the store failed: try again later ─────────────┤
+//!    └───────────────────────────────────────────────── the store has the changes ──────────────────┘
+//! ```
 
 use std::time::Duration;
 
 use selvedge_protocol::{StoredThread, ThreadMetadataPatch};
 use tokio::time::Instant;
 
-/// How often a store is told at most that a thread goes on: that it was updated, that a turn began, how many tokens it used.
-pub const METADATA_SYNC_INTERVAL: Duration = Duration::from_secs(5);
+use crate::timing::METADATA_SYNC_INTERVAL;
 
-/// What was observed and not told yet.
+/// The changes of derived metadata that the store does not have yet.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataSync {
     pending: ThreadMetadataPatch,
-    last_told: Option<Instant>,
-    /// Whether a task waits to tell what is pending.
-    pub(crate) timer_runs: bool,
+    /// When the last update of the store was started, successful or not. A store that fails is therefore called once
+    /// per interval, and not with every append.
+    last_flush: Option<Instant>,
+    /// Whether a task waits to flush the pending changes. There is one per thread at most.
+    pub(crate) has_timer: bool,
 }
 
-/// What to do about what is pending.
+/// When to flush the pending changes to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Nothing is pending.
-    Nothing,
-    /// Tell it now.
+pub(crate) enum SyncSchedule {
+    /// No change is pending.
+    Idle,
+    /// Now.
     Now,
-    /// Tell it when this much time has passed, or at the next barrier.
+    /// When this much time has passed, or at the next flush of the thread, whichever comes first.
     Later(Duration),
 }
 
 impl MetadataSync {
-    /// With this to be told at the next occasion.
-    pub(crate) fn of(pending: ThreadMetadataPatch) -> Self {
+    /// Starts with changes that are pending already.
+    pub(crate) fn with_pending(pending: ThreadMetadataPatch) -> Self {
         Self { pending, ..Self::default() }
     }
 
-    /// Adds what one append changed, and says whether that is more than a touch.
+    /// Adds changes, and returns whether they contain new facts.
     pub(crate) fn add(&mut self, patch: ThreadMetadataPatch) -> bool {
-        let is_news = is_news(&patch);
+        let has_new_facts = has_new_facts(&patch);
         self.pending.merge(patch);
-        is_news
+        has_new_facts
     }
 
-    /// What to do now; `is_news` when something was added that should not wait.
-    pub(crate) fn due(&self, is_news: bool, now: Instant) -> Due {
+    /// Returns when to flush. `has_new_facts` reports whether changes were just added that should not wait.
+    pub(crate) fn schedule(&self, has_new_facts: bool, now: Instant) -> SyncSchedule {
         if self.pending.is_empty() {
-            return Due::Nothing;
+            return SyncSchedule::Idle;
         }
-        let waited = self.last_told.map(|told| now.saturating_duration_since(told));
+        let waited = self.last_flush.map(|last_flush| now.saturating_duration_since(last_flush));
         match waited {
-            _ if is_news => Due::Now,
-            Some(waited) if waited < METADATA_SYNC_INTERVAL => Due::Later(METADATA_SYNC_INTERVAL - waited),
-            _ => Due::Now,
+            _ if has_new_facts => SyncSchedule::Now,
+            Some(waited) if waited < METADATA_SYNC_INTERVAL => SyncSchedule::Later(METADATA_SYNC_INTERVAL - waited),
+            _ => SyncSchedule::Now,
         }
     }
 
-    /// What is pending, to be told now. It stays pending until [`clear`](Self::clear), so that telling it can fail or be
-    /// broken off.
-    pub(crate) fn begin(&mut self, now: Instant) -> Option<ThreadMetadataPatch> {
+    /// Returns the pending changes, to be stored now. `None` if there are none.
+    ///
+    /// They stay pending until [`finish_flush`](Self::finish_flush): the update may fail, or its future may be dropped.
+    pub(crate) fn start_flush(&mut self, now: Instant) -> Option<ThreadMetadataPatch> {
         if self.pending.is_empty() {
             return None;
         }
-        self.last_told = Some(now);
+        self.last_flush = Some(now);
         Some(self.pending.clone())
     }
 
-    /// What was pending was told.
-    pub(crate) fn clear(&mut self) {
+    /// Notes that the store has all pending changes.
+    pub(crate) fn finish_flush(&mut self) {
         self.pending = ThreadMetadataPatch::default();
     }
 
-    /// Brings a row of the store, which lacks what is pending, up to date.
-    pub(crate) fn apply(&self, row: &mut StoredThread) {
-        self.pending.apply(row);
+    /// Applies the pending changes to a record that was read from the store and lacks them.
+    pub(crate) fn apply_pending(&self, record: &mut StoredThread) {
+        self.pending.apply(record);
     }
 }
 
-/// Whether a patch says more than that the thread goes on.
-fn is_news(patch: &ThreadMetadataPatch) -> bool {
+/// Returns whether a patch contains more than progress.
+fn has_new_facts(patch: &ThreadMetadataPatch) -> bool {
+    // The fields bound to `_` do not count. Times and token counts are progress, and `extra` has fields that this
+    // version does not know.
+    //
+    // Every field is named here, so that a field that is added to the patch does not compile before it is classified.
     let ThreadMetadataPatch {
         created_at,
         updated_at: _,

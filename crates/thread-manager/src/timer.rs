@@ -1,7 +1,18 @@
-//! Waiting for a time, in any runtime.
+//! Timers that work in any Tokio runtime.
 //!
-//! Tokio makes timers only where they are asked for, panics where they are missing, and does not say beforehand. These come from
-//! a thread of their own, which is there while somebody waits. The time is that of Tokio's clock, which a test can put on.
+//! A Tokio runtime has timers only if it was built with them. Without them `tokio::time::sleep` panics, and nothing
+//! reports beforehand whether they exist. So the timers here come from a thread of this crate, which runs only while a
+//! timer is registered.
+//!
+//! Two clocks are involved. A deadline counts in Tokio's clock, which a test can stop and advance. The thread waits by
+//! the system's clock. A timer that wakes too early by Tokio's clock registers again for the rest.
+//!
+//! ```text
+//!               poll: time is left                the thread: its time has come
+//! unregistered ────────────────────> registered ────────────────────────────────> woken, unregistered
+//!      ^                                 │                                               │
+//!      └────── poll again, or drop ──────┘                             poll again ───────┘
+//! ```
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
@@ -11,91 +22,101 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// As good as for ever.
-const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Used for a deadline that the clock cannot express.
+const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// When somebody is to be woken, by the clock of the system, and which of those who wait for that time.
-type Place = (std::time::Instant, u64);
+/// The system time at which to wake a timer, and a number that distinguishes timers of the same time.
+///
+/// No key is used twice. So removing a key that the thread has removed already does nothing, instead of removing
+/// another timer.
+type TimerKey = (std::time::Instant, u64);
 
+/// All timers of the process, and the thread that wakes them.
 #[derive(Debug)]
-struct Timers {
-    state: Mutex<State>,
-    /// Somebody waits for a time that is earlier than the first was.
-    is_earlier: Condvar,
+struct TimerService {
+    queue: Mutex<TimerQueue>,
+    /// Notified when a timer is registered that comes before all others, since the thread waits for a later one.
+    earlier_timer: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    waiting: BTreeMap<Place, Waker>,
-    count: u64,
-    is_running: bool,
+struct TimerQueue {
+    wakers: BTreeMap<TimerKey, Waker>,
+    /// How many timers were registered since the process started.
+    registered: u64,
+    /// Whether the thread runs. It changes only under the lock of the queue.
+    has_thread: bool,
 }
 
-static TIMERS: Timers = Timers {
-    state: Mutex::new(State { waiting: BTreeMap::new(), count: 0, is_running: false }),
-    is_earlier: Condvar::new(),
+static TIMERS: TimerService = TimerService {
+    queue: Mutex::new(TimerQueue { wakers: BTreeMap::new(), registered: 0, has_thread: false }),
+    earlier_timer: Condvar::new(),
 };
 
-impl Timers {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl TimerService {
+    fn queue(&self) -> MutexGuard<'_, TimerQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&'static self, time: Duration, waker: &Waker) -> Place {
-        let mut state = self.state();
-        state.count += 1;
+    /// Registers a timer and starts the thread if it does not run.
+    fn register(&'static self, time: Duration, waker: &Waker) -> TimerKey {
+        let mut queue = self.queue();
+        queue.registered += 1;
         let now = std::time::Instant::now();
-        let place = (now.checked_add(time).unwrap_or(now + LONG), state.count);
-        let is_earlier = state.waiting.first_key_value().is_none_or(|(first, _)| place < *first);
-        state.waiting.insert(place, waker.clone());
-        if !state.is_running {
+        let key = (now.checked_add(time).unwrap_or(now + FAR_FUTURE), queue.registered);
+        let is_earliest = queue.wakers.first_key_value().is_none_or(|(first, _)| key < *first);
+        queue.wakers.insert(key, waker.clone());
+        if !queue.has_thread {
             let thread = std::thread::Builder::new().name("selvedge-timers".to_owned()).spawn(|| self.run());
             match thread {
-                Ok(_) => state.is_running = true,
-                // The next one who waits tries again.
-                Err(error) => tracing::warn!(%error, "nobody is woken when a time has come"),
+                Ok(_) => queue.has_thread = true,
+                // The timer stays registered. The next timer that is registered tries to start the thread again.
+                Err(error) => tracing::warn!(%error, "cannot start the thread that wakes timers"),
             }
-        } else if is_earlier {
-            self.is_earlier.notify_one();
+        } else if is_earliest {
+            self.earlier_timer.notify_one();
         }
-        place
+        key
     }
 
+    /// The thread: wakes each timer when its time has come, and ends when no timer is left.
     fn run(&self) {
-        let mut state = self.state();
+        let mut queue = self.queue();
         loop {
-            let Some((&(time, _), _)) = state.waiting.first_key_value() else {
-                state.is_running = false;
+            let Some((&(time, _), _)) = queue.wakers.first_key_value() else {
+                // Still under the lock: the next call of `register` sees that it has to start a thread.
+                queue.has_thread = false;
                 return;
             };
             let left = time.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
-                let (_, waker) = state.waiting.pop_first().unzip();
-                drop(state);
+                let (_, waker) = queue.wakers.pop_first().unzip();
+                // Not under the lock: waking runs code of the runtime, which may drop a timer, and that takes the lock.
+                drop(queue);
                 waker.into_iter().for_each(Waker::wake);
-                state = self.state();
+                queue = self.queue();
             } else {
-                state = self.is_earlier.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                queue = self.earlier_timer.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
     }
 }
 
-/// Wakes all who wait for a time, to look whether it has come: for tests that put Tokio's clock on.
+/// Wakes all timers, so that each checks whether its deadline has passed: for tests that advance Tokio's clock.
 #[doc(hidden)]
 pub fn wake_timers() {
-    let waiting = std::mem::take(&mut TIMERS.state().waiting);
-    waiting.into_values().for_each(Waker::wake);
+    let wakers = std::mem::take(&mut TIMERS.queue().wakers);
+    wakers.into_values().for_each(Waker::wake);
 }
 
-/// Waits for so long.
+/// Returns a future that is ready after this time.
 pub(crate) fn sleep(time: Duration) -> Sleep {
     let now = Instant::now();
-    Sleep { until: now.checked_add(time).unwrap_or(now + LONG), place: None }
+    Sleep { deadline: now.checked_add(time).unwrap_or(now + FAR_FUTURE), key: None }
 }
 
-/// Waits for work, but no longer than this; nothing if it took longer, and was dropped.
-pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+/// Waits for work, but no longer than this time. `None` if the work took longer; it is dropped then.
+pub(crate) async fn with_timeout<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut sleep = sleep(time);
     std::future::poll_fn(|context| match work.as_mut().poll(context) {
@@ -105,37 +126,39 @@ pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> 
     .await
 }
 
-/// Waits for a time.
+/// A future that is ready at a deadline.
 #[derive(Debug)]
 pub(crate) struct Sleep {
-    until: Instant,
-    place: Option<Place>,
+    deadline: Instant,
+    /// The key of the registered timer. Its waker may have been called already.
+    key: Option<TimerKey>,
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.leave();
-        let left = self.until.saturating_duration_since(Instant::now());
+        // The waker may be another one than in the last poll, so each poll registers anew.
+        self.unregister();
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Poll::Ready(());
         }
-        self.place = Some(TIMERS.wait(left, context.waker()));
+        self.key = Some(TIMERS.register(left, context.waker()));
         Poll::Pending
     }
 }
 
 impl Sleep {
-    fn leave(&mut self) {
-        if let Some(place) = self.place.take() {
-            TIMERS.state().waiting.remove(&place);
+    fn unregister(&mut self) {
+        if let Some(key) = self.key.take() {
+            TIMERS.queue().wakers.remove(&key);
         }
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.leave();
+        self.unregister();
     }
 }

@@ -1,25 +1,28 @@
-//! What changed in a store: which threads there are, and where they end.
+//! The changes of a store: which threads exist, and where their histories end.
 
 use selvedge_protocol::{Cursor, ThreadId};
 use serde::Serialize;
 
 use crate::LinePosition;
 
-/// The state of a thread that changed. Changes are told by what is there now, not by what was done: several changes of one
-/// thread may be told as one, and one may be told again.
+/// The present state of a thread that changed.
+///
+/// It does not report which operation changed the thread. Several changes of one thread may be reported as one, and one
+/// change may be reported again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ThreadChange {
-    /// The thread is there.
+    /// The thread exists.
     Present {
         /// The thread.
         thread_id: ThreadId,
         /// Where its history ends.
         end: LinePosition,
-        /// Differs from an earlier one if anything of the thread changed since: its history, its name, whether it is archived.
+        /// The version of the thread. It differs from an earlier version if anything of the thread changed in between:
+        /// its history, its name, or whether it is archived.
         version: String,
     },
-    /// The thread is gone.
+    /// The thread no longer exists.
     Gone {
         /// The thread.
         thread_id: ThreadId,
@@ -43,6 +46,6 @@ pub struct ChangePage {
     pub changes: Vec<ThreadChange>,
     /// Where the next page begins.
     pub next: Cursor,
-    /// Whether there is nothing beyond the page now.
+    /// Whether there is nothing after the page now.
     pub is_end: bool,
 }

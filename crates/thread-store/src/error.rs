@@ -1,4 +1,4 @@
-//! What can go wrong in a store.
+//! The errors of a store, and what a caller can do about each.
 
 use std::error::Error;
 use std::fmt;
@@ -10,18 +10,18 @@ use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnSelector, ZeroLimi
 
 use crate::BatchId;
 
-/// An error of whatever a store is built on.
+/// An error of the system that a store is built on: files, a database, a network.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The outcome of a store's operation.
+/// The result of an operation of a store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Who holds a thread's writer.
+/// The process that holds a thread's writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
-    /// The process, where the system tells it.
+    /// The process id. `None` if the system does not report it.
     pub process_id: Option<u32>,
-    /// The host, for a store that several hosts share.
+    /// The host, in a store that several hosts share.
     pub host: Option<String>,
 }
 
@@ -36,21 +36,22 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a store did not do what it was asked.
+/// Why an operation of a store failed.
 ///
 /// An operation that fails has changed nothing, unless its own documentation says otherwise.
+/// [`recovery`](Self::recovery) returns what a caller can do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no such thread; or it is not live, for an operation on a live thread.
+    /// There is no such thread. For an operation on a live thread: the thread is not live in this store.
     #[error("thread {thread_id} not found{}", if *.live { " among the live threads of this store" } else { "" })]
     NotFound {
         /// The thread.
         thread_id: ThreadId,
-        /// Whether it was looked for among the live threads.
+        /// Whether the operation needs a live thread.
         live: bool,
     },
-    /// There is no such turn in the thread, or it was undone.
+    /// The thread has no such turn, or the turn was undone.
     #[error("turn {turn} not found in thread {thread_id}")]
     TurnNotFound {
         /// The thread.
@@ -58,40 +59,41 @@ pub enum StoreError {
         /// The turn.
         turn: TurnSelector,
     },
-    /// The request itself is wrong; repeating it will not help.
+    /// The request itself is wrong. Repeating it does not help.
     #[error("invalid request: {reason}")]
     InvalidRequest {
         /// What is wrong with it.
         reason: String,
     },
-    /// There is a thread of this id already.
-    #[error("there is a thread {thread_id} already")]
+    /// A thread with this id exists.
+    #[error("thread {thread_id} already exists")]
     AlreadyExists {
         /// The thread.
         thread_id: ThreadId,
     },
-    /// Somebody else is writing the thread.
+    /// Another writer holds the thread.
     #[error("thread {thread_id} is being written by {holder}")]
     Conflict {
         /// The thread.
         thread_id: ThreadId,
-        /// Who.
+        /// The process that holds it.
         holder: Holder,
-        /// Since when, where the store knows it.
+        /// Since when it holds it. `None` if the store does not know.
         since: Option<Timestamp>,
     },
-    /// The thread was taken away from the writer that holds it here, by somebody who asked for no claim.
+    /// The thread was taken from its writer in this store, by a program that did not claim it.
     #[error("thread {thread_id} was taken from its writer: {reason}; nothing was written")]
     Lost {
         /// The thread.
         thread_id: ThreadId,
-        /// What became of it.
+        /// What happened to it.
         reason: String,
     },
-    /// What was written could not be made durable, so that it is not known how much of it survives a power loss. The writer
-    /// appends nothing any more; resuming the thread reads what there is.
+    /// What was written could not be made durable, so it is unknown how much of it survives a power loss.
+    ///
+    /// The writer appends nothing any more. Resuming the thread reads what is there.
     #[error(
-        "thread {thread_id} could not be synced and is not written any more; resume it to go on with what is there"
+        "thread {thread_id} could not be synced and is not written any more; resume it to continue with what is there"
     )]
     Unsynced {
         /// The thread.
@@ -99,55 +101,57 @@ pub enum StoreError {
         /// What failed.
         source: BoxError,
     },
-    /// The answer of the store was lost: the call may have taken effect or not. Repeating the same call settles it.
+    /// The answer of the store was lost: the call may or may not have taken effect. Repeating the same call finds out:
+    /// it takes effect once.
     #[error("it is not known whether the change of thread {thread_id} took effect")]
     OutcomeUnknown {
         /// The thread.
         thread_id: ThreadId,
-        /// The batch, for a call that has one.
+        /// The batch id, if the call has one.
         batch: Option<BatchId>,
         /// Why the answer was lost.
         source: BoxError,
     },
-    /// A cursor cannot be continued any more: what it belonged to is gone.
+    /// A cursor cannot be continued any more, because what it belonged to is gone.
     #[error("the cursor has expired: {reason}; begin with the first page")]
     CursorExpired {
         /// What is gone.
         reason: String,
     },
-    /// The place in a thread's history was changed, by a repair or a redaction, or is gone.
-    #[error("the position in thread {thread_id} is gone; begin again")]
+    /// A position in a thread's history is no longer valid: a repair or a redaction changed or removed the line before
+    /// it.
+    #[error("the position in thread {thread_id} is gone; start again from the beginning of the thread")]
     PositionGone {
         /// The thread.
         thread_id: ThreadId,
     },
-    /// The thread cannot be deleted, because the histories of others begin in it.
+    /// The thread cannot be deleted, because histories of other threads go through it.
     #[error("thread {thread_id} cannot be deleted: {} built on it ({})", count(.dependents), list(.dependents))]
     HasDependents {
         /// The thread.
         thread_id: ThreadId,
-        /// The threads whose histories go through it, near and far, in the order of their ids.
+        /// The threads whose histories go through it, directly or through further threads, in the order of their ids.
         dependents: Vec<ThreadId>,
     },
-    /// What is stored cannot be understood, and the operation cannot do without it.
+    /// Something that is stored cannot be read, and the operation needs it.
     #[error("thread {thread_id} is damaged in {place}, bytes {}..{}: {reason}", .range.start, .range.end)]
     Corrupt {
         /// The thread.
         thread_id: ThreadId,
-        /// Where: a path, a table.
+        /// Where it is: a path, a table.
         place: String,
-        /// Which bytes of it.
+        /// The affected bytes.
         range: Range<u64>,
         /// What is wrong with them.
         reason: String,
     },
-    /// This store cannot do that at all.
+    /// This store does not support the operation.
     #[error("not supported by this store: {what}")]
     Unsupported {
-        /// What.
+        /// The operation.
         what: String,
     },
-    /// What the store is built on failed.
+    /// The system that the store is built on failed.
     #[error("{context}")]
     Backend {
         /// What the store was doing.
@@ -160,17 +164,18 @@ pub enum StoreError {
 /// What a caller can do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// Call again at once.
+    /// Call again immediately.
     Retry,
-    /// Call again after a pause: the cause may pass.
+    /// Call again after a pause. The cause may go away.
     RetryLater,
-    /// Make the same call again, with the same batch, if it has one: it takes effect once, whatever became of the first.
+    /// Make the same call again, with the same batch id if it has one. It takes effect once, whether or not the first
+    /// call did.
     RepeatSame,
-    /// Give the writer up, resume the thread and go on.
+    /// Give up the writer, resume the thread and continue.
     Resume,
-    /// Begin the walk again, from its first page or the beginning of the thread.
+    /// Start the walk again, from its first page or from the beginning of the thread.
     StartOver,
-    /// The same call fails again.
+    /// Do not repeat the call: it fails again.
     GiveUp,
 }
 
@@ -186,13 +191,13 @@ fn list(dependents: &[ThreadId]) -> String {
 }
 
 impl StoreError {
-    /// There is no such thread.
+    /// Creates the error for a thread that does not exist.
     #[must_use]
     pub const fn not_found(thread_id: ThreadId) -> Self {
         Self::NotFound { thread_id, live: false }
     }
 
-    /// The thread is not live in this store.
+    /// Creates the error for a thread that is not live in this store.
     #[must_use]
     pub const fn not_live(thread_id: ThreadId) -> Self {
         Self::NotFound { thread_id, live: true }
@@ -202,9 +207,11 @@ impl StoreError {
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         match self {
+            // The holder may give the thread up.
             Self::Conflict { .. } => Recovery::RetryLater,
             Self::Backend { source, .. } if is_transient(&**source) => Recovery::RetryLater,
             Self::OutcomeUnknown { .. } => Recovery::RepeatSame,
+            // The log is intact; only this writer must not continue.
             Self::Lost { .. } | Self::Unsynced { .. } => Recovery::Resume,
             Self::CursorExpired { .. } | Self::PositionGone { .. } => Recovery::StartOver,
             Self::NotFound { .. }
@@ -218,21 +225,24 @@ impl StoreError {
         }
     }
 
-    /// The request is wrong.
+    /// Creates the error for a wrong request.
     #[must_use]
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::InvalidRequest { reason: reason.into() }
     }
 
-    /// What the store is built on failed.
+    /// Creates the error for a failure of the system that the store is built on. `context` is what the store was doing.
     #[must_use]
     pub fn backend(context: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Backend { context: context.into(), source: source.into() }
     }
 }
 
-/// Whether what failed may go well a moment later: the system says that something is busy, was interrupted or took too long.
+/// Returns whether the same call may succeed later: one of the causes is an I/O error that something is busy,
+/// interrupted, full or slow.
 fn is_transient(error: &(dyn Error + 'static)) -> bool {
+    // The I/O error may be anywhere in the chain of causes: a store wraps it, and a database client wraps it before
+    // that.
     let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
     causes.any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| {

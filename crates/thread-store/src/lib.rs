@@ -1,23 +1,32 @@
 //! The contract of a store of threads.
 //!
-//! [`ThreadReader`] is what needs no writer: lists, searches, exports, copies, tails. [`ThreadStore`] adds the life of a writer and
-//! every change. Behind them may be a directory of logs, a database, memory. The traits' documentation *is* the contract, method by method: what is durable when, what concurrent callers see,
-//! which errors there are. [`InMemoryThreadStore`] is complete and is the reference for what the contract means.
+//! [`ThreadReader`] has everything that needs no writer: lists, searches, exports, copies, tails. [`ThreadStore`] adds
+//! the life of a writer and every change. A store may keep its threads in a directory of logs, in a database or in
+//! memory.
+//!
+//! The documentation of the two traits *is* the contract, method by method: what is durable when, what concurrent
+//! callers see, and which errors there are. [`InMemoryThreadStore`] is a complete store and the reference for what the
+//! contract means.
 //!
 //! # Vocabulary
 //!
-//! - A thread is *live* in a store while the store holds its writer: from [`create_thread`](ThreadStore::create_thread) or
-//!   [`resume_thread`](ThreadStore::resume_thread) to [`shutdown_thread`](ThreadStore::shutdown_thread) or
+//! - A thread is *live* in a store while the store holds its writer: from [`create_thread`](ThreadStore::create_thread)
+//!   or [`resume_thread`](ThreadStore::resume_thread) to [`shutdown_thread`](ThreadStore::shutdown_thread) or
 //!   [`discard_thread`](ThreadStore::discard_thread). Otherwise it is *cold*.
-//! - A created thread is *lazy*: nobody sees it before its first append or [`persist_thread`](ThreadStore::persist_thread).
-//! - *History first, metadata second*: metadata may lag behind the log and never leads it.
+//! - A new thread is *lazy*: no other process sees it before its first append or
+//!   [`persist_thread`](ThreadStore::persist_thread).
+//! - *History first, metadata second*: metadata may lag behind the log and is never ahead of it.
+//! - A thread's log consists of *segments*. A segment can continue at a position in another one, which its *head* (a
+//!   `session_meta` line) names. So a history goes through a *chain* of segments. Some may belong to other threads.
+//! - *Damage* is a range of stored bytes that is no intact line. A *gap* is a part of a history that is missing in the
+//!   store.
 //!
-//! # For those who write a store
+//! # For authors of a store
 //!
-//! What two stores would otherwise both write is here once: [`implement`] cuts pages, also of lines, remembers batches and finds
-//! out what changed. What items mean for a store (where a cut is, what a fork, a revert and a change of metadata
-//! write) is said by `selvedge_history`. [`InMemoryThreadStore`] is made of them and shows how they go together. The crate
-//! `selvedge-thread-store-conformance` checks any store against the contract.
+//! [`implement`] has what every store needs and does not have to write again. It cuts pages, remembers batches and
+//! finds out what changed. `selvedge_history` determines what items mean for a store: where a turn boundary is, and
+//! what a fork, a revert and a change of metadata write. [`InMemoryThreadStore`] is built from both and shows how to
+//! combine them. The crate `selvedge-thread-store-conformance` checks any store against the contract.
 //!
 //! ```
 //! # use selvedge_protocol::{ResponseItem, RolloutItem, SessionMeta, ThreadId, Timestamp};
@@ -37,11 +46,11 @@
 mod batch;
 mod changes;
 mod error;
+mod history_walk;
 pub mod implement;
 mod lines;
 mod maintenance;
 mod memory;
-mod provided;
 mod reader;
 mod segments;
 mod store;

@@ -1,20 +1,21 @@
-//! A thread's history, line by line: what is asked and what is answered.
+//! Reading a thread's history line by line: queries, pages, entries and positions.
 
 use std::fmt;
 
 use selvedge_protocol::{RolloutLine, SegmentId, SortDirection, ThreadId, TurnId};
 use serde::{Deserialize, Serialize};
 
-/// A place between two entries of a thread's history.
+/// A position between two entries of a thread's history.
 ///
-/// It is opaque, and only equality means anything. It is valid in its own thread and stays so while the thread grows, is
-/// archived, compressed, detached or rewound; a repair or a redaction before it ends it.
+/// A position is opaque; the only meaningful comparison is equality. It is valid in its own thread only. It stays valid
+/// when the thread grows, or is archived, compressed, detached or rewound. A repair or a redaction of the line before
+/// it invalidates it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LinePosition(String);
 
 impl LinePosition {
-    /// Returns the position as text, by which it can be kept.
+    /// Returns the position as text, which a caller can store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -33,16 +34,16 @@ impl From<String> for LinePosition {
     }
 }
 
-/// Where reading begins.
+/// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineStart {
-    /// Before everything.
+    /// At the beginning of the history.
     Beginning,
-    /// Behind everything that there is.
+    /// At the end of the history.
     End,
-    /// Where a page ended, or an entry begins.
+    /// At a position: the end of a page, or the beginning of an entry.
     At(LinePosition),
-    /// Before the first line whose ordinal is not smaller; behind everything if there is none.
+    /// Before the first line with this ordinal or a higher one. At the end of the history if there is none.
     Ordinal(u64),
     /// Before the first line of a turn.
     Turn(TurnId),
@@ -51,10 +52,11 @@ pub enum LineStart {
 /// Which entries are returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineSelect {
-    /// All of them: the bytes of the entries of a segment are the segment's share of the history.
+    /// All entries. The entries of a segment together contain exactly the prefix of the segment that belongs to the
+    /// history.
     #[default]
     All,
-    /// Damage and what is missing.
+    /// Damaged and missing parts only.
     DamageOnly,
 }
 
@@ -65,18 +67,18 @@ pub struct LineQuery {
     pub thread_id: ThreadId,
     /// Where to begin.
     pub start: LineStart,
-    /// Ascending: what stands behind the start. Descending: what stands before it, the newest first.
+    /// Ascending: the entries after the start. Descending: the entries before it, the newest first.
     pub direction: SortDirection,
     /// Which entries to return.
     pub select: LineSelect,
-    /// How many entries a page holds at most. At least 1.
+    /// The maximum number of entries. At least 1.
     pub max_lines: usize,
-    /// How many bytes its entries have at most together. One entry fits in any case.
+    /// The maximum number of bytes of all entries together. The first entry fits in any case.
     pub max_bytes: usize,
 }
 
 impl LineQuery {
-    /// Requests what stands behind `start`, on pages of at most 10,000 entries and about 1 MiB.
+    /// Creates a query for the entries after `start`, with pages of at most 10,000 entries and about 1 MiB.
     #[must_use]
     pub const fn from(thread_id: ThreadId, start: LineStart) -> Self {
         Self {
@@ -97,15 +99,17 @@ pub struct LinePage {
     pub entries: Vec<LineEntry>,
     /// Where the next page begins.
     pub next: LinePosition,
-    /// Whether there is nothing beyond the page now. A thread that is written has more later.
+    /// Whether there is nothing after the page now. A thread that has a writer may grow later.
     pub is_end: bool,
-    /// If the place that the query began at was undone by a rewind: the last place before it that is still part of the
-    /// history. The entries go on from there; what was read behind it is not part of the thread any more. A rewind of a legacy
-    /// thread undoes no lines: it is a line itself.
+    /// If a rewind has undone the position at which the query begins: the last position before it that is still part of
+    /// the history.
+    ///
+    /// The entries continue from there. What was read after it earlier is no longer part of the thread. In a legacy
+    /// thread this never happens, because a rewind is a line itself and removes none.
     pub rewound_to: Option<LinePosition>,
 }
 
-/// A stretch of a thread's history: a line, or what is none.
+/// A part of a thread's history: a line, white space, damage, or a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineEntry {
     /// Where it begins.
@@ -114,18 +118,19 @@ pub struct LineEntry {
     pub segment: SegmentId,
     /// Whether the segment is one of another thread.
     pub inherited: bool,
-    /// Its bytes as they are stored, with the newline.
+    /// Its bytes as they are stored, including the newline.
     pub bytes: Vec<u8>,
     /// What it is.
     pub kind: EntryKind,
 }
 
 impl LineEntry {
-    /// Returns the line that the entry is. `None` if it is no intact line.
+    /// Returns the line that the entry contains. `None` if it is not an intact line.
     #[must_use]
     pub fn line(&self) -> Option<RolloutLine> {
+        // A byte order mark before the first line is an entry of its own, so the bytes of a line entry are the line
+        // alone.
         let text = std::str::from_utf8(&self.bytes).ok().filter(|_| self.kind == EntryKind::Line)?;
-        // The first line of a file may stand behind a byte order mark, which is an entry of its own.
         RolloutLine::parse(text).ok()
     }
 }
@@ -137,18 +142,19 @@ pub enum EntryKind {
     Line,
     /// White space between lines.
     Blank,
-    /// A stretch that holds no intact line.
+    /// A damaged range: bytes that are no intact line.
     Damage {
         /// What is wrong with it.
         reason: String,
-        /// Whether the damaged stretch ends here. It goes on in the next entry otherwise: a line too long to be read at once.
+        /// Whether the damaged range ends here. Otherwise it continues in the next entry: a line can be too long for
+        /// one read.
         is_complete: bool,
     },
-    /// Part of the history that cannot be had: a segment that is gone, or the end of one.
+    /// A gap: a part of the history that does not exist in the store. A segment is missing, or the end of one.
     Missing {
-        /// How many bytes it had, if that is known.
+        /// How many bytes are missing. `None` if that is unknown.
         bytes: Option<u64>,
-        /// Why.
+        /// Why they are missing.
         reason: String,
     },
 }

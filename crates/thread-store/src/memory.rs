@@ -1,11 +1,11 @@
-//! A store that keeps its threads in memory: complete, and the reference for what the contract means.
+//! A store that keeps its threads in memory. It is complete, and the reference for what the contract means.
 
 mod branch;
 mod live;
 mod metadata;
 mod read;
 mod segments;
-mod state;
+mod threads;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use selvedge_protocol::{
     ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 
-use self::state::{State, Writer};
+use self::threads::{MemoryState, WriterId};
 
 use crate::implement::ChangeSignal;
 use crate::{
@@ -26,75 +26,80 @@ use crate::{
     ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
-/// Threads in memory.
+/// A store of threads in memory.
 ///
-/// A clone is the same store. [`InMemoryThreadStore::peer`] gives another store over the same threads, as another process
-/// would have it: what is live in one is not live in the other, and taken there. When the last clone of one is dropped, what is
-/// live in it is given up, as when a process ends.
+/// A clone is the same store. [`peer`](Self::peer) creates another store over the same threads, like a store in another
+/// process: a thread that is live in one is a `Conflict` in the other. When the last clone of a store is dropped, its
+/// live threads are given up, as when a process ends.
 ///
-/// Each operation holds one lock from beginning to end and waits for nothing else, which makes it whole by itself: others see
-/// all of it or nothing, and a dropped future changes nothing.
+/// Each operation holds one lock from its beginning to its end, and does not wait for anything while it does. So it is
+/// atomic: other tasks see all of it or nothing, and a dropped future changes nothing.
 #[derive(Clone)]
 pub struct InMemoryThreadStore {
-    shared: Arc<Shared>,
-    writer: Writer,
-    _life: Arc<Life>,
+    shared: Arc<SharedThreads>,
+    writer: WriterId,
+    _guard: Arc<ClaimGuard>,
 }
 
-/// The life of one of the stores over the same threads. It ends with the store's last clone.
-struct Life {
-    shared: Arc<Shared>,
-    writer: Writer,
+/// Releases all claims of a store when its last clone is dropped.
+struct ClaimGuard {
+    shared: Arc<SharedThreads>,
+    writer: WriterId,
 }
 
-impl Drop for Life {
+impl Drop for ClaimGuard {
     fn drop(&mut self) {
         locked(&self.shared.state).release_all(self.writer);
         self.shared.changes.wake();
     }
 }
 
-/// What all stores over the same threads share.
+/// The threads, shared by all stores over them.
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedThreads {
+    state: Mutex<MemoryState>,
     changes: ChangeSignal,
 }
 
 impl InMemoryThreadStore {
-    /// A store without threads.
+    /// Creates a store without threads.
     #[must_use]
     pub fn new() -> Self {
         Self::over(Arc::default())
     }
 
-    /// Another store over the same threads, as another process would have it. Both name this process as the holder of
-    /// what is live in them.
+    /// Creates another store over the same threads, like a store in another process. Both stores name this process as
+    /// the holder of their live threads.
     #[must_use]
     pub fn peer(&self) -> Self {
         Self::over(Arc::clone(&self.shared))
     }
 
-    fn over(shared: Arc<Shared>) -> Self {
+    fn over(shared: Arc<SharedThreads>) -> Self {
+        // All clones of this store share the guard, and peers do not. So the claims of this store end with its last
+        // clone, and the threads live on as long as there is a peer.
         let writer = locked(&shared.state).new_writer();
-        let life = Arc::new(Life { shared: Arc::clone(&shared), writer });
-        Self { shared, writer, _life: life }
+        let guard = Arc::new(ClaimGuard { shared: Arc::clone(&shared), writer });
+        Self { shared, writer, _guard: guard }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
         locked(&self.shared.state)
     }
 
-    /// Changes the state, and wakes those who wait for a change.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+    /// Changes the state and wakes all tasks that wait for a change.
+    fn change<T>(&self, change: impl FnOnce(&mut MemoryState) -> Result<T>) -> Result<T> {
+        // Wake after the lock is released: a woken task takes it immediately. Waking after a failure is needless but
+        // allowed.
         let outcome = change(&mut self.state());
         self.shared.changes.wake();
         outcome
     }
 }
 
-/// Nothing here panics between two changes that belong together, so that a poisoned state is a whole one.
-fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+/// Locks the state. No code panics between two changes that belong together, so a poisoned lock still has a consistent
+/// state.
+fn locked(state: &Mutex<MemoryState>) -> MutexGuard<'_, MemoryState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -129,7 +134,7 @@ impl ThreadReader for InMemoryThreadStore {
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        self.state().row(thread_id)
+        self.state().record(thread_id)
     }
 
     async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
@@ -214,7 +219,7 @@ impl ThreadStore for InMemoryThreadStore {
     }
 
     async fn sync_thread(&self, thread_id: ThreadId) -> Result<()> {
-        // Of memory, nothing survives more than it does anyway.
+        // Memory has no stronger durability than the one that an append has already.
         self.state().check_live(self.writer, thread_id)
     }
 

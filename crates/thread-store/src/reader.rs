@@ -1,4 +1,4 @@
-//! The contract of a reader: everything that needs no writer.
+//! The contract of a store, first part: everything that needs no writer.
 
 use std::io::Write;
 
@@ -9,156 +9,192 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
-use crate::{
-    ChangePage, LinePage, LinePosition, LineQuery, Result, SegmentInfo, ThreadHistory, ThreadLookup, provided,
-};
+use crate::history_walk::{HistoryCollector, HistoryExporter};
+use crate::{ChangePage, LinePage, LinePosition, LineQuery, Result, SegmentInfo, ThreadHistory, ThreadLookup};
 
-/// Reads the threads of a store: what a list, a viewer, an export or a copy needs.
+/// Reads the threads of a store: everything that a list, a viewer, an export or a copy needs.
 ///
-/// Methods with a body are made of the others; a store that can do better has its own.
+/// Methods with a default body are built from the others. A store that can do better overrides them.
 ///
-/// Readers take no lock and need no claim. They repair nothing and do not fail for damage: what is intact is returned, and
-/// [`load_history`](Self::load_history) tells what is not.
+/// Readers take no lock and need no claim. They repair nothing and do not fail because of damage: they return what is
+/// intact, and [`load_history`](Self::load_history) reports the rest.
+///
+/// No method finds a lazy thread: only its writer knows of it.
 #[async_trait]
 pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
-    /// Loads a thread's whole history: inherited lines first, every intact line, and what could not be read.
+    /// Loads the whole history of a thread: all intact lines, inherited ones first, and a list of what could not be
+    /// read.
     ///
     /// # Errors
-    /// `NotFound`; a lazy thread is not found.
+    /// - `NotFound` if there is no such thread, or if it is lazy.
     async fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
-        provided::load_history(self, thread_id).await
+        // A head that was lost to damage leaves the default, legacy, as for any log that does not name its mode.
+        let mode = self.read_session_meta(thread_id).await?.map(|head| head.mode()).unwrap_or_default();
+        let mut collector = HistoryCollector::new(thread_id, mode);
+        while let Some(query) = collector.next_query() {
+            collector.accept(self.read_lines(&query).await?)?;
+        }
+        Ok(collector.finish())
     }
 
-    /// Reads a page of a thread's history, entry by entry: every byte of it, damage and white space too. This is what exports,
-    /// copies and tails stand on. Memory is bounded by the page, and by the longest line.
+    /// Reads a page of a thread's history, entry by entry. The entries contain every byte of it, also damage and white
+    /// space.
     ///
-    /// Positions stay valid over appends, the archive, compression and [`detach_thread`](crate::ThreadStore::detach_thread), and when
-    /// the store is opened again. If
-    /// the place that the query begins at was undone by a rewind, the page says so in
-    /// [`rewound_to`](LinePage::rewound_to) and goes on from the last place before it that was not. What follows the last line
-    /// without a newline is no entry while the thread has a live writer.
+    /// Exports, copies and tails are built on this method. Memory is bounded by the page and by the longest line.
+    ///
+    /// Positions stay valid when the thread grows, is archived, is compressed or is
+    /// [detached](crate::ThreadStore::detach_thread), and when the store is opened again. If a rewind has undone the
+    /// position at which the query begins, the page reports that in [`rewound_to`](LinePage::rewound_to). Its entries
+    /// then continue from the last position before it that is still valid.
+    ///
+    /// While the thread has a live writer, bytes after the last newline are not an entry yet.
     ///
     /// # Errors
-    /// `NotFound`; `PositionGone` if the line before the position was changed or is gone; `TurnNotFound`; `InvalidRequest` for a
-    /// page without room, or a position that is malformed or of another thread.
+    /// - `NotFound` if there is no such thread.
+    /// - `PositionGone` if the line before the position was changed or removed.
+    /// - `TurnNotFound` if the query begins at a turn that the thread does not have.
+    /// - `InvalidRequest` if the page has no room, or if the position is malformed or belongs to another thread.
     async fn read_lines(&self, query: &LineQuery) -> Result<LinePage>;
 
-    /// Returns when there may be something behind a position: more entries, or a rewind that undid the position. It may return
-    /// for nothing. To follow a thread, alternate it with [`read_lines`](Self::read_lines) from where the last page ended: no
-    /// entry is missed and none comes twice.
+    /// Waits until there may be something after a position: more entries, or a rewind that has undone the position.
     ///
-    /// It waits without end; a caller that wants no more drops the future.
+    /// It may return although nothing changed. To follow a thread, call this and [`read_lines`](Self::read_lines)
+    /// alternately, each time from the end of the last page: no entry is missed and no entry comes twice.
+    ///
+    /// There is no timeout: a caller that does not want to wait any longer drops the future.
     ///
     /// # Errors
-    /// As [`read_lines`](Self::read_lines).
+    /// The errors of [`read_lines`](Self::read_lines).
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()>;
 
-    /// Returns a page of what changed in the store behind a cursor, the oldest change first; without a cursor, every thread that
-    /// is there. Changes are told at least once: by how a thread is now, and not by what was done to it.
+    /// Returns a page of the changes in the store after a cursor, the oldest change first. Without a cursor, it returns
+    /// every thread that exists.
     ///
-    /// A cursor may expire when the store is opened again, or when the store has forgotten threads that were deleted behind it.
+    /// Every change is reported at least once. A change reports the present state of a thread, not the operation.
+    ///
+    /// A cursor may expire when the store is opened again, or when the store has forgotten threads that were deleted
+    /// after it.
     ///
     /// # Errors
-    /// `CursorExpired` if the store cannot say any more what changed since: begin without a cursor; `InvalidRequest` for a limit
-    /// of 0 or a malformed cursor.
+    /// - `CursorExpired` if the store no longer knows what changed since the cursor. Start again without a cursor.
+    /// - `InvalidRequest` if the limit is 0 or the cursor is malformed.
     async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage>;
 
-    /// Returns when something may have changed behind a cursor. It may return for nothing, and waits without end otherwise.
+    /// Waits until something may have changed after a cursor. It may return although nothing changed. There is no
+    /// timeout.
     ///
     /// # Errors
-    /// As [`list_changes`](Self::list_changes).
+    /// The errors of [`list_changes`](Self::list_changes).
     async fn wait_for_changes(&self, after: &Cursor) -> Result<()>;
 
-    /// Returns the thread's own segments, oldest first, those too that its history does not go through any more. Segments of
-    /// other threads that it builds on are theirs.
+    /// Returns the segments of a thread, oldest first, including abandoned ones, which its history no longer goes
+    /// through. Segments of other threads that it builds on are not included.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// - `NotFound` if there is no such thread.
     async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>>;
 
-    /// Reads bytes of a segment from `at` on, at most `max_bytes` of them and 16 MiB; none at its end. They are the bytes as
-    /// they were written, damage too, whether the store compresses them or not.
+    /// Reads bytes of a segment from the offset `at`: at most `max_bytes`, and at most 16 MiB. Returns no bytes at the
+    /// end of the segment.
+    ///
+    /// The bytes are those that were written, including damage, whether or not the store compresses them.
     ///
     /// # Errors
-    /// `NotFound` if the thread has no such segment.
+    /// - `NotFound` if the thread has no such segment.
     async fn read_segment(&self, thread_id: ThreadId, segment: SegmentId, at: u64, max_bytes: usize)
     -> Result<Vec<u8>>;
 
-    /// Writes a thread's whole history to `out` as it is stored, byte for byte, damaged stretches too, and returns how many
-    /// bytes that were. What was inherited by reference comes first. Memory is bounded, whatever the size.
+    /// Writes the whole history of a thread to `out`, byte for byte as it is stored, and returns how many bytes that
+    /// were.
+    ///
+    /// Damaged ranges are included. What the thread inherits by reference comes first. Memory is bounded, whatever the
+    /// size of the history.
     ///
     /// # Errors
-    /// `NotFound`; `Backend` if `out` cannot be written; `Corrupt` if the history begins in a segment that is missing, after
-    /// everything that is there was written.
+    /// - `NotFound` if there is no such thread.
+    /// - `Backend` if `out` cannot be written.
+    /// - `Corrupt` if the history begins in a segment that is missing. Everything that exists was written before.
     async fn export(&self, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
-        provided::export(self, thread_id, out).await
+        let mut exporter = HistoryExporter::new(thread_id, out);
+        while let Some(query) = exporter.next_query() {
+            exporter.accept(self.read_lines(&query).await?)?;
+        }
+        exporter.finish()
     }
 
     /// Loads what the model sees next: the replay of the whole history.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// - `NotFound` if there is no such thread.
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext>;
 
-    /// Reads a thread's metadata, live or cold, archived or not.
+    /// Reads the metadata of a thread: its thread record. The thread may be live or cold, active or archived.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// - `NotFound` if there is no such thread.
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread>;
 
-    /// Reads the head of a thread's newest segment: where and by whom it was made, and how its log is kept. Costs that line
-    /// alone, unlike [`read_thread`](Self::read_thread), which knows what came later. `None` if it was lost to damage.
+    /// Reads the head of a thread's newest segment: where and by which program it was made, and how its log is kept.
+    /// `None` if the head was lost to damage.
+    ///
+    /// This reads one line, unlike [`read_thread`](Self::read_thread), which includes everything that came later.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// - `NotFound` if there is no such thread.
     async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>>;
 
-    /// Returns the threads that a person means by what was typed, active and archived ones, in the order of their ids; none
-    /// if there is no such thread.
+    /// Returns the threads that match what a person typed, active and archived ones, in the order of their ids. The
+    /// list is empty if there is no such thread.
     async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>>;
 
-    /// Returns how many characters of their texts tell these ids apart from each other and from the ids of all other threads of
-    /// the store, as [`distinct_prefix_len`](selvedge_protocol::distinct_prefix_len) says.
+    /// Returns how many leading characters distinguish the texts of these ids from each other and from the ids of all
+    /// other threads of the store, as [`distinct_prefix_len`](selvedge_protocol::distinct_prefix_len) defines it.
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize>;
 
-    /// Sums over threads: how many, their turns, tokens and bytes, by day, project, model or source. A thread that cannot be
-    /// read is left out.
+    /// Returns sums over threads: how many there are, and their turns, tokens and bytes, by day, project, model or
+    /// source. A thread that cannot be read is left out.
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats>;
 
-    /// Gives a page of threads.
+    /// Returns a page of threads.
     ///
-    /// Pages are keyset pages over (sort time, id): going through them by cursor gives every thread that is there all the
-    /// time exactly once, whatever else is added, changed or removed meanwhile. A thread whose sort time changes
-    /// meanwhile may show at both places or at its new one only.
+    /// Pages are keyset pages over (sort time, id). A walk over all pages by cursor returns every thread that exists
+    /// during the whole walk exactly once, whatever is added, changed or removed meanwhile. A thread whose sort time
+    /// changes during the walk may appear at both positions, or at the new one only.
     ///
     /// # Errors
-    /// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
+    /// - `InvalidRequest` if the limit is 0, or if the cursor is malformed or belongs to another sort key or direction.
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>>;
 
-    /// Gives a page of places where a text stands, by the rules of [`SearchQuery::text`]: in names, and in what users and
-    /// agents said, thought and ran. Which places those are is the same in every store. How well a thread fits is the store's
-    /// own measure.
+    /// Returns a page of search hits, by the rules of [`SearchQuery::text`]: in names, and in what users and agents
+    /// said, thought and ran.
     ///
-    /// The pages are those of the threads that have a hit, in the order of the query; a thread's hits are never torn over
-    /// two pages. Going through them by cursor skips no thread and repeats none, as
-    /// [`list_threads`](Self::list_threads) says, with how well a thread fits as part of its place.
+    /// Every store finds the same hits. How well a thread matches is measured by each store in its own way.
+    ///
+    /// The pages are those of the threads that have a hit, in the order of the query. The hits of one thread are never
+    /// split over two pages. A walk over all pages by cursor skips no thread and repeats none, as
+    /// [`list_threads`](Self::list_threads) describes; how well a thread matches is part of its position.
     ///
     /// # Errors
-    /// `InvalidRequest` for a text without a term, a limit of 0, or a cursor that is malformed or of another order.
+    /// - `InvalidRequest` if the text has no term, if the limit is 0, or if the cursor is malformed or belongs to
+    ///   another order.
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>>;
 
-    /// Returns a page of a thread's turns, or one turn, as they are after everything that was undone.
+    /// Returns a page of a thread's turns, or one turn. Turns that were undone are not included.
     ///
-    /// A last turn without an end is in progress while the thread is live anywhere: in this store or in another one over the same
-    /// threads. Of a cold thread it is interrupted.
+    /// A last turn without an end is *in progress* while the thread is live, in this store or in another one over the
+    /// same threads. In a cold thread it is *interrupted*.
     ///
     /// # Errors
-    /// `NotFound`; `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+    /// - `NotFound` if there is no such thread.
+    /// - `TurnNotFound` if the thread does not have the requested turn.
+    /// - `InvalidRequest` if the limit is 0 or the cursor is malformed.
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>>;
 
-    /// Gives a page of a thread's items, or of one turn's.
+    /// Returns a page of a thread's items, or of the items of one turn.
     ///
     /// # Errors
-    /// `NotFound`; `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+    /// - `NotFound` if there is no such thread.
+    /// - `TurnNotFound` if the thread does not have the requested turn.
+    /// - `InvalidRequest` if the limit is 0 or the cursor is malformed.
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>>;
 }

@@ -1,7 +1,8 @@
-//! The segments of a thread as bytes: what a copy of a thread is made of.
+//! The segments of a thread as bytes: this is what a copy of a thread consists of.
 //!
-//! A segment has bytes in every store, files or not: its lines as they are stored, each with its newline. A
-//! [`HistoryBase`] counts in these bytes. So does a store that keeps lines in rows: it has to know, of each line, where it ends.
+//! A segment has bytes in every store, with or without files: its lines as they are stored, each with its newline. The
+//! offsets in a [`HistoryBase`] count these bytes. So a store that keeps lines in table rows has to know the byte at
+//! which each line ends.
 
 use selvedge_protocol::{HistoryBase, SegmentId, ThreadId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,24 +14,25 @@ pub struct SegmentInfo {
     pub thread_id: ThreadId,
     /// The segment.
     pub id: SegmentId,
-    /// When it was begun.
+    /// When it was created.
     pub created: Timestamp,
-    /// What its file is called, in a store of files. A store that keeps files gives a copy the same name.
+    /// The name of its file. `None` in a store without files. A store with files gives a copy the same name.
     pub file_name: Option<String>,
-    /// The place in another segment that it goes on from, as its head says.
+    /// The position in another segment from which it continues, according to its head. `None` if it begins a history.
     pub base: Option<HistoryBase>,
-    /// How many bytes it has. A segment that is being written has more later.
+    /// How many bytes it has. A segment that has a writer may grow.
     pub bytes: u64,
-    /// Whether the thread's history goes through it. A rewind leaves segments behind that it does not go through any more.
+    /// Whether the history of the thread goes through it. A rewind leaves abandoned segments, through which it no
+    /// longer goes.
     pub is_current: bool,
 }
 
-/// Some bytes of a segment that is copied into a store.
+/// A range of bytes of a segment that is copied into a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SegmentPart<'a> {
-    /// The segment, as its source has it.
+    /// The segment, as the source store describes it.
     pub info: &'a SegmentInfo,
-    /// Where the bytes begin in it.
+    /// The offset of the bytes in the segment.
     pub at: u64,
     /// The bytes.
     pub bytes: &'a [u8],

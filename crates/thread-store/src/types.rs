@@ -1,4 +1,4 @@
-//! What a store is asked and what it answers, where `protocol` has no word for it.
+//! Requests to a store and its results, as far as `protocol` does not define them.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,23 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BatchId, LinePosition};
 
-/// What an append came to.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appended {
-    /// How many lines were written: the items, and the thread's first line where this append made the thread visible.
+    /// How many lines were written: one per item, plus the first line of the thread if this append made the thread
+    /// visible.
     pub lines: u64,
     /// The ordinal of the last line (paginated mode).
     pub last_ordinal: Option<u64>,
 }
 
-/// A stretch of what is stored that could not be read. Everything outside such stretches was read.
+/// A damaged range: stored bytes that could not be read. Everything outside the damaged ranges was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damage {
-    /// Where: a path, a table.
+    /// Where it is: a path, a table.
     pub place: String,
-    /// Which bytes of it.
+    /// The damaged bytes.
     pub range: Range<u64>,
-    /// Number of the line that the stretch begins in, counted from 1; 0 where it was not counted.
+    /// The number of the line in which the range begins, counted from 1. 0 if lines were not counted.
     pub line: u64,
     /// What is wrong with it.
     pub reason: String,
@@ -48,62 +49,63 @@ pub struct ThreadHistory {
     pub thread_id: ThreadId,
     /// How its log is kept.
     pub mode: HistoryMode,
-    /// Every intact line in order; what a base holds beyond the point where it was left is not part of it.
+    /// Every intact line, in order. Of a segment that the thread builds on, only the inherited prefix is included.
     pub lines: Vec<RolloutLine>,
-    /// How many of the lines, from the first, were inherited by reference from other threads.
+    /// How many of the lines, from the first one, are inherited by reference from other threads.
     pub inherited: usize,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
 
-/// What a person types to mean a thread.
+/// What a person types to refer to a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ThreadLookup {
-    /// The whole name of a thread, as it was given.
+    /// The full name of a thread, exactly as it was set.
     Name(String),
-    /// The first characters of an id's text, in any case.
+    /// The first characters of the text of an id, in upper or lower case.
     IdPrefix(String),
 }
 
-/// A wish for a fork.
+/// Request to fork a thread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForkThread {
     /// The thread to fork.
     pub source: ThreadId,
-    /// Where to leave it.
+    /// The turn boundary at which the fork begins.
     pub at: TurnBoundary,
-    /// Head of the new thread. Its id and timestamp are required; the store sets where the history comes from and its
-    /// mode, which is the source's.
+    /// The head of the new thread. Its id and its timestamp are required. The store sets where the history comes from,
+    /// and the mode, which is that of the source.
     pub meta: SessionMeta,
 }
 
-/// A wish to undo the newest turns.
+/// Request to undo the newest turns of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevertThread {
     /// The thread.
     pub thread_id: ThreadId,
-    /// What to go back to.
+    /// The turn boundary to return to.
     pub to: TurnBoundary,
-    /// Names the change: the same request again undoes nothing more.
+    /// Identifies the change: repeating the request undoes nothing more.
     pub batch: BatchId,
 }
 
-/// What a writer has come to.
+/// The state of a live thread's writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterState {
-    /// Where the thread ends. `None` while it is lazy.
+    /// Where the thread ends. `None` while the thread is lazy.
     pub end: Option<LinePosition>,
-    /// The newest change that took effect, of those that have a batch id.
+    /// The newest change with a batch id that took effect.
     pub last_batch: Option<BatchId>,
-    /// The number of the claim: a later claim of the same thread has a higher one.
+    /// The number of the claim. A later claim of the same thread has a higher number, so it can serve as a fencing
+    /// token.
     pub epoch: u64,
 }
 
-/// Where a metadata patch comes from.
+/// The origin of a metadata patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataOrigin {
-    /// It says what the thread's log says already, so that a log keeps nothing of it.
+    /// Derived from the log of the thread. The log has these facts already, so the patch is not written to it.
     Derived,
-    /// Somebody set it. The store keeps it.
+    /// Set explicitly by a user. The store keeps it.
     Explicit,
 }

@@ -297,7 +297,7 @@ impl WriteTables<'_> {
 
     /// Folds the row of a thread again from its whole history. Its name and whether it is archived are not in the log.
     pub(crate) fn refold(&self, thread: &mut ThreadRecord) -> Result<()> {
-        let row = self.chain(thread)?.history().row(thread.row.created_at);
+        let row = self.chain(thread)?.history().thread_record(thread.row.created_at);
         thread.row = StoredThread { name: thread.row.name.take(), archived: thread.row.archived, ..row };
         Ok(())
     }

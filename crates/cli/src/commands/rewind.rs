@@ -17,7 +17,7 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
         Some(turns) => RewindTo::Turns(turns.get()),
         None => {
             let (after, before) = (args.to.after.as_deref(), args.to.before.as_deref());
-            RewindTo::Cut(resolve::cut(&*app.store, id, after, before).await?)
+            RewindTo::Boundary(resolve::cut(&*app.store, id, after, before).await?)
         }
     };
     let undone = app.manager.rewind(id, to).await?;

@@ -1,4 +1,4 @@
-//! Calls that are dropped half way: the log is whole, and the thread finds out what it holds.
+//! Calls that are dropped halfway: the log has each batch as a whole or not at all, and the thread finds out which.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,8 +7,10 @@ use selvedge_protocol::{HistoryMode, ResponseItem, ThreadMetadataPatch};
 use selvedge_thread_manager::{LiveThread, RewindTo};
 use selvedge_thread_store::ThreadReader;
 
-use crate::support::{heard, id, message, model, paginated, start, surroundings, tokens, told, turn, used};
-use crate::watched::{Gate, Op, WatchedStore};
+use crate::support::{
+    id, message, model, model_prompts, paginated, start, surroundings, tokens, tokens_used, turn, world_state_records,
+};
+use crate::watched_store::{Gate, Op, WatchedStore};
 
 /// Polls a call until it waits at the gate, and drops it there.
 async fn drop_at<T>(gate: Gate, call: impl Future<Output = T>) {
@@ -24,39 +26,39 @@ async fn live(store: &WatchedStore) -> Arc<LiveThread> {
 }
 
 #[tokio::test]
-async fn an_append_that_took_effect_is_found() {
+async fn an_append_that_took_effect_before_the_drop_is_found() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     let batch = turn(HistoryMode::Paginated, "a");
     drop_at(store.hang_after(Op::Append, None), thread.append(&batch)).await;
     assert_eq!(thread.metadata().await.preview.as_deref(), Some("a"));
     thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["a", "b"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a", "b"]);
     assert_eq!(thread.metadata().await.preview.as_deref(), Some("a"));
 }
 
 #[tokio::test]
-async fn an_append_that_took_no_effect_can_be_repeated() {
+async fn a_dropped_append_without_effect_can_be_repeated() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     let batch = turn(HistoryMode::Paginated, "a");
     drop_at(store.hang_before(Op::Append, None), thread.append(&batch)).await;
     assert_eq!(thread.metadata().await.preview, None);
     thread.append(&batch).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["a"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a"]);
 }
 
-/// Whoever gave up waiting and tries again with the same items need not know whether the first try took effect.
+/// A caller that stopped waiting and repeats the append does not know whether the first one took effect. It need not.
 #[tokio::test]
-async fn an_append_that_took_effect_can_be_repeated() {
+async fn a_dropped_append_with_effect_can_be_repeated() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     let batch = turn(HistoryMode::Paginated, "a");
     drop_at(store.hang_after(Op::Append, None), thread.append(&batch)).await;
     thread.append(&batch).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["a"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a"]);
     thread.append(&batch).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["a", "a"], "a third one is another one");
+    assert_eq!(model_prompts(&store, id(1)).await, ["a", "a"], "a third one is another one");
 }
 
 #[tokio::test]
@@ -69,12 +71,12 @@ async fn a_lazy_thread_stays_lazy() {
     assert_eq!(thread.window().await, window);
     assert!(store.read_thread(id(1)).await.is_err());
     thread.append_context(&[message("a")], &surroundings("/a")).await.unwrap();
-    assert_eq!(told(&store, id(1)).await, [(true, surroundings("/a").into_value())]);
+    assert_eq!(world_state_records(&store, id(1)).await, [(true, surroundings("/a").into_value())]);
 }
 
-/// A patch against what the log does not say last would make the log say something wrong.
+/// A patch that is based on anything but the last state in the log would make the log wrong.
 #[tokio::test]
-async fn world_state_is_told_against_what_the_log_says() {
+async fn a_world_state_patch_is_based_on_the_log() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     thread.append_context(&[], &surroundings("/a")).await.unwrap();
@@ -85,7 +87,7 @@ async fn world_state_is_told_against_what_the_log_says() {
 }
 
 #[tokio::test]
-async fn a_compaction_that_took_effect_is_found() {
+async fn a_dropped_compaction_that_took_effect_is_found() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     thread.append_context(&[], &surroundings("/a")).await.unwrap();
@@ -99,18 +101,18 @@ async fn a_compaction_that_took_effect_is_found() {
 }
 
 #[tokio::test]
-async fn a_rewind_that_took_effect_is_found() {
+async fn a_dropped_rewind_that_took_effect_is_found() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     drop_at(store.hang_after(Op::Revert, None), manager.rewind(id(1), RewindTo::Turns(1))).await;
     assert_eq!(thread.metadata().await.preview, store.read_thread(id(1)).await.unwrap().preview);
     thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["b"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["b"]);
 }
 
 #[tokio::test]
-async fn a_name_that_took_effect_is_found() {
+async fn a_dropped_rename_that_took_effect_is_found() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
@@ -120,40 +122,41 @@ async fn a_name_that_took_effect_is_found() {
     assert_eq!(thread.metadata().await.name.as_deref(), Some("name"));
 }
 
-/// The items are in the log; only the telling was dropped.
+/// The items are in the log. Only the metadata update was dropped.
 #[tokio::test]
-async fn facts_that_were_being_told_are_told_again() {
+async fn metadata_of_a_dropped_update_is_stored_again() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     drop_at(store.hang_before(Op::Update, None), thread.append(&[model("one"), tokens(1)])).await;
-    assert_eq!(store.observed(), []);
+    assert_eq!(store.derived_patches(), []);
     thread.flush().await.unwrap();
-    let patches = store.observed();
+    let patches = store.derived_patches();
     assert_eq!((patches.len(), patches[0].model.clone()), (1, Some(Some("one".to_owned()))));
-    assert_eq!(used(&thread.metadata().await), Some(1));
+    assert_eq!(tokens_used(&thread.metadata().await), Some(1));
 }
 
 #[tokio::test]
-async fn the_log_is_asked_again_until_it_answers() {
+async fn the_state_is_read_again_until_the_store_answers() {
     let store = WatchedStore::new();
     let thread = live(&store).await;
     thread.append_context(&[], &surroundings("/a")).await.unwrap();
     drop_at(store.hang_after(Op::Append, None), thread.append_context(&[], &surroundings("/b"))).await;
     store.fail(Op::LoadContext, 2);
-    assert_eq!(thread.world_state().await, None, "while nobody knows, the model has to be told all of it");
+    assert_eq!(thread.world_state().await, None, "while the state is unknown, the model has to be told everything");
     assert!(thread.append(&[message("a")]).await.is_err());
     thread.append(&[message("a")]).await.unwrap();
     assert_eq!(thread.world_state().await, Some(surroundings("/b")));
-    assert_eq!(heard(&store, id(1)).await, ["a"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a"]);
 }
 
-/// Appends are dropped at all moments; what is in the log is each batch whole, and once if it was acknowledged.
+/// Appends are dropped at arbitrary moments. Each batch is in the log as a whole or not at all, and once if it was
+/// acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_are_whole_whenever_appends_are_dropped() {
-    let place = crate::support::Place::local();
-    let manager = place.manager();
+    let stores = crate::support::TestStores::local();
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
-    // Large enough for the store to hand it to another thread, so that the call really waits.
+    // Large enough that the store writes it on another thread, so the call really waits.
     let filler = "x".repeat(300 * 1024);
     let mut acknowledged = Vec::new();
     for n in 0..40 {
@@ -165,7 +168,7 @@ async fn batches_are_whole_whenever_appends_are_dropped() {
         }
     }
     thread.shutdown().await.unwrap();
-    let texts = heard(&*place.store(), id(1)).await;
+    let texts = model_prompts(&*stores.store(), id(1)).await;
     let mut seen = HashSet::new();
     for batch in texts.chunks(3) {
         let n: u64 = batch[0].trim_end_matches(" a").parse().unwrap();

@@ -1,4 +1,4 @@
-//! Many tasks on one thread, and many threads at once.
+//! Many tasks on one thread, and many threads at the same time.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use std::collections::HashMap;
@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use selvedge_protocol::HistoryMode;
 
-use crate::support::{MODES, Place, heard, id, message, paginated, shown, start, tokens, turn, used};
+use crate::support::{
+    MODES, TestStores, id, message, model_prompts, paginated, shown_prompts, start, tokens, tokens_used, turn,
+};
 
 const TASKS: u64 = 16;
 const BATCHES: u64 = 25;
 
-async fn batches_of_many_tasks_are_whole(place: Place) {
+async fn batches_of_many_tasks_are_whole(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &[]).await;
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
@@ -29,7 +31,7 @@ async fn batches_of_many_tasks_are_whole(place: Place) {
         for task in tasks {
             task.await.unwrap();
         }
-        let texts = heard(&*place.store(), id(n)).await;
+        let texts = model_prompts(&*stores.store(), id(n)).await;
         assert_eq!(texts.len() as u64, TASKS * BATCHES * 3);
         let mut next: HashMap<String, u64> = HashMap::new();
         for batch in texts.chunks(3) {
@@ -41,8 +43,8 @@ async fn batches_of_many_tasks_are_whole(place: Place) {
     }
 }
 
-async fn many_threads_at_once(place: Place) {
-    let manager = place.manager();
+async fn many_threads_are_written_at_the_same_time(stores: TestStores) {
+    let manager = stores.manager();
     let tasks: Vec<_> = (1..=32)
         .map(|n| {
             let manager = manager.clone();
@@ -62,13 +64,13 @@ async fn many_threads_at_once(place: Place) {
     assert!(report.is_clean());
     assert_eq!(report.closed.len(), 32);
     for n in 1..=32 {
-        assert_eq!(shown(&*place.store(), id(n)).await, ["a", "b", "c"]);
-        assert_eq!(used(&manager.thread(id(n)).await.unwrap()), Some(n.into()));
+        assert_eq!(shown_prompts(&*stores.store(), id(n)).await, ["a", "b", "c"]);
+        assert_eq!(tokens_used(&manager.thread(id(n)).await.unwrap()), Some(n.into()));
     }
 }
 
-async fn appends_race_with_a_shutdown(place: Place) {
-    let manager = place.manager();
+async fn appends_race_with_a_shutdown(stores: TestStores) {
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
     let tasks: Vec<_> = (0..8)
         .map(|_| {
@@ -89,17 +91,19 @@ async fn appends_race_with_a_shutdown(place: Place) {
     for task in tasks {
         acknowledged += task.await.unwrap();
     }
-    assert_eq!(heard(&*place.store(), id(1)).await.len(), acknowledged);
+    assert_eq!(model_prompts(&*stores.store(), id(1)).await.len(), acknowledged);
 }
 
-crate::over_both_stores! { batches_of_many_tasks_are_whole, many_threads_at_once, appends_race_with_a_shutdown }
+crate::over_both_stores! {
+    batches_of_many_tasks_are_whole, many_threads_are_written_at_the_same_time, appends_race_with_a_shutdown,
+}
 
-/// Whoever waits for the medium does not keep others from appending.
+/// A task that waits for an fsync does not block the appends of other tasks.
 #[tokio::test]
-async fn others_append_while_a_sync_waits() {
-    let store = crate::watched::WatchedStore::new();
+async fn other_tasks_append_while_a_sync_waits() {
+    let store = crate::watched_store::WatchedStore::new();
     let thread = start(&store.manager(), 1, HistoryMode::Paginated, &[]).await;
-    let gate = store.hang_before(crate::watched::Op::Sync, None);
+    let gate = store.hang_before(crate::watched_store::Op::Sync, None);
     let syncing = {
         let thread = Arc::clone(&thread);
         tokio::spawn(async move { thread.sync().await })
@@ -110,5 +114,5 @@ async fn others_append_while_a_sync_waits() {
     tokio::time::timeout(std::time::Duration::from_secs(10), append).await.unwrap().unwrap();
     gate.open();
     syncing.await.unwrap().unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["a"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a"]);
 }

@@ -1,12 +1,12 @@
-//! Answers of the store that are lost: every call takes effect once, whether the lost one did or not.
+//! Answers of the store that are lost: every call takes effect once, whether or not the lost one did.
 #![expect(clippy::unwrap_used, reason = "a story is part of a test, though another function carries the attribute")]
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
 use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{ForkThread, Recovery, StoreError, ThreadReader, TurnBoundary};
 
-use crate::support::{heard, id, paginated, turn};
-use crate::watched::{Op, WatchedStore};
+use crate::support::{id, model_prompts, paginated, turn};
+use crate::watched_store::{Op, WatchedStore};
 
 const OPS: [Op; 14] = [
     Op::Create,
@@ -25,12 +25,12 @@ const OPS: [Op; 14] = [
     Op::Detach,
 ];
 
-/// Everything that a manager does, with the answers of one operation lost once or several times in a row.
+/// Does everything that a manager can do. The answers of one operation are lost, once or several times in a row.
 async fn story(op: Op, took_effect: bool, times: usize) {
     let what = format!("{op:?}, took effect: {took_effect}, {times} times");
     let store = WatchedStore::new();
     let manager = store.manager();
-    // Each operation of the story loses its answers anew.
+    // Each step of the scenario loses its answers again.
     let lose = || {
         store.forget();
         store.lose_answers(op, took_effect, times);
@@ -74,7 +74,7 @@ async fn story(op: Op, took_effect: bool, times: usize) {
     manager.delete(id(1)).await.unwrap();
     store.forget();
     assert!(store.read_thread(id(1)).await.is_err(), "{what}");
-    assert_eq!(heard(&store, fork).await, ["a", "b", "e"], "{what}");
+    assert_eq!(model_prompts(&store, fork).await, ["a", "b", "e"], "{what}");
 }
 
 #[tokio::test]
@@ -88,9 +88,9 @@ async fn every_call_takes_effect_once() {
     }
 }
 
-/// A store that never answers is given up; the same append again settles what became of the first.
+/// A store that never answers makes the append fail. The same append again finds out what happened to the first one.
 #[tokio::test]
-async fn an_append_that_stays_unknown_can_be_repeated() {
+async fn an_append_whose_outcome_stays_unknown_can_be_repeated() {
     for took_effect in [false, true] {
         let store = WatchedStore::new();
         let thread = store.manager().start(paginated(1)).await.unwrap();
@@ -101,7 +101,7 @@ async fn an_append_that_stays_unknown_can_be_repeated() {
         store.forget();
         thread.append(&batch).await.unwrap();
         thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
-        assert_eq!(heard(&store, id(1)).await, ["a", "b"], "took effect: {took_effect}");
+        assert_eq!(model_prompts(&store, id(1)).await, ["a", "b"], "took effect: {took_effect}");
         assert_eq!(thread.metadata().await.preview.as_deref(), Some("a"));
     }
 }

@@ -1,41 +1,41 @@
-//! Tests of live threads and their manager, by the public door, over a store in memory and one on files.
+//! Tests of live threads and their manager through the public API, over a store in memory and a store with files.
 
 mod agent;
 mod cancellation;
 mod concurrency;
-mod costs;
-mod deferred;
-mod doors;
+mod context_records;
 mod fork;
-mod lineage;
 mod lost_answers;
 mod metadata;
+mod metadata_access;
+mod model_based;
 mod no_timers;
+mod pending_section;
 mod policy;
-mod restored;
 mod resume;
 mod rewind;
 mod shutdown;
 mod start;
+mod store_calls;
 mod support;
-mod told;
-mod watched;
+mod watched_store;
+mod window_lineage;
 mod windows;
 mod world_state;
 
-/// Makes two tests of each check: over a store in memory and over one on files.
+/// Makes two tests of each check: over a store in memory and over a store with files.
 macro_rules! over_both_stores {
     ($($check:ident),* $(,)?) => {
         mod memory { $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                super::$check($crate::support::Place::memory()).await;
+                super::$check($crate::support::TestStores::memory()).await;
             }
         )* }
         mod local { $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                super::$check($crate::support::Place::local()).await;
+                super::$check($crate::support::TestStores::local()).await;
             }
         )* }
     };

@@ -1,4 +1,4 @@
-//! A runtime that was built without timers, and without I/O, is enough for all of it.
+//! A Tokio runtime that was built without timers and without I/O is enough for every call.
 #![expect(clippy::unwrap_used, reason = "a story is part of a test, though another function carries the attribute")]
 
 use std::time::Duration;
@@ -12,12 +12,12 @@ use selvedge_thread_store::{
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Builder;
 
-use crate::support::{MODES, Place, head, heard, id, paginated, shown, tokens, turn};
-use crate::watched::WatchedStore;
+use crate::support::{MODES, TestStores, head, id, model_prompts, paginated, shown_prompts, tokens, turn};
+use crate::watched_store::WatchedStore;
 
-/// Does this in runtimes of both kinds.
-fn run(story: impl AsyncFn(Place)) {
-    for make in [Place::memory, Place::local] {
+/// Runs a scenario in runtimes of both kinds.
+fn run(story: impl AsyncFn(TestStores)) {
+    for make in [TestStores::memory, TestStores::local] {
         for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
             builder.build().unwrap().block_on(story(make()));
         }
@@ -28,8 +28,8 @@ async fn pause(time: Duration) {
     tokio::task::spawn_blocking(move || std::thread::sleep(time)).await.unwrap();
 }
 
-async fn all_of_a_store(place: Place) {
-    let (store, other) = (place.store(), place.store());
+async fn use_every_store_method(stores: TestStores) {
+    let (store, other) = (stores.store(), stores.store());
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         for name in ["one", "two", "three"] {
@@ -50,7 +50,7 @@ async fn all_of_a_store(place: Place) {
             other.read_thread(id(n)).await.unwrap().history_mode,
             store.read_session_meta(id(n)).await.unwrap().unwrap().mode()
         );
-        assert_eq!(shown(&*other, id(n)).await, ["one", "two", "three"]);
+        assert_eq!(shown_prompts(&*other, id(n)).await, ["one", "two", "three"]);
         assert!(!store.list_items(&ItemQuery::all(id(n))).await.unwrap().items.is_empty());
         assert_eq!(store.find_threads(&ThreadLookup::IdPrefix(id(n).to_string())).await.unwrap(), [id(n)]);
         store.distinct_prefix_len(&[id(n)]).await.unwrap();
@@ -59,7 +59,7 @@ async fn all_of_a_store(place: Place) {
 
     let end = other.read_lines(&LineQuery::from(id(1), LineStart::End)).await.unwrap().next;
     let waiting = tokio::spawn({
-        let other = place.store();
+        let other = stores.store();
         async move { other.wait_for_lines(id(1), &end).await }
     });
     pause(Duration::from_millis(100)).await;
@@ -85,16 +85,16 @@ async fn all_of_a_store(place: Place) {
     store.unarchive_thread(id(1)).await.unwrap();
     store.delete_thread(id(1)).await.unwrap();
     assert!(matches!(other.read_thread(id(1)).await, Err(StoreError::NotFound { .. })));
-    assert_eq!(shown(&*other, id(2)).await, ["one", "two"]);
+    assert_eq!(shown_prompts(&*other, id(2)).await, ["one", "two"]);
 }
 
 #[test]
-fn a_store_needs_none() {
-    run(all_of_a_store);
+fn a_store_needs_no_timers_and_no_io() {
+    run(use_every_store_method);
 }
 
-async fn all_of_a_manager(place: Place) {
-    let manager = place.manager();
+async fn use_every_manager_method(stores: TestStores) {
+    let manager = stores.manager();
     let thread = manager.start(paginated(1)).await.unwrap();
     let mode = HistoryMode::Paginated;
     thread.compact("summary", Vec::new()).await.unwrap();
@@ -113,26 +113,26 @@ async fn all_of_a_manager(place: Place) {
     manager.resume(id(2)).await.unwrap();
     let report = manager.shutdown_all(Duration::from_secs(60)).await;
     assert!(report.is_clean() && report.closed == [id(1), id(2)], "{report:?}");
-    assert_eq!(heard(&*place.store(), id(1)).await, ["one", "three"]);
+    assert_eq!(model_prompts(&*stores.store(), id(1)).await, ["one", "three"]);
     manager.archive(id(1)).await.unwrap();
 }
 
 #[test]
-fn a_manager_needs_none() {
-    run(all_of_a_manager);
+fn a_manager_needs_no_timers_and_no_io() {
+    run(use_every_manager_method);
 }
 
 #[test]
-fn a_touch_is_told_in_time() {
+fn progress_is_stored_in_time() {
     Builder::new_current_thread().build().unwrap().block_on(async {
         let store = WatchedStore::new();
         let thread = store.manager().start(paginated(1)).await.unwrap();
         thread.append(&[tokens(1)]).await.unwrap();
         store.forget();
         thread.append(&[tokens(2)]).await.unwrap();
-        assert_eq!(store.observed(), []);
+        assert_eq!(store.derived_patches(), []);
         for _ in 0..600 {
-            if !store.observed().is_empty() {
+            if !store.derived_patches().is_empty() {
                 return;
             }
             pause(Duration::from_millis(100)).await;
@@ -142,13 +142,13 @@ fn a_touch_is_told_in_time() {
 }
 
 #[test]
-fn the_administration_of_a_home_needs_none() {
+fn the_administration_of_a_home_needs_no_timers_and_no_io() {
     Builder::new_current_thread().build().unwrap().block_on(async {
-        let place = Place::local();
-        let manager = place.manager();
+        let stores = TestStores::local();
+        let manager = stores.manager();
         manager.start(paginated(1)).await.unwrap().append(&turn(HistoryMode::Paginated, "one")).await.unwrap();
         manager.shutdown_all(Duration::from_secs(60)).await;
-        let Place::Local(home) = &place else { panic!("it is on files") };
+        let TestStores::Local(home) = &stores else { panic!("it is on files") };
         let admin = LocalThreadStore::open(home.path()).admin();
         admin.fill_index().await.unwrap().unwrap();
         let index = admin.open_index().await.unwrap().unwrap();

@@ -1,14 +1,14 @@
-//! What the persistence policy keeps out of the log does not reach the store.
+//! Items that the persistence policy keeps out of the log do not reach the store.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
 
 use crate::support::{
-    MODES, Place, event, head, id, is_missing, item_completed, items, kinds, message, response, start, started,
-    user_said,
+    MODES, TestStores, event, head, id, is_not_found, item_completed, items, kinds, message, response, start, started,
+    user_message,
 };
 
-/// What neither mode keeps.
+/// Items that neither mode keeps.
 fn passing() -> Vec<RolloutItem> {
     vec![
         event("agent_message_delta"),
@@ -20,56 +20,57 @@ fn passing() -> Vec<RolloutItem> {
     ]
 }
 
-async fn keeps_what_the_mode_keeps(place: Place) {
+async fn keeps_what_the_mode_keeps(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &[]).await;
-        let legacy = user_said(HistoryMode::Legacy, "t", "hello");
-        let paginated = user_said(HistoryMode::Paginated, "t", "hello");
+        let legacy = user_message(HistoryMode::Legacy, "t", "hello");
+        let paginated = user_message(HistoryMode::Paginated, "t", "hello");
         let answer: RolloutItem = ResponseItem::assistant_text("hello").into();
         let mut batch = vec![started("t"), legacy.clone(), paginated.clone(), answer.clone(), event("of_the_future")];
         batch.extend(passing());
         let appended = thread.append(&batch).await.unwrap();
         let said = if mode == HistoryMode::Legacy { legacy } else { paginated };
         assert_eq!(appended.lines, 4);
-        assert_eq!(items(&*place.store(), id(n)).await, [started("t"), said, answer, event("of_the_future")]);
+        assert_eq!(items(&*stores.store(), id(n)).await, [started("t"), said, answer, event("of_the_future")]);
     }
 }
 
-async fn keeps_plans_in_both_modes(place: Place) {
+async fn keeps_plans_in_both_modes(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &[]).await;
         let plan = RolloutItem::EventMsg(item_completed("t", "Plan", "first this, then that"));
         thread.append(std::slice::from_ref(&plan)).await.unwrap();
-        assert_eq!(items(&*place.store(), id(n)).await, [plan]);
+        assert_eq!(items(&*stores.store(), id(n)).await, [plan]);
     }
 }
 
-async fn lazy_stays_lazy(place: Place) {
+async fn a_lazy_thread_stays_lazy_if_no_item_is_kept(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = manager.start(head(n, mode)).await.unwrap();
         let appended = thread.append(&passing()).await.unwrap();
         assert_eq!((appended.lines, appended.last_ordinal), (0, None));
-        assert!(is_missing(&place.store().read_thread(id(n)).await));
-        assert_eq!(place.files(), 0);
+        assert!(is_not_found(&stores.store().read_thread(id(n)).await));
+        assert_eq!(stores.files(), 0);
         thread.shutdown().await.unwrap();
-        assert!(is_missing(&place.store().read_thread(id(n)).await));
+        assert!(is_not_found(&stores.store().read_thread(id(n)).await));
     }
 }
 
-async fn an_empty_batch_does_nothing(place: Place) {
-    let manager = place.manager();
+async fn an_empty_batch_does_nothing(stores: TestStores) {
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
     let before = thread.append(&[message("hello")]).await.unwrap();
-    let row = thread.metadata().await;
+    let stored = thread.metadata().await;
     let after = thread.append(&passing()).await.unwrap();
     assert_eq!((after.lines, after.last_ordinal), (0, before.last_ordinal));
-    assert_eq!(thread.metadata().await, row);
-    assert_eq!(kinds(&*place.store(), id(1)).await, ["session_meta", "response_item"]);
+    assert_eq!(thread.metadata().await, stored);
+    assert_eq!(kinds(&*stores.store(), id(1)).await, ["session_meta", "response_item"]);
 }
 
 crate::over_both_stores! {
-    keeps_what_the_mode_keeps, keeps_plans_in_both_modes, lazy_stays_lazy, an_empty_batch_does_nothing
+    keeps_what_the_mode_keeps, keeps_plans_in_both_modes, a_lazy_thread_stays_lazy_if_no_item_is_kept,
+    an_empty_batch_does_nothing,
 }

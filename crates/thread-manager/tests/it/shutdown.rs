@@ -1,4 +1,4 @@
-//! Shutting down: one thread, all of them, and what goes on at the same time.
+//! Shutting down: one thread, all threads, and calls at the same time.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use std::time::Duration;
@@ -7,13 +7,16 @@ use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
 use selvedge_thread_manager::{RewindTo, wake_timers};
 use selvedge_thread_store::ThreadStore;
 
-use crate::support::{MODES, Place, heard, id, is_backend, is_missing, is_not_live, message, paginated, settle, start};
-use crate::watched::{Op, WatchedStore};
+use crate::support::{
+    MODES, TestStores, id, is_backend, is_not_found, is_not_live, message, model_prompts, paginated,
+    run_background_tasks, start,
+};
+use crate::watched_store::{Op, WatchedStore};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-async fn shuts_all_down(place: Place) {
-    let manager = place.manager();
+async fn shuts_down_all_threads(stores: TestStores) {
+    let manager = stores.manager();
     for (n, mode) in (1..).zip(MODES) {
         start(&manager, n, mode, &["a"]).await;
     }
@@ -22,14 +25,14 @@ async fn shuts_all_down(place: Place) {
     assert!(report.is_clean());
     assert_eq!(report.closed, [id(1), id(2), id(3)]);
     assert!(is_not_live(&lazy.append(&[message("late")]).await));
-    assert!(is_missing(&place.store().read_thread(id(3)).await));
+    assert!(is_not_found(&stores.store().read_thread(id(3)).await));
     let report = manager.shutdown_all(TIMEOUT).await;
     assert!(report.is_clean() && report.closed.is_empty());
-    place.manager().resume(id(1)).await.unwrap();
+    stores.manager().resume(id(1)).await.unwrap();
 }
 
-async fn a_second_shutdown_does_nothing(place: Place) {
-    let manager = place.manager();
+async fn a_second_shutdown_does_nothing(stores: TestStores) {
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     thread.shutdown().await.unwrap();
     thread.shutdown().await.unwrap();
@@ -38,26 +41,27 @@ async fn a_second_shutdown_does_nothing(place: Place) {
     assert_eq!(thread.metadata().await.preview.as_deref(), Some("a"));
 }
 
-async fn a_discard_keeps_what_was_appended(place: Place) {
-    let manager = place.manager();
+async fn a_discard_keeps_what_was_appended(stores: TestStores) {
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     thread.discard().await.unwrap();
     assert!(manager.live(id(1)).is_none());
-    assert_eq!(heard(&*place.store(), id(1)).await, ["a"]);
+    assert_eq!(model_prompts(&*stores.store(), id(1)).await, ["a"]);
     let lazy = manager.start(paginated(2)).await.unwrap();
     lazy.discard().await.unwrap();
-    assert!(is_missing(&manager.thread(id(2)).await));
+    assert!(is_not_found(&manager.thread(id(2)).await));
 }
 
-async fn a_thread_outlives_its_manager(place: Place) {
-    let thread = start(&place.manager(), 1, HistoryMode::Paginated, &["a"]).await;
+async fn a_thread_outlives_its_manager(stores: TestStores) {
+    let thread = start(&stores.manager(), 1, HistoryMode::Paginated, &["a"]).await;
     thread.append(&[message("b")]).await.unwrap();
     thread.shutdown().await.unwrap();
-    assert_eq!(heard(&*place.store(), id(1)).await, ["a", "b"]);
+    assert_eq!(model_prompts(&*stores.store(), id(1)).await, ["a", "b"]);
 }
 
 crate::over_both_stores! {
-    shuts_all_down, a_second_shutdown_does_nothing, a_discard_keeps_what_was_appended, a_thread_outlives_its_manager
+    shuts_down_all_threads, a_second_shutdown_does_nothing, a_discard_keeps_what_was_appended,
+    a_thread_outlives_its_manager,
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,10 +76,10 @@ async fn failing_and_hanging_threads_are_reported_and_the_rest_is_closed() {
     let all = manager.clone();
     let closing = tokio::spawn(async move { all.shutdown_all(TIMEOUT).await });
     for (time, is_over) in [(TIMEOUT - Duration::from_millis(1), false), (Duration::from_millis(1), true)] {
-        settle().await;
+        run_background_tasks().await;
         tokio::time::advance(time).await;
         wake_timers();
-        settle().await;
+        run_background_tasks().await;
         assert_eq!(closing.is_finished(), is_over);
     }
     let report = closing.await.unwrap();
@@ -91,22 +95,22 @@ async fn failing_and_hanging_threads_are_reported_and_the_rest_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_nobody_waits_for_goes_on() {
+async fn a_shutdown_continues_when_its_future_is_dropped() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     let gate = store.hang_after(Op::Shutdown, None);
     assert!(tokio::time::timeout(TIMEOUT, thread.shutdown()).await.is_err());
     gate.open();
-    settle().await;
+    run_background_tasks().await;
     assert!(manager.live(id(1)).is_none());
     assert!(is_not_live(&thread.append(&[message("late")]).await));
     manager.resume(id(1)).await.unwrap();
 }
 
-/// The store has let go of the thread, and the manager is about to.
+/// The store has given up the thread, and the manager has not removed it yet.
 #[tokio::test]
-async fn a_thread_that_was_resumed_at_once_stays_known() {
+async fn a_thread_that_is_resumed_during_a_shutdown_stays_registered() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
@@ -137,7 +141,7 @@ async fn a_failed_shutdown_leaves_the_thread_live() {
 }
 
 #[tokio::test]
-async fn a_thread_that_the_store_let_go_of_can_be_closed() {
+async fn a_thread_that_the_store_has_given_up_can_be_closed() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
@@ -162,19 +166,19 @@ async fn an_append_that_began_before_a_shutdown_counts() {
         let thread = std::sync::Arc::clone(&thread);
         async move { thread.shutdown().await }
     });
-    settle().await;
+    run_background_tasks().await;
     let late = tokio::spawn(async move { thread.append(&[message("late")]).await });
-    settle().await;
+    run_background_tasks().await;
     gate.open();
     appending.await.unwrap().unwrap();
     closing.await.unwrap().unwrap();
     assert!(is_not_live(&late.await.unwrap()));
-    assert_eq!(heard(&store, id(1)).await, ["in time"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["in time"]);
 }
 
-/// Who asks while a thread is being closed is answered when it is cold.
+/// A call during a shutdown is answered when the thread is cold.
 #[tokio::test]
-async fn the_door_stays_open_while_a_thread_is_closed() {
+async fn metadata_can_be_changed_while_a_thread_is_being_closed() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a", "b"]).await;
@@ -190,10 +194,10 @@ async fn the_door_stays_open_while_a_thread_is_closed() {
         let manager = manager.clone();
         async move { manager.rewind(id(1), RewindTo::Turns(1)).await }
     });
-    settle().await;
+    run_background_tasks().await;
     gate.open();
     closing.await.unwrap().unwrap();
     rewind.await.unwrap().unwrap();
     assert_eq!(rename.await.unwrap().unwrap().name.as_deref(), Some("name"));
-    assert_eq!(heard(&store, id(1)).await, ["a"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a"]);
 }

@@ -1,38 +1,41 @@
-//! Starting threads: the guard, and who hears of it.
+//! Starting threads: abandoned starts, and notifications.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_store::{ThreadStore, TurnBoundary};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use crate::support::{Place, eventually, fork, heard, id, is_missing, is_not_live, message, paginated, record, settle};
-use crate::watched::{Call, Op, WatchedStore};
+use crate::support::{
+    TestStores, eventually, fork, id, is_not_found, is_not_live, message, model_prompts, paginated, record,
+    run_background_tasks,
+};
+use crate::watched_store::{Call, Op, WatchedStore};
 
-async fn a_start_that_is_given_up_leaves_no_trace(place: Place) {
-    let manager = place.manager();
+async fn an_abandoned_start_leaves_no_trace(stores: TestStores) {
+    let manager = stores.manager();
     let mut created = manager.subscribe();
     let starting = manager.begin(paginated(1)).await.unwrap();
     assert!(manager.live(id(1)).is_none());
     drop(starting);
     eventually(async || manager.begin(paginated(1)).await.ok()).await;
     assert_eq!(created.try_recv().unwrap_err(), TryRecvError::Empty);
-    assert!(is_missing(&place.store().read_thread(id(1)).await));
-    assert_eq!(place.files(), 0);
+    assert!(is_not_found(&stores.store().read_thread(id(1)).await));
+    assert_eq!(stores.files(), 0);
 }
 
-async fn what_was_appended_to_a_start_that_is_given_up_stays(place: Place) {
-    let manager = place.manager();
+async fn items_that_were_appended_during_an_abandoned_start_stay(stores: TestStores) {
+    let manager = stores.manager();
     let mut created = manager.subscribe();
     let starting = manager.begin(paginated(1)).await.unwrap();
     starting.append(&[message("hello")]).await.unwrap();
     drop(starting);
     eventually(async || manager.resume(id(1)).await.ok()).await;
-    assert_eq!(heard(&*place.store(), id(1)).await, ["hello"]);
+    assert_eq!(model_prompts(&*stores.store(), id(1)).await, ["hello"]);
     assert_eq!(created.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-async fn commit_announces(place: Place) {
-    let manager = place.manager();
+async fn commit_announces(stores: TestStores) {
+    let manager = stores.manager();
     let mut created = manager.subscribe();
     let starting = manager.begin(paginated(1)).await.unwrap();
     starting.append(&[message("hello")]).await.unwrap();
@@ -42,8 +45,8 @@ async fn commit_announces(place: Place) {
     thread.append(&[message("more")]).await.unwrap();
 }
 
-async fn a_start_that_was_shut_down_is_not_announced(place: Place) {
-    let manager = place.manager();
+async fn a_start_that_was_shut_down_is_not_announced(stores: TestStores) {
+    let manager = stores.manager();
     let mut created = manager.subscribe();
     let starting = manager.begin(paginated(1)).await.unwrap();
     starting.shutdown().await.unwrap();
@@ -53,8 +56,8 @@ async fn a_start_that_was_shut_down_is_not_announced(place: Place) {
     assert_eq!(created.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-async fn forks_are_announced_and_resumed_threads_are_not(place: Place) {
-    let manager = place.manager();
+async fn forks_are_announced_and_resumed_threads_are_not(stores: TestStores) {
+    let manager = stores.manager();
     record(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     let mut created = manager.subscribe();
     manager.resume(id(1)).await.unwrap();
@@ -63,8 +66,8 @@ async fn forks_are_announced_and_resumed_threads_are_not(place: Place) {
     assert_eq!(created.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-async fn a_slow_listener_is_told_what_it_missed(place: Place) {
-    let manager = place.manager();
+async fn a_slow_subscriber_gets_lagged(stores: TestStores) {
+    let manager = stores.manager();
     let mut created = manager.subscribe();
     for n in 0..300 {
         manager.start(paginated(n)).await.unwrap();
@@ -74,9 +77,9 @@ async fn a_slow_listener_is_told_what_it_missed(place: Place) {
 }
 
 crate::over_both_stores! {
-    a_start_that_is_given_up_leaves_no_trace, what_was_appended_to_a_start_that_is_given_up_stays, commit_announces,
+    an_abandoned_start_leaves_no_trace, items_that_were_appended_during_an_abandoned_start_stay, commit_announces,
     a_start_that_was_shut_down_is_not_announced, forks_are_announced_and_resumed_threads_are_not,
-    a_slow_listener_is_told_what_it_missed,
+    a_slow_subscriber_gets_lagged,
 }
 
 /// Polls a call until it waits at a gate, and drops it there.
@@ -91,14 +94,14 @@ macro_rules! drop_at {
 }
 
 #[tokio::test]
-async fn a_begin_that_is_dropped_half_way_leaves_no_trace() {
+async fn a_begin_that_is_dropped_halfway_leaves_no_trace() {
     let store = WatchedStore::new();
     let manager = store.manager();
     for hang in [WatchedStore::hang_before, WatchedStore::hang_after] {
         let gate = hang(&store, Op::Create, None);
         drop_at!(gate, manager.begin(paginated(1)));
         gate.open();
-        settle().await;
+        run_background_tasks().await;
         assert_eq!(store.calls(), [Call::Other(Op::Create), Call::Other(Op::Discard)]);
         store.forget();
     }
@@ -113,9 +116,9 @@ async fn a_begin_that_is_dropped_does_not_touch_a_thread_of_the_same_id() {
     let gate = store.hang_before(Op::Create, None);
     drop_at!(gate, manager.begin(paginated(1)));
     gate.open();
-    settle().await;
+    run_background_tasks().await;
     thread.append(&[message("hello")]).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["hello"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["hello"]);
 }
 
 #[tokio::test]
@@ -129,7 +132,7 @@ async fn a_failed_begin_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_resume_that_is_dropped_half_way_gives_the_claim_back() {
+async fn a_resume_that_is_dropped_halfway_gives_up_the_claim() {
     let store = WatchedStore::new();
     let manager = store.manager();
     record(&manager, 1, HistoryMode::Paginated, &["a"]).await;
@@ -137,7 +140,7 @@ async fn a_resume_that_is_dropped_half_way_gives_the_claim_back() {
         let gate = store.hang_after(op, None);
         drop_at!(gate, manager.resume(id(1)));
         gate.open();
-        settle().await;
+        run_background_tasks().await;
         assert!(manager.live(id(1)).is_none());
         assert!(is_not_live(&store.flush_thread(id(1)).await));
     }

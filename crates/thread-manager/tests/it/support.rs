@@ -1,4 +1,4 @@
-//! Where threads are kept in a test, and what they say.
+//! The threads of a test, items to append, and what the store returns for them.
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
 
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 
 pub(crate) const MODES: [HistoryMode; 2] = [HistoryMode::Legacy, HistoryMode::Paginated];
 
-/// Where threads are kept.
-pub(crate) enum Place {
+/// The threads of a test. It opens any number of stores over them.
+pub(crate) enum TestStores {
     Memory(InMemoryThreadStore),
     Local(tempfile::TempDir),
 }
 
-impl Place {
+impl TestStores {
     pub(crate) fn memory() -> Self {
         Self::Memory(InMemoryThreadStore::new())
     }
@@ -31,7 +31,7 @@ impl Place {
         Self::Local(tempfile::tempdir().unwrap())
     }
 
-    /// A store over this place, as one more process would have it.
+    /// Opens a store over the threads, as another process would.
     pub(crate) fn store(&self) -> Arc<dyn ThreadStore> {
         match self {
             Self::Memory(store) => Arc::new(store.peer()),
@@ -39,12 +39,12 @@ impl Place {
         }
     }
 
-    /// A manager over this place, as one more process would have it.
+    /// Creates a manager over a new store, as another process would.
     pub(crate) fn manager(&self) -> ThreadManager {
         ThreadManager::new(self.store())
     }
 
-    /// How many files there are.
+    /// Returns how many files there are.
     pub(crate) fn files(&self) -> usize {
         match self {
             Self::Memory(_) => 0,
@@ -58,29 +58,29 @@ fn files_in(dir: &std::path::Path) -> usize {
     entries.map(|path| if path.is_dir() { files_in(&path) } else { 1 }).sum()
 }
 
-/// The `n`-th thread id of a test.
+/// Returns the `n`-th thread id of a test.
 pub(crate) fn id(n: u32) -> ThreadId {
     format!("01a1fd5d-0000-7000-8000-{n:012x}").parse().unwrap()
 }
 
-/// The head of the `n`-th thread.
+/// Returns the head of the `n`-th thread.
 pub(crate) fn head(n: u32, mode: HistoryMode) -> SessionMeta {
     let at = Timestamp::from_millis(1_700_000_000_000 + i64::from(n) * 1000);
     SessionMeta { history_mode: Some(mode), cwd: Some("/srv".into()), ..SessionMeta::new(id(n), at) }
 }
 
-/// The head of the `n`-th thread, in paginated mode.
+/// Returns the head of the `n`-th thread, in paginated mode.
 pub(crate) fn paginated(n: u32) -> SessionMeta {
     head(n, HistoryMode::Paginated)
 }
 
-/// What the model hears of the user.
+/// A user message as the model sees it.
 pub(crate) fn message(text: &str) -> RolloutItem {
     ResponseItem::user_text(text).into()
 }
 
-/// What the user says, for a client.
-pub(crate) fn user_said(mode: HistoryMode, turn: &str, text: &str) -> RolloutItem {
+/// A user message as a client shows it.
+pub(crate) fn user_message(mode: HistoryMode, turn: &str, text: &str) -> RolloutItem {
     let event = match mode {
         HistoryMode::Legacy => UserMessageEvent { message: Some(text.into()), ..Default::default() }.into(),
         HistoryMode::Paginated => item_completed(turn, "UserMessage", text),
@@ -94,13 +94,13 @@ pub(crate) fn item_completed(turn: &str, kind: &str, text: &str) -> EventMsg {
         .into()
 }
 
-/// An event that no rule knows a field of.
+/// An event with no field that any rule knows.
 pub(crate) fn event(kind: &str) -> RolloutItem {
     let json = serde_json::value::to_raw_value(&json!({"type": kind})).unwrap();
     RolloutItem::EventMsg(EventMsg::Other(OpenItem::new(kind.to_owned(), json)))
 }
 
-/// An item of the model of this kind, without anything else.
+/// A response item of this kind, with nothing else in it.
 pub(crate) fn response(kind: &str) -> RolloutItem {
     ResponseItem::from_value(&json!({"type": kind})).unwrap().into()
 }
@@ -117,21 +117,21 @@ pub(crate) fn model(name: &str) -> RolloutItem {
     TurnContext { model: Some(name.into()), ..Default::default() }.into()
 }
 
-/// So many tokens used.
+/// An event that reports this many tokens.
 pub(crate) fn tokens(total: u64) -> RolloutItem {
     let usage = TokenUsage { total_tokens: Some(total), ..Default::default() };
     let info = TokenUsageInfo { total_token_usage: Some(usage), ..Default::default() };
     EventMsg::from(TokenCountEvent { info: Some(info), ..Default::default() }).into()
 }
 
-/// How many tokens a row says were used.
-pub(crate) fn used(row: &StoredThread) -> Option<u64> {
-    row.token_usage.as_ref()?.total_tokens
+/// Returns how many tokens a thread record reports.
+pub(crate) fn tokens_used(stored: &StoredThread) -> Option<u64> {
+    stored.token_usage.as_ref()?.total_tokens
 }
 
-/// A whole turn, in which the user says its name.
+/// A whole turn whose user message is its name.
 pub(crate) fn turn(mode: HistoryMode, name: &str) -> Vec<RolloutItem> {
-    vec![started(name), message(name), user_said(mode, name, name), complete(name)]
+    vec![started(name), message(name), user_message(mode, name, name), complete(name)]
 }
 
 /// Surroundings with this directory.
@@ -161,34 +161,34 @@ pub(crate) async fn fork(manager: &ThreadManager, source: ThreadId, n: u32, at: 
     manager.fork(ForkThread { source, at, meta: paginated(n) }).await.unwrap()
 }
 
-/// A thread's items, without its heads.
+/// Returns the items of a thread, without heads.
 pub(crate) async fn items(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<RolloutItem> {
     let history = store.load_history(thread_id).await.unwrap();
     let items = history.lines.iter().map(|line| line.item());
     items.filter(|item| !matches!(item, RolloutItem::SessionMeta(_))).collect()
 }
 
-/// The whole thread, as what is in its log.
+/// Returns the kinds of all lines of a thread.
 pub(crate) async fn kinds(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
     let history = store.load_history(thread_id).await.unwrap();
     history.lines.iter().map(|line| line.kind().to_owned()).collect()
 }
 
-/// What the user said, as a client shows it, oldest first.
-pub(crate) async fn shown(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
+/// Returns the user messages as a client shows them, oldest first.
+pub(crate) async fn shown_prompts(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
     let turns = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
     let items = turns.into_iter().flat_map(|turn| turn.items);
     items.filter_map(|item| if let TurnItem::UserMessage { text, .. } = item { Some(text) } else { None }).collect()
 }
 
-/// What the model sees of the user, oldest first.
-pub(crate) async fn heard(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
+/// Returns the user messages that the model sees, oldest first.
+pub(crate) async fn model_prompts(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
     let context = store.load_model_context(thread_id).await.unwrap();
     context.history.iter().map(|item| item.texts().concat()).collect()
 }
 
-/// What the log says of the surroundings: whether each record is a whole one, and its state.
-pub(crate) async fn told(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<(bool, Value)> {
+/// Returns the records of the world state in the log: whether each is a full one, and its state.
+pub(crate) async fn world_state_records(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<(bool, Value)> {
     let records = items(store, thread_id).await.into_iter().filter_map(|item| match item {
         RolloutItem::WorldState(record) => Some((record.is_full(), record.state.unwrap_or_default())),
         _ => None,
@@ -196,7 +196,7 @@ pub(crate) async fn told(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<(b
     records.collect()
 }
 
-pub(crate) fn is_missing<T>(outcome: &Result<T>) -> bool {
+pub(crate) fn is_not_found<T>(outcome: &Result<T>) -> bool {
     matches!(outcome, Err(StoreError::NotFound { live: false, .. }))
 }
 
@@ -212,21 +212,21 @@ pub(crate) fn is_backend<T>(outcome: &Result<T>) -> bool {
     matches!(outcome, Err(StoreError::Backend { .. }))
 }
 
-/// A row without what two clocks may say differently: when the log last grew.
-pub(crate) fn timeless(mut row: StoredThread) -> StoredThread {
-    row.updated_at = row.created_at;
-    row.recency_at = row.created_at;
-    row
+/// Returns a thread record without the time at which the log last grew, which comes from two clocks.
+pub(crate) fn without_update_time(mut stored: StoredThread) -> StoredThread {
+    stored.updated_at = stored.created_at;
+    stored.recency_at = stored.created_at;
+    stored
 }
 
-/// Lets the tasks in the background do what they can.
-pub(crate) async fn settle() {
+/// Lets background tasks run until they wait.
+pub(crate) async fn run_background_tasks() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Tries again until it is so.
+/// Repeats an attempt until it succeeds.
 pub(crate) async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..5000 {
         if let Some(value) = attempt().await {

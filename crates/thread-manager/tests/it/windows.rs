@@ -1,4 +1,4 @@
-//! Context windows, across everything that happens to a thread.
+//! Context windows in everything that can happen to a thread.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use std::sync::Arc;
@@ -10,37 +10,37 @@ use selvedge_protocol::{
 use selvedge_thread_manager::{LiveThread, RewindTo};
 use selvedge_thread_store::TurnBoundary;
 
-use crate::support::{MODES, Place, fork, id, paginated, start, turn};
+use crate::support::{MODES, TestStores, fork, id, paginated, start, turn};
 
 async fn compact(thread: &Arc<LiveThread>) -> ContextWindow {
     thread.compact("summary", vec![ResponseItem::user_text("summary")]).await.unwrap()
 }
 
-async fn of_store(place: &Place, thread_id: ThreadId) -> ContextWindow {
-    place.store().load_model_context(thread_id).await.unwrap().window
+async fn of_store(stores: &TestStores, thread_id: ThreadId) -> ContextWindow {
+    stores.store().load_model_context(thread_id).await.unwrap().window
 }
 
-async fn a_new_thread_gets_a_window(place: Place) {
-    let manager = place.manager();
+async fn a_new_thread_gets_a_window(stores: TestStores) {
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &[]).await;
     let window = thread.window().await;
     assert!(window.window_id.is_some());
     assert_eq!(window, ContextWindow::first(window.window_id));
-    assert_eq!(window, of_store(&place, id(1)).await);
+    assert_eq!(window, of_store(&stores, id(1)).await);
 }
 
-async fn a_window_that_is_brought_along_stays(place: Place) {
+async fn a_window_in_the_head_is_kept(stores: TestStores) {
     let mine = WindowId::new(paginated(1).timestamp.unwrap());
     let window = ContextWindowMeta { window_id: Some(mine), ..Default::default() };
     let meta = SessionMeta { context_window: Some(window), ..paginated(1) };
-    let manager = place.manager();
+    let manager = stores.manager();
     let thread = manager.start(meta).await.unwrap();
     assert_eq!(thread.window().await.window_id, Some(mine));
 }
 
-async fn each_compaction_opens_a_window(place: Place) {
+async fn each_compaction_opens_a_window(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         let first = thread.window().await;
         let second = compact(&thread).await;
@@ -50,12 +50,12 @@ async fn each_compaction_opens_a_window(place: Place) {
         assert_eq!((second.previous_window_id, third.previous_window_id), (first.window_id, second.window_id));
         assert!(second.window_id != first.window_id && third.window_id != second.window_id);
         assert_eq!(thread.window().await, third);
-        assert_eq!(of_store(&place, id(n)).await, third);
+        assert_eq!(of_store(&stores, id(n)).await, third);
     }
 }
 
-async fn a_compaction_without_a_window_counts_as_it_does_in_the_log(place: Place) {
-    let manager = place.manager();
+async fn a_compaction_without_a_window_counts_as_in_the_log(stores: TestStores) {
+    let manager = stores.manager();
     let thread = start(&manager, 1, HistoryMode::Legacy, &["a"]).await;
     let bare = Compacted { message: Some("summary".to_owned()), ..Default::default() };
     thread.append(&[bare.clone().into()]).await.unwrap();
@@ -63,22 +63,22 @@ async fn a_compaction_without_a_window_counts_as_it_does_in_the_log(place: Place
     let numbered = compact(&thread).await;
     thread.append(&[bare.into()]).await.unwrap();
     assert_eq!(thread.window().await, numbered, "the newest that names one");
-    assert_eq!(of_store(&place, id(1)).await, numbered);
+    assert_eq!(of_store(&stores, id(1)).await, numbered);
 }
 
-async fn a_resumed_thread_goes_on_in_its_window(place: Place) {
-    let thread = start(&place.manager(), 1, HistoryMode::Paginated, &["a"]).await;
+async fn a_resumed_thread_continues_in_its_window(stores: TestStores) {
+    let thread = start(&stores.manager(), 1, HistoryMode::Paginated, &["a"]).await;
     let second = compact(&thread).await;
     thread.shutdown().await.unwrap();
-    let resumed = place.manager().resume(id(1)).await.unwrap();
+    let resumed = stores.manager().resume(id(1)).await.unwrap();
     assert_eq!((resumed.context.window, resumed.live.window().await), (second, second));
     let third = compact(&resumed.live).await;
     assert_eq!((third.number, third.previous_window_id), (2, second.window_id));
 }
 
-async fn a_rewind_goes_back_to_the_window_of_then(place: Place) {
+async fn a_rewind_goes_back_to_the_earlier_window(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         let first = thread.window().await;
         let mut items = turn(mode, "b");
@@ -90,13 +90,13 @@ async fn a_rewind_goes_back_to_the_window_of_then(place: Place) {
         assert_eq!(thread.window().await, first);
         let again = compact(&thread).await;
         assert_eq!((again.number, again.previous_window_id), (1, first.window_id));
-        assert_eq!(of_store(&place, id(n)).await, again);
+        assert_eq!(of_store(&stores, id(n)).await, again);
     }
 }
 
-async fn a_fork_has_windows_of_its_own(place: Place) {
+async fn a_fork_has_windows_of_its_own(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         let source = thread.window().await;
         fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
@@ -109,10 +109,10 @@ async fn a_fork_has_windows_of_its_own(place: Place) {
     }
 }
 
-/// What the model is told of its windows is the same before and after a resume.
-async fn the_model_is_told_the_window_it_is_in(place: Place) {
+/// The model is told the same windows before and after a resume.
+async fn the_model_is_told_the_window_it_is_in(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a", "b"]).await;
         let first = thread.token_budget(None).await;
         let window = thread.window().await.window_id;
@@ -124,16 +124,16 @@ async fn the_model_is_told_the_window_it_is_in(place: Place) {
         assert_eq!((told.first_window_id, told.previous_window_id), (window, window));
         thread.append(&[told.to_item().into()]).await.unwrap();
         thread.shutdown().await.unwrap();
-        let resumed = place.manager().resume(id(n)).await.unwrap();
+        let resumed = stores.manager().resume(id(n)).await.unwrap();
         assert_eq!(resumed.live.token_budget(Some(500)).await, told);
-        let heard: Vec<_> = resumed.context.history.iter().filter_map(TokenBudget::from_item).collect();
-        assert_eq!(heard, [told]);
+        let model_prompts: Vec<_> = resumed.context.history.iter().filter_map(TokenBudget::from_item).collect();
+        assert_eq!(model_prompts, [told]);
         resumed.live.shutdown().await.unwrap();
     }
 }
 
 crate::over_both_stores! {
-    a_new_thread_gets_a_window, a_window_that_is_brought_along_stays, each_compaction_opens_a_window,
-    a_compaction_without_a_window_counts_as_it_does_in_the_log, a_resumed_thread_goes_on_in_its_window,
-    a_rewind_goes_back_to_the_window_of_then, a_fork_has_windows_of_its_own, the_model_is_told_the_window_it_is_in,
+    a_new_thread_gets_a_window, a_window_in_the_head_is_kept, each_compaction_opens_a_window,
+    a_compaction_without_a_window_counts_as_in_the_log, a_resumed_thread_continues_in_its_window,
+    a_rewind_goes_back_to_the_earlier_window, a_fork_has_windows_of_its_own, the_model_is_told_the_window_it_is_in,
 }

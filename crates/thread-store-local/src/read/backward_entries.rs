@@ -10,14 +10,14 @@ use std::path::Path;
 use selvedge_protocol::log::RawEntry;
 use selvedge_rollout::{ReverseReader, RolloutFile};
 use selvedge_thread_store::Result;
-use selvedge_thread_store::implement::RawEntries;
+use selvedge_thread_store::implement::RawEntryIter;
 
 use super::raw_entries::entries_from;
 use crate::error::{stat, store_error};
 use crate::limits::BACKWARD_WINDOW_BYTES;
 
 /// Reads the entries of a file before an offset, the last one first.
-pub(crate) fn entries_before(file: &RolloutFile, before: u64) -> Result<RawEntries<'_>> {
+pub(crate) fn entries_before(file: &RolloutFile, before: u64) -> Result<RawEntryIter<'_>> {
     if file.name.compressed {
         return Ok(Box::new(CompressedBackward { path: &file.path, before, window: Vec::new() }));
     }

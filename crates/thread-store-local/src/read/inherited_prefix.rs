@@ -7,15 +7,15 @@
 use selvedge_history::InheritedPrefix;
 use selvedge_rollout::{HistoryEntry, HistoryPart, ResolvedHistory, RolloutReader};
 use selvedge_thread_store::Result;
-use selvedge_thread_store::implement::{MissingBytes, Share};
+use selvedge_thread_store::implement::{MissingBytes, SegmentPrefix};
 
 use crate::error::store_error;
 
 /// Finds the end of the prefix that is inherited from one segment: by its byte if that is right, else by reading the segment.
-pub(crate) fn find_prefix(part: &HistoryPart) -> Result<Share> {
+pub(crate) fn find_prefix(part: &HistoryPart) -> Result<SegmentPrefix> {
     let mut fold: InheritedPrefix = part.inherited_prefix().map_err(store_error)?;
     if let Some(byte) = part.end.and_then(|end| end.byte).filter(|_| fold.ends_at_byte()) {
-        return Ok(Share { end: byte, missing: None });
+        return Ok(SegmentPrefix { end: byte, missing: None });
     }
     // The fold refuses the first entry behind the prefix. If it takes all entries, the segment may be too short.
     let mut is_whole = true;
@@ -31,7 +31,7 @@ pub(crate) fn find_prefix(part: &HistoryPart) -> Result<Share> {
         bytes: lacking,
         reason: format!("{} ends before the part of it that this thread builds on", part.file.path.display()),
     });
-    Ok(Share { end: fold.end_byte(), missing })
+    Ok(SegmentPrefix { end: fold.end_byte(), missing })
 }
 
 /// Returns the byte at which the prefix of each part ends. The last part is the thread's own newest segment and counts as a

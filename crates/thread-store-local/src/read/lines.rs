@@ -6,7 +6,7 @@ use std::sync::Arc;
 use selvedge_protocol::{SegmentId, ThreadId, TurnId};
 use selvedge_rollout::{FileStamp, HomeFiles, ResolvedHistory, RolloutFile, read_head};
 use selvedge_thread_store::implement::{
-    LinePart, LineSource, MissingBytes, RawEntries, RecentBatches, Share, read_lines,
+    ChainPart, LineSource, MissingBytes, RawEntryIter, RecentBatches, SegmentPrefix, read_lines,
 };
 use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, TurnBoundary, WriterState};
 
@@ -42,12 +42,12 @@ struct HistoryLines<'a> {
     store: &'a StoreCore,
     files: &'a Arc<HomeFiles>,
     resolved: &'a ResolvedHistory,
-    parts: Vec<LinePart>,
+    parts: Vec<ChainPart>,
 }
 
 impl<'a> HistoryLines<'a> {
     fn new(store: &'a StoreCore, files: &'a Arc<HomeFiles>, resolved: &'a ResolvedHistory) -> Self {
-        let parts = resolved.parts.iter().map(|part| LinePart {
+        let parts = resolved.parts.iter().map(|part| ChainPart {
             segment_id: part.file.name.segment_id(),
             inherited: part.file.name.thread_id != resolved.thread_id,
         });
@@ -88,7 +88,7 @@ impl LineSource for HistoryLines<'_> {
         self.resolved.thread_id
     }
 
-    fn parts(&self) -> &[LinePart] {
+    fn parts(&self) -> &[ChainPart] {
         &self.parts
     }
 
@@ -98,10 +98,10 @@ impl LineSource for HistoryLines<'_> {
         Some(MissingBytes { bytes: missing.end.byte, reason })
     }
 
-    fn share(&self, part: usize) -> Result<Share> {
+    fn prefix(&self, part: usize) -> Result<SegmentPrefix> {
         let part = &self.resolved.parts[part];
         if part.end.is_none() {
-            return Ok(Share { end: self.newest_end(&part.file)?, missing: None });
+            return Ok(SegmentPrefix { end: self.newest_end(&part.file)?, missing: None });
         }
         // The stamp is read before the file: if the file changes in between, the entry gets a stamp that no later lookup
         // uses.
@@ -115,11 +115,11 @@ impl LineSource for HistoryLines<'_> {
         Ok(prefix)
     }
 
-    fn entries(&self, part: usize, from: u64) -> Result<RawEntries<'_>> {
+    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>> {
         entries_from(&self.file(part).path, from)
     }
 
-    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntries<'_>> {
+    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>> {
         entries_before(self.file(part), before)
     }
 
@@ -132,7 +132,7 @@ impl LineSource for HistoryLines<'_> {
         let Some(file) = self.files.segment(segment_id) else { return Ok(None) };
         let former = ResolvedHistory::ending_with(self.files, file).map_err(store_error)?;
         let source = HistoryLines::new(self.store, self.files, &former);
-        let ends = (0..former.parts.len()).map(|part| Ok((source.parts[part].segment_id, source.share(part)?.end)));
+        let ends = (0..former.parts.len()).map(|part| Ok((source.parts[part].segment_id, source.prefix(part)?.end)));
         ends.collect::<Result<_>>().map(Some)
     }
 

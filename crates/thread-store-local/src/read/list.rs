@@ -21,7 +21,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
-use selvedge_thread_store::implement::{page_threads, start_of};
+use selvedge_thread_store::implement::{decode_thread_cursor, page_threads};
 
 use super::record::modified_at;
 use crate::store_core::StoreCore;
@@ -69,7 +69,7 @@ impl StoreCore {
         files: &Arc<HomeFiles>,
         names: &NameIndex,
     ) -> Result<Option<Page<StoredThread>>> {
-        let start = start_of(query)?;
+        let start = decode_thread_cursor(query)?;
         let filter = ThreadFilter::new(query, Vec::new);
         let mut heap: BinaryHeap<ListCandidate> = files
             .threads()

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use selvedge_protocol::log::{DamageKind, RawContent, RawEntry, RawReader};
 use selvedge_rollout::{RolloutFile, open_bytes};
-use selvedge_thread_store::implement::RawEntries;
+use selvedge_thread_store::implement::RawEntryIter;
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::{stat, store_error};
 
 /// Reads all entries of a file from an offset on.
-pub(crate) fn entries_from(path: &Path, from: u64) -> Result<RawEntries<'_>> {
+pub(crate) fn entries_from(path: &Path, from: u64) -> Result<RawEntryIter<'_>> {
     let (bytes, compressed) = open_bytes(path, from..u64::MAX).map_err(store_error)?;
     let mut reader = RawReader::new(BufReader::with_capacity(1 << 16, bytes), from);
     let mut end = from;

@@ -1,4 +1,4 @@
-//! What a fork and a revert write, given the whole history that they begin in.
+//! What a fork and a revert write, for a store that has the whole history in memory.
 
 use std::borrow::Borrow;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use selvedge_protocol::{HistoryMode, RolloutItem, SegmentId, SessionMeta, Thread
 use super::{Segment, SegmentChain, WholeHistory};
 use crate::Result;
 
-/// Makes the first segment of a fork: `meta` is the head that was asked for, and `now` stamps its line.
+/// Creates the first segment of a fork. `meta` is the requested head, and `now` is the time of its line.
 ///
-/// A fork of a paginated thread is a head that names the place where the source is left. A fork of a legacy thread is a head and
-/// a copy of the bytes before that place, damage and all.
+/// A fork of a paginated thread is a head that names the position at which the fork begins. A fork of a legacy thread
+/// is a head and a copy of all bytes before that position, damage included.
 ///
 /// # Errors
-/// `TurnNotFound`; `InvalidRequest` for a head without an id or a time.
+/// - `TurnNotFound` if the source has no such turn.
+/// - `InvalidRequest` if the id or the time is missing in the head.
 pub fn fork_segment<S: Borrow<Segment>>(
     source: &SegmentChain<S>,
     at: &TurnBoundary,
@@ -24,33 +25,39 @@ pub fn fork_segment<S: Borrow<Segment>>(
 ) -> Result<Segment> {
     let (thread_id, _) = head_identity(&meta)?;
     let history = source.history();
-    let cut = history.cut(at)?;
+    let boundary = history.resolve(at)?;
     if let Some(head) = history.newest_head() {
         inherit_head(&mut meta, &head);
     }
-    let length = base_length(&history.lines, cut.position);
+    // A fork before the first real line inherits nothing. Then it has no base, and its ordinals begin with 0.
+    let length = base_length(&history.lines, boundary.position);
     let base = (history.mode == HistoryMode::Paginated).then(|| history.base(length)).flatten();
     let head = fork_head(meta, source.thread_id(), history.mode, base);
     let mut segment = Segment::begin(thread_id.into(), thread_id, now, &[head.into()]);
+    // Readers of legacy logs do not know bases, so a legacy fork is a copy. A legacy history is always a single
+    // segment.
     if history.mode == HistoryMode::Legacy {
+        // A fork at the end copies everything, also damage after the last line. A fork at a boundary copies up to the
+        // line before it.
         let end = match at {
             TurnBoundary::Latest => source.newest().bytes().len(),
-            _ => end_before(&history, cut.position),
+            _ => end_before(&history, boundary.position),
         };
-        copy(&mut segment, &source.newest().bytes()[..end]);
+        append_copy(&mut segment, &source.newest().bytes()[..end]);
     }
     Ok(segment)
 }
 
-/// The byte that the line before a position ends at.
+/// Returns the byte at which the line before a position ends. A position counts lines from the beginning of the
+/// history.
 fn end_before(history: &WholeHistory, position: u64) -> usize {
     let last = usize::try_from(position).unwrap_or(usize::MAX).checked_sub(1);
     let end = last.and_then(|last| history.ends.get(last)).map_or(0, |(_, byte)| *byte);
     usize::try_from(end).unwrap_or(usize::MAX)
 }
 
-/// Appends copied bytes, and a newline where they lack the last one.
-fn copy(segment: &mut Segment, bytes: &[u8]) {
+/// Appends copied bytes, and a newline if the last one is missing.
+fn append_copy(segment: &mut Segment, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
@@ -63,53 +70,63 @@ fn copy(segment: &mut Segment, bytes: &[u8]) {
 /// What a revert writes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RevertWrite {
-    /// Nothing: there is nothing behind the place.
+    /// Nothing: no turn is after the boundary.
     Nothing,
-    /// These items behind the history (legacy mode).
+    /// These items, appended to the history (legacy mode).
     Items(Vec<RolloutItem>),
     /// A new segment that begins with these items (paginated mode).
     Segment(Vec<RolloutItem>),
 }
 
-/// Finds out what a revert to `to` writes at the time `now`, and how many turns it undoes. `created_at` is when the thread was
-/// created, should no line say so.
+/// Returns how many turns a revert to `to` undoes, and what it writes at the time `now`.
+///
+/// `created_at` is the creation time of the thread. It is used if no line has it.
 ///
 /// # Errors
-/// `TurnNotFound`; `InvalidRequest` in legacy mode when nobody spoke in the turns to undo.
+/// - `TurnNotFound` if the thread has no such turn.
+/// - `InvalidRequest` in legacy mode, if no user message is in the turns to undo.
 pub fn plan_revert(
     history: &WholeHistory,
     to: &TurnBoundary,
     created_at: Timestamp,
     now: Timestamp,
 ) -> Result<(usize, RevertWrite)> {
-    let cut = history.cut(to)?;
+    let boundary = history.resolve(to)?;
     let write = match history.mode {
-        _ if cut.undone_turns == 0 => RevertWrite::Nothing,
-        HistoryMode::Legacy => RevertWrite::Items(vec![cut.rollback()?.into()]),
+        _ if boundary.undone_turns == 0 => RevertWrite::Nothing,
+        // Readers of legacy logs do not know segments either. There an event in the same file undoes the turns.
+        HistoryMode::Legacy => RevertWrite::Items(vec![boundary.rollback()?.into()]),
         HistoryMode::Paginated => {
-            let kept = base_length(&history.lines, cut.position);
-            let mut labels = CarriedMetadata::new(history.thread_id, created_at);
-            for (place, line) in history.lines.iter().enumerate().skip(history.inherited) {
-                labels.take(line, place >= kept);
+            // The new segment inherits the first `kept` lines. Explicit metadata of the lines after them must not be
+            // undone, so it is carried over. Inherited lines belong to other threads and have no metadata of this one.
+            let kept = base_length(&history.lines, boundary.position);
+            let mut carried = CarriedMetadata::new(history.thread_id, created_at);
+            for (number, line) in history.lines.iter().enumerate().skip(history.inherited) {
+                carried.take(line, number >= kept);
             }
-            RevertWrite::Segment(revert_items(labels, now, history.base(kept)))
+            RevertWrite::Segment(revert_items(carried, now, history.base(kept)))
         }
     };
-    Ok((cut.undone_turns, write))
+    Ok((boundary.undone_turns, write))
 }
 
-/// Returns the id for a further segment of a thread: newer than those of all its others, also when the clock went back meanwhile.
+/// Returns the id for a new segment of a thread. It is newer than the ids of all other segments of the thread, even if
+/// the clock was set back meanwhile.
 #[must_use]
 pub fn next_segment_id(thread_id: ThreadId, others: impl IntoIterator<Item = SegmentId>, now: Timestamp) -> SegmentId {
+    // The first segment has the id of the thread, which may come from another clock: a caller creates it.
     let later = others.into_iter().filter(|id| *id != SegmentId::from(thread_id));
     let newest = later.filter_map(|id| id.made_at()).max();
     let after = newest.map(|newest| newest.saturating_add(Duration::from_millis(1)));
     SegmentId::new(after.map_or(now, |after| after.max(now)))
 }
 
-/// Returns what the segments of a thread are sorted by, oldest first: the first one has the thread's id, the others tell by
-/// their ids when they were made, and those that do not, were begun in the order of their creation.
+/// Returns the sort key of a thread's segments, oldest first.
+///
+/// The first segment has the id of the thread. The others follow in the order of the times in their ids. Segments whose
+/// ids have no time are ordered by their creation times.
 #[must_use]
 pub fn segment_order(thread_id: ThreadId, id: SegmentId, created: Timestamp) -> impl Ord + use<> {
+    // `false` sorts before `true`, and an id without a time before one with a time.
     (id != SegmentId::from(thread_id), id.made_at(), created, id)
 }

@@ -1,8 +1,19 @@
-//! Which threads changed, for a store that can only tell how they are now.
+//! A log of the threads that changed, for a store that only knows the present state of its threads.
 //!
-//! A store compares the versions of all threads with those it saw before ([`ChangeLog::update`]). Each change gets the next
-//! number; a thread stands in the log once, under the number of its newest change. A cursor is a number: what stands behind it
-//! changed since. The numbers are this log's own, so that a cursor of another one is expired.
+//! The store passes the versions of all threads ([`ChangeLog::update`]). The log compares them with those of the last
+//! time, and gives each change the next number. A cursor is a number: every change with a higher number came after it.
+//!
+//! Only the newest change of a thread is kept, since a change reports the present state. For example, with three
+//! threads:
+//!
+//! ```text
+//! update(A:v1, B:v1, C:v1)    1 A:v1   2 B:v1   3 C:v1
+//! update(A:v2, B:v1, C:v1)             2 B:v1   3 C:v1   4 A:v2
+//! update(A:v2, C:v1)                            3 C:v1   4 A:v2   5 B gone
+//! ```
+//!
+//! A reader with cursor 3 gets 4 and 5. The log is in memory and its numbers are its own. So a cursor contains the id
+//! of its log, and a cursor of another log has expired.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,21 +22,33 @@ use uuid::Uuid;
 
 use crate::{ChangePage, LinePosition, Result, StoreError, ThreadChange};
 
-/// How many threads that are gone are remembered. Cursors from before the first forgotten one are expired.
-const REMEMBERED_GONE: usize = 10_000;
+/// How many deleted threads are remembered. A cursor from before the newest forgotten deletion has expired.
+const MAX_DELETED: usize = 10_000;
 
-/// A log of changes.
+/// A log of changed threads.
 #[derive(Debug)]
 pub struct ChangeLog {
+    /// Identifies this log in its cursors.
     id: Uuid,
+    /// The number of the newest change.
     newest: u64,
-    /// The newest change of each thread that is there.
-    present: HashMap<ThreadId, (u64, String)>,
-    /// All changes by their numbers: the version of a thread that is there, nothing for one that is gone.
+    /// The newest change of each thread that exists.
+    present: HashMap<ThreadId, LoggedVersion>,
+    /// All changes by their numbers, each with the version of the thread. `None` if the thread was deleted.
     by_number: BTreeMap<u64, (ThreadId, Option<String>)>,
-    gone: BTreeMap<u64, ThreadId>,
+    /// The changes that are deletions, by their numbers. They are counted and forgotten separately: a thread that
+    /// exists must never be forgotten.
+    deleted: BTreeMap<u64, ThreadId>,
     /// The number of the newest change that was forgotten.
     forgotten: u64,
+}
+
+/// A version of a thread.
+#[derive(Debug)]
+struct LoggedVersion {
+    /// The number of the change that brought it.
+    number: u64,
+    text: String,
 }
 
 impl Default for ChangeLog {
@@ -35,64 +58,68 @@ impl Default for ChangeLog {
             newest: 0,
             present: HashMap::new(),
             by_number: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             forgotten: 0,
         }
     }
 }
 
 impl ChangeLog {
-    /// Compares all threads of the store, with their versions, with those of the last time.
+    /// Compares the versions of all threads of the store with those of the last update, and logs what changed.
     pub fn update(&mut self, threads: impl IntoIterator<Item = (ThreadId, String)>) {
-        let mut missed: HashMap<ThreadId, (u64, String)> = std::mem::take(&mut self.present);
-        for (thread_id, version) in threads {
-            let number = match missed.remove(&thread_id) {
-                Some((number, known)) if known == version => number,
+        // What remains in `unseen` at the end is not in the store any more.
+        let mut unseen = std::mem::take(&mut self.present);
+        for (thread_id, text) in threads {
+            let number = match unseen.remove(&thread_id) {
+                Some(known) if known.text == text => known.number,
                 known => {
-                    if let Some((number, _)) = known {
-                        self.by_number.remove(&number);
+                    if let Some(known) = known {
+                        self.by_number.remove(&known.number);
                     }
                     self.newest += 1;
-                    self.by_number.insert(self.newest, (thread_id, Some(version.clone())));
+                    self.by_number.insert(self.newest, (thread_id, Some(text.clone())));
                     self.newest
                 }
             };
-            self.present.insert(thread_id, (number, version));
+            self.present.insert(thread_id, LoggedVersion { number, text });
         }
-        for (thread_id, (number, _)) in missed {
-            self.by_number.remove(&number);
+        for (thread_id, known) in unseen {
+            self.by_number.remove(&known.number);
             self.newest += 1;
             self.by_number.insert(self.newest, (thread_id, None));
-            self.gone.insert(self.newest, thread_id);
+            self.deleted.insert(self.newest, thread_id);
         }
-        while self.gone.len() > REMEMBERED_GONE
-            && let Some((number, _)) = self.gone.pop_first()
+        // Without a limit, the log would grow with every thread that was ever deleted.
+        while self.deleted.len() > MAX_DELETED
+            && let Some((number, _)) = self.deleted.pop_first()
         {
             self.by_number.remove(&number);
             self.forgotten = number;
         }
     }
 
-    /// Returns the changes behind a cursor, at most `limit` of them: threads with their versions, none for those that are gone.
-    /// Without a cursor, the threads that are there. The cursor that comes with each is the place behind it.
+    /// Returns at most `limit` changes after a cursor. Without a cursor, it returns the threads that exist.
+    ///
+    /// Each change has the thread, its version (`None` if the thread was deleted), and the cursor after the change.
     ///
     /// # Errors
-    /// `CursorExpired`; `InvalidRequest` for a limit of 0.
+    /// - `CursorExpired` if the cursor belongs to another log, or if deletions after it were forgotten.
+    /// - `InvalidRequest` if the limit is 0 or the cursor is malformed.
     pub fn after(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Vec<(ThreadId, Option<String>, Cursor)>> {
         check_limit(limit)?;
         let number = cursor.map(|cursor| self.number(cursor)).transpose()?;
         let changes = self.by_number.range(number.unwrap_or(0) + 1..);
-        // Whoever begins has seen nothing that could be gone.
+        // A caller without a cursor does not know the deleted threads.
         let wanted = changes.filter(|(_, (_, version))| number.is_some() || version.is_some());
         let wanted = wanted.map(|(number, (id, version))| (*id, version.clone(), self.cursor(*number)));
         Ok(wanted.take(limit).collect())
     }
 
-    /// Returns the page of changes behind a cursor, as [`ThreadReader::list_changes`](crate::ThreadReader::list_changes) does.
-    /// `end_of` returns where the history of a thread ends.
+    /// Returns the page of changes after a cursor, as [`ThreadReader::list_changes`](crate::ThreadReader::list_changes)
+    /// does. `end_of` returns the position at which the history of a thread ends.
     ///
     /// # Errors
-    /// As [`after`](Self::after); those of `end_of`.
+    /// The errors of [`after`](Self::after) and of `end_of`.
     pub fn page(
         &self,
         after: Option<&Cursor>,
@@ -101,6 +128,7 @@ impl ChangeLog {
     ) -> Result<ChangePage> {
         let found = self.after(after, limit)?;
         let is_end = found.len() < limit;
+        // At the end, the next page starts after *all* changes, also after those that the first page leaves out.
         let next = match found.last() {
             Some((.., cursor)) if !is_end => cursor.clone(),
             _ => self.end(),
@@ -112,16 +140,18 @@ impl ChangeLog {
         Ok(ChangePage { changes: found.into_iter().map(change).collect::<Result<_>>()?, next, is_end })
     }
 
-    /// Returns the cursor behind all changes.
+    /// Returns the cursor after all changes.
     #[must_use]
     pub fn end(&self) -> Cursor {
         self.cursor(self.newest)
     }
 
+    /// Returns the cursor after a change: `v1.<log>.<number>`.
     fn cursor(&self, number: u64) -> Cursor {
         format!("v1.{}.{number}", self.id.simple()).into()
     }
 
+    /// Returns the number of the change after which a cursor is.
     fn number(&self, cursor: &Cursor) -> Result<u64> {
         let expired = |reason: &str| StoreError::CursorExpired { reason: reason.to_owned() };
         let parts: Vec<&str> = cursor.as_str().split('.').collect();
@@ -129,10 +159,15 @@ impl ChangeLog {
             return Err(StoreError::invalid(format!("not a cursor of changes: {cursor}")));
         };
         if id != self.id.simple().to_string() {
-            return Err(expired("it is of another run of the store"));
+            return Err(expired("it belongs to another run of the store"));
         }
+        // A cursor at the newest forgotten deletion is still complete: everything after it is known.
         let number = number.parse().map_err(|_| StoreError::invalid(format!("not a cursor of changes: {cursor}")))?;
-        if number < self.forgotten { Err(expired("what was deleted since is not known any more")) } else { Ok(number) }
+        if number < self.forgotten {
+            Err(expired("the store no longer knows which threads were deleted since"))
+        } else {
+            Ok(number)
+        }
     }
 }
 
@@ -145,9 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_from_before_forgotten_deletions_is_expired() {
+    fn a_cursor_from_before_a_forgotten_deletion_has_expired() {
         let mut log = ChangeLog::default();
-        log.update((0..REMEMBERED_GONE + 1).map(|n| (id(n), "1".to_owned())));
+        log.update((0..MAX_DELETED + 1).map(|n| (id(n), "1".to_owned())));
         let before = log.end();
         log.update([]);
         assert!(matches!(log.after(Some(&before), 1), Err(StoreError::CursorExpired { .. })));
@@ -155,6 +190,6 @@ mod tests {
         let after = log.end();
         log.update([(id(7), "2".to_owned())]);
         assert_eq!(log.after(Some(&after), 10).unwrap().len(), 1);
-        assert_eq!(log.gone.len(), REMEMBERED_GONE);
+        assert_eq!(log.deleted.len(), MAX_DELETED);
     }
 }

@@ -1,8 +1,25 @@
-//! Pages of a thread's history: one way through the segments for every store.
+//! Pages of a thread's history: one algorithm for every store.
 //!
-//! A store says which segments a history goes through and what stands in them ([`LineSource`]), and [`read_lines`] makes
-//! pages of that: it finds where to begin, follows the shares of the segments one after another, and finds out whether the
-//! place that a reader stood at was undone meanwhile.
+//! A store describes which segments a history goes through and what they contain ([`LineSource`]). [`read_lines`]
+//! builds pages from that, in two steps:
+//!
+//! 1. Find the position at which the page starts, in the history *as it is now* (`PageStart`). A position from an
+//!    earlier page may have been undone by a rewind, or moved into a copy by a detach.
+//! 2. Collect entries from there, forwards or backwards, segment by segment, until the page is full (`PageBuilder`).
+//!
+//! # The parts of a history
+//!
+//! A history goes through a chain of segments. Each one contributes a *prefix*: its bytes from the first one to the
+//! point where the next segment continues. The newest segment contributes all its bytes. Below, a *part* is the number
+//! of a segment in the chain.
+//!
+//! ```text
+//! part 0   A ████████████████░░░░░░░         ░ = abandoned by a rewind, or written by the owner of the segment
+//!                            │                   after this thread was forked
+//! part 1                     B ██████████░░
+//!                                        │
+//! part 2                                 C ███████
+//! ```
 
 use std::ops::Range;
 
@@ -12,147 +29,155 @@ use selvedge_protocol::{SegmentId, SortDirection, ThreadId, TurnId};
 use super::position::{SegmentPosition, WINDOW, checksum};
 use crate::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, Result, StoreError};
 
-/// Entries of a segment, one after another.
-pub type RawEntries<'a> = Box<dyn Iterator<Item = Result<RawEntry>> + 'a>;
+/// An iterator over entries of a segment.
+pub type RawEntryIter<'a> = Box<dyn Iterator<Item = Result<RawEntry>> + 'a>;
 
-/// A segment that a history goes through.
+/// A segment in the chain of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinePart {
+pub struct ChainPart {
     /// The segment.
     pub segment_id: SegmentId,
-    /// Whether it is one of another thread.
+    /// Whether it belongs to another thread.
     pub inherited: bool,
 }
 
-/// Part of a history that cannot be had.
+/// A gap: bytes of a history that the store does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingBytes {
-    /// How many bytes it had, if that is known.
+    /// How many bytes are missing. `None` if that is unknown.
     pub bytes: Option<u64>,
-    /// Why it cannot be had.
+    /// Why they are missing.
     pub reason: String,
 }
 
-/// How much of a segment belongs to a history.
+/// The prefix of a segment that belongs to a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// The byte just past its last entry. Of the newest segment, the unterminated end is no entry yet while somebody may
-    /// be writing it.
+pub struct SegmentPrefix {
+    /// The byte after its last entry. While the thread has a writer, bytes after the last newline of the newest segment
+    /// are not an entry yet.
     pub end: u64,
-    /// What the segment lacks of the share.
+    /// The rest of the prefix, if the segment ends too early.
     pub missing: Option<MissingBytes>,
 }
 
-/// A thread's history as its store keeps it.
+/// A thread's history as its store keeps it: what [`read_lines`] needs.
 pub trait LineSource {
-    /// The thread.
+    /// Returns the thread.
     fn thread_id(&self) -> ThreadId;
 
-    /// The segments that the history goes through, oldest first; never empty.
-    fn parts(&self) -> &[LinePart];
+    /// Returns the segments that the history goes through, oldest first. There is at least one.
+    fn parts(&self) -> &[ChainPart];
 
-    /// What stands before the first of them and cannot be had.
+    /// Returns the gap before the first segment. `None` if the history is complete.
     fn missing_base(&self) -> Option<MissingBytes>;
 
-    /// How much of a part belongs to the history.
+    /// Returns the prefix of a segment that belongs to the history.
     ///
     /// # Errors
-    /// Those of reading.
-    fn share(&self, part: usize) -> Result<Share>;
+    /// The errors of reading.
+    fn prefix(&self, part: usize) -> Result<SegmentPrefix>;
 
-    /// Everything that the segment of a part holds from a byte on, its share or not.
+    /// Returns all entries of a segment from a byte on, including those after its prefix.
     ///
     /// # Errors
-    /// Those of reading.
-    fn entries(&self, part: usize, from: u64) -> Result<RawEntries<'_>>;
+    /// The errors of reading.
+    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>>;
 
-    /// The same from a byte backwards, the last entry first.
+    /// Returns all entries of a segment before a byte, the last one first.
     ///
     /// # Errors
-    /// Those of reading.
-    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntries<'_>>;
+    /// The errors of reading.
+    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>>;
 
-    /// Bytes of the segment of a part; fewer if it has no more.
+    /// Returns bytes of a segment. Fewer if the segment ends before the range does.
     ///
     /// # Errors
-    /// Those of reading.
+    /// The errors of reading.
     fn bytes(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>>;
 
-    /// The segments that a history goes through which ends with this one, and the ends of their shares. `None` if the store
-    /// has no such segment.
+    /// Returns the chain of segments that ends with this segment, oldest first, each with the end of its prefix. `None`
+    /// if the store does not have the segment. It is called for segments that a rewind has abandoned.
     ///
     /// # Errors
-    /// Those of reading.
+    /// The errors of reading.
     fn former_parts(&self, segment_id: SegmentId) -> Result<Option<Vec<(SegmentId, u64)>>>;
 
-    /// Whether the newest segment is a copy of what stood in others, under the same ordinals.
+    /// Returns whether a detach has copied lines of other segments into the newest segment, with the same ordinals.
     ///
     /// # Errors
-    /// Those of reading.
+    /// The errors of reading.
     fn is_detached(&self) -> Result<bool>;
 
-    /// The part that the first line of a turn is in, and where the line begins.
+    /// Returns the part that contains the first line of a turn, and the byte at which that line begins.
     ///
     /// # Errors
-    /// `TurnNotFound`.
+    /// - `TurnNotFound` if the thread has no such turn.
+    /// - The errors of reading.
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)>;
 }
 
-/// Returns the page of a history that is asked for.
+/// Returns the requested page of a history.
 ///
 /// # Errors
-/// `InvalidRequest` for a page without room or a position that is malformed or of another thread; `PositionGone`;
-/// `TurnNotFound`; those of reading.
+/// - `InvalidRequest` if the page has no room, or if the position is malformed or belongs to another thread.
+/// - `PositionGone` if the line before the position was changed or removed.
+/// - `TurnNotFound` if the query begins at a turn that the thread does not have.
+/// - The errors of the source.
 pub fn read_lines(source: &dyn LineSource, query: &LineQuery) -> Result<LinePage> {
     if query.max_lines == 0 {
         return Err(StoreError::invalid("a page must have room for at least one entry"));
     }
-    let History { start, rewound } = History::begin(source, query)?;
-    let rewound_to = rewound.then(|| start.position(source));
-    let mut page = Page { source, query, entries: Vec::new(), bytes: 0, next: start };
+    let PageStart { start, was_rewound } = PageStart::find(source, query)?;
+    // Encoded before the page is filled, which moves the start on.
+    let rewound_to = was_rewound.then(|| start.encode(source));
+    let mut page = PageBuilder { source, query, entries: Vec::new(), bytes: 0, next: start };
     let is_end = match query.direction {
         SortDirection::Ascending => page.fill_ascending(query.start == LineStart::Beginning)?,
         SortDirection::Descending => page.fill_descending()?,
     };
-    let next = page.next.position(source);
+    let next = page.next.encode(source);
     Ok(LinePage { entries: page.entries, next, is_end, rewound_to })
 }
 
-/// Where a reader stands in a history.
+/// A position in the history as it is now. A [`SegmentPosition`] is the same for callers, who keep it while the history
+/// changes.
 #[derive(Clone, Debug)]
-struct Place {
+struct ResolvedPosition {
     part: usize,
     byte: u64,
-    /// The ordinal of the line that ends here.
+    /// The ordinal of the line that ends here. `None` if no line ends here or if it has no ordinal.
     ordinal: Option<u64>,
+    /// The checksum of the bytes before the position, as [`checksum`] defines it.
     checksum: u64,
 }
 
-impl Place {
-    /// Where a part begins.
+impl ResolvedPosition {
+    /// Returns the position at the beginning of a segment.
     fn at_beginning(part: usize) -> Self {
         Self { part, byte: 0, ordinal: None, checksum: checksum(&[]) }
     }
 
-    /// A place of which only the byte is known.
+    /// Returns the position at a byte of a segment.
     ///
-    /// Where a part ends and the next one begins is one place, the end of the first, so that it has one position; unless
-    /// something is missing in between.
+    /// The end of one prefix and the beginning of the next segment are the same point of the history. That point must
+    /// have one position, because callers compare positions: it is the end of the earlier prefix. If there is a gap
+    /// between the two, they are different points, one on each side of it.
     fn at(source: &dyn LineSource, part: usize, byte: u64) -> Result<Self> {
         if byte == 0 {
             let Some(before) = part.checked_sub(1) else { return Ok(Self::at_beginning(part)) };
-            let share = source.share(before)?;
-            return if share.missing.is_some() {
+            let prefix = source.prefix(before)?;
+            return if prefix.missing.is_some() {
                 Ok(Self::at_beginning(part))
             } else {
-                Self::at(source, before, share.end)
+                Self::at(source, before, prefix.end)
             };
         }
         let before = source.entries_back(part, byte)?.next().transpose()?;
         Ok(Self { part, byte, ordinal: before.as_ref().and_then(ordinal), checksum: checksum_at(source, part, byte)? })
     }
 
-    fn position(&self, source: &dyn LineSource) -> LinePosition {
+    /// Returns the position in the form that callers get.
+    fn encode(&self, source: &dyn LineSource) -> LinePosition {
         let segment_id = source.parts()[self.part].segment_id;
         let Self { byte, ordinal, checksum, .. } = *self;
         SegmentPosition { thread_id: source.thread_id(), segment_id, byte, ordinal, checksum }.encode()
@@ -167,100 +192,121 @@ fn ordinal(entry: &RawEntry) -> Option<u64> {
     if let RawContent::Line(line) = &entry.content { line.ordinal() } else { None }
 }
 
-/// Where a query begins in the history as it is now.
-struct History {
-    start: Place,
-    /// Whether the place that was asked for was undone, and `start` is the last one before it that was not.
-    rewound: bool,
+/// Where a page starts in the history as it is now.
+struct PageStart {
+    start: ResolvedPosition,
+    /// Whether the requested position was undone. `start` is the last position before it that was not.
+    was_rewound: bool,
 }
 
-impl History {
-    fn begin(source: &dyn LineSource, query: &LineQuery) -> Result<Self> {
+impl PageStart {
+    fn find(source: &dyn LineSource, query: &LineQuery) -> Result<Self> {
         let last = source.parts().len() - 1;
         let start = match &query.start {
-            LineStart::Beginning => Place::at_beginning(0),
-            LineStart::End => Place::at(source, last, source.share(last)?.end)?,
-            LineStart::Ordinal(ordinal) => first_from(source, *ordinal)?,
+            LineStart::Beginning => ResolvedPosition::at_beginning(0),
+            LineStart::End => ResolvedPosition::at(source, last, source.prefix(last)?.end)?,
+            LineStart::Ordinal(ordinal) => first_line_from(source, *ordinal)?,
             LineStart::Turn(turn_id) => {
                 let (part, byte) = source.turn_start(turn_id)?;
-                Place::at(source, part, byte)?
+                ResolvedPosition::at(source, part, byte)?
             }
-            LineStart::At(position) => return Self::find(source, position),
+            LineStart::At(position) => return Self::resolve(source, position),
         };
-        Ok(Self { start, rewound: false })
+        Ok(Self { start, was_rewound: false })
     }
 
-    /// Finds a place that a reader stood at.
-    fn find(source: &dyn LineSource, position: &LinePosition) -> Result<Self> {
+    /// Resolves a position from an earlier page.
+    ///
+    /// The history may have changed since. The cases, in the order in which they are tried:
+    ///
+    /// | the segment of the position | its bytes | result |
+    /// | --- | --- | --- |
+    /// | is in the chain | before the end of the prefix, same checksum | the position is valid |
+    /// | is in the chain, not the newest | after the end of the prefix | rewound to the end of the prefix |
+    /// | any | are in a copy that a detach made | the position after the same line in the copy |
+    /// | is in the chain | have another checksum | `PositionGone` |
+    /// | is not in the chain, but in the store | | rewound to the last position that both chains have |
+    /// | is not in the store | | `PositionGone` |
+    fn resolve(source: &dyn LineSource, position: &LinePosition) -> Result<Self> {
         let held = SegmentPosition::decode(position).filter(|held| held.thread_id == source.thread_id());
         let held = held.ok_or_else(|| StoreError::invalid(format!("not a position in this thread: {position}")))?;
         let part = source.parts().iter().position(|part| part.segment_id == held.segment_id);
         if let Some(part) = part {
-            let share = source.share(part)?;
+            let prefix = source.prefix(part)?;
             let is_last = part + 1 == source.parts().len();
-            // Behind the end of the newest segment there may be one that is no entry yet.
-            if (held.byte <= share.end || is_last) && checksum_at(source, part, held.byte)? == held.checksum {
+            // In the newest segment a position may be after the last entry. For example, a reader was at the end of a
+            // torn line of a cold thread, and now the thread has a writer again. There the checksum alone decides.
+            if (held.byte <= prefix.end || is_last) && checksum_at(source, part, held.byte)? == held.checksum {
                 let SegmentPosition { byte, ordinal, checksum, .. } = held;
-                return Ok(Self { start: Place { part, byte, ordinal, checksum }, rewound: false });
+                return Ok(Self { start: ResolvedPosition { part, byte, ordinal, checksum }, was_rewound: false });
             }
-            if held.byte > share.end && !is_last {
-                return Ok(Self { start: Place::at(source, part, share.end)?, rewound: true });
+            if held.byte > prefix.end && !is_last {
+                return Ok(Self { start: ResolvedPosition::at(source, part, prefix.end)?, was_rewound: true });
             }
         }
-        if let Some(start) = find_copied(source, &held)? {
-            return Ok(Self { start, rewound: false });
+        if let Some(start) = find_in_copy(source, &held)? {
+            return Ok(Self { start, was_rewound: false });
         }
         let gone = || StoreError::PositionGone { thread_id: source.thread_id() };
         if part.is_some() {
             return Err(gone());
         }
+        // The segment was abandoned, or never existed here.
         let former = source.former_parts(held.segment_id)?.ok_or_else(gone)?;
-        // Whoever stood before everything has read nothing that could be undone.
+        // A caller at the very beginning has read nothing, so the rewind has undone nothing that it knows.
         let is_beginning = held.byte == 0 && former.first().is_some_and(|(first, _)| *first == held.segment_id);
-        Ok(Self { start: last_common(source, &former)?, rewound: !is_beginning })
+        Ok(Self { start: last_common_position(source, &former)?, was_rewound: !is_beginning })
     }
 }
 
-/// Finds a place in a segment that the lines were copied into: behind the line of the same ordinal.
-fn find_copied(source: &dyn LineSource, held: &SegmentPosition) -> Result<Option<Place>> {
+/// Finds a position in a segment into which a detach has copied the lines: after the line with the same ordinal.
+///
+/// The copy has other offsets, but the same ordinals. The checksum confirms that it is the same line.
+fn find_in_copy(source: &dyn LineSource, held: &SegmentPosition) -> Result<Option<ResolvedPosition>> {
     if !source.is_detached()? {
         return Ok(None);
     }
     let Some(wanted) = held.ordinal else {
-        return Ok((held.byte == 0).then(|| Place::at_beginning(0)));
+        return Ok((held.byte == 0).then(|| ResolvedPosition::at_beginning(0)));
     };
     for part in 0..source.parts().len() {
         for entry in source.entries(part, 0)? {
             let entry = entry?;
             let RawContent::Line(line) = &entry.content else { continue };
-            // A head is spelt otherwise where it is copied.
-            let is_it = line.kind() == "session_meta" || checksum_of(&entry) == held.checksum;
-            if line.ordinal() == Some(wanted) && is_it {
-                return Place::at(source, part, entry.range.end).map(Some);
+            // A detach rewrites heads, so their checksums differ. Their ordinals suffice.
+            let is_same_line = line.kind() == "session_meta" || line_checksum(&entry) == held.checksum;
+            if line.ordinal() == Some(wanted) && is_same_line {
+                return ResolvedPosition::at(source, part, entry.range.end).map(Some);
             }
         }
     }
     Ok(None)
 }
 
-/// The checksum at the end of an entry that is a whole line.
-fn checksum_of(entry: &RawEntry) -> u64 {
+/// Returns the checksum of the position at the end of an entry that is a whole line.
+fn line_checksum(entry: &RawEntry) -> u64 {
     let window = usize::try_from(WINDOW).unwrap_or(usize::MAX).min(entry.bytes.len());
     checksum(&entry.bytes[entry.bytes.len() - window..])
 }
 
-/// Returns the last place that the history has in common with a former one.
+/// Returns the last position that the history has in common with a former history of the same thread.
 ///
-/// Both go through segments from the oldest on. As long as these are the same and are left at the same place, so is what
-/// stands in them; where one history left a segment earlier, they part there.
-fn last_common(source: &dyn LineSource, former: &[(SegmentId, u64)]) -> Result<Place> {
-    let mut common = Place::at_beginning(0);
+/// Both chains are compared from the oldest segment on. While the segments and the ends of their prefixes are the same,
+/// so is their content. Where one prefix ends earlier, or the segments differ, the histories part.
+///
+/// ```text
+/// former:    A[0..900]  B[0..400]  C[0..700]    the caller's position is in C
+/// present:   A[0..900]  B[0..250]  D[0..100]    a rewind to byte 250 of B has begun D
+/// common:    A[0..900]  B[0..250]               the caller continues at byte 250 of B
+/// ```
+fn last_common_position(source: &dyn LineSource, former: &[(SegmentId, u64)]) -> Result<ResolvedPosition> {
+    let mut common = ResolvedPosition::at_beginning(0);
     for (number, (part, (segment_id, former_end))) in source.parts().iter().zip(former).enumerate() {
         if part.segment_id != *segment_id {
             break;
         }
-        let end = source.share(number)?.end;
-        common = Place::at(source, number, end.min(*former_end))?;
+        let end = source.prefix(number)?.end;
+        common = ResolvedPosition::at(source, number, end.min(*former_end))?;
         if end != *former_end {
             break;
         }
@@ -268,37 +314,43 @@ fn last_common(source: &dyn LineSource, former: &[(SegmentId, u64)]) -> Result<P
     Ok(common)
 }
 
-/// The place before the first line with such an ordinal or a higher one.
-fn first_from(source: &dyn LineSource, wanted: u64) -> Result<Place> {
-    let mut before = (0, 0);
+/// Returns the position before the first line with this ordinal or a higher one. The end of the history if there is
+/// none.
+fn first_line_from(source: &dyn LineSource, wanted: u64) -> Result<ResolvedPosition> {
+    // From the beginning, without a search by halves: offsets of lines are not known before they are read, and damage
+    // may hide ordinals.
+    let mut end_of_history = (0, 0);
     for part in 0..source.parts().len() {
-        let end = source.share(part)?.end;
+        let end = source.prefix(part)?.end;
         for entry in source.entries(part, 0)? {
             let entry = entry?;
             if entry.range.start >= end {
                 break;
             }
             if ordinal(&entry).is_some_and(|ordinal| ordinal >= wanted) {
-                return Place::at(source, part, entry.range.start);
+                return ResolvedPosition::at(source, part, entry.range.start);
             }
         }
-        before = (part, end);
+        end_of_history = (part, end);
     }
-    Place::at(source, before.0, before.1)
+    ResolvedPosition::at(source, end_of_history.0, end_of_history.1)
 }
 
-/// A page in the making.
-struct Page<'a> {
+/// Collects the entries of a page.
+///
+/// Invariant: `next` is the position after everything that was collected *or skipped* so far. So a page that selects
+/// damage only makes progress even if it returns no entry, and the next page never repeats one.
+struct PageBuilder<'a> {
     source: &'a dyn LineSource,
     query: &'a LineQuery,
     entries: Vec<LineEntry>,
     bytes: usize,
-    /// Where the page ends so far.
-    next: Place,
+    next: ResolvedPosition,
 }
 
-impl Page<'_> {
-    /// Whether an entry of so many bytes fits.
+impl PageBuilder<'_> {
+    /// Returns whether an entry with this many bytes fits. The first entry always does: otherwise a long line would
+    /// stop every reader.
     fn has_room(&self, bytes: usize) -> bool {
         let Self { entries, query, .. } = self;
         entries.is_empty() || entries.len() < query.max_lines && self.bytes.saturating_add(bytes) <= query.max_bytes
@@ -308,61 +360,74 @@ impl Page<'_> {
         self.query.select == LineSelect::All || matches!(content, RawContent::Damage { .. })
     }
 
-    /// Adds an entry of a part.
-    fn push(&mut self, part: usize, at: &Place, bytes: Vec<u8>, kind: EntryKind) {
-        let LinePart { segment_id, inherited } = self.source.parts()[part];
+    fn push(&mut self, part: usize, at: &ResolvedPosition, bytes: Vec<u8>, kind: EntryKind) {
+        let ChainPart { segment_id, inherited } = self.source.parts()[part];
         self.bytes += bytes.len();
-        self.entries.push(LineEntry { at: at.position(self.source), segment: segment_id, inherited, bytes, kind });
+        self.entries.push(LineEntry { at: at.encode(self.source), segment: segment_id, inherited, bytes, kind });
     }
 
-    fn push_missing(&mut self, at: &Place, missing: MissingBytes) {
+    fn push_missing(&mut self, at: &ResolvedPosition, missing: MissingBytes) {
         let MissingBytes { bytes, reason } = missing;
         self.push(at.part, at, Vec::new(), EntryKind::Missing { bytes, reason });
     }
 
-    /// Adds what stands behind `next` and returns whether that is all.
-    fn fill_ascending(&mut self, with_base: bool) -> Result<bool> {
-        if with_base && let Some(missing) = self.source.missing_base() {
+    /// Collects the entries after `next`. Returns whether the page reaches the end of the history.
+    ///
+    /// `includes_base` is set if the page starts before a gap at the beginning of the history. The position there is
+    /// the same as after the gap, so only the query can tell.
+    fn fill_ascending(&mut self, includes_base: bool) -> Result<bool> {
+        if includes_base && let Some(missing) = self.source.missing_base() {
             self.push_missing(&self.next.clone(), missing);
         }
+        // A gap is reported between the prefixes, as an entry without bytes:
+        //
+        //     part 0    line line line          A ends too early: the prefix should be longer
+        //               gap                     at the end of A
+        //     part 1    line line               from the beginning of B
+        //
+        // The page may end on either side of the gap. The two positions differ, so the next page knows whether it was
+        // reported.
         let first = self.next.part;
         let last = self.source.parts().len() - 1;
         for part in first..=last {
-            let share = self.source.share(part)?;
+            let prefix = self.source.prefix(part)?;
             let from = if part == first { self.next.byte } else { 0 };
-            if !self.fill_from_part(part, from, &share)? {
+            if !self.fill_part(part, from, &prefix)? {
                 return Ok(false);
             }
-            if let Some(missing) = share.missing {
+            if let Some(missing) = prefix.missing {
                 if !self.has_room(0) {
                     return Ok(false);
                 }
                 self.push_missing(&self.next.clone(), missing);
+                // To the other side of the gap, so that the next page does not report it again.
                 if part < last {
-                    self.next = Place::at_beginning(part + 1);
+                    self.next = ResolvedPosition::at_beginning(part + 1);
                 }
             }
         }
         Ok(true)
     }
 
-    /// Adds the share of a part from a byte on and returns whether all of it fitted.
-    fn fill_from_part(&mut self, part: usize, from: u64, share: &Share) -> Result<bool> {
-        if from >= share.end {
+    /// Collects the entries of a prefix from a byte on. Returns whether all of them fit.
+    fn fill_part(&mut self, part: usize, from: u64, prefix: &SegmentPrefix) -> Result<bool> {
+        if from >= prefix.end {
             return Ok(true);
         }
-        // The last bytes before the next entry, of which its checksum may need some.
+        // The last bytes before `next`. Each entry is added to them, so the checksum of each position costs no further
+        // read.
         let mut window = self.source.bytes(part, from.saturating_sub(WINDOW)..from)?;
         for entry in self.source.entries(part, from)? {
-            let entry = cut_off(entry?, share.end);
+            let entry = clip(entry?, prefix.end);
             let Some(entry) = entry else { break };
             let is_selected = self.is_selected(&entry.content);
             if is_selected && !self.has_room(entry.bytes.len()) {
                 return Ok(false);
             }
-            slide(&mut window, &entry.bytes);
-            let behind = Place { part, byte: entry.range.end, ordinal: ordinal(&entry), checksum: checksum(&window) };
-            let at = std::mem::replace(&mut self.next, behind);
+            slide_window(&mut window, &entry.bytes);
+            let after =
+                ResolvedPosition { part, byte: entry.range.end, ordinal: ordinal(&entry), checksum: checksum(&window) };
+            let at = std::mem::replace(&mut self.next, after);
             if is_selected {
                 self.push(part, &at, entry.bytes, kind(entry.content));
             }
@@ -370,24 +435,28 @@ impl Page<'_> {
         Ok(true)
     }
 
-    /// Adds what stands before `next`, the newest first, and returns whether that is all.
+    /// Collects the entries before `next`, the newest first. Returns whether the page reaches the beginning of the
+    /// history.
     fn fill_descending(&mut self) -> Result<bool> {
         let first = self.next.part;
         for part in (0..=first).rev() {
-            let before = if part == first { self.next.byte } else { self.source.share(part)?.end };
-            if !self.fill_back_in_part(part, before)? {
+            let before = if part == first { self.next.byte } else { self.source.prefix(part)?.end };
+            if !self.fill_part_backwards(part, before)? {
                 return Ok(false);
             }
+            // This segment is done. Next comes the gap before it: at the end of the earlier prefix, or before the whole
+            // history.
             let missing = match part.checked_sub(1) {
-                Some(earlier) => self.source.share(earlier)?.missing,
+                Some(earlier) => self.source.prefix(earlier)?.missing,
                 None => self.source.missing_base(),
             };
             if let Some(missing) = missing {
                 if !self.has_room(0) {
                     return Ok(false);
                 }
+                // To the other side of the gap first: an entry has the position at which it begins.
                 if let Some(earlier) = part.checked_sub(1) {
-                    self.next = Place::at(self.source, earlier, self.source.share(earlier)?.end)?;
+                    self.next = ResolvedPosition::at(self.source, earlier, self.source.prefix(earlier)?.end)?;
                 }
                 self.push_missing(&self.next.clone(), missing);
             }
@@ -395,8 +464,8 @@ impl Page<'_> {
         Ok(true)
     }
 
-    /// Adds what stands before a byte in a part and returns whether all of it fitted.
-    fn fill_back_in_part(&mut self, part: usize, before: u64) -> Result<bool> {
+    /// Collects the entries of a segment before a byte, the newest first. Returns whether all of them fit.
+    fn fill_part_backwards(&mut self, part: usize, before: u64) -> Result<bool> {
         if before == 0 {
             return Ok(true);
         }
@@ -407,12 +476,14 @@ impl Page<'_> {
                 return Ok(false);
             }
             let start = entry.range.start;
+            // The position before an entry has the ordinal of the entry that ends there, which is the next one in this
+            // direction.
             self.next = match entries.peek().and_then(|entry| entry.as_ref().ok()) {
                 Some(before) => {
                     let checksum = checksum_at(self.source, part, start)?;
-                    Place { part, byte: start, ordinal: ordinal(before), checksum }
+                    ResolvedPosition { part, byte: start, ordinal: ordinal(before), checksum }
                 }
-                None => Place::at(self.source, part, start)?,
+                None => ResolvedPosition::at(self.source, part, start)?,
             };
             if is_selected {
                 self.push(part, &self.next.clone(), entry.bytes, kind(entry.content));
@@ -430,8 +501,11 @@ fn kind(content: RawContent) -> EntryKind {
     }
 }
 
-/// The part of an entry that stands before the end of a share. `None` if there is none.
-fn cut_off(mut entry: RawEntry, end: u64) -> Option<RawEntry> {
+/// Returns the part of an entry that is before the end of a prefix. `None` if there is none.
+///
+/// A prefix normally ends with a line. It ends inside an entry if the offset in the head of the next segment does not
+/// match the bytes.
+fn clip(mut entry: RawEntry, end: u64) -> Option<RawEntry> {
     if entry.range.start > end || (entry.range.start == end && !entry.range.is_empty()) {
         return None;
     }
@@ -443,8 +517,8 @@ fn cut_off(mut entry: RawEntry, end: u64) -> Option<RawEntry> {
     Some(entry)
 }
 
-/// Keeps the last bytes of what was read.
-fn slide(window: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes to a window and drops all but its last [`WINDOW`] bytes.
+fn slide_window(window: &mut Vec<u8>, bytes: &[u8]) {
     let most = usize::try_from(WINDOW).unwrap_or(usize::MAX);
     window.extend_from_slice(&bytes[bytes.len().saturating_sub(most)..]);
     window.drain(..window.len().saturating_sub(most));

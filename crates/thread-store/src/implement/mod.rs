@@ -1,33 +1,47 @@
-//! For those who write a store: what two stores would otherwise both write. Callers of a store need none of it.
+//! For authors of a store: what every store would otherwise have to write itself. Callers of a store need none of it.
 //!
-//! A store that can load a thread's segments as a whole begins with [`Segment`] and [`SegmentChain`]: with them it answers
-//! everything that is asked of one thread. One that must not, because threads are large, has its own [`LineSource`].
+//! A store that can load all segments of a thread starts with [`Segment`] and [`SegmentChain`]. They answer every query
+//! about one thread. A store whose threads are too large for that implements [`LineSource`].
+//!
+//! | for | take |
+//! | --- | --- |
+//! | the bytes of a segment, and the next line | [`Segment`], [`SegmentTail`] |
+//! | the history of a thread | [`SegmentChain`], [`WholeHistory`] |
+//! | `read_lines` | [`SegmentChain::read_lines`], or [`read_lines`] with a [`LineSource`] |
+//! | `wait_for_lines`, `wait_for_changes` | [`ChangeSignal`] |
+//! | `list_changes` | [`ChangeLog`] |
+//! | pages of threads, hits, turns and items | [`page_threads`], [`page_hits`], [`page_turns`], [`page_items`] |
+//! | `find_threads`, `thread_stats` | [`find_threads`], [`sum_threads`] |
+//! | batches that take effect once | [`RecentBatches`] |
+//! | `fork_thread`, `revert_thread`, `detach_thread` | [`fork_segment`], [`plan_revert`], [`detached_bytes`] |
+//! | `update_thread_metadata` | [`plan_patch`] |
+//! | `import_segment`, `read_segment` | [`compare_part`], [`MAX_SEGMENT_READ`] |
 
-mod batches;
 mod branch;
 mod chain;
 mod change_log;
+mod change_signal;
 mod detach;
-mod import;
 pub mod line_pages;
+mod metadata_patch;
 mod paging;
-mod patch;
 mod position;
-mod rows;
+mod recent_batches;
+mod records;
 mod segment;
-mod signal;
-mod whole;
+mod segment_import;
+mod whole_history;
 
-pub use batches::{BatchOutcome, RecentBatches};
 pub use branch::{RevertWrite, fork_segment, next_segment_id, plan_revert, segment_order};
 pub use chain::SegmentChain;
 pub use change_log::ChangeLog;
+pub use change_signal::ChangeSignal;
 pub use detach::detached_bytes;
-pub use import::{MAX_SEGMENT_READ, compare_part};
-pub use line_pages::{LinePart, LineSource, MissingBytes, RawEntries, Share, read_lines};
-pub use paging::{page_hits, page_items, page_threads, page_turns, start_of};
-pub use patch::plan_patch;
-pub use rows::{find_threads, sum_threads};
+pub use line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix, read_lines};
+pub use metadata_patch::plan_patch;
+pub use paging::{decode_thread_cursor, page_hits, page_items, page_threads, page_turns};
+pub use recent_batches::{BatchOutcome, RecentBatches};
+pub use records::{find_threads, sum_threads};
 pub use segment::{Segment, SegmentTail};
-pub use signal::ChangeSignal;
-pub use whole::WholeHistory;
+pub use segment_import::{MAX_SEGMENT_READ, compare_part};
+pub use whole_history::WholeHistory;

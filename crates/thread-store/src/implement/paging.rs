@@ -1,7 +1,7 @@
-//! Pages out of whole lists, cut the same way by every store.
+//! Pages of whole lists, the same in every store.
 //!
-//! A store that has no index loads the rows or turns in question and lets these functions sort, filter and cut them. One
-//! that has an index asks it instead and must come to the same pages.
+//! A store without an index loads the thread records or turns, and these functions filter, sort and cut them. A store
+//! with an index queries the index and must return the same pages.
 
 use std::cmp::Ordering;
 
@@ -14,20 +14,22 @@ use selvedge_protocol::{
 
 use crate::{Result, StoreError};
 
-/// The place in a listing that a query's cursor means; nothing when it asks for the first page.
+/// Decodes the cursor of a query. `None` if the query requests the first page.
 ///
 /// # Errors
-/// `InvalidRequest` for a limit of 0, or a cursor that is malformed or of another sort key or direction.
-pub fn start_of(query: &ThreadQuery) -> Result<Option<ThreadCursor>> {
+/// - `InvalidRequest` if the limit is 0, or if the cursor is malformed or belongs to another sort key or direction.
+pub fn decode_thread_cursor(query: &ThreadQuery) -> Result<Option<ThreadCursor>> {
     check_limit(query.limit)?;
     Ok(query.start()?)
 }
 
-/// The page of `threads` that a query asks for. The threads may come in any order; if [`ThreadQuery::needs_links`], they must be
-/// all that the store has.
+/// Returns the page of `threads` that a query requests.
+///
+/// The threads may come in any order. If [`ThreadQuery::needs_links`] returns true, they must be all threads of the
+/// store.
 ///
 /// # Errors
-/// As [`start_of`].
+/// The errors of [`decode_thread_cursor`].
 pub fn page_threads(
     query: &ThreadQuery,
     threads: impl IntoIterator<Item = StoredThread>,
@@ -35,15 +37,19 @@ pub fn page_threads(
     Ok(Page::first_of(sorted(query, threads)?, query.limit, |last| query.cursor_after(last)))
 }
 
-/// The page of hits that a search asks for: those of the first `query.threads.limit` threads that have any.
+/// Returns the page of hits that a search requests: the hits of the first `query.threads.limit` threads that have any.
 ///
-/// The threads are those of [`page_threads`], and `hits` gives what is found in one, in the order of the query. In a sorted
-/// search it is asked for no more threads than the page needs, and one with a hit beyond it to know whether another page
-/// follows. For the best threads it is asked for all of them, page by page.
+/// The threads are the same as for [`page_threads`]. `hits` returns the hits in one thread, in the order of the query.
+///
+/// - In a sorted search, `hits` is called for no more threads than the page needs, and until one more thread with a hit
+///   is found. That one shows that another page follows.
+/// - In a search for the best threads, `hits` is called for all threads, for each page again: the order depends on the
+///   hits.
 ///
 /// # Errors
-/// `InvalidRequest` for a page without room, no hits per thread, or a cursor that is malformed or of another order; whatever
-/// `hits` fails with.
+/// - `InvalidRequest` if the page has no room, if the number of hits per thread is 0, or if the cursor is malformed or
+///   belongs to another order.
+/// - The errors of `hits`.
 pub fn page_hits(
     query: &SearchQuery,
     threads: impl IntoIterator<Item = StoredThread>,
@@ -61,6 +67,8 @@ fn page_sorted_hits(
     threads: Vec<StoredThread>,
     mut hits: impl FnMut(&StoredThread) -> Result<ThreadHits>,
 ) -> Result<Page<SearchHit>> {
+    // The cursor after the last thread on the page. It is returned only if one more thread has a hit, so the last page
+    // has none.
     let mut items = Vec::new();
     let mut on_page = 0;
     let mut next_cursor = None;
@@ -86,17 +94,18 @@ fn page_best_hits(
 ) -> Result<Page<SearchHit>> {
     let ThreadQuery { sort, limit, cursor, .. } = &query.threads;
     check_limit(*limit)?;
-    let start = cursor.as_ref().map(|cursor| BestPlace::decode(cursor, *sort)).transpose()?;
+    let start = cursor.as_ref().map(|cursor| RankedCursor::decode(cursor, *sort)).transpose()?;
+    // One more than the page holds shows whether another page follows.
     let wanted = limit.saturating_add(1);
-    let mut found: Vec<(BestPlace, Vec<SearchHit>)> = Vec::new();
+    let mut found: Vec<(RankedCursor, Vec<SearchHit>)> = Vec::new();
     for thread in candidates(&query.threads, threads) {
         let ThreadHits { hits, rank } = hits(&thread)?;
-        let place = BestPlace { rank, at: ThreadCursor::of(&thread, *sort) };
-        if hits.is_empty() || start.as_ref().is_some_and(|start| place.cmp(start) != Ordering::Greater) {
+        let position = RankedCursor { rank, at: ThreadCursor::of(&thread, *sort) };
+        if hits.is_empty() || start.as_ref().is_some_and(|start| position.cmp(start) != Ordering::Greater) {
             continue;
         }
-        found.push((place, hits));
-        // What is behind the page is not kept until the end.
+        found.push((position, hits));
+        // Drop what is after the page now and then, so that memory stays at two pages.
         if found.len() >= wanted.saturating_mul(2) {
             keep_first(&mut found, wanted);
         }
@@ -106,22 +115,25 @@ fn page_best_hits(
     Ok(Page { items: items.into_iter().flat_map(|(_, hits)| hits).collect(), next_cursor })
 }
 
-fn keep_first(found: &mut Vec<(BestPlace, Vec<SearchHit>)>, wanted: usize) {
+/// Sorts the threads and drops all but the first `wanted` ones.
+fn keep_first(found: &mut Vec<(RankedCursor, Vec<SearchHit>)>, wanted: usize) {
     found.sort_by(|(one, _), (other, _)| one.cmp(other));
     found.truncate(wanted);
 }
 
-/// The place of a thread among the best: by how well it fits, then the newest first.
-struct BestPlace {
+/// The position of a thread in a search for the best ones: by how well it matches, then by its time, newest first.
+struct RankedCursor {
     rank: SearchRank,
     at: ThreadCursor,
 }
 
-impl BestPlace {
+impl RankedCursor {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Reversed: the best match comes first.
         other.rank.cmp(&self.rank).then_with(|| self.at.cmp(&other.at, SortDirection::Descending))
     }
 
+    /// Returns the cursor after the thread: `b1.<in name>.<level>.<cursor of the thread>`.
     fn encode(&self, sort: ThreadSortKey) -> Cursor {
         let SearchRank { in_name, level } = self.rank;
         let at = self.at.encode(sort, SortDirection::Descending);
@@ -143,12 +155,13 @@ impl BestPlace {
     }
 }
 
-/// The page of a thread's turns, given oldest first, that a query asks for.
+/// Returns the page of a thread's turns that a query requests. `turns` are all turns of the thread, oldest first.
 ///
-/// The cursor counts turns from the oldest, so that turns which are added meanwhile move no page.
+/// The cursor counts turns from the oldest one, so turns that are added meanwhile do not move a page.
 ///
 /// # Errors
-/// `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+/// - `TurnNotFound` if the thread does not have the requested turn.
+/// - `InvalidRequest` if the limit is 0 or the cursor is malformed.
 pub fn page_turns(query: &TurnQuery, turns: Vec<Turn>) -> Result<Page<Turn>> {
     let turns = selected(query.thread_id, query.turn.as_ref(), turns)?;
     let mut page = page_by_position(query.direction, query.limit, query.cursor.as_ref(), turns)?;
@@ -158,12 +171,14 @@ pub fn page_turns(query: &TurnQuery, turns: Vec<Turn>) -> Result<Page<Turn>> {
     Ok(page)
 }
 
-/// The page of the items of a thread's turns, given oldest first, that a query asks for.
+/// Returns the page of a thread's items that a query requests. `turns` are all turns of the thread, oldest first.
 ///
-/// The cursor names a turn and an item in it, so that a late item of an early turn moves no page.
+/// The cursor names a turn and an item in it, so an item that is added to an early turn does not move the pages of
+/// later turns.
 ///
 /// # Errors
-/// `TurnNotFound`; `InvalidRequest` for a limit of 0 or a malformed cursor.
+/// - `TurnNotFound` if the thread does not have the requested turn.
+/// - `InvalidRequest` if the limit is 0 or the cursor is malformed.
 pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEntry>> {
     let mut entries = Vec::new();
     for (turn_index, turn) in selected(query.thread_id, query.turn.as_ref(), turns)? {
@@ -173,14 +188,15 @@ pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEn
     page_by_position(query.direction, query.limit, query.cursor.as_ref(), entries)
 }
 
-/// The turns that are asked for, with their places, given all of them, oldest first.
+/// Returns the requested turns with their indexes. `turns` are all turns of the thread, oldest first.
 fn selected(thread_id: ThreadId, wanted: Option<&TurnSelector>, turns: Vec<Turn>) -> Result<Vec<(u64, Turn)>> {
-    let place = wanted.and_then(|wanted| wanted.place(turns.len() as u64));
+    let index = wanted.and_then(|wanted| wanted.place(turns.len() as u64));
     let mut turns: Vec<(u64, Turn)> = (0_u64..).zip(turns).collect();
     let Some(wanted) = wanted else { return Ok(turns) };
+    // The index of a turn stays its index among all turns, so that cursors mean the same with and without a selection.
     turns.retain(|(at, turn)| match wanted {
         TurnSelector::Id(turn_id) => turn.id == *turn_id,
-        TurnSelector::Number(_) | TurnSelector::NumberFromEnd(_) => Some(*at) == place,
+        TurnSelector::Number(_) | TurnSelector::NumberFromEnd(_) => Some(*at) == index,
     });
     if turns.is_empty() {
         return Err(StoreError::TurnNotFound { thread_id, turn: wanted.clone() });
@@ -188,9 +204,9 @@ fn selected(thread_id: ThreadId, wanted: Option<&TurnSelector>, turns: Vec<Turn>
     Ok(turns)
 }
 
-/// What answers the query and comes after its cursor, in its order.
+/// Returns the threads that match the query and come after its cursor, in its order.
 fn sorted(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) -> Result<Vec<StoredThread>> {
-    let start = start_of(query)?;
+    let start = decode_thread_cursor(query)?;
     let mut threads = candidates(query, threads);
     threads.retain(|thread| start.is_none_or(|start| comes_after(thread, &start, query)));
     threads.sort_by(|one, other| {
@@ -199,8 +215,9 @@ fn sorted(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) 
     Ok(threads)
 }
 
-/// What answers the query, page aside.
+/// Returns the threads that match the query, in any order, without regard to its cursor and limit.
 fn candidates(query: &ThreadQuery, threads: impl IntoIterator<Item = StoredThread>) -> Vec<StoredThread> {
+    // A filter by descent needs the links of all threads, so it needs a list. Any other filter works on a stream.
     if !query.needs_links() {
         let filter = ThreadFilter::new(query, Vec::new);
         return threads.into_iter().filter(|thread| filter.matches(thread)).collect();
@@ -215,7 +232,7 @@ fn comes_after(thread: &StoredThread, start: &ThreadCursor, query: &ThreadQuery)
     start.cmp(&ThreadCursor::of(thread, query.sort), query.direction) == Ordering::Less
 }
 
-/// A page of entries that stand at ascending positions.
+/// Returns a page of entries at ascending positions.
 fn page_by_position<T>(
     direction: SortDirection,
     limit: usize,

@@ -1,28 +1,32 @@
-//! What a [`LinePosition`] holds.
+//! The content of a [`LinePosition`].
 
 use selvedge_protocol::{SegmentId, ThreadId};
 
 use crate::LinePosition;
 
-/// How many bytes before a position its checksum is over at most.
+/// How many bytes before a position its checksum covers at most.
+///
+/// A larger window detects more changes in long lines, and costs more bytes to read for each position that is resolved.
 pub(super) const WINDOW: u64 = 1024;
 
-/// A place in a segment, in the form in which it is handed out.
+/// A position in a segment, in the form in which callers keep it.
+///
+/// It does not refer to a part of a chain, because a rewind or a detach gives the thread another chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SegmentPosition {
     pub(super) thread_id: ThreadId,
     pub(super) segment_id: SegmentId,
-    /// The byte just past the entry before.
+    /// The byte after the entry before the position.
     pub(super) byte: u64,
-    /// The ordinal of the line that ends there, if one does and has one: by it the place is found again in a segment that the
-    /// lines were copied into.
+    /// The ordinal of the line that ends there. `None` if no line ends there or if it has no ordinal. By the ordinal,
+    /// the position is found in a segment into which the lines were copied.
     pub(super) ordinal: Option<u64>,
-    /// Of the line before: whether the bytes are still the ones that were read.
+    /// The checksum of the line before the position. It shows whether the bytes are still those that were read.
     pub(super) checksum: u64,
 }
 
 impl SegmentPosition {
-    /// Returns the opaque form: `l1.<thread>.<segment>.<byte>.<ordinal or ->.<checksum>`.
+    /// Returns the opaque form: `l1.<thread>.<segment>.<byte>.<ordinal or ->.<checksum>`. `l1` is the version.
     pub(super) fn encode(&self) -> LinePosition {
         let Self { thread_id, segment_id, byte, ordinal, checksum } = self;
         let (thread_id, segment_id) = (thread_id.as_uuid().simple(), segment_id.as_uuid().simple());
@@ -30,7 +34,7 @@ impl SegmentPosition {
         format!("l1.{thread_id}.{segment_id}.{byte}.{ordinal}.{checksum:x}").into()
     }
 
-    /// Returns what an opaque position means. `None` if it is malformed.
+    /// Decodes the opaque form. `None` if it is malformed.
     pub(super) fn decode(position: &LinePosition) -> Option<Self> {
         let parts: Vec<&str> = position.as_str().split('.').collect();
         let ["l1", thread_id, segment_id, byte, ordinal, checksum] = parts[..] else { return None };
@@ -44,12 +48,17 @@ impl SegmentPosition {
     }
 }
 
-/// Returns the checksum of the line that `window`, the last bytes before a place, ends with: FNV-1a over as much of it as
-/// is in the window.
+/// Returns the checksum of the last line of `window`, the bytes before a position: FNV-1a over the part of the line
+/// that is in the window.
+///
+/// It covers one line and not the whole window, so that a repair of an earlier line leaves the positions after it
+/// valid.
 pub(super) fn checksum(window: &[u8]) -> u64 {
-    // The newline that ends the line does not begin it.
+    // Search for the newline before the line, not for the one at its end.
     let before = window.len().saturating_sub(1);
     let start = window[..before].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    // FNV-1a with 64 bits: the offset basis, and the prime. It detects changes. It does not protect against forgery,
+    // and need not: a program that can change the log can change everything.
     window[start..]
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
@@ -60,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_comes_back() {
+    fn a_position_survives_encoding_and_decoding() {
         let id = "01a1fd5d-aacb-7641-837d-630af077ebd5";
         for ordinal in [None, Some(0), Some(u64::MAX)] {
             let (thread_id, segment_id) = (id.parse().unwrap(), id.parse().unwrap());
@@ -73,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_line_counts() {
+    fn the_checksum_covers_the_last_line_only() {
         assert_eq!(checksum(b"one\ntwo\n"), checksum(b"two\n"));
         assert_ne!(checksum(b"two\n"), checksum(b"two"));
         assert_ne!(checksum(b"one\n\n"), checksum(b"one\n"));

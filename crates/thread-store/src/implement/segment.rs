@@ -1,4 +1,4 @@
-//! A segment whose bytes are in memory, and the place where the next line goes.
+//! A segment whose bytes are in memory, and its tail: what an append needs to know of it.
 
 use selvedge_history::segment_head;
 use selvedge_protocol::log::{Entry, LineRecord, RawEntry, RawReader, split_line, split_raw};
@@ -7,35 +7,37 @@ use selvedge_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A stretch of a thread's log, as it is stored, with its bytes split into lines.
+/// A segment of a thread's log: its bytes as they are stored, split into lines and damaged ranges.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// Its id.
+    /// The id of the segment.
     pub id: SegmentId,
-    /// The thread that it belongs to.
+    /// The thread that the segment belongs to.
     pub thread_id: ThreadId,
-    /// When it was begun.
+    /// When the segment was created.
     pub created: Timestamp,
-    /// What its file is called in the store that it was copied from.
+    /// The name of its file in the store from which it was copied.
     pub file_name: Option<String>,
     bytes: Vec<u8>,
-    /// The lines and damaged stretches of the bytes.
+    /// The lines and damaged ranges of the bytes, without white space. Always up to date with the bytes.
     entries: Vec<Entry>,
     /// How many newlines the bytes have.
     newlines: u64,
 }
 
 impl Segment {
-    /// A segment without bytes.
+    /// Creates a segment without bytes.
     #[must_use]
     pub fn new(id: SegmentId, thread_id: ThreadId, created: Timestamp) -> Self {
         Self { id, thread_id, created, file_name: None, bytes: Vec::new(), entries: Vec::new(), newlines: 0 }
     }
 
-    /// A segment that begins at the time `at` with these items, a head first.
+    /// Creates a segment that begins with these items, the first one a head. All lines get the time `at`.
     #[must_use]
     pub fn begin(id: SegmentId, thread_id: ThreadId, at: Timestamp, items: &[RolloutItem]) -> Self {
         let mut segment = Self::new(id, thread_id, at);
+        // A tail of a segment that does not exist yet. The head determines the mode, and the base determines the first
+        // ordinal.
         let mut tail = SegmentTail::default();
         if let Some(RolloutItem::SessionMeta(head)) = items.first() {
             tail.mode = head.mode();
@@ -47,20 +49,21 @@ impl Segment {
         segment
     }
 
-    /// Returns its bytes.
+    /// Returns the bytes of the segment.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns how many bytes it has.
+    /// Returns how many bytes the segment has.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Appends bytes as they are. A line that lacked its newline goes on.
+    /// Appends bytes as they are. They continue a last line that lacks its newline.
     pub fn extend(&mut self, bytes: &[u8]) {
+        // The new bytes may complete the last line, so everything after the last newline is split again.
         let start = self.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.entries.retain(|entry| entry.range().start < start as u64);
         self.bytes.extend_from_slice(bytes);
@@ -72,11 +75,12 @@ impl Segment {
         }
     }
 
-    /// Appends a line. One that is torn is sealed first.
+    /// Appends a line. A torn line at the end is sealed first: it gets a newline, so that the new line stands alone.
     pub fn push_line(&mut self, line: &RolloutLine) {
         if self.is_torn() {
             self.extend(b"\n");
         }
+        // The line is known, so it is not split from the bytes again: an append costs the line, not the segment.
         self.newlines += 1;
         let start = self.size();
         self.bytes.extend_from_slice(line.text().as_bytes());
@@ -85,14 +89,14 @@ impl Segment {
         self.entries.push(Entry::Line(record));
     }
 
-    /// Returns the head that it begins with. `None` if it has none or lost it to damage.
+    /// Returns the head of the segment. `None` if it has none or lost it to damage.
     #[must_use]
     pub fn head(&self) -> Option<SessionMeta> {
         let entries = self.entries.iter().cloned().map(Ok::<_, std::convert::Infallible>);
         segment_head(self.thread_id, entries).unwrap_or_default()
     }
 
-    /// Returns how the log is kept: as its head says, or else by whether lines have ordinals.
+    /// Returns how the log is kept: according to the head, or, if that was lost, by whether any line has an ordinal.
     #[must_use]
     pub fn mode(&self) -> HistoryMode {
         match self.head() {
@@ -102,30 +106,34 @@ impl Segment {
         }
     }
 
-    /// Returns the place in another segment that it goes on from.
+    /// Returns the position in another segment from which this one continues. `None` if it begins a history.
     #[must_use]
     pub fn base(&self) -> Option<HistoryBase> {
         self.head()?.history_base
     }
 
-    /// Whether there is a line in it. A segment without one was never begun.
+    /// Returns whether the segment contains an intact line. A segment without one was never begun: its writer was
+    /// interrupted before the head was complete.
     #[must_use]
     pub fn holds_a_line(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Line(_)))
     }
 
-    /// Returns how it ends, and so what the next line looks like.
+    /// Returns the tail of the segment, which determines the next line.
     #[must_use]
     pub fn tail(&self) -> SegmentTail {
+        // The last line may lack an ordinal, so this searches backwards for one that has it.
         let highest = self.lines().rev().filter_map(|record| record.line.ordinal()).next();
         let next_ordinal = match highest {
             Some(ordinal) => ordinal.saturating_add(1),
             None => self.head().as_ref().map_or(0, first_ordinal),
         };
+        // All three are read from the end of the segment or from its head, so a store can keep them instead of reading
+        // again.
         SegmentTail { mode: self.mode(), next_ordinal, is_torn: self.is_torn() }
     }
 
-    /// Its lines, oldest first.
+    /// Returns the intact lines, oldest first.
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &LineRecord> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Line(record) => Some(record),
@@ -137,18 +145,21 @@ impl Segment {
         &self.entries
     }
 
-    /// Everything from a byte on, entry by entry.
+    /// Returns all bytes from an offset on, entry by entry, including white space.
     pub(super) fn raw_entries(&self, from: u64) -> impl Iterator<Item = RawEntry> {
-        let start = place(from).min(self.bytes.len());
+        let start = to_index(from).min(self.bytes.len());
         RawReader::new(&self.bytes[start..], from).map_while(Result::ok)
     }
 
-    /// The same from a byte backwards, line by line.
+    /// Returns all bytes before an offset, entry by entry, the last one first.
     pub(super) fn raw_entries_back(&self, before: u64) -> impl Iterator<Item = RawEntry> {
-        let mut end = place(before).min(self.bytes.len());
+        let mut end = to_index(before).min(self.bytes.len());
+        // The entries between two newlines that were split and not returned yet. One line can have several: a damaged
+        // range, and the intact line after it.
         let mut ready: Vec<RawEntry> = Vec::new();
         std::iter::from_fn(move || {
             while ready.is_empty() && end > 0 {
+                // `end` is after a newline or at the end of the bytes, so the byte before it does not begin the line.
                 let start = self.bytes[..end - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
                 ready = split_raw(&self.bytes[start..end], start as u64, 0);
                 end = start;
@@ -157,21 +168,25 @@ impl Segment {
         })
     }
 
+    /// Returns whether the last line lacks its newline.
     fn is_torn(&self) -> bool {
         !self.bytes.is_empty() && !self.bytes.ends_with(b"\n")
     }
 }
 
-/// The ordinal that a segment with this head begins with.
+/// Returns the ordinal of the first line of a segment with this head: ordinals continue from the base.
 fn first_ordinal(head: &SessionMeta) -> u64 {
     head.history_base.as_ref().and_then(|base| base.end_ordinal_exclusive).unwrap_or(0)
 }
 
-fn place(byte: u64) -> usize {
+/// Converts an offset to an index. An offset that memory cannot hold becomes an index after all bytes.
+fn to_index(byte: u64) -> usize {
     usize::try_from(byte).unwrap_or(usize::MAX)
 }
 
-/// The end of a segment: all that an append needs to know of what was written before.
+/// The tail of a segment: everything that an append needs to know of the lines before it.
+///
+/// A store that keeps the tail can append without reading the segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentTail {
     /// How the log is kept: whether lines have ordinals.
@@ -183,7 +198,7 @@ pub struct SegmentTail {
 }
 
 impl SegmentTail {
-    /// Makes the line that comes next, of an item that is written at the time `at`.
+    /// Creates the next line from an item that is written at the time `at`.
     pub fn next_line(&mut self, at: Timestamp, item: &RolloutItem) -> RolloutLine {
         if self.mode == HistoryMode::Legacy {
             return RolloutLine::new(at, None, item);
@@ -193,9 +208,11 @@ impl SegmentTail {
         RolloutLine::new(at, Some(ordinal), item)
     }
 
-    /// Returns the bytes that append these items, all at the time `at`. A torn line is sealed first.
+    /// Returns the bytes that append these items, all at the time `at`. If the last line is torn, they begin with a
+    /// newline that seals it.
     pub fn encode(&mut self, at: Timestamp, items: &[RolloutItem]) -> Vec<u8> {
         let mut bytes = Vec::new();
+        // An append of nothing writes nothing, not even the newline that seals a torn line.
         if !items.is_empty() && std::mem::take(&mut self.is_torn) {
             bytes.push(b'\n');
         }
@@ -219,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A store that appends by the tail alone writes what one with the whole segment writes.
+    /// A store that appends by the tail alone writes the same bytes as one that has the whole segment.
     #[test]
     fn the_tail_is_all_that_an_append_needs() {
         let thread_id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();

@@ -1,16 +1,23 @@
-//! The life of a writer.
+//! The life of a writer: create, resume, append, release.
 
 use std::time::SystemTime;
 
 use selvedge_history::{head_identity, new_head};
 use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 
-use super::state::{State, Writer, this_process};
+use super::threads::{MemoryState, WriterId, this_process};
 use crate::implement::{BatchOutcome, Segment};
 use crate::{Appended, BatchId, Result, StoreError, WriterState};
 
-impl State {
-    pub(super) fn create(&mut self, writer: Writer, meta: SessionMeta) -> Result<()> {
+// The states of a thread. The store has no list of live threads: a thread is live if it is in `lazy` or has a `writer`.
+//
+//     create ──> lazy ── append, persist ──> live <── resume ── cold
+//                 │                           │                  ^
+//                 └── release ──> nothing     └──── release ─────┘
+//
+impl MemoryState {
+    pub(super) fn create(&mut self, writer: WriterId, meta: SessionMeta) -> Result<()> {
+        // Only this store is asked. A lazy thread of another store does not reserve its id: the first append decides.
         let (thread_id, _) = head_identity(&meta)?;
         let meta = new_head(meta)?;
         self.check_free(writer, thread_id)?;
@@ -18,13 +25,14 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn resume(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
-        // A lazy thread is not stored and yet it is live.
+    pub(super) fn resume(&mut self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
+        // A lazy thread is live, although it is not stored.
         if self.is_lazy(writer, thread_id) {
             return Err(StoreError::Conflict { thread_id, holder: this_process(), since: None });
         }
         self.check_cold(thread_id, None)?;
         let thread = self.thread_mut(thread_id)?;
+        // Each claim gets a higher number, so a store that compares numbers can reject writes of an earlier claim.
         thread.writer = Some(writer);
         thread.epoch += 1;
         Ok(())
@@ -32,17 +40,20 @@ impl State {
 
     pub(super) fn append(
         &mut self,
-        writer: Writer,
+        writer: WriterId,
         thread_id: ThreadId,
         batch: BatchId,
         items: &[RolloutItem],
     ) -> Result<Appended> {
         self.check_live(writer, thread_id)?;
+        // A repeated call: return the outcome of the first one.
         if let Ok(thread) = self.thread(thread_id)
             && let Some(BatchOutcome::Appended(appended)) = thread.batches.find(batch)
         {
             return Ok(appended);
         }
+        // The first append makes a lazy thread visible and writes its head as well. An empty batch does nothing, so it
+        // does not make the thread visible, and it is not remembered.
         let mut lines = items.len() as u64;
         if lines > 0 {
             lines += u64::from(self.make_visible(writer, thread_id)?);
@@ -55,7 +66,7 @@ impl State {
         Ok(appended)
     }
 
-    pub(super) fn writer_state(&self, writer: Writer, thread_id: ThreadId) -> Result<WriterState> {
+    pub(super) fn writer_state(&self, writer: WriterId, thread_id: ThreadId) -> Result<WriterState> {
         self.check_live(writer, thread_id)?;
         let Ok(thread) = self.thread(thread_id).map(|thread| (thread.batches.last(), thread.epoch)) else {
             return Ok(WriterState { end: None, last_batch: None, epoch: 0 });
@@ -64,13 +75,13 @@ impl State {
         Ok(WriterState { end: Some(self.end_position(thread_id)?), last_batch, epoch })
     }
 
-    pub(super) fn persist(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+    pub(super) fn persist(&mut self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
         self.check_live(writer, thread_id)?;
         self.make_visible(writer, thread_id).map(|_| ())
     }
 
-    /// Gives up the writer: a lazy thread is gone with it.
-    pub(super) fn release(&mut self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+    /// Gives up the writer. A lazy thread is gone with it.
+    pub(super) fn release(&mut self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
         self.check_live(writer, thread_id)?;
         if self.lazy_mut().remove(&(writer, thread_id)).is_none() {
             self.thread_mut(thread_id)?.writer = None;
@@ -78,24 +89,26 @@ impl State {
         Ok(())
     }
 
-    /// Releases all claims of a writer.
-    pub(super) fn release_all(&mut self, writer: Writer) {
+    /// Gives up all threads of a writer.
+    pub(super) fn release_all(&mut self, writer: WriterId) {
         self.lazy_mut().retain(|(holder, _), _| *holder != writer);
         for thread in self.threads_mut().filter(|thread| thread.writer == Some(writer)) {
             thread.writer = None;
         }
     }
 
-    pub(super) fn check_live(&self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+    /// Fails if the thread is not live in this store.
+    pub(super) fn check_live(&self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
         let is_held = self.thread(thread_id).is_ok_and(|thread| thread.writer == Some(writer));
         if is_held || self.is_lazy(writer, thread_id) { Ok(()) } else { Err(StoreError::not_live(thread_id)) }
     }
 
-    /// Writes the first line of a lazy thread, and says whether there was one to write.
-    fn make_visible(&mut self, writer: Writer, thread_id: ThreadId) -> Result<bool> {
+    /// Writes the first line of a lazy thread. Returns whether the thread was lazy.
+    fn make_visible(&mut self, writer: WriterId, thread_id: ThreadId) -> Result<bool> {
         if !self.is_lazy(writer, thread_id) {
             return Ok(false);
         }
+        // Two stores can each have a lazy thread with the same id. The other one was faster.
         if self.thread(thread_id).is_ok() {
             return Err(StoreError::AlreadyExists { thread_id });
         }

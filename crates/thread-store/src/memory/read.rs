@@ -1,4 +1,4 @@
-//! Reading: histories and their lines, rows, turns and items, changes.
+//! Reading: histories, lines, thread records, turns, items and changes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -8,11 +8,11 @@ use selvedge_protocol::{
     ThreadStats, Turn, TurnItemEntry, TurnQuery,
 };
 
-use super::state::State;
+use super::threads::MemoryState;
 use crate::implement::{Segment, find_threads, page_hits, page_items, page_threads, page_turns, sum_threads};
 use crate::{ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, ThreadHistory, ThreadLookup};
 
-impl State {
+impl MemoryState {
     pub(super) fn load_history(&self, thread_id: ThreadId) -> Result<ThreadHistory> {
         Ok(self.history(thread_id)?.into())
     }
@@ -21,7 +21,7 @@ impl State {
         self.chain(query.thread_id)?.read_lines(query, |id| Ok(self.segment(id)))
     }
 
-    /// The place behind everything that a thread has.
+    /// Returns the position at the end of a thread.
     pub(super) fn end_position(&self, thread_id: ThreadId) -> Result<LinePosition> {
         Ok(self.read_lines(&LineQuery::from(thread_id, LineStart::End))?.next)
     }
@@ -35,21 +35,23 @@ impl State {
     }
 
     pub(super) fn find_threads(&self, lookup: &ThreadLookup) -> Vec<ThreadId> {
-        find_threads(lookup, self.rows())
+        find_threads(lookup, self.records())
     }
 
     pub(super) fn stats(&self, query: &StatsQuery) -> ThreadStats {
-        let rows: Vec<StoredThread> = self.rows().collect();
-        sum_threads(query, &rows, |thread| Ok((self.turns(thread.id)?.len() as u64, self.own_bytes(thread.id))))
+        let records: Vec<StoredThread> = self.records().collect();
+        sum_threads(query, &records, |thread| Ok((self.turns(thread.id)?.len() as u64, self.own_bytes(thread.id))))
     }
 
     pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
-        page_threads(query, self.rows())
+        page_threads(query, self.records())
     }
 
     pub(super) fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        // Every thread is read for every page. A store that must not do that needs an index of words, but finds the
+        // same hits.
         let search = TextSearch::new(&query.text)?;
-        page_hits(query, self.rows(), |thread| {
+        page_hits(query, self.records(), |thread| {
             let turns = self.turns(thread.id)?;
             Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
         })
@@ -64,17 +66,19 @@ impl State {
     }
 
     pub(super) fn list_changes(&mut self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        // The log compares versions when it is asked, so changes need not report themselves.
         let versions: Vec<_> = self.thread_ids().into_iter().map(|id| (id, self.version(id))).collect();
         self.change_log_mut().update(versions);
         self.change_log().page(after, limit, |thread_id| self.end_position(thread_id))
     }
 
-    /// Differs when anything of a thread does.
+    /// Returns the version of a thread. It differs if anything of the thread that readers see differs.
     fn version(&self, thread_id: ThreadId) -> String {
         let mut hasher = DefaultHasher::new();
-        if let Ok(row) = self.row(thread_id) {
-            (row.name, row.archived).hash(&mut hasher);
+        if let Ok(record) = self.record(thread_id) {
+            (record.name, record.archived).hash(&mut hasher);
         }
+        // Segments only grow, so their sizes identify their content.
         for segment_id in self.segment_ids(thread_id).unwrap_or_default() {
             (segment_id, self.segment(*segment_id).map_or(0, Segment::size)).hash(&mut hasher);
         }

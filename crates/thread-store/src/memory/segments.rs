@@ -1,15 +1,15 @@
-//! Segments as bytes: out of the store and into it.
+//! Segments as bytes: reading them, and copying them in.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use selvedge_protocol::{SegmentId, ThreadId};
 
-use super::state::State;
+use super::threads::MemoryState;
 use crate::implement::{MAX_SEGMENT_READ, Segment, compare_part};
 use crate::{Result, SegmentInfo, SegmentPart, StoreError};
 
-impl State {
+impl MemoryState {
     pub(super) fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
         let current: HashSet<SegmentId> = self.chain(thread_id)?.segments().map(|segment| segment.id).collect();
         let own = self.segment_ids(thread_id)?.iter().filter_map(|id| self.segment(*id));
@@ -42,6 +42,7 @@ impl State {
         if self.segment(id).is_some() {
             return self.extend_visible(part);
         }
+        // The bytes are kept aside until the last part, so no reader sees a segment without its end.
         let known = self.imports_mut().entry(id).or_default();
         let rest = compare_part(&part, known.len() as u64, |range| Ok(slice(known, range)))?;
         known.extend_from_slice(rest);
@@ -54,37 +55,41 @@ impl State {
             let mut segment = Segment::new(id, thread_id, part.info.created);
             segment.file_name.clone_from(&part.info.file_name);
             segment.extend(&bytes);
+            // The id of a thread contains its creation time. A segment may be a later one.
             if self.thread(thread_id).is_err() {
                 let created = thread_id.made_at().unwrap_or(part.info.created);
                 self.insert_thread(thread_id, created);
             }
             self.put_segment(segment)?;
-            self.refold_dependents(thread_id)?;
+            self.rederive_dependents(thread_id)?;
         }
         Ok(len)
     }
 
+    /// Copies a part of a segment that is visible already.
     fn extend_visible(&mut self, part: SegmentPart<'_>) -> Result<u64> {
         let SegmentInfo { thread_id, id, .. } = *part.info;
         let segment = self.segment(id).filter(|segment| segment.thread_id == thread_id);
         let segment = segment.ok_or(StoreError::AlreadyExists { thread_id })?;
         let rest = compare_part(&part, segment.size(), |range| Ok(slice(segment.bytes(), range)))?;
+        // A part without new bytes is a repetition, which must succeed even while the thread has a writer.
         if !rest.is_empty() {
             self.check_cold(thread_id, None)?;
             self.extend_segment(thread_id, id, rest)?;
-            self.refold_dependents(thread_id)?;
+            self.rederive_dependents(thread_id)?;
         }
         Ok(self.segment(id).map_or(0, Segment::size))
     }
 
-    /// Folds the histories anew that go through a thread: they may have inherited what was just copied in.
-    fn refold_dependents(&mut self, thread_id: ThreadId) -> Result<()> {
-        self.dependents(thread_id).into_iter().try_for_each(|dependent| self.refold(dependent))
+    /// Derives the records of all threads again whose histories go through a thread: they may inherit lines that were
+    /// just copied in.
+    fn rederive_dependents(&mut self, thread_id: ThreadId) -> Result<()> {
+        self.dependents(thread_id).into_iter().try_for_each(|dependent| self.rederive(dependent))
     }
 }
 
-/// The bytes of a range, as many of them as there are.
+/// Returns the bytes of a range, as far as they exist.
 fn slice(bytes: &[u8], range: Range<u64>) -> Vec<u8> {
-    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-    bytes[place(range.start)..place(range.end)].to_vec()
+    let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    bytes[index(range.start)..index(range.end)].to_vec()
 }

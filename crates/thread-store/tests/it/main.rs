@@ -1,4 +1,4 @@
-//! Tests of what stores share, by the public door. The contract's rules and the store in memory are checked in
-//! `selvedge-thread-store-conformance`.
+//! Tests of the helpers for authors of stores, through the public API. The rules of the contract, and the store in
+//! memory, are tested in `selvedge-thread-store-conformance`.
 
 mod paging;

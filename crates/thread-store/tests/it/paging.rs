@@ -1,4 +1,4 @@
-//! What stores share: pages out of whole lists.
+//! Pages of whole lists.
 
 use selvedge_history::TextSearch;
 use selvedge_protocol::{SearchOrder, SearchQuery, StoredThread, ThreadId, ThreadQuery, Timestamp};
@@ -25,13 +25,13 @@ fn a_page_of_hits_reads_no_more_threads_than_it_needs() {
         order: SearchOrder::Sorted,
         hits_per_thread: 1,
     };
-    let mut asked = Vec::new();
+    let mut searched = Vec::new();
     let page = page_hits(&query, threads, |thread| {
-        asked.push(thread.id);
+        searched.push(thread.id);
         Ok(search.hits(thread, &[], query.order, 1))
     })
     .unwrap();
     assert_eq!(page.items.iter().map(|hit| hit.thread.id).collect::<Vec<_>>(), [8, 6].map(id));
     assert!(page.next_cursor.is_some());
-    assert_eq!(asked, [9, 8, 7, 6, 5, 4].map(id));
+    assert_eq!(searched, [9, 8, 7, 6, 5, 4].map(id));
 }

@@ -1,4 +1,4 @@
-//! What is kept: threads, their segments, and who writes them.
+//! The state of the store: threads, their segments, and their writers. Methods that several operations share.
 
 use std::collections::HashMap;
 
@@ -9,143 +9,150 @@ use crate::implement::{
 };
 use crate::{Holder, Result, StoreError};
 
-/// One of the stores over a state, as one of several processes.
+/// Identifies a store among all stores over the same threads. Each store represents a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Writer(u64);
+pub(super) struct WriterId(u64);
 
-/// All threads.
+/// All threads and segments.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct MemoryState {
+    /// How many stores were created over these threads.
     writers: u64,
-    threads: HashMap<ThreadId, Thread>,
+    threads: HashMap<ThreadId, MemoryThread>,
     segments: HashMap<SegmentId, Segment>,
-    /// Heads of created threads that nothing was appended to. Nobody but their writer knows of them, so two writers may
-    /// each have one of the same id; the first to append gets it.
-    lazy: HashMap<(Writer, ThreadId), SessionMeta>,
-    /// What was copied in of segments that are not there as a whole yet.
+    /// The heads of lazy threads. Only their writers know of them, so two writers can each have one with the same id.
+    /// The first one that appends gets the id.
+    lazy: HashMap<(WriterId, ThreadId), SessionMeta>,
+    /// The bytes of segments whose last part was not copied in yet.
     imports: HashMap<SegmentId, Vec<u8>>,
     changes: ChangeLog,
 }
 
 /// A stored thread.
-pub(super) struct Thread {
-    /// How the newest segment ends.
+pub(super) struct MemoryThread {
+    /// The tail of the newest segment, so that an append does not read it.
     tail: SegmentTail,
-    /// The thread's own segments, the newest last; never empty. Its history is that of the newest that holds a line.
+    /// The thread's own segments, oldest first. Empty only while the thread is being inserted. The history of the
+    /// thread is that of the newest segment with a line.
     segments: Vec<SegmentId>,
-    /// What is said of the thread: what its log said when it was made, imported or changed, and what was told since. An append
-    /// changes nothing of it.
-    row: StoredThread,
-    pub(super) writer: Option<Writer>,
+    /// The thread record: what was derived from the log when the thread was created, imported or changed, and all
+    /// patches since.
+    ///
+    /// An append does not change it: deriving metadata from appended items is the task of the caller. The name and the
+    /// archived flag in it are not used; `name` and `archived` below are, because no log has them.
+    record: StoredThread,
+    pub(super) writer: Option<WriterId>,
     pub(super) name: Option<String>,
     pub(super) archived: bool,
     pub(super) batches: RecentBatches,
-    /// How many claims of the thread there were.
+    /// The number of the newest claim.
     pub(super) epoch: u64,
 }
 
-impl State {
-    pub(super) fn new_writer(&mut self) -> Writer {
+impl MemoryState {
+    pub(super) fn new_writer(&mut self) -> WriterId {
         self.writers += 1;
-        Writer(self.writers)
+        WriterId(self.writers)
     }
 
-    /// How many threads are stored.
+    /// Returns how many threads are stored.
     pub(super) fn len(&self) -> usize {
         self.threads.len()
     }
 
-    pub(super) fn thread(&self, thread_id: ThreadId) -> Result<&Thread> {
+    pub(super) fn thread(&self, thread_id: ThreadId) -> Result<&MemoryThread> {
         self.threads.get(&thread_id).ok_or(StoreError::not_found(thread_id))
     }
 
-    pub(super) fn thread_mut(&mut self, thread_id: ThreadId) -> Result<&mut Thread> {
+    pub(super) fn thread_mut(&mut self, thread_id: ThreadId) -> Result<&mut MemoryThread> {
         self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))
     }
 
-    pub(super) fn threads_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
+    pub(super) fn threads_mut(&mut self) -> impl Iterator<Item = &mut MemoryThread> {
         self.threads.values_mut()
     }
 
-    pub(super) fn is_lazy(&self, writer: Writer, thread_id: ThreadId) -> bool {
+    pub(super) fn is_lazy(&self, writer: WriterId, thread_id: ThreadId) -> bool {
         self.lazy.contains_key(&(writer, thread_id))
     }
 
-    pub(super) fn lazy_mut(&mut self) -> &mut HashMap<(Writer, ThreadId), SessionMeta> {
+    pub(super) fn lazy_mut(&mut self) -> &mut HashMap<(WriterId, ThreadId), SessionMeta> {
         &mut self.lazy
     }
 
-    /// Refuses an id that the writer cannot make a thread of, because there is one.
-    pub(super) fn check_free(&self, writer: Writer, thread_id: ThreadId) -> Result<()> {
+    /// Fails if the writer cannot create a thread with this id.
+    pub(super) fn check_free(&self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
         if self.threads.contains_key(&thread_id) || self.is_lazy(writer, thread_id) {
             return Err(StoreError::AlreadyExists { thread_id });
         }
         Ok(())
     }
 
-    /// Refuses a stored thread that is live anywhere but in `except`.
-    pub(super) fn check_cold(&self, thread_id: ThreadId, except: Option<Writer>) -> Result<()> {
+    /// Fails if a stored thread is live in any store except this one.
+    pub(super) fn check_cold(&self, thread_id: ThreadId, except: Option<WriterId>) -> Result<()> {
         match self.thread(thread_id)?.writer {
             Some(writer) if Some(writer) != except => Err(self.conflict(thread_id)),
             _ => Ok(()),
         }
     }
 
-    /// The thread belongs to somebody: to this process, if it is live.
+    /// Returns the error for a thread that has a writer. All stores over the same threads are in this process.
     pub(super) fn conflict(&self, thread_id: ThreadId) -> StoreError {
         let is_live = self.threads.get(&thread_id).is_some_and(|thread| thread.writer.is_some());
         let holder = if is_live { this_process() } else { Holder::default() };
         StoreError::Conflict { thread_id, holder, since: None }
     }
 
-    pub(super) fn row(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        Ok(self.thread(thread_id)?.row())
+    pub(super) fn record(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        Ok(self.thread(thread_id)?.record())
     }
 
-    pub(super) fn rows(&self) -> impl Iterator<Item = StoredThread> {
-        self.threads.values().map(Thread::row)
+    pub(super) fn records(&self) -> impl Iterator<Item = StoredThread> {
+        self.threads.values().map(MemoryThread::record)
     }
 
     pub(super) fn thread_ids(&self) -> Vec<ThreadId> {
         self.threads.keys().copied().collect()
     }
 
-    /// How many bytes the segments of a thread have.
+    /// Returns how many bytes the own segments of a thread have together.
     pub(super) fn own_bytes(&self, thread_id: ThreadId) -> u64 {
         self.segments.values().filter(|segment| segment.thread_id == thread_id).map(Segment::size).sum()
     }
 
-    /// The thread's own segments, oldest first.
+    /// Returns the thread's own segments, oldest first.
     pub(super) fn segment_ids(&self, thread_id: ThreadId) -> Result<&[SegmentId]> {
         Ok(&self.thread(thread_id)?.segments)
     }
 
-    /// The segments that a thread's history goes through. The last turn of a thread that is live, here or in another store, may be
-    /// going on.
+    /// Returns the chain of segments that a thread's history goes through.
     pub(super) fn chain(&self, thread_id: ThreadId) -> Result<SegmentChain<&Segment>> {
         let is_live = self.thread(thread_id)?.writer.is_some();
         SegmentChain::follow(self.newest_segment(thread_id)?, is_live, |id| Ok(self.segment(id)))
     }
 
-    /// The thread's lines, inherited ones first.
+    /// Returns all lines of the thread, inherited ones first.
     pub(super) fn history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
         Ok(self.chain(thread_id)?.history())
     }
 
-    /// The newest segment of a thread that holds a line: one that does not was never begun.
+    /// Returns the newest segment of a thread that has a line. If none has, returns the newest one.
+    ///
+    /// A segment without a line was never begun, so the history does not go through it.
     pub(super) fn newest_segment(&self, thread_id: ThreadId) -> Result<&Segment> {
         let own = &self.thread(thread_id)?.segments;
+        // The newest segment is not always the right one: a segment without a line cannot be continued.
         let segments = || own.iter().rev().filter_map(|id| self.segments.get(id));
         let newest = segments().find(|segment| segment.holds_a_line()).or_else(|| segments().next());
         newest.ok_or(StoreError::not_found(thread_id))
     }
 
-    /// Stores a thread that has no segment yet.
+    /// Inserts a thread without segments. The caller adds the first one with `put_segment`.
     pub(super) fn insert_thread(&mut self, thread_id: ThreadId, created: Timestamp) {
-        let thread = Thread {
+        let thread = MemoryThread {
             tail: SegmentTail::default(),
             segments: Vec::new(),
-            row: StoredThread::new(thread_id, created),
+            record: StoredThread::new(thread_id, created),
             writer: None,
             name: None,
             archived: false,
@@ -171,7 +178,7 @@ impl State {
         &mut self.imports
     }
 
-    /// Appends bytes to a segment of a thread as they are.
+    /// Appends bytes to a segment of a thread, as they are.
     pub(super) fn extend_segment(&mut self, thread_id: ThreadId, segment_id: SegmentId, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -179,18 +186,19 @@ impl State {
         if let Some(segment) = self.segments.get_mut(&segment_id) {
             segment.extend(bytes);
         }
-        self.refold(thread_id)
+        self.rederive(thread_id)
     }
 
-    /// The id of the next segment of a thread that is begun now.
+    /// Returns the id for a new segment of a thread.
     pub(super) fn next_segment_id(&self, thread_id: ThreadId, now: Timestamp) -> Result<SegmentId> {
         Ok(next_segment_id(thread_id, self.segment_ids(thread_id)?.iter().copied(), now))
     }
 
-    /// Adds a segment to its thread, or puts it in the place of the one of its id.
+    /// Adds a segment to its thread, or replaces the one with the same id.
     pub(super) fn put_segment(&mut self, segment: Segment) -> Result<()> {
         let (segment_id, thread_id) = (segment.id, segment.thread_id);
         self.segments.insert(segment_id, segment);
+        // The list is taken out, because sorting it needs the segments, which are in the same state.
         let mut own = std::mem::take(&mut self.thread_mut(thread_id)?.segments);
         if !own.contains(&segment_id) {
             own.push(segment_id);
@@ -200,36 +208,41 @@ impl State {
             segment_order(thread_id, *id, created)
         });
         self.thread_mut(thread_id)?.segments = own;
-        self.refold(thread_id)
+        // The new segment may be the newest one, which changes the history, or one that others build on.
+        self.rederive(thread_id)
     }
 
-    /// Writes items behind a thread's history, all at the time `now`.
+    /// Appends items to a thread's history, all with the time `now`.
     pub(super) fn push_items(&mut self, thread_id: ThreadId, items: &[RolloutItem], now: Timestamp) -> Result<()> {
         let newest_id = self.newest_segment(thread_id)?.id;
         let thread = self.threads.get_mut(&thread_id).ok_or(StoreError::not_found(thread_id))?;
         let segment = self.segments.get_mut(&newest_id).ok_or(StoreError::not_found(thread_id))?;
+        // The tail is kept beside the segment, so each line costs the same, however long the segment is.
         for item in items {
             segment.push_line(&thread.tail.next_line(now, item));
         }
         Ok(())
     }
 
-    /// Folds the whole history into the row and looks how it ends, after something else than an append has changed it.
-    pub(super) fn refold(&mut self, thread_id: ThreadId) -> Result<()> {
-        let row = self.history(thread_id)?.row(self.thread(thread_id)?.row.created_at);
+    /// Derives the record and the tail of a thread from its whole history, after anything but an append has changed the
+    /// history.
+    pub(super) fn rederive(&mut self, thread_id: ThreadId) -> Result<()> {
+        let record = self.history(thread_id)?.thread_record(self.thread(thread_id)?.record.created_at);
         let tail = self.newest_segment(thread_id)?.tail();
         let thread = self.thread_mut(thread_id)?;
-        (thread.row, thread.tail) = (row, tail);
+        (thread.record, thread.tail) = (record, tail);
         Ok(())
     }
 
-    /// The ordinal of the thread's last line.
+    /// Returns the ordinal of the thread's last line. `None` if it has none.
     pub(super) fn last_ordinal(&self, thread_id: ThreadId) -> Option<u64> {
         self.newest_segment(thread_id).ok()?.lines().next_back()?.line.ordinal()
     }
 
-    /// The other threads whose histories go through this one, by id.
+    /// Returns the other threads whose histories go through this one, in the order of their ids.
     pub(super) fn dependents(&self, thread_id: ThreadId) -> Vec<ThreadId> {
+        // Chains are the only truth about dependencies: a list of dependents would have to be kept up to date by every
+        // fork, revert, import and detach.
         let others = self.threads.keys().filter(|other| **other != thread_id);
         let goes_through = others.filter(|other| {
             self.chain(**other).is_ok_and(|chain| chain.segments().any(|segment| segment.thread_id == thread_id))
@@ -245,20 +258,20 @@ impl State {
     }
 }
 
-impl Thread {
-    /// Sets what is said of the thread, and its name.
-    pub(super) fn set_row(&mut self, row: StoredThread) {
-        self.name.clone_from(&row.name);
-        self.row = row;
+impl MemoryThread {
+    /// Replaces the thread record and the name.
+    pub(super) fn set_record(&mut self, record: StoredThread) {
+        self.name.clone_from(&record.name);
+        self.record = record;
     }
 
-    /// Takes a patch into what is said of the thread.
+    /// Applies a patch to the thread record.
     pub(super) fn apply(&mut self, patch: &ThreadMetadataPatch) {
-        patch.apply(&mut self.row);
+        patch.apply(&mut self.record);
     }
 
-    fn row(&self) -> StoredThread {
-        StoredThread { name: self.name.clone(), archived: self.archived, ..self.row.clone() }
+    fn record(&self) -> StoredThread {
+        StoredThread { name: self.name.clone(), archived: self.archived, ..self.record.clone() }
     }
 }
 

@@ -1,27 +1,30 @@
-//! Waiting for changes that are made through this process.
+//! Waiting for changes that this process makes.
+//!
+//! Both waits have the same form: subscribe, check, wait, check again. The order matters. A change between the check
+//! and the wait ends the wait, because the subscription came first. Without it, such a change would be missed.
 
 use selvedge_protocol::{Cursor, ThreadId};
 use tokio::sync::watch;
 
 use crate::{LinePosition, LineQuery, LineStart, Result, ThreadReader};
 
-/// Wakes those who wait for a change. What another process changes, a store has to find out by itself.
+/// Wakes tasks that wait for a change. A store has to detect changes by other processes in another way.
 #[derive(Debug, Default)]
 pub struct ChangeSignal {
-    /// Counts changes.
+    /// The number of changes so far. Only the fact that it changes matters.
     changes: watch::Sender<u64>,
 }
 
 impl ChangeSignal {
-    /// Wakes all who wait: something may have changed.
+    /// Wakes all waiting tasks: something may have changed.
     pub fn wake(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Does what [`ThreadReader::wait_for_lines`] asks for.
+    /// Waits as [`ThreadReader::wait_for_lines`] requires.
     ///
     /// # Errors
-    /// Those of [`ThreadReader::read_lines`].
+    /// The errors of [`ThreadReader::read_lines`].
     pub async fn wait_for_lines<R: ThreadReader>(
         &self,
         reader: &R,
@@ -32,21 +35,21 @@ impl ChangeSignal {
         let start = LineStart::At(after.clone());
         let query = LineQuery { max_lines: 1, ..LineQuery::from(thread_id, start) };
         loop {
-            // What changes from here on ends the wait below, so that nothing is missed between the look and the wait.
+            // Every change from here on ends the wait below, also one that comes while the page is read.
             changes.borrow_and_update();
             let page = reader.read_lines(&query).await?;
             if !page.entries.is_empty() || page.rewound_to.is_some() {
                 return Ok(());
             }
-            // The sender lives as long as `self`.
+            // An error would mean that the sender was dropped, but `self` owns it.
             let _ = changes.changed().await;
         }
     }
 
-    /// Does what [`ThreadReader::wait_for_changes`] asks for.
+    /// Waits as [`ThreadReader::wait_for_changes`] requires.
     ///
     /// # Errors
-    /// Those of [`ThreadReader::list_changes`].
+    /// The errors of [`ThreadReader::list_changes`].
     pub async fn wait_for_changes<R: ThreadReader>(&self, reader: &R, after: &Cursor) -> Result<()> {
         let mut changes = self.changes.subscribe();
         loop {
@@ -54,7 +57,7 @@ impl ChangeSignal {
             if !reader.list_changes(Some(after), 1).await?.changes.is_empty() {
                 return Ok(());
             }
-            // The sender lives as long as `self`.
+            // An error would mean that the sender was dropped, but `self` owns it.
             let _ = changes.changed().await;
         }
     }

@@ -1,5 +1,5 @@
-//! How what the model is told goes into the log: in one batch, the telling before the record; and what a crash leaves of
-//! that.
+//! How the log records what the model is told: in one batch, the message before the record. And what a crash leaves of
+//! it.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
 use std::path::{Path, PathBuf};
@@ -16,12 +16,13 @@ use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::json;
 
 use crate::support::{
-    MODES, Place, complete, head, id, kinds, message, start, started, surroundings, timeless, told, turn, user_said,
+    MODES, TestStores, complete, head, id, kinds, message, start, started, surroundings, turn, user_message,
+    without_update_time, world_state_records,
 };
-use crate::watched::{Call, WatchedStore};
+use crate::watched_store::{Call, WatchedStore};
 
-/// A telling by its number.
-fn telling(n: usize) -> RolloutItem {
+/// Returns the `n`-th message about the surroundings.
+fn context_message(n: usize) -> RolloutItem {
     message(&format!("<environment_context>{n}</environment_context>"))
 }
 
@@ -31,14 +32,14 @@ fn world(n: usize) -> WorldState {
 }
 
 #[tokio::test]
-async fn a_telling_and_its_record_are_one_batch() {
+async fn a_context_message_and_its_record_are_one_batch() {
     let store = WatchedStore::new();
     for (n, mode) in (1..).zip(MODES) {
         let thread = start(&store.manager(), n, mode, &["a"]).await;
         store.forget();
-        thread.append_context(&[telling(1), message("x")], &world(1)).await.unwrap();
-        thread.append_context(&[telling(2)], &world(2)).await.unwrap();
-        thread.append_context(&[telling(2)], &world(2)).await.unwrap();
+        thread.append_context(&[context_message(1), message("x")], &world(1)).await.unwrap();
+        thread.append_context(&[context_message(2)], &world(2)).await.unwrap();
+        thread.append_context(&[context_message(2)], &world(2)).await.unwrap();
         thread.append_context(&[], &world(2)).await.unwrap();
         thread.append_context(&[], &world(3)).await.unwrap();
         let batches = store.calls().into_iter().filter_map(|call| match call {
@@ -56,103 +57,104 @@ async fn a_telling_and_its_record_are_one_batch() {
     }
 }
 
-/// A compaction in the same batch makes the model forget what it was told before, not what it is told with it.
-async fn a_telling_that_brings_its_compaction_is_whole(place: Place) {
+/// After a compaction in the same batch, the model no longer knows what it was told before. It knows what it is told
+/// with it.
+async fn a_record_in_the_batch_of_a_compaction_is_full(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
         for (n, next) in [(n, 1), (n + 10, 2)] {
-            let thread = start(&place.manager(), n, mode, &["a"]).await;
-            thread.append_context(&[telling(1)], &world(1)).await.unwrap();
+            let thread = start(&stores.manager(), n, mode, &["a"]).await;
+            thread.append_context(&[context_message(1)], &world(1)).await.unwrap();
             let window = thread.window().await.next(head(n, mode).timestamp.unwrap());
             let compacted = Compacted::new("summary", vec![ResponseItem::user_text("summary")], window);
-            thread.append_context(&[compacted.into(), telling(next)], &world(next)).await.unwrap();
+            thread.append_context(&[compacted.into(), context_message(next)], &world(next)).await.unwrap();
             let whole = |n| (true, world(n).into_value());
-            assert_eq!(told(&*place.store(), id(n)).await, [whole(1), whole(next)]);
+            assert_eq!(world_state_records(&*stores.store(), id(n)).await, [whole(1), whole(next)]);
             assert_eq!(thread.world_state().await, Some(world(next)));
-            let context = place.store().load_model_context(id(n)).await.unwrap();
+            let context = stores.store().load_model_context(id(n)).await.unwrap();
             assert_eq!((context.world_state, context.window), (Some(world(next)), window));
             assert!(context.warnings.is_empty(), "{:?}", context.warnings);
         }
     }
 }
 
-/// What a rollback in the same batch goes back to is not known before it is read, so everything is told.
-async fn a_telling_that_brings_its_rollback_is_whole(place: Place) {
-    let thread = start(&place.manager(), 1, HistoryMode::Legacy, &[]).await;
+/// The state that a rollback in the same batch restores is only in the log, so the record is full.
+async fn a_record_in_the_batch_of_a_rollback_is_full(stores: TestStores) {
+    let thread = start(&stores.manager(), 1, HistoryMode::Legacy, &[]).await;
     for n in [1, 2] {
-        projected_turn(&thread, n).await;
+        turn_with_context(&thread, n).await;
     }
     let event = ThreadRolledBackEvent { num_turns: Some(1), ..Default::default() };
-    thread.append_context(&[EventMsg::from(event).into(), telling(3)], &world(3)).await.unwrap();
+    thread.append_context(&[EventMsg::from(event).into(), context_message(3)], &world(3)).await.unwrap();
     assert_eq!(thread.world_state().await, Some(world(3)));
-    let context = place.store().load_model_context(id(1)).await.unwrap();
+    let context = stores.store().load_model_context(id(1)).await.unwrap();
     assert_eq!(context.world_state, Some(world(3)));
 }
 
-/// A record that the caller wrote itself is not written again.
-async fn a_telling_that_brings_its_record_is_not_recorded_twice(place: Place) {
+/// A record that the caller wrote itself is not written a second time.
+async fn a_record_in_the_batch_is_not_written_twice(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let thread = start(&place.manager(), n, mode, &["a"]).await;
+        let thread = start(&stores.manager(), n, mode, &["a"]).await;
         let own = WorldStateRecord::snapshot(&world(1));
-        thread.append_context(&[telling(1), own.into()], &world(1)).await.unwrap();
-        assert_eq!(told(&*place.store(), id(n)).await, [(true, world(1).into_value())]);
+        thread.append_context(&[context_message(1), own.into()], &world(1)).await.unwrap();
+        assert_eq!(world_state_records(&*stores.store(), id(n)).await, [(true, world(1).into_value())]);
         assert_eq!(thread.world_state().await, Some(world(1)));
     }
 }
 
-/// Nothing that a list or a client shows changes by what the model is told.
-async fn it_shows_nowhere(place: Place) {
+/// Lists and clients show the same before and after the model is told something.
+async fn world_state_is_not_visible_to_clients(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
         thread.flush().await.unwrap();
-        let store = place.store();
+        let store = stores.store();
         let query = selvedge_protocol::TurnQuery::all(id(n));
-        let before = (timeless(thread.metadata().await), store.list_turns(&query).await.unwrap());
+        let before = (without_update_time(thread.metadata().await), store.list_turns(&query).await.unwrap());
         let world = json!({"title": "t", "preview": "p", "name": "n", "cwd": "/other", "model": "other"});
-        thread.append_context(&[telling(1)], &WorldState::new(world).unwrap()).await.unwrap();
+        thread.append_context(&[context_message(1)], &WorldState::new(world).unwrap()).await.unwrap();
         thread.append_context(&[message("a better preview")], &surroundings("/b")).await.unwrap();
         thread.flush().await.unwrap();
-        assert_eq!((timeless(thread.metadata().await), store.list_turns(&query).await.unwrap()), before);
-        assert_eq!(timeless(store.read_thread(id(n)).await.unwrap()), before.0);
+        assert_eq!((without_update_time(thread.metadata().await), store.list_turns(&query).await.unwrap()), before);
+        assert_eq!(without_update_time(store.read_thread(id(n)).await.unwrap()), before.0);
     }
 }
 
-/// Forks of both kinds have what the model was told: a copy has the records in it, a reference finds them.
-async fn forks_of_both_kinds_take_the_records_along(place: Place) {
+/// Forks of both kinds have the records: a copy contains them, and a reference leads to them.
+async fn forks_of_both_kinds_have_the_records(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
-        let manager = place.manager();
+        let manager = stores.manager();
         let thread = start(&manager, n, mode, &[]).await;
         for turn in [1, 2] {
-            projected_turn(&thread, turn).await;
+            turn_with_context(&thread, turn).await;
         }
         crate::support::fork(&manager, id(n), n + 10, selvedge_thread_store::TurnBoundary::Latest).await;
-        let store = place.store();
-        assert_eq!(told(&*store, id(n + 10)).await, told(&*store, id(n)).await);
+        let store = stores.store();
+        assert_eq!(world_state_records(&*store, id(n + 10)).await, world_state_records(&*store, id(n)).await);
         let history = store.load_history(id(n + 10)).await.unwrap();
         let own = history.lines[history.inherited..].iter().filter(|line| line.kind() == "world_state").count();
         assert_eq!(own, if mode == HistoryMode::Legacy { 2 } else { 0 }, "by copy, and by reference");
         let fork = manager.resume(id(n + 10)).await.unwrap();
         assert_eq!((fork.context.world_state, fork.live.world_state().await), (Some(world(2)), Some(world(2))));
-        // What the fork is told does not get to the source, nor the other way round.
-        fork.live.append_context(&[telling(3)], &world(3)).await.unwrap();
+        // What the model of the fork is told does not affect the source, and vice versa.
+        fork.live.append_context(&[context_message(3)], &world(3)).await.unwrap();
         assert_eq!(thread.world_state().await, Some(world(2)));
         assert_eq!(store.load_model_context(id(n)).await.unwrap().world_state, Some(world(2)));
-        thread.append_context(&[telling(4)], &world(4)).await.unwrap();
+        thread.append_context(&[context_message(4)], &world(4)).await.unwrap();
         assert_eq!(store.load_model_context(id(n + 10)).await.unwrap().world_state, Some(world(3)));
     }
 }
 
 crate::over_both_stores! {
-    a_telling_that_brings_its_compaction_is_whole, a_telling_that_brings_its_rollback_is_whole,
-    a_telling_that_brings_its_record_is_not_recorded_twice, it_shows_nowhere,
-    forks_of_both_kinds_take_the_records_along,
+    a_record_in_the_batch_of_a_compaction_is_full, a_record_in_the_batch_of_a_rollback_is_full,
+    a_record_in_the_batch_is_not_written_twice, world_state_is_not_visible_to_clients,
+    forks_of_both_kinds_have_the_records,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     /// A turn that tells the newest surroundings, or the same as before.
     Turn { changes: bool, compacts: bool },
-    /// What does not reach behind the newest compaction: there the model sees less than it was told.
+    /// A rollback that stays after the newest compaction. Before it, the model sees less than it was told.
     Undo,
 }
 
@@ -165,14 +167,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 3..7)
 }
 
-async fn projected_turn(thread: &Arc<LiveThread>, n: usize) {
+async fn turn_with_context(thread: &Arc<LiveThread>, n: usize) {
     let (mode, name) = (thread.mode(), format!("turn {n}"));
     thread.append(&[started(&name)]).await.unwrap();
-    thread.append_context(&[telling(n)], &world(n)).await.unwrap();
-    thread.append(&[message(&name), user_said(mode, &name, &name), complete(&name)]).await.unwrap();
+    thread.append_context(&[context_message(n)], &world(n)).await.unwrap();
+    thread.append(&[message(&name), user_message(mode, &name, &name), complete(&name)]).await.unwrap();
 }
 
-/// Writes a thread, and gives its log and the number of the newest surroundings.
+/// Writes a thread. Returns its log, its home, and the number of the newest surroundings.
 async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempDir, usize) {
     let dir = tempfile::tempdir().unwrap();
     let manager = manager_at(dir.path());
@@ -187,9 +189,9 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
                 }
                 n += usize::from(*changes);
                 turns_of_window += 1;
-                projected_turn(&thread, n).await;
+                turn_with_context(&thread, n).await;
             }
-            // In a paginated thread this begins another file.
+            // In a paginated thread this would begin another file.
             Step::Undo if mode == HistoryMode::Legacy && turns_of_window > 0 => {
                 turns_of_window -= 1;
                 manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
@@ -202,12 +204,12 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
     (path, dir, n)
 }
 
-/// Answers come from the logs: an index of each of so many homes would take most of the time.
+/// Answers come from the logs: an index for each of so many homes would take most of the time.
 fn manager_at(home: &Path) -> ThreadManager {
     ThreadManager::new(Arc::new(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)))
 }
 
-/// The newest telling that the model still sees.
+/// Returns the number of the newest message about the surroundings that the model still sees.
 fn seen(context: &ModelContext) -> Option<usize> {
     context.history.iter().rev().find_map(|item| {
         let text = item.texts().concat();
@@ -215,8 +217,8 @@ fn seen(context: &ModelContext) -> Option<usize> {
     })
 }
 
-/// Resumes what is left of a log, as another process would after a crash, and tells the newest surroundings.
-async fn go_on(log: &Path, home: &Path, bytes: &[u8], n: usize) {
+/// Resumes what a crash left of a log, as another process would, and tells the newest surroundings.
+async fn continue_after_crash(log: &Path, home: &Path, bytes: &[u8], n: usize) {
     let other = tempfile::tempdir().unwrap();
     let path = other.path().join(log.strip_prefix(home).unwrap());
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -226,7 +228,7 @@ async fn go_on(log: &Path, home: &Path, bytes: &[u8], n: usize) {
     let seen = seen(&context);
     let recorded = context.world_state.map(|state| state.section("n").unwrap()["is"].as_u64().unwrap() as usize);
     assert!(recorded <= seen, "{recorded:?} is recorded and {seen:?} was seen, of {} bytes", bytes.len());
-    live.append_context(&[telling(n)], &world(n)).await.unwrap();
+    live.append_context(&[context_message(n)], &world(n)).await.unwrap();
     live.shutdown().await.unwrap();
     let manager = manager_at(other.path());
     assert_eq!(manager.store().load_model_context(id(1)).await.unwrap().world_state, Some(world(n)));
@@ -235,14 +237,14 @@ async fn go_on(log: &Path, home: &Path, bytes: &[u8], n: usize) {
     assert_eq!(kinds.iter().rev().take_while(|kind| *kind == "world_state").count(), records, "{kinds:?}");
 }
 
-/// The log broken off behind each of its lines, and in the middle of each.
+/// Cuts the log after each of its lines, and in the middle of each line.
 async fn crashes(steps: &[Step], mode: HistoryMode) {
     let (path, home, n) = written(steps, mode).await;
     let bytes = std::fs::read(&path).unwrap();
     let ends: Vec<usize> = (1..=bytes.len()).filter(|end| bytes[end - 1] == b'\n').collect();
     for (start, end) in ends.iter().zip(&ends[1..]) {
         for cut in [*end, (start + end) / 2, end - 1] {
-            go_on(&path, home.path(), &bytes[..cut], n).await;
+            continue_after_crash(&path, home.path(), &bytes[..cut], n).await;
         }
     }
 }
@@ -250,9 +252,9 @@ async fn crashes(steps: &[Step], mode: HistoryMode) {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(4) })]
 
-    /// Wherever a crash breaks the log off, what it says was told is what the model saw or something older.
+    /// Wherever a crash cuts the log, the recorded state is what the model saw, or something older.
     #[test]
-    fn a_crash_leaves_nothing_recorded_that_was_not_seen(steps in steps()) {
+    fn a_crash_leaves_no_record_of_something_the_model_did_not_see(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for mode in MODES {
@@ -262,17 +264,17 @@ proptest! {
     }
 }
 
-/// What was acknowledged before a crash is there after it, and a failed telling is told again.
+/// What was acknowledged before a failure stays. A message that failed is appended again with its record.
 #[tokio::test]
-async fn a_failed_telling_is_told_again() {
+async fn a_context_message_that_failed_is_appended_again() {
     let store = WatchedStore::new();
     let thread = start(&store.manager(), 1, HistoryMode::Paginated, &["a"]).await;
-    thread.append_context(&[telling(1)], &world(1)).await.unwrap();
-    store.fail(crate::watched::Op::Append, 1);
-    thread.append_context(&[telling(2)], &world(2)).await.unwrap_err();
+    thread.append_context(&[context_message(1)], &world(1)).await.unwrap();
+    store.fail(crate::watched_store::Op::Append, 1);
+    thread.append_context(&[context_message(2)], &world(2)).await.unwrap_err();
     assert_eq!(thread.world_state().await, Some(world(1)));
-    thread.append_context(&[telling(2)], &world(2)).await.unwrap();
-    assert_eq!(told(&store, id(1)).await.len(), 2);
+    thread.append_context(&[context_message(2)], &world(2)).await.unwrap();
+    assert_eq!(world_state_records(&store, id(1)).await.len(), 2);
     thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
     assert_eq!(thread.world_state().await, Some(world(2)));
 }

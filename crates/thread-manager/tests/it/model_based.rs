@@ -1,8 +1,8 @@
-//! What the model was told and which window it is in, after anything that can happen to threads: what a model of it says,
-//! on both stores.
+//! What the model was told, and which context window it is in, after any sequence of operations on threads: both stores
+//! agree with a simple model.
 //!
-//! The model knows no records and no log. For each thread it remembers the surroundings told last and the window, and the
-//! same before each turn; whatever happens to a thread is one line of arithmetic on these.
+//! The model knows no records and no log. For each thread it keeps the surroundings that were told last and the window,
+//! and the same for the beginning of each turn. So each operation is one line of arithmetic.
 #![expect(clippy::unwrap_used, reason = "a helper of a test is a test, though another function carries the attribute")]
 
 use std::collections::BTreeSet;
@@ -18,26 +18,26 @@ use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
 use selvedge_thread_store::{ForkThread, TurnBoundary};
 use serde_json::json;
 
-use crate::support::{Place, complete, head, id, message, paginated, started, told, user_said};
+use crate::support::{TestStores, complete, head, id, message, paginated, started, user_message, world_state_records};
 
-/// What is done to one of the threads.
+/// An operation on one of the threads.
 #[derive(Clone, Debug)]
 enum Op {
-    /// A turn: what is told before the user speaks, and again after.
+    /// A turn: what the model is told before the user message, and again after it.
     Turn {
         compacts_first: bool,
         tells: Option<usize>,
         compacts: bool,
         tells_again: Option<usize>,
     },
-    /// A turn that does nothing but compact. Legacy threads go back by what users said, so there it is not a turn.
+    /// A turn that only compacts. A legacy thread goes back by user messages, so there it is not a turn.
     CompactingTurn,
     Rewind(u64),
-    /// Undone by an event that the caller appends itself.
+    /// An event that the caller appends itself undoes turns.
     RollBack(u64),
-    /// Closed, and resumed by another process.
+    /// The thread is shut down and another process resumes it.
     Resume,
-    /// A fork before the turn that is so far back, or at the end.
+    /// A fork before the n-th turn from the end, or at the end.
     Fork(usize),
 }
 
@@ -58,7 +58,7 @@ fn ops() -> impl Strategy<Value = Vec<(prop::sample::Index, Op)>> {
     prop::collection::vec((any::<prop::sample::Index>(), op), 1..16)
 }
 
-/// Snapshots that differ in every way that a patch can say.
+/// Snapshots that differ in every way that a patch can express.
 fn worlds() -> Vec<WorldState> {
     let worlds = [
         json!({}),
@@ -70,7 +70,7 @@ fn worlds() -> Vec<WorldState> {
     worlds.map(|world| WorldState::new(world).unwrap()).into()
 }
 
-/// What was told last, and the window.
+/// What the model was told last, and the context window.
 #[derive(Clone, Debug, PartialEq)]
 struct Known {
     world: Option<WorldState>,
@@ -81,7 +81,7 @@ struct Known {
 struct Turn {
     name: String,
     before: Known,
-    /// Whether the user does not speak in it.
+    /// Whether it has no user message.
     is_silent: bool,
     /// Whether the history was compacted in it.
     has_compacted: bool,
@@ -89,34 +89,40 @@ struct Turn {
     is_inherited: bool,
 }
 
-/// A live thread, and what is known of it.
+/// A live thread, and its expected state.
 struct Thread {
     live: Arc<LiveThread>,
     manager: ThreadManager,
     known: Known,
-    /// The turns that stand.
+    /// The turns that were not undone.
     turns: Vec<Turn>,
-    /// Whether an event undid more than what was said since the newest compaction. It takes the surroundings back by turns
-    /// and the history by messages, so that which turns are left is another question from then on.
+    /// Whether an event has undone more than the messages since the newest compaction. Such an event takes the
+    /// surroundings back by turns and the history by messages. From then on this model does not predict which turns
+    /// are left.
     is_blurred: bool,
 }
 
-/// Threads of a place.
+/// All threads of a test case.
 struct Threads {
-    place: Arc<Place>,
+    stores: Arc<TestStores>,
     mode: HistoryMode,
     all: Vec<Thread>,
     turns: usize,
 }
 
 impl Threads {
-    async fn new(place: Place, mode: HistoryMode) -> Self {
-        let manager = place.manager();
+    async fn new(stores: TestStores, mode: HistoryMode) -> Self {
+        let manager = stores.manager();
         let live = manager.start(head(1, mode)).await.unwrap();
         live.persist().await.unwrap();
         let known = Known { world: None, window: live.window().await };
-        let place = Arc::new(place);
-        Self { place, mode, all: vec![Thread { live, manager, known, turns: Vec::new(), is_blurred: false }], turns: 0 }
+        let stores = Arc::new(stores);
+        Self {
+            stores,
+            mode,
+            all: vec![Thread { live, manager, known, turns: Vec::new(), is_blurred: false }],
+            turns: 0,
+        }
     }
 
     async fn op(&mut self, which: usize, op: &Op) {
@@ -133,7 +139,7 @@ impl Threads {
         }
     }
 
-    /// Begins a turn of a new name.
+    /// Begins a turn with a new name.
     async fn begin(&mut self, which: usize, is_silent: bool) -> (&mut Thread, String) {
         self.turns += 1;
         let name = format!("turn {}", self.turns);
@@ -156,16 +162,16 @@ impl Threads {
     }
 
     async fn turn(&mut self, which: usize, steps: [(bool, Option<usize>); 2]) {
-        let (mode, place) = (self.mode, Arc::clone(&self.place));
+        let (mode, stores) = (self.mode, Arc::clone(&self.stores));
         let (thread, name) = self.begin(which, false).await;
-        let speaks = [message(&name), user_said(mode, &name, &name)];
+        let speaks = [message(&name), user_message(mode, &name, &name)];
         for (step, items) in steps.into_iter().zip([&speaks[..], &[complete(&name)]]) {
             let (compacts, tells) = step;
             if compacts {
                 thread.compact().await;
             }
             if let Some(world) = tells {
-                thread.tell(&place, &worlds()[world]).await;
+                thread.tell(&stores, &worlds()[world]).await;
             }
             thread.live.append(items).await.unwrap();
         }
@@ -174,14 +180,14 @@ impl Threads {
     async fn resume(&mut self, which: usize) {
         let thread = &mut self.all[which];
         thread.live.shutdown().await.unwrap();
-        thread.manager = self.place.manager();
+        thread.manager = self.stores.manager();
         let resumed = thread.manager.resume(thread.live.id()).await.unwrap();
         let context = resumed.context;
         assert_eq!(Known { world: context.world_state, window: context.window }, thread.known, "what is resumed with");
         thread.live = resumed.live;
     }
 
-    /// Forks a thread, which is live and stays so, and resumes the fork.
+    /// Forks a live thread, which stays live, and resumes the fork.
     async fn fork(&mut self, which: usize, back: usize) {
         let n = u32::try_from(self.all.len()).unwrap() + 1;
         let source = &self.all[which];
@@ -193,9 +199,9 @@ impl Threads {
             None => (TurnBoundary::Latest, source.known.world.clone()),
         };
         source.manager.fork(ForkThread { source: source.live.id(), at, meta: paginated(n) }).await.unwrap();
-        let manager = self.place.manager();
+        let manager = self.stores.manager();
         let live = manager.resume(id(n)).await.unwrap().live;
-        // Its window is its own from the first turn on, and new.
+        // Its window is new and its own, from the first turn on.
         let window = ContextWindow::first(live.window().await.window_id);
         assert!(window.window_id.is_some());
         assert!(self.all.iter().all(|other| other.known.window.first_window_id != window.window_id));
@@ -212,10 +218,10 @@ impl Thread {
         self.live.id()
     }
 
-    async fn tell(&mut self, place: &Place, world: &WorldState) {
-        let before = told(&*place.store(), self.id()).await;
+    async fn tell(&mut self, stores: &TestStores, world: &WorldState) {
+        let before = world_state_records(&*stores.store(), self.id()).await;
         self.live.append_context(&[message("<environment_context>…")], world).await.unwrap();
-        let after = told(&*place.store(), self.id()).await;
+        let after = world_state_records(&*stores.store(), self.id()).await;
         assert_eq!(after[..before.len()], before);
         let records = &after[before.len()..];
         match &self.known.world {
@@ -254,7 +260,7 @@ impl Thread {
         self.go_back_to(self.turns.len().saturating_sub(usize::try_from(turns).unwrap()));
     }
 
-    /// The event counts turns of the user; silent ones go with the turn before them.
+    /// The event counts turns with a user message. A turn without one is undone with the turn before it.
     async fn roll_back(&mut self, turns: u64) {
         if self.is_blurred {
             return;
@@ -278,11 +284,11 @@ impl Thread {
         }
     }
 
-    /// The handle and the log both say what is known, and the model is told the same windows.
-    async fn check(&self, place: &Place) {
+    /// Checks that the handle and the log have the expected state, and that the model is told the same windows.
+    async fn check(&self, stores: &TestStores) {
         let live = Known { world: self.live.world_state().await, window: self.live.window().await };
         assert_eq!(live, self.known, "what the handle says");
-        let context = place.store().load_model_context(self.id()).await.unwrap();
+        let context = stores.store().load_model_context(self.id()).await.unwrap();
         let stored = Known { world: context.world_state, window: context.window };
         assert_eq!(stored, self.known, "what the log says");
         let budget = self.live.token_budget(Some(7)).await;
@@ -290,9 +296,9 @@ impl Thread {
         assert_eq!(TokenBudget::parse(&budget.to_string()), Some(budget));
     }
 
-    /// All windows that the log names, but for those of threads that it builds on or was copied from.
-    async fn windows(&self, place: &Place) -> BTreeSet<WindowId> {
-        let history = place.store().load_history(self.id()).await.unwrap();
+    /// Returns all windows in the log, except those of threads that this one builds on or was copied from.
+    async fn windows(&self, stores: &TestStores) -> BTreeSet<WindowId> {
+        let history = stores.store().load_history(self.id()).await.unwrap();
         let mut own = false;
         let mut windows = BTreeSet::new();
         for line in &history.lines {
@@ -309,23 +315,23 @@ impl Thread {
     }
 }
 
-async fn story(place: Place, mode: HistoryMode, ops: &[(prop::sample::Index, Op)]) {
-    let mut threads = Threads::new(place, mode).await;
+async fn story(stores: TestStores, mode: HistoryMode, ops: &[(prop::sample::Index, Op)]) {
+    let mut threads = Threads::new(stores, mode).await;
     for (which, op) in ops {
         threads.op(which.index(threads.all.len()), op).await;
         for thread in &threads.all {
-            thread.check(&threads.place).await;
+            thread.check(&threads.stores).await;
         }
     }
     for which in 0..threads.all.len() {
         threads.resume(which).await;
-        threads.all[which].check(&threads.place).await;
+        threads.all[which].check(&threads.stores).await;
     }
     if mode == HistoryMode::Paginated {
         let windows: Vec<BTreeSet<WindowId>> = {
             let mut windows = Vec::new();
             for thread in &threads.all {
-                windows.push(thread.windows(&threads.place).await);
+                windows.push(thread.windows(&threads.stores).await);
             }
             windows
         };
@@ -334,9 +340,9 @@ async fn story(place: Place, mode: HistoryMode, ops: &[(prop::sample::Index, Op)
     }
 }
 
-fn run(place: Place, mode: HistoryMode, ops: &[(prop::sample::Index, Op)]) {
+fn run(stores: TestStores, mode: HistoryMode, ops: &[(prop::sample::Index, Op)]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(story(place, mode, ops));
+    runtime.block_on(story(stores, mode, ops));
 }
 
 proptest! {
@@ -344,21 +350,21 @@ proptest! {
 
     #[test]
     fn legacy_threads_in_memory(ops in ops()) {
-        run(Place::memory(), HistoryMode::Legacy, &ops);
+        run(TestStores::memory(), HistoryMode::Legacy, &ops);
     }
 
     #[test]
     fn paginated_threads_in_memory(ops in ops()) {
-        run(Place::memory(), HistoryMode::Paginated, &ops);
+        run(TestStores::memory(), HistoryMode::Paginated, &ops);
     }
 
     #[test]
     fn legacy_threads_on_files(ops in ops()) {
-        run(Place::local(), HistoryMode::Legacy, &ops);
+        run(TestStores::local(), HistoryMode::Legacy, &ops);
     }
 
     #[test]
     fn paginated_threads_on_files(ops in ops()) {
-        run(Place::local(), HistoryMode::Paginated, &ops);
+        run(TestStores::local(), HistoryMode::Paginated, &ops);
     }
 }

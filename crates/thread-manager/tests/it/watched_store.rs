@@ -1,4 +1,4 @@
-//! A store that writes down what it is asked, and fails or hangs on demand.
+//! A store that records the calls it gets, and fails or hangs when a test requires it.
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
 
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use selvedge_thread_store::{
 };
 use tokio::sync::Semaphore;
 
-/// What a store was asked to do.
+/// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Create,
@@ -39,16 +39,16 @@ pub(crate) enum Op {
     Detach,
 }
 
-/// A call that went well.
+/// A call that succeeded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
-    /// Items, by their kinds.
+    /// The kinds of the items.
     Append(Vec<String>),
     Update(Box<ThreadMetadataPatch>, MetadataOrigin),
     Other(Op),
 }
 
-/// What is wrong with an operation.
+/// A fault of an operation.
 #[derive(Clone, Debug)]
 enum Fault {
     /// It fails and changes nothing.
@@ -69,7 +69,7 @@ struct Rule {
     times: usize,
 }
 
-/// Where calls wait until it is opened.
+/// Calls wait here until the gate is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     arrivals: Arc<Semaphore>,
@@ -81,12 +81,12 @@ impl Gate {
         Self { arrivals: Arc::new(Semaphore::new(0)), open: Arc::new(Semaphore::new(0)) }
     }
 
-    /// Lets everybody pass from now on.
+    /// Lets all calls pass from now on.
     pub(crate) fn open(&self) {
         self.open.add_permits(1);
     }
 
-    /// Waits until somebody waits here.
+    /// Waits until a call waits here.
     pub(crate) async fn reached(&self) {
         self.arrivals.acquire().await.unwrap().forget();
     }
@@ -97,7 +97,7 @@ impl Gate {
     }
 }
 
-/// A store in memory that is watched.
+/// A store in memory that records its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedStore {
     inner: Arc<InMemoryThreadStore>,
@@ -119,7 +119,7 @@ impl WatchedStore {
         self.rule(op, None, Fault::Fails, times);
     }
 
-    /// Fails all calls on a thread.
+    /// Fails all calls for a thread.
     pub(crate) fn fail_for(&self, op: Op, thread_id: ThreadId) {
         self.rule(op, Some(thread_id), Fault::Fails, usize::MAX);
     }
@@ -143,7 +143,7 @@ impl WatchedStore {
         gate
     }
 
-    /// Nothing is wrong any more, and nobody has called.
+    /// Removes all faults and recorded calls.
     pub(crate) fn forget(&self) {
         self.rules.lock().unwrap().clear();
         self.calls.lock().unwrap().clear();
@@ -153,8 +153,8 @@ impl WatchedStore {
         self.calls.lock().unwrap().clone()
     }
 
-    /// The observed patches, in order.
-    pub(crate) fn observed(&self) -> Vec<ThreadMetadataPatch> {
+    /// Returns the derived patches that the store got, in order.
+    pub(crate) fn derived_patches(&self) -> Vec<ThreadMetadataPatch> {
         let calls = self.calls().into_iter().filter_map(|call| match call {
             Call::Update(patch, MetadataOrigin::Derived) => Some(*patch),
             _ => None,

@@ -1,23 +1,27 @@
-//! Answers out of all rows of a store, for one that has no index over them.
+//! Lookups and sums over all thread records, for a store without an index.
 
 use selvedge_history::StatsFold;
 use selvedge_protocol::{StatsQuery, StoredThread, ThreadFilter, ThreadId, ThreadLink, ThreadStats};
 
 use crate::{Result, ThreadLookup};
 
-/// Returns the threads that a person means by what was typed, in the order of their ids.
+/// Returns the threads that match what a person typed, in the order of their ids.
 pub fn find_threads(lookup: &ThreadLookup, threads: impl IntoIterator<Item = StoredThread>) -> Vec<ThreadId> {
-    let is_meant = |thread: &StoredThread| match lookup {
+    // Ids are written in lower case, and a name is compared exactly: two threads may have names that differ in case
+    // only.
+    let matches = |thread: &StoredThread| match lookup {
         ThreadLookup::Name(name) => thread.name.as_ref() == Some(name),
         ThreadLookup::IdPrefix(prefix) => thread.id.to_string().starts_with(&prefix.to_ascii_lowercase()),
     };
-    let mut found: Vec<ThreadId> = threads.into_iter().filter(is_meant).map(|thread| thread.id).collect();
+    let mut found: Vec<ThreadId> = threads.into_iter().filter(matches).map(|thread| thread.id).collect();
     found.sort_unstable();
     found
 }
 
-/// Sums over those of a store's threads that a query asks for. `measure` returns how many turns a thread has, and how many bytes
-/// its own segments have together; a thread that it fails for is left out.
+/// Returns the sums over the threads that match a query.
+///
+/// `measure` returns how many turns a thread has, and how many bytes its own segments have together. A thread for which
+/// it fails is left out.
 pub fn sum_threads(
     query: &StatsQuery,
     threads: &[StoredThread],
@@ -25,6 +29,7 @@ pub fn sum_threads(
 ) -> ThreadStats {
     let filter = ThreadFilter::new(&query.threads, || threads.iter().map(ThreadLink::of));
     let mut fold = StatsFold::new(query);
+    // A damaged thread must not make the sums of all others unavailable.
     for thread in threads.iter().filter(|thread| filter.matches(thread)) {
         if let Ok((turns, bytes)) = measure(thread) {
             fold.thread(thread, turns, bytes);

@@ -1,4 +1,4 @@
-//! A thread's whole history in memory, and what it means for a store.
+//! A thread's whole history in memory, and what a store derives from it.
 
 use selvedge_history::{
     MetadataFold, ModelContext, ResolvedBoundary, TurnProjection, newest_head, replay_lines, resolve_boundary,
@@ -10,20 +10,20 @@ use selvedge_protocol::{
 
 use crate::{Damage, Result, ThreadHistory};
 
-/// A thread's lines, inherited ones first, with the places where they stand.
+/// All lines of a thread, inherited ones first, with their offsets.
 #[derive(Clone, Debug)]
 pub struct WholeHistory {
     /// The thread.
     pub thread_id: ThreadId,
-    /// Whether the thread has a writer, in this store or in another one: its last turn may be going on.
+    /// Whether the thread has a writer, in this store or in another one. Its last turn may then be in progress.
     pub is_live: bool,
     /// How its log is kept.
     pub mode: HistoryMode,
-    /// Every intact line in order.
+    /// Every intact line, in order.
     pub lines: Vec<RolloutLine>,
-    /// How many of the lines, from the first, are other threads'.
+    /// How many of the lines, from the first one, belong to other threads.
     pub inherited: usize,
-    /// Where each of the lines ends.
+    /// Where each line ends: its segment, and the byte after it. Has as many elements as `lines`.
     pub ends: Vec<(SegmentId, u64)>,
     /// What could not be read.
     pub damage: Vec<Damage>,
@@ -46,9 +46,10 @@ impl WholeHistory {
         replay_lines(&self.lines)
     }
 
-    /// Returns what the lines say of the thread. `created_at` is when it was created, should no line say so.
+    /// Derives the thread record from the lines. `created_at` is the creation time of the thread. It is used if no line
+    /// has it.
     #[must_use]
-    pub fn row(&self, created_at: Timestamp) -> StoredThread {
+    pub fn thread_record(&self, created_at: Timestamp) -> StoredThread {
         let mut fold = MetadataFold::new(self.thread_id, created_at);
         for line in &self.lines {
             fold.observe_line(line);
@@ -56,15 +57,17 @@ impl WholeHistory {
         fold.into_thread()
     }
 
-    /// Returns the newest head of the thread's own.
+    /// Returns the newest head that belongs to the thread itself. `None` if there is none.
     #[must_use]
     pub fn newest_head(&self) -> Option<SessionMeta> {
         newest_head(self.thread_id, &self.lines)
     }
 
-    /// Returns how a segment names its base when it takes over the first `length` lines; no base for none.
+    /// Returns the base of a segment that inherits the first `length` lines. `None` if it inherits no line with an
+    /// ordinal.
     #[must_use]
     pub fn base(&self, length: usize) -> Option<HistoryBase> {
+        // The last line with an ordinal determines both ends: the ordinal after it, and the byte after it.
         let before = self.lines[..length].iter().zip(&self.ends).rev();
         let counted = before.filter_map(|(line, end)| Some((line.ordinal()?, end)));
         let (ordinal, (segment_id, byte)) = { counted }.next()?;
@@ -76,13 +79,13 @@ impl WholeHistory {
         })
     }
 
-    /// Looks up a place between two turns.
+    /// Resolves a turn boundary to a position in the lines.
     ///
     /// # Errors
-    /// `TurnNotFound`.
-    pub fn cut(&self, at: &TurnBoundary) -> Result<ResolvedBoundary> {
+    /// - `TurnNotFound` if the thread has no such turn.
+    pub fn resolve(&self, at: &TurnBoundary) -> Result<ResolvedBoundary> {
         let turns = match at {
-            // The end of the lines needs no turns.
+            // The end of the history needs no turns, so the projection is skipped.
             TurnBoundary::Latest => TurnProjection::new(),
             TurnBoundary::After(_) | TurnBoundary::Before(_) | TurnBoundary::BeforeNewest(_) => self.projection(),
         };
@@ -90,6 +93,7 @@ impl WholeHistory {
     }
 
     fn projection(&self) -> TurnProjection {
+        // Positions count all lines, inherited ones included, so a boundary can be in any segment.
         let mut turns = TurnProjection::new().live(self.is_live);
         for (position, line) in (0..).zip(&self.lines) {
             turns.push(position, line);

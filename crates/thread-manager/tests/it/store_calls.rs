@@ -1,16 +1,16 @@
-//! What a fork and a rewind ask of the store: nothing that reads the whole thread.
+//! The calls that a fork and a rewind make to the store: none that reads the whole thread.
 
 use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{ThreadReader, TurnBoundary};
 
-use crate::support::{fork, heard, id, start, turn};
-use crate::watched::{Op, WatchedStore};
+use crate::support::{fork, id, model_prompts, start, turn};
+use crate::watched_store::{Op, WatchedStore};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
 #[tokio::test]
-async fn a_fork_reads_no_row_and_no_turns() {
+async fn a_fork_reads_no_thread_record_and_no_turns() {
     let store = WatchedStore::new();
     let manager = store.manager();
     start(&manager, 1, MODE, &["a", "b"]).await;
@@ -21,9 +21,9 @@ async fn a_fork_reads_no_row_and_no_turns() {
     }
 }
 
-/// Several rewinds one after the other do not read what each of them came to, either.
+/// Several rewinds in a row do not read the state in between.
 #[tokio::test]
-async fn a_rewind_of_a_live_thread_reads_no_row_and_no_context() {
+async fn a_rewind_of_a_live_thread_reads_no_thread_record_and_no_context() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, MODE, &["a", "b", "c", "d"]).await;
@@ -31,15 +31,15 @@ async fn a_rewind_of_a_live_thread_reads_no_row_and_no_context() {
     store.fail(Op::LoadContext, 1);
     assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
     assert_eq!(manager.rewind(id(1), RewindTo::Turns(2)).await.unwrap(), 2);
-    // Each of the two fails once, so that it is the third append that finds out what the thread is now.
+    // Each of the two fails once, so the third append is the first one that can read the state.
     assert!(thread.append(&turn(MODE, "e")).await.is_err());
     assert!(thread.append(&turn(MODE, "e")).await.is_err());
     thread.append(&turn(MODE, "e")).await.unwrap();
-    assert_eq!(heard(&store, id(1)).await, ["a", "e"]);
+    assert_eq!(model_prompts(&store, id(1)).await, ["a", "e"]);
     assert_eq!(thread.metadata().await.preview, store.read_thread(id(1)).await.unwrap().preview);
 }
 
-/// A rewind that undoes nothing leaves nothing to be read.
+/// A rewind that undoes nothing leaves a state that is current.
 #[tokio::test]
 async fn a_rewind_to_the_latest_costs_the_next_call_nothing() {
     let store = WatchedStore::new();
@@ -47,7 +47,7 @@ async fn a_rewind_to_the_latest_costs_the_next_call_nothing() {
     let thread = start(&manager, 1, MODE, &["a"]).await;
     store.fail(Op::Read, 1);
     store.fail(Op::LoadContext, 1);
-    for to in [RewindTo::Turns(0), RewindTo::Cut(TurnBoundary::After("a".into()))] {
+    for to in [RewindTo::Turns(0), RewindTo::Boundary(TurnBoundary::After("a".into()))] {
         assert_eq!(manager.rewind(id(1), to).await.unwrap(), 0);
     }
     thread.append(&turn(MODE, "b")).await.unwrap();

@@ -1,0 +1,66 @@
+//! The live threads of a manager, and the notifications about new threads.
+//!
+//! A live thread removes itself from the registry when it is closed, so its file imports this one. To avoid a circle,
+//! the registry does not know what a live thread is: `T` is the handle, and the id comes from the caller.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use selvedge_protocol::ThreadId;
+use tokio::sync::broadcast;
+
+/// How many notifications are kept for a slow subscriber. It loses the oldest ones beyond that and gets `Lagged`.
+const CREATED_BACKLOG: usize = 256;
+
+/// The live threads of a manager, by their ids.
+#[derive(Debug)]
+pub(crate) struct Registry<T> {
+    live: Mutex<HashMap<ThreadId, Arc<T>>>,
+    created: broadcast::Sender<ThreadId>,
+}
+
+impl<T> Registry<T> {
+    pub(crate) fn new() -> Self {
+        let (created, _) = broadcast::channel(CREATED_BACKLOG);
+        Self { live: Mutex::default(), created }
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<ThreadId, Arc<T>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the handle of a live thread. `None` if the thread is not live in this manager.
+    pub(crate) fn get(&self, thread_id: ThreadId) -> Option<Arc<T>> {
+        self.live().get(&thread_id).cloned()
+    }
+
+    /// Returns all live threads, in the order of their ids.
+    pub(crate) fn all(&self) -> Vec<(ThreadId, Arc<T>)> {
+        let mut all: Vec<_> = self.live().iter().map(|(id, thread)| (*id, Arc::clone(thread))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
+    pub(crate) fn add(&self, thread_id: ThreadId, thread: &Arc<T>) {
+        self.live().insert(thread_id, Arc::clone(thread));
+    }
+
+    /// Removes a thread that was closed. If the same thread was resumed meanwhile, its new handle stays.
+    pub(crate) fn remove(&self, thread_id: ThreadId, thread: &T) {
+        let mut live = self.live();
+        if live.get(&thread_id).is_some_and(|known| std::ptr::eq(&**known, thread)) {
+            live.remove(&thread_id);
+        }
+    }
+
+    /// Notifies all subscribers of a new thread.
+    pub(crate) fn announce(&self, thread_id: ThreadId) {
+        // An error means that there is no subscriber.
+        let _ = self.created.send(thread_id);
+    }
+
+    /// Returns a receiver of the ids of all threads that are announced from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<ThreadId> {
+        self.created.subscribe()
+    }
+}
