@@ -1,11 +1,11 @@
-//! What a list takes in a home of 10,000 threads: from the start of the program, and in one that runs. And what a rename
-//! takes, in large homes and small ones, of long threads and short ones.
+//! Measures a list in a home of 10,000 threads, from the start of the program and in a running process. Measures also a
+//! rename, in large and small homes, of long and short threads.
 //!
-//! `cargo xtask bench index`, or `cargo bench -p selvedge-cli --bench index -- --threads 1000` for a smaller home. What is
-//! asked stands beside what was measured, and what is missed fails the benchmark. With `--against COMMIT` a home of 200 threads,
-//! and nothing from the start of the program.
+//! Run it with `cargo xtask bench index`, or with `cargo bench -p selvedge-cli --bench index -- --threads 1000` for a
+//! smaller home. The report has the limits beside the measured times, and a time above its limit fails the benchmark.
+//! With `--against COMMIT` it measures a home of 200 threads, and nothing from the start of the program.
 
-#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -26,23 +26,23 @@ use crate::support::{PROBED_THREADS, PROBED_TIMES, THREAD_BYTES, Words, another_
 #[path = "../../state/benches/support/mod.rs"]
 mod support;
 
-/// Asked from the start of the program to its end: the first list of 50 in a home without an index, and with one.
+/// Limits from the start of the program to its end, for the first list of 50: in a home without an index, and with one.
 const WITHOUT_INDEX: Duration = Duration::from_millis(100);
 const WITH_INDEX: Duration = Duration::from_millis(30);
 
-/// Asked in a process that runs: a list of 50.
+/// Limit for a list of 50 in a running process.
 const RUNNING: Duration = Duration::from_millis(2);
 
-/// Asked: all pages of 100.
+/// Limit for all pages of 100.
 const ALL_PAGES: Duration = Duration::from_millis(150);
 
 /// How many threads a small home has.
 const FEW: usize = 100;
 
-/// Bytes of a long thread that is renamed.
+/// The size of the long thread that is renamed.
 const LONG_BYTES: usize = 19_000_000;
 
-/// For how long a directory is not trusted after a change, with some to spare.
+/// For how long the modification time of a directory is not trusted after a change, plus a margin.
 const SETTLING: Duration = Duration::from_secs(4);
 
 fn main() -> Result<()> {
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     report.end()
 }
 
-/// What a comparison with another tree measures.
+/// What a comparison with another commit measures.
 fn compared(probe: &Probe) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let home = RolloutHome::new(dir.path());
@@ -82,7 +82,7 @@ fn compared(probe: &Probe) -> Result<()> {
     let (id, _) = write_thread(&home, &mut words, PROBED_THREADS, THREAD_BYTES, "")?;
     let store = LocalThreadStore::open(dir.path());
     let query = ThreadQuery::default();
-    // The first list has every file looked at a little later, in the background.
+    // The first list makes a background task check every file a little later.
     probe.runtime.block_on(store.list_threads(&query))?;
     probe.runtime.block_on(async { tokio::time::sleep(SETTLING).await });
     ask(probe, "store, list of 50", async || Ok(store.list_threads(&query).await?))?;
@@ -101,12 +101,12 @@ fn compared(probe: &Probe) -> Result<()> {
     Ok(())
 }
 
-/// Lists by the program, as people and as scripts call it.
+/// Measures lists of the program, as people and as scripts call it.
 fn from_start(home: &Path, report: &mut Report) -> Result<()> {
     Report::tell("selvedge --version, for comparison", &runs(20, home, &["--version"], || Ok(()))?.to_string());
     let for_people: &[&str] = &["list", "--limit", "50"];
     let for_scripts: &[&str] = &["list", "--limit", "50", "--json"];
-    // The process that the program leaves behind finds that another one fills the index, and ends.
+    // The background process finds that the index is being filled, and ends.
     let filling = File::create(home.join("selvedge-index.sqlite.filling"))?;
     filling.lock()?;
     for (what, args) in [("as a table", for_people), ("as JSON", for_scripts)] {
@@ -125,7 +125,7 @@ fn from_start(home: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How long the program takes, called so often, with something done before each call.
+/// Calls the program `count` times, and `before` before each call. Returns how long the calls take.
 fn runs(count: usize, home: &Path, args: &[&str], before: impl Fn() -> Result<()>) -> Result<Times> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
@@ -135,7 +135,7 @@ fn runs(count: usize, home: &Path, args: &[&str], before: impl Fn() -> Result<()
     Ok(Times::of(times))
 }
 
-/// Calls the program, and says how long it takes.
+/// Calls the program, and returns how long it takes.
 fn run(home: &Path, args: &[&str]) -> Result<Duration> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
     command.env_clear().env("HOME", home).env("SELVEDGE_HOME", home).args(args);
@@ -157,7 +157,7 @@ fn remove_index(home: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lists through the store: a look around for what changed, and the query.
+/// Measures lists through the store: the search for changed files, and the query.
 async fn in_process(home: &Path, threads: usize, path: &Path, words: &mut Words, report: &mut Report) -> Result<()> {
     let store = LocalThreadStore::open(home);
     let query = ThreadQuery::default();
@@ -199,7 +199,7 @@ async fn all_pages(store: &LocalThreadStore, threads: usize) -> Result<()> {
     }
 }
 
-/// Renames a short and a long thread of a home that has `threads` others.
+/// Measures renames of a short and of a long thread in a home with `threads` others.
 async fn renames(home: &RolloutHome, threads: usize, words: &mut Words) -> Result<()> {
     let (short, _) = write_thread(home, words, threads, THREAD_BYTES, "")?;
     let (long, _) = write_thread(home, words, threads + 1, LONG_BYTES, "")?;
@@ -216,7 +216,7 @@ async fn renames(home: &RolloutHome, threads: usize, words: &mut Words) -> Resul
     Ok(())
 }
 
-/// How long renames take, and lists right after them.
+/// Returns how long renames take, and lists right after them.
 async fn rename(store: &LocalThreadStore, id: ThreadId) -> Result<(Times, Times)> {
     let (mut renamed, mut listed) = (Vec::new(), Vec::new());
     for number in 0..10 {

@@ -1,43 +1,42 @@
-//! What every verb works with: the home's store, the manager over it, and the output.
+//! What every verb works with: the store of the home, the thread manager over it, and the output.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use selvedge_protocol::{ContextWindowMeta, SessionMeta, StoredThread, ThreadId, Timestamp, WindowId};
+use selvedge_protocol::{StoredThread, ThreadId};
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::ThreadStore;
-use serde_json::Value;
 
-use crate::commands;
-use crate::exit::Result;
+use crate::background_index;
+use crate::failure::Result;
 use crate::home;
 use crate::output::Output;
-use crate::render::text::clean;
+use crate::render::sanitize::sanitize;
+use crate::timing::SHUTDOWN_LIMIT;
 use crate::wiring::{self, HomeAdmin, HomeOptions};
 
-/// How long the end of the program waits for live threads.
-const SHUTDOWN: Duration = Duration::from_secs(10);
-
-/// An open home.
+/// An open home, and where results go.
 pub(crate) struct App<'a> {
-    /// Where it is.
+    /// Path of the home.
     pub(crate) home: PathBuf,
-    /// Its threads.
+    /// Threads of the home.
     pub(crate) store: Arc<dyn ThreadStore>,
-    /// Its files.
+    /// Files of the home.
     pub(crate) admin: HomeAdmin,
-    /// The life of its threads.
+    /// Live threads of the home.
     pub(crate) manager: ThreadManager,
-    /// Where results go.
+    /// Standard output.
     pub(crate) out: &'a mut Output,
-    /// Whether they are for scripts.
+    /// Whether results are printed as JSON.
     pub(crate) json: bool,
 }
 
 impl<'a> App<'a> {
-    /// Opens the home at `home`, which exists.
+    /// Opens an existing home.
+    ///
+    /// # Errors
+    /// If `home` does not exist or cannot be read.
     pub(crate) fn open(home: &Path, options: HomeOptions, json: bool, out: &'a mut Output) -> Result<Self> {
         home::require(home)?;
         let (store, admin) = wiring::open(home, options);
@@ -45,58 +44,39 @@ impl<'a> App<'a> {
         Ok(Self { home: home.to_path_buf(), store, admin, manager, out, json })
     }
 
-    /// Shuts down every thread that is still live. An index that is not filled yet is left to a process of its own.
+    /// Shuts down every live thread, and hands an incomplete index over to a background process.
     pub(crate) async fn close(&self) {
-        self.manager.shutdown_all(SHUTDOWN).await;
+        self.manager.shutdown_all(SHUTDOWN_LIMIT).await;
+        // Closing stops the filling of the index, so that the question comes first and the new process last.
         let is_filling = self.admin.index_progress().is_some();
         self.admin.close().await;
         if is_filling {
-            commands::index::spawn_indexer(self);
+            background_index::spawn_indexer(&self.home, &self.admin);
         }
     }
 
-    /// Writes a thread for scripts, or `line` for people.
-    pub(crate) fn answer(&mut self, thread: &StoredThread, line: &str) -> Result<()> {
+    /// Returns how many characters of their ids distinguish these threads from all others of the home.
+    pub(crate) async fn short_id_len(&self, threads: &[StoredThread]) -> Result<usize> {
+        let ids: Vec<_> = threads.iter().map(|thread| thread.id).collect();
+        Ok(self.store.distinct_prefix_len(&ids).await?)
+    }
+
+    /// Prints the thread as JSON, or else `line`.
+    pub(crate) fn print_thread(&mut self, thread: &StoredThread, line: &str) -> Result<()> {
         if self.json {
             return self.out.json(thread);
         }
-        writeln!(self.out, "{}", clean(line))?;
+        writeln!(self.out, "{}", sanitize(line))?;
         Ok(())
     }
 
-    /// Writes for scripts a thread that has to be read for that, or `line` for people.
-    pub(crate) async fn answer_about(&mut self, id: ThreadId, line: &str) -> Result<()> {
+    /// Prints the thread as JSON, or else `line`. Reads the thread only for JSON, as that may read its whole log.
+    pub(crate) async fn print_thread_by_id(&mut self, id: ThreadId, line: &str) -> Result<()> {
         if self.json {
             let thread = self.manager.thread(id).await?;
             return self.out.json(&thread);
         }
-        writeln!(self.out, "{}", clean(line))?;
+        writeln!(self.out, "{}", sanitize(line))?;
         Ok(())
     }
-}
-
-/// Says something beside the result, on standard error.
-pub(crate) fn note(text: &str) {
-    // A result that was given is not undone by a remark that nobody can read.
-    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text));
-}
-
-/// The clock of this program.
-pub(crate) fn now() -> Timestamp {
-    SystemTime::now().into()
-}
-
-/// The head of a new thread that this program makes.
-pub(crate) fn head(id: ThreadId, at: Timestamp) -> SessionMeta {
-    let mut meta = SessionMeta::new(id, at);
-    meta.originator = Some("selvedge".to_owned());
-    meta.cli_version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    meta.source = Some(Value::from("cli"));
-    meta.cwd = Some(current_dir());
-    meta.context_window = Some(ContextWindowMeta { window_id: Some(WindowId::new(at)), ..Default::default() });
-    meta
-}
-
-fn current_dir() -> String {
-    std::env::current_dir().map_or_else(|_| "/".to_owned(), |path| path.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! Which home is meant, and whether it is one.
+//! Finds the home, and checks or creates it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,19 +8,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use selvedge_protocol::Durability;
 
-use crate::exit::{Code, Failure, Result};
+use crate::failure::{Failure, FailureKind, Result};
 
-/// The home: what `--home` says, else `SELVEDGE_HOME`, else `CODEX_HOME`, else `~/.codex` if it is there, else
+/// Returns the home: `--home`, else `SELVEDGE_HOME`, else `CODEX_HOME`, else `~/.codex` if it exists, else
 /// `~/.selvedge`. An empty variable counts as unset.
 ///
-/// The path is absolute: what is printed of it, files of threads for one, has to hold in other directories too.
+/// The path is absolute, because the program prints paths below it, such as the file of a thread. Those have to work in
+/// other directories too.
 pub(crate) fn locate(option: Option<&Path>) -> Result<PathBuf> {
-    let path = named(option)?;
-    // Where the current directory is gone, a relative path leads nowhere, and opening it says so.
+    let path = configured(option)?;
+    // If the current directory no longer exists, a relative path stays relative. Opening it then fails with a clear
+    // error.
     Ok(std::path::absolute(&path).unwrap_or(path))
 }
 
-fn named(option: Option<&Path>) -> Result<PathBuf> {
+fn configured(option: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = option {
         return Ok(path.to_path_buf());
     }
@@ -28,28 +30,29 @@ fn named(option: Option<&Path>) -> Result<PathBuf> {
         return Ok(path.into());
     }
     let user = std::env::home_dir().filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
-        Failure::new(Code::Failure, "there is no home directory to look for threads in")
+        Failure::new(FailureKind::Other, "the home directory of the user is not known")
             .hint("name a home with --home or SELVEDGE_HOME")
     })?;
     let codex = user.join(".codex");
     Ok(if codex.is_dir() { codex } else { user.join(".selvedge") })
 }
 
-/// Sees to it that `home` can be read.
+/// Checks that `home` exists and can be read.
 pub(crate) fn require(home: &Path) -> Result<()> {
     match fs::read_dir(home) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::new(Code::Failure, format!("home {} does not exist", home.display()))
-                .hint("name another with --home, or make this one with `selvedge new`"))
+            Err(Failure::new(FailureKind::Other, format!("home {} does not exist", home.display()))
+                .hint("name another one with --home, or create this one with `selvedge new`"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(not_a_directory(home)),
         Err(error) => Err(anyhow::Error::new(error).context(format!("cannot read home {}", home.display())).into()),
     }
 }
 
-/// Makes `home`, for its owner's eyes only, unless it is there. At level synced its name is on the medium then; what lies
-/// in it, the store sees to.
+/// Creates `home` if it does not exist, readable by its owner only.
+///
+/// At level `synced` the directory entry is durable when this returns. The store syncs what it creates inside.
 pub(crate) fn create(home: &Path, durability: Durability) -> Result<()> {
     if home.is_dir() {
         return Ok(());
@@ -57,12 +60,14 @@ pub(crate) fn create(home: &Path, durability: Durability) -> Result<()> {
     if home.exists() {
         return Err(not_a_directory(home));
     }
+    // Collected before the directories exist: afterwards they look like all others.
     let missing: Vec<&Path> = home.ancestors().take_while(|dir| !dir.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(home).with_context(|| format!("cannot make home {}", home.display()))?;
+    builder.create(home).with_context(|| format!("cannot create home {}", home.display()))?;
+    // A new directory is durable once its parent is synced, so that every level that was missing needs a sync above it.
     if cfg!(unix) && durability == Durability::Synced {
         for dir in missing.iter().filter_map(|dir| dir.parent()) {
             let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
@@ -73,11 +78,11 @@ pub(crate) fn create(home: &Path, durability: Durability) -> Result<()> {
 }
 
 fn not_a_directory(home: &Path) -> Failure {
-    Failure::new(Code::Failure, format!("home {} is not a directory", home.display()))
-        .hint("a home is the directory that holds `sessions`; name it with --home")
+    Failure::new(FailureKind::Other, format!("home {} is not a directory", home.display()))
+        .hint("a home is the directory that contains `sessions`; name it with --home")
 }
 
-/// An environment variable, unless it is empty.
+/// Returns an environment variable, or `None` if it is unset or empty.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

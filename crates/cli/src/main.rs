@@ -1,37 +1,45 @@
 //! The `selvedge` program: the threads of a home, for people and for scripts.
 //!
-//! This crate holds no rule about threads. A verb is one file in `commands`: it finds out which thread is meant
-//! (`resolve`), asks the store or the manager, and hands the answer to `render` or prints it as JSON. Which store that is, `wiring`
-//! alone knows.
+//! This crate holds no rule about threads. A verb is one file in `commands`, with its arguments. It finds the thread
+//! that an argument names (`resolve`), asks the store or the thread manager, and prints the answer, as JSON or through
+//! `render`. Only `wiring` knows which store that is.
 
 mod app;
-mod args;
+mod background_index;
+mod cli;
+mod clock;
 mod commands;
-mod demo_data;
-mod exit;
+mod failure;
 mod forest;
+mod global_options;
 mod home;
+mod notes;
 mod output;
-mod pick;
+mod picker;
 mod progress;
 mod render;
 mod resolve;
+mod session_meta;
+mod thread_filters;
+mod timing;
+mod value_parsers;
 mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use crate::args::Cli;
-use crate::exit::{Failure, Result};
+use crate::cli::Cli;
+use crate::failure::{Failure, Result};
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    // Clap prints its own errors and ends with code 2, as `FailureKind::Usage` does.
     let cli = Cli::parse();
-    // What the libraries find odd and carry on with is for people to know.
+    // The libraries log what they find odd but can work with. A person should see that, without a log format around it.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .with_writer(pick::screen::Aside::default)
+        .with_writer(picker::screen::DeferredStderr::default)
         .with_ansi(false)
         .with_target(false)
         .without_time()
@@ -39,7 +47,7 @@ fn main() -> ExitCode {
     let mut out = Output::stdout(cli.global.color);
     let outcome = run(&cli, &mut out).and_then(|()| out.finish());
     match outcome {
-        // Whoever read us has seen enough, and that is no failure.
+        // A reader that closes the pipe, such as `head`, has seen enough. That is no failure.
         _ if out.is_closed() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.global.color),
@@ -47,11 +55,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, out: &mut Output) -> Result<()> {
-    // One worker: a verb is one task, and the manager's timers are the other.
+    // One worker is enough: the verb runs on this thread, and the timers of the manager on the worker.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error).context("cannot start")))?;
-    runtime.block_on(commands::run(cli, out))
+    runtime.block_on(commands::run(&cli.verb, &cli.global, Cli::command, out))
 }

@@ -1,27 +1,46 @@
-//! Which thread, and which turn of it, is meant by what was typed.
+//! Finds the thread, and the turn of a thread, that an argument names.
 
 use std::collections::BTreeSet;
 
+use clap::Args;
 use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnId, TurnQuery};
 use selvedge_thread_store::{ThreadLookup, ThreadStore, TurnBoundary};
 
-use crate::exit::{Code, Failure, Result};
+use crate::failure::{Failure, FailureKind, Result};
 
-/// Fewer characters are no beginning of an id.
-const SHORTEST: usize = 4;
-/// How many ids an ambiguous beginning lists.
-const LISTED: usize = 10;
+/// The fewest characters that are accepted as a prefix of an id.
+const MIN_PREFIX_LEN: usize = 4;
+/// The length of a full id.
+const ID_LEN: usize = 36;
+/// How many matching ids an error message lists.
+const MAX_LISTED_IDS: usize = 10;
 
-/// The thread that `text` names: a full id, or the only one that has this name or whose id begins so.
+/// The thread that a verb works on.
+#[derive(Debug, Args)]
+pub(crate) struct ThreadArg {
+    /// Thread: id, unique prefix of an id, or name
+    #[arg(value_name = "ID")]
+    thread: String,
+}
+
+impl ThreadArg {
+    /// Finds the thread, as [`thread`] does.
+    pub(crate) async fn resolve(&self, store: &dyn ThreadStore) -> Result<ThreadId> {
+        thread(store, &self.thread).await
+    }
+}
+
+/// Finds the thread that `text` names: by a full id, by a unique prefix of an id, or by its name.
 ///
-/// A full id is taken as it is; whether there is such a thread, the verb finds out.
+/// A full id is returned without a lookup. The verb finds out whether the thread exists.
 pub(crate) async fn thread(store: &dyn ThreadStore, text: &str) -> Result<ThreadId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
+    // A name can look like a prefix. Both are looked up, so that neither silently hides the other.
     let mut found: BTreeSet<ThreadId> =
         store.find_threads(&ThreadLookup::Name(text.to_owned())).await?.into_iter().collect();
-    if is_beginning(text) {
+    if is_id_prefix(text) {
         found.extend(store.find_threads(&ThreadLookup::IdPrefix(text.to_owned())).await?);
     }
     match found.len() {
@@ -31,36 +50,37 @@ pub(crate) async fn thread(store: &dyn ThreadStore, text: &str) -> Result<Thread
     }
 }
 
-fn is_beginning(text: &str) -> bool {
-    text.len() >= SHORTEST && text.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
+fn is_id_prefix(text: &str) -> bool {
+    text.len() >= MIN_PREFIX_LEN && text.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
 }
 
 fn no_thread(text: &str) -> Failure {
-    let hint = if text.len() < SHORTEST {
-        format!("the beginning of an id has {SHORTEST} characters or more; `selvedge list --all` shows the ids")
+    let hint = if text.len() < MIN_PREFIX_LEN {
+        format!("a prefix of an id has {MIN_PREFIX_LEN} characters or more; `selvedge list --all` shows the ids")
     } else {
         "`selvedge list --all` shows the threads of this home".to_owned()
     };
-    Failure::new(Code::NotFound, format!("no thread has the name {text:?} or an id that begins so")).hint(hint)
+    Failure::new(FailureKind::NotFound, format!("no thread has the name {text:?} or an id with this prefix")).hint(hint)
 }
 
 async fn ambiguous(store: &dyn ThreadStore, text: &str, found: &BTreeSet<ThreadId>) -> Failure {
-    let mut ids: Vec<String> = found.iter().take(LISTED).map(ThreadId::to_string).collect();
-    if found.len() > LISTED {
-        ids.push(format!("and {} more", found.len() - LISTED));
+    let mut ids: Vec<String> = found.iter().take(MAX_LISTED_IDS).map(ThreadId::to_string).collect();
+    if found.len() > MAX_LISTED_IDS {
+        ids.push(format!("and {} more", found.len() - MAX_LISTED_IDS));
     }
     let found_ids: Vec<ThreadId> = found.iter().copied().collect();
-    let length = store.distinct_prefix_len(&found_ids).await.unwrap_or(36);
-    // What tells an id from all others may be the name of another thread; only a whole id is never taken for a name.
+    let length = store.distinct_prefix_len(&found_ids).await.unwrap_or(ID_LEN);
+    // The user may have typed that many characters already, when the prefix is also the name of another thread. Only a
+    // full id is never taken for a name.
     let typed = text.to_ascii_lowercase();
     let is_typed = typed.len() >= length && found.iter().any(|id| id.to_string().starts_with(&typed));
-    let length = if is_typed { 36 } else { length };
-    Failure::new(Code::Failure, format!("{text:?} means {} threads: {}", found.len(), ids.join(", ")))
-        .hint(format!("type more of the id: its first {length} characters tell these apart"))
+    let length = if is_typed { ID_LEN } else { length };
+    Failure::new(FailureKind::Other, format!("{text:?} matches {} threads: {}", found.len(), ids.join(", ")))
+        .hint(format!("type more of the id: its first {length} characters are enough"))
 }
 
-/// The place that `--after` or `--before` names.
-pub(crate) async fn cut(
+/// Returns the boundary that `--after` or `--before` names, or the end of the history if neither is given.
+pub(crate) async fn turn_boundary(
     store: &dyn ThreadStore,
     thread_id: ThreadId,
     after: Option<&str>,
@@ -73,22 +93,25 @@ pub(crate) async fn cut(
     })
 }
 
-/// The turn that `text` names: its id, its number, or the only one whose id begins so. A full id is taken as it is: looking it
-/// up costs a reading of the whole thread.
+/// Finds the turn that `text` names: by its id, by its number, or by a unique prefix of its id.
+///
+/// A full id is returned without a lookup, because a lookup reads the whole thread.
 async fn turn(store: &dyn ThreadStore, thread_id: ThreadId, text: &str) -> Result<TurnId> {
-    if text.len() == 36 && is_beginning(text) {
+    if text.len() == ID_LEN && is_id_prefix(text) {
         return Ok(text.into());
     }
+    // Numbers and prefixes need all turns of the thread, but no items.
     let query = TurnQuery { items_view: ItemsView::None, ..TurnQuery::all(thread_id) };
     let turns = store.list_turns(&query).await?.items;
+    // Exact ids come first: legacy ids such as `turn-1` are no UUIDs, and an id may look like a number.
     if let Some(turn) = turns.iter().find(|turn| turn.id.as_str() == text) {
         return Ok(turn.id.clone());
     }
-    if let Some(number) = number(text) {
-        return by_number(&turns, number, thread_id);
+    if let Some(number) = parse_number(text) {
+        return turn_by_number(&turns, number, thread_id);
     }
     let found: Vec<&TurnId> = match text.len() {
-        0..SHORTEST => Vec::new(),
+        0..MIN_PREFIX_LEN => Vec::new(),
         _ => turns.iter().map(|turn| &turn.id).filter(|id| id.as_str().starts_with(text)).collect(),
     };
     match found[..] {
@@ -96,19 +119,20 @@ async fn turn(store: &dyn ThreadStore, thread_id: ThreadId, text: &str) -> Resul
         [id] => Ok(id.clone()),
         _ => {
             let ids: Vec<&str> = found.iter().map(|id| id.as_str()).collect();
-            Err(Failure::new(Code::Failure, format!("{text:?} means {} turns: {}", found.len(), ids.join(", ")))
-                .hint("type more of the id, or the turn's number"))
+            Err(Failure::new(FailureKind::Other, format!("{text:?} matches {} turns: {}", found.len(), ids.join(", ")))
+                .hint("type more of the id, or the number of the turn"))
         }
     }
 }
 
-/// Digits are a number unless they begin with a zero, as the ids that are made in this age do.
-fn number(text: &str) -> Option<usize> {
+/// Parses the number of a turn. Digits with a leading zero are an id: ids are time-ordered UUIDs, which begin with a
+/// zero until the year 2527.
+fn parse_number(text: &str) -> Option<usize> {
     (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
-fn by_number(turns: &[Turn], number: usize, thread_id: ThreadId) -> Result<TurnId> {
-    let turn = number.checked_sub(1).and_then(|at| turns.get(at));
+fn turn_by_number(turns: &[Turn], number: usize, thread_id: ThreadId) -> Result<TurnId> {
+    let turn = number.checked_sub(1).and_then(|index| turns.get(index));
     turn.map(|turn| turn.id.clone()).ok_or_else(|| no_turn(format!("thread {thread_id} has no turn {number}"), turns))
 }
 
@@ -118,5 +142,5 @@ fn no_turn(message: String, turns: &[Turn]) -> Failure {
         1 => "it has one turn; `selvedge show ID` shows it".to_owned(),
         count => format!("its turns are 1 to {count}; `selvedge show ID` shows them"),
     };
-    Failure::new(Code::NotFound, message).hint(hint)
+    Failure::new(FailureKind::NotFound, message).hint(hint)
 }

@@ -1,6 +1,6 @@
-//! The one place that names a concrete store: it opens a home, and says what of the store's crate this program uses.
+//! The only file that names a concrete store: it opens a home, and lists what this program uses of the store's crate.
 //!
-//! Everything else asks through [`ThreadStore`], and [`HomeAdmin`] for what is done with files.
+//! Every other file works through [`ThreadStore`], and through [`HomeAdmin`] for the files of a home.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,68 +1,91 @@
-//! `selvedge append`: items from standard input, acknowledged one by one.
+//! `selvedge append`: appends items from standard input, and acknowledges them one by one.
 
 use std::io::{BufRead, Write};
 
 use anyhow::Context;
+use clap::Args;
 use selvedge_protocol::{HistoryMode, RolloutItem, SortDirection, ThreadId};
 use selvedge_thread_manager::LiveThread;
 use selvedge_thread_store::{Appended, LineEntry, LineQuery, LineStart};
 
 use crate::app::App;
-use crate::args::AppendArgs;
-use crate::exit::{Code, Failure, Result};
-use crate::resolve;
+use crate::failure::{Failure, FailureKind, Result};
+use crate::resolve::ThreadArg;
 
-/// How many lines are read at once to find the last one that has an ordinal.
-const NEWEST_LINES: usize = 16;
+/// How many lines to read at a time when searching backward for the last ordinal. It is nearly always in the first few.
+const BACKWARD_PAGE: usize = 16;
 
-/// How many bytes are read at once to count lines.
-const BYTES_AT_ONCE: usize = 4 << 20;
+/// How many bytes to read at a time when counting lines.
+const COUNTING_CHUNK: usize = 4 << 20;
 
-/// Appends what stands on standard input to a thread.
+/// Arguments of `selvedge append`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line of standard input is one item, {\"type\": …, \"payload\": …}. Other keys, such as those of an exported line, are ignored.
+
+After each recorded item, a number is printed: the ordinal of the last line of the thread, or for a legacy thread the \
+number of its lines. An item that is acknowledged in this way survives the end of this program, and with --durability \
+synced a power loss. Items that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line \
+that is not an item ends the command.
+
+Examples:
+  selvedge append 01a1fd5d-aacb < items.jsonl
+  item='{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"hello\"}]}'
+  echo '{\"type\":\"response_item\",\"payload\":'$item'}' | selvedge append 01a1fd5d-aacb")]
+pub(crate) struct AppendArgs {
+    #[command(flatten)]
+    thread: ThreadArg,
+}
+
+/// Appends the items on standard input to a thread.
 pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&*app.store, &args.thread).await?;
+    let id = args.thread.resolve(&*app.store).await?;
+    // The claim is taken once for the whole input, so that no other writer gets in between two items.
     let live = app.manager.resume(id).await?.live;
-    let outcome = lines(&live, app).await;
-    // Whatever came of the input, what was recorded before it is there.
+    let outcome = append_lines(&live, app).await;
+    // The thread is shut down in any case: items before a bad line are recorded and stay.
     let end = live.shutdown().await;
     outcome?;
     end?;
     Ok(())
 }
 
-async fn lines(live: &LiveThread, app: &mut App<'_>) -> Result<()> {
-    let mut reached = Reached::at_start(app, live).await?;
+async fn append_lines(live: &LiveThread, app: &mut App<'_>) -> Result<()> {
+    let mut reached = ReachedNumber::at_start(app, live).await?;
     let mut input = std::io::stdin().lock();
     let mut bytes = Vec::new();
-    for number in 1_u64.. {
+    // Bytes and not text: a line that is not UTF-8 is a bad line, and not a failure to read.
+    for line_number in 1_u64.. {
         bytes.clear();
         let length = input.read_until(b'\n', &mut bytes).context("cannot read standard input")?;
         if length == 0 {
             break;
         }
-        let item = item(&bytes).map_err(|reason| bad_line(number, &reason))?;
+        let item = parse_item(&bytes).map_err(|reason| bad_line(line_number, &reason))?;
         let Some(item) = item else { continue };
-        let appended = live
-            .append(std::slice::from_ref(&item))
-            .await
-            .map_err(|error| Failure::from(error).context(format!("line {number} of the input was not recorded")))?;
+        // One item is one batch. To collect several would be faster, but a caller that waits for each number would wait
+        // forever.
+        let appended = live.append(std::slice::from_ref(&item)).await.map_err(|error| {
+            Failure::from(error).context(format!("line {line_number} of the input was not recorded"))
+        })?;
         reached.add(appended);
-        let number = reached.number(app, live).await?;
-        // A line is acknowledged when whoever waits for it can read so.
+        let number = reached.get(app, live).await?;
+        // A caller may wait for this number before it sends the next item, so that it cannot stay in the buffer.
         writeln!(app.out, "{number}")?;
         app.out.flush()?;
     }
     Ok(())
 }
 
-fn bad_line(number: u64, reason: &str) -> Failure {
-    Failure::new(Code::Failure, format!("line {number} of the input is no item: {reason}"))
+fn bad_line(line_number: u64, reason: &str) -> Failure {
+    Failure::new(FailureKind::Other, format!("line {line_number} of the input is not an item: {reason}"))
         .hint("every line is {\"type\": …, \"payload\": …}; all lines before this one were recorded")
 }
 
-/// The item on a line; none on a blank line.
-fn item(bytes: &[u8]) -> Result<Option<RolloutItem>, String> {
+/// Parses the item on a line. Returns `None` for a blank line.
+fn parse_item(bytes: &[u8]) -> Result<Option<RolloutItem>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    // Editors on Windows begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
         return Ok(None);
@@ -70,14 +93,17 @@ fn item(bytes: &[u8]) -> Result<Option<RolloutItem>, String> {
     serde_json::from_str(text).map(Some).map_err(|error| error.to_string())
 }
 
-/// What the thread has come to, in the number that a script can compare.
-struct Reached {
-    /// Not known before the first append to a paginated thread, which tells it: finding it out may mean reading all.
+/// The number that acknowledges an item: the ordinal of the last line, or the number of lines of a legacy thread.
+///
+/// A paginated thread returns its ordinal with every append that writes a line, so that the number at the start is
+/// looked up only if the first items are not kept. A legacy thread has no ordinals: its lines are counted once, and
+/// then added up.
+struct ReachedNumber {
     number: Option<u64>,
     mode: HistoryMode,
 }
 
-impl Reached {
+impl ReachedNumber {
     async fn at_start(app: &App<'_>, live: &LiveThread) -> Result<Self> {
         let number = match live.mode() {
             HistoryMode::Paginated => None,
@@ -93,7 +119,7 @@ impl Reached {
         }
     }
 
-    async fn number(&mut self, app: &App<'_>, live: &LiveThread) -> Result<u64> {
+    async fn get(&mut self, app: &App<'_>, live: &LiveThread) -> Result<u64> {
         if let Some(number) = self.number {
             return Ok(number);
         }
@@ -103,17 +129,18 @@ impl Reached {
     }
 }
 
-/// How many lines a legacy thread has, broken ones too. Its bytes are enough for that: all of it is one segment.
+/// Counts the lines of a legacy thread, damaged ones too. Its history is one segment, so that counting newlines is
+/// enough.
 async fn line_count(app: &App<'_>, id: ThreadId) -> Result<u64> {
     let segments = app.store.list_segments(id).await?;
     let Some(segment) = segments.iter().rev().find(|segment| segment.is_current) else { return Ok(0) };
-    let (mut at, mut count) = (0, 0);
+    let (mut offset, mut count) = (0, 0);
     loop {
-        let bytes = app.store.read_segment(id, segment.id, at, BYTES_AT_ONCE).await?;
+        let bytes = app.store.read_segment(id, segment.id, offset, COUNTING_CHUNK).await?;
         if bytes.is_empty() {
             return Ok(count);
         }
-        at += bytes.len() as u64;
+        offset += bytes.len() as u64;
         count += newlines(&bytes);
     }
 }
@@ -122,11 +149,11 @@ fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').map(|_| 1).sum()
 }
 
-/// The ordinal of the last line that has one, looked for from the end.
+/// Searches backward for the last line with an ordinal. Returns 0 if there is none.
 async fn last_ordinal(app: &App<'_>, id: ThreadId) -> Result<u64> {
     let mut query = LineQuery {
         direction: SortDirection::Descending,
-        max_lines: NEWEST_LINES,
+        max_lines: BACKWARD_PAGE,
         ..LineQuery::from(id, LineStart::End)
     };
     loop {

@@ -1,20 +1,19 @@
 //! `selvedge archive` and `selvedge unarchive`.
 
 use crate::app::App;
-use crate::args::OneThread;
-use crate::exit::Result;
-use crate::resolve;
+use crate::failure::Result;
+use crate::resolve::ThreadArg;
 
 /// Takes a thread out of the list.
-pub(crate) async fn run(args: &OneThread, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&*app.store, &args.thread).await?;
+pub(crate) async fn archive(thread: &ThreadArg, app: &mut App<'_>) -> Result<()> {
+    let id = thread.resolve(&*app.store).await?;
     let thread = app.manager.archive(id).await?;
-    app.answer(&thread, &format!("archived {id}"))
+    app.print_thread(&thread, &format!("archived {id}"))
 }
 
-/// Brings a thread back into the list.
-pub(crate) async fn undo(args: &OneThread, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&*app.store, &args.thread).await?;
+/// Puts a thread back into the list.
+pub(crate) async fn unarchive(thread: &ThreadArg, app: &mut App<'_>) -> Result<()> {
+    let id = thread.resolve(&*app.store).await?;
     let thread = app.manager.unarchive(id).await?;
-    app.answer(&thread, &format!("unarchived {id}"))
+    app.print_thread(&thread, &format!("unarchived {id}"))
 }

@@ -2,17 +2,28 @@
 
 use std::io::Write;
 
-use clap::CommandFactory;
+use clap::Args;
 
-use crate::args::{Cli, CompletionsArgs};
-use crate::exit::Result;
+use crate::failure::Result;
 use crate::output::Output;
 
-/// Prints the shell's script.
-pub(crate) fn run(args: &CompletionsArgs, out: &mut Output) -> Result<()> {
-    // Through memory: the generator panics when it cannot write.
+/// Arguments of `selvedge completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  selvedge completions bash > ~/.local/share/bash-completion/completions/selvedge
+  selvedge completions fish > ~/.config/fish/completions/selvedge.fish")]
+pub(crate) struct CompletionsArgs {
+    /// Shell
+    #[arg(value_name = "SHELL")]
+    shell: clap_complete::Shell,
+}
+
+/// Prints the completion script for a shell. `program` describes the whole command line.
+pub(crate) fn run(args: &CompletionsArgs, mut program: clap::Command, out: &mut Output) -> Result<()> {
+    // The script goes through memory, because the generator panics if it cannot write.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "selvedge", &mut script);
+    clap_complete::generate(args.shell, &mut program, "selvedge", &mut script);
     out.write_all(&script)?;
     Ok(())
 }

@@ -2,49 +2,68 @@
 
 use std::io::Write;
 
+use clap::Args;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{ContextWindow, ResponseItem, TurnContext, WorldState};
 use serde::Serialize;
 
-use crate::app::{App, note};
-use crate::args::ContextArgs;
-use crate::exit::Result;
+use crate::app::App;
+use crate::failure::Result;
+use crate::notes::note;
 use crate::render;
-use crate::resolve;
+use crate::resolve::ThreadArg;
 
-/// How many oddities to name one by one.
-const NAMED: usize = 10;
+/// How many warnings are printed one by one.
+const MAX_WARNINGS: usize = 10;
+
+/// Arguments of `selvedge context`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+If standard output is not a terminal, or with --json: {history, world_state, window, turn_context}, with the items of \
+history verbatim.
+
+Examples:
+  selvedge context 01a1fd5d-aacb
+  selvedge context 01a1fd5d-aacb --json | jq '.history | length'")]
+pub(crate) struct ContextArgs {
+    #[command(flatten)]
+    thread: ThreadArg,
+    /// Print long texts in full
+    #[arg(long)]
+    full: bool,
+}
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ContextJson<'a> {
     history: &'a [ResponseItem],
     world_state: &'a Option<WorldState>,
     window: &'a ContextWindow,
     turn_context: &'a Option<TurnContext>,
 }
 
-/// Shows the context of a thread.
+/// Shows the model context of a thread.
 pub(crate) async fn run(args: &ContextArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&*app.store, &args.thread).await?;
+    let id = args.thread.resolve(&*app.store).await?;
     let context = app.store.load_model_context(id).await?;
+    // The context is usable in spite of the warnings, so that they are notes, and the exit code is 0.
     print(&context, args.full, app)?;
-    for warning in context.warnings.iter().take(NAMED) {
+    for warning in context.warnings.iter().take(MAX_WARNINGS) {
         note(&format!("note: {warning}"));
     }
-    if context.warnings.len() > NAMED {
-        note(&format!("note: and {} more such places", context.warnings.len() - NAMED));
+    if context.warnings.len() > MAX_WARNINGS {
+        note(&format!("note: and {} more such warnings", context.warnings.len() - MAX_WARNINGS));
     }
     Ok(())
 }
 
-/// For people on a terminal only: whoever reads a pipe wants the JSON.
+/// Prints text on a terminal, and JSON into a pipe: a program that reads the model's input wants its items.
 fn print(context: &ModelContext, full: bool, app: &mut App<'_>) -> Result<()> {
     if app.out.is_terminal() && !app.json {
         let text = render::context::render(context, full, app.out.paint());
         app.out.write_all(text.as_bytes())?;
     } else {
         let ModelContext { history, world_state, window, turn_context, .. } = context;
-        app.out.json(&Shown { history, world_state, window, turn_context })?;
+        app.out.json(&ContextJson { history, world_state, window, turn_context })?;
     }
     app.out.finish()
 }

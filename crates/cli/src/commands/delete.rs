@@ -3,22 +3,44 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Context;
+use clap::Args;
 use selvedge_protocol::{StoredThread, ThreadId};
 use selvedge_thread_store::StoreError;
 use serde_json::json;
 
-use super::list::title;
-use crate::app::{App, note};
-use crate::args::DeleteArgs;
-use crate::exit::{Code, Failure, Result};
-use crate::render::text::clean;
-use crate::resolve;
+use crate::app::App;
+use crate::failure::{Failure, FailureKind, Result};
+use crate::notes::note;
+use crate::render::sanitize::sanitize;
+use crate::render::thread_title::thread_title;
+use crate::resolve::ThreadArg;
 
-/// Deletes a thread, if that is really meant.
+/// Arguments of `selvedge delete`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks first on a terminal. A thread that others depend on, because their histories begin in it, is not deleted. With \
+--detach each of them first gets its own copy of the history, which takes disk space.
+
+Examples:
+  selvedge delete 01a1fd5d-aacb --yes
+  selvedge delete 01a1fd5d-aacb --detach")]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    thread: ThreadArg,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// First give each thread that depends on this one its own copy of the history
+    #[arg(long)]
+    detach: bool,
+}
+
+/// Deletes a thread, after the user has confirmed it.
 pub(crate) async fn run(args: &DeleteArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&*app.store, &args.thread).await?;
+    let id = args.thread.resolve(&*app.store).await?;
+    // Read also with --yes: a thread that does not exist is reported before anything is tried.
     let thread = app.store.read_thread(id).await?;
-    if !args.yes && !is_meant(&thread)? {
+    if !args.yes && !confirm(&thread)? {
         note("nothing was deleted");
         return Ok(());
     }
@@ -37,23 +59,25 @@ pub(crate) async fn run(args: &DeleteArgs, app: &mut App<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a thread, after those that are built on it were detached, if they may be. Gives those.
+/// Deletes a thread. If others depend on it and `may_detach` is set, detaches those first and returns them.
 async fn delete(id: ThreadId, may_detach: bool, app: &App<'_>) -> Result<Vec<ThreadId>> {
+    // The store finds the dependents while it refuses, so that a thread without any costs no extra search.
     let dependents = match app.manager.delete(id).await {
         Err(StoreError::HasDependents { dependents, .. }) if may_detach => dependents,
-        outcome => return outcome.map(|()| Vec::new()).map_err(refused),
+        outcome => return outcome.map(|()| Vec::new()).map_err(with_advice),
     };
-    // The newest first: what is built on nothing else any more can take the place of what it was.
+    // Newest first: once nothing depends on a thread any more, its detached copy can replace its file. Should this end
+    // in between, every thread still reads the same, and the thread is not deleted.
     for other in dependents.iter().rev() {
         let outcome = app.manager.detach(*other).await.map_err(Failure::from);
-        outcome.map_err(|failure| failure.context(format!("{id} was not deleted: {other} is built on it still")))?;
+        outcome.map_err(|failure| failure.context(format!("{id} was not deleted: {other} still depends on it")))?;
     }
-    app.manager.delete(id).await.map_err(refused)?;
+    app.manager.delete(id).await.map_err(with_advice)?;
     Ok(dependents)
 }
 
-/// Says what to type when others are built on the thread.
-fn refused(error: StoreError) -> Failure {
+/// Adds what to type if other threads depend on the thread.
+fn with_advice(error: StoreError) -> Failure {
     let hint = match &error {
         StoreError::HasDependents { thread_id, .. } => Some(format!(
             "`selvedge delete {thread_id} --detach` first gives each of them a copy of its history; `selvedge archive \
@@ -68,18 +92,20 @@ fn refused(error: StoreError) -> Failure {
     }
 }
 
-fn is_meant(thread: &StoredThread) -> Result<bool> {
+/// Asks the user. Fails if there is nobody to ask.
+fn confirm(thread: &StoredThread) -> Result<bool> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err(Failure::new(
-            Code::Usage,
-            format!("deleting thread {} takes --yes where nobody can be asked", thread.id),
+            FailureKind::Usage,
+            format!("thread {} is deleted only with --yes if standard input is not a terminal", thread.id),
         )
-        .hint("it is gone for good then; `selvedge archive` only takes it out of the list"));
+        .hint("a deleted thread cannot be restored; `selvedge archive` only takes it out of the list"));
     }
+    // The question goes to standard error: standard output may be a file.
     let mut stderr = std::io::stderr().lock();
-    let question = format!("delete {} ({}) for good? [y/N] ", thread.id, title(thread));
-    write!(stderr, "{}", clean(&question)).and_then(|()| stderr.flush()).context("cannot ask")?;
+    let question = format!("delete {} ({}) for good? [y/N] ", thread.id, thread_title(thread));
+    write!(stderr, "{}", sanitize(&question)).and_then(|()| stderr.flush()).context("cannot ask")?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).context("cannot read the answer")?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -1,31 +1,47 @@
-//! `selvedge fork`: a new thread that begins with the history of another.
+//! `selvedge fork`: creates a thread that begins with the history of another.
 
-use selvedge_protocol::{SessionMeta, ThreadId, ThreadMetadataPatch};
+use clap::Args;
+use selvedge_protocol::ThreadMetadataPatch;
 use selvedge_thread_store::ForkThread;
 
-use crate::app::{App, head, now};
-use crate::args::ForkArgs;
-use crate::exit::Result;
-use crate::resolve;
+use crate::app::App;
+use crate::failure::Result;
+use crate::resolve::{self, ThreadArg};
+use crate::session_meta::fork_session_meta;
+use crate::value_parsers::parse_name;
 
-/// Forks a thread and prints the new one's id.
+/// Arguments of `selvedge fork`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A turn is given by its id, a unique prefix of its id, or its number as `selvedge show` prints it.
+
+Examples:
+  selvedge fork 01a1fd5d-aacb
+  selvedge fork 01a1fd5d-aacb --after 2 --name 'another way'")]
+pub(crate) struct ForkArgs {
+    #[command(flatten)]
+    thread: ThreadArg,
+    /// Fork just after this turn [default: at the end]
+    #[arg(long, value_name = "TURN", conflicts_with = "before")]
+    after: Option<String>,
+    /// Fork just before this turn
+    #[arg(long, value_name = "TURN")]
+    before: Option<String>,
+    /// Name of the new thread
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    name: Option<String>,
+}
+
+/// Forks a thread and prints the id of the new one.
 pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
-    let source = resolve::thread(&*app.store, &args.thread).await?;
-    let at = resolve::cut(&*app.store, source, args.after.as_deref(), args.before.as_deref()).await?;
-    let meta = meta(app.store.read_session_meta(source).await?.unwrap_or_default());
+    let source = args.thread.resolve(&*app.store).await?;
+    let at = resolve::turn_boundary(&*app.store, source, args.after.as_deref(), args.before.as_deref()).await?;
+    let meta = fork_session_meta(app.store.read_session_meta(source).await?.unwrap_or_default());
     let fork = app.manager.fork(ForkThread { source, at, meta }).await?;
+    // A fork without its name is still a fork, so that the name comes second: a crash in between loses the name only.
     if let Some(name) = args.name.clone().filter(|name| !name.is_empty()) {
         let patch = ThreadMetadataPatch { name: Some(Some(name)), ..Default::default() };
         app.manager.update_metadata(fork, &patch).await?;
     }
-    app.answer_about(fork, &fork.to_string()).await
-}
-
-/// The head of a fork. What it does not say it has from its source; where that works is told here only because old heads do not
-/// say it, and a fork of such a one works where the program runs.
-pub(crate) fn meta(source: SessionMeta) -> SessionMeta {
-    let at = now();
-    let mut meta = head(ThreadId::new(at), at);
-    meta.cwd = source.cwd.or(meta.cwd);
-    meta
+    app.print_thread_by_id(fork, &fork.to_string()).await
 }

@@ -1,39 +1,67 @@
-//! `selvedge index`: the index beside the logs, looked at, brought up to date, made anew.
+//! `selvedge index`: shows the index beside the logs, updates it, or rebuilds it.
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::Context;
+use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 
-use crate::app::{App, note};
-use crate::args::{IndexArgs, IndexVerb};
-use crate::exit::{Code, Failure, Result};
-use crate::progress::ThreadsBar;
+use crate::app::App;
+use crate::clock::now;
+use crate::failure::{Failure, FailureKind, Result};
+use crate::notes::note;
+use crate::progress::{Progress, ThreadsBar};
 use crate::render::time::ago;
 use crate::wiring::{IndexAdmin, IndexStatus, UpdateProgress, UpdateReport};
 
-/// Does what is asked of the index.
+/// Arguments of `selvedge index`.
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(subcommand)]
+    verb: IndexVerb,
+}
+
+/// What to do with the index.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum IndexVerb {
+    /// Show where the index is, what it contains, and which changes it does not have yet; changes nothing
+    Status,
+    /// Check every file, and read what changed
+    Sync {
+        /// Print nothing, and end if another process is updating the index already
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Discard the index, and read every thread again
+    Rebuild,
+}
+
+/// Shows, updates or rebuilds the index.
 pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
+    // `background_index` starts the program in this way. The process fills the index only if no other one does.
     if let IndexVerb::Sync { background: true } = args.verb {
         return fill(app).await;
     }
     let index = open(app).await?;
     let bar = ThreadsBar::default();
-    let progress = |at: UpdateProgress| bar.tell((at.threads_done, at.threads), (at.bytes_done, at.bytes));
+    let progress = |at: UpdateProgress| {
+        let threads = Progress { done: at.threads_done, total: at.threads };
+        bar.update(threads, Progress { done: at.bytes_done, total: at.bytes });
+    };
     let report = match args.verb {
         IndexVerb::Status => return status(index, app).await,
         IndexVerb::Sync { .. } => index.update(progress).await.context("cannot bring the index up to date"),
         IndexVerb::Rebuild => index.rebuild(progress).await.context("cannot rebuild the index"),
     };
+    // The bar disappears before anything is printed, and also if the update failed.
     drop(bar);
     let report = report?;
     index.close().await;
     if app.json {
         return app.out.json(&report);
     }
-    tell(app, &report)
+    print_report(app, &report)
 }
 
 async fn open(app: &App<'_>) -> Result<IndexAdmin> {
@@ -42,7 +70,7 @@ async fn open(app: &App<'_>) -> Result<IndexAdmin> {
     let opened = opened.with_context(|| format!("cannot open the index {}", path.display()))?;
     let index = opened.ok_or_else(switched_off)?;
     if let Some(aside) = index.set_aside() {
-        note(&format!("what was there is kept as {}: {}", aside.kept.display(), aside.reason));
+        note(&format!("the previous file is kept as {}: {}", aside.kept.display(), aside.reason));
     }
     Ok(index)
 }
@@ -52,14 +80,15 @@ fn path<'a>(app: &'a App<'_>) -> Result<&'a Path> {
 }
 
 fn switched_off() -> Failure {
-    Failure::new(Code::Usage, "the index is switched off").hint("leave out --index off and SELVEDGE_INDEX")
+    Failure::new(FailureKind::Usage, "the index is switched off")
+        .hint("run the command without --index off and without SELVEDGE_INDEX=off")
 }
 
-fn tell(app: &mut App<'_>, report: &UpdateReport) -> Result<()> {
+fn print_report(app: &mut App<'_>, report: &UpdateReport) -> Result<()> {
     let UpdateReport { threads, read_whole, read_tail, removed, unreadable, bytes_read, .. } = report;
     writeln!(
         app.out,
-        "{threads} threads; {read_whole} read, {read_tail} gone on with, {removed} gone; {} read",
+        "{threads} threads; {read_whole} read, {read_tail} updated incrementally, {removed} removed; {} read",
         HumanBytes(*bytes_read)
     )?;
     if *unreadable > 0 {
@@ -74,37 +103,24 @@ async fn status(index: IndexAdmin, app: &mut App<'_>) -> Result<()> {
     if app.json {
         return app.out.json(&status);
     }
-    describe(app, &status)
+    print_status(app, &status)
 }
 
-fn describe(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
-    let checked = status.checked_at.map_or_else(|| "never".to_owned(), |at| ago(at, crate::app::now()));
+fn print_status(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
+    let checked = status.checked_at.map_or_else(|| "never".to_owned(), |at| ago(at, now()));
     writeln!(app.out, "index     {}, {}", status.path.display(), HumanBytes(status.size))?;
     writeln!(app.out, "threads   {} of {}", status.threads, status.threads_in_home)?;
     writeln!(app.out, "to read   {} threads, {}", status.changed, HumanBytes(status.changed_bytes))?;
-    writeln!(app.out, "gone      {}", status.gone)?;
+    writeln!(app.out, "deleted   {}", status.gone)?;
     writeln!(app.out, "checked   {checked}")?;
     app.out.flush()?;
     if status.changed + status.gone > 0 || status.checked_at.is_none() {
-        note("`selvedge index sync` brings it up to date; questions do so by themselves");
+        note("`selvedge index sync` brings the index up to date; queries update it automatically");
     }
     Ok(())
 }
 
-/// Starts a process that fills the index to the end: this one has said what it was asked.
-pub(crate) fn spawn_indexer(app: &App<'_>) {
-    let (Ok(program), Some(index)) = (std::env::current_exe(), app.admin.index_path()) else { return };
-    let mut command = Command::new(program);
-    command.arg("--home").arg(&app.home).arg("--index").arg(index).args(["index", "sync", "--background"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    if let Err(error) = command.spawn() {
-        tracing::debug!(%error, "the index is left as it is");
-    }
-}
-
-/// Fills the index unless another process is at it.
+/// Fills the index, unless another process is doing so.
 async fn fill(app: &App<'_>) -> Result<()> {
     path(app)?;
     app.admin.fill_index().await.context("cannot bring the index up to date")?;

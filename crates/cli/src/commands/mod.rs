@@ -1,4 +1,6 @@
-//! The verbs, one file each.
+//! The verbs. Each has a file with its arguments, its help and what it does.
+//!
+//! A new verb is a new file, and here a module, a variant of [`VerbArgs`] and an arm of the dispatch.
 
 mod append;
 mod archive;
@@ -8,10 +10,9 @@ mod context;
 mod delete;
 mod demo;
 mod doctor;
-mod doctor_index;
 mod export;
 mod fork;
-pub(crate) mod index;
+mod index;
 mod list;
 mod new;
 mod pick;
@@ -23,83 +24,118 @@ mod stats;
 mod tail;
 mod tree;
 
-use std::path::PathBuf;
-
-use selvedge_protocol::Durability;
+use clap::Subcommand;
 
 use crate::app::App;
-use crate::args::{Cli, Verb};
-use crate::exit::{Code, Failure, Result};
+use crate::failure::{Failure, FailureKind, Result};
+use crate::global_options::GlobalOptions;
 use crate::home;
 use crate::output::Output;
-use crate::wiring::{HomeOptions, IndexLocation};
+use crate::resolve::ThreadArg;
+use crate::wiring::HomeOptions;
 
-/// Does what the command line says.
-pub(crate) async fn run(cli: &Cli, out: &mut Output) -> Result<()> {
-    match &cli.verb {
-        Verb::Demo(_) | Verb::Completions(_) if cli.global.json => return Err(no_json()),
-        Verb::Demo(args) => return demo::run(args, out).await,
-        Verb::Completions(args) => return completions::run(args, out),
+/// The verbs with their arguments, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerbArgs {
+    /// List threads, newest update first
+    List(list::ListArgs),
+    /// Show a thread as a transcript
+    Show(show::ShowArgs),
+    /// Show what the model would see next
+    Context(context::ContextArgs),
+    /// Write the resolved history of a thread as JSONL, in its original bytes
+    Export(export::ExportArgs),
+    /// Follow a thread while other processes write it
+    Tail(tail::TailArgs),
+    /// Start a thread and print its id
+    New(new::NewArgs),
+    /// Append items from standard input to a thread
+    Append(append::AppendArgs),
+    /// Create a thread that begins with the history of another, and print its id
+    Fork(fork::ForkArgs),
+    /// Take back the newest turns of a thread
+    Rewind(rewind::RewindArgs),
+    /// Give a thread a name, or remove it
+    Rename(rename::RenameArgs),
+    /// Take a thread out of the list, and keep everything in it
+    Archive(ThreadArg),
+    /// Put an archived thread back into the list
+    Unarchive(ThreadArg),
+    /// Compress the files of threads that no process writes
+    Compress(compress::CompressArgs),
+    /// Delete a thread for good
+    Delete(delete::DeleteArgs),
+    /// Find threads that contain a text
+    Search(search::SearchArgs),
+    /// Choose a thread on the terminal, and print its id
+    Pick(pick::PickArgs),
+    /// Draw forks and sub-agents below the threads that they come from
+    Tree(tree::TreeArgs),
+    /// Add up threads, turns, tokens and bytes by day, project, model or source
+    Stats(stats::StatsArgs),
+    /// Show the index beside the logs, update it, or rebuild it
+    Index(index::IndexArgs),
+    /// Check the files of a home, and repair what can be repaired
+    Doctor(doctor::DoctorArgs),
+    /// Take a tour on recorded threads, in a temporary folder
+    Demo(demo::DemoArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs a verb. `program` builds the description of the whole command line, which takes too long to do for every verb.
+pub(crate) async fn run(
+    verb: &VerbArgs,
+    global: &GlobalOptions,
+    program: fn() -> clap::Command,
+    out: &mut Output,
+) -> Result<()> {
+    match verb {
+        VerbArgs::Demo(_) | VerbArgs::Completions(_) if global.json => return Err(no_json()),
+        VerbArgs::Demo(args) => return demo::run(args, out).await,
+        VerbArgs::Completions(args) => return completions::run(args, program(), out),
         _ => {}
     }
-    let path = home::locate(cli.global.home.as_deref())?;
-    let options = HomeOptions { durability: durability(cli)?, index: index_location(cli) };
-    if let Verb::New(_) = &cli.verb {
+    // Only `new` creates a home. For any other verb a home that does not exist is usually a typing error.
+    let path = home::locate(global.home.as_deref())?;
+    let options = HomeOptions { durability: global.durability()?, index: global.index_location() };
+    if let VerbArgs::New(_) = verb {
         home::create(&path, options.durability)?;
     }
-    let mut app = App::open(&path, options, cli.global.json, out)?;
-    let outcome = on_home(cli, &mut app).await;
+    let mut app = App::open(&path, options, global.json, out)?;
+    let outcome = run_on_home(verb, global, &mut app).await;
+    // The home is closed after a failure, too: live threads have to release their claims.
     app.close().await;
     outcome
 }
 
-/// The level that `--durability` says, else `SELVEDGE_DURABILITY`, else the default. An empty variable counts as unset.
-fn durability(cli: &Cli) -> Result<Durability> {
-    if let Some(level) = cli.global.durability {
-        return Ok(level.into());
-    }
-    let Some(text) = home::variable("SELVEDGE_DURABILITY") else { return Ok(Durability::default()) };
-    text.to_string_lossy().parse().map_err(|error| {
-        Failure::new(Code::Usage, format!("SELVEDGE_DURABILITY: {error}")).hint("set it right, or unset it")
-    })
-}
-
-/// Where `--index` says that the index is, else `SELVEDGE_INDEX`, else in the home. An empty variable counts as unset.
-fn index_location(cli: &Cli) -> IndexLocation {
-    match cli.global.index.clone().or_else(|| home::variable("SELVEDGE_INDEX").map(PathBuf::from)) {
-        None => IndexLocation::InHome,
-        Some(path) if path.as_os_str() == "off" => IndexLocation::Disabled,
-        Some(path) => IndexLocation::At(std::path::absolute(&path).unwrap_or(path)),
-    }
-}
-
 fn no_json() -> Failure {
-    Failure::new(Code::Usage, "this verb has nothing to say as JSON").hint("leave --json out")
+    Failure::new(FailureKind::Usage, "this verb has no JSON output").hint("run it without --json")
 }
 
-async fn on_home(cli: &Cli, app: &mut App<'_>) -> Result<()> {
-    match &cli.verb {
-        Verb::List(args) => list::run(args, app).await,
-        Verb::Show(args) => show::run(args, app).await,
-        Verb::Context(args) => context::run(args, app).await,
-        Verb::Export(args) => export::run(args, app).await,
-        Verb::Tail(args) => tail::run(args, app).await,
-        Verb::New(args) => new::run(args, app).await,
-        Verb::Append(args) => append::run(args, app).await,
-        Verb::Fork(args) => fork::run(args, app).await,
-        Verb::Rewind(args) => rewind::run(args, app).await,
-        Verb::Rename(args) => rename::run(args, app).await,
-        Verb::Archive(args) => archive::run(args, app).await,
-        Verb::Unarchive(args) => archive::undo(args, app).await,
-        Verb::Compress(args) => compress::run(args, app).await,
-        Verb::Delete(args) => delete::run(args, app).await,
-        Verb::Search(args) => search::run(args, app).await,
-        Verb::Pick(args) => pick::run(args, cli.global.color, app).await,
-        Verb::Tree(args) => tree::run(args, app).await,
-        Verb::Stats(args) => stats::run(args, app).await,
-        Verb::Index(args) => index::run(args, app).await,
-        Verb::Doctor(args) => doctor::run(args, app).await,
-        // They need no home, and were done before one was opened.
-        Verb::Demo(_) | Verb::Completions(_) => Ok(()),
+async fn run_on_home(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>) -> Result<()> {
+    match verb {
+        VerbArgs::List(args) => list::run(args, app).await,
+        VerbArgs::Show(args) => show::run(args, app).await,
+        VerbArgs::Context(args) => context::run(args, app).await,
+        VerbArgs::Export(args) => export::run(args, app).await,
+        VerbArgs::Tail(args) => tail::run(args, app).await,
+        VerbArgs::New(args) => new::run(args, app).await,
+        VerbArgs::Append(args) => append::run(args, app).await,
+        VerbArgs::Fork(args) => fork::run(args, app).await,
+        VerbArgs::Rewind(args) => rewind::run(args, app).await,
+        VerbArgs::Rename(args) => rename::run(args, app).await,
+        VerbArgs::Archive(args) => archive::archive(args, app).await,
+        VerbArgs::Unarchive(args) => archive::unarchive(args, app).await,
+        VerbArgs::Compress(args) => compress::run(args, app).await,
+        VerbArgs::Delete(args) => delete::run(args, app).await,
+        VerbArgs::Search(args) => search::run(args, app).await,
+        VerbArgs::Pick(args) => pick::run(args, global.color, app).await,
+        VerbArgs::Tree(args) => tree::run(args, app).await,
+        VerbArgs::Stats(args) => stats::run(args, app).await,
+        VerbArgs::Index(args) => index::run(args, app).await,
+        VerbArgs::Doctor(args) => doctor::run(args, app).await,
+        // `run` handles them before it opens a home, because they need none.
+        VerbArgs::Demo(_) | VerbArgs::Completions(_) => Ok(()),
     }
 }

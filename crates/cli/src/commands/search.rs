@@ -1,32 +1,95 @@
-//! `selvedge search`: threads that hold a text.
+//! `selvedge search`: threads that contain a text, each with its hits.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 
+use clap::{Args, ValueEnum};
+use selvedge_history::TextSearch;
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery, TurnSelector};
 use selvedge_thread_store::StoreError;
 
-use super::{list, show};
-use crate::app::{App, note, now};
-use crate::args::{Order, SearchArgs};
-use crate::exit::Result;
-use crate::render::table::{self, Cell, Column, Keep, Look, Marked};
-use crate::render::text::{clean, columns, keep_start, one_line};
+use super::show;
+use crate::app::App;
+use crate::clock::now;
+use crate::failure::Result;
+use crate::notes::{note, note_next_page};
+use crate::render::sanitize::sanitize;
+use crate::render::table::{self, Cell, CellStyle, Column, HighlightedText};
+use crate::render::text::{display_width, keep_start, single_line};
+use crate::render::thread_title::thread_title;
 use crate::render::time::ago;
+use crate::thread_filters::ThreadFilters;
 
 const COLUMNS: [Column; 3] = [
-    Column { title: "TURN", least: 4, most: 12, keep: Keep::Start, look: Look::Plain },
-    Column { title: "IN", least: 6, most: 18, keep: Keep::Start, look: Look::Dim },
-    Column { title: "TEXT", least: 20, most: 240, keep: Keep::Start, look: Look::Plain },
+    Column::new("TURN", 4, 12, CellStyle::Plain),
+    Column::new("IN", 6, 18, CellStyle::Dim),
+    Column::new("TEXT", 20, 240, CellStyle::Plain),
 ];
 
-/// What stands before the hits of a thread.
+/// Blanks before the hits of a thread.
 const INDENT: usize = 2;
+
+/// The blanks in the heading of a thread: two gaps of two columns.
+const HEADING_GAPS: usize = 4;
+
+/// The most columns of a title.
+const MAX_TITLE_WIDTH: usize = 100;
+
+/// Arguments of `selvedge search`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Searches names, and what users and agents said, thought and ran. Case does not matter.
+
+All terms must occur in the same name, message, command, … A term of 3 characters or more is found anywhere in a word, \
+a shorter one only at the start of a word. term* is found only at the start of a word. \"a phrase\" is found as it is \
+written, with any white space between its words; a quote inside it is doubled. Of the input and output of tools and of \
+changed files, only the beginning is searched: 4 KiB of a text, 16 KiB of an item.
+
+With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]. position is \
+that of the item's first line in the thread's history, counted from 0. Highlights are byte offsets in the UTF-8 of the \
+snippet. With --open and --json: the same as `show --json`, with one turn.
+
+Examples:
+  selvedge search 'connection reset'
+  selvedge search '\"connection reset\" retr*' --repository owner/name
+  selvedge search zebra --all --hits 10 --json
+  selvedge search zebra --sort created --ascending
+  selvedge search 'connection reset' --open")]
+pub(crate) struct SearchArgs {
+    /// Text to find
+    #[arg(value_name = "TEXT", value_parser = parse_text)]
+    text: String,
+    /// Order of the threads [default: best, or sorted if --sort or --ascending is given]
+    #[arg(long, value_name = "ORDER")]
+    order: Option<SearchOrderArg>,
+    /// Print the turn of the first hit, as `selvedge show` does; for a hit in a name, the newest turn
+    #[arg(long)]
+    open: bool,
+    /// With --open: print long outputs and messages in full
+    #[arg(long, requires = "open")]
+    full: bool,
+    /// Maximum number of hits in each thread
+    #[arg(long, value_name = "N", default_value = "3")]
+    hits: NonZeroUsize,
+    #[command(flatten)]
+    filters: ThreadFilters,
+}
+
+/// An order of the found threads on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchOrderArg {
+    /// Best match first
+    Best,
+    /// By --sort and --ascending
+    Sorted,
+}
 
 /// Searches the threads of the home.
 pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
-    let threads = list::query(&args.filters, app).await?;
+    let threads = args.filters.to_query(app).await?;
     let hits_per_thread = args.hits.get();
     let mut query = SearchQuery { threads, hits_per_thread, order: order(args), ..SearchQuery::new(&args.text) };
+    // One hit is all that is opened, so that the search can stop at it.
     if args.open {
         (query.threads.limit, query.hits_per_thread) = (1, 1);
     }
@@ -37,57 +100,57 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     if app.json {
         app.out.json(&page.items)?;
     } else if page.items.is_empty() {
-        note(&format!("no thread holds {:?}", args.text));
+        note(&format!("no thread contains {:?}", args.text));
     } else {
         let text = render(app, &page.items).await?;
         app.out.write_all(text.as_bytes())?;
     }
-    list::more(page.next_cursor.as_ref(), app)
+    note_next_page(page.next_cursor.as_ref(), app.out)
 }
 
 /// Shows the turn of a hit.
 async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     let query = TurnQuery { turn: hit.turn_number.map(TurnSelector::Number), ..TurnQuery::all(hit.thread.id) };
     let turns = match app.store.list_turns(&query).await {
-        // It was undone since it was found.
+        // A rewind has taken the turn back since the search.
         Err(StoreError::TurnNotFound { .. }) => Vec::new(),
         outcome => outcome?.items,
     };
     let number = hit.turn_number.and_then(|number| usize::try_from(number).ok()).unwrap_or(turns.len());
-    // A hit in the name is of no turn; the newest is what is going on.
+    // A hit in the name belongs to no turn, and the query returned all of them. The newest one shows what the thread is
+    // doing.
     let turn: &[Turn] = turns.last().map(std::slice::from_ref).unwrap_or_default();
     show::print(&hit.thread, turn, number.saturating_sub(1), args.full, app)
 }
 
-/// Who says what to sort by wants it sorted.
 fn order(args: &SearchArgs) -> SearchOrder {
-    let says_how = args.filters.sort.is_some() || args.filters.ascending;
     match args.order {
-        Some(Order::Best) => SearchOrder::Best,
-        Some(Order::Sorted) => SearchOrder::Sorted,
-        None if says_how => SearchOrder::Sorted,
+        Some(SearchOrderArg::Best) => SearchOrder::Best,
+        Some(SearchOrderArg::Sorted) => SearchOrder::Sorted,
+        None if args.filters.has_order() => SearchOrder::Sorted,
         None => SearchOrder::Best,
     }
 }
 
-/// Each thread with its hits below.
+/// Renders each thread as a heading with its hits below.
 async fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {
     let threads: Vec<StoredThread> = hits.iter().map(|hit| hit.thread.clone()).collect();
-    let short = list::short_length(app, &threads).await?;
+    let id_len = app.short_id_len(&threads).await?;
     let (now, paint) = (now(), app.out.paint());
     let rows: Vec<Vec<Cell>> = hits.iter().map(row).collect();
     let width = app.out.width().map(|width| width.saturating_sub(INDENT));
+    // One table for all hits, so that its columns line up across threads. Its lines are then dealt out to the headings.
     let mut lines = table::lines(&COLUMNS, &rows, width, paint).into_iter();
     let mut out = String::new();
-    for of_thread in hits.chunk_by(|one, next| one.thread.id == next.thread.id) {
-        let thread = &of_thread[0].thread;
-        let id = &thread.id.to_string()[..short];
+    for hits_of_thread in hits.chunk_by(|one, next| one.thread.id == next.thread.id) {
+        let thread = &hits_of_thread[0].thread;
+        let id = &thread.id.to_string()[..id_len];
         let age = ago(thread.updated_at, now);
-        // Two gaps of two columns.
-        let room = app.out.width().map_or(usize::MAX, |width| width.saturating_sub(id.len() + columns(&age) + 4));
-        let title = keep_start(&list::title(thread), room.min(100));
+        let taken = id.len() + display_width(&age) + HEADING_GAPS;
+        let room = app.out.width().map_or(usize::MAX, |width| width.saturating_sub(taken));
+        let title = keep_start(&thread_title(thread), room.min(MAX_TITLE_WIDTH));
         out.push_str(&format!("{}  {}  {}\n", paint.id(id), paint.heading(title), paint.dim(age)));
-        for line in lines.by_ref().take(of_thread.len()) {
+        for line in lines.by_ref().take(hits_of_thread.len()) {
             out.push_str(&format!("{:INDENT$}{line}\n", ""));
         }
     }
@@ -96,20 +159,24 @@ async fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {
 
 fn row(hit: &SearchHit) -> Vec<Cell> {
     let turn = hit.turn_number.map(|number| format!("turn {number}")).unwrap_or_default();
-    vec![turn.into(), one_line(&hit.kind.replace('_', " ")).into(), snippet(hit)]
+    vec![turn.into(), single_line(&hit.kind.replace('_', " ")).into(), snippet(hit)]
 }
 
 fn snippet(hit: &SearchHit) -> Cell {
-    // Blanks at the seams stand between words; `one_line` would take them away.
-    let flat = |text: &str| clean(text).replace(['\n', '\t'], " ");
-    let mut marked = Marked::default();
+    // Not `single_line`: that would trim each part, and join a highlight with the words around it.
+    let flatten = |text: &str| sanitize(text).replace(['\n', '\t'], " ");
+    let mut snippet = HighlightedText::default();
     let mut done = 0;
     for (start, end) in &hit.highlights {
         let (Some(before), Some(found)) = (hit.snippet.get(done..*start), hit.snippet.get(*start..*end)) else { break };
-        marked.push(&flat(before), false);
-        marked.push(&flat(found), true);
+        snippet.push(&flatten(before), false);
+        snippet.push(&flatten(found), true);
         done = *end;
     }
-    marked.push(&flat(hit.snippet.get(done..).unwrap_or_default()), false);
-    Cell::Marked(marked)
+    snippet.push(&flatten(hit.snippet.get(done..).unwrap_or_default()), false);
+    Cell::Highlighted(snippet)
+}
+
+fn parse_text(text: &str) -> Result<String, String> {
+    TextSearch::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

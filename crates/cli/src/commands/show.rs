@@ -3,41 +3,64 @@
 use std::io::Write;
 use std::num::NonZeroUsize;
 
+use clap::Args;
 use selvedge_protocol::{StoredThread, Turn, TurnQuery};
 use selvedge_thread_store::Damage;
 use serde::Serialize;
 
-use crate::app::{App, note, now};
-use crate::args::ShowArgs;
-use crate::exit::Result;
-use crate::render::transcript::{self, Style};
-use crate::resolve;
+use crate::app::App;
+use crate::clock::now;
+use crate::failure::Result;
+use crate::notes::note;
+use crate::render::transcript::{self, TranscriptStyle};
+use crate::resolve::ThreadArg;
 
-/// How many damaged places to name one by one.
-const NAMED: usize = 5;
+/// How many damaged ranges are reported one by one.
+const MAX_REPORTED: usize = 5;
+
+/// Arguments of `selvedge show`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --json: {thread, turns: [{id, status, started_at, completed_at, items: [{type, …}]}]}.
+
+Examples:
+  selvedge show 01a1fd5d-aacb
+  selvedge show 'Thread on zebras' --last 3 --full
+  selvedge show 01a1fd5d-aacb --json | jq '.turns[].items[].type'")]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    thread: ThreadArg,
+    /// Print long outputs and messages in full
+    #[arg(long)]
+    full: bool,
+    /// Only the newest N turns
+    #[arg(long, value_name = "N")]
+    last: Option<NonZeroUsize>,
+}
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TranscriptJson<'a> {
     thread: &'a StoredThread,
     turns: &'a [Turn],
 }
 
 /// Shows a thread.
 pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
-    let id = resolve::thread(&*app.store, &args.thread).await?;
+    let id = args.thread.resolve(&*app.store).await?;
     let thread = app.store.read_thread(id).await?;
-    // Only the damage is wanted, and the lines need not be held while the turns are made.
+    // Only the damage is kept of this, so that the lines and the turns are never in memory together.
     let damage = app.store.load_history(id).await?.damage;
     let mut turns = app.store.list_turns(&TurnQuery::all(id)).await?.items;
-    let skipped = skipped(&turns, args.last);
+    let skipped = args.last.map_or(0, |last| turns.len().saturating_sub(last.get()));
     turns.drain(..skipped);
     print(&thread, &turns, skipped, args.full, app)?;
+    // Standard error is not buffered. Without this, the notes would come before the transcript.
     app.out.flush()?;
-    report(&damage);
+    report_damage(&damage);
     Ok(())
 }
 
-/// Prints a thread and some of its turns, before which `skipped` others stand.
+/// Prints a thread and some of its turns. `skipped` is the number of turns before them.
 pub(crate) fn print(
     thread: &StoredThread,
     turns: &[Turn],
@@ -46,25 +69,21 @@ pub(crate) fn print(
     app: &mut App<'_>,
 ) -> Result<()> {
     if app.json {
-        return app.out.json(&Shown { thread, turns });
+        return app.out.json(&TranscriptJson { thread, turns });
     }
-    let style = Style { paint: app.out.paint(), full, now: now() };
-    app.out.write_all(transcript::head(thread, style).as_bytes())?;
+    let style = TranscriptStyle { paint: app.out.paint(), full, now: now() };
+    app.out.write_all(transcript::facts(thread, style).as_bytes())?;
     app.out.write_all(transcript::turns(turns, skipped + 1, style).as_bytes())?;
     Ok(())
 }
 
-fn skipped(turns: &[Turn], last: Option<NonZeroUsize>) -> usize {
-    last.map_or(0, |last| turns.len().saturating_sub(last.get()))
-}
-
-/// Says what could not be read.
-pub(crate) fn report(damage: &[Damage]) {
-    for place in damage.iter().take(NAMED) {
-        note(&format!("note: damaged: {place}"));
+/// Reports the parts of the log that could not be read.
+fn report_damage(damage: &[Damage]) {
+    for damage in damage.iter().take(MAX_REPORTED) {
+        note(&format!("note: damaged: {damage}"));
     }
-    if damage.len() > NAMED {
-        note(&format!("note: and {} more damaged places", damage.len() - NAMED));
+    if damage.len() > MAX_REPORTED {
+        note(&format!("note: and {} more damaged ranges", damage.len() - MAX_REPORTED));
     }
     if !damage.is_empty() {
         note("note: everything else was read; nothing was changed");

@@ -1,32 +1,118 @@
-//! `selvedge stats`: sums over threads.
+//! `selvedge stats`: adds up threads, turns, tokens and bytes by group, as a table or as a chart.
 
 use std::io::Write;
 
+use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use jiff::tz::TimeZone;
-use selvedge_protocol::{StatsCounts, StatsGroup, StatsQuery, ThreadStats, Timestamp, UtcOffset};
+use selvedge_protocol::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, Timestamp, UtcOffset};
 
-use super::list;
-use crate::app::{App, note, now};
-use crate::args::{Measure, StatsArgs};
-use crate::exit::Result;
+use crate::app::App;
+use crate::clock::now;
+use crate::failure::Result;
+use crate::notes::note;
 use crate::render::plot::{self, Bar};
-use crate::render::table::{self, Cell, Column, Keep, Look};
-use crate::render::text::one_line;
+use crate::render::table::{self, Cell, CellStyle, Column};
+use crate::render::text::single_line;
+use crate::thread_filters::ThreadFilters;
 
-/// How many groups people are shown.
-const SHOWN: usize = 30;
+/// How many groups a table or a chart shows by default.
+const DEFAULT_LIMIT: usize = 30;
 
-/// From when on the clocks of this place are known: what is older has the offset of this time.
-const CLOCKS_FROM: Timestamp = Timestamp::from_seconds(1_577_836_800);
+/// The start of 2020. Earlier times get the offset from UTC that was in force then.
+const OFFSETS_SINCE: Timestamp = Timestamp::from_seconds(1_577_836_800);
 
-const fn number(title: &'static str) -> Column {
-    Column { title, least: 6, most: 15, keep: Keep::End, look: Look::Plain }
+const fn number_column(title: &'static str) -> Column {
+    Column::new(title, 6, 15, CellStyle::Plain).keep_end()
 }
 
-/// Sums over the threads of the home.
+/// Arguments of `selvedge stats`.
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("limit", |limit| limit.help("Maximum number of rows; the others are added up [default: 30; no limit with --json]")),
+    mut_arg("cursor", |cursor| cursor.hide(true).value_parser(reject_cursor)),
+    mut_arg("sort", |sort| sort.help("Which time --since and --until refer to [default: updated]")),
+    mut_arg("ascending", |ascending| ascending.help("Oldest day first, or the group with the fewest threads")),
+    after_help = "\
+A thread counts for the day on which it was created, in the local time zone: with TZ=UTC, in UTC. A project is a git \
+repository, or the directory of a thread that works in no repository. The model is the last one that the thread used.
+
+Turns and tokens are the same as in `show` and `list`: a fork has those that it inherited, too. Bytes are those of the \
+threads' own files, as stored on disk.
+
+With --json: {by, groups: [{key, threads, turns, bytes, input_tokens, cached_input_tokens, output_tokens, \
+reasoning_output_tokens, total_tokens}], total: {threads, …}}. key is null for threads of which it is not known. The \
+newest day comes first, or the group with the most threads.
+
+Examples:
+  selvedge stats --since 30d
+  selvedge stats --by project --plot=tokens
+  selvedge stats --by model --all --json | jq '.groups[] | [.key, .total_tokens]'"
+)]
+pub(crate) struct StatsArgs {
+    /// What to group by
+    #[arg(long, value_name = "WHAT", default_value = "day")]
+    by: StatsBy,
+    /// Draw a bar chart of one sum, instead of a table of all sums
+    #[arg(long, value_name = "SUM", num_args = 0..=1, require_equals = true, default_missing_value = "threads")]
+    plot: Option<Measure>,
+    /// Draw with ASCII characters
+    #[arg(long)]
+    ascii: bool,
+    #[command(flatten)]
+    filters: ThreadFilters,
+}
+
+/// What threads are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsBy {
+    /// Day on which they were created
+    Day,
+    /// Git repository, or else directory
+    Project,
+    /// Model
+    Model,
+    /// Source
+    Source,
+}
+
+impl StatsBy {
+    const fn key(self) -> StatsKey {
+        match self {
+            Self::Day => StatsKey::Day,
+            Self::Project => StatsKey::Project,
+            Self::Model => StatsKey::Model,
+            Self::Source => StatsKey::Source,
+        }
+    }
+
+    /// Returns the header of the column with the groups.
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Day => "DAY",
+            Self::Project => "PROJECT",
+            Self::Model => "MODEL",
+            Self::Source => "SOURCE",
+        }
+    }
+}
+
+/// A sum over threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measure {
+    /// Number of threads
+    Threads,
+    /// Their turns
+    Turns,
+    /// Their tokens, input and output
+    Tokens,
+    /// Bytes of their files
+    Bytes,
+}
+
+/// Prints sums over the threads of the home.
 pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
-    let threads = list::query(&args.filters, app).await?;
+    let threads = args.filters.to_query(app).await?;
     let query = StatsQuery { threads, by: args.by.key(), offsets: local_offsets() };
     let mut stats = app.store.thread_stats(&query).await?;
     if app.json {
@@ -36,19 +122,20 @@ pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
         note(&format!("no such threads in {}", app.home.display()));
         return Ok(());
     }
-    let limit = args.filters.limit.map_or(SHOWN, Into::into);
-    let left = stats.groups.split_off(stats.groups.len().min(limit));
+    // The limit applies to groups, and only here. The store adds up all threads, so that the total is complete.
+    let limit = args.filters.limit_or(DEFAULT_LIMIT);
+    let others = stats.groups.split_off(stats.groups.len().min(limit));
     let text = match args.plot {
         Some(measure) => chart(&stats.groups, measure, args.ascii, app),
-        None => tables(&stats, &left, args, app),
+        None => table(&stats, &others, args, app),
     };
     app.out.write_all(text.as_bytes())?;
     app.out.flush()?;
-    if !left.is_empty() {
-        let total = sum(&left);
+    if !others.is_empty() {
+        let total = sum(&others);
         note(&format!(
             "and {} more with {} threads, {} turns; --limit shows more, --json all",
-            left.len(),
+            others.len(),
             total.threads,
             total.turns
         ));
@@ -56,20 +143,20 @@ pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
     Ok(())
 }
 
-fn tables(stats: &ThreadStats, left: &[StatsGroup], args: &StatsArgs, app: &App<'_>) -> String {
+fn table(stats: &ThreadStats, others: &[StatsGroup], args: &StatsArgs, app: &App<'_>) -> String {
     let columns = [
-        Column { title: args.by.title(), least: 10, most: 60, keep: Keep::End, look: Look::Plain },
-        number("THREADS"),
-        number("TURNS"),
-        number("TOKENS"),
-        number("BYTES"),
+        Column::new(args.by.title(), 10, 60, CellStyle::Plain).keep_end(),
+        number_column("THREADS"),
+        number_column("TURNS"),
+        number_column("TOKENS"),
+        number_column("BYTES"),
     ];
     let cells = |name: String, counts: &StatsCounts| {
-        [name].into_iter().chain(Measure::ALL.map(|measure| measure.text(counts))).collect::<Vec<String>>()
+        [name].into_iter().chain(Measure::ALL.map(|measure| measure.to_text(counts))).collect::<Vec<String>>()
     };
     let mut rows: Vec<Vec<String>> = stats.groups.iter().map(|group| cells(name(group), &group.counts)).collect();
-    if !left.is_empty() {
-        rows.push(cells(format!("({} more)", left.len()), &sum(left)));
+    if !others.is_empty() {
+        rows.push(cells(format!("({} more)", others.len()), &sum(others)));
     }
     rows.push(cells("total".to_owned(), &stats.total));
     align_right(&mut rows, &columns);
@@ -77,25 +164,29 @@ fn tables(stats: &ThreadStats, left: &[StatsGroup], args: &StatsArgs, app: &App<
     table::render(&columns, &rows, app.out.width(), app.out.paint())
 }
 
-/// Numbers stand under each other.
+/// Pads all columns but the first, so that the digits of numbers line up.
 fn align_right(rows: &mut [Vec<String>], columns: &[Column]) {
-    for (at, column) in columns.iter().enumerate().skip(1) {
-        let widest = rows.iter().map(|row| row[at].len()).max().unwrap_or(0).max(column.title.len());
-        rows.iter_mut().for_each(|row| row[at] = format!("{:>widest$}", row[at]));
+    for (index, column) in columns.iter().enumerate().skip(1) {
+        let widest = rows.iter().map(|row| row[index].len()).max().unwrap_or(0).max(column.title.len());
+        rows.iter_mut().for_each(|row| row[index] = format!("{:>widest$}", row[index]));
     }
 }
 
 fn chart(groups: &[StatsGroup], measure: Measure, ascii: bool, app: &App<'_>) -> String {
     let bars: Vec<Bar> = groups
         .iter()
-        .map(|group| Bar { name: name(group), amount: measure.of(&group.counts), label: measure.text(&group.counts) })
+        .map(|group| Bar {
+            name: name(group),
+            amount: measure.amount(&group.counts),
+            label: measure.to_text(&group.counts),
+        })
         .collect();
     let title = app.out.paint().heading(measure.title());
     format!("{title}\n{}", plot::bars(&bars, app.out.width(), ascii))
 }
 
 fn name(group: &StatsGroup) -> String {
-    group.key.as_deref().map_or_else(|| "(unknown)".to_owned(), one_line)
+    group.key.as_deref().map_or_else(|| "(unknown)".to_owned(), single_line)
 }
 
 fn sum(groups: &[StatsGroup]) -> StatsCounts {
@@ -107,7 +198,7 @@ fn sum(groups: &[StatsGroup]) -> StatsCounts {
 impl Measure {
     const ALL: [Self; 4] = [Self::Threads, Self::Turns, Self::Tokens, Self::Bytes];
 
-    fn of(self, counts: &StatsCounts) -> u64 {
+    fn amount(self, counts: &StatsCounts) -> u64 {
         match self {
             Self::Threads => counts.threads,
             Self::Turns => counts.turns,
@@ -116,10 +207,10 @@ impl Measure {
         }
     }
 
-    fn text(self, counts: &StatsCounts) -> String {
+    fn to_text(self, counts: &StatsCounts) -> String {
         match self {
             Self::Bytes => HumanBytes(counts.bytes).to_string(),
-            _ => self.of(counts).to_string(),
+            _ => self.amount(counts).to_string(),
         }
     }
 
@@ -133,14 +224,22 @@ impl Measure {
     }
 }
 
-/// How far the clocks of this place were ahead of UTC, and since when.
+/// Returns the offsets of local time from UTC, each with the time from which it is in force.
+///
+/// The store groups threads by local day, and knows no time zones. Every change of the offset, such as daylight saving
+/// time, is one entry.
 fn local_offsets() -> Vec<UtcOffset> {
     let zone = TimeZone::system();
-    let Ok(from) = jiff::Timestamp::from_millisecond(CLOCKS_FROM.as_millis()) else { return Vec::new() };
+    let Ok(from) = jiff::Timestamp::from_millisecond(OFFSETS_SINCE.as_millis()) else { return Vec::new() };
     let first = UtcOffset { since: Timestamp::from_millis(i64::MIN), seconds: zone.to_offset(from).seconds() };
     let changes = zone.following(from).map(|change| UtcOffset {
         since: Timestamp::from_millis(change.timestamp().as_millisecond()),
         seconds: change.offset().seconds(),
     });
+    // Rules of a time zone have no end, so that the changes stop at the present.
     [first].into_iter().chain(changes.take_while(|change| change.since <= now())).collect()
+}
+
+fn reject_cursor(_: &str) -> Result<String, String> {
+    Err("all sums are on one page".to_owned())
 }

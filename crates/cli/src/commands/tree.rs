@@ -2,16 +2,39 @@
 
 use std::io::Write;
 
+use clap::Args;
 use selvedge_protocol::{ArchivedFilter, ThreadId, ThreadQuery, distinct_prefix_len};
 use selvedge_thread_store::StoreError;
 
-use super::list::title;
-use crate::app::{App, note};
-use crate::args::TreeArgs;
-use crate::exit::Result;
+use crate::app::App;
+use crate::failure::Result;
 use crate::forest::Forest;
-use crate::render::tree::{Lines, Style, render};
+use crate::notes::note;
+use crate::render::thread_title::thread_title;
+use crate::render::tree::{BranchGlyphs, TreeStyle, render};
 use crate::resolve;
+
+/// Arguments of `selvedge tree`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Archived threads are marked. A thread that others come from is drawn even if it is not in the home, and marked, too. \
+Without ID, threads that have neither a parent nor children are left out, except with --json.
+
+With --json, a tree is {id, relation: null, \"fork\" or \"sub_agent\", thread: {…} or null, children: […]}. Without \
+ID, a list of trees is printed.
+
+Examples:
+  selvedge tree
+  selvedge tree 01a1fd5d-aacb
+  selvedge tree --json | jq '.[] | select(.children != []) | .id'")]
+pub(crate) struct TreeArgs {
+    /// Thread whose family to draw: id, unique prefix of an id, or name [default: all families]
+    #[arg(value_name = "ID")]
+    thread: Option<String>,
+    /// Draw with ASCII characters
+    #[arg(long)]
+    ascii: bool,
+}
 
 /// Draws the family of a thread, or all families of the home.
 pub(crate) async fn run(args: &TreeArgs, app: &mut App<'_>) -> Result<()> {
@@ -40,10 +63,11 @@ fn families(forest: &Forest, args: &TreeArgs, app: &mut App<'_>) -> Result<()> {
         let trees: Vec<_> = forest.roots.iter().map(|root| forest.tree(*root)).collect();
         return app.out.json(&trees);
     }
-    let (lonely, families): (Vec<usize>, Vec<usize>) = forest.roots.iter().partition(|root| forest.is_lonely(**root));
+    let (unrelated, families): (Vec<usize>, Vec<usize>) =
+        forest.roots.iter().partition(|root| forest.is_unrelated(**root));
     draw(forest, &families, args, app)?;
     app.out.flush()?;
-    match (families.len(), lonely.len()) {
+    match (families.len(), unrelated.len()) {
         (_, 0) => {}
         (0, count) => note(&format!("{} here, none forked from or started by another", threads(count))),
         (_, count) => note(&format!("and {} without forks and sub-agents", threads(count))),
@@ -56,12 +80,13 @@ fn threads(count: usize) -> String {
 }
 
 fn draw(forest: &Forest, roots: &[usize], args: &TreeArgs, app: &mut App<'_>) -> Result<()> {
+    // The store is not asked for the length: it does not know the parents that are not in the home.
     let ids: Vec<ThreadId> = forest.ids().into_iter().collect();
-    let style = Style {
+    let style = TreeStyle {
         paint: app.out.paint(),
-        lines: if args.ascii { Lines::ASCII } else { Lines::UNICODE },
-        id_length: distinct_prefix_len(&ids, []),
-        title,
+        glyphs: if args.ascii { BranchGlyphs::ASCII } else { BranchGlyphs::UNICODE },
+        id_len: distinct_prefix_len(&ids, []),
+        title: thread_title,
         width: app.out.width(),
     };
     for root in roots {

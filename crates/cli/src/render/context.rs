@@ -1,13 +1,14 @@
-//! What the model would see next, as a person reads it.
+//! The model context of a thread, for people.
 
 use selvedge_history::ModelContext;
 use selvedge_protocol::{ContextWindow, ResponseItem};
 use serde_json::Value;
 
-use super::style::Paint;
-use super::text::{self, Limits, one_line};
+use super::paint::Paint;
+use super::sanitize::sanitize;
+use super::text::{self, TextLimits, single_line};
 
-/// The context as text; whole, or with long texts shortened.
+/// Renders the context. Unless `full`, long texts are shortened.
 pub(crate) fn render(context: &ModelContext, full: bool, paint: Paint) -> String {
     let mut out = String::new();
     let mut fact = |name: &str, value: String| {
@@ -16,7 +17,7 @@ pub(crate) fn render(context: &ModelContext, full: bool, paint: Paint) -> String
     fact("window", window(&context.window));
     if let Some(settings) = &context.turn_context {
         let parts = [settings.model.as_deref(), settings.effort.as_deref(), settings.cwd.as_deref()];
-        fact("settings", one_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+        fact("settings", single_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     }
     fact("world state", world_state(context, full));
     fact("history", format!("{} items", context.history.len()));
@@ -27,8 +28,9 @@ pub(crate) fn render(context: &ModelContext, full: bool, paint: Paint) -> String
     out
 }
 
-/// One item of the model's input.
+/// Renders one item of the model's input.
 pub(crate) fn item(number: usize, item: &ResponseItem, full: bool, paint: Paint) -> String {
+    // The item itself, and not its typed view: that has only the fields that this version knows.
     let value: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
     let (label, text) = label_and_text(item, &value);
     let label = match item.role().as_deref() {
@@ -37,35 +39,37 @@ pub(crate) fn item(number: usize, item: &ResponseItem, full: bool, paint: Paint)
         _ => paint.tool(&label),
     };
     let mut out = format!("{} {label}\n", paint.dim(format!("{number:>3}")));
-    for line in text::lines(&text, (!full).then_some(Limits::GLANCE)) {
+    for line in text::lines(&text, (!full).then_some(TextLimits::SUMMARY)) {
         out.push_str(format!("    {line}").trim_end());
         out.push('\n');
     }
     out
 }
 
-/// What an item is, and its text.
+/// Returns a label for the kind of an item, on one line, and the text of the item.
 pub(crate) fn label_and_text(item: &ResponseItem, value: &Value) -> (String, String) {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let kind = item.kind().as_str();
     match kind {
-        "message" | "agent_message" => (one_line(&item.role().unwrap_or_else(|| kind.to_owned())), said(item, value)),
-        "function_call" => (format!("call {}", one_line(field("name"))), field("arguments").to_owned()),
-        "custom_tool_call" => (format!("call {}", one_line(field("name"))), field("input").to_owned()),
-        "function_call_output" | "custom_tool_call_output" => ("output".to_owned(), plain(value.get("output"))),
+        "message" | "agent_message" => {
+            (single_line(&item.role().unwrap_or_else(|| kind.to_owned())), message_text(item, value))
+        }
+        "function_call" => (format!("call {}", single_line(field("name"))), field("arguments").to_owned()),
+        "custom_tool_call" => (format!("call {}", single_line(field("name"))), field("input").to_owned()),
+        "function_call_output" | "custom_tool_call_output" => ("output".to_owned(), text_or_json(value.get("output"))),
         "reasoning" => ("reasoning".to_owned(), summary(value)),
-        _ => (one_line(&kind.replace('_', " ")), value.to_string()),
+        _ => (single_line(&kind.replace('_', " ")), value.to_string()),
     }
 }
 
-/// The texts of a message; what is no text, by its kind.
-fn said(item: &ResponseItem, value: &Value) -> String {
+/// Returns the texts of a message. For a part that has no text, such as an image, its kind.
+fn message_text(item: &ResponseItem, value: &Value) -> String {
     let Some(parts) = value.get("content").and_then(Value::as_array) else {
         return item.texts().join("\n");
     };
     let part = |part: &Value| match part.get("text").and_then(Value::as_str) {
         Some(text) => text.to_owned(),
-        None => format!("[{}]", part.get("type").and_then(Value::as_str).unwrap_or("something")),
+        None => format!("[{}]", part.get("type").and_then(Value::as_str).unwrap_or("unknown")),
     };
     parts.iter().map(part).collect::<Vec<_>>().join("\n")
 }
@@ -75,7 +79,7 @@ fn summary(value: &Value) -> String {
     parts.filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join("\n")
 }
 
-fn plain(value: Option<&Value>) -> String {
+fn text_or_json(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
@@ -93,11 +97,11 @@ fn window(window: &ContextWindow) -> String {
 
 fn world_state(context: &ModelContext, full: bool) -> String {
     let Some(state) = &context.world_state else {
-        return "none, the next record has to be a whole one".to_owned();
+        return "none; the next record has to be a complete snapshot".to_owned();
     };
     let value = serde_json::to_value(state).unwrap_or_default();
     match &value {
-        Value::Object(sections) if !full => one_line(&sections.keys().cloned().collect::<Vec<_>>().join(", ")),
-        other => text::clean(&serde_json::to_string_pretty(other).unwrap_or_default()).into_owned(),
+        Value::Object(sections) if !full => single_line(&sections.keys().cloned().collect::<Vec<_>>().join(", ")),
+        other => sanitize(&serde_json::to_string_pretty(other).unwrap_or_default()).into_owned(),
     }
 }

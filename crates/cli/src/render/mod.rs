@@ -1,12 +1,14 @@
-//! Answers for people. Everything that comes from a thread goes through `text` before it is printed: transcripts are
-//! not trusted with a terminal.
+//! Renders answers for people. Everything that comes from a thread goes through `sanitize` before it is printed: a
+//! transcript is not trusted with a terminal.
 
 pub(crate) mod context;
+pub(crate) mod log_line;
+pub(crate) mod paint;
 pub(crate) mod plot;
-pub(crate) mod style;
+pub(crate) mod sanitize;
 pub(crate) mod table;
-pub(crate) mod tail;
 pub(crate) mod text;
+pub(crate) mod thread_title;
 pub(crate) mod time;
 pub(crate) mod transcript;
 pub(crate) mod tree;

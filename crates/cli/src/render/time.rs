@@ -1,4 +1,4 @@
-//! Times for people.
+//! Times and durations for people.
 
 use jiff::tz::TimeZone;
 use selvedge_protocol::Timestamp;
@@ -8,14 +8,15 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const TWO_DAYS: i64 = 2 * DAY;
 const MONTH: i64 = 30 * DAY;
-const BEHIND: i64 = -MINUTE;
+/// The clocks of two machines differ. An age down to this is taken for now, although it lies in the future.
+const CLOCK_SKEW: i64 = -MINUTE;
 
-/// How long ago `at` was; its date when that is long ago, or still to come.
+/// Returns how long ago `at` was, or its date if it is a month or more ago, or in the future.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    // `div_euclid` rounds down for the future, too: half a second ahead is -1, which is still within the skew.
     let seconds = (now.as_millis() - at.as_millis()).div_euclid(1000);
     match seconds {
-        // Clocks of two machines differ by some seconds.
-        BEHIND..MINUTE => "just now".to_owned(),
+        CLOCK_SKEW..MINUTE => "just now".to_owned(),
         MINUTE..HOUR => format!("{} min ago", seconds / MINUTE),
         HOUR..DAY => format!("{} h ago", seconds / HOUR),
         DAY..TWO_DAYS => "1 day ago".to_owned(),
@@ -24,12 +25,12 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Date and time of day, where the reader is.
+/// Returns the date and the time of day, in the time zone of the reader.
 pub(crate) fn date_time(at: Timestamp) -> String {
     format(at, "%Y-%m-%d %H:%M:%S")
 }
 
-/// How long something took.
+/// Returns a duration in the two largest units that matter.
 pub(crate) fn duration(millis: i64) -> String {
     match millis {
         ..1000 => format!("{millis} ms"),
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_in_words() {
+    fn an_age_is_rounded_down_to_its_largest_unit() {
         let now = Timestamp::from_seconds(1_000_000_000);
         let before = |seconds: i64| ago(Timestamp::from_seconds(1_000_000_000 - seconds), now);
         assert_eq!(before(-5), "just now");
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_in_words() {
+    fn a_duration_has_two_units_at_most() {
         assert_eq!(duration(7), "7 ms");
         assert_eq!(duration(1_260), "1.2 s");
         assert_eq!(duration(61_000), "1 min 1 s");

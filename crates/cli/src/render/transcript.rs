@@ -1,55 +1,65 @@
-//! A thread as a person reads it.
+//! Transcripts: the facts about a thread, and its turns, for people.
 
 use selvedge_protocol::{ItemStatus, OtherTurnItem, StoredThread, Timestamp, Turn, TurnItem, TurnStatus};
 use serde_json::Value;
 
-use super::style::Paint;
-use super::text::{self, Limits, clean, one_line};
+use super::paint::Paint;
+use super::sanitize::sanitize;
+use super::text::{self, TextLimits, single_line};
+use super::thread_title::NO_MESSAGE;
 use super::time::{ago, date_time, duration};
+
+/// The most columns of a title, a preview or a list of arguments.
+const MAX_TITLE_WIDTH: usize = 100;
+const MAX_ARGUMENTS_WIDTH: usize = 120;
+const MAX_IMAGE_WIDTH: usize = 80;
 
 /// How to write a transcript.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Style {
+pub(crate) struct TranscriptStyle {
     /// Colours.
     pub(crate) paint: Paint,
-    /// Whether long texts are printed whole.
+    /// Whether long texts are printed in full.
     pub(crate) full: bool,
-    /// What the time is.
+    /// The current time.
     pub(crate) now: Timestamp,
 }
 
-/// What is known of the thread, a line for each thing.
-pub(crate) fn head(thread: &StoredThread, style: Style) -> String {
+/// Renders the facts about a thread, one on each line.
+pub(crate) fn facts(thread: &StoredThread, style: TranscriptStyle) -> String {
     let paint = style.paint;
-    let title = thread.name.as_deref().or(thread.preview.as_deref()).unwrap_or("(nothing said yet)");
-    let mut page = Page::new(style);
-    page.line(&paint.heading(text::keep_start(&one_line(title), 100)));
-    page.fact("id", &paint.id(thread.id));
+    let title = thread.name.as_deref().or(thread.preview.as_deref()).unwrap_or(NO_MESSAGE);
+    let mut writer = TranscriptWriter::new(style);
+    writer.line(&paint.heading(text::keep_start(&single_line(title), MAX_TITLE_WIDTH)));
+    writer.fact("id", &paint.id(thread.id));
     if thread.name.is_some() {
-        page.maybe("about", thread.preview.as_deref().map(|preview| text::keep_start(&one_line(preview), 100)));
+        writer.fact_if_known(
+            "about",
+            thread.preview.as_deref().map(|preview| text::keep_start(&single_line(preview), MAX_TITLE_WIDTH)),
+        );
     }
-    page.fact("updated", &format!("{} ({})", date_time(thread.updated_at), ago(thread.updated_at, style.now)));
-    page.fact("created", &date_time(thread.created_at));
-    page.maybe("where", place(thread));
-    page.maybe("model", model(thread));
-    page.fact("log", &format!("{}{}", thread.history_mode.as_str(), if thread.archived { ", archived" } else { "" }));
-    page.maybe("tokens", tokens(thread));
-    page.maybe("forked from", thread.forked_from_id.map(|id| id.to_string()));
-    page.maybe("started by", thread.parent_thread_id.map(|id| id.to_string()));
-    page.maybe("file", thread.location.as_deref().map(|location| clean(location).into_owned()));
-    page.out
+    writer.fact("updated", &format!("{} ({})", date_time(thread.updated_at), ago(thread.updated_at, style.now)));
+    writer.fact("created", &date_time(thread.created_at));
+    writer.fact_if_known("where", location(thread));
+    writer.fact_if_known("model", model(thread));
+    writer.fact("log", &format!("{}{}", thread.history_mode.as_str(), if thread.archived { ", archived" } else { "" }));
+    writer.fact_if_known("tokens", tokens(thread));
+    writer.fact_if_known("forked from", thread.forked_from_id.map(|id| id.to_string()));
+    writer.fact_if_known("started by", thread.parent_thread_id.map(|id| id.to_string()));
+    writer.fact_if_known("file", thread.location.as_deref().map(|location| sanitize(location).into_owned()));
+    writer.out
 }
 
-fn place(thread: &StoredThread) -> Option<String> {
+fn location(thread: &StoredThread) -> Option<String> {
     let branch = thread.git.as_ref().and_then(|git| git.branch.as_deref());
     let cwd = thread.cwd.as_deref()?;
-    Some(one_line(&branch.map_or_else(|| cwd.to_owned(), |branch| format!("{cwd} on {branch}"))))
+    Some(single_line(&branch.map_or_else(|| cwd.to_owned(), |branch| format!("{cwd} on {branch}"))))
 }
 
 fn model(thread: &StoredThread) -> Option<String> {
     let model = thread.model.as_deref();
     let parts: Vec<&str> = [model, thread.model_provider.as_deref()].into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| one_line(&parts.join(", ")))
+    (!parts.is_empty()).then(|| single_line(&parts.join(", ")))
 }
 
 fn tokens(thread: &StoredThread) -> Option<String> {
@@ -57,30 +67,30 @@ fn tokens(thread: &StoredThread) -> Option<String> {
     Some(usage.get("total_tokens")?.as_i64()?.to_string())
 }
 
-/// The turns, the first of them with number `first`.
-pub(crate) fn turns(turns: &[Turn], first: usize, style: Style) -> String {
-    let mut page = Page::new(style);
+/// Renders turns with their numbers. The first of them has the number `first`.
+pub(crate) fn turns(turns: &[Turn], first: usize, style: TranscriptStyle) -> String {
+    let mut writer = TranscriptWriter::new(style);
     for (number, turn) in (first..).zip(turns) {
-        page.turn(&format!("turn {number}"), turn);
+        writer.turn(&format!("turn {number}"), turn);
     }
-    page.out
+    writer.out
 }
 
-/// Turns whose numbers are not known.
-pub(crate) fn newest_turns(turns: &[Turn], style: Style) -> String {
-    let mut page = Page::new(style);
-    turns.iter().for_each(|turn| page.turn("turn", turn));
-    page.out
+/// Renders turns whose numbers are not known.
+pub(crate) fn newest_turns(turns: &[Turn], style: TranscriptStyle) -> String {
+    let mut writer = TranscriptWriter::new(style);
+    turns.iter().for_each(|turn| writer.turn("turn", turn));
+    writer.out
 }
 
-/// Text under way.
-struct Page {
-    style: Style,
+/// Collects the lines of a transcript.
+struct TranscriptWriter {
+    style: TranscriptStyle,
     out: String,
 }
 
-impl Page {
-    fn new(style: Style) -> Self {
+impl TranscriptWriter {
+    fn new(style: TranscriptStyle) -> Self {
         Self { style, out: String::new() }
     }
 
@@ -94,7 +104,7 @@ impl Page {
         self.line(&format!("{name}{value}"));
     }
 
-    fn maybe(&mut self, name: &str, value: Option<String>) {
+    fn fact_if_known(&mut self, name: &str, value: Option<String>) {
         if let Some(value) = value {
             self.fact(name, &value);
         }
@@ -106,14 +116,14 @@ impl Page {
         about.extend(turn.started_at.map(date_time));
         about.extend(turn.duration_ms.map(duration));
         let heading = paint.heading(format!("── {name}"));
-        let about = format!("{} · {}", about.join(" · "), one_line(turn.id.as_str()));
+        let about = format!("{} · {}", about.join(" · "), single_line(turn.id.as_str()));
         self.out.push('\n');
         self.line(&format!("{heading} {}", paint.dim(format!("· {about}"))));
         for item in &turn.items {
             self.item(item);
         }
         if let Some(error) = &turn.error {
-            self.block(&paint.bad("error"), &message_of(error), Limits::SPEECH);
+            self.block(&paint.bad("error"), &message_of(error), TextLimits::SPEECH);
         }
     }
 
@@ -121,68 +131,72 @@ impl Page {
         let paint = self.style.paint;
         match item {
             TurnItem::UserMessage { text, images, .. } => self.user_message(text, images),
-            TurnItem::AgentMessage { text, .. } => self.block(&paint.agent("agent"), text, Limits::SPEECH),
+            TurnItem::AgentMessage { text, .. } => self.block(&paint.agent("agent"), text, TextLimits::SPEECH),
             TurnItem::Reasoning { summary, content, .. } => self.reasoning(summary, content),
             TurnItem::CommandExecution { command, output, .. } => {
                 let about = outcome(item);
-                let command = one_line(command);
+                let command = single_line(command);
                 let label = format!("{} {}", paint.tool(format!("$ {command}")), paint.dim(about));
-                self.block(&label, output.as_deref().unwrap_or_default(), Limits::OUTPUT);
+                self.block(&label, output.as_deref().unwrap_or_default(), TextLimits::OUTPUT);
             }
             TurnItem::FileChange { changes, status, .. } => {
-                let label = format!("{} {}", paint.tool("files changed"), paint.dim(unless_done(*status)));
-                self.block(&label, &self.changes(changes), Limits::OUTPUT);
+                let label = format!("{} {}", paint.tool("files changed"), paint.dim(unusual_status(*status)));
+                self.block(&label, &self.changes(changes), TextLimits::OUTPUT);
             }
             TurnItem::ToolCall { .. } => self.tool_call(item),
-            TurnItem::WebSearch { query, .. } => self.block(&paint.tool("web search"), query, Limits::OUTPUT),
+            TurnItem::WebSearch { query, .. } => self.block(&paint.tool("web search"), query, TextLimits::OUTPUT),
             TurnItem::ImageGeneration { status, revised_prompt, saved_path, .. } => {
                 let parts = [Some(status), revised_prompt.as_ref(), saved_path.as_ref()];
                 let text: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-                self.block(&paint.tool("image"), &text.join("\n"), Limits::OUTPUT);
+                self.block(&paint.tool("image"), &text.join("\n"), TextLimits::OUTPUT);
             }
             TurnItem::ContextCompaction { .. } => {
-                self.block(&paint.dim("(the context was compacted here)"), "", Limits::GLANCE)
+                self.block(&paint.dim("(the context was compacted here)"), "", TextLimits::SUMMARY)
             }
-            TurnItem::Plan { text, .. } => self.block(&paint.agent("plan"), text, Limits::SPEECH),
+            TurnItem::Plan { text, .. } => self.block(&paint.agent("plan"), text, TextLimits::SPEECH),
             TurnItem::EnteredReviewMode { review, .. } => {
-                self.block(&paint.tool("review begins"), review, Limits::SPEECH)
+                self.block(&paint.tool("review begins"), review, TextLimits::SPEECH)
             }
-            TurnItem::ExitedReviewMode { review, .. } => self.block(&paint.tool("review ends"), review, Limits::SPEECH),
+            TurnItem::ExitedReviewMode { review, .. } => {
+                self.block(&paint.tool("review ends"), review, TextLimits::SPEECH)
+            }
             TurnItem::Other(item) => self.other(item),
-            _ => self.block(&paint.tool(one_line(item.kind())), &json(item), Limits::OUTPUT),
+            _ => self.block(&paint.tool(single_line(item.kind())), &json(item), TextLimits::OUTPUT),
         }
     }
 
     fn user_message(&mut self, text: &str, images: &[Value]) {
         let mut text = text.to_owned();
         for image in images {
-            text.push_str(&format!("\n[image {}]", text::keep_start(&one_line(&json(image)), 80)));
+            text.push_str(&format!("\n[image {}]", text::keep_start(&single_line(&json(image)), MAX_IMAGE_WIDTH)));
         }
-        self.block(&self.style.paint.user("user"), &text, Limits::SPEECH);
+        self.block(&self.style.paint.user("user"), &text, TextLimits::SPEECH);
     }
 
     fn reasoning(&mut self, summary: &[String], content: &[String]) {
+        // A summary is what the client showed. The content is longer, and there only if the model returns it.
         let parts = if summary.is_empty() { content } else { summary };
-        self.block(&self.style.paint.dim("thinking"), &parts.join("\n\n"), Limits::SPEECH);
+        self.block(&self.style.paint.dim("thinking"), &parts.join("\n\n"), TextLimits::SPEECH);
     }
 
     fn tool_call(&mut self, item: &TurnItem) {
         let TurnItem::ToolCall { server, tool, arguments, result, error, .. } = item else { return };
         let paint = self.style.paint;
         let name = server.as_ref().map_or_else(|| tool.clone(), |server| format!("{server}.{tool}"));
-        let arguments = text::keep_start(&one_line(&json(arguments)), 120);
-        let label = format!("{} {}", paint.tool(format!("{}({arguments})", one_line(&name))), paint.dim(outcome(item)));
+        let arguments = text::keep_start(&single_line(&json(arguments)), MAX_ARGUMENTS_WIDTH);
+        let label =
+            format!("{} {}", paint.tool(format!("{}({arguments})", single_line(&name))), paint.dim(outcome(item)));
         let answer = error.as_ref().or(result.as_ref()).map(message_of).unwrap_or_default();
-        self.block(&label, &answer, Limits::OUTPUT);
+        self.block(&label, &answer, TextLimits::OUTPUT);
     }
 
     fn other(&mut self, item: &OtherTurnItem) {
-        let label = self.style.paint.tool(one_line(&item.kind.replace('_', " ")));
+        let label = self.style.paint.tool(single_line(&item.kind.replace('_', " ")));
         let fields = if item.fields.is_empty() { String::new() } else { json(&item.fields) };
-        self.block(&label, &fields, Limits::OUTPUT);
+        self.block(&label, &fields, TextLimits::OUTPUT);
     }
 
-    /// The paths; with everything wanted, what was changed in them too.
+    /// Returns the changed paths, or the changes themselves if everything is printed in full.
     fn changes(&self, changes: &Value) -> String {
         match changes {
             Value::Object(paths) if !self.style.full => paths
@@ -194,8 +208,8 @@ impl Page {
         }
     }
 
-    /// A label, and below it a text, indented and shortened.
-    fn block(&mut self, label: &str, text: &str, limits: Limits) {
+    /// Writes a label, and below it a text, indented and shortened.
+    fn block(&mut self, label: &str, text: &str, limits: TextLimits) {
         self.line(label);
         for line in text::lines(text, (!self.style.full).then_some(limits)) {
             self.line(&format!("  {line}"));
@@ -212,7 +226,7 @@ fn status(status: TurnStatus) -> &'static str {
     }
 }
 
-/// How a step ended, as far as that is worth saying.
+/// Returns how a step ended, in parentheses. Empty for a step that completed and has no exit code.
 fn outcome(item: &TurnItem) -> String {
     let (status, exit_code, millis) = match item {
         TurnItem::CommandExecution { status, exit_code, duration_ms, .. } => (*status, *exit_code, *duration_ms),
@@ -220,15 +234,17 @@ fn outcome(item: &TurnItem) -> String {
         _ => return String::new(),
     };
     let mut parts = Vec::new();
+    // An exit code is more precise than a status, and replaces it.
     match exit_code {
         Some(code) => parts.push(format!("exit {code}")),
-        None => parts.extend(Some(unless_done(status).to_owned()).filter(|status| !status.is_empty())),
+        None => parts.extend(Some(unusual_status(status).to_owned()).filter(|status| !status.is_empty())),
     }
     parts.extend(millis.map(duration));
     if parts.is_empty() { String::new() } else { format!("({})", parts.join(", ")) }
 }
 
-fn unless_done(status: ItemStatus) -> &'static str {
+/// Returns the status of an item, or an empty text if it completed as expected.
+fn unusual_status(status: ItemStatus) -> &'static str {
     match status {
         ItemStatus::Completed => "",
         ItemStatus::Failed => "failed",
@@ -242,7 +258,7 @@ fn change_kind(change: &Value) -> &str {
     tagged.or_else(|| change.as_object()?.keys().next().map(String::as_str)).unwrap_or("change")
 }
 
-/// What a value says, for values that are or hold one text; else the value.
+/// Returns the text of a value, or its `message`. If it has neither, the value as JSON.
 fn message_of(value: &Value) -> String {
     let text = value.as_str().or_else(|| value.get("message")?.as_str());
     text.map_or_else(|| json(value), str::to_owned)

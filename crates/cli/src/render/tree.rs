@@ -1,96 +1,112 @@
-//! Trees of threads.
+//! Trees of threads, one line for each thread.
 
 use selvedge_protocol::StoredThread;
 
-use super::style::Paint;
-use super::text::{columns, keep_start, one_line};
-use crate::forest::{Forest, Link, Node};
+use super::paint::Paint;
+use super::text::{display_width, keep_start, single_line};
+use crate::forest::{Forest, ParentLink, ThreadNode};
 
-/// What the branches of a tree are drawn with, each three columns wide.
+/// The least columns for a title, even if the line gets too wide.
+const MIN_TITLE_WIDTH: usize = 8;
+
+/// The most columns for the nickname and for the role of a sub-agent.
+const MAX_AGENT_WIDTH: usize = 30;
+
+/// The strings that draw branches, each three columns wide.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines {
-    /// To a child, with more below.
+pub(crate) struct BranchGlyphs {
+    /// Leads to a child that is not the last one.
     fork: &'static str,
-    /// To the last child.
+    /// Leads to the last child.
     last: &'static str,
-    /// Past a child.
+    /// Passes by a child on the way to the next one.
     past: &'static str,
 }
 
-impl Lines {
-    /// With the line letters of Unicode.
+impl BranchGlyphs {
+    /// Box drawing characters of Unicode.
     pub(crate) const UNICODE: Self = Self { fork: "├─ ", last: "└─ ", past: "│  " };
-    /// With letters that every terminal has.
+    /// Characters that every terminal has.
     pub(crate) const ASCII: Self = Self { fork: "|- ", last: "`- ", past: "|  " };
 }
 
-/// How to draw.
+/// How to draw a tree.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Style {
-    /// How to colour.
+pub(crate) struct TreeStyle {
+    /// Colours.
     pub(crate) paint: Paint,
-    /// What to draw branches with.
-    pub(crate) lines: Lines,
-    /// How much of an id to print.
-    pub(crate) id_length: usize,
-    /// What a thread is called.
+    /// Strings for the branches.
+    pub(crate) glyphs: BranchGlyphs,
+    /// How many characters of each id to print.
+    pub(crate) id_len: usize,
+    /// Returns the title of a thread.
     pub(crate) title: fn(&StoredThread) -> String,
-    /// How many columns there are.
+    /// Columns of the output.
     pub(crate) width: Option<usize>,
 }
 
-/// The tree below a root, one line for a thread.
-pub(crate) fn render(forest: &Forest, root: usize, style: Style) -> String {
+/// Renders the tree below a root.
+pub(crate) fn render(forest: &Forest, root: usize, style: TreeStyle) -> String {
     let mut out = String::new();
-    // Trees are as deep as the home says; what waits to be drawn is kept here and not on the stack.
-    let mut waiting = vec![(root, String::new(), "")];
-    while let Some((at, before, branch)) = waiting.pop() {
-        let node = forest.node(at);
+    // The home decides how deep a tree is, so that the open nodes are on this stack and not on the call stack. An entry
+    // is a node, the string that its ancestors draw before it, and its own branch:
+    //
+    //     a              root: both empty
+    //     ├─ b           before "", branch "├─ "
+    //     │  └─ c        before "│  ", branch "└─ "
+    //     └─ d           before "", branch "└─ "
+    let mut open = vec![(root, String::new(), "")];
+    while let Some((index, before, branch)) = open.pop() {
+        let node = forest.node(index);
         out.push_str(&line(node, &format!("{before}{branch}"), branch.is_empty(), style));
         let before = match branch {
             "" => before,
-            branch if branch == style.lines.last => before + "   ",
-            _ => before + style.lines.past,
+            branch if branch == style.glyphs.last => before + "   ",
+            _ => before + style.glyphs.past,
         };
+        // The stack reverses the order: the last child goes in first.
         for (from_last, child) in node.children.iter().rev().enumerate() {
-            let branch = if from_last == 0 { style.lines.last } else { style.lines.fork };
-            waiting.push((*child, before.clone(), branch));
+            let branch = if from_last == 0 { style.glyphs.last } else { style.glyphs.fork };
+            open.push((*child, before.clone(), branch));
         }
     }
     out
 }
 
-fn line(node: &Node, lines: &str, is_root: bool, style: Style) -> String {
-    let id = &node.id.to_string()[..style.id_length];
-    let relation = relation(node, is_root, style.id_length);
-    let what = match &node.thread {
+fn line(node: &ThreadNode, branches: &str, is_root: bool, style: TreeStyle) -> String {
+    let id = &node.id.to_string()[..style.id_len];
+    let relation = relation(node, is_root, style.id_len);
+    let title = match &node.thread {
         Some(thread) => (style.title)(thread),
         None => "(not in this home)".to_owned(),
     };
-    let taken = columns(lines) + columns(id) + 2 + columns(&relation);
-    let what = style.width.map_or(what.clone(), |width| keep_start(&what, width.saturating_sub(taken).max(8)));
-    let what = if node.thread.is_some() { what } else { style.paint.dim(what) };
-    format!("{}{}  {}{what}\n", style.paint.dim(lines), style.paint.id(id), style.paint.dim(relation))
+    let taken = display_width(branches) + display_width(id) + 2 + display_width(&relation);
+    let title = match style.width {
+        Some(width) => keep_start(&title, width.saturating_sub(taken).max(MIN_TITLE_WIDTH)),
+        None => title,
+    };
+    let title = if node.thread.is_some() { title } else { style.paint.dim(title) };
+    format!("{}{}  {}{title}\n", style.paint.dim(branches), style.paint.id(id), style.paint.dim(relation))
 }
 
-/// What a thread is to the one above it. A root that hangs below another says which: the tree was cut there.
-fn relation(node: &Node, is_root: bool, id_length: usize) -> String {
+/// Returns how a thread comes from the one above it. A root that has a parent names it, because the tree was cut there.
+fn relation(node: &ThreadNode, is_root: bool, id_len: usize) -> String {
     let Some((link, parent)) = node.link else { return String::new() };
     let mut words = match link {
-        Link::Fork => "fork".to_owned(),
-        Link::SubAgent => format!("sub-agent{}", agent(node)),
+        ParentLink::Fork => "fork".to_owned(),
+        ParentLink::SubAgent => format!("sub-agent{}", agent(node)),
     };
     if is_root {
-        words.push_str(&format!(" of {}", &parent.to_string()[..id_length]));
+        words.push_str(&format!(" of {}", &parent.to_string()[..id_len]));
     }
     words + ": "
 }
 
-/// What a sub-agent is called, and as what it works.
-fn agent(node: &Node) -> String {
+/// Returns the nickname and the role of a sub-agent, as far as they are known.
+fn agent(node: &ThreadNode) -> String {
     let thread = node.thread.as_ref();
-    let nickname = thread.and_then(|thread| thread.agent_nickname.as_deref()).map(one_line);
-    let role = thread.and_then(|thread| thread.agent_role.as_deref()).map(one_line);
+    let nickname = thread.and_then(|thread| thread.agent_nickname.as_deref()).map(single_line);
+    let role = thread.and_then(|thread| thread.agent_role.as_deref()).map(single_line);
     let role = role.map(|role| if nickname.is_some() { format!("({role})") } else { role });
-    [nickname, role].into_iter().flatten().map(|word| format!(" {}", keep_start(&word, 30))).collect()
+    [nickname, role].into_iter().flatten().map(|word| format!(" {}", keep_start(&word, MAX_AGENT_WIDTH))).collect()
 }

@@ -1,10 +1,10 @@
-//! `selvedge compress`: what it takes, what it says, what is left.
+//! `selvedge compress`: which threads it selects, what it prints, and what it skips.
 
 use serde_json::{Value, json};
 
-use crate::support::{ARCHIVED169, Home, NOWHERE, PLAIN169, T169, message, rollouts, small_log};
+use crate::support::{ARCHIVED169, Home, PLAIN169, T169, UNKNOWN, message, rollouts, small_log};
 
-/// Whether all files of a thread are compressed, or none.
+/// Returns whether the files of a thread are compressed. Either all of them are, or none.
 fn is_compressed(home: &Home, id: &str) -> bool {
     let files: Vec<bool> = rollouts(&home.path())
         .into_iter()
@@ -24,12 +24,12 @@ fn ids(report: &Value) -> Vec<String> {
 }
 
 #[test]
-fn named_threads_are_compressed_and_gone_on_with() {
+fn named_threads_are_compressed_and_can_be_continued() {
     let home = Home::sample("story-0.169.0");
     home.run(&["doctor", "--repair"]);
     let before = [T169, PLAIN169].map(|id| home.ok(&["export", id]));
-    let said = home.ok(&["compress", T169, &PLAIN169[..18], T169]);
-    assert!(said.starts_with("compressed: 2 threads (") && said.contains(" KiB → "), "{said}");
+    let printed = home.ok(&["compress", T169, &PLAIN169[..18], T169]);
+    assert!(printed.starts_with("compressed: 2 threads (") && printed.contains(" KiB → "), "{printed}");
     assert!(is_compressed(&home, T169) && is_compressed(&home, PLAIN169) && !is_compressed(&home, ARCHIVED169));
     assert_eq!([T169, PLAIN169].map(|id| home.ok(&["export", id])), before);
     let doctor = home.run(&["doctor"]);
@@ -75,7 +75,7 @@ fn old_threads_are_compressed() {
 }
 
 #[test]
-fn a_thread_that_somebody_writes_is_left_alone() {
+fn a_thread_that_another_process_writes_is_skipped() {
     let home = Home::empty();
     let (busy, other) = (home.new_thread(&[]), home.new_thread(&[]));
     let mut writer = home.spawn_append(&busy);
@@ -98,7 +98,7 @@ fn a_thread_that_somebody_writes_is_left_alone() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn options_that_make_no_sense_are_usage_errors() {
     let home = Home::sample("story-0.169.0");
     for (args, code, wanted) in [
         (&["compress"][..], 2, "--older-than DAYS"),
@@ -107,7 +107,7 @@ fn what_makes_no_sense_is_refused() {
         (&["compress", T169, "--older-than", "3"], 2, "cannot be used with"),
         (&["compress", "--older-than", "soon"], 2, "neither a number of days nor an age"),
         (&["compress", "--older-than", "1", "--all", "--archived"], 2, "cannot be used with"),
-        (&["compress", NOWHERE], 3, "not found"),
+        (&["compress", UNKNOWN], 3, "not found"),
     ] {
         let run = home.run(args);
         assert_eq!((run.code, run.out.as_str()), (code, ""), "{args:?}: {run:?}");

@@ -1,4 +1,4 @@
-//! Writers that die, and writers that meet.
+//! Writers that are killed, and writers that compete for a thread.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,17 +14,18 @@ use serde_json::Value;
 
 use crate::support::{Home, message, texts};
 
-/// How often a writer is killed; `SELVEDGE_KILL_RUNS` asks for more.
+/// How often a writer is killed. `SELVEDGE_KILL_RUNS` sets another number.
 const RUNS: u64 = 20;
-/// How often a writer of the same thread is killed. Every resume reads all of it, so a thread must not grow for ever.
+/// How often a writer of the same thread is killed. Every resume reads the whole thread, so that a thread must not grow
+/// forever.
 const PER_THREAD: usize = 10;
 
 fn runs() -> u64 {
     std::env::var("SELVEDGE_KILL_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS)
 }
 
-/// Writes items without end, until the reader is gone.
-fn feed(mut stdin: ChildStdin, round: u64) {
+/// Writes items until the reader is gone.
+fn write_items(mut stdin: ChildStdin, round: u64) {
     for number in 1.. {
         if stdin.write_all(message(&format!("item {round} {number}")).as_bytes()).is_err() {
             break;
@@ -32,11 +33,11 @@ fn feed(mut stdin: ChildStdin, round: u64) {
     }
 }
 
-/// Gathers what a writer acknowledges, and tells of the first.
-fn listen(stdout: ChildStdout, first: &Sender<()>) -> Vec<u64> {
+/// Collects what a writer acknowledges, and reports the first acknowledgement.
+fn collect_acknowledgements(stdout: ChildStdout, first: &Sender<()>) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
-        // A torn last line was not said to its end.
+        // A torn last line acknowledges nothing.
         let Some(number) = String::from_utf8(line).ok().and_then(|line| line.parse().ok()) else { break };
         acknowledged.push(number);
         let _ = first.send(());
@@ -47,29 +48,29 @@ fn listen(stdout: ChildStdout, first: &Sender<()>) -> Vec<u64> {
 /// When to kill a writer.
 #[derive(Clone, Copy, Debug)]
 enum Kill {
-    /// So long after its start.
+    /// This long after its start.
     AfterStart(Duration),
-    /// So long after its first acknowledgement.
+    /// This long after its first acknowledgement.
     AtWork(Duration),
 }
 
 impl Kill {
-    /// From before the first item to well into the stream, in an order that looks like none.
-    fn of_round(round: u64) -> Self {
+    /// Spreads the kills from before the first item to far into the stream, in an irregular order.
+    fn in_round(round: u64) -> Self {
         let delay = Duration::from_micros(round * 7_919 % 25_000);
         if round.is_multiple_of(4) { Self::AfterStart(delay) } else { Self::AtWork(delay) }
     }
 }
 
-/// Kills a writer while it appends, and gives the numbers that it acknowledged.
+/// Kills a writer while it appends, and returns the numbers that it acknowledged.
 fn kill_while_appending(home: &Home, id: &str, round: u64) -> Vec<u64> {
     let mut child = home.spawn_append(id);
     let stdin = child.stdin.take().unwrap();
     let stdout = child.stdout.take().unwrap();
     let (first, is_at_work) = channel();
-    let feeder = thread::spawn(move || feed(stdin, round));
-    let listener = thread::spawn(move || listen(stdout, &first));
-    match Kill::of_round(round) {
+    let feeder = thread::spawn(move || write_items(stdin, round));
+    let listener = thread::spawn(move || collect_acknowledgements(stdout, &first));
+    match Kill::in_round(round) {
         Kill::AfterStart(delay) => thread::sleep(delay),
         Kill::AtWork(delay) => {
             is_at_work.recv_timeout(Duration::from_secs(30)).unwrap();
@@ -82,7 +83,7 @@ fn kill_while_appending(home: &Home, id: &str, round: u64) -> Vec<u64> {
     listener.join().unwrap()
 }
 
-/// Per round, the items of these lines in order.
+/// Returns the items on these lines in order, by round.
 fn items(lines: &str) -> BTreeMap<u64, Vec<u64>> {
     let mut rounds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for text in texts(lines) {
@@ -99,7 +100,7 @@ fn nothing_is_lost_or_repeated(mode: &str) {
     assert!(at_work * 2 >= runs(), "only {at_work} writers were killed at work");
 }
 
-/// Kills the writers of one thread, one after the other, and tells how many of them had acknowledged something.
+/// Kills the writers of one thread one after another. Returns how many of them had acknowledged an item.
 fn kill_often(home: &Home, mode: &str, rounds: &[u64]) -> u64 {
     let id = home.new_thread(&["--mode", mode]);
     let (mut at_work, mut read) = (0, 0);
@@ -115,11 +116,11 @@ fn kill_often(home: &Home, mode: &str, rounds: &[u64]) -> u64 {
         assert!(acknowledged.windows(2).all(|pair| pair[1] == pair[0] + 1), "round {round}: {acknowledged:?}");
         at_work += u64::from(!acknowledged.is_empty());
     }
-    goes_on(home, &id, mode);
+    check_it_can_be_continued(home, &id, mode);
     at_work
 }
 
-fn goes_on(home: &Home, id: &str, mode: &str) {
+fn check_it_can_be_continued(home: &Home, id: &str, mode: &str) {
     assert_eq!(home.append(id, message("item 0 1")).code, 0);
     let history = home.ok(&["export", id]);
     assert_eq!(items(&history)[&0], [1]);
@@ -133,17 +134,17 @@ fn goes_on(home: &Home, id: &str, mode: &str) {
 }
 
 #[test]
-fn killed_writers_of_a_paginated_thread_lose_nothing() {
+fn a_killed_writer_of_a_paginated_thread_loses_nothing() {
     nothing_is_lost_or_repeated("paginated");
 }
 
 #[test]
-fn killed_writers_of_a_legacy_thread_lose_nothing() {
+fn a_killed_writer_of_a_legacy_thread_loses_nothing() {
     nothing_is_lost_or_repeated("legacy");
 }
 
 #[test]
-fn of_two_writers_one_writes() {
+fn only_one_of_two_writers_can_write() {
     for mode in ["paginated", "legacy"] {
         let home = Home::missing();
         let id = home.new_thread(&["--mode", mode]);
@@ -184,7 +185,7 @@ fn of_two_writers_one_writes() {
 }
 
 #[test]
-fn many_writers_at_once_leave_whole_lines() {
+fn many_concurrent_writers_leave_intact_lines() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
     let runs: Vec<_> = thread::scope(|scope| {
@@ -206,7 +207,7 @@ fn many_writers_at_once_leave_whole_lines() {
 }
 
 #[test]
-fn no_sharing_between_starts_of_one_id() {
+fn only_one_process_can_start_a_thread_with_a_given_id() {
     let home = Home::missing();
     let id = "01a1fd5d-cccc-7000-8000-000000000000";
     let codes: Vec<i32> = thread::scope(|scope| {

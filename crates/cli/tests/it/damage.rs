@@ -1,21 +1,21 @@
-//! Files that are not as they should be: they are read as far as they go, and nothing in them is changed.
+//! Damaged files: they are read as far as possible, and reading does not change them.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, Run, T144, line, message, meta_line, rollouts, small_log};
+use crate::support::{Home, RunResult, T144, line, message, meta_line, rollouts, small_log};
 
 const ID: &str = "01a1fd5d-bbbb-7000-8000-000000000000";
 
-/// Reads the thread in every way there is; gives `show --json` and what it said beside it.
+/// Reads the thread with every verb. Returns the JSON of `show` and its notes.
 fn read(home: &Home, name: &str) -> (Value, String) {
     let before = fs::read(home.file(ID)).unwrap();
     let listed = home.json(&["list"]);
     let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|thread| thread["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [ID], "{name}");
     for verb in [&["list"][..], &["show", ID], &["context", ID], &["search", "yaks"], &["search", "yaks", "--json"]] {
-        let Run { code, err, .. } = home.run(verb);
+        let RunResult { code, err, .. } = home.run(verb);
         assert_eq!(code, 0, "{name} {verb:?}: {err}");
     }
     let export = home.command(&["export", ID]).output().unwrap();
@@ -26,17 +26,17 @@ fn read(home: &Home, name: &str) -> (Value, String) {
     (serde_json::from_str(&run.out).unwrap(), run.err)
 }
 
-/// What users and agents said.
-fn said(shown: &Value) -> Vec<&str> {
+/// Returns the messages of users and agents.
+fn messages(shown: &Value) -> Vec<&str> {
     let turns = shown["turns"].as_array().unwrap().iter();
     turns.flat_map(|turn| turn["items"].as_array().unwrap()).filter_map(|item| item["text"].as_str()).collect()
 }
 
-/// Whether the thread goes on after all.
-fn goes_on(home: &Home, name: &str) {
-    let run = home.append(ID, message("goes on"));
+/// Checks that the thread can be continued.
+fn check_it_can_be_continued(home: &Home, name: &str) {
+    let run = home.append(ID, message("continued"));
     assert_eq!(run.code, 0, "{name}: {}", run.err);
-    assert_eq!(home.texts(ID).last().unwrap(), "goes on", "{name}");
+    assert_eq!(home.texts(ID).last().unwrap(), "continued", "{name}");
 }
 
 #[test]
@@ -59,25 +59,25 @@ fn intact_lines_are_read_whatever_is_between_them() {
         let home = Home::with_file(ID, &bytes);
         let (shown, notes) = read(&home, name);
         assert_eq!(shown["thread"]["preview"], "how are the yaks", "{name}");
-        assert_eq!(said(&shown), ["how are the yaks", "woolly"], "{name}");
+        assert_eq!(messages(&shown), ["how are the yaks", "woolly"], "{name}");
         assert_eq!(notes.contains("note: damaged: "), is_damage, "{name}: {notes}");
-        goes_on(&home, name);
+        check_it_can_be_continued(&home, name);
     }
 }
 
 #[test]
-fn unknown_kinds_are_no_damage() {
+fn unknown_kinds_are_not_damage() {
     let log = small_log(ID)
         + &line("of_tomorrow", &json!({"type": "x"}))
         + &line("event_msg", &json!({"type": "of_tomorrow"}));
     let home = Home::with_file(ID, log.as_bytes());
     let (shown, notes) = read(&home, "unknown kinds");
-    assert_eq!((said(&shown).len(), notes.as_str()), (2, ""));
-    goes_on(&home, "unknown kinds");
+    assert_eq!((messages(&shown).len(), notes.as_str()), (2, ""));
+    check_it_can_be_continued(&home, "unknown kinds");
 }
 
 #[test]
-fn a_thread_without_a_readable_first_line_has_the_id_of_its_file() {
+fn a_thread_without_a_readable_first_line_has_the_id_in_its_file_name() {
     let log = small_log(ID);
     let rest = log.split_once('\n').unwrap().1;
     for (name, first) in [
@@ -89,13 +89,13 @@ fn a_thread_without_a_readable_first_line_has_the_id_of_its_file() {
         let home = Home::with_file(ID, format!("{first}{rest}").as_bytes());
         let (shown, _) = read(&home, name);
         assert_eq!(shown["thread"]["id"], ID, "{name}");
-        assert_eq!(said(&shown), ["how are the yaks", "woolly"], "{name}");
-        goes_on(&home, name);
+        assert_eq!(messages(&shown), ["how are the yaks", "woolly"], "{name}");
+        check_it_can_be_continued(&home, name);
     }
 }
 
 #[test]
-fn a_rollout_with_nothing_in_it_is_said_or_carried_on() {
+fn a_rollout_without_content_is_an_error_or_can_be_continued() {
     for (name, bytes) in [
         ("empty", &b""[..]),
         ("newline", b"\n"),
@@ -119,17 +119,17 @@ fn a_rollout_with_nothing_in_it_is_said_or_carried_on() {
             let run = home.run(verb);
             assert!(run.code == 0 || run.err.starts_with("error: "), "{name} {verb:?}: {run:?}");
         }
-        let run = home.append(ID, message("goes on"));
+        let run = home.append(ID, message("continued"));
         assert!(run.code == 0 || run.err.starts_with("error: "), "{name}: {run:?}");
         if run.code == 0 {
-            assert_eq!(home.texts(ID), ["goes on"], "{name}");
+            assert_eq!(home.texts(ID), ["continued"], "{name}");
         }
         assert_eq!(home.run(&["list"]).code, 0, "{name}");
     }
 }
 
 #[test]
-fn damage_is_told_with_its_place() {
+fn damage_is_reported_with_its_location() {
     let log = small_log(ID) + &"broken\n".repeat(20);
     let home = Home::with_file(ID, log.as_bytes());
     let notes = home.run(&["show", ID]).err;
@@ -150,7 +150,7 @@ fn a_line_of_a_hundred_megabytes_is_read() {
     let home = Home::with_file(ID, [head, "\n", &long, rest].concat().as_bytes());
     assert_eq!(home.json(&["list"])[0]["preview"], "how are the yaks");
     let shown = home.json(&["show", ID]);
-    assert_eq!(said(&shown), ["how are the yaks", "woolly"]);
+    assert_eq!(messages(&shown), ["how are the yaks", "woolly"]);
     let context = home.command(&["context", ID]).output().unwrap();
     assert!(context.status.success() && context.stdout.len() > 100 << 20);
     let export = home.command(&["export", ID]).output().unwrap();
@@ -158,7 +158,7 @@ fn a_line_of_a_hundred_megabytes_is_read() {
         export.status.success()
             && export.stdout.len() == usize::try_from(fs::metadata(home.file(ID)).unwrap().len()).unwrap()
     );
-    goes_on(&home, "100 MB");
+    check_it_can_be_continued(&home, "100 MB");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_line_of_a_hundred_megabytes_is_appended() {
 }
 
 #[test]
-fn a_fork_whose_base_is_gone_keeps_its_own_lines() {
+fn a_fork_whose_base_is_missing_keeps_its_own_lines() {
     let home = Home::sample("story-0.169.0");
     let (fork, _, path) = rollouts(&home.path())
         .into_iter()
@@ -204,7 +204,7 @@ fn a_broken_name_index_costs_only_what_is_broken() {
 }
 
 #[test]
-fn files_that_are_no_rollouts_are_passed_over() {
+fn files_that_are_not_rollouts_are_skipped() {
     let home = Home::with_file(ID, small_log(ID).as_bytes());
     let day = home.file(ID).parent().unwrap().to_path_buf();
     for name in [
@@ -222,7 +222,7 @@ fn files_that_are_no_rollouts_are_passed_over() {
 }
 
 #[test]
-fn a_torn_compressed_file_is_said_or_carried_on() {
+fn a_torn_compressed_file_is_an_error_or_read_in_part() {
     let log = small_log(ID).repeat(50);
     let compressed = zstd::encode_all(log.as_bytes(), 3).unwrap();
     for bytes in [&compressed[..compressed.len() / 2], b"no zstd", b""] {
@@ -249,10 +249,10 @@ fn a_second_head_of_another_thread_changes_nothing() {
     assert_eq!(home.run(&["show", other]).code, 3);
 }
 
-/// Runs as somebody who may read everything but one file, since root may read all of them.
+/// Runs as a user who can read every file but one. As root every file can be read.
 #[cfg(unix)]
 #[test]
-fn an_unreadable_file_is_said_or_carried_on() {
+fn an_unreadable_file_is_an_error_and_hides_no_other_thread() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let home = Home::sample("story-0.169.0");
@@ -283,7 +283,7 @@ fn an_unreadable_file_is_said_or_carried_on() {
     for verb in ["show", "context", "export", "append"] {
         let run = run(&[verb, ID]);
         assert_eq!((run.code, run.out.as_str()), (1, ""), "{verb}: {run:?}");
-        // A writer finds first that it may not claim anything here.
+        // A writer fails earlier, because it cannot claim a thread in this home.
         let named = verb == "append" || run.err.contains(ID);
         assert!(run.err.contains("Permission denied") && named, "{verb}: {}", run.err);
     }

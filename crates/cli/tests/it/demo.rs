@@ -1,18 +1,18 @@
-//! The tour.
+//! `selvedge demo`: the tour, and the commands that it suggests.
 
 use std::fs;
 use std::time::Instant;
 
-use crate::support::{Home, Run, run};
+use crate::support::{Home, RunResult, run};
 
-fn demo(home: &Home, args: &[&str]) -> Run {
+fn demo(home: &Home, args: &[&str]) -> RunResult {
     let folder = home.folder().join("tmp");
     fs::create_dir_all(&folder).unwrap();
     run(home.bare().env("TMPDIR", folder).arg("demo").args(args))
 }
 
 #[test]
-fn the_demo_keeps_its_promises_and_leaves_nothing() {
+fn the_demo_keeps_its_promises_and_leaves_no_files() {
     let home = Home::missing();
     let begun = Instant::now();
     let run = demo(&home, &[]);
@@ -20,10 +20,10 @@ fn the_demo_keeps_its_promises_and_leaves_nothing() {
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     assert_eq!(run.err, "");
     for words in [
-        "1. What is there",
+        "1. The threads of this home",
         "Thread on zebras",
         "── turn 1",
-        "was sent SIGKILL with",
+        "was killed with SIGKILL after",
         "What to type next",
         "demo --keep",
     ] {
@@ -34,7 +34,7 @@ fn the_demo_keeps_its_promises_and_leaves_nothing() {
 }
 
 #[test]
-fn a_kept_demo_goes_on_with_the_commands_that_it_names() {
+fn the_commands_that_a_kept_demo_suggests_work() {
     let home = Home::missing();
     let shown = demo(&home, &["--keep"]);
     assert_eq!(shown.code, 0, "{}\n{}", shown.out, shown.err);
@@ -50,9 +50,9 @@ fn a_kept_demo_goes_on_with_the_commands_that_it_names() {
 }
 
 #[test]
-fn a_demo_from_the_programs_own_folder_names_it_so_that_it_can_be_typed() {
+fn a_demo_run_in_the_folder_of_the_program_suggests_commands_that_work_there() {
     let home = Home::missing();
-    // In a folder of its own: the path of the program is taken as the system tells it.
+    // The path is canonical, because the program gets its own path from the system.
     let folder = home.folder().canonicalize().unwrap();
     fs::copy(env!("CARGO_BIN_EXE_selvedge"), folder.join("copied")).unwrap();
     let shown = run(std::process::Command::new(folder.join("copied"))

@@ -1,15 +1,15 @@
-//! `selvedge doctor`: what it says, what it does, how it ends.
+//! `selvedge doctor`: its findings, its repairs and its exit codes.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Home, NOWHERE, T169, message, small_log};
+use crate::support::{Home, T169, UNKNOWN, message, small_log};
 
 const ID: &str = "01a1fd5d-bbbb-7000-8000-000000000000";
 
-/// Lays the modes of a copied home right, so that nothing but the lines is looked at.
-fn narrow(home: &Home) {
+/// Narrows the permissions of a new home, so that only its content is left to find.
+fn narrow_permissions(home: &Home) {
     home.run(&["doctor", "--repair"]);
 }
 
@@ -24,9 +24,9 @@ fn report(home: &Home, args: &[&str]) -> (i32, Value) {
 }
 
 #[test]
-fn a_damaged_home_is_found_mended_and_clean() {
+fn damage_is_found_and_repaired_and_then_the_home_is_clean() {
     let home = Home::with_file(ID, small_log(ID).as_bytes());
-    narrow(&home);
+    narrow_permissions(&home);
     let clean = home.run(&["doctor"]);
     assert_eq!(clean.code, 0, "{clean:?}");
     assert!(clean.out.ends_with("0 findings, 0 notices\n"), "{clean:?}");
@@ -47,30 +47,30 @@ fn a_damaged_home_is_found_mended_and_clean() {
     assert_eq!((code, planned["repairs"][0]["action"].as_str()), (1, Some("rewrite_file")), "{planned}");
     assert_eq!(fs::read(home.file(ID)).unwrap(), damaged);
 
-    let (code, mended) = report(&home, &["--repair"]);
-    assert_eq!((code, &mended["left"]), (0, &Value::Array(Vec::new())), "{mended}");
+    let (code, repaired) = report(&home, &["--repair"]);
+    assert_eq!((code, &repaired["left"]), (0, &Value::Array(Vec::new())), "{repaired}");
     assert_eq!(fs::read(home.file(ID)).unwrap(), whole);
-    let kept = mended["repairs"][0]["kept"].as_str().unwrap();
+    let kept = repaired["repairs"][0]["kept"].as_str().unwrap();
     assert_eq!(fs::read(kept).unwrap(), damaged);
     assert_eq!(home.run(&["doctor"]).code, 0);
     assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn only_what_is_named_is_checked() {
+fn only_the_named_threads_are_checked() {
     let home = Home::with_file(ID, b"junk\n");
     home.write(T169, small_log(T169).as_bytes());
-    narrow(&home);
+    narrow_permissions(&home);
     home.write(ID, b"junk\n");
     assert_eq!(home.run(&["doctor", T169]).code, 0);
     assert_eq!(home.run(&["doctor", ID]).code, 1);
-    assert_eq!(home.run(&["doctor", NOWHERE]).code, 3);
+    assert_eq!(home.run(&["doctor", UNKNOWN]).code, 3);
 }
 
 #[test]
-fn a_thread_that_somebody_writes_is_left_with_the_name_of_who() {
+fn a_thread_that_another_process_writes_is_not_repaired() {
     let home = Home::with_file(ID, small_log(ID).as_bytes());
-    narrow(&home);
+    narrow_permissions(&home);
     let mut writer = home.spawn_append(ID);
     std::io::Write::write_all(writer.stdin.as_mut().unwrap(), message("one").as_bytes()).unwrap();
     let mut answer = [0; 2];
@@ -87,14 +87,14 @@ fn a_thread_that_somebody_writes_is_left_with_the_name_of_who() {
 }
 
 #[test]
-fn a_lost_base_is_said_in_the_transcript_and_in_the_context() {
+fn show_and_context_report_a_missing_base() {
     let home = Home::sample("story-0.169.0");
     for (id, _, path) in crate::support::rollouts(&home.path()) {
         if id == T169 {
             fs::remove_file(path).unwrap();
         }
     }
-    narrow(&home);
+    narrow_permissions(&home);
     let (code, found) = report(&home, &[]);
     assert_eq!(code, 1);
     assert!(kinds(&found).iter().all(|kind| *kind == "missing_base") && !kinds(&found).is_empty(), "{found}");
@@ -106,7 +106,7 @@ fn a_lost_base_is_said_in_the_transcript_and_in_the_context() {
     }
 }
 
-/// What the doctor says of the index, as JSON, and its exit code.
+/// Returns the exit code of the doctor, its report on the index, and the kinds of the findings in there.
 fn index_report(home: &Home, args: &[&str]) -> (i32, Value, Vec<String>) {
     let (code, report) = report(home, args);
     let index = report["index"].clone();
@@ -116,16 +116,16 @@ fn index_report(home: &Home, args: &[&str]) -> (i32, Value, Vec<String>) {
 }
 
 #[test]
-fn an_index_is_checked_and_brought_in_order() {
+fn an_index_is_checked_and_repaired() {
     let home = Home::with_file(ID, small_log(ID).as_bytes());
     home.write(T169, small_log(T169).as_bytes());
-    narrow(&home);
+    narrow_permissions(&home);
     assert_eq!(index_report(&home, &[]), (0, Value::Null, Vec::new()));
     assert!(home.ok(&["doctor"]).contains("index: none to check"));
     home.ok(&["index", "sync"]);
     assert_eq!(index_report(&home, &["--deep"]).2, Vec::<String>::new());
 
-    // What came since is nothing to worry about.
+    // A change since the last update is only a notice.
     let mut log = fs::read(home.file(ID)).unwrap();
     log.extend(small_log(ID).lines().nth(1).unwrap().bytes().chain(*b"\n"));
     fs::write(home.file(ID), log).unwrap();
@@ -137,8 +137,8 @@ fn an_index_is_checked_and_brought_in_order() {
     let (code, index, kinds) = index_report(&home, &[]);
     assert_eq!((code, kinds), (1, vec!["row_without_file".to_owned(), "changed".to_owned()]), "{index}");
     assert_eq!((&index["findings"][0]["thread_id"], &index["threads"]), (&T169.into(), &2.into()));
-    let said = home.run(&["doctor"]);
-    assert!(said.out.contains("row_without_file, thread ") && said.err.contains("--repair"), "{said:?}");
+    let run = home.run(&["doctor"]);
+    assert!(run.out.contains("row_without_file, thread ") && run.err.contains("--repair"), "{run:?}");
     assert_eq!(home.run(&["doctor", "--index", "off"]).code, 0);
     assert!(home.ok(&["doctor", "--index", "off"]).contains("index: switched off"));
     assert_eq!(index_report(&home, &["--repair", "--dry-run"]).0, 1);
@@ -152,16 +152,16 @@ fn an_index_is_checked_and_brought_in_order() {
 }
 
 #[test]
-fn a_file_that_is_no_index_is_found_and_set_aside() {
+fn a_file_that_is_not_an_index_is_found_and_set_aside() {
     let home = Home::with_file(ID, small_log(ID).as_bytes());
-    narrow(&home);
+    narrow_permissions(&home);
     let path = home.path().join("selvedge-index.sqlite");
     fs::write(&path, "my notes").unwrap();
     let (code, _, kinds) = index_report(&home, &[]);
     assert_eq!((code, kinds), (1, vec!["unusable_index".to_owned()]));
     assert_eq!(fs::read_to_string(&path).unwrap(), "my notes");
-    let said = home.run(&["doctor", "--repair"]);
-    assert!(said.code == 0 && said.out.contains("set aside the index"), "{said:?}");
+    let run = home.run(&["doctor", "--repair"]);
+    assert!(run.code == 0 && run.out.contains("set aside the index"), "{run:?}");
     assert_eq!(home.run(&["doctor"]).code, 0);
     assert_eq!(home.json(&["index", "status"])["threads"], 1);
 }

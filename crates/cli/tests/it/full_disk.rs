@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::support::{Home, message};
 
-/// A small file system that goes away again.
+/// A small file system, which is unmounted at the end.
 struct Tmpfs(PathBuf);
 
 impl Tmpfs {
@@ -34,14 +34,14 @@ impl Drop for Tmpfs {
     }
 }
 
-/// Writes a file until nothing more goes onto the disk.
+/// Writes a file until the disk is full.
 fn fill(path: &Path) {
     let mut file = fs::File::create(path).unwrap();
     while file.write(&[0; 512]).is_ok_and(|written| written > 0) {}
 }
 
 #[test]
-fn a_full_disk_is_said_and_loses_nothing() {
+fn a_full_disk_is_reported_and_loses_nothing() {
     for mode in ["paginated", "legacy"] {
         let home = Home::missing();
         let Some(_disk) = Tmpfs::mount(&home.path(), "640k") else { return };
@@ -59,10 +59,10 @@ fn a_full_disk_is_said_and_loses_nothing() {
         };
         assert!(acknowledged > 50, "{acknowledged}");
         assert!(numbers().into_iter().eq(1..=acknowledged), "{mode}: {} of {acknowledged}", numbers().len());
-        // Reading still works, and everything that writes says why it does not.
+        // Reading works. Every write fails with the reason.
         assert_eq!(home.run(&["show", &id]).code, 0);
         assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 1);
-        // Closing the index gave some room back.
+        // Closing the index freed some space.
         fill(&home.path().join("filling"));
         let run = home.run(&["fork", &id]);
         assert!(run.code == 1 && run.err.contains("No space left"), "{run:?}");

@@ -1,11 +1,11 @@
-//! Which home is meant, and homes that are none.
+//! How the home is found, and homes that cannot be used.
 
 use std::fs;
 use std::process::Stdio;
 
 use crate::support::{ARCHIVED169, Home, T169, run};
 
-/// Where `new` makes a thread, with these variables set.
+/// Returns the home in which `new` creates a thread when these variables are set.
 fn home_of(home: &Home, variables: &[(&str, &str)], args: &[&str]) -> String {
     let mut command = home.bare();
     command.args(args).args(["new", "--json"]).envs(variables.iter().copied()).stdin(Stdio::null());
@@ -19,7 +19,7 @@ fn home_of(home: &Home, variables: &[(&str, &str)], args: &[&str]) -> String {
 }
 
 #[test]
-fn the_home_is_looked_for_in_order() {
+fn the_option_and_the_variables_that_name_the_home_have_an_order() {
     let home = Home::missing();
     let at = |name: &str| home.folder().canonicalize().unwrap().join(name).display().to_string();
     let (selvedge, codex, option) = (at("selvedge"), at("codex"), at("option"));
@@ -50,7 +50,7 @@ fn paths_of_threads_are_absolute() {
 }
 
 #[test]
-fn a_missing_home_is_named() {
+fn a_missing_home_is_reported_with_its_path() {
     let home = Home::missing();
     for verb in [
         &["list"][..],
@@ -95,16 +95,16 @@ fn an_empty_home_has_no_threads() {
     assert!(run.err.starts_with("no such threads in "), "{}", run.err);
     assert_eq!(home.ok(&["list", "--json"]), "[]\n");
     assert_eq!(home.ok(&["search", "x", "--json"]), "[]\n");
-    // Looking leaves no trace.
+    // Reading creates no file.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
-/// A file of the time zone database: nine hours ahead, all the time.
+/// Returns a file of the time zone database for a zone that is always nine hours ahead.
 #[cfg(unix)]
 fn nine_hours_ahead() -> Vec<u8> {
     let mut block = b"TZif2".to_vec();
     block.extend([0; 15]);
-    // No indicators, leap seconds or transitions; one type, and four letters.
+    // No indicators, leap seconds or transitions; one type, and an abbreviation of four bytes.
     block.extend([0_u32, 0, 0, 0, 1, 4].iter().flat_map(|count| count.to_be_bytes()));
     block.extend(32_400_i32.to_be_bytes());
     block.extend(b"\0\0NHA\0");
@@ -113,7 +113,7 @@ fn nine_hours_ahead() -> Vec<u8> {
 
 #[cfg(unix)]
 #[test]
-fn files_are_named_by_local_time_also_where_the_zone_has_a_name() {
+fn file_names_use_local_time_also_with_a_named_time_zone() {
     let home = Home::missing();
     let zones = home.folder().join("zones");
     fs::create_dir_all(zones.join("Made")).unwrap();
@@ -134,7 +134,7 @@ fn files_are_named_by_local_time_also_where_the_zone_has_a_name() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_made_is_private() {
+fn new_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::missing();
     let thread: serde_json::Value = home.json(&["new", "--name", "secret"]);
@@ -150,7 +150,7 @@ fn what_is_made_is_private() {
 }
 
 #[test]
-fn directories_where_files_should_be_are_passed_over() {
+fn a_directory_in_place_of_a_file_is_skipped_or_an_error() {
     let home = Home::sample("story-0.169.0");
     let day = home.path().join("sessions/2026/11/21");
     let id = "01a1fd5d-dddd-7000-8000-000000000000";
@@ -161,7 +161,7 @@ fn directories_where_files_should_be_are_passed_over() {
         let run = home.run(verb);
         assert!(matches!(run.code, 1 | 3) && run.err.starts_with("error: "), "{verb:?}: {run:?}");
     }
-    // A name index that is a directory costs the names, or is said to be one.
+    // If the name index is a directory, the list has no names or is an error.
     fs::remove_file(home.path().join("session_index.jsonl")).unwrap();
     fs::create_dir(home.path().join("session_index.jsonl")).unwrap();
     let run = home.run(&["list", "--json"]);
@@ -171,7 +171,7 @@ fn directories_where_files_should_be_are_passed_over() {
 }
 
 #[test]
-fn a_file_where_the_sessions_should_be_is_said() {
+fn a_file_in_place_of_the_sessions_is_an_error() {
     let home = Home::empty();
     fs::write(home.path().join("sessions"), "").unwrap();
     let run = home.run(&["list"]);
@@ -182,7 +182,7 @@ fn a_file_where_the_sessions_should_be_is_said() {
 }
 
 #[test]
-fn a_home_whose_name_is_no_text_is_listed() {
+fn a_home_whose_path_is_not_unicode_is_listed() {
     use std::os::unix::ffi::OsStrExt;
 
     let outer = Home::empty();

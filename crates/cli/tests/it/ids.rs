@@ -1,9 +1,9 @@
-//! Naming threads and turns.
+//! How an argument names a thread or a turn.
 
-use crate::support::{Home, NOWHERE, PLAIN169, T169};
+use crate::support::{Home, PLAIN169, T169, UNKNOWN};
 
 #[test]
-fn a_thread_is_found_by_id_beginning_and_name() {
+fn a_thread_is_found_by_id_prefix_and_name() {
     let home = Home::sample("story-0.169.0");
     home.ok(&["rename", PLAIN169, "Unicode corner"]);
     for text in [PLAIN169, &PLAIN169.to_uppercase(), "01a1fd5d-ba9e", "01A1FD5D-BA9E", "Unicode corner"] {
@@ -12,7 +12,7 @@ fn a_thread_is_found_by_id_beginning_and_name() {
 }
 
 #[test]
-fn an_ambiguous_beginning_lists_what_it_may_mean() {
+fn an_ambiguous_prefix_lists_the_threads_that_match() {
     let home = Home::sample("story-0.169.0");
     for verb in [&["show", "01a1fd5d"][..], &["delete", "01a1fd5d", "--yes"], &["show", "Thread on zebras"]] {
         let run = home.run(verb);
@@ -21,7 +21,7 @@ fn an_ambiguous_beginning_lists_what_it_may_mean() {
         assert!(run.err.contains("hint: type more of the id: its first 13 characters"), "{}", run.err);
     }
     assert_eq!(home.json(&["list", "--all"]).as_array().unwrap().len(), 6);
-    // A name that is the beginning of another thread's id: that much of the id does not help.
+    // The name of a thread is a prefix of another thread's id. A prefix of that length stays ambiguous.
     home.ok(&["rename", PLAIN169, "01a1fd5d-aacb"]);
     let run = home.run(&["show", "01a1fd5d-aacb"]);
     assert!(run.code == 1 && run.err.contains("its first 36 characters"), "{}", run.err);
@@ -30,7 +30,7 @@ fn an_ambiguous_beginning_lists_what_it_may_mean() {
 #[test]
 fn an_unknown_thread_is_not_found() {
     let home = Home::sample("story-0.169.0");
-    for id in [NOWHERE, "ffffffff", "no such name", "01a"] {
+    for id in [UNKNOWN, "ffffffff", "no such name", "01a"] {
         for verb in ["show", "context", "export", "append", "fork", "archive", "unarchive"] {
             let run = home.run(&[verb, id]);
             assert_eq!((run.code, run.out.as_str()), (3, ""), "{verb} {id}: {}", run.err);
@@ -44,7 +44,7 @@ fn an_unknown_thread_is_not_found() {
 }
 
 #[test]
-fn a_turn_is_found_by_id_beginning_and_number() {
+fn a_turn_is_found_by_id_prefix_and_number() {
     let home = Home::sample("story-0.169.0");
     let shown = home.json(&["show", T169]);
     let second = shown["turns"][1]["id"].as_str().unwrap();

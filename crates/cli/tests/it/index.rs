@@ -1,4 +1,4 @@
-//! The index from the outside: looked at, made, switched off, filled by a process that nobody waits for.
+//! `selvedge index`, the options for the index, and the background process that fills it.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn with_threads(count: usize) -> Home {
 }
 
 #[test]
-fn the_index_is_made_looked_at_and_made_anew() {
+fn the_index_is_created_shown_and_rebuilt() {
     let home = with_threads(3);
     let status = home.json(&["index", "status"]);
     assert_eq!((&status["threads"], &status["changed"], &status["checked_at"]), (&0.into(), &3.into(), &().into()));
@@ -27,12 +27,12 @@ fn the_index_is_made_looked_at_and_made_anew() {
     assert_eq!((&status["threads"], &status["threads_in_home"], &status["gone"]), (&3.into(), &2.into(), &1.into()));
     let report = home.json(&["index", "rebuild"]);
     assert_eq!((&report["threads"], &report["read_whole"], &report["removed"]), (&2.into(), &2.into(), &0.into()));
-    let said = home.ok(&["index", "status"]);
-    assert!(said.contains("2 of 2") && said.contains("selvedge-index.sqlite"), "{said}");
+    let printed = home.ok(&["index", "status"]);
+    assert!(printed.contains("2 of 2") && printed.contains("selvedge-index.sqlite"), "{printed}");
 }
 
 #[test]
-fn a_file_that_is_no_index_is_kept_and_said() {
+fn a_file_that_is_not_an_index_is_kept_and_reported() {
     let home = with_threads(1);
     fs::write(home.path().join("selvedge-index.sqlite"), "my notes").unwrap();
     let run = home.run(&["index", "sync"]);
@@ -61,7 +61,7 @@ fn the_index_can_be_elsewhere_or_switched_off() {
 }
 
 #[test]
-fn a_home_that_is_too_large_to_wait_for_is_indexed_by_a_process_of_its_own() {
+fn a_large_home_is_indexed_by_a_background_process() {
     let home = with_threads(500);
     assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 500);
     for _ in 0..600 {
@@ -72,11 +72,11 @@ fn a_home_that_is_too_large_to_wait_for_is_indexed_by_a_process_of_its_own() {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("nobody filled the index");
+    panic!("the index was not filled");
 }
 
 #[test]
-fn what_is_appended_by_another_process_is_listed_at_once() {
+fn the_next_list_shows_what_another_process_appended() {
     let home = with_threads(1);
     home.ok(&["list"]);
     home.append(&id(1), message("more"));

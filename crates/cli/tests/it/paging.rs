@@ -1,4 +1,4 @@
-//! Pages of a listing, turned while other processes write.
+//! Pages of a list that are read while other processes write.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,10 +12,10 @@ use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::support::{Home, message, small_log};
 
-/// So many threads that the index is filled in the background, while the first pages are turned.
+/// Enough threads that the index is filled in the background while the first pages are read.
 const THREADS: usize = 220;
 
-/// What happens to a thread while pages are turned, again and again.
+/// What happens to a thread while pages are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Quiet,
@@ -25,7 +25,7 @@ enum Fate {
     Deleted,
 }
 
-/// Every fate is spread over the whole listing; most threads have none.
+/// Returns the fate of a thread. Each fate is spread over the whole list, and most threads stay as they are.
 fn fate(number: usize) -> Fate {
     match number % 22 {
         3 => Fate::AppendedTo,
@@ -42,19 +42,19 @@ fn id(number: usize) -> String {
 
 #[test]
 fn pages_neither_skip_nor_repeat_while_other_processes_write() {
-    turn_pages(IndexLocation::InHome, 9);
+    check_pages(IndexLocation::InHome, 9);
 }
 
 #[test]
 fn pages_of_logs_neither_skip_nor_repeat_while_other_processes_write() {
-    turn_pages(IndexLocation::Disabled, 70);
+    check_pages(IndexLocation::Disabled, 70);
 }
 
-/// Turns pages of every order for as long as other processes have something to write.
-fn turn_pages(index: IndexLocation, limit: usize) {
+/// Reads all pages in every order, again and again, until the other processes are done.
+fn check_pages(index: IndexLocation, limit: usize) {
     let home = Home::empty();
     for number in 0..THREADS {
-        // Groups of threads have the same times: a page may end in one.
+        // Groups of threads have the same times, so that a page may end inside of one.
         let log = small_log(&id(number)).replace("09:00:0", &format!("09:{:02}:0", number / 7));
         home.write(&id(number), log.as_bytes());
     }
@@ -62,9 +62,9 @@ fn turn_pages(index: IndexLocation, limit: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let is_written = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| append_until(&home, &is_written));
+        scope.spawn(|| append_until_over(&home, &is_written));
         scope.spawn(|| {
-            write(&home);
+            change_threads(&home);
             is_written.store(true, Ordering::Relaxed);
         });
         let mut rounds = 0;
@@ -74,7 +74,7 @@ fn turn_pages(index: IndexLocation, limit: usize) {
                 for direction in [SortDirection::Descending, SortDirection::Ascending] {
                     for archived in [ArchivedFilter::All, ArchivedFilter::Active] {
                         let query = ThreadQuery { sort, direction, archived, limit, ..ThreadQuery::default() };
-                        check(&query, &runtime.block_on(turn(&store, query.clone())));
+                        check_counts(&query, &runtime.block_on(read_all_pages(&store, query.clone())));
                     }
                 }
             }
@@ -83,8 +83,8 @@ fn turn_pages(index: IndexLocation, limit: usize) {
     });
 }
 
-/// How often each thread comes when all pages are turned.
-async fn turn(store: &LocalThreadStore, mut query: ThreadQuery) -> HashMap<String, usize> {
+/// Returns how often each thread is on the pages.
+async fn read_all_pages(store: &LocalThreadStore, mut query: ThreadQuery) -> HashMap<String, usize> {
     let mut found = HashMap::new();
     loop {
         let page = store.list_threads(&query).await.unwrap();
@@ -96,9 +96,9 @@ async fn turn(store: &LocalThreadStore, mut query: ThreadQuery) -> HashMap<Strin
     }
 }
 
-/// What is promised: who is there all the time, and whose place in the order stays, comes once. Who gets a later time on the
-/// way to earlier ones comes at most once, and at least once on the way to later ones.
-fn check(query: &ThreadQuery, found: &HashMap<String, usize>) {
+/// Checks what the contract promises. A thread that exists all the time and keeps its sort key is on the pages exactly
+/// once. A thread that gets a later time comes at most once in descending order, and at least once in ascending order.
+fn check_counts(query: &ThreadQuery, found: &HashMap<String, usize>) {
     for number in 0..THREADS {
         let times = found.get(&id(number)).copied().unwrap_or_default();
         let is_promised = match fate(number) {
@@ -118,8 +118,8 @@ fn with_fate(wanted: Fate) -> impl Iterator<Item = String> {
     (0..THREADS).filter(move |number| fate(*number) == wanted).map(id)
 }
 
-/// Processes of their own append to one thread after the other, and then to the first again.
-fn append_until(home: &Home, is_over: &AtomicBool) {
+/// Other processes append to one thread after another, and then begin with the first again.
+fn append_until_over(home: &Home, is_over: &AtomicBool) {
     for thread in with_fate(Fate::AppendedTo).collect::<Vec<_>>().iter().cycle() {
         let mut child = home.spawn_append(thread);
         let mut stdin = child.stdin.take().unwrap();
@@ -135,8 +135,8 @@ fn append_until(home: &Home, is_over: &AtomicBool) {
     }
 }
 
-/// Processes of their own rename, archive and delete.
-fn write(home: &Home) {
+/// Other processes rename, archive and delete threads.
+fn change_threads(home: &Home) {
     let (renamed, archived, deleted) = (with_fate(Fate::Renamed), with_fate(Fate::Archived), with_fate(Fate::Deleted));
     for ((renamed, archived), deleted) in renamed.zip(archived).zip(deleted) {
         home.ok(&["rename", &renamed, "another name"]);

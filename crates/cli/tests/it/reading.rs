@@ -1,4 +1,4 @@
-//! The verbs that read.
+//! The verbs that read, and the help.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,7 +62,7 @@ fn an_exported_fork_has_every_ordinal_once() {
 }
 
 #[test]
-fn exports_go_to_files_whole_or_not_at_all() {
+fn an_export_to_a_file_is_complete_or_does_not_happen() {
     let home = Home::sample("story-0.169.0");
     let file = home.folder().join("thread.jsonl");
     let run = home.run(&["export", T169, "-o", file.to_str().unwrap()]);
@@ -70,7 +70,7 @@ fn exports_go_to_files_whole_or_not_at_all() {
     assert_eq!(fs::read_to_string(&file).unwrap(), home.ok(&["export", T169, "-o", "-"]));
     assert!(run.err.starts_with("wrote "), "{}", run.err);
     let before = fs::read_dir(home.folder()).unwrap().count();
-    assert_eq!(home.run(&["export", crate::support::NOWHERE, "-o", file.to_str().unwrap()]).code, 3);
+    assert_eq!(home.run(&["export", crate::support::UNKNOWN, "-o", file.to_str().unwrap()]).code, 3);
     assert_eq!(fs::read_dir(home.folder()).unwrap().count(), before);
     assert_eq!(fs::read_to_string(&file).unwrap(), home.ok(&["export", T169]));
     let run = home.run(&["export", T169, "-o", home.folder().to_str().unwrap()]);
@@ -123,7 +123,7 @@ fn a_listed_thread_has_the_keys_that_scripts_rely_on() {
 }
 
 #[test]
-fn threads_come_newest_update_first() {
+fn threads_are_listed_with_the_newest_update_first() {
     for sample in SAMPLES {
         let threads = Home::sample(sample).json(&["list", "--all"]);
         let times: Vec<&str> =
@@ -161,7 +161,7 @@ fn the_list_is_filtered() {
 }
 
 #[test]
-fn pages_join_without_gaps() {
+fn pages_together_have_every_thread_once() {
     let home = Home::sample("story-0.144.6");
     let all = home.json(&["list", "--all"]);
     let mut joined: Vec<String> = Vec::new();
@@ -184,7 +184,7 @@ fn pages_join_without_gaps() {
 }
 
 #[test]
-fn a_broken_cursor_is_said() {
+fn a_broken_cursor_is_an_error() {
     let home = Home::sample("story-0.144.6");
     for cursor in ["", "x", "t1.ud.1", "t1.ua.1795252136705.01a1fd5daacb7641837d630af077ebd5", "\u{1b}[31m"] {
         for verb in [&["list"][..], &["search", "zebras"]] {
@@ -196,7 +196,7 @@ fn a_broken_cursor_is_said() {
 }
 
 #[test]
-fn usage_errors_end_with_two() {
+fn usage_errors_have_exit_code_two() {
     let home = Home::sample("basic-0.118.0");
     for args in [
         &["list", "--limit", "0"][..],
@@ -234,7 +234,7 @@ fn run_without_verb(home: &Home) -> i32 {
 }
 
 #[test]
-fn json_of_show_and_context() {
+fn show_and_context_print_json() {
     let home = Home::sample("story-0.144.6");
     let shown = home.json(&["show", T144]);
     let turn = &shown["turns"][0];
@@ -250,7 +250,7 @@ fn json_of_show_and_context() {
     }
     assert!(context["world_state"].is_object() || context["world_state"].is_null());
     assert!(context["history"].as_array().unwrap().iter().all(Value::is_object));
-    // A pipe gets the same without being asked.
+    // A pipe gets the same without --json.
     assert_eq!(home.ok(&["context", T144]), home.ok(&["context", T144, "--json"]));
 }
 
@@ -265,15 +265,15 @@ fn items_of_the_context_are_verbatim() {
     }
 }
 
-/// The user's messages by turn, as the program says them and as the recording does.
+/// Compares the turns with those that the recording has.
 #[test]
-fn turns_are_those_of_the_recording() {
+fn turns_are_those_that_codex_recorded() {
     for sample in ["story-0.144.6", "story-0.169.0"] {
         let home = Home::sample(sample);
         let expected = fs::read_to_string(samples().join(sample).join("expected.json")).unwrap();
         let expected: Value = serde_json::from_str(&expected).unwrap();
         for (letter, id) in expected["threads"].as_object().unwrap() {
-            // The listing of 0.144 counts a turn of T that its own replay does not.
+            // The list of 0.144 counts a turn of T that its own replay does not have.
             if (sample, letter.as_str()) == ("story-0.144.6", "T") {
                 continue;
             }
@@ -292,7 +292,7 @@ fn turns_are_those_of_the_recording() {
 }
 
 #[test]
-fn a_transcript_reads_like_one() {
+fn a_transcript_has_facts_and_turns() {
     let home = Home::sample("story-0.169.0");
     let text = home.ok(&["show", T169]);
     let (head, body) = text.split_once("── turn 1 ").unwrap();
@@ -311,7 +311,7 @@ fn a_transcript_reads_like_one() {
 }
 
 #[test]
-fn long_texts_are_shortened_until_full_is_said() {
+fn long_texts_are_shortened_unless_full_is_given() {
     let home = Home::sample("story-0.169.0");
     let short = home.ok(&["show", PLAIN169]);
     let full = home.ok(&["show", PLAIN169, "--full"]);
@@ -320,7 +320,7 @@ fn long_texts_are_shortened_until_full_is_said() {
 }
 
 #[test]
-fn search_finds_what_was_said_ran_and_named() {
+fn search_finds_messages_commands_and_names() {
     let home = Home::sample("story-0.169.0");
     let hits = home.json(&["search", "YAKS"]);
     let hits = hits.as_array().unwrap();
@@ -366,7 +366,7 @@ fn search_takes_terms_filters_and_orders() {
         below.is_subset(&listed) && listed.len() >= home.json(&["list", "--child-of", T169]).as_array().unwrap().len()
     );
 
-    // Each order has its own cursors, and --sort asks for the second.
+    // Each order has its own cursors, and --sort selects the order `sorted`.
     let cursor = |args: &[&str]| {
         let run = home.run(&[&["search", "yaks", "-n", "1", "--json"], args].concat());
         run.err.trim().trim_start_matches("more with --cursor ").to_owned()
@@ -393,7 +393,7 @@ fn search_opens_the_turn_of_the_first_hit() {
     let number = hit["turn_number"].as_u64().unwrap();
     let turn = text.split_once("\n\n").unwrap().1.trim_end();
     assert!(turn.starts_with(&format!("── turn {number} ")) && shown.contains(turn), "{text}");
-    // A name is in no turn.
+    // A hit in a name belongs to no turn.
     let named = home.json(&["search", "\"thread on zebras\"", "--open"]);
     let turns = home.json(&["show", named["thread"]["id"].as_str().unwrap(), "--last", "1"])["turns"].clone();
     assert_eq!(named["turns"], turns);
@@ -415,7 +415,7 @@ fn compressed_threads_read_like_others() {
 }
 
 #[test]
-fn completions_for_every_shell() {
+fn every_shell_has_completions() {
     let home = Home::missing();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = crate::support::run(home.bare().args(["completions", shell]));
@@ -462,7 +462,7 @@ fn every_verb_has_help() {
     }
 }
 
-/// Help is wrapped to 100 columns: a line that the source broke itself would be broken twice.
+/// Clap wraps the help at 100 columns. A line break in the source would break a line twice.
 #[test]
 fn help_is_wrapped_once_and_its_examples_can_be_copied() {
     let home = Home::missing();

@@ -1,4 +1,4 @@
-//! `selvedge stats`: what it adds up, and how it shows that.
+//! `selvedge stats`: its sums, as JSON, as a table and as a chart.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const ONE: &str = "01a1fd5d-0000-7000-8000-000000000001";
 const TWO: &str = "01a1fd5d-0000-7000-8000-000000000002";
 const LATE: &str = "01a1fd5d-0000-7000-8000-000000000003";
 
-/// Two threads of one day, and one of late the next evening in another directory, with tokens.
+/// Returns a home with two threads of one day, and one of the next evening with another directory and with tokens.
 fn home() -> Home {
     let home = Home::empty();
     home.write(ONE, small_log(ONE).as_bytes());
@@ -28,7 +28,7 @@ fn keys(stats: &Value) -> Vec<(&str, u64)> {
 }
 
 #[test]
-fn sums_for_scripts_with_and_without_an_index() {
+fn json_sums_are_the_same_with_and_without_an_index() {
     let home = home();
     let size = |id| std::fs::metadata(home.file(id)).unwrap().len();
     for args in [&["stats", "--index", "off"][..], &["stats"], &["stats"]] {
@@ -53,16 +53,16 @@ fn sums_for_scripts_with_and_without_an_index() {
 }
 
 #[test]
-fn days_are_those_of_the_reader() {
+fn days_are_in_the_time_zone_of_the_reader() {
     let home = home();
     let mut stats = home.command(&["stats", "--json"]);
     stats.env("TZ", "Asia/Tokyo");
-    let said: Value = serde_json::from_str(&run(&mut stats).out).unwrap();
-    assert_eq!(keys(&said), [("2026-11-23", 1), ("2026-11-21", 2)]);
+    let printed: Value = serde_json::from_str(&run(&mut stats).out).unwrap();
+    assert_eq!(keys(&printed), [("2026-11-23", 1), ("2026-11-21", 2)]);
 }
 
 #[test]
-fn a_table_for_people_tells_of_what_it_leaves_out() {
+fn a_table_counts_what_it_leaves_out() {
     let home = home();
     let table = home.ok(&["stats"]);
     let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -94,7 +94,7 @@ fn bars_fit_the_terminal() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn options_that_make_no_sense_are_usage_errors() {
     let home = home();
     for args in [&["stats", "--by", "colour"][..], &["stats", "--plot=colour"], &["stats", "--cursor", "t1.ud.1.2"]] {
         assert_eq!(home.run(args).code, 2, "{args:?}");

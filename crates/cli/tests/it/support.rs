@@ -1,4 +1,4 @@
-//! Homes to work on, and ways to run the program.
+//! Homes in temporary folders, and ways to run the program.
 
 use std::fs;
 use std::io::Write;
@@ -8,47 +8,47 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Thread T of the recorded stories: named, with tool calls, compacted, and taken back by some turns.
+/// Thread T of the recorded stories: named, with tool calls, compacted, and rewound by some turns.
 pub(crate) const T169: &str = "01a1fd5d-aacb-7641-837d-630af077ebd5";
 pub(crate) const T144: &str = "01a1fd5d-c3f2-7313-862d-a0ba485d5b31";
-/// Archived in its story.
+/// Archived in the recording.
 pub(crate) const ARCHIVED169: &str = "01a1fd5d-ba49-7d22-be9f-dbbc8754e1c2";
-/// Neither forked nor taken back.
+/// Neither forked nor rewound.
 pub(crate) const PLAIN169: &str = "01a1fd5d-ba9e-7a91-89fe-30bc9e36e105";
-/// In no home.
-pub(crate) const NOWHERE: &str = "01a1fd5d-0000-7000-8000-000000000000";
+/// A thread that no home has.
+pub(crate) const UNKNOWN: &str = "01a1fd5d-0000-7000-8000-000000000000";
 
 pub(crate) const SAMPLES: [&str; 6] =
     ["basic-0.20.0", "basic-0.36.0", "basic-0.58.0", "basic-0.118.0", "story-0.144.6", "story-0.169.0"];
 
-/// A home in a temporary folder, with a user's home directory beside it.
+/// A home in a temporary folder, with the home directory of a user beside it.
 pub(crate) struct Home {
     folder: TempDir,
 }
 
 impl Home {
-    /// A folder where no home is yet.
+    /// Creates a folder without a home.
     pub(crate) fn missing() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("user")).unwrap();
         Self { folder }
     }
 
-    /// A home without threads.
+    /// Creates a home without threads.
     pub(crate) fn empty() -> Self {
         let home = Self::missing();
         fs::create_dir(home.path()).unwrap();
         home
     }
 
-    /// A copy of a recorded home.
+    /// Creates a copy of a recorded home.
     pub(crate) fn sample(name: &str) -> Self {
         let home = Self::empty();
         copy(&samples().join(name).join("home"), &home.path());
         home
     }
 
-    /// A home with one thread whose file holds these bytes.
+    /// Creates a home with one thread, whose file contains these bytes.
     pub(crate) fn with_file(id: &str, bytes: &[u8]) -> Self {
         let home = Self::empty();
         home.write(id, bytes);
@@ -67,7 +67,7 @@ impl Home {
         self.folder.path()
     }
 
-    /// Where the file of a thread is that was put here by `write`.
+    /// Returns the file of a thread that `write` created.
     pub(crate) fn file(&self, id: &str) -> PathBuf {
         self.path().join(format!("sessions/2026/11/21/rollout-2026-11-21T09-00-00-{id}.jsonl"))
     }
@@ -78,25 +78,25 @@ impl Home {
         fs::write(path, bytes).unwrap();
     }
 
-    /// The program, on no home in particular.
+    /// Returns a command that runs the program, without a home.
     pub(crate) fn bare(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
         command.env_clear().env("HOME", self.user()).env("TZ", "UTC").current_dir(self.folder());
         command
     }
 
-    /// The program on this home.
+    /// Returns a command that runs the program on this home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.bare();
         command.arg("--home").arg(self.path()).args(args);
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> RunResult {
         run(self.command(args).stdin(Stdio::null()))
     }
 
-    /// Runs a verb that has to succeed, and gives what it printed.
+    /// Runs a verb that has to succeed, and returns what it printed.
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         let run = self.run(args);
         assert_eq!(run.code, 0, "{args:?}: {}", run.err);
@@ -109,13 +109,13 @@ impl Home {
     }
 
     /// Runs `append` on this input.
-    pub(crate) fn append(&self, id: &str, input: impl AsRef<[u8]>) -> Run {
+    pub(crate) fn append(&self, id: &str, input: impl AsRef<[u8]>) -> RunResult {
         let mut child = self.spawn_append(id);
         let mut stdin = child.stdin.take().unwrap();
-        // The program may have seen enough before it has read everything.
+        // The program may end before it has read everything.
         let _ = stdin.write_all(input.as_ref());
         drop(stdin);
-        Run::from(child.wait_with_output().unwrap())
+        RunResult::from(child.wait_with_output().unwrap())
     }
 
     pub(crate) fn spawn_append(&self, id: &str) -> Child {
@@ -123,43 +123,43 @@ impl Home {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Starts a thread, and gives its id.
+    /// Starts a thread, and returns its id.
     pub(crate) fn new_thread(&self, args: &[&str]) -> String {
         self.ok(&[&["new"], args].concat()).trim().to_owned()
     }
 
-    /// The texts of the messages in a thread's history.
+    /// Returns the texts of the messages in the history of a thread.
     pub(crate) fn texts(&self, id: &str) -> Vec<String> {
         texts(&self.ok(&["export", id]))
     }
 }
 
-/// The texts of the messages on these lines.
+/// Returns the texts of the messages on these lines.
 pub(crate) fn texts(lines: &str) -> Vec<String> {
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter_map(|line| line["payload"]["content"][0]["text"].as_str().map(str::to_owned)).collect()
 }
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct RunResult {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl From<Output> for Run {
+impl From<Output> for RunResult {
     fn from(output: Output) -> Self {
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        // No input may ever come to this.
+        // No input may make the program panic.
         assert!(!err.contains("panicked at") && !err.contains("RUST_BACKTRACE"), "{err}");
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out, err }
     }
 }
 
-pub(crate) fn run(command: &mut Command) -> Run {
-    Run::from(command.output().unwrap())
+pub(crate) fn run(command: &mut Command) -> RunResult {
+    RunResult::from(command.output().unwrap())
 }
 
 pub(crate) fn samples() -> PathBuf {
@@ -179,7 +179,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Every rollout of a home: the thread's id, whether the name has a segment id, and the path. Sorted.
+/// Returns every rollout of a home, sorted: the id of the thread, whether the name has a segment id, and the path.
 pub(crate) fn rollouts(home: &Path) -> Vec<(String, bool, PathBuf)> {
     let mut found = Vec::new();
     let mut folders = vec![home.join("sessions"), home.join("archived_sessions")];
@@ -199,19 +199,19 @@ pub(crate) fn rollouts(home: &Path) -> Vec<(String, bool, PathBuf)> {
     found
 }
 
-/// An input line that says this.
+/// Returns an input line for `append`: a message to the model with this text.
 pub(crate) fn message(text: &str) -> String {
     let content = json!([{"type": "input_text", "text": text}]);
     let item = json!({"type": "response_item", "payload": {"type": "message", "role": "user", "content": content}});
     format!("{item}\n")
 }
 
-/// An input line that a user's message is shown for.
+/// Returns an input line for `append`: an event that `show` displays as a message of the user.
 pub(crate) fn user_message(text: &str) -> String {
     format!("{}\n", json!({"type": "event_msg", "payload": {"type": "user_message", "message": text, "images": []}}))
 }
 
-/// A line of a legacy log.
+/// Returns a line of a legacy log.
 pub(crate) fn line(kind: &str, payload: &Value) -> String {
     format!("{}\n", json!({"timestamp": "2026-11-21T09:00:01.000Z", "type": kind, "payload": payload}))
 }
@@ -223,7 +223,7 @@ pub(crate) fn meta_line(id: &str) -> String {
     )
 }
 
-/// A legacy log with one short turn.
+/// Returns a legacy log with one short turn.
 pub(crate) fn small_log(id: &str) -> String {
     [
         meta_line(id),

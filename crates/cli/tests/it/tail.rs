@@ -16,20 +16,20 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::support::{Home, NOWHERE, PLAIN169, T169, line, message, meta_line, rollouts, small_log};
+use crate::support::{Home, PLAIN169, T169, UNKNOWN, line, message, meta_line, rollouts, small_log};
 
-/// How many items are appended in all.
+/// How many items are appended in total.
 const ITEMS: usize = 100_000;
 /// How many items a turn has.
 const TURN: usize = 100;
-/// How many forks are followed, too.
+/// How many forks are also followed.
 const FOLLOWED_FORKS: usize = 2;
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// What is printed for scripts.
+/// An object of the JSON output.
 #[derive(Deserialize)]
-struct Told {
+struct TailJson {
     kind: String,
     at: Option<String>,
     to: Option<String>,
@@ -37,32 +37,34 @@ struct Told {
     complete: Option<bool>,
 }
 
-/// What one who reads the output of `tail --json` has of the thread.
+/// The copy of a thread that a reader builds from the output of `tail --json`.
 #[derive(Clone, Debug, Default)]
 struct Replica {
-    entries: Vec<(String, Entry)>,
+    entries: Vec<(String, ReplicaEntry)>,
     rewinds: usize,
-    /// The first entry that nobody who waits for one has looked at.
+    /// Index of the first entry that `wait_for` has not checked.
     unseen: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
+enum ReplicaEntry {
     Line(String),
     Damage,
 }
 
 impl Replica {
-    fn take(&mut self, told: &str) {
-        let told: Told = serde_json::from_str(told).unwrap_or_else(|error| panic!("{error}: {told}"));
-        match told.kind.as_str() {
-            "line" => self.entries.push((told.at.unwrap(), Entry::Line(told.line.unwrap().get().to_owned()))),
+    fn apply(&mut self, line: &str) {
+        let record: TailJson = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        match record.kind.as_str() {
+            "line" => {
+                self.entries.push((record.at.unwrap(), ReplicaEntry::Line(record.line.unwrap().get().to_owned())))
+            }
             "damage" => {
-                assert_eq!(told.complete, Some(true));
-                self.entries.push((told.at.unwrap(), Entry::Damage));
+                assert_eq!(record.complete, Some(true));
+                self.entries.push((record.at.unwrap(), ReplicaEntry::Damage));
             }
             "rewound" => {
-                let to = told.to.unwrap();
+                let to = record.to.unwrap();
                 let kept = self.entries.iter().position(|(at, _)| *at == to);
                 self.entries.truncate(kept.unwrap_or_else(|| panic!("nothing was printed that began at {to}")));
                 self.unseen = self.unseen.min(self.entries.len());
@@ -72,13 +74,13 @@ impl Replica {
         }
     }
 
-    /// Whether it has what was exported, entry by entry.
-    fn check(&self, export: &str) {
+    /// Checks that the copy equals an export, entry by entry.
+    fn check_equals(&self, export: &str) {
         let expected = export.lines().filter(|line| !line.trim().is_empty()).map(|line| {
             let is_line = serde_json::from_str::<Box<RawValue>>(line).is_ok();
-            if is_line { Entry::Line(line.trim().to_owned()) } else { Entry::Damage }
+            if is_line { ReplicaEntry::Line(line.trim().to_owned()) } else { ReplicaEntry::Damage }
         });
-        let expected: Vec<Entry> = expected.collect();
+        let expected: Vec<ReplicaEntry> = expected.collect();
         for (number, (expected, (_, entry))) in expected.iter().zip(&self.entries).enumerate() {
             assert_eq!(entry, expected, "entry {number}");
         }
@@ -86,15 +88,15 @@ impl Replica {
     }
 }
 
-/// A running `tail --json`, whose output is read.
-struct Tail {
+/// A running `tail --json`, and the thread that reads its output.
+struct RunningTail {
     child: Child,
     replica: Arc<Mutex<Replica>>,
     reader: Option<JoinHandle<()>>,
 }
 
-impl Tail {
-    fn of(home: &Home, id: &str) -> Self {
+impl RunningTail {
+    fn start(home: &Home, id: &str) -> Self {
         let mut command = home.command(&["tail", id, "--from-start", "--json"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -102,44 +104,45 @@ impl Tail {
         let shared = Arc::clone(&replica);
         let reader = thread::spawn(move || {
             for line in stdout.lines() {
-                shared.lock().unwrap().take(&line.unwrap());
+                shared.lock().unwrap().apply(&line.unwrap());
             }
         });
         Self { child, replica, reader: Some(reader) }
     }
 
-    /// Waits until it prints a line that holds this, behind the one that was waited for before.
+    /// Waits for a printed line that contains `text`, after the one that the previous call waited for.
     fn wait_for(&self, text: &str) {
         let begun = Instant::now();
         loop {
             let mut replica = self.replica.lock().unwrap();
             let unseen = std::mem::replace(&mut replica.unseen, usize::MAX);
-            let is_it = |(_, entry): &(String, Entry)| matches!(entry, Entry::Line(line) if line.contains(text));
+            let is_it =
+                |(_, entry): &(String, ReplicaEntry)| matches!(entry, ReplicaEntry::Line(line) if line.contains(text));
             let found = replica.entries.iter().skip(unseen).position(is_it);
             replica.unseen = found.map_or(replica.entries.len(), |at| unseen + at + 1);
             if found.is_some() {
                 return;
             }
             let is_over = self.reader.as_ref().is_some_and(JoinHandle::is_finished);
-            assert!(begun.elapsed() < PATIENCE && !is_over, "no {text} behind {:?}", replica.entries.last());
+            assert!(begun.elapsed() < TIME_LIMIT && !is_over, "no {text} behind {:?}", replica.entries.last());
             drop(replica);
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Interrupts it, and returns what was printed by then.
+    /// Interrupts the process, and returns what was printed until then.
     fn end(mut self) -> Replica {
         interrupt(&self.child);
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{said}");
-        assert_eq!(said, "");
+        let mut notes = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{notes}");
+        assert_eq!(notes, "");
         self.reader.take().unwrap().join().unwrap();
         self.replica.lock().unwrap().clone()
     }
 }
 
-impl Drop for Tail {
+impl Drop for RunningTail {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -150,15 +153,15 @@ fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).unwrap();
 }
 
-/// Items of short turns; the number tells one from another.
+/// Returns items of short turns. Each contains its number.
 fn items(numbers: std::ops::Range<usize>, mode: HistoryMode) -> Vec<RolloutItem> {
     let item = |number: usize| {
-        // A name of the form that a turn without one gets would have every rewind read the whole log.
+        // An id that looks like a synthetic turn id would make every rewind read the whole log.
         let turn = format!("the turn {}", number / TURN);
         let event = |payload: Value| json!({"type": "event_msg", "payload": payload});
         match number % TURN {
             0 => event(json!({"type": "task_started", "turn_id": turn, "number": number})),
-            // What a turn of a legacy log is counted by; a paginated one does not keep it.
+            // A legacy log counts turns by these events. A paginated log does not keep them.
             1 if mode == HistoryMode::Legacy => {
                 event(json!({"type": "user_message", "message": format!("item {number};"), "images": []}))
             }
@@ -169,16 +172,16 @@ fn items(numbers: std::ops::Range<usize>, mode: HistoryMode) -> Vec<RolloutItem>
     numbers.map(|number| serde_json::from_value(item(number)).unwrap()).collect()
 }
 
-/// Appends items to a thread, in batches of different sizes, as another process than the test's.
+/// Appends items to a thread, in batches of different sizes. Other tests run this in a process of its own.
 #[test]
 #[ignore = "a helper of other tests, run in a process of its own"]
-fn appends_items() {
+fn helper_process_appends_items() {
     let Some(home) = std::env::var_os("SELVEDGE_TEST_HOME") else { return };
     let id: ThreadId = std::env::var("SELVEDGE_TEST_THREAD").unwrap().parse().unwrap();
     let [mut number, end] = ["FIRST", "END"].map(|name| std::env::var(name).unwrap().parse::<usize>().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        // Not through the manager: that reads the whole thread for the model before it goes on with it.
+        // Not through the manager, which would read the model context of the whole thread at each start.
         let store = LocalThreadStore::open(home);
         store.resume_thread(id).await.unwrap();
         let mode = store.read_session_meta(id).await.unwrap().unwrap().mode();
@@ -195,7 +198,7 @@ fn appends_items() {
 
 fn writer(home: &Home, id: &str, numbers: std::ops::Range<usize>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "--ignored", "--nocapture", "tail::appends_items"]);
+    command.args(["--exact", "--ignored", "--nocapture", "tail::helper_process_appends_items"]);
     command.env("SELVEDGE_TEST_HOME", home.path()).env("SELVEDGE_TEST_THREAD", id);
     command.env("FIRST", numbers.start.to_string()).env("END", numbers.end.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -210,25 +213,25 @@ fn nothing_is_missed_or_repeated_while_another_process_appends() {
     for (mode, count) in [("paginated", ITEMS), ("legacy", ITEMS / 5)] {
         let home = Home::missing();
         let id = home.new_thread(&["--mode", mode]);
-        let tail = Tail::of(&home, &id);
+        let tail = RunningTail::start(&home, &id);
         write(&home, &id, 0..count);
         tail.wait_for(&format!("\"number\":{}}}", count - 1));
         let replica = tail.end();
         assert_eq!((replica.entries.len(), replica.rewinds), (count + 1, 0));
-        replica.check(&home.ok(&["export", &id]));
+        replica.check_equals(&home.ok(&["export", &id]));
     }
 }
 
-/// What stands in the newest file of a thread behind its last newline when a writer dies in the middle of a line.
+/// Appends the beginning of a line to the newest file of a thread, as a writer leaves it that dies.
 fn tear(home: &Home, id: &str) {
-    // Of several segments the newest has the greatest id; the first has none in its name.
+    // The newest segment has the greatest id. The first one has no id in its name.
     let files = rollouts(&home.path()).into_iter().filter(|(thread, ..)| thread == id);
     let (_, _, path) = files.max_by_key(|(_, is_later, path)| (*is_later, path.clone())).unwrap();
     OpenOptions::new().append(true).open(path).unwrap().write_all(br#"{"timestamp":"2026-11-21T09:0"#).unwrap();
 }
 
-/// Kills a writer at work that has so many items to write.
-fn kill_a_writer(home: &Home, id: &str, tail: &Tail, numbers: std::ops::Range<usize>) {
+/// Starts a writer with these items, and kills it while it writes.
+fn kill_writer(home: &Home, id: &str, tail: &RunningTail, numbers: std::ops::Range<usize>) {
     let first = format!("item {};", numbers.start + 2);
     let mut child = writer(home, id, numbers);
     tail.wait_for(&first);
@@ -236,21 +239,21 @@ fn kill_a_writer(home: &Home, id: &str, tail: &Tail, numbers: std::ops::Range<us
     child.wait().unwrap();
 }
 
-/// Writes a last item and waits until it was printed.
-fn write_the_end(home: &Home, id: &str, tail: &Tail) {
+/// Writes a last item and waits until it is printed.
+fn write_the_end(home: &Home, id: &str, tail: &RunningTail) {
     write(home, id, usize::MAX - 1..usize::MAX);
     tail.wait_for(&format!("item {};", usize::MAX - 1));
 }
 
-fn follow_over_everything(mode: &str, count: usize) {
+fn follow_through_all_changes(mode: &str, count: usize) {
     let home = Home::missing();
     let id = home.new_thread(&["--mode", mode]);
-    let tail = Tail::of(&home, &id);
-    // Nobody asks the index here, and to keep it would take as long as all the rest.
+    let tail = RunningTail::start(&home, &id);
+    // This test does not query the index, and updates of it would take as long as everything else.
     let ok = |args: &[&str]| home.ok(&[&["--index", "off"], args].concat());
     let mut forks = Vec::new();
-    // What is done to the thread reads all of it, and most of its items come behind the last round's writer that dies: the
-    // test would take minutes otherwise.
+    // The verbs read the whole thread, so that most items are appended after the last killed writer. Otherwise the test
+    // would take minutes.
     let share = count / 20;
     let rounds = 4;
     for round in 0..rounds {
@@ -262,7 +265,7 @@ fn follow_over_everything(mode: &str, count: usize) {
         tail.wait_for(&format!("item {};", first + 1));
         let fork = home.ok(&["fork", &id]).trim().to_owned();
         if round < FOLLOWED_FORKS {
-            forks.push((Tail::of(&home, &fork), fork));
+            forks.push((RunningTail::start(&home, &fork), fork));
         }
         assert!(child.wait().unwrap().success());
         ok(&["archive", &id]);
@@ -271,9 +274,9 @@ fn follow_over_everything(mode: &str, count: usize) {
         }
         ok(&["unarchive", &id]);
         ok(&["rewind", &id, "--turns", if round % 2 == 0 { "1" } else { "7" }]);
-        kill_a_writer(&home, &id, &tail, half..count);
+        kill_writer(&home, &id, &tail, half..count);
         tear(&home, &id);
-        // Some see the torn end, and some what is written behind it at once.
+        // In some rounds `tail` sees the torn end, and in others only what is written after it.
         if round % 2 == 0 {
             thread::sleep(Duration::from_millis(300));
         }
@@ -288,33 +291,33 @@ fn follow_over_everything(mode: &str, count: usize) {
     }
     write_the_end(&home, &id, &tail);
     let replica = tail.end();
-    replica.check(&home.ok(&["export", &id]));
-    // A rewind of a legacy thread is a line. What was rewound twice before anybody looked is seen as one.
+    replica.check_equals(&home.ok(&["export", &id]));
+    // A rewind of a legacy thread is a line. Two rewinds between two reads of `tail` count as one.
     assert!(if mode == "legacy" { replica.rewinds == 0 } else { replica.rewinds >= rounds }, "{}", replica.rewinds);
     for (tail, fork) in forks {
         write_the_end(&home, &fork, &tail);
-        tail.end().check(&home.ok(&["export", &fork]));
+        tail.end().check_equals(&home.ok(&["export", &fork]));
     }
 }
 
 #[test]
-fn nothing_is_missed_or_repeated_over_everything_that_happens_to_a_thread() {
-    follow_over_everything("paginated", ITEMS);
+fn nothing_is_missed_or_repeated_over_all_changes_of_a_thread() {
+    follow_through_all_changes("paginated", ITEMS);
 }
 
 #[test]
-fn nothing_is_missed_or_repeated_over_everything_that_happens_to_a_legacy_thread() {
-    follow_over_everything("legacy", ITEMS / 5);
+fn nothing_is_missed_or_repeated_over_all_changes_of_a_legacy_thread() {
+    follow_through_all_changes("legacy", ITEMS / 5);
 }
 
-/// A running `tail` for people.
-struct Shown {
+/// A running `tail` that prints text.
+struct TextTail {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
-impl Shown {
-    fn of(home: &Home, args: &[&str]) -> Self {
+impl TextTail {
+    fn start(home: &Home, args: &[&str]) -> Self {
         let mut command = home.command(&[&["tail"], args].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -325,83 +328,83 @@ impl Shown {
         self.lines.by_ref().take(count).map(Result::unwrap).collect()
     }
 
-    /// The code that it ends with, what it printed until then, and what it said.
-    fn ended(mut self) -> (Option<i32>, Vec<String>, String) {
+    /// Waits for the end, and returns the exit code, the remaining lines and the notes.
+    fn wait_for_end(mut self) -> (Option<i32>, Vec<String>, String) {
         let rest = self.lines.by_ref().map(Result::unwrap).collect();
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap().code(), rest, said)
+        let mut notes = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+        (self.child.wait().unwrap().code(), rest, notes)
     }
 }
 
-impl Drop for Shown {
+impl Drop for TextTail {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What stands behind the time.
+/// Returns the lines without their times.
 fn without_time(lines: &[String]) -> Vec<&str> {
     lines.iter().map(|line| &line[20..]).collect()
 }
 
 #[test]
-fn it_begins_with_the_newest_lines_and_ends_when_it_is_interrupted() {
+fn tail_begins_with_the_newest_lines_and_ends_at_an_interrupt() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
     let texts: String = (1..=20).map(|number| message(&format!("m{number}"))).collect();
     home.append(&id, texts);
     for (args, first) in [(&[][..], 11), (&["-n", "3"], 18), (&["--lines", "20"], 1), (&["-n0"], 21)] {
-        let mut tail = Shown::of(&home, &[&[id.as_str()], args].concat());
+        let mut tail = TextTail::start(&home, &[&[id.as_str()], args].concat());
         let newest: Vec<String> = (first..=20).map(|number| format!("user      m{number}")).collect();
         let shown = tail.next(newest.len());
         assert_eq!(without_time(&shown), newest, "{args:?}");
-        // Without a line there is no telling when it has begun.
+        // Without a printed line the test cannot know when `tail` has started.
         thread::sleep(Duration::from_millis(if newest.is_empty() { 1000 } else { 0 }));
         let before = home.ok(&["export", &id]).len();
         home.append(&id, message("now"));
         assert_eq!(without_time(&tail.next(1)), ["user      now"], "{args:?}");
         interrupt(&tail.child);
-        assert_eq!(tail.ended(), (Some(0), Vec::new(), String::new()), "{args:?}");
+        assert_eq!(tail.wait_for_end(), (Some(0), Vec::new(), String::new()), "{args:?}");
         // Back to where it was.
         let path = PathBuf::from(home.json(&["show", &id])["thread"]["location"].as_str().unwrap());
         OpenOptions::new().write(true).open(path).unwrap().set_len(before as u64).unwrap();
     }
-    let mut all = Shown::of(&home, &[&id, "-n", "1000"]);
+    let mut all = TextTail::start(&home, &[&id, "-n", "1000"]);
     assert!(without_time(&all.next(1))[0].starts_with("log       begins, in "));
     assert_eq!(all.next(20).len(), 20);
     assert_eq!(home.run(&["tail", &id, "--from-start", "-n", "3"]).code, 2);
 }
 
 #[test]
-fn it_ends_when_there_is_no_thread() {
+fn tail_ends_when_there_is_no_thread() {
     let home = Home::sample("story-0.169.0");
-    for args in [&["tail", NOWHERE][..], &["tail", NOWHERE, "--from-start"], &["tail", "nothing so named"]] {
+    for args in [&["tail", UNKNOWN][..], &["tail", UNKNOWN, "--from-start"], &["tail", "no such name"]] {
         let run = home.run(args);
         assert_eq!((run.code, run.out.as_str()), (3, ""), "{args:?}: {}", run.err);
         assert!(run.err.contains("hint: "), "{}", run.err);
     }
     for args in [&[PLAIN169][..], &[PLAIN169, "--json"]] {
         let home = Home::sample("story-0.169.0");
-        let mut tail = Shown::of(&home, args);
+        let mut tail = TextTail::start(&home, args);
         assert_eq!(tail.next(10).len(), 10);
         home.ok(&["delete", PLAIN169, "--yes"]);
-        let (code, rest, said) = tail.ended();
-        assert_eq!((code, rest.len()), (Some(3), 0), "{said}");
-        assert_eq!(said, format!("error: thread {PLAIN169} was deleted\n"));
+        let (code, rest, notes) = tail.wait_for_end();
+        assert_eq!((code, rest.len()), (Some(3), 0), "{notes}");
+        assert_eq!(notes, format!("error: thread {PLAIN169} was deleted\n"));
     }
 }
 
 #[test]
-fn it_ends_when_nobody_reads_it() {
+fn tail_ends_when_its_reader_is_gone() {
     let home = Home::sample("story-0.169.0");
     for args in [&[T169][..], &[T169, "--json"], &[T169, "--from-start"]] {
         let mut child = home.command(&[&["tail"], args].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         lines.next().unwrap().unwrap();
         drop(lines);
-        // Nothing is written to the thread that could tell.
+        // No write to the thread makes `tail` notice.
         let begun = Instant::now();
         while child.try_wait().unwrap().is_none() {
             assert!(begun.elapsed() < Duration::from_secs(20), "{args:?}");
@@ -412,7 +415,7 @@ fn it_ends_when_nobody_reads_it() {
 }
 
 #[test]
-fn people_read_a_line_for_each_line() {
+fn each_line_of_a_log_gets_a_summary() {
     let id = "01a1fd5d-cccc-7000-8000-000000000001";
     let home = Home::with_file(id, b"");
     let tool = json!({"type": "function_call", "name": "exec", "arguments": "{\"cmd\": \"ls\"}", "call_id": "c"});
@@ -431,7 +434,7 @@ fn people_read_a_line_for_each_line() {
         line("event_msg", &json!({"type": "error", "message": "no more"})),
     ];
     home.write(id, log.concat().as_bytes());
-    let mut tail = Shown::of(&home, &[id, "--from-start"]);
+    let mut tail = TextTail::start(&home, &[id, "--from-start"]);
     let expected = [
         "log       begins, in /home/dev/proj",
         "user      how are the yaks",
@@ -450,15 +453,15 @@ fn people_read_a_line_for_each_line() {
     assert_eq!(without_time(&shown), expected);
     assert!(shown.iter().all(|line| line.starts_with("2026-11-21 09:00:01 ")), "{shown:?}");
     interrupt(&tail.child);
-    let (code, rest, said) = tail.ended();
-    assert_eq!((code, rest.len(), said.lines().count()), (Some(0), 0, 1), "{said}");
-    assert!(said.starts_with("note: damaged: "), "{said}");
+    let (code, rest, notes) = tail.wait_for_end();
+    assert_eq!((code, rest.len(), notes.lines().count()), (Some(0), 0, 1), "{notes}");
+    assert!(notes.starts_with("note: damaged: "), "{notes}");
 }
 
 #[test]
-fn people_read_recorded_threads() {
+fn recorded_threads_get_readable_summaries() {
     let home = Home::sample("story-0.169.0");
-    let mut tail = Shown::of(&home, &[T169, "-n", "7"]);
+    let mut tail = TextTail::start(&home, &[T169, "-n", "7"]);
     assert_eq!(
         tail.next(7),
         [
@@ -480,20 +483,20 @@ fn people_read_recorded_threads() {
 }
 
 #[test]
-fn a_history_that_was_rewritten_is_begun_anew_or_gone_on_with() {
+fn a_rewritten_history_is_printed_again_or_continued() {
     for (args, follows) in [(&["--from-start"][..], "all"), (&[], "new")] {
         let id = "01a1fd5d-cccc-7000-8000-000000000001";
         let home = Home::with_file(id, small_log(id).as_bytes());
-        let mut tail = Shown::of(&home, &[&[id, "--json"], args].concat());
+        let mut tail = TextTail::start(&home, &[&[id, "--json"], args].concat());
         assert_eq!(tail.next(5).len(), 5);
-        // As a repair does it: another file in the place of the first.
+        // A repair works in the same way: another file replaces the first.
         let beside = home.folder().join("new");
         let repaired =
             [meta_line(id), line("event_msg", &json!({"type": "user_message", "message": "redacted"}))].concat();
         fs::write(&beside, &repaired).unwrap();
         fs::rename(&beside, home.file(id)).unwrap();
-        let told: Value = serde_json::from_str(&tail.next(1)[0]).unwrap();
-        assert_eq!(told, json!({"kind": "rewritten", "follows": follows}));
+        let record: Value = serde_json::from_str(&tail.next(1)[0]).unwrap();
+        assert_eq!(record, json!({"kind": "rewritten", "follows": follows}));
         if follows == "all" {
             let lines = tail.next(2);
             assert!(lines[0].contains("session_meta") && lines[1].contains("redacted"), "{lines:?}");
@@ -504,15 +507,15 @@ fn a_history_that_was_rewritten_is_begun_anew_or_gone_on_with() {
 }
 
 #[test]
-fn a_numbered_history_that_was_rewritten_goes_on_behind_the_last_line() {
+fn a_rewritten_history_with_ordinals_continues_after_the_last_line() {
     let home = Home::missing();
     let id = home.new_thread(&["--mode", "paginated"]);
     home.append(&id, ["one", "two", "three"].map(message).concat());
     let path = PathBuf::from(home.json(&["show", &id])["thread"]["location"].as_str().unwrap());
-    let mut tail = Shown::of(&home, &[&id, "--json", "-n", "2"]);
+    let mut tail = TextTail::start(&home, &[&id, "--json", "-n", "2"]);
     let newest = tail.next(2);
     assert!(newest[0].contains("two") && newest[1].contains("three"), "{newest:?}");
-    // What was not printed is redacted, and there is a line more.
+    // A line that was not printed is redacted, and a line is added.
     let log = fs::read_to_string(&path).unwrap();
     let mut more: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     more["ordinal"] = (more["ordinal"].as_u64().unwrap() + 1).into();
@@ -520,22 +523,22 @@ fn a_numbered_history_that_was_rewritten_goes_on_behind_the_last_line() {
     let beside = home.folder().join("new");
     fs::write(&beside, &rewritten).unwrap();
     fs::rename(&beside, &path).unwrap();
-    let told = tail.next(2);
-    assert_eq!(serde_json::from_str::<Value>(&told[0]).unwrap(), json!({"kind": "rewritten", "follows": "rest"}));
-    assert!(told[1].contains("four"), "{told:?}");
+    let record = tail.next(2);
+    assert_eq!(serde_json::from_str::<Value>(&record[0]).unwrap(), json!({"kind": "rewritten", "follows": "rest"}));
+    assert!(record[1].contains("four"), "{record:?}");
     home.append(&id, message("now"));
     assert!(tail.next(1)[0].contains("now"));
     interrupt(&tail.child);
-    assert_eq!(tail.ended(), (Some(0), Vec::new(), String::new()));
+    assert_eq!(tail.wait_for_end(), (Some(0), Vec::new(), String::new()));
 }
 
 #[test]
-fn an_interrupt_ends_it_while_nobody_takes_what_it_prints() {
+fn an_interrupt_ends_tail_while_its_pipe_is_full() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
-    // Much more than a pipe holds.
+    // Much more than a pipe can hold.
     home.append(&id, (0..100).map(|number| message(&format!("{number} {}", "x".repeat(10_000)))).collect::<String>());
-    let mut tail = Shown::of(&home, &[&id, "--from-start", "--json"]);
+    let mut tail = TextTail::start(&home, &[&id, "--from-start", "--json"]);
     assert_eq!(tail.next(1).len(), 1);
     thread::sleep(Duration::from_secs(1));
     assert!(tail.child.try_wait().unwrap().is_none());

@@ -1,4 +1,4 @@
-//! What people see: colours, widths, questions, closed pipes and hostile text.
+//! What people see: colours, widths, questions and hostile text; and what happens when a pipe closes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{Home, NOWHERE, PLAIN169, T169, line, meta_line, run, small_log};
+use crate::support::{Home, PLAIN169, T169, UNKNOWN, line, meta_line, run, small_log};
 
 const ESCAPE: char = '\u{1b}';
 
-/// Runs a command on a terminal of its own, types `input` into it, and gives what the terminal showed, and the exit code.
+/// Runs a command on a new terminal and types `input`. Returns what the terminal showed, and the exit code.
 fn on_terminal(command: &mut Command, input: &str) -> (String, i32) {
     use rustix::pty;
     let master = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).unwrap();
@@ -22,12 +22,12 @@ fn on_terminal(command: &mut Command, input: &str) -> (String, i32) {
     let terminal = || Stdio::from(OpenOptions::new().read(true).write(true).open(&name).unwrap());
     command.env("TERM", "xterm").stdin(terminal()).stdout(terminal()).stderr(terminal());
     let mut child = command.spawn().unwrap();
-    // The parent's copies would keep the terminal open.
+    // The copies of the parent process would keep the terminal open.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut master = File::from(master);
     master.write_all(input.as_bytes()).unwrap();
     let mut shown = Vec::new();
-    // Once nobody has the other end, reading fails.
+    // Reading fails when no process has the other end open.
     let mut block = [0; 4096];
     while let Ok(length @ 1..) = master.read(&mut block) {
         shown.extend_from_slice(&block[..length]);
@@ -39,7 +39,7 @@ fn on_terminal(command: &mut Command, input: &str) -> (String, i32) {
 }
 
 #[test]
-fn colour_is_for_terminals() {
+fn only_terminals_get_colours() {
     let home = Home::sample("story-0.169.0");
     for verb in [&["list"][..], &["show", T169], &["search", "yaks"]] {
         assert!(!home.ok(verb).contains(ESCAPE), "{verb:?}");
@@ -60,17 +60,17 @@ fn colour_is_for_terminals() {
 }
 
 #[test]
-fn errors_are_coloured_where_they_are_read() {
+fn errors_are_coloured_on_a_terminal() {
     let home = Home::empty();
-    let plain = home.run(&["show", NOWHERE]);
+    let plain = home.run(&["show", UNKNOWN]);
     assert!(
         plain.err.starts_with("error: thread 01a1fd5d-0000-7000-8000-000000000000 not found\nhint: "),
         "{}",
         plain.err
     );
-    let (shown, code) = on_terminal(&mut home.command(&["show", NOWHERE]), "");
+    let (shown, code) = on_terminal(&mut home.command(&["show", UNKNOWN]), "");
     assert!(code == 3 && shown.contains("\u{1b}[1m\u{1b}[31merror:"), "{shown:?}");
-    let (shown, _) = on_terminal(home.command(&["show", NOWHERE]).env("NO_COLOR", "1"), "");
+    let (shown, _) = on_terminal(home.command(&["show", UNKNOWN]).env("NO_COLOR", "1"), "");
     assert!(shown.starts_with("error: "), "{shown:?}");
 }
 
@@ -94,7 +94,7 @@ fn a_table_fits_the_terminal() {
 }
 
 #[test]
-fn long_work_says_how_far_it_is() {
+fn long_work_shows_its_progress() {
     let verbs = [
         (&["index", "rebuild"][..], "\u{2591} 0 of 6 threads, 0 B of 344.15 KiB"),
         (&["compress", T169, PLAIN169], "\u{2591} 0 of 2 threads, 0 B of "),
@@ -109,7 +109,7 @@ fn long_work_says_how_far_it_is() {
 }
 
 #[test]
-fn where_to_go_on_stands_below_the_rows() {
+fn the_next_cursor_is_printed_below_the_rows() {
     let home = Home::sample("story-0.169.0");
     for verb in [&["list", "-n", "2"][..], &["search", "yaks", "-n", "1"], &["list", "-n", "1", "--json"]] {
         let (shown, code) = on_terminal(&mut home.command(verb), "");
@@ -119,7 +119,7 @@ fn where_to_go_on_stands_below_the_rows() {
 }
 
 #[test]
-fn a_terminal_gets_a_context_for_people() {
+fn a_terminal_gets_the_context_as_text() {
     let home = Home::sample("story-0.169.0");
     let (shown, code) = on_terminal(home.command(&["context", T169]).env("NO_COLOR", "1"), "");
     assert_eq!(code, 0);
@@ -141,8 +141,8 @@ fn a_terminal_is_asked_before_a_thread_is_deleted() {
     assert_eq!(home.run(&["show", PLAIN169]).code, 3);
 }
 
-/// Runs a command whose output nobody reads.
-fn unread(command: &mut Command) -> (i32, String) {
+/// Runs a command whose output has no reader.
+fn run_without_reader(command: &mut Command) -> (i32, String) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
@@ -150,7 +150,7 @@ fn unread(command: &mut Command) -> (i32, String) {
 }
 
 #[test]
-fn a_closed_pipe_ends_it_quietly() {
+fn a_closed_pipe_ends_the_program_quietly() {
     let home = Home::sample("story-0.169.0");
     for verb in [
         &["list"][..],
@@ -167,20 +167,20 @@ fn a_closed_pipe_ends_it_quietly() {
         &["demo"],
         &["new"],
     ] {
-        let (code, err) = unread(&mut home.command(verb));
+        let (code, err) = run_without_reader(&mut home.command(verb));
         assert_eq!((code, err.as_str()), (0, ""), "{verb:?}");
     }
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_append() {
+fn append_ends_when_its_reader_is_gone() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
     let mut child = home.spawn_append(&id);
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(crate::support::message("one").as_bytes()).unwrap();
-    // Standard input stays open: it is the closed output that ends it.
+    // Standard input stays open, so that only the closed output can end the program.
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     drop(stdin);
@@ -203,19 +203,19 @@ fn an_output_that_cannot_be_written_is_a_failure() {
 
 #[test]
 fn hostile_text_does_not_reach_the_terminal() {
-    let evil = "before\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{8}\r\u{0}after";
+    let hostile_text = "before\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{8}\r\u{0}after";
     let id = "01a1fd5d-eeee-7000-8000-000000000000";
     let log = [
-        line("session_meta", &json!({"id": id, "timestamp": "2026-11-21T09:00:00.000Z", "cwd": evil, "originator": evil, "cli_version": evil, "source": evil, "git": {"branch": evil}, "model_provider": evil})),
-        line("turn_context", &json!({"model": evil, "cwd": evil})),
-        line("event_msg", &json!({"type": "user_message", "message": evil})),
-        line("response_item", &json!({"type": "message", "role": evil, "content": [{"type": "input_text", "text": evil}]})),
-        line("response_item", &json!({"type": "function_call", "name": evil, "arguments": evil, "call_id": "c"})),
-        line("response_item", &json!({"type": evil, "x": evil})),
-        line("event_msg", &json!({"type": "agent_message", "message": evil})),
-        line("event_msg", &json!({"type": "mcp_tool_call_end", "call_id": "c", "invocation": {"server": evil, "tool": evil, "arguments": {"a": evil}}, "result": {"Ok": {"content": [{"type": "text", "text": evil}]}}})),
-        line("event_msg", &json!({"type": "turn_aborted", "reason": evil})),
-        line(evil, &json!({"type": evil})),
+        line("session_meta", &json!({"id": id, "timestamp": "2026-11-21T09:00:00.000Z", "cwd": hostile_text, "originator": hostile_text, "cli_version": hostile_text, "source": hostile_text, "git": {"branch": hostile_text}, "model_provider": hostile_text})),
+        line("turn_context", &json!({"model": hostile_text, "cwd": hostile_text})),
+        line("event_msg", &json!({"type": "user_message", "message": hostile_text})),
+        line("response_item", &json!({"type": "message", "role": hostile_text, "content": [{"type": "input_text", "text": hostile_text}]})),
+        line("response_item", &json!({"type": "function_call", "name": hostile_text, "arguments": hostile_text, "call_id": "c"})),
+        line("response_item", &json!({"type": hostile_text, "x": hostile_text})),
+        line("event_msg", &json!({"type": "agent_message", "message": hostile_text})),
+        line("event_msg", &json!({"type": "mcp_tool_call_end", "call_id": "c", "invocation": {"server": hostile_text, "tool": hostile_text, "arguments": {"a": hostile_text}}, "result": {"Ok": {"content": [{"type": "text", "text": hostile_text}]}}})),
+        line("event_msg", &json!({"type": "turn_aborted", "reason": hostile_text})),
+        line(hostile_text, &json!({"type": hostile_text})),
     ]
     .concat();
     let home = Home::with_file(id, log.as_bytes());
@@ -234,13 +234,13 @@ fn hostile_text_does_not_reach_the_terminal() {
         let (shown, code) = on_terminal(&mut home.command(verb), "");
         assert!(code == 0 && safe(&shown) && shown.contains("\\u001b[2J") && shown.contains("\\u009b"), "{shown:?}");
     }
-    // What is typed comes back in messages, too.
+    // Messages repeat what was typed.
     let run = home.run(&["show", "x\u{1b}[31m"]);
     assert!(run.code == 3 && safe(&run.err), "{:?}", run.err);
 }
 
 #[test]
-fn a_short_transcript_as_a_whole() {
+fn a_short_transcript_is_printed_exactly() {
     let id = "01a1fd5d-aaaa-7000-8000-000000000000";
     let home = Home::with_file(id, small_log(id).as_bytes());
     let out = home.ok(&["show", id]);
@@ -258,5 +258,5 @@ fn a_short_transcript_as_a_whole() {
     let expected = "── turn 1 · completed · 2026-11-21 09:00:01 · turn-1\nuser\n  how are the yaks\nagent\n  woolly\n";
     assert_eq!(turns, expected);
     let meta = Home::with_file(id, meta_line(id).as_bytes());
-    assert!(meta.ok(&["show", id]).starts_with("(nothing said yet)\n"));
+    assert!(meta.ok(&["show", id]).starts_with("(no message yet)\n"));
 }

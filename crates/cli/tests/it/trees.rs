@@ -4,34 +4,34 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{ARCHIVED169, Home, NOWHERE, PLAIN169, T144, T169, line, rollouts, small_log};
+use crate::support::{ARCHIVED169, Home, PLAIN169, T144, T169, UNKNOWN, line, rollouts, small_log};
 
 fn id(n: u32) -> String {
     format!("01a1fd5d-0000-7000-8000-{n:012x}")
 }
 
-/// A log whose first line says this, too.
-fn log(n: u32, said: Value) -> String {
+/// Returns a log whose first line has these fields, too.
+fn log(n: u32, fields: Value) -> String {
     let mut meta = json!({
         "id": id(n), "timestamp": format!("2026-11-21T09:00:{n:02}.000Z"), "cwd": "/home/dev/proj", "originator": "test",
         "cli_version": "0.0.0", "source": "cli",
     });
-    for (key, value) in said.as_object().unwrap() {
+    for (key, value) in fields.as_object().unwrap() {
         meta[key] = value.clone();
     }
-    let said = line("event_msg", &json!({"type": "user_message", "message": format!("thread {n}")}));
-    line("session_meta", &meta) + &said
+    let message = line("event_msg", &json!({"type": "user_message", "message": format!("thread {n}")}));
+    line("session_meta", &meta) + &message
 }
 
-fn home_of(threads: &[(u32, Value)]) -> Home {
+fn home_with(threads: &[(u32, Value)]) -> Home {
     let home = Home::empty();
-    for (n, said) in threads {
-        home.write(&id(*n), log(*n, said.clone()).as_bytes());
+    for (n, fields) in threads {
+        home.write(&id(*n), log(*n, fields.clone()).as_bytes());
     }
     home
 }
 
-/// The ids of a tree: `[id, relation, [children]]`.
+/// Returns the shape of a tree: `[id, relation, [children]]`.
 fn shape(tree: &Value) -> Value {
     let children: Vec<Value> = tree["children"].as_array().unwrap().iter().map(shape).collect();
     json!([tree["id"], tree["relation"], children])
@@ -42,7 +42,7 @@ fn shapes(trees: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn forks_stand_below_their_sources() {
+fn forks_are_drawn_below_their_sources() {
     for (sample, thread, ids) in [
         ("story-0.169.0", T169, ["01a1fd5d-aacb", "01a1fd5d-add7", "01a1fd5d-ae48"]),
         ("story-0.144.6", T144, ["01a1fd5d-c3f2", "01a1fd5d-c6c8", "01a1fd5d-c755"]),
@@ -64,7 +64,7 @@ fn forks_stand_below_their_sources() {
 }
 
 #[test]
-fn json_holds_every_thread_once_with_its_row() {
+fn json_contains_every_thread_record_once() {
     for sample in ["basic-0.20.0", "basic-0.118.0", "story-0.144.6", "story-0.169.0"] {
         fn collect<'a>(tree: &'a Value, out: &mut Vec<&'a Value>) {
             out.push(tree);
@@ -86,11 +86,11 @@ fn json_holds_every_thread_once_with_its_row() {
 }
 
 #[test]
-fn one_that_has_nothing_to_do_with_others_is_drawn_when_it_is_named() {
+fn an_unrelated_thread_is_drawn_only_if_it_is_named() {
     let home = Home::sample("story-0.169.0");
     assert_eq!(home.ok(&["tree", PLAIN169]).lines().count(), 1);
     assert!(home.ok(&["tree", ARCHIVED169]).contains("  [archived] "), "{}", home.ok(&["tree", ARCHIVED169]));
-    let run = home.run(&["tree", NOWHERE]);
+    let run = home.run(&["tree", UNKNOWN]);
     assert_eq!((run.code, run.out.as_str()), (3, ""));
     let home = Home::with_file(&id(1), small_log(&id(1)).as_bytes());
     let run = home.run(&["tree"]);
@@ -104,12 +104,12 @@ fn one_that_has_nothing_to_do_with_others_is_drawn_when_it_is_named() {
 #[test]
 fn sub_agents_and_missing_parents_are_marked() {
     let agent = |parent: u32, role: &str| json!({"parent_thread_id": id(parent), "agent_role": role});
-    let home = home_of(&[
+    let home = home_with(&[
         (1, json!({})),
         (2, json!({"parent_thread_id": id(1), "agent_nickname": "Ada\u{1b}[31m", "agent_role": "explorer"})),
         (3, agent(2, "worker")),
         (4, json!({"forked_from_id": id(1)})),
-        // A sub-agent that took its parent's history along.
+        // A sub-agent that began with the history of its parent.
         (5, json!({"forked_from_id": id(1), "parent_thread_id": id(4)})),
         (6, json!({"forked_from_id": id(99)})),
         (7, agent(99, "worker")),
@@ -131,7 +131,7 @@ fn sub_agents_and_missing_parents_are_marked() {
     let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(lines(home.ok(&["tree", &id(5)])), family);
     assert_eq!(lines(home.ok(&["tree", &id(7)])), lost);
-    assert_eq!(lines(home.ok(&["tree", &id(99)])), lost, "a thread that is gone has a family still");
+    assert_eq!(lines(home.ok(&["tree", &id(99)])), lost, "a missing thread has a family, too");
     let all = lines(home.ok(&["tree"]));
     assert!(all == [&family[..], &lost[..]].concat() || all == [&lost[..], &family[..]].concat(), "{all:#?}");
     let ascii = home.ok(&["tree", &id(1), "--ascii"]);
@@ -151,9 +151,9 @@ fn sub_agents_and_missing_parents_are_marked() {
 }
 
 #[test]
-fn circles_do_not_hang() {
+fn circles_are_cut() {
     let fork_of = |n: u32| json!({"forked_from_id": id(n)});
-    let home = home_of(&[
+    let home = home_with(&[
         (1, fork_of(3)),
         (2, fork_of(1)),
         (3, json!({"parent_thread_id": id(2)})),

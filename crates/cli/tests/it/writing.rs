@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde_json::{Value, json};
 
-use crate::support::{ARCHIVED169, Home, NOWHERE, PLAIN169, T144, T169, message, rollouts, user_message};
+use crate::support::{ARCHIVED169, Home, PLAIN169, T144, T169, UNKNOWN, message, rollouts, user_message};
 
-/// A turn with one message of the user. Either mode keeps one of the two events that say so.
+/// Returns a turn with one message of the user. Each history mode keeps one of the two events for it.
 fn turn(id: &str, text: &str) -> String {
     let event = |payload: Value| format!("{}\n", json!({"type": "event_msg", "payload": payload}));
     let user = json!({"type": "UserMessage", "id": format!("{id}-item"), "content": [{"type": "text", "text": text}]});
@@ -27,7 +27,7 @@ fn turn_ids(home: &Home, id: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_new_thread_is_there_at_once() {
+fn a_new_thread_is_visible_immediately() {
     let home = Home::missing();
     let id = home.new_thread(&[
         "--cwd",
@@ -57,16 +57,16 @@ fn a_new_thread_is_there_at_once() {
 }
 
 #[test]
-fn a_new_thread_is_as_it_was_asked_for() {
+fn a_new_thread_has_the_mode_id_and_source_that_were_given() {
     let home = Home::missing();
-    let thread = home.json(&["new", "--mode", "legacy", "--id", NOWHERE, "--source", r#"{"subagent":"review"}"#]);
-    assert_eq!(thread["id"], NOWHERE);
+    let thread = home.json(&["new", "--mode", "legacy", "--id", UNKNOWN, "--source", r#"{"subagent":"review"}"#]);
+    assert_eq!(thread["id"], UNKNOWN);
     assert_eq!(thread["history_mode"], "legacy");
     assert_eq!(thread["source"], json!({"subagent": "review"}));
     assert_eq!(thread["cwd"], home.folder().canonicalize().unwrap().to_str().unwrap());
-    let again = home.run(&["new", "--id", NOWHERE]);
+    let again = home.run(&["new", "--id", UNKNOWN]);
     assert_eq!((again.code, again.out.as_str()), (1, ""));
-    assert!(again.err.contains(NOWHERE), "{}", again.err);
+    assert!(again.err.contains(UNKNOWN), "{}", again.err);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn append_acknowledges_line_counts_of_legacy_threads() {
 }
 
 #[test]
-fn append_goes_on_with_recorded_threads() {
+fn append_continues_recorded_threads() {
     for (sample, id) in [("story-0.144.6", T144), ("story-0.169.0", T169)] {
         let home = Home::sample(sample);
         let before = home.ok(&["export", id]);
@@ -110,7 +110,7 @@ fn append_goes_on_with_recorded_threads() {
 }
 
 #[test]
-fn append_takes_exported_lines() {
+fn append_accepts_exported_lines() {
     let home = Home::sample("story-0.169.0");
     let export = home.ok(&["export", PLAIN169]);
     let items: String = export.lines().skip(1).map(|line| format!("{line}\n")).collect();
@@ -122,7 +122,7 @@ fn append_takes_exported_lines() {
 }
 
 #[test]
-fn items_that_are_not_kept_leave_the_number() {
+fn items_that_are_not_kept_do_not_change_the_number() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
     let delta = "{\"type\":\"event_msg\",\"payload\":{\"type\":\"agent_message_delta\",\"delta\":\"x\"}}\n";
@@ -153,14 +153,14 @@ fn a_bad_line_ends_append_and_keeps_what_came_before() {
         let run = home.append(&id, input);
         assert_eq!(run.code, 1, "{line:?}");
         assert_eq!(run.out.lines().count(), 1);
-        assert!(run.err.starts_with("error: line 3 of the input is no item: "), "{}", run.err);
+        assert!(run.err.starts_with("error: line 3 of the input is not an item: "), "{}", run.err);
         assert_eq!(home.texts(&id), ["one"]);
         assert_eq!(home.append(&id, message("two")).code, 0);
     }
 }
 
 #[test]
-fn append_takes_a_bom_crlf_blank_lines_and_a_last_line_without_end() {
+fn append_accepts_a_bom_crlf_blank_lines_and_a_missing_last_newline() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
     let input = format!("\u{feff}{}\r\n\r\n  \n{}", message("one").trim_end(), message("two").trim_end());
@@ -172,7 +172,7 @@ fn append_takes_a_bom_crlf_blank_lines_and_a_last_line_without_end() {
 }
 
 #[test]
-fn an_item_is_acknowledged_when_it_is_there_and_not_later() {
+fn an_item_is_acknowledged_as_soon_as_it_can_be_read() {
     let home = Home::missing();
     let id = home.new_thread(&[]);
     let mut child = home.spawn_append(&id);
@@ -252,13 +252,13 @@ fn recorded_threads_fork_and_rewind() {
         assert_eq!(home.json(&["rewind", id, "--turns", "1"])["id"], id);
         assert_eq!(turn_ids(&home, id), turns[..turns.len() - 1]);
         assert_eq!(turn_ids(&home, &fork), turns);
-        assert_eq!(home.append(id, message("goes on")).code, 0);
-        assert_eq!(home.texts(id).last().unwrap(), "goes on");
+        assert_eq!(home.append(id, message("continued")).code, 0);
+        assert_eq!(home.texts(id).last().unwrap(), "continued");
     }
 }
 
 #[test]
-fn names_are_given_and_taken_away() {
+fn names_are_set_and_removed() {
     let home = Home::sample("story-0.169.0");
     let name = |home: &Home| home.json(&["show", PLAIN169])["thread"]["name"].clone();
     assert_eq!(name(&home), Value::Null);
@@ -274,10 +274,10 @@ fn names_are_given_and_taken_away() {
 }
 
 #[test]
-fn archiving_is_moving() {
+fn archiving_moves_a_thread_between_lists() {
     let home = Home::sample("story-0.169.0");
     assert_eq!(home.ok(&["archive", T169]), format!("archived {T169}\n"));
-    // Again is no error.
+    // To archive it again is not an error.
     assert_eq!(home.json(&["archive", T169])["archived"], true);
     assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 4);
     assert_eq!(home.json(&["list", "--archived"]).as_array().unwrap().len(), 2);
@@ -288,7 +288,7 @@ fn archiving_is_moving() {
 }
 
 #[test]
-fn deleting_has_to_be_meant() {
+fn deleting_needs_a_confirmation() {
     let home = Home::sample("story-0.169.0");
     let run = home.run(&["delete", PLAIN169]);
     assert_eq!((run.code, run.out.as_str()), (2, ""));
@@ -300,7 +300,7 @@ fn deleting_has_to_be_meant() {
 }
 
 #[test]
-fn what_forks_are_built_on_is_not_deleted() {
+fn a_thread_that_forks_depend_on_is_not_deleted() {
     let home = Home::sample("story-0.169.0");
     let run = home.run(&["delete", T169, "--yes"]);
     assert_eq!((run.code, run.out.as_str()), (4, ""), "{}", run.err);
@@ -308,32 +308,32 @@ fn what_forks_are_built_on_is_not_deleted() {
     assert!(run.err.contains("01a1fd5d-add7-7c40-912f-9130719f1691, 01a1fd5d-ae48-"), "{}", run.err);
     assert!(run.err.contains(&format!("`selvedge delete {T169} --detach`")), "{}", run.err);
     assert!(!home.json(&["show", T169])["turns"].as_array().unwrap().is_empty());
-    // A copy stands alone.
+    // A copied fork does not depend on its source.
     let home = Home::sample("story-0.144.6");
     home.ok(&["delete", T144, "--yes"]);
     assert_eq!(home.json(&["list", "--all"]).as_array().unwrap().len(), 5);
 }
 
 #[test]
-fn deleting_can_give_forks_their_own_copy_first() {
+fn delete_with_detach_gives_forks_their_own_copy() {
     let forks = ["01a1fd5d-add7-7c40-912f-9130719f1691", "01a1fd5d-ae48-7320-8f6d-105eeac19055"];
     let home = Home::sample("story-0.169.0");
-    let told = |home: &Home| -> Vec<Value> {
+    let shown = |home: &Home| -> Vec<Value> {
         let threads = forks.iter().map(|fork| (home.json(&["show", fork]), home.json(&["context", fork])));
         threads
             .map(|(shown, context)| json!([shown["turns"], shown["thread"]["preview"], context["history"]]))
             .collect()
     };
-    let before = told(&home);
+    let before = shown(&home);
     let before_files = rollouts(&home.path()).len();
     let out = home.ok(&["delete", T169, "--detach", "--yes"]);
     assert_eq!(rollouts(&home.path()).len(), before_files - 2, "the forks are where they were");
     assert_eq!(out, format!("detached {}\ndetached {}\ndeleted {T169}\n", forks[0], forks[1]));
     assert_eq!(home.run(&["show", T169]).code, 3);
-    assert_eq!(told(&home), before);
-    assert_eq!(home.append(forks[1], message("goes on")).code, 0);
-    assert_eq!(home.texts(forks[1]).last().unwrap(), "goes on");
-    // Nothing is built on it any more, though its fork has not forgotten where it came from.
+    assert_eq!(shown(&home), before);
+    assert_eq!(home.append(forks[1], message("continued")).code, 0);
+    assert_eq!(home.texts(forks[1]).last().unwrap(), "continued");
+    // No thread depends on it any more, though its fork still names it as its source.
     let answer = home.json(&["delete", forks[0], "--detach", "--yes"]);
     assert_eq!(answer, json!({"id": forks[0], "deleted": true, "detached": []}));
     assert_eq!(home.json(&["list", "--all"]).as_array().unwrap().len(), 4);
@@ -351,7 +351,7 @@ fn a_fork_that_is_being_written_is_not_detached() {
     BufReader::new(writer.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let run = home.run(&["delete", &id, "--detach", "--yes"]);
     assert_eq!((run.code, run.out.as_str()), (4, ""));
-    assert!(run.err.contains(&format!("{fork} is built on it still")), "{}", run.err);
+    assert!(run.err.contains(&format!("{fork} still depends on it")), "{}", run.err);
     assert!(run.err.contains(&format!("process {}", writer.id())), "{}", run.err);
     drop(stdin);
     assert!(writer.wait().unwrap().success());
@@ -371,7 +371,7 @@ fn a_thread_that_is_being_written_is_a_conflict() {
     for verb in [&["append", &id][..], &["archive", &id], &["delete", &id, "--yes"], &["rewind", &id, "--before", "1"]]
     {
         let run = home.run(verb);
-        // There is no turn yet, so that a rewind may find that first.
+        // The thread has no turn yet, and a rewind may find that first.
         let expected = if verb[0] == "rewind" && run.code == 3 { 3 } else { 4 };
         assert_eq!((run.code, run.out.as_str()), (expected, ""), "{verb:?}: {}", run.err);
         assert!(expected == 3 || run.err.contains(&format!("process {}", writer.id())), "{}", run.err);
@@ -390,7 +390,7 @@ fn a_thread_that_is_being_written_is_a_conflict() {
 }
 
 #[test]
-fn the_level_of_durability_is_an_option_or_a_variable() {
+fn the_durability_level_is_an_option_or_a_variable() {
     let home = Home::missing();
     let id = home.new_thread(&["--durability", "synced"]);
     assert_eq!(home.append(&id, message("one")).code, 0);

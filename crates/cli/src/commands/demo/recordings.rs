@@ -1,12 +1,13 @@
-//! Recordings of the real program, for `selvedge demo`: paths within a home, and what the files hold.
+//! Recordings of Codex, which make up the home of the demo. They are compiled into the program, so that the demo needs no files.
 
 macro_rules! recorded {
     ($($version:literal: [$($path:literal),* $(,)?]),* $(,)?) => {
-        &[$($(($path, include_bytes!(concat!("../../../samples/", $version, "/home/", $path)))),*),*]
+        &[$($(($path, include_bytes!(concat!("../../../../../samples/", $version, "/home/", $path)))),*),*]
     };
 }
 
-/// Homes that six versions of the program recorded, laid over each other. Their ids do not meet.
+/// Paths within a home and contents of files. They are the homes that six versions recorded, merged into one: no two of them have a
+/// thread in common. A path that occurs twice is a file that grows.
 pub(crate) const FILES: &[(&str, &[u8])] = recorded! {
     "basic-0.20.0": [
         "sessions/2026/11/21/rollout-2026-11-21T09-07-26-6c1959de-8bdf-489c-a664-66b58be0c216.jsonl",
@@ -40,3 +41,17 @@ pub(crate) const FILES: &[(&str, &[u8])] = recorded! {
         "sessions/2026/11/21/rollout-2026-11-21T09-09-00-01a1fd5d-ba9e-7a91-89fe-30bc9e36e105.jsonl",
     ],
 };
+
+/// Returns how many threads the recordings have. A thread may have several files.
+pub(crate) fn thread_count() -> usize {
+    let mut ids: Vec<&str> = FILES.iter().filter_map(|(path, _)| thread_id(path)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.len()
+}
+
+/// Returns the thread id in a file name such as `rollout-2026-11-21T09-08-58-<thread>_<segment>.jsonl`.
+fn thread_id(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?.strip_prefix("rollout-")?;
+    name.get("2026-11-21T09-08-58-".len()..)?.get(..36)
+}

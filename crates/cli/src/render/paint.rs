@@ -1,4 +1,4 @@
-//! Colours by meaning.
+//! Colours, by the meaning of what is coloured.
 
 use std::fmt::Display;
 
@@ -6,15 +6,15 @@ use anstream::AutoStream;
 use anstream::stream::RawStream;
 use anstyle::{AnsiColor, Style};
 
-/// Whether to colour, and with what.
+/// Colours text, or leaves it as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Paint {
     enabled: bool,
 }
 
 impl Paint {
-    /// How to colour what goes to `stream`. A word on the command line counts more than `NO_COLOR` and
-    /// `CLICOLOR_FORCE`, and those count more than whether it is a terminal.
+    /// Decides whether to colour what goes to `stream`. The command line counts first, then `NO_COLOR` and
+    /// `CLICOLOR_FORCE`, then whether the stream is a terminal.
     pub(crate) fn for_stream<S: RawStream>(color: clap::ColorChoice, stream: &S) -> Self {
         let enabled = match color {
             clap::ColorChoice::Always => true,
@@ -24,7 +24,7 @@ impl Paint {
         Self { enabled }
     }
 
-    /// No colours.
+    /// Uses no colours.
     pub(crate) const fn plain() -> Self {
         Self { enabled: false }
     }
@@ -33,52 +33,52 @@ impl Paint {
         if self.enabled { format!("{style}{text}{style:#}") } else { text.to_string() }
     }
 
-    /// What stands above other things.
+    /// For titles and headings.
     pub(crate) fn heading(self, text: impl Display) -> String {
         self.with(Style::new().bold(), text)
     }
 
-    /// What is there to be looked up.
+    /// For details that most readers skip.
     pub(crate) fn dim(self, text: impl Display) -> String {
         self.with(Style::new().dimmed(), text)
     }
 
-    /// An id to be copied.
+    /// For an id, which a reader may copy.
     pub(crate) fn id(self, text: impl Display) -> String {
         self.with(AnsiColor::Yellow.on_default(), text)
     }
 
-    /// The user's part.
+    /// For what the user says.
     pub(crate) fn user(self, text: impl Display) -> String {
         self.with(AnsiColor::Cyan.on_default().bold(), text)
     }
 
-    /// The agent's part.
+    /// For what the agent says.
     pub(crate) fn agent(self, text: impl Display) -> String {
         self.with(AnsiColor::Green.on_default().bold(), text)
     }
 
-    /// What a tool was asked and did.
+    /// For calls of tools.
     pub(crate) fn tool(self, text: impl Display) -> String {
         self.with(AnsiColor::Magenta.on_default(), text)
     }
 
-    /// What went wrong in a thread.
+    /// For errors and damage in a thread.
     pub(crate) fn bad(self, text: impl Display) -> String {
         self.with(AnsiColor::Red.on_default(), text)
     }
 
-    /// What was searched for.
+    /// For a match of a search.
     pub(crate) fn hit(self, text: impl Display) -> String {
         self.with(AnsiColor::Red.on_default().bold(), text)
     }
 
-    /// The word before an error.
+    /// For the word before an error of the program.
     pub(crate) fn error(self, text: impl Display) -> String {
         self.with(AnsiColor::Red.on_default().bold(), text)
     }
 
-    /// The word before a hint.
+    /// For the word before a hint.
     pub(crate) fn hint(self, text: impl Display) -> String {
         self.with(AnsiColor::Cyan.on_default(), text)
     }

@@ -1,4 +1,4 @@
-//! Signals from outside, while the terminal is a screen. Keys send none then.
+//! Signals from other processes, while the picker runs. Keys send none: the terminal delivers Ctrl-C as a key then.
 
 #[cfg(unix)]
 pub(crate) use unix::Signals;
@@ -13,35 +13,39 @@ mod unix {
     use signal_hook::flag::register_usize;
     use signal_hook::low_level::emulate_default_handler;
 
-    /// The last signal that would end or stop the program.
+    /// Remembers the last signal that would end or stop the program.
+    ///
+    /// A handler may do next to nothing, so that it only stores the number. The event loop restores the terminal, and
+    /// then lets the signal take its usual effect.
     pub(crate) struct Signals {
         last: Arc<AtomicUsize>,
     }
 
     impl Signals {
-        /// Listens from now on, for the rest of the program.
+        /// Starts to listen, for the rest of the program.
         pub(crate) fn listen() -> io::Result<Self> {
             let last = Arc::new(AtomicUsize::new(0));
+            // SIGKILL and SIGSTOP cannot be handled: the shell restores the terminal after them, if at all.
             for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP] {
                 register_usize(signal, Arc::clone(&last), usize::try_from(signal).unwrap_or_default())?;
             }
             Ok(Self { last })
         }
 
-        /// Whether a signal came.
-        pub(crate) fn came(&self) -> bool {
+        /// Returns whether a signal has arrived.
+        pub(crate) fn has_arrived(&self) -> bool {
             self.last.load(Ordering::SeqCst) != 0
         }
 
-        /// Does what the signal does to a program that does not listen: ends it, or stops it until it is to go on.
-        pub(crate) fn obey(&self) -> io::Result<()> {
+        /// Gives the signal its default effect: ends the program, or stops it until it is continued.
+        pub(crate) fn deliver(&self) -> io::Result<()> {
             let signal = self.last.swap(0, Ordering::SeqCst);
             i32::try_from(signal).ok().filter(|signal| *signal != 0).map_or(Ok(()), emulate_default_handler)
         }
     }
 }
 
-/// Where there are no signals.
+/// Stands in on systems without signals.
 #[cfg(not(unix))]
 pub(crate) struct Signals;
 
@@ -51,11 +55,11 @@ impl Signals {
         Ok(Self)
     }
 
-    pub(crate) fn came(&self) -> bool {
+    pub(crate) fn has_arrived(&self) -> bool {
         false
     }
 
-    pub(crate) fn obey(&self) -> std::io::Result<()> {
+    pub(crate) fn deliver(&self) -> std::io::Result<()> {
         Ok(())
     }
 }

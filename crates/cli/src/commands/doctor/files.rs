@@ -1,0 +1,112 @@
+//! Checks the files of a home, and prints the findings and repairs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use selvedge_protocol::ThreadId;
+
+use super::repair_mode::RepairMode;
+use crate::app::App;
+use crate::failure::Result;
+use crate::progress::ProgressLine;
+use crate::render::sanitize::sanitize;
+use crate::wiring::{Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairStep, Severity};
+
+/// How many files with too wide permissions are listed one by one. A home that was copied has them by the thousand.
+const MAX_LISTED: usize = 3;
+
+/// Checks the files of some threads, or of all if `threads` is `None`.
+pub(crate) async fn diagnose(app: &App<'_>, threads: Option<HashSet<ThreadId>>) -> Result<Diagnosis> {
+    let line = Arc::new(ProgressLine::start());
+    let shared = Arc::clone(&line);
+    let progress =
+        move |at: DiagnosisProgress| shared.update(|| format!("checking: {} of {} files", at.done, at.total));
+    let diagnosis = app.admin.diagnose(threads, progress).await?;
+    line.clear();
+    Ok(diagnosis)
+}
+
+/// Returns how many findings are faults. The others are notices.
+pub(crate) fn fault_count(diagnosis: &Diagnosis) -> usize {
+    diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Fault).count()
+}
+
+/// Prints the findings, grouped by file.
+pub(crate) fn print_findings(diagnosis: &Diagnosis, app: &mut App<'_>) -> Result<()> {
+    let mut by_path: BTreeMap<&Path, Vec<&Finding>> = BTreeMap::new();
+    let mut wide = Vec::new();
+    for finding in &diagnosis.findings {
+        match finding.kind {
+            // Permissions are a matter of the whole home. They would hide the damage if they were listed with each file.
+            FindingKind::WideMode => wide.push(finding),
+            _ => by_path.entry(&finding.path).or_default().push(finding),
+        }
+    }
+    for (path, findings) in by_path {
+        writeln!(app.out, "{}", sanitize(&path.display().to_string()))?;
+        findings.into_iter().try_for_each(|finding| print_finding(finding, app))?;
+    }
+    print_wide_modes(&wide, app)
+}
+
+fn print_finding(finding: &Finding, app: &mut App<'_>) -> Result<()> {
+    let paint = app.out.paint();
+    let kind = match finding.severity {
+        Severity::Notice => paint.dim(finding.kind),
+        _ => paint.bad(finding.kind),
+    };
+    writeln!(app.out, "  {kind}{}: {}", location(finding), sanitize(&finding.detail))?;
+    writeln!(app.out, "    {}", paint.dim(sanitize(finding.remedy)))?;
+    Ok(())
+}
+
+/// Prints files and directories that other users can read or write, and counts them if they are many.
+fn print_wide_modes(findings: &[&Finding], app: &mut App<'_>) -> Result<()> {
+    let paint = app.out.paint();
+    for finding in findings.iter().take(MAX_LISTED) {
+        let kind = paint.bad(finding.kind);
+        let path = finding.path.display().to_string();
+        writeln!(app.out, "{}\n  {kind}: {}", sanitize(&path), sanitize(&finding.detail))?;
+    }
+    if findings.len() > MAX_LISTED {
+        let more = findings.len() - MAX_LISTED;
+        writeln!(app.out, "and {more} more files and directories that other users may read or write")?;
+    }
+    Ok(())
+}
+
+/// Returns the line and the byte range of a finding, as far as they are known.
+fn location(finding: &Finding) -> String {
+    let line = finding.line.map(|line| format!(", line {line}")).unwrap_or_default();
+    let bytes = finding.range.as_ref().map(|range| format!(", bytes {}..{}", range.start, range.end));
+    format!("{line}{}", bytes.unwrap_or_default())
+}
+
+/// Prints what a repair did, or would do.
+pub(crate) fn print_steps(steps: &[RepairStep], mode: RepairMode, app: &mut App<'_>) -> Result<()> {
+    let paint = app.out.paint();
+    let would = if mode == RepairMode::DryRun { "would " } else { "" };
+    let mut narrowed = 0;
+    for RepairStep { action, path, detail, kept, error, .. } in steps {
+        if action.to_string() == "narrow" && error.is_none() {
+            narrowed += 1;
+            if narrowed > MAX_LISTED {
+                continue;
+            }
+        }
+        let path = path.display().to_string();
+        writeln!(app.out, "{would}{action} {}: {}", sanitize(&path), sanitize(detail))?;
+        if let Some(kept) = kept {
+            writeln!(app.out, "    {}", paint.dim(sanitize(&format!("the original is kept as {}", kept.display()))))?;
+        }
+        if let Some(error) = error {
+            writeln!(app.out, "    {} {}", paint.bad("not done:"), sanitize(error))?;
+        }
+    }
+    if narrowed > MAX_LISTED {
+        writeln!(app.out, "{would}narrow {} more files and directories", narrowed - MAX_LISTED)?;
+    }
+    Ok(())
+}
