@@ -1,10 +1,11 @@
-//! What the index costs: building it, following the logs, asking it. A home of 10,000 threads of about 30 kB, one of 100
-//! threads of 10 MB, and two threads of 100 MB.
+//! Measures the index: building it, updating it, and queries. It uses a home of 10,000 threads of about 30 kB, one of 100 threads
+//! of 10 MB, and two threads of 100 MB.
 //!
-//! `cargo xtask bench index`, or `cargo bench -p selvedge-state --bench index -- --threads 1000` for a smaller home. What is
-//! asked stands beside what was measured, and what is missed fails the benchmark. With `--against COMMIT` a home of 200 threads.
+//! `cargo xtask bench index`, or `cargo bench -p selvedge-state --bench index -- --threads 1000` for a smaller home. Each
+//! measurement is printed beside its target, and a missed target fails the benchmark. `--against COMMIT` uses a home of 200
+//! threads.
 
-#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,43 +25,43 @@ use crate::support::{COMMON, PROBED_THREADS, PROBED_TIMES, RARE, Words, another_
 
 mod support;
 
-/// Bytes of a large thread, and how many there are.
+/// The size in bytes of a large thread, and the number of such threads.
 const LARGE_BYTES: usize = 10_000_000;
 const LARGE_THREADS: usize = 100;
 
-/// Bytes of the largest threads.
+/// The size in bytes of the largest threads.
 const HUGE_BYTES: usize = 100_000_000;
 
-/// Asked of building: this many bytes of rollout text a second, or this many threads, whichever is less.
+/// Target for building: bytes of rollout text per second, or threads per second; one of the two must be met.
 const BYTES_PER_SECOND: f64 = 150e6;
 const THREADS_PER_SECOND: f64 = 4_000.0;
 
-/// Asked: memory while the index is built, in bytes.
+/// Target: memory while the index is built, in bytes.
 const MEMORY: u64 = 150 << 20;
 
-/// Asked: size of the index as a share of the rollouts.
+/// Target: size of the index, as a fraction of the rollouts.
 const SIZE: f64 = 0.5;
 
-/// Asked: one page of 50.
+/// Target: one page of 50.
 const PAGE: Duration = Duration::from_micros(500);
 
-/// Asked: all pages of 100.
+/// Target: all pages of 100.
 const ALL_PAGES: Duration = Duration::from_millis(150);
 
-/// Asked: the first page for a word that stands in one thread, and for one that stands in half of them.
+/// Target: the first page for a word that is in one thread, and for a word that is in half of them.
 const SEARCH_RARE: Duration = Duration::from_millis(10);
 const SEARCH_COMMON: Duration = Duration::from_millis(50);
 
-/// Asked: a page of 20 turns of the largest threads.
+/// Target: a page of 20 turns of the largest threads.
 const TURNS: Duration = Duration::from_millis(5);
 
-/// Bytes of the long thread of a comparison.
+/// The size in bytes of the long thread of a comparison.
 const PROBED_BYTES: usize = 500_000;
 
-/// How often an index is built.
+/// How often the index is built.
 const BUILDS: usize = 2;
 
-/// The argument with which this program builds the index of a home and ends, so that its memory is that of building alone.
+/// The argument with which this program only builds the index of a home, so that its memory is that of building alone.
 const BUILD: &str = "--build";
 
 fn main() -> Result<()> {
@@ -71,7 +72,7 @@ fn main() -> Result<()> {
         return build_alone(Path::new(home));
     }
     if let Some(probe) = Probe::asked()? {
-        return compared(&probe);
+        return compare(&probe);
     }
     let given = arguments.iter().position(|argument| argument == "--threads").and_then(|at| arguments.get(at + 1));
     let threads: usize = given.map_or(Ok(10_000), |given| given.parse()).context("--threads takes a number")?;
@@ -85,8 +86,8 @@ fn main() -> Result<()> {
     report.end()
 }
 
-/// What a comparison with another tree measures.
-fn compared(probe: &Probe) -> Result<()> {
+/// Measures the workloads of a comparison with another tree.
+fn compare(probe: &Probe) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let home = RolloutHome::new(dir.path());
     let path = StateIndex::path_in(&home);
@@ -111,13 +112,13 @@ fn compared(probe: &Probe) -> Result<()> {
     let name = format!("sync of {PROBED_TIMES} appended turns");
     probe.measure(&name, appended, async |()| Ok(index.update(|_| {}).await?))?;
     ask(probe, "sync without changes", async || Ok(index.update(|_| {}).await?))?;
-    compared_answers(probe, &index, id)?;
+    compare_queries(probe, &index, id)?;
     probe.runtime.block_on(index.close());
     Ok(())
 }
 
-/// The part of a comparison that asks the index.
-fn compared_answers(probe: &Probe, index: &StateIndex, id: ThreadId) -> Result<()> {
+/// Measures the queries of a comparison.
+fn compare_queries(probe: &Probe, index: &StateIndex, id: ThreadId) -> Result<()> {
     ask(probe, "list of 50", async || Ok(index.list_threads(&ThreadQuery::default()).await?))?;
     ask(probe, "all pages of 100", async || Ok(all_pages(index, PROBED_THREADS).await?))?;
     for (what, text) in [("rare", RARE), ("common", COMMON)] {
@@ -138,7 +139,7 @@ fn remove_index(home: &RolloutHome) {
     }
 }
 
-/// A home of many small threads: what most homes are, and what is asked of pages and searches.
+/// Measures a home of many small threads, as most homes are: building, updates, lists and searches.
 async fn many(threads: usize, words: &mut Words, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let home = RolloutHome::new(dir.path());
@@ -166,7 +167,7 @@ async fn many(threads: usize, words: &mut Words, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// A home of large threads.
+/// Measures a home of large threads.
 async fn large(words: &mut Words, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let home = RolloutHome::new(dir.path());
@@ -180,7 +181,7 @@ async fn large(words: &mut Words, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Pages of threads of 100 MB, from their beginnings, middles and ends, and what an append to them costs.
+/// Measures pages of threads of 100 MB, at their beginnings, middles and ends, and an append to them.
 async fn huge(words: &mut Words, report: &mut Report) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let home = RolloutHome::new(dir.path());
@@ -226,7 +227,7 @@ async fn huge(words: &mut Words, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Builds an index of the home, and tells how fast, with how much memory, and how large it is.
+/// Builds an index of the home, and reports the time, the memory and the size.
 async fn build(home: &RolloutHome, paths: &[PathBuf], report: &mut Report) -> Result<StateIndex> {
     let started = Instant::now();
     let mut text = 0;
@@ -241,9 +242,9 @@ async fn build(home: &RolloutHome, paths: &[PathBuf], report: &mut Report) -> Re
     for _ in 0..BUILDS {
         remove_index(home);
         let output = Command::new(std::env::current_exe()?).arg(BUILD).arg(home.root()).output()?;
-        let told = String::from_utf8(output.stdout)?;
-        let told = told.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-        let &[seconds, processor_seconds, bytes, threads] = told.as_slice() else {
+        let printed = String::from_utf8(output.stdout)?;
+        let printed = printed.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+        let &[seconds, processor_seconds, bytes, threads] = printed.as_slice() else {
             bail!("the index was not built: {}", String::from_utf8_lossy(&output.stderr));
         };
         ensure!(threads == paths.len() as f64, "every thread is read");
@@ -261,8 +262,8 @@ async fn build(home: &RolloutHome, paths: &[PathBuf], report: &mut Report) -> Re
         threads_per_second >= THREADS_PER_SECOND || bytes_per_second >= BYTES_PER_SECOND,
     );
     Report::tell("processor time of that", &format!("{:9.2} ms: {:.2} cores at once", cpu * 1e3, cpu / best));
-    let asked = format!("at most {} MB", MEMORY >> 20);
-    report.hold("memory of that", &format!("{:9.1} MB", memory / f64::from(1 << 20)), &asked, memory <= MEMORY as f64);
+    let target = format!("at most {} MB", MEMORY >> 20);
+    report.hold("memory of that", &format!("{:9.1} MB", memory / f64::from(1 << 20)), &target, memory <= MEMORY as f64);
     let path = StateIndex::path_in(home);
     let size = fs::metadata(&path)?.len() as f64;
     let share = size / text as f64;
@@ -271,8 +272,8 @@ async fn build(home: &RolloutHome, paths: &[PathBuf], report: &mut Report) -> Re
     Ok(StateIndex::open(home, &path).await?)
 }
 
-/// Builds the index of a home, and prints the seconds that took, those of the processor, bytes of memory at most, and how many
-/// threads were read.
+/// Builds the index of a home. Prints the seconds that passed, the processor seconds, the peak of memory in bytes, and the number
+/// of threads.
 fn build_alone(home: &Path) -> Result<()> {
     let home = RolloutHome::new(home);
     let started = Instant::now();
@@ -284,7 +285,7 @@ fn build_alone(home: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Appends a turn to a thread, and tells how much of it is read for that.
+/// Appends a turn to a thread, and reports how much an update reads.
 async fn append(
     index: &StateIndex,
     path: &Path,
@@ -306,12 +307,12 @@ async fn append(
     Ok(())
 }
 
-/// A search, in both orders, of which the slower one counts.
+/// Measures a search in both orders.
 async fn search(
     index: &StateIndex,
     what: &str,
     text: &str,
-    asked: Option<Duration>,
+    target: Option<Duration>,
     report: &mut Report,
 ) -> Result<()> {
     for order in [SearchOrder::Best, SearchOrder::Sorted] {
@@ -324,8 +325,8 @@ async fn search(
         .await?;
         let order = if order == SearchOrder::Best { "best" } else { "newest" };
         let what = format!("search {order}, {what} ({hits})");
-        match asked {
-            Some(asked) => report.hold_time(&what, &times, asked),
+        match target {
+            Some(target) => report.hold_time(&what, &times, target),
             None => Report::tell(&what, &times.to_string()),
         }
     }
@@ -348,7 +349,7 @@ async fn all_pages(index: &StateIndex, threads: usize) -> Result<(), IndexError>
     }
 }
 
-/// How long this process had a core, in seconds; 0 where the system does not say.
+/// Returns the processor seconds of this process. 0 if the system does not provide them.
 fn cpu_time() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let behind_name = stat.rsplit(')').next().unwrap_or_default();
@@ -356,7 +357,7 @@ fn cpu_time() -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
-/// The most memory that this process had, in bytes; 0 where the system does not say.
+/// Returns the peak of this process's memory in bytes. 0 if the system does not provide it.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,9 +1,19 @@
-//! The database file: opened, set up, set aside.
+//! The database file: opens it, creates its tables, and sets it aside if it cannot be used.
+//!
+//! ```text
+//!            exists, and this version made it
+//!  open ──┬───────────────────────────────────────────────────────────▶ connect
+//!         │ no                                                             ▲
+//!         └─▶ take the lock file ─▶ create tables ─┬─ ok ──────────────────┤
+//!                                                  └─ no index, damaged,   │
+//!                                                     or another version   │
+//!                                                       │                  │
+//!                                                     rename it ─▶ create tables
+//! ```
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::time::Duration;
 
 use selvedge_rollout::now;
 use sqlx::error::BoxDynError;
@@ -11,26 +21,18 @@ use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Mig
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use crate::blocking::blocking;
 use crate::error::{IndexError, Result};
-use crate::update::blocking;
+use crate::limits::{BEGIN_ATTEMPTS, CONNECTION_TIMEOUT, FIRST_BEGIN_PAUSE, READERS, STATEMENT_TIMEOUT};
 
-/// How long a statement waits for others before it gives up.
-const BUSY_TIME: Duration = Duration::from_millis(250);
-
-/// How long to wait for a database that others hold.
+/// How long to wait for a database that other processes hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitPolicy {
-    /// Somebody waits for an answer, and can have it from the logs.
+    /// A caller waits for an answer, and can also get it from the logs.
     Short,
-    /// Nobody waits.
+    /// No caller waits.
     Long,
 }
-
-/// How often a transaction is begun that nobody waits for.
-const TRIES: u32 = 12;
-
-/// How many connections read at once. One more writes.
-const READERS: u32 = 3;
 
 /// The connections to one database file.
 #[derive(Debug)]
@@ -40,27 +42,30 @@ pub(crate) struct Database {
     pub(crate) writer: SqlitePool,
 }
 
-/// What became of a file that could not be used.
+/// A file that could not be used, and was renamed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SetAside {
-    /// Where it is kept.
+    /// Where the file is now.
     pub kept: PathBuf,
     /// Why it could not be used.
     pub reason: String,
 }
 
 impl Database {
-    /// Opens the file, making it if it is missing. One that is no index, or one of another version, or damaged, is set
-    /// aside first.
+    /// Opens the file, and creates it if it is missing. A file that is not an index, or is damaged, or was made by another version,
+    /// is set aside first. Nothing is lost by that: the index is built again from the logs.
     pub(crate) async fn open(path: &Path) -> Result<(Self, Option<SetAside>)> {
         if exists(path.to_owned()).await?
-            && let Ok(database) = Self::open_as_it_is(path).await
+            // Any error leads to the careful way below, which finds out what is wrong.
+            && let Ok(database) = Self::open_existing(path).await
         {
             return Ok((database, None));
         }
-        // Of processes that find no usable file at the same time, one makes it and the others wait.
+        // If several processes find no usable file at the same time, one creates it and the others wait. Whoever gets the lock
+        // later finds the tables of the first.
         let _setting_up = lock_beside(path).await?;
         match Self::set_up(path).await {
+            // Not if the database is busy or the disk is full: such a file may be a good index.
             Err(failure @ (IndexError::Damaged(_) | IndexError::Setup(_))) => {
                 let file = path.to_owned();
                 let kept = blocking(move || set_file_aside(&file)).await?;
@@ -71,16 +76,17 @@ impl Database {
         }
     }
 
-    /// Opens a file that was set up by this version.
-    async fn open_as_it_is(path: &Path) -> Result<Self> {
+    /// Opens a file that this version set up.
+    async fn open_existing(path: &Path) -> Result<Self> {
         Self::connect(path).of_this_version().await
     }
 
-    /// Opens a file only to look at it: nothing is made, set up or changed.
-    pub(crate) async fn open_to_look(path: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIME);
+    /// Opens a file only to read it. Nothing is created, set up or changed.
+    pub(crate) async fn open_read_only(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(STATEMENT_TIMEOUT);
         match Self::connect_with(path, options.clone()).of_this_version().await {
-            // Where nothing can be written, SQLite cannot even say that it reads. Without a log nobody writes there.
+            // In a directory that cannot be written, SQLite cannot create the shared memory by which it marks itself as a reader.
+            // Without a log there is no writer, and then the file can be read as immutable.
             Err(IndexError::Database(error)) => {
                 if exists(beside(path, "-wal")).await? {
                     return Err(IndexError::Database(error));
@@ -91,7 +97,7 @@ impl Database {
         }
     }
 
-    /// Sets a file aside that was found to be unusable when it was looked at, unless it is gone.
+    /// Sets aside a file that a check found unusable. Returns `None` if it is gone.
     pub(crate) async fn set_aside(path: &Path, reason: &str) -> Result<Option<SetAside>> {
         if !exists(path.to_owned()).await? {
             return Ok(None);
@@ -102,7 +108,7 @@ impl Database {
         Ok(Some(SetAside { kept, reason: reason.to_owned() }))
     }
 
-    /// The database, if this version made it.
+    /// Returns the database if this version created its tables. The checksum covers the whole SQL text of the schema.
     async fn of_this_version(self) -> Result<Self> {
         let database = self;
         let made_with: Vec<(i64, Vec<u8>)> =
@@ -116,12 +122,13 @@ impl Database {
     }
 
     async fn set_up(path: &Path) -> Result<Self> {
-        // SQLite gives its other files the mode of this one.
+        // SQLite creates the files beside the database with the mode of the database.
         let file = path.to_owned();
         let make =
             move || private().append(true).create(true).open(&file).map_err(|error| failed("make", &file, error));
         blocking(make).await?;
         let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
+        // The connection is closed after an error, too, because the file may be set aside next.
         let made = make_tables(&mut connection).await;
         let closed = connection.close().await;
         made?;
@@ -129,13 +136,13 @@ impl Database {
         Ok(Self::connect(path))
     }
 
-    /// The connections, none of which is made before it is needed.
+    /// Creates the pools of connections. A connection is opened when it is first needed.
     fn connect(path: &Path) -> Self {
         let writer = pool(1).connect_lazy_with(options(path));
         Self { writer, ..Self::connect_with(path, options(path).pragma("query_only", "1")) }
     }
 
-    /// The same with readers only: what writes reads.
+    /// Creates the pools with the same options for all, so that the writer can write no more than the readers.
     fn connect_with(path: &Path, options: SqliteConnectOptions) -> Self {
         Self {
             path: path.to_owned(),
@@ -144,22 +151,24 @@ impl Database {
         }
     }
 
-    /// Closes the connections. The file is whole without: this only lets the log of the database go.
+    /// Closes the connections. The file is complete without that; the last connection that is closed removes the log.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 
-    /// Begins a write transaction: when others hold the database, again. It has the write lock from its beginning on, so
-    /// that nothing in it finds the database busy; one that began with a read could not wait for the lock.
-    pub(crate) async fn begin(&self, patience: WaitPolicy) -> Result<Transaction<'static, Sqlite>> {
+    /// Begins a write transaction, and retries while other processes hold the database, if the policy allows that.
+    ///
+    /// The transaction takes the write lock when it begins, so that no later statement finds the database busy. A transaction that
+    /// begins with a read could not wait for the lock: its snapshot would be stale by then, and SQLite would refuse to write.
+    pub(crate) async fn begin(&self, wait: WaitPolicy) -> Result<Transaction<'static, Sqlite>> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(IndexError::from) {
-                Err(IndexError::Busy(error)) if patience == WaitPolicy::Long && tries < TRIES => {
-                    tracing::debug!(%error, tries, "index busy, trying again");
-                    tokio::time::sleep(Duration::from_millis(5 << tries)).await;
+                Err(IndexError::Busy(error)) if wait == WaitPolicy::Long && tries < BEGIN_ATTEMPTS => {
+                    tracing::debug!(%error, tries, "index busy, retrying");
+                    tokio::time::sleep(FIRST_BEGIN_PAUSE * (1 << (tries - 1))).await;
                 }
                 outcome => return outcome,
             }
@@ -168,21 +177,24 @@ impl Database {
 }
 
 fn pool(max: u32) -> SqlitePoolOptions {
-    // A connection to a file does not go away by itself, so that none is tried before it is used.
-    SqlitePoolOptions::new().max_connections(max).acquire_timeout(BUSY_TIME * 4).test_before_acquire(false)
+    // A connection to a file does not break by itself, so that it need not be tested before it is used.
+    SqlitePoolOptions::new().max_connections(max).acquire_timeout(CONNECTION_TIMEOUT).test_before_acquire(false)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
+    // The write-ahead log lets readers continue while one process writes. With `NORMAL`, a power loss can undo the last
+    // transactions, but never damages the file. That is enough for an index: the next update reads the logs again.
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY_TIME)
+        .busy_timeout(STATEMENT_TIMEOUT)
+        // 8 MiB, which hold the upper levels of all tables.
         .pragma("cache_size", "-8192")
         .statement_cache_capacity(64)
 }
 
-/// The one migration: the whole schema.
+/// Returns the one migration: the whole schema. It needs no second one, because an index of another schema is built again.
 fn schema() -> Migration {
     let sql = include_str!("../migrations/0001_index.sql");
     Migration::new(1, "index".into(), MigrationType::Simple, sql.into(), false)
@@ -202,7 +214,7 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
     migrator.run_direct(connection).await.map_err(|error| match error {
         MigrateError::Execute(error) => error.into(),
         MigrateError::ExecuteMigration(error, version) => match IndexError::from(error) {
-            // Tables of our names that we did not make: somebody else's file.
+            // The file has tables with these names, and no record that this program created them: it belongs to another program.
             IndexError::Database(error) => IndexError::Setup(MigrateError::ExecuteMigration(error, version)),
             error => error,
         },
@@ -210,7 +222,7 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
     })
 }
 
-/// Options to open files that, if they are made, are for this user only.
+/// Returns options to open files that, if they are created, only this user can access.
 pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -222,7 +234,7 @@ pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) 
     IndexError::Io { action, path: path.to_owned(), source }
 }
 
-/// Holds the lock for setting up until the file is dropped.
+/// Takes the lock for setting up a database. Dropping the file releases it.
 async fn lock_beside(path: &Path) -> Result<File> {
     let path = beside(path, ".lock");
     blocking(move || {
@@ -238,7 +250,7 @@ async fn exists(path: PathBuf) -> Result<bool> {
     blocking(move || Ok(path.exists())).await
 }
 
-/// The path with something behind its name.
+/// Returns the path with a suffix.
 pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
@@ -250,11 +262,11 @@ fn reason(failure: &IndexError) -> String {
     failure.source().map_or_else(|| failure.to_string(), |source| format!("{failure}: {source}"))
 }
 
-/// Renames a database file, and what SQLite keeps beside it, to names with the time in them.
+/// Renames a database file, and the files that SQLite keeps beside it, to names with the current time.
 fn set_file_aside(path: &Path) -> Result<PathBuf> {
     let time = now().to_string().replace(':', "-");
     let kept = beside(path, &format!(".set-aside-{time}"));
-    // The log of the database goes with it: left behind, it would be taken for that of the next one.
+    // The log goes first. If it stayed behind, SQLite would take it for the log of the next database at this path.
     for end in ["-wal", "-shm", ""] {
         let from = beside(path, end);
         match std::fs::rename(&from, beside(&kept, end)) {

@@ -1,63 +1,63 @@
-//! What can go wrong with an index.
+//! The errors of an index.
 
 use selvedge_protocol::{CursorError, ZeroLimit};
 use selvedge_rollout::RolloutError;
 
-/// The outcome of an operation on an index.
+/// The result of an operation on an index.
 pub(crate) type Result<T, E = IndexError> = std::result::Result<T, E>;
 
-/// Why the index gave no answer. The log has it.
+/// The reason why the index gave no answer. The logs have the answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
-    /// Others held the database for the whole busy time.
+    /// Other processes held the database for longer than the timeout.
     #[error("the index is busy")]
     Busy(#[source] sqlx::Error),
-    /// The database cannot be read as one. Opened again, it is set aside and built anew.
+    /// The file is not a database, or is damaged. When it is opened again, it is set aside and built again.
     #[error("the index is damaged")]
     Damaged(#[source] sqlx::Error),
     /// The database cannot be used for another reason.
     #[error("the index cannot be used")]
     Database(#[source] sqlx::Error),
-    /// Its schema could not be made.
+    /// The tables could not be created, or another version created them.
     #[error("the index cannot be set up")]
     Setup(#[source] sqlx::migrate::MigrateError),
-    /// A rollout file or the directory of the index refused.
+    /// A rollout file, or a directory, could not be accessed.
     #[error(transparent)]
     Files(#[from] RolloutError),
-    /// Its file could not be set aside.
+    /// The file of the index, or one beside it, could not be accessed.
     #[error("cannot {action} {}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The runtime shut down before the work was done.
     #[error("the runtime is shutting down")]
     Cancelled,
-    /// A cursor that is none of this query.
+    /// The cursor does not belong to this query.
     #[error(transparent)]
     Cursor(#[from] CursorError),
-    /// A page that could hold nothing.
+    /// The limit of the page is 0.
     #[error("{}", ZeroLimit)]
     ZeroLimit,
 }
 
 impl IndexError {
-    /// Whether a rollout file was not where it had been found ([`RolloutError::is_gone`]).
+    /// Returns whether a rollout file was not at the path at which it had been found ([`RolloutError::is_gone`]).
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Files(error) if error.is_gone())
     }
 }
 
-/// SQLite's codes for a database that others hold (`SQLITE_BUSY`, `SQLITE_LOCKED`).
+/// The codes of SQLite for a database that another connection holds (`SQLITE_BUSY`, `SQLITE_LOCKED`).
 const BUSY: [u32; 2] = [5, 6];
 
-/// SQLite's codes for a file that is no database or a broken one (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
+/// The codes of SQLite for a file that is damaged or not a database (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
 const DAMAGED: [u32; 2] = [11, 26];
 
 impl From<ZeroLimit> for IndexError {
@@ -68,17 +68,17 @@ impl From<ZeroLimit> for IndexError {
 
 impl From<sqlx::Error> for IndexError {
     fn from(error: sqlx::Error) -> Self {
-        // Extended codes keep the plain one in their low byte.
+        // Extended codes have the primary code in their low byte.
         let code =
             error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
         match (code, &error) {
             (Some(code), _) if BUSY.contains(&code) => Self::Busy(error),
             (Some(code), _) if DAMAGED.contains(&code) => Self::Damaged(error),
-            // A column that does not hold what this schema puts there was not written by it.
+            // This program never writes a column that it cannot decode: the content was damaged.
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_)) => {
                 Self::Damaged(error)
             }
-            // Closed by its owner: whoever was still at it is not waited for.
+            // A closed pool belongs to an index that its owner closed during the operation.
             (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Self::Busy(error),
             _ => Self::Database(error),
         }

@@ -1,22 +1,20 @@
-//! Pages of threads.
-
-use std::path::Path;
+//! Lists threads, page by page.
 
 use selvedge_protocol::{
     ArchivedFilter, CwdFilter, Page, Relation, RepositoryFilter, SortDirection, StoredThread, ThreadCursor, ThreadId,
     ThreadQuery, ThreadSortKey, check_limit,
 };
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Sqlite};
 
-use crate::StateIndex;
 use crate::error::Result;
+use crate::index::StateIndex;
+use crate::record::read_record;
 
 impl StateIndex {
-    /// A page of the threads that the index knows.
+    /// Returns a page of the threads that the index knows.
     ///
     /// # Errors
-    /// For a limit of 0 or a cursor of another query; when the database cannot be read.
+    /// If the limit is 0, the cursor belongs to another query, or the database cannot be read.
     pub async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         check_limit(query.limit)?;
         let start = query.start()?;
@@ -25,11 +23,12 @@ impl StateIndex {
         push_order(&mut sql, query, start, query.limit.saturating_add(1));
         let rows = sql.build().fetch_all(&self.database.readers).await?;
         let root = Some(self.home.root());
-        let threads = rows.iter().map(|row| stored_thread(row, root)).collect::<Result<Vec<_>>>()?;
+        let threads = rows.iter().map(|row| read_record(row, root)).collect::<Result<Vec<_>>>()?;
         Ok(Page::first_of(threads, query.limit, |last| query.cursor_after(last)))
     }
 
-    /// Returns the ids just before and just after each of these in the order of ids, with which they have most in common.
+    /// Returns, for each of these ids, the ids before and after it in sorted order. Of all ids these have the longest prefixes in
+    /// common with it.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -37,39 +36,28 @@ impl StateIndex {
         let mut found = Vec::new();
         let mut connection = self.database.readers.acquire().await?;
         for thread_id in thread_ids {
-            let beside =
-                "SELECT max(id) FROM threads WHERE id < ?1 UNION ALL SELECT min(id) FROM threads WHERE id > ?1";
-            let beside = sqlx::query_scalar::<_, Option<uuid::Uuid>>(beside).bind(thread_id.as_uuid());
-            let beside = beside.fetch_all(&mut *connection).await?;
-            found.extend(beside.into_iter().flatten().map(ThreadId::from_uuid));
+            let sql = "SELECT max(id) FROM threads WHERE id < ?1 UNION ALL SELECT min(id) FROM threads WHERE id > ?1";
+            let query = sqlx::query_scalar::<_, Option<uuid::Uuid>>(sql).bind(thread_id.as_uuid());
+            let neighbours = query.fetch_all(&mut *connection).await?;
+            found.extend(neighbours.into_iter().flatten().map(ThreadId::from_uuid));
         }
         Ok(found)
     }
 
-    /// The row of a thread; nothing when the index does not know it.
+    /// Returns the record of a thread. `None` if the index does not know it.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     pub async fn read_thread(&self, thread_id: ThreadId) -> Result<Option<StoredThread>> {
         let row = sqlx::query("SELECT record, name, archived, path FROM threads WHERE id = ?")
             .bind(thread_id.as_uuid())
             .fetch_optional(&self.database.readers)
             .await?;
-        row.map(|row| stored_thread(&row, Some(self.home.root()))).transpose()
+        row.map(|row| read_record(&row, Some(self.home.root()))).transpose()
     }
 }
 
-/// A thread out of `record, name, archived, path`.
-pub(crate) fn stored_thread(row: &SqliteRow, root: Option<&Path>) -> Result<StoredThread> {
-    let record: &str = row.try_get(0)?;
-    let mut thread: StoredThread = serde_json::from_str(record).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    thread.name = row.try_get(1)?;
-    thread.archived = row.try_get(2)?;
-    let path: &str = row.try_get(3)?;
-    thread.location = root.map(|root| root.join(path).to_string_lossy().into_owned());
-    Ok(thread)
-}
-
+/// Returns the column by which threads are sorted.
 pub(crate) const fn column(sort: ThreadSortKey) -> &'static str {
     match sort {
         ThreadSortKey::CreatedAt => "created_at",
@@ -78,8 +66,9 @@ pub(crate) const fn column(sort: ThreadSortKey) -> &'static str {
     }
 }
 
-/// The condition that a thread answers a query. It must say the same as [`ThreadFilter`](selvedge_protocol::ThreadFilter).
+/// Adds the condition that a thread matches a query. It must agree with [`ThreadFilter`](selvedge_protocol::ThreadFilter).
 pub(crate) fn push_filters<'a>(sql: &mut QueryBuilder<'a, Sqlite>, query: &'a ThreadQuery) {
+    // The statement differs for each combination of filters. Values are always bound, never part of the text.
     let at = column(query.sort);
     sql.push(match query.archived {
         ArchivedFilter::Active => "archived = 0",
@@ -95,7 +84,7 @@ pub(crate) fn push_filters<'a>(sql: &mut QueryBuilder<'a, Sqlite>, query: &'a Th
         }
         Some(CwdFilter::Under(cwd)) => {
             let cwd = cwd.trim_end_matches('/');
-            // What begins with the directory and a slash, as a range that needs no escaping: `0` comes after `/`.
+            // "Begins with the directory and a slash" as a range, which needs no escaping: `0` is the character after `/`.
             sql.push(" AND (cwd = ").push_bind(cwd);
             sql.push(" OR (cwd >= ").push_bind(format!("{cwd}/"));
             sql.push(" AND cwd < ").push_bind(format!("{cwd}0")).push("))");
@@ -126,13 +115,14 @@ pub(crate) fn push_filters<'a>(sql: &mut QueryBuilder<'a, Sqlite>, query: &'a Th
         None => {}
     }
     if let Some(term) = &query.search_term {
+        // `instr`, because `LIKE` would give some letters a meaning. The columns are in lower case already.
         let term = term.to_lowercase();
         sql.push(" AND (instr(name_folded, ").push_bind(term.clone());
         sql.push(") > 0 OR instr(preview_folded, ").push_bind(term).push(") > 0)");
     }
 }
 
-/// So many threads behind a place in the order of a query.
+/// Adds the order of a query, its start, which is after the thread of a cursor, and its limit.
 pub(crate) fn push_order(
     sql: &mut QueryBuilder<'_, Sqlite>,
     query: &ThreadQuery,
@@ -148,10 +138,12 @@ pub(crate) fn push_order(
         sql.push(format_args!(" AND ({at}, id) {compare} (")).push_bind(start.at.as_millis());
         sql.push(", ").push_bind(start.id.as_uuid()).push(")");
     }
+    // The id makes the order total, so that a cursor has exactly one position.
     sql.push(format_args!(" ORDER BY {at} {order}, id {order} LIMIT "));
     sql.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
 }
 
+/// Adds the condition that a column has one of these values. No values: any.
 fn one_of<'a>(sql: &mut QueryBuilder<'a, Sqlite>, column: &str, wanted: &'a [String]) {
     if wanted.is_empty() {
         return;
@@ -164,18 +156,20 @@ fn one_of<'a>(sql: &mut QueryBuilder<'a, Sqlite>, column: &str, wanted: &'a [Str
     sql.push(")");
 }
 
+/// Adds the condition that a thread belongs to a repository, whose name may be given without its beginning.
 fn in_repository(sql: &mut QueryBuilder<'_, Sqlite>, wanted: &RepositoryFilter) {
     sql.push(" AND (git_repository = ").push_bind(wanted.whole().to_owned());
     if let Some(end) = wanted.end() {
         sql.push(" OR git_repository = ").push_bind(end.to_owned());
-        // The end as it stands, without the letters that `LIKE` gives a meaning.
+        // A comparison of the end, because `LIKE` would give some letters a meaning.
         let end = format!("/{end}");
         sql.push(" OR substr(git_repository, -length(").push_bind(end.clone()).push(")) = ").push_bind(end);
     }
     sql.push(")");
 }
 
-/// What comes from a thread, generation by generation. A thread that was found is not found again, so that circles end.
+/// Adds the condition that a thread descends from another one. The recursion finds one generation after the other; `UNION` drops
+/// threads that were found already, so that it ends even if threads descend from each other in a circle.
 fn descendant_of(sql: &mut QueryBuilder<'_, Sqlite>, id: ThreadId) {
     sql.push(" AND id <> ").push_bind(id.as_uuid());
     sql.push(" AND id IN (WITH RECURSIVE kin(id) AS (VALUES(");

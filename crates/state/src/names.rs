@@ -1,7 +1,8 @@
-//! The names of threads, taken over from the name index of the home.
+//! The names of threads, copied from the name index of the home.
 //!
-//! The table `names` holds what the name index says of every thread, also of those that have no row yet. Names are appended to
-//! that file, so that what was added is all that is read of it: a rename costs the same however many names there are.
+//! The table `names` holds the name of every thread in the name index, also of threads without a record. Each thread record has a
+//! copy of its name. Names are appended to the name index, so that usually only what was appended is read: a rename costs the
+//! same however many names there are.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,38 +11,30 @@ use std::io::{self, Read, Seek, SeekFrom};
 use selvedge_history::fold_text;
 use selvedge_protocol::ThreadId;
 use selvedge_rollout::{FileStamp, NameIndex, RolloutError, RolloutHome};
-use sqlx::{Executor, Row, Sqlite, SqliteConnection};
+use sqlx::{Executor, Sqlite, SqliteConnection};
 
-use crate::StateIndex;
+use crate::blocking::blocking;
 use crate::database::WaitPolicy;
 use crate::error::Result;
-use crate::plan::ids;
-use crate::row::{Mark, hash};
-use crate::stamp::stamp_of_row;
-use crate::update::blocking;
-use crate::write::{insert, signed, unsigned};
+use crate::file_columns::{read_prefix, read_stamp};
+use crate::index::StateIndex;
+use crate::indexed_prefix::{IndexedPrefix, line_hash};
+use crate::limits::NAME_ROUNDS;
+use crate::sql::{ids_json, insert_rows, signed};
 
-/// How often the name index is read again because another process took names from it at the same time.
-const ROUNDS: usize = 4;
-
-/// How the name index looked when names were taken from it, and how far it was read.
+/// The state of the name index when it was read: its stamp, and how far it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NamesSource {
     pub(crate) stamp: FileStamp,
-    mark: Mark,
+    prefix: IndexedPrefix,
 }
 
 impl NamesSource {
-    pub(crate) async fn known<'a>(executor: impl Executor<'a, Database = Sqlite>) -> Result<Option<Self>> {
+    /// Loads the source of the names in the database. `None` if the name index was never read.
+    pub(crate) async fn load<'a>(executor: impl Executor<'a, Database = Sqlite>) -> Result<Option<Self>> {
         let sql = "SELECT size, modified_ns, inode, end_byte, last_line_start, last_line_hash FROM names_source";
         let row = sqlx::query(sql).fetch_optional(executor).await?;
-        row.map(|row| {
-            let number = |column: usize| -> Result<u64> { Ok(unsigned(row.try_get(column)?)) };
-            let stamp = stamp_of_row(&row, 0)?;
-            let mark = Mark { end: number(3)?, last_line_start: number(4)?, last_line_hash: number(5)? };
-            Ok(Self { stamp, mark })
-        })
-        .transpose()
+        row.map(|row| Ok(Self { stamp: read_stamp(&row, 0)?, prefix: read_prefix(&row, 3)? })).transpose()
     }
 
     async fn store(&self, connection: &mut SqliteConnection) -> Result<()> {
@@ -51,60 +44,64 @@ impl NamesSource {
             .bind(signed(self.stamp.size))
             .bind(self.stamp.changed_ns)
             .bind(signed(self.stamp.inode))
-            .bind(signed(self.mark.end))
-            .bind(signed(self.mark.last_line_start))
-            .bind(signed(self.mark.last_line_hash))
+            .bind(signed(self.prefix.end))
+            .bind(signed(self.prefix.last_line_start))
+            .bind(signed(self.prefix.last_line_hash))
             .execute(connection)
             .await?;
         Ok(())
     }
 }
 
-/// How the name index looks; as an empty one when it cannot be told.
-pub(crate) fn stamp_of_names(home: &RolloutHome) -> FileStamp {
+/// Returns the stamp of the name index. If it is missing or cannot be read, returns the stamp of an empty file.
+pub(crate) fn stat_name_index(home: &RolloutHome) -> FileStamp {
     FileStamp::read(&home.name_index_path()).unwrap_or_default()
 }
 
-/// What was read of the name index: all of it, or what stands behind what was known.
+/// What was read of the name index.
 struct ReadNames {
     source: NamesSource,
+    /// Whether the whole file was read, and not only what was appended.
     is_whole: bool,
-    /// The name of each thread that has lines there, or that it has none.
+    /// The name of each thread that has lines in what was read. `None` if its last line removes the name.
     names: HashMap<ThreadId, Option<String>>,
 }
 
 impl ReadNames {
+    /// Reads what was appended behind the known prefix, or the whole file if it does not begin with that prefix any more.
     fn read(home: &RolloutHome, known: Option<NamesSource>) -> Result<Self> {
-        // Before it is read: what is added meanwhile is found the next time.
-        let stamp = stamp_of_names(home);
+        // Before the file is read: what is appended meanwhile is found the next time.
+        let stamp = stat_name_index(home);
         let has_grown = |known: &NamesSource| known.stamp.inode == stamp.inode && known.stamp.size < stamp.size;
-        if let Some(NamesSource { mark, .. }) = known.filter(|known| known.mark.end > 0 && has_grown(known)) {
-            let bytes = bytes_from(home, mark.last_line_start)?;
-            let line = usize::try_from(mark.end - mark.last_line_start).ok().and_then(|len| bytes.get(..len));
-            if line.is_some_and(|line| hash(line) == mark.last_line_hash) {
-                return Ok(Self::of(stamp, mark.last_line_start, &bytes, false));
+        if let Some(NamesSource { prefix, .. }) = known.filter(|known| known.prefix.end > 0 && has_grown(known)) {
+            // From the last known line on, because that line shows whether the file was rewritten.
+            let bytes = read_from(home, prefix.last_line_start)?;
+            let line = usize::try_from(prefix.end - prefix.last_line_start).ok().and_then(|len| bytes.get(..len));
+            if line.is_some_and(|line| line_hash(line) == prefix.last_line_hash) {
+                return Ok(Self::parse(stamp, prefix.last_line_start, &bytes, false));
             }
         }
-        Ok(Self::of(stamp, 0, &bytes_from(home, 0)?, true))
+        Ok(Self::parse(stamp, 0, &read_from(home, 0)?, true))
     }
 
-    /// What the bytes from `start` on say.
-    fn of(stamp: FileStamp, start: u64, bytes: &[u8], is_whole: bool) -> Self {
-        let end = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
-        let last_line = memchr::memrchr(b'\n', &bytes[..end.saturating_sub(1)]).map_or(0, |at| at + 1);
-        let mark = Mark {
+    /// Parses the bytes of the name index from offset `start` on. The prefix ends with the last complete line; a torn line is used,
+    /// and read again when it is complete.
+    fn parse(stamp: FileStamp, start: u64, bytes: &[u8], is_whole: bool) -> Self {
+        let end = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
+        let last_line = memchr::memrchr(b'\n', &bytes[..end.saturating_sub(1)]).map_or(0, |newline| newline + 1);
+        let prefix = IndexedPrefix {
             end: start + end as u64,
             last_line_start: start + last_line as u64,
-            last_line_hash: hash(&bytes[last_line..end]),
+            last_line_hash: line_hash(&bytes[last_line..end]),
         };
-        let source = NamesSource { stamp, mark };
+        let source = NamesSource { stamp, prefix };
         let names = NameIndex::lines(bytes).map(|(id, entry)| (id, entry.map(|entry| entry.name))).collect();
         Self { source, is_whole, names }
     }
 }
 
-/// The bytes of the name index from a place on; none when it is missing or shorter.
-fn bytes_from(home: &RolloutHome, start: u64) -> Result<Vec<u8>> {
+/// Reads the name index from an offset on. Returns no bytes if it is missing or shorter.
+fn read_from(home: &RolloutHome, start: u64) -> Result<Vec<u8>> {
     let path = home.name_index_path();
     let mut bytes = Vec::new();
     let read = File::open(&path).and_then(|mut file| {
@@ -120,51 +117,55 @@ fn bytes_from(home: &RolloutHome, start: u64) -> Result<Vec<u8>> {
 }
 
 impl StateIndex {
-    /// Takes over what changed in the name index, and says how many rows have another name now.
-    pub(crate) async fn sync_names(&self, patience: WaitPolicy) -> Result<u64> {
-        for _ in 0..ROUNDS {
-            let known = NamesSource::known(&self.database.readers).await?;
+    /// Stores what changed in the name index. Returns how many threads have another name now.
+    pub(crate) async fn update_names(&self, wait: WaitPolicy) -> Result<u64> {
+        for _ in 0..NAME_ROUNDS {
+            let known = NamesSource::load(&self.database.readers).await?;
             let home = self.home.clone();
             let read = blocking(move || {
-                let is_known = known.is_some_and(|known| known.stamp == stamp_of_names(&home));
+                let is_known = known.is_some_and(|known| known.stamp == stat_name_index(&home));
                 if is_known { Ok(None) } else { ReadNames::read(&home, known).map(Some) }
             });
             let Some(read) = read.await? else { break };
-            let mut transaction = self.database.begin(patience).await?;
-            // Of two processes the later one wins with the later names: who comes late reads again.
-            if NamesSource::known(&mut *transaction).await? == known {
-                let renamed = take_names(&mut transaction, read).await?;
+            let mut transaction = self.database.begin(wait).await?;
+            // The file was read without the write lock. If another process stored names meanwhile, these could be older ones:
+            // they are read again.
+            if NamesSource::load(&mut *transaction).await? == known {
+                let renamed = store_names(&mut transaction, read).await?;
                 transaction.commit().await?;
                 return Ok(renamed);
             }
         }
-        // Somebody else has them, or has had newer ones each time.
+        // The names are known already, or another process stored newer ones each time.
         Ok(0)
     }
 }
 
-/// Takes over what changed in the name index.
-async fn take_names(connection: &mut SqliteConnection, read: ReadNames) -> Result<u64> {
+/// Stores names. Returns how many threads have another name now.
+async fn store_names(connection: &mut SqliteConnection, read: ReadNames) -> Result<u64> {
     let ReadNames { source, is_whole, names } = read;
+    // A whole file replaces all names. Appended lines replace those of their threads; an empty name only removes one.
     if is_whole {
         sqlx::query("DELETE FROM names").execute(&mut *connection).await?;
     } else {
         let sql = "DELETE FROM names WHERE thread_id IN (SELECT unhex(value) FROM json_each(?))";
-        sqlx::query(sql).bind(ids(names.keys())).execute(&mut *connection).await?;
+        sqlx::query(sql).bind(ids_json(names.keys())).execute(&mut *connection).await?;
     }
     let named: Vec<(&ThreadId, &String)> = names.iter().filter_map(|(id, name)| Some((id, name.as_ref()?))).collect();
     let columns = "INSERT INTO names (thread_id, name, name_folded, name_searched) ";
-    insert(connection, columns, "", &named, |mut row, (id, name)| {
+    insert_rows(connection, columns, "", &named, |mut row, (id, name)| {
         row.push_bind(id.as_uuid()).push_bind(*name).push_bind(name.to_lowercase()).push_bind(fold_text(name));
     })
     .await?;
+    // In the same transaction as the names, so that names and source always belong together.
     source.store(connection).await?;
-    let changed = (!is_whole).then(|| ids(names.keys()));
-    give_names(connection, changed).await
+    let changed = (!is_whole).then(|| ids_json(names.keys()));
+    apply_names(connection, changed).await
 }
 
-/// Gives these rows, or all, the names that the table of names has for them, and says how many had another one.
-pub(crate) async fn give_names(connection: &mut SqliteConnection, threads: Option<String>) -> Result<u64> {
+/// Copies names from the table `names` to the records of these threads ([`ids_json`]), or of all. Returns how many had another
+/// name.
+pub(crate) async fn apply_names(connection: &mut SqliteConnection, threads: Option<String>) -> Result<u64> {
     let set = "UPDATE threads SET (name, name_folded, name_searched) = \
         (SELECT name, name_folded, name_searched FROM names WHERE thread_id = threads.id) \
         WHERE name IS NOT (SELECT name FROM names WHERE thread_id = threads.id)";

@@ -1,24 +1,24 @@
-//! Sums over threads.
+//! Statistics: sums over threads.
 
 use selvedge_history::StatsFold;
 use selvedge_protocol::{StatsCounts, StatsKey, StatsQuery, ThreadStats, day_text};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use crate::StateIndex;
 use crate::error::Result;
+use crate::index::StateIndex;
 use crate::list::push_filters;
-use crate::write::unsigned;
+use crate::sql::unsigned;
 
-/// The kinds of tokens, as a row's record names them.
+/// The kinds of tokens, by their names in a record.
 const TOKENS: [&str; 5] =
     ["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens", "total_tokens"];
 
 impl StateIndex {
-    /// Sums over the threads that the index knows.
+    /// Returns sums over the threads that the index knows.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     pub async fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let rows = select(query).build().fetch_all(&self.database.readers).await?;
         let mut fold = StatsFold::new(query);
@@ -47,15 +47,16 @@ fn counts(row: &SqliteRow) -> Result<StatsCounts> {
     })
 }
 
-/// The statement for one row of each group. It must say the same as [`StatsFold`] and [`StatsCounts::of`].
+/// Returns the statement that computes one row per group. It must agree with [`StatsFold`] and [`StatsCounts::of`].
 fn select(query: &StatsQuery) -> QueryBuilder<'_, Sqlite> {
     let mut sql = QueryBuilder::new("SELECT key, count(*), sum(turns), sum(bytes)");
     for name in TOKENS {
         sql.push(format_args!(", sum({name})"));
     }
+    // The inner query computes key and numbers per thread, the outer one sums them up per key.
     sql.push(" FROM (SELECT ");
     push_key(&mut sql, query);
-    // The last turn says how many there are, and all others need not be looked at.
+    // The index of the last turn is found by one search of the primary key. `count(*)` would read all turns.
     sql.push(
         " AS key, \
         coalesce((SELECT place + 1 FROM turns WHERE thread_id = threads.id ORDER BY place DESC LIMIT 1), 0) AS turns, \
@@ -63,7 +64,7 @@ fn select(query: &StatsQuery) -> QueryBuilder<'_, Sqlite> {
     );
     for name in TOKENS {
         let path = format!("'$.token_usage.{name}'");
-        // What is no count was kept as it was spelt.
+        // A record keeps values that are not counts as they are in the log. They count as 0, and too large ones are clamped.
         sql.push(format_args!(", CASE WHEN json_type(record, {path}) = 'integer' THEN "));
         sql.push(format_args!("max(0, min(json_extract(record, {path}), {})) ", StatsCounts::MAX_TOKENS_PER_THREAD));
         sql.push(format_args!("ELSE 0 END AS {name}"));
@@ -89,8 +90,9 @@ fn push_key(sql: &mut QueryBuilder<'_, Sqlite>, query: &StatsQuery) {
     }
 }
 
-/// The number of the day, rounded down also before 1970.
+/// Adds the number of the day since 1970, in local time.
 fn push_day(sql: &mut QueryBuilder<'_, Sqlite>, query: &StatsQuery) {
+    // The offset from UTC changes with daylight saving time: the latest change before the time of the thread counts.
     let push_local = |sql: &mut QueryBuilder<'_, Sqlite>| {
         if query.offsets.is_empty() {
             sql.push("created_at");
@@ -103,6 +105,8 @@ fn push_day(sql: &mut QueryBuilder<'_, Sqlite>, query: &StatsQuery) {
         }
         sql.push(" ELSE 0 END)");
     };
+    // Integer division rounds towards zero. Subtracting a remainder that is never negative rounds down, also before 1970:
+    // (t - ((t % day) + day) % day) / day.
     sql.push("(");
     push_local(sql);
     sql.push(" - ((");

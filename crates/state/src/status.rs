@@ -1,33 +1,33 @@
-//! What state the index is in.
+//! The status of an index: how far it is behind its home.
 
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::Timestamp;
 use serde::Serialize;
 
-use crate::StateIndex;
+use crate::blocking::blocking;
 use crate::error::Result;
-use crate::plan::Plan;
-use crate::update::blocking;
+use crate::index::StateIndex;
+use crate::plan::UpdatePlan;
 
-/// How an index and its home stand to each other.
+/// The status of an index, compared with its home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IndexStatus {
     /// The database file.
     pub path: PathBuf,
-    /// Bytes of the file and of what SQLite keeps beside it.
+    /// Size in bytes of the file and of the files that SQLite keeps beside it.
     pub size: u64,
-    /// Threads that are in the index.
+    /// Threads in the index.
     pub threads: u64,
-    /// Threads of the home.
+    /// Threads in the home.
     pub threads_in_home: u64,
-    /// Threads that have to be read, because they are new or changed.
+    /// Threads that an update has to read, because they are new or changed.
     pub changed: u64,
-    /// Bytes of them that have to be read, as they lie on disk.
+    /// Bytes on disk that an update has to read.
     pub changed_bytes: u64,
-    /// Threads in the index that are gone.
+    /// Threads in the index that have no file any more.
     pub gone: u64,
-    /// When every file was last looked at; nothing while the index was never filled.
+    /// When every file was last compared with the index. `None` if the index was never filled.
     pub checked_at: Option<Timestamp>,
 }
 
@@ -35,13 +35,15 @@ impl StateIndex {
     /// Compares the index with every file of the home, and changes nothing.
     ///
     /// # Errors
-    /// When the directories of the home or the database cannot be read.
+    /// If the directories of the home or the database cannot be read.
     pub async fn status(&self) -> Result<IndexStatus> {
-        // First: what had been looked at by then is not told to be unread, though somebody else fills the index meanwhile.
+        // First of all: another process may fill the index meanwhile. Then the status shows an old time with few changes, and not
+        // a new time with many.
         let checked_at = self.checked_at().await?;
-        let plan = self.plan(self.home_files().await?, None).await?;
-        let Plan { files, jobs, gone } = &plan;
+        let plan = self.plan_update(self.home_files().await?, None).await?;
+        let UpdatePlan { files, jobs, gone } = &plan;
         let threads: i64 = sqlx::query_scalar("SELECT count(*) FROM threads").fetch_one(&self.database.readers).await?;
+        // The log of the database can be larger than the database itself, until it is written back.
         let path = self.database.path.clone();
         let size = blocking(move || Ok(["", "-wal", "-shm"].iter().map(|end| size_of(&path, end)).sum())).await?;
         Ok(IndexStatus {

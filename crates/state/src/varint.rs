@@ -1,4 +1,9 @@
-//! Numbers in few bytes: seven bits each, the lowest first.
+//! Variable-length integers (LEB128): seven bits per byte, the lowest first. The upper bit of a byte is set if another
+//! byte follows.
+//!
+//! ```text
+//! 300 = 0b10_0101100  ──▶  1_0101100  0_0000010
+//! ```
 
 /// Appends a number.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -9,7 +14,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value.to_le_bytes()[0]);
 }
 
-/// Takes a number from the front; nothing when there is none, or one that is too large.
+/// Takes a number from the front. `None` if it does not end within the bytes, or takes more than 10.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(10) {
@@ -22,12 +27,19 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// Takes `len` bytes from the front. `None` if there are fewer.
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(taken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_back() {
+    fn numbers_are_read_as_they_were_written() {
         let numbers = [0, 1, 127, 128, 300, 1 << 20, u64::from(u32::MAX), u64::MAX];
         let mut bytes = Vec::new();
         numbers.iter().for_each(|number| put(&mut bytes, *number));

@@ -1,4 +1,4 @@
-//! Homes to measure with: threads that read like those of an agent at work.
+//! Homes for benchmarks, with threads like those of an agent at work.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,10 +15,11 @@ use self::probe::Probe;
 pub(crate) mod probe;
 pub(crate) mod report;
 
-/// How many different words there are.
+/// The number of different words.
 const VOCABULARY: usize = 60_000;
 
-/// Words as often as words are: the n-th with a share of about 1/n. Between them paths, hashes and ids.
+/// A generator of text. Words are distributed as in natural language: the n-th most frequent one has a fraction of about 1/n. Paths,
+/// hashes and ids are in between.
 pub(crate) struct Words {
     state: u64,
     vocabulary: Vec<String>,
@@ -46,7 +47,7 @@ impl Words {
         Self { vocabulary, ..words }
     }
 
-    /// A number below `end`.
+    /// Returns a pseudo-random number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -65,7 +66,7 @@ impl Words {
     }
 
     fn word(&mut self) -> String {
-        // A random share of the whole, to the power of which the rank grows.
+        // The rank grows exponentially with a uniform random number, which gives the n-th word the frequency 1/n.
         let share = self.below(1 << 20) as f64 / f64::from(1 << 20);
         let rank = (VOCABULARY as f64).powf(share) - 1.0;
         self.vocabulary[(rank as usize).min(VOCABULARY - 1)].clone()
@@ -75,7 +76,7 @@ impl Words {
         format!("crates/{}/src/{}.rs", self.word(), self.word())
     }
 
-    /// So many words and what stands between them.
+    /// Returns a text of `count` words.
     pub(crate) fn text(&mut self, count: usize) -> String {
         let mut text = String::new();
         for _ in 0..count {
@@ -91,29 +92,29 @@ impl Words {
     }
 }
 
-/// Bytes of a thread of [`fill`] at least. The last turn is written to its end, so that they are 30 kB long on average.
+/// The minimum size in bytes of a thread of [`fill`]. The last turn is written to its end, so that the average is 30 kB.
 pub(crate) const THREAD_BYTES: usize = 20_000;
 
-/// Threads of the home of a comparison, and how often one workload of it does the same.
+/// The number of threads of the home of a comparison, and how often one workload repeats its query.
 pub(crate) const PROBED_THREADS: usize = 200;
 pub(crate) const PROBED_TIMES: usize = 20;
 
-/// A word that stands in half of the threads of [`fill`], and one that stands in one of them.
+/// A word that is in half of the threads of [`fill`], and one that is in one of them.
 pub(crate) const COMMON: &str = "weftwarp";
 pub(crate) const RARE: &str = "selvageknot";
 
-/// Measures a question that is asked many times.
-pub(crate) fn ask<T>(probe: &Probe, what: &str, mut question: impl AsyncFnMut() -> Result<T>) -> Result<()> {
+/// Measures a query that is repeated [`PROBED_TIMES`] times.
+pub(crate) fn ask<T>(probe: &Probe, what: &str, mut query: impl AsyncFnMut() -> Result<T>) -> Result<()> {
     let nothing = async || Ok(());
     probe.measure(&format!("{what}, {PROBED_TIMES} times"), nothing, async |()| {
         for _ in 0..PROBED_TIMES {
-            question().await?;
+            query().await?;
         }
         Ok(())
     })
 }
 
-/// Fills a home with so many threads of about 30 kB, legacy and paginated ones by turns, and gives their files.
+/// Fills a home with threads of about 30 kB, legacy and paginated ones alternately. Returns their files.
 pub(crate) fn fill(home: &RolloutHome, words: &mut Words, threads: usize) -> Result<Vec<PathBuf>> {
     let write = |number| {
         let common = if number % 4 < 2 { COMMON } else { "" };
@@ -123,7 +124,7 @@ pub(crate) fn fill(home: &RolloutHome, words: &mut Words, threads: usize) -> Res
     (0..threads).map(write).collect()
 }
 
-pub(crate) struct Writer<'a> {
+pub(crate) struct TurnWriter<'a> {
     words: &'a mut Words,
     at: Timestamp,
     paginated: bool,
@@ -131,7 +132,7 @@ pub(crate) struct Writer<'a> {
     text: String,
 }
 
-impl Writer<'_> {
+impl TurnWriter<'_> {
     fn push(&mut self, kind: &str, payload: &Value) {
         let ordinal = if self.paginated { format!("\"ordinal\":{},", self.ordinal) } else { String::new() };
         self.ordinal += 1;
@@ -158,7 +159,7 @@ impl Writer<'_> {
         );
     }
 
-    /// A turn: a question, some steps with their outputs, an answer. About 15 kB, of which tools gave half.
+    /// Writes a turn: a question, some steps with their outputs, an answer. About 15 kB, half of which is output of tools.
     fn turn(&mut self, extra: &str) {
         let turn = self.words.id();
         self.event(&json!({"type": "task_started", "turn_id": turn}));
@@ -204,7 +205,8 @@ impl Writer<'_> {
     }
 }
 
-/// A thread of `bytes` and what its last turn has beyond: legacy and paginated ones by turns. Gives its id and its file.
+/// Writes a thread of at least `bytes` bytes, which ends with a whole turn. Even numbers are legacy threads, odd ones paginated
+/// ones. Returns the id and the file.
 pub(crate) fn write_thread(
     home: &RolloutHome,
     words: &mut Words,
@@ -224,7 +226,7 @@ pub(crate) fn write_thread(
     meta.source = Some(json!("cli"));
     meta.model_provider = Some("openai".to_owned());
     let mut file = fs::File::create(&path)?;
-    let mut writer = Writer { words, at, paginated, ordinal: 0, text: String::new() };
+    let mut writer = TurnWriter { words, at, paginated, ordinal: 0, text: String::new() };
     writer.push("session_meta", &serde_json::to_value(&meta)?);
     writer.turn(extra);
     let mut written = 0;
@@ -233,7 +235,7 @@ pub(crate) fn write_thread(
         file.write_all(writer.text.as_bytes())?;
         writer.text.clear();
         if written >= bytes {
-            // As if it had been written when its lines say.
+            // The file gets the time of its lines.
             let at = Duration::from_millis(u64::try_from(at.as_millis())?);
             file.set_modified(SystemTime::UNIX_EPOCH + at)?;
             return Ok((id, path));
@@ -242,11 +244,11 @@ pub(crate) fn write_thread(
     }
 }
 
-/// A turn as lines of a thread that goes on.
+/// Appends a turn to a thread. Returns the number of bytes.
 pub(crate) fn another_turn(path: &Path, words: &mut Words, paginated: bool) -> Result<usize> {
-    // More than it has lines, and more than the turn before this one was given.
+    // Larger than any ordinal in the file, because a line has more than one byte.
     let ordinal = fs::metadata(path)?.len();
-    let mut writer = Writer { words, at: now(), paginated, ordinal, text: String::new() };
+    let mut writer = TurnWriter { words, at: now(), paginated, ordinal, text: String::new() };
     writer.turn("");
     fs::File::options().append(true).open(path)?.write_all(writer.text.as_bytes())?;
     Ok(writer.text.len())

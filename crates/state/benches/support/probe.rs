@@ -1,9 +1,8 @@
-//! What `cargo xtask bench AREA --against COMMIT` has two trees do and compares: small workloads that are always the same.
+//! Small workloads that never change, which `cargo xtask bench AREA --against COMMIT` runs in two trees to compare them.
 //!
-//! A benchmark that is called with `--probe N` does each of its workloads once to warm up and N times to be measured, and
-//! prints for each a line `probe`, the workload's name and the nanoseconds of the best time, with tabs between. Nothing is
-//! asked of them. Under callgrind [`probe_begins`] and [`probe_ends`] mark what is counted, of all threads: xtask knows them by
-//! name.
+//! With `--probe N`, a benchmark runs each workload once to warm up, and N times to measure it. For each workload it prints a line
+//! with `probe`, the name and the nanoseconds of the best time, separated by tabs. There are no targets. Under callgrind,
+//! [`probe_begins`] and [`probe_ends`] mark what is counted, in all threads. xtask knows these two functions by name.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -13,13 +12,13 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Measures workloads for a comparison.
 pub(crate) struct Probe {
-    /// With one thread, so that as little as can be depends on which thread the system runs next.
+    /// A runtime with one thread, so that the result depends as little as possible on the scheduler.
     pub(crate) runtime: Runtime,
     times: u32,
 }
 
 impl Probe {
-    /// The probe; `None` if the command line does not ask for it.
+    /// Returns the probe. `None` if the command line does not ask for one.
     pub(crate) fn asked() -> Result<Option<Self>> {
         let mut arguments = std::env::args().skip_while(|argument| argument != "--probe");
         if arguments.next().is_none() {
@@ -29,9 +28,9 @@ impl Probe {
         Ok(Some(Self { runtime: Builder::new_current_thread().enable_all().build()?, times }))
     }
 
-    /// Measures one workload: `work` on what `before` laid for it. What is left of it is dropped off the clock.
+    /// Measures one workload: `work`, on what `before` prepares. The result is dropped after the time was taken.
     ///
-    /// The name says how much work it is: only workloads of the same name are compared.
+    /// The name must contain the amount of work, because only workloads of the same name are compared.
     pub(crate) fn measure<T, L>(
         &self,
         name: &str,
@@ -56,13 +55,13 @@ impl Probe {
     }
 }
 
-/// Where counting begins. The two do something different, or the compiler would make one function of them.
+/// Marks where counting begins. The two functions differ, or the compiler would merge them into one.
 #[inline(never)]
 fn probe_begins() {
     black_box(1);
 }
 
-/// Where counting ends.
+/// Marks where counting ends.
 #[inline(never)]
 fn probe_ends() {
     black_box(2);

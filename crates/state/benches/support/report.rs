@@ -1,54 +1,54 @@
-//! What was measured, line by line, beside what is asked of it.
+//! A report of measurements, line by line, each beside its target.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-/// Tells what was measured as it comes, and remembers what was not as asked.
+/// Prints measurements as they come, and remembers missed targets.
 #[derive(Default)]
 pub(crate) struct Report {
     missed: Vec<String>,
 }
 
 impl Report {
-    /// A new part, with how busy the machine is: on one that is not idle, times say little.
+    /// Begins a section, with the load of the machine: if it is busy, times mean little.
     pub(crate) fn begin(title: &str) {
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         println!("\n{title} (load {})", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
     }
 
-    /// Something measured of which nothing is asked.
+    /// Prints a measurement without a target.
     pub(crate) fn tell(what: &str, measured: &str) {
         println!("  {what:36} {measured}");
     }
 
-    /// Something measured, and whether it is as `asked`.
-    pub(crate) fn hold(&mut self, what: &str, measured: &str, asked: &str, is_kept: bool) {
-        Self::tell(what, &format!("{measured}  (asked: {asked}){}", if is_kept { "" } else { "  MISSED" }));
+    /// Prints a measurement with its target, and whether it is met.
+    pub(crate) fn hold(&mut self, what: &str, measured: &str, target: &str, is_kept: bool) {
+        Self::tell(what, &format!("{measured}  (target: {target}){}", if is_kept { "" } else { "  MISSED" }));
         if !is_kept {
-            self.missed.push(format!("{what}: {measured}, asked {asked}"));
+            self.missed.push(format!("{what}: {measured}, target {target}"));
         }
     }
 
-    /// Times of which the best is held to what is asked; the middle one says how quiet the machine was.
-    pub(crate) fn hold_time(&mut self, what: &str, times: &Times, asked: Duration) {
-        let asked_text = format!("at most {} ms", asked.as_secs_f64() * 1e3);
-        self.hold(what, &times.to_string(), &asked_text, times.best() <= asked);
+    /// Prints times, of which the best must meet the target. The median shows how quiet the machine was.
+    pub(crate) fn hold_time(&mut self, what: &str, times: &Times, target: Duration) {
+        let target_text = format!("at most {} ms", target.as_secs_f64() * 1e3);
+        self.hold(what, &times.to_string(), &target_text, times.best() <= target);
     }
 
-    /// Fails if anything was not as asked.
+    /// Fails if a target was missed.
     pub(crate) fn end(self) -> Result<()> {
-        ensure!(self.missed.is_empty(), "not as asked:\n  {}", self.missed.join("\n  "));
+        ensure!(self.missed.is_empty(), "missed targets:\n  {}", self.missed.join("\n  "));
         Ok(())
     }
 }
 
-/// How long several runs of the same thing took, the shortest first.
+/// The times of several runs of the same work, shortest first.
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    /// Measures so many runs of the same thing.
+    /// Measures `count` runs of the same work.
     pub(crate) async fn measured<E>(
         count: usize,
         mut work: impl AsyncFnMut() -> std::result::Result<(), E>,

@@ -1,167 +1,182 @@
-//! Reading from the log what the index of words proposes.
+//! Reads the items that the index of words proposes, and decides which of them are hits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use selvedge_history::{ItemLocation, TextSearch, TurnProjection, TurnRestart};
-use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId, TurnItem};
-use selvedge_rollout::{Entry, HistoryEntry, RolloutReader};
+use selvedge_history::{ItemLocation, TextSearch, TurnProjection};
+use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId};
+use selvedge_rollout::{Entry, HistoryEntry};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use crate::StateIndex;
+use crate::blocking::blocking;
 use crate::error::Result;
-use crate::list::stored_thread;
-use crate::plan::ids;
-use crate::search::query::Proposed;
-use crate::told::{ItemBytes, TurnRow, mode};
-use crate::turns::{IndexedFile, Part, TURN_COLUMNS, tell_turn, turn_row};
-use crate::update::{blocking, while_moved};
-use crate::write::{signed, unsigned};
+use crate::index::StateIndex;
+use crate::indexed_file::{IndexedFile, IndexedPart};
+use crate::record::read_record;
+use crate::resolved::read_resolved;
+use crate::search::proposal::ProposedThread;
+use crate::sql::{ids_json, signed, unsigned};
+use crate::turn_reader::read_item;
+use crate::turn_rows::{TURN_COLUMNS, TurnRow, read_turn_row};
 
-/// A thread whose items are being read.
-struct Reading {
+/// How many turns one statement loads.
+const TURNS_PER_STATEMENT: usize = 100;
+
+/// A turn of a thread: the thread and the index of the turn.
+type TurnKey = (ThreadId, u64);
+
+/// A thread whose proposed items are being read.
+struct HitScan {
     thread: StoredThread,
-    /// Its files, as the index knows them; `None` if it has to be read whole.
-    parts: Option<Vec<Part>>,
-    proposed: Proposed,
+    /// Its files as the index knows them. `None` if the index cannot be relied on, so that the whole log has to be read.
+    parts: Option<Vec<IndexedPart>>,
+    /// The items that were not read yet.
+    proposed: ProposedThread,
     hits: Vec<SearchHit>,
 }
 
-/// Threads to be read, with all that the index says of them: they can be read without it.
-pub(super) struct Batch {
-    readings: Vec<Reading>,
-    /// The turns of the first items of each.
-    turns: HashMap<(ThreadId, u64), TurnRow>,
+/// Threads to be read, with all that the index knows of them, so that reading needs no transaction.
+pub(super) struct HitBatch {
+    scans: Vec<HitScan>,
+    /// The turns of the first items of each thread.
+    turns: HashMap<TurnKey, TurnRow>,
 }
 
-impl Reading {
-    fn wants(&self, limit: usize) -> bool {
+impl HitScan {
+    /// Returns whether further items are to be read by the index.
+    fn needs_more(&self, limit: usize) -> bool {
         self.parts.is_some() && self.hits.len() < limit && !self.proposed.items.is_empty()
     }
 
-    /// Has the thread read whole if one of its files is not as it was indexed.
+    /// Gives up the index for this thread if one of its files does not begin with the indexed lines any more.
     fn check_files(&mut self) {
-        self.parts.take_if(|parts| !parts.iter().all(|part| part.file.is_there()));
+        self.parts.take_if(|parts| !parts.iter().all(|part| part.file.has_indexed_lines()));
     }
 }
 
 impl StateIndex {
-    /// Loads what the index says of these threads.
+    /// Loads what the index knows of these threads.
     pub(super) async fn load_batch(
         &self,
         connection: &mut SqliteConnection,
         query: &SearchQuery,
         search: &TextSearch,
-        proposed: Vec<Proposed>,
-    ) -> Result<Batch> {
+        proposed: Vec<ProposedThread>,
+    ) -> Result<HitBatch> {
         let mut threads = self.load_threads(connection, &proposed).await?;
-        let reading = |proposed: Proposed| {
+        let scan = |proposed: ProposedThread| {
             let (thread, parts) = threads.remove(&proposed.id)?;
             let hits = search.name_hit(&thread).into_iter().collect();
-            Some(Reading { thread, parts, proposed, hits })
+            Some(HitScan { thread, parts, proposed, hits })
         };
-        let readings: Vec<Reading> = proposed.into_iter().filter_map(reading).collect();
+        let scans: Vec<HitScan> = proposed.into_iter().filter_map(scan).collect();
         let limit = query.hits_per_thread;
-        let turns = load_turns(connection, &readings, limit, limit).await?;
-        Ok(Batch { readings, turns })
+        let turns = load_turns(connection, &scans, limit, limit).await?;
+        Ok(HitBatch { scans, turns })
     }
 
-    /// Reads the hits of each of these threads, in the order of the query and as many as it wants. There must be no open
-    /// transaction: files can take any time.
+    /// Reads the hits of these threads, as many of each as the query wants, and returns them in the given order. The caller must
+    /// not hold a transaction, because files can take any time.
     pub(super) async fn read_hits(
         &self,
         connection: &mut SqliteConnection,
         query: &SearchQuery,
         search: &TextSearch,
         order: &[ThreadId],
-        batch: Batch,
+        batch: HitBatch,
     ) -> Result<Vec<Vec<SearchHit>>> {
+        // Nearly every proposed item is a hit, so that the items of the batch usually suffice. For threads with too few hits, turns
+        // of further items are loaded in rounds, twice as many each time. A thread whose files or rows changed meanwhile is read
+        // without the index.
         let limit = query.hits_per_thread;
-        let Batch { mut readings, mut turns } = batch;
-        let mut at_once = limit;
+        let HitBatch { mut scans, mut turns } = batch;
+        let mut items_per_round = limit;
         loop {
             let search = search.clone();
-            readings = blocking(move || {
-                for reading in &mut readings {
-                    reading.check_files();
-                    if reading.wants(limit) {
-                        read_items(reading, &turns, &search, limit, at_once)?;
+            // Files are compared in every round, because they may change between two.
+            scans = blocking(move || {
+                for scan in &mut scans {
+                    scan.check_files();
+                    if scan.needs_more(limit) {
+                        read_items(scan, &turns, &search, limit, items_per_round)?;
                     }
                 }
-                Ok(readings)
+                Ok(scans)
             })
             .await?;
-            if !readings.iter().any(|reading| reading.wants(limit)) {
+            if !scans.iter().any(|scan| scan.needs_more(limit)) {
                 break;
             }
-            // An item that is no hit is rare.
-            at_once = at_once.saturating_mul(2);
+            items_per_round = items_per_round.saturating_mul(2);
             let mut transaction = connection.begin().await?;
-            self.forget_changed(&mut transaction, &mut readings, limit).await?;
-            turns = load_turns(&mut transaction, &readings, limit, at_once).await?;
+            self.give_up_changed(&mut transaction, &mut scans, limit).await?;
+            turns = load_turns(&mut transaction, &scans, limit, items_per_round).await?;
             drop(transaction);
         }
         let mut hits: HashMap<ThreadId, Vec<SearchHit>> = HashMap::new();
-        for reading in readings {
-            let id = reading.thread.id;
-            let found = match reading.parts {
-                Some(_) => reading.hits,
-                None => self.scan_thread(reading.thread, search, query.order, limit).await?,
+        // Threads that the index cannot serve are read whole, one after the other: they are rare.
+        for scan in scans {
+            let id = scan.thread.id;
+            let found = match scan.parts {
+                Some(_) => scan.hits,
+                None => self.scan_thread(scan.thread, search, query.order, limit).await?,
             };
             hits.insert(id, found);
         }
         Ok(order.iter().map(|id| hits.remove(id).unwrap_or_default()).collect())
     }
 
-    /// Has those threads read whole that were indexed again since they were loaded: their turns may stand elsewhere.
-    async fn forget_changed(
+    /// Gives up the index for those threads that were indexed again since they were loaded: their turns may be elsewhere now.
+    async fn give_up_changed(
         &self,
         connection: &mut SqliteConnection,
-        readings: &mut [Reading],
+        scans: &mut [HitScan],
         limit: usize,
     ) -> Result<()> {
-        let mut wanting: Vec<&mut Reading> = readings.iter_mut().filter(|reading| reading.wants(limit)).collect();
-        let now = self.load_threads(connection, wanting.iter().map(|reading| &reading.proposed)).await?;
-        for reading in &mut wanting {
-            let parts_now = now.get(&reading.proposed.id).and_then(|(_, parts)| parts.as_ref());
-            reading.parts.take_if(|parts| parts_now != Some(parts));
+        let mut scans: Vec<&mut HitScan> = scans.iter_mut().filter(|scan| scan.needs_more(limit)).collect();
+        let now = self.load_threads(connection, scans.iter().map(|scan| &scan.proposed)).await?;
+        for scan in &mut scans {
+            let parts_now = now.get(&scan.proposed.id).and_then(|(_, parts)| parts.as_ref());
+            scan.parts.take_if(|parts| parts_now != Some(parts));
         }
         Ok(())
     }
 
-    /// The rows of threads, and their files as the index knows them; of those that have a file which it does not know, none.
+    /// Loads the records of threads, and their files as the index knows them. Without files if it does not know all of them.
     async fn load_threads(
         &self,
         connection: &mut SqliteConnection,
-        proposed: impl IntoIterator<Item = &Proposed>,
-    ) -> Result<HashMap<ThreadId, (StoredThread, Option<Vec<Part>>)>> {
-        let all = ids(proposed.into_iter().map(|proposed| &proposed.id));
-        let mut bases: HashMap<ThreadId, Vec<Option<Part>>> = HashMap::new();
+        proposed: impl IntoIterator<Item = &ProposedThread>,
+    ) -> Result<HashMap<ThreadId, (StoredThread, Option<Vec<IndexedPart>>)>> {
+        let root = self.home.root();
+        let all = ids_json(proposed.into_iter().map(|proposed| &proposed.id));
+        let mut bases: HashMap<ThreadId, Vec<Option<IndexedPart>>> = HashMap::new();
         let sql = "SELECT path, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash, part, end_byte, \
             bases.thread_id FROM bases LEFT JOIN segments USING (segment_id) \
             WHERE bases.thread_id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY part";
         for row in sqlx::query(sql).bind(&all).fetch_all(&mut *connection).await? {
             let of_thread = bases.entry(ThreadId::from_uuid(row.try_get(9)?)).or_default();
+            // As for a page of turns: a part that is missing, or there twice, makes the chain ambiguous.
             let is_next = row.try_get::<Option<i64>, _>(7)? == i64::try_from(of_thread.len()).ok();
-            let file = IndexedFile::of(&row, 0, self)?.filter(|_| is_next);
+            let file = IndexedFile::read(&row, 0, root)?.filter(|_| is_next);
             let end = unsigned(row.try_get(8)?);
-            of_thread.push(file.map(|file| Part { file, end }));
+            of_thread.push(file.map(|file| IndexedPart { file, end }));
         }
         let mut threads = HashMap::new();
         let sql = "SELECT record, name, archived, threads.path, segments.path, size, modified_ns, inode, indexed_bytes, \
             last_line_start, last_line_hash FROM threads LEFT JOIN segments ON segments.path = threads.path \
             WHERE threads.id IN (SELECT unhex(value) FROM json_each(?))";
         for row in sqlx::query(sql).bind(&all).fetch_all(connection).await? {
-            let thread = stored_thread(&row, Some(self.home.root()))?;
-            let newest = IndexedFile::of(&row, 4, self)?.map(|file| Part { file, end: u64::MAX });
+            let thread = read_record(&row, Some(root))?;
+            let newest = IndexedFile::read(&row, 4, root)?.map(|file| IndexedPart { file, end: u64::MAX });
             let earlier = bases.remove(&thread.id).unwrap_or_default();
-            let parts: Option<Vec<Part>> = earlier.into_iter().chain([newest]).collect();
+            let parts: Option<Vec<IndexedPart>> = earlier.into_iter().chain([newest]).collect();
             threads.insert(thread.id, (thread, parts));
         }
         Ok(threads)
     }
 
-    /// The hits of a thread, by reading it from end to end.
+    /// Returns the hits of a thread by reading its whole log.
     async fn scan_thread(
         &self,
         thread: StoredThread,
@@ -170,9 +185,9 @@ impl StateIndex {
         limit: usize,
     ) -> Result<Vec<SearchHit>> {
         let files = self.home_files().await?;
-        let (search, remembered) = (search.clone(), Arc::clone(&self.remembered));
+        let (search, cached_home) = (search.clone(), Arc::clone(&self.cached_home));
         blocking(move || {
-            let turns = while_moved(&remembered, &files, thread.id, |_, resolved| {
+            let turns = read_resolved(&cached_home, &files, thread.id, |_, resolved| {
                 let mut turns = TurnProjection::new();
                 let mut position = 0;
                 for entry in resolved.reader() {
@@ -189,97 +204,70 @@ impl StateIndex {
     }
 }
 
-/// The turns of the items that are read next.
+/// Loads the turns of the next `items` items of each thread.
 async fn load_turns(
     connection: &mut SqliteConnection,
-    readings: &[Reading],
+    scans: &[HitScan],
     limit: usize,
-    at_once: usize,
-) -> Result<HashMap<(ThreadId, u64), TurnRow>> {
-    let wanted = readings.iter().filter(|reading| reading.wants(limit));
-    let places = wanted.flat_map(|reading| {
-        let id = reading.proposed.id;
-        reading.proposed.items.iter().take(at_once).map(move |doc| (id, doc.turn))
+    items: usize,
+) -> Result<HashMap<TurnKey, TurnRow>> {
+    let keys = scans.iter().filter(|scan| scan.needs_more(limit)).flat_map(|scan| {
+        let id = scan.proposed.id;
+        scan.proposed.items.iter().take(items).map(move |doc| (id, doc.turn))
     });
-    let mut places: Vec<(ThreadId, u64)> = places.collect();
-    places.sort_unstable();
-    places.dedup();
+    let mut keys: Vec<TurnKey> = keys.collect();
+    keys.sort_unstable();
+    keys.dedup();
     let mut rows = HashMap::new();
-    for places in places.chunks(100) {
+    for keys in keys.chunks(TURNS_PER_STATEMENT) {
         let mut sql = QueryBuilder::<Sqlite>::new(format!(
             "SELECT {TURN_COLUMNS}, thread_id FROM turns WHERE (thread_id, place) IN "
         ));
-        sql.push_tuples(places, |mut tuple, (id, turn)| {
+        sql.push_tuples(keys, |mut tuple, (id, turn)| {
             tuple.push_bind(id.as_uuid()).push_bind(signed(*turn));
         });
-        for row in sql.build().persistent(places.len() == 100).fetch_all(&mut *connection).await? {
-            let turn = turn_row(&row)?;
-            rows.insert((ThreadId::from_uuid(row.try_get(13)?), turn.place), turn);
+        for row in sql.build().persistent(keys.len() == TURNS_PER_STATEMENT).fetch_all(&mut *connection).await? {
+            let turn = read_turn_row(&row)?;
+            rows.insert((ThreadId::from_uuid(row.try_get(13)?), turn.turn_index), turn);
         }
     }
     Ok(rows)
 }
 
-/// Reads the next items of a thread. When one is not where it should be, the thread has to be read whole.
+/// Reads the next `items` items of a thread. If one of them cannot be read, the index is given up for this thread.
 fn read_items(
-    reading: &mut Reading,
-    rows: &HashMap<(ThreadId, u64), TurnRow>,
+    scan: &mut HitScan,
+    rows: &HashMap<TurnKey, TurnRow>,
     search: &TextSearch,
     limit: usize,
-    at_once: usize,
+    items: usize,
 ) -> Result<()> {
-    for _ in 0..at_once {
-        if !reading.wants(limit) {
+    for _ in 0..items {
+        if !scan.needs_more(limit) {
             break;
         }
-        let (Some(parts), Some(doc)) = (&reading.parts, reading.proposed.items.pop_front()) else { break };
-        let row = rows.get(&(reading.proposed.id, doc.turn));
+        let (Some(parts), Some(doc)) = (&scan.parts, scan.proposed.items.pop_front()) else { break };
+        let row = rows.get(&(scan.proposed.id, doc.turn));
         let item = match row {
-            // A file that was moved just now is found when the thread is read whole.
-            Some(row) => match tell_item(parts, row, doc.item) {
+            // A file that was moved just now is found at its new path when the thread is read whole.
+            Some(row) => match read_item(parts, row, doc.item) {
                 Err(error) if error.is_gone() => None,
                 item => item?,
             },
             None => None,
         };
         let (Some(row), Some(item)) = (row, item) else {
-            reading.parts = None;
+            scan.parts = None;
             break;
         };
-        let line = usize::try_from(doc.item).ok().and_then(|at| row.items.get(at)).map(|item| item.line);
+        let line = usize::try_from(doc.item).ok().and_then(|index| row.items.get(index)).map(|item| item.line);
         let place = ItemLocation {
             turn_id: &row.id,
-            turn_number: row.place + 1,
+            turn_number: row.turn_index + 1,
             position: line.map(|line| row.lines.start + line),
             item: &item,
         };
-        reading.hits.extend(search.item_hit(&reading.thread, &place));
+        scan.hits.extend(search.item_hit(&scan.thread, &place));
     }
     Ok(())
-}
-
-/// Tells an item from its lines; nothing when they do not tell it.
-fn tell_item(parts: &[Part], row: &TurnRow, item: u64) -> Result<Option<TurnItem>> {
-    let Ok(at) = usize::try_from(item) else { return Ok(None) };
-    let Some(place) = row.items.get(at) else { return Ok(None) };
-    let (offset, len, paginated) = match place.from {
-        ItemBytes::Own { offset, len, paginated } => (offset, len, paginated),
-        ItemBytes::Turn => {
-            let turn = tell_turn(parts, row, false)?;
-            return Ok(turn.and_then(|turn| turn.items.into_iter().nth(at)));
-        }
-    };
-    let Some(part) = parts.get(row.start.part) else { return Ok(None) };
-    let mut position = row.lines.start + place.line;
-    let restart = TurnRestart { position, mode: mode(paginated), ..row.restart() };
-    let mut turns = TurnProjection::at_item(row.id.clone(), restart);
-    let start = row.start.byte + offset;
-    for entry in RolloutReader::open_range(&part.file.path, start..start + len)? {
-        if let Entry::Line(record) = entry? {
-            turns.push(position, &record.line);
-            position += 1;
-        }
-    }
-    let first = turns.finish().into_iter().next();
-    Ok(first.and_then(|turn| turn.items.into_iter().next()))
 }

@@ -1,47 +1,59 @@
-//! Texts as the words that are indexed of them.
+//! Splits texts into the words that are indexed, and search terms into patterns of words.
 //!
-//! A word is a run of letters and digits of the folded text, as [`SearchTerm`] has it. Of a very long run overlapping pieces are
-//! indexed, so that whatever stands in it stands in one of them, up to [`PIECE`] characters.
+//! A word is a sequence of letters and digits of the folded text, as in [`SearchTerm`]. Of a word that is longer than [`LONGEST`]
+//! characters, overlapping pieces are indexed. They begin [`PIECE`] characters apart, so that any [`PIECE`] consecutive
+//! characters of the word are within one of them:
+//!
+//! ```text
+//! word of 130:   0                                                            130
+//! pieces:        ├─────────────┤ 64
+//!                       ├─────────────┤
+//!                32     └──── 64 ─────┘ …
+//! ```
 
 use selvedge_history::{SearchTerm, fold_text};
 
-/// The longest word that is indexed as it is, in characters.
+/// The longest word that is indexed as one, in characters.
 pub(crate) const LONGEST: usize = 64;
 
-/// How far apart the pieces of longer ones begin: what is no longer than this stands whole in one of them.
+/// The distance in characters at which the pieces of a longer word begin. The pattern of a part of a word is never longer, so
+/// that it is within one piece.
 pub(crate) const PIECE: usize = 32;
 
-/// Calls `take` with every word of a text.
-pub(crate) fn for_each_word(text: &str, room: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
+/// Calls `take` with each word of a text. `buffer` is memory that the calls reuse.
+pub(crate) fn for_each_word(text: &str, buffer: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
+    // Nearly all text is ASCII, which needs no folding and no allocation.
     if !text.is_ascii() {
         let folded = fold_text(text);
         folded.split(|c: char| !c.is_alphanumeric()).for_each(|word| pieces(word, &mut take));
         return;
     }
-    let mut end_word = |room: &mut Vec<u8>| {
-        match room.len() {
+    let mut end_word = |buffer: &mut Vec<u8>| {
+        match buffer.len() {
             0 => {}
-            1..=LONGEST => take(room),
-            _ => pieces(&String::from_utf8_lossy(room), &mut take),
+            1..=LONGEST => take(buffer),
+            // Lossless: the buffer holds ASCII.
+            _ => pieces(&String::from_utf8_lossy(buffer), &mut take),
         }
-        room.clear();
+        buffer.clear();
     };
-    room.clear();
+    buffer.clear();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() {
-            room.push(byte.to_ascii_lowercase());
+            buffer.push(byte.to_ascii_lowercase());
         } else {
-            end_word(room);
+            end_word(buffer);
         }
     }
-    end_word(room);
+    end_word(buffer);
 }
 
-/// A word, or what is indexed in its place when it is too long.
+/// Calls `take` with a word, or with its pieces if it is too long.
 fn pieces(word: &str, take: &mut impl FnMut(&[u8])) {
     if word.is_empty() {
         return;
     }
+    // Offsets are counted in characters, because a piece must not cut one in two.
     let mut rest = word;
     loop {
         let end = rest.char_indices().nth(LONGEST).map_or(rest.len(), |(at, _)| at);
@@ -53,23 +65,23 @@ fn pieces(word: &str, take: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Which indexed words can be part of a place where a term stands.
+/// Which indexed words can be part of a match of a term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WordPattern {
-    /// This one.
+    /// This word.
     Exactly(String),
-    /// Those that begin so.
+    /// Words that begin with this.
     Beginning(String),
-    /// Those that end so.
+    /// Words that end with this.
     Ending(String),
-    /// Those in which it stands.
-    Holding(String),
+    /// Words that contain this.
+    Containing(String),
 }
 
 impl WordPattern {
     pub(crate) fn text(&self) -> &str {
         match self {
-            Self::Exactly(text) | Self::Beginning(text) | Self::Ending(text) | Self::Holding(text) => text,
+            Self::Exactly(text) | Self::Beginning(text) | Self::Ending(text) | Self::Containing(text) => text,
         }
     }
 
@@ -78,40 +90,49 @@ impl WordPattern {
             Self::Exactly(text) => word == text.as_bytes(),
             Self::Beginning(text) => word.starts_with(text.as_bytes()),
             Self::Ending(text) => word.ends_with(text.as_bytes()),
-            Self::Holding(text) => memchr::memmem::find(word, text.as_bytes()).is_some(),
+            Self::Containing(text) => memchr::memmem::find(word, text.as_bytes()).is_some(),
         }
     }
 }
 
-/// What must be true of the words of an item in which the terms stand, one pattern for each word of each term. Nothing for terms
-/// that say too little of any word.
+/// Returns the patterns that the words of an item must match if the item contains the terms: one for each word of each term.
+/// `None` if the terms determine too little of any word.
 pub(crate) fn patterns(terms: &[SearchTerm]) -> Option<Vec<WordPattern>> {
+    // A term is text, and need not begin or end where a word does. Within the term, words are complete. Its first word can be the
+    // end of a longer word, and its last word the beginning of one:
+    //
+    // term `src/main.rs`:   Ending("src")  Exactly("main")  Beginning("rs")
+    // term `loom`:          Containing("loom")
     let mut patterns: Vec<WordPattern> = Vec::new();
     for term in terms {
         let text = term.text();
-        let mut at = 0;
+        // Offset of the next word in the term.
+        let mut offset = 0;
         for word in text.split(|c: char| !c.is_alphanumeric()) {
-            // A word of the term goes on where nothing stands between it and what is around the term.
-            let may_go_on = at + word.len() == text.len();
-            let may_begin_before = at == 0 && matches!(term, SearchTerm::Anywhere(_));
-            at += word.len() + text[at + word.len()..].chars().next().map_or(0, char::len_utf8);
+            // Only at the ends of the term can more letters follow or precede.
+            let may_go_on = offset + word.len() == text.len();
+            let may_begin_before = offset == 0 && matches!(term, SearchTerm::Anywhere(_));
+            offset += word.len() + text[offset + word.len()..].chars().next().map_or(0, char::len_utf8);
             patterns.extend(pattern(word, may_begin_before, may_go_on).filter(|found| !patterns.contains(found)));
         }
     }
     (!patterns.is_empty()).then_some(patterns)
 }
 
+/// Returns the pattern of a word of a term. `None` if it determines too little.
 fn pattern(word: &str, may_begin_before: bool, may_go_on: bool) -> Option<WordPattern> {
     let len = word.chars().count();
     let first = || word.chars().take(PIECE).collect::<String>();
     let last = || word.chars().skip(len.saturating_sub(PIECE)).collect::<String>();
     Some(match (may_begin_before, may_go_on) {
         _ if len == 0 => return None,
-        // Almost every word holds so little, and nothing tells which.
+        // A trigram filter cannot help here: nearly every block has such a word.
         (true, _) if len < 3 => return None,
-        (true, true) => WordPattern::Holding(first()),
+        // Long words are indexed in pieces, so that a pattern may be no longer than what one piece surely has.
+        (true, true) => WordPattern::Containing(first()),
         (true, false) => WordPattern::Ending(last()),
         (false, true) => WordPattern::Beginning(first()),
+        // A whole word that was indexed in pieces: the first piece begins like it.
         (false, false) if len > LONGEST => WordPattern::Beginning(first()),
         (false, false) => WordPattern::Exactly(word.to_owned()),
     })
@@ -134,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn words_are_runs_of_letters_and_digits_in_one_case() {
+    fn words_are_sequences_of_letters_and_digits_in_lower_case() {
         assert_eq!(words("Run `cargo test -p Foo_bar2`."), ["run", "cargo", "test", "p", "foo", "bar2"]);
         assert_eq!(words("Straße, ΟΔΟΣ"), ["strasse", "οδοσ"]);
         assert_eq!(words(""), Vec::<String>::new());
     }
 
     #[test]
-    fn whatever_stands_in_a_long_word_stands_in_a_piece_of_it() {
+    fn every_part_of_a_long_word_is_within_a_piece_of_it() {
         for len in [63, 64, 65, 95, 96, 97, 200] {
             for letters in ["abcdefghijk", "äöüßabc"] {
                 let word: String = fold_text(&letters.chars().cycle().take(len).collect::<String>());
@@ -158,15 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn a_term_says_what_its_words_are() {
-        use WordPattern::{Beginning, Ending, Exactly, Holding};
-        assert_eq!(of("loom"), Some(vec![Holding("loom".into())]));
+    fn a_term_determines_patterns_of_words() {
+        use WordPattern::{Beginning, Containing, Ending, Exactly};
+        assert_eq!(of("loom"), Some(vec![Containing("loom".into())]));
         assert_eq!(of("lo"), Some(vec![Beginning("lo".into())]));
         assert_eq!(of("loom*"), Some(vec![Beginning("loom".into())]));
         assert_eq!(of("src/main.rs"), Some(vec![Ending("src".into()), Exactly("main".into()), Beginning("rs".into())]));
         assert_eq!(
             of("\"the loom\" the"),
-            Some(vec![Ending("the".into()), Beginning("loom".into()), Holding("the".into())])
+            Some(vec![Ending("the".into()), Beginning("loom".into()), Containing("the".into())])
         );
         assert_eq!(of("a.bcd"), Some(vec![Beginning("bcd".into())]));
         assert_eq!(of("-> =="), None);

@@ -1,4 +1,4 @@
-//! Files are read where blocking is allowed, and while no transaction is open.
+//! Files are read on the blocking thread pool, and while no transaction is open.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::homes::{Home, append, story};
 
-/// Runs a test in a runtime with one thread for async code, and one where blocking is allowed.
+/// Runs a test in a runtime with one thread for async code, and one for blocking work.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
     runtime.unwrap().block_on(test);
 }
 
-/// Occupies the one thread where blocking is allowed until it is told to let it go, as a file does that takes its time.
+/// Occupies the one thread for blocking work until it is released, as a slow file would.
 struct Occupied {
     release: mpsc::Sender<()>,
 }
@@ -37,7 +37,7 @@ impl Occupied {
     }
 }
 
-/// Waits until a task waits for files, and checks that timers go on meanwhile.
+/// Waits until a task waits for files, and checks that timers continue meanwhile.
 async fn wait_for_files<T>(task: &JoinHandle<T>) {
     let ticks = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ticks);
@@ -48,7 +48,7 @@ async fn wait_for_files<T>(task: &JoinHandle<T>) {
         }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    // A busy machine needs longer for it.
+    // A busy machine needs longer.
     for _ in 0..100 {
         if ticks.load(Ordering::Relaxed) > 10 {
             break;
@@ -57,7 +57,7 @@ async fn wait_for_files<T>(task: &JoinHandle<T>) {
     }
     ticker.abort();
     assert!(!task.is_finished(), "it waits for files");
-    assert!(ticks.load(Ordering::Relaxed) > 10, "a timer was held up");
+    assert!(ticks.load(Ordering::Relaxed) > 10, "a timer was delayed");
 }
 
 async fn connect(path: &Path) -> SqliteConnection {
@@ -66,11 +66,11 @@ async fn connect(path: &Path) -> SqliteConnection {
     connection
 }
 
-/// Whether the log of the database can be cut off: nobody reads an old state from it. A task of a busy machine may be about to end
-/// its transaction.
-async fn nobody_reads(path: &Path) -> bool {
+/// Returns whether no reader holds an old state of the database, so that its log can be truncated. On a busy machine, a task may be
+/// about to end its transaction.
+async fn has_no_reader(path: &Path) -> bool {
     for _ in 0..50 {
-        if can_be_cut_off(path).await {
+        if can_be_truncated(path).await {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -78,14 +78,14 @@ async fn nobody_reads(path: &Path) -> bool {
     false
 }
 
-async fn can_be_cut_off(path: &Path) -> bool {
+async fn can_be_truncated(path: &Path) -> bool {
     let mut connection = connect(path).await;
     let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
     let (busy, ..): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap();
     busy == 0
 }
 
-/// Writes the database, so that who reads it now reads from its log.
+/// Writes to the database, so that every later reader reads from its log.
 async fn write_anything(path: &Path) {
     try_write(path).await.unwrap();
 }
@@ -94,7 +94,7 @@ async fn try_write(path: &Path) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE clearings SET count = count").execute(&mut connect(path).await).await.map(drop)
 }
 
-/// A home with an index of a thread that has grown since.
+/// Returns a home whose index knows a thread that has grown since, with the id and the path of the thread.
 async fn grown() -> (Home, ThreadId, PathBuf, StateIndex) {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
@@ -116,7 +116,7 @@ fn no_transaction_is_open_while_turns_and_items_are_read() {
         let items = tokio::spawn(async move { items.list_items(&ItemQuery::all(id), false).await });
         wait_for_files(&turns).await;
         wait_for_files(&items).await;
-        assert!(nobody_reads(&home.index_path()).await);
+        assert!(has_no_reader(&home.index_path()).await);
         occupied.release();
         assert_eq!(turns.await.unwrap().unwrap().unwrap().items.len(), 3);
         assert_eq!(items.await.unwrap().unwrap().unwrap().items.len(), 6);
@@ -124,14 +124,14 @@ fn no_transaction_is_open_while_turns_and_items_are_read() {
 }
 
 #[test]
-fn a_log_that_is_indexed_while_its_turns_are_read_is_read_again() {
+fn a_log_that_is_indexed_during_a_query_is_read_again() {
     run(async {
         let (home, id, path, index) = grown().await;
         let occupied = Occupied::new();
         let reading = index.clone();
         let turns = tokio::spawn(async move { reading.list_turns(&TurnQuery::all(id), false).await });
         wait_for_files(&turns).await;
-        // What was appended is read, and by then it is in the index as well.
+        // The query reads what was appended, which by then is also in the index.
         append(&path, &story(3));
         occupied.release();
         home.index().await.update(|_| {}).await.unwrap();
@@ -142,7 +142,7 @@ fn a_log_that_is_indexed_while_its_turns_are_read_is_read_again() {
 }
 
 #[test]
-fn files_are_looked_at_where_blocking_is_allowed() {
+fn files_are_statted_on_the_blocking_thread_pool() {
     run(async {
         let (_home, id, path, index) = grown().await;
         let occupied = Occupied::new();
@@ -151,7 +151,7 @@ fn files_are_looked_at_where_blocking_is_allowed() {
         wait_for_files(&turns).await;
         std::fs::remove_file(path).unwrap();
         occupied.release();
-        assert_eq!(turns.await.unwrap().unwrap(), None, "the file is gone before anybody looks at it");
+        assert_eq!(turns.await.unwrap().unwrap(), None, "the file is gone before it is statted");
     });
 }
 
@@ -165,7 +165,7 @@ fn no_transaction_is_open_while_hits_are_read() {
             let searching = index.clone();
             let hits = tokio::spawn(async move { searching.search_threads(&query).await });
             wait_for_files(&hits).await;
-            assert!(nobody_reads(&home.index_path()).await);
+            assert!(has_no_reader(&home.index_path()).await);
             occupied.release();
             let hits = hits.await.unwrap().unwrap().unwrap().items;
             assert!(!hits.is_empty() && hits.iter().all(|hit| hit.thread.id == id), "{hits:?}");
@@ -175,11 +175,11 @@ fn no_transaction_is_open_while_hits_are_read() {
 
 #[cfg(unix)]
 #[test]
-fn others_can_write_while_names_are_read() {
+fn other_processes_can_write_while_names_are_read() {
     run(async {
         let (home, id, ..) = grown().await;
         let index = home.index().await;
-        // A name index that takes its time: it opens when somebody writes it.
+        // A slow name index: it opens only when another process opens it to write.
         let names = home.home.name_index_path();
         let _ = std::fs::remove_file(&names);
         let made = std::process::Command::new("mkfifo").arg(&names).status();
@@ -188,11 +188,11 @@ fn others_can_write_while_names_are_read() {
         let refresh = tokio::spawn(async move { refreshing.refresh(u64::MAX).await });
         wait_for_files(&refresh).await;
         let written = try_write(&home.index_path()).await;
-        let nobody_reads = nobody_reads(&home.index_path()).await;
+        let has_no_reader = has_no_reader(&home.index_path()).await;
         drop(std::fs::File::options().write(true).open(&names).unwrap());
         written.unwrap();
-        assert!(nobody_reads);
-        // In a pipe nobody can look for the place where names were read to.
+        assert!(has_no_reader);
+        // A pipe cannot be read from an offset.
         assert!(refresh.await.unwrap().is_err());
         std::fs::remove_file(&names).unwrap();
         NameIndex::set(&home.home, id, Some("new"), now()).unwrap();
@@ -202,7 +202,7 @@ fn others_can_write_while_names_are_read() {
 }
 
 #[test]
-fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
+fn a_ranking_continues_after_the_index_was_busy_for_a_moment() {
     run(async {
         let home = Home::new();
         for number in 0..3 {
@@ -218,7 +218,7 @@ fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
         let second = SearchQuery { threads, ..first.clone() };
         assert!(StateIndex::is_ranked_here(&second));
 
-        // As many searches as read at once, and they wait for files.
+        // As many searches as there are connections, all of which wait for files.
         let occupied = Occupied::new();
         let search = |query: &SearchQuery| {
             let (index, query) = (index.clone(), query.clone());
@@ -226,9 +226,9 @@ fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
         };
         let others: Vec<_> = (0..3).map(|_| search(&first)).collect();
         wait_for_files(&others[0]).await;
-        let (going_on, query) = (index.clone(), second.clone());
-        let page = tokio::spawn(async move { going_on.continue_ranking(&query).await });
-        // Longer than a statement waits for a connection.
+        let (continuing, query) = (index.clone(), second.clone());
+        let page = tokio::spawn(async move { continuing.continue_ranking(&query).await });
+        // Longer than a query waits for a connection.
         tokio::time::sleep(Duration::from_millis(1300)).await;
         assert!(!page.is_finished());
         occupied.release();
@@ -239,6 +239,6 @@ fn a_ranking_goes_on_when_the_index_is_busy_for_a_moment() {
         index.clear().await.unwrap();
         assert_eq!(index.continue_ranking(&second).await.unwrap(), None, "the ranking is gone");
         index.close().await;
-        assert!(index.continue_ranking(&second).await.is_err(), "and who has closed the index does not wait");
+        assert!(index.continue_ranking(&second).await.is_err(), "a query of a closed index does not wait");
     });
 }

@@ -1,4 +1,4 @@
-//! What a check of the index finds, and what a repair makes of it.
+//! What a check of the index finds, and how a repair puts it right.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +11,7 @@ use sqlx::Connection;
 
 use crate::homes::{Home, append, dump, rebuilt, recorded, says, story};
 
-/// Longer than it takes until a directory is trusted to look different after its next change.
+/// How long a directory must be unchanged before the index relies on its stamp, and a little more.
 const SETTLED: Duration = Duration::from_millis(3050);
 
 async fn check(home: &Home) -> IndexCheck {
@@ -23,7 +23,7 @@ fn kinds(check: &IndexCheck) -> Vec<&str> {
     check.findings.iter().map(|finding| finding.kind.as_str()).collect()
 }
 
-/// A home with an index that knows it.
+/// Returns a home with an index that is up to date.
 async fn known(count: usize) -> (Home, Vec<ThreadId>) {
     let home = Home::new();
     let threads: Vec<_> = (0..count).map(|_| home.thread()).collect();
@@ -43,7 +43,7 @@ async fn tamper(home: &Home, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// Repairs and expects the index to say what a new one would.
+/// Repairs the index, and expects it to have the same rows as a new one.
 async fn is_repaired(home: &Home, found: &IndexCheck) {
     StateIndex::repair(&home.home, found).await.unwrap();
     let left = check(home).await;
@@ -66,7 +66,7 @@ async fn an_index_of_every_recorded_home_is_in_order() {
 }
 
 #[tokio::test]
-async fn an_index_that_went_on_from_tails_is_in_order() {
+async fn an_index_that_was_updated_incrementally_is_in_order() {
     let (home, _) = known(3).await;
     for number in 0..40 {
         for (_, files) in home.home.files().unwrap().threads() {
@@ -80,7 +80,7 @@ async fn an_index_that_went_on_from_tails_is_in_order() {
 }
 
 #[tokio::test]
-async fn to_be_behind_is_no_fault() {
+async fn a_stale_index_is_not_a_fault() {
     let (home, threads) = known(3).await;
     home.thread();
     let files = home.home.files().unwrap();
@@ -91,16 +91,16 @@ async fn to_be_behind_is_no_fault() {
     assert!(found.findings.iter().all(|finding| finding.thread_id.is_none()));
     let scope = CheckScope { threads: Some(HashSet::from([threads[2]])), deep: true };
     let of_one = StateIndex::check(&home.home, &home.index_path(), &scope).await.unwrap();
-    assert_eq!(of_one.findings, [], "nothing of the others");
+    assert_eq!(of_one.findings, [], "other threads are not checked");
     is_repaired(&home, &found).await;
 }
 
 #[tokio::test]
-async fn an_index_that_was_never_filled_is_no_fault() {
+async fn an_index_that_was_never_filled_is_not_a_fault() {
     let home = Home::new();
     home.thread();
     assert!(!check(&home).await.is_there);
-    assert!(!home.index_path().exists(), "a check makes no file");
+    assert!(!home.index_path().exists(), "a check creates no file");
     home.index().await.close().await;
     let found = check(&home).await;
     assert_eq!(kinds(&found), ["unfilled", "not_taken_in"]);
@@ -117,7 +117,7 @@ async fn a_row_without_a_file_is_found() {
 }
 
 #[tokio::test]
-async fn rows_that_say_something_else_are_found_and_read_again() {
+async fn wrong_rows_are_found_and_repaired() {
     for (sql, kind) in [
         ("UPDATE threads SET path = 'sessions/elsewhere.jsonl'", "wrong_row"),
         ("UPDATE threads SET archived = 1", "wrong_row"),
@@ -142,7 +142,7 @@ async fn rows_that_say_something_else_are_found_and_read_again() {
 }
 
 #[tokio::test]
-async fn words_that_do_not_stand_in_the_log_are_found_and_read_again() {
+async fn words_that_are_not_in_the_log_are_found_and_repaired() {
     let (home, _) = known(2).await;
     let sql = "UPDATE search_blocks SET words = CAST(replace(CAST(words AS TEXT), 'said', 'laid') AS BLOB)";
     tamper(&home, sql).await;
@@ -152,9 +152,9 @@ async fn words_that_do_not_stand_in_the_log_are_found_and_read_again() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_missing_from_an_index_that_holds_itself_for_complete_is_found() {
+async fn a_row_that_is_missing_from_a_complete_index_is_found() {
     let (home, threads) = known(2).await;
-    // A directory that changed just now could change again and look the same: an index cannot rely on it.
+    // A directory that changed just now could change again with the same stamp, so that the index does not rely on it yet.
     tokio::time::sleep(SETTLED).await;
     for tables in [&["threads"][..], &["threads", "segments", "turns"]] {
         let index = home.index().await;
@@ -172,7 +172,7 @@ async fn a_row_that_is_missing_from_an_index_that_holds_itself_for_complete_is_f
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_index_is_left_alone_until_repair_sets_it_aside() {
+async fn a_file_that_is_not_an_index_stays_until_a_repair_sets_it_aside() {
     for content in ["my notes".repeat(1000).into_bytes(), b"short".to_vec()] {
         let home = Home::new();
         home.thread();
@@ -188,7 +188,7 @@ async fn a_file_that_is_no_index_is_left_alone_until_repair_sets_it_aside() {
 }
 
 #[tokio::test]
-async fn a_database_of_somebody_else_a_torn_one_and_another_version() {
+async fn foreign_truncated_and_outdated_databases_are_found_and_repaired() {
     let home = Home::new();
     home.thread();
     let url = format!("sqlite://{}?mode=rwc", home.index_path().display());

@@ -1,4 +1,4 @@
-//! Whatever happens to the files of a home: an index that followed it says what one that is built anew says.
+//! Whatever happens to the files of a home, an index that was updated has the same rows as one that is built from scratch.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::search;
 use crate::turns::is_true;
 
 #[tokio::test]
-async fn an_append_costs_its_tail() {
+async fn an_append_reads_only_what_was_appended() {
     let home = Home::new();
     let (id, path) = home.thread();
     append(&path, &mumbles().repeat(5_000));
@@ -32,7 +32,7 @@ async fn an_append_costs_its_tail() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_not_whole_yet_is_read_when_it_is() {
+async fn a_torn_line_is_read_when_it_is_complete() {
     let home = Home::new();
     let (id, path) = home.thread();
     let line = says("in two halves");
@@ -47,13 +47,13 @@ async fn a_line_that_is_not_whole_yet_is_read_when_it_is() {
 }
 
 #[tokio::test]
-async fn names_are_those_of_the_name_index_whatever_becomes_of_it() {
+async fn names_follow_every_change_of_the_name_index() {
     let home = Home::new();
     let (one, _) = home.legacy_thread();
     let index = home.index().await;
     let path = home.home.name_index_path();
     let line = |id: ThreadId, name: &str| format!("{{\"id\":\"{id}\",\"thread_name\":\"{name}\"}}\n");
-    let follow = async |renamed: u64, names: &[&str]| {
+    let update_and_expect = async |renamed: u64, names: &[&str]| {
         assert_eq!(index.update(|_| {}).await.unwrap().renamed, renamed, "{names:?}");
         let mut known: Vec<_> = rows(&index).await.into_iter().filter_map(|thread| thread.name).collect();
         known.sort();
@@ -63,27 +63,28 @@ async fn names_are_those_of_the_name_index_whatever_becomes_of_it() {
     let (other, two) = home.legacy_thread();
     let away = home.dir.path().join("away");
     fs::rename(&two, &away).unwrap();
-    // A byte order mark, and a thread that has a name before it has a row.
+    // A byte order mark, and a thread with a name but without a row.
     fs::write(&path, format!("\u{feff}{}{}", line(one, "one"), line(other, "two"))).unwrap();
-    follow(1, &["one"]).await;
+    update_and_expect(1, &["one"]).await;
     fs::rename(&away, &two).unwrap();
-    follow(0, &["one", "two"]).await;
-    // Appended: another name, none, a torn line, which is then whole.
+    update_and_expect(0, &["one", "two"]).await;
+    // Appended: another name, no name, a torn line, which is then completed.
     append(&path, &(line(one, "first") + &line(other, "")));
-    follow(2, &["first"]).await;
+    update_and_expect(2, &["first"]).await;
     let torn = line(other, "second");
     append(&path, &torn[..torn.len() - 4]);
-    follow(0, &["first"]).await;
+    update_and_expect(0, &["first"]).await;
     append(&path, &torn[torn.len() - 4..]);
-    follow(1, &["first", "second"]).await;
-    // Edited within, in the same file: as long as before, longer, shorter.
+    update_and_expect(1, &["first", "second"]).await;
+    // Edited in place: to the same length, a greater one, a smaller one.
     let text = fs::read_to_string(&path).unwrap();
     for (name, renamed) in [("FIRST", 1), ("a longer one", 1), ("1", 1)] {
         fs::write(&path, text.replace("first", name)).unwrap();
-        follow(renamed, &[name, "second"].map(str::to_owned).iter().map(String::as_str).collect::<Vec<_>>()).await;
+        update_and_expect(renamed, &[name, "second"].map(str::to_owned).iter().map(String::as_str).collect::<Vec<_>>())
+            .await;
     }
     fs::remove_file(&path).unwrap();
-    follow(2, &[]).await;
+    update_and_expect(2, &[]).await;
 }
 
 #[tokio::test]
@@ -100,7 +101,7 @@ async fn a_rename_reads_no_log() {
 }
 
 #[tokio::test]
-async fn a_fork_follows_a_base_that_comes_or_changes() {
+async fn a_fork_is_read_again_when_its_base_appears_or_changes() {
     let home = Home::new();
     let (parent, parent_path) = home.thread_with(|meta| meta.history_mode = Some(HistoryMode::Paginated));
     append(&parent_path, &says("said in the parent"));
@@ -132,9 +133,9 @@ async fn a_fork_follows_a_base_that_comes_or_changes() {
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
 
-/// Two threads lose the same base, and one of them is read first.
+/// Two threads miss the same file, and one of them is read first.
 #[tokio::test]
-async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
+async fn a_thread_notices_its_missing_file_after_another_thread_did() {
     for comes_back in [false, true] {
         let home = Home::new();
         let (_, first) = home.thread();
@@ -147,7 +148,7 @@ async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
         index.update(|_| {}).await.unwrap();
         let away = home.dir.path().join("away");
         fs::rename(&first, &away).unwrap();
-        // The fork is read from its beginning, the owner could go on from where it was read to.
+        // The fork is read whole; the owner of the file could be updated incrementally.
         let text = fs::read_to_string(&fork_path).unwrap().replace("words", "other words");
         fs::write(&fork_path, text).unwrap();
         append(&later, &says("words"));
@@ -164,9 +165,9 @@ async fn a_thread_misses_its_file_whoever_else_misses_it_first() {
     }
 }
 
-/// A program was killed when it had begun a later segment, and the thread goes on in the one before.
+/// A program was killed while it began a later segment, and the thread continues in the segment before.
 #[tokio::test]
-async fn a_thread_goes_on_before_a_segment_that_was_never_begun() {
+async fn a_thread_continues_before_a_segment_that_was_never_begun() {
     let home = Home::new();
     let (id, path) = home.thread();
     apply(&home, &Edit::Segment(0));
@@ -186,22 +187,22 @@ async fn a_thread_goes_on_before_a_segment_that_was_never_begun() {
 }
 
 #[tokio::test]
-async fn progress_ends_at_the_whole() {
+async fn progress_ends_with_all_threads() {
     let home = Home::new();
     for _ in 0..450 {
         home.thread();
     }
     let index = home.index().await;
-    let mut told = Vec::new();
-    index.update(|progress| told.push(progress)).await.unwrap();
-    let (first, last) = (told[0], told[told.len() - 1]);
+    let mut reported = Vec::new();
+    index.update(|progress| reported.push(progress)).await.unwrap();
+    let (first, last) = (reported[0], reported[reported.len() - 1]);
     assert_eq!((first.threads, first.threads_done), (450, 0));
     assert_eq!((last.threads_done, last.bytes_done), (450, last.bytes));
-    assert!(told.len() >= 3, "told after every batch");
-    assert!(told.windows(2).all(|pair| pair[0].threads_done < pair[1].threads_done));
+    assert!(reported.len() >= 3, "progress after every batch");
+    assert!(reported.windows(2).all(|pair| pair[0].threads_done < pair[1].threads_done));
 }
 
-/// Something that happens to a home.
+/// A change of a home.
 #[derive(Clone, Debug)]
 enum Edit {
     Create,
@@ -221,7 +222,7 @@ enum Edit {
     Garbage(usize),
     Sync,
     Refresh,
-    /// Another process takes over.
+    /// Another process opens the index.
     Reopen,
 }
 
@@ -249,7 +250,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// The files of the home, in the order of their names.
+/// Returns the files of the home, sorted by name.
 fn files(home: &Home) -> Vec<(ThreadId, PathBuf)> {
     let files = home.home.files().unwrap();
     let mut found: Vec<_> =
@@ -315,7 +316,7 @@ fn apply(home: &Home, edit: &Edit) {
     }
 }
 
-/// A base that is a file as it is now.
+/// Returns a reference to a file with its current length.
 fn base(path: &Path) -> Option<HistoryBase> {
     let name = selvedge_rollout::RolloutFileName::parse(path.file_name()?.to_str()?)?;
     let len = fs::metadata(path).unwrap().len();
@@ -326,7 +327,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
-    fn following_and_building_anew_say_the_same(edits in prop::collection::vec(edit(), 1..40)) {
+    fn an_updated_index_has_the_rows_of_a_new_one(edits in prop::collection::vec(edit(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let home = Home::new();
@@ -338,8 +339,8 @@ proptest! {
                 match edit {
                     Edit::Sync => drop(index.update(|_| {}).await.unwrap()),
                     Edit::Refresh => {
-                        let freshness = index.refresh(u64::MAX).await.unwrap();
-                        prop_assert!(matches!(freshness, RefreshOutcome::Fresh(_)), "{freshness:?}");
+                        let outcome = index.refresh(u64::MAX).await.unwrap();
+                        prop_assert!(matches!(outcome, RefreshOutcome::Fresh(_)), "{outcome:?}");
                     }
                     Edit::Reopen => index = home.index().await,
                     _ => {}
@@ -348,7 +349,7 @@ proptest! {
                     is_true(&index, &home.home, id).await;
                 }
             }
-            // So few files are all looked at.
+            // So few files are all hot, so that a refresh finds every change.
             index.refresh(u64::MAX).await.unwrap();
             prop_assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
             let scope = CheckScope { deep: true, ..CheckScope::default() };

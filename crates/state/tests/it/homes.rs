@@ -1,4 +1,4 @@
-//! Homes and indexes to test with.
+//! Homes and indexes for tests.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -32,12 +32,12 @@ impl Home {
         StateIndex::open(&self.home, &self.index_path()).await.unwrap()
     }
 
-    /// A thread with a head and nothing else.
+    /// Creates a thread with a head and nothing else.
     pub(crate) fn thread(&self) -> (ThreadId, PathBuf) {
         self.thread_with(|_| {})
     }
 
-    /// One that is kept in legacy mode.
+    /// Creates a thread in legacy mode.
     pub(crate) fn legacy_thread(&self) -> (ThreadId, PathBuf) {
         self.thread_with(|meta| meta.history_mode = Some(HistoryMode::Legacy))
     }
@@ -52,7 +52,7 @@ impl Home {
     }
 }
 
-/// Makes a file that begins with this head.
+/// Creates a file that begins with this head.
 pub(crate) fn write_head(path: &Path, meta: &SessionMeta) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let payload = serde_json::to_string(meta).unwrap();
@@ -65,7 +65,7 @@ pub(crate) fn append(path: &Path, text: &str) {
     File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A line in which the user says something.
+/// Returns a line with a message of the user.
 pub(crate) fn says(text: &str) -> String {
     let time = now();
     format!(
@@ -73,25 +73,26 @@ pub(crate) fn says(text: &str) -> String {
     )
 }
 
-/// A line that says nothing of the thread but that it grew.
+/// Returns a line that changes nothing in the record of the thread.
 pub(crate) fn mumbles() -> String {
     let item = serde_json::to_string(&ResponseItem::user_text("mumble")).unwrap();
     format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{item}}}\n", now())
 }
 
-/// A line with an event.
+/// Returns a line with an event.
 pub(crate) fn event(payload: &serde_json::Value) -> String {
     format!("{{\"timestamp\":\"{}\",\"type\":\"event_msg\",\"payload\":{payload}}}\n", now())
 }
 
-/// Lines of a turn, or of what comes between turns: which, `number` says. Turns and items meet again under few ids.
+/// Returns the lines of a turn, or lines between turns. `number` determines which. There are only few ids of turns and items, so
+/// that the same ones occur again.
 pub(crate) fn story(number: usize) -> String {
     let turn = format!("t{}", number / 16 % 3);
     let id = format!("i{}", number / 48 % 3);
     let ask = |text: &str| {
         let item = serde_json::to_string(&ResponseItem::user_text(text)).unwrap();
-        let told = format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{item}}}\n", now());
-        told + &event(&json!({"type": "user_message", "message": text}))
+        let line = format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{item}}}\n", now());
+        line + &event(&json!({"type": "user_message", "message": text}))
     };
     let started = event(&json!({"type": "task_started", "turn_id": turn}));
     let complete = event(&json!({"type": "task_complete", "turn_id": turn}));
@@ -124,7 +125,7 @@ pub(crate) fn story(number: usize) -> String {
     }
 }
 
-/// The turns of a thread as its log tells them now, and the file that is appended to.
+/// Returns the turns of a thread by its log, and its newest file.
 pub(crate) fn truth(home: &RolloutHome, id: ThreadId) -> (Vec<Turn>, PathBuf) {
     let resolved = ResolvedHistory::resolve(&home.files().unwrap(), id).unwrap().unwrap();
     let mut turns = TurnProjection::new();
@@ -146,7 +147,7 @@ pub(crate) async fn rows(index: &StateIndex) -> Vec<StoredThread> {
     index.list_threads(&everything()).await.unwrap().items
 }
 
-/// What an index that is built now says of the home, row for row and table for table.
+/// Returns every row of an index that is built from scratch.
 pub(crate) async fn rebuilt(home: &Home) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fresh.sqlite");
@@ -156,7 +157,7 @@ pub(crate) async fn rebuilt(home: &Home) -> Vec<String> {
     dump(&path).await
 }
 
-/// Every row of every table.
+/// Returns every row of every table.
 pub(crate) async fn dump(path: &Path) -> Vec<String> {
     use sqlx::{Connection, Row};
     let url = format!("sqlite://{}", path.display());
@@ -176,7 +177,7 @@ pub(crate) async fn dump(path: &Path) -> Vec<String> {
     found
 }
 
-/// The recorded homes, each copied.
+/// Returns copies of the recorded homes.
 pub(crate) fn recorded() -> Vec<(String, Home)> {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples");
     let mut found: Vec<_> = fs::read_dir(samples).unwrap().map(|entry| entry.unwrap()).collect();

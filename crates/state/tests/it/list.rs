@@ -1,4 +1,4 @@
-//! Pages of the index say what the query asks for.
+//! Pages of threads match their query.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +11,7 @@ use selvedge_rollout::{NameIndex, now};
 
 use crate::homes::{Home, append, everything, rows, says, write_head};
 
-/// A home in which the threads differ in everything that can be asked for.
+/// Returns a home whose threads differ in everything that a query can ask for.
 async fn varied() -> (Home, Vec<StoredThread>) {
     let home = Home::new();
     let mut parent = None;
@@ -36,7 +36,7 @@ async fn varied() -> (Home, Vec<StoredThread>) {
             meta.model_provider = Some(["openai", "local"][number as usize % 2].into());
             meta.forked_from_id = parent.filter(|_| number % 5 == 1);
             meta.parent_thread_id = parent.filter(|_| number % 5 == 2);
-            // Generations: the one before last of the threads that come from something.
+            // Generations: forked from the thread before the last one, and a child of the last one.
             if number % 5 == 3 {
                 meta.forked_from_id = earlier.get(earlier.len().wrapping_sub(2)).copied();
                 meta.parent_thread_id = earlier.last().copied();
@@ -76,7 +76,7 @@ async fn varied() -> (Home, Vec<StoredThread>) {
 }
 
 #[tokio::test]
-async fn every_filter_says_the_same_as_the_query_itself() {
+async fn every_filter_agrees_with_that_of_the_protocol() {
     let (home, all) = varied().await;
     let index = home.index().await;
     let some = |change: fn(&mut ThreadQuery)| {
@@ -127,11 +127,11 @@ async fn every_filter_says_the_same_as_the_query_itself() {
         found_any += usize::from(!expected.is_empty() && expected.len() < all.len());
         assert_eq!(index.list_threads(query).await.unwrap().items, expected, "{query:?}");
     }
-    assert!(found_any >= queries.len() - 7, "the queries tell the threads apart");
+    assert!(found_any >= queries.len() - 7, "nearly every query finds a thread");
 }
 
 #[tokio::test]
-async fn pages_hold_each_thread_once_in_both_directions() {
+async fn pages_have_each_thread_once_in_both_directions() {
     let (home, all) = varied().await;
     let index = home.index().await;
     for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
@@ -158,7 +158,7 @@ async fn pages_hold_each_thread_once_in_both_directions() {
 }
 
 #[tokio::test]
-async fn threads_that_come_and_go_move_no_other_past_a_page() {
+async fn new_and_deleted_threads_move_no_other_thread_past_a_page() {
     let (home, all) = varied().await;
     let index = home.index().await;
     let mut query = ThreadQuery { sort: ThreadSortKey::CreatedAt, limit: 10, ..everything() };
@@ -170,7 +170,7 @@ async fn threads_that_come_and_go_move_no_other_past_a_page() {
         if query.cursor.is_none() {
             break;
         }
-        // One that was given goes, and a newer one comes.
+        // A thread of an earlier page is deleted, and a newer one is created.
         fs::remove_file(page.items[0].location.as_ref().unwrap()).unwrap();
         home.thread();
         index.update(|_| {}).await.unwrap();
@@ -180,7 +180,7 @@ async fn threads_that_come_and_go_move_no_other_past_a_page() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_is_refused() {
+async fn an_impossible_page_is_refused() {
     let home = Home::new();
     let index = home.index().await;
     assert!(index.list_threads(&ThreadQuery { limit: 0, ..everything() }).await.is_err());
@@ -209,7 +209,7 @@ async fn descendants_in_a_circle_and_in_a_long_chain() {
     assert_eq!(descendants(*first).await, 299);
     assert_eq!(descendants(late).await, 9);
 
-    // The first now comes from the last.
+    // Now the first descends from the last.
     let meta = SessionMeta { parent_thread_id: Some(threads[299].0), ..SessionMeta::new(*first, now()) };
     write_head(path, &meta);
     index.update(|_| {}).await.unwrap();

@@ -1,16 +1,16 @@
 //! Tests of the index.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+mod backfill;
 mod blocking;
 mod check;
 mod edits;
-mod fill;
-mod fresh;
-mod heal;
 mod homes;
 mod list;
 mod recordings;
+mod refresh;
 mod search;
+mod set_aside;
 mod stats;
 mod turns;

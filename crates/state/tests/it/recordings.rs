@@ -3,7 +3,7 @@
 use crate::homes::{dump, rebuilt, recorded, rows};
 
 #[tokio::test]
-async fn every_recorded_thread_has_its_row() {
+async fn every_recorded_thread_has_a_row() {
     let recorded = recorded();
     assert!(recorded.len() > 20);
     for (name, home) in recorded {

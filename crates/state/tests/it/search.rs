@@ -1,4 +1,4 @@
-//! A search by the words of the index finds what a search through the logs finds.
+//! A search by the index of words finds what a search through all logs finds.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::homes::{Home, append, dump, event, everything, rebuilt, recorded, rows, says, story, truth};
 
-/// What the logs say: each thread's row with its turns, in the order of the listing.
+/// What the logs contain: the record of each thread with its turns, in the order of a list.
 pub(crate) struct Logs(Vec<(StoredThread, Vec<Turn>)>);
 
 impl Logs {
@@ -28,7 +28,7 @@ impl Logs {
         Self(threads.into_iter().map(|thread| (thread.clone(), truth(&home.home, thread.id).0)).collect())
     }
 
-    /// All hits of a search, thread by thread in the order of the query.
+    /// Returns all hits of a search, thread by thread in the order of the query.
     async fn scan(&self, index: &StateIndex, query: &SearchQuery) -> Vec<SearchHit> {
         let search = TextSearch::new(&query.text).unwrap();
         let threads = ThreadQuery { limit: usize::MAX, cursor: None, ..query.threads.clone() };
@@ -41,7 +41,7 @@ impl Logs {
     }
 }
 
-/// All hits, page by page.
+/// Returns all hits, which it requests page by page. `None` if the index cannot search.
 async fn walked(index: &StateIndex, mut query: SearchQuery) -> Option<Vec<SearchHit>> {
     let mut found = Vec::new();
     loop {
@@ -61,7 +61,7 @@ fn keys(hits: &[SearchHit]) -> BTreeSet<String> {
     hits.iter().map(|hit| serde_json::to_string(hit).unwrap()).collect()
 }
 
-/// Compares a search with one through the logs, in all orders.
+/// Compares a search by the index with one through the logs, in all orders.
 pub(crate) async fn compare(index: &StateIndex, logs: &Logs, text: &str) {
     let threads = everything();
     for direction in [SortDirection::Ascending, SortDirection::Descending] {
@@ -85,7 +85,7 @@ pub(crate) async fn compare(index: &StateIndex, logs: &Logs, text: &str) {
     }
 }
 
-/// Terms out of the texts of the items: words, pieces of words, beginnings, phrases and what is not there.
+/// Returns search terms from the texts of the items: words, parts and beginnings of words, phrases, and terms without hits.
 fn terms(logs: &Logs) -> Vec<String> {
     let items = logs.0.iter().flat_map(|(_, turns)| turns).flat_map(|turn| &turn.items);
     let names = logs.0.iter().filter_map(|(thread, _)| thread.name.as_deref());
@@ -112,14 +112,14 @@ async fn recorded_threads_are_found_as_in_their_logs() {
         let index = home.index().await;
         index.update(|_| {}).await.unwrap();
         let logs = Logs::read(&index, &home).await;
-        // Some of each: many of these homes say the same.
+        // A sample is enough: many of these homes have the same content.
         for text in terms(&logs).iter().skip(at % 7).step_by(7).take(3) {
             compare(&index, &logs, text).await;
         }
     }
 }
 
-/// Several threads with stories, one of them compressed, one archived, one named.
+/// Returns a home with several threads, one of them compressed, one archived, one named.
 async fn stories() -> (Home, StateIndex) {
     let home = Home::new();
     for number in 0..8 {
@@ -165,7 +165,7 @@ const TEXTS: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn stories_are_found_as_in_their_logs() {
+async fn made_up_threads_are_found_as_in_their_logs() {
     let (home, index) = stories().await;
     let logs = Logs::read(&index, &home).await;
     for text in TEXTS {
@@ -174,11 +174,11 @@ async fn stories_are_found_as_in_their_logs() {
     let query = SearchQuery::new("question");
     let page = index.search_threads(&query).await.unwrap().unwrap();
     assert!(page.items.len() > 6);
-    assert_eq!(page.items[0].kind, "name", "who is named so comes first");
+    assert_eq!(page.items[0].kind, "name", "the thread with that name comes first");
 }
 
 #[tokio::test]
-async fn filters_hold_threads_back() {
+async fn filters_exclude_threads() {
     let (home, index) = stories().await;
     let logs = Logs::read(&index, &home).await;
     for archived in [ArchivedFilter::Active, ArchivedFilter::Archived] {
@@ -191,7 +191,7 @@ async fn filters_hold_threads_back() {
 }
 
 #[tokio::test]
-async fn what_is_said_again_is_found_and_what_is_gone_is_not() {
+async fn new_items_are_found_and_removed_ones_are_not() {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
     append(&path, &story(4));
@@ -199,7 +199,7 @@ async fn what_is_said_again_is_found_and_what_is_gone_is_not() {
     append(&other_path, &(story(0) + &story(7)));
     let index = home.index().await;
     index.update(|_| {}).await.unwrap();
-    // Small runs are merged on the way.
+    // So many updates that small runs are merged.
     for step in 0..40 {
         append(&path, &event(&json!({"type": "agent_message", "message": format!("word{step} again")})));
         if step % 10 == 5 {
@@ -225,7 +225,7 @@ async fn what_is_said_again_is_found_and_what_is_gone_is_not() {
 }
 
 #[tokio::test]
-async fn a_hit_says_where_it_stands() {
+async fn a_hit_has_the_position_of_its_item() {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1) + &story(2)));
@@ -240,8 +240,8 @@ async fn a_hit_says_where_it_stands() {
     assert_eq!(&hit.snippet[hit.highlights[0].0..hit.highlights[0].1], "question 2");
 }
 
-/// Makes another text of a file that looks as before from outside.
-fn change_behind_its_back(path: &Path, from: &str, to: &str) {
+/// Changes the text of a file without changing its stamp.
+fn change_invisibly(path: &Path, from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let text = fs::read_to_string(path).unwrap();
     let modified = fs::metadata(path).unwrap().modified().unwrap();
@@ -251,15 +251,15 @@ fn change_behind_its_back(path: &Path, from: &str, to: &str) {
 }
 
 #[tokio::test]
-async fn no_more_is_read_than_what_is_found() {
+async fn only_proposed_items_are_read() {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1) + &story(2)));
     let index = home.index().await;
     index.update(|_| {}).await.unwrap();
     let turns = truth(&home.home, id).0;
-    // Whoever reads the other turns finds the word there.
-    change_behind_its_back(&path, "question 1", "answer 222");
+    // A search that reads the other turns would find the word there.
+    change_invisibly(&path, "question 1", "answer 222");
     let query = SearchQuery { order: SearchOrder::Sorted, hits_per_thread: 9, ..SearchQuery::new("\"answer 2\"") };
     let page = index.search_threads(&query).await.unwrap().unwrap();
     assert_eq!(page.items.iter().map(|hit| hit.turn_number).collect::<Vec<_>>(), [Some(3)]);
@@ -268,7 +268,7 @@ async fn no_more_is_read_than_what_is_found() {
 }
 
 #[tokio::test]
-async fn a_sync_that_was_broken_off_is_gone_on_with() {
+async fn an_interrupted_update_is_continued() {
     let home = Home::new();
     for number in 0..150 {
         let (_, path) = home.legacy_thread();
@@ -285,9 +285,9 @@ async fn a_sync_that_was_broken_off_is_gone_on_with() {
     }
     let known = rows(&index).await.len();
     let found = walked(&index, SearchQuery { hits_per_thread: 1, ..SearchQuery::new("hay") }).await.unwrap().len();
-    // Each of the threads that read writes what it has on its own, and one of them may have had all.
-    assert!(known > 0 && known <= 150, "broken off behind a batch: {known}");
-    assert_eq!(found, known, "the words of a thread come with its row");
+    // Each scanner sends its own batches, and one of them may have had all threads.
+    assert!(known > 0 && known <= 150, "interrupted after a batch: {known}");
+    assert_eq!(found, known, "the words of a thread are written with its row");
     let report = index.update(|_| {}).await.unwrap();
     assert_eq!(report.read_whole as usize, 150 - known);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
@@ -298,10 +298,10 @@ async fn a_sync_that_was_broken_off_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn the_best_threads_come_first_and_pages_neither_skip_nor_repeat() {
+async fn the_best_threads_come_first_and_pages_have_each_thread_once() {
     let home = Home::new();
     let mut ids = Vec::new();
-    // More items than are ranked at once.
+    // More items than one window has.
     for number in 0..60 {
         let (id, path) = home.legacy_thread();
         for step in 0..50 {
@@ -328,7 +328,7 @@ async fn the_best_threads_come_first_and_pages_neither_skip_nor_repeat() {
         if next.threads.cursor.is_none() {
             break;
         }
-        // What comes meanwhile moves none past a page.
+        // A thread that is created meanwhile moves no other thread past a page.
         let (_, path) = home.legacy_thread();
         append(&path, &event(&json!({"type": "user_message", "message": "needle, late"})));
         index.update(|_| {}).await.unwrap();
@@ -340,7 +340,7 @@ async fn the_best_threads_come_first_and_pages_neither_skip_nor_repeat() {
 }
 
 #[tokio::test]
-async fn a_search_that_cannot_be_is_refused_or_left_to_the_logs() {
+async fn an_impossible_search_is_refused_or_left_to_the_logs() {
     let (_home, index) = stories().await;
     for text in ["", "  ", "->", "!!!"] {
         assert_eq!(index.search_threads(&SearchQuery::new(text)).await.unwrap(), None, "{text:?}");
@@ -360,7 +360,7 @@ async fn each_thread_is_found_once_while_the_index_is_written() {
     let mut wanted = Vec::new();
     for number in 0..60 {
         let (id, path) = home.legacy_thread();
-        // Both words stand in each, and few of them are the phrase.
+        // Each thread has both words, and few have the phrase.
         let text = if number % 6 == 0 { "alpha beta" } else { "alpha and beta" };
         append(&path, &says(&format!("{text} {number}")));
         wanted.extend((number % 6 == 0).then_some(id));
@@ -399,7 +399,7 @@ async fn each_thread_is_found_once_while_the_index_is_written() {
     writer.await.unwrap();
 }
 
-/// How many threads of a run are superseded in a test of what they cost.
+/// How many threads of a run are superseded in the test of their cost.
 const SUPERSEDED: usize = 200_000;
 
 #[tokio::test]
@@ -434,7 +434,7 @@ async fn superseded_threads_cost_a_search_nothing() {
         SELECT randomblob(16), (SELECT max(run) FROM search_runs), 0, x'' FROM numbers";
     sqlx::query(sql).bind(SUPERSEDED as i64).execute(&mut connection).await.unwrap();
     let after = timed().await;
-    // To load them all took hundreds of milliseconds.
+    // Loading all of them would take hundreds of milliseconds.
     assert!(after < before * 3 + Duration::from_millis(100), "{before:?} without and {after:?} with them");
     report(before, after);
 }

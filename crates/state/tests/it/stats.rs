@@ -1,4 +1,4 @@
-//! Sums of the index are those of the rows, the turns and the files.
+//! Statistics of the index are the sums over records, turns and files.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::homes::{Home, append, event, everything, recorded, rows, story, truth
 
 const KEYS: [StatsKey; 4] = [StatsKey::Day, StatsKey::Project, StatsKey::Model, StatsKey::Source];
 
-/// Turns and bytes of each thread, from its files.
+/// Returns the turns and bytes of each thread, by its files.
 type Sizes = HashMap<ThreadId, (u64, u64)>;
 
 fn sizes(home: &Home, rows: &[StoredThread]) -> Sizes {
@@ -27,7 +27,7 @@ fn sizes(home: &Home, rows: &[StoredThread]) -> Sizes {
     rows.iter().map(|row| (row.id, of(row.id))).collect()
 }
 
-/// What the query comes to, thread by thread.
+/// Returns the expected result of a query, computed thread by thread.
 fn expected(query: &StatsQuery, rows: &[StoredThread], sizes: &Sizes) -> ThreadStats {
     let filter = ThreadFilter::new(&query.threads, || rows.iter().map(ThreadLink::of));
     let mut fold = StatsFold::new(query);
@@ -38,7 +38,7 @@ fn expected(query: &StatsQuery, rows: &[StoredThread], sizes: &Sizes) -> ThreadS
     fold.finish()
 }
 
-/// A fixed zone that puts its clocks forward once.
+/// Returns the offsets of a time zone that changes its offset once.
 fn offsets() -> Vec<UtcOffset> {
     let at = |seconds| Timestamp::from_seconds(seconds);
     vec![
@@ -69,7 +69,7 @@ async fn check(name: &str, home: &Home, index: &StateIndex) {
 }
 
 #[tokio::test]
-async fn sums_of_every_recorded_home() {
+async fn statistics_of_every_recorded_home_are_right() {
     let (mut turns, mut tokens) = (0, 0);
     for (name, home) in recorded() {
         let index = home.index().await;
@@ -83,7 +83,7 @@ async fn sums_of_every_recorded_home() {
     assert!(turns > 100 && tokens > 0, "{turns} turns, {tokens} tokens");
 }
 
-/// Numbers that look random and are the same each time.
+/// Returns a generator of pseudo-random numbers with a fixed seed.
 fn numbers() -> impl FnMut(usize) -> usize {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     move |below| {
@@ -97,7 +97,7 @@ fn counted(usage: &Value) -> String {
 }
 
 #[tokio::test]
-async fn sums_of_a_home_with_odd_threads() {
+async fn statistics_of_unusual_threads_are_right() {
     let home = Home::new();
     let mut next = numbers();
     let usages = [
@@ -148,7 +148,7 @@ async fn sums_of_a_home_with_odd_threads() {
         stats.total
     );
 
-    // A log that grew counts with what it has now.
+    // A log that grew counts with its current content.
     let grown = rows(&index).await.remove(0);
     append(&truth(&home.home, grown.id).1, &(counted(&usages[3]) + &story(0)));
     index.update(|_| {}).await.unwrap();
@@ -156,7 +156,7 @@ async fn sums_of_a_home_with_odd_threads() {
 }
 
 #[test]
-fn days_of_utc_and_of_a_place() {
+fn days_begin_at_midnight_in_utc_or_in_local_time() {
     let mut query = StatsQuery::default();
     let mut thread = StoredThread::new(ThreadId::new(Timestamp::default()), Timestamp::from_seconds(1_700_006_399));
     assert_eq!(query.group_of(&thread).as_deref(), Some("2023-11-14"));

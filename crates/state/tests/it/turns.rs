@@ -12,7 +12,7 @@ use selvedge_state::{IndexError, StateIndex};
 
 use crate::homes::{Home, append, recorded, says, story, truth};
 
-/// A page out of all entries, each with its position: what a store without an index gives.
+/// Returns a page of all entries, each with its position, as a store without an index computes it.
 fn page<T: Clone>(direction: SortDirection, limit: usize, cursor: Option<&Cursor>, all: &[(u64, T)]) -> Page<T> {
     let bound = cursor.map(|cursor| cursor.position().unwrap());
     let is_descending = direction == SortDirection::Descending;
@@ -38,7 +38,7 @@ fn item_entries(turns: &[Turn]) -> Vec<(u64, TurnItemEntry)> {
     (0..).zip(turns).flat_map(of_turn).collect()
 }
 
-/// Walks over all pages of a thread and compares each; gives whether the index had them.
+/// Compares all pages of a thread with its turns. Returns whether the index has them.
 async fn compare(index: &StateIndex, id: ThreadId, turns: &[Turn]) -> bool {
     let all: Vec<(u64, Turn)> = (0..).zip(turns.iter().cloned()).collect();
     let items = item_entries(turns);
@@ -76,7 +76,7 @@ async fn compare(index: &StateIndex, id: ThreadId, turns: &[Turn]) -> bool {
     has_all
 }
 
-/// Compares the whole list with the log as it is now, if the index knows the thread's newest file.
+/// Compares all pages with the current log, if the index knows the newest file of the thread.
 pub(crate) async fn is_true(index: &StateIndex, home: &RolloutHome, id: ThreadId) -> bool {
     let (turns, newest) = truth(home, id);
     if index
@@ -126,7 +126,7 @@ async fn pages_of_recorded_threads_are_those_of_the_log() {
 }
 
 #[tokio::test]
-async fn views_leave_out_what_they_do_of_whole_turns() {
+async fn views_of_pages_are_views_of_whole_turns() {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1) + &story(2)));
@@ -141,7 +141,7 @@ async fn views_leave_out_what_they_do_of_whole_turns() {
 }
 
 #[tokio::test]
-async fn what_was_appended_since_the_sync_is_on_the_page() {
+async fn turns_that_were_appended_since_the_update_are_on_the_page() {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1)));
@@ -171,7 +171,7 @@ async fn an_appended_rollback_is_left_to_the_log() {
     assert!(compare(&index, id, &turns).await);
     append(&path, &story(0));
     let report = index.update(|_| {}).await.unwrap();
-    assert_eq!((report.read_tail, report.read_whole), (1, 0), "behind a rollback it goes on as before");
+    assert_eq!((report.read_tail, report.read_whole), (1, 0), "the update after a rollback is incremental");
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn a_late_item_of_an_old_turn_is_left_to_the_log() {
 }
 
 #[tokio::test]
-async fn inherited_turns_are_read_where_they_stand() {
+async fn inherited_turns_are_read_from_the_files_of_the_base() {
     let home = Home::new();
     let (parent, parent_path) = home.thread_with(|meta| meta.history_mode = Some(HistoryMode::Paginated));
     append(&parent_path, &(story(0) + &story(1) + &story(4)));
@@ -210,20 +210,20 @@ async fn inherited_turns_are_read_where_they_stand() {
     index.update(|_| {}).await.unwrap();
     let (turns, _) = truth(&home.home, fork);
     assert_eq!(turns.len(), 4);
-    assert!(compare(&index, fork, &turns).await, "one of the turns stands in both files");
+    assert!(compare(&index, fork, &turns).await, "one of the turns is in both files");
     append(&parent_path, &story(3));
-    assert!(compare(&index, fork, &turns).await, "what the parent does then is no matter");
+    assert!(compare(&index, fork, &turns).await, "later lines of the parent do not matter");
     fs::write(&parent_path, says("something else")).unwrap();
     assert_eq!(index.list_turns(&TurnQuery::all(fork), false).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_file_that_is_another_one_is_left_to_the_log() {
+async fn a_replaced_file_is_left_to_the_log() {
     let home = Home::new();
     let (id, path) = home.legacy_thread();
     append(&path, &(story(0) + &story(1)));
     let index = home.index().await;
-    assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap(), None, "not known yet");
+    assert_eq!(index.list_turns(&TurnQuery::all(id), false).await.unwrap(), None, "not indexed yet");
     index.update(|_| {}).await.unwrap();
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("question", "request") + &story(2)).unwrap();
@@ -231,7 +231,7 @@ async fn a_file_that_is_another_one_is_left_to_the_log() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_is_refused() {
+async fn an_impossible_page_is_refused() {
     let home = Home::new();
     let (id, _) = home.legacy_thread();
     let index = home.index().await;

@@ -1,4 +1,4 @@
-//! What a look around finds, and what it leaves to a look at every file.
+//! What a refresh finds, and what it leaves to an update.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use selvedge_state::{RefreshOutcome, StateIndex, UpdateReport};
 
 use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says};
 
-/// More files than are looked at each time.
+/// More files than a refresh stats.
 const MANY: usize = 100;
 
-/// A home of many threads that have not changed for long, the oldest first, and its index.
+/// Returns a home of many threads that have not changed for a long time, oldest first, and its index.
 async fn old_home() -> (Home, Vec<(ThreadId, PathBuf)>, StateIndex) {
     let home = Home::new();
     let threads: Vec<_> = (0..MANY).map(|_| home.thread()).collect();
@@ -37,14 +37,14 @@ async fn refreshed(index: &StateIndex) -> UpdateReport {
 }
 
 #[tokio::test]
-async fn where_nothing_changed_nothing_is_read() {
+async fn a_refresh_without_changes_reads_nothing() {
     let (home, _, index) = old_home().await;
     assert_eq!(refreshed(&index).await, UpdateReport::default());
     assert_eq!(refreshed(&home.index().await).await, UpdateReport::default());
 }
 
 #[tokio::test]
-async fn what_grew_last_and_what_is_being_written_is_looked_at() {
+async fn files_that_grew_last_or_have_a_writer_are_statted() {
     let (home, threads, index) = old_home().await;
     let (_, newest) = threads.last().unwrap();
     append(newest, &says("new"));
@@ -57,12 +57,12 @@ async fn what_grew_last_and_what_is_being_written_is_looked_at() {
     assert_eq!(refreshed(&index).await.read_tail, 1);
     drop(lock);
     append(oldest, &mumbles());
-    assert_eq!(refreshed(&index).await.read_tail, 1, "it is one of those that grew last now");
+    assert_eq!(refreshed(&index).await.read_tail, 1, "now it is one of the files that grew last");
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
 
 #[tokio::test]
-async fn files_that_come_and_go_are_found_by_whoever_looks() {
+async fn files_that_are_added_and_removed_are_found_by_every_process() {
     let (home, threads, index) = old_home().await;
     for is_another_process in [false, true] {
         let at = usize::from(is_another_process) * 10;
@@ -84,7 +84,7 @@ async fn files_that_come_and_go_are_found_by_whoever_looks() {
 }
 
 #[tokio::test]
-async fn what_changes_behind_its_back_is_found_by_a_sync() {
+async fn a_change_that_a_refresh_cannot_see_is_found_by_an_update() {
     let (home, threads, index) = old_home().await;
     append(&threads[0].1, &says("unlocked"));
     let old = SystemTime::now() - Duration::from_secs(3600 * 24 * 365);
@@ -97,7 +97,7 @@ async fn what_changes_behind_its_back_is_found_by_a_sync() {
 }
 
 #[tokio::test]
-async fn too_much_to_read_is_left_to_a_sync() {
+async fn a_large_change_is_left_to_an_update() {
     let (home, _, index) = old_home().await;
     let (_, path) = home.thread();
     append(&path, &says(&"long ".repeat(1000)));
@@ -108,9 +108,9 @@ async fn too_much_to_read_is_left_to_a_sync() {
     assert_eq!(rows(&index).await.len(), MANY + 1);
 }
 
-/// Each of several indexes over one file sees some of the appends first, and none puts back what another one knew better.
+/// Several processes update one index, each of which sees some of the appends first. None replaces newer rows with older ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn several_follow_at_the_same_time() {
+async fn several_processes_update_at_the_same_time() {
     let (home, threads, _) = old_home().await;
     let mut following = Vec::new();
     for _ in 0..4 {
@@ -140,9 +140,9 @@ async fn several_follow_at_the_same_time() {
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
 
-/// What is forgotten while somebody fills the index with what was known before is not there in the end.
+/// An update that began before the index was cleared does not count as filling it.
 #[tokio::test]
-async fn an_index_that_is_cleared_meanwhile_is_not_filled() {
+async fn an_index_that_is_cleared_during_an_update_is_not_filled() {
     let (home, _, index) = old_home().await;
     let (other, filling) = (home.index().await, index.filling().await.unwrap());
     let mut clearing = None;

@@ -1,54 +1,54 @@
-//! Gathering the words of threads while they are read.
+//! Collects the words of threads while they are scanned.
 
 use selvedge_history::ProjectedTurn;
 use selvedge_protocol::ThreadId;
 
-use crate::search::run::{Run, RunBuilder};
-use crate::told::TurnSink;
+use crate::limits::RUN_TEXT_BYTES;
+use crate::search::builder::RunBuilder;
+use crate::search::run::Run;
+use crate::turn_indexer::TurnSink;
 
-/// A run ends when so many bytes of text were taken: what bounds memory, and makes runs that need not be merged.
-const RUN_TEXT: usize = 10 << 20;
-
-/// The words of several threads, one after the other.
+/// Collects the words of several threads, one after the other, into as many runs as their text takes.
 #[derive(Default)]
 pub(crate) struct RunCollector {
     builder: RunBuilder,
+    /// The runs that are complete.
     runs: Vec<Run>,
     thread: Option<ThreadId>,
 }
 
 impl RunCollector {
-    /// What follows is of this thread.
+    /// Begins a thread, to which the following turns belong.
     pub(crate) fn begin_thread(&mut self, id: ThreadId) {
         self.thread = Some(id);
         self.builder.begin_thread(id);
     }
 
-    /// How many bytes of text were taken since the last run.
-    pub(crate) fn text(&self) -> usize {
-        self.builder.text()
+    /// Returns how many bytes of text the current run has.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.builder.text_bytes()
     }
 
-    /// The runs; what follows goes into other ones.
+    /// Takes the runs. Following turns go into other runs.
     pub(crate) fn take_runs(&mut self) -> Vec<Run> {
         self.end_run();
         std::mem::take(&mut self.runs)
     }
 
     fn end_run(&mut self) {
-        if self.builder.text() > 0 {
+        if self.builder.text_bytes() > 0 {
             self.runs.push(std::mem::take(&mut self.builder).finish());
         }
     }
 }
 
 impl TurnSink for RunCollector {
-    fn take(&mut self, place: u64, told: &ProjectedTurn) {
-        for (number, item) in (0..).zip(&told.turn.items) {
-            self.builder.item(place, number, item);
+    fn take_turn(&mut self, turn_index: u64, turn: &ProjectedTurn) {
+        for (item_index, item) in (0..).zip(&turn.turn.items) {
+            self.builder.push(turn_index, item_index, item);
         }
         if let Some(thread) = self.thread
-            && self.builder.text() >= RUN_TEXT
+            && self.builder.text_bytes() >= RUN_TEXT_BYTES
         {
             self.end_run();
             self.builder.begin_thread(thread);
@@ -57,6 +57,7 @@ impl TurnSink for RunCollector {
 
     fn restart_thread(&mut self) {
         self.builder.drop_thread();
+        // A long thread can have filled runs already.
         for run in &mut self.runs {
             run.threads.retain(|thread| Some(thread.id) != self.thread);
         }

@@ -9,12 +9,12 @@ use selvedge_state::{StateIndex, UpdateReport};
 
 use crate::homes::{Home, rows};
 
-fn remembered(home: &Home) -> Arc<CachedHome> {
+fn cached_home(home: &Home) -> Arc<CachedHome> {
     Arc::new(CachedHome::new(home.home.clone()))
 }
 
 async fn fill(home: &Home) -> Option<UpdateReport> {
-    StateIndex::fill(remembered(home), &home.index_path()).await.unwrap()
+    StateIndex::fill(cached_home(home), &home.index_path()).await.unwrap()
 }
 
 fn lock_path(home: &Home) -> PathBuf {
@@ -22,13 +22,13 @@ fn lock_path(home: &Home) -> PathBuf {
 }
 
 #[tokio::test]
-async fn one_process_fills_an_index() {
+async fn only_one_process_fills_an_index() {
     let home = Home::new();
     home.thread();
     let held = fs::File::options().append(true).create_new(true).open(lock_path(&home)).unwrap();
     held.try_lock().unwrap();
     assert_eq!(fill(&home).await, None);
-    assert!(!home.index_path().exists(), "the process that holds the lock makes the index");
+    assert!(!home.index_path().exists(), "the process that holds the lock creates the index");
 
     drop(held);
     let report = fill(&home).await.unwrap();
@@ -38,10 +38,10 @@ async fn one_process_fills_an_index() {
 }
 
 #[tokio::test]
-async fn the_lock_file_goes_also_when_filling_fails() {
+async fn the_lock_file_is_removed_even_if_filling_fails() {
     let home = Home::new();
     home.thread();
     fs::create_dir(home.index_path()).unwrap();
-    StateIndex::fill(remembered(&home), &home.index_path()).await.unwrap_err();
+    StateIndex::fill(cached_home(&home), &home.index_path()).await.unwrap_err();
     assert!(!lock_path(&home).exists());
 }

@@ -1,4 +1,4 @@
-//! A file that is no index, or a broken one.
+//! Files at the path of the index that are not an index, or a damaged one.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use sqlx::Connection;
 
 use crate::homes::{Home, append, dump, rebuilt, rows, says};
 
-/// Opens the home's index over what is in its place, and expects it set aside and built anew.
+/// Opens the index of the home over a file that cannot be used. Expects the file to be set aside, and a new index.
 async fn is_set_aside_and_rebuilt(home: &Home, content: &[u8]) {
     let path = home.index_path();
     let index = home.index().await;
@@ -20,7 +20,7 @@ async fn is_set_aside_and_rebuilt(home: &Home, content: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_set_aside() {
+async fn a_file_that_is_not_a_database_is_set_aside() {
     let home = Home::new();
     home.thread();
     fs::write(home.index_path(), "no database at all, and longer than a header of one would be".repeat(50)).unwrap();
@@ -29,7 +29,7 @@ async fn a_file_that_is_no_database_is_set_aside() {
 }
 
 #[tokio::test]
-async fn an_index_that_lost_its_end_is_set_aside() {
+async fn a_truncated_index_is_set_aside() {
     let home = Home::new();
     for _ in 0..50 {
         let (_, path) = home.thread();
@@ -39,14 +39,14 @@ async fn an_index_that_lost_its_end_is_set_aside() {
     index.update(|_| {}).await.unwrap();
     index.close().await;
     let whole = fs::read(home.index_path()).unwrap();
-    // Without its first page's schema nothing of it can be used.
+    // Without the schema on its first page, nothing of it can be used.
     let content = [&whole[..100], &vec![0xff; 4000][..], &whole[4100..whole.len() / 2]].concat();
     fs::write(home.index_path(), &content).unwrap();
     is_set_aside_and_rebuilt(&home, &content).await;
 }
 
 #[tokio::test]
-async fn tables_of_somebody_else_are_set_aside() {
+async fn the_tables_of_another_program_are_set_aside() {
     let home = Home::new();
     home.thread();
     let url = format!("sqlite://{}?mode=rwc", home.index_path().display());
@@ -79,7 +79,7 @@ async fn an_index_of_another_version_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_whole_index_is_opened_as_it_is() {
+async fn an_intact_index_is_opened_unchanged() {
     let home = Home::new();
     home.thread();
     home.index().await.update(|_| {}).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_whole_index_is_opened_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_open_and_fill_the_same_index_at_once() {
+async fn many_processes_can_open_and_fill_one_index_at_the_same_time() {
     let home = Home::new();
     for _ in 0..30 {
         home.thread();
@@ -106,7 +106,7 @@ async fn many_open_and_fill_the_same_index_at_once() {
 }
 
 #[tokio::test]
-async fn a_home_that_is_not_there_cannot_hold_an_index() {
+async fn a_missing_home_cannot_have_an_index() {
     let home = Home::new();
     let nowhere = home.dir.path().join("nowhere/index.sqlite");
     assert!(StateIndex::open(&home.home, &nowhere).await.is_err());

@@ -1,0 +1,176 @@
+//! Scans a thread: folds the lines of its whole history, or folds appended lines onto what the index knows.
+
+use selvedge_history::MetadataFold;
+use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
+use selvedge_rollout::{Entry, FileStamp, HistoryEntry, ResolvedHistory, RolloutFile, RolloutReader};
+
+use crate::error::Result;
+use crate::indexed_prefix::IndexedPrefix;
+use crate::turn_indexer::{TurnIndexer, TurnRows, TurnSink};
+use crate::turn_rows::TurnResumePoint;
+
+/// The result of a scan.
+#[derive(Clone, Debug)]
+pub(crate) struct ScannedThread {
+    /// The thread record, without what is not in the log: name, archived and location.
+    pub(crate) thread: StoredThread,
+    /// The stamp of the newest segment before it was read.
+    pub(crate) stamp: FileStamp,
+    /// How far the newest segment was read.
+    pub(crate) prefix: IndexedPrefix,
+    /// Whether the next scan can read only what was appended.
+    pub(crate) is_resumable: bool,
+    /// The other segments of the history's chain, oldest first, and last one that is missing if there is such. Empty if only
+    /// appended lines were read.
+    pub(crate) bases: Vec<SegmentId>,
+    /// Whether a base is missing, or shorter than the thread refers to.
+    pub(crate) is_incomplete: bool,
+    pub(crate) turns: TurnRows,
+    /// The ends, exclusive, of the inherited prefixes: a byte offset for each part except the last.
+    pub(crate) inherited_ends: Vec<u64>,
+    pub(crate) bytes_read: u64,
+}
+
+/// Reads the whole history of a thread.
+pub(crate) fn scan(resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Result<ScannedThread> {
+    // The first attempt drains closed turns to bound memory. That is right for nearly every thread. Only a line that changes a
+    // turn which was drained already makes a second attempt necessary, which keeps all turns until the end.
+    let scanned = scan_whole(resolved, true, sink)?;
+    if !scanned.turns.affects_earlier_turns {
+        return Ok(scanned);
+    }
+    sink.restart_thread();
+    let again = scan_whole(resolved, false, sink)?;
+    Ok(ScannedThread { bytes_read: scanned.bytes_read + again.bytes_read, ..again })
+}
+
+fn scan_whole(resolved: &ResolvedHistory, drains: bool, sink: &mut impl TurnSink) -> Result<ScannedThread> {
+    let newest = resolved.newest();
+    // Before the first line is read: if lines are appended meanwhile, the next plan finds another stamp.
+    let stamp = FileStamp::read(&newest.path)?;
+    let last_part = resolved.parts.len() - 1;
+    let mut fold = MetadataFold::new(resolved.thread_id, resolved.fallback_created_at());
+    let mut indexer = TurnIndexer::whole(drains);
+    let mut prefix = IndexedPrefix::default();
+    let mut has_own_head = false;
+    let mut is_incomplete = resolved.missing.is_some();
+    let mut inherited_ends = vec![0; last_part];
+    let mut bytes_read = 0;
+    for entry in resolved.reader() {
+        let (part, record) = match entry? {
+            HistoryEntry::Entry { part, entry: Entry::Line(record) } => (part, record),
+            HistoryEntry::Entry { part, entry: Entry::Damage(damage) } => {
+                indexer.push_damage(part, &damage);
+                continue;
+            }
+            // A base ends before the position at which the thread branches off.
+            HistoryEntry::Short { .. } => {
+                is_incomplete = true;
+                continue;
+            }
+        };
+        bytes_read += record.range.end - record.range.start;
+        // Inherited lines belong to another thread: only some of them affect the record of this one.
+        if resolved.is_inherited(part) {
+            fold.observe_inherited(&record.line);
+        } else {
+            fold.observe_line(&record.line);
+        }
+        indexer.push_line(part, &record, sink);
+        if part == last_part {
+            has_own_head |= is_head(&record.line);
+            prefix.extend(&record);
+        } else {
+            inherited_ends[part] = record.range.end;
+        }
+    }
+    let turns = indexer.finish(last_part, prefix.end, sink);
+    // A compressed file cannot be read from an offset, and does not grow.
+    let is_resumable = has_own_head && !newest.name.compressed && turns.resume_point.is_some();
+    let bases = resolved.parts[..last_part].iter().map(|part| part.file.name.segment_id());
+    let missing = resolved.missing.iter().map(|missing| missing.segment_id);
+    Ok(ScannedThread {
+        thread: fold.into_thread(),
+        stamp,
+        prefix,
+        is_resumable,
+        bases: bases.chain(missing).collect(),
+        inherited_ends,
+        is_incomplete,
+        turns,
+        bytes_read,
+    })
+}
+
+/// What the index knows of a thread whose log grew.
+#[derive(Clone, Debug)]
+pub(crate) struct ResumableThread {
+    pub(crate) thread: StoredThread,
+    /// How many files its history is in.
+    pub(crate) parts: usize,
+    /// How far the newest file was read.
+    pub(crate) prefix: IndexedPrefix,
+    pub(crate) resume_point: TurnResumePoint,
+}
+
+/// Reads what was appended to a file, and folds it onto what the index knows. Returns `None` if an appended line changes the
+/// meaning of lines before it, so that the whole history has to be read.
+pub(crate) fn scan_tail(
+    file: &RolloutFile,
+    known: ResumableThread,
+    sink: &mut impl TurnSink,
+) -> Result<Option<ScannedThread>> {
+    // Two positions matter. The resume point is where the turn begins that may still be open, and its lines are projected
+    // again. The end of the prefix is where appended lines begin, and only those are folded into the record:
+    //
+    //   ├── indexed turns ──┬── last turn ───────┬── appended lines ──▶
+    //                       resume point         end of the prefix
+    //   turns:              └── projected again ─────────────────────▶
+    //   record:                                  └── folded ─────────▶
+    let stamp = FileStamp::read(&file.path)?;
+    let ResumableThread { thread, parts, mut prefix, resume_point } = known;
+    let appended_at = prefix.end;
+    let last_part = parts.saturating_sub(1);
+    let mut fold = MetadataFold::resume(thread);
+    let mut indexer = TurnIndexer::resume(&resume_point, last_part);
+    let mut bytes_read = 0;
+    for entry in RolloutReader::open_range(&file.path, resume_point.byte.min(appended_at)..u64::MAX)? {
+        let record = match entry? {
+            Entry::Line(record) => record,
+            Entry::Damage(damage) => {
+                indexer.push_damage(last_part, &damage);
+                continue;
+            }
+        };
+        let is_appended = record.range.start >= appended_at;
+        // A second head can change where the thread comes from.
+        if is_appended && is_head(&record.line) {
+            return Ok(None);
+        }
+        bytes_read += record.range.end - record.range.start;
+        if is_appended {
+            fold.observe_line(&record.line);
+            prefix.extend(&record);
+        }
+        indexer.push_line(last_part, &record, sink);
+    }
+    let turns = indexer.finish(last_part, prefix.end, sink);
+    if turns.affects_earlier_turns || turns.resume_point.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(ScannedThread {
+        thread: fold.into_thread(),
+        stamp,
+        prefix,
+        is_resumable: true,
+        bases: Vec::new(),
+        inherited_ends: Vec::new(),
+        is_incomplete: false,
+        turns,
+        bytes_read,
+    }))
+}
+
+fn is_head(line: &RolloutLine) -> bool {
+    line.kind() == "session_meta"
+}

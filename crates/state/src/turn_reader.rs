@@ -1,0 +1,82 @@
+//! Reads turns and items from their bytes in the log.
+
+use std::ops::Range;
+
+use selvedge_history::{TurnProjection, TurnRestart, is_never_shown};
+use selvedge_protocol::{Turn, TurnItem};
+use selvedge_rollout::{Entry, RolloutReader};
+
+use crate::error::Result;
+use crate::indexed_file::IndexedPart;
+use crate::turn_rows::{BytePosition, ItemBytes, TurnRow, history_mode};
+
+/// Reads a turn from its lines. `None` if it cannot be read from them alone, or if the lines are not those that were indexed.
+pub(crate) fn read_turn(parts: &[IndexedPart], row: &TurnRow, is_live: bool) -> Result<Option<Turn>> {
+    if !row.is_self_contained {
+        return Ok(None);
+    }
+    // Only the last turn of a thread can still be running.
+    let mut turns = TurnProjection::resume(row.restart()).live(is_live && row.is_last);
+    let mut position = row.lines.start;
+    for (part, range) in ranges(parts, row.start, row.end) {
+        for entry in RolloutReader::open_range(&part.file.path, range)?.skipping(is_never_shown) {
+            if let Entry::Line(record) = entry? {
+                turns.push(position, &record.line);
+                position += 1;
+            }
+        }
+    }
+    // The lines must give this one turn, with as many items as the row has. Otherwise the file changed since it was compared.
+    let mut turns = turns.finish();
+    let Some(mut turn) = turns.pop().filter(|turn| turn.id == row.id && turn.items.len() == row.items.len()) else {
+        return Ok(None);
+    };
+    if !turns.is_empty() {
+        return Ok(None);
+    }
+    // The reader skipped lines that are never shown, so that the positions it counted are too small.
+    turn.lines = row.lines.clone();
+    turn.item_positions = row.items.iter().map(|item| row.lines.start + item.line).collect();
+    Ok(Some(turn))
+}
+
+/// Reads an item from its lines, or with its whole turn if need be. `None` if it cannot be read from them.
+pub(crate) fn read_item(parts: &[IndexedPart], row: &TurnRow, item: u64) -> Result<Option<TurnItem>> {
+    let Ok(index) = usize::try_from(item) else { return Ok(None) };
+    let Some(item) = row.items.get(index) else { return Ok(None) };
+    let (offset, len, paginated) = match item.from {
+        ItemBytes::Own { offset, len, paginated } => (offset, len, paginated),
+        ItemBytes::Turn => {
+            let turn = read_turn(parts, row, false)?;
+            return Ok(turn.and_then(|turn| turn.items.into_iter().nth(index)));
+        }
+    };
+    let Some(part) = parts.get(row.start.part) else { return Ok(None) };
+    let mut position = row.lines.start + item.line;
+    let restart = TurnRestart { position, mode: history_mode(paginated), ..row.restart() };
+    let mut turns = TurnProjection::at_item(row.id.clone(), restart);
+    let start = row.start.byte + offset;
+    for entry in RolloutReader::open_range(&part.file.path, start..start + len)? {
+        if let Entry::Line(record) = entry? {
+            turns.push(position, &record.line);
+            position += 1;
+        }
+    }
+    // Lines of other items may be in between. The requested item comes first.
+    let first = turns.finish().into_iter().next();
+    Ok(first.and_then(|turn| turn.items.into_iter().next()))
+}
+
+/// Returns the byte ranges between two positions, one for each part: the end of the first part, whole parts, and the beginning
+/// of the last one.
+fn ranges(
+    parts: &[IndexedPart],
+    start: BytePosition,
+    end: BytePosition,
+) -> impl Iterator<Item = (&IndexedPart, Range<u64>)> {
+    parts.iter().enumerate().take(end.part.saturating_add(1)).skip(start.part).map(move |(index, part)| {
+        let from = if index == start.part { start.byte } else { 0 };
+        let to = if index == end.part { end.byte } else { part.end };
+        (part, from..to)
+    })
+}
