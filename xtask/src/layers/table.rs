@@ -9,7 +9,7 @@ const BEGIN: &str = "<!-- layers:begin -->";
 const END: &str = "<!-- layers:end -->";
 
 pub(super) fn render(layers: &Layers) -> String {
-    let mut text = String::from("| layer | crate | one word | is | must not know |\n| --- | --- | --- | --- | --- |\n");
+    let mut text = String::from("| layer | crate | in short | is | must not know |\n| --- | --- | --- | --- | --- |\n");
     let mut entries: Vec<&CrateLayer> = layers.crates.iter().collect();
     entries.sort_by_key(|entry| entry.layer);
     for entry in entries {
