@@ -1,7 +1,10 @@
-//! What the rules are told with: threads, items and turns by number and name, and questions to a store.
+//! The material of the rules: threads by number, turns by name, their items, and short queries and assertions.
 //!
-//! A store's own tests may use them, too. They panic where a store does not do what they need.
-#![expect(clippy::unwrap_used, reason = "what a test cannot go on without")]
+//! The turn `a` contains the prompt `ask a` and the answer `answer a`. [`shown_prompts`] and [`model_prompts`] return the names of
+//! turns again, so that a rule can compare a history with a list of names, such as `["a", "b"]`.
+//!
+//! A store's own tests may use the fixtures, too. They panic if a store does not do what they need.
+#![expect(clippy::unwrap_used, reason = "a test cannot continue without the result")]
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
@@ -11,22 +14,22 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, MetadataOrigin, StoreError, ThreadHistory, ThreadStore};
 use serde_json::json;
 
-/// Both ways in which a log is kept.
+/// Both modes of a log. Most rules run once in each.
 pub const MODES: [HistoryMode; 2] = [HistoryMode::Legacy, HistoryMode::Paginated];
 
-/// The `n`-th thread id of a test. Ids are in the order of their numbers.
+/// Returns the `n`-th thread id of a test. Ids sort like their numbers.
 #[must_use]
 pub fn id(n: u32) -> ThreadId {
     format!("01a1fd5d-0000-7000-8000-{n:012x}").parse().unwrap()
 }
 
-/// The `n`-th second of a test.
+/// Returns the `n`-th second of a test.
 #[must_use]
 pub fn second(n: i64) -> Timestamp {
     Timestamp::from_millis(1_795_252_000_000 + n * 1000)
 }
 
-/// The head of the `n`-th thread, created at the `n`-th second.
+/// Returns the head of the `n`-th thread, created at the `n`-th second.
 #[must_use]
 pub fn head(n: u32, mode: HistoryMode) -> SessionMeta {
     SessionMeta {
@@ -40,7 +43,7 @@ pub fn head(n: u32, mode: HistoryMode) -> SessionMeta {
     }
 }
 
-/// What the user says, for the model and for the client.
+/// Returns the two items of a user message: one for the model, then one for clients.
 #[must_use]
 pub fn user(mode: HistoryMode, turn: &str, text: &str) -> Vec<RolloutItem> {
     let event = match mode {
@@ -53,7 +56,7 @@ pub fn user(mode: HistoryMode, turn: &str, text: &str) -> Vec<RolloutItem> {
     vec![ResponseItem::user_text(text).into(), RolloutItem::EventMsg(event)]
 }
 
-/// What the agent says, for the model and for the client.
+/// Returns the two items of an agent message: one for the model, then one for clients.
 #[must_use]
 pub fn agent(mode: HistoryMode, turn: &str, text: &str) -> Vec<RolloutItem> {
     let event = match mode {
@@ -66,19 +69,19 @@ pub fn agent(mode: HistoryMode, turn: &str, text: &str) -> Vec<RolloutItem> {
     vec![ResponseItem::assistant_text(text).into(), RolloutItem::EventMsg(event)]
 }
 
-/// A turn begins.
+/// Returns the event that begins a turn.
 #[must_use]
 pub fn started(turn: &str) -> RolloutItem {
     EventMsg::from(TaskStartedEvent { turn_id: Some(turn.into()), ..Default::default() }).into()
 }
 
-/// A turn ends.
+/// Returns the event that ends a turn.
 #[must_use]
 pub fn complete(turn: &str) -> RolloutItem {
     EventMsg::from(TaskCompleteEvent { turn_id: Some(turn.into()), ..Default::default() }).into()
 }
 
-/// A whole turn: the user says `"ask {turn}"`, the agent `"answer {turn}"`.
+/// Returns the items of a whole turn: the user says `"ask {turn}"`, the agent `"answer {turn}"`.
 #[must_use]
 pub fn turn(mode: HistoryMode, turn: &str) -> Vec<RolloutItem> {
     let mut items = vec![started(turn)];
@@ -88,7 +91,7 @@ pub fn turn(mode: HistoryMode, turn: &str) -> Vec<RolloutItem> {
     items
 }
 
-/// An item of any kind that is done (paginated mode).
+/// Returns the event for a completed item of any kind, as paginated logs have it.
 #[must_use]
 pub fn completed(turn: &str, item: serde_json::Value) -> EventMsg {
     EventMsg::from(ItemCompletedEvent {
@@ -102,11 +105,14 @@ fn raw(value: serde_json::Value) -> Box<serde_json::value::RawValue> {
     serde_json::value::to_raw_value(&value).unwrap()
 }
 
-/// Appends items to a live thread, and tells the store what they say of the thread, as whoever appends does: the store need not
-/// find that out.
-pub async fn append_and_tell(store: &dyn ThreadStore, thread_id: ThreadId, items: &[RolloutItem]) {
+/// Appends items to a live thread, and then patches its record with the facts that these items contain.
+///
+/// This is the duty of every writer: a store does not have to derive facts from items.
+pub async fn append_with_metadata(store: &dyn ThreadStore, thread_id: ThreadId, items: &[RolloutItem]) {
     store.append_items(thread_id, BatchId::generate(), items).await.unwrap();
     let lines = store.load_history(thread_id).await.unwrap().lines;
+    // The fold observes lines and not items, because a fact can depend on the time of its line. It continues from the record, which
+    // contains the facts of all earlier lines.
     let mut fold = MetadataFold::resume(store.read_thread(thread_id).await.unwrap());
     for line in &lines[lines.len() - items.len()..] {
         let patch = fold.observe_line(line);
@@ -114,36 +120,37 @@ pub async fn append_and_tell(store: &dyn ThreadStore, thread_id: ThreadId, items
     }
 }
 
-/// Makes the `n`-th thread with these turns and leaves it cold.
+/// Records the `n`-th thread with these turns and leaves it cold.
 pub async fn record(store: &dyn ThreadStore, n: u32, mode: HistoryMode, turns: &[&str]) -> ThreadId {
     store.create_thread(head(n, mode)).await.unwrap();
     store.persist_thread(id(n)).await.unwrap();
     for name in turns {
-        append_and_tell(store, id(n), &turn(mode, name)).await;
+        append_with_metadata(store, id(n), &turn(mode, name)).await;
     }
     store.shutdown_thread(id(n)).await.unwrap();
     id(n)
 }
 
-/// Adds turns to a cold thread and leaves it cold.
-pub async fn go_on(store: &dyn ThreadStore, thread_id: ThreadId, mode: HistoryMode, turns: &[&str]) {
+/// Resumes a cold thread, appends these turns and leaves it cold.
+pub async fn continue_thread(store: &dyn ThreadStore, thread_id: ThreadId, mode: HistoryMode, turns: &[&str]) {
     store.resume_thread(thread_id).await.unwrap();
     for name in turns {
-        append_and_tell(store, thread_id, &turn(mode, name)).await;
+        append_with_metadata(store, thread_id, &turn(mode, name)).await;
     }
     store.shutdown_thread(thread_id).await.unwrap();
 }
 
-/// A thread's turns, oldest first.
+/// Returns all turns of a thread, oldest first.
 pub async fn all_turns(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<Turn> {
     let page = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap();
     assert_eq!(page.next_cursor, None);
     page.items
 }
 
-/// Everything on the pages that `page` gives from a cursor on, of which each holds at most `limit` and is full if another
-/// one follows.
-pub async fn walk<T>(
+/// Returns the entries of all pages from a cursor on.
+///
+/// Asserts that each page has at most `limit` entries, and exactly `limit` if another page follows.
+pub async fn collect_pages<T>(
     limit: usize,
     mut cursor: Option<Cursor>,
     page: impl AsyncFn(Option<Cursor>) -> Page<T>,
@@ -152,7 +159,7 @@ pub async fn walk<T>(
     loop {
         let page = page(cursor).await;
         assert!(page.items.len() <= limit);
-        assert!(page.next_cursor.is_none() || page.items.len() == limit, "a page with a next one is full");
+        assert!(page.next_cursor.is_none() || page.items.len() == limit, "a page that is followed by another is full");
         found.extend(page.items);
         cursor = page.next_cursor;
         if cursor.is_none() {
@@ -161,8 +168,8 @@ pub async fn walk<T>(
     }
 }
 
-/// What was asked in a thread's turns, oldest first.
-pub async fn asked(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
+/// Returns the user messages that clients show, oldest first and without the prefix `ask `.
+pub async fn shown_prompts(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
     let turns = all_turns(store, thread_id).await;
     let items = turns.into_iter().flat_map(|turn| turn.items);
     items
@@ -173,51 +180,51 @@ pub async fn asked(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> 
         .collect()
 }
 
-/// What the model sees of the user, oldest first.
-pub async fn heard(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
+/// Returns the user messages that the model gets, oldest first and without the prefix `ask `.
+pub async fn model_prompts(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
     let context = store.load_model_context(thread_id).await.unwrap();
     let said = context.history.iter().filter(|item| item.role().as_deref() == Some("user"));
     said.map(|item| item.texts().concat().trim_start_matches("ask ").to_owned()).collect()
 }
 
-/// The id of a turn.
+/// Returns the id of a turn.
 #[must_use]
 pub fn turn_id(turn: &str) -> TurnId {
     turn.into()
 }
 
-/// The ordinals of a paginated history count from 0 without a gap.
-pub fn assert_counted(history: &ThreadHistory) {
+/// Asserts that the ordinals of a paginated history begin at 0 and have no gap.
+pub fn assert_consecutive_ordinals(history: &ThreadHistory) {
     let ordinals: Vec<_> = history.lines.iter().map(|line| line.ordinal()).collect();
     let counted: Vec<_> = (0..ordinals.len() as u64).map(Some).collect();
     assert_eq!(ordinals, counted);
 }
 
-/// The lines of a history as they are stored.
+/// Returns the lines of a history as they are stored.
 #[must_use]
-pub fn texts(history: &ThreadHistory) -> Vec<&str> {
+pub fn line_texts(history: &ThreadHistory) -> Vec<&str> {
     history.lines.iter().map(|line| line.text()).collect()
 }
 
-/// Whether the error says that there is no such thread, stored or live.
+/// Returns whether the call failed with `NotFound`, of a stored thread or (`live`) of a live one.
 #[must_use]
 pub fn is_missing<T>(outcome: Result<T, StoreError>, live: bool) -> bool {
-    matches!(outcome, Err(StoreError::NotFound { live: said, .. }) if said == live)
+    matches!(outcome, Err(StoreError::NotFound { live: reported, .. }) if reported == live)
 }
 
-/// Whether the error says that somebody else is writing the thread.
+/// Returns whether the call failed with `Conflict`: another writer holds the thread.
 #[must_use]
 pub fn is_conflict<T>(outcome: Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Conflict { .. }))
 }
 
-/// Whether the error says that there is a thread of this id already.
+/// Returns whether the call failed with `AlreadyExists`: the id is taken.
 #[must_use]
 pub fn is_taken<T>(outcome: Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::AlreadyExists { .. }))
 }
 
-/// Whether the error says that the request is wrong.
+/// Returns whether the call failed with `InvalidRequest`.
 #[must_use]
 pub fn is_invalid<T>(outcome: Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::InvalidRequest { .. }))

@@ -1,7 +1,8 @@
 //! The contract of [`ThreadStore`](selvedge_thread_store::ThreadStore) as rules that any store can be checked against.
 //!
-//! In goes a [`StorePlace`]: somewhere to keep threads, that can be opened by several hosts. Out comes a [`Report`] that says
-//! of every [`Rule`] whether the store keeps it, what was seen if not, or why it says nothing about the store.
+//! The author of a store provides a [`StorePlace`]: storage for threads that several hosts can open. The suite returns a
+//! [`Report`]. The report says of every [`Rule`] whether the store keeps it. For a broken rule it contains what the check saw, and for
+//! a rule that does not apply, the reason.
 //!
 //! ```
 //! use selvedge_thread_store_conformance::{MemoryPlace, RunOptions, run};
@@ -26,13 +27,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! No rule asks what time it is, and none waits longer than until a claim has expired. [`fixtures`] has what the rules are
-//! told with, for a store's own tests.
+//! Rules are fixed scenarios. [`compare_stores`] adds random ones: it takes the same random steps in two stores and compares every
+//! answer.
+//!
+//! No rule depends on the time of day. The longest wait of a rule is the time until a claim expires. [`fixtures`] contains the
+//! threads, items and assertions of the rules, for a store's own tests.
 
+mod compare;
 pub mod fixtures;
-mod lost;
+mod lost_answers;
 mod memory;
-mod model;
 mod place;
 mod report;
 mod rule;
@@ -40,9 +44,9 @@ mod rules;
 mod run;
 mod wrapper;
 
-pub(crate) use lost::LostAnswers;
+pub use compare::{Difference, RelativeBoundary, Step, compare_stores};
+pub(crate) use lost_answers::LostAnswers;
 pub use memory::MemoryPlace;
-pub use model::{Cut, Difference, Step, compare_stores};
 pub use place::{NotApplicable, StoreCall, StorePlace};
 pub use report::{CheckedRule, Counts, Report, Verdict};
 pub use rule::{Rule, rules};
@@ -52,9 +56,9 @@ pub use wrapper::{StoreWrapper, Wrapped};
 #[doc(hidden)]
 pub use run::test_rule;
 
-/// Makes a test of each rule, in modules. It is given an async function that makes a new place.
+/// Makes a test of each rule, in modules by subject. The argument is the path of an async function that makes a new place.
 ///
-/// A rule that does not apply says why and passes. Each test has a runtime of its own with two threads.
+/// A rule that does not apply prints its reason and passes. Each test has a runtime of its own with two threads.
 #[macro_export]
 macro_rules! conformance_tests {
     ($new_place:path) => {

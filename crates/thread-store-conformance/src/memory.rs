@@ -1,4 +1,4 @@
-//! A place in memory: the reference that other stores can be compared with.
+//! A place in memory, with the reference implementation of the contract.
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use selvedge_thread_store::{InMemoryThreadStore, ThreadStore};
 
 use crate::StorePlace;
 
-/// A place in the memory of this process.
+/// A place in the memory of this process. Other stores can be compared with it.
+///
+/// Its threads exist as long as the place or one of its hosts.
 #[derive(Debug, Default)]
 pub struct MemoryPlace {
     store: InMemoryThreadStore,
 }
 
 impl MemoryPlace {
-    /// Makes a place without threads.
+    /// Creates a place without threads.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

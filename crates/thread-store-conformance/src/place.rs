@@ -1,4 +1,4 @@
-//! What the author of a store gives to the suite.
+//! What the author of a store provides for the suite.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,36 +8,41 @@ use async_trait::async_trait;
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::{LinePosition, ThreadStore};
 
-/// A place where threads are kept, and what can be done to it from outside: a directory, a database, a service.
+/// Storage for threads that several hosts can open, such as a directory, a database or a service. The suite also uses it to
+/// damage, pause and restart what is stored, as far as the place supports that.
 ///
-/// Each rule is given a place of its own, without threads. [`open_host`](Self::open_host) is all that a place must offer. The
-/// rules that need something else are not applicable where it is not offered, and the report says why.
+/// Each rule gets a place of its own, without threads. [`open_host`](Self::open_host) is the only required method. A rule that
+/// needs another method is not applicable if the place does not support it, and the report says why.
 #[async_trait]
 pub trait StorePlace: Send + Sync + 'static {
-    /// Opens the place as another process or another host would. All hosts see the same threads, and what is live in one is
-    /// taken in the others. That its last handle is dropped is the death of a host.
+    /// Opens the place as another process or another machine would. All hosts see the same threads. A thread that is live in one
+    /// host is held for the others. A host dies when its last handle is dropped.
     async fn open_host(&self) -> Arc<dyn ThreadStore>;
 
-    /// Says how long the claim of a host outlives it. `None` if claims end with their host at once, and never before.
+    /// Returns how long a claim stays valid after the death of its host. `None` if a claim ends exactly with its host.
     fn claim_expiry(&self) -> Option<Duration> {
         None
     }
 
-    /// Stops a host, as a machine that is suspended, until its claims have expired, and lets it go on.
+    /// Stops a host, as if its machine were suspended, until its claims have expired. Then the host continues.
+    ///
+    /// A place has two ways to do so. It can really stop a process for longer than [`claim_expiry`](Self::claim_expiry). Or it can
+    /// release the claims of the host in the storage without the knowledge of the host, which takes no time.
     ///
     /// # Errors
-    /// Where claims do not expire.
+    /// If claims do not expire, or the place cannot pause a host.
     async fn pause_past_expiry(&self, host: &Arc<dyn ThreadStore>) -> Result<(), NotApplicable> {
         let _ = host;
         Err(NotApplicable::because("claims do not expire, or this place cannot pause a host"))
     }
 
-    /// Loses the answer of the next call of this kind to a host: the call takes effect or does not, and returns
-    /// [`OutcomeUnknown`](selvedge_thread_store::StoreError::OutcomeUnknown) or another error that says to call again.
-    /// Where a place cannot, the suite does it in front of the host.
+    /// Loses the answer of the next call of this kind to a host. The call takes effect or not, as `took_effect` says. It returns
+    /// [`OutcomeUnknown`](selvedge_thread_store::StoreError::OutcomeUnknown) or another error that advises to repeat it.
+    ///
+    /// If a place does not support this, the suite wraps the host and loses the answer there.
     ///
     /// # Errors
-    /// Where answers cannot be lost.
+    /// If the place cannot lose answers.
     async fn lose_answer(
         &self,
         host: &Arc<dyn ThreadStore>,
@@ -48,34 +53,34 @@ pub trait StorePlace: Send + Sync + 'static {
         Err(NotApplicable::because("this place cannot lose the answer of a call"))
     }
 
-    /// Replaces what is stored from a place in a thread's history on by so many other bytes, behind the store's back. The
-    /// thread is cold.
+    /// Overwrites stored bytes of a cold thread without the knowledge of the store. `bytes` replace as many bytes of the history,
+    /// from the position `at` on.
     ///
     /// # Errors
-    /// Where what is stored cannot be reached.
+    /// If the place has no access to the stored bytes.
     async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {
         let _ = (thread_id, at, bytes);
         Err(NotApplicable::because("this place cannot damage what is stored"))
     }
 
-    /// Stops what all hosts stand on and starts it again. All hosts are dead by then.
+    /// Stops the system that all hosts depend on, such as a database server, and starts it again. No host is alive at that time.
     ///
     /// # Errors
-    /// Where nothing outlives the hosts.
+    /// If there is no such system, or it cannot be restarted.
     async fn restart(&self) -> Result<(), NotApplicable> {
         Err(NotApplicable::because("this place cannot be restarted"))
     }
 }
 
-/// Why a rule says nothing about a store.
+/// Why a rule does not apply to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotApplicable {
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
 impl NotApplicable {
-    /// It does not apply, because of this.
+    /// Creates the answer that a rule does not apply, with the reason.
     #[must_use]
     pub fn because(why: impl Into<String>) -> Self {
         Self { why: why.into() }
@@ -88,7 +93,7 @@ impl fmt::Display for NotApplicable {
     }
 }
 
-/// The calls whose answers can be lost: those that change something.
+/// The calls whose answers can be lost: all calls that change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreCall {
     /// [`create_thread`](ThreadStore::create_thread)

@@ -1,11 +1,11 @@
-//! What came out of a run.
+//! The result of a run.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// What a store does of what the rules say.
+/// Which rules of the contract a store keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Each rule that was checked, in the order of the table.
@@ -15,18 +15,18 @@ pub struct Report {
 /// A rule that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckedRule {
-    /// Names the rule.
+    /// The id of the rule.
     pub id: &'static str,
-    /// What a store must do.
+    /// The statement of the rule: what a store must do.
     pub text: &'static str,
     /// How long the check took.
     pub milliseconds: u64,
-    /// What the check came to.
+    /// The result of the check.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// What the check of a rule came to.
+/// The result of the check of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
@@ -34,35 +34,35 @@ pub enum Verdict {
     Passed,
     /// The store breaks the rule.
     Failed {
-        /// What was seen.
+        /// What the check saw: the message of its panic.
         seen: String,
     },
-    /// The rule says nothing about the store.
+    /// The rule does not apply to the store.
     NotApplicable {
-        /// Why.
+        /// Why it does not apply.
         why: String,
     },
 }
 
-/// How many rules came to what.
+/// The number of rules by verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rules that are kept.
+    /// Rules that the store keeps.
     pub passed: usize,
-    /// Rules that are broken.
+    /// Rules that the store breaks.
     pub failed: usize,
-    /// Rules that say nothing about the store.
+    /// Rules that do not apply to the store.
     pub not_applicable: usize,
 }
 
 impl Report {
-    /// Returns whether no rule is broken.
+    /// Returns whether the store breaks no rule.
     #[must_use]
     pub fn is_passed(&self) -> bool {
         self.counts().failed == 0
     }
 
-    /// Returns the rules that are broken.
+    /// Returns the rules that the store breaks.
     pub fn failed(&self) -> impl Iterator<Item = &CheckedRule> {
         self.rules.iter().filter(|rule| matches!(rule.verdict, Verdict::Failed { .. }))
     }
@@ -84,7 +84,7 @@ impl Report {
     /// Returns the report as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Texts and numbers are always JSON.
+        // Strings and numbers can always be written as JSON.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
@@ -96,7 +96,7 @@ impl CheckedRule {
     }
 }
 
-/// The report as text: a line for each rule that is kept, and more for one that is not.
+/// Formats the report as text: one line for each rule, more lines for a broken rule, and the counts at the end.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for rule in &self.rules {

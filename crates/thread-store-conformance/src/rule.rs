@@ -1,4 +1,4 @@
-//! What a rule is.
+//! A rule of the contract, and the macros that make the table of all rules.
 
 use std::fmt;
 use std::pin::Pin;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::{NotApplicable, StorePlace};
 
-/// What a check comes to, if it comes to an end. It panics when the rule is broken.
+/// A running check. It panics if the store breaks the rule.
 pub(crate) type CheckFuture = Pin<Box<dyn Future<Output = Result<(), NotApplicable>>>>;
 
-/// A sentence of the contract, and how it is checked.
+/// A statement of the contract with its check.
 pub struct Rule {
-    /// Names the rule, as `append.ordinals-are-consecutive`. Does not change.
+    /// The id of the rule, such as `append.ordinals-are-consecutive`. An id never changes.
     pub id: &'static str,
-    /// What a store must do.
+    /// The statement: what a store must do.
     pub text: &'static str,
     pub(crate) check: fn(Arc<dyn StorePlace>) -> CheckFuture,
 }
@@ -30,11 +30,12 @@ pub const fn rules() -> &'static [Rule] {
     crate::rules::RULES
 }
 
-/// Makes the table of the rules.
+/// Makes the table of all rules. [`for_each_rule!`](crate::for_each_rule) calls it with the list.
 macro_rules! rule_table {
     ({} $($module:ident { $($kind:ident $check:ident = $text:literal;)* })*) => {
-        /// Every rule.
+        /// Every rule, in the order of the list.
         pub(crate) const RULES: &[Rule] = &[$($(Rule {
+            // The id is computed at compile time, so that a rule needs no name but that of its check.
             id: {
                 const NAME: &str = concat!(stringify!($module), ".", stringify!($check));
                 const BYTES: [u8; NAME.len()] = $crate::rule::with_hyphens(NAME);
@@ -50,7 +51,7 @@ macro_rules! rule_table {
 }
 pub(crate) use rule_table;
 
-/// Makes a check that opens as many hosts as the rule is about.
+/// Makes the check of a rule from its function: opens the hosts that the function takes, or passes the place itself.
 macro_rules! check_of {
     (one $($check:ident)::+) => {
         |place| {
@@ -76,8 +77,9 @@ macro_rules! check_of {
 }
 pub(crate) use check_of;
 
-/// The name with `-` for `_`.
+/// Returns the name with `-` instead of `_`.
 pub(crate) const fn with_hyphens<const LEN: usize>(name: &str) -> [u8; LEN] {
+    // `replace` and iterators are not available in a `const fn`. Names are identifiers, so that every byte is one character.
     let name = name.as_bytes();
     let mut id = [0; LEN];
     let mut at = 0;

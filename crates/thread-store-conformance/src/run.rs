@@ -1,4 +1,10 @@
-//! Checking rules.
+//! Runs the checks of rules.
+//!
+//! ```text
+//! run ──> lanes (tasks) ──> one check ──> its own OS thread ──> verdict
+//!            │                               │
+//!            └── take rules from one list    └── catches panics, has a time limit
+//! ```
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
@@ -13,23 +19,25 @@ use tokio::time::timeout;
 
 use crate::{CheckedRule, Report, Rule, StorePlace, Verdict, rules};
 
-/// How much longer is waited for a check that does not stop when its time is over.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a run waits for a check after its time limit. The check may need a moment to notice the limit.
+///
+/// A longer grace makes a run with a blocked check slower. A shorter one may report a slow machine as a blocked check.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Which rules are checked, and how.
+/// Which rules a run checks, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
-    /// The ids of the rules to check, or the beginnings of ids. All rules if there are none.
+    /// Ids of the rules to check, or prefixes of ids. Empty for all rules.
     pub only: Vec<String>,
-    /// How long the check of one rule may take.
+    /// The time limit for the check of one rule.
     pub time_limit: Duration,
     /// How many rules are checked at the same time.
-    pub at_once: usize,
+    pub concurrency: usize,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { only: Vec::new(), time_limit: Duration::from_secs(60), at_once: 2 }
+        Self { only: Vec::new(), time_limit: Duration::from_secs(60), concurrency: 2 }
     }
 }
 
@@ -48,8 +56,9 @@ where
 {
     let selected: Arc<[&'static Rule]> = rules().iter().filter(|rule| options.selects(rule)).collect();
     let (new_place, next) = (Arc::new(new_place), Arc::new(AtomicUsize::new(0)));
+    // Each lane takes the next rule when it is free. A fixed share for each lane would wait for the slowest rules of one lane.
     let mut lanes = JoinSet::new();
-    for _ in 0..options.at_once.max(1) {
+    for _ in 0..options.concurrency.max(1) {
         let (selected, new_place, next) = (Arc::clone(&selected), Arc::clone(&new_place), Arc::clone(&next));
         let time_limit = options.time_limit;
         lanes.spawn(async move {
@@ -60,67 +69,75 @@ where
             checked
         });
     }
-    // A lane fails only with a place that cannot be made.
+    // A lane panics only if `new_place` does: checks run on threads of their own.
     let mut checked = lanes.join_all().await.concat();
+    // The lanes finish in any order. The report has the order of the table.
     checked.sort_by_key(|checked| selected.iter().position(|rule| rule.id == checked.id));
     Report { rules: checked }
 }
 
-/// Checks one rule on a thread of its own, so that a check that panics, does not end or does not even wait fails alone.
+/// Checks one rule, and returns a verdict even if the check panics, does not end, or blocks.
+///
+/// The check runs on an OS thread of its own. As a task it would share its thread with other checks, and a check that blocks its
+/// thread would block them too. The thread of a check that never ends is abandoned: there is no safe way to stop it.
 async fn check(rule: &'static Rule, place: impl StorePlace, time_limit: Duration) -> CheckedRule {
-    keep_panics();
+    install_panic_hook();
     let began = Instant::now();
     let (runtime, (done, outcome)) = (Handle::current(), oneshot::channel());
     std::thread::spawn(move || {
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            // From here on, a panic of this thread is part of the report.
             PANIC.set(Some(String::new()));
             runtime.block_on(async { timeout(time_limit, (rule.check)(Arc::new(place))).await })
         }));
         let verdict = match ended {
             Ok(Ok(Ok(()))) => Verdict::Passed,
             Ok(Ok(Err(not_applicable))) => Verdict::NotApplicable { why: not_applicable.why },
-            Ok(Err(_)) => without_end(time_limit),
+            Ok(Err(_)) => timed_out(time_limit),
             Err(_) => Verdict::Failed { seen: PANIC.take().unwrap_or_default() },
         };
-        // Nobody waits any more for a check that came too late.
+        // The receiver is gone if the check ended after its grace.
         let _ = done.send(verdict);
     });
-    // A check that keeps its thread busy notices no limit.
-    let verdict = match timeout(time_limit + GRACE, outcome).await {
+    // The inner limit stops a check that waits. It cannot stop one that keeps its thread busy; this outer limit can.
+    let verdict = match timeout(time_limit + STOP_GRACE, outcome).await {
         Ok(Ok(verdict)) => verdict,
-        _ => without_end(time_limit),
+        _ => timed_out(time_limit),
     };
     CheckedRule::new(rule, verdict, began.elapsed())
 }
 
-fn without_end(time_limit: Duration) -> Verdict {
-    Verdict::Failed { seen: format!("it did not end in {} s", time_limit.as_secs()) }
+fn timed_out(time_limit: Duration) -> Verdict {
+    Verdict::Failed { seen: format!("the check did not end within {} s", time_limit.as_secs()) }
 }
 
 thread_local! {
-    /// What the check on this thread said when it panicked; `None` on threads that check nothing.
+    /// The message of the last panic on this thread, empty before the first one. `None` on threads that run no check.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps what checks say when they panic, with the place in the code, for the report. All other panics go their way.
-fn keep_panics() {
+/// Installs a panic hook that keeps the message of a check's panic, with its location in the code, for the report.
+///
+/// Only a hook sees the location: `catch_unwind` returns the message alone. Panics of all other threads go to the hook that was
+/// installed before.
+fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let others = panic::take_hook();
+        let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if PANIC.with_borrow(Option::is_some) {
                 PANIC.set(Some(info.to_string()));
             } else {
-                others(info);
+                previous(info);
             }
         }));
     });
 }
 
-/// Checks one rule, on a runtime of its own, as a test: panics if it is broken.
+/// Checks one rule as the body of a test, on a runtime of its own.
 ///
 /// # Panics
-/// If the rule is broken, if there is none of this name, or if there can be no runtime.
+/// If the store breaks the rule, if no rule has this name, or if the runtime cannot be created.
 #[doc(hidden)]
 #[expect(clippy::expect_used, clippy::print_stdout, reason = "it is the body of a test")]
 pub fn test_rule<F, Fut, P>(name: &str, new_place: F)
@@ -130,7 +147,7 @@ where
     P: StorePlace,
 {
     let id = name.replace('_', "-");
-    let rule = rules().iter().find(|rule| rule.id == id).expect("a rule of this name");
+    let rule = rules().iter().find(|rule| rule.id == id).expect("a rule with this name");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,4 +1,4 @@
-//! Standing in front of a store.
+//! Wraps a store, in order to change some of its calls.
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -15,21 +15,25 @@ use selvedge_thread_store::{
     ThreadHistory, ThreadLookup, ThreadReader, ThreadStore, WriterState,
 };
 
-/// A store made of a [`StoreWrapper`].
+/// The store that a [`StoreWrapper`] makes.
+///
+/// A blanket `impl` of the store traits for every `StoreWrapper` is not possible, because these traits belong to another crate.
 #[derive(Clone, Debug)]
 pub struct Wrapped<W>(pub W);
 
-/// Makes the trait of wrappers, which hand on every call, and the store that is made of one.
+/// Makes the trait `StoreWrapper`, whose default methods forward every call, and the store traits for `Wrapped`.
+///
+/// The list of methods exists only once. If the contract gets another required method, the list without it does not compile.
 macro_rules! wrapper {
     ($($contract:ident { $(fn $method:ident($($name:ident: $argument:ty),*) -> $answer:ty;)* })*) => {
-        /// Something that stands in front of a store and does some of the calls otherwise. What it does not say is handed on.
+        /// A wrapper around a store that changes some of its calls. The default of every method forwards the call.
         #[async_trait]
         pub trait StoreWrapper: Debug + Send + Sync + 'static {
-            /// Returns the store behind.
+            /// Returns the wrapped store.
             fn inner(&self) -> &dyn ThreadStore;
 
             $($(
-                /// Hands the call on.
+                /// Forwards the call to the wrapped store.
                 async fn $method(&self $(, $name: $argument)*) -> Result<$answer> {
                     self.inner().$method($($name),*).await
                 }

@@ -14,12 +14,9 @@ use super::modules::{Crate, ModulePath};
 /// The files that a file needs, each with a name that it uses there.
 type Needs = BTreeMap<ModulePath, BTreeMap<ModulePath, String>>;
 
-/// Crates whose circles are still to be cut.
-const TO_BE_CUT: [&str; 1] = ["crates/thread-store-conformance/src/"];
-
-/// Returns the circles in the crates, except those that are still to be cut.
+/// Returns the circles in the crates.
 pub(super) fn circles(crates: &[Crate]) -> Vec<String> {
-    crates.iter().filter(|krate| !TO_BE_CUT.contains(&&*krate.root)).flat_map(circles_of).collect()
+    crates.iter().flat_map(circles_of).collect()
 }
 
 /// Returns every import between the files of every circle, a line for each.

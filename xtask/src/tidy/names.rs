@@ -9,18 +9,13 @@ use super::modules::Crate;
 /// `Result` is the usual name for the result alias of a crate.
 const SHARED: [&str; 1] = ["Result"];
 
-/// Names that still mean several things.
-const TO_BE_RENAMED: &[&str] = &[];
-
 /// Returns the types and traits that several files define, private ones included.
 pub(super) fn double_names(crates: &[Crate]) -> Vec<String> {
     let mut files: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (name, file) in crates.iter().flat_map(Crate::types) {
         files.entry(name).or_default().insert(file);
     }
-    let doubles = files
-        .into_iter()
-        .filter(|(name, files)| files.len() > 1 && !SHARED.contains(name) && !TO_BE_RENAMED.contains(name));
+    let doubles = files.into_iter().filter(|(name, files)| files.len() > 1 && !SHARED.contains(name));
     doubles
         .map(|(name, files)| format!("type {name} in {}", files.into_iter().collect::<Vec<_>>().join(" and ")))
         .collect()

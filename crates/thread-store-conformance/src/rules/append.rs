@@ -1,4 +1,4 @@
-//! Appending: order, ordinals, atomicity.
+//! Rules about appends: order, ordinals, atomicity.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use selvedge_protocol::{HistoryMode, OpenItem, ResponseItem, RolloutItem};
 use selvedge_thread_store::{BatchId, ThreadStore};
 use serde_json::value::RawValue;
 
-use crate::fixtures::{MODES, assert_counted, go_on, head, id, record, turn};
+use crate::fixtures::{MODES, assert_consecutive_ordinals, continue_thread, head, id, record, turn};
 
-pub(super) async fn lines_are_what_was_appended(store: Arc<dyn ThreadStore>) {
+pub(super) async fn items_are_kept_as_they_are(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         store.create_thread(head(n, mode)).await.unwrap();
         let items: Vec<_> = ["a", "b"].iter().flat_map(|name| turn(mode, name)).collect();
+        // The batches do not end where turns end.
         let (first, rest) = items.split_at(3);
         store.append_items(id(n), BatchId::generate(), first).await.unwrap();
         store.append_items(id(n), BatchId::generate(), rest).await.unwrap();
@@ -34,8 +35,8 @@ pub(super) async fn ordinals_are_consecutive(store: Arc<dyn ThreadStore>) {
     let again = store.append_items(id(1), BatchId::generate(), &turn(mode, "b")).await.unwrap();
     assert_eq!(again.last_ordinal, Some(appended.lines + again.lines - 1));
     store.shutdown_thread(id(1)).await.unwrap();
-    go_on(&*store, id(1), mode, &["c"]).await;
-    assert_counted(&store.load_history(id(1)).await.unwrap());
+    continue_thread(&*store, id(1), mode, &["c"]).await;
+    assert_consecutive_ordinals(&store.load_history(id(1)).await.unwrap());
 }
 
 pub(super) async fn legacy_has_no_ordinals(store: Arc<dyn ThreadStore>) {
@@ -58,9 +59,8 @@ pub(super) async fn empty_batch(store: Arc<dyn ThreadStore>) {
     store.shutdown_thread(id(1)).await.unwrap();
 }
 
-/// Many tasks append at once: each batch is in one piece, each task's batches are in its order, and nothing is lost,
-/// whatever others read meanwhile.
 pub(super) async fn concurrent_batches(store: Arc<dyn ThreadStore>) {
+    // Many tasks append to one thread, and read it in between.
     const TASKS: usize = 16;
     const BATCHES: usize = 10;
     const SIZE: usize = 4;
@@ -71,7 +71,7 @@ pub(super) async fn concurrent_batches(store: Arc<dyn ThreadStore>) {
                 let store = Arc::clone(&store);
                 tokio::spawn(async move {
                     for batch in 0..BATCHES {
-                        let items: Vec<_> = (0..SIZE).map(|item| labelled(task, batch, item)).collect();
+                        let items: Vec<_> = (0..SIZE).map(|item| numbered_item(task, batch, item)).collect();
                         store.append_items(id(n), BatchId::generate(), &items).await.unwrap();
                         store.load_history(id(n)).await.unwrap();
                     }
@@ -84,25 +84,28 @@ pub(super) async fn concurrent_batches(store: Arc<dyn ThreadStore>) {
         store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         if mode == HistoryMode::Paginated {
-            assert_counted(&history);
+            assert_consecutive_ordinals(&history);
         }
+        // Each item contains its task, batch and number. So the order of batches between tasks is free, but any torn, lost, repeated
+        // or reordered batch of one task is found.
         let items: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
         assert_eq!(items.len(), TASKS * BATCHES * SIZE);
         let mut next = [0; TASKS];
         for batch in items.chunks(SIZE) {
-            let task = (0..TASKS).find(|task| batch[0] == labelled(*task, next[*task], 0)).unwrap();
-            let whole: Vec<_> = (0..SIZE).map(|item| labelled(task, next[task], item)).collect();
+            let task = (0..TASKS).find(|task| batch[0] == numbered_item(*task, next[*task], 0)).unwrap();
+            let whole: Vec<_> = (0..SIZE).map(|item| numbered_item(task, next[task], item)).collect();
             assert_eq!(batch, whole);
             next[task] += 1;
         }
     }
 }
 
-fn labelled(task: usize, batch: usize, item: usize) -> RolloutItem {
+fn numbered_item(task: usize, batch: usize, item: usize) -> RolloutItem {
     ResponseItem::user_text(&format!("{task}/{batch}/{item}")).into()
 }
 
 pub(super) async fn unknown_items_are_kept(store: Arc<dyn ThreadStore>) {
+    // A parser that writes values again would change the number, the order of the members and the escape.
     let payload = r#"{"b":1.50,"a":[null,"\u00e9"]}"#;
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a"]).await;

@@ -1,4 +1,4 @@
-//! What changed in a store.
+//! Rules about changes: which threads of a store changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use selvedge_protocol::{Cursor, HistoryMode, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{
-    BatchId, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadChange, ThreadStore, TurnBoundary,
+    BatchId, LinePosition, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadChange, ThreadStore,
+    TurnBoundary,
 };
 
-use crate::fixtures::{go_on, head, id, is_invalid, record, turn_id};
+use crate::fixtures::{continue_thread, head, id, is_invalid, record, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// All changes behind a cursor, on pages of so many, and the cursor behind them.
+/// Reads all changes after a cursor, on pages of `limit`. Returns them and the cursor after them.
 async fn changes(store: &dyn ThreadStore, after: Option<Cursor>, limit: usize) -> (Vec<ThreadChange>, Cursor) {
     let mut after = after;
     let mut found = Vec::new();
@@ -28,7 +29,7 @@ async fn changes(store: &dyn ThreadStore, after: Option<Cursor>, limit: usize) -
     }
 }
 
-async fn end(store: &dyn ThreadStore, thread_id: ThreadId) -> selvedge_thread_store::LinePosition {
+async fn end(store: &dyn ThreadStore, thread_id: ThreadId) -> LinePosition {
     store.read_lines(&LineQuery::from(thread_id, LineStart::End)).await.unwrap().next
 }
 
@@ -36,7 +37,7 @@ fn threads(changes: &[ThreadChange]) -> Vec<ThreadId> {
     changes.iter().map(ThreadChange::thread_id).collect()
 }
 
-pub(super) async fn begin_with_all(store: Arc<dyn ThreadStore>) {
+pub(super) async fn without_a_cursor(store: Arc<dyn ThreadStore>) {
     assert_eq!(changes(&*store, None, 10).await.0, []);
     for n in 1..=5 {
         record(&*store, n, MODE, &["a"]).await;
@@ -47,7 +48,7 @@ pub(super) async fn begin_with_all(store: Arc<dyn ThreadStore>) {
         let (found, cursor) = changes(&*store, None, limit).await;
         let mut ids = threads(&found);
         ids.sort_unstable();
-        assert_eq!(ids, (1..=5).map(id).collect::<Vec<_>>(), "archived ones too, and none that is lazy");
+        assert_eq!(ids, (1..=5).map(id).collect::<Vec<_>>(), "archived ones included, lazy ones not");
         for change in &found {
             let ThreadChange::Present { thread_id, end: at, .. } = change else { panic!("{change:?}") };
             assert_eq!(*at, end(&*store, *thread_id).await);
@@ -56,7 +57,7 @@ pub(super) async fn begin_with_all(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(super) async fn each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn each_change_is_reported(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     for n in 1..=3 {
         record(&*store, n, MODE, &["a", "b"]).await;
     }
@@ -64,7 +65,7 @@ pub(super) async fn each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<
     let named = ThreadMetadataPatch { name: Some(Some("name".into())), ..Default::default() };
     for step in 0..6 {
         match step {
-            0 => go_on(&*store, id(1), MODE, &["c"]).await,
+            0 => continue_thread(&*store, id(1), MODE, &["c"]).await,
             1 => _ = store.update_thread_metadata(id(1), &named, MetadataOrigin::Explicit).await.unwrap(),
             2 => _ = store.archive_thread(id(1)).await.unwrap(),
             3 => _ = store.unarchive_thread(id(1)).await.unwrap(),
@@ -75,6 +76,7 @@ pub(super) async fn each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<
             }
             _ => store.delete_thread(id(1)).await.unwrap(),
         }
+        // Each step of one host is exactly one changed thread for the other.
         let (found, next) = changes(&*other, Some(cursor), 100).await;
         assert_eq!(threads(&found), [id(1)], "step {step}");
         if step == 5 {
@@ -82,40 +84,24 @@ pub(super) async fn each_change_is_told(store: Arc<dyn ThreadStore>, other: Arc<
         }
         cursor = next;
     }
-    // Whoever begins hears of no thread that is gone.
+    // A client that begins now gets only threads that exist.
     assert_eq!(threads(&changes(&*other, None, 100).await.0).len(), 2);
 }
 
-/// Whoever follows the changes knows in the end what there is.
 pub(super) async fn following(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    // One host records, continues, deletes and re-creates threads. A client of the other host keeps a map from the changes alone,
+    // until the last thread appears.
     record(&*store, 1, MODE, &["a"]).await;
-    let follow = tokio::spawn(async move {
-        let mut known = BTreeMap::new();
-        let mut after = None;
-        loop {
-            let page = other.list_changes(after.as_ref(), 2).await.unwrap();
-            for change in page.changes {
-                match change {
-                    ThreadChange::Present { thread_id, end, .. } => _ = known.insert(thread_id, end),
-                    ThreadChange::Gone { thread_id } => _ = known.remove(&thread_id),
-                }
-            }
-            if known.contains_key(&id(100)) && page.is_end {
-                return known;
-            }
-            if page.is_end {
-                other.wait_for_changes(&page.next).await.unwrap();
-            }
-            after = Some(page.next);
-        }
-    });
+    let follow = tokio::spawn(follow_changes(other));
     for n in 2..8 {
         record(&*store, n, MODE, &["a"]).await;
-        go_on(&*store, id(n - 1), MODE, &["b"]).await;
+        continue_thread(&*store, id(n - 1), MODE, &["b"]).await;
+        // A deleted thread whose id is used again must not stay deleted for the client.
         if n % 3 == 0 {
             store.delete_thread(id(n)).await.unwrap();
             record(&*store, n, MODE, &["again"]).await;
         }
+        // Time for the client to read some of the changes one by one, and others together.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     store.delete_thread(id(2)).await.unwrap();
@@ -125,9 +111,32 @@ pub(super) async fn following(store: Arc<dyn ThreadStore>, other: Arc<dyn Thread
     for n in [1, 3, 4, 5, 6, 7, 100] {
         wanted.insert(id(n), end(&*store, id(n)).await);
     }
-    // It may have seen the last thread before it ended.
+    // The client stops when it sees the last thread, which may be before its last line. So its end is not compared.
     assert_eq!(known.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     assert!(known.iter().filter(|(thread, _)| **thread != id(100)).all(|(thread, end)| wanted[thread] == *end));
+}
+
+/// Follows the changes until the thread 100 exists. Returns the known threads and their ends.
+async fn follow_changes(store: Arc<dyn ThreadStore>) -> BTreeMap<ThreadId, LinePosition> {
+    let mut known = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = store.list_changes(after.as_ref(), 2).await.unwrap();
+        for change in page.changes {
+            match change {
+                ThreadChange::Present { thread_id, end, .. } => _ = known.insert(thread_id, end),
+                ThreadChange::Gone { thread_id } => _ = known.remove(&thread_id),
+            }
+        }
+        if known.contains_key(&id(100)) && page.is_end {
+            return known;
+        }
+        // Pages that do not end are read without a wait.
+        if page.is_end {
+            store.wait_for_changes(&page.next).await.unwrap();
+        }
+        after = Some(page.next);
+    }
 }
 
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
@@ -135,6 +144,7 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for text in ["", "v1", "somewhere"] {
         assert!(is_invalid(store.list_changes(Some(&text.to_owned().into()), 1).await));
     }
+    // The cursor is well formed, but no store issued it.
     let foreign: Cursor = format!("v1.{}.1", id(1).as_uuid().simple()).into();
     let outcome = store.list_changes(Some(&foreign), 1).await;
     assert!(matches!(outcome, Err(StoreError::CursorExpired { .. })), "{outcome:?}");

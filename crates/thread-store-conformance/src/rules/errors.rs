@@ -1,4 +1,4 @@
-//! What to do about errors: what each of them says helps.
+//! Rules about the recovery that an error advises: retry later, give up, or start over.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use selvedge_thread_store::{
     BatchId, ForkThread, LineQuery, LineStart, Recovery, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
 };
 
-use crate::fixtures::{asked, head, id, record, turn, turn_id};
+use crate::fixtures::{head, id, record, shown_prompts, turn, turn_id};
 use crate::{NotApplicable, StorePlace};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
 fn error<T>(outcome: Result<T>) -> StoreError {
-    outcome.err().expect("this call cannot go well")
+    outcome.err().expect("this call must fail")
 }
 
-pub(super) async fn conflicts_pass(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn retry_later(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
     store.resume_thread(id(1)).await.unwrap();
     for _ in 0..2 {
@@ -32,14 +32,14 @@ pub(super) async fn conflicts_pass(store: Arc<dyn ThreadStore>, other: Arc<dyn T
         }
     }
     store.shutdown_thread(id(1)).await.unwrap();
-    other.resume_thread(id(1)).await.expect("later it goes well");
+    other.resume_thread(id(1)).await.expect("the thread is free now");
     other.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await.unwrap();
     other.shutdown_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&*other, id(1)).await, ["a", "b"]);
+    assert_eq!(shown_prompts(&*other, id(1)).await, ["a", "b"]);
 }
 
-/// What cannot go well is refused again, and the store is as it was.
 pub(super) async fn give_up(store: Arc<dyn ThreadStore>) {
+    // Makes each hopeless call twice.
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let fork = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     store.fork_thread(fork.clone()).await.unwrap();
@@ -68,16 +68,17 @@ pub(super) async fn give_up(store: Arc<dyn ThreadStore>) {
     assert_eq!(store.load_history(source).await.unwrap(), before);
 }
 
-pub(super) async fn expired_changes_start_over(store: Arc<dyn ThreadStore>) {
+pub(super) async fn start_over_without_a_cursor(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
+    // The cursor is well formed, but no store issued it.
     let foreign: Cursor = format!("v1.{}.1", id(1).as_uuid().simple()).into();
     let expired = error(store.list_changes(Some(&foreign), 10).await);
     assert_eq!(expired.recovery(), Recovery::StartOver, "{expired:?}");
-    assert_eq!(store.list_changes(None, 10).await.unwrap().changes.len(), 1, "from the beginning it goes well");
+    assert_eq!(store.list_changes(None, 10).await.unwrap().changes.len(), 1, "a call without a cursor succeeds");
 }
 
-/// The line before a position is changed behind the store's back.
-pub(super) async fn positions_that_are_gone_start_over(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+pub(super) async fn start_over_at_a_valid_position(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+    // The line before a position is overwritten without the knowledge of the store.
     let store = place.open_host().await;
     let thread_id = record(&*store, 1, MODE, &["a", "b"]).await;
     let lines = LineQuery { max_lines: 4, ..LineQuery::from(thread_id, LineStart::Beginning) };
@@ -87,10 +88,10 @@ pub(super) async fn positions_that_are_gone_start_over(place: Arc<dyn StorePlace
     let gone = error(store.read_lines(&LineQuery::from(thread_id, LineStart::At(page.next))).await);
     assert!(matches!(gone, StoreError::PositionGone { .. }), "{gone:?}");
     assert_eq!(gone.recovery(), Recovery::StartOver);
-    store.read_lines(&lines).await.expect("from the beginning it goes well");
+    store.read_lines(&lines).await.expect("a read from the beginning succeeds");
     store
         .read_lines(&LineQuery::from(thread_id, LineStart::At(last.at.clone())))
         .await
-        .expect("what stands before the damage is as it was");
+        .expect("the position before the damage is valid");
     Ok(())
 }

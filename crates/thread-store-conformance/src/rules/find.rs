@@ -1,4 +1,4 @@
-//! Finding threads: by what is typed, by the shortest ids that tell them apart, and in sums.
+//! Rules about lookups: by name and id prefix, distinct prefixes, statistics, heads and exports.
 
 use std::sync::Arc;
 
@@ -29,14 +29,14 @@ pub(super) async fn by_name(store: Arc<dyn ThreadStore>) {
     assert_eq!(
         found(&*store, ThreadLookup::Name("one name".into())).await,
         [id(1), id(3)],
-        "archived ones too, in order"
+        "archived ones included, in order"
     );
-    assert_eq!(found(&*store, ThreadLookup::Name("One name".into())).await, [], "a name is meant as it is spelt");
+    assert_eq!(found(&*store, ThreadLookup::Name("One name".into())).await, [], "a name is matched exactly");
     store.delete_thread(id(1)).await.unwrap();
     assert_eq!(found(&*store, ThreadLookup::Name("one name".into())).await, [id(3)]);
 }
 
-pub(super) async fn by_prefix(store: Arc<dyn ThreadStore>) {
+pub(super) async fn by_id_prefix(store: Arc<dyn ThreadStore>) {
     for n in [0x2b, 0x1a, 0x1b] {
         record(&*store, n, MODE, &["a"]).await;
     }
@@ -45,12 +45,12 @@ pub(super) async fn by_prefix(store: Arc<dyn ThreadStore>) {
     assert_eq!(found(&*store, ThreadLookup::IdPrefix(String::new())).await, all);
     let text = id(0x1a).to_string();
     assert_eq!(found(&*store, ThreadLookup::IdPrefix(text[..35].to_owned())).await, [id(0x1a), id(0x1b)]);
-    assert_eq!(found(&*store, ThreadLookup::IdPrefix(text.to_ascii_uppercase())).await, [id(0x1a)], "in any case");
+    assert_eq!(found(&*store, ThreadLookup::IdPrefix(text.to_ascii_uppercase())).await, [id(0x1a)], "case is ignored");
     assert_eq!(found(&*store, ThreadLookup::IdPrefix("02".into())).await, []);
 }
 
-/// A lazy thread is not found: nobody sees it but its writer.
-pub(super) async fn no_lazy_thread(store: Arc<dyn ThreadStore>) {
+pub(super) async fn lazy_threads_are_not_found(store: Arc<dyn ThreadStore>) {
+    // Only its writer knows a lazy thread.
     store.create_thread(head(1, MODE)).await.unwrap();
     assert_eq!(found(&*store, ThreadLookup::IdPrefix(String::new())).await, []);
     assert!(is_missing(store.read_session_meta(id(1)).await, false));
@@ -59,15 +59,15 @@ pub(super) async fn no_lazy_thread(store: Arc<dyn ThreadStore>) {
 pub(super) async fn distinct_prefix_len(store: Arc<dyn ThreadStore>) {
     assert_eq!(store.distinct_prefix_len(&[]).await.unwrap(), 8);
     record(&*store, 1, MODE, &["a"]).await;
-    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 8, "there is no other thread");
+    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 8, "no other thread exists");
     record(&*store, 2, MODE, &["a"]).await;
-    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 36, "another one differs in the last digits");
+    assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 36, "the other id differs in the last digit");
     store.archive_thread(id(2)).await.unwrap();
-    assert_eq!(store.distinct_prefix_len(&[id(1), id(2)]).await.unwrap(), 36, "archived ones count");
+    assert_eq!(store.distinct_prefix_len(&[id(1), id(2)]).await.unwrap(), 36, "archived threads count");
     store.delete_thread(id(2)).await.unwrap();
     assert_eq!(store.distinct_prefix_len(&[id(1)]).await.unwrap(), 8);
     let unknown = "01a1fd5e-0000-7000-8000-000000000001".parse().unwrap();
-    assert_eq!(store.distinct_prefix_len(&[unknown]).await.unwrap(), 8, "an id need not be there");
+    assert_eq!(store.distinct_prefix_len(&[unknown]).await.unwrap(), 8, "the id of a thread that does not exist");
 }
 
 pub(super) async fn session_meta(store: Arc<dyn ThreadStore>) {
@@ -86,7 +86,7 @@ pub(super) async fn stats(store: Arc<dyn ThreadStore>) {
     store.archive_thread(id(3)).await.unwrap();
     let query = StatsQuery { by: StatsKey::Source, ..StatsQuery::default() };
     let stats = store.thread_stats(&query).await.unwrap();
-    assert_eq!((stats.total.threads, stats.total.turns), (2, 3), "archived ones are not asked for");
+    assert_eq!((stats.total.threads, stats.total.turns), (2, 3), "the default query excludes archived threads");
     assert_eq!(stats.groups.iter().map(|group| group.key.as_deref()).collect::<Vec<_>>(), [Some("cli")]);
     let mut bytes = 0;
     for n in [1, 2] {

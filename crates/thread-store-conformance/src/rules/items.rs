@@ -1,4 +1,4 @@
-//! Pages of items.
+//! Rules about pages of items.
 
 use std::sync::Arc;
 
@@ -9,20 +9,21 @@ use selvedge_protocol::{
 use selvedge_thread_store::{BatchId, StoreError, ThreadStore};
 use serde_json::json;
 
-use crate::fixtures::{MODES, completed, go_on, id, is_invalid, is_missing, record, turn_id};
+use crate::fixtures::{MODES, completed, continue_thread, id, is_invalid, is_missing, record, turn_id};
 
+/// Reads all pages of a query.
 async fn walk(store: &dyn ThreadStore, query: ItemQuery) -> Vec<TurnItemEntry> {
     let page = async |cursor| store.list_items(&ItemQuery { cursor, ..query.clone() }).await.unwrap();
-    crate::fixtures::walk(query.limit, query.cursor.clone(), page).await
+    crate::fixtures::collect_pages(query.limit, query.cursor.clone(), page).await
 }
 
-/// Turn and text of each entry.
-fn said(entries: &[TurnItemEntry]) -> Vec<String> {
-    let said = |entry: &'_ TurnItemEntry| match &entry.item {
+/// Formats the turn and the text of each entry.
+fn described(entries: &[TurnItemEntry]) -> Vec<String> {
+    let text = |entry: &'_ TurnItemEntry| match &entry.item {
         TurnItem::UserMessage { text, .. } | TurnItem::AgentMessage { text, .. } => text.clone(),
         other => panic!("{other:?}"),
     };
-    entries.iter().map(|entry| format!("{}: {}", entry.turn_id, said(entry))).collect()
+    entries.iter().map(|entry| format!("{}: {}", entry.turn_id, text(entry))).collect()
 }
 
 pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
@@ -31,7 +32,7 @@ pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
         let page = store.list_items(&ItemQuery::all(id(n))).await.unwrap();
         assert_eq!(page.next_cursor, None);
         let mut all = page.items;
-        assert_eq!(said(&all), ["a: ask a", "a: answer a", "b: ask b", "b: answer b", "c: ask c", "c: answer c"]);
+        assert_eq!(described(&all), ["a: ask a", "a: answer a", "b: ask b", "b: answer b", "c: ask c", "c: answer c"]);
         for direction in [SortDirection::Ascending, SortDirection::Descending] {
             for limit in 1..=7 {
                 let query = ItemQuery { direction, limit, ..ItemQuery::all(id(n)) };
@@ -51,14 +52,19 @@ pub(super) async fn of_one_turn(store: Arc<dyn ThreadStore>) {
         ] {
             for limit in 1..=3 {
                 let query = ItemQuery { turn: Some(turn_id("b").into()), direction, limit, ..ItemQuery::all(id(n)) };
-                assert_eq!(said(&walk(&*store, query).await), wanted);
+                assert_eq!(described(&walk(&*store, query).await), wanted);
             }
         }
     }
 }
 
-/// Between two pages the thread grows, and an early turn gets a late item.
 pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
+    // Between the first page and the second, the first turn gets another item and the thread gets another turn.
+    //
+    //      a: ask, answer    b: ask, answer
+    //      a: ask, answer, late    b: ask, answer    c: ask, answer
+    //
+    // Both first pages have already passed the position of the late item, so that neither second page contains it.
     let mode = HistoryMode::Paginated;
     record(&*store, 1, mode, &["a", "b"]).await;
     let newest = ItemQuery { direction: SortDirection::Descending, limit: 3, ..ItemQuery::all(id(1)) };
@@ -70,11 +76,11 @@ pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) 
         completed("a", json!({"type": "AgentMessage", "id": "late", "content": [{"type": "Text", "text": "late"}]}));
     store.append_items(id(1), BatchId::generate(), &[RolloutItem::EventMsg(late)]).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
-    go_on(&*store, id(1), mode, &["c"]).await;
+    continue_thread(&*store, id(1), mode, &["c"]).await;
     let rest = walk(&*store, ItemQuery { cursor: down, ..newest }).await;
-    assert_eq!(said(&rest), ["a: ask a"]);
+    assert_eq!(described(&rest), ["a: ask a"]);
     let rest = walk(&*store, ItemQuery { cursor: up, ..oldest }).await;
-    assert_eq!(said(&rest), ["b: answer b", "c: ask c", "c: answer c"]);
+    assert_eq!(described(&rest), ["b: answer b", "c: ask c", "c: answer c"]);
 }
 
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
@@ -92,12 +98,13 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     }
 }
 
-/// One turn by its number from either end: as a page of turns, and its items.
 pub(super) async fn one_turn_by_number(store: Arc<dyn ThreadStore>) {
+    // Selects one turn in each way, with both `list_turns` and `list_items`.
     let names = ["a", "b", "c"];
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &names).await;
-        let told = async |turn: TurnSelector| {
+        // Returns the id of the selected turn. Both methods must agree on the turn, or on the error.
+        let select = async |turn: TurnSelector| {
             let page = store.list_turns(&TurnQuery { turn: Some(turn.clone()), ..TurnQuery::all(id(n)) }).await;
             let items = store.list_items(&ItemQuery { turn: Some(turn), ..ItemQuery::all(id(n)) }).await;
             match (page, items) {
@@ -119,17 +126,17 @@ pub(super) async fn one_turn_by_number(store: Arc<dyn ThreadStore>) {
             }
         };
         for (number, name) in (1..).zip(names) {
-            assert_eq!(told(TurnSelector::Number(number)).await.as_deref(), Some(name));
-            assert_eq!(told(TurnSelector::NumberFromEnd(4 - number)).await.as_deref(), Some(name));
-            assert_eq!(told(TurnSelector::Id(turn_id(name))).await.as_deref(), Some(name));
+            assert_eq!(select(TurnSelector::Number(number)).await.as_deref(), Some(name));
+            assert_eq!(select(TurnSelector::NumberFromEnd(4 - number)).await.as_deref(), Some(name));
+            assert_eq!(select(TurnSelector::Id(turn_id(name))).await.as_deref(), Some(name));
         }
         for number in [0, 4, u64::MAX] {
-            assert_eq!(told(TurnSelector::Number(number)).await, None);
-            assert_eq!(told(TurnSelector::NumberFromEnd(number)).await, None);
+            assert_eq!(select(TurnSelector::Number(number)).await, None);
+            assert_eq!(select(TurnSelector::NumberFromEnd(number)).await, None);
         }
-        assert_eq!(told(TurnSelector::Id(turn_id("z"))).await, None);
-        go_on(&*store, id(n), mode, &["d"]).await;
-        assert_eq!(told(TurnSelector::NumberFromEnd(1)).await.as_deref(), Some("d"));
-        assert_eq!(told(TurnSelector::Number(4)).await.as_deref(), Some("d"));
+        assert_eq!(select(TurnSelector::Id(turn_id("z"))).await, None);
+        continue_thread(&*store, id(n), mode, &["d"]).await;
+        assert_eq!(select(TurnSelector::NumberFromEnd(1)).await.as_deref(), Some("d"));
+        assert_eq!(select(TurnSelector::Number(4)).await.as_deref(), Some("d"));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a history line by line, and following it.
+//! Rules about reading a history line by line, and following it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,15 +10,16 @@ use selvedge_thread_store::{
     MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary,
 };
 
-use crate::fixtures::{MODES, go_on, head, id, is_invalid, is_missing, record, turn, turn_id};
+use crate::fixtures::{MODES, continue_thread, head, id, is_invalid, is_missing, record, turn, turn_id};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
+/// Reads one page in ascending order.
 async fn read(store: &dyn ThreadStore, thread_id: ThreadId, start: LineStart) -> LinePage {
     store.read_lines(&LineQuery::from(thread_id, start)).await.unwrap()
 }
 
-/// All entries in a direction, on pages of so many.
+/// Reads all entries in a direction, on pages of `limit`.
 async fn walk(store: &dyn ThreadStore, thread_id: ThreadId, direction: SortDirection, limit: usize) -> Vec<LineEntry> {
     let start = match direction {
         SortDirection::Ascending => LineStart::Beginning,
@@ -29,7 +30,7 @@ async fn walk(store: &dyn ThreadStore, thread_id: ThreadId, direction: SortDirec
     loop {
         let page = store.read_lines(&query).await.unwrap();
         assert!(page.entries.len() <= limit && page.rewound_to.is_none());
-        assert!(page.is_end || page.entries.len() == limit, "a page with more behind it is full");
+        assert!(page.is_end || page.entries.len() == limit, "a page that is followed by another is full");
         found.extend(page.entries);
         if page.is_end {
             return found;
@@ -38,23 +39,30 @@ async fn walk(store: &dyn ThreadStore, thread_id: ThreadId, direction: SortDirec
     }
 }
 
+/// Returns the intact lines of entries.
 fn lines(entries: &[LineEntry]) -> Vec<RolloutLine> {
     entries.iter().filter_map(LineEntry::line).collect()
 }
 
-/// A thread, a fork of it that goes on, and the fork rewound by a turn and gone on with.
+/// Records a thread and a fork of it. The fork is continued, reverted by one turn, and continued again:
+///
+/// ```text
+///  source: a b
+///  fork:   a (of source) c d          d is undone
+///                          e
+/// ```
 async fn family(store: &dyn ThreadStore, mode: HistoryMode, n: u32) -> [ThreadId; 2] {
     let source = record(store, n, mode, &["a", "b"]).await;
     let request = ForkThread { source, at: TurnBoundary::After(turn_id("a")), meta: head(n + 1, mode) };
     let fork = store.fork_thread(request).await.unwrap();
-    go_on(store, fork, mode, &["c", "d"]).await;
+    continue_thread(store, fork, mode, &["c", "d"]).await;
     let to = TurnBoundary::After(turn_id("c"));
     store.revert_thread(RevertThread { thread_id: fork, to, batch: BatchId::generate() }).await.unwrap();
-    go_on(store, fork, mode, &["e"]).await;
+    continue_thread(store, fork, mode, &["e"]).await;
     [source, fork]
 }
 
-pub(super) async fn are_the_history(store: Arc<dyn ThreadStore>) {
+pub(super) async fn contain_the_history(store: Arc<dyn ThreadStore>) {
     for (n, mode) in [(1, MODES[0]), (11, MODES[1])] {
         for thread_id in family(&*store, mode, n).await {
             let history = store.load_history(thread_id).await.unwrap();
@@ -66,35 +74,36 @@ pub(super) async fn are_the_history(store: Arc<dyn ThreadStore>) {
                 let inherited = entries.iter().filter(|entry| entry.inherited && entry.kind == EntryKind::Line).count();
                 assert_eq!(inherited, history.inherited);
                 let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.bytes.clone()).collect();
-                assert!(bytes == exported, "together the entries have every byte");
+                assert!(bytes == exported, "the entries contain every byte");
                 let mut back = walk(&*store, thread_id, SortDirection::Descending, limit).await;
                 back.reverse();
-                assert_eq!(back, entries, "the same from the end");
+                assert_eq!(back, entries, "descending pages contain the same entries");
             }
         }
     }
 }
 
-/// A position is the same wherever it comes from, and reading goes on there.
 pub(super) async fn positions(store: Arc<dyn ThreadStore>) {
+    // Reads from every position in both directions, and from the end after another append.
     for (n, mode) in [(1, MODES[0]), (11, MODES[1])] {
         let [_, fork] = family(&*store, mode, n).await;
         let entries = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let positions: HashSet<&LinePosition> = entries.iter().map(|entry| &entry.at).collect();
         assert_eq!(positions.len(), entries.len());
         for (number, entry) in entries.iter().enumerate() {
-            let behind = read(&*store, fork, LineStart::At(entry.at.clone())).await;
-            assert_eq!((behind.entries.as_slice(), behind.rewound_to), (&entries[number..], None));
+            let rest = read(&*store, fork, LineStart::At(entry.at.clone())).await;
+            assert_eq!((rest.entries.as_slice(), rest.rewound_to), (&entries[number..], None));
             let direction = SortDirection::Descending;
             let query = LineQuery { direction, ..LineQuery::from(fork, LineStart::At(entry.at.clone())) };
             let mut before = store.read_lines(&query).await.unwrap();
             before.entries.reverse();
             assert_eq!(before.entries, &entries[..number]);
+            // The beginning of the history is the end of a descending read. Before the first entry there is nothing to read.
             assert!(before.is_end && before.next == entries[0].at || number == 0);
         }
         let end = read(&*store, fork, LineStart::End).await;
         assert!(end.entries.is_empty() && end.is_end);
-        go_on(&*store, fork, mode, &["f"]).await;
+        continue_thread(&*store, fork, mode, &["f"]).await;
         let more = lines(&read(&*store, fork, LineStart::At(end.next)).await.entries);
         let history = store.load_history(fork).await.unwrap();
         assert_eq!(more, history.lines[history.lines.len() - more.len()..]);
@@ -109,6 +118,7 @@ pub(super) async fn starts(store: Arc<dyn ThreadStore>) {
         let page = read(&*store, fork, LineStart::Ordinal(line.ordinal().unwrap())).await;
         assert_eq!(lines(&page.entries), history.lines[number..]);
     }
+    // An ordinal beyond the end means the end.
     let page = read(&*store, fork, LineStart::Ordinal(u64::MAX)).await;
     assert!(page.entries.is_empty() && page.is_end);
     for (turn, lines_before) in [("a", 1), ("c", 8), ("e", 15)] {
@@ -119,8 +129,8 @@ pub(super) async fn starts(store: Arc<dyn ThreadStore>) {
     assert!(matches!(undone, Err(StoreError::TurnNotFound { .. })));
 }
 
-/// A page ends by bytes, too, and has one entry in any case.
-pub(super) async fn by_bytes(store: Arc<dyn ThreadStore>) {
+pub(super) async fn pages_end_by_bytes(store: Arc<dyn ThreadStore>) {
+    // Reads with byte limits from 0 on, which is below the length of any line.
     let thread_id = record(&*store, 1, MODE, &["a", "b"]).await;
     let all = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
     for max_bytes in [0, 1, 300, 1000] {
@@ -144,17 +154,17 @@ pub(super) async fn by_bytes(store: Arc<dyn ThreadStore>) {
     assert!(page.entries.is_empty() && page.is_end, "nothing is damaged");
 }
 
-/// Positions outlive whatever does not change what stands before them.
-pub(super) async fn positions_stay(store: Arc<dyn ThreadStore>) {
+pub(super) async fn positions_stay_valid(store: Arc<dyn ThreadStore>) {
+    // Keeps all positions of a fork, and reads from each of them after each change of the thread.
     let [source, fork] = family(&*store, MODE, 1).await;
     let entries = walk(&*store, fork, SortDirection::Ascending, 1000).await;
     let end = read(&*store, fork, LineStart::End).await.next;
-    let texts = |entries: &[LineEntry]| lines(entries).iter().map(|line| line.item()).collect::<Vec<_>>();
+    let items = |entries: &[LineEntry]| lines(entries).iter().map(|line| line.item()).collect::<Vec<_>>();
     let check = async |what: &str| {
         for (number, entry) in entries.iter().enumerate() {
             let page = read(&*store, fork, LineStart::At(entry.at.clone())).await;
             assert_eq!(page.rewound_to, None, "{what}: entry {number}");
-            assert_eq!(texts(&page.entries)[..], texts(&entries)[number..], "{what}: entry {number}");
+            assert_eq!(items(&page.entries)[..], items(&entries)[number..], "{what}: entry {number}");
         }
         let page = read(&*store, fork, LineStart::At(end.clone())).await;
         assert!(page.entries.is_empty() && page.is_end && page.rewound_to.is_none(), "{what}");
@@ -165,7 +175,7 @@ pub(super) async fn positions_stay(store: Arc<dyn ThreadStore>) {
     store.unarchive_thread(fork).await.unwrap();
     check("unarchived").await;
     store.detach_thread(fork).await.unwrap();
-    // The first line is another head now.
+    // A detach replaces the first line by the head of the copy. The lines after it are the same.
     let entries = &entries[1..];
     for (number, entry) in entries.iter().enumerate() {
         let page = read(&*store, fork, LineStart::At(entry.at.clone())).await;
@@ -174,16 +184,22 @@ pub(super) async fn positions_stay(store: Arc<dyn ThreadStore>) {
     assert!(read(&*store, fork, LineStart::At(end.clone())).await.entries.is_empty());
     store.delete_thread(source).await.unwrap();
     assert!(read(&*store, fork, LineStart::At(end.clone())).await.entries.is_empty());
-    go_on(&*store, fork, MODE, &["f"]).await;
+    continue_thread(&*store, fork, MODE, &["f"]).await;
     assert_eq!(lines(&read(&*store, fork, LineStart::At(end)).await.entries).len(), turn(MODE, "f").len());
 }
 
-/// A place that was undone leads to the last one before it that was not.
 pub(super) async fn after_a_rewind(store: Arc<dyn ThreadStore>) {
+    // Reverts a fork step by step, at last into its inherited history, and reads from every position that was valid before:
+    //
+    //      before:  0 1 2 3 4 5 6        `common` = 4 entries survive the revert
+    //      now:     0 1 2 3 h            h is the head of the new segment
+    //
+    // A position up to 4 still leads to the rest of the history. A later one leads to position 4, and the page reports that as
+    // `rewound_to`.
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
-    go_on(&*store, fork, MODE, &["c", "d"]).await;
+    continue_thread(&*store, fork, MODE, &["c", "d"]).await;
     for keep in ["d", "c", "b", "a"] {
         let before = walk(&*store, fork, SortDirection::Ascending, 1000).await;
         let end = read(&*store, fork, LineStart::End).await.next;
@@ -193,6 +209,7 @@ pub(super) async fn after_a_rewind(store: Arc<dyn ThreadStore>) {
         let common = before.iter().zip(&now).take_while(|(before, now)| before == now).count();
         for (held, entry) in before.iter().enumerate() {
             let page = read(&*store, fork, LineStart::At(entry.at.clone())).await;
+            // `held` entries are before this position.
             let expected = &now[held.min(common)..];
             assert_eq!(page.entries, expected, "before {keep}, held {held}");
             assert_eq!(page.rewound_to.is_some(), held > common, "before {keep}, held {held}");
@@ -200,13 +217,13 @@ pub(super) async fn after_a_rewind(store: Arc<dyn ThreadStore>) {
         let page = read(&*store, fork, LineStart::At(end)).await;
         let to = page.rewound_to.unwrap();
         assert_eq!(page.entries, now[common..]);
-        let behind_common = if common == now.len() { page.next } else { now[common].at.clone() };
-        assert_eq!(to, behind_common);
+        let after_common = if common == now.len() { page.next } else { now[common].at.clone() };
+        assert_eq!(to, after_common);
     }
 }
 
-/// A rewind of a legacy thread is a line itself and undoes none.
 pub(super) async fn after_a_legacy_rewind(store: Arc<dyn ThreadStore>) {
+    // The position at the old end stays valid, and the rewind is the next line.
     let thread_id = record(&*store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let end = read(&*store, thread_id, LineStart::End).await.next;
     let to = TurnBoundary::After(turn_id("a"));
@@ -215,49 +232,53 @@ pub(super) async fn after_a_legacy_rewind(store: Arc<dyn ThreadStore>) {
     assert_eq!((page.entries.len(), page.rewound_to), (1, None));
 }
 
-/// Whoever follows a thread gets every line once, over all that happens to it.
 pub(super) async fn following(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    // One host continues, archives, unarchives and reverts the thread. A client of the other host keeps its own copy of the entries.
+    // It appends each page, and after a rewind first removes the entries from `rewound_to` on.
     let thread_id = record(&*store, 1, MODE, &["a"]).await;
-    let follow = tokio::spawn(async move {
-        let mut held: Vec<LineEntry> = Vec::new();
-        let mut query = LineQuery { max_lines: 3, ..LineQuery::from(thread_id, LineStart::Beginning) };
-        loop {
-            let page = other.read_lines(&query).await.unwrap();
-            if let Some(to) = &page.rewound_to {
-                let kept = held.iter().position(|entry| entry.at == *to).unwrap_or(held.len());
-                held.truncate(kept);
-            }
-            held.extend(page.entries);
-            query.start = LineStart::At(page.next.clone());
-            if !page.is_end {
-                continue;
-            }
-            let is_done = |entry: &LineEntry| String::from_utf8_lossy(&entry.bytes).contains("ask the end");
-            if held.iter().any(is_done) {
-                return held;
-            }
-            other.wait_for_lines(thread_id, &page.next).await.unwrap();
-        }
-    });
+    let follow = tokio::spawn(follow_thread(other, thread_id));
     for round in 0..6 {
         let name = format!("b{round}");
-        go_on(&*store, thread_id, MODE, &[&name, &format!("c{round}")]).await;
+        continue_thread(&*store, thread_id, MODE, &[&name, &format!("c{round}")]).await;
         store.archive_thread(thread_id).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         store.unarchive_thread(thread_id).await.unwrap();
         let to = TurnBoundary::Before(turn_id(&format!("c{round}")));
         store.revert_thread(RevertThread { thread_id, to, batch: BatchId::generate() }).await.unwrap();
     }
-    go_on(&*store, thread_id, MODE, &["the end"]).await;
+    continue_thread(&*store, thread_id, MODE, &["the end"]).await;
     let held = tokio::time::timeout(Duration::from_secs(60), follow).await.unwrap().unwrap();
     let all = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
-    // What it held of the last turn when it saw its beginning.
+    // The client stops at the first line of the last turn that it looks for, so that it may not have the lines after it.
     assert!(
         held.len() > all.len() - turn(MODE, "x").len() && held[..] == all[..held.len()],
         "{} {}",
         held.len(),
         all.len()
     );
+}
+
+/// Follows a thread until the turn `the end`, and returns the entries that the client has then.
+async fn follow_thread(store: Arc<dyn ThreadStore>, thread_id: ThreadId) -> Vec<LineEntry> {
+    let mut held: Vec<LineEntry> = Vec::new();
+    let mut query = LineQuery { max_lines: 3, ..LineQuery::from(thread_id, LineStart::Beginning) };
+    loop {
+        let page = store.read_lines(&query).await.unwrap();
+        if let Some(to) = &page.rewound_to {
+            let kept = held.iter().position(|entry| entry.at == *to).unwrap_or(held.len());
+            held.truncate(kept);
+        }
+        held.extend(page.entries);
+        query.start = LineStart::At(page.next.clone());
+        if !page.is_end {
+            continue;
+        }
+        let is_done = |entry: &LineEntry| String::from_utf8_lossy(&entry.bytes).contains("ask the end");
+        if held.iter().any(is_done) {
+            return held;
+        }
+        store.wait_for_lines(thread_id, &page.next).await.unwrap();
+    }
 }
 
 pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
@@ -271,54 +292,37 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
         assert!(is_invalid(store.read_lines(&LineQuery::from(one, start)).await));
     }
     let end = read(&*store, other, LineStart::End).await.next;
-    assert!(is_invalid(store.read_lines(&LineQuery::from(one, LineStart::At(end.clone()))).await), "another thread's");
+    assert!(
+        is_invalid(store.read_lines(&LineQuery::from(one, LineStart::At(end.clone()))).await),
+        "a position of another thread"
+    );
     assert!(is_invalid(store.wait_for_lines(one, &end).await));
     assert!(is_missing(store.wait_for_lines(id(9), &end).await, false));
 }
 
-/// Whatever happens to a thread, each position that was ever given leads to where it stood, or to where the undone part begins.
-pub(super) async fn positions_over_every_change(store: Arc<dyn ThreadStore>) {
+pub(super) async fn positions_survive_every_change(store: Arc<dyn ThreadStore>) {
+    // Keeps every position that the thread ever had. After each of 14 changes, it reads from all of them.
+    //
+    // A position has three correct answers: the rest of the history from its line on; a rewind with the position to which it leads;
+    // or, for a former end, the current end.
     let source = record(&*store, 1, MODE, &["a", "b"]).await;
     let request = ForkThread { source, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let thread_id = store.fork_thread(request).await.unwrap();
-    let set = |patch: serde_json::Value| serde_json::from_value(patch).unwrap();
-    let revert = async |to| {
-        let request = RevertThread { thread_id, to, batch: BatchId::generate() };
-        store.revert_thread(request).await.unwrap();
-    };
-    // Each position that was given, and the line that it stood before; none for the end.
+    // Each position with the line that follows it. `None` for the end.
     let mut held: Vec<(LinePosition, Option<String>)> = Vec::new();
     for step in 0..14 {
-        match step {
-            0 | 5 | 11 => go_on(&*store, thread_id, MODE, &[&format!("turn {step}")]).await,
-            1 => store.resume_thread(thread_id).await.unwrap(),
-            2 => _ = store.append_items(thread_id, BatchId::generate(), &turn(MODE, "live")).await.unwrap(),
-            3 => revert(TurnBoundary::BeforeNewest(1)).await,
-            4 => store.shutdown_thread(thread_id).await.unwrap(),
-            6 => {
-                let patch = set(serde_json::json!({"model": "set", "name": "name"}));
-                store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.unwrap();
-            }
-            7 => _ = store.archive_thread(thread_id).await.unwrap(),
-            8 => _ = store.unarchive_thread(thread_id).await.unwrap(),
-            9 => {
-                let request = ForkThread { source: thread_id, at: TurnBoundary::Latest, meta: head(3, MODE) };
-                store.fork_thread(request).await.unwrap();
-            }
-            10 => store.delete_thread(id(3)).await.unwrap(),
-            12 => revert(TurnBoundary::Before(turn_id("b"))).await,
-            _ => go_on(&*store, thread_id, MODE, &["last"]).await,
-        }
+        change_thread(&*store, thread_id, step).await;
         let now = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
         let line_at = |position: &LinePosition| now.iter().position(|entry| entry.at == *position);
         for (position, line) in &held {
             let page = read(&*store, thread_id, LineStart::At(position.clone())).await;
+            // The page reaches to the end of the history, so that its length shows where it begins.
             let begins = now.len() - page.entries.len();
             assert_eq!(page.entries, now[begins..], "step {step}");
             match (&page.rewound_to, line_at(position)) {
                 (Some(to), _) => assert_eq!(line_at(to).unwrap_or(now.len()), begins, "step {step}"),
                 (None, Some(at)) => assert_eq!(at, begins, "step {step}"),
-                // What was the end is where more may follow.
+                // The position of a former end that is still the end.
                 (None, None) => assert!(line.is_none() && begins == now.len(), "step {step}"),
             }
         }
@@ -326,5 +330,33 @@ pub(super) async fn positions_over_every_change(store: Arc<dyn ThreadStore>) {
             now.iter().map(|entry| (entry.at.clone(), Some(String::from_utf8_lossy(&entry.bytes).into_owned()))),
         );
         held.push((read(&*store, thread_id, LineStart::End).await.next, None));
+    }
+}
+
+/// Makes the change with this number. The changes include two reverts: one of a live thread, and one into the inherited history.
+async fn change_thread(store: &dyn ThreadStore, thread_id: ThreadId, step: u32) {
+    let revert = async |to| {
+        let request = RevertThread { thread_id, to, batch: BatchId::generate() };
+        store.revert_thread(request).await.unwrap();
+    };
+    match step {
+        0 | 5 | 11 => continue_thread(store, thread_id, MODE, &[&format!("turn {step}")]).await,
+        1 => store.resume_thread(thread_id).await.unwrap(),
+        2 => _ = store.append_items(thread_id, BatchId::generate(), &turn(MODE, "live")).await.unwrap(),
+        3 => revert(TurnBoundary::BeforeNewest(1)).await,
+        4 => store.shutdown_thread(thread_id).await.unwrap(),
+        6 => {
+            let patch = serde_json::from_value(serde_json::json!({"model": "set", "name": "name"})).unwrap();
+            store.update_thread_metadata(thread_id, &patch, MetadataOrigin::Explicit).await.unwrap();
+        }
+        7 => _ = store.archive_thread(thread_id).await.unwrap(),
+        8 => _ = store.unarchive_thread(thread_id).await.unwrap(),
+        9 => {
+            let request = ForkThread { source: thread_id, at: TurnBoundary::Latest, meta: head(3, MODE) };
+            store.fork_thread(request).await.unwrap();
+        }
+        10 => store.delete_thread(id(3)).await.unwrap(),
+        12 => revert(TurnBoundary::Before(turn_id("b"))).await,
+        _ => continue_thread(store, thread_id, MODE, &["last"]).await,
     }
 }

@@ -1,4 +1,4 @@
-//! Listings: pages that neither skip nor repeat, filters, errors.
+//! Rules about lists: pages that neither skip nor repeat threads, filters, refusals.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use selvedge_protocol::{
 use selvedge_thread_store::{ForkThread, MetadataOrigin, ThreadStore, TurnBoundary};
 use serde_json::json;
 
-use crate::fixtures::{append_and_tell, head, id, is_invalid, record, second, turn};
+use crate::fixtures::{append_with_metadata, head, id, is_invalid, record, second, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 const DIRECTIONS: [SortDirection; 2] = [SortDirection::Ascending, SortDirection::Descending];
@@ -19,7 +19,7 @@ fn by_creation(direction: SortDirection, limit: usize) -> ThreadQuery {
     ThreadQuery { sort: ThreadSortKey::CreatedAt, direction, limit, ..Default::default() }
 }
 
-/// Every page of a listing, each asked for after `between` has run.
+/// Reads all pages of a list. `between` runs before each page.
 async fn walk<F: Future<Output = ()>>(
     store: &dyn ThreadStore,
     mut query: ThreadQuery,
@@ -30,7 +30,10 @@ async fn walk<F: Future<Output = ()>>(
         between(number).await;
         let page = store.list_threads(&query).await.unwrap();
         assert!(page.items.len() <= query.limit);
-        assert!(page.next_cursor.is_none() || page.items.len() == query.limit, "a page with a next one is full");
+        assert!(
+            page.next_cursor.is_none() || page.items.len() == query.limit,
+            "a page that is followed by another is full"
+        );
         found.extend(page.items);
         query.cursor = page.next_cursor;
         if query.cursor.is_none() {
@@ -59,13 +62,14 @@ pub(super) async fn pages_by_every_size(store: Arc<dyn ThreadStore>) {
             }
         }
     }
+    // The order itself, which a comparison of pages with one large page does not check.
     let found = walk(&*store, by_creation(SortDirection::Descending, 3), async |_| {}).await;
     assert_eq!(ids(&found), (1..=7).rev().map(id).collect::<Vec<_>>());
 }
 
-/// While pages are turned, other tasks add threads at every place and take others away. Every thread that was there all
-/// the time is found once.
 pub(super) async fn pages_while_others_write(store: Arc<dyn ThreadStore>) {
+    // While one task walks over the pages, another adds threads everywhere in the order and deletes some of them again. The threads
+    // that exist all the time must be found exactly once. The others may be found or not.
     let steady: HashSet<_> = (10..30).map(|n| id(n * 10)).collect();
     for n in 10..30 {
         record(&*store, n * 10, MODE, &[]).await;
@@ -75,7 +79,7 @@ pub(super) async fn pages_while_others_write(store: Arc<dyn ThreadStore>) {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 for n in 10..30 {
-                    // Before, between and behind what is paged through.
+                    // Before, between and after the threads that exist all the time.
                     let added = [n + 40 * run, n * 10 + 1 + run, 1000 + 100 * run + n];
                     for n in added {
                         record(&*store, n, MODE, &["a"]).await;
@@ -89,8 +93,8 @@ pub(super) async fn pages_while_others_write(store: Arc<dyn ThreadStore>) {
         adding.await.unwrap();
         let found = ids(&found);
         let distinct: HashSet<_> = found.iter().copied().collect();
-        assert_eq!(distinct.len(), found.len(), "no thread twice");
-        assert!(steady.is_subset(&distinct), "no thread skipped");
+        assert_eq!(distinct.len(), found.len(), "no thread is repeated");
+        assert!(steady.is_subset(&distinct), "no thread is skipped");
         let mut sorted = found.clone();
         sorted.sort();
         if direction == SortDirection::Descending {
@@ -115,7 +119,9 @@ pub(super) async fn ties_are_sorted_by_id(store: Arc<dyn ThreadStore>) {
     }
 }
 
-pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
+/// Records six threads that the filters can tell apart.
+async fn record_filterable_threads(store: &dyn ThreadStore) {
+    // Each thread differs from the others in the fields of some filters. `/srv/ab` begins like `/srv/a`, but is not inside of it.
     let heads = [
         SessionMeta { cwd: Some("/srv/a".into()), source: Some(json!("exec")), ..head(1, MODE) },
         SessionMeta { cwd: Some("/srv/a/b".into()), source: Some(json!({"subagent": "x"})), ..head(2, MODE) },
@@ -134,7 +140,7 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
     for meta in heads {
         let thread_id = meta.id.unwrap();
         store.create_thread(meta).await.unwrap();
-        append_and_tell(&*store, thread_id, &turn(MODE, &format!("Turn of {thread_id}"))).await;
+        append_with_metadata(store, thread_id, &turn(MODE, &format!("Turn of {thread_id}"))).await;
         store.shutdown_thread(thread_id).await.unwrap();
     }
     let patch = ThreadMetadataPatch { name: Some(Some("Größe".into())), ..Default::default() };
@@ -142,8 +148,12 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
     let patch = ThreadMetadataPatch { model: Some(Some("model-x".into())), ..Default::default() };
     store.update_thread_metadata(id(2), &patch, MetadataOrigin::Explicit).await.unwrap();
     store.archive_thread(id(6)).await.unwrap();
+}
 
+pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
+    record_filterable_threads(&*store).await;
     let all = || ThreadQuery { archived: ArchivedFilter::All, ..by_creation(SortDirection::Ascending, 50) };
+    // A term matches names and previews and ignores case. Each turn is named after its thread, so that one preview matches.
     let preview = id(4).to_string().to_uppercase();
     let cases: [(ThreadQuery, &[u32]); 19] = [
         (all(), &[1, 2, 3, 4, 5, 6]),
@@ -155,12 +165,14 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
         (ThreadQuery { cwd: Some(CwdFilter::Under("/srv/a".into())), ..all() }, &[1, 2]),
         (ThreadQuery { cwd: Some(CwdFilter::Exactly("/srv/a/".into())), ..all() }, &[1]),
         (ThreadQuery { git_branch: Some("dev".into()), ..all() }, &[5]),
+        // The repository is `git@Host.org:owner/name.git`. Other spellings and its last parts match, but not a part of a name.
         (ThreadQuery { git_repository: Some("https://host.org/owner/name".into()), ..all() }, &[5]),
         (ThreadQuery { git_repository: Some("owner/name".into()), ..all() }, &[5]),
         (ThreadQuery { git_repository: Some("name".into()), ..all() }, &[5]),
         (ThreadQuery { git_repository: Some("ame".into()), ..all() }, &[]),
         (ThreadQuery { named: Some(true), ..all() }, &[3]),
         (ThreadQuery { named: Some(false), ..all() }, &[1, 2, 4, 5, 6]),
+        // A range of time includes its beginning and excludes its end.
         (ThreadQuery { since: Some(second(2)), until: Some(second(4)), ..all() }, &[2, 3]),
         (ThreadQuery { relation: Some(Relation::ChildOf(id(1))), ..all() }, &[4]),
         (ThreadQuery { search_term: Some("GRÖSSE".replace("SS", "ß")), ..all() }, &[3]),
@@ -175,19 +187,24 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
     }
 }
 
-/// Through forks and sub-agents, archived threads and ones that are gone, and round in circles.
 pub(super) async fn descendants(store: Arc<dyn ThreadStore>) {
+    // The relations of the threads. An arrow points from a parent to its child:
+    //
+    //      1 -> 2 (archived) -> 3 -> 4 (a fork)
+    //      5 -> 6 -> 7 -> 5        a cycle
+    //      90 (does not exist) -> 8 -> 9
     let parents = [(2, Some(1)), (3, Some(2)), (5, Some(7)), (6, Some(5)), (7, Some(6)), (8, Some(90)), (9, Some(8))];
     record(&*store, 1, MODE, &["a"]).await;
     for (n, parent) in parents {
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();
-        append_and_tell(&*store, id(n), &turn(MODE, "a")).await;
+        append_with_metadata(&*store, id(n), &turn(MODE, "a")).await;
         store.shutdown_thread(id(n)).await.unwrap();
     }
     let fork = ForkThread { source: id(3), at: TurnBoundary::Latest, meta: head(4, MODE) };
     store.fork_thread(fork).await.unwrap();
     store.archive_thread(id(2)).await.unwrap();
+    // The ancestor, its active descendants, and all of them.
     for (ancestor, wanted, with_archived) in [
         (1, &[3, 4][..], &[2, 3, 4][..]),
         (2, &[3, 4], &[3, 4]),
@@ -232,39 +249,54 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     }
     store.delete_thread(id(1)).await.unwrap();
     let page = store.list_threads(&ThreadQuery { cursor, ..query }).await.unwrap();
-    assert_eq!(ids(&page.items), [id(2)], "the thread of a cursor may be gone");
+    assert_eq!(ids(&page.items), [id(2)], "the thread of a cursor may be deleted");
 }
 
-/// A filter, and which rows it is for by a plain reading of it.
-type Filter = (&'static str, fn(&mut ThreadQuery), fn(&StoredThread) -> bool);
+/// A name, a function that sets the filter of a query, and a predicate that decides the same for one record.
+///
+/// The predicates are written without the code of the stores. They are the model that lists are compared with.
+type FilterCase = (&'static str, fn(&mut ThreadQuery), fn(&StoredThread) -> bool);
 
-const FILTERS: &[Filter] = &[
-    ("none", |_| {}, |row| !row.archived),
-    ("archived", |query| query.archived = ArchivedFilter::Archived, |row| row.archived),
+const FILTERS: &[FilterCase] = &[
+    ("none", |_| {}, |record| !record.archived),
+    ("archived", |query| query.archived = ArchivedFilter::Archived, |record| record.archived),
     ("all", |query| query.archived = ArchivedFilter::All, |_| true),
-    ("named", |query| query.named = Some(true), |row| !row.archived && row.name.is_some()),
-    ("nameless", |query| query.named = Some(false), |row| !row.archived && row.name.is_none()),
-    ("source", |query| query.sources = vec!["exec".into()], |row| !row.archived && row.source == Some(json!("exec"))),
+    ("named", |query| query.named = Some(true), |record| !record.archived && record.name.is_some()),
+    ("nameless", |query| query.named = Some(false), |record| !record.archived && record.name.is_none()),
+    (
+        "source",
+        |query| query.sources = vec!["exec".into()],
+        |record| !record.archived && record.source == Some(json!("exec")),
+    ),
     (
         "provider",
         |query| query.model_providers = vec!["one".into(), "two".into()],
-        |row| !row.archived && row.model_provider.as_deref().is_some_and(|provider| ["one", "two"].contains(&provider)),
+        |record| {
+            !record.archived
+                && record.model_provider.as_deref().is_some_and(|provider| ["one", "two"].contains(&provider))
+        },
     ),
-    ("model", |query| query.models = vec!["m1".into()], |row| !row.archived && row.model.as_deref() == Some("m1")),
+    (
+        "model",
+        |query| query.models = vec!["m1".into()],
+        |record| !record.archived && record.model.as_deref() == Some("m1"),
+    ),
     (
         "cwd",
         |query| query.cwd = Some(CwdFilter::Under("/srv/a".into())),
-        |row| !row.archived && row.cwd.as_deref().is_some_and(|cwd| cwd == "/srv/a" || cwd.starts_with("/srv/a/")),
+        |record| {
+            !record.archived && record.cwd.as_deref().is_some_and(|cwd| cwd == "/srv/a" || cwd.starts_with("/srv/a/"))
+        },
     ),
     (
         "term",
         |query| query.search_term = Some("NAME".into()),
-        |row| !row.archived && row.name.as_deref().is_some_and(|name| name.contains("name")),
+        |record| !record.archived && record.name.as_deref().is_some_and(|name| name.contains("name")),
     ),
     (
         "child",
         |query| query.relation = Some(Relation::ChildOf(id(1))),
-        |row| !row.archived && row.parent_thread_id == Some(id(1)),
+        |record| !record.archived && record.parent_thread_id == Some(id(1)),
     ),
     (
         "several",
@@ -274,16 +306,17 @@ const FILTERS: &[Filter] = &[
             query.sources = vec!["cli".into()];
             query.models = vec!["m1".into(), "m2".into()];
         },
-        |row| {
-            let is_meant = row.model.as_deref().is_some_and(|model| ["m1", "m2"].contains(&model));
-            row.name.is_some() && row.source == Some(json!("cli")) && is_meant
+        |record| {
+            let has_model = record.model.as_deref().is_some_and(|model| ["m1", "m2"].contains(&model));
+            record.name.is_some() && record.source == Some(json!("cli")) && has_model
         },
     ),
 ];
 
-/// Twenty threads, no two alike, some of the same time.
+/// Records twenty threads. Remainders of the number determine the fields, so that the fields combine in many ways. Up to three
+/// threads have the same time.
 async fn many_kinds(store: &dyn ThreadStore) -> Vec<StoredThread> {
-    let mut rows = Vec::new();
+    let mut records = Vec::new();
     for n in 1..=20_u32 {
         let meta = SessionMeta {
             timestamp: Some(second(i64::from(n / 3))),
@@ -305,38 +338,39 @@ async fn many_kinds(store: &dyn ThreadStore) -> Vec<StoredThread> {
         if n % 7 == 0 {
             store.archive_thread(id(n)).await.unwrap();
         }
-        rows.push(store.read_thread(id(n)).await.unwrap());
+        records.push(store.read_thread(id(n)).await.unwrap());
     }
-    rows
+    records
 }
 
-/// What a list gives is what a plain filter and sort of all rows gives, by every sort key, direction, filter, page size and time.
-pub(super) async fn against_a_model(store: Arc<dyn ThreadStore>) {
-    let rows = many_kinds(&*store).await;
-    for (name, narrow, is_meant) in FILTERS {
+pub(super) async fn equals_a_filter_and_sort(store: Arc<dyn ThreadStore>) {
+    // Compares each list with the model: filter all records by the predicate, and sort them by time and id.
+    let records = many_kinds(&*store).await;
+    for (name, narrow, matches) in FILTERS {
         for sort in [ThreadSortKey::CreatedAt, ThreadSortKey::UpdatedAt, ThreadSortKey::RecencyAt] {
-            let time = |row: &StoredThread| match sort {
-                ThreadSortKey::CreatedAt => row.created_at,
-                ThreadSortKey::UpdatedAt => row.updated_at,
-                ThreadSortKey::RecencyAt => row.recency_at,
+            let time = |record: &StoredThread| match sort {
+                ThreadSortKey::CreatedAt => record.created_at,
+                ThreadSortKey::UpdatedAt => record.updated_at,
+                ThreadSortKey::RecencyAt => record.recency_at,
             };
-            let mut wanted: Vec<&StoredThread> = rows.iter().filter(|row| is_meant(row)).collect();
-            wanted.sort_by_key(|row| (time(row), row.id));
+            let mut wanted: Vec<&StoredThread> = records.iter().filter(|record| matches(record)).collect();
+            wanted.sort_by_key(|record| (time(record), record.id));
             for direction in DIRECTIONS {
                 let mut query = ThreadQuery { sort, direction, ..ThreadQuery::default() };
                 narrow(&mut query);
-                let wanted_ids: Vec<_> = wanted.iter().map(|row| row.id).collect();
+                let wanted_ids: Vec<_> = wanted.iter().map(|record| record.id).collect();
                 for limit in [1, 3, wanted.len().max(1), 50] {
                     let found = walk(&*store, ThreadQuery { limit, ..query.clone() }, async |_| {}).await;
                     assert_eq!(ids(&found), wanted_ids, "{name}, {sort:?}, {direction:?}, pages of {limit}");
                 }
+                // A range of time excludes its end, so that the last record is outside.
                 if let [first, .., last] = wanted[..] {
                     let (since, until) = (time(first).min(time(last)), time(first).max(time(last)));
-                    let is_between = |row: &&&StoredThread| (since..until).contains(&time(row));
-                    let between: Vec<_> = wanted.iter().filter(is_between).map(|row| row.id).collect();
+                    let is_between = |record: &&&StoredThread| (since..until).contains(&time(record));
+                    let between: Vec<_> = wanted.iter().filter(is_between).map(|record| record.id).collect();
                     let query = ThreadQuery { since: Some(since), until: Some(until), limit: 2, ..query };
                     let found = walk(&*store, query, async |_| {}).await;
-                    assert_eq!(ids(&found), between, "{name}, {sort:?}, {direction:?}, a stretch of time");
+                    assert_eq!(ids(&found), between, "{name}, {sort:?}, {direction:?}, a range of time");
                 }
                 wanted.reverse();
             }

@@ -1,4 +1,4 @@
-//! What outlives the hosts of a place, and the place itself.
+//! Rules about a place that is opened again: what outlives its hosts, and a restart of the place.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use selvedge_thread_store::{
     ThreadStore, TurnBoundary,
 };
 
-use crate::fixtures::{all_turns, asked, go_on, head, id, record, turn, turn_id};
+use crate::fixtures::{all_turns, continue_thread, head, id, record, shown_prompts, turn, turn_id};
 use crate::{NotApplicable, StorePlace};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 const THREADS: [u32; 4] = [1, 2, 3, 4];
 
-/// All that is told of the threads.
+/// Everything that a reader gets of all threads of a place.
 #[derive(Debug, PartialEq)]
-struct Told {
-    rows: Vec<StoredThread>,
+struct PlaceSnapshot {
+    records: Vec<StoredThread>,
     listed: Page<StoredThread>,
     hits: Vec<SearchHit>,
     histories: Vec<ThreadHistory>,
@@ -29,10 +29,11 @@ struct Told {
     exports: Vec<Vec<u8>>,
 }
 
-async fn told(store: &dyn ThreadStore) -> Told {
+/// Reads all threads in every way.
+async fn snapshot(store: &dyn ThreadStore) -> PlaceSnapshot {
     let all = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
-    let mut told = Told {
-        rows: Vec::new(),
+    let mut snapshot = PlaceSnapshot {
+        records: Vec::new(),
         listed: store.list_threads(&all).await.unwrap(),
         hits: store.search_threads(&SearchQuery::new("ask")).await.unwrap().items,
         histories: Vec::new(),
@@ -41,18 +42,18 @@ async fn told(store: &dyn ThreadStore) -> Told {
         exports: Vec::new(),
     };
     for n in THREADS {
-        told.rows.push(store.read_thread(id(n)).await.unwrap());
-        told.histories.push(store.load_history(id(n)).await.unwrap());
-        told.turns.push(all_turns(store, id(n)).await);
-        told.segments.push(store.list_segments(id(n)).await.unwrap());
+        snapshot.records.push(store.read_thread(id(n)).await.unwrap());
+        snapshot.histories.push(store.load_history(id(n)).await.unwrap());
+        snapshot.turns.push(all_turns(store, id(n)).await);
+        snapshot.segments.push(store.list_segments(id(n)).await.unwrap());
         let mut bytes = Vec::new();
         store.export(id(n), &mut bytes).await.unwrap();
-        told.exports.push(bytes);
+        snapshot.exports.push(bytes);
     }
-    told
+    snapshot
 }
 
-/// Threads of every kind: legacy, rewound and named, a fork that is archived, and one that its writer left behind.
+/// Records threads of every kind: a legacy one, a reverted one with a name, an archived fork, and a plain one.
 async fn fill(store: &dyn ThreadStore) {
     record(store, 1, HistoryMode::Legacy, &["a", "b"]).await;
     let thread_id = record(store, 2, MODE, &["a", "b", "c"]).await;
@@ -66,23 +67,23 @@ async fn fill(store: &dyn ThreadStore) {
     store.update_thread_metadata(thread_id, &name, MetadataOrigin::Explicit).await.unwrap();
     let request = ForkThread { source: thread_id, at: TurnBoundary::After(turn_id("a")), meta: head(3, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
-    go_on(store, fork, MODE, &["d"]).await;
+    continue_thread(store, fork, MODE, &["d"]).await;
     store.archive_thread(fork).await.unwrap();
     record(store, 4, MODE, &["e"]).await;
 }
 
-pub(super) async fn the_same(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
-    // As long as it is open, a place in memory is there.
+pub(super) async fn gives_the_same_answers(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+    // The next host is opened after the death of the first one. The place itself keeps the threads.
     let first = place.open_host().await;
     fill(&*first).await;
-    let before = told(&*first).await;
+    let before = snapshot(&*first).await;
     drop(first);
     let next = place.open_host().await;
-    assert_eq!(told(&*next).await, before);
+    assert_eq!(snapshot(&*next).await, before);
     Ok(())
 }
 
-pub(super) async fn goes_on(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+pub(super) async fn hosts_take_turns(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
     let mut turns: Vec<String> = Vec::new();
     let first = place.open_host().await;
     record(&*first, 1, MODE, &[]).await;
@@ -94,13 +95,13 @@ pub(super) async fn goes_on(place: Arc<dyn StorePlace>) -> Result<(), NotApplica
         host.append_items(id(1), BatchId::generate(), &turn(MODE, &name)).await.unwrap();
         host.shutdown_thread(id(1)).await.unwrap();
         turns.push(name);
-        assert_eq!(asked(&*host, id(1)).await, turns);
+        assert_eq!(shown_prompts(&*host, id(1)).await, turns);
     }
     Ok(())
 }
 
-/// What a client keeps as text is good elsewhere and later.
-pub(super) async fn places_to_go_on(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+pub(super) async fn keeps_positions_and_cursors(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
+    // Clients may keep positions and cursors as text and use them later. Only a cursor of changes may expire.
     let first = place.open_host().await;
     fill(&*first).await;
     let lines = LineQuery { max_lines: 3, ..LineQuery::from(id(2), LineStart::Beginning) };
@@ -115,7 +116,7 @@ pub(super) async fn places_to_go_on(place: Arc<dyn StorePlace>) -> Result<(), No
     let history = next.load_history(id(2)).await.unwrap();
     let read: Vec<_> = rest.entries.iter().filter_map(|entry| entry.line()).collect();
     assert_eq!(read, history.lines[3..], "a position");
-    let ids = |page: Page<StoredThread>| page.items.iter().map(|row| row.id).collect::<Vec<ThreadId>>();
+    let ids = |page: Page<StoredThread>| page.items.iter().map(|record| record.id).collect::<Vec<ThreadId>>();
     let all = ids(next.list_threads(&ThreadQuery::default()).await.unwrap());
     let rest = ids(next.list_threads(&ThreadQuery { cursor, ..ThreadQuery::default() }).await.unwrap());
     assert_eq!(rest, all[1..], "a cursor of a list");
@@ -129,12 +130,12 @@ pub(super) async fn places_to_go_on(place: Arc<dyn StorePlace>) -> Result<(), No
 pub(super) async fn after_a_restart(place: Arc<dyn StorePlace>) -> Result<(), NotApplicable> {
     let first = place.open_host().await;
     fill(&*first).await;
-    let before = told(&*first).await;
+    let before = snapshot(&*first).await;
     drop(first);
     place.restart().await?;
     let next = place.open_host().await;
-    assert_eq!(told(&*next).await, before);
-    go_on(&*next, id(4), MODE, &["f"]).await;
-    assert_eq!(asked(&*next, id(4)).await, ["e", "f"]);
+    assert_eq!(snapshot(&*next).await, before);
+    continue_thread(&*next, id(4), MODE, &["f"]).await;
+    assert_eq!(shown_prompts(&*next, id(4)).await, ["e", "f"]);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Searching.
+//! Rules about searches.
 
 use std::sync::Arc;
 
@@ -13,25 +13,27 @@ use crate::fixtures::{MODES, agent, completed, head, id, is_invalid, record, sta
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
+/// Returns a query in a fixed order, so that a rule can compare all hits.
 fn query(text: &str) -> SearchQuery {
     let threads =
         ThreadQuery { sort: ThreadSortKey::CreatedAt, direction: SortDirection::Ascending, ..ThreadQuery::default() };
     SearchQuery { text: text.into(), threads, order: SearchOrder::Sorted, hits_per_thread: 10 }
 }
 
+/// Returns all hits of a text.
 async fn hits(store: &dyn ThreadStore, text: &str) -> Vec<SearchHit> {
     let page = store.search_threads(&query(text)).await.unwrap();
     assert_eq!(page.next_cursor, None);
     page.items
 }
 
-/// What is highlighted in a hit, if that is one thing.
+/// Returns the only highlighted text of a hit.
 fn marked(hit: &SearchHit) -> &str {
     assert_eq!(hit.highlights.len(), 1);
     all_marked(hit)[0]
 }
 
-/// What is highlighted in a hit: in order, and with something between any two.
+/// Returns the highlighted texts of a hit. Asserts that they are in order and do not touch.
 fn all_marked(hit: &SearchHit) -> Vec<&str> {
     assert!(hit.highlights.windows(2).all(|pair| pair[0].1 < pair[1].0), "{:?}", hit.highlights);
     hit.highlights.iter().map(|(start, end)| &hit.snippet[*start..*end]).collect()
@@ -42,7 +44,8 @@ async fn rename(store: &dyn ThreadStore, n: u32, name: &str) {
     store.update_thread_metadata(id(n), &name, MetadataOrigin::Explicit).await.unwrap();
 }
 
-async fn say(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<RolloutItem>) {
+/// Records a thread with one turn of these items.
+async fn record_items(store: &dyn ThreadStore, n: u32, mode: HistoryMode, items: Vec<RolloutItem>) {
     store.create_thread(head(n, mode)).await.unwrap();
     store.append_items(id(n), BatchId::generate(), &[vec![started("t")], items].concat()).await.unwrap();
     store.shutdown_thread(id(n)).await.unwrap();
@@ -58,7 +61,7 @@ pub(super) async fn in_names_and_items(store: Arc<dyn ThreadStore>) {
             "aggregated_output": "found one Needle", "exit_code": 0}),
     );
     let thought = completed("t", json!({"type": "Reasoning", "id": "r", "summary_text": ["a needle, then"]}));
-    say(&*store, 3, MODE, vec![command.into(), thought.into()]).await;
+    record_items(&*store, 3, MODE, vec![command.into(), thought.into()]).await;
     record(&*store, 4, MODE, &["none"]).await;
     rename(&*store, 4, "The NEEDLE").await;
 
@@ -82,13 +85,18 @@ pub(super) async fn in_names_and_items(store: Arc<dyn ThreadStore>) {
     assert_eq!(hits(&*store, "haystack").await.len(), 1);
     assert_eq!(hits(&*store, "nowhere").await, []);
     store.archive_thread(id(4)).await.unwrap();
-    assert!(hits(&*store, "needle").await.iter().all(|hit| hit.thread.id != id(4)), "the query for threads counts");
+    assert!(
+        hits(&*store, "needle").await.iter().all(|hit| hit.thread.id != id(4)),
+        "the thread query excludes archived threads"
+    );
 }
 
 pub(super) async fn unicode(store: Arc<dyn ThreadStore>) {
+    // A store that searches in a folded copy of a text must map the match back. Folding changes lengths here: `ß` becomes `ss`, and
+    // `İ` becomes two characters.
     let long = format!("{}İstanbul, straße, ПРИВЕТ, \u{1f9f5}x{}", "日本".repeat(300), "é\u{301}".repeat(300));
     for (n, mode) in (1..).zip(MODES) {
-        say(&*store, n, mode, [user(mode, "t", &long), agent(mode, "t", "nothing")].concat()).await;
+        record_items(&*store, n, mode, [user(mode, "t", &long), agent(mode, "t", "nothing")].concat()).await;
         for (text, wanted) in
             [("STRASSE", "straße"), ("привет", "ПРИВЕТ"), ("STANBUL", "stanbul"), ("\u{1f9f5}X", "\u{1f9f5}x")]
         {
@@ -111,6 +119,7 @@ pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
         store.shutdown_thread(id(n)).await.unwrap();
     }
     let all = hits(&*store, "one").await;
+    // Five threads with three turns each. A turn has two hits: the prompt and the answer.
     assert_eq!(all.len(), 5 * 6);
     for limit in 1..=6 {
         for hits_per_thread in [1, 4, 6] {
@@ -128,6 +137,7 @@ pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
                     break;
                 }
             }
+            // Each thread keeps its first hits, up to the limit.
             let wanted: Vec<_> = all.chunks(6).flat_map(|hits| &hits[..hits_per_thread]).cloned().collect();
             assert_eq!(found, wanted, "{limit} {hits_per_thread}");
         }
@@ -153,7 +163,7 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
         for text in ["nonsense", "", "b1", "b1.0.1", "b1.2.1.t1.ud.1.x", "b1.0.-1.x", "t1", "p1.3"] {
             assert!(is_invalid(page(order, Some(text.to_owned().into()), |query| query).await), "{text:?}");
         }
-        // A cursor is of its order and sort key.
+        // A cursor is valid only for its order and sort key.
         let cursor = page(order, None, |query| query).await.unwrap().next_cursor;
         assert!(page(order, cursor.clone(), |query| query).await.is_ok());
         let other = if order == SearchOrder::Best { SearchOrder::Sorted } else { SearchOrder::Best };
@@ -163,13 +173,13 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     }
 }
 
-/// What is asked, and what of the text is marked when it is found.
+/// Each search text with the parts that it highlights, or `None` if it matches nothing.
 const LANGUAGE: &[(&str, Option<&[&str]>)] = &[
-    // All terms, in any order and case, each as often as it stands there.
+    // All terms, in any order and case. Every occurrence is highlighted.
     ("connection RESET", Some(&["Connection", "reset", "reset"])),
     ("reset connection", Some(&["Connection", "reset", "reset"])),
     ("reset nowhere", None),
-    // Three characters or more stand anywhere, fewer begin a word.
+    // A term of three characters or more matches anywhere. A shorter one matches at the beginning of a word.
     ("onnect", Some(&["onnect"])),
     ("ion", Some(&["ion"])),
     ("on", None),
@@ -179,17 +189,17 @@ const LANGUAGE: &[(&str, Option<&[&str]>)] = &[
     ("3", Some(&["3"])),
     ("é", Some(&["É"])),
     ("ée", None),
-    // What is no word is found anywhere.
+    // A term without a letter or digit matches anywhere.
     ("->", Some(&["->"])),
     ("-", Some(&["-", "-"])),
-    // The beginning of a word.
+    // A star: the term matches at the beginning of a word.
     ("res*", Some(&["res", "res"])),
     ("RESET*", Some(&["reset", "reset"])),
     ("set*", None),
     ("nnection*", None),
     ("by*", Some(&["by"])),
     ("*", Some(&["*"])),
-    // A phrase is what it says, whatever white space there is.
+    // A phrase matches its exact text, with any white space between the words.
     ("\"reset by peer\"", Some(&["reset by\n\t peer"])),
     ("\"reset  by   peer", Some(&["reset by\n\t peer"])),
     ("\"by reset\"", None),
@@ -200,7 +210,7 @@ const LANGUAGE: &[(&str, Option<&[&str]>)] = &[
     ("\"*\"", Some(&["*"])),
     ("\"by peer\" again* 'peer", None),
     ("again' \"by peer\"", Some(&["by\n\t peer", "again'"])),
-    // A quote within a term is part of it, and terms that overlap are marked as one.
+    // A quote inside a term is part of the term. Overlapping matches are highlighted as one.
     ("d\"no", None),
     ("'reset", Some(&["'reset"])),
     ("connect nection", Some(&["Connection"])),
@@ -209,46 +219,47 @@ const LANGUAGE: &[(&str, Option<&[&str]>)] = &[
 pub(super) async fn language(store: Arc<dyn ThreadStore>) {
     let text = "Connection reset by\n\t peer, v2.3 -> x2 ÉCOLE - * said \"no\" twice 'reset again'";
     for (n, mode) in (1..).zip(MODES) {
-        say(&*store, n, mode, user(mode, "t", text)).await;
+        record_items(&*store, n, mode, user(mode, "t", text)).await;
     }
     rename(&*store, 1, &text.replace(char::is_whitespace, " ")).await;
-    for (asked, wanted) in LANGUAGE {
-        let found = hits(&*store, asked).await;
+    for (query, wanted) in LANGUAGE {
+        let found = hits(&*store, query).await;
         let kinds: Vec<_> = found.iter().map(|hit| (hit.thread.id, &*hit.kind)).collect();
         let Some(wanted) = wanted else {
-            assert_eq!(kinds, [], "{asked}");
+            assert_eq!(kinds, [], "{query}");
             continue;
         };
-        assert_eq!(kinds, [(id(1), "name"), (id(1), "user_message"), (id(2), "user_message")], "{asked}");
+        assert_eq!(kinds, [(id(1), "name"), (id(1), "user_message"), (id(2), "user_message")], "{query}");
         for hit in &found {
             // A snippet is one line.
             let wanted: Vec<_> = wanted.iter().map(|text| text.replace(char::is_control, " ")).collect();
-            assert_eq!(all_marked(hit), wanted, "{asked}");
+            assert_eq!(all_marked(hit), wanted, "{query}");
         }
     }
 }
 
-/// The terms must stand in one item, though not in one of its texts.
-pub(super) async fn terms_stand_in_one_item(store: Arc<dyn ThreadStore>) {
+pub(super) async fn terms_match_one_item(store: Arc<dyn ThreadStore>) {
+    // An item can have several texts, such as the command and its output. The terms may be in different texts of one item.
     let command = completed(
         "t",
         json!({"type": "CommandExecution", "id": "c", "command": ["grep", "haystack"], "status": "completed",
             "aggregated_output": "a needle\nand another needle", "exit_code": 0}),
     );
-    say(&*store, 1, MODE, vec![command.into()]).await;
-    say(&*store, 2, MODE, [user(MODE, "t", "haystack"), agent(MODE, "t", "needle")].concat()).await;
+    record_items(&*store, 1, MODE, vec![command.into()]).await;
+    record_items(&*store, 2, MODE, [user(MODE, "t", "haystack"), agent(MODE, "t", "needle")].concat()).await;
+    // Here each term is in another message, and the name contains only a part of one.
     rename(&*store, 2, "Some hay").await;
     let found = hits(&*store, "haystack needle").await;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].thread.id, &*found[0].kind), (id(1), "command_execution"));
-    // Both are in the command; the output has but one.
+    // The command matches more terms than the output, so that the snippet comes from it.
     let found = hits(&*store, "grep haystack needle").await;
     assert_eq!(found.iter().map(all_marked).collect::<Vec<_>>(), [["grep", "haystack"]]);
     assert_eq!(hits(&*store, "\"haystack needle\"").await, []);
 }
 
-/// Where a hit is: the turn, and the line with which the item began.
 pub(super) async fn positions(store: Arc<dyn ThreadStore>) {
+    // The position of a hit is the index of a line of the history. In a paginated log that is its ordinal.
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["one", "two"]).await;
         let found = hits(&*store, "\"answer two\" ").await;
@@ -267,10 +278,12 @@ pub(super) async fn positions(store: Arc<dyn ThreadStore>) {
     assert_eq!((&found[0].turn_id, found[0].turn_number, found[0].position), (&None, None, None));
 }
 
-/// What fits best comes first, with ties by time, and pages hold each thread once with all of its hits.
-pub(super) async fn best(store: Arc<dyn ThreadStore>) {
+pub(super) async fn best_match_first(store: Arc<dyn ThreadStore>) {
+    // Nine threads contain the word a different number of times. One also has it in its name, one is archived, and one does not have
+    // it at all.
     for n in 1..=9_u32 {
         store.create_thread(head(n, MODE)).await.unwrap();
+        // How many turns of each thread contain the word.
         let times = [1, 1, 4, 12, 0, 1, 4, 1, 30][n as usize - 1];
         for turn_name in (0..times).map(|time| format!("zebra {n} {time}")) {
             store.append_items(id(n), BatchId::generate(), &turn(MODE, &turn_name)).await.unwrap();
@@ -286,7 +299,7 @@ pub(super) async fn best(store: Arc<dyn ThreadStore>) {
     assert_eq!(all.next_cursor, None);
     let mut threads: Vec<_> = all.items.iter().map(|hit| hit.thread.id).collect();
     threads.dedup();
-    assert_eq!(threads, [5, 9, 4, 7, 3, 8, 2, 1].map(id), "name, then how often, then the newest");
+    assert_eq!(threads, [5, 9, 4, 7, 3, 8, 2, 1].map(id), "a match in the name, then more matches, then newer threads");
     for (thread, hits) in [(9, 4), (4, 4), (7, 4), (3, 4), (8, 2), (5, 1)] {
         assert_eq!(all.items.iter().filter(|hit| hit.thread.id == id(thread)).count(), hits);
     }
@@ -305,14 +318,14 @@ pub(super) async fn best(store: Arc<dyn ThreadStore>) {
         }
         assert_eq!(found, all.items, "pages of {limit}");
     }
-    // Within a thread too, the items come first that have more of it.
-    say(&*store, 20, MODE, [user(MODE, "t", "gnu"), agent(MODE, "t", "gnu, gnu and gnu")].concat()).await;
+    // Within a thread, items with more matches come first as well.
+    record_items(&*store, 20, MODE, [user(MODE, "t", "gnu"), agent(MODE, "t", "gnu, gnu and gnu")].concat()).await;
     let found = store.search_threads(&SearchQuery::new("gnu")).await.unwrap().items;
     assert_eq!(found.iter().map(|hit| &*hit.kind).collect::<Vec<_>>(), ["agent_message", "user_message"]);
 }
 
-/// The query for threads counts in a search as it does in a listing.
-pub(super) async fn among_descendants(store: Arc<dyn ThreadStore>) {
+pub(super) async fn obeys_the_thread_query(store: Arc<dyn ThreadStore>) {
+    // Searches among the descendants of a thread, with and without the archived one.
     for (n, parent) in [(1, None), (2, Some(1)), (3, Some(2)), (4, None)] {
         let meta = SessionMeta { parent_thread_id: parent.map(id), ..head(n, MODE) };
         store.create_thread(meta).await.unwrap();

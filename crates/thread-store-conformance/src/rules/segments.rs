@@ -1,4 +1,4 @@
-//! Segments as bytes: read out of a store and copied into it.
+//! Rules about segments as bytes: read from a store, and imported into it.
 
 use std::sync::Arc;
 
@@ -8,11 +8,12 @@ use selvedge_thread_store::{
 };
 
 use crate::fixtures::{
-    MODES, asked, go_on, head, id, is_conflict, is_invalid, is_missing, record, second, turn, turn_id,
+    MODES, continue_thread, head, id, is_conflict, is_invalid, is_missing, record, second, shown_prompts, turn, turn_id,
 };
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
+/// Reads all bytes of a segment, in parts of at most `step` bytes.
 async fn read(store: &dyn ThreadStore, info: &SegmentInfo, step: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -25,7 +26,7 @@ async fn read(store: &dyn ThreadStore, info: &SegmentInfo, step: usize) -> Vec<u
     }
 }
 
-/// Copies a segment in parts of so many bytes.
+/// Imports a segment in parts of `step` bytes.
 async fn import(store: &dyn ThreadStore, info: &SegmentInfo, bytes: &[u8], step: usize) {
     let mut at = 0;
     loop {
@@ -39,21 +40,28 @@ async fn import(store: &dyn ThreadStore, info: &SegmentInfo, bytes: &[u8], step:
     }
 }
 
-/// A thread that was rewound twice, so that it has left a segment, and a fork of it.
+/// Records a thread that was reverted twice, and a fork of it. The thread has three segments, of which the second is abandoned:
+///
+/// ```text
+///  segment 1: a b c                  base of both others
+///  segment 2: a b (of segment 1)     abandoned by the second revert
+///  segment 3: a (of segment 1) d     current
+///  fork:      a d (of the thread) e
+/// ```
 async fn family(store: &dyn ThreadStore) -> [ThreadId; 2] {
     let thread = record(store, 1, MODE, &["a", "b", "c"]).await;
     for turn in ["c", "b"] {
         let to = TurnBoundary::Before(turn_id(turn));
         store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
     }
-    go_on(store, thread, MODE, &["d"]).await;
+    continue_thread(store, thread, MODE, &["d"]).await;
     let request = ForkThread { source: thread, at: TurnBoundary::Latest, meta: head(2, MODE) };
     let fork = store.fork_thread(request).await.unwrap();
-    go_on(store, fork, MODE, &["e"]).await;
+    continue_thread(store, fork, MODE, &["e"]).await;
     [thread, fork]
 }
 
-pub(super) async fn are_the_bytes(store: Arc<dyn ThreadStore>) {
+pub(super) async fn contain_the_written_bytes(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(MODES) {
         let thread_id = record(&*store, n, mode, &["a", "b"]).await;
         let infos = store.list_segments(thread_id).await.unwrap();
@@ -73,11 +81,12 @@ pub(super) async fn abandoned_segments(store: Arc<dyn ThreadStore>) {
     let infos = store.list_segments(thread).await.unwrap();
     assert_eq!(infos.iter().map(|info| info.is_current).collect::<Vec<_>>(), [true, false, true]);
     assert!(infos[0].base.is_none() && infos[1].base.is_some() && infos[2].base.is_some());
-    assert_eq!(store.list_segments(fork).await.unwrap().len(), 1, "those of others are theirs");
+    assert_eq!(store.list_segments(fork).await.unwrap().len(), 1, "a fork has only its own segments");
 }
 
-/// What was read out, and deleted, comes back as it was, whatever comes first.
-pub(super) async fn copies_come_back(store: Arc<dyn ThreadStore>) {
+pub(super) async fn copies_are_equal(store: Arc<dyn ThreadStore>) {
+    // Copies all segments out, deletes the threads, and imports the segments in reverse order: the fork first, then its source. Small
+    // parts and large parts are both tried.
     for step in [1000, 1 << 20] {
         let threads = family(&*store).await;
         let mut copies = Vec::new();
@@ -94,7 +103,7 @@ pub(super) async fn copies_come_back(store: Arc<dyn ThreadStore>) {
         }
         for (info, bytes) in copies.iter().rev() {
             import(&*store, info, bytes, step).await;
-            // A copy that is made again changes nothing.
+            // A repeated import changes nothing.
             import(&*store, info, bytes, 777).await;
         }
         for (thread, before) in threads.into_iter().zip(before) {
@@ -102,24 +111,25 @@ pub(super) async fn copies_come_back(store: Arc<dyn ThreadStore>) {
             let mut copied: Vec<SegmentInfo> = copies.iter().map(|(info, _)| info.clone()).collect();
             copied.retain(|info| info.thread_id == thread);
             for info in infos.iter_mut().chain(&mut copied) {
-                // The clock of the store that has it.
+                // Each store determines these two.
                 info.created = second(0);
                 info.file_name = None;
             }
             assert_eq!(infos, copied);
             assert_eq!(store.load_history(thread).await.unwrap().lines, before.lines);
         }
-        assert_eq!(asked(&*store, threads[1]).await, ["a", "d", "e"]);
-        go_on(&*store, threads[1], MODE, &["f"]).await;
-        assert_eq!(asked(&*store, threads[1]).await, ["a", "d", "e", "f"]);
+        assert_eq!(shown_prompts(&*store, threads[1]).await, ["a", "d", "e"]);
+        continue_thread(&*store, threads[1], MODE, &["f"]).await;
+        assert_eq!(shown_prompts(&*store, threads[1]).await, ["a", "d", "e", "f"]);
         for thread in threads.into_iter().rev() {
             store.delete_thread(thread).await.unwrap();
         }
     }
 }
 
-/// What is said of a thread whose source comes last is what would be said if it came first.
-pub(super) async fn rows_of_copies(store: Arc<dyn ThreadStore>) {
+pub(super) async fn records_of_copies(store: Arc<dyn ThreadStore>) {
+    // Imports a thread and its fork in both orders, and compares the records. The fork inherits facts from a source that may be missing
+    // at first.
     let threads = family(&*store).await;
     let mut copies = Vec::new();
     for thread in threads {
@@ -128,12 +138,12 @@ pub(super) async fn rows_of_copies(store: Arc<dyn ThreadStore>) {
             copies.push((info, bytes));
         }
     }
-    let rows = || async {
-        let mut rows = Vec::new();
+    let records = || async {
+        let mut records = Vec::new();
         for thread in threads {
-            rows.push(StoredThread { location: None, ..store.read_thread(thread).await.unwrap() });
+            records.push(StoredThread { location: None, ..store.read_thread(thread).await.unwrap() });
         }
-        rows
+        records
     };
     let mut answers = Vec::new();
     for source_first in [true, false] {
@@ -143,56 +153,59 @@ pub(super) async fn rows_of_copies(store: Arc<dyn ThreadStore>) {
         for (info, bytes) in &copies {
             import(&*store, info, bytes, 1 << 20).await;
         }
-        answers.push(rows().await);
+        answers.push(records().await);
         if source_first {
             copies.reverse();
         }
     }
     assert_eq!(answers[0], answers[1]);
-    assert_eq!(answers[0][1].first_user_message.as_deref(), Some("ask a"), "what a fork inherits");
+    assert_eq!(answers[0][1].first_user_message.as_deref(), Some("ask a"), "an inherited fact");
 }
 
-/// Nobody sees a segment before its last part, and a copy that broke off goes on.
-pub(super) async fn import_is_whole(store: Arc<dyn ThreadStore>) {
+pub(super) async fn imports_are_whole(store: Arc<dyn ThreadStore>) {
+    // Imports a segment in parts that leave a gap, overlap, or differ.
     let thread = record(&*store, 1, MODE, &["a"]).await;
     let info = store.list_segments(thread).await.unwrap().remove(0);
     let bytes = read(&*store, &info, 1 << 20).await;
     store.delete_thread(thread).await.unwrap();
+    // The bytes from `at` to `end`.
     let part =
         |at: usize, end: usize, is_last| SegmentPart { info: &info, at: at as u64, bytes: &bytes[at..end], is_last };
     assert_eq!(store.import_segment(part(0, 100, false)).await.unwrap(), 100);
     assert!(is_missing(store.read_thread(thread).await, false));
     assert!(is_invalid(store.import_segment(part(101, 120, false)).await), "a gap");
-    assert_eq!(store.import_segment(part(0, 0, false)).await.unwrap(), 100, "where the copy goes on");
-    assert_eq!(store.import_segment(part(50, 200, false)).await.unwrap(), 200, "what is there is compared");
+    assert_eq!(store.import_segment(part(0, 0, false)).await.unwrap(), 100, "an empty part asks for the offset");
+    assert_eq!(store.import_segment(part(50, 200, false)).await.unwrap(), 200, "known bytes are compared");
     let other = SegmentPart { bytes: b"something else", ..part(0, 0, false) };
     assert!(matches!(store.import_segment(other).await, Err(StoreError::AlreadyExists { .. })));
     store.import_segment(part(200, bytes.len(), true)).await.unwrap();
-    assert_eq!(asked(&*store, thread).await, ["a"]);
+    assert_eq!(shown_prompts(&*store, thread).await, ["a"]);
 }
 
-/// A segment that has grown where it comes from grows, unless somebody writes it here.
-pub(super) async fn import_grows(store: Arc<dyn ThreadStore>) {
+pub(super) async fn imports_extend_segments(store: Arc<dyn ThreadStore>) {
+    // The source of a copy has grown since the first import. The second import adds only the rest.
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let info = store.list_segments(thread).await.unwrap().remove(0);
     let bytes = read(&*store, &info, 1 << 20).await;
     store.delete_thread(thread).await.unwrap();
+    // The first six lines after the head are the turn `a`.
     let middle = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(6).unwrap().0 + 1;
     import(&*store, &info, &bytes[..middle], 1 << 20).await;
-    assert_eq!(asked(&*store, thread).await, ["a"]);
+    assert_eq!(shown_prompts(&*store, thread).await, ["a"]);
     let rest = SegmentPart { info: &info, at: middle as u64, bytes: &bytes[middle..], is_last: true };
     store.resume_thread(thread).await.unwrap();
     assert!(is_conflict(store.import_segment(rest).await));
     store.shutdown_thread(thread).await.unwrap();
     assert_eq!(store.import_segment(rest).await.unwrap(), bytes.len() as u64);
-    assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+    assert_eq!(shown_prompts(&*store, thread).await, ["a", "b"]);
+    // The same length, other bytes: the source of the copy was changed, which an import must not accept.
     let text = String::from_utf8(bytes.clone()).unwrap().replace("ask a", "ASK A");
     let changed = SegmentPart { info: &info, at: 0, bytes: text.as_bytes(), is_last: true };
     assert!(matches!(store.import_segment(changed).await, Err(StoreError::AlreadyExists { .. })));
 }
 
-/// A writer knows the segments of its thread, so none may appear while it works.
-pub(super) async fn import_and_writer(store: Arc<dyn ThreadStore>) {
+pub(super) async fn imports_wait_for_the_writer(store: Arc<dyn ThreadStore>) {
+    // A writer relies on the segments that it found. The new segment here would revert the thread under its writer.
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let to = TurnBoundary::After(turn_id("a"));
     store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
@@ -207,28 +220,28 @@ pub(super) async fn import_and_writer(store: Arc<dyn ThreadStore>) {
     store.resume_thread(thread).await.unwrap();
     let whole = SegmentPart { info: second, at: 0, bytes: second_bytes, is_last: true };
     assert!(is_conflict(store.import_segment(whole).await));
-    assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+    assert_eq!(shown_prompts(&*store, thread).await, ["a", "b"]);
     store.shutdown_thread(thread).await.unwrap();
     assert_eq!(store.import_segment(whole).await.unwrap(), second_bytes.len() as u64);
-    assert_eq!(asked(&*store, thread).await, ["a"]);
+    assert_eq!(shown_prompts(&*store, thread).await, ["a"]);
 }
 
-/// A writer that dies before the first line of a new segment has not begun it.
 pub(super) async fn empty_segments(store: Arc<dyn ThreadStore>) {
+    // A writer can die after it has created a segment and before it has written the first line. That must not hide the history.
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let mut info = store.list_segments(thread).await.unwrap().remove(0);
     info.id = SegmentId::new(second(1_000_000));
     (info.created, info.file_name, info.base) = (second(1_000_000), None, None);
     for bytes in [&b""[..], b"\n"] {
         import(&*store, &info, bytes, 10).await;
-        assert_eq!(asked(&*store, thread).await, ["a", "b"]);
+        assert_eq!(shown_prompts(&*store, thread).await, ["a", "b"]);
     }
-    go_on(&*store, thread, MODE, &["c"]).await;
-    assert_eq!(asked(&*store, thread).await, ["a", "b", "c"]);
+    continue_thread(&*store, thread, MODE, &["c"]).await;
+    assert_eq!(shown_prompts(&*store, thread).await, ["a", "b", "c"]);
 }
 
-/// Bytes are kept, whatever they are.
 pub(super) async fn damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
+    // The imported segment has blank lines, bytes that are not text, null bytes, an unknown line type, and a torn last line.
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let info = store.list_segments(thread).await.unwrap().remove(0);
     let whole = read(&*store, &info, 1 << 20).await;
@@ -245,12 +258,15 @@ pub(super) async fn damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
     assert!(exported == bytes);
     let history = store.load_history(thread).await.unwrap();
     assert_eq!(history.damage.len(), 3, "{:?}", history.damage);
-    assert_eq!(asked(&*store, thread).await, ["a", "b"]);
-    go_on(&*store, thread, MODE, &["c"]).await;
-    assert_eq!(asked(&*store, thread).await, ["a", "b", "c"]);
+    assert_eq!(shown_prompts(&*store, thread).await, ["a", "b"]);
+    continue_thread(&*store, thread, MODE, &["c"]).await;
+    assert_eq!(shown_prompts(&*store, thread).await, ["a", "b", "c"]);
     exported.clear();
     store.export(thread, &mut exported).await.unwrap();
-    assert!(exported.starts_with(&bytes) && exported[bytes.len()] == b'\n', "a torn line is sealed, and kept");
+    assert!(
+        exported.starts_with(&bytes) && exported[bytes.len()] == b'\n',
+        "the next append ends the torn line and keeps it"
+    );
     assert_eq!(turn(MODE, "c").len() + history.lines.len(), store.load_history(thread).await.unwrap().lines.len());
 }
 

@@ -1,15 +1,15 @@
-//! What is large.
+//! Rules about large items, batches and segments.
 
 use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
 use selvedge_thread_store::{BatchId, LineQuery, LineStart, ThreadStore};
 
-use crate::fixtures::{MODES, agent, assert_counted, complete, head, id, record, second, started, user};
+use crate::fixtures::{MODES, agent, assert_consecutive_ordinals, complete, head, id, record, second, started, user};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// About a million bytes, each stretch of which is another.
+/// Returns a text of a million bytes. Every part of it is different, so that exchanged or repeated parts are found.
 fn megabyte() -> String {
     (0..125_000).map(|number| format!("{number:07} ")).collect()
 }
@@ -24,10 +24,10 @@ pub(super) async fn items_of_a_megabyte(store: Arc<dyn ThreadStore>) {
         store.shutdown_thread(id(n)).await.unwrap();
         let history = store.load_history(id(n)).await.unwrap();
         let written: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
-        assert!(written == items, "the items are other ones");
+        assert!(written == items, "the items differ");
         let context = store.load_model_context(id(n)).await.unwrap();
-        assert!(context.history[0].texts().concat() == text, "the text is another one");
-        // A page ends by bytes, and has one entry in any case.
+        assert!(context.history[0].texts().concat() == text, "the text differs");
+        // The large item is longer than the usual byte limit of a page. The page must contain it nevertheless.
         let mut query = LineQuery::from(id(n), LineStart::Beginning);
         let mut exported = Vec::new();
         store.export(id(n), &mut exported).await.unwrap();
@@ -40,21 +40,22 @@ pub(super) async fn items_of_a_megabyte(store: Arc<dyn ThreadStore>) {
             }
             query.start = LineStart::At(page.next);
         }
-        assert!(read == exported, "the pages are not the export");
+        assert!(read == exported, "the pages differ from the export");
     }
 }
 
 pub(super) async fn parts_of_segments(store: Arc<dyn ThreadStore>) {
-    const MOST: usize = 16 << 20;
+    const MAX_BYTES: usize = 16 << 20;
     let thread = record(&*store, 1, MODE, &["a"]).await;
     let message: RolloutItem = ResponseItem::user_text(&megabyte()).into();
     store.resume_thread(thread).await.unwrap();
     store.append_items(thread, BatchId::generate(), &vec![message; 17]).await.unwrap();
     store.shutdown_thread(thread).await.unwrap();
     let info = store.list_segments(thread).await.unwrap().remove(0);
-    assert!(info.bytes > MOST as u64);
+    // Otherwise the limit is not tested.
+    assert!(info.bytes > MAX_BYTES as u64);
     let part = store.read_segment(thread, info.id, 0, usize::MAX).await.unwrap();
-    assert!(!part.is_empty() && part.len() <= MOST, "{} bytes", part.len());
+    assert!(!part.is_empty() && part.len() <= MAX_BYTES, "{} bytes", part.len());
     let rest = store.read_segment(thread, info.id, part.len() as u64, usize::MAX).await.unwrap();
     assert_eq!((part.len() + rest.len()) as u64, info.bytes);
 }
@@ -66,12 +67,12 @@ pub(super) async fn batches_of_ten_thousand(store: Arc<dyn ThreadStore>) {
     let batch = BatchId::generate();
     let appended = store.append_items(id(1), batch, &items).await.unwrap();
     assert_eq!((appended.lines, appended.last_ordinal), (10_001, Some(10_000)));
-    assert_eq!(store.append_items(id(1), batch, &items).await.unwrap(), appended, "it takes effect once");
+    assert_eq!(store.append_items(id(1), batch, &items).await.unwrap(), appended, "a repeated batch takes effect once");
     store.shutdown_thread(id(1)).await.unwrap();
     let history = store.load_history(id(1)).await.unwrap();
-    assert_counted(&history);
+    assert_consecutive_ordinals(&history);
     let written: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
-    assert!(written == items, "the items are other ones");
+    assert!(written == items, "the items differ");
     let query = LineQuery { max_lines: 10, ..LineQuery::from(id(1), LineStart::Ordinal(9_995)) };
     assert_eq!(store.read_lines(&query).await.unwrap().entries.len(), 6);
     assert_eq!(store.read_thread(id(1)).await.unwrap().created_at, second(1));

@@ -1,4 +1,4 @@
-//! Pages of turns.
+//! Rules about pages of turns.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use selvedge_protocol::{Cursor, HistoryMode, ItemsView, SortDirection, Turn, Tur
 use selvedge_thread_store::{BatchId, ThreadStore};
 
 use crate::fixtures::{
-    MODES, all_turns, go_on, head, id, is_invalid, is_missing, record, started, turn, turn_id, user,
+    MODES, all_turns, continue_thread, head, id, is_invalid, is_missing, record, started, turn, turn_id, user,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// Every page of a thread's turns.
+/// Reads all pages of a query.
 async fn walk(store: &dyn ThreadStore, query: TurnQuery) -> Vec<Turn> {
     let page = async |cursor| store.list_turns(&TurnQuery { cursor, ..query.clone() }).await.unwrap();
-    crate::fixtures::walk(query.limit, query.cursor.clone(), page).await
+    crate::fixtures::collect_pages(query.limit, query.cursor.clone(), page).await
 }
 
 pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
@@ -37,6 +37,7 @@ pub(super) async fn pages(store: Arc<dyn ThreadStore>) {
 }
 
 pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) {
+    // Both cursors stand before the last turn of their direction. New turns may only appear in the ascending walk.
     for (n, mode) in (1..).zip(MODES) {
         record(&*store, n, mode, &["a", "b", "c"]).await;
         let newest = TurnQuery { direction: SortDirection::Descending, limit: 2, ..TurnQuery::all(id(n)) };
@@ -45,7 +46,7 @@ pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) 
         let [down, up] = cursors;
         let (down, up) = (down.await.unwrap().next_cursor, up.await.unwrap().next_cursor);
         assert!(down.is_some() && up.is_some());
-        go_on(&*store, id(n), mode, &["d", "e"]).await;
+        continue_thread(&*store, id(n), mode, &["d", "e"]).await;
         let rest = walk(&*store, TurnQuery { cursor: down, ..newest.clone() }).await;
         assert_eq!(rest.iter().map(|turn| turn.id.as_str()).collect::<Vec<_>>(), ["a"]);
         let rest = walk(&*store, TurnQuery { cursor: up, ..oldest.clone() }).await;
@@ -56,6 +57,7 @@ pub(super) async fn cursors_while_the_thread_grows(store: Arc<dyn ThreadStore>) 
 pub(super) async fn views(store: Arc<dyn ThreadStore>) {
     let mode = HistoryMode::Paginated;
     store.create_thread(head(1, mode)).await.unwrap();
+    // A turn with two user messages and one agent message. The summary shows the first user message and the last agent message.
     let mut items = turn(mode, "a");
     let end = items.pop().unwrap();
     items.extend(user(mode, "a", "more"));
@@ -84,9 +86,8 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     }
 }
 
-/// A turn without an end is in progress where the thread is live, and was broken off where it is cold.
-/// A turn is in progress for every reader that can know it cheaply, and not for the writer's store alone.
 pub(super) async fn in_progress_elsewhere(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    // The status must not depend on the host of the reader.
     store.create_thread(head(1, MODES[1])).await.unwrap();
     store.append_items(id(1), BatchId::generate(), &[started("a")]).await.unwrap();
     assert_eq!(all_turns(&*other, id(1)).await[0].status, TurnStatus::InProgress);

@@ -1,4 +1,8 @@
-//! The rules about claims that expire, against a store in memory whose hosts can be paused.
+//! The rules about claims that expire, checked against a store in memory whose hosts can be paused.
+//!
+//! A pause takes no time here: the place releases the claims of the host in the store, and the host does not notice. From then on,
+//! another host can claim the threads. A fenced host finds its lost claims before it writes. A host without fencing does not check,
+//! and the rules must catch it.
 #![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
 
 use std::collections::{HashMap, HashSet};
@@ -10,25 +14,25 @@ use selvedge_protocol::{RolloutItem, SessionMeta, ThreadId};
 use selvedge_thread_store::{Appended, BatchId, InMemoryThreadStore, Result, RevertThread, StoreError, ThreadStore};
 use selvedge_thread_store_conformance::{Counts, NotApplicable, RunOptions, StorePlace, StoreWrapper, Wrapped, run};
 
-/// What a host holds.
+/// The claims of a host.
 #[derive(Debug, Default)]
 struct Claims {
     live: HashSet<ThreadId>,
-    /// Claims that expired, until their holder has noticed.
+    /// Claims that have expired. An entry is removed when the host gives the thread up or claims it again.
     lost: HashSet<ThreadId>,
 }
 
 /// A host that loses its claims when it is paused.
 #[derive(Debug)]
-struct Host {
+struct ExpiringHost {
     store: InMemoryThreadStore,
     claims: Mutex<Claims>,
-    /// Whether it looks at its claim before it writes.
+    /// Whether the host checks its claim before it writes.
     is_fenced: bool,
 }
 
-impl Host {
-    /// Refuses what needs a claim that expired. A host that is not fenced takes the thread again, without a word.
+impl ExpiringHost {
+    /// Refuses a call that needs an expired claim. A host without fencing silently claims the thread again.
     async fn check(&self, thread_id: ThreadId) -> Result<()> {
         if !self.claims.lock().unwrap().lost.contains(&thread_id) {
             return Ok(());
@@ -40,15 +44,16 @@ impl Host {
         self.store.resume_thread(thread_id).await
     }
 
+    /// Records a new claim.
     fn claimed(&self, thread_id: ThreadId) {
         let mut claims = self.claims.lock().unwrap();
-        // A new claim takes the place of one that expired.
+        // A new claim replaces an expired one.
         claims.lost.remove(&thread_id);
         claims.live.insert(thread_id);
     }
 
-    /// Releases a claim. Returns whether it had expired.
-    fn given_up(&self, thread_id: ThreadId) -> bool {
+    /// Removes a claim. Returns whether it had expired.
+    fn release(&self, thread_id: ThreadId) -> bool {
         let mut claims = self.claims.lock().unwrap();
         claims.live.remove(&thread_id);
         claims.lost.remove(&thread_id)
@@ -56,7 +61,7 @@ impl Host {
 }
 
 #[async_trait]
-impl StoreWrapper for Host {
+impl StoreWrapper for ExpiringHost {
     fn inner(&self) -> &dyn ThreadStore {
         &self.store
     }
@@ -85,23 +90,23 @@ impl StoreWrapper for Host {
     }
 
     async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
-        if self.given_up(thread_id) { Ok(()) } else { self.store.shutdown_thread(thread_id).await }
+        if self.release(thread_id) { Ok(()) } else { self.store.shutdown_thread(thread_id).await }
     }
 
     async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
-        if self.given_up(thread_id) { Ok(()) } else { self.store.discard_thread(thread_id).await }
+        if self.release(thread_id) { Ok(()) } else { self.store.discard_thread(thread_id).await }
     }
 }
 
 /// A place whose claims expire.
-pub(crate) struct Expiring {
+pub(crate) struct ExpiringPlace {
     pub(crate) store: InMemoryThreadStore,
-    /// The hosts, by where they stand in memory. Their death is left to those who use them.
-    hosts: Mutex<HashMap<usize, Weak<Wrapped<Host>>>>,
+    /// The hosts by their address. Only the user of a host keeps it alive.
+    hosts: Mutex<HashMap<usize, Weak<Wrapped<ExpiringHost>>>>,
     is_fenced: bool,
 }
 
-impl Expiring {
+impl ExpiringPlace {
     pub(crate) fn new(is_fenced: bool) -> Self {
         Self { store: InMemoryThreadStore::new(), hosts: Mutex::default(), is_fenced }
     }
@@ -112,11 +117,11 @@ fn address(host: &Arc<dyn ThreadStore>) -> usize {
 }
 
 #[async_trait]
-impl StorePlace for Expiring {
+impl StorePlace for ExpiringPlace {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        let host = Host { store: self.store.peer(), claims: Mutex::default(), is_fenced: self.is_fenced };
+        let host = ExpiringHost { store: self.store.peer(), claims: Mutex::default(), is_fenced: self.is_fenced };
         let wrapped = Arc::new(Wrapped(host));
-        let host: Arc<dyn ThreadStore> = Arc::<Wrapped<Host>>::clone(&wrapped);
+        let host: Arc<dyn ThreadStore> = Arc::<Wrapped<ExpiringHost>>::clone(&wrapped);
         self.hosts.lock().unwrap().insert(address(&host), Arc::downgrade(&wrapped));
         host
     }
@@ -127,7 +132,7 @@ impl StorePlace for Expiring {
 
     async fn pause_past_expiry(&self, host: &Arc<dyn ThreadStore>) -> Result<(), NotApplicable> {
         let paused = self.hosts.lock().unwrap()[&address(host)].upgrade().unwrap();
-        let Host { store, claims, .. } = &paused.0;
+        let ExpiringHost { store, claims, .. } = &paused.0;
         let live: Vec<_> = claims.lock().unwrap().live.drain().collect();
         for thread_id in live {
             store.discard_thread(thread_id).await.unwrap();
@@ -140,7 +145,7 @@ impl StorePlace for Expiring {
 const FENCING: [&str; 5] = [
     "claims.expired",
     "claims.fenced-append",
-    "claims.old-epoch",
+    "claims.stale-epoch",
     "claims.fenced-revert",
     "claims.fenced-host-resumes",
 ];
@@ -150,14 +155,14 @@ fn fencing() -> RunOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fenced_host_keeps_the_rules() {
-    let report = run(async || Expiring::new(true), &fencing()).await;
+async fn a_fenced_host_keeps_the_rules_of_fencing() {
+    let report = run(async || ExpiringPlace::new(true), &fencing()).await;
     assert_eq!(report.counts(), Counts { passed: 5, failed: 0, not_applicable: 0 }, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_takes_an_expired_claim_for_its_own_is_caught() {
-    let report = run(async || Expiring::new(false), &fencing()).await;
+async fn a_host_without_fencing_is_caught() {
+    let report = run(async || ExpiringPlace::new(false), &fencing()).await;
     let failed: Vec<_> = report.failed().map(|rule| rule.id).collect();
-    assert_eq!(failed, ["claims.fenced-append", "claims.old-epoch", "claims.fenced-host-resumes"], "{report}");
+    assert_eq!(failed, ["claims.fenced-append", "claims.stale-epoch", "claims.fenced-host-resumes"], "{report}");
 }

@@ -1,8 +1,8 @@
-//! The rules of the contract against the store in memory, and tests of the suite itself.
+//! The rules of the contract, checked against the store in memory, and tests of the suite itself.
 
+mod compare;
 mod expiring;
 mod memory;
-mod model;
 mod planted;
 mod suite;
 

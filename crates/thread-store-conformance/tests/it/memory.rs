@@ -1,4 +1,4 @@
-//! What holds of the store in memory alone.
+//! Properties of the store in memory that the contract does not require.
 
 use selvedge_protocol::{HistoryMode, RolloutItem};
 use selvedge_thread_store::{
@@ -22,20 +22,20 @@ async fn a_clone_is_the_same_store() {
     assert!(format!("{store:?}").contains("threads: 1"));
 }
 
-/// The reference shows what a writer must not rely on: that the store finds out by itself what a log says of its thread.
+/// A writer must not rely on a store that derives facts from the log. The reference does not do so.
 #[tokio::test]
-async fn an_append_says_nothing_of_the_thread() {
+async fn an_append_does_not_change_the_thread_record() {
     let store = InMemoryThreadStore::new();
     store.create_thread(head(1, MODE)).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
-    let row = store.read_thread(id(1)).await.unwrap();
-    assert_eq!(row.cwd.as_deref(), Some("/srv/project"), "a thread begins as its head says");
+    let record = store.read_thread(id(1)).await.unwrap();
+    assert_eq!(record.cwd.as_deref(), Some("/srv/project"), "a new record contains the facts of the head");
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
-    assert_eq!(store.read_thread(id(1)).await.unwrap(), row);
+    assert_eq!(store.read_thread(id(1)).await.unwrap(), record);
 }
 
 #[tokio::test]
-async fn segments_are_named_like_those_of_files() {
+async fn a_segment_records_its_base_like_a_file_does() {
     let store = InMemoryThreadStore::new();
     record(&store, 1, MODE, &["a", "b"]).await;
     let whole = store.load_history(id(1)).await.unwrap();
@@ -44,14 +44,16 @@ async fn segments_are_named_like_those_of_files() {
         store.revert_thread(RevertThread { thread_id: id(1), to, batch: BatchId::generate() }).await.unwrap();
     }
     let history = store.load_history(id(1)).await.unwrap();
-    let RolloutItem::SessionMeta(head) = history.lines[0].item() else { panic!("no head") };
+    let RolloutItem::SessionMeta(head) = history.lines[0].item() else { panic!("the first line is not a head") };
     assert_eq!((head.history_base, head.timestamp), (None, history.lines[0].timestamp()));
 
     record(&store, 2, MODE, &["a", "b"]).await;
     let to = TurnBoundary::After("a".into());
     store.revert_thread(RevertThread { thread_id: id(2), to, batch: BatchId::generate() }).await.unwrap();
     let history = store.load_history(id(2)).await.unwrap();
-    let RolloutItem::SessionMeta(head) = history.lines.last().unwrap().item() else { panic!("no head") };
+    let RolloutItem::SessionMeta(head) = history.lines.last().unwrap().item() else {
+        panic!("the last line is not a head")
+    };
     let base = head.history_base.unwrap();
     let kept = &whole.lines[..history.lines.len() - 1];
     let bytes: usize = kept.iter().map(|line| line.text().len() + 1).sum();

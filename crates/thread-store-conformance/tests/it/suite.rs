@@ -1,4 +1,4 @@
-//! What the suite says of a store.
+//! Tests of the suite itself: rules, reports and time limits.
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -9,32 +9,33 @@ use async_trait::async_trait;
 use selvedge_thread_store::{InMemoryThreadStore, ThreadStore};
 use selvedge_thread_store_conformance::{Counts, MemoryPlace, RunOptions, StorePlace, Verdict, rules, run};
 
+/// Returns options that select these rules.
 fn only(ids: &[&str]) -> RunOptions {
     RunOptions { only: ids.iter().map(|id| (*id).to_owned()).collect(), ..RunOptions::default() }
 }
 
-/// A place whose hosts are not at the same place.
-struct Scattered;
+/// A place whose hosts do not share their threads.
+struct SeparateHosts;
 
 #[async_trait]
-impl StorePlace for Scattered {
+impl StorePlace for SeparateHosts {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
         Arc::new(InMemoryThreadStore::new())
     }
 }
 
-/// A place that nobody gets into.
-struct Closed;
+/// A place whose hosts never open.
+struct NeverOpens;
 
 #[async_trait]
-impl StorePlace for Closed {
+impl StorePlace for NeverOpens {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
         pending().await
     }
 }
 
 #[test]
-fn every_rule_has_an_id_of_its_own_and_a_sentence() {
+fn every_rule_has_a_unique_id_and_a_statement() {
     let ids: HashSet<_> = rules().iter().map(|rule| rule.id).collect();
     assert_eq!(ids.len(), rules().len());
     for rule in rules() {
@@ -44,27 +45,28 @@ fn every_rule_has_an_id_of_its_own_and_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_rule_fails_alone_and_says_what_was_seen() {
-    let report = run(async || Scattered, &only(&["life.others-read", "life.delete"])).await;
+async fn a_broken_rule_fails_alone_and_reports_what_the_check_saw() {
+    let report =
+        run(async || SeparateHosts, &only(&["lifecycle.others-read-appended-items", "lifecycle.delete"])).await;
     assert_eq!(report.counts(), Counts { passed: 1, failed: 1, not_applicable: 0 });
     assert!(!report.is_passed());
     let failed: Vec<_> = report.failed().collect();
-    assert_eq!(failed[0].id, "life.others-read");
+    assert_eq!(failed[0].id, "lifecycle.others-read-appended-items");
     let Verdict::Failed { seen } = &failed[0].verdict else { panic!("{failed:?}") };
-    assert!(seen.contains("rules/life.rs:") && seen.contains("NotFound"), "{seen}");
+    assert!(seen.contains("rules/lifecycle.rs:") && seen.contains("NotFound"), "{seen}");
     let text = report.to_string();
-    assert!(text.contains("FAILED  life.others-read\n        When an append returns"), "{text}");
+    assert!(text.contains("FAILED  lifecycle.others-read-appended-items\n        When an append returns"), "{text}");
     assert!(text.ends_with("2 rules: 1 passed, 1 failed, 0 not applicable"), "{text}");
     let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
-    assert_eq!((&json["rules"][0]["id"], &json["rules"][0]["verdict"]), (&"life.delete".into(), &"passed".into()));
+    assert_eq!((&json["rules"][0]["id"], &json["rules"][0]["verdict"]), (&"lifecycle.delete".into(), &"passed".into()));
     assert_eq!(json["rules"][1]["seen"], **seen);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_does_not_end_fails() {
     let options = RunOptions { time_limit: Duration::from_millis(50), ..only(&["append.empty-batch"]) };
-    let report = run(async || Closed, &options).await;
-    assert_eq!(report.rules[0].verdict, Verdict::Failed { seen: "it did not end in 0 s".into() });
+    let report = run(async || NeverOpens, &options).await;
+    assert_eq!(report.rules[0].verdict, Verdict::Failed { seen: "the check did not end within 0 s".into() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,8 @@ use serde_json::json;
 
 use crate::home::{TestHome, all_recordings};
 use selvedge_thread_store_conformance::fixtures::{
-    MODES, agent, asked, complete, go_on, head, heard, id, record, second, started, turn, user,
+    MODES, agent, complete, continue_thread, head, id, model_prompts, record, second, shown_prompts, started, turn,
+    user,
 };
 
 const MODE: HistoryMode = HistoryMode::Paginated;
@@ -373,7 +374,11 @@ async fn a_turn_with_a_synthetic_id_is_found() {
     check_boundaries(&home, &compressed(&home), id(1), "synthetic id").await;
     let request = ForkThread { source: id(1), at: TurnBoundary::Before("turn-3".into()), meta: head(2, MODE) };
     home.store.fork_thread(request).await.unwrap();
-    assert_eq!(asked(&home.store, id(2)).await, ["a", "turn-3"], "of two turns of one name the newest is meant");
+    assert_eq!(
+        shown_prompts(&home.store, id(2)).await,
+        ["a", "turn-3"],
+        "of two turns of one name the newest is meant"
+    );
 }
 
 /// A detached thread has heads among its copied lines, and the newest of them counts.
@@ -382,7 +387,7 @@ async fn the_newest_head_of_a_detached_thread_may_be_a_copied_one() {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a"]).await;
     home.store.fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, MODE) }).await.unwrap();
-    go_on(&home.store, id(2), MODE, &["b", "c", "d"]).await;
+    continue_thread(&home.store, id(2), MODE, &["b", "c", "d"]).await;
     let path = home.store.detach_thread(id(2)).await.unwrap().location.unwrap();
     let content = fs::read_to_string(&path).unwrap();
     let moved = |line: &str| match line.contains("copied_session_meta") {
@@ -397,7 +402,7 @@ async fn the_newest_head_of_a_detached_thread_may_be_a_copied_one() {
         home.store.revert_thread(RevertThread { thread_id: id(2), to, batch: BatchId::generate() }).await.unwrap();
         let after = home.store.read_thread(id(2)).await.unwrap();
         assert_eq!((after.cwd, after.created_at), (before.cwd.clone(), before.created_at));
-        assert_eq!(asked(&home.store, id(2)).await, left);
+        assert_eq!(shown_prompts(&home.store, id(2)).await, left);
     }
 }
 
@@ -460,17 +465,17 @@ async fn a_thread_in_any_state_can_be_forked_at_any_turn() {
             for (n, (at, turns)) in (2..).zip(boundaries_of_abc()) {
                 let what = format!("{mode:?} {state:?} {at:?}");
                 home.store.fork_thread(ForkThread { source: id(1), at, meta: head(n, mode) }).await.unwrap();
-                assert_eq!(asked(&home.store, id(n)).await, turns, "{what}");
+                assert_eq!(shown_prompts(&home.store, id(n)).await, turns, "{what}");
                 let heard_of_b: &[&str] = if state == ThreadState::BadLine { &[] } else { &["b"] };
                 let expected: Vec<_> = turns
                     .iter()
                     .flat_map(|turn| if *turn == "b" { heard_of_b } else { std::slice::from_ref(turn) })
                     .collect();
-                assert_eq!(heard(&home.store, id(n)).await.iter().collect::<Vec<_>>(), expected, "{what}");
-                go_on(&home.store, id(n), mode, &["d"]).await;
-                assert_eq!(asked(&home.store, id(n)).await, [turns, &["d"]].concat(), "{what}");
+                assert_eq!(model_prompts(&home.store, id(n)).await.iter().collect::<Vec<_>>(), expected, "{what}");
+                continue_thread(&home.store, id(n), mode, &["d"]).await;
+                assert_eq!(shown_prompts(&home.store, id(n)).await, [turns, &["d"]].concat(), "{what}");
             }
-            assert_eq!(asked(&home.store, id(1)).await, ["a", "b", "c"], "{mode:?} {state:?}");
+            assert_eq!(shown_prompts(&home.store, id(1)).await, ["a", "b", "c"], "{mode:?} {state:?}");
         }
     }
 }
@@ -488,13 +493,13 @@ async fn a_thread_in_any_state_can_be_reverted_to_any_turn() {
                     .await
                     .unwrap();
                 assert_eq!(undone, 3 - turns.len(), "{what}");
-                assert_eq!(asked(&home.store, id(1)).await, turns, "{what}");
+                assert_eq!(shown_prompts(&home.store, id(1)).await, turns, "{what}");
                 if state == ThreadState::Live {
                     home.store.append_items(id(1), BatchId::generate(), &turn(mode, "d")).await.unwrap();
                 } else {
-                    go_on(&home.store, id(1), mode, &["d"]).await;
+                    continue_thread(&home.store, id(1), mode, &["d"]).await;
                 }
-                assert_eq!(asked(&home.store, id(1)).await, [turns, &["d"]].concat(), "{what}");
+                assert_eq!(shown_prompts(&home.store, id(1)).await, [turns, &["d"]].concat(), "{what}");
             }
         }
     }
@@ -523,9 +528,9 @@ async fn a_live_thread_can_be_forked_around_its_running_turn() {
                 .append_items(id(1), BatchId::generate(), &user(mode, "b", &format!("ask more {n}")))
                 .await
                 .unwrap();
-            assert_eq!(asked(&home.store, id(n)).await[..turns.len()], *turns);
+            assert_eq!(shown_prompts(&home.store, id(n)).await[..turns.len()], *turns);
             assert_eq!(
-                asked(&home.store, id(n)).await.len(),
+                shown_prompts(&home.store, id(n)).await.len(),
                 turns.len() + usize::from(turns.len() == 2) * (n as usize - 2)
             );
         }

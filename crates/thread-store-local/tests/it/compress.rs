@@ -11,7 +11,7 @@ use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, Threa
 use selvedge_thread_store_local::{CompressionReport, LocalThreadStore};
 
 use crate::home::{RECORDINGS, TestHome};
-use selvedge_thread_store_conformance::fixtures::{MODES, asked, go_on, head, id, record};
+use selvedge_thread_store_conformance::fixtures::{MODES, continue_thread, head, id, record, shown_prompts};
 
 use HistoryMode::Paginated;
 
@@ -117,8 +117,8 @@ async fn a_compressed_thread_can_be_resumed() {
         );
         assert_eq!(faults(&home), Vec::<String>::new());
 
-        go_on(&home.store, id(1), mode, &["two"]).await;
-        assert_eq!(asked(&home.other(), id(1)).await, ["one", "two"]);
+        continue_thread(&home.store, id(1), mode, &["two"]).await;
+        assert_eq!(shown_prompts(&home.other(), id(1)).await, ["one", "two"]);
         assert!(!is_compressed(&rollouts(&home, id(1))[0]));
         assert_eq!(faults(&home), Vec::<String>::new());
     }
@@ -132,8 +132,8 @@ async fn forks_of_a_compressed_thread_can_be_resumed() {
     assert_eq!(home.store.admin().compress(thread).await.unwrap().files, 2);
     for store in [&home.store, &home.other()] {
         assert_eq!([exported(store, thread).await, exported(store, fork).await], before);
-        assert_eq!(asked(store, fork).await, ["one", "two"]);
-        assert_eq!(asked(store, thread).await, ["one"]);
+        assert_eq!(shown_prompts(store, fork).await, ["one", "two"]);
+        assert_eq!(shown_prompts(store, thread).await, ["one"]);
     }
     let request = ForkThread { source: thread, at: TurnBoundary::Latest, meta: head(3, Paginated) };
     let other = home.store.fork_thread(request).await.unwrap();
@@ -141,9 +141,9 @@ async fn forks_of_a_compressed_thread_can_be_resumed() {
     for (thread_id, expected) in
         [(thread, &["one", "new"][..]), (fork, &["one", "two", "new"]), (other, &["one", "new"])]
     {
-        go_on(&home.store, thread_id, Paginated, &["new"]).await;
-        assert_eq!(asked(&home.store, thread_id).await, expected);
-        assert_eq!(asked(&home.other(), thread_id).await, expected);
+        continue_thread(&home.store, thread_id, Paginated, &["new"]).await;
+        assert_eq!(shown_prompts(&home.store, thread_id).await, expected);
+        assert_eq!(shown_prompts(&home.other(), thread_id).await, expected);
     }
     assert!(is_compressed(&rollouts(&home, thread)[0]), "only the file that is appended to is decompressed");
     assert_eq!(faults(&home), Vec::<String>::new());
@@ -178,10 +178,10 @@ async fn compression_keeps_damage() {
         fs::write(&path, &bytes).unwrap();
         home.store.admin().compress(id(1)).await.unwrap();
         assert_eq!(zstd::decode_all(&*fs::read(path.with_extension("jsonl.zst")).unwrap()).unwrap(), bytes);
-        assert_eq!(asked(&home.store, id(1)).await, ["one"], "{damage:?}");
-        go_on(&home.store, id(1), Paginated, &["two"]).await;
+        assert_eq!(shown_prompts(&home.store, id(1)).await, ["one"], "{damage:?}");
+        continue_thread(&home.store, id(1), Paginated, &["two"]).await;
         assert!(fs::read(&path).unwrap().starts_with(&bytes), "{damage:?}");
-        assert_eq!(asked(&home.store, id(1)).await, ["one", "two"], "{damage:?}");
+        assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two"], "{damage:?}");
     }
 }
 
@@ -205,14 +205,14 @@ async fn of_a_plain_and_a_compressed_file_the_plain_one_counts_and_the_other_is_
     let leave = || left.iter().for_each(|(path, frame)| fs::write(path, frame).unwrap());
     // An append goes into the plain file. It removes compressed leftovers of an older state, of all segments.
     leave();
-    go_on(&home.store, thread, Paginated, &["new"]).await;
+    continue_thread(&home.store, thread, Paginated, &["new"]).await;
     assert!(!rollouts(&home, thread).iter().any(|path| is_compressed(path)));
     // Compressing again replaces the leftover, although the compressed file is older than the plain one.
     leave();
     assert_eq!(home.store.admin().compress(thread).await.unwrap().files, 2);
     assert!(rollouts(&home, thread).iter().all(|path| is_compressed(path)));
-    assert_eq!(asked(&home.store, thread).await, ["one", "new"]);
-    assert_eq!(asked(&home.store, fork).await, ["one", "two"]);
+    assert_eq!(shown_prompts(&home.store, thread).await, ["one", "new"]);
+    assert_eq!(shown_prompts(&home.store, fork).await, ["one", "two"]);
     assert_eq!(faults(&home), Vec::<String>::new());
 }
 
@@ -228,9 +228,9 @@ async fn a_compressed_file_with_other_content_is_never_removed() {
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("holds something else"), "{error}: {source}");
         assert_eq!((fs::read(&path).unwrap(), fs::read(&compressed).unwrap()), (before, other));
-        go_on(&home.store, id(1), Paginated, &["two"]).await;
+        continue_thread(&home.store, id(1), Paginated, &["two"]).await;
         assert!(compressed.exists());
-        assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
+        assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two"]);
     }
 }
 
@@ -243,8 +243,8 @@ async fn archived_threads_are_compressed_in_the_archive() {
     let thread = home.store.read_thread(id(1)).await.unwrap();
     assert!(thread.archived && is_compressed(Path::new(thread.location.as_ref().unwrap())));
     home.store.unarchive_thread(id(1)).await.unwrap();
-    go_on(&home.store, id(1), Paginated, &["two"]).await;
-    assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
+    continue_thread(&home.store, id(1), Paginated, &["two"]).await;
+    assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two"]);
     home.store.admin().compress(id(1)).await.unwrap();
     home.store.delete_thread(id(1)).await.unwrap();
     assert_eq!(rollouts(&home, id(1)), Vec::<PathBuf>::new());

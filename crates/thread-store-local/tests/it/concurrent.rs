@@ -13,7 +13,7 @@ use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, Threa
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;
-use selvedge_thread_store_conformance::fixtures::{asked, head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{head, id, record, shown_prompts, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -128,7 +128,7 @@ async fn a_deletion_waits_for_a_fork_that_has_read_its_base() {
     assert_eq!(fork.await.unwrap().unwrap(), id(2));
     let refused = delete.await.unwrap().unwrap_err();
     assert!(matches!(refused, StoreError::HasDependents { .. }), "{refused:?}");
-    assert_eq!(asked(&home.store, id(2)).await, ["a", "b"]);
+    assert_eq!(shown_prompts(&home.store, id(2)).await, ["a", "b"]);
 }
 
 /// Tasks that append to a thread during its revert wait without blocking their thread, however long the revert takes.
@@ -165,7 +165,7 @@ async fn a_revert_blocks_no_other_task() {
     assert!(watching.join().unwrap() >= 20, "an append that waits for a revert has blocked its runtime");
     assert_eq!(revert.await.unwrap().unwrap(), 1);
     append.await.unwrap().unwrap();
-    assert_eq!(asked(&store, id(1)).await, ["a", "b", "d"]);
+    assert_eq!(shown_prompts(&store, id(1)).await, ["a", "b", "d"]);
 }
 
 /// Another process holds the lock of the home's lock files, and hangs. Other tasks continue.

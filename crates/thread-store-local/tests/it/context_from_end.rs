@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{
-    MODES, agent, assert_counted, complete, head, heard, id, second, started, turn_id, user,
+    MODES, agent, assert_consecutive_ordinals, complete, head, id, model_prompts, second, started, turn_id, user,
 };
 
 /// What a turn contains.
@@ -293,7 +293,7 @@ impl Threads {
         let history = self.home.store.load_history(thread_id).await.unwrap();
         assert_eq!(history.damage, []);
         if self.mode == HistoryMode::Paginated {
-            assert_counted(&history);
+            assert_consecutive_ordinals(&history);
         }
         let whole = without_warnings(replay_lines(&history.lines));
         let bounded = without_warnings(self.home.store.load_model_context(thread_id).await.unwrap());
@@ -493,7 +493,7 @@ async fn contexts_agree_in_a_chain_of_three_forks_with_a_compaction_in_each() {
         let fork = threads.fork(newest, TurnBoundary::Latest).await;
         let context = threads.check(fork).await;
         assert_eq!(context.history, threads.check(newest).await.history);
-        assert!(heard(&threads.home.store, fork).await.iter().any(|text| text.contains("said")));
+        assert!(model_prompts(&threads.home.store, fork).await.iter().any(|text| text.contains("said")));
     }
 }
 

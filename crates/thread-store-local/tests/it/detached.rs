@@ -7,7 +7,7 @@ use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, Turn
 use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore, TurnBoundary};
 
 use crate::home::TestHome;
-use selvedge_thread_store_conformance::fixtures::{go_on, head, heard, id, record};
+use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, model_prompts, record};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -16,7 +16,7 @@ async fn forked() -> TestHome {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b"]).await;
     home.store.fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, MODE) }).await.unwrap();
-    go_on(&home.store, id(2), MODE, &["c"]).await;
+    continue_thread(&home.store, id(2), MODE, &["c"]).await;
     home
 }
 
@@ -90,7 +90,7 @@ async fn every_recorded_fork_is_independent_after_it_was_detached() {
     for source in sources {
         home.store.delete_thread(source.parse().unwrap()).await.unwrap();
     }
-    assert!(!heard(&home.store, "01a1fd5d-ae48-7320-8f6d-105eeac19055".parse().unwrap()).await.is_empty());
+    assert!(!model_prompts(&home.store, "01a1fd5d-ae48-7320-8f6d-105eeac19055".parse().unwrap()).await.is_empty());
 }
 
 #[tokio::test]
@@ -115,8 +115,8 @@ async fn detaching_copies_damage_byte_for_byte() {
     let detached = bytes(&home, id(2)).await;
     assert_eq!(after_first_line(&detached), [after_first_line(&content), &with_head, b"\n"].concat());
     home.store.delete_thread(id(1)).await.unwrap();
-    go_on(&home.store, id(2), MODE, &["d"]).await;
-    assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c", "d"]);
+    continue_thread(&home.store, id(2), MODE, &["d"]).await;
+    assert_eq!(model_prompts(&home.store, id(2)).await, ["a", "b", "c", "d"]);
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn the_new_head_takes_the_ordinal_of_a_lost_one() {
     home.store.detach_thread(id(2)).await.unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     assert_eq!((history.lines.len(), history.damage.len()), (lines + 1, 1));
-    selvedge_thread_store_conformance::fixtures::assert_counted(&history);
+    selvedge_thread_store_conformance::fixtures::assert_consecutive_ordinals(&history);
     assert_eq!(after_first_line(&bytes(&home, id(2)).await)[..content.len()], content);
 }
 
@@ -167,7 +167,7 @@ async fn a_thread_with_a_missing_base_cannot_be_detached() {
     assert_eq!(home.files(), files);
     fs::rename(&aside, &source).unwrap();
     home.store.detach_thread(id(2)).await.unwrap();
-    assert_eq!(heard(&home.store, id(2)).await, ["a", "b", "c"]);
+    assert_eq!(model_prompts(&home.store, id(2)).await, ["a", "b", "c"]);
 }
 
 /// The old file of a detached thread stays the base of the threads that build on it.
@@ -183,5 +183,5 @@ async fn old_segments_stay_for_the_threads_that_build_on_them() {
     home.store.detach_thread(id(3)).await.unwrap();
     home.store.delete_thread(id(1)).await.unwrap();
     home.store.delete_thread(id(2)).await.unwrap();
-    assert_eq!(heard(&home.store, id(3)).await, ["a", "b", "c"]);
+    assert_eq!(model_prompts(&home.store, id(3)).await, ["a", "b", "c"]);
 }

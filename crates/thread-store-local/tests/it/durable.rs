@@ -14,7 +14,7 @@ use selvedge_thread_store::{BatchId, Recovery, StoreError, ThreadReader, ThreadS
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;
-use selvedge_thread_store_conformance::fixtures::{asked, go_on, head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, record, shown_prompts, turn};
 
 use HistoryMode::Paginated;
 
@@ -70,7 +70,7 @@ async fn a_failed_sync_is_never_repeated() {
     let (_, outcome, store) = run(&files, "failing").await;
     let error = outcome.unwrap_err();
     assert_unsynced(&error);
-    assert_eq!(asked(&store, id(1)).await, ["one"], "an append that was not acknowledged is not there");
+    assert_eq!(shown_prompts(&store, id(1)).await, ["one"], "an append that was not acknowledged is not there");
     let syncs = count(&files, Call::Sync);
     for _ in 0..2 {
         let error = store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.unwrap_err();
@@ -78,8 +78,8 @@ async fn a_failed_sync_is_never_repeated() {
     }
     assert_eq!(count(&files, Call::Sync), syncs);
     store.discard_thread(id(1)).await.unwrap();
-    go_on(&store, id(1), Paginated, &["two"]).await;
-    assert_eq!(asked(&store, id(1)).await, ["one", "two"]);
+    continue_thread(&store, id(1), Paginated, &["two"]).await;
+    assert_eq!(shown_prompts(&store, id(1)).await, ["one", "two"]);
 }
 
 /// The real file system, with a slow fsync.
@@ -183,7 +183,7 @@ async fn callers_that_wait_for_one_thread_share_a_sync() {
     }
     let syncs = files.0.load(Ordering::Relaxed);
     assert!(syncs < TASKS * BATCHES / 3, "{syncs} syncs for {} batches", TASKS * BATCHES);
-    let all = asked(&store, id(1)).await;
+    let all = shown_prompts(&store, id(1)).await;
     assert_eq!(all.len(), TASKS * BATCHES);
     // The lines of each task are in the order of its appends.
     for task in 0..TASKS {
@@ -206,7 +206,7 @@ async fn an_append_whose_future_is_dropped_is_written_as_a_whole() {
         let _ = tokio::time::timeout(Duration::from_millis(1), append).await;
     }
     store.append_items(id(1), BatchId::generate(), &turn(Paginated, "last")).await.unwrap();
-    assert_eq!(asked(&store, id(1)).await.len(), 11);
+    assert_eq!(shown_prompts(&store, id(1)).await.len(), 11);
 }
 
 async fn path_of(store: &LocalThreadStore, n: u32) -> PathBuf {
@@ -254,8 +254,8 @@ async fn a_thread_that_was_archived_under_its_writer_can_be_continued_in_the_arc
     fs::rename(&path, archive.join(path.file_name().unwrap())).unwrap();
     assert!(home.store.append_items(id(1), BatchId::generate(), &turn(Paginated, "two")).await.is_err());
     home.store.shutdown_thread(id(1)).await.unwrap();
-    go_on(&home.store, id(1), Paginated, &["two"]).await;
-    assert_eq!(asked(&home.store, id(1)).await, ["one", "two"]);
+    continue_thread(&home.store, id(1), Paginated, &["two"]).await;
+    assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two"]);
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
 }
 
@@ -276,13 +276,13 @@ async fn leftovers_of_dead_processes_are_removed_and_files_of_live_ones_stay() {
     let locks = RolloutHome::new(home.path()).locks_dir();
     fs::write(locks.join(format!("{}.lock", id(7))), "").unwrap();
     let held_lock = WriterLock::acquire(&RolloutHome::new(home.path()), id(8)).unwrap();
-    go_on(&home.other(), id(1), Paginated, &["two"]).await;
+    continue_thread(&home.other(), id(1), Paginated, &["two"]).await;
     assert!(!dead.exists() && held.exists() && other.exists());
     assert!(!locks.join(format!("{}.lock", id(7))).exists() && locks.join(format!("{}.lock", id(8))).exists());
     drop((lock, held_lock));
-    go_on(&home.other(), id(1), Paginated, &["three"]).await;
+    continue_thread(&home.other(), id(1), Paginated, &["three"]).await;
     assert!(!held.exists());
-    assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
+    assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two", "three"]);
 }
 
 #[tokio::test]
@@ -292,18 +292,18 @@ async fn an_interrupted_decompression_is_finished() {
     let plain = path_of(&home.store, 1).await;
     let compressed = plain.with_extension("jsonl.zst");
     fs::write(&compressed, zstd::encode_all(&fs::read(&plain).unwrap()[..], 3).unwrap()).unwrap();
-    go_on(&home.store, id(1), Paginated, &["two"]).await;
+    continue_thread(&home.store, id(1), Paginated, &["two"]).await;
     assert!(!compressed.exists());
     // A compressed file that is not the beginning of the plain one is data, and stays.
     fs::write(&compressed, zstd::encode_all(&b"{}\n"[..], 3).unwrap()).unwrap();
-    go_on(&home.store, id(1), Paginated, &["three"]).await;
+    continue_thread(&home.store, id(1), Paginated, &["three"]).await;
     assert!(compressed.exists());
     // It moves along, and still does not count.
     home.store.archive_thread(id(1)).await.unwrap();
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
-    assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
+    assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two", "three"]);
     home.store.unarchive_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
+    assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two", "three"]);
     home.store.delete_thread(id(1)).await.unwrap();
     assert!(!compressed.exists());
 }

@@ -10,7 +10,7 @@ use selvedge_thread_store::{
 };
 
 use crate::home::TestHome;
-use selvedge_thread_store_conformance::fixtures::{all_turns, head, heard, id, record, second, turn};
+use selvedge_thread_store_conformance::fixtures::{all_turns, head, id, model_prompts, record, second, turn};
 
 const LEGACY: HistoryMode = HistoryMode::Legacy;
 const PAGINATED: HistoryMode = HistoryMode::Paginated;
@@ -147,9 +147,9 @@ async fn a_torn_last_line_gets_a_newline_before_the_next_append() {
         assert_eq!(history.lines.len(), whole.len() + turn(mode, "b").len());
         assert_eq!(history.damage.len(), 1);
         if mode == PAGINATED {
-            selvedge_thread_store_conformance::fixtures::assert_counted(&history);
+            selvedge_thread_store_conformance::fixtures::assert_consecutive_ordinals(&history);
         }
-        assert_eq!(heard(&home.store, id(1)).await, ["a", "b"]);
+        assert_eq!(model_prompts(&home.store, id(1)).await, ["a", "b"]);
     }
 }
 
@@ -206,7 +206,7 @@ async fn a_missing_base_is_reported_and_the_rest_is_read() {
         .fork_thread(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, PAGINATED) })
         .await
         .unwrap();
-    selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(2), PAGINATED, &["b"]).await;
+    selvedge_thread_store_conformance::fixtures::continue_thread(&home.store, id(2), PAGINATED, &["b"]).await;
     fs::remove_file(home.store.read_thread(id(1)).await.unwrap().location.unwrap()).unwrap();
     let history = home.store.load_history(id(2)).await.unwrap();
     let mut exported = Vec::new();
@@ -215,10 +215,10 @@ async fn a_missing_base_is_reported_and_the_rest_is_read() {
     assert_eq!(exported, fs::read(home.store.read_thread(id(2)).await.unwrap().location.unwrap()).unwrap());
     assert_eq!(history.damage.len(), 1);
     assert!(history.damage[0].place.contains(&id(1).to_string()), "{:?}", history.damage);
-    assert_eq!(heard(&home.store, id(2)).await, ["b"]);
+    assert_eq!(model_prompts(&home.store, id(2)).await, ["b"]);
     assert_eq!(all_turns(&home.store, id(2)).await.len(), 1);
-    selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(2), PAGINATED, &["c"]).await;
-    assert_eq!(heard(&home.store, id(2)).await, ["b", "c"]);
+    selvedge_thread_store_conformance::fixtures::continue_thread(&home.store, id(2), PAGINATED, &["c"]).await;
+    assert_eq!(model_prompts(&home.store, id(2)).await, ["b", "c"]);
 }
 
 #[tokio::test]
@@ -240,9 +240,9 @@ async fn compressed_threads_are_read_in_place_and_decompressed_for_an_append() {
     let found = home.store.read_thread(id(1)).await.unwrap();
     assert_eq!(found.location.as_deref(), compressed.to_str());
     assert_eq!(found.updated_at, thread.updated_at);
-    selvedge_thread_store_conformance::fixtures::go_on(&home.store, id(1), PAGINATED, &["b"]).await;
+    selvedge_thread_store_conformance::fixtures::continue_thread(&home.store, id(1), PAGINATED, &["b"]).await;
     assert!(path.exists() && !compressed.exists());
-    assert_eq!(heard(&home.store, id(1)).await, ["a", "b"]);
+    assert_eq!(model_prompts(&home.store, id(1)).await, ["a", "b"]);
     assert_eq!(home.store.load_history(id(2)).await.unwrap(), before, "the fork does not inherit later appends");
 }
 

@@ -11,7 +11,7 @@ use selvedge_thread_store::{
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::{TestHome, all_recordings};
-use selvedge_thread_store_conformance::fixtures::{go_on, head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, record, turn};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -116,7 +116,7 @@ async fn a_torn_last_line_is_no_entry_while_the_thread_has_a_writer() {
     let [last] = &after[whole.len()..] else { panic!("{:?}", &after[whole.len()..]) };
     assert!(matches!(last.kind, EntryKind::Damage { .. }) && last.bytes == torn);
     let end = home.store.read_lines(&LineQuery::from(id(1), LineStart::End)).await.unwrap().next;
-    go_on(&home.store, id(1), MODE, &["b"]).await;
+    continue_thread(&home.store, id(1), MODE, &["b"]).await;
     let more = home.store.read_lines(&LineQuery::from(id(1), LineStart::At(end))).await.unwrap().entries;
     assert_eq!(
         (&more[0].kind, more[0].bytes.as_slice()),

@@ -14,7 +14,7 @@ use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 
 use crate::home::TestHome;
-use selvedge_thread_store_conformance::fixtures::{MODES, head, heard, id, record, turn_id};
+use selvedge_thread_store_conformance::fixtures::{MODES, head, id, model_prompts, record, turn_id};
 
 /// The least time for which files are moved to and fro.
 const SPAN: Duration = Duration::from_millis(1000);
@@ -74,7 +74,7 @@ async fn read_while(to_and_fro: impl AsyncFn(LocalThreadStore) + Copy) {
 async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: HistoryMode, fork: u32) {
     let history = store.load_history(thread_id).await.unwrap();
     assert_eq!(history.damage, []);
-    assert_eq!(heard(store, thread_id).await, ["a", "b", "c"]);
+    assert_eq!(model_prompts(store, thread_id).await, ["a", "b", "c"]);
     assert_eq!(store.read_thread(thread_id).await.unwrap().preview.as_deref(), Some("ask a"));
     assert_eq!(store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items.len(), 3);
     let all = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
@@ -95,11 +95,11 @@ async fn read_whole(store: &LocalThreadStore, thread_id: ThreadId, mode: History
     assert!(["ask a", "ask b", "ask c"].iter().all(|text| exported.contains(text)), "{exported}");
     let request = ForkThread { source: thread_id, at: TurnBoundary::After(turn_id("b")), meta: head(fork, mode) };
     store.fork_thread(request).await.unwrap();
-    assert_eq!(heard(store, id(fork)).await, ["a", "b"]);
+    assert_eq!(model_prompts(store, id(fork)).await, ["a", "b"]);
     let request = RevertThread { thread_id: id(fork), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(request).await.unwrap(), 1);
     store.detach_thread(id(fork)).await.unwrap();
-    assert_eq!(heard(store, id(fork)).await, ["a"]);
+    assert_eq!(model_prompts(store, id(fork)).await, ["a"]);
     store.delete_thread(id(fork)).await.unwrap();
     let home = RolloutHome::new(store.home());
     let found = spawn_blocking(move || diagnose(&home, None, &|_| {})).await.unwrap().unwrap().findings;

@@ -1,4 +1,14 @@
-//! Making threads live and cold: laziness, one writer, archive and delete.
+//! Rules about the life of a thread: lazy, live, cold, archived, deleted.
+//!
+//! ```text
+//!             first append,                  shutdown,
+//!  create     persist           live and     discard            archive
+//! ───────> lazy ───────────────> stored ────────────> cold <───────────> archived
+//!            │                      ^                  │ │
+//!            │ shutdown, discard    └──────────────────┘ │ delete
+//!            v                             resume        v
+//!          nothing                                     nothing
+//! ```
 
 use std::sync::Arc;
 
@@ -10,12 +20,14 @@ use selvedge_thread_store::{
     BatchId, ForkThread, Holder, MetadataOrigin, RevertThread, SegmentPart, StoreError, ThreadStore, TurnBoundary,
 };
 
-use crate::fixtures::{asked, go_on, head, id, is_conflict, is_invalid, is_missing, is_taken, record, turn};
+use crate::fixtures::{
+    continue_thread, head, id, is_conflict, is_invalid, is_missing, is_taken, record, shown_prompts, turn,
+};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
-/// Nothing is stored of the thread: every method that reads or changes a stored thread says so, also while the thread
-/// is live and lazy.
+/// Asserts that nothing is stored of the thread: every method that reads or changes a stored thread returns `NotFound`. A lazy
+/// thread is unknown in this sense, although it is live.
 async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert!(is_missing(store.load_history(thread_id).await, false));
     assert!(is_missing(store.load_model_context(thread_id).await, false));
@@ -34,20 +46,21 @@ async fn assert_unknown(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert_eq!(listed(store).await, []);
 }
 
-/// The thread is unknown, and not live either.
+/// Asserts that the thread is neither stored nor live.
 async fn assert_gone(store: &dyn ThreadStore, thread_id: ThreadId) {
     assert_unknown(store, thread_id).await;
     assert!(is_missing(store.resume_thread(thread_id).await, false));
     assert!(is_missing(store.shutdown_thread(thread_id).await, true));
 }
 
+/// Returns the ids of all listed threads, archived ones included.
 async fn listed(store: &dyn ThreadStore) -> Vec<ThreadId> {
     let query = ThreadQuery { archived: ArchivedFilter::All, ..Default::default() };
     let page = store.list_threads(&query).await.unwrap();
     page.items.iter().map(|thread| thread.id).collect()
 }
 
-/// The holder is this process, as far as the system tells.
+/// Asserts that the holder is this process, if the store knows the process of a holder.
 fn assert_own(holder: &Holder) {
     assert!(holder.process_id.is_none_or(|process_id| process_id == std::process::id()), "{holder:?}");
 }
@@ -55,15 +68,17 @@ fn assert_own(holder: &Holder) {
 pub(super) async fn lazy_until_first_append(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert_unknown(&*store, id(1)).await;
+    // A flush has nothing to write, and must not make the thread visible.
     store.flush_thread(id(1)).await.unwrap();
     assert_unknown(&*store, id(1)).await;
     let items = turn(MODE, "a");
     let appended = store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
+    // The first append also writes the head.
     assert_eq!(appended.lines, items.len() as u64 + 1);
     assert_eq!(listed(&*store).await, [id(1)]);
     assert_eq!(store.load_history(id(1)).await.unwrap().lines.len(), items.len() + 1);
     store.shutdown_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a"]);
 }
 
 pub(super) async fn lazy_until_persist(store: Arc<dyn ThreadStore>) {
@@ -84,11 +99,11 @@ pub(super) async fn discard_leaves_no_trace(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     store.discard_thread(id(1)).await.unwrap();
     assert_gone(&*store, id(1)).await;
-    // The id is free again.
+    // The id is free again, and a thread with content is not discarded with it.
     store.create_thread(head(1, MODE)).await.unwrap();
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
     store.discard_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&*store, id(1)).await, ["a"], "what was appended stays");
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a"], "appended items are kept");
     store.resume_thread(id(1)).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
 }
@@ -99,16 +114,17 @@ pub(super) async fn shutdown_of_a_lazy_thread(store: Arc<dyn ThreadStore>) {
     assert_gone(&*store, id(1)).await;
 }
 
-pub(super) async fn create_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn create_refuses_an_invalid_head(store: Arc<dyn ThreadStore>) {
     let whole = head(1, MODE);
     assert!(is_invalid(store.create_thread(SessionMeta { id: None, ..whole.clone() }).await));
     assert!(is_invalid(store.create_thread(SessionMeta { timestamp: None, ..whole.clone() }).await));
     let history_base = Some(HistoryBase::default());
     assert!(is_invalid(store.create_thread(SessionMeta { history_base, ..whole }).await));
+    // A refused call does not take the id.
     assert_gone(&*store, id(1)).await;
 }
 
-pub(super) async fn create_taken_id(store: Arc<dyn ThreadStore>) {
+pub(super) async fn create_refuses_a_taken_id(store: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "lazy");
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
@@ -117,22 +133,22 @@ pub(super) async fn create_taken_id(store: Arc<dyn ThreadStore>) {
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "cold");
     store.archive_thread(id(1)).await.unwrap();
     assert!(is_taken(store.create_thread(head(1, MODE)).await), "archived");
-    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a"]);
 }
 
-pub(super) async fn resume_and_go_on(store: Arc<dyn ThreadStore>) {
+pub(super) async fn resume_keeps_the_history(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(crate::fixtures::MODES) {
         record(&*store, n, mode, &["a"]).await;
         let before = store.load_history(id(n)).await.unwrap();
-        go_on(&*store, id(n), mode, &["b"]).await;
+        continue_thread(&*store, id(n), mode, &["b"]).await;
         let after = store.load_history(id(n)).await.unwrap();
-        assert_eq!(crate::fixtures::texts(&after)[..before.lines.len()], crate::fixtures::texts(&before)[..]);
-        assert_eq!(asked(&*store, id(n)).await, ["a", "b"]);
-        assert_eq!(crate::fixtures::heard(&*store, id(n)).await, ["a", "b"]);
+        assert_eq!(crate::fixtures::line_texts(&after)[..before.lines.len()], crate::fixtures::line_texts(&before)[..]);
+        assert_eq!(shown_prompts(&*store, id(n)).await, ["a", "b"]);
+        assert_eq!(crate::fixtures::model_prompts(&*store, id(n)).await, ["a", "b"]);
     }
 }
 
-pub(super) async fn resume_refuses(store: Arc<dyn ThreadStore>) {
+pub(super) async fn resume_refuses_missing_and_live_threads(store: Arc<dyn ThreadStore>) {
     assert!(is_missing(store.resume_thread(id(1)).await, false));
     store.create_thread(head(1, MODE)).await.unwrap();
     assert!(is_conflict(store.resume_thread(id(1)).await), "a lazy thread is live");
@@ -152,6 +168,7 @@ pub(super) async fn resume_refuses(store: Arc<dyn ThreadStore>) {
 
 pub(super) async fn live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>) {
     record(&*store, 1, MODE, &["a"]).await;
+    // The first thread is cold, and the second does not exist.
     for n in [1, 2] {
         assert!(is_missing(store.append_items(id(n), BatchId::generate(), &turn(MODE, "b")).await, true));
         assert!(is_missing(store.append_items(id(n), BatchId::generate(), &[]).await, true));
@@ -160,11 +177,12 @@ pub(super) async fn live_methods_need_a_live_thread(store: Arc<dyn ThreadStore>)
         assert!(is_missing(store.shutdown_thread(id(n)).await, true));
         assert!(is_missing(store.discard_thread(id(n)).await, true));
     }
-    assert_eq!(asked(&*store, id(1)).await, ["a"]);
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a"]);
 }
 
 pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
     for (n, mode) in (1..).zip(crate::fixtures::MODES) {
+        // The revert gives the paginated thread a second segment.
         record(&*store, n, mode, &["a", "b"]).await;
         let revert = RevertThread { thread_id: id(n), to: TurnBoundary::After("a".into()), batch: BatchId::generate() };
         store.revert_thread(revert).await.unwrap();
@@ -175,11 +193,12 @@ pub(super) async fn delete(store: Arc<dyn ThreadStore>) {
         store.delete_thread(id(n)).await.unwrap();
         assert_gone(&*store, id(n)).await;
         for info in &segments {
+            // An empty part asks how many bytes of the segment the store has.
             let nothing = SegmentPart { info, at: 0, bytes: &[], is_last: false };
-            assert_eq!(store.import_segment(nothing).await.unwrap(), 0, "no bytes of the deleted thread are left");
+            assert_eq!(store.import_segment(nothing).await.unwrap(), 0, "no byte of the deleted thread is left");
         }
         record(&*store, n, mode, &["c"]).await;
-        assert_eq!(asked(&*store, id(n)).await, ["c"], "nothing of the deleted thread is left");
+        assert_eq!(shown_prompts(&*store, id(n)).await, ["c"], "nothing of the deleted thread is left");
         store.delete_thread(id(n)).await.unwrap();
     }
 }
@@ -191,6 +210,7 @@ pub(super) async fn archive(store: Arc<dyn ThreadStore>) {
     let revert = RevertThread { thread_id: id(1), to: TurnBoundary::After("a".into()), batch: BatchId::generate() };
     assert_eq!(store.revert_thread(revert).await.unwrap(), 1);
     let before = store.read_thread(id(1)).await.unwrap();
+    // The second archive changes nothing.
     for _ in 0..2 {
         let archived = store.archive_thread(id(1)).await.unwrap();
         assert!(archived.archived);
@@ -199,9 +219,9 @@ pub(super) async fn archive(store: Arc<dyn ThreadStore>) {
     assert_eq!(store.list_threads(&ThreadQuery::default()).await.unwrap().items, []);
     let query = ThreadQuery { archived: ArchivedFilter::Archived, ..Default::default() };
     assert_eq!(store.list_threads(&query).await.unwrap().items.len(), 1);
-    assert_eq!(asked(&*store, id(1)).await, ["a"]);
-    go_on(&*store, id(1), MODE, &["c"]).await;
-    assert!(store.read_thread(id(1)).await.unwrap().archived, "it was resumed where it is");
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a"]);
+    continue_thread(&*store, id(1), MODE, &["c"]).await;
+    assert!(store.read_thread(id(1)).await.unwrap().archived, "an archived thread stays archived when it is resumed");
     store.resume_thread(id(1)).await.unwrap();
     assert!(is_conflict(store.unarchive_thread(id(1)).await));
     store.shutdown_thread(id(1)).await.unwrap();
@@ -211,7 +231,7 @@ pub(super) async fn archive(store: Arc<dyn ThreadStore>) {
     store.resume_thread(id(1)).await.unwrap();
     assert!(is_conflict(store.archive_thread(id(1)).await));
     store.shutdown_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a", "c"]);
 }
 
 pub(super) async fn one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
@@ -221,6 +241,7 @@ pub(super) async fn one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn Threa
         Err(StoreError::Conflict { holder, .. }) => assert_own(&holder),
         outcome => panic!("{outcome:?}"),
     }
+    // The thread is not live in the other host, so that its methods for live threads fail. Methods for cold threads find the writer.
     assert!(is_missing(other.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await, true));
     assert!(is_missing(other.shutdown_thread(id(1)).await, true));
     assert!(is_conflict(other.archive_thread(id(1)).await));
@@ -231,8 +252,8 @@ pub(super) async fn one_writer(store: Arc<dyn ThreadStore>, other: Arc<dyn Threa
     assert!(is_missing(store.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await, true));
     other.append_items(id(1), BatchId::generate(), &turn(MODE, "c")).await.unwrap();
     other.shutdown_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&*store, id(1)).await, ["a", "c"]);
-    crate::fixtures::assert_counted(&store.load_history(id(1)).await.unwrap());
+    assert_eq!(shown_prompts(&*store, id(1)).await, ["a", "c"]);
+    crate::fixtures::assert_consecutive_ordinals(&store.load_history(id(1)).await.unwrap());
 }
 
 pub(super) async fn lazy_is_private(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
@@ -245,9 +266,9 @@ pub(super) async fn lazy_is_private(store: Arc<dyn ThreadStore>, other: Arc<dyn 
     store.shutdown_thread(id(1)).await.unwrap();
 }
 
-/// Two processes that make a thread of the same id do not both get it, whether the second is refused at once or when it
-/// wants to write.
-pub(super) async fn lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn two_creators(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+    // A store may refuse the second creator immediately, or when it first writes. Both are correct, because no other process sees a
+    // lazy thread.
     store.create_thread(head(1, MODE)).await.unwrap();
     let second = other.create_thread(head(1, MODE)).await;
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "a")).await.unwrap();
@@ -256,19 +277,19 @@ pub(super) async fn lazy_twice(store: Arc<dyn ThreadStore>, other: Arc<dyn Threa
         assert!(is_taken(other.persist_thread(id(1)).await));
         other.discard_thread(id(1)).await.unwrap();
     }
-    assert_eq!(asked(&*other, id(1)).await, ["a"]);
+    assert_eq!(shown_prompts(&*other, id(1)).await, ["a"]);
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "c")).await.unwrap();
     store.shutdown_thread(id(1)).await.unwrap();
-    assert_eq!(asked(&*other, id(1)).await, ["a", "c"]);
+    assert_eq!(shown_prompts(&*other, id(1)).await, ["a", "c"]);
 }
 
-pub(super) async fn others_read(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
+pub(super) async fn others_read_appended_items(store: Arc<dyn ThreadStore>, other: Arc<dyn ThreadStore>) {
     store.create_thread(head(1, MODE)).await.unwrap();
     for name in ["a", "b", "c"] {
         store.append_items(id(1), BatchId::generate(), &turn(MODE, name)).await.unwrap();
         let (here, there) = (store.load_history(id(1)).await.unwrap(), other.load_history(id(1)).await.unwrap());
         assert_eq!(here, there);
-        assert_eq!(asked(&*other, id(1)).await.last().unwrap(), name);
+        assert_eq!(shown_prompts(&*other, id(1)).await.last().unwrap(), name);
     }
     store.shutdown_thread(id(1)).await.unwrap();
     assert_eq!(store.read_thread(id(1)).await.unwrap(), other.read_thread(id(1)).await.unwrap());

@@ -1,4 +1,7 @@
-//! Losing answers of any store.
+//! Loses answers of any store, by a wrapper around its hosts.
+//!
+//! A client whose connection breaks does not know whether its call took effect. The wrapper simulates both cases for one planned
+//! call: it makes the call and drops the answer, or it does not make the call. In both cases the client gets `OutcomeUnknown`.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,44 +16,54 @@ use selvedge_thread_store::{
 use crate::wrapper::{StoreWrapper, Wrapped};
 use crate::{NotApplicable, StoreCall};
 
-/// Loses answers of any store, in front of it.
+/// Wraps hosts, and loses answers of them as planned.
 #[derive(Debug, Default)]
 pub(crate) struct LostAnswers {
-    /// What each host loses next, by where it stands in memory.
-    losses: Mutex<HashMap<usize, Loss>>,
+    /// The next loss of each host. The key is the address of the host, because a `dyn ThreadStore` has no other identity.
+    losses: Mutex<HashMap<usize, NextLoss>>,
 }
 
-/// The call whose answer is lost next, and whether it takes effect.
-type Loss = Arc<Mutex<Option<(StoreCall, bool)>>>;
+/// The next loss of a host, if one is planned. The host and [`LostAnswers`] share it.
+type NextLoss = Arc<Mutex<Option<PlannedLoss>>>;
+
+/// A loss of an answer that will happen.
+#[derive(Clone, Copy, Debug)]
+struct PlannedLoss {
+    /// The kind of call whose answer is lost.
+    call: StoreCall,
+    /// Whether the call takes effect before its answer is lost.
+    takes_effect: bool,
+}
 
 impl LostAnswers {
-    /// Loses nothing yet.
+    /// Creates an instance without planned losses.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Stands in front of a host that was opened.
+    /// Wraps a host.
     pub(crate) fn host(&self, store: Arc<dyn ThreadStore>) -> Arc<dyn ThreadStore> {
-        let loss = Loss::default();
-        let host: Arc<dyn ThreadStore> = Arc::new(Wrapped(Host { store, loss: Arc::clone(&loss) }));
-        locked(&self.losses).insert(address(&host), loss);
+        let next_loss = NextLoss::default();
+        let host: Arc<dyn ThreadStore> = Arc::new(Wrapped(LossyHost { store, next_loss: Arc::clone(&next_loss) }));
+        locked(&self.losses).insert(address(&host), next_loss);
         host
     }
 
-    /// Loses the answer of the next call of this kind to a host.
+    /// Plans to lose the answer of the next call of this kind to a host.
     ///
     /// # Errors
-    /// If nobody stands in front of the host.
+    /// If the host is not one of those that were wrapped here.
     pub(crate) fn lose(
         &self,
         host: &Arc<dyn ThreadStore>,
         call: StoreCall,
-        took_effect: bool,
+        takes_effect: bool,
     ) -> Result<(), NotApplicable> {
         let losses = locked(&self.losses);
-        let loss = losses.get(&address(host)).ok_or_else(|| NotApplicable::because("a host of somewhere else"))?;
-        *locked(loss) = Some((call, took_effect));
+        let next_loss =
+            losses.get(&address(host)).ok_or_else(|| NotApplicable::because("the host was not wrapped here"))?;
+        *locked(next_loss) = Some(PlannedLoss { call, takes_effect });
         Ok(())
     }
 }
@@ -59,20 +72,22 @@ fn address(host: &Arc<dyn ThreadStore>) -> usize {
     Arc::as_ptr(host).cast::<()>() as usize
 }
 
-/// Nothing is done under these locks that could panic.
+/// Locks a mutex. A poisoned one is used as well, because no code under these locks can panic halfway through a change.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A host that loses an answer.
+/// A host that loses an answer when one is planned.
 #[derive(Debug)]
-struct Host {
+struct LossyHost {
     store: Arc<dyn ThreadStore>,
-    loss: Loss,
+    next_loss: NextLoss,
 }
 
-impl Host {
-    /// Makes a call, or does not, and loses its answer if it is the one. A call that failed did nothing whose answer could be lost.
+impl LossyHost {
+    /// Makes a call and returns its answer, unless the loss of this answer is planned.
+    ///
+    /// A planned call that fails returns its own error: it had no effect, so that no answer about an effect can be lost.
     async fn answer<T>(
         &self,
         call: StoreCall,
@@ -80,11 +95,13 @@ impl Host {
         batch: Option<BatchId>,
         made: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let lost = locked(&self.loss).take_if(|(lost, _)| *lost == call);
-        match lost {
+        // The plan is taken before the call, so that it applies to one call only: the repetition succeeds.
+        let planned = locked(&self.next_loss).take_if(|loss| loss.call == call);
+        match planned {
             None => return made.await,
-            Some((_, true)) => _ = made.await?,
-            Some((_, false)) => {}
+            Some(PlannedLoss { takes_effect: true, .. }) => _ = made.await?,
+            // A future that is never polled has no effect.
+            Some(PlannedLoss { takes_effect: false, .. }) => {}
         }
         let source = io::Error::new(io::ErrorKind::ConnectionReset, "the answer was lost").into();
         Err(StoreError::OutcomeUnknown { thread_id, batch, source })
@@ -92,13 +109,13 @@ impl Host {
 }
 
 #[async_trait]
-impl StoreWrapper for Host {
+impl StoreWrapper for LossyHost {
     fn inner(&self) -> &dyn ThreadStore {
         &*self.store
     }
 
     async fn create_thread(&self, meta: SessionMeta) -> Result<()> {
-        // Without an id nothing can be made, and no answer lost.
+        // The store refuses a head without an id, so that there is no effect to be uncertain about.
         let Some(thread_id) = meta.id else { return self.store.create_thread(meta).await };
         self.answer(StoreCall::Create, thread_id, None, self.store.create_thread(meta)).await
     }

@@ -1,4 +1,4 @@
-//! What the comparison of two stores finds.
+//! Tests of the comparison of two stores.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use selvedge_protocol::{RolloutItem, ThreadId};
 use selvedge_thread_store::{Appended, BatchId, InMemoryThreadStore, Result, ThreadStore};
 use selvedge_thread_store_conformance::{MemoryPlace, Step, StorePlace, StoreWrapper, Wrapped, compare_stores};
 
-/// A store that forgets the last item of a batch and says that all is well.
+/// A store that drops the last item of each batch and reports success.
 #[derive(Debug)]
 struct Forgetful(InMemoryThreadStore);
 
@@ -34,12 +34,12 @@ impl StorePlace for ForgetfulPlace {
 }
 
 #[test]
-fn a_store_answers_as_itself() {
+fn two_reference_stores_do_not_differ() {
     compare_stores(async || MemoryPlace::new(), async || MemoryPlace::new(), 64).unwrap();
 }
 
 #[test]
-fn a_difference_is_shown_by_few_steps() {
+fn a_difference_is_reduced_to_its_necessary_steps() {
     let difference = compare_stores(async || ForgetfulPlace::default(), async || MemoryPlace::new(), 256).unwrap_err();
     assert!(matches!(difference.steps[..], [Step::Create { .. }, Step::Append { .. }]), "{difference}");
     assert!(difference.to_string().starts_with("the stores differ after 2 steps:\n  Create"), "{difference}");
