@@ -229,6 +229,8 @@ impl Default for FaultyFiles {
     }
 }
 
+impl selvedge_rollout::sealed::Sealed for FaultyFiles {}
+
 impl FileSystem for FaultyFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
         let mut number = 0;

@@ -21,6 +21,7 @@ pub struct TurnRestart {
 
 /// A turn with the positions of its lines.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ProjectedTurn {
     /// The turn.
     pub turn: Turn,

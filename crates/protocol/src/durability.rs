@@ -21,6 +21,7 @@ pub enum Durability {
 /// The text is not a durability level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a durability level: use `written` or `synced`")]
+#[non_exhaustive]
 pub struct DurabilityError {
     /// The text that was parsed.
     pub text: String,

@@ -15,6 +15,7 @@ use crate::Timestamp;
 /// The text is not an id of the expected kind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("not a {kind}: {text:?}")]
+#[non_exhaustive]
 pub struct IdError {
     /// The expected kind, such as `thread id`.
     pub kind: &'static str,

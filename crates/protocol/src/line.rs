@@ -25,6 +25,7 @@ const HEAD: &str = "\"session_meta\"";
 /// The text is not a line of a log, because it is not a JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON object: {reason}")]
+#[non_exhaustive]
 pub struct LineError {
     /// The message of the JSON parser.
     pub reason: String,

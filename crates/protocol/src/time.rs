@@ -24,6 +24,7 @@ pub struct Timestamp(i64);
 /// The text is not an RFC 3339 time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("not an RFC 3339 time: {text:?}")]
+#[non_exhaustive]
 pub struct TimestampError {
     /// The text that was parsed.
     pub text: String,

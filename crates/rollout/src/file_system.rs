@@ -14,7 +14,9 @@ use std::time::SystemTime;
 ///
 /// Each method is one call of the system and nothing more: no retry, no ordering, no clean-up. Atomic operations are built on
 /// top of it.
-pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
+///
+/// The trait is sealed, because it gains a method whenever the crate needs another call. Only tests of this workspace implement it.
+pub trait FileSystem: sealed::Sealed + fmt::Debug + Send + Sync + 'static {
     /// Opens a file for writing. A file that this call creates is private to the user.
     ///
     /// # Errors
@@ -50,6 +52,13 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The error of the system. It is then unknown what is durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// What an implementation of [`FileSystem`] must have besides. It is no part of the public interface.
+#[doc(hidden)]
+pub mod sealed {
+    /// Implemented in this workspace only.
+    pub trait Sealed {}
 }
 
 /// Effects on an open file.
@@ -125,6 +134,8 @@ pub enum OpenMode {
 /// The files of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemFiles;
+
+impl sealed::Sealed for SystemFiles {}
 
 impl FileSystem for SystemFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {

@@ -59,6 +59,8 @@ mod timing;
 pub use backoff::{Backoff, retry_if_moved};
 pub use clock::now;
 pub use error::{LostFile, RolloutError};
+#[doc(hidden)]
+pub use file_system::sealed;
 pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
     BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,

@@ -22,6 +22,7 @@ use crate::timing::NAME_LOCK_TIMEOUT;
 
 /// The name of a thread in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NameEntry {
     /// The name.
     pub name: String,

@@ -44,6 +44,7 @@ pub(crate) struct Database {
 
 /// A file that could not be used, and was renamed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct SetAside {
     /// Where the file is now.
     pub kept: PathBuf,
@@ -116,7 +117,7 @@ impl Database {
         let schema = schema();
         if made_with != [(schema.version, schema.checksum.to_vec())] {
             database.close().await;
-            return Err(IndexError::Setup(MigrateError::VersionMismatch(schema.version)));
+            return Err(IndexError::Setup(MigrateError::VersionMismatch(schema.version).into()));
         }
         Ok(database)
     }
@@ -210,15 +211,15 @@ impl MigrationSource<'static> for Schema {
 }
 
 async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
-    let migrator = Migrator::new(Schema).await.map_err(IndexError::Setup)?;
+    let migrator = Migrator::new(Schema).await.map_err(|error| IndexError::Setup(error.into()))?;
     migrator.run_direct(connection).await.map_err(|error| match error {
         MigrateError::Execute(error) => error.into(),
         MigrateError::ExecuteMigration(error, version) => match IndexError::from(error) {
             // The file has tables with these names, and no record that this program created them: it belongs to another program.
-            IndexError::Database(error) => IndexError::Setup(MigrateError::ExecuteMigration(error, version)),
+            IndexError::Database(error) => IndexError::Setup(format!("while executing migration {version}: {error}").into()),
             error => error,
         },
-        error => IndexError::Setup(error),
+        error => IndexError::Setup(error.into()),
     })
 }
 

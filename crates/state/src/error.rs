@@ -6,22 +6,25 @@ use selvedge_rollout::RolloutError;
 /// The result of an operation on an index.
 pub(crate) type Result<T, E = IndexError> = std::result::Result<T, E>;
 
+/// The error of the database. Its type is not part of the API, because the database library has no stable version.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The reason why the index gave no answer. The logs have the answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// Other processes held the database for longer than the timeout.
     #[error("the index is busy")]
-    Busy(#[source] sqlx::Error),
+    Busy(#[source] BoxError),
     /// The file is not a database, or is damaged. When it is opened again, it is set aside and built again.
     #[error("the index is damaged")]
-    Damaged(#[source] sqlx::Error),
+    Damaged(#[source] BoxError),
     /// The database cannot be used for another reason.
     #[error("the index cannot be used")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] BoxError),
     /// The tables could not be created, or another version created them.
     #[error("the index cannot be set up")]
-    Setup(#[source] sqlx::migrate::MigrateError),
+    Setup(#[source] BoxError),
     /// A rollout file, or a directory, could not be accessed.
     #[error(transparent)]
     Files(#[from] RolloutError),
@@ -66,21 +69,22 @@ impl From<ZeroLimit> for IndexError {
     }
 }
 
+// Public only because `?` needs it in this crate: callers have no `sqlx::Error` to convert.
 impl From<sqlx::Error> for IndexError {
     fn from(error: sqlx::Error) -> Self {
         // Extended codes have the primary code in their low byte.
         let code =
             error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
         match (code, &error) {
-            (Some(code), _) if BUSY.contains(&code) => Self::Busy(error),
-            (Some(code), _) if DAMAGED.contains(&code) => Self::Damaged(error),
+            (Some(code), _) if BUSY.contains(&code) => Self::Busy(error.into()),
+            (Some(code), _) if DAMAGED.contains(&code) => Self::Damaged(error.into()),
             // This program never writes a column that it cannot decode: the content was damaged.
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_)) => {
-                Self::Damaged(error)
+                Self::Damaged(error.into())
             }
             // A closed pool belongs to an index that its owner closed during the operation.
-            (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Self::Busy(error),
-            _ => Self::Database(error),
+            (_, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Self::Busy(error.into()),
+            _ => Self::Database(error.into()),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::plan::UpdatePlan;
 
 /// The status of an index, compared with its home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct IndexStatus {
     /// The database file.
     pub path: PathBuf,

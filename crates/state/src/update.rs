@@ -34,6 +34,7 @@ use crate::write::{self, ThreadUpdate};
 
 /// The progress of an update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UpdateProgress {
     /// Threads to read.
     pub threads: u64,
@@ -47,6 +48,7 @@ pub struct UpdateProgress {
 
 /// What an update did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct UpdateReport {
     /// Threads that were compared with their files.
     pub threads: u64,

@@ -59,6 +59,7 @@ impl From<RewindTo> for TurnBoundary {
 
 /// The result of shutting down all live threads.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ShutdownReport {
     /// The threads that are closed.
     pub closed: Vec<ThreadId>,

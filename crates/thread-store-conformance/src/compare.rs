@@ -31,6 +31,7 @@ const MAX_SHRINKS: u32 = 500;
 
 /// Two stores that answer the same steps differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// The shortest and simplest sequence that was found to show the difference.
     pub steps: Vec<Step>,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 /// Which rules of the contract a store keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Each rule that was checked, in the order of the table.
     pub rules: Vec<CheckedRule>,
@@ -14,6 +15,7 @@ pub struct Report {
 
 /// A rule that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CheckedRule {
     /// The id of the rule.
     pub id: &'static str,

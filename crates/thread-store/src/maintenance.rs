@@ -27,6 +27,7 @@ pub struct MaintenanceProgress {
 
 /// The result of maintenance.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct MaintenanceReport {
     /// How many threads were changed.
     pub threads: u64,

@@ -148,7 +148,7 @@ fn print(
         files::print_findings(after, app)?;
     }
     index::print(index, mode, app)?;
-    let CheckedTotals { files, bytes, lines } = before.checked;
+    let CheckedTotals { files, bytes, lines, .. } = before.checked;
     let faults_of_files = fault_count(before);
     let faults_of_index = index.map_or(0, IndexReport::faults);
     let faults = faults_of_files + faults_of_index;

@@ -31,6 +31,7 @@ const WORKERS: usize = 2;
 
 /// The progress of a diagnosis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DiagnosisProgress {
     /// How many files were read.
     pub done: usize,
@@ -40,6 +41,7 @@ pub struct DiagnosisProgress {
 
 /// What a diagnosis has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CheckedTotals {
     /// The number of rollout files.
     pub files: u64,
@@ -51,6 +53,7 @@ pub struct CheckedTotals {
 
 /// The result of a diagnosis.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// The findings, by path and position.
     pub findings: Vec<Finding>,

@@ -144,6 +144,7 @@ impl Serialize for FindingKind {
 
 /// Something in a home that is wrong or unusual.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// The kind.
     pub kind: FindingKind,

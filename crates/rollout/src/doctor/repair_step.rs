@@ -46,6 +46,7 @@ impl fmt::Display for RepairAction {
 
 /// A step of a repair, done or planned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RepairStep {
     /// What is done.
     pub action: RepairAction,

@@ -24,6 +24,7 @@ use crate::reader::{RolloutReader, open_bytes};
 
 /// What a repair does to the bytes of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairedFile {
     /// The number of intact lines that the file holds.
     pub lines: u64,

@@ -20,6 +20,7 @@ use crate::reverse::ReverseReader;
 
 /// The part of a segment that belongs to a history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct HistoryPart {
     /// The file of the segment.
     pub file: RolloutFile,

@@ -32,6 +32,7 @@ const MAX_PARTS: usize = 10_000;
 
 /// A base to which a history refers, and which cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MissingBase {
     /// The base.
     pub segment_id: SegmentId,

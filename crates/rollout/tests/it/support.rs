@@ -209,6 +209,8 @@ impl fmt::Debug for WatchedFiles {
     }
 }
 
+impl selvedge_rollout::sealed::Sealed for WatchedFiles {}
+
 impl FileSystem for WatchedFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
         self.0("open", path)?;

@@ -95,6 +95,7 @@ impl fmt::Display for IndexFindingKind {
 /// Something that is wrong in an index, or that it does not know yet. [`StateIndex::repair`](crate::StateIndex::repair) repairs
 /// every kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct IndexFinding {
     /// The kind.
     pub kind: IndexFindingKind,
@@ -114,6 +115,7 @@ impl IndexFinding {
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct IndexCheck {
     /// The database file.
     pub path: PathBuf,
@@ -127,6 +129,7 @@ pub struct IndexCheck {
 
 /// The result of a repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct IndexRepair {
     /// The file that could not be used and was replaced, if there was one.
     pub set_aside: Option<SetAside>,

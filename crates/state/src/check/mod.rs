@@ -93,7 +93,7 @@ impl StateIndex {
     /// Lets SQLite check its pages.
     async fn check_pages(&self) -> Result<()> {
         let outcome: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.database.readers).await?;
-        if outcome == "ok" { Ok(()) } else { Err(IndexError::Damaged(sqlx::Error::Protocol(outcome))) }
+        if outcome == "ok" { Ok(()) } else { Err(IndexError::Damaged(sqlx::Error::Protocol(outcome).into())) }
     }
 
     /// Returns the threads without a row whose files can all be read.

@@ -30,6 +30,7 @@ pub enum CompressionScope {
 
 /// A thread with its uncompressed files.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UncompressedThread {
     /// The thread.
     pub thread_id: ThreadId,
@@ -39,6 +40,7 @@ pub struct UncompressedThread {
 
 /// A rollout file that is not compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UncompressedFile {
     /// Where it is.
     pub path: PathBuf,

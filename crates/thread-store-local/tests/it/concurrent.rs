@@ -72,6 +72,8 @@ impl GatedFiles {
     }
 }
 
+impl selvedge_rollout::sealed::Sealed for GatedFiles {}
+
 impl FileSystem for GatedFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
         SystemFiles.open(path, mode)

@@ -86,6 +86,8 @@ async fn a_failed_sync_is_never_repeated() {
 #[derive(Clone, Debug, Default)]
 struct SlowFiles(Arc<AtomicUsize>);
 
+impl selvedge_rollout::sealed::Sealed for SlowFiles {}
+
 impl FileSystem for SlowFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn OpenFile>> {
         Ok(Arc::new(SlowFile(SystemFiles.open(path, mode)?, self.clone())))

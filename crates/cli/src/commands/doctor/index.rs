@@ -93,7 +93,7 @@ pub(crate) fn print(report: Option<&IndexReport>, mode: RepairMode, app: &mut Ap
     if mode == RepairMode::DryRun && !check.findings.is_empty() {
         writeln!(app.out, "would bring the index up to date")?;
     }
-    if let Some(IndexRepair { set_aside, report }) = repair {
+    if let Some(IndexRepair { set_aside, report, .. }) = repair {
         if let Some(aside) = set_aside {
             writeln!(app.out, "set aside the index; it is kept as {}", sanitize(&aside.kept.display().to_string()))?;
         }
