@@ -8,12 +8,13 @@ use std::io::{Cursor, Write};
 use std::path::PathBuf;
 
 use selvedge_history::{MetadataFold, TurnProjection, replay, replay_lines};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
     RolloutItem, RolloutLine, SegmentId, SortDirection, ThreadCursor, ThreadId, ThreadSortKey, Timestamp, WorldState,
     WorldStateRecord,
 };
 use selvedge_rollout::doctor;
-use selvedge_rollout::{Entry, ReverseReader, RolloutFile, RolloutFileName, RolloutReader};
+use selvedge_rollout::{ReverseReader, RolloutFile, RolloutFileName, RolloutReader};
 
 /// A target with its name.
 pub type Target = (&'static str, fn(&[u8]));

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnId, TurnQuery};
-use selvedge_thread_store::{ThreadLookup, ThreadStore, TurnBoundary};
+use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnBoundary, TurnId, TurnQuery};
+use selvedge_thread_store::{ThreadLookup, ThreadStore};
 
 use crate::failure::{Failure, FailureKind, Result};
 

@@ -26,7 +26,8 @@
 //!
 //! ```
 //! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId};
-//! use selvedge_rollout::{Entry, RolloutHome, RolloutReader, RolloutRecorder, now};
+//! use selvedge_rollout::{RolloutHome, RolloutReader, RolloutRecorder, now};
+//! use selvedge_protocol::log::Entry;
 //!
 //! # let dir = tempfile::tempdir()?;
 //! let home = RolloutHome::new(dir.path());
@@ -72,5 +73,3 @@ pub use names::{NameEntry, NameIndex};
 pub use reader::{RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};
 pub use reverse::ReverseReader;
-pub use selvedge_history::PrefixEnd;
-pub use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};

@@ -216,7 +216,9 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
         MigrateError::Execute(error) => error.into(),
         MigrateError::ExecuteMigration(error, version) => match IndexError::from(error) {
             // The file has tables with these names, and no record that this program created them: it belongs to another program.
-            IndexError::Database(error) => IndexError::Setup(format!("while executing migration {version}: {error}").into()),
+            IndexError::Database(error) => {
+                IndexError::Setup(format!("while executing migration {version}: {error}").into())
+            }
             error => error,
         },
         error => IndexError::Setup(error.into()),

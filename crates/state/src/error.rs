@@ -7,7 +7,7 @@ use selvedge_rollout::RolloutError;
 pub(crate) type Result<T, E = IndexError> = std::result::Result<T, E>;
 
 /// The error of the database. Its type is not part of the API, because the database library has no stable version.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type DatabaseError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The reason why the index gave no answer. The logs have the answer.
 #[derive(Debug, thiserror::Error)]
@@ -15,16 +15,16 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum IndexError {
     /// Other processes held the database for longer than the timeout.
     #[error("the index is busy")]
-    Busy(#[source] BoxError),
+    Busy(#[source] DatabaseError),
     /// The file is not a database, or is damaged. When it is opened again, it is set aside and built again.
     #[error("the index is damaged")]
-    Damaged(#[source] BoxError),
+    Damaged(#[source] DatabaseError),
     /// The database cannot be used for another reason.
     #[error("the index cannot be used")]
-    Database(#[source] BoxError),
+    Database(#[source] DatabaseError),
     /// The tables could not be created, or another version created them.
     #[error("the index cannot be set up")]
-    Setup(#[source] BoxError),
+    Setup(#[source] DatabaseError),
     /// A rollout file, or a directory, could not be accessed.
     #[error(transparent)]
     Files(#[from] RolloutError),

@@ -4,7 +4,8 @@ use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 use std::path::Path;
 
-use selvedge_rollout::{Entry, FileStamp, LineRecord, RolloutReader};
+use selvedge_protocol::log::{Entry, LineRecord};
+use selvedge_rollout::{FileStamp, RolloutReader};
 
 /// How far a file was read. By the hash of the last line, a later scan verifies that the file still begins with what was
 /// read: a file that was rewritten hardly has the same line at the same offset.

@@ -1,8 +1,9 @@
 //! Scans a thread: folds the lines of its whole history, or folds appended lines onto what the index knows.
 
 use selvedge_history::MetadataFold;
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
-use selvedge_rollout::{Entry, FileStamp, HistoryEntry, ResolvedHistory, RolloutFile, RolloutReader};
+use selvedge_rollout::{FileStamp, HistoryEntry, ResolvedHistory, RolloutFile, RolloutReader};
 
 use crate::error::Result;
 use crate::indexed_prefix::IndexedPrefix;

@@ -1,10 +1,11 @@
 //! One thread's log as the index knows it: selects turns by the index, and reads them from the files.
 
 use selvedge_history::{TurnProjection, apply_view};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
     Cursor, ItemPosition, ItemsView, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnSelector,
 };
-use selvedge_rollout::{Entry, RolloutReader};
+use selvedge_rollout::RolloutReader;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::error::Result;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use selvedge_history::{ProjectedTurn, TurnProjection, TurnRestart};
+use selvedge_protocol::log::{DamagedRange, LineRecord};
 use selvedge_protocol::{HistoryMode, TurnId};
-use selvedge_rollout::{DamagedRange, LineRecord};
 
 use crate::limits::DRAIN_BYTES;
 use crate::turn_rows::{BytePosition, ItemBytes, ItemRow, TurnResumePoint, TurnRow};

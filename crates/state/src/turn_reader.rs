@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use selvedge_history::{TurnProjection, TurnRestart, is_never_shown};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{Turn, TurnItem};
-use selvedge_rollout::{Entry, RolloutReader};
+use selvedge_rollout::RolloutReader;
 
 use crate::error::Result;
 use crate::indexed_file::IndexedPart;

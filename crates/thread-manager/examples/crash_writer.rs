@@ -14,11 +14,11 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use selvedge_protocol::{
     Compacted, CompletedItem, ContextWindow, Durability, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem,
-    RolloutItem, SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnId, UserMessageEvent,
-    WindowId,
+    RolloutItem, SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnBoundary, TurnId,
+    UserMessageEvent, WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
-use selvedge_thread_store::{ForkThread, StoreError, TurnBoundary};
+use selvedge_thread_store::{ForkThread, StoreError};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::json;
 

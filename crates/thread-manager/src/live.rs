@@ -7,11 +7,9 @@ use std::time::Duration;
 use selvedge_history::{MetadataFold, ModelContext, TokenBudget, is_persisted};
 use selvedge_protocol::{
     Compacted, ContextWindow, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
-    ThreadMetadataPatch, WorldState,
+    ThreadMetadataPatch, TurnBoundary, WorldState,
 };
-use selvedge_thread_store::{
-    Appended, BatchId, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
-};
+use selvedge_thread_store::{Appended, BatchId, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 

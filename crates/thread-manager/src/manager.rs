@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_history::{ModelContext, head_identity, new_head};
-use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{
-    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
-};
+use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore};
 use tokio::sync::broadcast;
 
 use crate::completion::run_to_completion;

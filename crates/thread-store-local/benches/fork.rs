@@ -11,8 +11,8 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, Timestamp};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadStore, TurnBoundary};
+use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, Timestamp, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::runtime::Runtime;
 

@@ -64,6 +64,5 @@ pub use maintenance::{MaintenanceProgress, MaintenanceReport, MaintenanceRequest
 pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use segments::{SegmentInfo, SegmentPart};
-pub use selvedge_protocol::TurnBoundary;
 pub use store::ThreadStore;
 pub use types::{Appended, Damage, ForkThread, MetadataOrigin, RevertThread, ThreadHistory, ThreadLookup, WriterState};

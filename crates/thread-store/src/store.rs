@@ -222,7 +222,7 @@ pub trait ThreadStore: ThreadReader {
     /// Undoes the newest turns of a thread and returns how many they were.
     ///
     /// Nothing is removed from the log. In paginated mode a new segment begins at the boundary. In legacy mode a
-    /// `thread_rolled_back` event is appended. A revert to [`Latest`](crate::TurnBoundary::Latest) changes nothing. A
+    /// `thread_rolled_back` event is appended. A revert to [`Latest`](selvedge_protocol::TurnBoundary::Latest) changes nothing. A
     /// revert takes effect once, as a batch does. Metadata that was set explicitly stays set.
     ///
     /// A thread that is live in this store stays live, and its next append follows the boundary.

@@ -15,8 +15,9 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use selvedge_protocol::log::Entry;
+use selvedge_rollout::ReverseReader;
 use selvedge_rollout::doctor::{diagnose, repair};
-use selvedge_rollout::{Entry, ReverseReader};
 
 use crate::support::{TestHome, check_tiling, read_bytes, read_file, recordings, texts, thread};
 

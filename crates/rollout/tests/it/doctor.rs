@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{SegmentId, ThreadId};
 use selvedge_rollout::doctor::{Diagnosis, FindingKind, RepairAction, RepairStep, Severity, diagnose, repair};
-use selvedge_rollout::{Entry, HistoryEntry, NameIndex, ResolvedHistory, RolloutHome, WriterLock};
+use selvedge_rollout::{HistoryEntry, NameIndex, ResolvedHistory, RolloutHome, WriterLock};
 use serde_json::json;
 
 use crate::support::{TestHome, at, read_file, segment, texts, thread};

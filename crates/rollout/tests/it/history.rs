@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::fs;
 
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{SegmentId, ThreadId};
 use selvedge_rollout::{
-    BackwardEntry, Entry, HistoryEntry, ResolvedHistory, RolloutFile, RolloutFileName, RolloutHome, read_head,
+    BackwardEntry, HistoryEntry, ResolvedHistory, RolloutFile, RolloutFileName, RolloutHome, read_head,
 };
 use serde_json::{Value, json};
 

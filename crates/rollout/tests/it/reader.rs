@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use selvedge_protocol::log::{DamageKind, Entry, MAX_LINE_BYTES};
 use selvedge_protocol::{LineFormat, RolloutItem};
-use selvedge_rollout::{DamageKind, Entry, MAX_LINE_BYTES, RolloutError, RolloutReader};
+use selvedge_rollout::{RolloutError, RolloutReader};
 
 use crate::support::{basic, check_tiling, damage, ordinals, read_bytes, read_file, recordings, texts};
 

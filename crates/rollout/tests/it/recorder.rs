@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use selvedge_protocol::log::{DamageKind, Entry};
 use selvedge_protocol::{HistoryBase, HistoryMode, RolloutItem, SessionMeta};
 use selvedge_rollout::{
-    AppendedLines, CachedHome, DamageKind, Entry, RolloutError, RolloutFile, RolloutHome, RolloutRecorder, WriterLock,
+    AppendedLines, CachedHome, RolloutError, RolloutFile, RolloutHome, RolloutRecorder, WriterLock,
 };
 
 use crate::support::{

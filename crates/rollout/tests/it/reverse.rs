@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 
 use proptest::prelude::*;
-use selvedge_rollout::{DamageKind, Entry, MAX_LINE_BYTES, ReverseReader};
+use selvedge_protocol::log::{DamageKind, Entry, MAX_LINE_BYTES};
+use selvedge_rollout::ReverseReader;
 use tempfile::NamedTempFile;
 
 use crate::support::{damage, read_bytes, read_file, recordings, texts};

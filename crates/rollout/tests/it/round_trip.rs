@@ -1,11 +1,12 @@
 //! What the recorder writes is what the reader reads.
 
 use proptest::prelude::*;
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
     Compacted, ContextWindow, EventMsg, HistoryMode, InterAgentCommunication, OpenItem, ResponseItem, RolloutItem,
     TurnContext, UserMessageEvent, WindowId, WorldState, WorldStateRecord,
 };
-use selvedge_rollout::{Entry, RolloutRecorder};
+use selvedge_rollout::RolloutRecorder;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 

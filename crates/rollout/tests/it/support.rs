@@ -8,10 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use selvedge_protocol::log::{DamageKind, Entry};
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
-    DamageKind, Entry, FileSystem, HomeFiles, OpenFile, OpenMode, RolloutFileName, RolloutHome, RolloutReader,
-    SystemFiles,
+    FileSystem, HomeFiles, OpenFile, OpenMode, RolloutFileName, RolloutHome, RolloutReader, SystemFiles,
 };
 use tempfile::TempDir;
 

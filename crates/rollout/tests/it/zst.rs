@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use selvedge_rollout::{DamageKind, Entry, RolloutHome, RolloutReader};
+use selvedge_protocol::log::{DamageKind, Entry};
+use selvedge_rollout::{RolloutHome, RolloutReader};
 
 use crate::support::{basic, damage, read_bytes, read_file, recordings, texts};
 

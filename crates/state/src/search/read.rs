@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use selvedge_history::{ItemLocation, TextSearch, TurnProjection};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId};
-use selvedge_rollout::{Entry, HistoryEntry};
+use selvedge_rollout::HistoryEntry;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::blocking::blocking;

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use selvedge_history::TurnProjection;
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
     ArchivedFilter, HistoryMode, ResponseItem, SessionMeta, StoredThread, ThreadId, ThreadQuery, Turn,
 };
-use selvedge_rollout::{Entry, HistoryEntry, ResolvedHistory, RolloutFileName, RolloutHome, now};
+use selvedge_rollout::{HistoryEntry, ResolvedHistory, RolloutFileName, RolloutHome, now};
 use selvedge_state::StateIndex;
 use serde_json::json;
 

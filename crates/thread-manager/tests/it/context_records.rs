@@ -127,7 +127,7 @@ async fn forks_of_both_kinds_have_the_records(stores: TestStores) {
         for turn in [1, 2] {
             turn_with_context(&thread, turn).await;
         }
-        crate::support::fork(&manager, id(n), n + 10, selvedge_thread_store::TurnBoundary::Latest).await;
+        crate::support::fork(&manager, id(n), n + 10, selvedge_protocol::TurnBoundary::Latest).await;
         let store = stores.store();
         assert_eq!(world_state_records(&*store, id(n + 10)).await, world_state_records(&*store, id(n)).await);
         let history = store.load_history(id(n + 10)).await.unwrap();

@@ -1,8 +1,8 @@
 //! Forks of live and cold threads.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
-use selvedge_protocol::ThreadId;
-use selvedge_thread_store::{StoreError, TurnBoundary};
+use selvedge_protocol::{ThreadId, TurnBoundary};
+use selvedge_thread_store::StoreError;
 
 use crate::support::{
     MODES, TestStores, fork, id, message, model_prompts, record, shown_prompts, start, surroundings, turn,

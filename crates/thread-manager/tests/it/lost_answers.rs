@@ -1,9 +1,9 @@
 //! Answers of the store that are lost: every call takes effect once, whether or not the lost one did.
 #![expect(clippy::unwrap_used, reason = "a story is part of a test, though another function carries the attribute")]
 
-use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
+use selvedge_protocol::{HistoryMode, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{ForkThread, Recovery, StoreError, ThreadReader, TurnBoundary};
+use selvedge_thread_store::{ForkThread, Recovery, StoreError, ThreadReader};
 
 use crate::support::{id, model_prompts, paginated, turn};
 use crate::watched_store::{Op, WatchedStore};

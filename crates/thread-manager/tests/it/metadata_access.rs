@@ -1,8 +1,8 @@
 //! Reading and changing the metadata of all threads through the manager: lazy, live and cold.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
-use selvedge_protocol::{GitInfoPatch, HistoryMode, ThreadMetadataPatch, ThreadQuery};
-use selvedge_thread_store::{StoreError, TurnBoundary};
+use selvedge_protocol::{GitInfoPatch, HistoryMode, ThreadMetadataPatch, ThreadQuery, TurnBoundary};
+use selvedge_thread_store::StoreError;
 
 use crate::support::{
     MODES, TestStores, fork, head, id, is_not_found, is_not_live, kinds, message, model, paginated, record, start,

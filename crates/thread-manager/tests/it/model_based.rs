@@ -11,11 +11,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use selvedge_history::TokenBudget;
 use selvedge_protocol::{
-    ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadRolledBackEvent, WindowId,
-    WorldState,
+    ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadRolledBackEvent, TurnBoundary,
+    WindowId, WorldState,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
-use selvedge_thread_store::{ForkThread, TurnBoundary};
+use selvedge_thread_store::ForkThread;
 use serde_json::json;
 
 use crate::support::{TestStores, complete, head, id, message, paginated, started, user_message, world_state_records};

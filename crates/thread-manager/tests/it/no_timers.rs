@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery};
+use selvedge_protocol::{
+    HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery, TurnBoundary,
+};
 use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{
     BatchId, ForkThread, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadLookup, ThreadReader,
-    TurnBoundary,
 };
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Builder;

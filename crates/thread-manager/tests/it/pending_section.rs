@@ -9,9 +9,8 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, ResponseItem, ThreadId, WorldState};
+use selvedge_protocol::{HistoryMode, ResponseItem, ThreadId, TurnBoundary, WorldState};
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::TurnBoundary;
 use serde_json::{Value, json};
 
 use crate::support::{

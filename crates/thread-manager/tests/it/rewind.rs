@@ -1,9 +1,9 @@
 //! Rewinding live and cold threads.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
-use selvedge_protocol::{EventMsg, HistoryMode, ThreadId, ThreadRolledBackEvent};
+use selvedge_protocol::{EventMsg, HistoryMode, ThreadId, ThreadRolledBackEvent, TurnBoundary};
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{StoreError, ThreadReader, TurnBoundary};
+use selvedge_thread_store::{StoreError, ThreadReader};
 
 use crate::support::{
     MODES, TestStores, id, is_backend, is_not_found, model_prompts, paginated, record, shown_prompts, start,

@@ -1,8 +1,8 @@
 //! Starting threads: abandoned starts, and notifications.
 #![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
 
-use selvedge_protocol::HistoryMode;
-use selvedge_thread_store::{ThreadStore, TurnBoundary};
+use selvedge_protocol::{HistoryMode, TurnBoundary};
+use selvedge_thread_store::ThreadStore;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::support::{

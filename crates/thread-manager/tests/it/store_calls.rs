@@ -1,8 +1,8 @@
 //! The calls that a fork and a rewind make to the store: none that reads the whole thread.
 
-use selvedge_protocol::HistoryMode;
+use selvedge_protocol::{HistoryMode, TurnBoundary};
 use selvedge_thread_manager::RewindTo;
-use selvedge_thread_store::{ThreadReader, TurnBoundary};
+use selvedge_thread_store::ThreadReader;
 
 use crate::support::{fork, id, model_prompts, start, turn};
 use crate::watched_store::{Op, WatchedStore};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use selvedge_protocol::{
     CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, OpenItem, ResponseItem, RolloutItem, SessionMeta,
     StoredThread, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TokenCountEvent, TokenUsage,
-    TokenUsageInfo, TurnContext, TurnItem, TurnQuery, UserMessageEvent, WorldState,
+    TokenUsageInfo, TurnBoundary, TurnContext, TurnItem, TurnQuery, UserMessageEvent, WorldState,
 };
 use selvedge_thread_manager::{LiveThread, ThreadManager};
-use selvedge_thread_store::{ForkThread, InMemoryThreadStore, Result, StoreError, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{ForkThread, InMemoryThreadStore, Result, StoreError, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::{Value, json};
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use selvedge_history::TokenBudget;
 use selvedge_protocol::{
     ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent,
-    WindowId,
+    TurnBoundary, WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::TurnBoundary;
 
 use crate::support::{MODES, TestStores, complete, fork, id, message, start, started, turn, user_message};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use selvedge_history::TokenBudget;
 use selvedge_protocol::{
-    Compacted, ContextWindow, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, WindowId,
+    Compacted, ContextWindow, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, TurnBoundary,
+    WindowId,
 };
 use selvedge_thread_manager::{LiveThread, RewindTo};
-use selvedge_thread_store::TurnBoundary;
 
 use crate::support::{MODES, TestStores, fork, id, paginated, start, turn};
 

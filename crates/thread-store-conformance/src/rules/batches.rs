@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
-use selvedge_thread_store::{BatchId, LineQuery, LineStart, RevertThread, ThreadStore, TurnBoundary};
+use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, TurnBoundary};
+use selvedge_thread_store::{BatchId, LineQuery, LineStart, RevertThread, ThreadStore};
 
 use crate::fixtures::{MODES, head, id, is_missing, model_prompts, record, shown_prompts, turn, turn_id};
 

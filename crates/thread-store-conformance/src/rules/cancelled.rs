@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, ThreadMetadataPatch};
+use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_store::{
-    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, SegmentPart, StoreError, ThreadStore, TurnBoundary,
+    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, SegmentPart, StoreError, ThreadStore,
 };
 
 use crate::fixtures::{continue_thread, head, id, is_missing, line_texts, record, shown_prompts, turn, turn_id};

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_protocol::{Cursor, HistoryMode, ThreadId, ThreadMetadataPatch};
+use selvedge_protocol::{Cursor, HistoryMode, ThreadId, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_store::{
     BatchId, LinePosition, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadChange, ThreadStore,
-    TurnBoundary,
 };
 
 use crate::fixtures::{continue_thread, head, id, is_invalid, record, turn_id};

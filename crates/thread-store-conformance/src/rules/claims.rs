@@ -14,8 +14,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::{HistoryMode, ThreadId, TurnStatus};
-use selvedge_thread_store::{BatchId, Recovery, RevertThread, StoreError, ThreadStore, TurnBoundary};
+use selvedge_protocol::{HistoryMode, ThreadId, TurnBoundary, TurnStatus};
+use selvedge_thread_store::{BatchId, Recovery, RevertThread, StoreError, ThreadStore};
 
 use crate::fixtures::{
     all_turns, assert_consecutive_ordinals, head, id, is_conflict, is_missing, record, shown_prompts, started, turn,

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use selvedge_protocol::{
     Compacted, ContextWindow, HistoryMode, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch,
-    Timestamp, Turn, WorldState, WorldStateRecord,
+    Timestamp, Turn, TurnBoundary, WorldState, WorldStateRecord,
 };
-use selvedge_thread_store::{
-    BatchId, MetadataOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore, TurnBoundary,
-};
+use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, StoreError, ThreadHistory, ThreadStore};
 use serde_json::json;
 
 use crate::fixtures::{

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{Cursor, HistoryMode, ItemQuery, SessionMeta, ThreadQuery};
+use selvedge_protocol::{Cursor, HistoryMode, ItemQuery, SessionMeta, ThreadQuery, TurnBoundary};
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineQuery, LineStart, Recovery, Result, RevertThread, StoreError, ThreadStore, TurnBoundary,
+    BatchId, ForkThread, LineQuery, LineStart, Recovery, Result, RevertThread, StoreError, ThreadStore,
 };
 
 use crate::fixtures::{head, id, record, shown_prompts, turn, turn_id};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, StoreError, ThreadStore, TurnBoundary};
+use selvedge_protocol::{HistoryMode, RolloutItem, SessionMeta, ThreadId, ThreadMetadataPatch, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, StoreError, ThreadStore};
 
 use crate::fixtures::{
     MODES, assert_consecutive_ordinals, continue_thread, head, id, is_invalid, is_missing, is_taken, line_texts,

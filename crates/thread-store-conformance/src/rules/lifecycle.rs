@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use selvedge_protocol::{
     ArchivedFilter, HistoryBase, HistoryMode, ItemQuery, SessionMeta, ThreadId, ThreadMetadataPatch, ThreadQuery,
-    TurnQuery,
+    TurnBoundary, TurnQuery,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, Holder, MetadataOrigin, RevertThread, SegmentPart, StoreError, ThreadStore, TurnBoundary,
+    BatchId, ForkThread, Holder, MetadataOrigin, RevertThread, SegmentPart, StoreError, ThreadStore,
 };
 
 use crate::fixtures::{

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, RolloutLine, SortDirection, ThreadId};
+use selvedge_protocol::{HistoryMode, RolloutLine, SortDirection, ThreadId, TurnBoundary};
 use selvedge_thread_store::{
     BatchId, EntryKind, ForkThread, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart,
-    MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary,
+    MetadataOrigin, RevertThread, StoreError, ThreadStore,
 };
 
 use crate::fixtures::{MODES, continue_thread, head, id, is_invalid, is_missing, record, turn, turn_id};

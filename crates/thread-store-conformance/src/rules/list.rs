@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use selvedge_protocol::{
     ArchivedFilter, Cursor, CwdFilter, GitInfo, HistoryMode, Relation, SessionMeta, SortDirection, StoredThread,
-    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadSortKey, TurnBoundary,
 };
-use selvedge_thread_store::{ForkThread, MetadataOrigin, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{ForkThread, MetadataOrigin, ThreadStore};
 use serde_json::json;
 
 use crate::fixtures::{append_with_metadata, head, id, is_invalid, record, second, turn};

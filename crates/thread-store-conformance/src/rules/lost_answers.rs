@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, SessionMeta, ThreadMetadataPatch};
+use selvedge_protocol::{HistoryMode, SessionMeta, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_store::{
     BatchId, ForkThread, MetadataOrigin, Recovery, Result, RevertThread, SegmentPart, StoreError, ThreadStore,
-    TurnBoundary,
 };
 
 use crate::fixtures::{head, id, is_missing, record, shown_prompts, turn, turn_id};

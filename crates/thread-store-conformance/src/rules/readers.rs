@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use selvedge_protocol::{
-    HistoryMode, ResponseItem, RolloutItem, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery,
+    HistoryMode, ResponseItem, RolloutItem, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery, TurnBoundary,
 };
-use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, ThreadStore};
 
 use crate::fixtures::{append_with_metadata, continue_thread, head, id, record, shown_prompts, turn, turn_id};
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use selvedge_protocol::{
     ArchivedFilter, HistoryMode, Page, SearchHit, SearchQuery, StoredThread, ThreadId, ThreadMetadataPatch,
-    ThreadQuery, Turn,
+    ThreadQuery, Turn, TurnBoundary,
 };
 use selvedge_thread_store::{
     BatchId, ForkThread, LineQuery, LineStart, MetadataOrigin, RevertThread, SegmentInfo, StoreError, ThreadHistory,
-    ThreadStore, TurnBoundary,
+    ThreadStore,
 };
 
 use crate::fixtures::{all_turns, continue_thread, head, id, record, shown_prompts, turn, turn_id};

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{GitInfoPatch, HistoryMode, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, StoreError, ThreadStore, TurnBoundary};
+use selvedge_protocol::{
+    GitInfoPatch, HistoryMode, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary,
+};
+use selvedge_thread_store::{BatchId, MetadataOrigin, RevertThread, StoreError, ThreadStore};
 
 use crate::fixtures::{
     MODES, all_turns, assert_consecutive_ordinals, complete, continue_thread, head, id, is_conflict, is_invalid,

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, SegmentId, StoredThread, ThreadId};
-use selvedge_thread_store::{
-    BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore, TurnBoundary,
-};
+use selvedge_protocol::{HistoryMode, SegmentId, StoredThread, ThreadId, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore};
 
 use crate::fixtures::{
     MODES, continue_thread, head, id, is_conflict, is_invalid, is_missing, record, second, shown_prompts, turn, turn_id,

@@ -1,9 +1,7 @@
 //! Properties of the store in memory that the contract does not require.
 
-use selvedge_protocol::{HistoryMode, RolloutItem};
-use selvedge_thread_store::{
-    BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary,
-};
+use selvedge_protocol::{HistoryMode, RolloutItem, TurnBoundary};
+use selvedge_thread_store::{BatchId, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore};
 
 use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
 

@@ -16,12 +16,12 @@ use selvedge_history::{
     BackwardRead, BaseFinder, BoundarySearch, CarriedMetadata, ResolvedBoundary, TurnProjection, has_no_metadata,
     resolve_boundary, turns_to_boundary,
 };
-use selvedge_protocol::{HistoryBase, HistoryMode};
+use selvedge_protocol::log::{Entry, LineRecord};
+use selvedge_protocol::{HistoryBase, HistoryMode, TurnBoundary};
 use selvedge_rollout::{
-    BackwardEntry, BackwardReader, Entry, HistoryEntry, LineRecord, ResolvedHistory, ReverseReader, RolloutReader,
-    read_head,
+    BackwardEntry, BackwardReader, HistoryEntry, ResolvedHistory, ReverseReader, RolloutReader, read_head,
 };
-use selvedge_thread_store::{Result, TurnBoundary};
+use selvedge_thread_store::Result;
 
 use super::history::{ProjectedHistory, for_each_line};
 use crate::error::store_error;

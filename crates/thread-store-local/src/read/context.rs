@@ -5,7 +5,8 @@
 
 use selvedge_history::{ContextTail, ModelContext, Replay, ReplayOptions};
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, ResolvedHistory, read_head};
+use selvedge_protocol::log::Entry;
+use selvedge_rollout::{BackwardEntry, HistoryEntry, ResolvedHistory, read_head};
 use selvedge_thread_store::{Damage, Result, StoreError};
 
 use super::damage::{damage_of, missing_damage, short_damage};

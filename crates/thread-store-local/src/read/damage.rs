@@ -1,6 +1,7 @@
 //! Reports damage of a history in the terms of the contract.
 
-use selvedge_rollout::{DamagedRange, ResolvedHistory};
+use selvedge_protocol::log::DamagedRange;
+use selvedge_rollout::ResolvedHistory;
 use selvedge_thread_store::Damage;
 
 /// Returns a damaged range of a part.

@@ -1,8 +1,9 @@
 //! Whole histories: their lines and their turns.
 
 use selvedge_history::TurnProjection;
+use selvedge_protocol::log::{Entry, LineRecord};
 use selvedge_protocol::{ThreadId, Turn};
-use selvedge_rollout::{Entry, HistoryEntry, LineRecord, ResolvedHistory, read_head};
+use selvedge_rollout::{HistoryEntry, ResolvedHistory, read_head};
 use selvedge_thread_store::{Result, ThreadHistory};
 
 use super::damage::{damage_of, missing_damage, short_damage};

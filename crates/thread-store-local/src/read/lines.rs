@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use selvedge_protocol::{SegmentId, ThreadId, TurnId};
+use selvedge_protocol::{SegmentId, ThreadId, TurnBoundary, TurnId};
 use selvedge_rollout::{FileStamp, HomeFiles, ResolvedHistory, RolloutFile, read_head};
 use selvedge_thread_store::implement::{
     ChainPart, LineSource, MissingBytes, RawEntryIter, RecentBatches, SegmentPrefix, read_lines,
 };
-use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, TurnBoundary, WriterState};
+use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, WriterState};
 
 use super::backward_entries::entries_before;
 use super::inherited_prefix::find_prefix;

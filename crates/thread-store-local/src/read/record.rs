@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use selvedge_history::{MetadataFold, has_no_metadata};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
-use selvedge_rollout::{BackwardEntry, Entry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
+use selvedge_rollout::{BackwardEntry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::{stat, store_error};

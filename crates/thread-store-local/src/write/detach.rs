@@ -24,10 +24,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use selvedge_history::detached_head;
+use selvedge_protocol::log::{Entry, LineRecord};
 use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
-    Entry, HistoryEntry, HomeFiles, LineRecord, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now,
-    open_bytes, read_head,
+    HistoryEntry, HomeFiles, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now, open_bytes, read_head,
 };
 use selvedge_thread_store::Result;
 

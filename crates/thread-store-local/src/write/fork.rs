@@ -7,12 +7,14 @@
 use std::io::{self, Write};
 
 use selvedge_history::{fork_head, head_identity, inherit_head, upgrade_bare_item};
-use selvedge_protocol::{HistoryBase, HistoryMode, LineFormat, RolloutLine, SessionMeta, ThreadId, Timestamp};
-use selvedge_rollout::{
-    Entry, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes,
-    read_head,
+use selvedge_protocol::log::Entry;
+use selvedge_protocol::{
+    HistoryBase, HistoryMode, LineFormat, RolloutLine, SessionMeta, ThreadId, Timestamp, TurnBoundary,
 };
-use selvedge_thread_store::{ForkThread, Result, StoreError, TurnBoundary};
+use selvedge_rollout::{
+    ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, RolloutFileName, RolloutReader, open_bytes, read_head,
+};
+use selvedge_thread_store::{ForkThread, Result, StoreError};
 
 use super::new_segment::copy_ending_in_newline;
 use crate::error::store_error;

@@ -9,10 +9,10 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use selvedge_history::{ResolvedBoundary, revert_items};
-use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutLine, Timestamp, TurnBoundary};
 use selvedge_rollout::{ReferenceLock, ResolvedHistory, RolloutError, RolloutFile};
 use selvedge_thread_store::implement::{BatchOutcome, RecentBatches};
-use selvedge_thread_store::{BatchId, Result, RevertThread, TurnBoundary};
+use selvedge_thread_store::{BatchId, Result, RevertThread};
 
 use super::append::write_once;
 use crate::error::{retry_if_moved, store_error};

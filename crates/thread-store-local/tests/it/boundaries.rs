@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use selvedge_protocol::{
     ArchivedFilter, EventMsg, GitInfoPatch, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread,
-    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadRolledBackEvent, TurnQuery,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, ThreadRolledBackEvent, TurnBoundary, TurnQuery,
 };
-use selvedge_thread_store::{
-    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, ThreadReader, ThreadStore, TurnBoundary,
-};
+use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, Result, RevertThread, ThreadReader, ThreadStore};
 use serde_json::json;
 
 use crate::home::{TestHome, all_recordings};

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
+use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery, TurnBoundary};
 use selvedge_rollout::doctor::{Severity, diagnose};
 use selvedge_rollout::{RolloutHome, WriterLock};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{CompressionReport, LocalThreadStore};
 
 use crate::home::{RECORDINGS, TestHome};

@@ -10,10 +10,11 @@ use proptest::prelude::*;
 use selvedge_history::{ModelContext, replay_lines};
 use selvedge_protocol::{
     Compacted, ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId,
-    ThreadRolledBackEvent, TurnContext, TurnQuery, WindowId, WorldState, WorldStatePatch, WorldStateRecord,
+    ThreadRolledBackEvent, TurnBoundary, TurnContext, TurnQuery, WindowId, WorldState, WorldStatePatch,
+    WorldStateRecord,
 };
 use selvedge_thread_store::{
-    BatchId, ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary,
+    BatchId, ForkThread, InMemoryThreadStore, RevertThread, StoreError, ThreadReader, ThreadStore,
 };
 use serde_json::json;
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SegmentId, SessionMeta, ThreadId};
-use selvedge_rollout::{BackwardEntry, Entry, ResolvedHistory, ReverseReader, RolloutHome, RolloutReader};
+use selvedge_rollout::{BackwardEntry, ResolvedHistory, ReverseReader, RolloutHome, RolloutReader};
 use selvedge_thread_store::{BatchId, ThreadHistory, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 

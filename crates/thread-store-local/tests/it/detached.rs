@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore, TurnBoundary};
+use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnBoundary, TurnQuery};
+use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, model_prompts, record};

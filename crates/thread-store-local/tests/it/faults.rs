@@ -24,12 +24,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use selvedge_faulty_files::{Fault, FaultyFiles, PowerLoss};
 use selvedge_protocol::{
     ArchivedFilter, Compacted, ContextWindow, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread,
-    ThreadId, ThreadMetadataPatch, ThreadQuery, TurnItem, TurnQuery, WindowId,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, TurnBoundary, TurnItem, TurnQuery, WindowId,
 };
 use selvedge_rollout::{ResolvedHistory, RolloutHome};
 use selvedge_state::{CheckScope, RefreshOutcome, StateIndex};
 use selvedge_thread_store::{
-    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore, TurnBoundary,
+    BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadReader, ThreadStore,
 };
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tokio::runtime::Runtime;

@@ -4,10 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnQuery};
-use selvedge_thread_store::{
-    BatchId, ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore, TurnBoundary,
-};
+use selvedge_protocol::{HistoryMode, ResponseItem, ThreadQuery, TurnBoundary, TurnQuery};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadLookup, ThreadReader, ThreadStore};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{all_turns, head, id, model_prompts, record, second, turn};

@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::time::{Duration, Instant};
 
+use selvedge_protocol::log::MAX_LINE_BYTES;
 use selvedge_protocol::{
-    HistoryBase, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadQuery, TurnQuery,
+    HistoryBase, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadQuery, TurnBoundary, TurnQuery,
 };
+use selvedge_rollout::RolloutHome;
 use selvedge_rollout::doctor::{FindingKind, diagnose};
-use selvedge_rollout::{MAX_LINE_BYTES, RolloutHome};
-use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::damage::{head_line, line};

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::{
-    ArchivedFilter, HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadId, ThreadQuery, TurnQuery,
+    ArchivedFilter, HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadId, ThreadQuery, TurnBoundary, TurnQuery,
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_rollout::doctor::{Severity, diagnose};
-use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 use tokio::task::spawn_blocking;
 

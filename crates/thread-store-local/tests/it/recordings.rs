@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use selvedge_protocol::{
-    ArchivedFilter, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey, TurnQuery, TurnStatus,
+    ArchivedFilter, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey, TurnBoundary,
+    TurnQuery, TurnStatus,
 };
-use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore};
 use serde_json::Value;
 
 use crate::home::{RECORDINGS, TestHome, all_recordings, expected};

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use selvedge_faulty_files::{Fault, FaultyFiles, PowerLoss};
+use selvedge_protocol::log::Entry;
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::doctor::{Diagnosis, RepairStep, diagnose, repair};
-use selvedge_rollout::{Entry, NameIndex, RolloutHome, RolloutReader};
+use selvedge_rollout::{NameIndex, RolloutHome, RolloutReader};
 
 use crate::damage::{based_head, head_line, line, lines};
 use crate::faults::{LOSSES, copy, scratch_dir};

@@ -4,12 +4,10 @@ use std::fs;
 
 use selvedge_history::{TurnProjection, replay};
 use selvedge_protocol::{
-    HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnQuery,
+    HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnBoundary, TurnQuery,
 };
 use selvedge_rollout::{RolloutFileName, RolloutHome};
-use selvedge_thread_store::{
-    BatchId, ForkThread, MetadataOrigin, RevertThread, ThreadReader, ThreadStore, TurnBoundary,
-};
+use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, RevertThread, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
 
 use crate::home::TestHome;

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use selvedge_history::{InheritedPrefix, PrefixEnd};
 use selvedge_protocol::log::{Entry, RawEntry};
-use selvedge_protocol::{SegmentId, ThreadId, TurnId};
+use selvedge_protocol::{SegmentId, ThreadId, TurnBoundary, TurnId};
 
 use super::line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix, read_lines};
 use super::{Segment, WholeHistory};
-use crate::{Damage, LinePage, LineQuery, Result, TurnBoundary};
+use crate::{Damage, LinePage, LineQuery, Result};
 
 /// How many segments a history may go through. The limit bounds the work for a chain that was built to be long.
 const MAX_SEGMENTS: usize = 10_000;

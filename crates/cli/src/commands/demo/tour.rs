@@ -7,9 +7,9 @@ use std::path::Path;
 
 use selvedge_protocol::{
     ArchivedFilter, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery,
-    TurnQuery,
+    TurnBoundary, TurnQuery,
 };
-use selvedge_thread_store::{ForkThread, TurnBoundary};
+use selvedge_thread_store::ForkThread;
 
 use super::killed_writer::{KilledWriter, item_numbers};
 use super::recordings;

@@ -1,8 +1,8 @@
 //! Faults of forks, reverts and detached threads.
 
 use async_trait::async_trait;
-use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch};
-use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, TurnBoundary};
+use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary};
+use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError};
 use selvedge_thread_store_conformance::{StoreWrapper, Wrapped};
 
 use super::fault::{Fault, FaultyHost, faults};
