@@ -48,11 +48,13 @@ pub(crate) struct TailArgs {
 
 /// Follows a thread until something ends the command.
 pub(crate) async fn run(args: &TailArgs, app: &mut App<'_>) -> Result<()> {
+    // First of all, so that no line is printed before an interrupt ends the command in the usual way.
+    let interrupts = ending::interrupts();
     let id = args.thread.resolve(&*app.store).await?;
     let follower = Follower::new(app, id, args.from_start);
     tokio::select! {
         outcome = follower.follow(args.lines) => outcome,
-        () = ending::interrupted() => Ok(()),
+        () = interrupts => Ok(()),
         () = ending::reader_gone() => Ok(()),
     }
 }

@@ -2,23 +2,33 @@
 
 use crate::timing::INTERRUPT_GRACE;
 
-/// Returns when the user interrupts the program.
+/// Installs a handler for interrupts. The future returns when the user interrupts the program.
 ///
 /// The program then ends in the usual way. If it cannot, because it is stuck in a write to a pipe that no process
 /// reads, a task ends the process after [`INTERRUPT_GRACE`].
-pub(crate) async fn interrupted() {
+///
+/// The handler is installed before this function returns: an interrupt right after the first printed line must already
+/// end the program with exit code 0.
+pub(crate) fn interrupts() -> impl Future<Output = ()> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
+    #[cfg(unix)]
+    let handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    #[cfg(not(unix))]
+    let handler = tokio::signal::windows::ctrl_c();
     // A task of its own, on the worker thread: the verb's thread may be the one that is stuck.
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // No handler could be installed, so that the signal itself ends the program.
+        let Ok(mut handler) = handler else {
+            // Without a handler the signal itself ends the program.
             return std::future::pending().await;
-        }
+        };
+        let _ = handler.recv().await;
         let _ = sender.send(());
         tokio::time::sleep(INTERRUPT_GRACE).await;
         std::process::exit(0);
     });
-    let _ = receiver.await;
+    async {
+        let _ = receiver.await;
+    }
 }
 
 /// Returns when the reader of standard output is gone. A write would notice that, but there may be nothing to write for
