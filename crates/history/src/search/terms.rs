@@ -35,8 +35,8 @@ impl SearchTerm {
         }
     }
 
-    /// Creates a term from a word outside of quotes. A `*` at its end asks for word starts, and short words do so, too. A
-    /// word that starts with neither letter nor digit matches anywhere, because it starts no word of a text.
+    /// Creates a term from a word outside of quotes. A `*` at its end restricts it to word starts, as does a short length. A word
+    /// that starts with neither letter nor digit matches anywhere, because it starts no word of a text.
     fn from_word(word: &str) -> Self {
         let stem = word.strip_suffix('*').filter(|stem| !stem.is_empty());
         let text = fold_text(stem.unwrap_or(word));
