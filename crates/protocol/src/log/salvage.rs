@@ -138,7 +138,8 @@ fn is_inside(before: &[u8], after: &[u8]) -> bool {
 /// Returns whether the next token behind these bytes of an object can be a value.
 fn expects_value(bytes: &[u8]) -> bool {
     // The last token decides: a value follows `:`, `[` and `,`. (In an object, a key follows `,`. But the next
-    // token is an object here, which cannot be a key.) If the bytes are cut within a string, what follows is not a value. A scan that only knows strings suffices, and a parser would refuse torn bytes.
+    // token is an object here, which cannot be a key.) If the bytes are cut within a string, what follows is not a value.
+    // A scan that only knows strings suffices, and a parser would refuse torn bytes.
     let mut in_string = false;
     let mut escaped = false;
     // The last significant byte outside of strings; `"` stands for a whole string.
