@@ -37,7 +37,7 @@ pub struct Disk {
     changes: u64,
 }
 
-/// What a name stands for: a directory, or a file by its index in [`Disk::files`].
+/// What a name refers to: a directory, or a file by its index in [`Disk::files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DiskNode {
     Dir,
@@ -147,8 +147,8 @@ impl Disk {
         if parent(from) == parent(to) {
             self.change(parent(to), Some((to.to_owned(), node)), Some(from.to_owned()), None);
         } else {
-            // Two directories are synced one by one. `after` ties the two changes: the old name goes only after the new
-            // one came.
+            // Two directories are synced one by one. `after` orders the two changes: the old name disappears only after the
+            // new one exists.
             let new = self.change(parent(to), Some((to.to_owned(), node)), None, None);
             self.change(parent(from), None, Some(from.to_owned()), Some(new));
         }

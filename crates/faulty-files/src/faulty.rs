@@ -1,4 +1,4 @@
-//! A file system that passes every call on to real files, and lets one of them go wrong.
+//! A file system that forwards every call to real files, except that one chosen call goes wrong.
 //!
 //! ```text
 //!         ┌───────┐  StopBefore, StopHalfway         ┌───────┐
@@ -146,7 +146,7 @@ impl FaultState {
             self.full -= 1;
             return Err(Fault::NoSpace.error());
         }
-        // The fault happens once. What the code under test does about it, such as a retry, meets working files again.
+        // The fault happens once. If the code under test repeats the call, the files work again.
         let Some((_, fault)) = self.fault.filter(|(at, _)| *at == number) else { return Ok(CallPlan::Whole) };
         match fault {
             Fault::ShortWrite | Fault::HalfThenNoSpace | Fault::StopHalfway if call == Call::Write => {
@@ -168,7 +168,7 @@ impl FaultyFiles {
         Self(Arc::default())
     }
 
-    /// Creates files of which one call goes wrong: the call number `at`, counted from 0.
+    /// Creates files with one call that goes wrong: the call number `at`, counted from 0.
     #[must_use]
     pub fn with_fault(at: usize, fault: Fault) -> Self {
         let files = Self::new();

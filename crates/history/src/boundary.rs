@@ -61,8 +61,8 @@ impl ResolvedBoundary {
     }
 }
 
-/// Resolves a boundary among the turns of a thread. `lines` is the number of lines that the turns were projected from. Turns
-/// before those in question may be left out together with their lines.
+/// Resolves a boundary among the turns of a thread. `lines` is the number of lines that the turns were projected from. The caller
+/// may leave out earlier turns that the boundary does not depend on, together with their lines.
 ///
 /// # Errors
 /// [`UnknownTurn`] if no turn has the id that the boundary names.

@@ -10,7 +10,7 @@ use crate::MetadataFold;
 /// Collects the metadata that a revert carries over: from the thread's own heads, and from explicit changes. Takes the lines of
 /// the thread in order.
 ///
-/// A revert undoes what was said and done. It undoes neither metadata that was set explicitly nor the creation time.
+/// A revert undoes turns. It undoes neither metadata that was set explicitly nor the creation time.
 #[derive(Clone, Debug)]
 pub struct CarriedMetadata {
     thread_id: ThreadId,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use selvedge_protocol::log::{Entry, LineRecord};
 use selvedge_protocol::{HistoryBase, SegmentId, Timestamp};
 
-/// How far a clock may have been set back while a prefix was written. A line that is younger by more than this than the segment
-/// that inherits the prefix is not part of it. A larger tolerance would accept more foreign lines, a smaller one would lose
-/// lines when a clock is corrected.
+/// How far a clock may have been set back while a prefix was written. A line is not part of the prefix if it is younger by more
+/// than this than the segment that inherits the prefix. A larger tolerance would accept more foreign lines, a smaller one would
+/// lose lines when a clock is corrected.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Where an inherited prefix ends, as the segment that builds on it describes it.
@@ -30,7 +30,7 @@ impl PrefixEnd {
         Self { ordinal: base.end_ordinal_exclusive, byte: base.end_byte_offset, latest_write }
     }
 
-    /// Returns the end of a base within another base: the one that comes first.
+    /// Returns the end of a base that is itself inherited up to `outer`: with the lower ordinal of the two.
     #[must_use]
     pub fn within(self, outer: Option<Self>) -> Self {
         let ordinal = match (self.ordinal, outer.and_then(|outer| outer.ordinal)) {
@@ -131,7 +131,8 @@ impl InheritedPrefix {
         self.byte
     }
 
-    /// Returns whether a segment, all of whose entries were taken, ends before the prefix does: lines of the prefix are missing.
+    /// Returns whether the segment ends before the prefix does, so that lines of the prefix are missing. To be called after all
+    /// entries of the segment were taken.
     #[must_use]
     pub fn is_short(&self, skipped_to: u64) -> bool {
         let Some(end) = self.end.filter(|_| !self.is_over) else { return false };
@@ -157,7 +158,7 @@ impl InheritedPrefix {
         }
     }
 
-    /// Returns whether a line does not directly follow the one before. Damage is between them, or the gap that a repair left.
+    /// Returns whether a line does not directly follow the one before: between them is damage, or a gap that a repair left.
     fn is_after_gap(&self, record: &LineRecord, skipped_to: u64) -> bool {
         self.is_after_damage || record.range.start > self.byte.max(skipped_to)
     }

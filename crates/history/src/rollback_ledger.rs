@@ -1,4 +1,4 @@
-//! The messages that a rollback counts, and the points in the turns where it cuts.
+//! The messages that a rollback counts, and the points from which on it undoes turns.
 
 mod active;
 mod checkpoint;
@@ -24,7 +24,7 @@ use pending::PendingMessages;
 ///
 /// A `thread_rolled_back` event names a number of messages, and the model's history is cut at the oldest of them
 /// ([`Replay`](crate::Replay)). The turns that a client shows must be cut at the same message. So this ledger repeats what
-/// `Replay` does with the history, for the countable messages alone, and knows where each of them is shown.
+/// `Replay` does with the history, but only for the messages that count, and it also records where each of them is shown.
 ///
 /// - A compaction replaces the messages in the model's context. Those that it drops are still shown; a rollback counts them only
 ///   after all messages in the context.
@@ -42,7 +42,7 @@ pub(crate) struct RollbackLedger {
     pending: PendingMessages,
     /// Number of compactions with a replacement history so far, undone ones included.
     compactions: u64,
-    /// Those of them that can still be undone, in order.
+    /// The compactions that can still be undone, in order.
     undoable: Vec<Checkpoint>,
 }
 
@@ -88,7 +88,7 @@ impl RollbackLedger {
         self.commit_pending();
         let summary = compacted.message.as_deref().unwrap_or_default();
         let Some(replacement) = &compacted.replacement_history else {
-            // No rollback undoes it: `Replay` rebuilds the history in place then, and keeps nothing of the old one.
+            // No rollback undoes it, because `Replay` rebuilds the history in place and keeps nothing of the old one.
             self.apply(LedgerStep::LegacyCompaction { summary: summary.to_owned(), point });
             return;
         };

@@ -1,4 +1,4 @@
-//! Converts the several forms that an item has in the log to the items of a turn.
+//! Converts an item of the log to an item of a turn. In the log, an item has several forms.
 
 use selvedge_protocol::{
     EventMsg, ImageGenerationEndEvent, ItemId, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent,
@@ -64,7 +64,7 @@ pub(crate) fn is_step(event: &str) -> bool {
     )
 }
 
-/// Converts a step of the agent from an event of its own. Few programs recorded these events: one at the start of a step, one at
+/// Converts an event that records a step of the agent. Only few programs recorded these events: one at the start of a step, one at
 /// its end.
 pub(crate) fn from_step(event: &str, id: ItemId, fields: Map<String, Value>) -> Option<TurnItem> {
     Some(match event {
@@ -124,7 +124,7 @@ pub(crate) fn from_legacy(event: &EventMsg, id: impl FnOnce(Option<&str>) -> Ite
     })
 }
 
-/// Returns the id of the turn that such an event names.
+/// Returns the id of the turn that an event of a legacy thread names.
 pub(crate) fn turn_of(event: &EventMsg) -> Option<TurnId> {
     let extra = match event {
         EventMsg::PatchApplyEnd(event) => return event.turn_id.clone(),

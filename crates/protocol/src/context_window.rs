@@ -34,8 +34,8 @@ impl ContextWindow {
     /// Creates the window that a compaction at time `at` begins.
     #[must_use]
     pub fn next(&self, at: Timestamp) -> Self {
-        // In a file without window ids, `first_window_id` and `previous_window_id` stay unknown; the new window gets an
-        // id all the same, so that the thread has ids from here on.
+        // In a file without window ids, `first_window_id` and `previous_window_id` stay unknown. The new window still gets
+        // an id, so that the thread has ids from here on.
         Self {
             number: self.number + 1,
             first_window_id: self.first_window_id,

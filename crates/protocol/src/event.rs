@@ -29,7 +29,7 @@ macro_rules! events {
         }
 
         impl EventMsg {
-            /// Returns the kind of the event. An alias is returned as the name for which it stands: `task_started` for
+            /// Returns the kind of the event. An alias is returned as the usual name: `task_started` for
             /// `turn_started`.
             #[must_use]
             pub fn kind(&self) -> &str {

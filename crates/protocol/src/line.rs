@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Parsing a line finds these parts and nothing more: time, ordinal and kind are read, the payload is only located. A
-//! reader that passes over most lines therefore never builds their items. See
+//! reader that skips most lines therefore never builds their items. See
 //! `docs/decisions/0002-lines-keep-their-bytes.md`.
 
 use std::fmt;
@@ -113,7 +113,7 @@ impl RolloutLine {
     pub fn as_copied_head(&self) -> String {
         let (before, rest) = self.text.split_at(self.parts.payload.start);
         let (payload, after) = rest.split_at(self.parts.payload.len());
-        // The payload can contain the text `"session_meta"` as well. So only what is before or behind it is replaced.
+        // The payload can contain the text `"session_meta"` as well. So only the text before or after it is replaced.
         let copied = format!("\"{COPIED_HEAD}\"");
         if before.contains(HEAD) {
             return format!("{}{rest}", before.replacen(HEAD, &copied, 1));
@@ -141,7 +141,7 @@ impl RolloutLine {
     #[must_use]
     pub fn extra(&self) -> Extra {
         let mut extra = Extra::default();
-        // The fields are found by parsing the line once more: they are rarely asked for, and keeping their ranges would
+        // The fields are found by parsing the line once more: callers rarely need them, and keeping their ranges would
         // make every line larger.
         if self.parts.format == LineFormat::Envelope
             && let Ok(fields) = serde_json::from_str::<RawFields>(&self.text)
@@ -164,7 +164,7 @@ impl RolloutLine {
         let timestamp = self.parts.timestamp.unwrap_or_default();
         let mut line = Self::new(timestamp, self.parts.ordinal, item);
         if !extra.is_empty() {
-            // The unknown fields go behind the payload, before the closing brace of the envelope.
+            // The unknown fields are written after the payload, before the closing brace of the envelope.
             let mut text = line.text[..line.text.len() - 1].to_owned();
             for (key, value) in extra.iter() {
                 text.push(',');

@@ -8,7 +8,7 @@
 //! | clear the field | `null` | `Some(None)` | – |
 //! | set the field | a value | `Some(Some(value))` | `Some(value)` |
 //!
-//! So in `Option<Option<T>>` the outer option tells whether the patch mentions the field, and the inner one is the new
+//! So in `Option<Option<T>>` the outer option is `Some` if the patch mentions the field, and the inner one is the new
 //! value. Times, the session and the history mode cannot be cleared, because every thread has them; `null` leaves them
 //! as they are.
 
@@ -162,7 +162,7 @@ patch! {
     /// assert_eq!(thread.model.as_deref(), Some("m"));
     /// assert_eq!(thread.git.and_then(|git| git.branch).as_deref(), Some("main"));
     ///
-    /// // JSON keeps the three states apart.
+    /// // JSON distinguishes the three states.
     /// let patch: ThreadMetadataPatch = serde_json::from_str(r#"{"cwd":null}"#)?;
     /// assert_eq!((patch.cwd, patch.name), (Some(None), None));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -272,8 +272,8 @@ impl ThreadMetadataPatch {
         set(&self.agent_role, &mut thread.agent_role);
         set(&self.agent_path, &mut thread.agent_path);
         set(&self.token_usage, &mut thread.token_usage);
-        // A change of single fields also applies to a thread without a repository, of which then only these fields are
-        // known.
+        // A change of single fields also applies to a thread without a repository. Then only these fields of the
+        // repository are known.
         match &self.git {
             None => {}
             Some(None) => thread.git = None,

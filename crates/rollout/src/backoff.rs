@@ -39,7 +39,7 @@ impl Iterator for Backoff {
 /// Runs work that finds files and reads them, and repeats it while a file is no longer where it was found.
 ///
 /// Other processes move files: into the archive and out of it, and into compressed files. `is_moved` decides whether an error has
-/// that cause. Each attempt must find the files anew.
+/// that cause. Each attempt must find the files again.
 ///
 /// The pauses between the attempts add up to 2 s; then the last error is returned. The call blocks the calling thread.
 ///

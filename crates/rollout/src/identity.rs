@@ -1,4 +1,4 @@
-//! The identity of a file, and stamps that tell one state of a file from another.
+//! The identity of a file, and stamps that distinguish one state of a file from another.
 
 use std::fs::{self, Metadata};
 use std::path::Path;

@@ -206,7 +206,7 @@ impl LogFile {
 
     /// Returns an error if the path does not lead to the file any more.
     ///
-    /// A program that takes the file away asks for no lock, so this finds only what happened before the check.
+    /// A program that moves or removes the file takes no lock, so this finds only what happened before the check.
     ///
     /// The check costs more than a write: the `stat` alone costs as much. After a `stat` of the times of a file, Linux
     /// also gives the next write a time of finer granularity, which makes that write slower. So within a streak of

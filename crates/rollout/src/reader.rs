@@ -168,7 +168,7 @@ impl RolloutReader {
                 self.searched = 0;
                 return Ok(Some(len));
             }
-            // After the next read, the search continues here and does not begin anew.
+            // After the next read, the search continues here and does not start over.
             self.searched = unread.len();
             if self.at_end || self.searched > MAX_LINE_BYTES {
                 let len = std::mem::take(&mut self.searched);

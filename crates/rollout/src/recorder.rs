@@ -77,7 +77,7 @@ impl RolloutRecorder {
     }
 
     /// Creates a recorder that continues a segment. A compressed file is decompressed first. The first append ends a torn last line
-    /// with a newline, so that the next line stands on its own.
+    /// with a newline, so that the next line is a line of its own.
     ///
     /// # Errors
     /// - [`RolloutError::Locked`] if another writer holds the lock of the thread.

@@ -112,7 +112,7 @@ impl ReverseReader {
         if self.buffer.len() - start > MAX_LINE_BYTES {
             return self.skip_long_line(start).map(|()| true);
         }
-        // The number 0 stands for "not known": that would take the number of all newlines before.
+        // The number 0 means "not known": to know it, all newlines before would have to be counted.
         split_line(&self.buffer[start..], self.offset + start as u64, 0, &mut self.ready);
         self.buffer.truncate(start);
         self.unsearched = start;

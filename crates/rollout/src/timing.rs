@@ -1,7 +1,7 @@
 //! Every timeout, pause and interval of the crate, with what each one trades off.
 //!
 //! A program of Codex may hold the same locks, so no wait for a lock is endless: a process that hangs must not stop all
-//! others. Where a duration stands for the clock of a file system, a shorter one would be wrong and a longer one only slow.
+//! others. If a duration allows for the coarse clock of a file system, a shorter one would be wrong, and a longer one only slow.
 
 use std::time::Duration;
 

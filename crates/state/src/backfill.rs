@@ -12,8 +12,8 @@ use crate::index::StateIndex;
 use crate::update::UpdateReport;
 
 impl StateIndex {
-    /// Brings the index in the file at `path` up to date, as [`update`](Self::update) does, and closes it. Returns `None`, and does
-    /// nothing, while another process is doing this.
+    /// Updates the index in the file at `path`, as [`update`](Self::update) does, and closes it. Does nothing and returns `None`
+    /// while another process does this.
     ///
     /// # Errors
     /// As [`open`](Self::open) and [`update`](Self::update).
@@ -35,11 +35,11 @@ struct BackfillLock {
 }
 
 impl BackfillLock {
-    /// Takes the lock. Returns `None` if another process holds it. Where files cannot be locked, every process gets it: to fill an
+    /// Takes the lock. Returns `None` if another process holds it. If files cannot be locked, every process gets it: filling an
     /// index twice costs only time.
     fn try_acquire(index: &Path) -> Result<Option<Self>> {
         let path = beside(index, ".filling");
-        // The file is created with every attempt, because a holder removes it when it is done.
+        // Each attempt creates the file if it is missing, because a holder removes it at the end.
         let file = private().append(true).create(true).open(&path).map_err(|error| failed("open", &path, error))?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Ok(None);
@@ -50,7 +50,7 @@ impl BackfillLock {
 
 impl Drop for BackfillLock {
     fn drop(&mut self) {
-        // If the file stays, it locks out no process: only the lock on it would.
+        // If the file remains, it excludes no process: only a lock on it does.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -7,14 +7,14 @@ use selvedge_rollout::{RolloutFileName, RolloutHome};
 
 /// Returns a path relative to the home. `None` if it is not UTF-8, or not in the home; such a file is not indexed.
 ///
-/// The names of rollout files are UTF-8, and so are those of their directories. Only another directory in between can have
-/// another name.
+/// The names of rollout files are UTF-8, and so are those of their directories. Only other directories on the
+/// path can have names that are not UTF-8.
 pub(crate) fn home_relative(home: &RolloutHome, path: &Path) -> Option<String> {
     Some(path.strip_prefix(home.root()).ok()?.to_str()?.to_owned())
 }
 
 /// Hashes a path. The hash is the same in every build (FNV-1a). It has 40 bits, so that the sum over millions of paths is
-/// still an SQLite integer: comparing count and sum finds out whether files were added or removed.
+/// still an SQLite integer: a comparison of count and sum shows whether files were added or removed.
 pub(crate) fn path_hash(path: &str) -> i64 {
     let hash = path
         .bytes()

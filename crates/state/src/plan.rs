@@ -89,9 +89,9 @@ struct UpdatePlanner<'a> {
     scans: HashMap<ThreadId, PlannedScan>,
     /// Threads of which a file is gone.
     lost_files: HashSet<ThreadId>,
-    /// Segments whose indexed lines may be other lines now, or gone. Whoever inherits lines of them is read again.
+    /// Segments whose indexed lines may be other lines now, or gone. Threads that inherit lines of them are read again.
     rewritten: HashSet<SegmentId>,
-    /// Segments whose file changed in any way. A segment that only grew matters to those who missed lines of it.
+    /// Segments whose file changed in any way. A segment that only grew matters to threads that missed lines of it.
     touched: HashSet<SegmentId>,
 }
 
@@ -185,7 +185,7 @@ impl<'a> UpdatePlanner<'a> {
     ) -> Option<IndexedPrefix> {
         // Reading resumes only if exactly one file changed, this is the newest one, and it only grew. A thread can also continue in
         // an older file: a program that was killed may have left behind a segment that was never begun. That thread is read whole,
-        // because its resume point lies in the newest file.
+        // because its resume point is in the newest file.
         let [ChangedFile { file, indexed: Some(indexed), stamp: Some(stamp) }] = changed else { return None };
         let is_foldable = self.flags(thread_id).is_resumable && !self.flags(thread_id).is_incomplete;
         let is_newest = segments.last().is_some_and(|newest| newest.path == file.path);
@@ -214,8 +214,8 @@ impl<'a> UpdatePlanner<'a> {
         // One pass is enough: the index lists for each thread every segment of its chain, not only the next one.
         for (segment_id, dependents) in &self.indexed.dependents {
             for thread_id in dependents {
-                // A segment that grew can now hold the lines that an incomplete thread missed. To all others the new lines
-                // are without meaning: they lie behind the inherited prefix.
+                // A segment that grew can now hold the lines that an incomplete thread missed. For all others the new lines
+                // do not matter: they are after the inherited prefix.
                 let was_missed = self.flags(*thread_id).is_incomplete && self.touched.contains(segment_id);
                 if was_missed || self.rewritten.contains(segment_id) {
                     self.read_whole(*thread_id);

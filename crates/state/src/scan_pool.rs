@@ -54,7 +54,7 @@ impl StateIndex {
     pub(crate) fn spawn_scanners(&self, files: Arc<HomeFiles>, jobs: VecDeque<ScanJob>) -> mpsc::Receiver<ScanBatch> {
         let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
         let jobs = Arc::new(Mutex::new(jobs));
-        // Scanners take jobs from one queue, so that a long thread does not hold up the others.
+        // Scanners take jobs from one queue, so that a long thread does not delay the others.
         for _ in 0..SCANNERS {
             let scanner = Scanner {
                 cached_home: Arc::clone(&self.cached_home),
@@ -77,7 +77,7 @@ impl StateIndex {
 struct Scanner {
     cached_home: Arc<CachedHome>,
     database: Arc<Database>,
-    /// For the few queries of the database that a scan needs: it runs where blocking is allowed.
+    /// Runs the few database queries of a scan. The scan blocks its thread while it waits for them.
     runtime: Handle,
     files: Arc<HomeFiles>,
     /// The queue that all scanners share.
@@ -245,6 +245,6 @@ async fn refers_to_earlier_turns(database: &Database, thread_id: ThreadId, turns
         list.push_bind(turn_id.as_str());
     }
     sql.push("))");
-    // The length varies, so that keeping the statement would only push others out of the cache.
+    // The length varies, so the prepared statement is rarely used again and would only remove others from the cache.
     Ok(sql.build_query_scalar().persistent(false).fetch_one(&database.readers).await?)
 }

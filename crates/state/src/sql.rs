@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use crate::error::Result;
 use crate::limits::ROWS_PER_STATEMENT;
 
-/// Inserts rows, [`ROWS_PER_STATEMENT`] with each statement. `insert` is the SQL before the values, `conflict` the SQL behind
+/// Inserts rows, [`ROWS_PER_STATEMENT`] with each statement. `insert` is the SQL before the values, `conflict` the SQL after
 /// them.
 pub(crate) async fn insert_rows<'a, T>(
     connection: &mut SqliteConnection,
@@ -25,14 +25,14 @@ pub(crate) async fn insert_rows<'a, T>(
     Ok(())
 }
 
-/// Returns whether a statement for this number of rows should stay prepared. Statements of other lengths would only push these out of
-/// the cache.
+/// Returns whether a statement for this number of rows should stay prepared. Statements of other lengths are rarely used again,
+/// and would remove those of the usual lengths from the cache.
 pub(crate) const fn is_usual_length(rows: usize) -> bool {
     rows == ROWS_PER_STATEMENT || rows == 1
 }
 
-/// Returns ids of threads as a JSON array of hexadecimal strings, for `IN (SELECT unhex(value) FROM json_each(?))`. That is one
-/// statement for any number of ids, which can stay prepared.
+/// Returns ids of threads as a JSON array of hexadecimal strings, for `IN (SELECT unhex(value) FROM json_each(?))`. So one
+/// statement serves any number of ids and can stay prepared.
 pub(crate) fn ids_json<'a>(threads: impl IntoIterator<Item = &'a ThreadId>) -> String {
     uuids_json(threads.into_iter().map(ThreadId::as_uuid))
 }

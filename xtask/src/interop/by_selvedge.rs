@@ -19,10 +19,10 @@ use crate::codex::thread_mode::ThreadMode;
 pub(super) const SECOND_PROBE: &str = "probe after the second restart";
 
 const LISTED_TWICE: &str =
-    "Codex lists a reverted thread once for each segment file with a user message in it; its own threads too.";
+    "Codex lists a reverted thread once for each segment file that contains a user message, also for its own threads.";
 
-const INHERITED_MISSING: &str = "After a resume Codex shows no turn of a segment below that its SQLite does not know yet, its own threads' \
-    included; a fork at a turn makes it read them, and the check makes an ephemeral one.";
+const INHERITED_MISSING: &str = "After a resume, Codex shows no turn of an older segment that its SQLite database does not contain yet, also for \
+        its own threads. A fork at a turn makes Codex read those turns, and the check makes an ephemeral one.";
 
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "by-selvedge", false)
@@ -104,7 +104,7 @@ fn goes_on(
     }
     let mut server = AppServer::start(&bench.codex, home)?;
     for subject in subjects {
-        section.record(&subject.name, "Codex goes on", opens_again(bench, &mut server, selvedge, subject));
+        section.record(&subject.name, "Codex resumes", opens_again(bench, &mut server, selvedge, subject));
     }
     server.stop()
 }
@@ -122,7 +122,7 @@ fn opens_again(
     let (shown, note) = open_turns(server, &subject.id, &turns)?;
     same_turns(&turns, &shown)?;
     only_history(&context, &probe(bench, server, &subject.id, SECOND_PROBE)?, SECOND_PROBE)?;
-    // The first time around said so already.
+    // The first check has reported the note already.
     let _ = note;
     Ok(None)
 }

@@ -1,4 +1,4 @@
-//! What counts as the same: turns by id, status and items; model input by what the model is told.
+//! What counts as the same: turns by id, status and items; model input by what the model gets.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Forks whose source is deleted, after Selvedge gave each a history of its own: Codex goes on with them as if nothing had happened.
+//! Forks whose source is deleted, after Selvedge gave each a history of its own: Codex continues them without a difference.
 
 use std::path::Path;
 
@@ -16,8 +16,9 @@ use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
 use crate::codex::thread_mode::ThreadMode;
 
-const NOT_READ_AGAIN: &str = "Codex keeps the turns of each segment in its database and does not notice that the file was replaced by one with the whole \
-    history: the model is told everything, but the inherited turns are not shown until its `*.sqlite` files are removed.";
+const NOT_READ_AGAIN: &str = "Codex keeps the turns of each segment in its database and does not notice that the file was replaced by one with \
+        the whole history. The model gets everything, but the inherited turns are not shown until the `*.sqlite` files \
+        of Codex are removed.";
 
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();

@@ -25,16 +25,16 @@ const PAGINATED: [u32; 2] = [0, 150];
 /// The first release that is checked by all parts, and not only by this one.
 const NEWEST: [u32; 2] = [0, 160];
 
-const NO_ROLLBACK: &str = "The release knows no rollback: it goes on with the undone turns too. Selvedge leaves them out all the same, also when \
-    the release has added a turn. Who wants them gone there forks at the turn to keep.";
+const NO_ROLLBACK: &str = "The release does not know rollbacks: it continues with the undone turns, too. Selvedge leaves them out, even \
+        after the release has added a turn. To remove them for the release, fork the thread at the last turn to keep.";
 
-const NO_REPLACEMENT: &str = "The release does not know what a compaction leaves, nor rollbacks: it puts together the person's words and the summary \
-    in its own way. All that the person said is there, and all that came behind the compaction.";
+const NO_REPLACEMENT: &str = "The release knows neither the result of a compaction nor rollbacks: it combines the user messages and the \
+        summary in its own way. All user messages are there, and everything after the compaction.";
 
-const KEEPS_SURROUNDINGS: &str = "The release cuts a rollback at the person's words and keeps the surroundings that were told in front of them; \
-    later ones, and Selvedge, undo both.";
+const KEEPS_SURROUNDINGS: &str = "The release undoes turns from the user message on, and keeps the context messages in front of it. Later releases \
+        and Selvedge undo both.";
 
-const NO_COMPACTIONS: &str = "The release records compactions and does not show them.";
+const NO_COMPACTIONS: &str = "The release records compactions but does not show them.";
 
 /// Returns whether a release is checked by this part only.
 pub(super) fn is_older(release: &[u32]) -> bool {
@@ -76,7 +76,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
         let goes_on = selvedge
             .context(&subject.id)
             .and_then(|context| hears(bench, &home, &mut reader, &subject.id, &context, SECOND_PROBE));
-        section.record(&subject.name, "Codex goes on", goes_on);
+        section.record(&subject.name, "Codex resumes", goes_on);
     }
     reader.stop()?;
     Ok(section)

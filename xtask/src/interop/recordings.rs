@@ -1,4 +1,4 @@
-//! The real program opens the recorded homes. This tests the driver, the stand-in and the comparison before they test anything else.
+//! The real program opens the recorded homes. This tests the driver, the scripted model and the comparison before these test anything else.
 //!
 //! The newest release opens the recordings of every release, an older one only its own. The model input is compared with the
 //! recorded one, and with the output of Selvedge for the same home.
@@ -19,7 +19,7 @@ use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
 
-/// Threads for which a program reports something else than the program that recorded them, or than Selvedge.
+/// Threads for which the report of a program differs from that of the program that recorded them, or from that of Selvedge.
 struct KnownDifference {
     threads: &'static [&'static str],
     checks: &'static [&'static str],
@@ -33,21 +33,22 @@ const KNOWN: [KnownDifference; 4] = [
         threads: &["story-0.36.0-exec M"],
         checks: &["model input", "as Selvedge says"],
         newest: true,
-        why: "0.36 packs the person's words and the summary into one message in words of its own, for which the recording has a stand-in. Later \
-            releases take its older summaries for words of the person, because nothing in front of them tells them apart.",
+        why: "0.36 puts the user messages and the summary into one message with its own prose, for which the recording has a \
+        placeholder. Later releases treat its older summaries as user messages, because no prose in front of them marks \
+        them as summaries.",
     },
     KnownDifference {
         threads: &["story-0.58.0-exec M"],
         checks: &["as Selvedge says"],
         newest: true,
-        why: "Summaries of 0.58 have nothing in front of them that tells them from the person's words, so Codex keeps the older ones.",
+        why: "No prose in front of the summaries of 0.58 distinguishes them from user messages, so Codex keeps the older ones.",
     },
     KnownDifference {
         threads: &["story-0.98.0-compactions C", "story-0.98.0-compactions M"],
         checks: &["model input", "as Selvedge says"],
         newest: true,
-        why: "0.98 records no replacement history, and Codex knows an older summary by the prose in front of it. The recording has a stand-in for \
-            that prose, so the older summaries pass for words of the person.",
+        why: "0.98 records no replacement history, and Codex recognizes an older summary by the prose in front of it. The \
+        recording has a placeholder for that prose, so Codex treats the older summaries as user messages.",
     },
     KnownDifference {
         threads: &[
@@ -63,12 +64,12 @@ const KNOWN: [KnownDifference; 4] = [
         ],
         checks: &["model input", "as Selvedge says"],
         newest: false,
-        why: "From 0.137 to 0.150 Codex forgets all that was said before a compaction once a rollback in a legacy thread reaches behind it. 0.169 \
-            does not: there such a rollback undoes the compaction too, and so it does in Selvedge.",
+        why: "From 0.137 to 0.150, Codex removes everything before a compaction from the model input if a rollback in a legacy \
+        thread reaches behind the compaction. In 0.169 such a rollback undoes the compaction, too, as in Selvedge.",
     },
 ];
 
-const SHOWN_SINCE: &str = "0.98 records compactions and does not show them; later releases do.";
+const SHOWN_SINCE: &str = "0.98 records compactions but does not show them. Later releases show them.";
 
 pub(super) fn check(bench: &InteropSetup, program: Option<&Path>) -> Result<Section> {
     let mut section = Section::default();

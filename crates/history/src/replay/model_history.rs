@@ -61,8 +61,8 @@ impl ModelHistory {
 
     /// Applies a compaction without a replacement history: retains the newest of the user's own messages and adds the summary.
     ///
-    /// An item that an earlier compaction of this kind wrote is moved and not written anew: a thread can have thousands of
-    /// both, and writing each again at each compaction took quadratic time.
+    /// An item that an earlier compaction of this kind wrote is moved and not written again: a thread can have thousands of
+    /// both, and writing each item at each compaction took quadratic time.
     pub(super) fn compact_legacy(&mut self, summary: &str) {
         let own = self.messages.iter().rev().filter_map(|message| self.own_message(message));
         let retained = retained_messages(own, summary);
@@ -102,7 +102,7 @@ impl ModelHistory {
     }
 
     /// Adds a message of role `user` that a compaction wrote. If its text looks like a context fragment, rollbacks do not count
-    /// it, whoever wrote it first.
+    /// it, regardless of its first author.
     fn push_rewritten(&mut self, item: ResponseItem, text: Arc<str>) {
         if !is_user_fragment(&text) {
             self.messages.push(HistoryMessage { index: self.items.len(), rewritten: Some(text) });

@@ -30,7 +30,7 @@ pub(super) struct RestorableState {
 impl RestorableState {
     /// Applies a compaction: the model loses its world state and settings, and a window begins.
     pub(super) fn compact(&mut self, compacted: &Compacted) {
-        // After a compaction the program describes the environment anew: settings, and a full snapshot of the world state.
+        // After a compaction the program describes the environment again: settings, and a full snapshot of the world state.
         self.world_state.clear();
         self.turn_context = None;
         self.compactions += 1;

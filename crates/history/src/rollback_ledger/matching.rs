@@ -35,7 +35,7 @@ impl ReplacementMatch {
         summary_point: RollbackPoint,
     ) -> Self {
         // A replacement history holds texts and no ids, so texts decide. It keeps the order of the messages. So the search
-        // goes from its end to its start, and looks for each message before the one that was found last:
+        // goes from its end to its start, and searches for each message before the one that was found last:
         //
         //   before         a  b  c  d
         //   replacement          c' d  S       S is the summary, c' a truncated c
@@ -45,12 +45,12 @@ impl ReplacementMatch {
         //   c'   no such text before `end` = 3: it counts as the message just before `end`, c, with the text c'
         //   dropped        a  b                range 0..2
         //
-        // Programs truncate the oldest message that they keep, and they keep the messages after it. So the neighbour is the
-        // right one as a rule. If it is not, a rollback cuts at a neighbouring message.
+        // Programs truncate the oldest message that they keep, and they keep the messages after it. So the neighbour is
+        // usually the right one. If it is not, a rollback ends at a neighbouring message.
         let mut result = Self { kept: Vec::new(), dropped: Vec::new() };
         let mut texts = TextIndex::new(before);
         let mut end = before.len();
-        // As long as this is false, a text that is not found is taken for the summary: programs do not always repeat it in the
+        // As long as this is false, a text that is not found counts as the summary: programs do not always repeat it in the
         // `message` field, but they put it at the end.
         let mut has_passed_summary = !summary.is_empty() && replacement.iter().any(|message| message.text == summary);
         for ReplacementMessage { text, is_of_agent } in replacement.iter().rev() {
@@ -120,7 +120,7 @@ impl<'a> TextIndex<'a> {
             by_text
         });
         let indexes = by_text.get_mut(text)?;
-        // `end` only falls, so what lies after it is never asked for again.
+        // `end` only decreases, so indexes after it are never needed again.
         while indexes.last().is_some_and(|index| *index >= end) {
             indexes.pop();
         }

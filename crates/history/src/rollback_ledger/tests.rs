@@ -1,4 +1,4 @@
-//! Tests of the ledger against a model that keeps a log of all lines and computes everything anew each time.
+//! Tests of the ledger against a model that keeps a log of all lines and computes everything again after each line.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -21,9 +21,9 @@ enum TestLine {
     OtherEvent,
     /// A compaction with a replacement history: texts, and whether each is of an agent.
     Compaction(Option<&'static str>, Vec<(&'static str, bool)>),
-    /// A compaction without one.
+    /// A compaction without a replacement history: its summary.
     LegacyCompaction(&'static str),
-    /// Undoes so many messages, and all compactions except so many of the newest.
+    /// Undoes this number of the newest messages, and this number of the newest compactions with a replacement history.
     Rollback(usize, u64),
 }
 
@@ -36,16 +36,16 @@ struct ModelMessage {
     position: Option<u64>,
 }
 
-/// The model: a log of all lines, from which the active messages are computed anew each time.
+/// The model: a log of all lines, from which the active messages are computed again each time.
 #[derive(Default)]
 struct Model {
     messages: Vec<ModelMessage>,
     log: Vec<ModelEntry>,
     undone: HashSet<u64>,
     compactions: u64,
-    /// Messages since the last other event that came as an item and have no event.
+    /// Indexes of the messages that came as an item and have no event yet, since the last line that is not a message.
     without_event: Vec<usize>,
-    /// Number of messages since then that came as an event and have no item.
+    /// Number of the messages that came as an event and have no item yet, since the same line.
     without_item: usize,
 }
 
@@ -134,7 +134,8 @@ impl Model {
     }
 }
 
-/// Matches a replacement history: each of its messages is the newest of its text that is older than the one after it.
+/// Finds the messages of a replacement history in the context, from the last one to the first. Each is the newest message with
+/// its text that is older than the message found before.
 fn compact(
     compacted_away: &mut Vec<ModelMessage>,
     in_context: Vec<ModelMessage>,
@@ -217,7 +218,7 @@ fn active_messages(ledger: &RollbackLedger) -> Vec<ModelMessage> {
     ledger.active.messages().chain(ledger.pending.messages()).map(message).collect()
 }
 
-/// Texts that are truncated, and two summaries of one program.
+/// Two texts that are long enough to be truncated, and two summaries that begin with the same long line.
 static LONG: LazyLock<[String; 4]> = LazyLock::new(|| {
     let known = |text: &str| format!("{}\n{text}", "The line of it. ".repeat(16));
     ["long ".repeat(3_500), "longer ".repeat(6_000), known("one"), known("other")]
@@ -262,7 +263,7 @@ proptest! {
         }
     }
 
-    /// Many items come before the first event.
+    /// All items come before the first event.
     #[test]
     fn events_pair_with_items_as_in_the_model(items in prop::collection::vec(any_text(), 0..60), events in prop::collection::vec(any_text(), 0..60)) {
         let (mut ledger, mut model) = (RollbackLedger::default(), Model::default());
@@ -278,7 +279,7 @@ proptest! {
     }
 }
 
-/// Quadratic time would be sixteen times as long for four times as much.
+/// Fails if the time for four times as many grows like quadratic time, which would be sixteen times as long.
 fn assert_linear(few: usize, time_for: impl Fn(usize) -> Duration) {
     let fastest = |count: usize| (0..3).map(|_| time_for(count)).min().unwrap_or_default();
     let (short, long) = (fastest(few), fastest(4 * few));
@@ -312,7 +313,7 @@ fn rollbacks_do_not_apply_all_later_messages_again() {
         }
         (0..4 * count).for_each(|_| ledger.record_agent_message("more".to_owned(), point, 0));
         let start = Instant::now();
-        // Each undoes one compaction, and only two of the messages after it.
+        // Each rollback undoes one compaction, and only two of the messages after it.
         (0..count as u64).rev().for_each(|compactions| _ = ledger.roll_back(2, compactions));
         let took = start.elapsed();
         assert_eq!(ledger.positions().count(), 3 * count);

@@ -1,4 +1,4 @@
-//! Case folding, and the way back from a folded text to the original.
+//! Case folding, and the conversion of ranges in a folded text to ranges in the original.
 
 use std::ops::Range;
 
@@ -33,7 +33,7 @@ pub(super) fn unfold<'a>(text: &str, folded_len: usize, ranges: impl Iterator<It
         return;
     }
     // For each character its end in the folded text, and its range in the original. The ends ascend, so the character at
-    // a folded offset is found by binary search. A white space that was merged into the one before has the same end as that.
+    // a folded offset is found by binary search. White space that was merged into the white space before it has the same end.
     let mut folded_end = 0;
     let mut is_after_space = false;
     let ends = text.char_indices().map(|(start, character)| {

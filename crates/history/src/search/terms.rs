@@ -35,8 +35,8 @@ impl SearchTerm {
         }
     }
 
-    /// Creates a term from a word outside of quotes. A `*` at its end asks for word starts, and short words do so, too. A
-    /// word that starts with neither letter nor digit matches anywhere, because it starts no word of a text.
+    /// Creates a term from a word outside of quotes. A `*` at its end restricts it to word starts, as does a short length. A word
+    /// that starts with neither letter nor digit matches anywhere, because it starts no word of a text.
     fn from_word(word: &str) -> Self {
         let stem = word.strip_suffix('*').filter(|stem| !stem.is_empty());
         let text = fold_text(stem.unwrap_or(word));
@@ -92,7 +92,8 @@ pub(super) fn parse(text: &str) -> Vec<SearchTerm> {
     terms
 }
 
-/// Returns the phrase after an opening quote, and the text after its closing quote. A phrase without one ends with the text.
+/// Returns the phrase after an opening quote, and the text after its closing quote. A phrase without a closing quote ends with
+/// the text.
 fn parse_phrase(quoted: &str) -> (String, &str) {
     let mut phrase = String::new();
     let mut rest = quoted;
@@ -111,10 +112,11 @@ fn parse_phrase(quoted: &str) -> (String, &str) {
     (phrase, "")
 }
 
-/// Returns where the terms occur in a text, ascending by start, as ranges of the original text. Of many, it returns the first.
+/// Returns where the terms occur in a text, ascending by start, as ranges of the original text: at most
+/// [`MAX_MATCHES`], the first ones of each term.
 pub(super) fn find_matches(terms: &[SearchTerm], text: &str) -> Vec<TermMatch> {
     let folded = fold_text(text);
-    // Each term gets its share of the limit, so that a frequent one cannot hide the others.
+    // Each term gets an equal part of the limit, so that a frequent one cannot hide the others.
     let per_term = (MAX_MATCHES / terms.len()).max(1);
     let mut found: Vec<TermMatch> = Vec::new();
     for (index, term) in terms.iter().enumerate() {

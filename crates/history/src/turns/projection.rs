@@ -115,7 +115,7 @@ impl TurnProjection {
     /// counts these messages.
     ///
     /// The position is that of the event that shows the message. If that event is missing, it is the position of the line that
-    /// gives the message to the model, which can lie between two turns.
+    /// gives the message to the model, which can be between two turns.
     pub fn message_positions(&self) -> impl Iterator<Item = u64> {
         self.ledger.positions()
     }

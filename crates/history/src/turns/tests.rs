@@ -1,4 +1,4 @@
-//! Tests of lookups by id, against a scan of everything.
+//! Tests that a lookup by id finds the same as a scan of all entries.
 
 use proptest::prelude::*;
 use selvedge_protocol::{TurnId, TurnItem};
@@ -26,7 +26,7 @@ enum Change {
     Find(u8),
 }
 
-/// A change to a list with this many ids, of which `scanned` entries are scanned before an index is built.
+/// A change to a list whose entries have one of `ids` ids. Up to `scanned` entries are scanned before an index is built.
 fn any_change(ids: u8, scanned: usize) -> impl Strategy<Value = Change> {
     prop_oneof![
         20 => (0..ids).prop_map(Change::Add),

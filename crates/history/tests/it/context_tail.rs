@@ -28,7 +28,7 @@ fn opens_turn(line: &RolloutLine) -> bool {
     line.kind() == "event_msg" && line.text().contains(r#""type":"task_started""#)
 }
 
-/// The head of the segment with this line: the newest with a base before it, else the first.
+/// The head of the segment that contains this line: the newest head before the line that has a base, or else the first head.
 fn head_of(lines: &[RolloutLine], position: usize) -> Option<SessionMeta> {
     let mut newest: Option<SessionMeta> = None;
     for line in &lines[..position] {
@@ -74,7 +74,7 @@ fn tails_of_recorded_threads_agree_with_the_whole() {
             found.push(name);
         }
     }
-    // Those with a self-contained compaction and no rollback after it.
+    // The threads with a self-contained compaction and no rollback after it.
     let expected = [
         "story-0.144.6/T",
         "story-0.144.6-compactions/C",
@@ -98,7 +98,7 @@ fn a_tail_from_the_newest_compaction_determines_the_context() {
     let lines = lines(story.concat());
     let opening: Vec<usize> = (0..lines.len()).filter(|position| opens_turn(&lines[*position])).collect();
     let found: Vec<bool> = opening.iter().map(|position| from_tail(&lines, *position).is_some()).collect();
-    // Tails with the compaction, but not the one after it.
+    // The tails that contain the compaction determine the context; the tail after it does not.
     assert_eq!(found, [true, true, true, false]);
     assert_eq!(from_tail(&lines, opening[2]), Some(whole(&lines)));
 }
@@ -128,7 +128,8 @@ fn a_late_end_of_a_turn_before_the_tail_needs_earlier_lines() {
         turn("t1", "q1", "a1"),
         vec![started("left"), user("q2")],
         vec![started("t3"), compacted(&["summary"], 1), turn_context("t3", "t3"), user("q3")],
-        // It ends the earlier turn and not the open one: the next message steers, and the rollback undoes the whole turn.
+        // The end is that of the earlier turn. The open turn continues: the next message steers it, and the rollback undoes it
+        // as a whole.
         vec![complete("left"), user("steering"), rolled_back(1)],
     ];
     let lines = lines(story.concat());

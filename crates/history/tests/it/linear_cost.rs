@@ -11,7 +11,7 @@ use crate::story::{
     compacted, completed_item, lines, ordinal_lines, patch, rolled_back, snapshot, started, user, user_event,
 };
 
-/// Number of messages, and of compactions. Memory for each pair of them would be 400 MiB.
+/// Number of messages, and of compactions. Memory that grows with the product of the two would be 400 MiB.
 const MANY: usize = 10_000;
 
 /// Peak memory of the process since the last call, in MiB. `None` if the system does not report it.
@@ -45,8 +45,8 @@ fn time_of(work: &mut dyn FnMut()) -> Duration {
     took.filter(|took| !took.is_zero()).unwrap_or_else(|| start.elapsed())
 }
 
-/// Runs work for a story and for one four times as long. Quadratic work takes sixteen times as long, in every try; a slow moment of
-/// the machine affects one try.
+/// Runs work for a story and for one four times as long. Quadratic work takes sixteen times as long in every try, while a
+/// short load of the machine affects only one try.
 fn assert_linear(what: &str, len: usize, work: impl Fn(usize) -> Box<dyn FnMut()>) {
     let (mut short_work, mut long_work) = (work(len), work(4 * len));
     let (mut short, mut long) = (Duration::MAX, Duration::MAX);

@@ -1,6 +1,6 @@
 //! Tests through the public API: with hand-made threads, and with recordings of the programs that defined the format.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod boundary;
 mod context_tail;

@@ -74,8 +74,8 @@ fn rebuild_each_turn(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
     Ok(rebuilt)
 }
 
-/// Resumes a projection at many positions: it returns the same turns as the whole, or reports that they depend on earlier ones.
-/// Returns the number of positions where it reports that.
+/// Resumes a projection at many positions. The projection returns the same turns as one of all lines, or reports that its turns
+/// depend on earlier ones. Returns the number of positions at which it reports that.
 fn resume_everywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
     let whole = projected(lines);
     let mut dependent = 0;
@@ -103,7 +103,8 @@ fn resume_everywhere(lines: &[RolloutLine]) -> Result<usize, TestCaseError> {
     Ok(dependent)
 }
 
-/// Drains turns after each line: together they equal the turns of the whole. Returns whether they do not depend on each other.
+/// Drains turns after each line. If no turn depends on a drained one, together they equal the turns of one projection of all
+/// lines. Returns whether that is so.
 fn drain_after_each_line(lines: &[RolloutLine]) -> Result<bool, TestCaseError> {
     let mut turns = TurnProjection::new();
     let mut drained: Vec<ProjectedTurn> = Vec::new();

@@ -143,7 +143,7 @@ fn a_legacy_compaction_retains_the_users_messages_and_the_summary() {
     let old = |summary: &str| item(json!({"type": "compacted", "payload": {"message": summary}}));
     let story = [vec![fragment("here"), user("q1"), assistant("a1"), user("q2")], vec![old("so far")]].concat();
     assert_eq!(texts(&replay(&story)), ["q1", "q2", "so far"]);
-    // A summary that cannot be told from a message of the user counts as one.
+    // A summary that looks like a message of the user counts as one.
     let longer = [story, vec![user("q3"), old("further")]].concat();
     assert_eq!(texts(&replay(&longer)), ["q1", "q2", "so far", "q3", "further"]);
 }

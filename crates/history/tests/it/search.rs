@@ -59,7 +59,7 @@ fn only_the_beginning_of_tool_outputs_is_searched() {
         (0..9).map(|number| (format!("src/file{number}.rs"), json!({"content": long}))).collect();
     let id = ItemId::from("1".to_owned());
     let change = TurnItem::FileChange { id, status: ItemStatus::Completed, changes: changes.into() };
-    assert!(searched(&change, "file8.rs"), "paths are searched, whatever stands in the files");
+    assert!(searched(&change, "file8.rs"), "paths are searched, regardless of the content of the files");
     assert!(searched(&change, "near") && !searched(&change, "far"));
     let texts: usize = item_texts(&change).iter().map(|text| text.len()).sum();
     assert_eq!(texts, (16 << 10) + 9 * "src/file0.rs".len());

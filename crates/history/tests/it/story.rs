@@ -84,7 +84,7 @@ pub(crate) fn compacted(left: &[&str], window_number: u64) -> RolloutItem {
     .into()
 }
 
-/// A turn in the form of a legacy program.
+/// A turn as a legacy program records it.
 pub(crate) fn turn(id: &str, asked: &str, answered: &str) -> Vec<RolloutItem> {
     vec![
         started(id),

@@ -343,7 +343,7 @@ fn a_completed_item_updates_the_started_one() {
     let turns = project(&ordinal_lines(begin_and_end_events.into_iter().chain([end])));
     assert_eq!(item_ids(&turns[0]), ["c"]);
     assert_eq!(status(&turns[0].items[0]), Some(ItemStatus::Completed));
-    assert_eq!(turns[0].item_positions, [4], "it stands where it began");
+    assert_eq!(turns[0].item_positions, [4], "the item is at the line where it began");
 }
 
 #[test]

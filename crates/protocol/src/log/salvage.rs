@@ -44,7 +44,7 @@ pub(super) enum SalvagedPart {
 /// Returns the parts of the bytes in order. Together they cover all bytes except white space. `kind` is what is wrong
 /// with the bytes as a whole; damaged parts get it, except blocks of NULs.
 pub(super) fn salvage(bytes: &[u8], kind: DamageKind) -> Vec<SalvagedPart> {
-    // The idea: look for the beginning of an envelope, and let the JSON parser find out whether an object ends
+    // The idea: search for the beginning of an envelope, and let the JSON parser find out whether an object ends
     // somewhere behind it. Whatever is between two lines that were found is damage.
     //
     //     bytes      {"timestamp":"2026-1{"timestamp":"2026-11-21T09:08:56.680Z",…}⏎
@@ -137,9 +137,9 @@ fn is_inside(before: &[u8], after: &[u8]) -> bool {
 
 /// Returns whether the next token behind these bytes of an object can be a value.
 fn expects_value(bytes: &[u8]) -> bool {
-    // The last token decides: a value follows `:`, `[` and `,`. (In an object, `,` is followed by a key. But the caller
-    // asks about an object, and an object is no key.) If the bytes are cut within a string, what follows is not a
-    // value. A scan that only knows strings suffices, and a parser would refuse torn bytes.
+    // The last token decides: a value follows `:`, `[` and `,`. (In an object, a key follows `,`. But the next
+    // token is an object here, which cannot be a key.) If the bytes are cut within a string, what follows is not a value.
+    // A scan that only knows strings suffices, and a parser would refuse torn bytes.
     let mut in_string = false;
     let mut escaped = false;
     // The last significant byte outside of strings; `"` stands for a whole string.

@@ -59,8 +59,8 @@ pub fn split_line(bytes: &[u8], offset: u64, number: u64, entries: &mut impl Ext
 
 /// Parses bytes as one line, or returns what is wrong with them.
 ///
-/// A last line without a newline is a line all the same if it is complete. If it is not, it is torn, whatever the
-/// parser complains about: its writer may still be writing it.
+/// A last line without a newline still counts as a line if it is complete. If it is not, it is torn, regardless of the
+/// error of the parser: its writer may still be writing it.
 fn parse(bytes: &[u8]) -> std::result::Result<RolloutLine, DamageKind> {
     let ended = bytes.ends_with(b"\n");
     let text = std::str::from_utf8(bytes).map_err(|error| match error.error_len() {

@@ -39,7 +39,7 @@ pub fn descendants(ancestor: ThreadId, links: impl IntoIterator<Item = ThreadLin
         }
     }
     // `waiting` holds threads whose children are still to be found. Links can form a circle, because heads can be
-    // damaged or written by hand. The search ends all the same: `found` admits each thread once.
+    // damaged or written by hand. The search still ends: `found` admits each thread once.
     let mut found = HashSet::new();
     let mut waiting = vec![ancestor];
     while let Some(id) = waiting.pop() {

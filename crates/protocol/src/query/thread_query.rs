@@ -30,7 +30,7 @@ pub enum CwdFilter {
     Under(String),
 }
 
-/// The thread from which a thread must come.
+/// A relation that a thread must have to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
@@ -51,7 +51,7 @@ pub struct ThreadQuery {
     pub sort: ThreadSortKey,
     /// Whether the oldest or the newest thread comes first.
     pub direction: SortDirection,
-    /// The maximal number of threads on a page. At least 1.
+    /// The maximum number of threads on a page. At least 1.
     pub limit: usize,
     /// The cursor at which the page begins. `None` for the first page.
     pub cursor: Option<Cursor>,
@@ -77,7 +77,7 @@ pub struct ThreadQuery {
     pub since: Option<Timestamp>,
     /// The latest time, exclusive. It is compared with the time by which the threads are sorted.
     pub until: Option<Timestamp>,
-    /// The thread from which the thread must come.
+    /// The relation that the thread must have to another one.
     pub relation: Option<Relation>,
     /// Text that the name or the preview must contain. Upper and lower case are equal.
     pub search_term: Option<String>,
@@ -114,7 +114,7 @@ impl ThreadQuery {
         matches!(self.relation, Some(Relation::DescendantOf(_)))
     }
 
-    /// Decodes the cursor of the query: the page begins behind this position. `None` for the first page.
+    /// Decodes the cursor of the query: the page begins after this position. `None` for the first page.
     ///
     /// # Errors
     /// [`CursorError`] if the cursor is malformed, or belongs to another sort key or direction.

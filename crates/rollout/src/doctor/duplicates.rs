@@ -25,8 +25,8 @@ pub(super) fn find_lasting_duplicates(
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    // A process that converts a file holds the lock of the thread while both forms exist. So if the lock is held, two forms are
-    // most likely its work, and it gets the time to end.
+    // A process that converts a file holds the lock of the thread while both forms exist. So if the lock is held, such a
+    // process has most likely made the two forms, and it gets time to finish.
     let may_be_converted = |duplicate: &DuplicateFile| {
         let are_two_forms = duplicate.finding.path.extension() != duplicate.other.extension();
         are_two_forms

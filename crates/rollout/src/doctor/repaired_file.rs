@@ -137,7 +137,7 @@ fn read_time_in_name(file: &RolloutFile) -> Timestamp {
 
 /// Copies intact lines from the original and replaces damage.
 ///
-/// Invariant: what lies before `keep` is written with the same length as it is read. So a line that begins before `keep` is
+/// Invariant: everything before `keep` is written with the same length as it is read. So a line that begins before `keep` is
 /// written at the position at which it was read.
 struct RepairWriter<'a> {
     source: Box<dyn Read + Send>,

@@ -1,4 +1,4 @@
-//! Names of the files that may stand beside a rollout.
+//! Names of the files that may exist beside a rollout.
 
 use std::ffi::OsString;
 use std::fs;

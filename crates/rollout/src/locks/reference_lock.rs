@@ -4,8 +4,8 @@
 //! thread and then removes the thread. Each of the two is correct only if the other one does not happen between its two steps.
 //! So processes that add a reference share this lock, and a process that removes a segment holds it exclusively.
 //!
-//! The lock file belongs to Selvedge alone. A lock that Codex also takes would not do, because an fsync may run while this one
-//! is held.
+//! The lock file belongs to Selvedge alone. A lock that Codex also takes is no alternative: an fsync may run while this one is
+//! held, and Codex would have to wait for it.
 
 use std::fs::TryLockError;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::home::RolloutHome;
 use crate::identity::FileIdentity;
 use crate::timing::REFERENCE_LOCK_TIMEOUT;
 
-/// Prevents changes to which segments refer to which other ones. The lock ends when the value is dropped, or with the process.
+/// Prevents changes to the references between segments. The lock ends when the value is dropped, or with the process.
 ///
 /// It also excludes other holders in the same process. A [`WriterLock`](crate::WriterLock) can be taken before or after it:
 /// taking a writer lock does not wait for its holder, so the two cannot deadlock.
@@ -51,7 +51,7 @@ impl ReferenceLock {
         home.create_dir(home.root())?;
         let path = home.reference_lock_path();
         home.refuse_links(&path)?;
-        // Each round waits anew. A file that is removed again and again would need a user who does that on purpose.
+        // Each attempt waits for the lock again. The loop ends unless a user removes the file again and again on purpose.
         loop {
             let file = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
             wait_for_lock(file.file(), &path, REFERENCE_LOCK_TIMEOUT, || try_lock(&*file))?;

@@ -46,7 +46,7 @@ pub(super) enum RecorderState {
         at: Timestamp,
         /// The lock of the thread, if a first write took it and failed then.
         lock: Option<WriterLock>,
-        /// Where the first write checks whether the thread has a file by then.
+        /// The home in which the first write checks that the thread still has no file.
         cached_home: Option<Arc<CachedHome>>,
     },
     /// The file is open.

@@ -208,7 +208,7 @@ fn a_newline_without_room_is_not_inserted_but_reported() {
     let steps = repair_all(&test.home);
     assert!(errors(&steps)[0].contains("no room for a newline"), "{steps:?}");
     assert_eq!(fs::read_to_string(base).unwrap(), start);
-    assert_eq!(history(&test.home, thread(2)), "0:0 0:1 0:2 1:3 ", "it is read all the same");
+    assert_eq!(history(&test.home, thread(2)), "0:0 0:1 0:2 1:3 ", "it is still read");
 }
 
 #[test]

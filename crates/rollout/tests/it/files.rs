@@ -79,12 +79,12 @@ fn a_range_has_the_same_bytes_plain_and_compressed() {
     fs::write(&compressed, zstd::encode_all(&text[..], 1).unwrap()).unwrap();
     for (path, is_compressed) in [(&plain, false), (&compressed, true)] {
         for range in [0..10, 7..7, 200_000..900_001, 1_199_999..u64::MAX, 5_000_000..u64::MAX] {
-            let (mut bytes, told) = open_bytes(path, range.clone()).unwrap();
+            let (mut bytes, is_reported_compressed) = open_bytes(path, range.clone()).unwrap();
             let mut found = Vec::new();
             bytes.read_to_end(&mut found).unwrap();
             let end = usize::try_from(range.end).unwrap().min(text.len());
             let start = usize::try_from(range.start).unwrap().min(end);
-            assert!(found == text[start..end] && told == is_compressed, "{range:?}");
+            assert!(found == text[start..end] && is_reported_compressed == is_compressed, "{range:?}");
         }
     }
 }

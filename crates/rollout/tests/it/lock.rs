@@ -215,9 +215,9 @@ fn no_wait_for_a_hanging_process_is_endless() {
 fn nothing_is_synced_under_the_coordination_lock() {
     let test = TestHome::new();
     let calls: Arc<Mutex<Vec<(&'static str, PathBuf)>>> = Arc::default();
-    let told = Arc::clone(&calls);
+    let recorded = Arc::clone(&calls);
     let files = WatchedFiles::new(move |what, path| {
-        told.lock().unwrap().push((what, path.to_owned()));
+        recorded.lock().unwrap().push((what, path.to_owned()));
         Ok(())
     });
     let home = files.of(&test.home).with_durability(Durability::Synced);

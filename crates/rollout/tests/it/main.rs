@@ -1,6 +1,6 @@
 //! Tests of the bytes of a thread, by topic.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod cached_home;
 mod corruption;

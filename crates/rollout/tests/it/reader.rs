@@ -37,7 +37,7 @@ fn every_line_of_every_recording_is_read_with_its_bytes() {
         let mut end = 0;
         for (index, entry) in entries.iter().enumerate() {
             let Entry::Line(record) = entry else { panic!("{entry:?}") };
-            assert_eq!(record.range.start, end, "lines lie end to end");
+            assert_eq!(record.range.start, end, "each line begins where the one before ends");
             assert_eq!(record.number, index as u64 + 1);
             end = record.range.end;
             assert_eq!(bytes[usize::try_from(end).unwrap() - 1], b'\n', "a range holds its newline");

@@ -1,4 +1,4 @@
-//! Homes for benchmarks, with threads like those of an agent at work.
+//! Homes for benchmarks, with threads like those of a real agent.
 
 use std::fs;
 use std::io::Write as _;

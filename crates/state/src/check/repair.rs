@@ -10,7 +10,7 @@ use crate::index::StateIndex;
 use crate::write;
 
 impl StateIndex {
-    /// Repairs what a check found. Threads with wrong rows are read again, stale ones are brought up to date, and a file that
+    /// Repairs what a check found. Threads with wrong rows are read again, stale ones are updated, and a file that
     /// cannot be used is set aside and replaced by a new index.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ impl StateIndex {
             Some(finding) => Database::set_aside(&check.path, &finding.detail).await?,
             None => None,
         };
-        // Opening creates a new index if the old one was set aside, and sets it aside itself if another version made it.
+        // `open` creates a new index if the old one was set aside above. If another version made the index, `open` sets it aside.
         let index = Self::open(home, &check.path).await?;
         index.remove_wrong(&check.findings).await?;
         let report = index.update(|_| {}).await;
@@ -29,8 +29,8 @@ impl StateIndex {
         Ok(IndexRepair { set_aside: set_aside.or_else(|| index.set_aside().cloned()), report: report? })
     }
 
-    /// Removes the threads with wrong rows, so that the next update reads them. It would not otherwise, because their files did
-    /// not change.
+    /// Removes the threads with wrong rows, so that the next update reads them. Otherwise it would skip them, because their
+    /// files did not change.
     async fn remove_wrong(&self, findings: &[IndexFinding]) -> Result<()> {
         // Rows without a file are removed by the update itself.
         let wrong = findings.iter().filter(|finding| finding.kind != IndexFindingKind::RowWithoutFile);
@@ -40,8 +40,8 @@ impl StateIndex {
         }
         let mut transaction = self.database.begin(WaitPolicy::Long).await?;
         write::delete_threads(&mut transaction, &threads).await?;
-        // Until the update ends, the index is not filled, and the logs answer queries. Without its source, the name index is
-        // read again, too.
+        // Until the update ends, the index is not filled, and the logs answer queries. Without the row
+        // in `names_source`, the name index is read again, too.
         for table in ["checks", "names_source"] {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
         }

@@ -222,7 +222,7 @@ async fn weigh_docs(
     matches: &RunMatches,
 ) -> Result<Vec<(u32, f32)>> {
     // Each pattern is a round over its postings. A doc takes part in a round only if it matched in all rounds before, so that a
-    // counter per doc stands for the intersection. Several words can match one pattern (`loom` matches `loom` and `looms`), and
+    // counter per doc is enough for the intersection. Several words can match one pattern (`loom` matches `loom` and `looms`), and
     // their repetitions count together.
     let mut ids: Vec<i64> = matches.values().flatten().map(|found| block_id(run, found.block)).collect();
     // Two patterns can match in the same block.
