@@ -10,6 +10,15 @@ use selvedge_rollout::{CachedHome, RolloutRecorder, retry_if_moved};
 
 use crate::support::{TestHome, head, message, thread};
 
+/// Ends a thread of a scope, also if an assertion fails: the scope waits for the thread.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn is_moved(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
@@ -94,11 +103,11 @@ fn a_history_is_resolved_while_its_base_is_moved() {
                 fs::rename(&active, &archived).unwrap();
             }
         });
+        let _end = EndOnDrop(&is_over);
         for _ in 0..300 {
             let (_, resolved) = remembered.resolve(Arc::clone(&before), thread(2)).unwrap();
             let resolved = resolved.unwrap();
             assert_eq!((resolved.parts.len(), &resolved.missing), (2, &None));
         }
-        is_over.store(true, Ordering::Relaxed);
     });
 }
