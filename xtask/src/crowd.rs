@@ -90,7 +90,7 @@ impl Crowd {
         })?;
         let told = |count: &AtomicU64| count.load(Ordering::Relaxed);
         println!(
-            "crowd: {} appends, {} lists, {} searches, {} renames and moves, {} index builders killed; {} times a thread was somebody else's",
+            "crowd: {} appends, {} lists, {} searches, {} renames and moves, {} index builders killed; {} calls refused because another process wrote the thread",
             told(&counts.appends),
             told(&counts.lists),
             told(&counts.searches),

@@ -19,16 +19,17 @@ use crate::codex::thread_mode::ThreadMode;
 pub(super) const SECOND_PROBE: &str = "probe after the second restart";
 
 const LISTED_TWICE: &str =
-    "Codex lists a reverted thread once for each segment file with a user message in it; its own threads too.";
+    "Codex lists a reverted thread once for each of its segment files that contains a user message. It \
+    does the same with threads that it wrote itself.";
 
-const INHERITED_MISSING: &str = "After a resume Codex shows no turn of a segment below that its SQLite does not know yet, its own threads' \
-    included; a fork at a turn makes it read them, and the check makes an ephemeral one.";
+const INHERITED_MISSING: &str = "After a resume, Codex does not show the turns of a base segment that is not in its database yet, \
+    also in threads that it wrote itself. A fork at a turn makes it read the segment, so the check makes an ephemeral fork.";
 
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "by-selvedge", false)
 }
 
-/// The same, with all files compressed before Codex sees them.
+/// Does the same checks as [`check`], with all files compressed before Codex opens them.
 pub(super) fn check_compressed(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "compressed", true)
 }
@@ -55,7 +56,7 @@ fn check_in(bench: &InteropSetup, program: &Path, folder: &str, compressed: bool
     Ok(section)
 }
 
-/// One home, one Codex: every thread is listed, resumed, shown and continued.
+/// Checks that one Codex process lists, resumes, shows and continues every thread of the home.
 fn opened(bench: &InteropSetup, home: &Path, subjects: &[SelvedgeThread], section: &mut Section) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     let rows = server.list()?;
@@ -79,7 +80,7 @@ fn hears(bench: &InteropSetup, server: &mut AppServer, subject: &SelvedgeThread)
     Ok(None)
 }
 
-/// What Codex added is there, and what was there before has not changed.
+/// Checks that Selvedge reads what Codex added, and that everything before it is unchanged.
 fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&subject.id)?;
     let (last, before) = turns.split_last().context("no turns")?;
@@ -90,7 +91,7 @@ fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     Ok(None)
 }
 
-/// Selvedge appends to what Codex wrote, and Codex opens it again.
+/// Checks that Selvedge can append to what Codex wrote, and that Codex can open the result.
 fn goes_on(
     bench: &InteropSetup,
     home: &Path,
@@ -122,12 +123,12 @@ fn opens_again(
     let (shown, note) = open_turns(server, &subject.id, &turns)?;
     same_turns(&turns, &shown)?;
     only_history(&context, &probe(bench, server, &subject.id, SECOND_PROBE)?, SECOND_PROBE)?;
-    // The first time around said so already.
+    // The first check of this thread has reported the note already.
     let _ = note;
     Ok(None)
 }
 
-/// Whether a list shows the thread as it should.
+/// Checks that a list shows the thread once, or as often as the known fault of Codex explains.
 pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> CheckOutcome {
     match rows.iter().filter(|row| row["id"] == id).count() {
         1 => Ok(None),
@@ -136,7 +137,7 @@ pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> CheckOutcome 
     }
 }
 
-/// The turns that Codex shows, after it was made to read the segments below if it did not by itself.
+/// Returns the turns that Codex shows. If turns of base segments are missing, makes Codex read these segments first.
 pub(super) fn open_turns(
     server: &mut AppServer,
     id: &str,
@@ -152,18 +153,18 @@ pub(super) fn open_turns(
     }
 }
 
-/// Whether the turns are there in the same order, with others between them or not.
+/// Returns whether `all` contains these turns in this order, possibly with other turns between them.
 fn is_part(turns: &[TurnShape], all: &[TurnShape]) -> bool {
     let mut rest = all.iter();
     turns.iter().all(|turn| rest.any(|other| other == turn))
 }
 
-/// Sends a prompt, and gives what the model was told.
+/// Sends a prompt and returns the model input.
 pub(super) fn probe(bench: &InteropSetup, server: &mut AppServer, id: &str, text: &str) -> Result<Vec<Value>> {
     let before = bench.model.count();
     server.run_turn(id, text)?;
     let input = bench.model.input_after(before)?;
     let prompt = json!([{"type": "input_text", "text": text}]);
-    ensure!(plain_items(&input).last().is_some_and(|item| item["content"] == prompt), "the model input ends otherwise");
+    ensure!(plain_items(&input).last().is_some_and(|item| item["content"] == prompt), "the model input does not end with the prompt");
     Ok(input)
 }

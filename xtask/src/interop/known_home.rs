@@ -1,4 +1,4 @@
-//! A home whose threads are in the databases of Codex already: changes that Selvedge makes must reach Codex.
+//! A home whose threads are already in the databases of Codex: Codex must see the changes that Selvedge makes.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use crate::codex::thread_mode::ThreadMode;
 
 const AGAIN: &str = "probe again";
 
-const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not look for a newer one: it \
-    goes on with the turns that were undone, until its `state_*.sqlite` is removed.";
+const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not search for a \
+    newer one. It continues with the undone turns until its `state_*.sqlite` is removed.";
 
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let home = bench.home("known-home")?;

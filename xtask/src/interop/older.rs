@@ -16,23 +16,25 @@ use super::threads::{SelvedgeThread, ThreadMaker};
 use crate::codex::PROBE;
 use crate::codex::thread_mode::ThreadMode;
 
-/// The first release that knows paginated threads, if only to refuse them.
+/// The first release that recognizes paginated threads. It refuses them.
 const REFUSES_PAGINATED: [u32; 2] = [0, 144];
 
 /// The first release that opens paginated threads.
 const PAGINATED: [u32; 2] = [0, 150];
 
-/// The first release that is checked by all parts, and not only by this one.
+/// The first release that all parts check. Earlier releases are checked by this part only.
 const NEWEST: [u32; 2] = [0, 160];
 
-const NO_ROLLBACK: &str = "The release knows no rollback: it goes on with the undone turns too. Selvedge leaves them out all the same, also when \
-    the release has added a turn. Who wants them gone there forks at the turn to keep.";
+const NO_ROLLBACK: &str = "The release does not know rollbacks and continues with the undone turns, too. Selvedge leaves them \
+    out, even after the release has added a turn. To remove them for the release as well, fork the thread at the last turn to \
+    keep.";
 
-const NO_REPLACEMENT: &str = "The release does not know what a compaction leaves, nor rollbacks: it puts together the person's words and the summary \
-    in its own way. All that the person said is there, and all that came behind the compaction.";
+const NO_REPLACEMENT: &str = "The release knows neither the replacement history of a compaction nor rollbacks: it combines the \
+    user messages and the summary in its own way. Its model input contains every user message and everything after the \
+    compaction.";
 
-const KEEPS_SURROUNDINGS: &str = "The release cuts a rollback at the person's words and keeps the surroundings that were told in front of them; \
-    later ones, and Selvedge, undo both.";
+const KEEPS_SURROUNDINGS: &str = "The release applies a rollback from the user message on and keeps the surroundings that were sent \
+    before that message. Later releases and Selvedge undo both.";
 
 const NO_COMPACTIONS: &str = "The release records compactions and does not show them.";
 

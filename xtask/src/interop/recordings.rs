@@ -1,4 +1,4 @@
-//! The real program opens the recorded homes. This tests the driver, the stand-in and the comparison before they test anything else.
+//! The real program opens the recorded homes. This checks the driver, the stand-in model and the comparison before the other parts use them.
 //!
 //! The newest release opens the recordings of every release, an older one only its own. The model input is compared with the
 //! recorded one, and with the output of Selvedge for the same home.
@@ -19,7 +19,7 @@ use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
 
-/// Threads for which a program reports something else than the program that recorded them, or than Selvedge.
+/// Threads for which the output of a program differs from that of the program that recorded them, or from that of Selvedge.
 struct KnownDifference {
     threads: &'static [&'static str],
     checks: &'static [&'static str],
@@ -33,21 +33,23 @@ const KNOWN: [KnownDifference; 4] = [
         threads: &["story-0.36.0-exec M"],
         checks: &["model input", "as Selvedge says"],
         newest: true,
-        why: "0.36 packs the person's words and the summary into one message in words of its own, for which the recording has a stand-in. Later \
-            releases take its older summaries for words of the person, because nothing in front of them tells them apart.",
+        why: "0.36 puts the user messages and the summary into one message with prose of its own, which the \
+    recording replaces by a placeholder. Later releases take the older summaries for user messages, because no text before them \
+    marks them as summaries.",
     },
     KnownDifference {
         threads: &["story-0.58.0-exec M"],
         checks: &["as Selvedge says"],
         newest: true,
-        why: "Summaries of 0.58 have nothing in front of them that tells them from the person's words, so Codex keeps the older ones.",
+        why: "In 0.58 no text before a summary marks it as a summary, so Codex takes the older summaries for user \
+    messages and keeps them.",
     },
     KnownDifference {
         threads: &["story-0.98.0-compactions C", "story-0.98.0-compactions M"],
         checks: &["model input", "as Selvedge says"],
         newest: true,
-        why: "0.98 records no replacement history, and Codex knows an older summary by the prose in front of it. The recording has a stand-in for \
-            that prose, so the older summaries pass for words of the person.",
+        why: "0.98 records no replacement history, and Codex recognizes an older summary by the prose before it. \
+    The recording replaces that prose by a placeholder, so Codex takes the older summaries for user messages.",
     },
     KnownDifference {
         threads: &[
@@ -63,8 +65,8 @@ const KNOWN: [KnownDifference; 4] = [
         ],
         checks: &["model input", "as Selvedge says"],
         newest: false,
-        why: "From 0.137 to 0.150 Codex forgets all that was said before a compaction once a rollback in a legacy thread reaches behind it. 0.169 \
-            does not: there such a rollback undoes the compaction too, and so it does in Selvedge.",
+        why: "From 0.137 to 0.150, if a rollback in a legacy thread goes back to before a compaction, the model \
+    input loses everything before that compaction. In 0.169 and in Selvedge, such a rollback undoes the compaction, too.",
     },
 ];
 
@@ -198,13 +200,13 @@ fn borrowed(items: &Result<Vec<Value>>) -> Result<&[Value]> {
 /// How the recording program listed a thread.
 #[derive(Clone, Copy)]
 enum Listed {
-    /// This number of times: once for each segment.
+    /// It listed the thread this number of times: once for each segment.
     Times(usize),
     Archived,
 }
 
 impl Listed {
-    /// The recording program has no list.
+    /// Returns how the recording program listed a thread; `None` if that program has no list.
     fn of(expected: &Value, id: &str) -> Option<Self> {
         let times = |key: &str| Some(expected[key].as_array()?.iter().filter(|row| row["id"] == id).count());
         match times("list_archived")? {
@@ -218,7 +220,7 @@ fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> CheckOutcome {
     match was_listed {
         Listed::Times(times) if times > 0 => listed(rows, id, times),
         _ => {
-            ensure!(rows.iter().all(|row| row["id"] != id), "listed, and was not when it was recorded");
+            ensure!(rows.iter().all(|row| row["id"] != id), "the thread is listed, but the recording program did not list it");
             Ok(None)
         }
     }
