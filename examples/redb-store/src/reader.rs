@@ -1,4 +1,4 @@
-//! The reading trait. Each method takes a snapshot and answers from it.
+//! The implementation of `ThreadReader`. Each method takes a snapshot and answers from it.
 
 use async_trait::async_trait;
 use selvedge_history::{ModelContext, TextSearch};

@@ -1,5 +1,5 @@
 //! Reading and changing the metadata of all threads through the manager: lazy, live and cold.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{GitInfoPatch, HistoryMode, ThreadMetadataPatch, ThreadQuery};
 use selvedge_thread_store::{StoreError, TurnBoundary};

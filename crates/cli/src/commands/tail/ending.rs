@@ -11,7 +11,7 @@ pub(crate) async fn interrupted() {
     // A task of its own, on the worker thread: the verb's thread may be the one that is stuck.
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_err() {
-            // No handler could be installed, so that the signal itself ends the program.
+            // No handler could be installed, so the signal itself ends the program.
             return std::future::pending().await;
         }
         let _ = sender.send(());
@@ -29,7 +29,7 @@ pub(crate) async fn reader_gone() {
     let stdout = std::io::stdout();
     loop {
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
-        // No events are asked for, because `poll` reports errors and hangups always.
+        // `poll` always reports errors and hangups, so no other event is requested.
         let is_polled = poll(&mut polled, Some(&Timespec::default())).is_ok();
         if is_polled && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
             return;
