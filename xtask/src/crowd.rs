@@ -31,7 +31,7 @@ const CONFLICT: i32 = 4;
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let seconds = match args {
         [] => 60,
-        [seconds] => seconds.parse().map_err(|_| Usage(format!("`{seconds}` is no number of seconds\n\n{HELP}")))?,
+        [seconds] => seconds.parse().map_err(|_| Usage(format!("`{seconds}` is not a number of seconds\n\n{HELP}")))?,
         _ => return Err(Usage(HELP.to_owned()).into()),
     };
     run_command(&mut cargo(&["build", "--release", "-p", "selvedge-cli"]))?;

@@ -56,7 +56,9 @@ impl BenchOptions {
             return Err(Usage(format!("one benchmark at a time: what is `{area}`?")).into());
         }
         if !areas().contains(&area) {
-            return Err(Usage(format!("there is no benchmark `{area}`; the benchmarks are: {}", areas().join(", "))).into());
+            return Err(
+                Usage(format!("there is no benchmark `{area}`; the benchmarks are: {}", areas().join(", "))).into()
+            );
         }
         self.area = Some(area.to_owned());
         Ok(())

@@ -21,7 +21,9 @@ impl Files {
             let Some(ids) = name.strip_prefix("rollout-").and_then(|name| name.strip_suffix(".jsonl")) else {
                 continue;
             };
-            let ids = ids.get("YYYY-MM-DDTHH-MM-SS-".len()..).with_context(|| format!("{name} is not the name of a rollout file"))?;
+            let ids = ids
+                .get("YYYY-MM-DDTHH-MM-SS-".len()..)
+                .with_context(|| format!("{name} is not the name of a rollout file"))?;
             let (thread, segment) = ids.split_once('_').map_or((ids, None), |(thread, id)| (thread, Some(id)));
             files.by_segment.insert(segment.unwrap_or(thread).to_owned(), path);
             // Ids begin with their time, so they sort by age. The first segment has no id of its own.

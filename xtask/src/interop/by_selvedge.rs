@@ -18,8 +18,7 @@ use crate::codex::thread_mode::ThreadMode;
 /// The prompt after Selvedge has added a turn to what Codex added.
 pub(super) const SECOND_PROBE: &str = "probe after the second restart";
 
-const LISTED_TWICE: &str =
-    "Codex lists a reverted thread once for each of its segment files that contains a user message. It \
+const LISTED_TWICE: &str = "Codex lists a reverted thread once for each of its segment files that contains a user message. It \
     does the same with threads that it wrote itself.";
 
 const INHERITED_MISSING: &str = "After a resume, Codex does not show the turns of a base segment that is not in its database yet, \
@@ -165,6 +164,9 @@ pub(super) fn probe(bench: &InteropSetup, server: &mut AppServer, id: &str, text
     server.run_turn(id, text)?;
     let input = bench.model.input_after(before)?;
     let prompt = json!([{"type": "input_text", "text": text}]);
-    ensure!(plain_items(&input).last().is_some_and(|item| item["content"] == prompt), "the model input does not end with the prompt");
+    ensure!(
+        plain_items(&input).last().is_some_and(|item| item["content"] == prompt),
+        "the model input does not end with the prompt"
+    );
     Ok(input)
 }

@@ -98,7 +98,7 @@ pub(super) fn lines_of(home: &Path, thread: &str) -> Result<Vec<Value>> {
 
 /// Returns the lines of a rollout.
 pub(super) fn parsed(text: &str) -> Result<Vec<Value>> {
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}"))).collect()
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is not JSON: {line}"))).collect()
 }
 
 /// Returns the file of the first segment of a thread.

@@ -220,7 +220,10 @@ fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> CheckOutcome {
     match was_listed {
         Listed::Times(times) if times > 0 => listed(rows, id, times),
         _ => {
-            ensure!(rows.iter().all(|row| row["id"] != id), "the thread is listed, but the recording program did not list it");
+            ensure!(
+                rows.iter().all(|row| row["id"] != id),
+                "the thread is listed, but the recording program did not list it"
+            );
             Ok(None)
         }
     }

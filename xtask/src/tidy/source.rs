@@ -81,7 +81,10 @@ pub(super) fn wiring(files: &[SourceFile]) -> Vec<String> {
         for (number, line) in (1..).zip(file.text.lines()) {
             for word in words(line.split("//").next().unwrap_or_default()) {
                 if BEHIND_THE_STORE.contains(&word) {
-                    faults.push(format!("{}:{number}: {word} is below the store, and the program must not use it", file.path));
+                    faults.push(format!(
+                        "{}:{number}: {word} is below the store, and the program must not use it",
+                        file.path
+                    ));
                 }
                 is_naming |= names_a_store(word);
             }
@@ -192,7 +195,10 @@ mod tests {
         }
         for behind in ["selvedge_rollout", "selvedge_state"] {
             let faults = wiring(&files(file(&path("a"), &format!("//! A.\nuse {behind}::B;\n"))));
-            assert_eq!(faults, [format!("crates/cli/src/a.rs:2: {behind} is below the store, and the program must not use it")]);
+            assert_eq!(
+                faults,
+                [format!("crates/cli/src/a.rs:2: {behind} is below the store, and the program must not use it")]
+            );
         }
     }
 

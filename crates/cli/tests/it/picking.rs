@@ -134,7 +134,7 @@ fn the_user_filters_moves_and_chooses() {
     let screen = terminal.wait("the preview", |screen| screen.contains("black"));
     assert!(screen.lines().next().unwrap().ends_with("3/3"), "{screen}");
     assert!(screen.contains("│ ── turn · completed") && screen.contains("enter choose"), "{screen}");
-    assert!(!screen.contains("before"), "the screen is another one: {screen}");
+    assert!(!screen.contains("before"), "the terminal does not show the alternate screen: {screen}");
 
     terminal.type_text("on");
     terminal.wait("what was typed", |screen| screen.starts_with("> on "));

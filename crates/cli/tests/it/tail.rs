@@ -124,7 +124,7 @@ impl RunningTail {
                 return;
             }
             let is_over = self.reader.as_ref().is_some_and(JoinHandle::is_finished);
-            assert!(begun.elapsed() < TIME_LIMIT && !is_over, "no {text} behind {:?}", replica.entries.last());
+            assert!(begun.elapsed() < TIME_LIMIT && !is_over, "no {text} after {:?}", replica.entries.last());
             drop(replica);
             thread::sleep(Duration::from_millis(5));
         }

@@ -1,5 +1,5 @@
 //! The rules about claims that expire, against a store in memory whose hosts can be paused.
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};

@@ -41,7 +41,7 @@ fn set_stage(root: &Path) {
     for dir in [&day, &archive, &home.locks_dir()] {
         fs::create_dir_all(dir).unwrap();
     }
-    // A torn end, NULs in the middle, and a fork that refers to a position behind those.
+    // A torn end, NULs in the middle, and a fork that refers to a position after the NULs.
     let shared = own_head(1) + &lines(1..3) + "\0\0\0\0" + &line(3);
     fs::write(day.join(rollout(1)), shared.clone() + &line(4) + &line(5)[..40]).unwrap();
     fs::write(day.join(rollout(2)), based_head(2, id(1).into(), 4, shared.len() as u64) + &lines(5..7)).unwrap();
@@ -143,7 +143,11 @@ fn check_second(root: &Path, before: &Files, done: &Files, wanted: &BTreeMap<u32
     assert_eq!(&threads(root), wanted, "{what}");
     let now = files(root);
     for (path, bytes) in done.iter().filter(|(path, _)| !is_kept(path) && !path.ends_with("session_index.jsonl")) {
-        assert!(now.get(path) == Some(bytes), "{what}: {} differs from the result of a repair without a fault", path.display());
+        assert!(
+            now.get(path) == Some(bytes),
+            "{what}: {} differs from the result of a repair without a fault",
+            path.display()
+        );
     }
     let names = NameIndex::load(&home).unwrap();
     assert_eq!((names.get(id(1)).unwrap().name.as_str(), names.get(id(9))), ("here", None), "{what}");
