@@ -298,7 +298,7 @@ async fn an_interrupted_decompression_is_finished() {
     fs::write(&compressed, zstd::encode_all(&b"{}\n"[..], 3).unwrap()).unwrap();
     go_on(&home.store, id(1), Paginated, &["three"]).await;
     assert!(compressed.exists());
-    // The leftover moves into the archive with the thread, and readers still ignore it.
+    // The compressed file moves with the thread, and readers still ignore it.
     home.store.archive_thread(id(1)).await.unwrap();
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
     assert_eq!(asked(&home.store, id(1)).await, ["one", "two", "three"]);
