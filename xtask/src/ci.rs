@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: the gate. `.ci/run` calls this and nothing else, so what passes here passes there.
+//! `cargo xtask ci`: all checks that a change must pass. `.ci/run` calls only this, so a change that passes here passes there.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::{crash, docs, fmt, layers, lint, tidy};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs test, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. A failed step does not stop the next ones:
-the table at the end says everything that is wrong at once. The last lines are the test runner's counts.";
+Runs test, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. The steps after a failed one
+still run, and the table at the end shows the result of every step. The last lines are the counts of the test runner.";
 
 /// A step. Its arguments are the counts of the tests and the names of all verbs.
 type CiStep = fn(&mut TestCounts, &[&str]) -> Result<Outcome>;
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_skipped_step_does_not_look_like_a_passed_one() {
+    fn a_skipped_step_is_not_shown_as_passed() {
         let outcome = Ok(Outcome::Skipped("not installed"));
         let text = table(&[StepReport { name: "deny", outcome, took: Duration::ZERO }]);
         assert!(text.ends_with("SKIPPED: not installed"), "{text}");

@@ -14,7 +14,7 @@ two for a third of the runs). Prints the number of lines.";
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let count = match args {
         [] => 10_000,
-        [count] => count.parse::<u32>().map_err(|_| Usage(format!("{count:?} is no number of corruptions")))?,
+        [count] => count.parse::<u32>().map_err(|_| Usage(format!("{count:?} is not a number of corruptions")))?,
         _ => return Err(Usage("corrupt takes one number".into()).into()),
     };
     let arguments =

@@ -96,7 +96,7 @@ fn parse(args: &[String]) -> Result<(u64, u64)> {
         } else {
             (&mut seconds, arg)
         };
-        *place = text.parse().map_err(|_| Usage(format!("`{text}` is no number")))?;
+        *place = text.parse().map_err(|_| Usage(format!("`{text}` is not a number")))?;
     }
     // The generator of random numbers never leaves 0.
     Ok((seconds, seed.max(1)))

@@ -31,7 +31,7 @@ const CONFLICT: i32 = 4;
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let seconds = match args {
         [] => 60,
-        [seconds] => seconds.parse().map_err(|_| Usage(format!("`{seconds}` is no number of seconds\n\n{HELP}")))?,
+        [seconds] => seconds.parse().map_err(|_| Usage(format!("`{seconds}` is not a number of seconds\n\n{HELP}")))?,
         _ => return Err(Usage(HELP.to_owned()).into()),
     };
     run_command(&mut cargo(&["build", "--release", "-p", "selvedge-cli"]))?;
@@ -90,7 +90,7 @@ impl Crowd {
         })?;
         let told = |count: &AtomicU64| count.load(Ordering::Relaxed);
         println!(
-            "crowd: {} appends, {} lists, {} searches, {} renames and moves, {} index builders killed; {} times a thread was somebody else's",
+            "crowd: {} appends, {} lists, {} searches, {} renames and moves, {} index builders killed; {} calls refused because another process wrote the thread",
             told(&counts.appends),
             told(&counts.lists),
             told(&counts.searches),

@@ -1,4 +1,4 @@
-//! `cargo xtask deny`: runs cargo-deny with `deny.toml`, and says loudly what was not checked and why.
+//! `cargo xtask deny`: runs cargo-deny with `deny.toml`, and prints clearly what was not checked and why.
 
 use std::process::Command;
 use std::thread;
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_hangs_or_fails_is_no_success() {
+    fn a_program_that_hangs_or_fails_is_a_failure() {
         let start = Instant::now();
         assert!(succeeds_within(&mut cargo(&["--version"]), PATIENCE));
         assert!(!succeeds_within(&mut cargo(&["no-such-verb"]), PATIENCE));

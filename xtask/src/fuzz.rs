@@ -22,7 +22,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let (target, seconds) = match args {
         [target] => (target, 60),
         [target, seconds] => {
-            (target, seconds.parse::<u32>().map_err(|_| Usage(format!("{seconds:?} is no number of seconds")))?)
+            (target, seconds.parse::<u32>().map_err(|_| Usage(format!("{seconds:?} is not a number of seconds")))?)
         }
         _ => return Err(Usage("fuzz takes a target and a number of seconds".into()).into()),
     };

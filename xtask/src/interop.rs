@@ -86,7 +86,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
 }
 
-/// Returns the programs to check against; each one is installed when the iterator reaches it.
+/// Returns the programs to check. Each one is installed when the iterator reaches it.
 fn programs<'a>(options: &'a InteropOptions, target: &'a Path) -> Result<Box<dyn Iterator<Item = Result<Codex>> + 'a>> {
     if let Some(program) = &options.codex {
         return Ok(Box::new(std::iter::once(Codex::at(program))));
@@ -142,7 +142,7 @@ fn section(title: &'static str, check: impl FnOnce() -> Result<Section>) -> Sect
         Ok(section) => section.titled(title),
         Err(error) => {
             let mut section = Section::default();
-            section.record("the run itself", "gets to the end", Err(error));
+            section.record("the run itself", "finishes", Err(error));
             section.titled(title)
         }
     }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read_and_nonsense_is_a_usage_error() {
+    fn options_are_read_and_unknown_ones_are_usage_errors() {
         let strings = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
         let options = parse(&strings(&["--version", "0.1.2", "--keep", "--version", "0.1.3"])).unwrap();
         assert_eq!((options.versions, options.keep, options.selftest), (strings(&["0.1.2", "0.1.3"]), true, false));

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         faults.extend(stale_page(&layers)?);
     }
     if !faults.is_empty() {
-        bail!("the layers do not hold:\n  {}", faults.join("\n  "));
+        bail!("the dependencies break the rules of layers.toml:\n  {}", faults.join("\n  "));
     }
     Ok(())
 }

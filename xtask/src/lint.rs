@@ -26,7 +26,7 @@ fn rust_version() -> Result<()> {
     };
     let above = too_new(ours, metadata.packages.iter().filter(|package| !metadata.is_member(package)));
     if !above.is_empty() {
-        bail!("our rust-version is {}, but these want a newer one:\n  {}", show(ours), above.join("\n  "));
+        bail!("our rust-version is {}, but these dependencies need a newer one:\n  {}", show(ours), above.join("\n  "));
     }
     println!("rust-version {} holds for {} packages", show(ours), metadata.packages.len());
     Ok(())
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_compare_by_number_and_not_by_letter() {
+    fn versions_are_compared_as_numbers() {
         assert!(parse("1.9") < parse("1.89"));
         assert_eq!(parse("1.89"), parse("1.89.0"));
         assert_eq!(parse("nonsense"), None);

@@ -1,7 +1,7 @@
 //! Chores of the workspace: `cargo xtask <verb>`.
 //!
-//! A verb is here, and not in a shell script, as soon as it must parse something. Every verb has `--help`. Exit codes: 0 success,
-//! 1 a check failed or a program that it called failed, 2 the command line was wrong.
+//! A chore that must parse something is a verb here, not a shell script. Every verb has `--help`. Exit codes: 0 success, 1 a check
+//! failed or a program that the verb called failed, 2 the command line was wrong.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_explains_itself() {
+    fn every_verb_has_a_help_text() {
         for verb in VERBS {
             assert!(verb.help.starts_with(&format!("usage: cargo xtask {}", verb.name)));
             dispatch(&strings(&[verb.name, "--help"])).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn help_after_the_separator_is_not_ours() {
+    fn help_after_the_separator_is_for_the_called_program() {
         assert!(wants_help(&strings(&["-p", "rollout", "-h"])));
         assert!(!wants_help(&strings(&["--", "--help"])));
     }

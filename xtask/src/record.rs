@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_needed_and_stories_are_gathered() {
+    fn a_version_is_required_and_story_names_are_collected() {
         let strings = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
         let options = parse(&strings(&["0.1.2", "--story", "undo", "--story", "rows"])).unwrap();
         assert_eq!((options.version.as_str(), options.stories), ("0.1.2", strings(&["undo", "rows"])));

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_and_filters_are_told_apart() {
+    fn crates_and_filters_are_distinguished() {
         let selection = parse(&["-p", "rollout", "lock", "--", "--ignored"]).unwrap();
         assert_eq!(selection.crates, ["rollout"]);
         assert_eq!(selection.filters, ["lock", "--ignored"]);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_lines_are_gathered() {
+    fn summary_lines_of_the_runners_are_collected() {
         let mut counts = TestCounts::default();
         counts.see_nextest("     Summary [   0.012s] 7 tests run: 7 passed, 1 skipped");
         counts.see_libtest(

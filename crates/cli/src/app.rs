@@ -47,7 +47,8 @@ impl<'a> App<'a> {
     /// Shuts down every live thread, and hands an incomplete index over to a background process.
     pub(crate) async fn close(&self) {
         self.manager.shutdown_all(SHUTDOWN_LIMIT).await;
-        // Closing stops the filling of the index, so that the question comes first and the new process last.
+        // `close` stops the background update of the index. So the state of the update is read before, and the new process
+        // starts after.
         let is_filling = self.admin.index_progress().is_some();
         self.admin.close().await;
         if is_filling {

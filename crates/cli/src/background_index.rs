@@ -9,7 +9,7 @@ use crate::wiring::HomeAdmin;
 pub(crate) fn spawn_indexer(home: &Path, admin: &HomeAdmin) {
     let (Ok(program), Some(index)) = (std::env::current_exe(), admin.index_path()) else { return };
     let mut command = Command::new(program);
-    // Both locations are given, so that no environment variable decides again.
+    // The home and the index are passed as options, so that the new process does not read environment variables for them.
     command.arg("--home").arg(home).arg("--index").arg(index).args(["index", "sync", "--background"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // In a process group of its own, a Ctrl-C that follows on the terminal does not reach it.

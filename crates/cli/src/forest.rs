@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 /// The greatest depth of a tree. Deeper nodes form trees of their own.
 ///
-/// A home may come from elsewhere and hold a chain of any length. Neither a terminal nor a recursive JSON parser could
-/// take it.
+/// A home may come from elsewhere and contain a chain of any length. Neither a terminal nor a recursive JSON parser could
+/// handle it.
 const MAX_DEPTH: usize = 50;
 
 /// How a thread comes from its parent.
@@ -58,7 +58,7 @@ impl ThreadNode {
 
 /// The threads of a home as trees.
 ///
-/// The links come from the logs, so that they can be anything: missing parents, circles, a thread that is its own
+/// The links come from the logs, so they can be anything: missing parents, circles, a thread that is its own
 /// parent. The forest has every thread exactly once regardless. Nodes refer to each other by index.
 #[derive(Debug)]
 pub(crate) struct Forest {
@@ -72,8 +72,7 @@ impl Forest {
     /// Builds the trees of these threads.
     pub(crate) fn new(threads: Vec<StoredThread>) -> Self {
         let mut nodes: Vec<ThreadNode> = threads.into_iter().map(ThreadNode::new).collect();
-        // Children are linked in the order of the nodes, so that this sort puts the children of every node in order,
-        // too.
+        // Children are linked in the order of the nodes, so this sort also orders the children of every node.
         nodes.sort_by_key(ThreadNode::age_key);
         let mut forest = Self { nodes: Vec::new(), by_id: HashMap::new(), roots: Vec::new() };
         for node in nodes {
@@ -144,7 +143,7 @@ impl Forest {
         //
         // The loop visits everything below the known roots first. A node that is still unvisited has no root above it:
         // walking up from it ends on a circle. The circle is cut above one of its nodes, which becomes a root. That
-        // root leads to the whole component, so that each component is cut once. `first_unvisited` only grows, so that
+        // root leads to the whole component, so each component is cut once. `first_unvisited` only grows, so
         // all searches together take linear time.
         let mut visited = vec![false; self.nodes.len()];
         let mut updated = HashMap::new();

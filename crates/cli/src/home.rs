@@ -67,7 +67,7 @@ pub(crate) fn create(home: &Path, durability: Durability) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(home).with_context(|| format!("cannot create home {}", home.display()))?;
-    // A new directory is durable once its parent is synced, so that every level that was missing needs a sync above it.
+    // A new directory is durable once its parent is synced, so the parent of every new directory is synced.
     if cfg!(unix) && durability == Durability::Synced {
         for dir in missing.iter().filter_map(|dir| dir.parent()) {
             let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());

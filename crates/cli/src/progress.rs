@@ -64,7 +64,7 @@ impl ProgressLine {
 
     /// Draws `text` if the last drawing is long enough ago.
     pub(crate) fn update(&self, text: impl FnOnce() -> String) {
-        // Several threads may report at the same parse_time. One of them draws, and the others do not wait for it.
+        // Several threads may report at the same time. One of them draws, and the others do not wait for it.
         let Ok(mut drawn) = self.drawn.try_lock() else { return };
         if self.is_terminal && drawn.elapsed() >= PROGRESS_INTERVAL {
             *drawn = Instant::now();

@@ -29,7 +29,7 @@ pub(crate) fn parse_days_or_age(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "neither a number of days nor an age (12h, 3d, 2w)".to_owned())
 }
 
-/// Parses a name. Names are printed in tables and stored in a line-based index, so that a name is one line.
+/// Parses a name. A name must be one line, because names are printed in tables and stored in a line-based index.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err("a name is one line of plain text".to_owned());

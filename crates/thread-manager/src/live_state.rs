@@ -44,7 +44,7 @@ pub(crate) struct LiveState {
 impl LiveState {
     /// Returns the state of a new thread, whose log is its head alone.
     pub(crate) fn new(head: &SessionMeta, thread_id: ThreadId) -> Self {
-        // The head is not in the log yet, since the thread is lazy. It counts all the same: the first append writes it.
+        // The head is not in the log yet, since the thread is lazy. Its facts are valid already: the first append writes it.
         let at = head.timestamp.unwrap_or_default();
         let mut fold = MetadataFold::new(thread_id, at);
         fold.observe(&head.clone().into(), Some(at));

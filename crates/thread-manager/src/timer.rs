@@ -138,7 +138,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // The waker may be another one than in the last poll, so each poll registers anew.
+        // The waker may differ from that of the last poll, so each poll registers again.
         self.unregister();
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

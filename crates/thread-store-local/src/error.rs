@@ -60,7 +60,7 @@ fn is_not_found(error: &(dyn Error + 'static)) -> bool {
     causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_not_found))
 }
 
-/// Returns the error of an operation that cannot do without a damaged range.
+/// Returns the error of an operation that needs the bytes of a damaged range.
 pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
     StoreError::Corrupt { thread_id, place: damage.place, range: damage.range, reason: damage.reason }
 }

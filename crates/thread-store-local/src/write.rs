@@ -1,6 +1,6 @@
 //! Changing the threads of a home: one file per kind of change.
 //!
-//! Each change takes effect at one step, by which the new state replaces the old one: a rename, a new name for a finished
+//! Each change takes effect in one step, which replaces the old state by the new one: a rename, a new name for a finished
 //! file, or one `write`. Before that step, the files that the new state refers to are durable. After it, only leftovers are
 //! removed. So a crash leaves the old state or the new one, and repeating the call completes the change. The exception is a
 //! deletion: each removed file leaves an older state of the thread. Each file describes its step, and what a crash between

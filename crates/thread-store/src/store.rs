@@ -244,7 +244,7 @@ pub trait ThreadStore: ThreadReader {
     /// Parts come in order: from the first byte, or from the offset that the store returned. A part that the store has
     /// already is compared and not written again. The bytes are kept as they are, whatever they contain.
     ///
-    /// The segment and its thread become visible with the last part, all at once. A segment that is visible already
+    /// The segment and its thread become visible with the last part, in one step. A segment that is visible already
     /// grows. The segments that it builds on may be copied later. Names, and whether a thread is archived, are not part
     /// of a segment.
     ///

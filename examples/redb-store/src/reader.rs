@@ -1,4 +1,4 @@
-//! The reading trait. Each method takes a snapshot and answers from it.
+//! The implementation of `ThreadReader`. Each method takes a snapshot and answers from it.
 
 use async_trait::async_trait;
 use selvedge_history::{ModelContext, TextSearch};
@@ -36,7 +36,7 @@ impl ReadTables<'_> {
         self.chain_of(query.thread_id)?.read_lines(query, |id| self.segment(id))
     }
 
-    /// Returns the position behind the last line of a thread.
+    /// Returns the position after the last line of a thread.
     pub(crate) fn end(&self, thread_id: ThreadId) -> Result<LinePosition> {
         Ok(self.lines(&LineQuery::from(thread_id, LineStart::End))?.next)
     }

@@ -1,5 +1,5 @@
-//! The writing trait. Each change is one transaction, which also checks the claim: a check outside of it could be
-//! outdated.
+//! The implementation of `ThreadStore`. Each change is one transaction, which also checks the claim: the result of a
+//! check outside of the transaction could be outdated.
 
 use std::time::SystemTime;
 

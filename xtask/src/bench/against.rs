@@ -49,7 +49,7 @@ pub(super) fn run(commit: &str, options: &BenchOptions) -> Result<()> {
         eprintln!("{NO_VALGRIND}");
     }
     for workload in comparison.not_compared() {
-        eprintln!("not compared, because only one of the two does it: {workload}");
+        eprintln!("not compared, because only one of the two measures it: {workload}");
     }
     for area in options.areas() {
         ensure!(comparison.says_something_of(area), "the two have no workload of area {area} in common");
@@ -91,7 +91,7 @@ fn measure(rivals: &[Rivals], rounds: usize, count_rounds: usize) -> Result<Comp
     Ok(comparison)
 }
 
-/// The order changes from round to round, because the first program leaves its traces in caches and on the disk.
+/// The order changes from round to round, because the first program changes the caches and the disk for the second one.
 fn order(round: usize) -> [Side; 2] {
     if round.is_multiple_of(2) { [Side::Before, Side::After] } else { [Side::After, Side::Before] }
 }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_runs_first_takes_turns() {
+    fn the_order_of_the_programs_alternates() {
         assert_eq!(order(0), [Side::Before, Side::After]);
         assert_eq!(order(1), [Side::After, Side::Before]);
         assert_eq!(order(2), order(0));

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_that_within_the_rounds() {
+    fn a_ratio_compares_times_of_the_same_round() {
         // Everything takes ten times as long from the second round on. The ratio of the medians would be 10.
         let ratio = Ratio::of(&[100, 100, 1000], &[100, 1000, 1000]).unwrap();
         assert_eq!(ratio.median, 1.0);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_a_bound_is_told() {
+    fn a_workload_over_a_bound_is_reported() {
         let bounds = Bounds::default();
         assert_eq!(comparison(&[(100, 110)], Some((1000, 1050))).over(bounds), Vec::<String>::new());
         assert_eq!(
@@ -276,19 +276,19 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_round_is_forgiven() {
+    fn one_slow_round_does_not_exceed_a_bound() {
         let times = [(100, 100), (100, 900), (100, 101)];
         assert_eq!(comparison(&times, None).over(Bounds::default()), Vec::<String>::new());
     }
 
     #[test]
-    fn instructions_alone_are_a_verdict() {
+    fn instructions_alone_can_exceed_a_bound() {
         let over = comparison(&[], Some((1000, 2000))).over(Bounds::default());
         assert_eq!(over, ["append: store: 2.000 of the instructions, at most 1.05 is allowed"]);
     }
 
     #[test]
-    fn the_least_instructions_count() {
+    fn the_smallest_count_of_instructions_is_used() {
         let mut comparison = comparison(&[], Some((1000, 2000)));
         comparison.take_instructions("append", Side::After, vec![("store".to_owned(), 1010)]);
         comparison.take_instructions("append", Side::After, vec![("store".to_owned(), 3000)]);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_side_alone_measured_is_not_compared() {
+    fn a_workload_of_only_one_side_is_not_compared() {
         let mut comparison = comparison(&[(100, 100)], None);
         comparison.take_times("append", Side::After, vec![("store, 7 items".to_owned(), 5)]);
         comparison.take_times("fork", Side::Before, vec![("fork".to_owned(), 5)]);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_as_a_table_and_as_json() {
+    fn the_outcome_is_printed_as_a_table_and_as_json() {
         let comparison = comparison(&[(2_000_000, 2_100_000)], Some((1_000_000, 990_000)));
         let table = comparison.table();
         let line = table.lines().last().unwrap();

@@ -75,7 +75,7 @@ fn workloads(text: &str) -> Result<Vec<Measured>> {
     lines
         .map(|line| {
             let (name, number) = line.rsplit_once('\t').context("a line without a number")?;
-            Ok((name.to_owned(), number.parse().with_context(|| format!("{name}: {number:?} is no number"))?))
+            Ok((name.to_owned(), number.parse().with_context(|| format!("{name}: {number:?} is not a number"))?))
         })
         .collect()
 }

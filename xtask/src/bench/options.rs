@@ -56,7 +56,9 @@ impl BenchOptions {
             return Err(Usage(format!("one benchmark at a time: what is `{area}`?")).into());
         }
         if !areas().contains(&area) {
-            return Err(Usage(format!("there is no benchmark `{area}`; there is: {}", areas().join(", "))).into());
+            return Err(
+                Usage(format!("there is no benchmark `{area}`; the benchmarks are: {}", areas().join(", "))).into()
+            );
         }
         self.area = Some(area.to_owned());
         Ok(())
@@ -95,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn without_an_area_all_of_them() {
+    fn without_an_area_all_benchmarks_run() {
         let options = parse(&[]).unwrap();
         assert_eq!(options.areas(), ["append", "context", "fork", "sync", "index"]);
         assert_eq!(options.against, None);
     }
 
     #[test]
-    fn an_area_and_what_its_benchmark_is_told() {
+    fn an_area_and_the_arguments_of_its_benchmark_are_read() {
         let options = parse(&["index", "--", "--threads", "1000"]).unwrap();
         assert_eq!(options.areas(), ["index"]);
         assert_eq!(options.theirs, ["--threads", "1000"]);

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::build::{Program, build, folders};
 use crate::workspace::{Usage, root};
 
-/// A file that exists since benchmarks can be compared.
+/// A file that exists in every commit whose benchmarks can be compared.
 const PROBE: &str = "crates/state/benches/support/probe.rs";
 
 /// The files that are benchmarks.
@@ -70,7 +70,7 @@ pub(super) fn built_at(what: &str, areas: &[&'static str]) -> Result<Built> {
 enum BenchmarkSource {
     /// This tree, so that both sides do exactly the same work.
     Ours,
-    /// The commit itself, if names have changed since.
+    /// The commit itself, if the benchmarks of this tree do not compile there.
     Own,
     /// The first later commit that can be compared.
     Of(String),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn benchmarks_are_copied_where_there_is_a_crate() {
+    fn benchmarks_are_copied_to_crates_that_exist() {
         let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for path in ["crates/old/benches/append.rs", "crates/old/benches/support/mod.rs", "crates/new/benches/fork.rs"]
         {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_built_with_other_benchmarks_is_not_taken() {
+    fn programs_of_other_benchmarks_are_not_reused() {
         let tree = tempfile::tempdir().unwrap();
         write(tree.path(), "crates/old/benches/append.rs", "one");
         let one = key(tree.path()).unwrap();

@@ -317,8 +317,8 @@ fn message(number: usize, text: &str) -> Value {
     })
 }
 
-/// Returns the last text of the user. Text that the program adds in the name of the user does not count. Of the summary before a
-/// compacted history only the words of the model count.
+/// Returns the last text of the user. Text that the program adds in the role of the user is ignored. Of the summary before a
+/// compacted history, only the text of the model is returned.
 fn last_question(input: &[Value]) -> &str {
     let user = input.iter().rev().filter(|item| item["role"] == "user");
     let parts = user.filter_map(|item| item["content"].as_array()).flat_map(|parts| parts.iter().rev());
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_text_and_tool_calls_and_keeps_the_input() {
+    fn it_answers_with_text_and_tool_calls_and_records_the_input() {
         let model = StandIn::start().unwrap();
         let user =
             |text: &str| json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});

@@ -112,7 +112,7 @@ impl<'a> Lane<'a> {
     pub(super) fn end(&mut self) -> Result<()> {
         let said = self.write("written", 20, None)?;
         if !said.ended {
-            bail!("a writer that nobody killed did not come to its end");
+            bail!("a writer that was not killed did not finish its operations");
         }
         self.check(&said)?;
         self.threads.clear();

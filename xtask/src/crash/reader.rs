@@ -21,7 +21,9 @@ impl Files {
             let Some(ids) = name.strip_prefix("rollout-").and_then(|name| name.strip_suffix(".jsonl")) else {
                 continue;
             };
-            let ids = ids.get("YYYY-MM-DDTHH-MM-SS-".len()..).with_context(|| format!("{name} is an odd name"))?;
+            let ids = ids
+                .get("YYYY-MM-DDTHH-MM-SS-".len()..)
+                .with_context(|| format!("{name} is not the name of a rollout file"))?;
             let (thread, segment) = ids.split_once('_').map_or((ids, None), |(thread, id)| (thread, Some(id)));
             files.by_segment.insert(segment.unwrap_or(thread).to_owned(), path);
             // Ids begin with their time, so they sort by age. The first segment has no id of its own.
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bases_are_followed_and_rollbacks_undo() {
+    fn bases_are_followed_and_rollbacks_are_applied() {
         let home = tempfile::tempdir().unwrap();
         let item = |number: u64| {
             let content = json!([{"type": "input_text", "text": format!("item {number} xx")}]);
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_was_begun_is_one() {
+    fn a_turn_that_only_began_counts_as_a_turn() {
         let turns = || vec![None, Some(1), None, Some(2), None];
         let rewound = |is_legacy, count| {
             let mut thread = ExpectedThread { is_legacy, turns: turns() };

@@ -28,7 +28,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "by-selvedge", false)
 }
 
-/// The same, with all files compressed before Codex sees them.
+/// Does the same checks as [`check`], with all files compressed before Codex opens them.
 pub(super) fn check_compressed(bench: &InteropSetup, program: &Path) -> Result<Section> {
     check_in(bench, program, "compressed", true)
 }
@@ -55,7 +55,7 @@ fn check_in(bench: &InteropSetup, program: &Path, folder: &str, compressed: bool
     Ok(section)
 }
 
-/// One home, one Codex: every thread is listed, resumed, shown and continued.
+/// Checks that one Codex process lists, resumes, shows and continues every thread of the home.
 fn opened(bench: &InteropSetup, home: &Path, subjects: &[SelvedgeThread], section: &mut Section) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     let rows = server.list()?;
@@ -79,7 +79,7 @@ fn hears(bench: &InteropSetup, server: &mut AppServer, subject: &SelvedgeThread)
     Ok(None)
 }
 
-/// What Codex added is there, and what was there before has not changed.
+/// Checks that Selvedge reads what Codex added, and that everything before it is unchanged.
 fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     let turns = selvedge.turns(&subject.id)?;
     let (last, before) = turns.split_last().context("no turns")?;
@@ -90,7 +90,7 @@ fn reads_on(selvedge: &Selvedge, subject: &SelvedgeThread) -> CheckOutcome {
     Ok(None)
 }
 
-/// Selvedge appends to what Codex wrote, and Codex opens it again.
+/// Checks that Selvedge can append to what Codex wrote, and that Codex can open the result.
 fn goes_on(
     bench: &InteropSetup,
     home: &Path,
@@ -127,7 +127,7 @@ fn opens_again(
     Ok(None)
 }
 
-/// Whether a list shows the thread as it should.
+/// Checks that a list shows the thread once, or as often as the known fault of Codex explains.
 pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> CheckOutcome {
     match rows.iter().filter(|row| row["id"] == id).count() {
         1 => Ok(None),
@@ -136,7 +136,7 @@ pub(super) fn listed(rows: &[Value], id: &str, segments: usize) -> CheckOutcome 
     }
 }
 
-/// The turns that Codex shows, after it was made to read the segments below if it did not by itself.
+/// Returns the turns that Codex shows. If turns of base segments are missing, makes Codex read these segments first.
 pub(super) fn open_turns(
     server: &mut AppServer,
     id: &str,
@@ -152,18 +152,21 @@ pub(super) fn open_turns(
     }
 }
 
-/// Whether the turns are there in the same order, with others between them or not.
+/// Returns whether `all` contains these turns in this order, possibly with other turns between them.
 fn is_part(turns: &[TurnShape], all: &[TurnShape]) -> bool {
     let mut rest = all.iter();
     turns.iter().all(|turn| rest.any(|other| other == turn))
 }
 
-/// Sends a prompt, and gives what the model was told.
+/// Sends a prompt and returns the model input.
 pub(super) fn probe(bench: &InteropSetup, server: &mut AppServer, id: &str, text: &str) -> Result<Vec<Value>> {
     let before = bench.model.count();
     server.run_turn(id, text)?;
     let input = bench.model.input_after(before)?;
     let prompt = json!([{"type": "input_text", "text": text}]);
-    ensure!(plain_items(&input).last().is_some_and(|item| item["content"] == prompt), "the model input ends otherwise");
+    ensure!(
+        plain_items(&input).last().is_some_and(|item| item["content"] == prompt),
+        "the model input does not end with the prompt"
+    );
     Ok(input)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::codex::app_server::AppServer;
 
-/// A turn as far as two programs must agree on it.
+/// The parts of a turn in which two programs must agree.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct TurnShape {
     pub(super) id: String,
@@ -15,7 +15,7 @@ pub(super) struct TurnShape {
     items: Vec<ItemShape>,
 }
 
-/// An item's type, and its text where there is one.
+/// The type of an item, and its text if it has one.
 #[derive(Clone, PartialEq, Eq)]
 struct ItemShape {
     kind: String,
@@ -23,7 +23,7 @@ struct ItemShape {
 }
 
 impl TurnShape {
-    /// Whether the person said exactly this in the turn, and the model answered.
+    /// Returns whether the turn is complete and has a user message with exactly this text and an answer.
     pub(super) fn is_answered(&self, question: &str) -> bool {
         let asked = |item: &ItemShape| item.kind == "userMessage" && item.text.as_deref() == Some(question);
         self.status == "completed"
@@ -32,12 +32,12 @@ impl TurnShape {
     }
 }
 
-/// The turns as a release shows them that gives turns ids of its own making.
+/// Returns the turns without ids, for a release that makes its own turn ids.
 pub(super) fn without_ids(turns: &[TurnShape]) -> Vec<TurnShape> {
     turns.iter().map(|turn| TurnShape { id: String::new(), ..turn.clone() }).collect()
 }
 
-/// The turns as a release shows them that does not show compactions.
+/// Returns the turns without compactions, for a release that does not show compactions.
 pub(super) fn without_compactions(turns: &[TurnShape]) -> Vec<TurnShape> {
     let mut turns = turns.to_vec();
     turns.iter_mut().for_each(|turn| turn.items.retain(|item| item.kind != "contextCompaction"));
@@ -61,12 +61,12 @@ impl fmt::Display for ItemShape {
     }
 }
 
-/// All turns of a thread as Codex shows them.
+/// Returns all turns of a thread as Codex shows them.
 pub(super) fn turns_of(server: &mut AppServer, thread: &str) -> Result<Vec<TurnShape>> {
     turn_shapes(&server.turns(thread)?)
 }
 
-/// The shapes of turn objects, `{id, status, items: [{type, …}]}`, as both programs print them.
+/// Converts turn objects, `{id, status, items: [{type, …}]}`, as either program prints them.
 pub(super) fn turn_shapes(turns: &[Value]) -> Result<Vec<TurnShape>> {
     turns.iter().map(turn_shape).collect()
 }
@@ -78,7 +78,7 @@ fn turn_shape(turn: &Value) -> Result<TurnShape> {
     Ok(TurnShape { id: word("id")?.to_owned(), status: in_one_word(word("status")?), items })
 }
 
-/// Codex puts what the person said into parts, Selvedge into one text.
+/// Converts an item. Codex prints a user message as a list of parts, Selvedge as one text.
 fn item_shape(item: &Value) -> ItemShape {
     let kind = in_one_word(item["type"].as_str().unwrap_or("(no type)"));
     let text = match (kind.as_str(), item["content"].as_array()) {
@@ -89,7 +89,7 @@ fn item_shape(item: &Value) -> ItemShape {
     ItemShape { kind, text }
 }
 
-/// What Selvedge spells `user_message` is `userMessage` in Codex.
+/// Converts a name of Selvedge to the spelling of Codex: `user_message` to `userMessage`.
 fn in_one_word(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
@@ -99,7 +99,7 @@ fn in_one_word(name: &str) -> String {
     })
 }
 
-/// Complains of the first turn that differs.
+/// Checks that the turns are equal. The error names the first turn that differs.
 pub(super) fn same_turns(expected: &[TurnShape], shown: &[TurnShape]) -> Result<()> {
     let side = |turns: &[TurnShape], at: usize| turns.get(at).map_or("nothing".to_owned(), TurnShape::to_string);
     for at in 0..expected.len().max(shown.len()) {
@@ -110,7 +110,7 @@ pub(super) fn same_turns(expected: &[TurnShape], shown: &[TurnShape]) -> Result<
     Ok(())
 }
 
-/// Model input as it is compared: without ids, bookkeeping and nulls.
+/// Returns the items of a model input without ids, bookkeeping and nulls.
 pub(super) fn plain_items(items: &[Value]) -> Vec<Value> {
     items.iter().map(plain_item).collect()
 }
@@ -135,9 +135,9 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// What of the model input follows the history. Complains if the input does not start with it.
+/// Returns the items of the model input after the history. Fails if the input does not begin with the history.
 ///
-/// A leading developer item repeats the base instructions and is no part of the history.
+/// A developer item at the beginning repeats the base instructions and is not part of the history.
 pub(super) fn after_history(history: &[Value], input: &[Value]) -> Result<Vec<Value>> {
     let history = plain_items(history);
     let input = plain_items(input);
@@ -145,33 +145,33 @@ pub(super) fn after_history(history: &[Value], input: &[Value]) -> Result<Vec<Va
     let input = if base { &input[1..] } else { &input[..] };
     for (at, item) in history.iter().enumerate() {
         let heard = input.get(at).with_context(|| format!("the model input ends before item {at}: {}", brief(item)))?;
-        ensure!(heard == item, "item {at} of the model input: expected {}, heard {}", brief(item), brief(heard));
+        ensure!(heard == item, "item {at} of the model input: expected {}, found {}", brief(item), brief(heard));
     }
     Ok(input[history.len()..].to_vec())
 }
 
-/// Complains unless the model input is the history, the prompt, and between them nothing but what the program tells anew.
+/// Checks that the model input is the history and then the prompt. Only fragments of the program may be between the two.
 pub(super) fn only_history(history: &[Value], input: &[Value], prompt: &str) -> Result<()> {
     let rest = after_history(history, input)?;
-    let (last, told) = rest.split_last().context("the prompt is not there")?;
-    ensure!(text_of(last) == prompt, "the model input ends otherwise: {}", brief(last));
+    let (last, told) = rest.split_last().context("the model input has no prompt")?;
+    ensure!(text_of(last) == prompt, "the model input does not end with the prompt, but with {}", brief(last));
     match told.iter().find(|item| !is_fragment(item)) {
-        Some(more) => bail!("behind the history the model input has {}", brief(more)),
+        Some(more) => bail!("after the history the model input has {}", brief(more)),
         None => Ok(()),
     }
 }
 
-/// Whether the program itself says this in the person's name, or in the developer's.
+/// Returns whether the program made this message itself, in the role of the user or of the developer.
 pub(super) fn is_fragment(item: &Value) -> bool {
     text_of(item).starts_with(['<', '#'])
 }
 
-/// The first text of a message.
+/// Returns the first text of a message.
 pub(super) fn text_of(item: &Value) -> &str {
     item["content"][0]["text"].as_str().unwrap_or_default()
 }
 
-/// The start of a value's text.
+/// Returns the beginning of a value as JSON.
 pub(super) fn brief(value: &Value) -> String {
     cut(&value.to_string(), 160)
 }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn bookkeeping_and_base_instructions_do_not_count() {
+    fn bookkeeping_and_base_instructions_are_not_compared() {
         let mut heard = item("user", "one");
         heard["id"] = json!("msg_1");
         heard["phase"] = Value::Null;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leading_developer_item_of_the_history_counts() {
+    fn a_developer_item_at_the_beginning_of_the_history_is_compared() {
         let history = [item("developer", "rules"), item("user", "one")];
         assert_eq!(after_history(&history, &history).unwrap(), [] as [Value; 0]);
     }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_the_history_only_what_is_told_anew_may_stand() {
+    fn only_fragments_may_follow_the_history() {
         let history = [item("user", "one")];
         let told =
             [item("user", "one"), item("developer", "<permissions>"), item("user", "# AGENTS"), item("user", "p")];
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_compactions_can_be_set_aside() {
+    fn ids_and_compactions_can_be_ignored() {
         let turn = |id: &str, kind: &str| json!({"id": id, "status": "completed", "items": [{"type": kind}]});
         let ours = turn_shapes(&[turn("a", "plan"), turn("b", "context_compaction")]).unwrap();
         let theirs = turn_shapes(&[turn("turn-1", "plan")]).unwrap();

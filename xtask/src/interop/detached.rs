@@ -59,7 +59,7 @@ fn check_home(bench: &InteropSetup, program: &Path, place: &str, is_known: bool,
     Ok(())
 }
 
-/// A thread, and all that is built on it.
+/// Makes a thread and the forks that build on it.
 fn write(selvedge: &Selvedge, place: &str, cwd: &Path) -> Result<(String, Vec<SelvedgeThread>)> {
     let writer = ThreadMaker { selvedge, mode: ThreadMode::Paginated, cwd, turn };
     let source = writer.recorded()?;
@@ -77,7 +77,7 @@ fn write(selvedge: &Selvedge, place: &str, cwd: &Path) -> Result<(String, Vec<Se
     Ok((source, forks.collect::<Result<_>>()?))
 }
 
-/// Codex has a row for each, and has resumed it.
+/// Makes Codex list and resume each fork, so that its databases contain them.
 fn had_by_codex(bench: &InteropSetup, home: &Path, forks: &[SelvedgeThread]) -> Result<()> {
     let mut server = AppServer::start(&bench.codex, home)?;
     server.list()?;
@@ -90,7 +90,7 @@ fn had_by_codex(bench: &InteropSetup, home: &Path, forks: &[SelvedgeThread]) -> 
 
 fn unchanged(selvedge: &Selvedge, fork: &SelvedgeThread) -> CheckOutcome {
     same_turns(&fork.turns, &selvedge.turns(&fork.id)?)?;
-    ensure!(fork.context == selvedge.context(&fork.id)?, "the context is another one");
+    ensure!(fork.context == selvedge.context(&fork.id)?, "the context has changed");
     Ok(None)
 }
 
@@ -108,7 +108,7 @@ fn shows(server: &mut AppServer, selvedge: &Selvedge, fork: &SelvedgeThread) -> 
     Ok(note)
 }
 
-/// What was not shown has to be shown once the databases of Codex are gone; then it is known where the fault lies.
+/// Checks that Codex shows all turns after its databases are removed. This proves that the fault is in the databases.
 fn after_forgetting(
     bench: &InteropSetup,
     home: &Path,

@@ -1,4 +1,4 @@
-//! A home whose threads are in the databases of Codex already: changes that Selvedge makes must reach Codex.
+//! A home whose threads are already in the databases of Codex: Codex must see the changes that Selvedge makes.
 
 use std::path::Path;
 

@@ -98,7 +98,7 @@ pub(super) fn lines_of(home: &Path, thread: &str) -> Result<Vec<Value>> {
 
 /// Returns the lines of a rollout.
 pub(super) fn parsed(text: &str) -> Result<Vec<Value>> {
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}"))).collect()
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is not JSON: {line}"))).collect()
 }
 
 /// Returns the file of the first segment of a thread.
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_recorded_story_becomes_the_new_threads_own() {
+    fn the_recorded_story_gets_the_ids_of_the_new_thread() {
         let thread = fresh_id();
         for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
             let items = story(mode, &thread, Path::new("/somewhere/else")).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_recording_that_says_something_is_found() {
+    fn every_recording_with_output_is_found() {
         let stories = RecordedStory::all().unwrap();
         let names: Vec<&str> = stories.iter().map(|story| story.0.as_str()).collect();
         assert_eq!(names.last(), Some(&"story-0.36.0-exec"), "{names:?}");

@@ -16,13 +16,13 @@ use super::threads::{SelvedgeThread, ThreadMaker};
 use crate::codex::PROBE;
 use crate::codex::thread_mode::ThreadMode;
 
-/// The first release that knows paginated threads, if only to refuse them.
+/// The first release that recognizes paginated threads. It refuses them.
 const REFUSES_PAGINATED: [u32; 2] = [0, 144];
 
 /// The first release that opens paginated threads.
 const PAGINATED: [u32; 2] = [0, 150];
 
-/// The first release that is checked by all parts, and not only by this one.
+/// The first release that all parts check. Earlier releases are checked by this part only.
 const NEWEST: [u32; 2] = [0, 160];
 
 const NO_ROLLBACK: &str = "The release does not know rollbacks: it continues with the undone turns, too. Selvedge leaves them out, even \

@@ -1,4 +1,4 @@
-//! One table over all versions: versions down, kinds of checks across. It is made from the tables of the versions, including those of earlier runs.
+//! One table of all versions: each row is a version, each column a kind of check. It is made from the tables of the versions, including those of earlier runs.
 
 use std::fmt;
 

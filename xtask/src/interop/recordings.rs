@@ -199,13 +199,13 @@ fn borrowed(items: &Result<Vec<Value>>) -> Result<&[Value]> {
 /// How the recording program listed a thread.
 #[derive(Clone, Copy)]
 enum Listed {
-    /// This number of times: once for each segment.
+    /// It listed the thread this number of times: once for each segment.
     Times(usize),
     Archived,
 }
 
 impl Listed {
-    /// The recording program has no list.
+    /// Returns how the recording program listed a thread; `None` if that program has no list.
     fn of(expected: &Value, id: &str) -> Option<Self> {
         let times = |key: &str| Some(expected[key].as_array()?.iter().filter(|row| row["id"] == id).count());
         match times("list_archived")? {
@@ -219,7 +219,10 @@ fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> CheckOutcome {
     match was_listed {
         Listed::Times(times) if times > 0 => listed(rows, id, times),
         _ => {
-            ensure!(rows.iter().all(|row| row["id"] != id), "listed, and was not when it was recorded");
+            ensure!(
+                rows.iter().all(|row| row["id"] != id),
+                "the thread is listed, but the recording program did not list it"
+            );
             Ok(None)
         }
     }

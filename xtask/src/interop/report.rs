@@ -17,7 +17,7 @@ const END: &str = "<!-- end of results -->";
 /// Beginning of the heading of a version.
 const HEADING: &str = "### Codex ";
 
-/// The checks of one kind: subjects down, checks across.
+/// A table of checks of one kind: each row is a subject, each column a check.
 #[derive(Default)]
 pub(super) struct Section {
     title: &'static str,
@@ -115,7 +115,7 @@ impl InteropReport {
     /// Replaces the results of this version in a page; those of other versions remain.
     pub(super) fn write_into(&self, page: &Path) -> Result<()> {
         let text = std::fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-        let updated = self.updated(&text).with_context(|| format!("{} has no place for results", page.display()))?;
+        let updated = self.updated(&text).with_context(|| format!("{} has no markers for results", page.display()))?;
         std::fs::write(page, updated).with_context(|| format!("cannot write {}", page.display()))
     }
 

@@ -54,7 +54,7 @@ impl Selvedge {
     }
 
     fn create_with(&self, mode: ThreadMode, cwd: &Path, more: &[&str]) -> Result<String> {
-        let cwd = cwd.to_str().context("the folder's name is no text")?;
+        let cwd = cwd.to_str().context("the name of the directory is not UTF-8")?;
         let args = ["new", "--json", "--mode", mode.name(), "--cwd", cwd];
         let thread = self.json(&[&args, more].concat())?;
         let id = thread["id"].as_str().context("selvedge new --json printed no id")?;
@@ -206,5 +206,5 @@ fn printed(args: &[&str], output: &Output) -> Result<String> {
         let complaint = String::from_utf8_lossy(&output.stderr);
         bail!("selvedge {} ended with {}: {}", args.join(" "), output.status, complaint.trim());
     }
-    String::from_utf8(output.stdout.clone()).context("selvedge printed no text")
+    String::from_utf8(output.stdout.clone()).context("the output of selvedge is not UTF-8")
 }

@@ -15,7 +15,7 @@ use crate::codex::PROBE;
 use crate::codex::app_server::AppServer;
 use crate::codex::thread_mode::ThreadMode;
 
-/// A type that no Codex knows.
+/// A type that no version of Codex knows.
 const UNKNOWN: &str = "thread_metadata";
 
 const ORDINAL_AGAIN: &str =

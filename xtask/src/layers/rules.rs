@@ -105,11 +105,11 @@ fn places(layers: &Layers, members: &[Member]) -> Vec<String> {
             faults.push(format!("{name} exists: take `planned` out of layers.toml"));
         }
         if !entry.planned && !exists {
-            faults.push(format!("layers.toml names {name}, which is no crate of the workspace"));
+            faults.push(format!("layers.toml names {name}, which is not a crate of the workspace"));
         }
     }
     let unlisted = members.iter().filter(|member| layers.find(&member.name).is_none());
-    faults.extend(unlisted.map(|member| format!("layers.toml has no place for {}", member.name)));
+    faults.extend(unlisted.map(|member| format!("layers.toml does not list {}", member.name)));
     faults
 }
 
@@ -132,7 +132,7 @@ fn arrow_fault(layers: &Layers, from: &CrateLayer, arrow: &Arrow) -> Option<Stri
 /// Checks forbidden packages. Tests and examples may use packages that the crate itself must not.
 fn knowledge_fault(from: &CrateLayer, arrow: &Arrow) -> Option<String> {
     let forbidden = arrow.kind != DependencyKind::Dev && from.must_not_use.contains(&arrow.to);
-    forbidden.then(|| format!("{} must not use {} (it stands in {})", from.name, arrow.to, arrow.kind))
+    forbidden.then(|| format!("{} must not use {} (it is listed in {})", from.name, arrow.to, arrow.kind))
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_down_are_fine() {
+    fn dependencies_on_lower_layers_are_accepted() {
         assert_eq!(faults("bytes", "words", DependencyKind::Normal), [""; 0]);
         assert_eq!(faults("roof", "bytes", DependencyKind::Build), [""; 0]);
         assert_eq!(faults("roof", "index", DependencyKind::Dev), [""; 0]);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_up_is_found_in_every_table() {
+    fn a_dependency_on_a_higher_layer_is_found_in_every_table() {
         for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Dev] {
             let faults = faults("words", "bytes", kind);
             assert_eq!(faults, [format!("words (layer 0) -> bytes (layer 1) in {kind} points up")]);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_sideways_is_found_in_every_table() {
+    fn a_dependency_on_the_same_layer_is_found_in_every_table() {
         for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Dev] {
             let faults = faults("bytes", "index", kind);
             assert_eq!(faults, [format!("bytes (layer 1) -> index (layer 1) in {kind} points sideways")]);
@@ -202,20 +202,20 @@ mod tests {
     }
 
     #[test]
-    fn an_absence_is_checked_outside_tests() {
+    fn forbidden_packages_are_found_outside_tests() {
         assert_eq!(faults("roof", "sql", DependencyKind::Dev), [""; 0]);
         assert_eq!(
             faults("roof", "sql", DependencyKind::Normal),
-            ["roof must not use sql (it stands in dependencies)"]
+            ["roof must not use sql (it is listed in dependencies)"]
         );
         assert_eq!(
             faults("roof", "words", DependencyKind::Normal),
-            ["roof must not use words (it stands in dependencies)"]
+            ["roof must not use words (it is listed in dependencies)"]
         );
     }
 
     #[test]
-    fn every_crate_has_one_place() {
+    fn every_crate_is_listed_once() {
         let mut layers = layers();
         layers.crates.push(CrateLayer { name: "words".into(), ..CrateLayer::default() });
         let members: Vec<Member> = ["words", "bytes", "roof", "kit", "later", "shed"]
@@ -224,10 +224,10 @@ mod tests {
         assert_eq!(
             check(&layers, &members),
             [
-                "layers.toml names index, which is no crate of the workspace",
+                "layers.toml names index, which is not a crate of the workspace",
                 "later exists: take `planned` out of layers.toml",
                 "layers.toml names words twice",
-                "layers.toml has no place for shed",
+                "layers.toml does not list shed",
             ]
         );
     }

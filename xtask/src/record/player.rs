@@ -264,7 +264,7 @@ fn strangers(stage: &Stage, cast: &Cast) -> Result<Vec<String>> {
     const ID: usize = 36;
     let mut found = Vec::new();
     for path in stage.rollouts()? {
-        let name = path.file_stem().and_then(|name| name.to_str()).context("a file name is no text")?;
+        let name = path.file_stem().and_then(|name| name.to_str()).context("a file name is not UTF-8")?;
         let known = cast.threads.values().any(|id| name.contains(id.as_str()));
         let id = name.get(name.len().saturating_sub(ID)..).context("a file name has no id")?;
         if !known {

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_and_paths_give_way_to_as_many_bytes() {
+    fn prose_and_paths_are_replaced_by_the_same_number_of_bytes() {
         let prose = "One \"two\" three\nfour five six seven eight nine ten eleven twelve thirteen.";
         let line = json!({"text": format!("<rules>\n{prose}\n</rules>"), "cwd": "/tmp/abcd/proj1", "said": "Answer 1"});
         let text = format!("{line}\n");
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_models_own_summary_stays_behind_the_programs_words() {
+    fn the_summary_of_the_model_stays_after_the_prose_of_the_program() {
         let text = "a b c d e f g h i j k l m n o p\nSUMMARY 3: the work so far.";
         let scrubbed = replaced(text);
         assert!(scrubbed.ends_with("\nSUMMARY 3: the work so far.") && scrubbed.len() == text.len(), "{scrubbed}");
     }
 
     #[test]
-    fn the_home_has_a_name_in_values() {
+    fn the_home_is_replaced_by_its_placeholder_in_values() {
         let value = scrubber().value(json!({"path": "/tmp/abcd/codex/sessions/x", "output": "in /tmp/abcd/proj1"}));
         assert_eq!(value, json!({"path": "{HOME}/sessions/x", "output": "in /home/dev/proj1"}));
     }

@@ -87,7 +87,7 @@ impl Story {
     }
 }
 
-/// C: on request, two in a row, and one at the end. M: several within one turn, because the context is full repeatedly.
+/// Compactions. C: on request, two in a row, and one at the end. M: several within one turn, because the context is full repeatedly.
 fn compactions(mut player: Player) -> Result<Player> {
     player.start("C", "first question about herons")?;
     player.say("C", "second question about egrets")?;
@@ -107,8 +107,8 @@ fn full_of_work() -> Vec<Reply> {
     vec![Reply::tool("echo one").full(), Reply::tool("echo two"), Reply::tool("echo three").full(), Reply::say()]
 }
 
-/// R: across a compaction. X: more turns than there are, or all of them. G: fork of R. H: fork of P, undone into what it inherited.
-/// Z: twice in a row, a compaction-only turn among what goes, and nothing added.
+/// Undone turns. R: from before a compaction. X: all turns, or more turns than exist. G: a fork of R. H: a fork of P, some of whose
+/// inherited turns are undone. Z: twice in a row, including a turn with only a compaction, and without a turn afterwards.
 fn undo(mut player: Player) -> Result<Player> {
     player.start("R", "first question about rooks")?;
     player.say("R", "second question about ravens")?;
@@ -142,7 +142,8 @@ fn undo(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
-/// K: killed between two requests of a turn, resumed and continued. L: killed before any answer, and not resumed. I: interrupted.
+/// Turns without an end. K: killed between two requests of a turn, resumed and continued. L: killed before any answer, and not resumed.
+/// I: interrupted.
 fn crash(mut player: Player) -> Result<Player> {
     player.start("I", "first question about ibexes")?;
     player.interrupt("I", "never answered")?;
@@ -221,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_release_plays_what_it_can() {
+    fn a_release_plays_the_stories_that_it_supports() {
         let labels = |release: &[u32]| Story::all(release).iter().map(Story::label).collect::<Vec<_>>();
         assert_eq!(labels(&[0, 36, 0]), ["exec"]);
         assert_eq!(labels(&[0, 98, 0]).len(), 5);

@@ -1,6 +1,6 @@
 //! Finds circles of imports between the files of a crate.
 //!
-//! Two files that need each other can be understood only together, so a circle is one large file in disguise. A pair
+//! Two files that need each other can be understood only together, so a circle is in fact one large file. A pair
 //! may stay if a comment says "belongs together with `other.rs`" and why.
 //!
 //! A file needs another file if it imports an item of it, names one by its path, or calls a method that an `impl` block there adds

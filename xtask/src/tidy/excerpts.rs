@@ -13,7 +13,7 @@ pub(super) fn stale(files: &[SourceFile]) -> Vec<String> {
             let excerpt: Vec<&str> = lines[number..].iter().take_while(|line| **line != "```").copied().collect();
             let source = files.iter().find(|file| file.path == path);
             if !source.is_some_and(|source| stands_in(&excerpt, &source.text)) {
-                faults.push(format!("{}:{number}: this code does not stand in {path}", page.path));
+                faults.push(format!("{}:{number}: this code is not in {path}", page.path));
             }
         }
     }
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_stands_in_its_file() {
+    fn an_excerpt_is_part_of_its_file() {
         let source =
             file("examples/a/src/lib.rs", "impl A {\n    fn one() {\n        two();\n\n        three();\n    }\n}\n");
         let page = |path: &str, code: &str| file("docs/a.md", &format!("# A\n\n```rust\n// {path}\n{code}\n```\n"));
@@ -48,11 +48,11 @@ mod tests {
             assert_eq!(stale(&[page(path, code), source.clone()]), [""; 0], "{code}");
         }
         for code in ["fn one() {\n    three();", "fn one() {\ntwo();", ""] {
-            let fault = format!("docs/a.md:4: this code does not stand in {path}");
+            let fault = format!("docs/a.md:4: this code is not in {path}");
             assert_eq!(stale(&[page(path, code), source.clone()]), [fault], "{code}");
         }
         let gone = stale(&[page("examples/a/src/b.rs", "two();"), source.clone()]);
-        assert_eq!(gone, ["docs/a.md:4: this code does not stand in examples/a/src/b.rs"]);
+        assert_eq!(gone, ["docs/a.md:4: this code is not in examples/a/src/b.rs"]);
         assert_eq!(stale(&[file("docs/a.md", "```rust\nlet any = 1;\n```\n"), source]), [""; 0]);
     }
 }

@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_somewhere_are_fine() {
+    fn links_to_existing_targets_are_accepted() {
         let page = "[a](other.md) [b](../LICENSE) [c](https://example.org/x) [d](other.md#one-two) [e](other.md#selvedge-says-no)";
         assert_eq!(faults(page), [""; 0]);
     }
 
     #[test]
-    fn links_that_lead_nowhere_are_found() {
+    fn links_to_missing_targets_are_found() {
         assert_eq!(faults("see [it](gone.md)"), ["docs/page.md: the link to gone.md leads nowhere"]);
         assert_eq!(
             faults("see [it](other.md#three)"),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn code_holds_no_links() {
+    fn links_in_code_are_ignored() {
         assert_eq!(faults("`[a](gone.md)`\n```\n[b](gone.md)\n```\n"), [""; 0]);
     }
 }

@@ -7,9 +7,9 @@ pub(super) fn gaps(justfile: &str, verbs: &[&str]) -> Vec<String> {
     let missing = verbs.iter().filter(|verb| !is_called(verb));
     let mut faults: Vec<String> =
         missing.map(|verb| format!("justfile: no recipe {verb} that calls `cargo xtask {verb}`")).collect();
-    // The first recipe lists the others.
+    // The recipe `default` calls no verb: it lists the other recipes.
     let others = recipes.iter().filter(|recipe| recipe.name != "default" && !verbs.contains(&recipe.name));
-    faults.extend(others.map(|recipe| format!("justfile: recipe {} is no verb of `cargo xtask`", recipe.name)));
+    faults.extend(others.map(|recipe| format!("justfile: recipe {} is not a verb of `cargo xtask`", recipe.name)));
     faults
 }
 
@@ -53,14 +53,14 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_without_a_recipe_is_told() {
+    fn a_verb_without_a_recipe_is_reported() {
         let faults = gaps(JUSTFILE, &["test", "crowd", "ci"]);
         assert_eq!(faults, ["justfile: no recipe crowd that calls `cargo xtask crowd`"]);
     }
 
     #[test]
-    fn a_recipe_without_a_verb_is_told() {
-        assert_eq!(gaps(JUSTFILE, &["ci"]), ["justfile: recipe test is no verb of `cargo xtask`"]);
+    fn a_recipe_without_a_verb_is_reported() {
+        assert_eq!(gaps(JUSTFILE, &["ci"]), ["justfile: recipe test is not a verb of `cargo xtask`"]);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Crate {
     }
 
     /// Returns the methods that a file adds to a type of another file: by name, the file of the type and the file of the method.
-    /// Only names that are unique in the crate count, because a call does not tell which method of that name it means.
+    /// Only names that are unique in the crate count, because a call does not show which of several methods of one name it means.
     fn added_methods(&self) -> BTreeMap<&str, (ModulePath, ModulePath)> {
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();
         for module in self.modules.values() {

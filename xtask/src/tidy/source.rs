@@ -62,7 +62,7 @@ pub(super) fn effects(files: &[SourceFile]) -> Vec<String> {
         for (number, line) in (1..).zip(code) {
             let code = line.split("//").next().unwrap_or_default();
             if let Some(effect) = EFFECTS.iter().find(|effect| has_word(code, effect)) {
-                faults.push(format!("{}:{number}: {effect} goes past {seam}", file.path));
+                faults.push(format!("{}:{number}: {effect} bypasses {seam}", file.path));
             }
         }
     }
@@ -81,7 +81,10 @@ pub(super) fn wiring(files: &[SourceFile]) -> Vec<String> {
         for (number, line) in (1..).zip(file.text.lines()) {
             for word in words(line.split("//").next().unwrap_or_default()) {
                 if BEHIND_THE_STORE.contains(&word) {
-                    faults.push(format!("{}:{number}: {word} is behind the store", file.path));
+                    faults.push(format!(
+                        "{}:{number}: {word} is below the store, and the program must not use it",
+                        file.path
+                    ));
                 }
                 is_naming |= names_a_store(word);
             }
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_first_what_it_is_for() {
+    fn a_file_begins_with_its_purpose() {
         let files =
             [file("xtask/a.rs", "//! Why.\n"), file("xtask/b.rs", "use std::fs;\n"), file("README.md", "# Hello\n")];
         assert_eq!(first_lines(&files), ["xtask/b.rs: the first line is no `//!` line"]);
@@ -163,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn effects_go_through_the_seam() {
+    fn file_effects_go_through_the_interface() {
         let text = "//! Why.\n// fs::rename\nstd::fs::rename(a, b);\nfs::read(a);\n#[cfg(test)]\nfs::write(a, b);\n";
         let paths = ["crates/rollout/src/a.rs", "crates/rollout/src/file_system.rs", "crates/rollout/tests/it/a.rs"];
         let files = paths.map(|path| file(path, text));
         assert_eq!(
             effects(&files),
-            ["crates/rollout/src/a.rs:3: fs::rename goes past crates/rollout/src/file_system.rs"]
+            ["crates/rollout/src/a.rs:3: fs::rename bypasses crates/rollout/src/file_system.rs"]
         );
     }
 
@@ -192,7 +195,10 @@ mod tests {
         }
         for behind in ["selvedge_rollout", "selvedge_state"] {
             let faults = wiring(&files(file(&path("a"), &format!("//! A.\nuse {behind}::B;\n"))));
-            assert_eq!(faults, [format!("crates/cli/src/a.rs:2: {behind} is behind the store")]);
+            assert_eq!(
+                faults,
+                [format!("crates/cli/src/a.rs:2: {behind} is below the store, and the program must not use it")]
+            );
         }
     }
 

@@ -63,14 +63,14 @@ async fn append_lines(live: &LiveThread, app: &mut App<'_>) -> Result<()> {
         }
         let item = parse_item(&bytes).map_err(|reason| bad_line(line_number, &reason))?;
         let Some(item) = item else { continue };
-        // One item is one batch. To collect several would be faster, but a caller that waits for each number would wait
-        // forever.
+        // One item is one batch. Collecting several items would be faster, but a caller that waits for each number
+        // would wait forever.
         let appended = live.append(std::slice::from_ref(&item)).await.map_err(|error| {
             Failure::from(error).context(format!("line {line_number} of the input was not recorded"))
         })?;
         reached.add(appended);
         let number = reached.get(app, live).await?;
-        // A caller may wait for this number before it sends the next item, so that it cannot stay in the buffer.
+        // A caller may wait for this number before it sends the next item, so the number must not stay in the buffer.
         writeln!(app.out, "{number}")?;
         app.out.flush()?;
     }
@@ -95,8 +95,8 @@ fn parse_item(bytes: &[u8]) -> Result<Option<RolloutItem>, String> {
 
 /// The number that acknowledges an item: the ordinal of the last line, or the number of lines of a legacy thread.
 ///
-/// A paginated thread returns its ordinal with every append that writes a line, so that the number at the start is
-/// looked up only if the first items are not kept. A legacy thread has no ordinals: its lines are counted once, and
+/// An append to a paginated thread returns the ordinal whenever it writes a line, so the number at the start is looked
+/// up only if the first items are not kept. A legacy thread has no ordinals: its lines are counted once, and
 /// then added up.
 struct ReachedNumber {
     number: Option<u64>,
@@ -129,7 +129,7 @@ impl ReachedNumber {
     }
 }
 
-/// Counts the lines of a legacy thread, damaged ones too. Its history is one segment, so that counting newlines is
+/// Counts the lines of a legacy thread, damaged ones too. Its history is one segment, so counting newlines is
 /// enough.
 async fn line_count(app: &App<'_>, id: ThreadId) -> Result<u64> {
     let segments = app.store.list_segments(id).await?;

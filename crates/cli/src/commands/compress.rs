@@ -21,12 +21,13 @@ use crate::wiring::{CompressionReport, CompressionScope, UncompressedThread};
 /// Arguments of `selvedge compress`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A compressed thread reads like any other. The next process that appends to it decompresses its newest file first. The \
-same holds for Codex: it reads compressed rollouts, and decompresses one before it appends. Compression keeps every \
+Every command works with a compressed thread as before. The next process that appends to the thread decompresses its \
+newest file first. Codex does the same: it reads compressed rollouts, and decompresses one before it appends. Compression keeps every \
 byte, damage too, and the time of the last change. A file is removed only after its compressed form is durable and was \
 read back.
 
-Threads that a process writes are skipped; to name such a thread is a conflict. Files that are compressed already are skipped, too.
+With --older-than, threads that a process writes are skipped. If an argument names such a thread, that is a conflict (exit \
+4). Files that are already compressed are always skipped.
 
 With --json: {threads: [{id, files, bytes_before, bytes_after}], total: {threads, files, bytes_before, bytes_after}, \
 left: [{id, reason}]}. With --dry-run, bytes_after is null, and left is missing.
@@ -57,7 +58,7 @@ pub(crate) struct CompressArgs {
 #[derive(Default)]
 struct CompressionOutcome {
     compressed: Vec<(ThreadId, CompressionReport)>,
-    /// Threads that another process writes, with the reason. They are no failure, because the user did not name them.
+    /// Threads that another process writes, with the reason. They are not failures, because the user did not name them.
     busy: Vec<(ThreadId, String)>,
     failed: Vec<(ThreadId, Failure)>,
 }

@@ -19,7 +19,7 @@ const MAX_WARNINGS: usize = 10;
 /// Arguments of `selvedge context`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-If standard output is not a terminal, or with --json: {history, world_state, window, turn_context}, with the items of \
+If standard output is not a terminal, or with --json, the output is {history, world_state, window, turn_context}, with the items of \
 history verbatim.
 
 Examples:
@@ -45,7 +45,7 @@ struct ContextJson<'a> {
 pub(crate) async fn run(args: &ContextArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
     let context = app.store.load_model_context(id).await?;
-    // The context is usable in spite of the warnings, so that they are notes, and the exit code is 0.
+    // The context is usable in spite of the warnings, so they are only notes, and the exit code is 0.
     print(&context, args.full, app)?;
     for warning in context.warnings.iter().take(MAX_WARNINGS) {
         note(&format!("note: {warning}"));

@@ -1,4 +1,4 @@
-//! `selvedge delete`: removes a thread for good.
+//! `selvedge delete`: deletes a thread permanently.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -18,8 +18,8 @@ use crate::resolve::ThreadArg;
 /// Arguments of `selvedge delete`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks first on a terminal. A thread that others depend on, because their histories begin in it, is not deleted. With \
---detach each of them first gets its own copy of the history, which takes disk space.
+On a terminal, the command asks before it deletes. A thread is not deleted while the histories of other threads begin in \
+it. With --detach, each of those threads first gets its own copy of the history, which takes disk space.
 
 Examples:
   selvedge delete 01a1fd5d-aacb --yes
@@ -27,7 +27,7 @@ Examples:
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     thread: ThreadArg,
-    /// Do not ask
+    /// Delete without asking
     #[arg(long, short = 'y')]
     yes: bool,
     /// First give each thread that depends on this one its own copy of the history
@@ -61,13 +61,13 @@ pub(crate) async fn run(args: &DeleteArgs, app: &mut App<'_>) -> Result<()> {
 
 /// Deletes a thread. If others depend on it and `may_detach` is set, detaches those first and returns them.
 async fn delete(id: ThreadId, may_detach: bool, app: &App<'_>) -> Result<Vec<ThreadId>> {
-    // The store finds the dependents while it refuses, so that a thread without any costs no extra search.
+    // The store finds the dependents when it refuses the deletion, so a thread without dependents costs no extra search.
     let dependents = match app.manager.delete(id).await {
         Err(StoreError::HasDependents { dependents, .. }) if may_detach => dependents,
         outcome => return outcome.map(|()| Vec::new()).map_err(with_advice),
     };
-    // Newest first: once nothing depends on a thread any more, its detached copy can replace its file. Should this end
-    // in between, every thread still reads the same, and the thread is not deleted.
+    // Newest first: once nothing depends on a thread any more, its detached copy can replace its file. If the program
+    // ends in between, every thread still has the same content, and the thread is not deleted.
     for other in dependents.iter().rev() {
         let outcome = app.manager.detach(*other).await.map_err(Failure::from);
         outcome.map_err(|failure| failure.context(format!("{id} was not deleted: {other} still depends on it")))?;
@@ -92,7 +92,7 @@ fn with_advice(error: StoreError) -> Failure {
     }
 }
 
-/// Asks the user. Fails if there is nobody to ask.
+/// Asks the user for a confirmation. Fails if standard input is not a terminal.
 fn confirm(thread: &StoredThread) -> Result<bool> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {

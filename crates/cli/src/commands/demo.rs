@@ -39,7 +39,8 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
     let mut tour = Tour::new(App::open(&home, HomeOptions::default(), false, out)?);
     let outcome = tour.take(args.keep).await;
     tour.close().await;
-    // The folder is removed when it is dropped, unless it is kept. It is kept after a failure, too, to be looked at.
+    // The folder is removed when it is dropped, unless it is kept. After a failure it is kept, too, so that the user can
+    // inspect it.
     if args.keep {
         let _ = folder.keep();
     }
@@ -52,7 +53,7 @@ fn write_home(home: &Path) -> Result<()> {
         let path = home.join(path);
         let cannot_write = || format!("cannot write {}", path.display());
         home::create(path.parent().unwrap_or(home), Durability::Written)?;
-        // Several recordings have a name index. Its lines are independent, so that the files can be appended to each
+        // Several recordings have a name index. Its lines are independent, so the files can be appended to each
         // other.
         let mut options = fs::File::options();
         options.create(true).append(true);

@@ -90,7 +90,7 @@ pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
         RepairMode::Off => None,
         _ => Some(app.admin.repair(&before, mode == RepairMode::DryRun).await?),
     };
-    // A second diagnosis, instead of trust in the steps: what is left is what another run would find.
+    // A second diagnosis finds what is left, because the report of the repair could be wrong.
     let after = match &repairs {
         Some(steps) if mode == RepairMode::Repair && !steps.is_empty() => {
             Some(files::diagnose(app, threads.clone()).await?)

@@ -16,7 +16,7 @@ use crate::resolve::ThreadArg;
 /// Arguments of `selvedge export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The history of a thread that is no fork and was not rewound is its file, byte for byte. Otherwise the inherited lines come first.
+For a thread that is not a fork and was not rewound, the output is its file, byte for byte. Otherwise the inherited lines come first.
 
 Examples:
   selvedge export 01a1fd5d-aacb > thread.jsonl

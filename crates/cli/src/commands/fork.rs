@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
     let at = resolve::turn_boundary(&*app.store, source, args.after.as_deref(), args.before.as_deref()).await?;
     let meta = fork_session_meta(app.store.read_session_meta(source).await?.unwrap_or_default());
     let fork = app.manager.fork(ForkThread { source, at, meta }).await?;
-    // A fork without its name is still a fork, so that the name comes second: a crash in between loses the name only.
+    // The name comes second: a crash in between loses only the name, and the fork is valid without it.
     if let Some(name) = args.name.clone().filter(|name| !name.is_empty()) {
         let patch = ThreadMetadataPatch { name: Some(Some(name)), ..Default::default() };
         app.manager.update_metadata(fork, &patch).await?;

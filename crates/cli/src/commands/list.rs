@@ -77,7 +77,7 @@ pub(crate) async fn render(app: &App<'_>, threads: &[StoredThread]) -> Result<St
             ]
         })
         .collect();
-    // A short id that is cut identifies nothing, so that its column never gets narrower.
+    // A short id that is cut does not identify a thread, so its column never gets narrower.
     let mut columns = COLUMNS;
     columns[0].min_width = id_len;
     Ok(table::render(&columns, &rows, app.out.width(), app.out.paint()))

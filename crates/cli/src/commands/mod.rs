@@ -51,9 +51,9 @@ pub(crate) enum VerbArgs {
     New(new::NewArgs),
     /// Append items from standard input to a thread
     Append(append::AppendArgs),
-    /// Create a thread that begins with the history of another, and print its id
+    /// Create a thread that begins with the history of another one, and print the new id
     Fork(fork::ForkArgs),
-    /// Take back the newest turns of a thread
+    /// Undo the newest turns of a thread
     Rewind(rewind::RewindArgs),
     /// Give a thread a name, or remove it
     Rename(rename::RenameArgs),
@@ -63,7 +63,7 @@ pub(crate) enum VerbArgs {
     Unarchive(ThreadArg),
     /// Compress the files of threads that no process writes
     Compress(compress::CompressArgs),
-    /// Delete a thread for good
+    /// Delete a thread permanently
     Delete(delete::DeleteArgs),
     /// Find threads that contain a text
     Search(search::SearchArgs),

@@ -26,7 +26,7 @@ Keys: Enter chooses, Esc and Ctrl-C cancel; Up, Down, Ctrl-P, Ctrl-N, Page Up, P
 clears the text, and Ctrl-W its last word. The newest turns of the selected thread are shown beside or below the list, \
 if there is room.
 
-The list is drawn on the terminal itself, so that standard output contains only the answer. If the user cancels, the exit code is 130.
+The list is drawn on the terminal, and standard output contains only the answer. If the user cancels, the exit code is 130.
 
 Examples:
   selvedge show \"$(selvedge pick)\"
@@ -59,7 +59,7 @@ pub(crate) enum PickOutput {
 /// Lets the user choose a thread, and prints it.
 pub(crate) async fn run(args: &PickArgs, color: clap::ColorChoice, app: &mut App<'_>) -> Result<()> {
     let mut query = args.filters.to_query(app).await?;
-    // The picker scrolls, so that it has no default limit.
+    // The picker scrolls, so it has no default limit.
     query.limit = args.filters.limit_or(usize::MAX);
     let threads = app.store.list_threads(&query).await?.items;
     if threads.is_empty() {

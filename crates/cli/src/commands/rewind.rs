@@ -1,4 +1,4 @@
-//! `selvedge rewind`: takes back the newest turns of a thread.
+//! `selvedge rewind`: undoes the newest turns of a thread.
 
 use std::io::Write;
 
@@ -31,13 +31,13 @@ pub(crate) struct RewindArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct RewindPoint {
-    /// Take back the newest N turns
+    /// Undo the newest N turns
     #[arg(long, value_name = "N")]
     turns: Option<std::num::NonZeroU64>,
-    /// Go back to just before this turn
+    /// Undo this turn and all later ones
     #[arg(long, value_name = "TURN")]
     before: Option<String>,
-    /// Go back to just after this turn
+    /// Undo all turns after this one
     #[arg(long, value_name = "TURN")]
     after: Option<String>,
 }

@@ -46,7 +46,7 @@ written, with any white space between its words; a quote inside it is doubled. O
 changed files, only the beginning is searched: 4 KiB of a text, 16 KiB of an item.
 
 With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]. position is \
-that of the item's first line in the thread's history, counted from 0. Highlights are byte offsets in the UTF-8 of the \
+the number of the item's first line in the history of the thread, counted from 0. Highlights are byte offsets in the UTF-8 of the \
 snippet. With --open and --json: the same as `show --json`, with one turn.
 
 Examples:
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     let threads = args.filters.to_query(app).await?;
     let hits_per_thread = args.hits.get();
     let mut query = SearchQuery { threads, hits_per_thread, order: order(args), ..SearchQuery::new(&args.text) };
-    // One hit is all that is opened, so that the search can stop at it.
+    // Only the first hit is opened, so the search can stop there.
     if args.open {
         (query.threads.limit, query.hits_per_thread) = (1, 1);
     }
@@ -112,13 +112,12 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
 async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     let query = TurnQuery { turn: hit.turn_number.map(TurnSelector::Number), ..TurnQuery::all(hit.thread.id) };
     let turns = match app.store.list_turns(&query).await {
-        // A rewind has taken the turn back since the search.
+        // A rewind has undone the turn since the search.
         Err(StoreError::TurnNotFound { .. }) => Vec::new(),
         outcome => outcome?.items,
     };
     let number = hit.turn_number.and_then(|number| usize::try_from(number).ok()).unwrap_or(turns.len());
-    // A hit in the name belongs to no turn, and the query returned all of them. The newest one shows what the thread is
-    // doing.
+    // A hit in the name belongs to no turn, so the query returned all turns. The newest one is shown.
     let turn: &[Turn] = turns.last().map(std::slice::from_ref).unwrap_or_default();
     show::print(&hit.thread, turn, number.saturating_sub(1), args.full, app)
 }
@@ -139,7 +138,7 @@ async fn render(app: &App<'_>, hits: &[SearchHit]) -> Result<String> {
     let (now, paint) = (now(), app.out.paint());
     let rows: Vec<Vec<Cell>> = hits.iter().map(row).collect();
     let width = app.out.width().map(|width| width.saturating_sub(INDENT));
-    // One table for all hits, so that its columns line up across threads. Its lines are then dealt out to the headings.
+    // One table for all hits, so that its columns line up across threads. Then each line is printed below the heading of its thread.
     let mut lines = table::lines(&COLUMNS, &rows, width, paint).into_iter();
     let mut out = String::new();
     for hits_of_thread in hits.chunk_by(|one, next| one.thread.id == next.thread.id) {

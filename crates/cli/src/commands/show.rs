@@ -48,7 +48,7 @@ struct TranscriptJson<'a> {
 pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
     let thread = app.store.read_thread(id).await?;
-    // Only the damage is kept of this, so that the lines and the turns are never in memory together.
+    // Of this history only the damage is kept, so the lines and the turns are never in memory at the same time.
     let damage = app.store.load_history(id).await?.damage;
     let mut turns = app.store.list_turns(&TurnQuery::all(id)).await?.items;
     let skipped = args.last.map_or(0, |last| turns.len().saturating_sub(last.get()));

@@ -37,11 +37,11 @@ const fn number_column(title: &'static str) -> Column {
 A thread counts for the day on which it was created, in the local time zone: with TZ=UTC, in UTC. A project is a git \
 repository, or the directory of a thread that works in no repository. The model is the last one that the thread used.
 
-Turns and tokens are the same as in `show` and `list`: a fork has those that it inherited, too. Bytes are those of the \
+Turns and tokens are the same as in `show` and `list`: those of a fork include the inherited ones. Bytes are those of the \
 threads' own files, as stored on disk.
 
 With --json: {by, groups: [{key, threads, turns, bytes, input_tokens, cached_input_tokens, output_tokens, \
-reasoning_output_tokens, total_tokens}], total: {threads, …}}. key is null for threads of which it is not known. The \
+reasoning_output_tokens, total_tokens}], total: {threads, …}}. key is null for threads whose group is not known. The \
 newest day comes first, or the group with the most threads.
 
 Examples:
@@ -122,7 +122,7 @@ pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
         note(&format!("no such threads in {}", app.home.display()));
         return Ok(());
     }
-    // The limit applies to groups, and only here. The store adds up all threads, so that the total is complete.
+    // The limit applies to groups, and only here. The store adds up all threads, so the total is complete.
     let limit = args.filters.limit_or(DEFAULT_LIMIT);
     let others = stats.groups.split_off(stats.groups.len().min(limit));
     let text = match args.plot {
@@ -236,7 +236,7 @@ fn local_offsets() -> Vec<UtcOffset> {
         since: Timestamp::from_millis(change.timestamp().as_millisecond()),
         seconds: change.offset().seconds(),
     });
-    // Rules of a time zone have no end, so that the changes stop at the present.
+    // The rules of a time zone have no end, so only changes up to the present are returned.
     [first].into_iter().chain(changes.take_while(|change| change.since <= now())).collect()
 }
 

@@ -26,9 +26,9 @@ ordinals it continues with the lines that are written from then on. With --from-
 
 With --json: one object on one line for each entry of the history, written immediately:
   {\"kind\": \"line\", \"at\", \"segment\", \"inherited\", \"line\"}    line: as it is stored
-  {\"kind\": \"damage\", \"at\", \"segment\", \"inherited\", \"reason\", \"complete\"}    complete: the next entry is not part of it
+  {\"kind\": \"damage\", \"at\", \"segment\", \"inherited\", \"reason\", \"complete\"}    complete: false if the next entry continues the damage
   {\"kind\": \"missing\", \"at\", \"segment\", \"inherited\", \"reason\"}
-  {\"kind\": \"rewound\", \"to\"}    the entry at this position and all after it are undone; all entries, if it was not printed
+  {\"kind\": \"rewound\", \"to\"}    the entry at this position and all later ones are undone; if it was not printed, all printed entries are undone
   {\"kind\": \"rewritten\", \"follows\"}    all: from the beginning; rest: after the last line; new: from now on
 
 Examples:

@@ -66,8 +66,8 @@ fn run(input: PickerInput, mut previews: PreviewCache) -> Result<Option<StoredTh
             screen.invalidate();
             is_stale = true;
         }
-        // A preview that arrived may be of another thread than the selected one. To draw then costs nothing: no line
-        // differs.
+        // A preview that arrived may be that of another thread than the selected one. Drawing it costs nothing then,
+        // because no line differs.
         if previews.receive() || is_stale {
             let preview = state.selected().map_or(Some(""), |index| previews.get(threads[index].id));
             let frame = frame::render(&mut state, &labels, preview, Screen::size(), paint);

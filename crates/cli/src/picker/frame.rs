@@ -26,7 +26,7 @@ pub(crate) struct Frame {
     pub(crate) cursor: (u16, u16),
 }
 
-/// What a row shows besides its text.
+/// What a row shows in addition to its text.
 #[derive(Debug)]
 pub(crate) struct RowLabel {
     /// Beginning of the thread's id.

@@ -43,7 +43,7 @@ pub(crate) fn command(key: KeyEvent) -> Option<KeyCommand> {
         KeyCode::Home => act(PickerAction::First),
         KeyCode::End => act(PickerAction::Last),
         KeyCode::Backspace => act(PickerAction::Erase),
-        // Alt sends a command in many programs. To type its letter would surprise.
+        // In many programs Alt with a letter is a command, so the letter is not added to the text.
         KeyCode::Char(letter) if !key.modifiers.contains(KeyModifiers::ALT) => act(PickerAction::Type(letter)),
         _ => None,
     }

@@ -65,8 +65,8 @@ impl PreviewCache {
     pub(crate) fn receive(&mut self) -> bool {
         let mut any = false;
         for (id, text) in self.received.try_iter() {
-            // Clearing everything is simpler than to find the oldest one, and costs a read for each thread that is
-            // visited again.
+            // Clearing everything is simpler than finding the oldest preview. It costs one read for each thread that
+            // is visited again.
             if self.cached.len() >= MAX_CACHED {
                 self.cached.clear();
                 // A thread that was requested before can then be requested again.

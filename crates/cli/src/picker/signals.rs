@@ -15,7 +15,7 @@ mod unix {
 
     /// Remembers the last signal that would end or stop the program.
     ///
-    /// A handler may do next to nothing, so that it only stores the number. The event loop restores the terminal, and
+    /// A signal handler may call only very few functions, so it only stores the number. The event loop restores the terminal, and
     /// then lets the signal take its usual effect.
     pub(crate) struct Signals {
         last: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ mod unix {
     }
 }
 
-/// Stands in on systems without signals.
+/// The replacement on systems without signals.
 #[cfg(not(unix))]
 pub(crate) struct Signals;
 

@@ -1,4 +1,4 @@
-//! The state of the picker: the threads, the typed text, and the selection. It knows no terminal.
+//! The state of the picker: the threads, the typed text, and the selection. It does not know about the terminal.
 
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
@@ -125,7 +125,7 @@ impl PickerState {
         }
     }
 
-    // Every change of the text scores all rows again. To narrow the previous matches would be wrong after an erased
+    // Every change of the text scores all rows again. Filtering only the previous matches would be wrong after an erased
     // character, and after a `!` too, with which a longer text matches more rows.
     fn find_matches(&mut self) {
         self.pattern = Pattern::parse(&self.typed, CaseMatching::Smart, Normalization::Smart);

@@ -34,7 +34,7 @@ pub(crate) struct LineSummarizer {
     unpaired: VecDeque<(Audience, LineSummary)>,
 }
 
-/// Whom a line is written for.
+/// The audience of a line: the model or the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Audience {
     Model,

@@ -1,5 +1,5 @@
-//! Renders answers for people. Everything that comes from a thread goes through `sanitize` before it is printed: a
-//! transcript is not trusted with a terminal.
+//! Renders answers for people. Everything that comes from a thread goes through `sanitize` before it is printed, because
+//! a transcript may contain escape sequences for the terminal.
 
 pub(crate) mod context;
 pub(crate) mod log_line;

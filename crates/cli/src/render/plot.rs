@@ -21,7 +21,7 @@ pub(crate) struct Bar {
     pub(crate) name: String,
     /// The length of the bar, relative to the others.
     pub(crate) amount: u64,
-    /// The text behind the bar.
+    /// The text after the bar.
     pub(crate) label: String,
 }
 

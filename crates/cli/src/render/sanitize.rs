@@ -37,7 +37,7 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(json.len() + 64);
     for letter in json.chars() {
         if is_unsafe(letter) {
-            // All unsafe characters are below U+10000, so that one `\u` escape is enough.
+            // All unsafe characters are below U+10000, so one `\u` escape is enough.
             out.push_str(&format!("\\u{:04x}", u32::from(letter)));
         } else {
             out.push(letter);
@@ -99,7 +99,7 @@ fn control_sequence_len(bytes: &[u8]) -> Option<usize> {
     (0x40..=0x7e).contains(bytes.get(end)?).then_some(end + 1)
 }
 
-/// A control string ends with BEL or with `ESC \`. It contains no other escape character, so that the search stops at
+/// A control string ends with BEL or with `ESC \`. It contains no other escape character, so the search stops at
 /// the next one. That keeps the time linear over a text full of unfinished strings.
 fn control_string_len(bytes: &[u8]) -> Option<usize> {
     let end = bytes.iter().skip(1).position(|byte| matches!(byte, 0x07 | 0x1b))? + 1;

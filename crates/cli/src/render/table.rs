@@ -117,7 +117,7 @@ pub(crate) fn lines(columns: &[Column], rows: &[Vec<Cell>], width: Option<usize>
 }
 
 fn line(columns: &[Column], widths: &[usize], row: &[Cell], paint: Paint) -> String {
-    // `zip` stops at the last width, so that columns for which there is no room are left out.
+    // `zip` stops at the last width, so columns for which there is no room are left out.
     let mut line = String::new();
     for ((column, width), cell) in columns.iter().zip(widths).zip(row) {
         let painted = draw(cell, *column, *width, paint);
@@ -127,10 +127,10 @@ fn line(columns: &[Column], widths: &[usize], row: &[Cell], paint: Paint) -> Str
     line.trim_end().to_owned()
 }
 
-/// Returns the width that each column would like to have: that of its widest cell, within the limits of the column.
+/// Returns the preferred width of each column: that of its widest cell, within the limits of the column.
 fn natural_widths(columns: &[Column], rows: &[Vec<Cell>], with_titles: bool) -> Vec<usize> {
     let widest = |index: usize| rows.iter().filter_map(|row| row.get(index)).map(Cell::width).max().unwrap_or(0);
-    // A column would like to be as wide as its header, even above its largest width.
+    // The preferred width is never less than that of the header, even if that is above the largest width.
     let title = |column: &Column| if with_titles { display_width(column.title) } else { 0 };
     columns
         .iter()
@@ -193,7 +193,7 @@ fn draw(cell: &Cell, column: Column, width: usize, paint: Paint) -> PaintedText 
 /// Renders text in at most `width` columns, so that its highlights are visible.
 fn draw_highlighted(highlighted: &HighlightedText, width: usize, paint: Paint) -> PaintedText {
     // The focus is the range from the first to the last highlight if that fits, else the first highlight alone. The
-    // text before the focus gets at most a third of the remaining room, unless the text behind it needs less than the
+    // text before the focus gets at most a third of the remaining room, unless the text after it needs less than the
     // rest:
     //
     //     …it needle and a lo…
@@ -209,8 +209,8 @@ fn draw_highlighted(highlighted: &HighlightedText, width: usize, paint: Paint) -
     let before = keep_end(before, (room / 3).max(room.saturating_sub(display_width(after))));
     let kept_after = keep_start(after, room - display_width(&before));
     let width = display_width(&before) + display_width(&shown) + display_width(&kept_after);
-    // A part that was cut has other offsets than the text, so that its highlights cannot be applied. A cut focus is
-    // one highlight. The text behind the focus gets no highlights if it was cut.
+    // A part that was cut has other offsets than the text, so its highlights cannot be applied. A cut focus is
+    // one highlight. The text after the focus gets no highlights if it was cut.
     let is_cut = shown.len() != focus.len() || shown != text[focus.clone()];
     let shown = if is_cut { paint.hit(shown) } else { paint_highlights(&shown, highlights, focus.start, paint) };
     let after = if kept_after == after { paint_highlights(after, highlights, focus.end, paint) } else { kept_after };

@@ -18,7 +18,8 @@ pub(crate) fn display_width(text: &str) -> usize {
     text.width()
 }
 
-/// Coloured text with its width. Colours take no columns, so that the width cannot be measured afterwards.
+/// Coloured text with its width. Escape sequences take no columns, so the width cannot be measured
+/// afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PaintedText {
     pub(crate) text: String,
@@ -92,7 +93,7 @@ pub(crate) fn lines(text: &str, limits: Option<TextLimits>) -> Vec<String> {
     let Some(limits) = limits else {
         return all.into_iter().map(str::to_owned).collect();
     };
-    // To leave out a single line would save nothing, because its replacement is a line, too.
+    // Leaving out a single line would save nothing, because its replacement is a line, too.
     if all.len() <= limits.first + limits.last + 1 {
         return all.into_iter().map(|line| shorten(line, limits.line)).collect();
     }

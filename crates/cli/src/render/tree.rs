@@ -19,7 +19,7 @@ pub(crate) struct BranchGlyphs {
     fork: &'static str,
     /// Leads to the last child.
     last: &'static str,
-    /// Passes by a child on the way to the next one.
+    /// Passes a child that is not the last one, down to the next child.
     past: &'static str,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct TreeStyle {
 /// Renders the tree below a root.
 pub(crate) fn render(forest: &Forest, root: usize, style: TreeStyle) -> String {
     let mut out = String::new();
-    // The home decides how deep a tree is, so that the open nodes are on this stack and not on the call stack. An entry
+    // The depth of a tree depends on the home, so the open nodes are on this stack and not on the call stack. An entry
     // is a node, the string that its ancestors draw before it, and its own branch:
     //
     //     a              root: both empty

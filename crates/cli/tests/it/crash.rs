@@ -16,7 +16,7 @@ use crate::support::{Home, message, texts};
 
 /// How often a writer is killed. `SELVEDGE_KILL_RUNS` sets another number.
 const RUNS: u64 = 20;
-/// How often a writer of the same thread is killed. Every resume reads the whole thread, so that a thread must not grow
+/// How often a writer of the same thread is killed. Every resume reads the whole thread, so a thread must not grow
 /// forever.
 const PER_THREAD: usize = 10;
 

@@ -27,12 +27,12 @@ impl Tmux {
         if Command::new("tmux").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             let _ = writeln!(
                 std::io::stderr(),
-                "\n*** SKIPPED: tmux is not installed, so that `selvedge pick` was not tested on a terminal. Install it: \
+                "\n*** SKIPPED: tmux is not installed, so `selvedge pick` was not tested on a terminal. Install it: \
                  apt-get install tmux, brew install tmux\n"
             );
             return None;
         }
-        // A server removes its socket when it ends, so that the next one needs another socket.
+        // A server removes its socket when it ends, so the next one needs another socket.
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let terminal = Self { socket: home.folder().join(format!("tmux-{number}")) };
@@ -134,7 +134,7 @@ fn the_user_filters_moves_and_chooses() {
     let screen = terminal.wait("the preview", |screen| screen.contains("black"));
     assert!(screen.lines().next().unwrap().ends_with("3/3"), "{screen}");
     assert!(screen.contains("│ ── turn · completed") && screen.contains("enter choose"), "{screen}");
-    assert!(!screen.contains("before"), "the screen is another one: {screen}");
+    assert!(!screen.contains("before"), "the terminal does not show the alternate screen: {screen}");
 
     terminal.type_text("on");
     terminal.wait("what was typed", |screen| screen.starts_with("> on "));

@@ -124,7 +124,7 @@ impl RunningTail {
                 return;
             }
             let is_over = self.reader.as_ref().is_some_and(JoinHandle::is_finished);
-            assert!(begun.elapsed() < TIME_LIMIT && !is_over, "no {text} behind {:?}", replica.entries.last());
+            assert!(begun.elapsed() < TIME_LIMIT && !is_over, "no {text} after {:?}", replica.entries.last());
             drop(replica);
             thread::sleep(Duration::from_millis(5));
         }
@@ -252,7 +252,7 @@ fn follow_through_all_changes(mode: &str, count: usize) {
     // This test does not query the index, and updates of it would take as long as everything else.
     let ok = |args: &[&str]| home.ok(&[&["--index", "off"], args].concat());
     let mut forks = Vec::new();
-    // The verbs read the whole thread, so that most items are appended after the last killed writer. Otherwise the test
+    // The verbs read the whole thread, so most items are appended after the last killed writer. Otherwise the test
     // would take minutes.
     let share = count / 20;
     let rounds = 4;

@@ -216,7 +216,7 @@ fn a_fork_shares_the_history_up_to_its_turn() {
 }
 
 #[test]
-fn a_rewind_takes_back_turns() {
+fn a_rewind_undoes_turns() {
     for mode in ["paginated", "legacy"] {
         for (args, left) in [
             (["--turns", "1"], &["turn-a", "turn-b"][..]),

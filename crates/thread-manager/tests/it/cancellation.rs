@@ -16,7 +16,7 @@ use crate::watched_store::{Gate, Op, WatchedStore};
 async fn drop_at<T>(gate: Gate, call: impl Future<Output = T>) {
     tokio::select! {
         biased;
-        _ = call => panic!("it was to wait"),
+        _ = call => panic!("the call did not wait at the gate"),
         () = gate.reached() => {}
     }
 }

@@ -1,5 +1,5 @@
 //! Many tasks on one thread, and many threads at the same time.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! How the log records what the model is told: in one batch, the message before the record. And what a crash leaves of
 //! it.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

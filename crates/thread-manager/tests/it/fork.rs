@@ -1,5 +1,5 @@
 //! Forks of live and cold threads.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{ThreadId, TurnBoundary};
 use selvedge_thread_store::StoreError;

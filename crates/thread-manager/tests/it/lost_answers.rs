@@ -1,5 +1,5 @@
 //! Answers of the store that are lost: every call takes effect once, whether or not the lost one did.
-#![expect(clippy::unwrap_used, reason = "a story is part of a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_manager::RewindTo;

@@ -1,5 +1,5 @@
 //! Metadata follows the history: new facts immediately, progress once per interval, and nothing before its items.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -314,7 +314,7 @@ async fn metadata_that_a_dead_writer_did_not_store_is_stored_by_the_next_one() {
         resumed.live.flush().await.unwrap();
         assert_eq!(store.read_thread(id(1)).await.unwrap(), stored);
         let patches = store.derived_patches();
-        assert_eq!((patches.len(), &patches[0].preview), (1, &None), "what was told is not told again");
+        assert_eq!((patches.len(), &patches[0].preview), (1, &None), "facts that the store has are not sent again");
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reading and changing the metadata of all threads through the manager: lazy, live and cold.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{GitInfoPatch, HistoryMode, ThreadMetadataPatch, ThreadQuery, TurnBoundary};
 use selvedge_thread_store::StoreError;
@@ -151,7 +151,7 @@ async fn does_not_delete_a_thread_that_others_build_on(stores: TestStores) {
     let outcome = manager.delete(id(1)).await;
     assert!(matches!(outcome, Err(StoreError::HasDependents { dependents, .. }) if dependents == [id(2)]));
     assert_eq!(kinds(&*stores.store(), id(1)).await.len(), 5);
-    assert!(is_not_live(&thread.flush().await), "its writer was closed all the same");
+    assert!(is_not_live(&thread.flush().await), "its writer was closed in any case");
 }
 
 async fn needs_an_existing_thread(stores: TestStores) {

@@ -3,7 +3,7 @@
 //!
 //! The model knows no records and no log. For each thread it keeps the surroundings that were told last and the window,
 //! and the same for the beginning of each turn. So each operation is one line of arithmetic.
-#![expect(clippy::unwrap_used, reason = "a helper of a test is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

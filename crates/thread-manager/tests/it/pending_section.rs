@@ -1,11 +1,11 @@
-//! A section of the surroundings whose content is known late: the model is told that it is pending, and its outcome
-//! once.
+//! A section of the surroundings whose content is known late: the model is told that the section is pending, and later
+//! its outcome, once.
 //!
 //! Surroundings may contain something that is not known yet, such as an environment that is still starting. Such a
 //! section is part of every snapshot, so a compaction before the outcome must not lose it. The outcome must be recorded
-//! exactly once. A writer that takes it for recorded would record it never; a writer that does not know that it was
-//! recorded would record it twice.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+//! exactly once. A writer that wrongly assumes that it was recorded would never record it; a writer that does not know
+//! that it was recorded would record it twice.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 

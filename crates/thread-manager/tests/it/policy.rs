@@ -1,5 +1,5 @@
 //! Items that the persistence policy keeps out of the log do not reach the store.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
 

@@ -1,5 +1,5 @@
 //! Resuming: everything is as it was left, and no other writer is allowed.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{HistoryMode, ResponseItem};
 use selvedge_thread_store::ThreadStore;

@@ -1,5 +1,5 @@
 //! Rewinding live and cold threads.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{EventMsg, HistoryMode, ThreadId, ThreadRolledBackEvent, TurnBoundary};
 use selvedge_thread_manager::RewindTo;

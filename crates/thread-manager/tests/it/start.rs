@@ -1,5 +1,5 @@
 //! Starting threads: abandoned starts, and notifications.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{HistoryMode, TurnBoundary};
 use selvedge_thread_store::ThreadStore;
@@ -87,7 +87,7 @@ macro_rules! drop_at {
     ($gate:expr, $call:expr) => {
         tokio::select! {
             biased;
-            _ = $call => panic!("it was to wait"),
+            _ = $call => panic!("the call did not wait at the gate"),
             () = $gate.reached() => {}
         }
     };

@@ -1,4 +1,4 @@
-//! The calls that a fork and a rewind make to the store: none that reads the whole thread.
+//! The calls that a fork and a rewind make to the store. None of them reads the whole thread.
 
 use selvedge_protocol::{HistoryMode, TurnBoundary};
 use selvedge_thread_manager::RewindTo;
@@ -31,7 +31,7 @@ async fn a_rewind_of_a_live_thread_reads_no_thread_record_and_no_context() {
     store.fail(Op::LoadContext, 1);
     assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
     assert_eq!(manager.rewind(id(1), RewindTo::Turns(2)).await.unwrap(), 2);
-    // Each of the two fails once, so the third append is the first one that can read the state.
+    // Each of the two operations fails once, so the third append is the first one that can read the state.
     assert!(thread.append(&turn(MODE, "e")).await.is_err());
     assert!(thread.append(&turn(MODE, "e")).await.is_err());
     thread.append(&turn(MODE, "e")).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_rewind_of_a_live_thread_reads_no_thread_record_and_no_context() {
     assert_eq!(thread.metadata().await.preview, store.read_thread(id(1)).await.unwrap().preview);
 }
 
-/// A rewind that undoes nothing leaves a state that is current.
+/// After a rewind that undoes nothing, the state in memory is still current, so the next append reads nothing.
 #[tokio::test]
 async fn a_rewind_to_the_latest_costs_the_next_call_nothing() {
     let store = WatchedStore::new();

@@ -1,5 +1,5 @@
 //! The threads of a test, items to append, and what the store returns for them.
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 use std::time::Duration;

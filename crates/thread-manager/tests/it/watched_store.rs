@@ -1,5 +1,5 @@
 //! A store that records the calls it gets, and fails or hangs when a test requires it.
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::{Arc, Mutex};
 
@@ -184,7 +184,7 @@ impl WatchedStore {
     ) -> Result<T> {
         let fault = self.fault(op, thread_id);
         match &fault {
-            Some(Fault::Fails) => return Err(StoreError::backend(format!("{op:?} was told to fail"), "no reason")),
+            Some(Fault::Fails) => return Err(StoreError::backend(format!("a test made {op:?} fail"), "no reason")),
             Some(Fault::HangsBefore(gate)) => gate.pass().await,
             Some(Fault::LosesAnswer { took_effect: false }) => return Err(lost(thread_id)),
             _ => {}

@@ -1,5 +1,5 @@
-//! Context windows as the log names them, and as the model is told.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+//! Context windows: the ids in the log, and the ids in the message to the model.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ async fn a_window_outlasts_resume_rollback_and_revert(stores: TestStores) {
             thread.append(&turn(mode, name)).await.unwrap();
         }
         thread.shutdown().await.unwrap();
-        // Undone in a cold thread, and in a live one.
+        // The first rewind is of a cold thread, the second one of a live thread.
         let manager = stores.manager();
         manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
         let resumed = manager.resume(id(n)).await.unwrap();
@@ -96,8 +96,8 @@ async fn a_window_outlasts_resume_rollback_and_revert(stores: TestStores) {
     }
 }
 
-/// Before the compaction that was undone, the earlier window is the present one again. The next compaction opens a new
-/// window; the undone one is never used a second time.
+/// When a rewind undoes a compaction, the window before it is the current one again. The next compaction opens a new
+/// window; the undone window is never used again.
 async fn an_undone_window_is_not_used_again(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
         let manager = stores.manager();
@@ -171,7 +171,7 @@ async fn a_fork_of_a_compacted_thread_begins_with_a_new_window(stores: TestStore
     begins_with_a_new_window(&stores, HistoryMode::Paginated).await;
 }
 
-/// The same for a copied compaction.
+/// The same for a legacy fork, which copies the compaction.
 #[tokio::test]
 async fn a_copied_fork_of_a_compacted_thread_begins_with_a_new_window() {
     for stores in [TestStores::memory(), TestStores::local()] {
@@ -181,7 +181,7 @@ async fn a_copied_fork_of_a_compacted_thread_begins_with_a_new_window() {
 
 /// An event that undoes inherited turns does not bring back the windows of those turns.
 #[tokio::test]
-async fn a_rollback_of_inherited_turns_keeps_the_own_window() {
+async fn a_rollback_of_inherited_turns_keeps_the_window_of_the_fork() {
     let mode = HistoryMode::Paginated;
     for stores in [TestStores::memory(), TestStores::local()] {
         let manager = stores.manager();

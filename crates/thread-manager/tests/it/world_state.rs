@@ -1,5 +1,5 @@
 //! What the model was told about its surroundings.
-#![expect(clippy::unwrap_used, reason = "a check is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{EventMsg, HistoryMode, ResponseItem, ThreadRolledBackEvent, WorldStateRecord};
 use selvedge_thread_manager::RewindTo;
@@ -26,7 +26,7 @@ async fn records_are_full_first_then_patches_then_absent(stores: TestStores) {
         assert_eq!(
             model_prompts(&*store, id(n)).await,
             ["/a", "/b", "/b"],
-            "what the model hears is appended all the same"
+            "the messages to the model are appended in any case"
         );
         assert_eq!(thread.world_state().await, Some(surroundings("/b")));
     }

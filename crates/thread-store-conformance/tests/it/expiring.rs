@@ -3,7 +3,7 @@
 //! A pause takes no time here: the place releases the claims of the host in the store, and the host does not notice. From then on,
 //! another host can claim the threads. A fenced host finds its lost claims before it writes. A host without fencing does not check,
 //! and the rules must catch it.
-#![expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};

@@ -31,7 +31,7 @@ impl HomeIndex {
     pub(crate) async fn fresh(&self) -> Option<FreshIndex> {
         let index = self.open().await?;
         // Read before the refresh. If another process clears the index between here and the answer, the generation differs
-        // then, and the answer does not count. Read afterwards, a clearing during the refresh would go unnoticed.
+        // then, and the answer is discarded. If it were read afterwards, a clearing during the refresh would not be noticed.
         let generation = self.answered(index.filling().await).await?;
         if !self.answered(self.refresh_or_fill(&index).await).await? {
             return None;

@@ -49,13 +49,13 @@ pub(super) struct IndexState {
     pub(super) update_task: Option<AbortHandle>,
     /// The progress of that task. `None` while it does not run.
     pub(super) progress: Option<UpdateProgress>,
-    /// `None` if this process has written since.
+    /// The last rescan. `None` if this process has written to the home since.
     pub(super) last_rescan: Option<LastRescan>,
-    /// When this process last considered a check of every file.
+    /// When this process last decided whether to check every file.
     pub(super) last_full_check: Option<Instant>,
     /// Threads that were written and that no task has read into the index yet.
     pub(super) written: HashSet<ThreadId>,
-    /// The background task that collects these.
+    /// The background task that reads these threads into the index.
     pub(super) collect_task: Option<AbortHandle>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct IndexState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastRescan {
     pub(super) ended_at: Instant,
-    /// The generation of the index then.
+    /// The generation of the index at that time.
     pub(super) generation: IndexGeneration,
 }
 
@@ -154,7 +154,7 @@ impl HomeIndex {
         }
     }
 
-    /// Reacts to an index that did not answer, so that the logs do.
+    /// Handles an error of the index: decides whether to close it and when to open it again. The logs answer this query.
     pub(super) async fn give_up(&self, error: IndexError) {
         match &error {
             // Other processes hold the database. The next query may find it free, so there is no pause.

@@ -2,7 +2,7 @@
 //!
 //! The database driver needs timers, and the caller's runtime may have none: Tokio creates them only on request, and panics if
 //! they are missing, without a way to ask first. So the index has a runtime of its own, one per process. The caller's runtime
-//! still polls the query; the own one has the timers, the blocking work and the background tasks.
+//! still polls the query; the runtime of the index has the timers, the blocking work and the background tasks.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
 
-/// Returns the runtime. `None` if the system refused a thread for it; then the caller's runtime has to do.
+/// Returns the runtime. `None` if the system refused a thread for it; then the caller's runtime is used.
 fn runtime() -> Option<&'static Handle> {
     static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {

@@ -39,7 +39,7 @@ struct PlainBackward<'a> {
 }
 
 impl PlainBackward<'_> {
-    /// Reads the entry before `end`, and the white space behind it.
+    /// Reads the entry before `end`, and the white space after it.
     fn fill(&mut self) -> Result<()> {
         let Some(entry) = self.reader.next().transpose().map_err(store_error)? else {
             self.is_done = true;
@@ -51,7 +51,7 @@ impl PlainBackward<'_> {
     }
 
     /// Reads a range forward. For the reverse reader it is one entry. A forward reading may see several in it: white space
-    /// behind a line is an entry of its own, and a line that is too long comes in pieces.
+    /// after a line is an entry of its own, and a line that is too long comes in pieces.
     fn push_entries_of(&mut self, range: Range<u64>) -> Result<()> {
         self.end = range.start;
         for entry in entries_from(self.path, range.start)? {
@@ -59,7 +59,7 @@ impl PlainBackward<'_> {
             if entry.range.start >= range.end {
                 break;
             }
-            // A writer may have appended to the last line since; what is behind `before` does not count.
+            // A writer may have appended to the last line since; what comes after `before` is ignored.
             let len = usize::try_from(range.end - entry.range.start).unwrap_or(usize::MAX);
             entry.bytes.truncate(len);
             entry.range.end = entry.range.end.min(range.end);

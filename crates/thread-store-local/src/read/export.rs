@@ -71,7 +71,7 @@ impl StoreCore {
             written += io::copy(&mut bytes, out)
                 .map_err(|error| StoreError::backend(format!("cannot export {}", file.path.display()), error))?;
         }
-        // An error only at the end: the bytes that exist are exported all the same, and the error names the missing ones.
+        // The error comes at the end: first the bytes that exist are exported. The error names the missing ones.
         match missing_damage(&resolved) {
             None => Ok(written),
             Some(missing) => {

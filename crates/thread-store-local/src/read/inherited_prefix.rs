@@ -17,7 +17,7 @@ pub(crate) fn find_prefix(part: &HistoryPart) -> Result<SegmentPrefix> {
     if let Some(byte) = part.end.and_then(|end| end.byte).filter(|_| fold.ends_at_byte()) {
         return Ok(SegmentPrefix { end: byte, missing: None });
     }
-    // The fold refuses the first entry behind the prefix. If it takes all entries, the segment may be too short.
+    // The fold refuses the first entry after the prefix. If it accepts all entries, the segment may be too short.
     let mut is_whole = true;
     for entry in RolloutReader::open(&part.file.path).map_err(store_error)? {
         if !fold.take(&entry.map_err(store_error)?, 0) {

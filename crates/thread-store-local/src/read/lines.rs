@@ -60,7 +60,7 @@ impl<'a> HistoryLines<'a> {
 
     /// Returns the offset just past the last entry of the newest segment.
     ///
-    /// While the thread has a writer, the bytes behind the last newline may be half of a line, which is no entry yet. Without a
+    /// While the thread has a writer, the bytes after the last newline may be half of a line, which is not an entry yet. Without a
     /// writer they are a torn line, which does not change any more, and an entry.
     fn newest_end(&self, file: &RolloutFile) -> Result<u64> {
         if file.name.compressed {
@@ -128,7 +128,8 @@ impl LineSource for HistoryLines<'_> {
     }
 
     fn former_parts(&self, segment_id: SegmentId) -> Result<Option<Vec<(SegmentId, u64)>>> {
-        // A position may lie in a segment that a revert has abandoned. The history that ended with it shows where the two part.
+        // A position may be in a segment that a revert has abandoned. The history that ended with that segment shows where the
+        // two histories part.
         let Some(file) = self.files.segment(segment_id) else { return Ok(None) };
         let former = ResolvedHistory::ending_with(self.files, file).map_err(store_error)?;
         let source = HistoryLines::new(self.store, self.files, &former);

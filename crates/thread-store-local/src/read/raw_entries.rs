@@ -22,8 +22,8 @@ pub(crate) fn entries_from(path: &Path, from: u64) -> Result<RawEntryIter<'_>> {
             end = entry.range.end;
             Some(Ok(entry))
         }
-        // A damaged frame. What was decompressed has been returned, and nothing behind it can be read. An error of the system,
-        // which has a number, is no damage.
+        // A damaged frame. What was decompressed has been returned, and nothing after it can be read. An error of the system,
+        // which has a number, is not damage.
         Err(error) if compressed && error.raw_os_error().is_none() => {
             let kind = DamageKind::Compression { reason: error.to_string() };
             let content = RawContent::Damage { kind, is_complete: true };

@@ -14,7 +14,7 @@ use crate::limits::TICKS_PER_SCAN;
 use crate::store_core::ticker::Wake;
 
 impl LocalThreadStore {
-    /// Waits until there are lines behind a position, or the position was undone by a revert.
+    /// Waits until there are lines after a position, or the position was undone by a revert.
     pub(super) async fn wait_for_page(&self, query: LineQuery) -> Result<()> {
         let thread_id = query.thread_id;
         let mut ticks = self.core.ticker.subscribe();

@@ -16,8 +16,8 @@
 //!
 //! A thread is in the queue at most once, so two workers never sync the same file.
 //!
-//! A worker that finds the queue empty polls it a few times before it ends. Rejected: to let it sleep until there is work.
-//! Putting a thread to sleep and waking it again costs a good part of what an fsync costs.
+//! A worker that finds the queue empty polls it a few times before it ends. It does not sleep until there is work:
+//! putting a thread to sleep and waking it again costs a good part of what an fsync costs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

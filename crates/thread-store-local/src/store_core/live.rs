@@ -17,11 +17,12 @@ use crate::error::held_here;
 pub(crate) struct LiveClaim {
     /// The recorder of the newest segment. A revert replaces the segment, under a permit of [`queue`](Self::queue).
     pub(crate) recorder: RolloutRecorder,
-    /// The thread record as derived patches left it. `None` until a caller asked for it.
+    /// The thread record with all derived patches applied. `None` until a caller requests it.
     record: Mutex<Option<StoredThread>>,
     /// The batches that wait for an fsync.
     pub(crate) unsynced: UnsyncedBatches,
-    /// The order of the writers. A task waits here, where it does not block its thread, and never for a lock of the recorder.
+    /// The queue of the calls that write. A task waits in it without blocking its OS thread, and never waits for a lock of the
+    /// recorder.
     pub(crate) queue: Arc<WriteQueue>,
     /// Whether the thread has a file. Creating the file takes locks of the home, so a blocking thread does it.
     is_materialized: AtomicBool,

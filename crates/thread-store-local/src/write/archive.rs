@@ -27,9 +27,9 @@ impl StoreCore {
         let _lock = self.lock_cold(thread_id)?;
         let files = self.files()?;
         let segments = files.segments(thread_id);
-        // A shadowed file does not count because another file holds the same segment. If one is active and one archived, the
-        // active one counts. So at no moment may the shadowed one be active and the counting one archived: on the way into the
-        // archive the shadowed files go first, on the way out last.
+        // A file is shadowed if another file has the same segment. Readers ignore it. If one of the two is active and the other
+        // archived, readers use the active one. So the shadowed file must never be active while the other one is archived: into
+        // the archive the shadowed files move first, out of it they move last.
         let counts = |file: &&RolloutFile| segments.iter().any(|segment| segment.path == file.path);
         let (mut order, shadowed): (Vec<_>, Vec<_>) = files.all_files(thread_id).partition(counts);
         let at = if archived { 0 } else { order.len() };

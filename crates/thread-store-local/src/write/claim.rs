@@ -37,7 +37,7 @@ impl StoreCore {
     /// # Errors
     /// `Conflict` if it has a writer.
     pub(crate) fn lock_known(&self, thread_id: ThreadId) -> Result<WriterLock> {
-        // The file lock alone would refuse, too. This check reports a conflict with this process, and touches no file.
+        // The file lock alone would refuse the claim, too. This check reports a conflict with this process, and touches no file.
         self.live.ensure_not_live(thread_id)?;
         WriterLock::acquire(&self.home, thread_id).map_err(store_error)
     }
@@ -56,7 +56,7 @@ impl StoreCore {
     /// # Errors
     /// `NotFound`.
     pub(crate) fn open_recorder_locked(&self, thread_id: ThreadId, lock: WriterLock) -> Result<RolloutRecorder> {
-        // Only now, under the lock: until then another writer may revert the thread, and so begin a newer segment.
+        // The files are listed under the lock: before that, another writer could revert the thread and begin a newer segment.
         let files = self.files()?;
         self.remove_compressed_leftovers(&files, thread_id)?;
         let (_, resolved) = self.cached_home.resolve(files, thread_id).map_err(store_error)?;
@@ -64,8 +64,8 @@ impl StoreCore {
         RolloutRecorder::resume_locked(&self.home, resolved.newest(), lock).map_err(store_error)
     }
 
-    /// Removes what an interrupted compression or decompression left beside the files of a thread. The plain file counts; once it
-    /// grows, the compressed one would look like different data.
+    /// Removes what an interrupted compression or decompression left beside the files of a thread. The plain file is the valid
+    /// one. After the next append, a compressed file beside it would have other content.
     fn remove_compressed_leftovers(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<()> {
         let compressed = files.all_files(thread_id).filter(|file| file.name.compressed);
         let plain = compressed.map(|file| file.path.with_extension("")).filter(|plain| plain.is_file());

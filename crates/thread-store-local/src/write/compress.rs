@@ -1,6 +1,6 @@
 //! Compressing the files of a thread that has no writer.
 //!
-//! Of each file, a crash leaves the plain one, the compressed one, or both. If there are both, the plain one counts, and the
+//! Of each file, a crash leaves the plain one, the compressed one, or both. If both exist, readers use the plain one, and the
 //! next writer or the next call removes the other.
 
 use selvedge_protocol::ThreadId;

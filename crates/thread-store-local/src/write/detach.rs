@@ -17,7 +17,8 @@
 //!
 //! The step by which the change takes effect is the rename, or the new name, of the finished copy. A crash before it leaves the
 //! old history and a temporary file. One case has a step after it: if the newest segment was compressed, the plain copy
-//! appears beside it and counts from then on. A crash before the compressed file is removed leaves a file that does not count.
+//! appears beside it, and readers use it from then on. A crash before the compressed file is removed leaves a file that readers
+//! ignore.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;

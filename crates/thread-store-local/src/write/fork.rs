@@ -25,7 +25,7 @@ impl StoreCore {
     pub(crate) fn fork(&self, request: &ForkThread) -> Result<ThreadId> {
         let (thread_id, at) = head_identity(&request.meta)?;
         // Taken before the source is read, and held until the fork has its name: in between the source must not be deleted, nor
-        // its newest segment be replaced. The writer of the source may continue: what it appends is behind the boundary.
+        // its newest segment be replaced. The writer of the source may continue: what it appends comes after the boundary.
         let references = ReferenceLock::shared(&self.home).map_err(store_error)?;
         let FoundHistory { files, resolved } = self.resolve(self.files()?, request.source)?;
         self.ensure_id_is_free(&files, thread_id)?;

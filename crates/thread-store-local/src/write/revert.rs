@@ -1,8 +1,8 @@
 //! Reverts: in paginated mode a new segment that begins at the boundary, in legacy mode an event in the log.
 //!
 //! In paginated mode the steps are: find the boundary, make everything before it durable, write the new segment under a
-//! temporary name, give it its real name. The last one is the step by which the revert takes effect: the newest segment is the
-//! thread's history. A crash before it leaves the thread as it was, and the abandoned lines stay in the older segments.
+//! temporary name, rename it to its real name. The revert takes effect with the rename, because the thread's history ends in its
+//! newest segment. A crash before the rename leaves the thread as it was, and the abandoned lines stay in the older segments.
 //!
 //! In legacy mode the event is an append, and takes effect like one.
 
@@ -23,8 +23,8 @@ use crate::store_core::{FoundHistory, StoreCore};
 impl StoreCore {
     /// Reverts a thread, unless an earlier call with the same request did. Returns how many turns were undone.
     ///
-    /// `claim` is that of a thread that is live here, with the batches of its permit. The permit is held from the first read of
-    /// the history on, so that no append changes what the boundary refers to.
+    /// `claim` is the claim on a thread that is live here, together with the batches of its permit. The caller holds the permit
+    /// before the history is first read, so no append changes what the boundary refers to.
     pub(crate) fn revert(
         &self,
         request: &RevertThread,
@@ -53,7 +53,7 @@ impl StoreCore {
         }
         let undone = match mode {
             HistoryMode::Paginated => {
-                // The new segment refers to older ones, so none of them may be deleted until it is there.
+                // The new segment refers to older ones, so none of them may be deleted before it exists.
                 let _references = ReferenceLock::shared(&self.home).map_err(store_error)?;
                 let next = retry_if_moved(|| self.prepare_segment(request))?;
                 let undone =
@@ -78,7 +78,7 @@ impl StoreCore {
 
     fn revert_cold(&self, mode: HistoryMode, request: &RevertThread) -> Result<usize> {
         let thread_id = request.thread_id;
-        // Before the list of reverts is consulted: a call with the same request that is still at work holds this lock.
+        // Lock first, then read the list of reverts: an earlier call with the same request holds this lock while it works.
         let lock = self.lock_known(thread_id)?;
         if let Some(BatchOutcome::Reverted(undone)) = self.cold_reverts().find(request.batch) {
             return Ok(undone);
@@ -121,7 +121,7 @@ impl StoreCore {
         if undone_turns == 0 {
             return Ok(PreparedSegment { undone_turns, segment: None });
         }
-        // Nothing is written up to here but by `sync_bases`, so this can be repeated when a file was moved.
+        // This function writes nothing and only syncs the bases, so it can be repeated if a file was moved.
         let at = self.home.now();
         let lines = first_lines(&resolved, &boundary, at)?;
         self.sync_bases(&resolved)?;
@@ -130,7 +130,7 @@ impl StoreCore {
     }
 }
 
-/// A revert that has only to be written.
+/// A revert that is prepared and not written yet.
 struct PreparedSegment {
     undone_turns: usize,
     /// `None` if there is nothing to undo.
@@ -151,7 +151,7 @@ struct FirstLines {
 }
 
 impl PreparedSegment {
-    /// Writes the segment by `write`, which does it atomically. Returns how many turns that undid.
+    /// Calls `write`, which must write the segment atomically. Returns how many turns were undone.
     fn write(self, write: impl FnOnce(&RolloutFile, &[u8], u64) -> Result<(), RolloutError>) -> Result<usize> {
         if let Some(SegmentStart { file, lines }) = &self.segment {
             write(file, &lines.bytes, lines.next_ordinal).map_err(store_error)?;

@@ -153,7 +153,7 @@ async fn a_store_uses_the_index_that_a_repair_has_created() {
     let admin = home.store.admin();
     assert_eq!(listed(&home.store).await, 1);
     let path = admin.index_path().unwrap().to_owned();
-    // The file is no index now, while the store has the old one open.
+    // The file is not an index now, while the store still has the old file open.
     fs::rename(&path, path.with_extension("moved")).unwrap();
     fs::write(&path, "no database").unwrap();
     let check = admin.check_index(&CheckScope::default()).await.unwrap().unwrap();

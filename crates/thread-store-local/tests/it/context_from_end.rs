@@ -426,7 +426,7 @@ async fn a_revert_into_inherited_turns_keeps_the_compaction_before_them() {
     threads.revert(fork, TurnBoundary::After(turn_id("t3"))).await;
     threads.append(fork, &typical(6)).await;
     let of_reverted = threads.fork(fork, TurnBoundary::Latest).await;
-    // The boundary is behind the compaction, which is found in the source, through two segments of the fork.
+    // The boundary is after the compaction, which is found in the source, through two segments of the fork.
     check_unread(&threads, id(1), &[fork, of_reverted]).await;
 }
 

@@ -26,7 +26,7 @@ async fn copy(from: &dyn ThreadStore, to: &dyn ThreadStore, step: usize) {
     }
 }
 
-/// Returns the names and decompressed bytes of all rollout files of a home, except those that do not count.
+/// Returns the names and decompressed bytes of the rollout files of a home, without shadowed duplicates.
 fn rollouts(home: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = RolloutHome::new(home).files().unwrap();
     let all = files.threads().flat_map(|(_, segments)| segments);

@@ -110,7 +110,7 @@ fn cases() -> Vec<Case> {
         ),
         case("NUL tail", join(&[whole.as_bytes(), &[0; 4096]]), "0 1 2 3 4", Some(5), true),
         case(
-            "NUL tail behind a torn line",
+            "NUL tail after a torn line",
             join(&[whole.as_bytes(), &torn(5, 9), &[0; 512]]),
             "0 1 2 3 4",
             Some(5),

@@ -32,7 +32,7 @@ fn after_first_line(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1..]
 }
 
-/// Returns the bytes of a file as a detached copy has them behind others: with its head as a copied one.
+/// Returns the bytes of a file as they are in a detached copy after other bytes: the head is a `copied_session_meta`.
 fn copied(bytes: &[u8]) -> Vec<u8> {
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     text.replacen("\"type\":\"session_meta\"", "\"type\":\"copied_session_meta\"", 1).into_bytes()

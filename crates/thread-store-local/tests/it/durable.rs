@@ -300,7 +300,7 @@ async fn an_interrupted_decompression_is_finished() {
     fs::write(&compressed, zstd::encode_all(&b"{}\n"[..], 3).unwrap()).unwrap();
     continue_thread(&home.store, id(1), Paginated, &["three"]).await;
     assert!(compressed.exists());
-    // It moves along, and still does not count.
+    // The compressed file moves with the thread, and readers still ignore it.
     home.store.archive_thread(id(1)).await.unwrap();
     assert!(home.store.read_thread(id(1)).await.unwrap().archived);
     assert_eq!(shown_prompts(&home.store, id(1)).await, ["one", "two", "three"]);

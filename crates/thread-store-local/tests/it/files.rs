@@ -311,7 +311,7 @@ async fn names_and_prefixes_find_threads() {
         (ThreadLookup::IdPrefix("01a1fd5d-aacb".into()), 1),
         (ThreadLookup::IdPrefix("01A1FD5D".into()), 6),
         (ThreadLookup::Name("Thread on zebras".into()), 3),
-        (ThreadLookup::Name("nobody".into()), 0),
+        (ThreadLookup::Name("unknown".into()), 0),
     ] {
         assert_eq!(home.store.find_threads(&lookup).await.unwrap().len(), count);
     }

@@ -110,7 +110,7 @@ async fn a_line_of_1_gib_stays_within_limits() {
     file.write_all(line(3).as_bytes()).unwrap();
     file.flush().unwrap();
     drop(file);
-    // A line is kept in memory up to its limit, in a buffer of up to twice that size, with a piece of it besides.
+    // A line is kept in memory up to its limit, in a buffer of up to twice that size, and a piece of it is kept as well.
     let most = 2 * (MAX_LINE_BYTES as u64 >> 20) + 256;
     let history = within("load_history", 30, most, home.store.load_history(id(1))).await.unwrap();
     assert_eq!((history.lines.len(), history.damage.len()), (3, 1), "{:?}", history.damage);

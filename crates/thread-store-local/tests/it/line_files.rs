@@ -75,9 +75,9 @@ async fn a_compressed_file_has_the_same_positions() {
     assert_eq!(back, plain);
 }
 
-/// Changing a line invalidates the positions behind it, and no others.
+/// Changing a line invalidates the positions after it, and no others.
 #[tokio::test]
-async fn a_position_behind_a_changed_line_is_invalid() {
+async fn a_position_after_a_changed_line_is_invalid() {
     let home = TestHome::empty();
     record(&home.store, 1, MODE, &["a", "b"]).await;
     let entries = walk(&home.store, id(1), SortDirection::Ascending, 1000).await;

@@ -1,4 +1,4 @@
-//! Tests of the local store: the contract that every store keeps, and what holds for its files.
+//! Tests of the local store: the contract of every store, and the properties of the files of this store.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 

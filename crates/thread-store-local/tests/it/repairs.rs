@@ -42,7 +42,7 @@ fn set_stage(root: &Path) {
     for dir in [&day, &archive, &home.locks_dir()] {
         fs::create_dir_all(dir).unwrap();
     }
-    // A torn end, NULs in the middle, and a fork that refers to a position behind those.
+    // A torn end, NULs in the middle, and a fork that refers to a position after the NULs.
     let shared = own_head(1) + &lines(1..3) + "\0\0\0\0" + &line(3);
     fs::write(day.join(rollout(1)), shared.clone() + &line(4) + &line(5)[..40]).unwrap();
     fs::write(day.join(rollout(2)), based_head(2, id(1).into(), 4, shared.len() as u64) + &lines(5..7)).unwrap();
@@ -51,7 +51,7 @@ fn set_stage(root: &Path) {
     let frame = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
     let (first, second_frame) = (frame(&(own_head(5) + &lines(1..4))), frame(&line(4)));
     fs::write(day.join(rollout(5)).with_extension("jsonl.zst"), [&first[..], &second_frame[..9]].concat()).unwrap();
-    // A second file that is the beginning of the counting one, and a third that is not.
+    // Two duplicates in the archive: the content of the first is the beginning of the active file, that of the second is not.
     for (n, other) in [(6, lines(1..3)), (7, lines(7..9))] {
         fs::write(day.join(rollout(n)), own_head(n) + &lines(1..5)).unwrap();
         fs::write(archive.join(rollout(n)), own_head(n) + &other).unwrap();
@@ -82,7 +82,7 @@ fn lines_of(path: &Path) -> Vec<String> {
     lines.collect()
 }
 
-/// Returns the lines of each thread's counting file.
+/// Returns the lines of each thread's newest segment, from the file that is not shadowed.
 fn threads(root: &Path) -> BTreeMap<u32, Vec<String>> {
     let found = RolloutHome::new(root).files().unwrap();
     let newest = (0..10).filter_map(|n| Some((n, found.segments(id(n)).last()?)));
@@ -109,12 +109,12 @@ fn check_old_or_new(root: &Path, before: &Files, done: &Files, what: &str) {
         if is_kept(path) {
             // Names of kept files contain the time of the repair.
             let original = path.to_string_lossy().split(".damaged-").next().map(PathBuf::from).unwrap();
-            // The name of an orphan was removed from it before.
+            // The name index may have lost the name of a missing thread before it was kept.
             let is_original = |kept: &Vec<u8>| Some(kept) == before.get(&original) || original == names;
-            assert!(is.is_none_or(is_original), "{what}: {} is no original", path.display());
+            assert!(is.is_none_or(is_original), "{what}: {} is not the original", path.display());
             continue;
         }
-        assert!(is == old || is == new, "{what}: {} is neither the old nor the new", path.display());
+        assert!(is == old || is == new, "{what}: {} is neither the old file nor the new one", path.display());
         let is_held_elsewhere =
             path.starts_with("archived_sessions") && path.to_string_lossy().contains(&id(6).to_string());
         if let Some(old) = old.filter(|old| is != Some(old) && !is_held_elsewhere) {
@@ -144,7 +144,11 @@ fn check_second(root: &Path, before: &Files, done: &Files, wanted: &BTreeMap<u32
     assert_eq!(&threads(root), wanted, "{what}");
     let now = files(root);
     for (path, bytes) in done.iter().filter(|(path, _)| !is_kept(path) && !path.ends_with("session_index.jsonl")) {
-        assert!(now.get(path) == Some(bytes), "{what}: {} is another one in the end", path.display());
+        assert!(
+            now.get(path) == Some(bytes),
+            "{what}: {} differs from the result of a repair without a fault",
+            path.display()
+        );
     }
     let names = NameIndex::load(&home).unwrap();
     assert_eq!((names.get(id(1)).unwrap().name.as_str(), names.get(id(9))), ("here", None), "{what}");
@@ -223,7 +227,7 @@ fn lose_power(
     fs::remove_dir_all(left).unwrap();
 }
 
-/// Makes temporary files old. The doctor takes a new one for the file of a writer that is at work, and inspects it twice.
+/// Makes temporary files old. The doctor assumes that a new one belongs to a writer at work, and inspects it twice.
 fn make_old(root: &Path) {
     for path in all_files(root).iter().filter(|path| is_temporary(path)) {
         let file = fs::File::options().write(true).open(path).unwrap();
@@ -255,11 +259,11 @@ fn report(level: Durability) {
 }
 
 #[test]
-fn a_fault_at_any_call_of_a_repair_leaves_the_old_or_the_new_at_level_written() {
+fn a_fault_at_any_call_of_a_repair_leaves_the_old_or_the_new_file_at_level_written() {
     report(Durability::Written);
 }
 
 #[test]
-fn a_fault_at_any_call_of_a_repair_leaves_the_old_or_the_new_at_level_synced() {
+fn a_fault_at_any_call_of_a_repair_leaves_the_old_or_the_new_file_at_level_synced() {
     report(Durability::Synced);
 }

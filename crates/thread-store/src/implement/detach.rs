@@ -54,7 +54,7 @@ fn copy_history<S: Borrow<Segment>>(chain: &SegmentChain<S>) -> Vec<u8> {
                 }
                 None => bytes.extend_from_slice(&entry.bytes),
             }
-            // Damage and white space before the first line do not count.
+            // The first line is the first intact one: damage and white space before it are only copied.
             is_first &= line_of(&entry).is_none();
         }
         // A prefix may end with a torn line. The next part must not continue it.

@@ -128,7 +128,7 @@ pub fn read_lines(source: &dyn LineSource, query: &LineQuery) -> Result<LinePage
         return Err(StoreError::invalid("a page must have room for at least one entry"));
     }
     let PageStart { start, was_rewound } = PageStart::find(source, query)?;
-    // Encoded before the page is filled, which moves the start on.
+    // Encoded before the page is filled, because filling the page changes the start.
     let rewound_to = was_rewound.then(|| start.encode(source));
     let mut page = PageBuilder { source, query, entries: Vec::new(), bytes: 0, next: start };
     let is_end = match query.direction {
@@ -374,7 +374,7 @@ impl PageBuilder<'_> {
     /// Collects the entries after `next`. Returns whether the page reaches the end of the history.
     ///
     /// `includes_base` is set if the page starts before a gap at the beginning of the history. The position there is
-    /// the same as after the gap, so only the query can tell.
+    /// the same as after the gap, so only the query shows whether the gap was read.
     fn fill_ascending(&mut self, includes_base: bool) -> Result<bool> {
         if includes_base && let Some(missing) = self.source.missing_base() {
             self.push_missing(&self.next.clone(), missing);

@@ -17,7 +17,8 @@ use crate::{Appended, BatchId, Result, StoreError, WriterState};
 //
 impl MemoryState {
     pub(super) fn create(&mut self, writer: WriterId, meta: SessionMeta) -> Result<()> {
-        // Only this store is asked. A lazy thread of another store does not reserve its id: the first append decides.
+        // Only stored threads and the lazy ones of this store are checked. Another store can have a lazy thread with the same
+        // id: the thread with the first append gets the id.
         let (thread_id, _) = head_identity(&meta)?;
         let meta = new_head(meta)?;
         self.check_free(writer, thread_id)?;
@@ -80,7 +81,7 @@ impl MemoryState {
         self.make_visible(writer, thread_id).map(|_| ())
     }
 
-    /// Gives up the writer. A lazy thread is gone with it.
+    /// Gives up the writer. A lazy thread then no longer exists.
     pub(super) fn release(&mut self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
         self.check_live(writer, thread_id)?;
         if self.lazy_mut().remove(&(writer, thread_id)).is_none() {

@@ -66,7 +66,7 @@ impl MemoryState {
     }
 
     pub(super) fn list_changes(&mut self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
-        // The log compares versions when it is asked, so changes need not report themselves.
+        // The log compares versions when a page is requested, so a change does not notify the log.
         let versions: Vec<_> = self.thread_ids().into_iter().map(|id| (id, self.version(id))).collect();
         self.change_log_mut().update(versions);
         self.change_log().page(after, limit, |thread_id| self.end_position(thread_id))

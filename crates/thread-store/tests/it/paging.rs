@@ -4,7 +4,7 @@ use selvedge_history::TextSearch;
 use selvedge_protocol::{SearchOrder, SearchQuery, StoredThread, ThreadId, ThreadQuery, Timestamp};
 use selvedge_thread_store::implement::page_hits;
 
-#[expect(clippy::unwrap_used, reason = "a helper of tests is a test, though another function carries the attribute")]
+#[expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 fn id(n: u32) -> ThreadId {
     format!("01a1fd5d-0000-7000-8000-{n:012x}").parse().unwrap()
 }

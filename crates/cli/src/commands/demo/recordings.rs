@@ -1,4 +1,4 @@
-//! Recordings of Codex, which make up the home of the demo. They are compiled into the program, so that the demo needs no files.
+//! Recordings of Codex, which make up the home of the demo. They are compiled into the program, so the demo needs no files.
 
 macro_rules! recorded {
     ($($version:literal: [$($path:literal),* $(,)?]),* $(,)?) => {

@@ -1,5 +1,5 @@
-//! The steps of the demo. Each step does what a verb does, and checks what the verb promises: a demo that only looked
-//! right would be worse than none.
+//! The steps of the demo. Each step does what a verb does, and checks what the verb promises: a demo that
+//! shows results without checking them would prove nothing.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;

@@ -63,7 +63,7 @@ pub(crate) async fn examine(
     let check = match run_check().await {
         Ok(Some(check)) => check,
         Ok(None) => return Ok(None),
-        // The rest of the report is still useful, so that a busy index is only noted.
+        // The rest of the report is still useful, so a busy index is only a note.
         Err(IndexError::Busy(_)) => {
             note("the index was not checked: other processes are using it; run the command again later");
             return Ok(None);
@@ -122,7 +122,7 @@ fn print_findings(findings: &[IndexFinding], app: &mut App<'_>) -> Result<()> {
         if findings.len() > MAX_LISTED {
             writeln!(app.out, "  and {} more of this kind", findings.len() - MAX_LISTED)?;
         }
-        // All findings of a kind have the same severity, so that one remedy answers all of them.
+        // All findings of a kind have the same severity, so one remedy is valid for all of them.
         let remedy = match findings[0].severity {
             Severity::Notice => "nothing to do: the next query reads it, and so does a repair",
             _ => "a repair reads the threads in question again; the logs hold everything",

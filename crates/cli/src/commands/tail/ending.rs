@@ -39,7 +39,7 @@ pub(crate) async fn reader_gone() {
     let stdout = std::io::stdout();
     loop {
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
-        // No events are asked for, because `poll` reports errors and hangups always.
+        // `poll` always reports errors and hangups, so no other event is requested.
         let is_polled = poll(&mut polled, Some(&Timespec::default())).is_ok();
         if is_polled && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
             return;

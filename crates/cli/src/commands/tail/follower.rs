@@ -17,7 +17,7 @@ use crate::render::paint::Paint;
 use crate::render::time::date_time;
 use crate::timing::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE};
 
-/// How many entries to read at a time when searching backward for the start. Larger than what people ask for, so that
+/// How many entries to read at a time when searching backward for the start. Larger than the number that users usually want, so
 /// one page is nearly always enough.
 const BACKWARD_PAGE: usize = 500;
 
@@ -56,10 +56,10 @@ impl<'a, 'b> Follower<'a, 'b> {
         //                          ▴                              │ yes
         //                          └────────── more lines ◂── wait for lines
         //
-        // The position behind the last printed page is all that connects two steps, so that no line is missed or
-        // repeated. It stays valid while the thread is archived, compressed or continued in another segment. If a
-        // rewind has undone it, the page reports that. An error that may pass repeats the step after a pause. A
-        // position that is gone leads to a new start. Other errors end the loop.
+        // Each step begins at the position after the last printed page, so no line is missed or repeated.
+        // The position stays valid while the thread is archived, compressed or continued in another segment. If a rewind
+        // has undone it, the page reports that. After an error that may pass, the step is repeated after a pause. If the
+        // position is gone, the loop finds a new start. Other errors end the loop.
         let mut pause = None;
         let start = loop {
             if self.from_start {
@@ -123,7 +123,7 @@ impl<'a, 'b> Follower<'a, 'b> {
     }
 
     /// Returns whether an entry gets a line of its own. The summarizer has to see the entries one after another, to
-    /// recognize duplicates. A duplicate is next to its original, so that the direction does not matter.
+    /// recognize duplicates. A duplicate is next to its original, so the direction does not matter.
     fn is_printed(&self, entry: &LineEntry, summarizer: &mut LineSummarizer) -> bool {
         match entry.kind {
             EntryKind::Blank => false,
@@ -168,7 +168,7 @@ impl<'a, 'b> Follower<'a, 'b> {
     /// # Errors
     /// The error itself if it does not pass, and `NotFound` if the thread was deleted.
     async fn pause_after(&self, error: StoreError, previous: Option<Duration>) -> Result<Duration> {
-        // A new writer is not needed to read, so that errors which only a writer can recover from end the command.
+        // `tail` only reads, so an error from which only a new writer can recover ends the command.
         match error.recovery() {
             Recovery::Retry | Recovery::RetryLater | Recovery::StartOver => {}
             _ if matches!(error, StoreError::NotFound { .. }) && self.was_read => {
