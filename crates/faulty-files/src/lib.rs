@@ -1,5 +1,7 @@
 //! Fault injection for tests: file operations that fail, that end the process, or that a power loss interrupts.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! [`FaultyFiles`] implements [`FileSystem`](selvedge_rollout::FileSystem), the trait through which `selvedge-rollout`
 //! and the local store change files. It forwards every call to real files and counts the calls. One chosen call goes
 //! wrong: it [fails](Fault), or it is the last one, as if the process had ended there.

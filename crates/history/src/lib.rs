@@ -1,5 +1,7 @@
 //! The meaning of a thread.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! The log of a thread is a list of items. This crate derives from them what a listing shows, what a client shows, and what the
 //! model sees. Everything here is a pure fold: items in, in order, and a value out. There are no files, no stores, no async code
 //! and no clock. So the same rule holds for a live thread, a file on disk and an import.

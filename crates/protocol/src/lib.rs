@@ -1,5 +1,7 @@
 //! The vocabulary of a thread: the types that every other crate of the workspace uses.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! A *thread* is one conversation with an agent, kept as a log of *lines*. This crate defines the types and their pure
 //! rules. It has no side effects: it opens no file, runs no SQL, starts no task and reads no clock. A caller that makes
 //! an id or a time passes in the current [`Timestamp`].

@@ -1,5 +1,7 @@
 //! The bytes of a thread: which files hold them, how they are written and how they are read.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! A thread is a log in JSON lines. It consists of one or several *segments*, each of which is a file. This crate has:
 //!
 //! - [`RolloutHome`]: the directory that holds the files, and [`CachedHome`], which remembers what a scan of it found;

@@ -1,5 +1,7 @@
 //! The index of a home: a copy of what its rollouts contain, kept so that queries are fast.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! The log is the truth, and this is a cache of it in SQLite. [`StateIndex::update`] compares it with the files of the home and
 //! reads what changed. Of a log that only grew, it reads only what was appended. An index that was updated and one that was
 //! built from scratch have the same rows. Deleting the file loses nothing. A file that is not an index, is damaged or was made by

@@ -1,5 +1,7 @@
 //! The life of threads, over any store.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! [`ThreadManager`] starts, resumes, forks and rewinds threads in a
 //! [`ThreadStore`](selvedge_thread_store::ThreadStore). It is also the one way to change the metadata of threads, live
 //! or cold. [`LiveThread`] is a thread that an agent is writing: it applies the persistence policy, appends items, and

@@ -1,5 +1,7 @@
 //! The contract of [`ThreadStore`](selvedge_thread_store::ThreadStore) as rules that any store can be checked against.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! The author of a store provides a [`StorePlace`]: storage for threads that several hosts can open. The suite returns a
 //! [`Report`]. The report says of every [`Rule`] whether the store keeps it. For a broken rule it contains what the check saw, and for
 //! a rule that does not apply, the reason.

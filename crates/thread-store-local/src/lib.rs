@@ -1,5 +1,7 @@
 //! `LocalThreadStore`: threads in a home directory.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! [`LocalThreadStore`] keeps the [`ThreadStore`](selvedge_thread_store::ThreadStore) contract on the files of a home and on
 //! nothing else. The log is the truth, names are in the name index, and a thread is archived if its files are in the archive.
 //! Opening a store reads and creates no files, whatever the size of the home.

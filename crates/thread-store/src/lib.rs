@@ -1,5 +1,7 @@
 //! The contract of a store of threads.
 //!
+//! The [glossary](../../../docs/glossary.md) defines the terms.
+//!
 //! [`ThreadReader`] has everything that needs no writer: lists, searches, exports, copies, tails. [`ThreadStore`] adds
 //! the life of a writer and every change. A store may keep its threads in a directory of logs, in a database or in
 //! memory.
