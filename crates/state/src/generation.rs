@@ -39,7 +39,7 @@ impl StateIndex {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn filling(&self) -> Result<Option<IndexGeneration>> {
+    pub async fn generation(&self) -> Result<Option<IndexGeneration>> {
         let row = sqlx::query_scalar("SELECT filled_at FROM checks").fetch_optional(&self.database.readers).await?;
         Ok(row.map(IndexGeneration))
     }

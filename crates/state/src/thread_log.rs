@@ -299,7 +299,7 @@ impl ThreadLog {
                 exists.then_some(TurnChoice::Id(turn_id))
             }
             Some(selector @ (TurnSelector::Number(_) | TurnSelector::NumberFromEnd(_))) => {
-                selector.place(self.count_turns(connection).await?).map(TurnChoice::Index)
+                selector.turn_index(self.count_turns(connection).await?).map(TurnChoice::Index)
             }
         })
     }

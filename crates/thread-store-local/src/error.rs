@@ -62,7 +62,7 @@ fn is_not_found(error: &(dyn Error + 'static)) -> bool {
 
 /// Returns the error of an operation that needs the bytes of a damaged range.
 pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
-    StoreError::Corrupt { thread_id, place: damage.place, range: damage.range, reason: damage.reason }
+    StoreError::Corrupt { thread_id, location: damage.location, range: damage.range, reason: damage.reason }
 }
 
 /// Returns the conflict with a writer in this process.

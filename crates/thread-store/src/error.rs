@@ -134,12 +134,12 @@ pub enum StoreError {
         dependents: Vec<ThreadId>,
     },
     /// Something that is stored cannot be read, and the operation needs it.
-    #[error("thread {thread_id} is damaged in {place}, bytes {}..{}: {reason}", .range.start, .range.end)]
+    #[error("thread {thread_id} is damaged in {location}, bytes {}..{}: {reason}", .range.start, .range.end)]
     Corrupt {
         /// The thread.
         thread_id: ThreadId,
         /// Where it is: a path, a table.
-        place: String,
+        location: String,
         /// The affected bytes.
         range: Range<u64>,
         /// What is wrong with them.

@@ -81,7 +81,7 @@ impl<'a> HistoryExporter<'a> {
         let Some(MissingBytes { bytes, reason }) = self.missing else { return Ok(self.written) };
         Err(StoreError::Corrupt {
             thread_id: self.walk.thread_id,
-            place: "the beginning of the history".to_owned(),
+            location: "the beginning of the history".to_owned(),
             range: 0..bytes.unwrap_or(0),
             reason: format!("{reason}; what is there was exported"),
         })
@@ -145,7 +145,7 @@ impl SegmentProgress {
         // A line that is too long for one entry arrives in several. They are reported as one damaged range.
         let continues = std::mem::take(&mut self.is_torn);
         let line = self.line;
-        let damage = |range, reason| Damage { place: format!("segment {}", entry.segment), range, line, reason };
+        let damage = |range, reason| Damage { location: format!("segment {}", entry.segment), range, line, reason };
         match &entry.kind {
             EntryKind::Line => {
                 if let Some(line) = entry.line() {

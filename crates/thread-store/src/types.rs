@@ -22,7 +22,8 @@ pub struct Appended {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damage {
     /// Where it is: a path, a table.
-    pub place: String,
+    #[serde(rename = "place")]
+    pub location: String,
     /// The damaged bytes.
     pub range: Range<u64>,
     /// The number of the line in which the range begins, counted from 1. 0 if lines were not counted.
@@ -33,8 +34,8 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, range, line, reason } = self;
-        f.write_str(place)?;
+        let Self { location, range, line, reason } = self;
+        f.write_str(location)?;
         if *line > 0 {
             write!(f, ", line {line}")?;
         }

@@ -158,7 +158,7 @@ fn print(
         app.out,
         "checked {files} files with {lines} lines in {bytes} bytes: {faults} findings, {notices} notices{omitted}"
     )?;
-    let is_repairable = before.findings.iter().any(|finding| finding.mendable) || faults_of_index > 0;
+    let is_repairable = before.findings.iter().any(|finding| finding.is_repairable) || faults_of_index > 0;
     if mode == RepairMode::Off && is_repairable {
         note(
             "`selvedge doctor --repair` repairs what can be repaired; with --dry-run it only reports what it would do",

@@ -24,12 +24,12 @@ impl TurnSelector {
     /// ```
     /// use selvedge_protocol::TurnSelector;
     ///
-    /// assert_eq!(TurnSelector::Number(1).place(5), Some(0));
-    /// assert_eq!(TurnSelector::NumberFromEnd(1).place(5), Some(4));
-    /// assert_eq!(TurnSelector::NumberFromEnd(6).place(5), None);
+    /// assert_eq!(TurnSelector::Number(1).turn_index(5), Some(0));
+    /// assert_eq!(TurnSelector::NumberFromEnd(1).turn_index(5), Some(4));
+    /// assert_eq!(TurnSelector::NumberFromEnd(6).turn_index(5), None);
     /// ```
     #[must_use]
-    pub fn place(&self, count: u64) -> Option<u64> {
+    pub fn turn_index(&self, count: u64) -> Option<u64> {
         let index = match self {
             Self::Id(_) => None,
             Self::Number(number) => number.checked_sub(1),

@@ -161,7 +161,8 @@ pub struct Finding {
     /// A description, with what is lost.
     pub detail: String,
     /// Whether [`repair`](super::repair) can repair it.
-    pub mendable: bool,
+    #[serde(rename = "mendable")]
+    pub is_repairable: bool,
     /// What a user can do about it.
     pub remedy: &'static str,
 }
@@ -176,7 +177,7 @@ impl Finding {
             range: None,
             line: None,
             detail: detail.into(),
-            mendable: kind.is_repairable(),
+            is_repairable: kind.is_repairable(),
             remedy: kind.remedy(),
         }
     }
@@ -191,7 +192,7 @@ impl Finding {
 
     /// Returns the same finding as one that cannot be repaired, with the reason.
     pub(super) fn unrepairable(self, why: &str) -> Self {
-        Self { mendable: false, detail: format!("{}; {why}", self.detail), ..self }
+        Self { is_repairable: false, detail: format!("{}; {why}", self.detail), ..self }
     }
 }
 

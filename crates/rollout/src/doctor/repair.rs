@@ -35,7 +35,7 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
     let references = references.unwrap_or_else(|_| diagnosis.references.clone());
     let cached_home = CachedHome::new(home.clone());
     let mut run = RepairRun { home, cached_home, dry_run, references, steps: Vec::new() };
-    let repairable = || diagnosis.findings.iter().filter(|finding| finding.mendable);
+    let repairable = || diagnosis.findings.iter().filter(|finding| finding.is_repairable);
 
     // First the files of each thread, which are repaired under one lock.
     let threads: BTreeSet<ThreadId> = repairable()

@@ -238,7 +238,7 @@ proptest! {
         prop_assert_eq!(&texts[new_head..], crate::support::texts(&before));
         prop_assert!(after.iter().all(|entry| matches!(entry, Entry::Line(_))));
         let left = diagnose(&test.home, None, &|_| {}).unwrap().findings;
-        let left: Vec<_> = left.iter().filter(|finding| finding.mendable).collect();
+        let left: Vec<_> = left.iter().filter(|finding| finding.is_repairable).collect();
         prop_assert!(left.is_empty(), "{:?}", left);
     }
 }

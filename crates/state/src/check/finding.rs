@@ -120,7 +120,8 @@ pub struct IndexCheck {
     /// The database file.
     pub path: PathBuf,
     /// Whether the file exists. An empty file counts as missing.
-    pub is_there: bool,
+    #[serde(rename = "is_there")]
+    pub exists: bool,
     /// The number of threads in the index.
     pub threads: u64,
     /// What is wrong or stale.

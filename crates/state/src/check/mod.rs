@@ -36,7 +36,7 @@ impl StateIndex {
         let file = path.to_owned();
         // SQLite creates a file by opening it, so that an empty one is as good as none.
         let exists = blocking(move || Ok(std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0))).await?;
-        let mut check = IndexCheck { path: path.to_owned(), is_there: exists, threads: 0, findings: Vec::new() };
+        let mut check = IndexCheck { path: path.to_owned(), exists, threads: 0, findings: Vec::new() };
         if !exists {
             return Ok(check);
         }

@@ -97,9 +97,9 @@ impl StateIndex {
     }
 
     async fn page_of_one_generation(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>> {
-        let Some(generation) = self.filling().await? else { return Ok(None) };
+        let Some(generation) = self.generation().await? else { return Ok(None) };
         let page = self.search_threads(query).await?;
-        let is_same = self.filling().await? == Some(generation);
+        let is_same = self.generation().await? == Some(generation);
         Ok(page.filter(|_| is_same))
     }
 

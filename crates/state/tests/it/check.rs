@@ -99,7 +99,7 @@ async fn a_stale_index_is_not_a_fault() {
 async fn an_index_that_was_never_filled_is_not_a_fault() {
     let home = Home::new();
     home.thread();
-    assert!(!check(&home).await.is_there);
+    assert!(!check(&home).await.exists);
     assert!(!home.index_path().exists(), "a check creates no file");
     home.index().await.close().await;
     let found = check(&home).await;

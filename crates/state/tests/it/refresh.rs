@@ -140,11 +140,11 @@ async fn several_processes_update_at_the_same_time() {
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }
 
-/// An update that began before the index was cleared does not count as filling it.
+/// An update that began before the index was cleared does not complete a generation.
 #[tokio::test]
 async fn an_index_that_is_cleared_during_an_update_is_not_filled() {
     let (home, _, index) = old_home().await;
-    let (other, filling) = (home.index().await, index.filling().await.unwrap());
+    let (other, generation) = (home.index().await, index.generation().await.unwrap());
     let mut clearing = None;
     home.thread();
     index
@@ -157,8 +157,8 @@ async fn an_index_that_is_cleared_during_an_update_is_not_filled() {
         .await
         .unwrap();
     clearing.unwrap().await.unwrap();
-    assert_eq!(index.filling().await.unwrap(), None);
+    assert_eq!(index.generation().await.unwrap(), None);
     index.update(|_| {}).await.unwrap();
-    assert_ne!(index.filling().await.unwrap(), filling);
+    assert_ne!(index.generation().await.unwrap(), generation);
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
 }

@@ -62,7 +62,7 @@ impl HomeAdmin {
     pub async fn check_index(&self, scope: &CheckScope) -> Result<Option<IndexCheck>, IndexError> {
         let Some(path) = self.index_path() else { return Ok(None) };
         let check = with_timers(StateIndex::check(&self.store.core.home, path, scope)).await?;
-        Ok(Some(check).filter(|check| check.is_there))
+        Ok(Some(check).filter(|check| check.exists))
     }
 
     /// Repairs what a check of the index found, and updates the index. If the file was replaced, the store opens the new one.

@@ -32,14 +32,14 @@ impl HomeIndex {
         let index = self.open().await?;
         // Read before the refresh. If another process clears the index between here and the answer, the generation differs
         // then, and the answer is discarded. If it were read afterwards, a clearing during the refresh would not be noticed.
-        let generation = self.answered(index.filling().await).await?;
+        let generation = self.answered(index.generation().await).await?;
         if !self.answered(self.refresh_or_fill(&index).await).await? {
             return None;
         }
         let generation = match generation {
             Some(generation) => generation,
             // The refresh has filled the index for the first time.
-            None => self.answered(index.filling().await).await??,
+            None => self.answered(index.generation().await).await??,
         };
         self.state().last_rescan = Some(LastRescan { ended_at: Instant::now(), generation });
         Some(FreshIndex { generation, index })
@@ -62,7 +62,7 @@ impl HomeIndex {
     /// Refreshes the index for a query about one thread.
     pub(crate) async fn refreshed_for(&self, thread_id: ThreadId) -> Option<FreshIndex> {
         let index = self.open().await?;
-        let generation = self.answered(index.filling().await).await??;
+        let generation = self.answered(index.generation().await).await??;
         let outcome = index.refresh_threads(HashSet::from([thread_id]), MAX_REFRESH_BYTES).await;
         let is_fresh = matches!(self.answered(outcome).await?, RefreshOutcome::Fresh(_));
         is_fresh.then(|| FreshIndex { generation, index })
@@ -72,7 +72,7 @@ impl HomeIndex {
     /// threads: then the logs have to answer.
     pub(crate) async fn answer<T>(&self, fresh: &FreshIndex, outcome: Result<T, IndexError>) -> Option<T> {
         let answer = self.answered(outcome).await?;
-        let generation = self.answered(fresh.index.filling().await).await?;
+        let generation = self.answered(fresh.index.generation().await).await?;
         (generation == Some(fresh.generation)).then_some(answer)
     }
 

@@ -7,7 +7,7 @@ use selvedge_thread_store::Damage;
 /// Returns a damaged range of a part.
 pub(crate) fn damage_of(resolved: &ResolvedHistory, part: usize, damaged: DamagedRange) -> Damage {
     Damage {
-        place: path_of(resolved, part),
+        location: path_of(resolved, part),
         range: damaged.range,
         line: damaged.number,
         reason: damaged.kind.to_string(),
@@ -18,7 +18,7 @@ pub(crate) fn damage_of(resolved: &ResolvedHistory, part: usize, damaged: Damage
 pub(crate) fn short_damage(resolved: &ResolvedHistory, part: usize, len: u64) -> Damage {
     let end = resolved.parts[part].end.and_then(|end| end.byte).unwrap_or(len).max(len);
     let reason = "the file ends before the part of it that this thread builds on".to_owned();
-    Damage { place: path_of(resolved, part), range: len..end, line: 0, reason }
+    Damage { location: path_of(resolved, part), range: len..end, line: 0, reason }
 }
 
 fn path_of(resolved: &ResolvedHistory, part: usize) -> String {
@@ -28,7 +28,7 @@ fn path_of(resolved: &ResolvedHistory, part: usize) -> String {
 /// Returns the damage of a base that is missing or cannot be read: a damaged range before everything else.
 pub(crate) fn missing_damage(resolved: &ResolvedHistory) -> Option<Damage> {
     resolved.missing.as_ref().map(|missing| Damage {
-        place: format!("segment {}", missing.segment_id),
+        location: format!("segment {}", missing.segment_id),
         range: 0..missing.end.byte.unwrap_or(0),
         line: 1,
         reason: format!("the history begins in this segment, and {}", missing.reason),

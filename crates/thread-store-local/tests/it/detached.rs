@@ -158,9 +158,9 @@ async fn a_thread_with_a_missing_base_cannot_be_detached() {
     fs::rename(&source, &aside).unwrap();
     let files = home.files();
     match home.store.detach_thread(id(2)).await {
-        Err(StoreError::Corrupt { thread_id, place, .. }) => {
+        Err(StoreError::Corrupt { thread_id, location, .. }) => {
             assert_eq!(thread_id, id(2));
-            assert!(place.contains(&id(1).to_string()), "{place}");
+            assert!(location.contains(&id(1).to_string()), "{location}");
         }
         other => panic!("{other:?}"),
     }

@@ -639,7 +639,7 @@ fn check_index(runtime: &Runtime, root: &Path, is_thorough: bool, what: &str) {
         index.update(|_| {}).await.unwrap();
         index.close().await;
         let check = StateIndex::check(&home, &path, &CheckScope { threads: None, deep: true }).await.unwrap();
-        assert_eq!((check.is_there, check.findings), (true, Vec::new()), "{what}");
+        assert_eq!((check.exists, check.findings), (true, Vec::new()), "{what}");
     });
 }
 

@@ -212,7 +212,7 @@ async fn a_missing_base_is_reported_and_the_rest_is_read() {
     assert!(matches!(error, StoreError::Corrupt { .. }) && error.to_string().contains("exported"), "{error}");
     assert_eq!(exported, fs::read(home.store.read_thread(id(2)).await.unwrap().location.unwrap()).unwrap());
     assert_eq!(history.damage.len(), 1);
-    assert!(history.damage[0].place.contains(&id(1).to_string()), "{:?}", history.damage);
+    assert!(history.damage[0].location.contains(&id(1).to_string()), "{:?}", history.damage);
     assert_eq!(model_prompts(&home.store, id(2)).await, ["b"]);
     assert_eq!(all_turns(&home.store, id(2)).await.len(), 1);
     selvedge_thread_store_conformance::fixtures::continue_thread(&home.store, id(2), PAGINATED, &["c"]).await;

@@ -138,7 +138,7 @@ fn check_second(root: &Path, before: &Files, done: &Files, wanted: &BTreeMap<u32
     for step in repair_home(&home) {
         assert_eq!(step.error, None, "{what}: {step:?}");
     }
-    let left: Vec<_> = diagnose_home(&home).findings.into_iter().filter(|finding| finding.mendable).collect();
+    let left: Vec<_> = diagnose_home(&home).findings.into_iter().filter(|finding| finding.is_repairable).collect();
     assert_eq!(left, [], "{what}");
     check_old_or_new(root, before, done, what);
     assert_eq!(&threads(root), wanted, "{what}");

@@ -99,7 +99,7 @@ impl<S: Borrow<Segment>> SegmentChain<S> {
     pub fn history(&self) -> WholeHistory {
         let mut history = WholeHistory::new(self.thread_id, self.is_live, self.newest().mode());
         history.damage.extend(self.missing.as_ref().map(|(segment_id, missing)| Damage {
-            place: format!("segment {segment_id}"),
+            location: format!("segment {segment_id}"),
             range: 0..missing.bytes.unwrap_or(0),
             line: 1,
             reason: format!("the history begins in this segment, and {}", missing.reason),
@@ -121,7 +121,7 @@ impl<S: Borrow<Segment>> SegmentChain<S> {
                     history.lines.push(record.line.clone());
                 }
                 Entry::Damage(damage) => history.damage.push(Damage {
-                    place: format!("segment {}", segment.id),
+                    location: format!("segment {}", segment.id),
                     range: damage.range.clone(),
                     line: damage.number,
                     reason: damage.kind.to_string(),
@@ -131,7 +131,7 @@ impl<S: Borrow<Segment>> SegmentChain<S> {
         // A gap at the end of the prefix is damage as well. Its bytes are after those that the segment has, and the
         // lines in them cannot be counted.
         history.damage.extend(part.missing().map(|missing| Damage {
-            place: format!("segment {}", segment.id),
+            location: format!("segment {}", segment.id),
             range: segment.size()..segment.size() + missing.bytes.unwrap_or(0),
             line: 0,
             reason: missing.reason,

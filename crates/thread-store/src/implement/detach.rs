@@ -20,8 +20,8 @@ use crate::{Result, StoreError};
 pub fn detached_bytes<S: Borrow<Segment>>(chain: &SegmentChain<S>) -> Result<Option<Vec<u8>>> {
     let thread_id = chain.thread_id();
     if let Some((segment_id, missing)) = chain.missing() {
-        let (place, range) = (format!("segment {segment_id}"), 0..missing.bytes.unwrap_or(0));
-        return Err(StoreError::Corrupt { thread_id, place, range, reason: missing.reason.clone() });
+        let (location, range) = (format!("segment {segment_id}"), 0..missing.bytes.unwrap_or(0));
+        return Err(StoreError::Corrupt { thread_id, location, range, reason: missing.reason.clone() });
     }
     // A thread that was reverted has several segments of its own. It needs no copy.
     let builds_on_others = chain.segments().any(|segment| segment.thread_id != thread_id);

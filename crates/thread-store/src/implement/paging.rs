@@ -190,7 +190,7 @@ pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEn
 
 /// Returns the requested turns with their indexes. `turns` are all turns of the thread, oldest first.
 fn selected(thread_id: ThreadId, wanted: Option<&TurnSelector>, turns: Vec<Turn>) -> Result<Vec<(u64, Turn)>> {
-    let index = wanted.and_then(|wanted| wanted.place(turns.len() as u64));
+    let index = wanted.and_then(|wanted| wanted.turn_index(turns.len() as u64));
     let mut turns: Vec<(u64, Turn)> = (0_u64..).zip(turns).collect();
     let Some(wanted) = wanted else { return Ok(turns) };
     // The index of a turn stays its index among all turns, so that cursors mean the same with and without a selection.
