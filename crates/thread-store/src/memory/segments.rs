@@ -50,18 +50,17 @@ impl MemoryState {
         if part.is_last {
             if self.thread(thread_id).is_ok() {
                 self.check_cold(thread_id, None)?;
+            } else {
+                // The id of a thread contains its creation time. A segment may be a later one.
+                let created = thread_id.made_at().unwrap_or(part.info.created);
+                self.insert_thread(thread_id, created);
             }
             let bytes = self.imports_mut().remove(&id).unwrap_or_default();
             let mut segment = Segment::new(id, thread_id, part.info.created);
             segment.file_name.clone_from(&part.info.file_name);
             segment.extend(&bytes);
-            // The id of a thread contains its creation time. A segment may be a later one.
-            if self.thread(thread_id).is_err() {
-                let created = thread_id.made_at().unwrap_or(part.info.created);
-                self.insert_thread(thread_id, created);
-            }
             self.put_segment(segment)?;
-            self.rederive_dependents(thread_id)?;
+            self.rederive_dependents(thread_id, id)?;
         }
         Ok(len)
     }
@@ -76,14 +75,18 @@ impl MemoryState {
         if !rest.is_empty() {
             self.check_cold(thread_id, None)?;
             self.extend_segment(thread_id, id, rest)?;
-            self.rederive_dependents(thread_id)?;
+            self.rederive_dependents(thread_id, id)?;
         }
         Ok(self.segment(id).map_or(0, Segment::size))
     }
 
-    /// Derives the records of all threads again whose histories go through a thread: they may inherit lines that were
-    /// just copied in.
-    fn rederive_dependents(&mut self, thread_id: ThreadId) -> Result<()> {
+    /// Derives the records of all threads again whose histories go through a segment of a thread: they may inherit
+    /// lines that were just copied in.
+    fn rederive_dependents(&mut self, thread_id: ThreadId, segment_id: SegmentId) -> Result<()> {
+        // To find dependents, every thread's chain is followed. A copy of many threads must not do that for each of them.
+        if !self.is_base(segment_id) {
+            return Ok(());
+        }
         self.dependents(thread_id).into_iter().try_for_each(|dependent| self.rederive(dependent))
     }
 }

@@ -1,6 +1,6 @@
 //! The state of the store: threads, their segments, and their writers. Methods that several operations share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
 
@@ -23,6 +23,8 @@ pub(super) struct MemoryState {
     /// The heads of lazy threads. Only their writers know of them, so two writers can each have one with the same id.
     /// The first one that appends gets the id.
     lazy: HashMap<(WriterId, ThreadId), SessionMeta>,
+    /// The segments that any stored segment has named as its base, whether they exist or not. Ids are never removed.
+    bases: HashSet<SegmentId>,
     /// The bytes of segments whose last part was not copied in yet.
     imports: HashMap<SegmentId, Vec<u8>>,
     changes: ChangeLog,
@@ -186,6 +188,7 @@ impl MemoryState {
         if let Some(segment) = self.segments.get_mut(&segment_id) {
             segment.extend(bytes);
         }
+        self.note_base(segment_id);
         self.rederive(thread_id)
     }
 
@@ -198,6 +201,7 @@ impl MemoryState {
     pub(super) fn put_segment(&mut self, segment: Segment) -> Result<()> {
         let (segment_id, thread_id) = (segment.id, segment.thread_id);
         self.segments.insert(segment_id, segment);
+        self.note_base(segment_id);
         // The list is taken out, because sorting it needs the segments, which are in the same state.
         let mut own = std::mem::take(&mut self.thread_mut(thread_id)?.segments);
         if !own.contains(&segment_id) {
@@ -210,6 +214,16 @@ impl MemoryState {
         self.thread_mut(thread_id)?.segments = own;
         // The new segment may be the newest one, which changes the history, or one that others build on.
         self.rederive(thread_id)
+    }
+
+    /// Returns whether any segment names this one as its base. Only then can an import of it change other histories.
+    pub(super) fn is_base(&self, segment_id: SegmentId) -> bool {
+        self.bases.contains(&segment_id)
+    }
+
+    fn note_base(&mut self, segment_id: SegmentId) {
+        let base = self.segments.get(&segment_id).and_then(Segment::base);
+        self.bases.extend(base.and_then(|base| base.thread_id));
     }
 
     /// Appends items to a thread's history, all with the time `now`.
