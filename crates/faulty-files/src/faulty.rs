@@ -27,7 +27,7 @@ pub enum Call {
     CreateDir,
     /// Renames a file.
     Rename,
-    /// Gives a file a second name.
+    /// Adds a second name for a file.
     HardLink,
     /// Removes a name.
     RemoveFile,

@@ -35,7 +35,7 @@ pub trait FileSystem: sealed::Sealed + fmt::Debug + Send + Sync + 'static {
     /// The error of the system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name. Fails if another file already has that name.
+    /// Adds a second name for a file. Fails if another file already has that name.
     ///
     /// # Errors
     /// The error of the system.

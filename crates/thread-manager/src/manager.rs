@@ -280,7 +280,7 @@ impl ThreadManager {
         }
     }
 
-    /// Gives a cold thread that builds on others a history of its own, and returns its record.
+    /// Copies the whole history of a cold thread that builds on others into the thread, and returns its record.
     ///
     /// A live thread is a conflict: its writer has to shut it down.
     ///

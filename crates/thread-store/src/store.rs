@@ -180,7 +180,7 @@ pub trait ThreadStore: ThreadReader {
     ///   of its own.
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()>;
 
-    /// Gives a thread that builds on other threads a full copy of its history, and returns its record. The other
+    /// Copies the whole history of a thread that builds on other threads into the thread, and returns its record. The other
     /// threads can be deleted then. A thread that builds on no other thread stays as it is.
     ///
     /// Readers get the same as before: lines and ordinals, turns, model context and metadata. There are two exceptions:

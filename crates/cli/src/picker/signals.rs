@@ -37,7 +37,7 @@ mod unix {
             self.last.load(Ordering::SeqCst) != 0
         }
 
-        /// Gives the signal its default effect: ends the program, or stops it until it is continued.
+        /// Runs the default action of the signal: ends the program, or stops it until it is continued.
         pub(crate) fn deliver(&self) -> io::Result<()> {
             let signal = self.last.swap(0, Ordering::SeqCst);
             i32::try_from(signal).ok().filter(|signal| *signal != 0).map_or(Ok(()), emulate_default_handler)

@@ -26,7 +26,7 @@ pub enum ArchivedFilter {
 pub enum CwdFilter {
     /// Exactly this directory.
     Exactly(String),
-    /// This directory or one below it. `/work` matches `/work/a`, but not `/workshop`.
+    /// This directory or one below it. `/srv/app` matches `/srv/app/a`, but not `/srv/apple`.
     Under(String),
 }
 

@@ -40,7 +40,7 @@ impl RolloutHome {
         append_at(&file, known, bytes).context("write", &partial)
     }
 
-    /// Gives an imported segment its name, atomically. Its bytes are durable before.
+    /// Renames an imported segment to its final name, atomically. Its bytes are durable before.
     ///
     /// # Errors
     /// - With kind [`io::ErrorKind::AlreadyExists`] if there is a file of that name.

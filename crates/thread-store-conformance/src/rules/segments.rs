@@ -24,6 +24,16 @@ async fn read(store: &dyn ThreadStore, info: &SegmentInfo, step: usize) -> Vec<u
     }
 }
 
+/// Copies a thread's own segments out of a store, oldest first.
+async fn copy_segments(store: &dyn ThreadStore, thread: ThreadId) -> Vec<(SegmentInfo, Vec<u8>)> {
+    let mut copies = Vec::new();
+    for info in store.list_segments(thread).await.unwrap() {
+        let bytes = read(store, &info, 1 << 20).await;
+        copies.push((info, bytes));
+    }
+    copies
+}
+
 /// Imports a segment in parts of `step` bytes.
 async fn import(store: &dyn ThreadStore, info: &SegmentInfo, bytes: &[u8], step: usize) {
     let mut at = 0;
@@ -90,10 +100,7 @@ pub(super) async fn copies_are_equal(store: Arc<dyn ThreadStore>) {
         let mut copies = Vec::new();
         let mut before = Vec::new();
         for thread in threads {
-            for info in store.list_segments(thread).await.unwrap() {
-                let bytes = read(&*store, &info, 1 << 20).await;
-                copies.push((info, bytes));
-            }
+            copies.extend(copy_segments(&*store, thread).await);
             before.push(store.load_history(thread).await.unwrap());
         }
         for thread in threads.into_iter().rev() {
@@ -131,10 +138,7 @@ pub(super) async fn records_of_copies(store: Arc<dyn ThreadStore>) {
     let threads = family(&*store).await;
     let mut copies = Vec::new();
     for thread in threads {
-        for info in store.list_segments(thread).await.unwrap() {
-            let bytes = read(&*store, &info, 1 << 20).await;
-            copies.push((info, bytes));
-        }
+        copies.extend(copy_segments(&*store, thread).await);
     }
     let records = || async {
         let mut records = Vec::new();
@@ -163,8 +167,7 @@ pub(super) async fn records_of_copies(store: Arc<dyn ThreadStore>) {
 pub(super) async fn imports_are_whole(store: Arc<dyn ThreadStore>) {
     // Imports a segment in parts that leave a gap, overlap, or differ.
     let thread = record(&*store, 1, MODE, &["a"]).await;
-    let info = store.list_segments(thread).await.unwrap().remove(0);
-    let bytes = read(&*store, &info, 1 << 20).await;
+    let (info, bytes) = copy_segments(&*store, thread).await.remove(0);
     store.delete_thread(thread).await.unwrap();
     // The bytes from `at` to `end`.
     let part =
@@ -183,8 +186,7 @@ pub(super) async fn imports_are_whole(store: Arc<dyn ThreadStore>) {
 pub(super) async fn imports_extend_segments(store: Arc<dyn ThreadStore>) {
     // The source of a copy has grown since the first import. The second import adds only the rest.
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
-    let info = store.list_segments(thread).await.unwrap().remove(0);
-    let bytes = read(&*store, &info, 1 << 20).await;
+    let (info, bytes) = copy_segments(&*store, thread).await.remove(0);
     store.delete_thread(thread).await.unwrap();
     // The first six lines after the head are the turn `a`.
     let middle = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(6).unwrap().0 + 1;
@@ -207,11 +209,7 @@ pub(super) async fn imports_wait_for_the_writer(store: Arc<dyn ThreadStore>) {
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
     let to = TurnBoundary::After(turn_id("a"));
     store.revert_thread(RevertThread { thread_id: thread, to, batch: BatchId::generate() }).await.unwrap();
-    let mut copies = Vec::new();
-    for info in store.list_segments(thread).await.unwrap() {
-        let bytes = read(&*store, &info, 1 << 20).await;
-        copies.push((info, bytes));
-    }
+    let copies = copy_segments(&*store, thread).await;
     store.delete_thread(thread).await.unwrap();
     let [(first, first_bytes), (second, second_bytes)] = &copies[..] else { panic!("{} segments", copies.len()) };
     import(&*store, first, first_bytes, 1 << 20).await;
@@ -241,8 +239,7 @@ pub(super) async fn empty_segments(store: Arc<dyn ThreadStore>) {
 pub(super) async fn damaged_bytes_are_kept(store: Arc<dyn ThreadStore>) {
     // The imported segment has blank lines, bytes that are not text, null bytes, an unknown line type, and a torn last line.
     let thread = record(&*store, 1, MODE, &["a", "b"]).await;
-    let info = store.list_segments(thread).await.unwrap().remove(0);
-    let whole = read(&*store, &info, 1 << 20).await;
+    let (info, whole) = copy_segments(&*store, thread).await.remove(0);
     store.delete_thread(thread).await.unwrap();
     let line = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let mut bytes = whole[..line].to_vec();
