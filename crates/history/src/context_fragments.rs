@@ -76,6 +76,47 @@ pub fn is_context_fragment(item: &ResponseItem) -> bool {
     }
 }
 
+/// Returns a text of role `user` without the context fragments at its beginning.
+///
+/// New programs write fragments that this version does not know. So a block in a tag with an underscore in its name counts as one,
+/// as no markup language has such tags, unless the text contains nothing else.
+pub(crate) fn without_leading_fragments(text: &str) -> &str {
+    let mut rest = text.trim();
+    while is_user_fragment(rest) {
+        let Some(after) = after_fragment(rest) else { return "" };
+        rest = after.trim_start();
+    }
+    let mut typed = rest;
+    while begins_with_unknown_tag(typed) {
+        match after_fragment(typed).map(str::trim_start) {
+            Some(after) if !after.is_empty() => typed = after,
+            _ => return rest,
+        }
+    }
+    typed
+}
+
+fn begins_with_unknown_tag(text: &str) -> bool {
+    let name = text.strip_prefix('<').and_then(|text| text.split_once('>')).map(|(tag, _)| tag);
+    name.is_some_and(|name| {
+        name.contains('_')
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    })
+}
+
+/// Returns what follows the fragment at the beginning of a text. `None` if the fragment does not end.
+fn after_fragment(text: &str) -> Option<&str> {
+    const INSTRUCTIONS: &str = "</INSTRUCTIONS>";
+    if text.starts_with('#') {
+        return text.split_once(INSTRUCTIONS).map(|(_, after)| after);
+    }
+    // `<hook_prompt hook_run_id="…">` ends with `</hook_prompt>`.
+    let name_end = text.find(|c: char| c == '>' || c.is_ascii_whitespace())?;
+    let end = format!("</{}>", &text[1..name_end]);
+    let start = text.find(&end)?;
+    Some(&text[start + end.len()..])
+}
+
 fn begins_with_any(text: &str, markers: &[&str]) -> bool {
     markers.iter().any(|marker| begins_with(text.trim_start(), marker))
 }
@@ -83,4 +124,34 @@ fn begins_with_any(text: &str, markers: &[&str]) -> bool {
 /// Returns whether a text begins with a marker, without regard to case.
 pub(crate) fn begins_with(text: &str, marker: &str) -> bool {
     text.as_bytes().get(..marker.len()).is_some_and(|head| head.eq_ignore_ascii_case(marker.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_the_words_of_the_user_is_left_out() {
+        let cases = [
+            ("question", "question"),
+            ("<recommended_plugins>\n- foo\n</recommended_plugins>\n\nquestion", "question"),
+            ("# AGENTS.md instructions for /w\n\n<INSTRUCTIONS>\nBe brief.\n</INSTRUCTIONS>", ""),
+            (
+                "# AGENTS.md instructions\n\n<INSTRUCTIONS>\na\n</INSTRUCTIONS>\n<environment_context>\nb\n</environment_context>\nq",
+                "q",
+            ),
+            ("<hook_prompt hook_run_id=\"1\">stop</hook_prompt>", ""),
+            ("<environment_context>\nnever ends", ""),
+            ("<of_tomorrow>\nx\n</of_tomorrow>\nquestion", "question"),
+            ("<of_tomorrow>\nx\n</of_tomorrow>", "<of_tomorrow>\nx\n</of_tomorrow>"),
+            ("<of_tomorrow> never ends", "<of_tomorrow> never ends"),
+            ("<div> is not centred, why?", "<div> is not centred, why?"),
+            ("<div></div> why?", "<div></div> why?"),
+            ("# AGENTS.md is too long, please shorten it", "# AGENTS.md is too long, please shorten it"),
+            ("", ""),
+        ];
+        for (text, typed) in cases {
+            assert_eq!(without_leading_fragments(text), typed, "{text}");
+        }
+    }
 }

@@ -62,6 +62,7 @@ mod legacy_compaction;
 mod line_prefilter;
 mod metadata_fold;
 mod metadata_items;
+mod model_item;
 mod payload_fields;
 mod persistence_policy;
 mod projected_turn;

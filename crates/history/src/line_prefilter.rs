@@ -4,8 +4,8 @@
 //! before the JSON is parsed. The answer is a hint: lines with an unusual spelling are parsed.
 
 /// Kinds of lines without metadata.
-const KINDS_WITHOUT_METADATA: [&[u8]; 5] =
-    [b"response_item\"", b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
+const KINDS_WITHOUT_METADATA: [&[u8]; 4] =
+    [b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
 
 /// How many bytes of a line are searched for its kind. Time and ordinal come before it and are shorter.
 const MAX_BYTES_TO_KIND: usize = 96;
@@ -33,9 +33,7 @@ pub fn has_no_metadata(line: &[u8]) -> bool {
 /// A self-contained turn stays the same without these lines, except for the positions of lines.
 #[must_use]
 pub fn is_never_shown(line: &[u8]) -> bool {
-    // The payload of a `response_item` must follow directly. An envelope with other keys in between is unusual and is parsed.
-    const KINDS_NEVER_SHOWN: [&[u8]; 4] =
-        [b"response_item\",\"payload\":", b"turn_context\",", b"world_state\",", b"token_usage_record\","];
+    const KINDS_NEVER_SHOWN: [&[u8]; 3] = [b"turn_context\",", b"world_state\",", b"token_usage_record\","];
     let Some(rest) = line.strip_prefix(TIME) else { return false };
     let Some(time_end) = rest.iter().take(MAX_TIME_BYTES).position(|byte| *byte == b'"') else { return false };
     let Some(rest) = rest[time_end + 1..].strip_prefix(b",") else { return false };

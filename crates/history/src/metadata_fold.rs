@@ -1,15 +1,14 @@
 //! Folds the lines of a thread into its thread record: the metadata that a listing shows.
 
 use selvedge_protocol::{
-    EventMsg, GitInfo, GitInfoPatch, ItemCompletedEvent, LineFormat, ResponseItem, RolloutItem, RolloutLine,
-    SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, ThreadSettings, Timestamp, TurnContext,
+    EventMsg, GitInfo, GitInfoPatch, ItemCompletedEvent, RolloutItem, RolloutLine, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadSettings, Timestamp, TurnContext,
 };
 use serde_json::Value;
 
-use crate::context_fragments::is_user_message;
-use crate::payload_fields::payload_type;
+use crate::payload_fields::{message_role, payload_type};
 use crate::turn_events::is_turn_start;
-use crate::user_input::{UserInput, typed_text};
+use crate::user_input::UserInput;
 
 /// Folds the lines of a thread into its thread record.
 ///
@@ -25,7 +24,8 @@ use crate::user_input::{UserInput, typed_text};
 ///
 /// From inherited and copied lines of the second and fourth kind the fold takes what a fork inherits, and never a time.
 ///
-/// Lines that only the model sees (`response_item`, `world_state`) change nothing except the time of the last update.
+/// A `response_item` changes the record only if it is the first message of the user: if no event shows it, the thread has no other
+/// preview. World states change nothing except the time of the last update.
 #[derive(Clone, Debug)]
 pub struct MetadataFold {
     thread: StoredThread,
@@ -86,7 +86,7 @@ impl MetadataFold {
         match self.item_with_metadata(line) {
             Some(item) => self.observe(&item, line.timestamp()),
             None if self.line_owner.is_inherited() => ThreadMetadataPatch::default(),
-            None => self.apply_with_time(self.patch_from_bare(line), line.timestamp()),
+            None => self.apply_with_time(ThreadMetadataPatch::default(), line.timestamp()),
         }
     }
 
@@ -129,6 +129,9 @@ impl MetadataFold {
         let may_have_metadata = match line.kind() {
             "session_meta" | "turn_context" | "thread_metadata" => true,
             "event_msg" => self.event_may_have_metadata(&payload_type(line), line.payload()),
+            "response_item" if self.thread.first_user_message.is_none() => {
+                message_role(&payload_type(line), line.payload()).as_deref() == Some("user")
+            }
             _ => false,
         };
         may_have_metadata.then(|| line.item())
@@ -148,6 +151,9 @@ impl MetadataFold {
         match item {
             RolloutItem::TurnContext(context) => self.turn_context(context),
             RolloutItem::EventMsg(event) => self.event(event, at),
+            RolloutItem::ResponseItem(item) if item.role().as_deref() == Some("user") => {
+                self.user_input(&UserInput::from_response(item))
+            }
             RolloutItem::ThreadMetadata(record) if record.thread_id == Some(self.thread.id) => {
                 record.patch.clone().unwrap_or_default()
             }
@@ -274,23 +280,6 @@ impl MetadataFold {
             ..ThreadMetadataPatch::default()
         }
     }
-
-    /// Returns what a bare line changes. Files of mid 2025 contain no events, so the first message of the user is a
-    /// response item. In other files it is not used: the event has the same text.
-    fn patch_from_bare(&self, line: &RolloutLine) -> ThreadMetadataPatch {
-        let is_candidate = line.format() == LineFormat::Bare
-            && line.kind() == "response_item"
-            && self.thread.first_user_message.is_none();
-        match is_candidate.then(|| line.item()) {
-            Some(RolloutItem::ResponseItem(item)) if is_user_message(&item) => self.first_message(message_text(&item)),
-            _ => ThreadMetadataPatch::default(),
-        }
-    }
-}
-
-fn message_text(item: &ResponseItem) -> Option<String> {
-    let text = item.texts().concat();
-    Some(typed_text(&text).to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Returns the part of a patch from a line of another thread that a fork inherits.

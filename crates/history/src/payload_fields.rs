@@ -21,6 +21,24 @@ pub(crate) fn message_role<'a>(kind: &str, payload: &'a str) -> Option<Cow<'a, s
     }
 }
 
+/// Returns the id of an item from its payload.
+pub(crate) fn item_id(payload: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<ItemIds<'_>>(payload).ok()?.id.filter(|id| !id.is_empty())
+}
+
+/// Returns the id of the call to which an output belongs.
+pub(crate) fn call_id(payload: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<ItemIds<'_>>(payload).ok()?.call_id.filter(|id| !id.is_empty())
+}
+
+#[derive(Deserialize)]
+struct ItemIds<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    call_id: Option<Cow<'a, str>>,
+}
+
 #[derive(Deserialize)]
 struct MessageRole<'a> {
     #[serde(borrow)]

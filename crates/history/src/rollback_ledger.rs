@@ -17,7 +17,7 @@ use crate::context_fragments::is_user_message;
 use active::ActiveMessages;
 use checkpoint::{Checkpoint, LedgerStep};
 use matching::ReplacementMessage;
-pub(crate) use message::RollbackPoint;
+pub(crate) use message::{ItemPlace, RollbackPoint};
 use pending::PendingMessages;
 
 /// The messages of users and other agents, in the order in which the model sees them.
@@ -47,14 +47,15 @@ pub(crate) struct RollbackLedger {
 }
 
 impl RollbackLedger {
-    /// Records a message from a `response_item` line. An event may follow that shows it at another point.
-    pub(crate) fn record_item(&mut self, item: &ResponseItem, point: RollbackPoint, position: u64) {
-        let text = item.texts().concat();
-        if *item.kind() == ResponseItemKind::AgentMessage {
-            self.record_agent_message(text, point, position);
-        } else {
-            self.pending.add_item(text, point, position);
-        }
+    /// Pairs a message from a `response_item` line with an event before it that shows it. Returns the number of the turn in which it
+    /// is shown. `None` if there is no such event.
+    pub(crate) fn pair_item(&mut self, text: &str) -> Option<u64> {
+        self.pending.pair_item(text)
+    }
+
+    /// Records a message of the user from a `response_item` line, which is shown at `place`. An event may follow that shows it.
+    pub(crate) fn record_item(&mut self, text: String, place: ItemPlace, point: RollbackPoint, position: u64) {
+        self.pending.add_item(text, place, point, position);
     }
 
     /// Records a message of another agent. No event shows it.
@@ -62,10 +63,16 @@ impl RollbackLedger {
         self.pending.add_agent_message(text, point, position);
     }
 
-    /// Records an event that shows a message, usually that of the `response_item` line just before. In logs without
-    /// `response_item` lines only the events count.
-    pub(crate) fn record_event(&mut self, text: &str, point: RollbackPoint, position: u64) {
-        self.pending.add_event(text, point, position);
+    /// Pairs an event that shows a message with the `response_item` line that gave it to the model, usually the line just before.
+    /// Returns where the message is shown so far. `None` if no such line waits for an event.
+    pub(crate) fn pair_event(&mut self, text: &str, position: u64) -> Option<ItemPlace> {
+        self.pending.pair_event(text, position)
+    }
+
+    /// Records a message from an event. In logs without `response_item` lines only the events count.
+    /// `turn` is the number of the turn that shows the message.
+    pub(crate) fn record_event(&mut self, text: &str, turn: u64, point: RollbackPoint, position: u64) {
+        self.pending.add_event(text, turn, point, position);
     }
 
     /// Returns for each message with a line of its own the position of the event that shows it, else of the line that gives it
@@ -73,6 +80,11 @@ impl RollbackLedger {
     pub(crate) fn positions(&self) -> impl Iterator<Item = u64> {
         let messages = self.active.messages().chain(self.pending.messages());
         messages.filter_map(|message| message.position)
+    }
+
+    /// Returns whether a message waits for its event or its item that is shown in a turn before the one with this number.
+    pub(crate) fn has_waiting_before(&self, turn: u64) -> bool {
+        self.pending.has_waiting_before(turn)
     }
 
     /// Ends the pairing of items and events. Call it for every event that shows anything other than a message.

@@ -116,5 +116,5 @@ pub use token_usage::{TokenUsage, TokenUsageInfo};
 pub use turn::{ItemsView, Turn, TurnStatus};
 pub use turn_boundary::TurnBoundary;
 pub use turn_context::TurnContext;
-pub use turn_item::{ItemStatus, OtherTurnItem, TurnItem, TurnItemEntry};
+pub use turn_item::{ItemContent, ItemOrigin, ItemStatus, OtherTurnItem, TurnItem, TurnItemEntry};
 pub use world_state::{WorldState, WorldStateError, WorldStatePatch, WorldStateRecord};

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use selvedge_protocol::{Compacted, ResponseItem};
 
 use super::RollbackLedger;
-use super::message::{CountedMessage, MessageAuthor, RollbackPoint};
+use super::message::{CountedMessage, ItemPlace, MessageAuthor, RollbackPoint};
 use crate::context_fragments::{is_user_fragment, is_user_message};
 
 /// A line that changes the messages.
@@ -45,8 +45,8 @@ struct Model {
     compactions: u64,
     /// Indexes of the messages that came as an item and have no event yet, since the last line that is not a message.
     without_event: Vec<usize>,
-    /// Number of the messages that came as an event and have no item yet, since the same line.
-    without_item: usize,
+    /// Texts of the messages that came as an event and have no item yet, since the same line.
+    without_item: Vec<&'static str>,
 }
 
 enum ModelEntry {
@@ -62,27 +62,39 @@ impl Model {
         self.messages.push(ModelMessage { text: text.to_owned(), author, point, position: Some(position) });
     }
 
+    /// The event that waits for an item of this text.
+    fn event_of(&self, text: &str) -> Option<usize> {
+        let same = self.without_item.iter().position(|event| *event == text);
+        let are_equal = self.without_item.windows(2).all(|pair| pair[0] == pair[1]);
+        same.or_else(|| {
+            self.without_item.iter().position(|event| are_equal && !event.is_empty() && text.contains(event))
+        })
+    }
+
     fn apply(&mut self, line: &TestLine, point: RollbackPoint, position: u64) -> Option<RollbackPoint> {
         let is_message = matches!(line, TestLine::Item(_) | TestLine::AgentMessage(_) | TestLine::Event(_));
         if !is_message {
-            (self.without_event, self.without_item) = (Vec::new(), 0);
+            (self.without_event, self.without_item) = (Vec::new(), Vec::new());
         }
         match line {
             TestLine::OtherEvent => {}
             TestLine::AgentMessage(text) => self.push(text, MessageAuthor::Agent, point, position),
-            TestLine::Item(_) if self.without_item > 0 => self.without_item -= 1,
+            TestLine::Item(text) if self.event_of(text).is_some() => {
+                let event = self.event_of(text).unwrap();
+                self.without_item.remove(event);
+            }
             TestLine::Item(text) => {
                 self.without_event.push(self.messages.len());
                 self.push(text, MessageAuthor::User, point, position);
             }
             TestLine::Event(text) if self.without_event.is_empty() => {
-                self.without_item += 1;
+                self.without_item.push(text);
                 self.push(text, MessageAuthor::User, point, position);
             }
             TestLine::Event(text) => {
                 let same = self.without_event.iter().position(|index| self.messages[*index].text == *text);
                 let index = self.without_event.remove(same.unwrap_or(0));
-                (self.messages[index].point, self.messages[index].position) = (point, Some(position));
+                self.messages[index].position = Some(position);
             }
             TestLine::Compaction(summary, replacement) => {
                 let replacement =
@@ -195,11 +207,21 @@ fn compacted(message: Option<&str>, replacement: Option<&[(&str, bool)]>) -> Com
     }
 }
 
+const PLACE: ItemPlace = ItemPlace { turn: 0, item: 0 };
+
 fn record(ledger: &mut RollbackLedger, line: &TestLine, point: RollbackPoint, position: u64) -> Option<RollbackPoint> {
     match line {
-        TestLine::Item(text) => ledger.record_item(&ResponseItem::user_text(text), point, position),
+        TestLine::Item(text) => {
+            if ledger.pair_item(text).is_none() {
+                ledger.record_item((*text).to_owned(), PLACE, point, position);
+            }
+        }
         TestLine::AgentMessage(text) => ledger.record_agent_message((*text).to_owned(), point, position),
-        TestLine::Event(text) => ledger.record_event(text, point, position),
+        TestLine::Event(text) => {
+            if ledger.pair_event(text, position).is_none() {
+                ledger.record_event(text, 0, point, position);
+            }
+        }
         TestLine::OtherEvent => ledger.commit_pending(),
         TestLine::Compaction(summary, replacement) => ledger.compact(&compacted(*summary, Some(replacement)), point),
         TestLine::LegacyCompaction(summary) => ledger.compact(&compacted(Some(summary), None), point),
@@ -290,12 +312,11 @@ fn assert_linear(few: usize, time_for: impl Fn(usize) -> Duration) {
 fn events_may_come_in_any_order_long_after_their_items() {
     assert_linear(10_000, |count| {
         let texts: Vec<String> = (0..count).map(|n| format!("message {n:08}")).collect();
-        let items: Vec<_> = texts.iter().map(|text| ResponseItem::user_text(text)).collect();
         let point = RollbackPoint { turn: 0, item: 0 };
         let start = Instant::now();
         let mut ledger = RollbackLedger::default();
-        items.iter().for_each(|item| ledger.record_item(item, point, 0));
-        (1..).zip(texts.iter().rev()).for_each(|(position, text)| ledger.record_event(text, point, position));
+        texts.iter().for_each(|text| ledger.record_item(text.clone(), PLACE, point, 0));
+        (1..).zip(texts.iter().rev()).for_each(|(position, text)| _ = ledger.pair_event(text, position));
         let took = start.elapsed();
         assert!(ledger.positions().eq((1..=count as u64).rev()));
         took

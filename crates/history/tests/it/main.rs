@@ -7,6 +7,7 @@ mod context_tail;
 mod ignored_lines;
 mod linear_cost;
 mod metadata_fold;
+mod model_items;
 mod more_recordings;
 mod persistence_policy;
 mod projected_turns;

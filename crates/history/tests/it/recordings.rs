@@ -112,6 +112,14 @@ pub(crate) fn threads_of(folder: &str) -> Vec<Recorded> {
         .collect()
 }
 
+/// The resolved lines of every recorded thread, with its name.
+pub(crate) fn all_threads() -> Vec<(String, Vec<RolloutLine>)> {
+    let stories = folders().into_iter().flat_map(|folder| threads_of(&folder));
+    let stories = stories.map(|thread| (thread.name, thread.lines));
+    let basics = ["0.20.0", "0.36.0", "0.58.0", "0.118.0"].map(|version| (format!("basic-{version}"), basic(version)));
+    stories.chain(basics).collect()
+}
+
 fn listed(expected: &Value, id: &str) -> Vec<Value> {
     let rows = ["list", "list_archived"].into_iter().flat_map(|list| expected[list].as_array().into_iter().flatten());
     rows.filter(|row| row["id"] == id).cloned().collect()

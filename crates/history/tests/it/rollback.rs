@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use selvedge_history::{ModelContext, replay};
-use selvedge_protocol::{RolloutItem, TurnItem};
+use selvedge_protocol::{ItemContent, RolloutItem};
 use serde_json::json;
 
 use crate::story::{
@@ -495,8 +495,8 @@ proptest! {
         let (log, dropped) = items_and_dropped(&steps, is_explicit);
         let kept = questions(&texts(&replay(&log)));
         let turns = projected(&[log]);
-        let shown: Vec<String> = turns.iter().flat_map(|turn| &turn.items).filter_map(|item| match item {
-            TurnItem::UserMessage { text, .. } => Some(text.clone()),
+        let shown: Vec<String> = turns.iter().flat_map(|turn| &turn.items).filter_map(|item| match &item.content {
+            ItemContent::UserMessage { text, .. } => Some(text.clone()),
             _ => None,
         }).collect();
         let (missing, more): (Vec<_>, Vec<_>) =

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use selvedge_history::{EmptySearch, SearchTerm, Snippet, TextSearch, fold_text, item_texts};
-use selvedge_protocol::{ItemId, ItemStatus, TurnItem};
+use selvedge_protocol::{ItemContent, ItemStatus, TurnItem};
 use serde_json::{Value, json};
 
 /// The highlighted parts of `text` in a search for `asked`.
@@ -44,21 +44,21 @@ fn a_query_is_parsed_into_folded_terms() {
 fn only_the_beginning_of_tool_outputs_is_searched() {
     let searched = |item: &TurnItem, text: &str| TextSearch::new(text).unwrap().snippet(&item_texts(item)).is_some();
     let long = format!("{}near {}far", "x".repeat(4_000), "ß".repeat(100));
-    let command = TurnItem::CommandExecution {
-        id: ItemId::from("1".to_owned()),
+    let item = |content: ItemContent| TurnItem::new("1".into(), content);
+    let command = item(ItemContent::CommandExecution {
         command: long.clone(),
         cwd: None,
+        command_actions: Vec::new(),
         status: ItemStatus::Completed,
         output: Some(long.clone()),
         exit_code: None,
         duration_ms: None,
-    };
+    });
     assert_eq!(item_texts(&command).iter().map(|text| text.len()).collect::<Vec<_>>(), [long.len(), 4_095]);
     assert!(searched(&command, "far"), "commands are searched whole");
     let changes: serde_json::Map<String, Value> =
         (0..9).map(|number| (format!("src/file{number}.rs"), json!({"content": long}))).collect();
-    let id = ItemId::from("1".to_owned());
-    let change = TurnItem::FileChange { id, status: ItemStatus::Completed, changes: changes.into() };
+    let change = item(ItemContent::FileChange { status: ItemStatus::Completed, changes: changes.into() });
     assert!(searched(&change, "file8.rs"), "paths are searched, regardless of the content of the files");
     assert!(searched(&change, "near") && !searched(&change, "far"));
     let texts: usize = item_texts(&change).iter().map(|text| text.len()).sum();
