@@ -17,15 +17,28 @@ const TIME: &[u8] = b"{\"timestamp\":\"";
 const TYPE: &[u8] = b"\"type\":\"";
 
 /// Returns whether a line contains no metadata, by the first bytes of its envelope. When in doubt, it may contain some.
+///
+/// An item of the model can be the first message of the user. [`has_no_later_metadata`] excludes them.
 #[must_use]
 pub fn has_no_metadata(line: &[u8]) -> bool {
+    is_of_kind(line, &KINDS_WITHOUT_METADATA)
+}
+
+/// Returns whether a line contains no metadata besides the first message of the user, by the first bytes of its envelope. When in
+/// doubt, it may contain some.
+#[must_use]
+pub fn has_no_later_metadata(line: &[u8]) -> bool {
+    is_of_kind(line, &[b"response_item\""]) || has_no_metadata(line)
+}
+
+fn is_of_kind(line: &[u8], kinds: &[&[u8]]) -> bool {
     let head = &line[..line.len().min(MAX_BYTES_TO_KIND)];
     // The first `"type"` is that of the envelope, if no payload comes before it: time and ordinal cannot contain one.
     let Some(offset) = memchr::memmem::find(head, TYPE) else { return false };
     let (before, kind) = (&head[..offset], &head[offset + TYPE.len()..]);
     before.starts_with(TIME)
         && memchr::memmem::find(before, b"\"payload\"").is_none()
-        && KINDS_WITHOUT_METADATA.iter().any(|known| kind.starts_with(known))
+        && kinds.iter().any(|known| kind.starts_with(known))
 }
 
 /// Returns whether a line is never shown to a client, by the first bytes of its envelope. When in doubt, it may be shown.

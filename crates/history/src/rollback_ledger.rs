@@ -82,9 +82,14 @@ impl RollbackLedger {
         messages.filter_map(|message| message.position)
     }
 
-    /// Returns whether a message waits for its event or its item that is shown in a turn before the one with this number.
-    pub(crate) fn has_waiting_before(&self, turn: u64) -> bool {
-        self.pending.has_waiting_before(turn)
+    /// Returns the number of the first turn that shows a message that waits for its event, or an event that waits for its message.
+    pub(crate) fn oldest_waiting_turn(&self) -> Option<u64> {
+        self.pending.oldest_waiting_turn()
+    }
+
+    /// Ends the waiting of all messages and events that are shown before the turn with this number.
+    pub(crate) fn forget_waiting_before(&mut self, turn: u64) {
+        self.pending.forget_waiting_before(turn);
     }
 
     /// Ends the pairing of items and events. Call it for every event that shows anything other than a message.

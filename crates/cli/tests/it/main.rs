@@ -13,6 +13,7 @@ mod ids;
 mod index;
 mod paging;
 mod reading;
+mod shown;
 mod stats;
 mod trees;
 mod writing;

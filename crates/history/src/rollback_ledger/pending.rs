@@ -64,9 +64,27 @@ impl PendingMessages {
         self.push(text.into(), MessageAuthor::User, point, position);
     }
 
-    /// Returns whether a message waits for its event or its item that is shown in a turn before the one with this number.
-    pub(super) fn has_waiting_before(&self, turn: u64) -> bool {
-        self.places.values().any(|place| place.turn < turn) || self.without_item.values().flatten().any(|of| *of < turn)
+    /// Returns the number of the first turn that shows a message that waits for its event, or an event that waits for its message.
+    pub(super) fn oldest_waiting_turn(&self) -> Option<u64> {
+        self.places.values().map(|place| place.turn).chain(self.without_item.values().flatten().copied()).min()
+    }
+
+    /// Ends the waiting of all messages and events that are shown before the turn with this number.
+    pub(super) fn forget_waiting_before(&mut self, turn: u64) {
+        if self.oldest_waiting_turn().is_none_or(|oldest| oldest >= turn) {
+            return;
+        }
+        self.places.retain(|index, place| {
+            let is_kept = place.turn >= turn;
+            if !is_kept {
+                self.without_event.remove(index);
+            }
+            is_kept
+        });
+        self.without_item.retain(|_, turns| {
+            turns.retain(|of| *of >= turn);
+            !turns.is_empty()
+        });
     }
 
     /// Adds a message of another agent. It has no event.

@@ -24,6 +24,10 @@ use crate::turn_item;
 use crate::user_input::{UserInput, typed_text};
 use crate::user_turns::UserTurns;
 
+/// In how many implicit turns a message of the user can wait for its event, or an event for its message. A projection of the lines to
+/// come begins with the first of these turns.
+const MAX_WAITING_TURNS: u64 = 8;
+
 /// Folds the lines of a thread into its turns.
 ///
 /// Turns and their items come from events, which are written for clients. What the model said and did and no event shows comes from
@@ -159,13 +163,12 @@ impl TurnProjection {
     /// `None` if these turns depend on earlier ones.
     #[must_use]
     pub fn restart(&self) -> Option<TurnRestart> {
-        match self.turns.unended() {
-            Some(draft) => {
-                let is_alone = !draft.has_cross_turn_edits && !self.ledger.has_waiting_before(draft.restart.turns);
-                is_alone.then_some(draft.restart)
-            }
-            None => Some(self.turns.restart_at(self.end, self.lead_in)),
-        }
+        let unended = self.turns.unended().map(|draft| draft.restart.turns);
+        // A message may still get its event, or an event its message.
+        let Some(first) = unended.into_iter().chain(self.ledger.oldest_waiting_turn()).min() else {
+            return Some(self.turns.restart_at(self.end, self.lead_in));
+        };
+        self.turns.restart_of(first)
     }
 
     /// Returns the history mode of the thread, as far as the lines determine it.
@@ -495,7 +498,8 @@ impl TurnProjection {
         // An implicit turn that holds only a compaction continues with the message that follows it.
         let continues = |open: &TurnDraft| open.is_explicit || (open.is_compaction && open.turn.items.is_empty());
         if !self.turns.open.as_ref().is_some_and(continues) {
-            self.turns.open(None, lead_in.unwrap_or(stamp.position), stamp.time);
+            let turn = self.turns.open(None, lead_in.unwrap_or(stamp.position), stamp.time).restart.turns;
+            self.ledger.forget_waiting_before(turn.saturating_sub(MAX_WAITING_TURNS));
         }
     }
 

@@ -102,6 +102,15 @@ impl TurnSequence {
         }
     }
 
+    /// Returns where a projection can begin that takes the turn with this number and all after it. `None` if it is not here, or if these
+    /// turns depend on earlier ones.
+    pub(super) fn restart_of(&self, turn: u64) -> Option<TurnRestart> {
+        let index = usize::try_from(turn.checked_sub(self.turns_before)?).ok()?;
+        let mut turns = self.closed.iter().chain(&self.open).skip(index).peekable();
+        let restart = turns.peek()?.restart;
+        turns.all(|draft| !draft.has_cross_turn_edits).then_some(restart)
+    }
+
     /// Returns the turn that has no known end: the open one, else the last closed one.
     pub(super) fn unended(&self) -> Option<&TurnDraft> {
         self.open.as_ref().or_else(|| self.closed.last().filter(|last| last.end.is_none()))
@@ -214,6 +223,10 @@ impl TurnSequence {
         }
         let Some(draft) = self.turn_at(index) else { return false };
         let upserted = draft.update(place.item, stamp.position, item);
+        // As in `turn_for`: an aborted turn has an end, which grows with each late line.
+        if draft.turn.status == TurnStatus::Interrupted {
+            draft.extend_to(stamp.position);
+        }
         self.item_count += usize::from(upserted != Upserted::Updated);
         true
     }

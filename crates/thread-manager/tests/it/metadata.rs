@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
+use selvedge_protocol::{HistoryMode, ResponseItem, ThreadMetadataPatch};
 use selvedge_thread_manager::{LiveThread, METADATA_SYNC_INTERVAL, wake_timers};
 use selvedge_thread_store::{BatchId, MetadataOrigin, ThreadReader, ThreadStore};
 
@@ -139,7 +139,7 @@ async fn every_append_is_progress() {
     let thread = thread(&store).await;
     // Lines are distinguished by their times in milliseconds, and these come from the system's clock.
     std::thread::sleep(Duration::from_millis(2));
-    thread.append(&[message("hello")]).await.unwrap();
+    thread.append(&[ResponseItem::assistant_text("hello").into()]).await.unwrap();
     assert_eq!(store.derived_patches(), []);
     thread.flush().await.unwrap();
     assert!(store.derived_patches()[0].updated_at.is_some());

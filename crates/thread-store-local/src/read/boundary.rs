@@ -13,7 +13,7 @@
 //! Both ways return the same boundary; `tests/it/boundaries.rs` compares them.
 
 use selvedge_history::{
-    BackwardRead, BaseFinder, BoundarySearch, CarriedMetadata, ResolvedBoundary, TurnProjection, has_no_metadata,
+    BackwardRead, BaseFinder, BoundarySearch, CarriedMetadata, ResolvedBoundary, TurnProjection, has_no_later_metadata,
     resolve_boundary, turns_to_boundary,
 };
 use selvedge_protocol::log::{Entry, LineRecord};
@@ -244,7 +244,7 @@ impl LocatedBoundary {
 
     fn carried_from_beginning(&self, resolved: &ResolvedHistory) -> Result<CarriedMetadata> {
         let mut carried = CarriedMetadata::new(resolved.thread_id, resolved.fallback_created_at());
-        for entry in resolved.reader_skipping(has_no_metadata) {
+        for entry in resolved.reader_skipping(has_no_later_metadata) {
             if let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)?
                 && !resolved.is_inherited(part)
             {

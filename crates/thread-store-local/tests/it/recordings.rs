@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use selvedge_protocol::{
-    ArchivedFilter, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey, TurnBoundary,
-    TurnQuery, TurnStatus,
+    ArchivedFilter, ItemOrigin, ItemsView, ResponseItem, SearchQuery, ThreadId, ThreadQuery, ThreadSortKey,
+    TurnBoundary, TurnQuery, TurnStatus,
 };
 use selvedge_thread_store::{BatchId, ForkThread, ThreadReader, ThreadStore};
 use serde_json::Value;
@@ -86,7 +86,9 @@ async fn turns_are_what_the_recording_program_read() {
             let found: Vec<(String, String, Vec<String>)> = turns
                 .iter()
                 .map(|turn| {
-                    let kinds = turn.items.iter().map(|item| item.kind().to_owned()).collect();
+                    // The program does not show what no event tells.
+                    let items = turn.items.iter().filter(|item| item.origin == ItemOrigin::Event);
+                    let kinds = items.map(|item| item.kind().to_owned()).collect();
                     (turn.id.to_string(), status(turn.status), kinds)
                 })
                 .collect();
