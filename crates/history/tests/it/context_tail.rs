@@ -82,6 +82,13 @@ fn tails_of_recorded_threads_agree_with_the_whole() {
         "story-0.169.0/T",
         "story-0.169.0-compactions/C",
         "story-0.169.0-compactions/M",
+        "story-0.171.0-compactions/C",
+        "story-0.171.0-compactions/M",
+        "story-0.171.0-kinds/D",
+        "story-0.171.0-migrated/C",
+        "story-0.171.0-migrated/G",
+        "story-0.171.0-migrated/R",
+        "story-0.171.0-migrated/Z",
     ];
     assert_eq!(found, expected);
 }

@@ -131,8 +131,10 @@ fn every_recorded_turn_can_be_rebuilt() {
         let (rebuilt, dependent, _) = check(&thread.lines).unwrap();
         let turns = projected(&thread.lines);
         let has_rollback = thread.lines.iter().any(|line| line.text().contains("thread_rolled_back"));
+        // A sub-agent ended after the turn that started it: between the end of the turn and that item, the turn is not yet known.
+        let late_items = usize::from(thread.name == "story-0.171.0-kinds/S");
         if !has_rollback {
-            assert_eq!((rebuilt, dependent), (turns.len(), 0), "{}", thread.name);
+            assert_eq!((rebuilt, dependent), (turns.len(), late_items), "{}", thread.name);
         }
     }
     for version in ["0.36.0", "0.58.0"] {

@@ -125,9 +125,21 @@ fn listed(expected: &Value, id: &str) -> Vec<Value> {
     rows.filter(|row| row["id"] == id).cloned().collect()
 }
 
+/// The lines of a thread before the program migrated it.
+pub(crate) fn before_migration(id: ThreadId) -> Vec<RolloutLine> {
+    let homes = ["story-0.171.0-migrated/before", "story-0.144.6-undo/home"];
+    let segments: Vec<Segment> = homes.into_iter().flat_map(segments_in).collect();
+    let found = segments.iter().find(|segment| segment.name.ends_with(&id.to_string())).unwrap();
+    found.resolved(&segments)
+}
+
 fn segments_of(folder: &str) -> Vec<Segment> {
+    segments_in(&format!("{folder}/home"))
+}
+
+fn segments_in(home: &str) -> Vec<Segment> {
     let mut paths = Vec::new();
-    walk(&Path::new(SAMPLES).join(folder).join("home"), &mut paths);
+    walk(&Path::new(SAMPLES).join(home), &mut paths);
     paths.iter().map(|path| Segment::read(path)).collect()
 }
 

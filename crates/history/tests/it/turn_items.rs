@@ -55,7 +55,7 @@ fn a_recorded_command_that_failed_has_exit_code_output_and_duration() {
 
 #[test]
 fn recorded_file_changes_are_equal_in_both_modes() {
-    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
+    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools", "story-0.171.0-tools"] {
         assert_eq!(
             without_times(recorded(folder, "W", "file_change")),
             json!({
@@ -69,7 +69,7 @@ fn recorded_file_changes_are_equal_in_both_modes() {
 
 #[test]
 fn recorded_searches_are_equal_in_both_modes() {
-    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
+    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools", "story-0.171.0-tools"] {
         assert_eq!(
             without_times(recorded(folder, "W", "web_search")),
             json!({"type": "web_search", "id": "ws_1", "query": "wrens", "action": {"type": "search", "query": "wrens"}}),
