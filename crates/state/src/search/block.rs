@@ -5,7 +5,7 @@
 
 use crate::search::postings::put_postings;
 use crate::search::trigrams::TrigramFilter;
-use crate::search::words::WordPattern;
+use crate::search::words::{WordPattern, is_gram};
 use crate::varint;
 
 /// A block ends when its words reach this size in bytes. Larger blocks would make a search read more that does not match; smaller ones
@@ -51,7 +51,10 @@ impl BlockWriter {
         self.count += 1;
         self.words.extend(word);
         self.words.push(b'\n');
-        self.filter.add(word);
+        // Every pattern of a gram says how it begins, which needs no filter. Without grams, the filter does not fill up so soon.
+        if !is_gram(word) {
+            self.filter.add(word);
+        }
         // Counting the bits costs more than adding a word, so that only every 16th word counts them.
         let is_full = self.count.is_multiple_of(16) && self.filter.is_full();
         if is_full || self.words.len() >= BLOCK_WORDS || self.postings.len() >= BLOCK_POSTINGS {
