@@ -5,6 +5,7 @@
 //! Unicode regards as equal, and with one space for each run of white space. Results are byte ranges of the original text, at
 //! character boundaries.
 
+mod char_facts;
 mod folding;
 mod item_texts;
 mod snippet;

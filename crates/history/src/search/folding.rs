@@ -5,8 +5,10 @@
 
 use std::ops::Range;
 
-use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+
+use super::char_facts::{CharFacts, decompose, fold_case};
 
 /// The dot of `İ`, which is `I` with this mark if it is decomposed.
 const DOT_ABOVE: char = '\u{307}';
@@ -61,46 +63,15 @@ fn clusters(text: &str) -> impl Iterator<Item = &str> {
             [first] | [first, 0..0x80, ..] if first.is_ascii() => 1,
             _ => {
                 let mut later = rest.char_indices().skip(1);
-                later.find(|(_, character)| !continues_cluster(*character)).map_or(rest.len(), |(end, _)| end)
+                later
+                    .find(|(_, character)| !CharFacts::of(*character).continues_cluster())
+                    .map_or(rest.len(), |(end, _)| end)
             }
         };
         let (cluster, after) = rest.split_at(end);
         rest = after;
         Some(cluster)
     })
-}
-
-/// Returns whether a character can be composed with the one before it, or changes its place in the canonical order.
-fn continues_cluster(character: char) -> bool {
-    // The first marks of Unicode begin at U+0300.
-    if character < '\u{300}' || stands_for_itself(character) {
-        return false;
-    }
-    let mut first = None;
-    decompose(character, |part| first = first.or(Some(part)));
-    first.is_some_and(|first| {
-        canonical_combining_class(first) != 0 || is_nfc_quick([first].into_iter()) == IsNormalized::Maybe
-    })
-}
-
-/// Returns whether a character is one of the ideographs or Korean syllables that text consists of. They have no case and are no
-/// marks, and they are composed. This says nothing that the tables of Unicode do not say, but faster.
-pub(super) fn stands_for_itself(character: char) -> bool {
-    matches!(character, '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
-}
-
-/// Decomposes a character into those that Unicode regards as the same text, in every form (NFKD).
-fn decompose(character: char, emit: impl FnMut(char)) {
-    // Korean letters that stand alone (`ㅠㅠ`) would become parts of syllables, and join the syllable before them.
-    let stands_alone = matches!(character, '\u{3131}'..='\u{318e}' | '\u{ffa0}'..='\u{ffdc}');
-    let mut emit = emit;
-    if stands_alone { emit(character) } else { decompose_compatible(character, emit) }
-}
-
-/// Returns a character without case. The result may be longer or shorter than the character.
-fn fold_case(character: char) -> impl Iterator<Item = char> {
-    // One conversion is not enough: only lower, upper, lower gives `ẞ`, `ß` and `SS` the same result, and so `ς`, `σ` and `Σ`.
-    character.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// A folded text that grows by one cluster at a time.
@@ -121,8 +92,21 @@ impl Folding {
             self.push_char(char::from(byte.to_ascii_lowercase()));
             return;
         }
-        if let Some(folded) = fold_simple(cluster) {
-            self.push_char(folded);
+        // Most clusters are normalized already, and each of their characters has one without case.
+        let mut characters = cluster.chars();
+        let first = characters.next().and_then(|character| CharFacts::of(character).simple_fold());
+        if let Some(first) = first
+            && characters.as_str().is_empty()
+        {
+            self.push_char(first);
+            return;
+        }
+        let is_simple = || cluster.chars().all(|character| CharFacts::of(character).simple_fold().is_some());
+        if is_nfkc_quick(cluster.chars()) == IsNormalized::Yes && is_simple() {
+            cluster
+                .chars()
+                .filter_map(|character| CharFacts::of(character).simple_fold())
+                .for_each(|c| self.push_char(c));
             return;
         }
         // Case is folded between decomposition and composition: `Ϊ́` has no composed form, and `ΐ` has one.
@@ -159,20 +143,4 @@ impl Folding {
         }
         self.is_after_space = is_space;
     }
-}
-
-/// Returns the folded form of a cluster of one character that is composed already, and is one character without case.
-fn fold_simple(cluster: &str) -> Option<char> {
-    let character = only(cluster.chars())?;
-    if stands_for_itself(character) {
-        return Some(character);
-    }
-    let is_composed = is_nfkc_quick([character].into_iter()) == IsNormalized::Yes;
-    only(fold_case(character)).filter(|_| is_composed)
-}
-
-/// Returns the character of an iterator of one.
-fn only(mut characters: impl Iterator<Item = char>) -> Option<char> {
-    let first = characters.next()?;
-    characters.next().is_none().then_some(first)
 }

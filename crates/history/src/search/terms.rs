@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::char_facts::WordSeparation;
 use super::folding::{fold_text, unfold};
-use super::words::{WordSeparation, begins_word};
+use super::words::{begins_word, separation_of};
 
 /// A term with fewer characters, outside of quotes, matches only at the start of a word, if its script has spaces between words.
 const MIN_ANYWHERE_CHARS: usize = 3;
@@ -47,8 +48,8 @@ impl SearchTerm {
         let text = fold_text(stem.unwrap_or(word));
         let is_short = text.chars().nth(MIN_ANYWHERE_CHARS - 1).is_none();
         let asks_for_word_start = stem.is_some()
-            || is_short && text.chars().filter_map(WordSeparation::of).all(|letter| letter == WordSeparation::Spaced);
-        let first = text.chars().next().and_then(WordSeparation::of);
+            || is_short && text.chars().filter_map(separation_of).all(|letter| letter == WordSeparation::Spaced);
+        let first = text.chars().next().and_then(separation_of);
         let starts_words = first.is_some_and(|first| first != WordSeparation::Unspaced);
         if asks_for_word_start && starts_words { Self::WordStart(text) } else { Self::Anywhere(text) }
     }
