@@ -9,7 +9,7 @@ use crate::search::vocabulary::Vocabulary;
 use crate::search::words::for_each_word;
 
 /// How many bytes of text a word counts at least. Words of scripts without spaces are in fewer bytes and take as much memory.
-const MIN_WORD_BYTES: usize = 4;
+const MIN_WORD_BYTES: usize = 6;
 
 /// Builds a run from the items of threads, one thread after the other.
 #[derive(Default)]
