@@ -98,7 +98,8 @@ pub use persistence_policy::is_persisted;
 pub use projected_turn::{ProjectedTurn, TurnRestart};
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
-    EmptySearch, ItemLocation, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
+    EmptySearch, FoldedWord, ItemLocation, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text,
+    folded_words, is_mark, item_texts,
 };
 pub use segment_heads::{
     HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head, segment_head,
