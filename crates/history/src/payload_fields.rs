@@ -1,8 +1,10 @@
 //! Reads single fields of a payload without parsing all of it.
+//!
+//! A payload that does not parse is tried once more without its lone surrogate escapes: a key can contain one.
 
 use std::borrow::Cow;
 
-use selvedge_protocol::RolloutLine;
+use selvedge_protocol::{RolloutLine, without_lone_surrogates};
 use serde::Deserialize;
 
 /// Returns the `type` field of a line's payload. Empty if there is none.
@@ -15,7 +17,10 @@ pub(crate) fn payload_type(line: &RolloutLine) -> Cow<'_, str> {
 /// agent.
 pub(crate) fn message_role<'a>(kind: &str, payload: &'a str) -> Option<Cow<'a, str>> {
     match kind {
-        "message" => serde_json::from_str::<MessageRole<'a>>(payload).ok().map(|message| message.role),
+        "message" => MessageRole::parse(payload).or_else(|| {
+            let clean = without_lone_surrogates(payload);
+            MessageRole::parse(&clean).map(|role| Cow::Owned(role.into_owned()))
+        }),
         "agent_message" => Some(Cow::Borrowed("agent")),
         _ => None,
     }
@@ -25,6 +30,12 @@ pub(crate) fn message_role<'a>(kind: &str, payload: &'a str) -> Option<Cow<'a, s
 struct MessageRole<'a> {
     #[serde(borrow)]
     role: Cow<'a, str>,
+}
+
+impl<'a> MessageRole<'a> {
+    fn parse(payload: &'a str) -> Option<Cow<'a, str>> {
+        serde_json::from_str::<Self>(payload).ok().map(|message| message.role)
+    }
 }
 
 fn leading_type(payload: &str) -> Option<&str> {
@@ -40,6 +51,16 @@ struct PayloadTag<'a> {
     kind: Cow<'a, str>,
 }
 
+impl<'a> PayloadTag<'a> {
+    fn parse(payload: &'a str) -> Option<Cow<'a, str>> {
+        serde_json::from_str::<Self>(payload).ok().map(|tag| tag.kind)
+    }
+}
+
 fn parsed_type(payload: &str) -> Cow<'_, str> {
-    serde_json::from_str::<PayloadTag<'_>>(payload).map(|tag| tag.kind).unwrap_or_default()
+    let kind = PayloadTag::parse(payload).or_else(|| {
+        let clean = without_lone_surrogates(payload);
+        PayloadTag::parse(&clean).map(|kind| Cow::Owned(kind.into_owned()))
+    });
+    kind.unwrap_or_default()
 }

@@ -1,9 +1,12 @@
 //! The items of a log: the content of its lines, by kind.
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::lone_surrogates::without_lone_surrogates;
 use crate::open_object::{RawFields, open_object};
 use crate::{
     Compacted, EventMsg, OpenItem, ResponseItem, SessionMeta, ThreadId, ThreadMetadataPatch, TurnContext,
@@ -100,9 +103,16 @@ impl RolloutItem {
 
     /// Creates the item of this kind with this payload. If the payload of a known kind has an unexpected shape, the
     /// item is [`RolloutItem::Other`].
+    ///
+    /// U+FFFD replaces each lone surrogate escape in the payload ([`without_lone_surrogates`]).
     #[must_use]
     pub fn from_json(kind: &str, payload: &RawValue) -> Self {
-        let text = payload.get();
+        // These two replace lone surrogates themselves.
+        let clean = match kind {
+            "response_item" | "event_msg" => Cow::Borrowed(payload.get()),
+            _ => without_lone_surrogates(payload.get()),
+        };
+        let text = &*clean;
         // Nearly every object parses, because the fields of the views are optional. What fails is a payload that is not
         // an object.
         let typed = match kind {
@@ -200,7 +210,7 @@ impl<'de> Deserialize<'de> for RolloutItem {
         let (mut kind, mut payload) = (None, None);
         for (key, value) in RawFields::deserialize(deserializer)?.0 {
             match key.as_str() {
-                "type" => kind = serde_json::from_str::<String>(value.get()).ok(),
+                "type" => kind = serde_json::from_str::<String>(&without_lone_surrogates(value.get())).ok(),
                 "payload" => payload = Some(value),
                 _ => {}
             }

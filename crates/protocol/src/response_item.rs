@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
 
 /// Declares [`ResponseItemKind`]: each kind with the text that is written, and the aliases that are also read.
@@ -112,12 +113,15 @@ struct ContentPart<'a> {
 
 impl ResponseItem {
     /// Creates an item from its JSON text. `None` if the text is not an object.
+    ///
+    /// U+FFFD replaces each lone surrogate escape ([`without_lone_surrogates`](crate::without_lone_surrogates)).
     #[must_use]
     pub fn from_json(json: Box<RawValue>) -> Option<Self> {
         // A raw value has no white space around it, so its first byte determines its type.
         if !json.get().starts_with('{') {
             return None;
         }
+        let json = readable(json);
         let kind = ResponseItemKind::parse(&kind_of(&json).unwrap_or_default());
         Some(Self { kind, json: Arc::from(json) })
     }

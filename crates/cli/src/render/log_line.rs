@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use selvedge_protocol::{EventMsg, ResponseItem, RolloutItem, RolloutLine};
+use selvedge_protocol::{EventMsg, ResponseItem, RolloutItem, RolloutLine, without_lone_surrogates};
 use serde_json::Value;
 
 use super::context::label_and_text;
@@ -110,7 +110,7 @@ impl LineSummary {
 
 /// Returns the summary of a line, or `None` for bookkeeping: tokens, settings and world state.
 fn summary(line: &RolloutLine) -> Option<(Audience, LineSummary)> {
-    let payload = || serde_json::from_str::<Value>(line.payload()).unwrap_or_default();
+    let payload = || serde_json::from_str::<Value>(&without_lone_surrogates(line.payload())).unwrap_or_default();
     let summary = match line.item() {
         RolloutItem::ResponseItem(item) => return Some((Audience::Model, response(&item, &payload()))),
         RolloutItem::EventMsg(event) => event_summary(&event, &payload())?,

@@ -11,6 +11,7 @@ mod doctor;
 mod homes;
 mod ids;
 mod index;
+mod lone_surrogates;
 mod paging;
 mod reading;
 mod stats;

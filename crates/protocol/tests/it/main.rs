@@ -7,6 +7,7 @@ mod cursors;
 mod events;
 mod ids;
 mod lines;
+mod lone_surrogates;
 mod metadata;
 mod open_objects;
 mod page_window;
