@@ -326,7 +326,9 @@ fn git_change(known: Option<&GitInfo>, value: &GitInfo) -> Option<Option<GitInfo
         return None;
     }
     // A head with git facts has all of them: a branch that is missing is not checked out any more.
-    let change = |known: &Option<String>, value: &Option<String>| (known != value).then(|| value.clone());
+    fn change<T: Clone + PartialEq>(known: &Option<T>, value: &Option<T>) -> Option<Option<T>> {
+        (known != value).then(|| value.clone())
+    }
     let patch = GitInfoPatch {
         commit_hash: change(&known.commit_hash, &value.commit_hash),
         branch: change(&known.branch, &value.branch),

@@ -73,6 +73,7 @@ mod metadata_patch;
 mod open_item;
 mod open_object;
 mod query;
+mod repository_url;
 mod response_item;
 mod session_meta;
 mod stored_thread;
@@ -110,6 +111,7 @@ pub use query::{
     StatsQuery, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, ThreadStats, TurnQuery,
     TurnSelector, UtcOffset, ZeroLimit, check_limit, day_text, descendants, repository_name,
 };
+pub use repository_url::RepositoryUrl;
 pub use response_item::{ResponseItem, ResponseItemKind};
 pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
 pub use stored_thread::StoredThread;

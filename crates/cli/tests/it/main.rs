@@ -5,6 +5,7 @@
 mod support;
 
 mod compressing;
+mod credentials;
 mod damage;
 mod demo;
 mod doctor;

@@ -55,7 +55,8 @@ fn items_made_of_json_text_are_readable() {
     };
     assert_eq!(event.message.as_deref(), Some("\u{fffd}"));
     assert_eq!(json(OpenItem::new("k", raw(r#"{"\ud83d":7}"#)).json().get())["\u{fffd}"], 7);
-    let item: RolloutItem = serde_json::from_str(&format!(r#"{{"type":"response_item","payload":{message}}}"#)).unwrap();
+    let item: RolloutItem =
+        serde_json::from_str(&format!(r#"{{"type":"response_item","payload":{message}}}"#)).unwrap();
     assert_eq!(item, ResponseItem::from_json(raw(message)).unwrap().into());
 }
 
