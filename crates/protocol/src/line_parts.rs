@@ -55,7 +55,7 @@ pub(crate) fn known_kind(kind: &str) -> Cow<'static, str> {
     if kind == COPIED_HEAD {
         return Cow::Borrowed("session_meta");
     }
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 14] = [
         "response_item",
         "event_msg",
         "turn_context",
@@ -64,7 +64,12 @@ pub(crate) fn known_kind(kind: &str) -> Cow<'static, str> {
         "compacted",
         "session_meta",
         "inter_agent_communication",
+        "inter_agent_communication_metadata",
         "thread_metadata",
+        "realtime_item",
+        "retained_context",
+        "dynamic_tools_updated",
+        "security_risk_score",
     ];
     match KNOWN.iter().find(|known| **known == kind) {
         Some(known) => Cow::Borrowed(known),

@@ -77,6 +77,8 @@ response_item_kinds! {
     Compaction = "compaction" | "compaction_summary",
     /// A compaction of the context.
     ContextCompaction = "context_compaction",
+    /// A change of the model's settings, such as the reasoning effort, from here on.
+    ConfigurationUpdate = "configuration_update",
     /// A snapshot of the working tree, in files of late 2025. The model does not see it.
     GhostSnapshot = "ghost_snapshot",
     /// Tools that were added for one request. They are not kept in the log.

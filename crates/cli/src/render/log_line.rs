@@ -126,8 +126,15 @@ fn summary(line: &RolloutLine) -> Option<(Audience, LineSummary)> {
         RolloutItem::ThreadMetadata(_) => {
             LineSummary::new("metadata", fields(&payload().get("patch").cloned().unwrap_or_default()))
         }
-        RolloutItem::TurnContext(_) | RolloutItem::WorldState(_) => return None,
-        _ if matches!(line.kind(), "token_usage_record") => return None,
+        RolloutItem::RealtimeItem(item) => match item.transcript() {
+            Some(("assistant", text)) => LineSummary::new("agent", text),
+            Some((role, text)) => LineSummary::new(role, text),
+            None => LineSummary::new(to_words(line.kind()), fields(&payload())),
+        },
+        RolloutItem::TurnContext(_)
+        | RolloutItem::WorldState(_)
+        | RolloutItem::TokenUsageRecord(_)
+        | RolloutItem::InterAgentCommunicationMetadata(_) => return None,
         _ => LineSummary::new(to_words(line.kind()), fields(&payload())),
     };
     Some((Audience::Client, summary))

@@ -6,6 +6,7 @@ mod copied_heads;
 mod cursors;
 mod events;
 mod ids;
+mod kinds;
 mod lines;
 mod lone_surrogates;
 mod metadata;
