@@ -182,20 +182,22 @@ impl MetadataFold {
     /// Returns what a head changes. The newest head determines where the thread works, the first head where it comes from.
     fn patch_from_head(&self, meta: &SessionMeta) -> ThreadMetadataPatch {
         let thread = &self.thread;
+        // In older heads only the source says who started a sub-agent, and what it is called.
+        let spawn = meta.thread_spawn().unwrap_or_default();
         ThreadMetadataPatch {
             session_id: meta.session_id.filter(|id| *id != thread.session_id),
             history_mode: meta.history_mode.filter(|mode| *mode != thread.history_mode),
             forked_from_id: first(&thread.forked_from_id, &meta.forked_from_id),
-            parent_thread_id: first(&thread.parent_thread_id, &meta.parent_thread_id),
+            parent_thread_id: first(&thread.parent_thread_id, &meta.parent_thread_id.or(spawn.parent_thread_id)),
             source: first(&thread.source, &meta.source),
             thread_source: first(&thread.thread_source, &meta.thread_source),
             originator: first(&thread.originator, &meta.originator),
             cli_version: first(&thread.cli_version, &meta.cli_version),
             cwd: newest(&thread.cwd, &meta.cwd),
             model_provider: newest(&thread.model_provider, &meta.model_provider),
-            agent_nickname: newest(&thread.agent_nickname, &meta.agent_nickname),
-            agent_role: newest(&thread.agent_role, &meta.agent_role),
-            agent_path: newest(&thread.agent_path, &meta.agent_path),
+            agent_nickname: newest(&thread.agent_nickname, &meta.agent_nickname.clone().or(spawn.agent_nickname)),
+            agent_role: newest(&thread.agent_role, &meta.agent_role.clone().or(spawn.agent_role)),
+            agent_path: newest(&thread.agent_path, &meta.agent_path.clone().or(spawn.agent_path)),
             git: meta.git.as_ref().and_then(|git| git_change(thread.git.as_ref(), git)),
             ..ThreadMetadataPatch::default()
         }

@@ -69,11 +69,18 @@ pub fn inherit_head(meta: &mut SessionMeta, source: &SessionMeta) {
     inherit(&mut meta.cwd, &source.cwd);
     inherit(&mut meta.originator, &source.originator);
     inherit(&mut meta.cli_version, &source.cli_version);
-    inherit(&mut meta.source, &source.source);
-    inherit(&mut meta.thread_source, &source.thread_source);
+    if !source.is_of_subagent() {
+        inherit(&mut meta.source, &source.source);
+        inherit(&mut meta.thread_source, &source.thread_source);
+    }
     inherit(&mut meta.model_provider, &source.model_provider);
     inherit(&mut meta.base_instructions, &source.base_instructions);
     inherit(&mut meta.dynamic_tools, &source.dynamic_tools);
+    inherit(&mut meta.multi_agent_version, &source.multi_agent_version);
+    inherit(&mut meta.memory_mode, &source.memory_mode);
+    inherit(&mut meta.runtime_workspace_roots, &source.runtime_workspace_roots);
+    inherit(&mut meta.selected_capability_roots, &source.selected_capability_roots);
+    inherit(&mut meta.account_scoped, &source.account_scoped);
     inherit(&mut meta.git, &source.git);
     for (name, value) in source.extra.iter() {
         if meta.extra.get(name).is_none() {
