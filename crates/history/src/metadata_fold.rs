@@ -25,11 +25,16 @@ use crate::user_input::{UserInput, typed_text};
 ///
 /// From inherited and copied lines of the second and fourth kind the fold takes what a fork inherits, and never a time.
 ///
+/// A sub-agent can begin with lines that were copied from its parent ([`SessionMeta::subagent_history_start_ordinal`]). They say
+/// nothing about the sub-agent: their messages, settings and tokens are those of the parent.
+///
 /// Lines that only the model sees (`response_item`, `world_state`) change nothing except the time of the last update.
 #[derive(Clone, Debug)]
 pub struct MetadataFold {
     thread: StoredThread,
     line_owner: LineOwner,
+    /// Ordinal at which the own lines of a sub-agent begin. 0 for other threads.
+    own_lines_start: u64,
 }
 
 /// Whose lines the fold is reading.
@@ -62,19 +67,35 @@ impl MetadataFold {
     /// Creates a fold for a thread with this id and creation time.
     #[must_use]
     pub fn new(thread_id: ThreadId, created_at: Timestamp) -> Self {
-        Self { thread: StoredThread::new(thread_id, created_at), line_owner: LineOwner::Unknown }
+        let thread = StoredThread::new(thread_id, created_at);
+        Self { thread, line_owner: LineOwner::Unknown, own_lines_start: 0 }
     }
 
     /// Creates a fold that continues from a known thread record.
     #[must_use]
     pub fn resume(thread: StoredThread) -> Self {
-        Self { thread, line_owner: LineOwner::Thread }
+        Self { thread, line_owner: LineOwner::Thread, own_lines_start: 0 }
     }
 
-    /// Applies one item to the record and returns what it changed. `at` is the time of its line.
+    /// Applies one item to the record and returns what it changed. `at` is the time of its line, and `ordinal` its ordinal, as
+    /// far as the line has one.
+    pub fn observe_numbered(
+        &mut self,
+        item: &RolloutItem,
+        ordinal: Option<u64>,
+        at: Option<Timestamp>,
+    ) -> ThreadMetadataPatch {
+        if self.is_copied_from_parent(ordinal) { self.observe_copied(at) } else { self.observe(item, at) }
+    }
+
+    /// Applies one item that is not copied from the parent of a sub-agent, and returns what it changed. `at` is the time of its
+    /// line.
     pub fn observe(&mut self, item: &RolloutItem, at: Option<Timestamp>) -> ThreadMetadataPatch {
         let (patch, is_own_head) = match item {
-            RolloutItem::SessionMeta(meta) => (self.session_meta(meta, at), self.is_own(meta)),
+            RolloutItem::SessionMeta(meta) => {
+                self.note_copied_lines(meta);
+                (self.session_meta(meta, at), self.is_own(meta))
+            }
             item => (self.patch_from(item, at), false),
         };
         let is_inherited = self.line_owner.is_inherited() && !is_own_head;
@@ -83,6 +104,9 @@ impl MetadataFold {
 
     /// Applies one line and returns what it changed. The line is parsed only if its kind can contain metadata.
     pub fn observe_line(&mut self, line: &RolloutLine) -> ThreadMetadataPatch {
+        if self.is_copied_from_parent(line.ordinal()) {
+            return self.observe_copied(line.timestamp());
+        }
         match self.item_with_metadata(line) {
             Some(item) => self.observe(&item, line.timestamp()),
             None if self.line_owner.is_inherited() => ThreadMetadataPatch::default(),
@@ -93,10 +117,33 @@ impl MetadataFold {
     /// Applies a line of another thread, of which a fork inherits: preview and first user message, model, effort, approval mode,
     /// permission profile, token usage, and the working directory if there is none yet. Never a time.
     pub fn observe_inherited(&mut self, line: &RolloutLine) {
+        if self.is_copied_from_parent(line.ordinal()) {
+            return;
+        }
         if let Some(item) = self.item_with_metadata(line) {
+            if let RolloutItem::SessionMeta(meta) = &item {
+                self.note_copied_lines(meta);
+            }
             let patch = self.patch_from(&item, None);
             self.apply(inherited(&self.thread, patch));
         }
+    }
+
+    /// Takes from a head where the lines end that a sub-agent copied from its parent.
+    fn note_copied_lines(&mut self, head: &SessionMeta) {
+        self.own_lines_start = head.subagent_history_start_ordinal.unwrap_or(self.own_lines_start);
+    }
+
+    /// Returns whether a sub-agent copied the line with this ordinal from its parent. A copied head is such a line, so it is never
+    /// asked where copied lines end.
+    fn is_copied_from_parent(&self, ordinal: Option<u64>) -> bool {
+        ordinal.is_some_and(|ordinal| ordinal < self.own_lines_start)
+    }
+
+    /// Takes a line that a sub-agent copied from its parent. Only its time counts: it is a line of the thread's log.
+    fn observe_copied(&mut self, at: Option<Timestamp>) -> ThreadMetadataPatch {
+        let at = at.filter(|_| !self.line_owner.is_inherited());
+        self.apply_with_time(ThreadMetadataPatch::default(), at)
     }
 
     /// Returns the record so far.

@@ -108,14 +108,17 @@ pub fn fork_head(mut meta: SessionMeta, source: ThreadId, mode: HistoryMode, bas
 }
 
 /// Creates the head of a detached segment, which holds the whole history of a thread that has built on others so far. `first` is
-/// the first head of that thread in its history.
+/// the first head of that thread in its history, and `replaced` the head with which that history begins.
 ///
 /// The new head replaces the first line of the history, the head of the thread in which the history began, so that all other
 /// lines keep their ordinals. It has no base. At its own ordinal, where the thread's own lines begin, `first` stays as it was.
 /// All heads after the first line are spelt as [`RolloutLine::as_copied_head`] describes.
 #[must_use]
-pub fn detached_head(mut first: SessionMeta) -> SessionMeta {
+pub fn detached_head(mut first: SessionMeta, replaced: Option<&SessionMeta>) -> SessionMeta {
     first.copied_base = first.history_base.take();
+    // If the history begins with a sub-agent, the lines that it copied from its parent are in the segment, too.
+    let start = replaced.and_then(|head| head.subagent_history_start_ordinal);
+    first.subagent_history_start_ordinal = first.subagent_history_start_ordinal.or(start);
     first
 }
 

@@ -55,8 +55,14 @@ fn a_fork_inherits_fields_from_the_head_of_its_source() {
     let fork = fork_head(meta, id(1), HistoryMode::Paginated, Some(base.clone()));
     assert_eq!((fork.forked_from_id, fork.forked_from_ordinal_exclusive), (Some(id(1)), Some(7)));
     assert!(fork.window_id().is_some());
-    let detached = detached_head(fork);
+    let subagent = SessionMeta { subagent_history_start_ordinal: Some(3), ..source };
+    let detached = detached_head(fork, Some(&subagent));
     assert_eq!((detached.history_base, detached.copied_base), (None, Some(base)));
+    assert_eq!(
+        detached.subagent_history_start_ordinal,
+        Some(3),
+        "it is the segment of a sub-agent, copied lines included"
+    );
 }
 
 #[test]
