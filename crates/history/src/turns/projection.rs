@@ -45,6 +45,10 @@ pub struct TurnProjection {
     end: u64,
     /// Whether a rollback may have undone turns before those here.
     affects_earlier_turns: bool,
+    /// Ordinal at which the own lines of a sub-agent begin ([`SessionMeta::subagent_history_start_ordinal`](selvedge_protocol::SessionMeta)). 0 for other threads.
+    own_lines_start: u64,
+    /// The ordinal after that of the last line.
+    next_ordinal: Option<u64>,
 }
 
 impl TurnProjection {
@@ -91,6 +95,11 @@ impl TurnProjection {
     pub fn push(&mut self, position: u64, line: &RolloutLine) {
         let stamp = LineStamp { position, time: line.timestamp() };
         self.end = position + 1;
+        // What a sub-agent copied from its parent is shown in the parent.
+        self.next_ordinal = line.ordinal().map(|ordinal| ordinal.saturating_add(1));
+        if line.ordinal().is_some_and(|ordinal| ordinal < self.own_lines_start) {
+            return;
+        }
         // This comes before the line takes an item number: a turn that the line opens restarts at that number.
         self.turns.begin_line();
         // Only paginated threads have ordinals.
@@ -139,9 +148,13 @@ impl TurnProjection {
     }
 
     /// Returns where another projection can resume, so that it takes the lines to come and returns the turns that they change.
-    /// `None` if these turns depend on earlier ones.
+    /// `None` if these turns depend on earlier ones, or if more lines may follow that a sub-agent copied from its parent: only the
+    /// head tells which ones these are.
     #[must_use]
     pub fn restart(&self) -> Option<TurnRestart> {
+        if self.next_ordinal.is_some_and(|next| next < self.own_lines_start) {
+            return None;
+        }
         match self.turns.unended() {
             Some(draft) => (!draft.has_cross_turn_edits).then_some(draft.restart),
             None => Some(self.turns.restart_at(self.end, self.lead_in)),
@@ -167,11 +180,11 @@ impl TurnProjection {
     }
 
     fn push_head(&mut self, line: &RolloutLine) {
-        if let RolloutItem::SessionMeta(meta) = line.item()
-            && meta.mode() == HistoryMode::Paginated
-        {
+        let RolloutItem::SessionMeta(meta) = line.item() else { return };
+        if meta.mode() == HistoryMode::Paginated {
             self.turns.mode = HistoryMode::Paginated;
         }
+        self.own_lines_start = meta.subagent_history_start_ordinal.unwrap_or(self.own_lines_start);
     }
 
     fn push_event_line(&mut self, stamp: LineStamp, line: &RolloutLine) {

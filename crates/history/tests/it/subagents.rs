@@ -1,11 +1,12 @@
 //! Sub-agents: who started them, and what is their own.
 
-use selvedge_history::{MetadataFold, replay_lines};
+use selvedge_history::{MetadataFold, TurnProjection, replay_lines};
 use selvedge_protocol::{RolloutItem, RolloutLine, StoredThread, ThreadId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::story::{
-    assistant, complete, completed_item, event, item, ordinal_lines, started, texts, time, turn_context, user,
+    assistant, complete, completed_item, event, item, item_kinds, ordinal_lines, project, started, texts, time,
+    turn_context, turn_ids, user,
 };
 
 const CHILD: &str = "01a222c3-b917-79d1-b38a-f6df302df544";
@@ -79,6 +80,14 @@ fn folded(thread: &str, lines: &[RolloutLine]) -> StoredThread {
 }
 
 #[test]
+fn a_sub_agent_shows_only_what_is_its_own() {
+    let turns = project(&lines());
+    assert_eq!(turn_ids(&turns), ["c1"]);
+    assert_eq!(item_kinds(&turns[0]), ["user_message", "agent_message"]);
+    assert_eq!((turns[0].lines.clone(), &turns[0].item_positions), (10..18, &vec![13, 14]));
+}
+
+#[test]
 fn the_record_of_a_sub_agent_has_only_what_is_its_own() {
     let record = folded(CHILD, &lines());
     assert_eq!(record.preview.as_deref(), Some("asked the child"));
@@ -102,7 +111,7 @@ fn the_model_of_a_sub_agent_sees_the_copied_lines() {
 }
 
 #[test]
-fn the_record_of_a_fork_inherits_what_the_sub_agent_shows() {
+fn a_fork_of_a_sub_agent_shows_what_the_sub_agent_shows() {
     let mut items: Vec<RolloutItem> = lines().iter().map(RolloutLine::item).collect();
     items.push(head(
         FORK,
@@ -110,6 +119,7 @@ fn the_record_of_a_fork_inherits_what_the_sub_agent_shows() {
     ));
     items.extend(exchange("f1", "asked the fork", "answer of the fork", 90));
     let lines = ordinal_lines(items);
+    assert_eq!(turn_ids(&project(&lines)), ["c1", "f1"]);
     let record = folded(FORK, &lines);
     assert_eq!((record.preview.as_deref(), record.model.as_deref()), (Some("asked the child"), Some("f1")));
     assert_eq!(record.parent_thread_id, None);
@@ -117,6 +127,23 @@ fn the_record_of_a_fork_inherits_what_the_sub_agent_shows() {
     lines[..18].iter().for_each(|line| fold.observe_inherited(line));
     lines[18..].iter().for_each(|line| _ = fold.observe_line(line));
     assert_eq!(fold.into_thread(), record);
+}
+
+#[test]
+fn a_projection_resumes_only_behind_the_copied_lines() {
+    let lines = lines();
+    let whole = project(&lines);
+    for cut in 1..lines.len() {
+        let mut turns = TurnProjection::new();
+        (0..).zip(&lines[..cut]).for_each(|(position, line)| turns.push(position, line));
+        let restart = turns.restart();
+        assert_eq!(restart.is_none(), cut < 10, "{cut}");
+        let Some(restart) = restart else { continue };
+        let mut turns = TurnProjection::resume(restart);
+        let rest = (0..).zip(&lines).skip(usize::try_from(restart.position).unwrap());
+        rest.for_each(|(position, line)| turns.push(position, line));
+        assert_eq!(turns.finish(), whole[usize::try_from(restart.turns).unwrap()..], "{cut}");
+    }
 }
 
 #[test]
