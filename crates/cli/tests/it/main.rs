@@ -16,6 +16,7 @@ mod lone_surrogates;
 mod paging;
 mod reading;
 mod stats;
+mod subagents;
 mod trees;
 mod writing;
 
