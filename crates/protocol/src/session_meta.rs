@@ -142,7 +142,7 @@ open_object! {
         memory_mode: String,
         /// The directories that the thread works in, besides `cwd`.
         runtime_workspace_roots: Vec<String>,
-        /// The directories whose capabilities, such as skills, were selected.
+        /// The places whose capabilities were selected: objects with `id` and `location`.
         selected_capability_roots: Value,
         /// Whether the thread belongs to the account that is logged in.
         account_scoped: bool,
