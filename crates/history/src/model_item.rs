@@ -3,6 +3,7 @@
 use selvedge_protocol::{ItemContent, ItemStatus, OtherTurnItem};
 use serde_json::{Map, Value};
 
+use crate::payload_fields;
 use crate::turn_item::command_line;
 
 /// A step of the agent that the model asked for.
@@ -103,7 +104,7 @@ pub(crate) fn orphan_output(kind: &str, mut payload: Map<String, Value>) -> Item
 
 /// Returns an item of a kind that is not known. `payload` is an object, or another value.
 pub(crate) fn unknown(kind: &str, payload: &str) -> ItemContent {
-    let fields = match serde_json::from_str(payload).unwrap_or_default() {
+    let fields = match payload_fields::parse(payload).unwrap_or_default() {
         Value::Object(mut fields) => {
             fields.remove("type");
             fields.remove("id");

@@ -114,6 +114,8 @@ struct SessionHeads {
     copied_to: Option<u64>,
     /// The window that the thread starts in.
     window: ContextWindow,
+    /// Ordinal at which the own lines of a sub-agent begin. 0 for other threads.
+    own_lines_start: u64,
 }
 
 impl Replay {
@@ -192,7 +194,10 @@ impl Replay {
             "event_msg" => event_matters(&payload_type(line)),
             _ => false,
         };
-        if matters {
+        // The model of a sub-agent sees what was copied from the parent, but the heads among these lines begin no thread.
+        let is_copied_head =
+            line.kind() == "session_meta" && line.ordinal().is_some_and(|ordinal| ordinal < self.heads.own_lines_start);
+        if matters && !is_copied_head {
             self.push(&line.item());
         }
     }
@@ -213,6 +218,7 @@ impl Replay {
     }
 
     fn push_head(&mut self, meta: &SessionMeta) {
+        self.heads.own_lines_start = meta.subagent_history_start_ordinal.unwrap_or(self.heads.own_lines_start);
         let is_first = self.heads.newest.is_none();
         // Heads after the first one have four origins, and only the first two begin a fork:
         // - the head of a fork by reference: it has a base and another id than the head before;

@@ -4,6 +4,7 @@ use selvedge_protocol::{CompletedItem, ResponseItem, UserMessageEvent};
 use serde_json::Value;
 
 use crate::context_fragments::without_leading_fragments;
+use crate::payload_fields;
 
 /// One input of the user: text and images.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ impl UserInput {
 
     /// Reads a message of role `user`.
     pub(crate) fn from_response(item: &ResponseItem) -> Self {
-        let item: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
+        let item: Value = payload_fields::parse(item.json().get()).unwrap_or_default();
         match &item["content"] {
             Value::String(text) => Self { text: text.clone(), images: Vec::new() },
             content => Self::from_parts(content, |text| !is_image_tag(text)),

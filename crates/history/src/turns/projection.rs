@@ -17,7 +17,7 @@ use super::pairing::{Pairing, SaidBy, shown_text};
 use super::sequence::{ChangedTurn, TurnSequence};
 use crate::context_fragments::is_user_message;
 use crate::model_item;
-use crate::payload_fields::{item_id, message_role, payload_type};
+use crate::payload_fields::{self, call_id, item_id, message_role, payload_type};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
 use crate::rollback_ledger::{ItemPlace, RollbackLedger, RollbackPoint};
 use crate::turn_item;
@@ -61,6 +61,10 @@ pub struct TurnProjection {
     end: u64,
     /// Whether a rollback may have undone turns before those here.
     affects_earlier_turns: bool,
+    /// Ordinal at which the own lines of a sub-agent begin ([`SessionMeta::subagent_history_start_ordinal`](selvedge_protocol::SessionMeta)). 0 for other threads.
+    own_lines_start: u64,
+    /// The ordinal after that of the last line.
+    next_ordinal: Option<u64>,
 }
 
 impl TurnProjection {
@@ -107,6 +111,11 @@ impl TurnProjection {
     pub fn push(&mut self, position: u64, line: &RolloutLine) {
         let stamp = LineStamp { position, time: line.timestamp() };
         self.end = position + 1;
+        // What a sub-agent copied from its parent is shown in the parent.
+        self.next_ordinal = line.ordinal().map(|ordinal| ordinal.saturating_add(1));
+        if line.ordinal().is_some_and(|ordinal| ordinal < self.own_lines_start) {
+            return;
+        }
         // This comes before the line takes an item number: a turn that the line opens restarts at that number.
         self.turns.begin_line();
         // Only paginated threads have ordinals.
@@ -160,9 +169,13 @@ impl TurnProjection {
     }
 
     /// Returns where another projection can resume, so that it takes the lines to come and returns the turns that they change.
-    /// `None` if these turns depend on earlier ones.
+    /// `None` if these turns depend on earlier ones, or if more lines may follow that a sub-agent copied from its parent: only the
+    /// head tells which ones these are.
     #[must_use]
     pub fn restart(&self) -> Option<TurnRestart> {
+        if self.next_ordinal.is_some_and(|next| next < self.own_lines_start) {
+            return None;
+        }
         let unended = self.turns.unended().map(|draft| draft.restart.turns);
         // A message may still get its event, or an event its message.
         let Some(first) = unended.into_iter().chain(self.ledger.oldest_waiting_turn()).min() else {
@@ -190,11 +203,11 @@ impl TurnProjection {
     }
 
     fn push_head(&mut self, line: &RolloutLine) {
-        if let RolloutItem::SessionMeta(meta) = line.item()
-            && meta.mode() == HistoryMode::Paginated
-        {
+        let RolloutItem::SessionMeta(meta) = line.item() else { return };
+        if meta.mode() == HistoryMode::Paginated {
             self.turns.mode = HistoryMode::Paginated;
         }
+        self.own_lines_start = meta.subagent_history_start_ordinal.unwrap_or(self.own_lines_start);
     }
 
     fn push_event_line(&mut self, stamp: LineStamp, line: &RolloutLine) {
@@ -678,7 +691,7 @@ impl TurnProjection {
             return;
         }
         let shown = shown_text(&text);
-        let phase = serde_json::from_str::<Map<String, Value>>(line.payload()).ok();
+        let phase = payload_fields::parse::<Map<String, Value>>(line.payload());
         let phase = phase.and_then(|fields| Some(fields.get("phase")?.as_str()?.to_owned()));
         let text = if shown.is_empty() { text } else { shown.clone() };
         let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
@@ -687,7 +700,7 @@ impl TurnProjection {
     }
 
     fn push_model_reasoning(&mut self, stamp: LineStamp, line: &RolloutLine) {
-        let Ok(fields) = serde_json::from_str::<Map<String, Value>>(line.payload()) else { return };
+        let Some(fields) = payload_fields::parse::<Map<String, Value>>(line.payload()) else { return };
         let texts = |name: &str| {
             let parts = fields.get(name).and_then(Value::as_array).into_iter().flatten();
             let parts = parts.filter_map(|part| part.as_str().or_else(|| part["text"].as_str()));
@@ -711,7 +724,7 @@ impl TurnProjection {
 
     /// Takes a call. An event with its id shows it, before or after; until then it is in progress.
     fn push_model_call(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
-        let Ok(fields) = serde_json::from_str::<Map<String, Value>>(payload) else { return };
+        let Some(fields) = payload_fields::parse::<Map<String, Value>>(payload) else { return };
         let call = model_item::call(kind, &fields);
         let Some(id) = call.id.map(ItemId::from) else {
             if let ItemContent::WebSearch { query, .. } = &call.content {
@@ -749,7 +762,7 @@ impl TurnProjection {
 
     /// Takes the output of a call, if no event shows it.
     fn push_model_output(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
-        let id = crate::payload_fields::call_id(payload).map(|id| ItemId::from(&*id));
+        let id = call_id(payload).map(ItemId::from);
         let index = id.as_ref().and_then(|id| self.pairing().call(id).or_else(|| self.index_in_newest_turn(id)));
         if id.as_ref().is_some_and(|id| index.is_none() && self.pairing().is_shown_elsewhere(id)) {
             return;
@@ -757,7 +770,7 @@ impl TurnProjection {
         if index.is_some_and(|index| !self.turns.newest_item(index).is_some_and(lacks_output)) {
             return;
         }
-        let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(payload) else { return };
+        let Some(mut fields) = payload_fields::parse::<Map<String, Value>>(payload) else { return };
         match index {
             Some(index) => self.turns.edit_newest(index, stamp.position, |item| {
                 model_item::answer(&mut item.content, &mut fields);
@@ -771,7 +784,7 @@ impl TurnProjection {
 
     /// Takes a line about a voice conversation. The words that were spoken stand in no other line.
     fn push_realtime_item(&mut self, stamp: LineStamp, payload: &str) {
-        let fields: Value = serde_json::from_str(payload).unwrap_or_default();
+        let fields: Value = payload_fields::parse(payload).unwrap_or_default();
         let spoken = match fields["type"].as_str() {
             Some("frame") => &fields["channels"]["voice_transcript"],
             Some("transcript_segment") => &fields,
@@ -793,7 +806,7 @@ impl TurnProjection {
 
     /// Takes a line about what must survive compactions. Only messages that were delivered to the user may stand in no other line.
     fn push_retained_context(&mut self, stamp: LineStamp, payload: &str) {
-        let fields: Value = serde_json::from_str(payload).unwrap_or_default();
+        let fields: Value = payload_fields::parse(payload).unwrap_or_default();
         match (fields["type"].as_str(), fields["text"].as_str()) {
             (Some("delivered_assistant_message"), Some(text)) => {
                 let id = fields["message_id"].as_str();
@@ -878,7 +891,7 @@ impl TurnProjection {
     }
 
     fn push_model_message_between_agents(&mut self, stamp: LineStamp, item: &ResponseItem) {
-        let fields: Map<String, Value> = serde_json::from_str(item.json().get()).unwrap_or_default();
+        let fields: Map<String, Value> = payload_fields::parse(item.json().get()).unwrap_or_default();
         let field = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         self.push_message_between_agents(stamp, field("author"), field("recipient"), item.texts().concat());
     }

@@ -17,6 +17,7 @@ mod rollback;
 mod search;
 mod segment_heads;
 mod story;
+mod subagents;
 mod token_budget;
 mod trackers;
 mod turn_items;

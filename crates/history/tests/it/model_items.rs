@@ -310,6 +310,26 @@ fn words_behind_a_context_fragment_in_one_item_are_shown() {
 }
 
 #[test]
+fn lone_surrogates_hide_no_call_and_no_message() {
+    let item = |payload: &str| {
+        let line = format!(r#"{{"timestamp":"2026-11-21T09:00:00.000Z","type":"response_item","payload":{payload}}}"#);
+        RolloutLine::parse(&line).unwrap()
+    };
+    let turns = project(&[
+        item(r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"wren \ud83d"}]}"#),
+        item(r#"{"type":"function_call","call_id":"c","name":"shell","arguments":"{\"command\":\"ls \ud83d\"}"}"#),
+        item(r#"{"type":"function_call_output","call_id":"c","output":"found \ud83d"}"#),
+        item(r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"why \ud83d"}]}"#),
+        item(r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"here \ud83d"}]}"#),
+        item(r#"{"type":"of_tomorrow","words":"later \ud83d"}"#),
+    ]);
+    assert_eq!(
+        texts(&turns),
+        [["wren \u{fffd}", "ls \u{fffd}found \u{fffd}", "why \u{fffd}", "here \u{fffd}", "wordslater \u{fffd}"]]
+    );
+}
+
+#[test]
 fn a_rollback_removes_what_only_the_model_said() {
     let turns = project(&lines([
         user("q"),

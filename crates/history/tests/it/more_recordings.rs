@@ -268,9 +268,7 @@ fn every_thread_shows_the_recorded_turns() {
             }
             continue;
         }
-        if !OF_A_TEST_OF_THEIR_OWN.contains(&thread.name.as_str())
-            && let Some(text) = turns_differ(&thread, &nicknames)
-        {
+        if let Some(text) = turns_differ(&thread, &nicknames) {
             found.add(&thread, "turns", text);
         }
     }
@@ -290,10 +288,6 @@ fn turns_differ(thread: &Recorded, nicknames: &BTreeMap<String, String>) -> Opti
     (ours != theirs).then(|| format!("{} and {} turns, {different:#?}", ours.len(), theirs.len()))
 }
 
-/// Threads with lines that belong to no turn of the thread.
-const OF_A_TEST_OF_THEIR_OWN: &[&str] =
-    &["story-0.171.0-kinds/S1"];
-
 /// The program that made these files of legacy ones removed an undone turn, but left its compaction between two other turns.
 #[test]
 fn a_compaction_outside_any_turn_begins_no_turn() {
@@ -307,9 +301,6 @@ fn a_compaction_outside_any_turn_begins_no_turn() {
 #[test]
 fn a_migrated_thread_shows_the_turns_that_it_had() {
     for thread in recordings::threads_of("story-0.171.0-migrated") {
-        if OF_A_TEST_OF_THEIR_OWN.contains(&thread.name.as_str()) {
-            continue;
-        }
         let before = recordings::before_migration(thread.id);
         assert!(before.iter().all(|line| line.ordinal().is_none()), "{}", thread.name);
         assert!(thread.lines.iter().all(|line| line.ordinal().is_some()), "{}", thread.name);
@@ -332,7 +323,6 @@ fn said(items: &[TurnItem]) -> Vec<(String, Option<String>)> {
 
 /// The file begins with lines of the parent, which are no turns of the sub-agent.
 #[test]
-#[ignore = "the turns of a sub-agent include those of its parent"]
 fn a_sub_agent_with_a_copied_history_shows_only_its_own_turns() {
     let thread = recordings::story("story-0.171.0-kinds", "S1");
     assert_eq!(turns_differ(&thread, &BTreeMap::new()), None);
