@@ -6,7 +6,7 @@ use selvedge_protocol::{
 };
 use serde_json::Value;
 
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::is_shown_user_message;
 use crate::payload_fields::payload_type;
 use crate::turn_events::is_turn_start;
 use crate::user_input::{UserInput, typed_text};
@@ -282,7 +282,9 @@ impl MetadataFold {
             && line.kind() == "response_item"
             && self.thread.first_user_message.is_none();
         match is_candidate.then(|| line.item()) {
-            Some(RolloutItem::ResponseItem(item)) if is_user_message(&item) => self.first_message(message_text(&item)),
+            Some(RolloutItem::ResponseItem(item)) if is_shown_user_message(&item) => {
+                self.first_message(message_text(&item))
+            }
             _ => ThreadMetadataPatch::default(),
         }
     }

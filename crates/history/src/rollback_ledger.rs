@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use selvedge_protocol::{Compacted, ResponseItem, ResponseItemKind};
 
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::{is_program_summary, is_user_message};
 use active::ActiveMessages;
 use checkpoint::{Checkpoint, LedgerStep};
 use matching::ReplacementMessage;
@@ -95,7 +95,7 @@ impl RollbackLedger {
         let (number, before) = (self.compactions, self.active.clone());
         self.undoable.push(Checkpoint { number, before, since: Vec::new() });
         self.compactions += 1;
-        let messages = replacement.iter().filter(|item| is_user_message(item));
+        let messages = replacement.iter().filter(|item| is_user_message(item) || is_summary_message(item));
         let messages: Vec<_> = messages.map(replacement_message).collect();
         self.active.replace_context(&messages, summary, point);
     }
@@ -149,6 +149,12 @@ impl RollbackLedger {
         }
         undone
     }
+}
+
+/// Returns whether a message is a summary of the program. No rollback counts it, but it shows where the messages end that a
+/// compaction kept.
+fn is_summary_message(item: &ResponseItem) -> bool {
+    item.role().as_deref() == Some("user") && item.texts().iter().any(|text| is_program_summary(text))
 }
 
 fn replacement_message(item: &ResponseItem) -> ReplacementMessage<'_> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use selvedge_protocol::{ResponseItem, ResponseItemKind};
 
-use crate::context_fragments::{is_context_fragment, is_user_fragment, is_user_message};
+use crate::context_fragments::{is_context_fragment, is_counted_text, is_user_message};
 use crate::legacy_compaction::{RetainedMessage, retained_messages, summary_text};
 
 /// The items that the model sees.
@@ -101,10 +101,10 @@ impl ModelHistory {
         }
     }
 
-    /// Adds a message of role `user` that a compaction wrote. If its text looks like a context fragment, rollbacks do not count
-    /// it, regardless of its first author.
+    /// Adds a message of role `user` that a compaction wrote. If its text looks like a context fragment or a summary of the
+    /// program, rollbacks do not count it, regardless of its first author.
     fn push_rewritten(&mut self, item: ResponseItem, text: Arc<str>) {
-        if !is_user_fragment(&text) {
+        if is_counted_text(&text) {
             self.messages.push(HistoryMessage { index: self.items.len(), rewritten: Some(text) });
         }
         self.items.push(item);

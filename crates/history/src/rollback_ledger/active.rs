@@ -46,7 +46,7 @@ impl ActiveMessages {
             None => Cow::Borrowed(&*kept.message.text),
         });
         let texts = texts.chain([Cow::Borrowed(summary_text(summary))]);
-        // These texts become messages of role `user`. One that begins like a context fragment is then taken for a fragment,
+        // These texts become messages of role `user`. One that looks like a context fragment is then taken for a fragment,
         // and no rollback counts it.
         let replacement =
             texts.filter(|text| !is_user_fragment(text)).map(|text| ReplacementMessage { text, is_of_agent: false });

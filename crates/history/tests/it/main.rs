@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod boundary;
+mod context_fragments;
 mod context_tail;
 mod ignored_lines;
 mod linear_cost;
