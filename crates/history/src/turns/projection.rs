@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::draft::{LineStamp, TurnDraft};
 use super::event_kinds::{can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, shows_user_message};
 use super::sequence::{ChangedTurn, TurnSequence};
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::{is_shown_user_message, is_user_message};
 use crate::payload_fields::{message_role, payload_type};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
 use crate::rollback_ledger::{RollbackLedger, RollbackPoint};
@@ -463,7 +463,7 @@ impl TurnProjection {
     /// Takes a message from before the envelope, when there were no events. Returns whether the line is such a message.
     fn push_bare_message(&mut self, stamp: LineStamp, line: &RolloutLine) -> bool {
         let RolloutItem::ResponseItem(item) = line.item() else { return false };
-        let (is_user, is_assistant) = (is_user_message(&item), item.role().as_deref() == Some("assistant"));
+        let (is_user, is_assistant) = (is_shown_user_message(&item), item.role().as_deref() == Some("assistant"));
         // No event follows that shows the message: this line is both item and event.
         if is_user {
             self.count_user_message();

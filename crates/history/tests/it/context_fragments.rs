@@ -5,7 +5,7 @@ use selvedge_history::context_fragments::{
     is_context_fragment, is_developer_fragment, is_shown_user_message, is_user_fragment, is_user_message,
 };
 use selvedge_history::{replay, upgrade_bare_item};
-use selvedge_protocol::ResponseItem;
+use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine};
 use serde_json::json;
 
 use crate::story::{
@@ -206,6 +206,18 @@ fn what_nobody_typed_is_not_shown_as_a_message_of_the_user() {
         assert_eq!(upgrade_bare_item(message.into()).len(), 1, "no event shows it");
     }
     assert!(is_shown_user_message(&ResponseItem::user_text("words")));
+}
+
+#[test]
+fn bare_instructions_open_no_turn() {
+    let bare = |item: &RolloutItem| {
+        let RolloutItem::ResponseItem(item) = item else { panic!("no message") };
+        RolloutLine::parse(item.json().get()).unwrap()
+    };
+    let instructions = user("<user_instructions>\n\nx\n\n</user_instructions>");
+    let turns = project(&[instructions, user("q"), assistant("a")].map(|item| bare(&item)));
+    assert_eq!(turns.len(), 1);
+    assert_eq!((turns[0].lines.clone(), turns[0].items.len()), (0..3, 2), "{:?}", turns[0].items);
 }
 
 /// A summary with a sentence of the program in front. The real one is as long.
