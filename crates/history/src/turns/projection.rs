@@ -286,11 +286,14 @@ impl TurnProjection {
         // Some of the counted messages may be before the turns here.
         self.affects_earlier_turns |= self.turns.turns_before > 0 || self.start > 0;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
+        // A rollback of more turns than the user has also undoes turns that were interrupted before their message was recorded.
+        let silent = count.saturating_sub(self.user_turns.len());
         // First the turns of the user determine which compactions are undone, then the ledger counts messages.
         let compactions = self.user_turns.roll_back(count).unwrap_or(u64::MAX);
         if let Some(point) = self.ledger.roll_back(count, compactions) {
             self.turns.cut_at(stamp, point);
         }
+        self.turns.remove_empty(silent);
         self.turns.end_rollback();
     }
 
