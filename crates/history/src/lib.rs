@@ -12,7 +12,8 @@
 //! - *Metadata* ([`MetadataFold`]) is what a listing shows of a thread: preview, model, times, token usage. [`metadata_items()`]
 //!   returns the items that record an explicit change of it.
 //! - *Replay* ([`Replay`], [`replay()`]) computes the [`ModelContext`]: what the model sees next, and which world state it knows.
-//!   [`ContextTail`] finds how much of the end of a history a replay needs.
+//!   [`ContextTail`] finds how much of the end of a history a replay needs. The context is verbatim; [`ReplayOptions`] give it as
+//!   Codex sends it.
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
 //! - A *boundary* ([`resolve_boundary`]) is a position between two turns, to fork at or to revert to. [`BoundarySearch`] finds it
 //!   from the end of a history. The segment that begins there needs a *head* ([`fork_head`]), a base ([`BaseFinder`]) and the
@@ -69,6 +70,7 @@ mod replay;
 mod rollback_ledger;
 mod search;
 mod segment_heads;
+mod sent_history;
 mod stats;
 mod token_budget;
 mod truncation;
@@ -102,6 +104,7 @@ pub use segment_heads::{
 };
 pub use stats::StatsFold;
 pub use token_budget::TokenBudget;
+pub use truncation::{InvalidOutputLimit, OutputLimit};
 pub use turn_events::opens_turn;
 pub use turns::{TurnProjection, apply_view};
 pub use world_state::WorldStateTracker;

@@ -42,7 +42,7 @@ impl ActiveMessages {
         let candidates = in_context.iter_newest_first().filter(|message| message.author != MessageAuthor::Agent);
         let retained = retained_messages(candidates, summary);
         let texts = retained.into_iter().map(|kept| match kept.truncated {
-            Some(text) => Cow::Owned(text),
+            Some(text) => Cow::Owned(text.concat()),
             None => Cow::Borrowed(&*kept.message.text),
         });
         let texts = texts.chain([Cow::Borrowed(summary_text(summary))]);

@@ -180,7 +180,8 @@ fn legacy_replacement(in_context: &[ModelMessage], summary: &str) -> Vec<(String
             break;
         }
         if first_line.is_none_or(|line| !message.text.starts_with(line)) {
-            replacement.insert(0, crate::truncation::truncate_middle(&message.text, tokens * 4).into_owned());
+            let truncated = crate::truncation::OutputLimit::Tokens(tokens).truncate(&message.text);
+            replacement.insert(0, truncated.map_or_else(|| message.text.clone(), |parts| parts.concat()));
             tokens = tokens.saturating_sub(message.text.len().div_ceil(4));
         }
     }

@@ -16,6 +16,7 @@ mod replay;
 mod rollback;
 mod search;
 mod segment_heads;
+mod sent_history;
 mod story;
 mod token_budget;
 mod trackers;
