@@ -103,7 +103,7 @@ pub use segment_heads::{
     HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head, segment_head,
 };
 pub use stats::StatsFold;
-pub use token_budget::TokenBudget;
+pub use token_budget::{TokenBudget, TokenBudgetForm};
 pub use truncation::{InvalidOutputLimit, OutputLimit};
 pub use turn_events::opens_turn;
 pub use turns::{TurnProjection, apply_view};

@@ -19,8 +19,14 @@ const PAGINATED: [u32; 2] = [0, 150];
 /// 0.155 rolls legacy threads back, 0.169 no longer does.
 const REVERTS_ONLY: [u32; 2] = [0, 160];
 
+/// The first release that tells the model its context window, if the feature is on.
+const BUDGETED: [u32; 2] = [0, 141];
+
 /// Suffix of the name of a story whose threads are legacy although the release makes paginated ones.
 const LEGACY: &str = "-legacy";
+
+/// Name of the story that is played with the feature `token_budget`.
+const BUDGET: &str = "budget";
 
 /// A story that a release can play.
 pub(super) struct Story {
@@ -61,14 +67,22 @@ impl Story {
             modes = vec![(ThreadMode::Paginated, ""), (ThreadMode::Legacy, LEGACY)];
         }
         let mut all = Vec::new();
-        for (mode, suffix) in modes {
+        for (mode, suffix) in modes.iter().copied() {
             for (name, play) in NAMES {
                 if *release < REVERTS_ONLY[..] || suffix.is_empty() || name != "undo" {
                     all.push(Self { name, play: Play::Served(play, mode, suffix) });
                 }
             }
         }
+        if *release >= BUDGETED[..] {
+            all.push(Self { name: BUDGET, play: Play::Served(budget, modes[0].0, "") });
+        }
         all
+    }
+
+    /// Returns the lines that the story adds to the configuration of Codex.
+    pub(super) fn settings(&self) -> &'static str {
+        if self.name == BUDGET { "features.token_budget = true\n" } else { "" }
     }
 
     /// Returns the name of the story on the command line and in its directory.
@@ -198,6 +212,15 @@ fn tools(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
+/// The fragment that names the context window, which is written at the beginning and after a compaction. T: two windows.
+fn budget(mut player: Player) -> Result<Player> {
+    player.start("T", "first question about toucans")?;
+    player.say("T", "second question about tanagers")?;
+    player.compact("T")?;
+    player.say("T", "question in the second window")?;
+    Ok(player)
+}
+
 /// E: plain turns with a resume between them. M: several compactions in one turn. K: killed in a turn and resumed. P: a picture.
 fn exec(mut player: ExecPlayer) -> Result<Cast> {
     player.say("E", "first question about emus", vec![Reply::say()])?;
@@ -228,5 +251,7 @@ mod tests {
         assert_eq!(labels(&[0, 98, 0]).len(), 5);
         assert!(labels(&[0, 155, 1]).contains(&"undo-legacy".to_owned()));
         assert!(!labels(&[0, 169, 0]).contains(&"undo-legacy".to_owned()));
+        let budgets = |release: &[u32]| labels(release).iter().filter(|label| *label == "budget").count();
+        assert_eq!([&[0, 140, 0], &[0, 141, 0], &[0, 169, 0]].map(|release| budgets(release)), [0, 1, 1]);
     }
 }

@@ -265,6 +265,7 @@ fn a_list_is_counted_in_tokens_of_four_bytes_rounded_up() {
         (47_994, "abcde", Some("ab…1 tokens truncated…de")),
         (47_997, "abcde", None),
         (47_999, "ab", None),
+        (47_996, "日日日", Some("…2 tokens truncated…")),
     ];
     for (bytes, text, cut) in cases {
         let texts = limited_list(&[Some(&long(bytes)), Some(text)], TOKENS);
