@@ -1,15 +1,15 @@
-//! Markers of context fragments: messages that the program takes for its own, and others that look like them. Before or after each stands a prompt,
-//! and a rollback undoes one turn: what the model gets then must be what Selvedge says.
+//! Markers of context fragments: messages that the program takes for its own, and others that look like them. A prompt follows each of them, and
+//! a rollback undoes the turn: what the model gets then must be what Selvedge says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::by_selvedge::probe;
 use super::compare::only_history;
-use super::material::turn;
-use super::report::{CheckOutcome, Section};
+use super::material::{first_segment, fresh_id, turn};
+use super::report::Section;
 use super::selvedge::Selvedge;
 use super::setup::InteropSetup;
 use crate::codex::PROBE;
@@ -94,40 +94,24 @@ const TEXTS: [&str; 24] = [
     " <TOOLS>x",
 ];
 
-/// Where the message stands.
-#[derive(Clone, Copy)]
-enum Placement {
-    /// In the newest turn, before its prompt.
-    BeforePrompt,
-    /// After the newest turn.
-    AfterTurn,
-}
+/// Stands for the text in the thread that the others are copied from.
+const PLACEHOLDER: &str = "the text to try";
 
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();
     let home = bench.home("fragments")?;
     let selvedge = Selvedge::new(program, &home);
-    let groups = [
-        ("role user, before the prompt", "user", Placement::BeforePrompt),
-        ("role user, after the turn", "user", Placement::AfterTurn),
-        ("role developer, before the prompt", "developer", Placement::BeforePrompt),
-        ("role developer, after the turn", "developer", Placement::AfterTurn),
-    ];
     let texts = texts(&bench.codex.release());
     let mut threads = Vec::new();
-    for (name, role, placement) in groups {
-        for text in &texts {
-            threads.push((name, text, make(&selvedge, &bench.folder, role, text, placement)?));
-        }
+    for role in ["user", "developer"] {
+        let original = make(&selvedge, &home, &bench.folder, role)?;
+        let copies = texts.iter().map(|text| Ok((text, original.copy(text)?))).collect::<Result<Vec<_>>>()?;
+        threads.push((format!("role {role}"), copies));
     }
     let mut server = AppServer::start(&bench.codex, &home)?;
-    for (name, _, _) in groups {
-        let ours = threads.iter().filter(|(group, _, _)| *group == name);
-        let heard: CheckOutcome = ours
-            .map(|(_, text, id)| hears(bench, &mut server, &selvedge, id, text))
-            .collect::<Result<()>>()
-            .map(|()| None);
-        section.record(name, "model input", heard);
+    for (name, copies) in &threads {
+        let heard: Result<()> = copies.iter().try_for_each(|(text, id)| hears(bench, &mut server, &selvedge, id, text));
+        section.record(name, "model input", heard.map(|()| None));
     }
     server.stop()?;
     Ok(section)
@@ -139,22 +123,37 @@ fn texts(release: &[u32]) -> Vec<String> {
     all.filter(|text| *release >= WITH_CATALOG_APPS[..] || !text.starts_with(CATALOG_APPS)).collect()
 }
 
-/// Makes a legacy thread of two turns with the message in the second one, which is then undone.
-fn make(selvedge: &Selvedge, cwd: &Path, role: &str, text: &str, placement: Placement) -> Result<String> {
-    let thread = selvedge.create(ThreadMode::Legacy, cwd)?;
-    let payload = json!({"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]});
-    let message = json!({"type": "response_item", "payload": payload});
-    let mut items = turn(ThreadMode::Legacy, &thread, "one");
-    let mut second = turn(ThreadMode::Legacy, &thread, "two");
-    let at = match placement {
-        Placement::BeforePrompt => 1,
-        Placement::AfterTurn => second.len(),
-    };
-    second.insert(at, message);
+/// The file of a thread with a placeholder.
+struct Original {
+    id: String,
+    path: PathBuf,
+    text: String,
+}
+
+/// Makes a legacy thread of two turns. The second one begins with the placeholder, before its prompt, and is undone.
+fn make(selvedge: &Selvedge, home: &Path, cwd: &Path, role: &str) -> Result<Original> {
+    let id = selvedge.create(ThreadMode::Legacy, cwd)?;
+    let payload = json!({"type": "message", "role": role, "content": [{"type": "input_text", "text": PLACEHOLDER}]});
+    let mut items = turn(ThreadMode::Legacy, &id, "one");
+    let mut second = turn(ThreadMode::Legacy, &id, "two");
+    second.insert(1, json!({"type": "response_item", "payload": payload}));
     items.extend(second);
     items.push(json!({"type": "event_msg", "payload": {"type": "thread_rolled_back", "num_turns": 1}}));
-    selvedge.append(&thread, &items)?;
-    Ok(thread)
+    selvedge.append(&id, &items)?;
+    let path = first_segment(&home.join("sessions"), &id)?.context("the thread has no file")?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Original { id, path, text })
+}
+
+impl Original {
+    /// Copies the thread with another id and this text. Returns the id.
+    fn copy(&self, text: &str) -> Result<String> {
+        let id = fresh_id();
+        let lines = self.text.replace(&self.id, &id).replace(&json!(PLACEHOLDER).to_string(), &json!(text).to_string());
+        let path = self.path.to_string_lossy().replace(&self.id, &id);
+        std::fs::write(&path, lines).with_context(|| format!("cannot write {path}"))?;
+        Ok(id)
+    }
 }
 
 fn hears(bench: &InteropSetup, server: &mut AppServer, selvedge: &Selvedge, id: &str, text: &str) -> Result<()> {
@@ -164,7 +163,7 @@ fn hears(bench: &InteropSetup, server: &mut AppServer, selvedge: &Selvedge, id: 
     // A message that looks like a fragment and is left over must not pass for one that the new turn brought.
     let own = input.iter().filter(|item| item["content"][0]["text"] == text).count();
     let kept = context.iter().filter(|item| item["content"][0]["text"] == text).count();
-    anyhow::ensure!(own == kept, "{text:?} is {own} times in the model input and {kept} times in the context");
+    ensure!(own == kept, "{text:?} is {own} times in the model input and {kept} times in the context");
     only_history(&context, &input, PROBE).with_context(|| format!("{text:?}"))
 }
 
