@@ -7,6 +7,7 @@ mod by_codex;
 mod by_selvedge;
 mod compare;
 mod detached;
+mod fragments;
 mod known_home;
 mod locks;
 mod markdown;
@@ -17,6 +18,7 @@ mod reader;
 mod recordings;
 mod report;
 mod selvedge;
+mod sent_input;
 mod setup;
 mod threads;
 mod unknown_lines;
@@ -132,6 +134,8 @@ fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
         section("written by Codex", || by_codex::check(bench, program)),
         section("one writer", || locks::check(bench, program)),
         section("unknown lines", || unknown_lines::check(bench, program)),
+        section("input as it is sent", || sent_input::check(bench, program)),
+        section("markers of context fragments", || fragments::check(bench, program)),
     ]
 }
 

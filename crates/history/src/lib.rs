@@ -12,7 +12,8 @@
 //! - *Metadata* ([`MetadataFold`]) is what a listing shows of a thread: preview, model, times, token usage. [`metadata_items()`]
 //!   returns the items that record an explicit change of it.
 //! - *Replay* ([`Replay`], [`replay()`]) computes the [`ModelContext`]: what the model sees next, and which world state it knows.
-//!   [`ContextTail`] finds how much of the end of a history a replay needs.
+//!   [`ContextTail`] finds how much of the end of a history a replay needs. The context is verbatim; [`ReplayOptions`] give it as
+//!   Codex sends it.
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound. Events tell what they
 //!   contain; what no event tells comes from the items of the model.
 //! - A *boundary* ([`resolve_boundary`]) is a position between two turns, to fork at or to revert to. [`BoundarySearch`] finds it
@@ -72,6 +73,7 @@ mod replay;
 mod rollback_ledger;
 mod search;
 mod segment_heads;
+mod sent_history;
 mod stats;
 mod token_budget;
 mod truncation;
@@ -105,7 +107,8 @@ pub use segment_heads::{
     HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head, segment_head,
 };
 pub use stats::StatsFold;
-pub use token_budget::TokenBudget;
+pub use token_budget::{TokenBudget, TokenBudgetForm};
+pub use truncation::{InvalidOutputLimit, OutputLimit};
 pub use turn_events::opens_turn;
 pub use turns::{TurnProjection, apply_view};
 pub use world_state::WorldStateTracker;

@@ -6,6 +6,7 @@ use selvedge_protocol::{
 };
 use serde_json::Value;
 
+use crate::context_fragments::is_typed_message;
 use crate::payload_fields::{message_role, payload_type};
 use crate::turn_events::is_turn_start;
 use crate::user_input::UserInput;
@@ -198,7 +199,7 @@ impl MetadataFold {
         match item {
             RolloutItem::TurnContext(context) => self.turn_context(context),
             RolloutItem::EventMsg(event) => self.event(event, at),
-            RolloutItem::ResponseItem(item) if item.role().as_deref() == Some("user") => {
+            RolloutItem::ResponseItem(item) if is_typed_message(item) => {
                 self.user_input(&UserInput::from_response(item))
             }
             RolloutItem::ThreadMetadata(record) if record.thread_id == Some(self.thread.id) => {

@@ -92,6 +92,7 @@ pub(crate) fn answer(content: &mut ItemContent, payload: &mut Map<String, Value>
             *status = by_success;
             *result = Some(output);
         }
+        ItemContent::Other(item) => _ = item.fields.entry("result").or_insert(output),
         _ => {}
     }
 }

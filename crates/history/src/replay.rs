@@ -15,7 +15,7 @@ use selvedge_protocol::{
 
 use crate::context_fragments::is_user_message;
 use crate::payload_fields::payload_type;
-use crate::truncation::truncate_output;
+use crate::truncation::OutputLimit;
 use crate::turn_events::{is_turn_end, is_turn_start};
 use crate::user_turns::UserTurns;
 use crate::world_journal::WorldJournal;
@@ -25,10 +25,20 @@ use restorable_state::RestorableState;
 use undone_compactions::UndoneCompactions;
 
 /// Options of a replay. By default all items are kept verbatim.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayOptions {
-    /// Maximum length of a tool output in bytes. A longer one keeps its beginning and its end.
-    pub max_output_bytes: Option<usize>,
+    /// Whether the history is as Codex sends it:
+    ///
+    /// - A call without an output gets the output `aborted` (a search for tools: no tools).
+    /// - An output without a call of its kind is left out, unless it has the tools that a server found.
+    /// - Items of a kind that Codex does not know are left out, and so are those without a field that Codex needs, with a part of
+    ///   an unknown type, or of role `system`.
+    /// - In the replacement history of the newest compaction, an unknown item becomes `{"type":"other"}`, and nothing else is
+    ///   left out but outputs without a call.
+    pub as_sent: bool,
+    /// Maximum length of a tool output. A longer one keeps its beginning and its end. The replacement history of a compaction
+    /// is not truncated.
+    pub output_limit: Option<OutputLimit>,
 }
 
 /// Replays items that are in memory.
@@ -207,14 +217,17 @@ impl Replay {
         let RestorableState { world_state, turn_context, previous_settings, .. } = self.state;
         // The copies in `turns` share the settings. Without them, `unwrap_or_clone` below moves instead of cloning.
         drop(self.turns);
-        ModelContext {
+        let compacted_items = self.history.compacted_items();
+        let context = ModelContext {
             history: self.history.into_items(),
+            compacted_items,
             world_state: self.world.into_state(&world_state),
             window,
             turn_context: turn_context.map(Arc::unwrap_or_clone),
             previous_settings: previous_settings.map(Arc::unwrap_or_clone),
             warnings: self.warnings,
-        }
+        };
+        context.with_options(self.options)
     }
 
     fn push_head(&mut self, meta: &SessionMeta) {
@@ -252,14 +265,7 @@ impl Replay {
         if is_message {
             self.count_user_message();
         }
-        self.history.push(self.truncated(item), is_message);
-    }
-
-    fn truncated(&self, item: &ResponseItem) -> ResponseItem {
-        match self.options.max_output_bytes {
-            Some(limit) => truncate_output(item, limit),
-            None => item.clone(),
-        }
+        self.history.push(item.clone(), is_message);
     }
 
     fn push_agent_message(&mut self, message: &InterAgentCommunication) {

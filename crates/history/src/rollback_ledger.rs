@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use selvedge_protocol::{Compacted, ResponseItem, ResponseItemKind};
 
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::{is_program_summary, is_user_message};
 use active::ActiveMessages;
 use checkpoint::{Checkpoint, LedgerStep};
 use matching::ReplacementMessage;
@@ -56,6 +56,11 @@ impl RollbackLedger {
     /// Records a message of the user from a `response_item` line, which is shown at `place`. An event may follow that shows it.
     pub(crate) fn record_item(&mut self, text: String, place: ItemPlace, point: RollbackPoint, position: u64) {
         self.pending.add_item(text, place, point, position);
+    }
+
+    /// Records a message of role `user` that is not shown.
+    pub(crate) fn record_unshown_item(&mut self, text: String, point: RollbackPoint, position: u64) {
+        self.pending.add_unshown_item(text, point, position);
     }
 
     /// Records a message of another agent. No event shows it.
@@ -112,7 +117,7 @@ impl RollbackLedger {
         let (number, before) = (self.compactions, self.active.clone());
         self.undoable.push(Checkpoint { number, before, since: Vec::new() });
         self.compactions += 1;
-        let messages = replacement.iter().filter(|item| is_user_message(item));
+        let messages = replacement.iter().filter(|item| is_user_message(item) || is_summary_message(item));
         let messages: Vec<_> = messages.map(replacement_message).collect();
         self.active.replace_context(&messages, summary, point);
     }
@@ -166,6 +171,12 @@ impl RollbackLedger {
         }
         undone
     }
+}
+
+/// Returns whether a message is a summary of the program. No rollback counts it, but it shows where the messages end that a
+/// compaction kept.
+fn is_summary_message(item: &ResponseItem) -> bool {
+    item.role().as_deref() == Some("user") && item.texts().iter().any(|text| is_program_summary(text))
 }
 
 fn replacement_message(item: &ResponseItem) -> ReplacementMessage<'_> {

@@ -105,9 +105,36 @@ pub(crate) fn merged_update(earlier: &TurnItem, mut item: TurnItem) -> TurnItem 
         {
             changes.clone_from(earlier);
         }
+        // This event tells that a sub-agent was started or got a message, and has the id of the call, but not what the call said.
+        (ItemContent::ToolCall { tool, arguments, result, .. }, ItemContent::Other(other))
+            if is_sub_agent_activity(other) =>
+        {
+            add_call(other, tool, arguments);
+            if let Some(result) = result {
+                other.fields.entry("result").or_insert_with(|| result.clone());
+            }
+        }
+        (ItemContent::Other(earlier), ItemContent::Other(other)) if is_sub_agent_activity(other) => {
+            for name in ["tool", "arguments", "result"] {
+                if let Some(value) = earlier.fields.get(name) {
+                    other.fields.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+        }
         _ => {}
     }
     item
+}
+
+/// Returns whether an item tells what a sub-agent did. It can have the id of the call that caused it.
+pub(crate) fn is_sub_agent_activity(item: &OtherTurnItem) -> bool {
+    item.kind == "sub_agent_activity"
+}
+
+/// Adds what a call says to an item that has its id.
+pub(crate) fn add_call(item: &mut OtherTurnItem, tool: &str, arguments: &Value) {
+    item.fields.entry("tool").or_insert_with(|| tool.into());
+    item.fields.entry("arguments").or_insert_with(|| arguments.clone());
 }
 
 /// Converts an event of a legacy thread that contains a whole item. Also returns the id of its call, if there is one.

@@ -17,10 +17,13 @@ const PROSE: usize = 12;
 const OWN: [&str; 1] = ["\nSUMMARY "];
 
 /// Beginnings of texts of the story, its model and its tools, and of fragments that contain only facts.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 9] = [
     "<environment_context>",
     "<realtime_delegation>\n  <input>",
     "Message Type: ",
+    "<token_budget>",
+    "<context_window>",
+    "\nAgent name: ",
     "Answer ",
     "SUMMARY ",
     "Tool finished",

@@ -34,14 +34,15 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn set_up(codex: &'a Codex) -> Result<Self> {
+    /// `more` contains further lines of the configuration.
+    pub(super) fn set_up(codex: &'a Codex, more: &str) -> Result<Self> {
         let ground = tempfile::Builder::new().prefix("").rand_bytes(4).tempdir().context("cannot make a folder")?;
         let (home, project) = (ground.path().join("codex"), ground.path().join("proj1"));
         for folder in [&home, &project] {
             std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let model = StandIn::start()?;
-        configure(&home, model.address(), &settings(&home))?;
+        configure(&home, model.address(), &(settings(&home) + more))?;
         std::fs::write(home.join("instructions.md"), "You are a careful assistant.")?;
         std::fs::write(project.join("picture.png"), PICTURE)?;
         commit(&project)?;

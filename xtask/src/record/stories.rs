@@ -22,9 +22,14 @@ const REVERTS_ONLY: [u32; 2] = [0, 160];
 
 /// The first release whose new kinds of lines the story `kinds` shows, and that makes paginated threads of legacy ones.
 const NEW_KINDS: [u32; 2] = [0, 171];
+/// The first release that tells the model its context window, if the feature is on.
+const BUDGETED: [u32; 2] = [0, 141];
 
 /// Suffix of the name of a story whose threads are legacy although the release makes paginated ones.
 const LEGACY: &str = "-legacy";
+
+/// Name of the story that is played with the feature `token_budget`.
+const BUDGET: &str = "budget";
 
 /// A story that a release can play.
 pub(super) struct Story {
@@ -65,7 +70,7 @@ impl Story {
             modes = vec![(ThreadMode::Paginated, ""), (ThreadMode::Legacy, LEGACY)];
         }
         let mut all = Vec::new();
-        for (mode, suffix) in modes {
+        for (mode, suffix) in modes.iter().copied() {
             for (name, play) in NAMES {
                 if *release < REVERTS_ONLY[..] || suffix.is_empty() || name != "undo" {
                     all.push(Self { name, play: Play::Served(play, mode, suffix) });
@@ -76,7 +81,15 @@ impl Story {
             all.push(Self { name: "kinds", play: Play::Served(kinds, ThreadMode::Paginated, "") });
             all.push(Self { name: "migrated", play: Play::Served(migrated, ThreadMode::Legacy, "") });
         }
+        if *release >= BUDGETED[..] {
+            all.push(Self { name: BUDGET, play: Play::Served(budget, modes[0].0, "") });
+        }
         all
+    }
+
+    /// Returns the lines that the story adds to the configuration of Codex.
+    pub(super) fn settings(&self) -> &'static str {
+        if self.name == BUDGET { "features.token_budget = true\n" } else { "" }
     }
 
     /// Returns the name of the story on the command line and in its directory.
@@ -275,6 +288,15 @@ fn migrated(mut player: Player) -> Result<Player> {
     player.migrate_with("story-0.144.6-undo")
 }
 
+/// The fragment that names the context window, which is written at the beginning and after a compaction. T: two windows.
+fn budget(mut player: Player) -> Result<Player> {
+    player.start("T", "first question about toucans")?;
+    player.say("T", "second question about tanagers")?;
+    player.compact("T")?;
+    player.say("T", "question in the second window")?;
+    Ok(player)
+}
+
 /// E: plain turns with a resume between them. M: several compactions in one turn. K: killed in a turn and resumed. P: a picture.
 fn exec(mut player: ExecPlayer) -> Result<Cast> {
     player.say("E", "first question about emus", vec![Reply::say()])?;
@@ -308,5 +330,7 @@ mod tests {
         let newest = labels(&[0, 171, 0]);
         assert!(newest.contains(&"kinds".to_owned()) && newest.contains(&"migrated".to_owned()));
         assert!(!labels(&[0, 169, 0]).contains(&"kinds".to_owned()));
+        let budgets = |release: &[u32]| labels(release).iter().filter(|label| *label == "budget").count();
+        assert_eq!([&[0, 140, 0], &[0, 141, 0], &[0, 169, 0]].map(|release| budgets(release)), [0, 1, 1]);
     }
 }

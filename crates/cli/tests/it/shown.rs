@@ -71,6 +71,8 @@ fn counts_of_turns(turns: &Value) -> Counts {
             "command_execution" | "file_change" | "tool_call" | "collab_agent_tool_call" | "dynamic_tool_call" => {
                 add(&mut counts, "call", field("id"));
             }
+            // An event with the id of the call that started a sub-agent.
+            "sub_agent_activity" if item.get("tool").is_some() => add(&mut counts, "call", field("id")),
             _ => {}
         }
     }
@@ -89,7 +91,11 @@ fn check_recordings(index: &[&str]) -> usize {
         for thread in home.json(&[&["list", "--all"], index].concat()).as_array().unwrap() {
             let id = thread["id"].as_str().unwrap();
             let lines = home.ok(&["export", id]);
-            let recorded = counts_of_lines(&lines);
+            // A sub-agent begins with lines that were copied from its parent.
+            let head: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+            let copied = head["payload"]["subagent_history_start_ordinal"].as_u64().unwrap_or(0);
+            let own: String = lines.split_inclusive('\n').skip(usize::try_from(copied).unwrap()).collect();
+            let recorded = counts_of_lines(&own);
             let shown = counts_of_turns(&home.json(&[&["show", id], index].concat())["turns"]);
             if lines.contains("thread_rolled_back") {
                 // What was undone is not shown.

@@ -87,6 +87,11 @@ impl PendingMessages {
         });
     }
 
+    /// Adds a message of role `user` that came as an item and has no event.
+    pub(super) fn add_unshown_item(&mut self, text: String, point: RollbackPoint, position: u64) {
+        self.push(text.into(), MessageAuthor::User, point, position);
+    }
+
     /// Adds a message of another agent. It has no event.
     pub(super) fn add_agent_message(&mut self, text: String, point: RollbackPoint, position: u64) {
         self.push(text.into(), MessageAuthor::Agent, point, position);

@@ -9,7 +9,7 @@ use selvedge_protocol::{Compacted, ResponseItem};
 
 use super::RollbackLedger;
 use super::message::{CountedMessage, ItemPlace, MessageAuthor, RollbackPoint};
-use crate::context_fragments::{is_user_fragment, is_user_message};
+use crate::context_fragments::{is_counted_text, is_program_summary, is_user_fragment, is_user_message};
 
 /// A line that changes the messages.
 #[derive(Clone, Debug)]
@@ -160,6 +160,10 @@ fn compact(
     let mut kept = Vec::new();
     let mut has_passed_summary = !summary.is_empty() && replacement.iter().any(|(text, _)| text == summary);
     for (text, is_of_agent) in replacement.iter().rev() {
+        if is_program_summary(text) && !is_of_agent {
+            has_passed_summary = true;
+            continue;
+        }
         let text = text.clone();
         let found = (0..end).rev().find(|index| before[*index].as_ref().is_some_and(|message| message.text == text));
         if text == summary || (found.is_none() && !has_passed_summary) {
@@ -188,7 +192,8 @@ fn legacy_replacement(in_context: &[ModelMessage], summary: &str) -> Vec<(String
             break;
         }
         if first_line.is_none_or(|line| !message.text.starts_with(line)) {
-            replacement.insert(0, crate::truncation::truncate_middle(&message.text, tokens * 4).into_owned());
+            let truncated = crate::truncation::OutputLimit::Tokens(tokens).truncate(&message.text);
+            replacement.insert(0, truncated.map_or_else(|| message.text.clone(), |parts| parts.concat()));
             tokens = tokens.saturating_sub(message.text.len().div_ceil(4));
         }
     }
@@ -240,17 +245,19 @@ fn active_messages(ledger: &RollbackLedger) -> Vec<ModelMessage> {
     ledger.active.messages().chain(ledger.pending.messages()).map(message).collect()
 }
 
-/// Two texts that are long enough to be truncated, and two summaries that begin with the same long line.
-static LONG: LazyLock<[String; 4]> = LazyLock::new(|| {
+/// Two texts that are long enough to be truncated, two summaries that begin with the same long line, and one that the program
+/// marked as a summary.
+static LONG: LazyLock<[String; 5]> = LazyLock::new(|| {
     let known = |text: &str| format!("{}\n{text}", "The line of it. ".repeat(16));
-    ["long ".repeat(3_500), "longer ".repeat(6_000), known("one"), known("other")]
+    let marked = format!("Another language model started to solve this problem{}\nso far", " and more".repeat(30));
+    ["long ".repeat(3_500), "longer ".repeat(6_000), known("one"), known("other"), marked]
 });
 
 /// Texts that often repeat, look like context fragments, or are long.
 fn any_text() -> impl Strategy<Value = &'static str> {
     prop_oneof![
         8 => prop::sample::select(&["a", "b", "c", "d", "e", "f"][..]),
-        2 => prop::sample::select(&["s", "", "(no summary available)", "<environment_context>here"][..]),
+        2 => prop::sample::select(&["s", "", "(no summary available)", "<skill>x</skill>"][..]),
         2 => (0..LONG.len()).prop_map(|at| LONG[at].as_str()),
     ]
 }
@@ -289,7 +296,7 @@ proptest! {
     #[test]
     fn events_pair_with_items_as_in_the_model(items in prop::collection::vec(any_text(), 0..60), events in prop::collection::vec(any_text(), 0..60)) {
         let (mut ledger, mut model) = (RollbackLedger::default(), Model::default());
-        let items = items.into_iter().filter(|text| !is_user_fragment(text)).map(TestLine::Item);
+        let items = items.into_iter().filter(|text| is_counted_text(text)).map(TestLine::Item);
         let lines = items.chain(events.into_iter().map(TestLine::Event));
         for (position, line) in (0..).zip(lines) {
             let point = RollbackPoint { turn: 0, item: position as usize };

@@ -15,13 +15,13 @@ use super::event_kinds::{
 };
 use super::pairing::{Pairing, SaidBy, shown_text};
 use super::sequence::{ChangedTurn, TurnSequence};
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::{is_typed_message, is_user_message};
 use crate::model_item;
 use crate::payload_fields::{self, call_id, item_id, message_role, payload_type};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
 use crate::rollback_ledger::{ItemPlace, RollbackLedger, RollbackPoint};
 use crate::turn_item;
-use crate::user_input::{UserInput, typed_text};
+use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
 
 /// In how many implicit turns a message of the user can wait for its event, or an event for its message. A projection of the lines to
@@ -128,8 +128,8 @@ impl TurnProjection {
             "session_meta" => self.push_head(line),
             "compacted" => self.push_compaction(stamp, line),
             "inter_agent_communication" => self.push_agent_communication(stamp, line),
-            "realtime_item" => self.push_realtime_item(stamp, line.payload()),
-            "retained_context" => self.push_retained_context(stamp, line.payload()),
+            "realtime_item" => self.push_realtime_item(stamp, line),
+            "retained_context" => self.push_retained_context(stamp, line),
             // Bare lines of mid 2025 without a kind contain the state of the program.
             "" if line.format() == LineFormat::Bare && line.payload().contains("\"record_type\"") => {}
             kind if is_silent_line(kind) => {}
@@ -367,11 +367,14 @@ impl TurnProjection {
         // Some of the counted messages may be before the turns here.
         self.affects_earlier_turns |= self.turns.turns_before > 0 || self.start > 0;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
+        // A rollback of more turns than the user has also undoes turns that were interrupted before their message was recorded.
+        let silent = count.saturating_sub(self.user_turns.len());
         // First the turns of the user determine which compactions are undone, then the ledger counts messages.
         let compactions = self.user_turns.roll_back(count).unwrap_or(u64::MAX);
         if let Some(point) = self.ledger.roll_back(count, compactions) {
             self.turns.cut_at(stamp, point);
         }
+        self.turns.remove_empty(silent);
         self.turns.end_rollback();
     }
 
@@ -623,8 +626,13 @@ impl TurnProjection {
     fn push_model_user_message(&mut self, stamp: LineStamp, line: &RolloutLine) {
         let RolloutItem::ResponseItem(item) = line.item() else { return };
         let (text, is_counted) = (item.texts().concat(), is_user_message(&item));
-        let is_typed = is_counted || !typed_text(&text).is_empty();
-        if !is_typed {
+        if !is_typed_message(&item) {
+            if is_counted {
+                // Codex counts instructions of a directory that programs of 2025 wrote, but nobody typed them.
+                self.count_user_message();
+                let point = self.next_message_point();
+                self.ledger.record_unshown_item(text, point, stamp.position);
+            }
             return;
         }
         // The line belongs to the turn that shows it.
@@ -662,6 +670,20 @@ impl TurnProjection {
             self.ledger.record_item(text, place, point, stamp.position);
         } else {
             self.pairing().show(SaidBy::User, &text, index);
+        }
+    }
+
+    /// Returns where a rollback cuts that undoes a message that is not shown: in the open turn if that is explicit, else before the
+    /// next turn.
+    fn next_message_point(&mut self) -> RollbackPoint {
+        let turn = self.turns.closed.len();
+        match &mut self.turns.open {
+            Some(open) if open.is_explicit => {
+                let point = open.rollback_point(turn, open.turn.items.len());
+                open.is_of_user = true;
+                point
+            }
+            open => RollbackPoint { turn: turn + usize::from(open.is_some()), item: 0 },
         }
     }
 
@@ -739,6 +761,7 @@ impl TurnProjection {
             }
             return;
         };
+        let content = call.content;
         let is_repeated = self.pairing().call(&id).is_some();
         let known = self.index_in_newest_turn(&id).filter(|_| !is_repeated);
         if self.pairing().is_shown_elsewhere(&id) {
@@ -748,14 +771,22 @@ impl TurnProjection {
             Some(index) => index,
             // Some models use an id again within a turn.
             None if is_repeated => {
-                let index = self.push_model_item(stamp, None, call.content);
+                let index = self.push_model_item(stamp, None, content.clone());
                 self.turns.mark_dependent(index);
                 index
             }
-            None => self.push_model_item(stamp, Some(id.as_str()), call.content),
+            None => self.push_model_item(stamp, Some(id.as_str()), content.clone()),
         };
         if known.is_none() {
             self.turns.edit_newest(index, stamp.position, |item| item.started_at = stamp.time);
+        } else if let ItemContent::ToolCall { tool, arguments, .. } = &content
+            && self.turns.newest_item(index).is_some_and(is_of_sub_agent)
+        {
+            self.turns.edit_newest(index, stamp.position, |item| {
+                if let ItemContent::Other(item) = &mut item.content {
+                    turn_item::add_call(item, tool, arguments);
+                }
+            });
         }
         self.pairing().record_call(id, index);
     }
@@ -783,42 +814,45 @@ impl TurnProjection {
     }
 
     /// Takes a line about a voice conversation. The words that were spoken stand in no other line.
-    fn push_realtime_item(&mut self, stamp: LineStamp, payload: &str) {
-        let fields: Value = payload_fields::parse(payload).unwrap_or_default();
-        let spoken = match fields["type"].as_str() {
-            Some("frame") => &fields["channels"]["voice_transcript"],
-            Some("transcript_segment") => &fields,
-            // Where a session begins and ends, and what became a prompt, which a message shows.
-            Some(
-                "realtime_session_started"
-                | "realtime_session_closed"
-                | "bem_item_promoted"
-                | "turn_input_accepted"
-                | "session_end_input_saved",
-            ) => return,
-            _ => return self.push_unknown(stamp, "realtime_item", payload),
+    fn push_realtime_item(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        const WITHOUT_SPEECH: [&str; 6] = [
+            "frame",
+            "realtime_session_started",
+            "realtime_session_closed",
+            "bem_item_promoted",
+            // What became a prompt, which a message shows.
+            "turn_input_accepted",
+            "session_end_input_saved",
+        ];
+        let RolloutItem::RealtimeItem(item) = line.item() else {
+            return self.push_unknown(stamp, line.kind(), line.payload());
         };
-        let Some(text) = spoken["text"].as_str().filter(|text| !text.trim().is_empty()) else { return };
-        let role = spoken["role"].as_str().unwrap_or_default().to_owned();
-        let content = ItemContent::Transcript { role, text: text.to_owned() };
-        self.push_model_item(stamp, fields["id"].as_str(), content);
+        match item.transcript() {
+            Some((_, text)) if text.trim().is_empty() => {}
+            Some((role, text)) => {
+                let content = ItemContent::Transcript { role: role.to_owned(), text: text.to_owned() };
+                self.push_model_item(stamp, item.id.as_deref(), content);
+            }
+            None if WITHOUT_SPEECH.contains(&&*payload_type(line)) => {}
+            None => self.push_unknown(stamp, line.kind(), line.payload()),
+        }
     }
 
     /// Takes a line about what must survive compactions. Only messages that were delivered to the user may stand in no other line.
-    fn push_retained_context(&mut self, stamp: LineStamp, payload: &str) {
-        let fields: Value = payload_fields::parse(payload).unwrap_or_default();
+    fn push_retained_context(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        let fields: Value = payload_fields::parse(line.payload()).unwrap_or_default();
         match (fields["type"].as_str(), fields["text"].as_str()) {
             (Some("delivered_assistant_message"), Some(text)) => {
-                let id = fields["message_id"].as_str();
-                if !self.newest_turn_has(id) && !self.pairing().take_event(SaidBy::Agent, &shown_text(text)) {
-                    let content =
-                        ItemContent::AgentMessage { text: text.to_owned(), phase: None, memory_citation: None };
+                let (id, shown) = (fields["message_id"].as_str(), shown_text(text));
+                if !self.newest_turn_has(id) && !self.pairing().take_event(SaidBy::Agent, &shown) {
+                    let text = text.to_owned();
+                    let content = ItemContent::AgentMessage { text, phase: None, memory_citation: None };
                     let index = self.push_model_item(stamp, id, content);
-                    self.pairing().show(SaidBy::Agent, &shown_text(text), index);
+                    self.pairing().show(SaidBy::Agent, &shown, index);
                 }
             }
             (Some("verified_answer" | "accepted_file_audio"), _) => {}
-            _ => self.push_unknown(stamp, "retained_context", payload),
+            _ => self.push_unknown(stamp, line.kind(), line.payload()),
         }
     }
 
@@ -921,8 +955,15 @@ fn model_turn_item(draft: &mut TurnDraft, id: Option<&str>, content: ItemContent
     TurnItem { origin: ItemOrigin::Model, ..TurnItem::new(id, content) }
 }
 
+fn is_of_sub_agent(item: &TurnItem) -> bool {
+    matches!(&item.content, ItemContent::Other(other) if turn_item::is_sub_agent_activity(other))
+}
+
 /// Returns whether the output of its call adds something to an item: if no event tells it.
 fn lacks_output(item: &TurnItem) -> bool {
+    if let ItemContent::Other(other) = &item.content {
+        return turn_item::is_sub_agent_activity(other) && !other.fields.contains_key("result");
+    }
     let status = match &item.content {
         ItemContent::CommandExecution { status, output: None, .. }
         | ItemContent::ToolCall { status, result: None, .. } => status,

@@ -301,6 +301,17 @@ impl TurnSequence {
         }
     }
 
+    /// Removes up to `count` turns from the end that show nothing. No turn is open.
+    pub(super) fn remove_empty(&mut self, count: usize) {
+        let is_empty = |draft: &TurnDraft| draft.turn.items.is_empty() && !draft.is_compaction;
+        for _ in 0..count {
+            if !self.closed.last().is_some_and(is_empty) {
+                break;
+            }
+            self.closed.truncate(self.closed.len() - 1);
+        }
+    }
+
     /// Ends a rollback: the last turn is sealed, and numbers continue after the items that remain, as in the programs that wrote
     /// the log.
     pub(super) fn end_rollback(&mut self) {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod boundary;
+mod context_fragments;
 mod context_tail;
 mod ignored_lines;
 mod linear_cost;
@@ -16,6 +17,7 @@ mod replay;
 mod rollback;
 mod search;
 mod segment_heads;
+mod sent_history;
 mod story;
 mod subagents;
 mod token_budget;

@@ -325,7 +325,7 @@ fn lone_surrogates_hide_no_call_and_no_message() {
     ]);
     assert_eq!(
         texts(&turns),
-        [["wren \u{fffd}", "ls \u{fffd}found \u{fffd}", "why \u{fffd}", "here \u{fffd}", "wordslater \u{fffd}"]]
+        [["wren \u{fffd}", "ls \u{fffd}found \u{fffd}", "why \u{fffd}", "here \u{fffd}", "later \u{fffd}"]]
     );
 }
 
@@ -408,7 +408,12 @@ impl Counts {
                 | ItemContent::FileChange { .. }
                 | ItemContent::ImageGeneration { .. }
                 | ItemContent::ToolCall { .. } => counts.add("call", item.id.as_str()),
-                ItemContent::Other(other) if other.kind == "collab_agent_tool_call" => {
+                // An event with the id of the call that started a sub-agent.
+                ItemContent::Other(other)
+                    if other.kind == "collab_agent_tool_call"
+                        || other.kind == "dynamic_tool_call"
+                        || other.fields.contains_key("tool") =>
+                {
                     counts.add("call", item.id.as_str())
                 }
                 _ => {}
@@ -423,7 +428,10 @@ fn every_recorded_call_and_message_is_shown_once() {
     let (mut calls, mut threads) = (0, 0);
     for (name, lines) in recordings::all_threads() {
         let shown = Counts::shown(&project(&lines));
-        let recorded = Counts::in_lines(&lines);
+        // A sub-agent begins with lines that were copied from its parent.
+        let RolloutItem::SessionMeta(head) = lines[0].item() else { panic!("{name} has no head") };
+        let copied = head.subagent_history_start_ordinal.unwrap_or(0);
+        let recorded = Counts::in_lines(&lines[usize::try_from(copied).unwrap()..]);
         threads += 1;
         if lines.iter().any(|line| line.payload().contains("thread_rolled_back")) {
             // What was undone is not shown.

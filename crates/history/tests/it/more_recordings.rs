@@ -337,7 +337,12 @@ fn our_turn(turn: &Turn, times: &[&str]) -> Value {
         "completed_at": seconds("completed_at", turn.completed_at), "items": turn.items,
     });
     for item in turn["items"].as_array_mut().unwrap() {
-        item.as_object_mut().unwrap().remove("command_actions");
+        let item_fields = item.as_object_mut().unwrap();
+        item_fields.remove("command_actions");
+        if item_fields["type"] == "sub_agent_activity" {
+            // What the call said is added to it.
+            item_fields.retain(|name, _| !matches!(name.as_str(), "tool" | "arguments" | "result"));
+        }
         for image in item.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(path) = image.get("path") {
                 *image = path.clone();

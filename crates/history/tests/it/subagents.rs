@@ -84,7 +84,7 @@ fn a_sub_agent_shows_only_what_is_its_own() {
     let turns = project(&lines());
     assert_eq!(turn_ids(&turns), ["c1"]);
     assert_eq!(item_kinds(&turns[0]), ["user_message", "agent_message"]);
-    assert_eq!((turns[0].lines.clone(), &turns[0].item_positions), (10..18, &vec![13, 14]));
+    assert_eq!((turns[0].lines.clone(), &turns[0].item_positions), (10..18, &vec![12, 14]));
 }
 
 #[test]

@@ -87,8 +87,7 @@ fn turns_of_bare_lines_begin_with_context_fragments_and_do_not_overlap() {
         let message = ResponseItem::message(role, text);
         RolloutLine::parse(message.json().get()).unwrap()
     };
-    let lines =
-        [bare("user", "<environment_context>x"), bare("user", "q1"), bare("user", "q2"), bare("assistant", "a")];
+    let lines = [bare("user", "<skill>x</skill>"), bare("user", "q1"), bare("user", "q2"), bare("assistant", "a")];
     let turns = project(&lines);
     assert_eq!(turns.iter().map(|turn| turn.lines.clone()).collect::<Vec<_>>(), [0..2, 2..4]);
 }
