@@ -182,7 +182,7 @@ pub(crate) fn without_leading_fragments(text: &str) -> &str {
 
 fn is_known_tag(name: &str) -> bool {
     let is_known = |tag: &&str| name.eq_ignore_ascii_case(tag);
-    USER_TAGS.iter().chain(&PROGRAM_TAGS).any(|tag| is_known(tag))
+    USER_TAGS.iter().chain(&PROGRAM_TAGS).any(is_known)
         || name == HOOK_PROMPT
         || name == "codex_internal_context"
         || name.starts_with("external_")

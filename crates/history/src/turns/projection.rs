@@ -405,7 +405,7 @@ impl TurnProjection {
         // The index is determined before the item is added: adding it can open the turn, but never closes one.
         let turn = self.turns.index_for(turn_id);
         // An update of a known message is no further message.
-        if !self.turns.turn_at(turn).is_some_and(|draft| draft.index_of(&item.id).is_some())
+        if self.turns.turn_at(turn).is_none_or(|draft| draft.index_of(&item.id).is_none())
             && let Some(place) = self.place_of_message(stamp, &text)
         {
             self.affects_earlier_turns |= !self.turns.update_item(stamp, place, item);

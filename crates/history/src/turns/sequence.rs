@@ -240,8 +240,7 @@ impl TurnSequence {
 
     /// Returns the number of the newest turn, counted from 0. `None` if there is none here.
     pub(super) fn newest_turn(&self) -> Option<u64> {
-        let turns = self.turns_before + self.closed.len() as u64;
-        if self.open.is_some() { Some(turns) } else { turns.checked_sub(1).filter(|_| self.closed.len() > 0) }
+        Some(self.turns_before + self.newest_index()? as u64)
     }
 
     /// Returns the index of the newest turn among the turns here.
