@@ -2,6 +2,7 @@
 
 mod model_context;
 mod model_history;
+mod replay_options;
 mod restorable_state;
 mod undone_compactions;
 
@@ -15,31 +16,14 @@ use selvedge_protocol::{
 
 use crate::context_fragments::is_user_message;
 use crate::payload_fields::payload_type;
-use crate::truncation::OutputLimit;
 use crate::turn_events::{is_turn_end, is_turn_start};
 use crate::user_turns::UserTurns;
 use crate::world_journal::WorldJournal;
 pub use model_context::ModelContext;
 use model_history::ModelHistory;
+pub use replay_options::ReplayOptions;
 use restorable_state::RestorableState;
 use undone_compactions::UndoneCompactions;
-
-/// Options of a replay. By default all items are kept verbatim.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplayOptions {
-    /// Whether the history is as Codex sends it:
-    ///
-    /// - A call without an output gets the output `aborted` (a search for tools: no tools).
-    /// - An output without a call of its kind is left out, unless it has the tools that a server found.
-    /// - Items of a kind that Codex does not know are left out, and so are those without a field that Codex needs, with a part of
-    ///   an unknown type, or of role `system`.
-    /// - In the replacement history of the newest compaction, an unknown item becomes `{"type":"other"}`, and nothing else is
-    ///   left out but outputs without a call.
-    pub as_sent: bool,
-    /// Maximum length of a tool output. A longer one keeps its beginning and its end. The replacement history of a compaction
-    /// is not truncated.
-    pub output_limit: Option<OutputLimit>,
-}
 
 /// Replays items that are in memory.
 pub fn replay<'a, I>(items: I) -> ModelContext

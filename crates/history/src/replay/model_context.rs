@@ -3,7 +3,7 @@
 use selvedge_protocol::{ContextWindow, ResponseItem, TurnContext, WorldState};
 use serde::Serialize;
 
-use super::ReplayOptions;
+use super::replay_options::ReplayOptions;
 use crate::sent_history::sent_history;
 use crate::truncation::truncate_output;
 
