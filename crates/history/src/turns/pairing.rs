@@ -46,7 +46,7 @@ pub(super) struct Pairing {
     events: HashMap<TextKey, u32>,
     /// Indexes of the items of the turn with a text that wait for their events, oldest first.
     items: HashMap<TextKey, VecDeque<usize>>,
-    /// Index of the newest item with an id for which a call was read.
+    /// Index of the newest item with an id for which an item of the model was read.
     calls: HashMap<ItemId, usize>,
     /// Ids of items that events of this turn added to other turns.
     shown_elsewhere: HashSet<ItemId>,
@@ -62,12 +62,21 @@ impl Pairing {
 
     /// Records an event with a text. Returns the index of the item that waits for it.
     pub(super) fn event(&mut self, by: SaidBy, text: &str) -> Option<usize> {
-        let key = text_key(by, text);
-        let item = self.items.get_mut(&key).and_then(VecDeque::pop_front);
+        let item = self.take_item(by, text);
         if item.is_none() {
-            *self.events.entry(key).or_default() += 1;
+            self.add_event(by, text);
         }
         item
+    }
+
+    /// Pairs an event with an item of the model before it, and returns the index of that item.
+    pub(super) fn take_item(&mut self, by: SaidBy, text: &str) -> Option<usize> {
+        self.items.get_mut(&text_key(by, text))?.pop_front()
+    }
+
+    /// Records an event with a text, which waits for its item.
+    pub(super) fn add_event(&mut self, by: SaidBy, text: &str) {
+        *self.events.entry(text_key(by, text)).or_default() += 1;
     }
 
     /// Pairs a text of the model with an event before it. Returns whether there is one.
@@ -112,20 +121,30 @@ fn text_key(by: SaidBy, text: &str) -> TextKey {
     (by, hasher.finish())
 }
 
-/// Returns a message of the agent without the blocks that the program removes before it shows the message: the memories that the
-/// agent used, and a proposed plan, which is an item of its own.
+/// Beginning and end of the block in which the agent names the memories that it used.
+const CITATION: [&str; 2] = ["<oai-mem-citation>", "</oai-mem-citation>"];
+
+/// Beginning and end of a plan that the agent proposes.
+const PLAN: [&str; 2] = ["<proposed_plan>", "</proposed_plan>"];
+
+/// Returns a message of the agent as its event has it: without the blocks that programs remove before they show it, and trimmed. A
+/// plan is an item of its own then.
 pub(super) fn shown_text(text: &str) -> String {
-    const BLOCKS: [[&str; 2]; 2] =
-        [["<oai-mem-citation>", "</oai-mem-citation>"], ["<proposed_plan>", "</proposed_plan>"]];
-    let mut shown = String::with_capacity(text.len());
+    without_blocks(&without_blocks(text, CITATION), PLAN).trim().to_owned()
+}
+
+/// Returns a message of the agent without the names of the memories that it used.
+pub(super) fn without_citations(text: &str) -> String {
+    without_blocks(text, CITATION)
+}
+
+fn without_blocks(text: &str, [begin, end]: [&str; 2]) -> String {
+    let mut kept = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((start, [begin, end])) =
-        BLOCKS.into_iter().filter_map(|block| Some((rest.find(block[0])?, block))).min_by_key(|(start, _)| *start)
-    {
-        shown.push_str(&rest[..start]);
-        let block = &rest[start + begin.len()..];
+    while let Some((before, block)) = rest.split_once(begin) {
+        kept.push_str(before);
         rest = block.split_once(end).map_or("", |(_, after)| after);
     }
-    shown.push_str(rest);
-    shown.trim().to_owned()
+    kept.push_str(rest);
+    kept
 }

@@ -13,7 +13,7 @@ use super::draft::{LineStamp, TurnDraft, Upserted};
 use super::event_kinds::{
     can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, is_silent_line, shows_user_message,
 };
-use super::pairing::{Pairing, SaidBy, shown_text};
+use super::pairing::{Pairing, SaidBy, shown_text, without_citations};
 use super::sequence::{ChangedTurn, TurnSequence};
 use crate::context_fragments::{is_typed_message, is_user_message};
 use crate::model_item;
@@ -279,8 +279,9 @@ impl TurnProjection {
     fn upsert_event_item(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) -> Upserted {
         let (index, id) = (self.turns.index_for(turn_id), item.id.clone());
         if let ItemContent::WebSearch { query, .. } = &item.content
-            && let Some(index) = self.pairing().event(SaidBy::WebSearch, query)
-            && let Some(place) = self.place_in_newest_turn(index)
+            && self.turns.newest_index().is_none_or(|newest| newest <= index)
+            && let Some(waiting) = self.pairing_of(index).event(SaidBy::WebSearch, query)
+            && let Some(place) = self.place_in_newest_turn(waiting)
             && self.turns.update_item(stamp, place, item.clone())
         {
             return Upserted::Confirmed;
@@ -416,6 +417,7 @@ impl TurnProjection {
             draft.is_of_user = true;
             let (number, point) = (draft.restart.turns, draft.rollback_point(turn, index));
             self.ledger.record_event(&text, number, point, stamp.position);
+            self.pairing_of(turn).add_event(SaidBy::User, &text);
         }
     }
 
@@ -492,6 +494,7 @@ impl TurnProjection {
         let point = draft.rollback_point(turn, draft.turn.items.len());
         draft.is_of_user = true;
         self.ledger.record_event(&input.text, draft.restart.turns, point, stamp.position);
+        self.pairing_of(turn).add_event(SaidBy::User, &input.text);
         self.turns.push_numbered_item(stamp, turn_item::user_message(input, client_id));
     }
 
@@ -502,7 +505,7 @@ impl TurnProjection {
         }
         // A message behind a context fragment in one item: rollbacks count it only because an event shows it.
         let newest = self.turns.newest_index()?;
-        let index = self.pairing_of(newest).event(SaidBy::User, text)?;
+        let index = self.pairing_of(newest).take_item(SaidBy::User, text)?;
         let draft = self.turns.turn_at(newest)?;
         let (turn, point) = (draft.restart.turns, draft.rollback_point(newest, index));
         self.ledger.record_event(text, turn, point, stamp.position);
@@ -695,10 +698,8 @@ impl TurnProjection {
             return;
         }
         let id = item_id(line.payload());
-        let shown = shown_text(&text);
-        // The plan in a message is shown as an item of its own.
-        let is_plan = shown.is_empty() && text.contains("<proposed_plan>") && self.newest_turn_has_plan();
-        if self.pairing().take_event(SaidBy::Agent, &shown) || is_plan || self.newest_turn_has(id.as_deref()) {
+        let is_told = self.is_told_by_id(id.as_deref());
+        if self.pairing().take_event(SaidBy::Agent, &shown_text(&text)) || is_told {
             return;
         }
         // Old programs wrote an event for each part.
@@ -708,14 +709,15 @@ impl TurnProjection {
                 untold.push(part.clone());
             }
         }
+        // A plan in a message can be an item of its own.
         let text = untold.concat();
+        let text = if self.newest_turn_has_plan() { shown_text(&text) } else { without_citations(&text) };
         if text.is_empty() {
             return;
         }
-        let shown = shown_text(&text);
         let phase = payload_fields::parse::<Map<String, Value>>(line.payload());
         let phase = phase.and_then(|fields| Some(fields.get("phase")?.as_str()?.to_owned()));
-        let text = if shown.is_empty() { text } else { shown.clone() };
+        let shown = shown_text(&text);
         let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
         let index = self.push_model_item(stamp, id.as_deref(), content);
         self.pairing().show(SaidBy::Agent, &shown, index);
@@ -730,11 +732,11 @@ impl TurnProjection {
         };
         let (mut summary, mut content) = (texts("summary"), texts("content"));
         let id = fields.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
-        let is_known = self.newest_turn_has(id);
+        let is_told = self.is_told_by_id(id);
         let pairing = self.pairing();
         summary.retain(|part| !pairing.take_event(SaidBy::Reasoning, part));
         content.retain(|part| !pairing.take_event(SaidBy::RawReasoning, part));
-        if is_known || (summary.is_empty() && content.is_empty()) {
+        if is_told || (summary.is_empty() && content.is_empty()) {
             return;
         }
         let reasoning = ItemContent::Reasoning { summary: summary.clone(), content: content.clone() };
@@ -767,16 +769,7 @@ impl TurnProjection {
         if self.pairing().is_shown_elsewhere(&id) {
             return;
         }
-        let index = match known {
-            Some(index) => index,
-            // Some models use an id again within a turn.
-            None if is_repeated => {
-                let index = self.push_model_item(stamp, None, content.clone());
-                self.turns.mark_dependent(index);
-                index
-            }
-            None => self.push_model_item(stamp, Some(id.as_str()), content.clone()),
-        };
+        let index = known.unwrap_or_else(|| self.push_model_item(stamp, Some(id.as_str()), content.clone()));
         if known.is_none() {
             self.turns.edit_newest(index, stamp.position, |item| item.started_at = stamp.time);
         } else if let ItemContent::ToolCall { tool, arguments, .. } = &content
@@ -844,7 +837,7 @@ impl TurnProjection {
         match (fields["type"].as_str(), fields["text"].as_str()) {
             (Some("delivered_assistant_message"), Some(text)) => {
                 let (id, shown) = (fields["message_id"].as_str(), shown_text(text));
-                if !self.newest_turn_has(id) && !self.pairing().take_event(SaidBy::Agent, &shown) {
+                if !self.is_told_by_id(id) && !self.pairing().take_event(SaidBy::Agent, &shown) {
                     let text = text.to_owned();
                     let content = ItemContent::AgentMessage { text, phase: None, memory_citation: None };
                     let index = self.push_model_item(stamp, id, content);
@@ -858,8 +851,8 @@ impl TurnProjection {
 
     /// Takes a line or a response item of a kind that is not known.
     fn push_unknown(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
-        let id = item_id(payload).filter(|id| self.index_in_newest_turn(&ItemId::from(&**id)).is_none());
-        self.push_model_item(stamp, id.as_deref(), model_item::unknown(kind, payload));
+        let kind = if kind.is_empty() { "unknown" } else { kind };
+        self.push_model_item(stamp, item_id(payload).as_deref(), model_item::unknown(kind, payload));
     }
 
     /// Adds an item that no event tells to the newest turn, and returns its index there.
@@ -867,9 +860,28 @@ impl TurnProjection {
         // A turn before those here may have to take it.
         self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
         let draft = self.turns.newest_turn_for(stamp);
-        let item = model_turn_item(draft, id, content);
+        // Some models use an id again within a turn. The second item gets a number, which it would not get alone.
+        let is_repeated = id.is_some_and(|id| draft.index_of(&id.into()).is_some());
+        let item = model_turn_item(draft, id.filter(|_| !is_repeated), content);
         draft.push(stamp, item, false);
-        draft.turn.items.len() - 1
+        let index = draft.turn.items.len() - 1;
+        if is_repeated {
+            draft.mark_dependent(index);
+        }
+        index
+    }
+
+    /// Returns whether an event of the newest turn tells of the item of the model with this id, which is the first with it.
+    fn is_told_by_id(&mut self, id: Option<&str>) -> bool {
+        let Some(id) = id.map(ItemId::from).filter(|id| self.pairing().call(id).is_none()) else { return false };
+        let index = self.index_in_newest_turn(&id);
+        let is_event =
+            |index: &usize| self.turns.newest_item(*index).is_some_and(|item| item.origin == ItemOrigin::Event);
+        let told = index.filter(is_event);
+        if let Some(index) = told {
+            self.pairing().record_call(id, index);
+        }
+        told.is_some()
     }
 
     /// Returns the pairing of the newest turn.
@@ -891,10 +903,6 @@ impl TurnProjection {
     fn index_in_newest_turn(&mut self, id: &ItemId) -> Option<usize> {
         let newest = self.turns.newest_index()?;
         self.turns.turn_at(newest)?.index_of(id)
-    }
-
-    fn newest_turn_has(&mut self, id: Option<&str>) -> bool {
-        id.is_some_and(|id| self.index_in_newest_turn(&id.into()).is_some())
     }
 
     fn newest_turn_has_plan(&mut self) -> bool {

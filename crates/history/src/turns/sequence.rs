@@ -267,13 +267,6 @@ impl TurnSequence {
         }
     }
 
-    /// Records that the item at `index` of the newest turn cannot be rebuilt from its own lines.
-    pub(super) fn mark_dependent(&mut self, index: usize) {
-        if let Some(draft) = self.open.as_mut().or(self.closed.last_mut()) {
-            draft.mark_dependent(index);
-        }
-    }
-
     /// Returns the turn to which an item belongs that names none: the open turn, else the last closed one, else a new implicit one.
     pub(super) fn newest_turn_for(&mut self, stamp: LineStamp) -> &mut TurnDraft {
         let last = if self.open.is_none() { self.closed.last().map(|last| last.turn.id.clone()) } else { None };

@@ -209,6 +209,44 @@ fn completed_items_replace_the_items_of_the_model() {
 }
 
 #[test]
+fn facts_beside_the_text_are_kept() {
+    let citation = json!({"entries": [{"path": "notes.md"}], "rollout_ids": []});
+    let results = json!([{"url": "https://example.org"}]);
+    let legacy = project(&lines([
+        started("t"),
+        event(json!({"type": "user_message", "message": "q", "client_id": "mine"})),
+        event(json!({"type": "agent_message", "message": "a", "memory_citation": citation})),
+        event(json!({"type": "web_search_end", "call_id": "w", "query": "yaks", "results": results})),
+    ]));
+    let of = |item: Value| {
+        let fields = json!({"turn_id": "t", "item": item, "started_at_ms": 1_000, "completed_at_ms": 2_000});
+        let mut payload = json!({"type": "item_completed"});
+        payload.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        event(payload)
+    };
+    let content = json!([{"type": "text", "text": "q"}]);
+    let paginated = project(&ordinal_lines([
+        started("t"),
+        of(json!({"type": "UserMessage", "id": "u", "client_id": "mine", "content": content})),
+        of(
+            json!({"type": "AgentMessage", "id": "a", "content": [{"type": "Text", "text": "a"}], "memory_citation": citation}),
+        ),
+        of(json!({"type": "WebSearch", "id": "w", "query": "yaks", "results": results})),
+    ]));
+    for turns in [&legacy, &paginated] {
+        let items: Vec<Value> = turns[0].items.iter().map(|item| serde_json::to_value(item).unwrap()).collect();
+        assert_eq!(items[0]["client_id"], "mine");
+        assert_eq!(items[1]["memory_citation"], citation);
+        assert_eq!(items[2]["results"], results);
+    }
+    let times = serde_json::to_value(&paginated[0].items[0]).unwrap();
+    assert_eq!(
+        (&times["started_at"], &times["completed_at"]),
+        (&json!("1970-01-01T00:00:01.000Z"), &json!("1970-01-01T00:00:02.000Z"))
+    );
+}
+
+#[test]
 fn ids_of_calls_that_a_model_uses_again_hide_no_call() {
     let step = |name: &str| [call("call_0", name, &json!({})), output("call_0", name)];
     let turns =
@@ -216,6 +254,26 @@ fn ids_of_calls_that_a_model_uses_again_hide_no_call() {
     let results: Vec<Value> =
         turns[0].items[1..].iter().map(|item| serde_json::to_value(item).unwrap()["result"].clone()).collect();
     assert_eq!(results, ["one", "two", "three"]);
+}
+
+#[test]
+fn ids_of_messages_that_a_model_uses_again_hide_no_message() {
+    let said = |text: &str| {
+        let content = json!([{"type": "output_text", "text": text}]);
+        response(json!({"type": "message", "id": "m", "role": "assistant", "content": content}))
+    };
+    let turns = project(&lines([started("t"), user("q"), said("one"), said("two"), said("one")]));
+    assert_eq!(texts(&turns), [["q", "one", "two", "one"]]);
+}
+
+#[test]
+fn a_plan_in_a_message_is_shown_once() {
+    let said = assistant("first this <proposed_plan>\nsteps\n</proposed_plan>");
+    let turns = project(&lines([started("t"), said.clone()]));
+    assert_eq!(texts(&turns), [["first this <proposed_plan>\nsteps\n</proposed_plan>"]]);
+    let plan = completed_item("t", json!({"type": "Plan", "id": "p", "text": "steps"}));
+    let turns = project(&lines([started("t"), plan, agent_event("first this"), said]));
+    assert_eq!(texts(&turns), [["steps", "first this"]]);
 }
 
 #[test]
@@ -270,8 +328,9 @@ fn whatever_is_not_understood_shows_with_its_kind_and_is_found() {
         started("t"),
         output("gone", "kestrel"),
         event(json!({"type": "sub_agent_activity", "kind": "started", "agent_path": "/root/a"})),
+        completed_item("t", json!({"type": "Sleep", "id": "s", "duration_ms": 100})),
     ]));
-    assert_eq!(item_kinds(&turns[0]), ["function_call_output", "sub_agent_activity"]);
+    assert_eq!(item_kinds(&turns[0]), ["function_call_output", "sub_agent_activity", "sleep"]);
 }
 
 #[test]
