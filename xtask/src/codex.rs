@@ -4,6 +4,7 @@ pub(crate) mod app_server;
 pub(crate) mod exec;
 pub(crate) mod stand_in;
 pub(crate) mod thread_mode;
+pub(crate) mod voice;
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;

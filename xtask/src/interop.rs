@@ -7,6 +7,7 @@ mod by_codex;
 mod by_selvedge;
 mod compare;
 mod detached;
+mod fragments;
 mod known_home;
 mod locks;
 mod markdown;
@@ -17,6 +18,7 @@ mod reader;
 mod recordings;
 mod report;
 mod selvedge;
+mod sent_input;
 mod setup;
 mod threads;
 mod unknown_lines;
@@ -36,7 +38,7 @@ use crate::workspace::{Usage, root};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask interop [options]
 
-  --version VERSION   the released Codex to check against (0.169.0), may be given several times; installed with npm under
+  --version VERSION   the released Codex to check against (0.171.0), may be given several times; installed with npm under
                       target/interop if it is not there
   --all               every version that has recordings in samples/, one after the other
   --codex PATH        an installed Codex program, instead of one from npm
@@ -47,7 +49,7 @@ usage: cargo xtask interop [options]
 Releases before 0.160 only open their own recordings and continue threads of Selvedge. A full run writes its results to
 docs/interop.md and keeps those of other versions. It is not part of the normal tests.";
 
-const DEFAULT_VERSION: &str = "0.169.0";
+const DEFAULT_VERSION: &str = "0.171.0";
 
 /// The parsed command line.
 #[derive(Default)]
@@ -132,6 +134,8 @@ fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
         section("written by Codex", || by_codex::check(bench, program)),
         section("one writer", || locks::check(bench, program)),
         section("unknown lines", || unknown_lines::check(bench, program)),
+        section("input as it is sent", || sent_input::check(bench, program)),
+        section("markers of context fragments", || fragments::check(bench, program)),
     ]
 }
 

@@ -24,8 +24,9 @@ usage: cargo xtask record VERSION [options]
   --story NAME    only this story; may be given several times. Without it, every story that the version can play
   --into FOLDER   the directory for the recordings, instead of samples/
 
-Stories: compactions, undo, crash, rows, tools; exec for releases before 0.98. With the suffix `-legacy` a story is
-played in a legacy thread, although the release would make a paginated one. Needs npm for a release that is not installed yet.";
+Stories: compactions, undo, crash, rows, tools; exec for releases before 0.98; budget from 0.141 on; kinds, migrated from 0.171
+on. With the suffix `-legacy` a story is played in a legacy thread, although the release would make a paginated one. Needs npm for a
+release that is not installed yet.";
 
 /// The parsed command line.
 struct RecordOptions {
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 fn record(codex: &Codex, story: &Story, folder: &std::path::Path) -> Result<()> {
-    let stage = Stage::set_up(codex)?;
+    let stage = Stage::set_up(codex, story.settings())?;
     let cast = story.play(&stage)?;
     let scrubber = stage.scrubber();
     stage.keep_home(&scrubber, folder)?;

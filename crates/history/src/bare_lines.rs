@@ -2,14 +2,14 @@
 
 use selvedge_protocol::{AgentMessageEvent, EventMsg, RolloutItem, UserMessageEvent};
 
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::is_typed_message;
 
 /// Returns the item of a bare line, followed by the event that shows it to a client. Logs with bare lines contain no events. A
 /// log with envelopes shows nothing without them.
 #[must_use]
 pub fn upgrade_bare_item(item: RolloutItem) -> Vec<RolloutItem> {
     let event: Option<EventMsg> = match &item {
-        RolloutItem::ResponseItem(message) if is_user_message(message) => {
+        RolloutItem::ResponseItem(message) if is_typed_message(message) => {
             Some(UserMessageEvent { message: Some(message.texts().concat()), ..Default::default() }.into())
         }
         RolloutItem::ResponseItem(message) if message.role().as_deref() == Some("assistant") => {

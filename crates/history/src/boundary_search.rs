@@ -118,8 +118,8 @@ pub fn turns_to_boundary<'a>(
     turns
 }
 
-/// Recognizes the lines of a paginated thread, taken in order, that can move turn boundaries. Response items cannot, and neither
-/// can completed items while an explicit turn is open.
+/// Recognizes the lines of a paginated thread, taken in order, that can move turn boundaries. Response items and completed items
+/// cannot while an explicit turn is open. Outside of one, they begin a turn or belong to the one before.
 #[derive(Default)]
 struct BoundaryFilter {
     /// Whether an explicit turn is open.
@@ -129,7 +129,7 @@ struct BoundaryFilter {
 impl BoundaryFilter {
     fn can_move_boundaries(&mut self, line: &RolloutLine) -> bool {
         if line.kind() == "response_item" && line.format() == LineFormat::Envelope {
-            return false;
+            return !self.is_turn_open;
         }
         let Some(event) = EventHeader::of(line) else { return true };
         match &*event.kind {

@@ -94,6 +94,10 @@ pub fn revert_items(metadata: CarriedMetadata, at: Timestamp, base: Option<Histo
     let mut head = metadata.newest_head.unwrap_or_else(|| SessionMeta::new(thread_id, at));
     head.timestamp = Some(at);
     head.history_mode = Some(HistoryMode::Paginated);
+    // A segment without a base has no copied lines, and its own ones begin at ordinal 0.
+    if base.is_none() {
+        head.subagent_history_start_ordinal = None;
+    }
     head.history_base = base;
     head.copied_base = None;
     let mut items: Vec<RolloutItem> = vec![head.into()];

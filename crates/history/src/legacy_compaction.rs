@@ -2,9 +2,7 @@
 //!
 //! From mid 2025 to early 2026 a `compacted` line held a summary only. Its reader works out which messages are retained.
 
-use std::borrow::Cow;
-
-use crate::truncation::truncate_middle;
+use crate::truncation::{OutputLimit, TruncatedText};
 
 /// How many tokens of the user's own messages a compaction retains.
 const RETAINED_TOKENS: usize = 20_000;
@@ -17,7 +15,7 @@ const MIN_PREAMBLE_BYTES: usize = 200;
 pub(crate) struct RetainedMessage<M> {
     pub(crate) message: M,
     /// The text that is left, if the message is truncated.
-    pub(crate) truncated: Option<String>,
+    pub(crate) truncated: Option<TruncatedText>,
 }
 
 /// Returns the messages that a compaction without a replacement history retains: the newest of the user's own messages, up to a
@@ -38,12 +36,8 @@ pub(crate) fn retained_messages<M: AsRef<str>>(
             break;
         }
         let text = message.as_ref();
-        let limit = tokens_left * BYTES_PER_TOKEN;
+        let truncated = OutputLimit::Tokens(tokens_left).truncate(text);
         tokens_left = tokens_left.saturating_sub(text.len().div_ceil(BYTES_PER_TOKEN));
-        let truncated = match truncate_middle(text, limit) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(text) => Some(text),
-        };
         retained.push(RetainedMessage { message, truncated });
     }
     retained.reverse();

@@ -12,8 +12,10 @@
 //! - *Metadata* ([`MetadataFold`]) is what a listing shows of a thread: preview, model, times, token usage. [`metadata_items()`]
 //!   returns the items that record an explicit change of it.
 //! - *Replay* ([`Replay`], [`replay()`]) computes the [`ModelContext`]: what the model sees next, and which world state it knows.
-//!   [`ContextTail`] finds how much of the end of a history a replay needs.
-//! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound.
+//!   [`ContextTail`] finds how much of the end of a history a replay needs. The context is verbatim; [`ReplayOptions`] give it as
+//!   Codex sends it.
+//! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound. Events tell what they
+//!   contain; what no event tells comes from the items of the model.
 //! - A *boundary* ([`resolve_boundary`]) is a position between two turns, to fork at or to revert to. [`BoundarySearch`] finds it
 //!   from the end of a history. The segment that begins there needs a *head* ([`fork_head`]), a base ([`BaseFinder`]) and the
 //!   metadata of the thread ([`CarriedMetadata`], [`revert_items`]).
@@ -41,12 +43,13 @@
 //! ];
 //! assert_eq!(replay(&items).history.len(), 3);
 //!
-//! // Turns are derived from events, so these items alone give none.
+//! // No event shows these messages, so the turn is taken from the items of the model.
 //! let mut turns = TurnProjection::new();
 //! for (position, item) in (0..).zip(&items) {
 //!     turns.push(position, &RolloutLine::new(Timestamp::default(), None, item));
 //! }
-//! assert!(turns.finish().is_empty());
+//! let turns = turns.finish();
+//! assert_eq!((turns.len(), turns[0].items.len()), (1, 2));
 //! ```
 
 mod bare_lines;
@@ -62,6 +65,7 @@ mod legacy_compaction;
 mod line_prefilter;
 mod metadata_fold;
 mod metadata_items;
+mod model_item;
 mod payload_fields;
 mod persistence_policy;
 mod projected_turn;
@@ -69,6 +73,7 @@ mod replay;
 mod rollback_ledger;
 mod search;
 mod segment_heads;
+mod sent_history;
 mod stats;
 mod token_budget;
 mod truncation;
@@ -88,20 +93,22 @@ pub use carried_metadata::{CarriedMetadata, revert_items};
 pub use context_tail::ContextTail;
 pub use context_window::ContextWindowTracker;
 pub use inherited_prefix::{InheritedPrefix, PrefixEnd};
-pub use line_prefilter::{has_no_metadata, is_never_shown};
+pub use line_prefilter::{has_no_later_metadata, has_no_metadata, is_never_shown};
 pub use metadata_fold::MetadataFold;
 pub use metadata_items::{metadata_items, name_change};
 pub use persistence_policy::is_persisted;
 pub use projected_turn::{ProjectedTurn, TurnRestart};
 pub use replay::{ModelContext, Replay, ReplayOptions, replay, replay_lines};
 pub use search::{
-    EmptySearch, ItemLocation, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text, item_texts,
+    EmptySearch, FoldedWord, ItemLocation, SearchRank, SearchTerm, Snippet, TextSearch, ThreadHits, fold_text,
+    folded_words, is_mark, item_texts,
 };
 pub use segment_heads::{
     HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head, segment_head,
 };
 pub use stats::StatsFold;
-pub use token_budget::TokenBudget;
+pub use token_budget::{TokenBudget, TokenBudgetForm};
+pub use truncation::{InvalidOutputLimit, OutputLimit};
 pub use turn_events::opens_turn;
 pub use turns::{TurnProjection, apply_view};
 pub use world_state::WorldStateTracker;

@@ -1,15 +1,15 @@
 //! Folds the lines of a thread into its thread record: the metadata that a listing shows.
 
 use selvedge_protocol::{
-    EventMsg, GitInfo, GitInfoPatch, ItemCompletedEvent, LineFormat, ResponseItem, RolloutItem, RolloutLine,
-    SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, ThreadSettings, Timestamp, TurnContext,
+    EventMsg, GitInfo, GitInfoPatch, ItemCompletedEvent, RolloutItem, RolloutLine, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, ThreadSettings, Timestamp, TurnContext,
 };
 use serde_json::Value;
 
-use crate::context_fragments::is_user_message;
-use crate::payload_fields::payload_type;
+use crate::context_fragments::is_typed_message;
+use crate::payload_fields::{message_role, payload_type};
 use crate::turn_events::is_turn_start;
-use crate::user_input::{UserInput, typed_text};
+use crate::user_input::UserInput;
 
 /// Folds the lines of a thread into its thread record.
 ///
@@ -25,11 +25,17 @@ use crate::user_input::{UserInput, typed_text};
 ///
 /// From inherited and copied lines of the second and fourth kind the fold takes what a fork inherits, and never a time.
 ///
-/// Lines that only the model sees (`response_item`, `world_state`) change nothing except the time of the last update.
+/// A sub-agent can begin with lines that were copied from its parent ([`SessionMeta::subagent_history_start_ordinal`]). They say
+/// nothing about the sub-agent: their messages, settings and tokens are those of the parent.
+///
+/// A `response_item` changes the record only if it is the first message of the user: if no event shows it, the thread has no other
+/// preview. World states change nothing except the time of the last update.
 #[derive(Clone, Debug)]
 pub struct MetadataFold {
     thread: StoredThread,
     line_owner: LineOwner,
+    /// Ordinal at which the own lines of a sub-agent begin. 0 for other threads.
+    own_lines_start: u64,
 }
 
 /// Whose lines the fold is reading.
@@ -62,19 +68,35 @@ impl MetadataFold {
     /// Creates a fold for a thread with this id and creation time.
     #[must_use]
     pub fn new(thread_id: ThreadId, created_at: Timestamp) -> Self {
-        Self { thread: StoredThread::new(thread_id, created_at), line_owner: LineOwner::Unknown }
+        let thread = StoredThread::new(thread_id, created_at);
+        Self { thread, line_owner: LineOwner::Unknown, own_lines_start: 0 }
     }
 
     /// Creates a fold that continues from a known thread record.
     #[must_use]
     pub fn resume(thread: StoredThread) -> Self {
-        Self { thread, line_owner: LineOwner::Thread }
+        Self { thread, line_owner: LineOwner::Thread, own_lines_start: 0 }
     }
 
-    /// Applies one item to the record and returns what it changed. `at` is the time of its line.
+    /// Applies one item to the record and returns what it changed. `at` is the time of its line, and `ordinal` its ordinal, as
+    /// far as the line has one.
+    pub fn observe_numbered(
+        &mut self,
+        item: &RolloutItem,
+        ordinal: Option<u64>,
+        at: Option<Timestamp>,
+    ) -> ThreadMetadataPatch {
+        if self.is_copied_from_parent(ordinal) { self.observe_copied(at) } else { self.observe(item, at) }
+    }
+
+    /// Applies one item that is not copied from the parent of a sub-agent, and returns what it changed. `at` is the time of its
+    /// line.
     pub fn observe(&mut self, item: &RolloutItem, at: Option<Timestamp>) -> ThreadMetadataPatch {
         let (patch, is_own_head) = match item {
-            RolloutItem::SessionMeta(meta) => (self.session_meta(meta, at), self.is_own(meta)),
+            RolloutItem::SessionMeta(meta) => {
+                self.note_copied_lines(meta);
+                (self.session_meta(meta, at), self.is_own(meta))
+            }
             item => (self.patch_from(item, at), false),
         };
         let is_inherited = self.line_owner.is_inherited() && !is_own_head;
@@ -83,20 +105,46 @@ impl MetadataFold {
 
     /// Applies one line and returns what it changed. The line is parsed only if its kind can contain metadata.
     pub fn observe_line(&mut self, line: &RolloutLine) -> ThreadMetadataPatch {
+        if self.is_copied_from_parent(line.ordinal()) {
+            return self.observe_copied(line.timestamp());
+        }
         match self.item_with_metadata(line) {
             Some(item) => self.observe(&item, line.timestamp()),
             None if self.line_owner.is_inherited() => ThreadMetadataPatch::default(),
-            None => self.apply_with_time(self.patch_from_bare(line), line.timestamp()),
+            None => self.apply_with_time(ThreadMetadataPatch::default(), line.timestamp()),
         }
     }
 
     /// Applies a line of another thread, of which a fork inherits: preview and first user message, model, effort, approval mode,
     /// permission profile, token usage, and the working directory if there is none yet. Never a time.
     pub fn observe_inherited(&mut self, line: &RolloutLine) {
+        if self.is_copied_from_parent(line.ordinal()) {
+            return;
+        }
         if let Some(item) = self.item_with_metadata(line) {
+            if let RolloutItem::SessionMeta(meta) = &item {
+                self.note_copied_lines(meta);
+            }
             let patch = self.patch_from(&item, None);
             self.apply(inherited(&self.thread, patch));
         }
+    }
+
+    /// Takes from a head where the lines end that a sub-agent copied from its parent.
+    fn note_copied_lines(&mut self, head: &SessionMeta) {
+        self.own_lines_start = head.subagent_history_start_ordinal.unwrap_or(self.own_lines_start);
+    }
+
+    /// Returns whether a sub-agent copied the line with this ordinal from its parent. A copied head is such a line, so it is never
+    /// asked where copied lines end.
+    fn is_copied_from_parent(&self, ordinal: Option<u64>) -> bool {
+        ordinal.is_some_and(|ordinal| ordinal < self.own_lines_start)
+    }
+
+    /// Takes a line that a sub-agent copied from its parent. Only its time counts: it is a line of the thread's log.
+    fn observe_copied(&mut self, at: Option<Timestamp>) -> ThreadMetadataPatch {
+        let at = at.filter(|_| !self.line_owner.is_inherited());
+        self.apply_with_time(ThreadMetadataPatch::default(), at)
     }
 
     /// Returns the record so far.
@@ -129,6 +177,9 @@ impl MetadataFold {
         let may_have_metadata = match line.kind() {
             "session_meta" | "turn_context" | "thread_metadata" => true,
             "event_msg" => self.event_may_have_metadata(&payload_type(line), line.payload()),
+            "response_item" if self.thread.first_user_message.is_none() => {
+                message_role(&payload_type(line), line.payload()).as_deref() == Some("user")
+            }
             _ => false,
         };
         may_have_metadata.then(|| line.item())
@@ -148,6 +199,9 @@ impl MetadataFold {
         match item {
             RolloutItem::TurnContext(context) => self.turn_context(context),
             RolloutItem::EventMsg(event) => self.event(event, at),
+            RolloutItem::ResponseItem(item) if is_typed_message(item) => {
+                self.user_input(&UserInput::from_response(item))
+            }
             RolloutItem::ThreadMetadata(record) if record.thread_id == Some(self.thread.id) => {
                 record.patch.clone().unwrap_or_default()
             }
@@ -182,20 +236,22 @@ impl MetadataFold {
     /// Returns what a head changes. The newest head determines where the thread works, the first head where it comes from.
     fn patch_from_head(&self, meta: &SessionMeta) -> ThreadMetadataPatch {
         let thread = &self.thread;
+        // In older heads only the source says who started a sub-agent, and what it is called.
+        let spawn = meta.thread_spawn().unwrap_or_default();
         ThreadMetadataPatch {
             session_id: meta.session_id.filter(|id| *id != thread.session_id),
             history_mode: meta.history_mode.filter(|mode| *mode != thread.history_mode),
             forked_from_id: first(&thread.forked_from_id, &meta.forked_from_id),
-            parent_thread_id: first(&thread.parent_thread_id, &meta.parent_thread_id),
+            parent_thread_id: first(&thread.parent_thread_id, &meta.parent_thread_id.or(spawn.parent_thread_id)),
             source: first(&thread.source, &meta.source),
             thread_source: first(&thread.thread_source, &meta.thread_source),
             originator: first(&thread.originator, &meta.originator),
             cli_version: first(&thread.cli_version, &meta.cli_version),
             cwd: newest(&thread.cwd, &meta.cwd),
             model_provider: newest(&thread.model_provider, &meta.model_provider),
-            agent_nickname: newest(&thread.agent_nickname, &meta.agent_nickname),
-            agent_role: newest(&thread.agent_role, &meta.agent_role),
-            agent_path: newest(&thread.agent_path, &meta.agent_path),
+            agent_nickname: newest(&thread.agent_nickname, &meta.agent_nickname.clone().or(spawn.agent_nickname)),
+            agent_role: newest(&thread.agent_role, &meta.agent_role.clone().or(spawn.agent_role)),
+            agent_path: newest(&thread.agent_path, &meta.agent_path.clone().or(spawn.agent_path)),
             git: meta.git.as_ref().and_then(|git| git_change(thread.git.as_ref(), git)),
             ..ThreadMetadataPatch::default()
         }
@@ -274,23 +330,6 @@ impl MetadataFold {
             ..ThreadMetadataPatch::default()
         }
     }
-
-    /// Returns what a bare line changes. Files of mid 2025 contain no events, so the first message of the user is a
-    /// response item. In other files it is not used: the event has the same text.
-    fn patch_from_bare(&self, line: &RolloutLine) -> ThreadMetadataPatch {
-        let is_candidate = line.format() == LineFormat::Bare
-            && line.kind() == "response_item"
-            && self.thread.first_user_message.is_none();
-        match is_candidate.then(|| line.item()) {
-            Some(RolloutItem::ResponseItem(item)) if is_user_message(&item) => self.first_message(message_text(&item)),
-            _ => ThreadMetadataPatch::default(),
-        }
-    }
-}
-
-fn message_text(item: &ResponseItem) -> Option<String> {
-    let text = item.texts().concat();
-    Some(typed_text(&text).to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Returns the part of a patch from a line of another thread that a fork inherits.
@@ -326,7 +365,9 @@ fn git_change(known: Option<&GitInfo>, value: &GitInfo) -> Option<Option<GitInfo
         return None;
     }
     // A head with git facts has all of them: a branch that is missing is not checked out any more.
-    let change = |known: &Option<String>, value: &Option<String>| (known != value).then(|| value.clone());
+    fn change<T: Clone + PartialEq>(known: &Option<T>, value: &Option<T>) -> Option<Option<T>> {
+        (known != value).then(|| value.clone())
+    }
     let patch = GitInfoPatch {
         commit_hash: change(&known.commit_hash, &value.commit_hash),
         branch: change(&known.branch, &value.branch),

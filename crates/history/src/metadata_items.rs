@@ -66,5 +66,5 @@ fn amended_session_meta(head: &SessionMeta, record: &StoredThread) -> SessionMet
 
 /// Returns whether a patch removes git facts.
 fn removes_facts(git: &GitInfoPatch) -> bool {
-    [&git.commit_hash, &git.branch, &git.repository_url].contains(&&Some(None))
+    git.commit_hash == Some(None) || git.branch == Some(None) || git.repository_url == Some(None)
 }

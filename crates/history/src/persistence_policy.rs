@@ -47,7 +47,7 @@ fn is_plan(event: &ItemCompletedEvent) -> bool {
 }
 
 /// Returns whether an event is transient: an event that is written repeats its content as a whole, or no later reader needs it.
-fn is_transient(kind: &str) -> bool {
+pub(crate) fn is_transient(kind: &str) -> bool {
     const SUFFIXES: [&str; 6] = ["_delta", "_begin", "_started", "_approval_request", "_update", "_warning"];
     const PREFIXES: [&str; 4] = ["mcp_startup_", "hook_", "realtime_conversation_", "undo_"];
     const KINDS: [&str; 26] = [

@@ -2,6 +2,7 @@
 
 mod model_context;
 mod model_history;
+mod replay_options;
 mod restorable_state;
 mod undone_compactions;
 
@@ -15,21 +16,14 @@ use selvedge_protocol::{
 
 use crate::context_fragments::is_user_message;
 use crate::payload_fields::payload_type;
-use crate::truncation::truncate_output;
 use crate::turn_events::{is_turn_end, is_turn_start};
 use crate::user_turns::UserTurns;
 use crate::world_journal::WorldJournal;
 pub use model_context::ModelContext;
 use model_history::ModelHistory;
+pub use replay_options::ReplayOptions;
 use restorable_state::RestorableState;
 use undone_compactions::UndoneCompactions;
-
-/// Options of a replay. By default all items are kept verbatim.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ReplayOptions {
-    /// Maximum length of a tool output in bytes. A longer one keeps its beginning and its end.
-    pub max_output_bytes: Option<usize>,
-}
 
 /// Replays items that are in memory.
 pub fn replay<'a, I>(items: I) -> ModelContext
@@ -114,6 +108,8 @@ struct SessionHeads {
     copied_to: Option<u64>,
     /// The window that the thread starts in.
     window: ContextWindow,
+    /// Ordinal at which the own lines of a sub-agent begin. 0 for other threads.
+    own_lines_start: u64,
 }
 
 impl Replay {
@@ -192,7 +188,10 @@ impl Replay {
             "event_msg" => event_matters(&payload_type(line)),
             _ => false,
         };
-        if matters {
+        // The model of a sub-agent sees what was copied from the parent, but the heads among these lines begin no thread.
+        let is_copied_head =
+            line.kind() == "session_meta" && line.ordinal().is_some_and(|ordinal| ordinal < self.heads.own_lines_start);
+        if matters && !is_copied_head {
             self.push(&line.item());
         }
     }
@@ -202,17 +201,21 @@ impl Replay {
         let RestorableState { world_state, turn_context, previous_settings, .. } = self.state;
         // The copies in `turns` share the settings. Without them, `unwrap_or_clone` below moves instead of cloning.
         drop(self.turns);
-        ModelContext {
+        let compacted_items = self.history.compacted_items();
+        let context = ModelContext {
             history: self.history.into_items(),
+            compacted_items,
             world_state: self.world.into_state(&world_state),
             window,
             turn_context: turn_context.map(Arc::unwrap_or_clone),
             previous_settings: previous_settings.map(Arc::unwrap_or_clone),
             warnings: self.warnings,
-        }
+        };
+        context.with_options(self.options)
     }
 
     fn push_head(&mut self, meta: &SessionMeta) {
+        self.heads.own_lines_start = meta.subagent_history_start_ordinal.unwrap_or(self.heads.own_lines_start);
         let is_first = self.heads.newest.is_none();
         // Heads after the first one have four origins, and only the first two begin a fork:
         // - the head of a fork by reference: it has a base and another id than the head before;
@@ -246,14 +249,7 @@ impl Replay {
         if is_message {
             self.count_user_message();
         }
-        self.history.push(self.truncated(item), is_message);
-    }
-
-    fn truncated(&self, item: &ResponseItem) -> ResponseItem {
-        match self.options.max_output_bytes {
-            Some(limit) => truncate_output(item, limit),
-            None => item.clone(),
-        }
+        self.history.push(item.clone(), is_message);
     }
 
     fn push_agent_message(&mut self, message: &InterAgentCommunication) {

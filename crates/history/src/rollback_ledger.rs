@@ -13,11 +13,11 @@ use std::borrow::Cow;
 
 use selvedge_protocol::{Compacted, ResponseItem, ResponseItemKind};
 
-use crate::context_fragments::is_user_message;
+use crate::context_fragments::{is_program_summary, is_user_message};
 use active::ActiveMessages;
 use checkpoint::{Checkpoint, LedgerStep};
 use matching::ReplacementMessage;
-pub(crate) use message::RollbackPoint;
+pub(crate) use message::{ItemPlace, RollbackPoint};
 use pending::PendingMessages;
 
 /// The messages of users and other agents, in the order in which the model sees them.
@@ -47,14 +47,20 @@ pub(crate) struct RollbackLedger {
 }
 
 impl RollbackLedger {
-    /// Records a message from a `response_item` line. An event may follow that shows it at another point.
-    pub(crate) fn record_item(&mut self, item: &ResponseItem, point: RollbackPoint, position: u64) {
-        let text = item.texts().concat();
-        if *item.kind() == ResponseItemKind::AgentMessage {
-            self.record_agent_message(text, point, position);
-        } else {
-            self.pending.add_item(text, point, position);
-        }
+    /// Pairs a message from a `response_item` line with an event before it that shows it. Returns the number of the turn in which it
+    /// is shown. `None` if there is no such event.
+    pub(crate) fn pair_item(&mut self, text: &str) -> Option<u64> {
+        self.pending.pair_item(text)
+    }
+
+    /// Records a message of the user from a `response_item` line, which is shown at `place`. An event may follow that shows it.
+    pub(crate) fn record_item(&mut self, text: String, place: ItemPlace, point: RollbackPoint, position: u64) {
+        self.pending.add_item(text, place, point, position);
+    }
+
+    /// Records a message of role `user` that is not shown.
+    pub(crate) fn record_unshown_item(&mut self, text: String, point: RollbackPoint, position: u64) {
+        self.pending.add_unshown_item(text, point, position);
     }
 
     /// Records a message of another agent. No event shows it.
@@ -62,10 +68,16 @@ impl RollbackLedger {
         self.pending.add_agent_message(text, point, position);
     }
 
-    /// Records an event that shows a message, usually that of the `response_item` line just before. In logs without
-    /// `response_item` lines only the events count.
-    pub(crate) fn record_event(&mut self, text: &str, point: RollbackPoint, position: u64) {
-        self.pending.add_event(text, point, position);
+    /// Pairs an event that shows a message with the `response_item` line that gave it to the model, usually the line just before.
+    /// Returns where the message is shown so far. `None` if no such line waits for an event.
+    pub(crate) fn pair_event(&mut self, text: &str, position: u64) -> Option<ItemPlace> {
+        self.pending.pair_event(text, position)
+    }
+
+    /// Records a message from an event. In logs without `response_item` lines only the events count.
+    /// `turn` is the number of the turn that shows the message.
+    pub(crate) fn record_event(&mut self, text: &str, turn: u64, point: RollbackPoint, position: u64) {
+        self.pending.add_event(text, turn, point, position);
     }
 
     /// Returns for each message with a line of its own the position of the event that shows it, else of the line that gives it
@@ -73,6 +85,16 @@ impl RollbackLedger {
     pub(crate) fn positions(&self) -> impl Iterator<Item = u64> {
         let messages = self.active.messages().chain(self.pending.messages());
         messages.filter_map(|message| message.position)
+    }
+
+    /// Returns the number of the first turn that shows a message that waits for its event, or an event that waits for its message.
+    pub(crate) fn oldest_waiting_turn(&self) -> Option<u64> {
+        self.pending.oldest_waiting_turn()
+    }
+
+    /// Ends the waiting of all messages and events that are shown before the turn with this number.
+    pub(crate) fn forget_waiting_before(&mut self, turn: u64) {
+        self.pending.forget_waiting_before(turn);
     }
 
     /// Ends the pairing of items and events. Call it for every event that shows anything other than a message.
@@ -95,7 +117,7 @@ impl RollbackLedger {
         let (number, before) = (self.compactions, self.active.clone());
         self.undoable.push(Checkpoint { number, before, since: Vec::new() });
         self.compactions += 1;
-        let messages = replacement.iter().filter(|item| is_user_message(item));
+        let messages = replacement.iter().filter(|item| is_user_message(item) || is_summary_message(item));
         let messages: Vec<_> = messages.map(replacement_message).collect();
         self.active.replace_context(&messages, summary, point);
     }
@@ -149,6 +171,12 @@ impl RollbackLedger {
         }
         undone
     }
+}
+
+/// Returns whether a message is a summary of the program. No rollback counts it, but it shows where the messages end that a
+/// compaction kept.
+fn is_summary_message(item: &ResponseItem) -> bool {
+    item.role().as_deref() == Some("user") && item.texts().iter().any(|text| is_program_summary(text))
 }
 
 fn replacement_message(item: &ResponseItem) -> ReplacementMessage<'_> {

@@ -1,13 +1,16 @@
 //! Text search in the names of threads and in the items of their turns.
 //!
 //! [`SearchQuery`](selvedge_protocol::SearchQuery) defines the query language. Texts are compared in their *folded* form
-//! ([`fold_text`]): without case in every script, longer spellings included (`STRASSE` finds `straße`), and with one space for
-//! each run of white space. Results are byte ranges of the original text, at character boundaries.
+//! ([`fold_text`]): without case in every script, longer spellings included (`STRASSE` finds `straße`), in one of the forms that
+//! Unicode regards as equal, and with one space for each run of white space. Results are byte ranges of the original text, at
+//! character boundaries.
 
+mod char_facts;
 mod folding;
 mod item_texts;
 mod snippet;
 mod terms;
+mod words;
 
 use std::fmt;
 
@@ -19,6 +22,7 @@ pub use snippet::Snippet;
 use snippet::make_snippet;
 pub use terms::SearchTerm;
 use terms::{find_matches, parse};
+pub use words::{FoldedWord, folded_words, is_mark};
 
 /// A text search: terms that must all occur in the same name or item.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -69,11 +69,18 @@ pub fn inherit_head(meta: &mut SessionMeta, source: &SessionMeta) {
     inherit(&mut meta.cwd, &source.cwd);
     inherit(&mut meta.originator, &source.originator);
     inherit(&mut meta.cli_version, &source.cli_version);
-    inherit(&mut meta.source, &source.source);
-    inherit(&mut meta.thread_source, &source.thread_source);
+    if !source.is_of_subagent() {
+        inherit(&mut meta.source, &source.source);
+        inherit(&mut meta.thread_source, &source.thread_source);
+    }
     inherit(&mut meta.model_provider, &source.model_provider);
     inherit(&mut meta.base_instructions, &source.base_instructions);
     inherit(&mut meta.dynamic_tools, &source.dynamic_tools);
+    inherit(&mut meta.multi_agent_version, &source.multi_agent_version);
+    inherit(&mut meta.memory_mode, &source.memory_mode);
+    inherit(&mut meta.runtime_workspace_roots, &source.runtime_workspace_roots);
+    inherit(&mut meta.selected_capability_roots, &source.selected_capability_roots);
+    inherit(&mut meta.account_scoped, &source.account_scoped);
     inherit(&mut meta.git, &source.git);
     for (name, value) in source.extra.iter() {
         if meta.extra.get(name).is_none() {
@@ -101,14 +108,17 @@ pub fn fork_head(mut meta: SessionMeta, source: ThreadId, mode: HistoryMode, bas
 }
 
 /// Creates the head of a detached segment, which holds the whole history of a thread that has built on others so far. `first` is
-/// the first head of that thread in its history.
+/// the first head of that thread in its history, and `replaced` the head with which that history begins.
 ///
 /// The new head replaces the first line of the history, the head of the thread in which the history began, so that all other
 /// lines keep their ordinals. It has no base. At its own ordinal, where the thread's own lines begin, `first` stays as it was.
 /// All heads after the first line are spelt as [`RolloutLine::as_copied_head`] describes.
 #[must_use]
-pub fn detached_head(mut first: SessionMeta) -> SessionMeta {
+pub fn detached_head(mut first: SessionMeta, replaced: Option<&SessionMeta>) -> SessionMeta {
     first.copied_base = first.history_base.take();
+    // If the history begins with a sub-agent, the lines that it copied from its parent are in the segment, too.
+    let start = replaced.and_then(|head| head.subagent_history_start_ordinal);
+    first.subagent_history_start_ordinal = first.subagent_history_start_ordinal.or(start);
     first
 }
 

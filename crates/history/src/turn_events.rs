@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine};
+use selvedge_protocol::{EventMsg, RolloutItem, RolloutLine, without_lone_surrogates};
 use serde::Deserialize;
 
 use crate::payload_fields::payload_type;
@@ -45,7 +45,17 @@ pub(crate) struct EventHeader<'a> {
 impl<'a> EventHeader<'a> {
     /// Returns the header of an event. `None` if the line is no event, or if these fields have an unexpected type.
     pub(crate) fn of(line: &'a RolloutLine) -> Option<Self> {
-        (line.kind() == "event_msg").then(|| serde_json::from_str(line.payload()).ok())?
+        if line.kind() != "event_msg" {
+            return None;
+        }
+        let payload = line.payload();
+        serde_json::from_str(payload).ok().or_else(|| {
+            // A key, or one of these fields, can contain a lone surrogate.
+            let clean = without_lone_surrogates(payload);
+            let header: EventHeader<'_> = serde_json::from_str(&clean).ok()?;
+            let turn_id = header.turn_id.map(|id| Cow::Owned(id.into_owned()));
+            Some(EventHeader { kind: Cow::Owned(header.kind.into_owned()), turn_id })
+        })
     }
 }
 

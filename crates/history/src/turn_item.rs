@@ -1,7 +1,7 @@
 //! Converts an item of the log to an item of a turn. In the log, an item has several forms.
 
 use selvedge_protocol::{
-    EventMsg, ImageGenerationEndEvent, ItemId, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent,
+    EventMsg, ImageGenerationEndEvent, ItemContent, ItemStatus, McpToolCallEndEvent, OtherTurnItem, PatchApplyEndEvent,
     TurnId, TurnItem, WebSearchEndEvent,
 };
 use serde_json::{Map, Value};
@@ -9,45 +9,47 @@ use serde_json::{Map, Value};
 use crate::user_input::UserInput;
 
 /// Converts a completed item of kind `kind` with these fields.
-pub(crate) fn from_completed(kind: &str, id: ItemId, fields: Map<String, Value>) -> TurnItem {
+pub(crate) fn from_completed(kind: &str, fields: Map<String, Value>) -> ItemContent {
     let fields = Fields(fields);
     match kind {
-        "UserMessage" => user_message(id, UserInput::from_content(fields.get("content"))),
-        "AgentMessage" => agent_message(id, &fields),
-        "Reasoning" => {
-            TurnItem::Reasoning { id, summary: fields.strings("summary_text"), content: fields.strings("raw_content") }
+        "UserMessage" => {
+            let input = UserInput::from_content(fields.get("content"));
+            user_message(input, fields.string("client_id"))
         }
-        "CommandExecution" => command_execution(id, &fields),
-        "FileChange" => TurnItem::FileChange { id, status: fields.status(), changes: fields.get("changes").clone() },
-        "McpToolCall" | "DynamicToolCall" | "ToolCall" => tool_call(id, &fields),
-        "WebSearch" => TurnItem::WebSearch {
-            id,
+        "AgentMessage" => agent_message(&fields),
+        "Reasoning" => {
+            ItemContent::Reasoning { summary: fields.strings("summary_text"), content: fields.strings("raw_content") }
+        }
+        "CommandExecution" => command_execution(&fields),
+        "FileChange" => ItemContent::FileChange { status: fields.status(), changes: fields.get("changes").clone() },
+        "McpToolCall" | "DynamicToolCall" | "ToolCall" => tool_call(&fields),
+        "WebSearch" => ItemContent::WebSearch {
             query: fields.string("query").unwrap_or_default(),
             action: fields.value("action"),
+            results: fields.value("results"),
         },
-        "ImageGeneration" => TurnItem::ImageGeneration {
-            id,
+        "ImageGeneration" => ItemContent::ImageGeneration {
             status: fields.string("status").unwrap_or_default(),
             revised_prompt: fields.string("revised_prompt"),
             saved_path: fields.string("saved_path"),
         },
-        "ContextCompaction" => TurnItem::ContextCompaction { id },
-        "Plan" => TurnItem::Plan { id, text: fields.string("text").unwrap_or_default() },
-        "EnteredReviewMode" => TurnItem::EnteredReviewMode { id, review: fields.review() },
-        "ExitedReviewMode" => TurnItem::ExitedReviewMode { id, review: fields.review() },
-        _ => other(kind, id, fields.0),
+        "ContextCompaction" => ItemContent::ContextCompaction,
+        "Plan" => ItemContent::Plan { text: fields.string("text").unwrap_or_default() },
+        "EnteredReviewMode" => ItemContent::EnteredReviewMode { review: fields.review() },
+        "ExitedReviewMode" => ItemContent::ExitedReviewMode { review: fields.review() },
+        _ => other(kind, fields.0),
     }
 }
 
 /// Converts the input of the user.
-pub(crate) fn user_message(id: ItemId, input: UserInput) -> TurnItem {
-    TurnItem::UserMessage { id, text: input.text, images: input.images }
+pub(crate) fn user_message(input: UserInput, client_id: Option<String>) -> ItemContent {
+    ItemContent::UserMessage { text: input.text, images: input.images, client_id }
 }
 
 /// Converts an item of kind `kind` that has started.
-pub(crate) fn from_started(kind: &str, id: ItemId, mut fields: Map<String, Value>) -> TurnItem {
+pub(crate) fn from_started(kind: &str, mut fields: Map<String, Value>) -> ItemContent {
     fields.entry("status").or_insert_with(|| "in_progress".into());
-    from_completed(kind, id, fields)
+    from_completed(kind, fields)
 }
 
 /// Returns whether an event of this kind records a step of the agent.
@@ -66,17 +68,17 @@ pub(crate) fn is_step(event: &str) -> bool {
 
 /// Converts an event that records a step of the agent. Only few programs recorded these events: one at the start of a step, one at
 /// its end.
-pub(crate) fn from_step(event: &str, id: ItemId, fields: Map<String, Value>) -> Option<TurnItem> {
+pub(crate) fn from_step(event: &str, fields: Map<String, Value>) -> Option<ItemContent> {
     Some(match event {
-        "exec_command_begin" => from_started("CommandExecution", id, fields),
-        "exec_command_end" => from_completed("CommandExecution", id, fields),
-        "patch_apply_begin" => from_started("FileChange", id, fields),
-        "web_search_begin" => from_started("WebSearch", id, fields),
-        "dynamic_tool_call_request" => from_started("DynamicToolCall", id, fields),
-        "dynamic_tool_call_response" => from_completed("DynamicToolCall", id, fields),
+        "exec_command_begin" => from_started("CommandExecution", fields),
+        "exec_command_end" => from_completed("CommandExecution", fields),
+        "patch_apply_begin" => from_started("FileChange", fields),
+        "web_search_begin" => from_started("WebSearch", fields),
+        "dynamic_tool_call_request" => from_started("DynamicToolCall", fields),
+        "dynamic_tool_call_response" => from_completed("DynamicToolCall", fields),
         "mcp_tool_call_begin" => {
             let invocation = fields.get("invocation").and_then(Value::as_object).cloned().unwrap_or_default();
-            from_started("McpToolCall", id, invocation)
+            from_started("McpToolCall", invocation)
         }
         _ => return None,
     })
@@ -85,10 +87,11 @@ pub(crate) fn from_step(event: &str, id: ItemId, fields: Map<String, Value>) -> 
 /// Returns an item that updates an earlier one with the same id. Fields that it leaves empty are taken from the earlier one: some
 /// programs record the command or the changes only when a step starts.
 pub(crate) fn merged_update(earlier: &TurnItem, mut item: TurnItem) -> TurnItem {
-    match (earlier, &mut item) {
+    item.started_at = item.started_at.or(earlier.started_at);
+    match (&earlier.content, &mut item.content) {
         (
-            TurnItem::CommandExecution { command: earlier_command, cwd: earlier_cwd, .. },
-            TurnItem::CommandExecution { command, cwd, .. },
+            ItemContent::CommandExecution { command: earlier_command, cwd: earlier_cwd, .. },
+            ItemContent::CommandExecution { command, cwd, .. },
         ) => {
             if command.is_empty() {
                 command.clone_from(earlier_command);
@@ -97,29 +100,57 @@ pub(crate) fn merged_update(earlier: &TurnItem, mut item: TurnItem) -> TurnItem 
                 cwd.clone_from(earlier_cwd);
             }
         }
-        (TurnItem::FileChange { changes: earlier, .. }, TurnItem::FileChange { changes, .. }) if changes.is_null() => {
+        (ItemContent::FileChange { changes: earlier, .. }, ItemContent::FileChange { changes, .. })
+            if changes.is_null() =>
+        {
             changes.clone_from(earlier);
+        }
+        // This event tells that a sub-agent was started or got a message, and has the id of the call, but not what the call said.
+        (ItemContent::ToolCall { tool, arguments, result, .. }, ItemContent::Other(other))
+            if is_sub_agent_activity(other) =>
+        {
+            add_call(other, tool, arguments);
+            if let Some(result) = result {
+                other.fields.entry("result").or_insert_with(|| result.clone());
+            }
+        }
+        (ItemContent::Other(earlier), ItemContent::Other(other)) if is_sub_agent_activity(other) => {
+            for name in ["tool", "arguments", "result"] {
+                if let Some(value) = earlier.fields.get(name) {
+                    other.fields.entry(name).or_insert_with(|| value.clone());
+                }
+            }
         }
         _ => {}
     }
     item
 }
 
-/// Converts an event of a legacy thread that contains a whole item. `id` returns the id of the item from the id of its call, if
-/// there is one.
-pub(crate) fn from_legacy(event: &EventMsg, id: impl FnOnce(Option<&str>) -> ItemId) -> Option<TurnItem> {
+/// Returns whether an item tells what a sub-agent did. It can have the id of the call that caused it.
+pub(crate) fn is_sub_agent_activity(item: &OtherTurnItem) -> bool {
+    item.kind == "sub_agent_activity"
+}
+
+/// Adds what a call says to an item that has its id.
+pub(crate) fn add_call(item: &mut OtherTurnItem, tool: &str, arguments: &Value) {
+    item.fields.entry("tool").or_insert_with(|| tool.into());
+    item.fields.entry("arguments").or_insert_with(|| arguments.clone());
+}
+
+/// Converts an event of a legacy thread that contains a whole item. Also returns the id of its call, if there is one.
+pub(crate) fn from_legacy(event: &EventMsg) -> Option<(Option<&str>, ItemContent)> {
     Some(match event {
-        EventMsg::ContextCompacted(_) => TurnItem::ContextCompaction { id: id(None) },
+        EventMsg::ContextCompacted(_) => (None, ItemContent::ContextCompaction),
         EventMsg::EnteredReviewMode(event) => {
-            TurnItem::EnteredReviewMode { id: id(None), review: event.user_facing_hint.clone().unwrap_or_default() }
+            (None, ItemContent::EnteredReviewMode { review: event.user_facing_hint.clone().unwrap_or_default() })
         }
         EventMsg::ExitedReviewMode(event) => {
-            TurnItem::ExitedReviewMode { id: id(None), review: review_text(event.review_output.as_ref()) }
+            (None, ItemContent::ExitedReviewMode { review: review_text(event.review_output.as_ref()) })
         }
-        EventMsg::PatchApplyEnd(event) => patch_applied(id(event.call_id.as_deref()), event),
-        EventMsg::McpToolCallEnd(event) => mcp_tool_called(id(event.call_id.as_deref()), event),
-        EventMsg::WebSearchEnd(event) => web_searched(id(event.call_id.as_deref()), event),
-        EventMsg::ImageGenerationEnd(event) => image_generated(id(event.call_id.as_deref()), event),
+        EventMsg::PatchApplyEnd(event) => (event.call_id.as_deref(), patch_applied(event)),
+        EventMsg::McpToolCallEnd(event) => (event.call_id.as_deref(), mcp_tool_called(event)),
+        EventMsg::WebSearchEnd(event) => (event.call_id.as_deref(), web_searched(event)),
+        EventMsg::ImageGenerationEnd(event) => (event.call_id.as_deref(), image_generated(event)),
         _ => return None,
     })
 }
@@ -136,21 +167,20 @@ pub(crate) fn turn_of(event: &EventMsg) -> Option<TurnId> {
     serde_json::from_str(extra.get("turn_id")?.get()).ok()
 }
 
-fn patch_applied(id: ItemId, event: &PatchApplyEndEvent) -> TurnItem {
+fn patch_applied(event: &PatchApplyEndEvent) -> ItemContent {
     let by_success = if event.success == Some(false) { ItemStatus::Failed } else { ItemStatus::Completed };
     let status = event.status.as_deref().and_then(status_named).unwrap_or(by_success);
-    TurnItem::FileChange { id, status, changes: event.changes.clone().unwrap_or_default() }
+    ItemContent::FileChange { status, changes: event.changes.clone().unwrap_or_default() }
 }
 
-fn mcp_tool_called(id: ItemId, event: &McpToolCallEndEvent) -> TurnItem {
+fn mcp_tool_called(event: &McpToolCallEndEvent) -> ItemContent {
     let invocation = event.invocation.clone().unwrap_or_default();
     let text = |name: &str| invocation[name].as_str().map(str::to_owned);
     let outcome = event.result.clone().unwrap_or_default();
     let result = outcome.get("Ok").cloned();
     let error = outcome.get("Err").cloned();
     let is_error = result.as_ref().is_some_and(|result| result["is_error"] == true || result["isError"] == true);
-    TurnItem::ToolCall {
-        id,
+    ItemContent::ToolCall {
         server: text("server"),
         tool: text("tool").unwrap_or_default(),
         arguments: invocation["arguments"].clone(),
@@ -161,13 +191,16 @@ fn mcp_tool_called(id: ItemId, event: &McpToolCallEndEvent) -> TurnItem {
     }
 }
 
-fn web_searched(id: ItemId, event: &WebSearchEndEvent) -> TurnItem {
-    TurnItem::WebSearch { id, query: event.query.clone().unwrap_or_default(), action: event.action.clone() }
+fn web_searched(event: &WebSearchEndEvent) -> ItemContent {
+    ItemContent::WebSearch {
+        query: event.query.clone().unwrap_or_default(),
+        action: event.action.clone(),
+        results: event.extra.get("results").and_then(|results| serde_json::from_str(results.get()).ok()),
+    }
 }
 
-fn image_generated(id: ItemId, event: &ImageGenerationEndEvent) -> TurnItem {
-    TurnItem::ImageGeneration {
-        id,
+fn image_generated(event: &ImageGenerationEndEvent) -> ItemContent {
+    ItemContent::ImageGeneration {
         status: event.status.clone().unwrap_or_default(),
         revised_prompt: event.revised_prompt.clone(),
         saved_path: event.saved_path.clone(),
@@ -186,19 +219,19 @@ fn review_text(output: Option<&Value>) -> String {
     }
 }
 
-fn agent_message(id: ItemId, fields: &Fields) -> TurnItem {
+fn agent_message(fields: &Fields) -> ItemContent {
     let parts = fields.get("content").as_array().into_iter().flatten();
     let text = parts.filter_map(|part| part["text"].as_str()).collect();
-    TurnItem::AgentMessage { id, text, phase: fields.string("phase") }
+    ItemContent::AgentMessage { text, phase: fields.string("phase"), memory_citation: fields.value("memory_citation") }
 }
 
-fn command_execution(id: ItemId, fields: &Fields) -> TurnItem {
+fn command_execution(fields: &Fields) -> ItemContent {
     // Some programs write the directory as a `file://` URL.
     let cwd = fields.string("cwd").map(|cwd| cwd.strip_prefix("file://").unwrap_or(&cwd).to_owned());
-    TurnItem::CommandExecution {
-        id,
+    ItemContent::CommandExecution {
         command: command_line(fields.get("command")),
         cwd,
+        command_actions: fields.array(&["parsed_cmd", "command_actions"]),
         status: fields.status(),
         output: fields.string("aggregated_output").or_else(|| fields.streams()),
         exit_code: fields.get("exit_code").as_i64(),
@@ -206,10 +239,9 @@ fn command_execution(id: ItemId, fields: &Fields) -> TurnItem {
     }
 }
 
-fn tool_call(id: ItemId, fields: &Fields) -> TurnItem {
+fn tool_call(fields: &Fields) -> ItemContent {
     // A tool of an MCP server has `server` and `result`. A tool of the client has `namespace` and `content_items` instead.
-    TurnItem::ToolCall {
-        id,
+    ItemContent::ToolCall {
         server: fields.string("server").or_else(|| fields.string("namespace")),
         tool: fields.string("tool").unwrap_or_default(),
         arguments: fields.get("arguments").clone(),
@@ -220,8 +252,8 @@ fn tool_call(id: ItemId, fields: &Fields) -> TurnItem {
     }
 }
 
-fn other(kind: &str, id: ItemId, fields: Map<String, Value>) -> TurnItem {
-    TurnItem::Other(OtherTurnItem { kind: snake_case(kind), id, fields })
+fn other(kind: &str, fields: Map<String, Value>) -> ItemContent {
+    ItemContent::Other(OtherTurnItem { kind: snake_case(kind), fields })
 }
 
 /// The fields of an item. Each of them can be missing or have an unexpected type.
@@ -234,6 +266,11 @@ impl Fields {
 
     fn value(&self, name: &str) -> Option<Value> {
         Some(self.get(name)).filter(|value| !value.is_null()).cloned()
+    }
+
+    /// Returns the array in the first of these fields that has one.
+    fn array(&self, names: &[&str]) -> Vec<Value> {
+        names.iter().find_map(|name| self.get(name).as_array()).cloned().unwrap_or_default()
     }
 
     fn string(&self, name: &str) -> Option<String> {
@@ -286,7 +323,7 @@ fn millis(duration: &Value) -> Option<i64> {
 }
 
 /// Returns a command as one line that a shell splits into the same words.
-fn command_line(command: &Value) -> String {
+pub(crate) fn command_line(command: &Value) -> String {
     match command {
         Value::String(line) => line.clone(),
         Value::Array(words) => {

@@ -10,6 +10,7 @@
 mod closed;
 mod draft;
 mod event_kinds;
+mod pairing;
 mod projection;
 mod sequence;
 #[cfg(test)]

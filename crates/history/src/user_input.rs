@@ -1,7 +1,10 @@
 //! The input of the user, from either of the two events that contain it.
 
-use selvedge_protocol::{CompletedItem, UserMessageEvent};
+use selvedge_protocol::{CompletedItem, ResponseItem, UserMessageEvent};
 use serde_json::Value;
+
+use crate::context_fragments::without_leading_fragments;
+use crate::payload_fields;
 
 /// One input of the user: text and images.
 #[derive(Debug, Default)]
@@ -23,13 +26,26 @@ impl UserInput {
         Self::from_content(&item["content"])
     }
 
+    /// Reads a message of role `user`.
+    pub(crate) fn from_response(item: &ResponseItem) -> Self {
+        let item: Value = payload_fields::parse(item.json().get()).unwrap_or_default();
+        match &item["content"] {
+            Value::String(text) => Self { text: text.clone(), images: Vec::new() },
+            content => Self::from_parts(content, |text| !is_image_tag(text)),
+        }
+    }
+
     /// Reads the content of a completed `UserMessage`: its texts, and every part of a kind that names an image.
     pub(crate) fn from_content(content: &Value) -> Self {
+        Self::from_parts(content, |_| true)
+    }
+
+    fn from_parts(content: &Value, is_typed: impl Fn(&str) -> bool) -> Self {
         let mut input = Self::default();
         for part in content.as_array().into_iter().flatten() {
             // There are several kinds of images, for example `image` and `local_image`.
             if let Some(text) = part["text"].as_str() {
-                input.text.push_str(text);
+                input.text.push_str(if is_typed(text) { text } else { "" });
             } else if part["type"].as_str().is_some_and(|kind| kind.to_ascii_lowercase().contains("image")) {
                 input.images.push(part.clone());
             }
@@ -48,8 +64,15 @@ impl UserInput {
     }
 }
 
-/// Returns the words of the user, without the context that an editor puts before them.
+/// Returns whether a part of a message is a tag that the program puts before or after an image, to tell the model its name.
+fn is_image_tag(text: &str) -> bool {
+    let text = text.trim();
+    text == "</image>" || (text.starts_with("<image") && text.ends_with('>') && !text.contains('\n'))
+}
+
+/// Returns the words of the user, without the context that an editor or the program puts before them.
 pub(crate) fn typed_text(text: &str) -> &str {
     const REQUEST: &str = "## My request for Codex:";
+    let text = without_leading_fragments(text);
     text.find(REQUEST).map_or(text, |offset| &text[offset + REQUEST.len()..]).trim()
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
 use crate::open_object::open_object;
 use crate::{OpenItem, TokenUsageInfo, TurnId};
@@ -41,8 +42,12 @@ macro_rules! events {
 
             /// Creates the event with this JSON text. If an event of a known kind has an unexpected shape, it is
             /// [`EventMsg::Other`].
+            ///
+            /// U+FFFD replaces each lone surrogate escape
+            /// ([`without_lone_surrogates`](crate::without_lone_surrogates)).
             #[must_use]
             pub fn from_json(json: Box<RawValue>) -> Self {
+                let json = readable(json);
                 let kind = kind_of(&json).unwrap_or_default();
                 match kind.as_str() {
                     // Any object parses, because all fields of a view are optional. So this fails for other values

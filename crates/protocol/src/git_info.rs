@@ -1,5 +1,6 @@
 //! State of the git repository in which a thread works.
 
+use crate::RepositoryUrl;
 use crate::open_object::open_object;
 
 open_object! {
@@ -9,8 +10,9 @@ open_object! {
         commit_hash: String,
         /// The branch that is checked out.
         branch: String,
-        /// The URL from which the repository was cloned. [`repository_name`](crate::repository_name) normalizes it.
-        repository_url: String,
+        /// The URL from which the repository was cloned, without credentials.
+        /// [`repository_name`](crate::repository_name) normalizes it.
+        repository_url: RepositoryUrl,
     }
 }
 

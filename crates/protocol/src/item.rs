@@ -1,13 +1,17 @@
 //! The items of a log: the content of its lines, by kind.
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::lone_surrogates::without_lone_surrogates;
 use crate::open_object::{RawFields, open_object};
 use crate::{
-    Compacted, EventMsg, OpenItem, ResponseItem, SessionMeta, ThreadId, ThreadMetadataPatch, TurnContext,
-    WorldStateRecord,
+    Compacted, DynamicToolsUpdated, EventMsg, OpenItem, RealtimeItem, ResponseItem, RetainedContext, SessionMeta,
+    ThreadId, ThreadMetadataPatch, TokenUsageRecord, TurnContext, WorldStateRecord,
 };
 
 /// The content of one line of a log, by its kind.
@@ -34,11 +38,22 @@ pub enum RolloutItem {
     WorldState(WorldStateRecord),
     /// A message between agents.
     InterAgentCommunication(InterAgentCommunication),
+    /// Whether the message between agents on the next line begins a turn.
+    InterAgentCommunicationMetadata(InterAgentCommunicationMetadata),
+    /// The tools that the client offers were replaced.
+    DynamicToolsUpdated(DynamicToolsUpdated),
+    /// Tokens of one response of the model.
+    TokenUsageRecord(Box<TokenUsageRecord>),
+    /// Something that must survive compactions.
+    RetainedContext(Box<RetainedContext>),
+    /// Something that happened in a voice session.
+    RealtimeItem(Box<RealtimeItem>),
+    /// How dangerous a classifier considers an action.
+    SecurityRiskScore(SecurityRiskScore),
     /// Metadata that a user or a client set explicitly, and for which the format has no other line. Only Selvedge
     /// writes it; other programs skip it.
     ThreadMetadata(Box<ThreadMetadataRecord>),
-    /// A kind of which no rule needs a field, a kind that this version does not know, or a known kind with a payload of
-    /// an unexpected shape. The payload is kept as it was read.
+    /// A kind that this version does not know, or a known kind with a payload of an unexpected shape. The payload is kept as it was read.
     Other(OpenItem),
 }
 
@@ -51,6 +66,29 @@ open_object! {
         recipient: String,
         /// The message.
         content: String,
+    }
+}
+
+open_object! {
+    /// Payload of an `inter_agent_communication_metadata` line, which is directly before the `agent_message` that it
+    /// describes.
+    pub struct InterAgentCommunicationMetadata {
+        /// Whether the message begins a turn of the agent that receives it.
+        trigger_turn: bool,
+    }
+}
+
+open_object! {
+    /// Payload of a `security_risk_score` line: how dangerous a classifier considers an action.
+    pub struct SecurityRiskScore {
+        /// A number for each category, as an object.
+        scores: Value,
+        /// The call that is assessed.
+        call_id: String,
+        /// The action that is assessed.
+        action: String,
+        /// The time of the assessment, as the program spells it.
+        sampled_at: String,
     }
 }
 
@@ -93,6 +131,12 @@ impl RolloutItem {
             Self::Compacted(_) => "compacted",
             Self::WorldState(_) => "world_state",
             Self::InterAgentCommunication(_) => "inter_agent_communication",
+            Self::InterAgentCommunicationMetadata(_) => "inter_agent_communication_metadata",
+            Self::DynamicToolsUpdated(_) => "dynamic_tools_updated",
+            Self::TokenUsageRecord(_) => "token_usage_record",
+            Self::RetainedContext(_) => "retained_context",
+            Self::RealtimeItem(_) => "realtime_item",
+            Self::SecurityRiskScore(_) => "security_risk_score",
             Self::ThreadMetadata(_) => "thread_metadata",
             Self::Other(item) => item.kind(),
         }
@@ -100,9 +144,16 @@ impl RolloutItem {
 
     /// Creates the item of this kind with this payload. If the payload of a known kind has an unexpected shape, the
     /// item is [`RolloutItem::Other`].
+    ///
+    /// U+FFFD replaces each lone surrogate escape in the payload ([`without_lone_surrogates`]).
     #[must_use]
     pub fn from_json(kind: &str, payload: &RawValue) -> Self {
-        let text = payload.get();
+        // These two replace lone surrogates themselves.
+        let clean = match kind {
+            "response_item" | "event_msg" => Cow::Borrowed(payload.get()),
+            _ => without_lone_surrogates(payload.get()),
+        };
+        let text = &*clean;
         // Nearly every object parses, because the fields of the views are optional. What fails is a payload that is not
         // an object.
         let typed = match kind {
@@ -115,6 +166,14 @@ impl RolloutItem {
             "compacted" => serde_json::from_str(text).ok().map(Self::Compacted),
             "world_state" => serde_json::from_str(text).ok().map(Self::WorldState),
             "inter_agent_communication" => serde_json::from_str(text).ok().map(Self::InterAgentCommunication),
+            "inter_agent_communication_metadata" => {
+                serde_json::from_str(text).ok().map(Self::InterAgentCommunicationMetadata)
+            }
+            "dynamic_tools_updated" => serde_json::from_str(text).ok().map(Self::DynamicToolsUpdated),
+            "token_usage_record" => serde_json::from_str(text).ok().map(Self::TokenUsageRecord),
+            "retained_context" => serde_json::from_str(text).ok().map(Self::RetainedContext),
+            "realtime_item" => serde_json::from_str(text).ok().map(Self::RealtimeItem),
+            "security_risk_score" => serde_json::from_str(text).ok().map(Self::SecurityRiskScore),
             "thread_metadata" => serde_json::from_str(text).ok().map(Self::ThreadMetadata),
             _ => None,
         };
@@ -179,6 +238,12 @@ impl Serialize for Payload<'_> {
             RolloutItem::Compacted(payload) => payload.serialize(serializer),
             RolloutItem::WorldState(payload) => payload.serialize(serializer),
             RolloutItem::InterAgentCommunication(payload) => payload.serialize(serializer),
+            RolloutItem::InterAgentCommunicationMetadata(payload) => payload.serialize(serializer),
+            RolloutItem::DynamicToolsUpdated(payload) => payload.serialize(serializer),
+            RolloutItem::TokenUsageRecord(payload) => payload.serialize(serializer),
+            RolloutItem::RetainedContext(payload) => payload.serialize(serializer),
+            RolloutItem::RealtimeItem(payload) => payload.serialize(serializer),
+            RolloutItem::SecurityRiskScore(payload) => payload.serialize(serializer),
             RolloutItem::ThreadMetadata(payload) => payload.serialize(serializer),
             RolloutItem::Other(payload) => payload.serialize(serializer),
         }
@@ -200,7 +265,7 @@ impl<'de> Deserialize<'de> for RolloutItem {
         let (mut kind, mut payload) = (None, None);
         for (key, value) in RawFields::deserialize(deserializer)?.0 {
             match key.as_str() {
-                "type" => kind = serde_json::from_str::<String>(value.get()).ok(),
+                "type" => kind = serde_json::from_str::<String>(&without_lone_surrogates(value.get())).ok(),
                 "payload" => payload = Some(value),
                 _ => {}
             }

@@ -60,6 +60,7 @@
 mod compacted;
 mod context_window;
 mod durability;
+mod dynamic_tools;
 mod event;
 mod git_info;
 mod id;
@@ -68,11 +69,15 @@ mod item;
 mod line;
 mod line_parts;
 pub mod log;
+mod lone_surrogates;
 mod metadata_patch;
 mod open_item;
 mod open_object;
 mod query;
+mod realtime_item;
+mod repository_url;
 mod response_item;
+mod retained_context;
 mod session_meta;
 mod stored_thread;
 mod time;
@@ -83,9 +88,10 @@ mod turn_context;
 mod turn_item;
 mod world_state;
 
-pub use compacted::Compacted;
+pub use compacted::{Compacted, HistoryItemMetadata, ResumeMetadata};
 pub use context_window::ContextWindow;
 pub use durability::{Durability, DurabilityError};
+pub use dynamic_tools::DynamicToolsUpdated;
 pub use event::{
     AgentMessageEvent, AgentReasoningEvent, AgentReasoningRawContentEvent, CompletedItem, ContextCompactedEvent,
     EnteredReviewModeEvent, ErrorEvent, EventMsg, ExitedReviewModeEvent, ImageGenerationEndEvent, ItemCompletedEvent,
@@ -96,9 +102,12 @@ pub use event::{
 pub use git_info::GitInfo;
 pub use id::{IdError, ItemId, SegmentId, SessionId, ThreadId, TurnId, WindowId};
 pub use id_prefix::distinct_prefix_len;
-pub use item::{InterAgentCommunication, RolloutItem, ThreadMetadataRecord};
+pub use item::{
+    InterAgentCommunication, InterAgentCommunicationMetadata, RolloutItem, SecurityRiskScore, ThreadMetadataRecord,
+};
 pub use line::{LineError, RolloutLine};
 pub use line_parts::LineFormat;
+pub use lone_surrogates::without_lone_surrogates;
 pub use metadata_patch::{GitInfoPatch, ThreadMetadataPatch};
 pub use open_item::OpenItem;
 pub use open_object::Extra;
@@ -108,13 +117,16 @@ pub use query::{
     StatsQuery, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, ThreadStats, TurnQuery,
     TurnSelector, UtcOffset, ZeroLimit, check_limit, day_text, descendants, repository_name,
 };
+pub use realtime_item::RealtimeItem;
+pub use repository_url::RepositoryUrl;
 pub use response_item::{ResponseItem, ResponseItemKind};
-pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta};
+pub use retained_context::{AnsweredQuestion, RetainedContext};
+pub use session_meta::{BaseInstructions, ContextWindowMeta, HistoryBase, HistoryMode, SessionMeta, ThreadSpawn};
 pub use stored_thread::StoredThread;
 pub use time::{Timestamp, TimestampError};
-pub use token_usage::{TokenUsage, TokenUsageInfo};
+pub use token_usage::{TokenUsage, TokenUsageInfo, TokenUsageRecord};
 pub use turn::{ItemsView, Turn, TurnStatus};
 pub use turn_boundary::TurnBoundary;
 pub use turn_context::TurnContext;
-pub use turn_item::{ItemStatus, OtherTurnItem, TurnItem, TurnItemEntry};
+pub use turn_item::{ItemContent, ItemOrigin, ItemStatus, OtherTurnItem, TurnItem, TurnItemEntry};
 pub use world_state::{WorldState, WorldStateError, WorldStatePatch, WorldStateRecord};

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::line_parts::{COPIED_HEAD, LineFormat, LineParts, known_kind};
+use crate::lone_surrogates::without_lone_surrogates;
 use crate::open_object::{Extra, RawFields};
 use crate::{RolloutItem, Timestamp};
 
@@ -121,13 +122,17 @@ impl RolloutLine {
         format!("{before}{payload}{}", after.replacen(HEAD, &copied, 1))
     }
 
-    /// Returns the JSON text of the payload. `null` if the line has none.
+    /// Returns the JSON text of the payload, as the line spells it. `null` if the line has none.
+    ///
+    /// A parser that needs the strings in it must be able to read lone surrogate escapes ([`without_lone_surrogates`]).
     #[must_use]
     pub fn payload(&self) -> &str {
         if self.parts.payload.is_empty() { "null" } else { &self.text[self.parts.payload.clone()] }
     }
 
     /// Parses the item of the line. Each call parses it again.
+    ///
+    /// U+FFFD replaces each lone surrogate escape; the text of the line keeps it ([`without_lone_surrogates`]).
     #[must_use]
     pub fn item(&self) -> RolloutItem {
         match serde_json::from_str::<&RawValue>(self.payload()) {
@@ -145,6 +150,7 @@ impl RolloutLine {
         // make every line larger.
         if self.parts.format == LineFormat::Envelope
             && let Ok(fields) = serde_json::from_str::<RawFields>(&self.text)
+                .or_else(|_| serde_json::from_str::<RawFields>(&without_lone_surrogates(&self.text)))
         {
             for (key, value) in fields.0 {
                 if !matches!(key.as_str(), "timestamp" | "ordinal" | "type" | "payload") {

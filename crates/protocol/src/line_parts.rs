@@ -9,6 +9,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::Timestamp;
+use crate::lone_surrogates::without_lone_surrogates;
 
 /// The layout of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,12 @@ impl LineParts {
     /// # Errors
     /// If the text is not exactly one JSON object.
     pub(crate) fn find(text: &str) -> serde_json::Result<Self> {
-        serde_json::from_str::<Envelope<'_>>(text).map(|envelope| envelope.into_parts(text))
+        let parse = |text: &str| serde_json::from_str::<Envelope<'_>>(text).map(|envelope| envelope.into_parts(text));
+        parse(text).or_else(|error| match without_lone_surrogates(text) {
+            // A key contains a lone surrogate. The replaced text has the same length, so the ranges are right for both.
+            Cow::Owned(clean) => parse(&clean),
+            Cow::Borrowed(_) => Err(error),
+        })
     }
 }
 
@@ -49,7 +55,7 @@ pub(crate) fn known_kind(kind: &str) -> Cow<'static, str> {
     if kind == COPIED_HEAD {
         return Cow::Borrowed("session_meta");
     }
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 14] = [
         "response_item",
         "event_msg",
         "turn_context",
@@ -58,7 +64,12 @@ pub(crate) fn known_kind(kind: &str) -> Cow<'static, str> {
         "compacted",
         "session_meta",
         "inter_agent_communication",
+        "inter_agent_communication_metadata",
         "thread_metadata",
+        "realtime_item",
+        "retained_context",
+        "dynamic_tools_updated",
+        "security_risk_score",
     ];
     match KNOWN.iter().find(|known| **known == kind) {
         Some(known) => Cow::Borrowed(known),
@@ -149,7 +160,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 // A key that occurs twice has its last value, as in most JSON parsers.
                 "timestamp" => envelope.timestamp = parse_raw(map.next_value()?),
                 "ordinal" => envelope.ordinal = parse_raw(map.next_value()?),
-                "type" => envelope.kind = parse_raw(map.next_value()?).map(|Text(kind)| kind),
+                "type" => envelope.kind = parse_kind(map.next_value()?),
                 "payload" => {
                     // A raw value is checked to be JSON but not parsed into a tree.
                     let payload: &'de RawValue = map.next_value()?;
@@ -169,6 +180,12 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 /// Parses a field of the envelope. A field of an unexpected shape counts as missing; it remains in the text.
 fn parse_raw<'de, T: Deserialize<'de>>(value: &'de RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
+}
+
+/// Parses the kind of a line.
+fn parse_kind(value: &RawValue) -> Option<Cow<'_, str>> {
+    let kind = parse_raw(value).map(|Text(kind)| kind);
+    kind.or_else(|| serde_json::from_str(&without_lone_surrogates(value.get())).ok().map(Cow::Owned))
 }
 
 /// A string that is borrowed from the line, unless it contains escapes.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::{GitInfo, HistoryMode, SessionId, StoredThread, ThreadId, Timestamp, TokenUsage};
+use crate::{GitInfo, HistoryMode, RepositoryUrl, SessionId, StoredThread, ThreadId, Timestamp, TokenUsage};
 
 /// Deserializes a field that is present: `null` becomes `Some(None)`, *clear*. serde does not call this for an absent
 /// field, which stays `None`, *leave*. Without it, serde would read both as `None`.
@@ -97,8 +97,8 @@ patch! {
             commit_hash: String,
             /// The branch that is checked out.
             branch: String,
-            /// The URL from which the repository was cloned.
-            repository_url: String,
+            /// The URL from which the repository was cloned, without credentials.
+            repository_url: RepositoryUrl,
         }
         nested {}
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::lone_surrogates::readable;
+
 /// A JSON value of which only the kind is known, kept as the text that was read.
 ///
 /// [`RolloutItem`](crate::RolloutItem) and [`EventMsg`](crate::EventMsg) use it for kinds that this version does not
@@ -19,9 +21,11 @@ pub struct OpenItem {
 
 impl OpenItem {
     /// Creates an item of this kind with this JSON text.
+    ///
+    /// U+FFFD replaces each lone surrogate escape ([`without_lone_surrogates`](crate::without_lone_surrogates)).
     #[must_use]
     pub fn new(kind: impl Into<String>, json: Box<RawValue>) -> Self {
-        Self { kind: kind.into(), json: Arc::from(json) }
+        Self { kind: kind.into(), json: Arc::from(readable(json)) }
     }
 
     /// Returns the kind as the log spells it. Empty if the log has none.

@@ -135,6 +135,7 @@ impl<'de> Deserialize<'de> for RawFields {
 /// - `Name ("tag")` declares an object whose `type` is `tag`. The struct has no field for it, and the tag is always
 ///   written.
 /// - `field: Type ["alias"]` also reads the field under the name `alias`, and always writes it under its own name.
+/// - `field: Type as "key"` has another name in JSON, because Rust cannot have that name.
 ///
 /// A derived `Deserialize` cannot do this: `#[serde(flatten)]` buffers the other fields as parsed values, so the
 /// spelling of numbers is lost, and a single field of an unexpected shape fails the whole object.
@@ -142,7 +143,7 @@ macro_rules! open_object {
     (
         $(#[$meta:meta])*
         pub struct $name:ident $(($tag:literal))? {
-            $( $(#[$field_meta:meta])* $field:ident : $ty:ty $([$($alias:literal),+])? ),* $(,)?
+            $( $(#[$field_meta:meta])* $field:ident : $ty:ty $(as $key:literal)? $([$($alias:literal),+])? ),* $(,)?
         }
     ) => {
         $(#[$meta])*
@@ -164,7 +165,7 @@ macro_rules! open_object {
                         $( "type" if { let _ = $tag; true } => {} )?
                         // A `null` counts as missing and goes to `extra`, from where it is written again. Without this
                         // check, a field of type `Value` would become `Some(Value::Null)`.
-                        $( stringify!($field) $($(| $alias)+)? => match serde_json::from_str::<$ty>(value.get()) {
+                        $( $crate::open_object::field_key!($field $($key)?) $($(| $alias)+)? => match serde_json::from_str::<$ty>(value.get()) {
                             Ok(parsed) if value.get() != "null" => object.$field = Some(parsed),
                             _ => object.extra.push(key, value),
                         }, )*
@@ -181,12 +182,12 @@ macro_rules! open_object {
                 let mut map = serializer.serialize_map(None)?;
                 $( map.serialize_entry("type", $tag)?; )?
                 $( if let Some(value) = &self.$field {
-                    map.serialize_entry(stringify!($field), value)?;
+                    map.serialize_entry($crate::open_object::field_key!($field $($key)?), value)?;
                 } )*
                 // `extra` has the name of a field if its value was `null` or unexpected. If the field has a value by
                 // now, from an alias or from a caller, then that wins. So no name is written twice.
                 self.extra.serialize_into(&mut map, |key| match key {
-                    $( stringify!($field) $($(| $alias)+)? => self.$field.is_some(), )*
+                    $( $crate::open_object::field_key!($field $($key)?) $($(| $alias)+)? => self.$field.is_some(), )*
                     _ => false,
                 })?;
                 map.end()
@@ -195,3 +196,14 @@ macro_rules! open_object {
     };
 }
 pub(crate) use open_object;
+
+/// The name of a field in JSON.
+macro_rules! field_key {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $key:literal) => {
+        $key
+    };
+}
+pub(crate) use field_key;

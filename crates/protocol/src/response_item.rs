@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
 
 /// Declares [`ResponseItemKind`]: each kind with the text that is written, and the aliases that are also read.
@@ -76,6 +77,8 @@ response_item_kinds! {
     Compaction = "compaction" | "compaction_summary",
     /// A compaction of the context.
     ContextCompaction = "context_compaction",
+    /// A change of the model's settings, such as the reasoning effort, from here on.
+    ConfigurationUpdate = "configuration_update",
     /// A snapshot of the working tree, in files of late 2025. The model does not see it.
     GhostSnapshot = "ghost_snapshot",
     /// Tools that were added for one request. They are not kept in the log.
@@ -112,12 +115,15 @@ struct ContentPart<'a> {
 
 impl ResponseItem {
     /// Creates an item from its JSON text. `None` if the text is not an object.
+    ///
+    /// U+FFFD replaces each lone surrogate escape ([`without_lone_surrogates`](crate::without_lone_surrogates)).
     #[must_use]
     pub fn from_json(json: Box<RawValue>) -> Option<Self> {
         // A raw value has no white space around it, so its first byte determines its type.
         if !json.get().starts_with('{') {
             return None;
         }
+        let json = readable(json);
         let kind = ResponseItemKind::parse(&kind_of(&json).unwrap_or_default());
         Some(Self { kind, json: Arc::from(json) })
     }

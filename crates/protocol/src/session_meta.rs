@@ -126,13 +126,26 @@ open_object! {
         agent_role: String ["agent_type"],
         /// The path of a sub-agent in its tree.
         agent_path: String,
+        /// The ordinal at which the sub-agent's own lines begin. The lines before it, except the head, were copied from
+        /// the parent: the model sees them, but they are no part of what the sub-agent said and did.
+        subagent_history_start_ordinal: u64,
+        /// The version of the rules by which agents work together, such as `v1` or `v2`.
+        multi_agent_version: String,
         // The model, and what it is given before the first turn.
         /// The provider of the model.
         model_provider: String,
         /// The base instructions of the thread.
         base_instructions: BaseInstructions,
-        /// The tools that the client offers to the model.
+        /// The tools that the client offers to the model. A `dynamic_tools_updated` line replaces them.
         dynamic_tools: Value,
+        /// Whether the program makes memories of the thread; `disabled` if it does not.
+        memory_mode: String,
+        /// The directories that the thread works in, besides `cwd`.
+        runtime_workspace_roots: Vec<String>,
+        /// The places whose capabilities were selected: objects with `id` and `location`.
+        selected_capability_roots: Value,
+        /// Whether the thread belongs to the account that is logged in.
+        account_scoped: bool,
         // The log and its history.
         /// The way in which the log is kept. If missing, the log is legacy.
         history_mode: HistoryMode,
@@ -146,6 +159,23 @@ open_object! {
         context_window: ContextWindowMeta,
         /// The state of the git repository in which the thread works.
         git: GitInfo,
+    }
+}
+
+open_object! {
+    /// How a sub-agent was started: `subagent.thread_spawn` in the source of its head. In older heads only this names
+    /// the parent.
+    pub struct ThreadSpawn {
+        /// The thread that started the sub-agent.
+        parent_thread_id: ThreadId,
+        /// The number of threads above it in its tree.
+        depth: u64,
+        /// The name of the sub-agent.
+        agent_nickname: String,
+        /// The role of the sub-agent.
+        agent_role: String ["agent_type"],
+        /// The path of the sub-agent in its tree.
+        agent_path: String,
     }
 }
 
@@ -166,6 +196,20 @@ impl SessionMeta {
     #[must_use]
     pub fn mode(&self) -> HistoryMode {
         self.history_mode.unwrap_or_default()
+    }
+
+    /// Returns whether the source is that of a sub-agent.
+    #[must_use]
+    pub fn is_of_subagent(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.get("subagent").is_some())
+    }
+
+    /// Returns how the thread was started as a sub-agent, as the source describes it. The fields of the head itself
+    /// count more. `None` for other threads.
+    #[must_use]
+    pub fn thread_spawn(&self) -> Option<ThreadSpawn> {
+        let spawn = self.source.as_ref()?.get("subagent")?.get("thread_spawn")?;
+        serde_json::from_str(&spawn.to_string()).ok()
     }
 
     /// Returns the id of the context window with which the thread starts.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ItemId, TurnId};
+use crate::{ItemId, Timestamp, TurnId};
 
 /// The state of one step of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,36 +19,75 @@ pub enum ItemStatus {
     Declined,
 }
 
+/// Where the log tells of an item of a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemOrigin {
+    /// An event tells of it. Events are written for clients.
+    #[default]
+    Event,
+    /// No event tells of it: it is taken from an item of the model's input or output, or from a line of a kind that is not known.
+    Model,
+}
+
+impl ItemOrigin {
+    fn is_event(&self) -> bool {
+        *self == Self::Event
+    }
+}
+
 /// One item of a turn: a message, or one step of the agent.
 ///
-/// It serializes as an object with its kind as `type` (`"user_message"`). It is derived from events of a legacy log or
-/// from the completed items of a paginated one, and looks the same in both cases.
+/// It serializes as an object with its kind as `type` (`"user_message"`), the fields of its content, and those of this type
+/// that are known; `origin` only if it is `"model"`. It looks the same for legacy and paginated logs.
+///
+/// An item is taken from an event of a legacy log, from a completed item of a paginated one, or, if neither tells of it, from
+/// the model's own items: [`ItemOrigin`] says which.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TurnItem {
+    /// What was said or done.
+    #[serde(flatten)]
+    pub content: ItemContent,
+    /// The id of the item. A number if the log contains none.
+    pub id: ItemId,
+    /// Where the log tells of it.
+    #[serde(skip_serializing_if = "ItemOrigin::is_event")]
+    pub origin: ItemOrigin,
+    /// The time at which the item began, if the log contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// The time at which the item was complete, if the log contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+}
+
+/// What was said or done in an item of a turn.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum TurnItem {
+pub enum ItemContent {
     /// The user wrote a message.
     UserMessage {
-        /// The id of the item.
-        id: ItemId,
         /// The text of the message.
         text: String,
         /// The images of the message. Each is a URL, a path, or an object that contains one.
         images: Vec<Value>,
+        /// The id that the client gave to the message.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
     },
     /// The agent wrote a message.
     AgentMessage {
-        /// The id of the item.
-        id: ItemId,
         /// The text of the message.
         text: String,
         /// The phase of the answer to which the message belongs.
         phase: Option<String>,
+        /// The memories that the agent used for the message, as the log contains them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memory_citation: Option<Value>,
     },
     /// The agent reasoned.
     Reasoning {
-        /// The id of the item.
-        id: ItemId,
         /// The parts of the summary.
         summary: Vec<String>,
         /// The parts of the reasoning in full. Empty if the log does not contain it.
@@ -56,12 +95,13 @@ pub enum TurnItem {
     },
     /// The agent ran a command.
     CommandExecution {
-        /// The id of the item.
-        id: ItemId,
         /// The command, quoted for a shell.
         command: String,
         /// The working directory.
         cwd: Option<String>,
+        /// What the program understood of the command, as the log contains it: files that it reads, searches and so on.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        command_actions: Vec<Value>,
         /// The state of the command.
         status: ItemStatus,
         /// The standard output and the standard error together.
@@ -73,8 +113,6 @@ pub enum TurnItem {
     },
     /// The agent changed files.
     FileChange {
-        /// The id of the item.
-        id: ItemId,
         /// The state of the change.
         status: ItemStatus,
         /// The changes as the log contains them: an object with a member for each path.
@@ -82,8 +120,6 @@ pub enum TurnItem {
     },
     /// The agent called a tool.
     ToolCall {
-        /// The id of the item.
-        id: ItemId,
         /// The server that offers the tool. `None` for a tool without a server.
         server: Option<String>,
         /// The name of the tool.
@@ -101,17 +137,16 @@ pub enum TurnItem {
     },
     /// The agent searched the web.
     WebSearch {
-        /// The id of the item.
-        id: ItemId,
         /// The search text.
         query: String,
         /// The action that was performed, as the log contains it.
         action: Option<Value>,
+        /// The results, as the log contains them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        results: Option<Value>,
     },
     /// The agent generated an image.
     ImageGeneration {
-        /// The id of the item.
-        id: ItemId,
         /// The outcome, as the log contains it.
         status: String,
         /// The prompt after the model revised it.
@@ -120,30 +155,37 @@ pub enum TurnItem {
         saved_path: Option<String>,
     },
     /// The context was compacted.
-    ContextCompaction {
-        /// The id of the item.
-        id: ItemId,
-    },
+    ContextCompaction,
     /// The agent made a plan.
     Plan {
-        /// The id of the item.
-        id: ItemId,
         /// The text of the plan.
         text: String,
     },
     /// A review began.
     EnteredReviewMode {
-        /// The id of the item.
-        id: ItemId,
         /// A description of what is reviewed.
         review: String,
     },
     /// A review ended.
     ExitedReviewMode {
-        /// The id of the item.
-        id: ItemId,
         /// The findings of the review.
         review: String,
+    },
+    /// Something was said in a voice conversation.
+    Transcript {
+        /// Who spoke: `user` or `assistant`.
+        role: String,
+        /// The words.
+        text: String,
+    },
+    /// An agent wrote a message to another agent.
+    InterAgentMessage {
+        /// The agent that wrote the message.
+        author: String,
+        /// The agent that got it.
+        recipient: String,
+        /// The text of the message.
+        text: String,
     },
     /// An item of a kind without a variant here. It has no tag of its own, because it contains its `type`.
     #[serde(untagged)]
@@ -156,35 +198,27 @@ pub struct OtherTurnItem {
     /// The kind of the item, in snake case like all others (`sub_agent_activity`).
     #[serde(rename = "type")]
     pub kind: String,
-    /// The id of the item.
-    pub id: ItemId,
     /// The other fields of the item, without kind and id.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
 }
 
 impl TurnItem {
-    /// Returns the id of the item.
+    /// Creates an item that an event tells of, without times.
     #[must_use]
-    pub fn id(&self) -> &ItemId {
-        match self {
-            Self::UserMessage { id, .. }
-            | Self::AgentMessage { id, .. }
-            | Self::Reasoning { id, .. }
-            | Self::CommandExecution { id, .. }
-            | Self::FileChange { id, .. }
-            | Self::ToolCall { id, .. }
-            | Self::WebSearch { id, .. }
-            | Self::ImageGeneration { id, .. }
-            | Self::ContextCompaction { id }
-            | Self::Plan { id, .. }
-            | Self::EnteredReviewMode { id, .. }
-            | Self::ExitedReviewMode { id, .. } => id,
-            Self::Other(item) => &item.id,
-        }
+    pub fn new(id: ItemId, content: ItemContent) -> Self {
+        Self { content, id, origin: ItemOrigin::Event, started_at: None, completed_at: None }
     }
 
     /// Returns the kind of the item, which is the `type` of its JSON.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.content.kind()
+    }
+}
+
+impl ItemContent {
+    /// Returns the kind of the content, which is the `type` of its JSON.
     #[must_use]
     pub fn kind(&self) -> &str {
         match self {
@@ -196,10 +230,12 @@ impl TurnItem {
             Self::ToolCall { .. } => "tool_call",
             Self::WebSearch { .. } => "web_search",
             Self::ImageGeneration { .. } => "image_generation",
-            Self::ContextCompaction { .. } => "context_compaction",
+            Self::ContextCompaction => "context_compaction",
             Self::Plan { .. } => "plan",
             Self::EnteredReviewMode { .. } => "entered_review_mode",
             Self::ExitedReviewMode { .. } => "exited_review_mode",
+            Self::Transcript { .. } => "transcript",
+            Self::InterAgentMessage { .. } => "inter_agent_message",
             Self::Other(item) => &item.kind,
         }
     }

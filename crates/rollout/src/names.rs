@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_protocol::log::BYTE_ORDER_MARK;
-use selvedge_protocol::{RolloutLine, ThreadId, Timestamp};
+use selvedge_protocol::{RolloutLine, ThreadId, Timestamp, without_lone_surrogates};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{IoContext, Result};
@@ -51,6 +51,12 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Op
     Ok(time.as_str().and_then(|time| time.parse().ok()))
 }
 
+/// Returns the thread of a line and its name, or `None` for the name if the line clears it.
+fn parse_line(line: &str) -> Option<(ThreadId, Option<NameEntry>)> {
+    let NameLine { id, thread_name: name, updated_at } = serde_json::from_str(line).ok()?;
+    Some((id, (!name.is_empty()).then(|| NameEntry { name: name.into_owned(), updated_at })))
+}
+
 impl NameIndex {
     /// Reads the index of a home. A line that is not understood is skipped, and a missing index is empty.
     ///
@@ -78,8 +84,9 @@ impl NameIndex {
     pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (ThreadId, Option<NameEntry>)> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         bytes.split(|byte| *byte == b'\n').filter_map(|line| {
-            let NameLine { id, thread_name: name, updated_at } = serde_json::from_slice(line).ok()?;
-            Some((id, (!name.is_empty()).then(|| NameEntry { name: name.into_owned(), updated_at })))
+            let line = std::str::from_utf8(line).ok()?;
+            // Only a line that does not parse can contain a lone surrogate.
+            parse_line(line).or_else(|| parse_line(&without_lone_surrogates(line)))
         })
     }
 

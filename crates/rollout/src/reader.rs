@@ -109,8 +109,13 @@ impl RolloutReader {
     /// few of the lines.
     #[must_use]
     pub fn skipping(mut self, skip: fn(&[u8]) -> bool) -> Self {
-        self.skip = skip;
+        self.set_skip(skip);
         self
+    }
+
+    /// Skips, from the next line on, every line for whose bytes `skip` returns `true`.
+    pub(crate) fn set_skip(&mut self, skip: fn(&[u8]) -> bool) {
+        self.skip = skip;
     }
 
     /// Returns the position behind the last line that was skipped; 0 if none was.

@@ -122,7 +122,8 @@ INSERT INTO clearings (only, count) VALUES (1, 0);
 
 -- Full text. A run is a piece of an index of words, which is not changed once it is written: its items are numbered, those of a
 -- thread one after the other, and its words stand in blocks in their order. `directory` says which numbers are those of which
--- thread, and with which word each block begins.
+-- thread, and with which word each block begins. Words are those of the folded text; in scripts without spaces between words they
+-- are pairs of letters.
 CREATE TABLE search_runs (
     run       INTEGER PRIMARY KEY AUTOINCREMENT,   -- newer runs have higher numbers, and none has that of another one
     size      INTEGER NOT NULL,                    -- of its blocks, in bytes

@@ -135,7 +135,7 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
             .push_bind(&thread.model)
             .push_bind(thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/')))
             .push_bind(git.and_then(|git| git.branch.as_ref()))
-            .push_bind(git.and_then(|git| repository_name(git.repository_url.as_deref()?)))
+            .push_bind(git.and_then(|git| repository_name(git.repository_url.as_ref()?.as_str())))
             .push_bind(thread.forked_from_id.map(|id| id.as_uuid()))
             .push_bind(thread.parent_thread_id.map(|id| id.as_uuid()))
             .push_bind(&update.path)

@@ -346,8 +346,10 @@ impl LiveThread {
         // missing.
         let at = now();
         let mut has_new_facts = false;
-        for item in items.iter() {
-            has_new_facts |= state.metadata_sync.add(state.fold.observe(item, Some(at)));
+        let first_ordinal = appended.last_ordinal.map(|last| last.saturating_add(1).saturating_sub(items.len() as u64));
+        for (index, item) in (0..).zip(items.iter()) {
+            let ordinal = first_ordinal.map(|first| first + index);
+            has_new_facts |= state.metadata_sync.add(state.fold.observe_numbered(item, ordinal, Some(at)));
             state.apply_item(item);
         }
         if state.is_stale {

@@ -8,8 +8,8 @@
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
-    CompletedItem, Cursor, EventMsg, HistoryMode, ItemCompletedEvent, Page, ResponseItem, RolloutItem, SessionMeta,
-    TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, Turn, TurnId, TurnItem, TurnQuery, UserMessageEvent,
+    CompletedItem, Cursor, EventMsg, HistoryMode, ItemCompletedEvent, ItemContent, Page, ResponseItem, RolloutItem,
+    SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, Turn, TurnId, TurnQuery, UserMessageEvent,
 };
 use selvedge_thread_store::{BatchId, MetadataOrigin, StoreError, ThreadHistory, ThreadStore};
 use serde_json::json;
@@ -173,8 +173,8 @@ pub async fn shown_prompts(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<
     let turns = all_turns(store, thread_id).await;
     let items = turns.into_iter().flat_map(|turn| turn.items);
     items
-        .filter_map(|item| match item {
-            TurnItem::UserMessage { text, .. } => Some(text.trim_start_matches("ask ").to_owned()),
+        .filter_map(|item| match item.content {
+            ItemContent::UserMessage { text, .. } => Some(text.trim_start_matches("ask ").to_owned()),
             _ => None,
         })
         .collect()

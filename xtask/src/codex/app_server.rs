@@ -1,5 +1,6 @@
 //! A driver for `codex app-server`: JSON-RPC, one object a line, over its standard streams.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt as _;
@@ -26,6 +27,8 @@ pub(crate) struct AppServer {
     inbox: Receiver<Value>,
     /// Notifications that the server sent.
     notices: Vec<Value>,
+    /// The results for requests of the server, by method.
+    replies: BTreeMap<&'static str, Value>,
     last_id: u64,
 }
 
@@ -58,7 +61,7 @@ impl AppServer {
         let stdout = child.stdout.take().context("the app server has no output")?;
         let (sender, inbox) = channel();
         std::thread::spawn(move || forward(stdout, &sender));
-        let mut server = Self { child, stdin, inbox, notices: Vec::new(), last_id: 0 };
+        let mut server = Self { child, stdin, inbox, notices: Vec::new(), replies: BTreeMap::new(), last_id: 0 };
         let hello = json!({
             "clientInfo": {"name": client, "version": env!("CARGO_PKG_VERSION")},
             "capabilities": {"experimentalApi": true},
@@ -66,6 +69,11 @@ impl AppServer {
         server.call("initialize", hello)?;
         server.send(&json!({"method": "initialized"}))?;
         Ok(server)
+    }
+
+    /// Sets the result for each later request of the server with this method. Without one, such a request stays open.
+    pub(crate) fn reply_to(&mut self, method: &'static str, result: Value) {
+        self.replies.insert(method, result);
     }
 
     /// Returns the rows of `thread/list` without archived threads. An empty list of providers means all providers.
@@ -115,8 +123,15 @@ impl AppServer {
 
     /// Sends the parts of a prompt without waiting for an answer. Returns the id of the turn.
     pub(crate) fn start_turn(&mut self, thread: &str, input: &Value) -> Result<String> {
+        self.start_turn_with(thread, input, json!({}))
+    }
+
+    /// Sends the parts of a prompt and further parameters.
+    pub(crate) fn start_turn_with(&mut self, thread: &str, input: &Value, mut params: Value) -> Result<String> {
         self.notices.clear();
-        let answer = self.call("turn/start", json!({"threadId": thread, "input": input}))?;
+        params["threadId"] = thread.into();
+        params["input"] = input.clone();
+        let answer = self.call("turn/start", params)?;
         Ok(answer["turn"]["id"].as_str().context("a turn without id")?.to_owned())
     }
 
@@ -190,20 +205,32 @@ impl AppServer {
 
     /// Waits for the end of a turn, with any status.
     pub(crate) fn wait_for_turn(&mut self, thread: &str) -> Result<Value> {
+        Ok(self.wait_for("turn/completed", thread)?["turn"].take())
+    }
+
+    /// Waits for a notification about a thread and returns its parameters.
+    pub(crate) fn wait_for(&mut self, method: &str, thread: &str) -> Result<Value> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let ended = |notice: &Value| notice["method"] == "turn/completed" && notice["params"]["threadId"] == thread;
-            if let Some(at) = self.notices.iter().position(ended) {
-                return Ok(self.notices.swap_remove(at)["params"]["turn"].take());
+            let fits = |notice: &Value| notice["method"] == method && notice["params"]["threadId"] == thread;
+            if let Some(at) = self.notices.iter().position(fits) {
+                return Ok(self.notices.swap_remove(at)["params"].take());
             }
-            let notice = self.receive(end).context("waiting for the end of the turn")?;
+            let notice = self.receive(end).with_context(|| format!("waiting for {method}"))?;
             self.notices.push(notice);
         }
     }
 
+    /// Returns the next message of the server. If it is a request with a known result, sends that first.
     fn receive(&mut self, end: Instant) -> Result<Value> {
         let left = end.saturating_duration_since(Instant::now());
-        self.inbox.recv_timeout(left).context("the app server does not answer")
+        let message = self.inbox.recv_timeout(left).context("the app server does not answer")?;
+        let result = message["method"].as_str().and_then(|method| self.replies.get(method));
+        if let (Some(id), Some(result)) = (message.get("id"), result) {
+            let reply = json!({"id": id, "result": result});
+            self.send(&reply)?;
+        }
+        Ok(message)
     }
 
     fn send(&mut self, message: &Value) -> Result<()> {

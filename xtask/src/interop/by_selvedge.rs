@@ -21,6 +21,12 @@ pub(super) const SECOND_PROBE: &str = "probe after the second restart";
 const LISTED_TWICE: &str =
     "Codex lists a reverted thread once for each segment file that contains a user message, also for its own threads.";
 
+/// The first release that lists every fork by reference.
+const LISTS_EVERY_FORK: [u32; 2] = [0, 169];
+
+const FORK_NOT_LISTED: &str = "Before 0.169, Codex does not list a fork by reference whose own files have no message of the user yet, also for its \
+        own forks.";
+
 const INHERITED_MISSING: &str = "After a resume, Codex shows no turn of an older segment that its SQLite database does not contain yet, also for \
         its own threads. A fork at a turn makes Codex read those turns, and the check makes an ephemeral one.";
 
@@ -60,12 +66,20 @@ fn opened(bench: &InteropSetup, home: &Path, subjects: &[SelvedgeThread], sectio
     let mut server = AppServer::start(&bench.codex, home)?;
     let rows = server.list()?;
     for subject in subjects {
-        section.record(&subject.name, "listed", listed(&rows, &subject.id, subject.segments));
+        section.record(&subject.name, "listed", listed_by(bench, &rows, subject));
         section.record(&subject.name, "resumes", server.resume(&subject.id).map(|_| None));
         section.record(&subject.name, "same turns", shows(&mut server, subject));
         section.record(&subject.name, "model input", hears(bench, &mut server, subject));
     }
     server.stop()
+}
+
+fn listed_by(bench: &InteropSetup, rows: &[Value], subject: &SelvedgeThread) -> CheckOutcome {
+    let lists_every_fork = *bench.codex.release() >= LISTS_EVERY_FORK[..];
+    if !lists_every_fork && !subject.has_own_message && rows.iter().all(|row| row["id"] != subject.id.as_str()) {
+        return Ok(Some(FORK_NOT_LISTED));
+    }
+    listed(rows, &subject.id, subject.segments)
 }
 
 fn shows(server: &mut AppServer, subject: &SelvedgeThread) -> CheckOutcome {

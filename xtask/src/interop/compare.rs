@@ -66,15 +66,27 @@ pub(super) fn turns_of(server: &mut AppServer, thread: &str) -> Result<Vec<TurnS
     turn_shapes(&server.turns(thread)?)
 }
 
-/// Converts turn objects, `{id, status, items: [{type, …}]}`, as either program prints them.
+/// Converts turn objects, `{id, status, items: [{type, …}]}`, as either program prints them, without what Codex never shows.
 pub(super) fn turn_shapes(turns: &[Value]) -> Result<Vec<TurnShape>> {
-    turns.iter().map(turn_shape).collect()
+    turns.iter().filter(|turn| !only_from_model(turn)).map(turn_shape).collect()
+}
+
+/// Returns whether an item of a turn has an `origin`: Selvedge took it from the items of the model, because no event tells it. Codex
+/// makes turns from events alone and does not show such an item.
+fn is_from_model(item: &Value) -> bool {
+    !item["origin"].is_null()
+}
+
+/// Returns whether a turn consists of items that Codex does not show, and no event started it either.
+fn only_from_model(turn: &Value) -> bool {
+    let items = turn["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    !items.is_empty() && items.iter().all(is_from_model) && turn["started_at"].is_null()
 }
 
 fn turn_shape(turn: &Value) -> Result<TurnShape> {
     let word = |key: &str| turn[key].as_str().with_context(|| format!("a turn without {key}: {turn}"));
     let items = turn["items"].as_array().with_context(|| format!("a turn without items: {turn}"))?;
-    let items = items.iter().map(item_shape).collect();
+    let items = items.iter().filter(|item| !is_from_model(item)).map(item_shape).collect();
     Ok(TurnShape { id: word("id")?.to_owned(), status: in_one_word(word("status")?), items })
 }
 
@@ -241,6 +253,18 @@ mod tests {
         let parts = json!([{"type": "text", "text": "one"}]);
         let theirs = json!({"id": "t", "status": "inProgress", "items": [{"type": "userMessage", "content": parts}]});
         assert!(same_turns(&turn_shapes(&[ours]).unwrap(), &turn_shapes(&[theirs]).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn items_that_only_the_model_got_are_not_compared() {
+        let call = json!({"type": "tool_call", "origin": "model"});
+        let said = json!({"type": "user_message", "text": "one"});
+        let turn = |items: &[&Value]| json!({"id": "t", "status": "completed", "items": items});
+        let shown = turn_shapes(&[turn(&[&said])]).unwrap();
+        assert!(same_turns(&turn_shapes(&[turn(&[&said, &call]), turn(&[&call])]).unwrap(), &shown).is_ok());
+        let mut started = turn(&[&call]);
+        started["started_at"] = json!(1);
+        assert!(same_turns(&turn_shapes(&[started]).unwrap(), &turn_shapes(&[turn(&[])]).unwrap()).is_ok());
     }
 
     #[test]

@@ -11,13 +11,16 @@ use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
 use super::setup::InteropSetup;
 use crate::codex::PROBE;
-use crate::codex::app_server::AppServer;
+use crate::codex::app_server::{AppServer, refusal};
 use crate::codex::thread_mode::ThreadMode;
 
 const AGAIN: &str = "probe again";
 
 const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not search for a newer one. \
         It continues with the turns that were undone, until its `state_*.sqlite` is removed.";
+
+const OTHER_PROVIDER: &str = "0.167 resumes only threads of the provider that its configuration selects, also if the provider of the thread is \
+        configured. A thread without a provider of its own belongs to `openai`.";
 
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let home = bench.home("known-home")?;
@@ -39,7 +42,12 @@ fn made_with_defaults(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, mo
     let context = selvedge.context(&id)?;
     let mut server = AppServer::start(&bench.codex, home)?;
     listed(&server.list()?, &id, 1)?;
-    server.resume(&id)?;
+    match server.resume(&id) {
+        Err(error) if refusal(&error).is_some_and(|reason| reason.contains("your current provider is")) => {
+            return Ok(Some(OTHER_PROVIDER));
+        }
+        answer => answer?,
+    };
     same_turns(&selvedge.turns(&id)?, &turns_of(&mut server, &id)?)?;
     only_history(&context, &probe(bench, &mut server, &id, PROBE)?, PROBE)?;
     server.stop()?;

@@ -212,9 +212,9 @@ mod tests {
         let names: Vec<&str> = stories.iter().map(|story| story.0.as_str()).collect();
         assert_eq!(names.last(), Some(&"story-0.36.0-exec"), "{names:?}");
         assert!(names.contains(&"story-0.150.1-undo-legacy") && !names.contains(&"basic-0.36.0"), "{names:?}");
-        assert_eq!(stories[0].release(), [0, 169, 0]);
+        assert_eq!(stories[0].release(), [0, 171, 0]);
         let versions = RecordedStory::versions().unwrap();
-        assert_eq!((versions[0].as_str(), versions.last().unwrap().as_str()), ("0.169.0", "0.36.0"));
+        assert_eq!((versions[0].as_str(), versions.last().unwrap().as_str()), ("0.171.0", "0.36.0"));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::by_selvedge::SECOND_PROBE;
-use super::compare::{after_history, is_fragment, only_history, same_turns, text_of, without_compactions, without_ids};
+use super::compare::{
+    after_history, is_fragment, only_history, plain_items, same_turns, text_of, without_compactions, without_ids,
+};
 use super::material::{lines_of, turn};
 use super::reader::{Reader, SERVED, TURNS_LISTED};
 use super::report::{CheckOutcome, Section};
@@ -33,6 +35,12 @@ const NO_REPLACEMENT: &str = "The release knows neither the result of a compacti
 
 const KEEPS_SURROUNDINGS: &str = "The release undoes turns from the user message on, and keeps the context messages in front of it. Later releases \
         and Selvedge undo both.";
+
+/// 0.141 writes the number of a context window where later releases write its id.
+const NUMBERED_WINDOWS: [u32; 2] = [0, 141];
+
+const SKIPS_WINDOW_IDS: &str = "The release expects a number in `compacted.window_id` and skips a compaction with an id there: it continues with \
+        everything from before the compaction. Selvedge keeps what the compaction wrote.";
 
 const NO_COMPACTIONS: &str = "The release records compactions but does not show them.";
 
@@ -133,7 +141,16 @@ fn hears(
     let rolled_back = lines.iter().any(|line| line["payload"]["type"] == "thread_rolled_back");
     let by_exec = *bench.codex.release() < SERVED[..];
     let said = |items: &[Value]| items.iter().filter(|item| !is_fragment(item)).cloned().collect::<Vec<_>>();
-    if by_exec {
+    let has_window_id = |line: &Value| line["type"] == "compacted" && line["payload"]["window_id"].is_string();
+    if bench.codex.release().starts_with(&NUMBERED_WINDOWS) && lines.iter().any(has_window_id) {
+        // What Selvedge has at the end is there, unless a rollback reached further back.
+        let last = plain_items(&context[context.len().saturating_sub(1)..]);
+        if rolled_back || last.iter().all(|item| plain_items(&input).contains(item)) {
+            Ok(Some(SKIPS_WINDOW_IDS))
+        } else {
+            Err(error)
+        }
+    } else if by_exec {
         by_old_rules(&lines, rolled_back, context, &input, text)?.map(Some).ok_or(error)
     } else if rolled_back
         && *bench.codex.release() < TURNS_LISTED[..]

@@ -18,6 +18,7 @@ use super::selvedge::Selvedge;
 use super::setup::InteropSetup;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
+use crate::workspace::copy_folder;
 
 /// Threads for which the report of a program differs from that of the program that recorded them, or from that of Selvedge.
 struct KnownDifference {
@@ -89,7 +90,7 @@ fn check_story(
     section: &mut Section,
 ) -> Result<()> {
     let home = bench.home(&story.0)?;
-    copy(&story.home(), &home)?;
+    copy_folder(&story.home(), &home)?;
     let expected = story.expected()?;
     let mut reader = Reader::start(bench, &home)?;
     let rows = reader.server().map(AppServer::list).transpose()?;
@@ -113,6 +114,10 @@ fn check_story(
             }
         }
         let input = reader.probe(bench, id, PROBE);
+        if let Some(reason) = was_refused(&expected, letter) {
+            section.record(&subject, "model input", is_refused(&input, reason));
+            continue;
+        }
         if let Some(recorded) = expected["model_input_after_resume"][letter].as_array() {
             section.record(&subject, "model input", model_input(&subject, recorded, &input));
         }
@@ -228,6 +233,20 @@ fn listed_as(rows: &[Value], id: &str, was_listed: Listed) -> CheckOutcome {
     }
 }
 
+/// Returns why the recording program refused to continue a thread, if it did.
+fn was_refused<'a>(expected: &'a Value, letter: &str) -> Option<&'a str> {
+    let mut steps = expected["log"].as_array()?.iter();
+    let step = steps.find(|step| step[0] == "resume" && step[1] == letter && step[2] == "refused")?;
+    step[3].as_str()
+}
+
+/// Returns whether the program refuses to continue a thread, as the recording program did.
+fn is_refused(input: &Result<Vec<Value>>, reason: &str) -> CheckOutcome {
+    let error = input.as_ref().err().context("the program that recorded the thread refused to continue it")?;
+    ensure!(refusal(error).is_some(), "recorded: {reason}; but now: {error:#}");
+    Ok(None)
+}
+
 fn refused_as_archived(server: &mut AppServer, id: &str) -> CheckOutcome {
     let error = server.resume(id).err().context("an archived thread resumes")?;
     let reason = refusal(&error).unwrap_or_default();
@@ -237,18 +256,4 @@ fn refused_as_archived(server: &mut AppServer, id: &str) -> CheckOutcome {
         "refused for another reason: {error:#}"
     );
     Ok(None)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    for entry in std::fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let path = entry?.path();
-        let target = to.join(path.file_name().unwrap_or_default());
-        if path.is_dir() {
-            copy(&path, &target)?;
-        } else {
-            std::fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
-        }
-    }
-    Ok(())
 }

@@ -114,6 +114,12 @@ impl Selvedge {
         Ok(context["history"].as_array().context("selvedge context --json printed no history")?.clone())
     }
 
+    /// Returns the response items as Codex would send them, with this limit of tool outputs.
+    pub(super) fn context_as_sent(&self, thread: &str, output_limit: &str) -> Result<Vec<Value>> {
+        let context = self.json(&["context", thread, "--json", "--as-sent", "--output-limit", output_limit])?;
+        Ok(context["history"].as_array().context("selvedge context --as-sent printed no history")?.clone())
+    }
+
     /// Forks a thread, after a turn if one is given, and returns the new id.
     pub(super) fn fork(&self, thread: &str, after: Option<&str>) -> Result<String> {
         let mut args = vec!["fork", thread];

@@ -17,6 +17,8 @@ pub(super) struct SelvedgeThread {
     pub(super) id: String,
     /// The number of files of the thread, without its bases.
     pub(super) segments: usize,
+    /// Whether one of these files has a message of the user.
+    pub(super) has_own_message: bool,
     pub(super) turns: Vec<TurnShape>,
     pub(super) context: Vec<Value>,
 }
@@ -74,17 +76,21 @@ impl ThreadMaker<'_> {
         self.add(&to_nothing, "added after all was undone")?;
 
         [
-            ("", plain, 1),
-            (", forked at a turn", forked, 1),
-            (", forked, nothing added", bare_fork, 1),
-            (", fork of a fork", grandchild, 1),
-            (", rewound", rewound, 2),
-            (", rewound twice, nothing added", twice, 3),
-            (", fork, rewound", rewound_fork, 2),
-            (", rewound to nothing", to_nothing, 2),
+            ("", plain, 1, true),
+            (", forked at a turn", forked, 1, true),
+            (", forked, nothing added", bare_fork, 1, false),
+            (", fork of a fork", grandchild, 1, true),
+            (", rewound", rewound, 2, true),
+            (", rewound twice, nothing added", twice, 3, true),
+            (", fork, rewound", rewound_fork, 2, false),
+            (", rewound to nothing", to_nothing, 2, true),
         ]
         .into_iter()
-        .map(|(what, id, segments)| self.subject(what, id, segments))
+        .map(|(what, id, segments, said)| {
+            let subject = self.subject(what, id, segments)?;
+            // The file of a fork by copy has the messages of the source.
+            Ok(SelvedgeThread { has_own_message: said || self.mode == ThreadMode::Legacy, ..subject })
+        })
         .collect()
     }
 
@@ -94,6 +100,6 @@ impl ThreadMaker<'_> {
         let segments = if self.mode == ThreadMode::Legacy { 1 } else { segments };
         let turns = self.selvedge.turns(&id).with_context(|| name.clone())?;
         let context = self.selvedge.context(&id).with_context(|| name.clone())?;
-        Ok(SelvedgeThread { name, mode: self.mode, id, segments, turns, context })
+        Ok(SelvedgeThread { name, mode: self.mode, id, segments, has_own_message: true, turns, context })
     }
 }

@@ -12,6 +12,7 @@ use crate::codex::app_server::AppServer;
 use crate::codex::exec::{ExecTurn, TurnSetting};
 use crate::codex::stand_in::Reply;
 use crate::codex::thread_mode::ThreadMode;
+use crate::workspace::root;
 
 /// The originator of the threads of a recording.
 const CLIENT: &str = "sample";
@@ -67,9 +68,14 @@ impl<'a> Player<'a> {
 
     /// Starts a thread with its first turn.
     pub(super) fn start(&mut self, letter: &str, text: &str) -> Result<()> {
-        let params = json!({
-            "historyMode": self.mode.name(), "cwd": self.stage.project, "baseInstructions": "You are a careful assistant.",
-        });
+        self.start_with(letter, text, json!({}))
+    }
+
+    /// Starts a thread with these further parameters, and its first turn.
+    pub(super) fn start_with(&mut self, letter: &str, text: &str, mut params: Value) -> Result<()> {
+        params["historyMode"] = self.mode.name().into();
+        params["cwd"] = json!(self.stage.project);
+        params["baseInstructions"] = "You are a careful assistant.".into();
         let answer = self.server.call("thread/start", params)?;
         self.enter(letter, &answer)?;
         self.say(letter, text)
@@ -91,6 +97,81 @@ impl<'a> Player<'a> {
         self.stage.model.plan(replies);
         self.server.start_turn(&thread, input)?;
         self.server.end_turn(&thread).with_context(|| format!("thread {letter}: {input}"))
+    }
+
+    /// Runs a turn that begins with context that the client adds, under a name.
+    pub(super) fn say_with_context(&mut self, letter: &str, text: &str, name: &str, context: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.stage.model.plan(vec![Reply::say()]);
+        let input = json!([{"type": "text", "text": text}]);
+        let added = json!({name: {"value": context, "kind": "untrusted"}});
+        self.server.start_turn_with(&thread, &input, json!({"additionalContext": added}))?;
+        self.server.end_turn(&thread)
+    }
+
+    /// Sets what the client answers when the program asks it.
+    pub(super) fn reply_to(&mut self, method: &'static str, result: Value) {
+        self.server.reply_to(method, result);
+    }
+
+    /// Adds items to the history of the model.
+    pub(super) fn inject(&mut self, letter: &str, items: &Value) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.server.call("thread/inject_items", json!({"threadId": thread, "items": items})).map(drop)
+    }
+
+    /// Waits until the program has done what it does between turns.
+    pub(super) fn wait(&self) {
+        std::thread::sleep(BREATH);
+    }
+
+    /// Starts a voice session. The thread must have been started with the URL of the stand-in.
+    pub(super) fn pick_up(&mut self, letter: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        // The program opens the session with the key of an account, and not with that of the environment.
+        self.server.call("account/login/start", json!({"type": "apiKey", "apiKey": "none"}))?;
+        let session = json!({
+            "threadId": thread, "outputModality": "text", "version": "v2", "transport": {"type": "websocket"},
+            "flushTranscriptTailOnSessionEnd": true,
+        });
+        self.server.call("thread/realtime/start", session)?;
+        self.server.wait_for("thread/realtime/started", &thread)?;
+        self.wait();
+        Ok(())
+    }
+
+    /// Waits for the end of a turn that the voice session started.
+    pub(super) fn end_turn(&mut self, letter: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.server.end_turn(&thread)
+    }
+
+    /// Ends the voice session.
+    pub(super) fn hang_up(&mut self, letter: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.server.call("thread/realtime/stop", json!({"threadId": thread}))?;
+        self.server.wait_for("thread/realtime/closed", &thread).map(drop)
+    }
+
+    /// Adds the threads of another recording, and then makes paginated threads of all legacy ones.
+    pub(super) fn migrate_with(mut self, recording: &str) -> Result<Self> {
+        self.server.stop()?;
+        let folder = root().join("samples").join(recording);
+        self.stage.borrow_home(&folder)?;
+        // The program migrates only threads that are in its database. A list adds them.
+        let mut server = serve(self.stage)?;
+        server.list()?;
+        server.stop()?;
+        let text = std::fs::read(folder.join("expected.json")).with_context(|| format!("cannot read {recording}"))?;
+        let expected: Value = serde_json::from_slice(&text).with_context(|| format!("{recording} has no threads"))?;
+        for (letter, id) in expected["threads"].as_object().context("no threads")? {
+            self.cast.threads.insert(letter.clone(), id.as_str().context("a thread without id")?.to_owned());
+        }
+        self.cast.log.push(json!(["migrate", "together with", recording]));
+        for outcome in self.stage.migrate()? {
+            self.cast.log.push(json!(["migrate", outcome["thread_id"], outcome["status"]]));
+        }
+        Ok(Self { server: serve(self.stage)?, loaded: BTreeSet::new(), ..self })
     }
 
     /// Compacts on request.

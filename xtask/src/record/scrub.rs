@@ -17,7 +17,17 @@ const PROSE: usize = 12;
 const OWN: [&str; 1] = ["\nSUMMARY "];
 
 /// Beginnings of texts of the story, its model and its tools, and of fragments that contain only facts.
-const KNOWN: [&str; 4] = ["<environment_context>", "Answer ", "SUMMARY ", "Tool finished"];
+const KNOWN: [&str; 9] = [
+    "<environment_context>",
+    "<realtime_delegation>\n  <input>",
+    "Message Type: ",
+    "<token_budget>",
+    "<context_window>",
+    "\nAgent name: ",
+    "Answer ",
+    "SUMMARY ",
+    "Tool finished",
+];
 
 /// Ends the heading of a fragment that does not begin with a tag.
 const INSTRUCTIONS: &str = "<INSTRUCTIONS>\n";

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::scrub::Scrubber;
 use crate::codex::stand_in::{SUMMARISE, StandIn};
 use crate::codex::{Codex, configure};
+use crate::workspace::copy_folder;
 
 /// The entries of a home that are data, in contrast to caches and logs.
 const KEPT: [&str; 3] = ["sessions", "archived_sessions", "session_index.jsonl"];
@@ -33,14 +34,15 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn set_up(codex: &'a Codex) -> Result<Self> {
+    /// `more` contains further lines of the configuration.
+    pub(super) fn set_up(codex: &'a Codex, more: &str) -> Result<Self> {
         let ground = tempfile::Builder::new().prefix("").rand_bytes(4).tempdir().context("cannot make a folder")?;
         let (home, project) = (ground.path().join("codex"), ground.path().join("proj1"));
         for folder in [&home, &project] {
             std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let model = StandIn::start()?;
-        configure(&home, model.address(), &settings(&home))?;
+        configure(&home, model.address(), &(settings(&home) + more))?;
         std::fs::write(home.join("instructions.md"), "You are a careful assistant.")?;
         std::fs::write(project.join("picture.png"), PICTURE)?;
         commit(&project)?;
@@ -52,16 +54,42 @@ impl<'a> Stage<'a> {
         Scrubber::new(&self.home, self.ground.path())
     }
 
-    /// Copies the data of the home to the directory of the recording.
+    /// Copies the data of the home to the directory of the recording, and of an earlier state if there is one.
     pub(super) fn keep_home(&self, scrubber: &Scrubber, folder: &Path) -> Result<()> {
-        let kept = folder.join("home");
-        if kept.exists() {
-            std::fs::remove_dir_all(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
-        }
-        for name in KEPT.into_iter().filter(|name| self.home.join(name).exists()) {
-            copy(&self.home.join(name), &kept.join(name), scrubber)?;
+        for (home, kept) in [(&self.home, "home"), (&self.earlier(), "before")] {
+            let kept = folder.join(kept);
+            if kept.exists() {
+                std::fs::remove_dir_all(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+            }
+            for name in KEPT.into_iter().filter(|name| home.join(name).exists()) {
+                copy(&home.join(name), &kept.join(name), scrubber)?;
+            }
         }
         Ok(())
+    }
+
+    /// The directory of an earlier state of the home.
+    fn earlier(&self) -> PathBuf {
+        self.ground.path().join("before")
+    }
+
+    /// Makes the current state of the home the earlier one of the recording, and adds the threads of another recording to the home.
+    pub(super) fn borrow_home(&self, recording: &Path) -> Result<()> {
+        for name in KEPT.into_iter().filter(|name| self.home.join(name).is_dir()) {
+            copy_folder(&self.home.join(name), &self.earlier().join(name))?;
+        }
+        copy_folder(&recording.join("home"), &self.home)
+    }
+
+    /// Lets the program make paginated threads of all legacy ones. Returns what it reports.
+    pub(super) fn migrate(&self) -> Result<Vec<Value>> {
+        let mut command = self.codex.command(&self.home)?;
+        let output = command.args(["migrate-rollouts", "--apply", "--json"]).output().context("cannot run Codex")?;
+        let report: Value = serde_json::from_slice(&output.stdout).context("the migration printed no JSON")?;
+        let outcomes = report["outcomes"].as_array().context("the migration reported no outcomes")?;
+        let migrated = outcomes.iter().all(|outcome| outcome["status"] == "migrated");
+        ensure!(migrated && !outcomes.is_empty(), "not everything was migrated: {report}");
+        Ok(outcomes.clone())
     }
 
     /// Writes `expected.json`.

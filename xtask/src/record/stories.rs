@@ -8,6 +8,7 @@ use super::player::{Cast, ExecPlayer, Player};
 use super::stage::Stage;
 use crate::codex::Codex;
 use crate::codex::stand_in::Reply;
+use crate::codex::voice::VoiceStandIn;
 use crate::workspace::Usage;
 
 /// The first release whose app server can do everything that the stories need.
@@ -19,8 +20,16 @@ const PAGINATED: [u32; 2] = [0, 150];
 /// 0.155 rolls legacy threads back, 0.169 no longer does.
 const REVERTS_ONLY: [u32; 2] = [0, 160];
 
+/// The first release whose new kinds of lines the story `kinds` shows, and that makes paginated threads of legacy ones.
+const NEW_KINDS: [u32; 2] = [0, 171];
+/// The first release that tells the model its context window, if the feature is on.
+const BUDGETED: [u32; 2] = [0, 141];
+
 /// Suffix of the name of a story whose threads are legacy although the release makes paginated ones.
 const LEGACY: &str = "-legacy";
+
+/// Name of the story that is played with the feature `token_budget`.
+const BUDGET: &str = "budget";
 
 /// A story that a release can play.
 pub(super) struct Story {
@@ -61,14 +70,26 @@ impl Story {
             modes = vec![(ThreadMode::Paginated, ""), (ThreadMode::Legacy, LEGACY)];
         }
         let mut all = Vec::new();
-        for (mode, suffix) in modes {
+        for (mode, suffix) in modes.iter().copied() {
             for (name, play) in NAMES {
                 if *release < REVERTS_ONLY[..] || suffix.is_empty() || name != "undo" {
                     all.push(Self { name, play: Play::Served(play, mode, suffix) });
                 }
             }
         }
+        if *release >= NEW_KINDS[..] {
+            all.push(Self { name: "kinds", play: Play::Served(kinds, ThreadMode::Paginated, "") });
+            all.push(Self { name: "migrated", play: Play::Served(migrated, ThreadMode::Legacy, "") });
+        }
+        if *release >= BUDGETED[..] {
+            all.push(Self { name: BUDGET, play: Play::Served(budget, modes[0].0, "") });
+        }
         all
+    }
+
+    /// Returns the lines that the story adds to the configuration of Codex.
+    pub(super) fn settings(&self) -> &'static str {
+        if self.name == BUDGET { "features.token_budget = true\n" } else { "" }
     }
 
     /// Returns the name of the story on the command line and in its directory.
@@ -198,6 +219,84 @@ fn tools(mut player: Player) -> Result<Player> {
     Ok(player)
 }
 
+/// Kinds of lines that newer features write. D: tools of the client, an answered question, context and items that the client adds, a
+/// compaction. V: a voice session. S: a sub-agent that got the history of S, and messages to it; the sub-agent is S1.
+fn kinds(mut player: Player) -> Result<Player> {
+    let schema = json!({"type": "object", "properties": {"bird": {"type": "string"}}, "required": ["bird"]});
+    let tool = json!({"type": "function", "name": "count_eggs", "description": "Counts eggs.", "inputSchema": schema});
+    let config = json!({"memories.generate_memories": false, "features.default_mode_request_user_input": true});
+    player.start_with("D", "first question about ducks", json!({"dynamicTools": [tool], "config": config}))?;
+    let eggs = json!({"contentItems": [{"type": "inputText", "text": "four eggs"}], "success": true});
+    player.reply_to("item/tool/call", eggs);
+    player.scripted("D", "count the eggs", vec![Reply::call("count_eggs", json!({"bird": "duck"})), Reply::say()])?;
+    let options = json!([{"label": "Reeds", "description": "by the water"}, {"label": "Barn", "description": "dry"}]);
+    let question = json!({"id": "place", "header": "Nest", "question": "Where shall the nest be?", "options": options});
+    player.reply_to("item/tool/requestUserInput", json!({"answers": {"place": {"answers": ["Reeds"]}}}));
+    let ask = Reply::call("request_user_input", json!({"questions": [question]}));
+    player.scripted("D", "build a nest", vec![ask, Reply::say()])?;
+    player.say_with_context("D", "what is on the page", "browser", "a page about ducks")?;
+    let told = json!({"type": "input_text", "text": "told by the client"});
+    let items = json!([
+        {"type": "message", "role": "user", "content": [told]},
+        {"type": "configuration_update", "reasoning": {"effort": "high"}},
+    ]);
+    player.inject("D", &items)?;
+    player.say("D", "question after the injection")?;
+    player.compact("D")?;
+    player.say("D", "question after the compaction")?;
+
+    let voice = VoiceStandIn::start()?;
+    let config = json!({"experimental_realtime_ws_base_url": voice.url()});
+    player.start_with("V", "first question about geese", json!({"config": config}))?;
+    player.pick_up("V")?;
+    player.say("V", "typed while the voice session is open")?;
+    voice.hear("one", "please count the geese")?;
+    player.wait();
+    voice.speak("two", "I will count them")?;
+    player.wait();
+    voice.hand_over("three", "count the geese")?;
+    player.end_turn("V")?;
+    voice.hear_beginning("four", "and the ducks")?;
+    player.wait();
+    player.hang_up("V")?;
+    player.wait();
+    player.say("V", "question after the voice session")?;
+
+    let config = json!({"features.multi_agent_v2": true, "experimental_realtime_ws_base_url": voice.url()});
+    player.start_with("S", "first question about swans", json!({"config": config}))?;
+    let child = json!({"message": "look after the cygnets", "task_name": "cygnets", "fork_turns": "all"});
+    // While a voice session is open, the program shows it that a sub-agent was started.
+    player.pick_up("S")?;
+    player.scripted("S", "send somebody", vec![Reply::call("spawn_agent", child)])?;
+    player.wait();
+    player.hang_up("S")?;
+    let hello = Reply::call("send_message", json!({"target": "cygnets", "message": "it rains"}));
+    let task = Reply::call("followup_task", json!({"target": "cygnets", "message": "count them"}));
+    player.scripted("S", "tell it more", vec![hello, task])?;
+    player.adopt("S")?;
+    Ok(player)
+}
+
+/// Paginated threads that the program made of legacy ones. C: a tool call, a compaction and an interrupted turn. The others were recorded by
+/// 0.144 and contain rollbacks, which the program no longer makes.
+fn migrated(mut player: Player) -> Result<Player> {
+    player.start("C", "first question about coots")?;
+    player.scripted("C", "a question for a tool", vec![Reply::tool("echo from the tool"), Reply::say()])?;
+    player.compact("C")?;
+    player.say("C", "question after the compaction")?;
+    player.interrupt("C", "never answered")?;
+    player.migrate_with("story-0.144.6-undo")
+}
+
+/// The fragment that names the context window, which is written at the beginning and after a compaction. T: two windows.
+fn budget(mut player: Player) -> Result<Player> {
+    player.start("T", "first question about toucans")?;
+    player.say("T", "second question about tanagers")?;
+    player.compact("T")?;
+    player.say("T", "question in the second window")?;
+    Ok(player)
+}
+
 /// E: plain turns with a resume between them. M: several compactions in one turn. K: killed in a turn and resumed. P: a picture.
 fn exec(mut player: ExecPlayer) -> Result<Cast> {
     player.say("E", "first question about emus", vec![Reply::say()])?;
@@ -228,5 +327,10 @@ mod tests {
         assert_eq!(labels(&[0, 98, 0]).len(), 5);
         assert!(labels(&[0, 155, 1]).contains(&"undo-legacy".to_owned()));
         assert!(!labels(&[0, 169, 0]).contains(&"undo-legacy".to_owned()));
+        let newest = labels(&[0, 171, 0]);
+        assert!(newest.contains(&"kinds".to_owned()) && newest.contains(&"migrated".to_owned()));
+        assert!(!labels(&[0, 169, 0]).contains(&"kinds".to_owned()));
+        let budgets = |release: &[u32]| labels(release).iter().filter(|label| *label == "budget").count();
+        assert_eq!([&[0, 140, 0], &[0, 141, 0], &[0, 169, 0]].map(|release| budgets(release)), [0, 1, 1]);
     }
 }

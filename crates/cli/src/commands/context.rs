@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use selvedge_history::ModelContext;
+use selvedge_history::{ModelContext, OutputLimit, ReplayOptions};
 use selvedge_protocol::{ContextWindow, ResponseItem, TurnContext, WorldState};
 use serde::Serialize;
 
@@ -20,17 +20,35 @@ const MAX_WARNINGS: usize = 10;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 If standard output is not a terminal, or with --json, the output is {history, world_state, window, turn_context}, with the items of \
-history verbatim.
+history verbatim, or with --as-sent as the next request to the model would have them.
 
 Examples:
   selvedge context 01a1fd5d-aacb
-  selvedge context 01a1fd5d-aacb --json | jq '.history | length'")]
+  selvedge context 01a1fd5d-aacb --json | jq '.history | length'
+  selvedge context 01a1fd5d-aacb --as-sent --output-limit bytes=10000")]
 pub(crate) struct ContextArgs {
     #[command(flatten)]
     thread: ThreadArg,
     /// Print long texts in full
     #[arg(long)]
     full: bool,
+    /// Show the history as Codex sends it: each call has an output (`aborted` if it has none), outputs without a call and items that
+    /// Codex does not know are left out, and long outputs are shortened
+    #[arg(long)]
+    as_sent: bool,
+    /// With --as-sent: shorten outputs to `tokens=NUMBER` or `bytes=NUMBER` (Codex adds a fifth), as the model in use says.
+    /// Codex 0.171 has 10,000 tokens for the models that it knows, and 10,000 bytes for others
+    #[arg(long, value_name = "LIMIT", requires = "as_sent", default_value_t = OutputLimit::Tokens(10_000))]
+    output_limit: OutputLimit,
+}
+
+impl ContextArgs {
+    fn options(&self) -> ReplayOptions {
+        if !self.as_sent {
+            return ReplayOptions::default();
+        }
+        ReplayOptions { as_sent: true, output_limit: Some(self.output_limit) }
+    }
 }
 
 #[derive(Serialize)]
@@ -44,7 +62,7 @@ struct ContextJson<'a> {
 /// Shows the model context of a thread.
 pub(crate) async fn run(args: &ContextArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
-    let context = app.store.load_model_context(id).await?;
+    let context = app.store.load_model_context(id).await?.with_options(args.options());
     // The context is usable in spite of the warnings, so they are only notes, and the exit code is 0.
     print(&context, args.full, app)?;
     for warning in context.warnings.iter().take(MAX_WARNINGS) {

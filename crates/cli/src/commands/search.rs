@@ -42,7 +42,9 @@ Searches names, and what users and agents said, thought and ran. Case does not m
 
 All terms must occur in the same name, message, command, … A term of 3 characters or more is found anywhere in a word, \
 a shorter one only at the start of a word. term* is found only at the start of a word. \"a phrase\" is found as it is \
-written, with any white space between its words; a quote inside it is doubled. Of the input and output of tools and of \
+written, with any white space between its words; a quote inside it is doubled. Where words have no spaces between them \
+(Chinese, Japanese, Thai, …), and for short Korean terms, any length is found anywhere. Accents count, and \
+full-width letters equal plain ones. Of the input and output of tools and of \
 changed files, only the beginning is searched: 4 KiB of a text, 16 KiB of an item.
 
 With --json: [{thread, turn_id, turn_number, position, kind, snippet, highlights: [[start, end], …]}]. position is \

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use selvedge_protocol::{EventMsg, ResponseItem, RolloutItem, RolloutLine};
+use selvedge_protocol::{EventMsg, ResponseItem, RolloutItem, RolloutLine, without_lone_surrogates};
 use serde_json::Value;
 
 use super::context::label_and_text;
@@ -110,7 +110,7 @@ impl LineSummary {
 
 /// Returns the summary of a line, or `None` for bookkeeping: tokens, settings and world state.
 fn summary(line: &RolloutLine) -> Option<(Audience, LineSummary)> {
-    let payload = || serde_json::from_str::<Value>(line.payload()).unwrap_or_default();
+    let payload = || serde_json::from_str::<Value>(&without_lone_surrogates(line.payload())).unwrap_or_default();
     let summary = match line.item() {
         RolloutItem::ResponseItem(item) => return Some((Audience::Model, response(&item, &payload()))),
         RolloutItem::EventMsg(event) => event_summary(&event, &payload())?,
@@ -126,8 +126,15 @@ fn summary(line: &RolloutLine) -> Option<(Audience, LineSummary)> {
         RolloutItem::ThreadMetadata(_) => {
             LineSummary::new("metadata", fields(&payload().get("patch").cloned().unwrap_or_default()))
         }
-        RolloutItem::TurnContext(_) | RolloutItem::WorldState(_) => return None,
-        _ if matches!(line.kind(), "token_usage_record") => return None,
+        RolloutItem::RealtimeItem(item) => match item.transcript() {
+            Some(("assistant", text)) => LineSummary::new("agent", text),
+            Some((role, text)) => LineSummary::new(role, text),
+            None => LineSummary::new(to_words(line.kind()), fields(&payload())),
+        },
+        RolloutItem::TurnContext(_)
+        | RolloutItem::WorldState(_)
+        | RolloutItem::TokenUsageRecord(_)
+        | RolloutItem::InterAgentCommunicationMetadata(_) => return None,
         _ => LineSummary::new(to_words(line.kind()), fields(&payload())),
     };
     Some((Audience::Client, summary))

@@ -1,6 +1,6 @@
 //! Transcripts: the facts about a thread, and its turns, for people.
 
-use selvedge_protocol::{ItemStatus, OtherTurnItem, StoredThread, Timestamp, Turn, TurnItem, TurnStatus};
+use selvedge_protocol::{ItemContent, ItemStatus, OtherTurnItem, StoredThread, Timestamp, Turn, TurnItem, TurnStatus};
 use serde_json::Value;
 
 use super::paint::Paint;
@@ -129,38 +129,45 @@ impl TranscriptWriter {
 
     fn item(&mut self, item: &TurnItem) {
         let paint = self.style.paint;
-        match item {
-            TurnItem::UserMessage { text, images, .. } => self.user_message(text, images),
-            TurnItem::AgentMessage { text, .. } => self.block(&paint.agent("agent"), text, TextLimits::SPEECH),
-            TurnItem::Reasoning { summary, content, .. } => self.reasoning(summary, content),
-            TurnItem::CommandExecution { command, output, .. } => {
+        match &item.content {
+            ItemContent::UserMessage { text, images, .. } => self.user_message(text, images),
+            ItemContent::AgentMessage { text, .. } => self.block(&paint.agent("agent"), text, TextLimits::SPEECH),
+            ItemContent::Reasoning { summary, content, .. } => self.reasoning(summary, content),
+            ItemContent::CommandExecution { command, output, .. } => {
                 let about = outcome(item);
                 let command = single_line(command);
                 let label = format!("{} {}", paint.tool(format!("$ {command}")), paint.dim(about));
                 self.block(&label, output.as_deref().unwrap_or_default(), TextLimits::OUTPUT);
             }
-            TurnItem::FileChange { changes, status, .. } => {
+            ItemContent::FileChange { changes, status, .. } => {
                 let label = format!("{} {}", paint.tool("files changed"), paint.dim(unusual_status(*status)));
                 self.block(&label, &self.changes(changes), TextLimits::OUTPUT);
             }
-            TurnItem::ToolCall { .. } => self.tool_call(item),
-            TurnItem::WebSearch { query, .. } => self.block(&paint.tool("web search"), query, TextLimits::OUTPUT),
-            TurnItem::ImageGeneration { status, revised_prompt, saved_path, .. } => {
+            ItemContent::ToolCall { .. } => self.tool_call(item),
+            ItemContent::WebSearch { query, .. } => self.block(&paint.tool("web search"), query, TextLimits::OUTPUT),
+            ItemContent::ImageGeneration { status, revised_prompt, saved_path, .. } => {
                 let parts = [Some(status), revised_prompt.as_ref(), saved_path.as_ref()];
                 let text: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
                 self.block(&paint.tool("image"), &text.join("\n"), TextLimits::OUTPUT);
             }
-            TurnItem::ContextCompaction { .. } => {
+            ItemContent::ContextCompaction => {
                 self.block(&paint.dim("(the context was compacted here)"), "", TextLimits::SUMMARY)
             }
-            TurnItem::Plan { text, .. } => self.block(&paint.agent("plan"), text, TextLimits::SPEECH),
-            TurnItem::EnteredReviewMode { review, .. } => {
+            ItemContent::Plan { text } => self.block(&paint.agent("plan"), text, TextLimits::SPEECH),
+            ItemContent::EnteredReviewMode { review } => {
                 self.block(&paint.tool("review begins"), review, TextLimits::SPEECH)
             }
-            TurnItem::ExitedReviewMode { review, .. } => {
+            ItemContent::ExitedReviewMode { review } => {
                 self.block(&paint.tool("review ends"), review, TextLimits::SPEECH)
             }
-            TurnItem::Other(item) => self.other(item),
+            ItemContent::Transcript { role, text } => {
+                self.block(&paint.user(format!("{}, spoken", single_line(role))), text, TextLimits::SPEECH);
+            }
+            ItemContent::InterAgentMessage { author, recipient, text } => {
+                let label = format!("{} to {}", single_line(author), single_line(recipient));
+                self.block(&paint.agent(label), text, TextLimits::SPEECH);
+            }
+            ItemContent::Other(item) => self.other(item),
             _ => self.block(&paint.tool(single_line(item.kind())), &json(item), TextLimits::OUTPUT),
         }
     }
@@ -180,7 +187,7 @@ impl TranscriptWriter {
     }
 
     fn tool_call(&mut self, item: &TurnItem) {
-        let TurnItem::ToolCall { server, tool, arguments, result, error, .. } = item else { return };
+        let ItemContent::ToolCall { server, tool, arguments, result, error, .. } = &item.content else { return };
         let paint = self.style.paint;
         let name = server.as_ref().map_or_else(|| tool.clone(), |server| format!("{server}.{tool}"));
         let arguments = text::keep_start(&single_line(&json(arguments)), MAX_ARGUMENTS_WIDTH);
@@ -228,9 +235,9 @@ fn status(status: TurnStatus) -> &'static str {
 
 /// Returns how a step ended, in parentheses. Empty for a step that completed and has no exit code.
 fn outcome(item: &TurnItem) -> String {
-    let (status, exit_code, millis) = match item {
-        TurnItem::CommandExecution { status, exit_code, duration_ms, .. } => (*status, *exit_code, *duration_ms),
-        TurnItem::ToolCall { status, duration_ms, .. } => (*status, None, *duration_ms),
+    let (status, exit_code, millis) = match &item.content {
+        ItemContent::CommandExecution { status, exit_code, duration_ms, .. } => (*status, *exit_code, *duration_ms),
+        ItemContent::ToolCall { status, duration_ms, .. } => (*status, None, *duration_ms),
         _ => return String::new(),
     };
     let mut parts = Vec::new();

@@ -5,15 +5,19 @@
 mod support;
 
 mod compressing;
+mod credentials;
 mod damage;
 mod demo;
 mod doctor;
 mod homes;
 mod ids;
 mod index;
+mod lone_surrogates;
 mod paging;
 mod reading;
+mod shown;
 mod stats;
+mod subagents;
 mod trees;
 mod writing;
 

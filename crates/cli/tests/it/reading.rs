@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{ARCHIVED169, Home, PLAIN169, SAMPLES, T144, T169, rollouts, samples};
+use crate::support::{ARCHIVED169, Home, PLAIN169, SAMPLES, T144, T169, line, message, rollouts, samples};
 
 fn ids(threads: &Value) -> Vec<&str> {
     threads.as_array().unwrap().iter().map(|thread| thread["id"].as_str().unwrap()).collect()
@@ -479,5 +479,34 @@ fn help_is_wrapped_once_and_its_examples_can_be_copied() {
             let next = pair[1].split(' ').next().unwrap_or_default();
             assert!(pair[0].chars().count() + 1 + next.chars().count() > 100, "{verb}: {pair:?}");
         }
+    }
+}
+
+#[test]
+fn a_context_as_sent_has_an_output_for_each_call_and_short_outputs() {
+    let home = Home::empty();
+    let id = home.new_thread(&[]);
+    let item = |payload: Value| line("response_item", &payload);
+    let call = |id: &str| item(json!({"type": "function_call", "name": "n", "arguments": "{}", "call_id": id}));
+    let output = |id: &str, text: &str| item(json!({"type": "function_call_output", "call_id": id, "output": text}));
+    let long = "x".repeat(60_000);
+    let orphan = output("orphan", "x");
+    let unknown = item(json!({"type": "mystery"}));
+    let items = [message("q"), call("a"), output("a", &long), call("b"), orphan, unknown].concat();
+    assert_eq!(home.append(&id, items).code, 0);
+
+    let outputs = |args: &[&str]| -> Vec<String> {
+        let context = home.json(&[&["context", &id], args].concat());
+        let history = context["history"].as_array().unwrap().iter();
+        history.filter_map(|item| item["output"].as_str()).map(str::to_owned).collect()
+    };
+    let half = |bytes: usize| "x".repeat(bytes / 2);
+    assert_eq!(outputs(&[]), [long.as_str(), "x"], "verbatim by default");
+    let tokens = format!("{0}…3000 tokens truncated…{0}", half(48_000));
+    assert_eq!(outputs(&["--as-sent"]), [tokens.as_str(), "aborted"]);
+    let bytes = format!("{0}…48000 chars truncated…{0}", half(12_000));
+    assert_eq!(outputs(&["--as-sent", "--output-limit", "bytes=10000"]), [bytes.as_str(), "aborted"]);
+    for wrong in [&["--output-limit", "bytes=1"][..], &["--as-sent", "--output-limit", "5"]] {
+        assert_eq!(home.run(&[&["context", &id], wrong].concat()).code, 2, "{wrong:?}");
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{ResponseItem, ResponseItemKind};
+use serde_json::json;
 
-use crate::context_fragments::{is_context_fragment, is_user_fragment, is_user_message};
+use crate::context_fragments::{is_context_fragment, is_counted_text, is_user_message};
 use crate::legacy_compaction::{RetainedMessage, retained_messages, summary_text};
+use crate::truncation::TruncatedText;
 
 /// The items that the model sees.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub(super) struct ModelHistory {
     items: Vec<ResponseItem>,
     /// The messages of users and other agents in `items`, in order.
     messages: Vec<HistoryMessage>,
+    /// Number of items at the beginning that a compaction put there.
+    compacted: usize,
 }
 
 /// A message of a user or of another agent in the history.
@@ -44,6 +48,11 @@ impl ModelHistory {
         self.items
     }
 
+    /// Returns the number of items at the beginning that a compaction put there.
+    pub(super) fn compacted_items(&self) -> usize {
+        self.compacted
+    }
+
     /// Adds an item. `is_message` is whether a rollback counts it.
     pub(super) fn push(&mut self, item: ResponseItem, is_message: bool) {
         if is_message {
@@ -56,6 +65,7 @@ impl ModelHistory {
     pub(super) fn replace(&mut self, items: Vec<ResponseItem>) {
         let messages = items.iter().enumerate().filter(|(_, item)| is_user_message(item));
         self.messages = messages.map(|(index, _)| HistoryMessage { index, rewritten: None }).collect();
+        self.compacted = items.len();
         self.items = items;
     }
 
@@ -70,18 +80,18 @@ impl ModelHistory {
         let mut items = (0..).zip(std::mem::take(&mut self.items));
         self.messages.clear();
         for RetainedMessage { message, truncated } in retained {
-            let is_truncated = truncated.is_some();
-            let text = truncated.map_or(message.text, Arc::from);
-            let known = if message.is_text_only && !is_truncated {
-                items.by_ref().find(|(index, _)| *index == message.index)
-            } else {
-                None
-            };
-            let item = known.map_or_else(|| ResponseItem::user_text(&text), |(_, item)| item);
-            self.push_rewritten(item, text);
+            if let Some(truncated) = truncated {
+                self.push_rewritten(truncated_message(&truncated), truncated.concat().into());
+                continue;
+            }
+            let known =
+                message.is_text_only.then(|| items.by_ref().find(|(index, _)| *index == message.index)).flatten();
+            let item = known.map_or_else(|| ResponseItem::user_text(&message.text), |(_, item)| item);
+            self.push_rewritten(item, message.text);
         }
         let summary = summary_text(summary);
         self.push_rewritten(ResponseItem::user_text(summary), summary.into());
+        self.compacted = self.items.len();
     }
 
     /// Removes everything from the `count`-th newest message on; from the oldest message on if there are fewer.
@@ -99,12 +109,13 @@ impl ModelHistory {
                 self.items.pop();
             }
         }
+        self.compacted = self.compacted.min(self.items.len());
     }
 
-    /// Adds a message of role `user` that a compaction wrote. If its text looks like a context fragment, rollbacks do not count
-    /// it, regardless of its first author.
+    /// Adds a message of role `user` that a compaction wrote. If its text looks like a context fragment or a summary of the
+    /// program, rollbacks do not count it, regardless of its first author.
     fn push_rewritten(&mut self, item: ResponseItem, text: Arc<str>) {
-        if !is_user_fragment(&text) {
+        if is_counted_text(&text) {
             self.messages.push(HistoryMessage { index: self.items.len(), rewritten: Some(text) });
         }
         self.items.push(item);
@@ -118,4 +129,11 @@ impl ModelHistory {
         let item = self.items.get(message.index).filter(|item| *item.kind() == ResponseItemKind::Message)?;
         Some(OwnMessage { index: message.index, text: item.texts().concat().into(), is_text_only: false })
     }
+}
+
+/// Returns a message of the user that a compaction truncated. Codex 0.169 sends the beginning, the note and the end as parts.
+fn truncated_message(text: &TruncatedText) -> ResponseItem {
+    let parts = text.each_ref().map(|text| json!({"type": "input_text", "text": text}));
+    let message = json!({"type": "message", "role": "user", "content": parts});
+    ResponseItem::from_value(&message).unwrap_or_else(|| ResponseItem::user_text(&text.concat()))
 }

@@ -42,11 +42,11 @@ impl ActiveMessages {
         let candidates = in_context.iter_newest_first().filter(|message| message.author != MessageAuthor::Agent);
         let retained = retained_messages(candidates, summary);
         let texts = retained.into_iter().map(|kept| match kept.truncated {
-            Some(text) => Cow::Owned(text),
+            Some(text) => Cow::Owned(text.concat()),
             None => Cow::Borrowed(&*kept.message.text),
         });
         let texts = texts.chain([Cow::Borrowed(summary_text(summary))]);
-        // These texts become messages of role `user`. One that begins like a context fragment is then taken for a fragment,
+        // These texts become messages of role `user`. One that looks like a context fragment is then taken for a fragment,
         // and no rollback counts it.
         let replacement =
             texts.filter(|text| !is_user_fragment(text)).map(|text| ReplacementMessage { text, is_of_agent: false });

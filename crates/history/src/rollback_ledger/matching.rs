@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::message::{CountedMessage, MessageAuthor, RollbackPoint};
+use crate::context_fragments::is_program_summary;
 
-/// A message of a replacement history that a rollback can count.
+/// A message of a replacement history that a rollback can count, or a summary of the program.
 pub(super) struct ReplacementMessage<'a> {
     pub(super) text: Cow<'a, str>,
     pub(super) is_of_agent: bool,
@@ -55,6 +56,11 @@ impl ReplacementMatch {
         let mut has_passed_summary = !summary.is_empty() && replacement.iter().any(|message| message.text == summary);
         for ReplacementMessage { text, is_of_agent } in replacement.iter().rev() {
             let new = |author| CountedMessage { text: (**text).into(), author, point: summary_point, position: None };
+            // A rollback does not count a summary that the program marked as one.
+            if is_program_summary(text) && !is_of_agent {
+                has_passed_summary = true;
+                continue;
+            }
             let is_summary = text == summary;
             let found = if is_summary { None } else { texts.newest_before(end, text) };
             if is_summary || (found.is_none() && !has_passed_summary) {

@@ -11,6 +11,15 @@ pub(crate) struct RollbackPoint {
     pub(crate) item: usize,
 }
 
+/// Where a message is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ItemPlace {
+    /// Number of turns before its turn, in the whole thread.
+    pub(crate) turn: u64,
+    /// Index of the item in its turn.
+    pub(crate) item: usize,
+}
+
 /// A message that a rollback can count.
 #[derive(Clone, Debug)]
 pub(super) struct CountedMessage {

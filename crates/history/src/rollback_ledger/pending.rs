@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::message::{CountedMessage, MessageAuthor, RollbackPoint};
+use super::message::{CountedMessage, ItemPlace, MessageAuthor, RollbackPoint};
 use super::rope::MessageRope;
 
 /// How many unpaired messages are compared one by one before an index by text is built.
@@ -17,18 +17,20 @@ const SCAN_LIMIT: usize = 16;
 /// ```text
 /// response_item "a"   a new message "a", which waits for its event
 /// response_item "b"   a new message "b", which waits for its event
-/// event "b"           pairs with "b", which is now shown at this line
+/// event "b"           pairs with "b", which an event shows now
 /// event "c"           no text matches: pairs with the oldest that waits, "a" (a client may have rewritten the text)
 /// event "d"           nothing waits: a new message "d", and one event that waits for its item
-/// response_item "d"   an event waits: the item is that message, nothing is added
+/// response_item "d"   its event waits: the item is that message, nothing is added
 /// ```
 #[derive(Debug, Default)]
 pub(super) struct PendingMessages {
     messages: Vec<CountedMessage>,
     /// Indexes of messages that came as an item and have no event yet.
     without_event: BTreeSet<usize>,
-    /// Number of messages that came as an event and have no item yet.
-    without_item: usize,
+    /// Where the messages that came as an item are shown, by index.
+    places: HashMap<usize, ItemPlace>,
+    /// The messages that came as an event and have no item yet, by text: numbers of the turns that show them, oldest first.
+    without_item: HashMap<Arc<str>, VecDeque<u64>>,
     /// Indexes of the messages in `without_event` by text, oldest first; it covers the first `indexed` messages. Filled only
     /// if there are many.
     by_text: HashMap<Arc<str>, VecDeque<usize>>,
@@ -41,13 +43,52 @@ impl PendingMessages {
         self.messages.iter()
     }
 
-    /// Adds the item of a message of the user, or pairs it with an earlier event.
-    pub(super) fn add_item(&mut self, text: String, point: RollbackPoint, position: u64) {
-        if self.without_item > 0 {
-            self.without_item -= 1;
+    /// Pairs the item of a message of the user with an earlier event, and returns the number of the turn that shows it. The text of
+    /// the event is the same, or a part of it if only one event waits: programs can add context to what they give to the model.
+    pub(super) fn pair_item(&mut self, text: &str) -> Option<u64> {
+        let only = self.without_item.keys().next().filter(|_| self.without_item.len() == 1);
+        let only = only.filter(|only| !only.is_empty() && text.contains(&***only)).cloned();
+        let key = if self.without_item.contains_key(text) { Arc::from(text) } else { only? };
+        let turns = self.without_item.get_mut(&key)?;
+        let turn = turns.pop_front();
+        if turns.is_empty() {
+            self.without_item.remove(&key);
+        }
+        turn
+    }
+
+    /// Adds a message of the user that came as an item, which is shown at `place` as long as no event pairs with it.
+    pub(super) fn add_item(&mut self, text: String, place: ItemPlace, point: RollbackPoint, position: u64) {
+        self.without_event.insert(self.messages.len());
+        self.places.insert(self.messages.len(), place);
+        self.push(text.into(), MessageAuthor::User, point, position);
+    }
+
+    /// Returns the number of the first turn that shows a message that waits for its event, or an event that waits for its message.
+    pub(super) fn oldest_waiting_turn(&self) -> Option<u64> {
+        self.places.values().map(|place| place.turn).chain(self.without_item.values().flatten().copied()).min()
+    }
+
+    /// Ends the waiting of all messages and events that are shown before the turn with this number.
+    pub(super) fn forget_waiting_before(&mut self, turn: u64) {
+        if self.oldest_waiting_turn().is_none_or(|oldest| oldest >= turn) {
             return;
         }
-        self.without_event.insert(self.messages.len());
+        self.places.retain(|index, place| {
+            let is_kept = place.turn >= turn;
+            if !is_kept {
+                self.without_event.remove(index);
+            }
+            is_kept
+        });
+        self.without_item.retain(|_, turns| {
+            turns.retain(|of| *of >= turn);
+            !turns.is_empty()
+        });
+    }
+
+    /// Adds a message of role `user` that came as an item and has no event.
+    pub(super) fn add_unshown_item(&mut self, text: String, point: RollbackPoint, position: u64) {
         self.push(text.into(), MessageAuthor::User, point, position);
     }
 
@@ -56,20 +97,21 @@ impl PendingMessages {
         self.push(text.into(), MessageAuthor::Agent, point, position);
     }
 
-    /// Pairs the event of a message with the oldest waiting item of the same text, else with the oldest waiting item. If no
-    /// item waits, it adds a message.
-    pub(super) fn add_event(&mut self, text: &str, point: RollbackPoint, position: u64) {
-        let paired = self.find_without_event(text).or(self.without_event.first().copied());
-        if let Some(index) = paired
-            && let Some(message) = self.messages.get_mut(index)
-        {
-            // The event is what a client shows, so its position replaces that of the item.
-            (message.point, message.position) = (point, Some(position));
-            self.without_event.remove(&index);
-        } else {
-            self.without_item += 1;
-            self.push(text.into(), MessageAuthor::User, point, position);
-        }
+    /// Pairs the event of a message with the oldest waiting item of the same text, else with the oldest waiting item. Returns
+    /// where that item is shown, or `None` if none waits.
+    pub(super) fn pair_event(&mut self, text: &str, position: u64) -> Option<ItemPlace> {
+        let index = self.find_without_event(text).or(self.without_event.first().copied())?;
+        self.without_event.remove(&index);
+        // The event is what a client shows, so its position replaces that of the item.
+        self.messages.get_mut(index)?.position = Some(position);
+        self.places.remove(&index)
+    }
+
+    /// Adds a message that came as an event, with which no item pairs yet. `turn` is the number of the turn that shows it.
+    pub(super) fn add_event(&mut self, text: &str, turn: u64, point: RollbackPoint, position: u64) {
+        let text: Arc<str> = text.into();
+        self.without_item.entry(Arc::clone(&text)).or_default().push_back(turn);
+        self.push(text, MessageAuthor::User, point, position);
     }
 
     /// Takes all messages. Later lines pair with none of them.
@@ -77,7 +119,8 @@ impl PendingMessages {
         let mut taken = MessageRope::default();
         taken.extend(self.messages.drain(..));
         self.without_event.clear();
-        self.without_item = 0;
+        self.places.clear();
+        self.without_item.clear();
         self.by_text.clear();
         self.indexed = 0;
         taken

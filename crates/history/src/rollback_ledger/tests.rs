@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use selvedge_protocol::{Compacted, ResponseItem};
 
 use super::RollbackLedger;
-use super::message::{CountedMessage, MessageAuthor, RollbackPoint};
-use crate::context_fragments::{is_user_fragment, is_user_message};
+use super::message::{CountedMessage, ItemPlace, MessageAuthor, RollbackPoint};
+use crate::context_fragments::{is_counted_text, is_program_summary, is_user_fragment, is_user_message};
 
 /// A line that changes the messages.
 #[derive(Clone, Debug)]
@@ -45,8 +45,8 @@ struct Model {
     compactions: u64,
     /// Indexes of the messages that came as an item and have no event yet, since the last line that is not a message.
     without_event: Vec<usize>,
-    /// Number of the messages that came as an event and have no item yet, since the same line.
-    without_item: usize,
+    /// Texts of the messages that came as an event and have no item yet, since the same line.
+    without_item: Vec<&'static str>,
 }
 
 enum ModelEntry {
@@ -62,27 +62,39 @@ impl Model {
         self.messages.push(ModelMessage { text: text.to_owned(), author, point, position: Some(position) });
     }
 
+    /// The event that waits for an item of this text.
+    fn event_of(&self, text: &str) -> Option<usize> {
+        let same = self.without_item.iter().position(|event| *event == text);
+        let are_equal = self.without_item.windows(2).all(|pair| pair[0] == pair[1]);
+        same.or_else(|| {
+            self.without_item.iter().position(|event| are_equal && !event.is_empty() && text.contains(event))
+        })
+    }
+
     fn apply(&mut self, line: &TestLine, point: RollbackPoint, position: u64) -> Option<RollbackPoint> {
         let is_message = matches!(line, TestLine::Item(_) | TestLine::AgentMessage(_) | TestLine::Event(_));
         if !is_message {
-            (self.without_event, self.without_item) = (Vec::new(), 0);
+            (self.without_event, self.without_item) = (Vec::new(), Vec::new());
         }
         match line {
             TestLine::OtherEvent => {}
             TestLine::AgentMessage(text) => self.push(text, MessageAuthor::Agent, point, position),
-            TestLine::Item(_) if self.without_item > 0 => self.without_item -= 1,
+            TestLine::Item(text) if self.event_of(text).is_some() => {
+                let event = self.event_of(text).unwrap();
+                self.without_item.remove(event);
+            }
             TestLine::Item(text) => {
                 self.without_event.push(self.messages.len());
                 self.push(text, MessageAuthor::User, point, position);
             }
             TestLine::Event(text) if self.without_event.is_empty() => {
-                self.without_item += 1;
+                self.without_item.push(text);
                 self.push(text, MessageAuthor::User, point, position);
             }
             TestLine::Event(text) => {
                 let same = self.without_event.iter().position(|index| self.messages[*index].text == *text);
                 let index = self.without_event.remove(same.unwrap_or(0));
-                (self.messages[index].point, self.messages[index].position) = (point, Some(position));
+                self.messages[index].position = Some(position);
             }
             TestLine::Compaction(summary, replacement) => {
                 let replacement =
@@ -148,6 +160,10 @@ fn compact(
     let mut kept = Vec::new();
     let mut has_passed_summary = !summary.is_empty() && replacement.iter().any(|(text, _)| text == summary);
     for (text, is_of_agent) in replacement.iter().rev() {
+        if is_program_summary(text) && !is_of_agent {
+            has_passed_summary = true;
+            continue;
+        }
         let text = text.clone();
         let found = (0..end).rev().find(|index| before[*index].as_ref().is_some_and(|message| message.text == text));
         if text == summary || (found.is_none() && !has_passed_summary) {
@@ -176,7 +192,8 @@ fn legacy_replacement(in_context: &[ModelMessage], summary: &str) -> Vec<(String
             break;
         }
         if first_line.is_none_or(|line| !message.text.starts_with(line)) {
-            replacement.insert(0, crate::truncation::truncate_middle(&message.text, tokens * 4).into_owned());
+            let truncated = crate::truncation::OutputLimit::Tokens(tokens).truncate(&message.text);
+            replacement.insert(0, truncated.map_or_else(|| message.text.clone(), |parts| parts.concat()));
             tokens = tokens.saturating_sub(message.text.len().div_ceil(4));
         }
     }
@@ -195,11 +212,21 @@ fn compacted(message: Option<&str>, replacement: Option<&[(&str, bool)]>) -> Com
     }
 }
 
+const PLACE: ItemPlace = ItemPlace { turn: 0, item: 0 };
+
 fn record(ledger: &mut RollbackLedger, line: &TestLine, point: RollbackPoint, position: u64) -> Option<RollbackPoint> {
     match line {
-        TestLine::Item(text) => ledger.record_item(&ResponseItem::user_text(text), point, position),
+        TestLine::Item(text) => {
+            if ledger.pair_item(text).is_none() {
+                ledger.record_item((*text).to_owned(), PLACE, point, position);
+            }
+        }
         TestLine::AgentMessage(text) => ledger.record_agent_message((*text).to_owned(), point, position),
-        TestLine::Event(text) => ledger.record_event(text, point, position),
+        TestLine::Event(text) => {
+            if ledger.pair_event(text, position).is_none() {
+                ledger.record_event(text, 0, point, position);
+            }
+        }
         TestLine::OtherEvent => ledger.commit_pending(),
         TestLine::Compaction(summary, replacement) => ledger.compact(&compacted(*summary, Some(replacement)), point),
         TestLine::LegacyCompaction(summary) => ledger.compact(&compacted(Some(summary), None), point),
@@ -218,17 +245,19 @@ fn active_messages(ledger: &RollbackLedger) -> Vec<ModelMessage> {
     ledger.active.messages().chain(ledger.pending.messages()).map(message).collect()
 }
 
-/// Two texts that are long enough to be truncated, and two summaries that begin with the same long line.
-static LONG: LazyLock<[String; 4]> = LazyLock::new(|| {
+/// Two texts that are long enough to be truncated, two summaries that begin with the same long line, and one that the program
+/// marked as a summary.
+static LONG: LazyLock<[String; 5]> = LazyLock::new(|| {
     let known = |text: &str| format!("{}\n{text}", "The line of it. ".repeat(16));
-    ["long ".repeat(3_500), "longer ".repeat(6_000), known("one"), known("other")]
+    let marked = format!("Another language model started to solve this problem{}\nso far", " and more".repeat(30));
+    ["long ".repeat(3_500), "longer ".repeat(6_000), known("one"), known("other"), marked]
 });
 
 /// Texts that often repeat, look like context fragments, or are long.
 fn any_text() -> impl Strategy<Value = &'static str> {
     prop_oneof![
         8 => prop::sample::select(&["a", "b", "c", "d", "e", "f"][..]),
-        2 => prop::sample::select(&["s", "", "(no summary available)", "<environment_context>here"][..]),
+        2 => prop::sample::select(&["s", "", "(no summary available)", "<skill>x</skill>"][..]),
         2 => (0..LONG.len()).prop_map(|at| LONG[at].as_str()),
     ]
 }
@@ -267,7 +296,7 @@ proptest! {
     #[test]
     fn events_pair_with_items_as_in_the_model(items in prop::collection::vec(any_text(), 0..60), events in prop::collection::vec(any_text(), 0..60)) {
         let (mut ledger, mut model) = (RollbackLedger::default(), Model::default());
-        let items = items.into_iter().filter(|text| !is_user_fragment(text)).map(TestLine::Item);
+        let items = items.into_iter().filter(|text| is_counted_text(text)).map(TestLine::Item);
         let lines = items.chain(events.into_iter().map(TestLine::Event));
         for (position, line) in (0..).zip(lines) {
             let point = RollbackPoint { turn: 0, item: position as usize };
@@ -290,12 +319,11 @@ fn assert_linear(few: usize, time_for: impl Fn(usize) -> Duration) {
 fn events_may_come_in_any_order_long_after_their_items() {
     assert_linear(10_000, |count| {
         let texts: Vec<String> = (0..count).map(|n| format!("message {n:08}")).collect();
-        let items: Vec<_> = texts.iter().map(|text| ResponseItem::user_text(text)).collect();
         let point = RollbackPoint { turn: 0, item: 0 };
         let start = Instant::now();
         let mut ledger = RollbackLedger::default();
-        items.iter().for_each(|item| ledger.record_item(item, point, 0));
-        (1..).zip(texts.iter().rev()).for_each(|(position, text)| ledger.record_event(text, point, position));
+        texts.iter().for_each(|text| ledger.record_item(text.clone(), PLACE, point, 0));
+        (1..).zip(texts.iter().rev()).for_each(|(position, text)| _ = ledger.pair_event(text, position));
         let took = start.elapsed();
         assert!(ledger.positions().eq((1..=count as u64).rev()));
         took

@@ -1,6 +1,6 @@
 //! Which texts of an item are searched.
 
-use selvedge_protocol::{OtherTurnItem, TurnItem};
+use selvedge_protocol::{ItemContent, OtherTurnItem, TurnItem};
 use serde_json::Value;
 
 /// Maximum number of bytes that are searched in one text of an item with long machine-made texts.
@@ -16,29 +16,31 @@ const MAX_ITEM_BYTES: usize = 16 << 10;
 /// them. The limits keep an index small, and they give every store the same hits.
 #[must_use]
 pub fn item_texts(item: &TurnItem) -> Vec<&str> {
-    match item {
-        TurnItem::UserMessage { text, .. } | TurnItem::AgentMessage { text, .. } | TurnItem::Plan { text, .. } => {
-            vec![text]
-        }
-        TurnItem::Reasoning { summary, content, .. } => summary.iter().chain(content).map(String::as_str).collect(),
-        TurnItem::CommandExecution { command, output, .. } => {
+    match &item.content {
+        ItemContent::UserMessage { text, .. }
+        | ItemContent::AgentMessage { text, .. }
+        | ItemContent::Transcript { text, .. }
+        | ItemContent::InterAgentMessage { text, .. }
+        | ItemContent::Plan { text } => vec![text],
+        ItemContent::Reasoning { summary, content, .. } => summary.iter().chain(content).map(String::as_str).collect(),
+        ItemContent::CommandExecution { command, output, .. } => {
             std::iter::once(command.as_str()).chain(limited(output.iter().map(String::as_str))).collect()
         }
-        TurnItem::FileChange { changes: Value::Object(changes), .. } => {
+        ItemContent::FileChange { changes: Value::Object(changes), .. } => {
             let paths = changes.keys().map(String::as_str);
             paths.chain(limited(strings(changes.values()))).collect()
         }
-        TurnItem::FileChange { changes, .. } => limited(strings([changes])).collect(),
-        TurnItem::ToolCall { tool, arguments, result, error, .. } => {
+        ItemContent::FileChange { changes, .. } => limited(strings([changes])).collect(),
+        ItemContent::ToolCall { tool, arguments, result, error, .. } => {
             let data = strings(std::iter::once(arguments).chain(result).chain(error));
             std::iter::once(tool.as_str()).chain(limited(data)).collect()
         }
-        TurnItem::WebSearch { query, action, .. } => {
+        ItemContent::WebSearch { query, action, .. } => {
             std::iter::once(query.as_str()).chain(limited(strings(action))).collect()
         }
-        TurnItem::ImageGeneration { revised_prompt, .. } => revised_prompt.iter().map(String::as_str).collect(),
-        TurnItem::EnteredReviewMode { review, .. } | TurnItem::ExitedReviewMode { review, .. } => vec![review],
-        TurnItem::Other(OtherTurnItem { fields, .. }) => limited(strings(fields.values())).collect(),
+        ItemContent::ImageGeneration { revised_prompt, .. } => revised_prompt.iter().map(String::as_str).collect(),
+        ItemContent::EnteredReviewMode { review, .. } | ItemContent::ExitedReviewMode { review, .. } => vec![review],
+        ItemContent::Other(OtherTurnItem { fields, .. }) => limited(strings(fields.values())).collect(),
         _ => Vec::new(),
     }
 }

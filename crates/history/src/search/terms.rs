@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use super::char_facts::WordSeparation;
 use super::folding::{fold_text, unfold};
+use super::words::{begins_word, separation_of};
 
-/// A term with fewer characters, outside of quotes, matches only at the start of a word.
+/// A term with fewer characters, outside of quotes, matches only at the start of a word, if its script has spaces between words.
 const MIN_ANYWHERE_CHARS: usize = 3;
 
 /// Maximum number of matches in one text that are considered for a snippet.
@@ -15,7 +17,8 @@ const MAX_MATCHES: usize = 256;
 pub enum SearchTerm {
     /// Matches anywhere.
     Anywhere(String),
-    /// Matches where a word starts: a letter or digit at the beginning of the text, or after another character.
+    /// Matches where a word starts: a letter or digit at the beginning of the text, after another character, or after a letter of
+    /// a script that separates words in another way ([`FoldedWord`](super::FoldedWord)).
     WordStart(String),
 }
 
@@ -35,17 +38,20 @@ impl SearchTerm {
         }
     }
 
-    /// Creates a term from a word outside of quotes. A `*` at its end restricts it to word starts, as does a short length. A word
-    /// that starts with neither letter nor digit matches anywhere, because it starts no word of a text.
+    /// Creates a term from a word outside of quotes. A `*` at its end restricts it to word starts, as does a short length.
+    ///
+    /// Both mean something only where words have a start. A term that starts with neither letter nor digit matches anywhere,
+    /// because it starts no word of a text; so does a term that starts with a letter of a script without spaces between
+    /// words. A short term with such a letter, or with a Korean one, is a whole word, and matches anywhere as well.
     fn from_word(word: &str) -> Self {
         let stem = word.strip_suffix('*').filter(|stem| !stem.is_empty());
         let text = fold_text(stem.unwrap_or(word));
-        let asks_for_word_start = stem.is_some() || text.chars().nth(MIN_ANYWHERE_CHARS - 1).is_none();
-        if asks_for_word_start && text.starts_with(char::is_alphanumeric) {
-            Self::WordStart(text)
-        } else {
-            Self::Anywhere(text)
-        }
+        let is_short = text.chars().nth(MIN_ANYWHERE_CHARS - 1).is_none();
+        let asks_for_word_start = stem.is_some()
+            || is_short && text.chars().filter_map(separation_of).all(|letter| letter == WordSeparation::Spaced);
+        let first = text.chars().next().and_then(separation_of);
+        let starts_words = first.is_some_and(|first| first != WordSeparation::Unspaced);
+        if asks_for_word_start && starts_words { Self::WordStart(text) } else { Self::Anywhere(text) }
     }
 
     /// Returns where the term occurs in a folded text. The ranges do not overlap.
@@ -56,7 +62,7 @@ impl SearchTerm {
             loop {
                 let start = from + folded.get(from..)?.find(term)?;
                 let end = start + term.len();
-                if matches!(self, Self::Anywhere(_)) || starts_word(folded, start) {
+                if matches!(self, Self::Anywhere(_)) || begins_word(folded, start) {
                     from = end;
                     return Some(start..end);
                 }
@@ -65,10 +71,6 @@ impl SearchTerm {
             }
         })
     }
-}
-
-fn starts_word(text: &str, offset: usize) -> bool {
-    !text[..offset].chars().next_back().is_some_and(char::is_alphanumeric)
 }
 
 /// Parses the text of a search: words, and phrases in double quotes. In a phrase, `""` is one quote.

@@ -64,13 +64,13 @@ impl ClosedTurns {
         usize::try_from(number - self.drained).ok()
     }
 
-    /// Removes all turns except the first `len`, and returns the number of their items.
+    /// Removes all turns except the first `len`, and returns the number of their counted items.
     pub(super) fn truncate(&mut self, len: usize) -> usize {
         let mut items = 0;
         while self.turns.len() > len
             && let Some(turn) = self.turns.pop()
         {
-            items += turn.turn.items.len();
+            items += turn.counted_items();
             if self.indexed > self.turns.len() {
                 self.indexed = self.turns.len();
                 // An earlier turn with the same id is the newest again, unless it was drained.

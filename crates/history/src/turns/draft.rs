@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use selvedge_protocol::{ItemId, ItemsView, Timestamp, Turn, TurnId, TurnItem, TurnStatus};
+use selvedge_protocol::{ItemContent, ItemId, ItemsView, Timestamp, Turn, TurnId, TurnItem, TurnStatus};
 use serde_json::Value;
 
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
@@ -32,8 +32,10 @@ pub(super) struct TurnDraft {
     /// Whether `has_cross_turn_edits` becomes true as soon as the turn grows; see
     /// [`TurnSequence`](super::sequence::TurnSequence).
     pub(super) is_sealed: bool,
-    /// Range of lines of each item. Empty if the item also depends on lines of other items.
-    item_lines: Vec<Range<u64>>,
+    /// Facts about each item.
+    facts: Vec<ItemFacts>,
+    /// Number of items so far to which no line gave an id, except those that are numbered through the whole thread.
+    unnamed_items: u64,
     /// Position of the newest line that updated an existing item.
     last_update: u64,
     /// Indexes of the items that are messages of the user.
@@ -43,6 +45,26 @@ pub(super) struct TurnDraft {
     indexed: usize,
     /// Number of the earlier turn with the same id; for [`ClosedTurns`](super::closed::ClosedTurns).
     pub(super) earlier_namesake: Option<u64>,
+}
+
+/// What a draft knows about one of its items.
+#[derive(Debug)]
+struct ItemFacts {
+    /// Range of lines. Empty if the item also depends on lines of other items.
+    lines: Range<u64>,
+    /// Whether the programs that wrote the log count the item when they number items.
+    is_counted: bool,
+}
+
+/// What an event did to the items of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upserted {
+    /// It added an item, which has this index.
+    New(usize),
+    /// It told of an item that was taken from the model's items before.
+    Confirmed,
+    /// It updated an item of an earlier event.
+    Updated,
 }
 
 /// Position and time of a line.
@@ -76,7 +98,8 @@ impl TurnDraft {
             restart,
             has_cross_turn_edits: false,
             is_sealed: false,
-            item_lines: Vec::new(),
+            facts: Vec::new(),
+            unnamed_items: 0,
             last_update: 0,
             user_messages: BTreeSet::new(),
             index_by_id: HashMap::new(),
@@ -92,54 +115,83 @@ impl TurnDraft {
         RollbackPoint { turn, item: if is_steering { item } else { 0 } }
     }
 
-    /// Adds an item, or updates the earlier item with the same id. Returns the index of a new item.
-    pub(super) fn upsert(&mut self, stamp: LineStamp, item: TurnItem) -> Option<usize> {
-        match self.index_of(item.id()) {
-            Some(index) => {
-                self.update(index, stamp.position, item);
-                None
-            }
+    /// Adds the item of an event, or updates the earlier item with the same id.
+    pub(super) fn upsert(&mut self, stamp: LineStamp, item: TurnItem) -> Upserted {
+        match self.index_of(&item.id) {
+            Some(index) => self.update(index, stamp.position, item),
             None => {
-                self.push(stamp, item);
-                Some(self.turn.items.len() - 1)
+                self.push(stamp, item, true);
+                Upserted::New(self.turn.items.len() - 1)
             }
         }
     }
 
-    /// Adds an item, which begins with the line at `stamp`.
-    pub(super) fn push(&mut self, stamp: LineStamp, item: TurnItem) {
-        if matches!(item, TurnItem::UserMessage { .. }) {
+    /// Adds an item, which begins with the line at `stamp`. `is_counted` is whether the programs that wrote the log count it when
+    /// they number items.
+    pub(super) fn push(&mut self, stamp: LineStamp, item: TurnItem, is_counted: bool) {
+        if matches!(item.content, ItemContent::UserMessage { .. }) {
             self.user_messages.insert(self.turn.items.len());
         }
         self.turn.items.push(item);
         self.turn.item_positions.push(stamp.position);
-        self.item_lines.push(stamp.position..stamp.position + 1);
+        self.facts.push(ItemFacts { lines: stamp.position..stamp.position + 1, is_counted });
     }
 
     /// Records that the line at `position` adds to the last item.
     pub(super) fn extend_last_item(&mut self, position: u64) {
-        if let Some(lines) = self.item_lines.last_mut().filter(|lines| !lines.is_empty()) {
+        if let Some(facts) = self.facts.last_mut().filter(|facts| !facts.lines.is_empty()) {
             // Example: reasoning R begins at line 5, line 6 updates the earlier item X, and line 7 adds to R. A projection of
             // the lines from 5 on does not know X: line 6 creates it after R, and line 7 begins a second reasoning. So R
             // cannot be rebuilt from its own lines, and its range becomes empty.
-            let is_alone = self.last_update <= lines.start;
-            lines.end = if is_alone { position + 1 } else { lines.start };
+            let is_alone = self.last_update <= facts.lines.start;
+            facts.lines.end = if is_alone { position + 1 } else { facts.lines.start };
         }
+    }
+
+    /// Returns whether the last item is a message of the user.
+    pub(super) fn ends_with_message_of_user(&self) -> bool {
+        self.turn.items.last().is_some_and(|item| matches!(item.content, ItemContent::UserMessage { .. }))
+    }
+
+    /// Records that the item at `index` cannot be rebuilt from its own lines.
+    pub(super) fn mark_dependent(&mut self, index: usize) {
+        if let Some(facts) = self.facts.get_mut(index) {
+            facts.lines.end = facts.lines.start;
+        }
+    }
+
+    /// Changes an item by the line at `position`.
+    pub(super) fn edit(&mut self, index: usize, position: u64, edit: impl FnOnce(&mut TurnItem)) {
+        if let Some(item) = self.turn.items.get_mut(index) {
+            edit(item);
+            self.extend_item(index, position);
+        }
+    }
+
+    /// Returns an id for an item of this turn that has none in the log, and that is not numbered through the whole thread.
+    pub(super) fn next_unnamed_id(&mut self) -> ItemId {
+        self.unnamed_items += 1;
+        format!("item-{}-{}", self.restart.turns + 1, self.unnamed_items).into()
+    }
+
+    /// Returns the number of items that the programs that wrote the log count when they number items.
+    pub(super) fn counted_items(&self) -> usize {
+        self.facts.iter().filter(|facts| facts.is_counted).count()
     }
 
     /// Removes all items except the first `len`.
     pub(super) fn truncate_items(&mut self, len: usize) {
         for item in self.turn.items.iter().take(self.indexed).skip(len) {
             // Several items can have the same id. The index has the first of them, which may be one that stays.
-            if self.index_by_id.get(item.id()).is_some_and(|index| *index >= len) {
-                self.index_by_id.remove(item.id());
+            if self.index_by_id.get(&item.id).is_some_and(|index| *index >= len) {
+                self.index_by_id.remove(&item.id);
             }
         }
         self.indexed = self.indexed.min(len);
         self.user_messages.split_off(&len);
         self.turn.items.truncate(len);
         self.turn.item_positions.truncate(len);
-        self.item_lines.truncate(len);
+        self.facts.truncate(len);
     }
 
     pub(super) fn set_times(
@@ -177,35 +229,52 @@ impl TurnDraft {
         if turn.status == TurnStatus::InProgress && !is_running {
             turn.status = TurnStatus::Interrupted;
         }
-        let (restart, item_lines) = (self.restart, self.item_lines);
+        let (restart, item_lines) = (self.restart, self.facts.into_iter().map(|facts| facts.lines).collect());
         ProjectedTurn { turn, restart, is_self_contained: !self.has_cross_turn_edits, item_lines }
     }
 
     /// Returns the index of the first item with this id.
-    fn index_of(&mut self, id: &ItemId) -> Option<usize> {
+    pub(super) fn index_of(&mut self, id: &ItemId) -> Option<usize> {
         let items = &self.turn.items;
         if items.len() <= SCANNED_ITEMS {
-            return items.iter().position(|item| item.id() == id);
+            return items.iter().position(|item| item.id == *id);
         }
         for (index, item) in items.iter().enumerate().skip(self.indexed) {
-            self.index_by_id.entry(item.id().clone()).or_insert(index);
+            self.index_by_id.entry(item.id.clone()).or_insert(index);
         }
         self.indexed = items.len();
         self.index_by_id.get(id).copied()
     }
 
-    /// Updates an item from the line at `position`.
-    fn update(&mut self, index: usize, position: u64, item: TurnItem) {
-        let Some(earlier) = self.turn.items.get_mut(index) else { return };
-        if matches!(item, TurnItem::UserMessage { .. }) {
+    /// Updates an item by the event at `position`, which may give it another id.
+    pub(super) fn update(&mut self, index: usize, position: u64, item: TurnItem) -> Upserted {
+        let Some(earlier) = self.turn.items.get_mut(index) else { return Upserted::Updated };
+        if matches!(item.content, ItemContent::UserMessage { .. }) {
             self.user_messages.insert(index);
         } else {
             self.user_messages.remove(&index);
         }
+        if earlier.id != item.id && index < self.indexed {
+            if self.index_by_id.get(&earlier.id) == Some(&index) {
+                self.index_by_id.remove(&earlier.id);
+            }
+            self.index_by_id.entry(item.id.clone()).or_insert(index);
+        }
         *earlier = turn_item::merged_update(earlier, item);
+        self.extend_item(index, position);
+        match self.facts.get_mut(index) {
+            Some(facts) if !facts.is_counted => {
+                facts.is_counted = true;
+                Upserted::Confirmed
+            }
+            _ => Upserted::Updated,
+        }
+    }
+
+    fn extend_item(&mut self, index: usize, position: u64) {
         self.last_update = position;
-        if let Some(lines) = self.item_lines.get_mut(index).filter(|lines| !lines.is_empty()) {
-            lines.end = position + 1;
+        if let Some(facts) = self.facts.get_mut(index).filter(|facts| !facts.lines.is_empty()) {
+            facts.lines.end = position + 1;
         }
     }
 }

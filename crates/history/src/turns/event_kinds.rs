@@ -3,33 +3,39 @@
 use selvedge_protocol::EventMsg;
 use serde_json::Value;
 
-use crate::turn_events::{is_turn_abort, is_turn_end, is_turn_start};
+use crate::persistence_policy::is_transient;
+use crate::turn_events::is_turn_start;
 use crate::turn_item;
 
 /// Returns whether an event of this kind can change turns. The payloads of other events are not parsed.
 pub(super) fn can_change_turns(kind: &str) -> bool {
     is_turn_start(kind)
-        || is_turn_end(kind)
-        || is_turn_abort(kind)
         || turn_item::is_step(kind)
-        || matches!(
-            kind,
-            "thread_rolled_back"
-                | "item_completed"
-                | "error"
-                | "item_started"
-                | "user_message"
-                | "agent_message"
-                | "agent_reasoning"
-                | "agent_reasoning_raw_content"
-                | "context_compacted"
-                | "entered_review_mode"
-                | "exited_review_mode"
-                | "patch_apply_end"
-                | "mcp_tool_call_end"
-                | "web_search_end"
-                | "image_generation_end"
-        )
+        || kind == "error"
+        || kind == "item_started"
+        || !is_silent_event(kind)
+}
+
+/// Returns whether events of this kind contain nothing that was said or done: counts, settings, and what only concerns a client
+/// that is connected.
+fn is_silent_event(kind: &str) -> bool {
+    matches!(kind, "token_count" | "thread_settings_applied" | "thread_goal_updated" | "thread_name_updated" | "")
+        || is_transient(kind)
+}
+
+/// Returns whether lines of this kind contain nothing that was said or done.
+pub(super) fn is_silent_line(kind: &str) -> bool {
+    matches!(
+        kind,
+        "turn_context"
+            | "world_state"
+            | "thread_metadata"
+            | "token_usage_record"
+            | "dynamic_tools_updated"
+            | "security_risk_score"
+            | "inter_agent_communication_metadata"
+            | "id_allocation"
+    )
 }
 
 /// Returns whether an event shows a message of the user, in either history mode.

@@ -3,27 +3,41 @@
 use std::collections::BTreeSet;
 
 use selvedge_protocol::{
-    ErrorEvent, EventMsg, HistoryMode, ItemCompletedEvent, ItemId, LineFormat, OpenItem, RolloutItem, RolloutLine,
-    TaskCompleteEvent, TaskStartedEvent, Timestamp, Turn, TurnAbortedEvent, TurnId, TurnItem, TurnStatus,
+    ErrorEvent, EventMsg, HistoryMode, ItemCompletedEvent, ItemContent, ItemId, ItemOrigin, ItemStatus, LineFormat,
+    OpenItem, ResponseItem, RolloutItem, RolloutLine, TaskCompleteEvent, TaskStartedEvent, Timestamp, Turn,
+    TurnAbortedEvent, TurnId, TurnItem, TurnStatus,
 };
 use serde_json::{Map, Value, json};
 
-use super::draft::{LineStamp, TurnDraft};
-use super::event_kinds::{can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, shows_user_message};
+use super::draft::{LineStamp, TurnDraft, Upserted};
+use super::event_kinds::{
+    can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, is_silent_line, shows_user_message,
+};
+use super::pairing::{Pairing, SaidBy, shown_text, without_citations};
 use super::sequence::{ChangedTurn, TurnSequence};
-use crate::context_fragments::is_user_message;
-use crate::payload_fields::{message_role, payload_type};
+use crate::context_fragments::{is_typed_message, is_user_message};
+use crate::model_item;
+use crate::payload_fields::{self, call_id, item_id, message_role, payload_type};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
-use crate::rollback_ledger::{RollbackLedger, RollbackPoint};
+use crate::rollback_ledger::{ItemPlace, RollbackLedger, RollbackPoint};
 use crate::turn_item;
 use crate::user_input::UserInput;
 use crate::user_turns::UserTurns;
 
+/// In how many implicit turns a message of the user can wait for its event, or an event for its message. A projection of the lines to
+/// come begins with the first of these turns.
+const MAX_WAITING_TURNS: u64 = 8;
+
 /// Folds the lines of a thread into its turns.
 ///
-/// Turns are derived from events alone. What the model sees (`response_item`, `world_state`) and settings are not shown. Lines
-/// from before the envelope (mid 2025) are the exception: their files contain no events, so messages of the user and the
-/// assistant are taken from the response items.
+/// Turns and their items come from events, which are written for clients. What the model said and did and no event shows comes from
+/// the model's own items ([`ItemOrigin::Model`]): calls and their outputs, messages and reasoning. Many programs write no event for
+/// a call, files before the envelope (mid 2025) contain no events at all, and a program that appends items may write none. The rule
+/// is that whatever was said or done is shown once. What both an event and an item tell is shown as the event tells it: calls are
+/// recognized by their ids, messages by their texts.
+///
+/// Items outside of a turn belong to the turn before; a message of the user begins an implicit turn. Lines of unknown kinds are
+/// shown with their kind. Context fragments, world state and settings are not shown.
 ///
 /// A rollback undoes the same messages and compactions as in [`Replay`](crate::Replay). Everything that is shown from the oldest
 /// of these messages on is undone. If that message is the summary of a compaction, or steered a running turn, the beginning of
@@ -34,6 +48,8 @@ pub struct TurnProjection {
     is_live: bool,
     /// The messages that rollbacks count.
     ledger: RollbackLedger,
+    /// What the newest turn shows, to show it once.
+    pairing: Pairing,
     /// The turns of the user that rollbacks count. Each holds the number of compactions before it.
     user_turns: UserTurns<u64>,
     /// Position of the first of the lines that lead up to the next message of the user: context fragments and the
@@ -45,6 +61,10 @@ pub struct TurnProjection {
     end: u64,
     /// Whether a rollback may have undone turns before those here.
     affects_earlier_turns: bool,
+    /// Ordinal at which the own lines of a sub-agent begin ([`SessionMeta::subagent_history_start_ordinal`](selvedge_protocol::SessionMeta)). 0 for other threads.
+    own_lines_start: u64,
+    /// The ordinal after that of the last line.
+    next_ordinal: Option<u64>,
 }
 
 impl TurnProjection {
@@ -91,6 +111,11 @@ impl TurnProjection {
     pub fn push(&mut self, position: u64, line: &RolloutLine) {
         let stamp = LineStamp { position, time: line.timestamp() };
         self.end = position + 1;
+        // What a sub-agent copied from its parent is shown in the parent.
+        self.next_ordinal = line.ordinal().map(|ordinal| ordinal.saturating_add(1));
+        if line.ordinal().is_some_and(|ordinal| ordinal < self.own_lines_start) {
+            return;
+        }
         // This comes before the line takes an item number: a turn that the line opens restarts at that number.
         self.turns.begin_line();
         // Only paginated threads have ordinals.
@@ -103,7 +128,12 @@ impl TurnProjection {
             "session_meta" => self.push_head(line),
             "compacted" => self.push_compaction(stamp, line),
             "inter_agent_communication" => self.push_agent_communication(stamp, line),
-            _ => {}
+            "realtime_item" => self.push_realtime_item(stamp, line),
+            "retained_context" => self.push_retained_context(stamp, line),
+            // Bare lines of mid 2025 without a kind contain the state of the program.
+            "" if line.format() == LineFormat::Bare && line.payload().contains("\"record_type\"") => {}
+            kind if is_silent_line(kind) => {}
+            kind => self.push_unknown(stamp, kind, line.payload()),
         }
         // Settings and world state are written between the lines that lead up to a message. Any other line ends them.
         if !matches!(line.kind(), "response_item" | "turn_context" | "world_state") {
@@ -139,13 +169,19 @@ impl TurnProjection {
     }
 
     /// Returns where another projection can resume, so that it takes the lines to come and returns the turns that they change.
-    /// `None` if these turns depend on earlier ones.
+    /// `None` if these turns depend on earlier ones, or if more lines may follow that a sub-agent copied from its parent: only the
+    /// head tells which ones these are.
     #[must_use]
     pub fn restart(&self) -> Option<TurnRestart> {
-        match self.turns.unended() {
-            Some(draft) => (!draft.has_cross_turn_edits).then_some(draft.restart),
-            None => Some(self.turns.restart_at(self.end, self.lead_in)),
+        if self.next_ordinal.is_some_and(|next| next < self.own_lines_start) {
+            return None;
         }
+        let unended = self.turns.unended().map(|draft| draft.restart.turns);
+        // A message may still get its event, or an event its message.
+        let Some(first) = unended.into_iter().chain(self.ledger.oldest_waiting_turn()).min() else {
+            return Some(self.turns.restart_at(self.end, self.lead_in));
+        };
+        self.turns.restart_of(first)
     }
 
     /// Returns the history mode of the thread, as far as the lines determine it.
@@ -167,11 +203,11 @@ impl TurnProjection {
     }
 
     fn push_head(&mut self, line: &RolloutLine) {
-        if let RolloutItem::SessionMeta(meta) = line.item()
-            && meta.mode() == HistoryMode::Paginated
-        {
+        let RolloutItem::SessionMeta(meta) = line.item() else { return };
+        if meta.mode() == HistoryMode::Paginated {
             self.turns.mode = HistoryMode::Paginated;
         }
+        self.own_lines_start = meta.subagent_history_start_ordinal.unwrap_or(self.own_lines_start);
     }
 
     fn push_event_line(&mut self, stamp: LineStamp, line: &RolloutLine) {
@@ -207,6 +243,7 @@ impl TurnProjection {
             EventMsg::Error(event) => self.push_error(stamp, event),
             EventMsg::Other(event) if event.kind() == "item_started" => self.push_started_item(stamp, event),
             EventMsg::Other(event) if turn_item::is_step(event.kind()) => self.push_step(stamp, event),
+            EventMsg::Other(event) => self.push_unknown_event(stamp, event),
             _ if self.turns.mode == HistoryMode::Legacy => self.push_legacy_event(stamp, event),
             _ => {}
         }
@@ -215,17 +252,61 @@ impl TurnProjection {
     /// Takes an event that a paginated thread does not have: there, completed items contain the same.
     fn push_legacy_event(&mut self, stamp: LineStamp, event: &EventMsg) {
         match event {
-            EventMsg::UserMessage(event) => self.push_user_message(stamp, UserInput::from_event(event)),
-            EventMsg::AgentMessage(event) => {
-                self.push_agent_message(stamp, event.message.as_deref(), event.phase.clone());
+            EventMsg::UserMessage(event) => {
+                let client_id = event.extra.get("client_id").and_then(|id| serde_json::from_str(id.get()).ok());
+                self.push_user_message(stamp, UserInput::from_event(event), client_id);
             }
-            EventMsg::AgentReasoning(event) => self.push_reasoning(stamp, event.text.clone(), None),
-            EventMsg::AgentReasoningRawContent(event) => self.push_reasoning(stamp, None, event.text.clone()),
+            EventMsg::AgentMessage(event) => {
+                let Some(text) = event.message.clone().filter(|text| !text.is_empty()) else { return };
+                let citation = event.extra.get("memory_citation").filter(|citation| citation.get() != "null");
+                let memory_citation = citation.and_then(|citation| serde_json::from_str(citation.get()).ok());
+                self.push_agent_message(stamp, text, event.phase.clone(), memory_citation);
+            }
+            EventMsg::AgentReasoning(event) => self.push_reasoning(stamp, SaidBy::Reasoning, event.text.as_deref()),
+            EventMsg::AgentReasoningRawContent(event) => {
+                self.push_reasoning(stamp, SaidBy::RawReasoning, event.text.as_deref());
+            }
             event => {
-                if let Some(item) = turn_item::from_legacy(event, |id| self.turns.id_or_number(id)) {
-                    self.turns.upsert_item(stamp, turn_item::turn_of(event).as_ref(), item);
+                if let Some((id, content)) = turn_item::from_legacy(event) {
+                    let id = self.turns.id_or_number(id);
+                    self.upsert_event_item(stamp, turn_item::turn_of(event).as_ref(), TurnItem::new(id, content));
                 }
             }
+        }
+    }
+
+    /// Adds the item of an event to its turn, or updates an earlier item with the same id.
+    fn upsert_event_item(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) -> Upserted {
+        let (index, id) = (self.turns.index_for(turn_id), item.id.clone());
+        if let ItemContent::WebSearch { query, .. } = &item.content
+            && self.turns.newest_index().is_none_or(|newest| newest <= index)
+            && let Some(waiting) = self.pairing_of(index).event(SaidBy::WebSearch, query)
+            && let Some(place) = self.place_in_newest_turn(waiting)
+            && self.turns.update_item(stamp, place, item.clone())
+        {
+            return Upserted::Confirmed;
+        }
+        let upserted = self.turns.upsert_item(stamp, turn_id, item);
+        if self.turns.newest_index() != Some(index) {
+            self.pairing().show_elsewhere(id);
+        }
+        upserted
+    }
+
+    /// Takes an event of a kind that is not known.
+    fn push_unknown_event(&mut self, stamp: LineStamp, event: &OpenItem) {
+        let content = model_item::unknown(event.kind(), event.json().get());
+        let ItemContent::Other(item) = &content else { return };
+        let text = |name: &str| item.fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let turn_id = text("turn_id").map(TurnId::from);
+        let id = text("call_id").or_else(|| text("item_id")).map(ItemId::from);
+        match turn_id {
+            Some(turn_id) => {
+                let draft = self.turns.turn_for(Some(&turn_id), stamp);
+                let id = id.unwrap_or_else(|| draft.next_unnamed_id());
+                draft.push(stamp, TurnItem::new(id, content), false);
+            }
+            None => _ = self.push_model_item(stamp, id.as_ref().map(ItemId::as_str), content),
         }
     }
 
@@ -283,14 +364,18 @@ impl TurnProjection {
             return;
         }
         self.turns.close(None);
+        self.pairing = Pairing::default();
         // Some of the counted messages may be before the turns here.
         self.affects_earlier_turns |= self.turns.turns_before > 0 || self.start > 0;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
+        // A rollback of more turns than the user has also undoes turns that were interrupted before their message was recorded.
+        let silent = count.saturating_sub(self.user_turns.len());
         // First the turns of the user determine which compactions are undone, then the ledger counts messages.
         let compactions = self.user_turns.roll_back(count).unwrap_or(u64::MAX);
         if let Some(point) = self.ledger.roll_back(count, compactions) {
             self.turns.cut_at(stamp, point);
         }
+        self.turns.remove_empty(silent);
         self.turns.end_rollback();
     }
 
@@ -301,19 +386,66 @@ impl TurnProjection {
         }
         let (id, fields) = self.split_fields(serde_json::from_str(item.json().get()).unwrap_or_default(), "id");
         let turn_id = event.turn_id.as_ref();
+        let item = TurnItem {
+            started_at: event.started_at_ms.map(Timestamp::from_millis),
+            completed_at: event.completed_at_ms.map(Timestamp::from_millis),
+            ..TurnItem::new(id, turn_item::from_completed(item.kind(), fields))
+        };
+        match &item.content {
+            ItemContent::UserMessage { .. } => self.complete_user_message(stamp, turn_id, item),
+            ItemContent::AgentMessage { .. } | ItemContent::Reasoning { .. } => {
+                self.complete_speech(stamp, turn_id, item)
+            }
+            _ => _ = self.upsert_event_item(stamp, turn_id, item),
+        }
+    }
+
+    fn complete_user_message(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) {
+        let ItemContent::UserMessage { text, .. } = &item.content else { return };
+        let text = text.clone();
         // The index is determined before the item is added: adding it can open the turn, but never closes one.
         let turn = self.turns.index_for(turn_id);
-        let item = turn_item::from_completed(item.kind(), id, fields);
-        let message = if let TurnItem::UserMessage { text, .. } = &item { Some(text.clone()) } else { None };
         // An update of a known message is no further message.
-        let Some(item) = self.turns.upsert_item(stamp, turn_id, item) else { return };
-        if let Some(text) = message
-            && let Some(draft) = self.turns.turn_at(turn)
+        if self.turns.turn_at(turn).is_none_or(|draft| draft.index_of(&item.id).is_none())
+            && let Some(place) = self.place_of_message(stamp, &text)
         {
-            draft.is_of_user = true;
-            let point = draft.rollback_point(turn, item);
-            self.ledger.record_event(&text, point, stamp.position);
+            self.affects_earlier_turns |= !self.turns.update_item(stamp, place, item);
+            return;
         }
+        let Upserted::New(index) = self.turns.upsert_item(stamp, turn_id, item) else { return };
+        if let Some(draft) = self.turns.turn_at(turn) {
+            draft.is_of_user = true;
+            let (number, point) = (draft.restart.turns, draft.rollback_point(turn, index));
+            self.ledger.record_event(&text, number, point, stamp.position);
+            self.pairing_of(turn).add_event(SaidBy::User, &text);
+        }
+    }
+
+    /// Takes a message or reasoning of the agent. The same may have come as an item of the model under another id.
+    fn complete_speech(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) {
+        let turn = self.turns.index_for(turn_id);
+        let is_known = self.turns.turn_at(turn).is_some_and(|draft| draft.index_of(&item.id).is_some());
+        let is_newest = self.turns.newest_index().is_none_or(|newest| newest <= turn);
+        if is_newest {
+            let texts: Vec<(SaidBy, String)> = match &item.content {
+                ItemContent::AgentMessage { text, .. } => vec![(SaidBy::Agent, shown_text(text))],
+                ItemContent::Reasoning { summary, content } => {
+                    let summary = summary.iter().map(|part| (SaidBy::Reasoning, part.clone()));
+                    summary.chain(content.iter().map(|part| (SaidBy::RawReasoning, part.clone()))).collect()
+                }
+                _ => Vec::new(),
+            };
+            let waiting =
+                texts.iter().filter_map(|(by, text)| self.pairing_of(turn).event(*by, text)).collect::<Vec<_>>();
+            if !is_known
+                && let Some(index) = waiting.first()
+                && let Some(place) = self.place_in_newest_turn(*index)
+                && self.turns.update_item(stamp, place, item.clone())
+            {
+                return;
+            }
+        }
+        self.upsert_event_item(stamp, turn_id, item);
     }
 
     /// Takes a step of the agent that was recorded when it began. The completed item replaces it, if there is one.
@@ -326,15 +458,17 @@ impl TurnProjection {
         }
         let turn_id = event.get("turn_id").and_then(Value::as_str).map(TurnId::from);
         let (id, fields) = self.split_fields(item, "id");
-        self.turns.upsert_item(stamp, turn_id.as_ref(), turn_item::from_started(&kind, id, fields));
+        let started_at = event.get("started_at_ms").and_then(Value::as_i64).map(Timestamp::from_millis);
+        let item = TurnItem { started_at, ..TurnItem::new(id, turn_item::from_started(&kind, fields)) };
+        self.upsert_event_item(stamp, turn_id.as_ref(), item);
     }
 
     /// Takes a step of the agent from a thread that was recorded with more than the usual events.
     fn push_step(&mut self, stamp: LineStamp, event: &OpenItem) {
         let (id, fields) = self.split_fields(serde_json::from_str(event.json().get()).unwrap_or_default(), "call_id");
         let turn_id = fields.get("turn_id").and_then(Value::as_str).map(TurnId::from);
-        if let Some(item) = turn_item::from_step(event.kind(), id, fields) {
-            self.turns.upsert_item(stamp, turn_id.as_ref(), item);
+        if let Some(content) = turn_item::from_step(event.kind(), fields) {
+            self.upsert_event_item(stamp, turn_id.as_ref(), TurnItem::new(id, content));
         }
     }
 
@@ -345,75 +479,435 @@ impl TurnProjection {
         (self.turns.id_or_number(id.as_ref().and_then(Value::as_str)), fields)
     }
 
-    /// Adds a message of the user: to the open turn if that is explicit, else to a new turn.
-    fn push_user_message(&mut self, stamp: LineStamp, input: UserInput) {
-        // An implicit turn that holds only a compaction continues with the message that follows it.
-        let continues = |open: &TurnDraft| open.is_explicit || (open.is_compaction && open.turn.items.is_empty());
-        if !self.turns.open.as_ref().is_some_and(continues) {
-            let start = self.lead_in.unwrap_or(stamp.position);
-            self.turns.open(None, start, stamp.time);
+    /// Adds a message of the user from an event: to the open turn if that is explicit, else to a new turn.
+    fn push_user_message(&mut self, stamp: LineStamp, input: UserInput, client_id: Option<String>) {
+        if let Some(place) = self.place_of_message(stamp, &input.text) {
+            let content = turn_item::user_message(input, client_id);
+            let item = TurnItem::new(self.turns.next_item_id(), content);
+            self.affects_earlier_turns |= !self.turns.update_item(stamp, place, item);
+            return;
         }
+        let lead_in = self.lead_in.take();
+        self.open_turn_of_user(stamp, lead_in);
         let turn = self.turns.closed.len();
         let draft = self.turns.turn_for(None, stamp);
         let point = draft.rollback_point(turn, draft.turn.items.len());
         draft.is_of_user = true;
-        self.ledger.record_event(&input.text, point, stamp.position);
-        self.turns.push_numbered_item(stamp, |id| turn_item::user_message(id, input));
+        self.ledger.record_event(&input.text, draft.restart.turns, point, stamp.position);
+        self.pairing_of(turn).add_event(SaidBy::User, &input.text);
+        self.turns.push_numbered_item(stamp, turn_item::user_message(input, client_id));
+    }
+
+    /// Returns where the message of an event is shown so far, if it came as an item of the model before.
+    fn place_of_message(&mut self, stamp: LineStamp, text: &str) -> Option<ItemPlace> {
+        if let Some(place) = self.ledger.pair_event(text, stamp.position) {
+            return Some(place);
+        }
+        // A message behind a context fragment in one item: rollbacks count it only because an event shows it.
+        let newest = self.turns.newest_index()?;
+        let index = self.pairing_of(newest).take_item(SaidBy::User, text)?;
+        let draft = self.turns.turn_at(newest)?;
+        let (turn, point) = (draft.restart.turns, draft.rollback_point(newest, index));
+        self.ledger.record_event(text, turn, point, stamp.position);
+        Some(ItemPlace { turn, item: index })
+    }
+
+    /// Opens the turn of a message of the user, unless the open turn takes it. `lead_in` is the position of the lines before it.
+    fn open_turn_of_user(&mut self, stamp: LineStamp, lead_in: Option<u64>) {
+        // An implicit turn that holds only a compaction continues with the message that follows it.
+        let continues = |open: &TurnDraft| open.is_explicit || (open.is_compaction && open.turn.items.is_empty());
+        if !self.turns.open.as_ref().is_some_and(continues) {
+            let turn = self.turns.open(None, lead_in.unwrap_or(stamp.position), stamp.time).restart.turns;
+            self.ledger.forget_waiting_before(turn.saturating_sub(MAX_WAITING_TURNS));
+        }
     }
 
     /// Takes a compaction. A rollback that undoes its summary cuts at this line.
     fn push_compaction(&mut self, stamp: LineStamp, line: &RolloutLine) {
         let turn = self.turns.closed.len();
-        let draft = self.turns.turn_for(None, stamp);
-        draft.is_compaction = true;
-        // At least 1 if the turn has a message of the user, although the event that shows it may still follow: undoing the
-        // summary must not undo that message, too.
-        let point = RollbackPoint { turn, item: draft.turn.items.len().max(usize::from(draft.is_of_user)) };
+        // In a paginated thread, turns are opened explicitly. A compaction outside of them is what remains of an undone turn in a
+        // file that was migrated from a legacy one.
+        let is_outside = self.turns.mode == HistoryMode::Paginated && self.turns.open.is_none();
+        let point = if is_outside {
+            RollbackPoint { turn, item: 0 }
+        } else {
+            let draft = self.turns.turn_for(None, stamp);
+            draft.is_compaction = true;
+            // At least 1 if the turn has a message of the user, although the event that shows it may still follow: undoing the
+            // summary must not undo that message, too.
+            RollbackPoint { turn, item: draft.turn.items.len().max(usize::from(draft.is_of_user)) }
+        };
         if let RolloutItem::Compacted(compacted) = line.item() {
             self.ledger.compact(&compacted, point);
         }
     }
 
-    fn push_agent_message(&mut self, stamp: LineStamp, text: Option<&str>, phase: Option<String>) {
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
-        let text = text.to_owned();
-        self.turns.push_numbered_item(stamp, |id| TurnItem::AgentMessage { id, text, phase });
+    fn push_agent_message(
+        &mut self,
+        stamp: LineStamp,
+        text: String,
+        phase: Option<String>,
+        memory_citation: Option<Value>,
+    ) {
+        let turn = self.turns.index_for(None);
+        let waiting = self.pairing_of(turn).event(SaidBy::Agent, &shown_text(&text));
+        let content = ItemContent::AgentMessage { text, phase, memory_citation };
+        match waiting.and_then(|index| self.place_in_newest_turn(index)) {
+            Some(place) => {
+                let item = TurnItem::new(self.turns.next_item_id(), content);
+                self.turns.update_item(stamp, place, item);
+            }
+            None => self.turns.push_numbered_item(stamp, content),
+        }
     }
 
     /// Adds a part to the reasoning that is the last item, or begins a new one.
-    fn push_reasoning(&mut self, stamp: LineStamp, summary_part: Option<String>, content_part: Option<String>) {
-        let is_empty = |part: &Option<String>| part.as_deref().unwrap_or_default().is_empty();
-        if is_empty(&summary_part) && is_empty(&content_part) {
+    fn push_reasoning(&mut self, stamp: LineStamp, by: SaidBy, part: Option<&str>) {
+        let Some(part) = part.filter(|part| !part.is_empty()) else { return };
+        let turn = self.turns.index_for(None);
+        if let Some(index) = self.pairing_of(turn).event(by, part) {
+            self.confirm_reasoning(stamp, index);
             return;
         }
         // Programs write each part of a reasoning as an event of its own, without an id.
         let draft = self.turns.turn_for(None, stamp);
-        if let Some(TurnItem::Reasoning { summary, content, .. }) = draft.turn.items.last_mut() {
-            summary.extend(summary_part);
-            content.extend(content_part);
+        if let Some(TurnItem {
+            content: ItemContent::Reasoning { summary, content }, origin: ItemOrigin::Event, ..
+        }) = draft.turn.items.last_mut()
+        {
+            let parts = if by == SaidBy::Reasoning { summary } else { content };
+            parts.push(part.to_owned());
             draft.extend_last_item(stamp.position);
             return;
         }
-        let (summary, content) = (summary_part.into_iter().collect(), content_part.into_iter().collect());
-        self.turns.push_numbered_item(stamp, |id| TurnItem::Reasoning { id, summary, content });
+        let (mut summary, mut content) = (Vec::new(), Vec::new());
+        if by == SaidBy::Reasoning { &mut summary } else { &mut content }.push(part.to_owned());
+        let content = ItemContent::Reasoning { summary, content };
+        // The programs that wrote the log did not show what the model's items tell. Where only such items are between two parts,
+        // they saw one reasoning, and so the second part takes no number.
+        let is_continued = draft.turn.items.iter().rev().find(|item| item.origin == ItemOrigin::Event);
+        if is_continued.is_some_and(|item| matches!(item.content, ItemContent::Reasoning { .. })) {
+            let item = TurnItem::new(draft.next_unnamed_id(), content);
+            draft.push(stamp, item, false);
+        } else {
+            self.turns.push_numbered_item(stamp, content);
+        }
+    }
+
+    /// An event shows a part of the reasoning at `index`, which was taken from the model's items.
+    fn confirm_reasoning(&mut self, stamp: LineStamp, index: usize) {
+        let Some(place) = self.place_in_newest_turn(index) else { return };
+        let newest = self.turns.newest_index().and_then(|turn| self.turns.turn_at(turn));
+        let Some(item) = newest.and_then(|draft| draft.turn.items.get(index).cloned()) else { return };
+        let id = if item.origin == ItemOrigin::Model { self.turns.next_item_id() } else { item.id };
+        self.turns.update_item(stamp, place, TurnItem { id, origin: ItemOrigin::Event, ..item });
     }
 
     fn push_response_line(&mut self, stamp: LineStamp, line: &RolloutLine) {
-        if line.format() == LineFormat::Bare && self.push_bare_message(stamp, line) {
-            self.lead_in = None;
-            return;
-        }
         let kind = payload_type(line);
         let role = message_role(&kind, line.payload());
         self.update_lead_in(stamp.position, &kind, role.as_deref());
-        if matches!(role.as_deref(), Some("user" | "agent"))
-            && let RolloutItem::ResponseItem(item) = line.item()
-            && is_user_message(&item)
-        {
-            self.count_user_message();
-            let point = self.message_point();
-            self.ledger.record_item(&item, point, stamp.position);
+        match (&*kind, role.as_deref()) {
+            ("message", Some("user")) => self.push_model_user_message(stamp, line),
+            ("message", Some("assistant")) => self.push_model_agent_message(stamp, line),
+            // Messages of the developer and the system are context.
+            ("message", Some("developer" | "system")) => {}
+            ("agent_message", _) => {
+                if let RolloutItem::ResponseItem(item) = line.item() {
+                    self.push_model_message_between_agents(stamp, &item);
+                }
+            }
+            ("reasoning", _) => self.push_model_reasoning(stamp, line),
+            (kind, _) if model_item::is_call(kind) => self.push_model_call(stamp, kind, line.payload()),
+            (kind, _) if model_item::is_output(kind) => self.push_model_output(stamp, kind, line.payload()),
+            (kind, _) if model_item::is_silent(kind) => {}
+            (kind, _) => self.push_unknown(stamp, kind, line.payload()),
         }
+    }
+
+    /// Takes a message of role `user`. If no event shows it, before or after, it is shown as it is.
+    fn push_model_user_message(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        let RolloutItem::ResponseItem(item) = line.item() else { return };
+        let (text, is_counted) = (item.texts().concat(), is_user_message(&item));
+        if !is_typed_message(&item) {
+            if is_counted {
+                // Codex counts instructions of a directory that programs of 2025 wrote, but nobody typed them.
+                self.count_user_message();
+                let point = self.next_message_point();
+                self.ledger.record_unshown_item(text, point, stamp.position);
+            }
+            return;
+        }
+        // The line belongs to the turn that shows it.
+        let lead_in = self.lead_in.take();
+        if is_counted {
+            self.count_user_message();
+            if let Some(turn) = self.ledger.pair_item(&text) {
+                // Alone, the lines of the open turn would show the message again.
+                let is_elsewhere = self.turns.newest_turn() != Some(turn);
+                if let Some(open) = &mut self.turns.open {
+                    open.is_of_user |= open.is_explicit;
+                    open.has_cross_turn_edits |= is_elsewhere;
+                }
+                return;
+            }
+        } else if self.pairing().take_event(SaidBy::User, &text) {
+            return;
+        }
+        // After an answer of the model, no event follows that shows the message before it.
+        let newest = self.turns.newest_index().and_then(|newest| self.turns.turn_at(newest));
+        if newest.is_some_and(|draft| !draft.is_explicit && !draft.ends_with_message_of_user()) {
+            self.ledger.commit_pending();
+        }
+        self.open_turn_of_user(stamp, lead_in);
+        let turn = self.turns.closed.len();
+        let draft = self.turns.turn_for(None, stamp);
+        let index = draft.turn.items.len();
+        let point = draft.rollback_point(turn, index);
+        let content = turn_item::user_message(UserInput::from_response(&item), None);
+        let item = model_turn_item(draft, item_id(line.payload()).as_deref(), content);
+        draft.push(stamp, item, false);
+        if is_counted {
+            draft.is_of_user = true;
+            let place = ItemPlace { turn: draft.restart.turns, item: index };
+            self.ledger.record_item(text, place, point, stamp.position);
+        } else {
+            self.pairing().show(SaidBy::User, &text, index);
+        }
+    }
+
+    /// Returns where a rollback cuts that undoes a message that is not shown: in the open turn if that is explicit, else before the
+    /// next turn.
+    fn next_message_point(&mut self) -> RollbackPoint {
+        let turn = self.turns.closed.len();
+        match &mut self.turns.open {
+            Some(open) if open.is_explicit => {
+                let point = open.rollback_point(turn, open.turn.items.len());
+                open.is_of_user = true;
+                point
+            }
+            open => RollbackPoint { turn: turn + usize::from(open.is_some()), item: 0 },
+        }
+    }
+
+    fn push_model_agent_message(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        let RolloutItem::ResponseItem(item) = line.item() else { return };
+        let parts = item.texts();
+        let text = parts.concat();
+        if text.is_empty() {
+            return;
+        }
+        let id = item_id(line.payload());
+        let is_told = self.is_told_by_id(id.as_deref());
+        if self.pairing().take_event(SaidBy::Agent, &shown_text(&text)) || is_told {
+            return;
+        }
+        // Old programs wrote an event for each part.
+        let mut untold: Vec<String> = Vec::new();
+        for part in &parts {
+            if !self.pairing().take_event(SaidBy::Agent, &shown_text(part)) {
+                untold.push(part.clone());
+            }
+        }
+        // A plan in a message can be an item of its own.
+        let text = untold.concat();
+        let text = if self.newest_turn_has_plan() { shown_text(&text) } else { without_citations(&text) };
+        if text.is_empty() {
+            return;
+        }
+        let phase = payload_fields::parse::<Map<String, Value>>(line.payload());
+        let phase = phase.and_then(|fields| Some(fields.get("phase")?.as_str()?.to_owned()));
+        let shown = shown_text(&text);
+        let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
+        let index = self.push_model_item(stamp, id.as_deref(), content);
+        self.pairing().show(SaidBy::Agent, &shown, index);
+    }
+
+    fn push_model_reasoning(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        let Some(fields) = payload_fields::parse::<Map<String, Value>>(line.payload()) else { return };
+        let texts = |name: &str| {
+            let parts = fields.get(name).and_then(Value::as_array).into_iter().flatten();
+            let parts = parts.filter_map(|part| part.as_str().or_else(|| part["text"].as_str()));
+            parts.filter(|part| !part.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (mut summary, mut content) = (texts("summary"), texts("content"));
+        let id = fields.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+        let is_told = self.is_told_by_id(id);
+        let pairing = self.pairing();
+        summary.retain(|part| !pairing.take_event(SaidBy::Reasoning, part));
+        content.retain(|part| !pairing.take_event(SaidBy::RawReasoning, part));
+        if is_told || (summary.is_empty() && content.is_empty()) {
+            return;
+        }
+        let reasoning = ItemContent::Reasoning { summary: summary.clone(), content: content.clone() };
+        let index = self.push_model_item(stamp, id, reasoning);
+        let pairing = self.pairing();
+        summary.iter().for_each(|part| pairing.show(SaidBy::Reasoning, part, index));
+        content.iter().for_each(|part| pairing.show(SaidBy::RawReasoning, part, index));
+    }
+
+    /// Takes a call. An event with its id shows it, before or after; until then it is in progress.
+    fn push_model_call(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
+        let Some(fields) = payload_fields::parse::<Map<String, Value>>(payload) else { return };
+        let call = model_item::call(kind, &fields);
+        let Some(id) = call.id.map(ItemId::from) else {
+            if let ItemContent::WebSearch { query, .. } = &call.content {
+                if self.pairing().take_event(SaidBy::WebSearch, query) {
+                    return;
+                }
+                let query = query.clone();
+                let index = self.push_model_item(stamp, None, call.content);
+                self.pairing().show(SaidBy::WebSearch, &query, index);
+            } else {
+                self.push_model_item(stamp, None, call.content);
+            }
+            return;
+        };
+        let content = call.content;
+        let is_repeated = self.pairing().call(&id).is_some();
+        let known = self.index_in_newest_turn(&id).filter(|_| !is_repeated);
+        if self.pairing().is_shown_elsewhere(&id) {
+            return;
+        }
+        let index = known.unwrap_or_else(|| self.push_model_item(stamp, Some(id.as_str()), content.clone()));
+        if known.is_none() {
+            self.turns.edit_newest(index, stamp.position, |item| item.started_at = stamp.time);
+        } else if let ItemContent::ToolCall { tool, arguments, .. } = &content
+            && self.turns.newest_item(index).is_some_and(is_of_sub_agent)
+        {
+            self.turns.edit_newest(index, stamp.position, |item| {
+                if let ItemContent::Other(item) = &mut item.content {
+                    turn_item::add_call(item, tool, arguments);
+                }
+            });
+        }
+        self.pairing().record_call(id, index);
+    }
+
+    /// Takes the output of a call, if no event shows it.
+    fn push_model_output(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
+        let id = call_id(payload).map(ItemId::from);
+        let index = id.as_ref().and_then(|id| self.pairing().call(id).or_else(|| self.index_in_newest_turn(id)));
+        if id.as_ref().is_some_and(|id| index.is_none() && self.pairing().is_shown_elsewhere(id)) {
+            return;
+        }
+        if index.is_some_and(|index| !self.turns.newest_item(index).is_some_and(lacks_output)) {
+            return;
+        }
+        let Some(mut fields) = payload_fields::parse::<Map<String, Value>>(payload) else { return };
+        match index {
+            Some(index) => self.turns.edit_newest(index, stamp.position, |item| {
+                model_item::answer(&mut item.content, &mut fields);
+                if item.origin == ItemOrigin::Model {
+                    item.completed_at = stamp.time;
+                }
+            }),
+            None => _ = self.push_model_item(stamp, None, model_item::orphan_output(kind, fields)),
+        }
+    }
+
+    /// Takes a line about a voice conversation. The words that were spoken stand in no other line.
+    fn push_realtime_item(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        const WITHOUT_SPEECH: [&str; 6] = [
+            "frame",
+            "realtime_session_started",
+            "realtime_session_closed",
+            "bem_item_promoted",
+            // What became a prompt, which a message shows.
+            "turn_input_accepted",
+            "session_end_input_saved",
+        ];
+        let RolloutItem::RealtimeItem(item) = line.item() else {
+            return self.push_unknown(stamp, line.kind(), line.payload());
+        };
+        match item.transcript() {
+            Some((_, text)) if text.trim().is_empty() => {}
+            Some((role, text)) => {
+                let content = ItemContent::Transcript { role: role.to_owned(), text: text.to_owned() };
+                self.push_model_item(stamp, item.id.as_deref(), content);
+            }
+            None if WITHOUT_SPEECH.contains(&&*payload_type(line)) => {}
+            None => self.push_unknown(stamp, line.kind(), line.payload()),
+        }
+    }
+
+    /// Takes a line about what must survive compactions. Only messages that were delivered to the user may stand in no other line.
+    fn push_retained_context(&mut self, stamp: LineStamp, line: &RolloutLine) {
+        let fields: Value = payload_fields::parse(line.payload()).unwrap_or_default();
+        match (fields["type"].as_str(), fields["text"].as_str()) {
+            (Some("delivered_assistant_message"), Some(text)) => {
+                let (id, shown) = (fields["message_id"].as_str(), shown_text(text));
+                if !self.is_told_by_id(id) && !self.pairing().take_event(SaidBy::Agent, &shown) {
+                    let text = text.to_owned();
+                    let content = ItemContent::AgentMessage { text, phase: None, memory_citation: None };
+                    let index = self.push_model_item(stamp, id, content);
+                    self.pairing().show(SaidBy::Agent, &shown, index);
+                }
+            }
+            (Some("verified_answer" | "accepted_file_audio"), _) => {}
+            _ => self.push_unknown(stamp, line.kind(), line.payload()),
+        }
+    }
+
+    /// Takes a line or a response item of a kind that is not known.
+    fn push_unknown(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
+        let kind = if kind.is_empty() { "unknown" } else { kind };
+        self.push_model_item(stamp, item_id(payload).as_deref(), model_item::unknown(kind, payload));
+    }
+
+    /// Adds an item that no event tells to the newest turn, and returns its index there.
+    fn push_model_item(&mut self, stamp: LineStamp, id: Option<&str>, content: ItemContent) -> usize {
+        // A turn before those here may have to take it.
+        self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
+        let draft = self.turns.newest_turn_for(stamp);
+        // Some models use an id again within a turn. The second item gets a number, which it would not get alone.
+        let is_repeated = id.is_some_and(|id| draft.index_of(&id.into()).is_some());
+        let item = model_turn_item(draft, id.filter(|_| !is_repeated), content);
+        draft.push(stamp, item, false);
+        let index = draft.turn.items.len() - 1;
+        if is_repeated {
+            draft.mark_dependent(index);
+        }
+        index
+    }
+
+    /// Returns whether an event of the newest turn tells of the item of the model with this id, which is the first with it.
+    fn is_told_by_id(&mut self, id: Option<&str>) -> bool {
+        let Some(id) = id.map(ItemId::from).filter(|id| self.pairing().call(id).is_none()) else { return false };
+        let index = self.index_in_newest_turn(&id);
+        let is_event =
+            |index: &usize| self.turns.newest_item(*index).is_some_and(|item| item.origin == ItemOrigin::Event);
+        let told = index.filter(is_event);
+        if let Some(index) = told {
+            self.pairing().record_call(id, index);
+        }
+        told.is_some()
+    }
+
+    /// Returns the pairing of the newest turn.
+    fn pairing(&mut self) -> &mut Pairing {
+        self.pairing.begin_turn(self.turns.newest_turn().unwrap_or(self.turns.turns_before));
+        &mut self.pairing
+    }
+
+    /// Returns the pairing of the turn with this index, which is the newest one or will be.
+    fn pairing_of(&mut self, turn: usize) -> &mut Pairing {
+        self.pairing.begin_turn(self.turns.turns_before + turn as u64);
+        &mut self.pairing
+    }
+
+    fn place_in_newest_turn(&self, item: usize) -> Option<ItemPlace> {
+        Some(ItemPlace { turn: self.turns.newest_turn()?, item })
+    }
+
+    fn index_in_newest_turn(&mut self, id: &ItemId) -> Option<usize> {
+        let newest = self.turns.newest_index()?;
+        self.turns.turn_at(newest)?.index_of(id)
+    }
+
+    fn newest_turn_has_plan(&mut self) -> bool {
+        let newest = self.turns.newest_index().and_then(|newest| self.turns.turn_at(newest));
+        newest.is_some_and(|draft| draft.turn.items.iter().any(|item| matches!(item.content, ItemContent::Plan { .. })))
     }
 
     /// Begins, continues or ends the lines that lead up to the next message of the user.
@@ -432,45 +926,56 @@ impl TurnProjection {
 
     fn push_agent_communication(&mut self, stamp: LineStamp, line: &RolloutLine) {
         if let RolloutItem::InterAgentCommunication(message) = line.item() {
-            self.count_user_message();
-            let point = self.message_point();
-            self.ledger.record_agent_message(message.content.unwrap_or_default(), point, stamp.position);
+            let text = |field: Option<String>| field.unwrap_or_default();
+            let (author, recipient) = (text(message.author), text(message.recipient));
+            self.push_message_between_agents(stamp, author, recipient, text(message.content));
         }
+    }
+
+    fn push_model_message_between_agents(&mut self, stamp: LineStamp, item: &ResponseItem) {
+        let fields: Map<String, Value> = payload_fields::parse(item.json().get()).unwrap_or_default();
+        let field = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.push_message_between_agents(stamp, field("author"), field("recipient"), item.texts().concat());
+    }
+
+    /// Takes a message of another agent, which rollbacks count as one of the user. No event shows it.
+    fn push_message_between_agents(&mut self, stamp: LineStamp, author: String, recipient: String, text: String) {
+        self.count_user_message();
+        let content = ItemContent::InterAgentMessage { author, recipient, text: text.clone() };
+        let index = self.push_model_item(stamp, None, content);
+        let Some(turn) = self.turns.newest_index() else { return };
+        let is_open = self.turns.open.is_some();
+        let Some(draft) = self.turns.turn_at(turn) else { return };
+        let point = if is_open { draft.rollback_point(turn, index) } else { RollbackPoint { turn, item: index } };
+        draft.is_of_user |= is_open && draft.is_explicit;
+        self.ledger.record_agent_message(text, point, stamp.position);
     }
 
     /// Makes the open turn one of the user, or counts the message as a turn of its own.
     fn count_user_message(&mut self) {
         self.user_turns.record_message(|| self.ledger.compactions());
     }
+}
 
-    /// Returns where a rollback cuts that undoes the message of the current `response_item` line.
-    ///
-    /// The message belongs to the open turn if that is explicit, even if no event shows it. Otherwise it leads up to the next
-    /// turn.
-    fn message_point(&mut self) -> RollbackPoint {
-        let turn = self.turns.closed.len();
-        // The event that shows the message closes an open implicit turn, as a rule. So the message belongs to the turn after it.
-        match &mut self.turns.open {
-            Some(open) if open.is_explicit => {
-                let point = open.rollback_point(turn, open.turn.items.len());
-                open.is_of_user = true;
-                point
-            }
-            open => RollbackPoint { turn: turn + usize::from(open.is_some()), item: 0 },
-        }
-    }
+/// Creates an item for a turn from what the model said or did. An item without an id in the log is numbered in its turn.
+fn model_turn_item(draft: &mut TurnDraft, id: Option<&str>, content: ItemContent) -> TurnItem {
+    let id = id.filter(|id| !id.is_empty()).map_or_else(|| draft.next_unnamed_id(), ItemId::from);
+    TurnItem { origin: ItemOrigin::Model, ..TurnItem::new(id, content) }
+}
 
-    /// Takes a message from before the envelope, when there were no events. Returns whether the line is such a message.
-    fn push_bare_message(&mut self, stamp: LineStamp, line: &RolloutLine) -> bool {
-        let RolloutItem::ResponseItem(item) = line.item() else { return false };
-        let (is_user, is_assistant) = (is_user_message(&item), item.role().as_deref() == Some("assistant"));
-        // No event follows that shows the message: this line is both item and event.
-        if is_user {
-            self.count_user_message();
-            self.push_user_message(stamp, UserInput { text: item.texts().concat(), images: Vec::new() });
-        } else if is_assistant {
-            self.push_agent_message(stamp, Some(&item.texts().concat()), None);
-        }
-        is_user || is_assistant
+fn is_of_sub_agent(item: &TurnItem) -> bool {
+    matches!(&item.content, ItemContent::Other(other) if turn_item::is_sub_agent_activity(other))
+}
+
+/// Returns whether the output of its call adds something to an item: if no event tells it.
+fn lacks_output(item: &TurnItem) -> bool {
+    if let ItemContent::Other(other) = &item.content {
+        return turn_item::is_sub_agent_activity(other) && !other.fields.contains_key("result");
     }
+    let status = match &item.content {
+        ItemContent::CommandExecution { status, output: None, .. }
+        | ItemContent::ToolCall { status, result: None, .. } => status,
+        _ => return false,
+    };
+    item.origin == ItemOrigin::Model || *status == ItemStatus::InProgress
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use selvedge_protocol::{HistoryMode, ItemId, Timestamp, TurnId, TurnItem, TurnStatus};
+use selvedge_protocol::{HistoryMode, ItemContent, ItemId, Timestamp, TurnId, TurnItem, TurnStatus};
 
 use super::closed::ClosedTurns;
-use super::draft::{LineStamp, TurnDraft};
+use super::draft::{LineStamp, TurnDraft, Upserted};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
-use crate::rollback_ledger::RollbackPoint;
+use crate::rollback_ledger::{ItemPlace, RollbackPoint};
 use crate::turn_events::synthetic_turn_id;
 
 // The open turn
@@ -66,7 +66,7 @@ pub(super) struct TurnSequence {
     pub(super) turns_before: u64,
     /// Ids that lines name and that no turn here has. A turn before those here may have them.
     pub(super) unresolved_turn_ids: BTreeSet<TurnId>,
-    /// Number of items in `closed` and `open`.
+    /// Number of counted items in `closed` and `open`.
     item_count: usize,
     /// Number of the next item that has no id in the log.
     next_item: u64,
@@ -102,6 +102,15 @@ impl TurnSequence {
         }
     }
 
+    /// Returns where a projection can begin that takes the turn with this number and all after it. `None` if it is not here, or if these
+    /// turns depend on earlier ones.
+    pub(super) fn restart_of(&self, turn: u64) -> Option<TurnRestart> {
+        let index = usize::try_from(turn.checked_sub(self.turns_before)?).ok()?;
+        let mut turns = self.closed.iter().chain(&self.open).skip(index).peekable();
+        let restart = turns.peek()?.restart;
+        turns.all(|draft| !draft.has_cross_turn_edits).then_some(restart)
+    }
+
     /// Returns the turn that has no known end: the open one, else the last closed one.
     pub(super) fn unended(&self) -> Option<&TurnDraft> {
         self.open.as_ref().or_else(|| self.closed.last().filter(|last| last.end.is_none()))
@@ -124,7 +133,7 @@ impl TurnSequence {
         let count = self.closed.len().saturating_sub(1);
         self.turns_before += count as u64;
         let drained = self.closed.drain_first(count);
-        self.item_count -= drained.iter().map(|draft| draft.turn.items.len()).sum::<usize>();
+        self.item_count -= drained.iter().map(TurnDraft::counted_items).sum::<usize>();
         drained.into_iter().map(|draft| draft.finish(false)).collect()
     }
 
@@ -196,18 +205,72 @@ impl TurnSequence {
         if index < self.closed.len() { self.closed.get_mut(index) } else { self.open.as_mut() }
     }
 
-    /// Adds an item to its turn, or updates an earlier item with the same id. Returns the index of a new item.
-    pub(super) fn upsert_item(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) -> Option<usize> {
-        let index = self.turn_for(turn_id, stamp).upsert(stamp, item)?;
-        self.item_count += 1;
-        Some(index)
+    /// Adds the item of an event to its turn, or updates an earlier item with the same id.
+    pub(super) fn upsert_item(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) -> Upserted {
+        let upserted = self.turn_for(turn_id, stamp).upsert(stamp, item);
+        self.item_count += usize::from(upserted != Upserted::Updated);
+        upserted
+    }
+
+    /// Updates the item at `place` by an event, and returns whether that is possible: its turn must be one of those here.
+    pub(super) fn update_item(&mut self, stamp: LineStamp, place: ItemPlace, item: TurnItem) -> bool {
+        let Some(index) = place.turn.checked_sub(self.turns_before).and_then(|index| usize::try_from(index).ok())
+        else {
+            return false;
+        };
+        if index < self.closed.len() {
+            self.mark_cross_turn_edit(index);
+        }
+        let Some(draft) = self.turn_at(index) else { return false };
+        let upserted = draft.update(place.item, stamp.position, item);
+        // As in `turn_for`: an aborted turn has an end, which grows with each late line.
+        if draft.turn.status == TurnStatus::Interrupted {
+            draft.extend_to(stamp.position);
+        }
+        self.item_count += usize::from(upserted != Upserted::Updated);
+        true
     }
 
     /// Adds an item that has no id in the log to the open turn.
-    pub(super) fn push_numbered_item(&mut self, stamp: LineStamp, item: impl FnOnce(ItemId) -> TurnItem) {
-        let item = item(self.next_item_id());
-        self.turn_for(None, stamp).push(stamp, item);
+    pub(super) fn push_numbered_item(&mut self, stamp: LineStamp, content: ItemContent) {
+        let item = TurnItem::new(self.next_item_id(), content);
+        self.turn_for(None, stamp).push(stamp, item, true);
         self.item_count += 1;
+    }
+
+    /// Returns the number of the newest turn, counted from 0. `None` if there is none here.
+    pub(super) fn newest_turn(&self) -> Option<u64> {
+        Some(self.turns_before + self.newest_index()? as u64)
+    }
+
+    /// Returns the index of the newest turn among the turns here.
+    pub(super) fn newest_index(&self) -> Option<usize> {
+        if self.open.is_some() { Some(self.closed.len()) } else { self.closed.len().checked_sub(1) }
+    }
+
+    /// Returns the item of the newest turn at `index`.
+    pub(super) fn newest_item(&self, index: usize) -> Option<&TurnItem> {
+        self.open.as_ref().or(self.closed.last())?.turn.items.get(index)
+    }
+
+    /// Changes the item at `index` of the newest turn, by the line at `position`.
+    pub(super) fn edit_newest(&mut self, index: usize, position: u64, edit: impl FnOnce(&mut TurnItem)) {
+        let is_late = self.open.is_none();
+        if let Some(draft) = self.open.as_mut().or(self.closed.last_mut()) {
+            draft.edit(index, position, edit);
+            if is_late {
+                draft.has_cross_turn_edits |= draft.is_sealed;
+                draft.extend_to(position);
+            } else if draft.turn.status == TurnStatus::Interrupted {
+                draft.extend_to(position);
+            }
+        }
+    }
+
+    /// Returns the turn to which an item belongs that names none: the open turn, else the last closed one, else a new implicit one.
+    pub(super) fn newest_turn_for(&mut self, stamp: LineStamp) -> &mut TurnDraft {
+        let last = if self.open.is_none() { self.closed.last().map(|last| last.turn.id.clone()) } else { None };
+        self.turn_for(last.as_ref(), stamp)
     }
 
     /// Returns the id, or a new number as id if the log has none.
@@ -220,12 +283,24 @@ impl TurnSequence {
         let is_truncated = point.item > 0 && point.turn < self.closed.len();
         self.item_count -= self.closed.truncate(point.turn + usize::from(is_truncated));
         if let Some(draft) = self.closed.last_mut().filter(|_| is_truncated) {
-            self.item_count -= draft.turn.items.len().saturating_sub(point.item);
+            self.item_count -= draft.counted_items();
             draft.truncate_items(point.item);
+            self.item_count += draft.counted_items();
             // Without the rollback the lines of the turn would show the removed items. So its range reaches to the rollback,
             // and a reader needs everything between.
             draft.has_cross_turn_edits = true;
             draft.extend_to(stamp.position);
+        }
+    }
+
+    /// Removes up to `count` turns from the end that show nothing. No turn is open.
+    pub(super) fn remove_empty(&mut self, count: usize) {
+        let is_empty = |draft: &TurnDraft| draft.turn.items.is_empty() && !draft.is_compaction;
+        for _ in 0..count {
+            if !self.closed.last().is_some_and(is_empty) {
+                break;
+            }
+            self.closed.truncate(self.closed.len() - 1);
         }
     }
 
@@ -281,7 +356,7 @@ impl TurnSequence {
         }
     }
 
-    fn next_item_id(&mut self) -> ItemId {
+    pub(super) fn next_item_id(&mut self) -> ItemId {
         let number = self.next_item;
         self.next_item += 1;
         format!("item-{number}").into()

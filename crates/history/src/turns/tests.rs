@@ -1,10 +1,10 @@
 //! Tests that a lookup by id finds the same as a scan of all entries.
 
 use proptest::prelude::*;
-use selvedge_protocol::{TurnId, TurnItem};
+use selvedge_protocol::{ItemContent, TurnId, TurnItem};
 
 use super::closed::{ClosedTurns, SCANNED_TURNS};
-use super::draft::{LineStamp, SCANNED_ITEMS, TurnDraft};
+use super::draft::{LineStamp, SCANNED_ITEMS, TurnDraft, Upserted};
 use crate::projected_turn::TurnRestart;
 
 fn draft(id: u8) -> TurnDraft {
@@ -12,8 +12,13 @@ fn draft(id: u8) -> TurnDraft {
 }
 
 fn item(id: u8, is_of_user: bool) -> TurnItem {
-    let (id, text) = (id.to_string().into(), String::new());
-    if is_of_user { TurnItem::UserMessage { id, text, images: Vec::new() } } else { TurnItem::Plan { id, text } }
+    let text = String::new();
+    let content = if is_of_user {
+        ItemContent::UserMessage { text, images: Vec::new(), client_id: None }
+    } else {
+        ItemContent::Plan { text }
+    };
+    TurnItem::new(id.to_string().into(), content)
 }
 
 const STAMP: LineStamp = LineStamp { position: 0, time: None };
@@ -73,7 +78,7 @@ proptest! {
             match change {
                 // An item without an id in the log is added without a lookup.
                 Change::Add(id) if is_new => {
-                    turn.push(STAMP, item(id, is_of_user));
+                    turn.push(STAMP, item(id, is_of_user), true);
                     items.push((id, is_of_user));
                 }
                 Change::Add(id) | Change::Find(id) => {
@@ -82,8 +87,8 @@ proptest! {
                         Some(known) => items[known].1 = is_of_user,
                         None => items.push((id, is_of_user)),
                     }
-                    let new = known.is_none().then(|| items.len() - 1);
-                    prop_assert_eq!(turn.upsert(STAMP, item(id, is_of_user)), new);
+                    let upserted = if known.is_none() { Upserted::New(items.len() - 1) } else { Upserted::Updated };
+                    prop_assert_eq!(turn.upsert(STAMP, item(id, is_of_user)), upserted);
                 }
                 Change::Truncate(len) => {
                     turn.truncate_items(len);

@@ -1,6 +1,6 @@
 //! Removes the items of a complete turn that a query does not ask for.
 
-use selvedge_protocol::{ItemsView, Turn, TurnItem};
+use selvedge_protocol::{ItemContent, ItemsView, Turn};
 
 /// Removes the items that `view` does not include from a turn with all its items.
 pub fn apply_view(turn: &mut Turn, view: ItemsView) {
@@ -12,8 +12,8 @@ pub fn apply_view(turn: &mut Turn, view: ItemsView) {
         }
         // The question and the answer: the first message of the user and the last one of the agent.
         ItemsView::Summary => {
-            let first = turn.items.iter().position(|item| matches!(item, TurnItem::UserMessage { .. }));
-            let last = turn.items.iter().rposition(|item| matches!(item, TurnItem::AgentMessage { .. }));
+            let first = turn.items.iter().position(|item| matches!(item.content, ItemContent::UserMessage { .. }));
+            let last = turn.items.iter().rposition(|item| matches!(item.content, ItemContent::AgentMessage { .. }));
             retain_indexes(&mut turn.items, [first, last]);
             retain_indexes(&mut turn.item_positions, [first, last]);
         }

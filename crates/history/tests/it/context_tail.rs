@@ -76,12 +76,23 @@ fn tails_of_recorded_threads_agree_with_the_whole() {
     }
     // The threads with a self-contained compaction and no rollback after it.
     let expected = [
+        "story-0.142.2-budget/T",
         "story-0.144.6/T",
         "story-0.144.6-compactions/C",
         "story-0.144.6-compactions/M",
+        "story-0.155.1-budget/T",
         "story-0.169.0/T",
+        "story-0.169.0-budget/T",
         "story-0.169.0-compactions/C",
         "story-0.169.0-compactions/M",
+        "story-0.171.0-budget/T",
+        "story-0.171.0-compactions/C",
+        "story-0.171.0-compactions/M",
+        "story-0.171.0-kinds/D",
+        "story-0.171.0-migrated/C",
+        "story-0.171.0-migrated/G",
+        "story-0.171.0-migrated/R",
+        "story-0.171.0-migrated/Z",
     ];
     assert_eq!(found, expected);
 }

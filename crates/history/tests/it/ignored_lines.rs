@@ -1,14 +1,14 @@
-//! Lines that only the model sees are not shown: anywhere in a recording, they leave turns and metadata unchanged.
+//! Lines that only the model sees: anywhere in a recording, they leave unchanged what other lines tell of turns and metadata.
 
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use selvedge_history::{MetadataFold, has_no_metadata};
-use selvedge_protocol::{ResponseItem, RolloutItem, RolloutLine, StoredThread, ThreadId, Turn};
+use selvedge_history::{MetadataFold, has_no_later_metadata, has_no_metadata};
+use selvedge_protocol::{ItemContent, ResponseItem, RolloutItem, RolloutLine, StoredThread, ThreadId, Turn};
 use serde_json::{Value, json};
 
 use crate::recordings::{self, Recorded};
-use crate::story::{item, project};
+use crate::story::{item, project, told_by_events};
 
 const FOLDERS: [&str; 10] = [
     "story-0.98.0-compactions",
@@ -94,6 +94,31 @@ fn without_settings(record: StoredThread) -> StoredThread {
 
 fn shown(lines: &[RolloutLine]) -> Vec<Turn> {
     project(lines).into_iter().map(|turn| Turn { lines: 0..0, item_positions: Vec::new(), ..turn }).collect()
+}
+
+/// What events tell, in order. An inserted message of the user begins an implicit turn, so turns are not compared.
+fn contents(lines: &[RolloutLine]) -> Vec<ItemContent> {
+    let contents = told_by_events(project(lines)).into_iter().flat_map(|turn| turn.items).map(|item| item.content);
+    // An inserted call can be between two parts of a reasoning.
+    let mut merged: Vec<ItemContent> = Vec::new();
+    for content in contents {
+        match (merged.last_mut(), content) {
+            (
+                Some(ItemContent::Reasoning { summary, content }),
+                ItemContent::Reasoning { summary: more, content: more_content },
+            ) => {
+                summary.extend(more);
+                content.extend(more_content);
+            }
+            (_, content) => merged.push(content),
+        }
+    }
+    merged
+}
+
+/// The record without what the first message of the user determines.
+fn without_first_message(record: StoredThread) -> StoredThread {
+    StoredThread { preview: None, first_user_message: None, ..without_update(record) }
 }
 
 /// The recorded lines of each turn.
@@ -182,14 +207,15 @@ proptest! {
     }
 
     #[test]
-    fn response_items_change_neither_turns_nor_metadata(
+    fn response_items_change_nothing_that_events_tell(
         thread in thread(), more in some(uncounted_response()), counted in some(counted_response()),
     ) {
         let more = if thread.has_rollback { more } else { [more, counted].concat() };
         let (lines, _) = thread.with(&more);
-        prop_assert_eq!(shown(&lines), shown(&thread.lines), "{}", thread.name);
+        prop_assert_eq!(contents(&lines), contents(&thread.lines), "{}", thread.name);
         prop_assert_eq!(
-            without_update(record(thread, &lines)), without_update(record(thread, &thread.lines)), "{}", thread.name
+            without_first_message(record(thread, &lines)), without_first_message(record(thread, &thread.lines)),
+            "{}", thread.name
         );
     }
 
@@ -209,11 +235,19 @@ proptest! {
 fn metadata_is_the_same_without_the_lines_that_the_prefilter_skips() {
     let mut skipped = 0;
     for thread in THREADS.iter() {
-        let has_no_metadata = |line: &RolloutLine| has_no_metadata(line.text().as_bytes());
-        let rest: Vec<RolloutLine> = thread.lines.iter().filter(|line| !has_no_metadata(line)).cloned().collect();
-        skipped += thread.lines.len() - rest.len();
-        let [all, rest] = [&thread.lines, &rest].map(|lines| without_update(record(thread, lines)));
-        assert_eq!(all, rest, "{}", thread.name);
+        // As in a reader: items of the model are skipped as soon as the first message of the user is known.
+        let mut fold = MetadataFold::new(thread.id, crate::story::time(0));
+        for line in &thread.lines {
+            let is_known = fold.thread().first_user_message.is_some();
+            let skip = if is_known { has_no_later_metadata } else { has_no_metadata };
+            if skip(line.text().as_bytes()) {
+                skipped += 1;
+            } else {
+                fold.observe_line(line);
+            }
+        }
+        let all = without_update(record(thread, &thread.lines));
+        assert_eq!(without_update(fold.into_thread()), all, "{}", thread.name);
     }
     assert!(skipped > 100, "only {skipped} lines were skipped");
 }

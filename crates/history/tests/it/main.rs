@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod boundary;
+mod context_fragments;
 mod context_tail;
 mod ignored_lines;
 mod linear_cost;
 mod metadata_fold;
+mod model_items;
 mod more_recordings;
 mod persistence_policy;
 mod projected_turns;
@@ -15,7 +17,9 @@ mod replay;
 mod rollback;
 mod search;
 mod segment_heads;
+mod sent_history;
 mod story;
+mod subagents;
 mod token_budget;
 mod trackers;
 mod turn_items;

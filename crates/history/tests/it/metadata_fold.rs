@@ -2,11 +2,12 @@
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
-    HistoryMode, RolloutItem, RolloutLine, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp,
+    HistoryMode, ResponseItem, RolloutItem, RolloutLine, StoredThread, ThreadId, ThreadMetadataPatch, Timestamp,
 };
 use serde_json::{Value, json};
 
 use crate::recordings::{self, Recorded};
+use crate::story::fragment;
 use crate::story::{
     assistant, completed_item, event, item, lines, snapshot, started, time, turn_context, user, user_event,
 };
@@ -231,6 +232,10 @@ fn the_first_message_of_the_user_is_the_preview() {
     assert_eq!(preview(vec![user_event(" "), user_event("q")]).as_deref(), Some("q"));
     let image = event(json!({"type": "user_message", "message": "", "local_images": ["/a.png"]}));
     assert_eq!(preview(vec![image]).as_deref(), Some("[Image]"));
+    let tags = ["q", "<image name=[Image #1] path=\"/w/a.png\">", "</image>"]
+        .map(|text| json!({"type": "input_text", "text": text}));
+    let image = ResponseItem::from_value(&json!({"type": "message", "role": "user", "content": tags})).unwrap().into();
+    assert_eq!(preview(vec![image]).as_deref(), Some("q"));
     let done = |content: Value| completed_item("t", json!({"type": "UserMessage", "id": "u", "content": content}));
     assert_eq!(preview(vec![done(json!([{"type": "text", "text": " q "}]))]).as_deref(), Some("q"));
     assert_eq!(preview(vec![done(json!([{"type": "image", "image_url": "data:"}]))]).as_deref(), Some("[Image]"));
@@ -245,9 +250,31 @@ fn a_goal_is_the_preview_if_there_is_none() {
 }
 
 #[test]
-fn response_items_change_only_the_time_of_the_last_update() {
+fn the_first_message_of_the_user_is_the_preview_even_if_no_event_shows_it() {
+    let preview = |items: Vec<RolloutItem>| folded(&lines(items)).preview;
+    assert_eq!(preview(vec![fragment("x"), user("q"), assistant("a"), user("r")]).as_deref(), Some("q"));
+    assert_eq!(preview(vec![user("q"), user_event("q, told by an event")]).as_deref(), Some("q"));
+    let image = json!({"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:"}]});
+    let image = ResponseItem::from_value(&image).unwrap().into();
+    assert_eq!(preview(vec![image]).as_deref(), Some("[Image]"));
+    let tags = ["q", "<image name=[Image #1] path=\"/w/a.png\">", "</image>"]
+        .map(|text| json!({"type": "input_text", "text": text}));
+    let image = ResponseItem::from_value(&json!({"type": "message", "role": "user", "content": tags})).unwrap().into();
+    assert_eq!(preview(vec![image]).as_deref(), Some("q"));
+    assert_eq!(preview(vec![assistant("a")]), None);
+    // What the program wrote before the words of the user is no preview, in an item and in an event.
+    for said in [user, user_event] {
+        let plugins = said("<recommended_plugins>\n- foo\n</recommended_plugins>\n\nq");
+        assert_eq!(preview(vec![plugins]).as_deref(), Some("q"));
+        let instructions = said("# AGENTS.md instructions for /w\n\n<INSTRUCTIONS>\nBe brief.\n</INSTRUCTIONS>");
+        assert_eq!(preview(vec![instructions, said("q")]).as_deref(), Some("q"));
+    }
+}
+
+#[test]
+fn other_response_items_change_only_the_time_of_the_last_update() {
     let mut fold = fold();
-    let silent = [user("q"), assistant("a"), snapshot(json!({"cwd": "/x"}))];
+    let silent = [fragment("x"), assistant("a"), snapshot(json!({"cwd": "/x"}))];
     for (line, position) in lines(silent).iter().zip(0..) {
         let only_time = ThreadMetadataPatch { updated_at: Some(time(position)), ..ThreadMetadataPatch::default() };
         assert_eq!(fold.observe_line(line), only_time);

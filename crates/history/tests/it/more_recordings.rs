@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use selvedge_history::replay_lines;
-use selvedge_protocol::{RolloutItem, Timestamp, Turn};
+use selvedge_protocol::{ItemContent, RolloutItem, RolloutLine, Timestamp, Turn, TurnItem};
 use serde_json::{Value, json};
 
 use crate::metadata_fold::folded_record;
 use crate::recordings::{self, Recorded};
 use crate::replay::{comparable, is_base_instructions};
-use crate::story::project;
+use crate::story::{project, told_by_events};
 
 /// A known difference between ours and the recordings, under the name that the documentation uses.
 ///
@@ -42,7 +42,10 @@ const KNOWN: &[Known] = &[
     Known { name: "an archived thread that is not read", differences: &[("read", &["story-0.98.0-rows/A"])] },
     Known {
         name: "the session of a sub-agent",
-        differences: &[("sessionId", &["story-0.144.6-rows/S1", "story-0.169.0-rows/S1"])],
+        differences: &[(
+            "sessionId",
+            &["story-0.144.6-rows/S1", "story-0.169.0-rows/S1", "story-0.171.0-rows/S1", "story-0.171.0-kinds/S1"],
+        )],
     },
     Known {
         name: "the preview of a fork by reference",
@@ -56,7 +59,16 @@ const KNOWN: &[Known] = &[
     },
     Known {
         name: "the preview of what was reverted",
-        differences: &[("preview", &["story-0.150.1-undo/X", "story-0.155.1-undo/X", "story-0.169.0-undo/X"])],
+        differences: &[(
+            "preview",
+            &[
+                "story-0.150.1-undo/X",
+                "story-0.155.1-undo/X",
+                "story-0.169.0-undo/X",
+                "story-0.171.0-undo/X",
+                "story-0.171.0-migrated/X",
+            ],
+        )],
     },
     Known {
         name: "the times of the newest segment",
@@ -66,9 +78,28 @@ const KNOWN: &[Known] = &[
             ("listed recencyAt", &["story-0.155.1-undo/Z"]),
         ],
     },
+    Known {
+        name: "the times of copied files",
+        differences: &[
+            ("updatedAt", COPIED_FILES),
+            ("listed updatedAt", COPIED_FILES),
+            ("recencyAt", COPIED_FILES),
+            ("listed recencyAt", COPIED_FILES),
+        ],
+    },
     Known { name: "a row for each segment", differences: &[("rows", REVERTED)] },
     Known { name: "forks that the list does not call so", differences: &[("listed forkedFromId", LISTED_FORKS)] },
     Known { name: "where a thread began, in the list", differences: &[("listed cwd", &["story-0.144.6/T"])] },
+];
+
+/// Threads of an older recording, which the recorded program found in its home.
+const COPIED_FILES: &[&str] = &[
+    "story-0.171.0-migrated/G",
+    "story-0.171.0-migrated/H",
+    "story-0.171.0-migrated/P",
+    "story-0.171.0-migrated/R",
+    "story-0.171.0-migrated/X",
+    "story-0.171.0-migrated/Z",
 ];
 
 /// Threads with more than one segment that contains a turn.
@@ -83,6 +114,9 @@ const REVERTED: &[&str] = &[
     "story-0.169.0-undo/R",
     "story-0.169.0-undo/X",
     "story-0.169.0/T",
+    "story-0.171.0-undo/H",
+    "story-0.171.0-undo/R",
+    "story-0.171.0-undo/X",
 ];
 
 /// Forks of which the list has one row.
@@ -100,6 +134,9 @@ const LISTED_FORKS: &[&str] = &[
     "story-0.169.0/F",
     "story-0.169.0/FF",
     "story-0.169.0-undo/G",
+    "story-0.171.0-migrated/G",
+    "story-0.171.0-migrated/H",
+    "story-0.171.0-undo/G",
 ];
 
 /// Threads with a rollback past a compaction, and forks of such threads.
@@ -169,7 +206,9 @@ fn is_fragment(item: &Value) -> bool {
 
 fn model_input_differs(thread: &Recorded) -> Option<String> {
     let Some((_, input)) = recorded_model_input(thread) else {
-        assert!(thread.name.ends_with("/A"), "{}: only archived threads were not resumed", thread.name);
+        // The program refuses input for a sub-agent that its parent started with the newer tools.
+        let refused = thread.name.ends_with("/A") || thread.name == "story-0.171.0-kinds/S1";
+        assert!(refused, "{}: only archived threads and sub-agents were not resumed", thread.name);
         return None;
     };
     let context = replay_lines(&thread.lines);
@@ -220,6 +259,7 @@ fn messages_after_an_undone_compaction_are_the_same() {
 #[test]
 fn every_thread_shows_the_recorded_turns() {
     let mut found = Differences::default();
+    let nicknames = nicknames();
     for thread in threads() {
         if !thread.read.is_object() {
             // `codex exec` has no listing. A program with a listing that cannot read a thread is a difference.
@@ -228,26 +268,81 @@ fn every_thread_shows_the_recorded_turns() {
             }
             continue;
         }
-        let theirs: Vec<Value> = thread.read["turns"].as_array().unwrap().iter().map(recorded_turn).collect();
-        // Older releases return no times of turns.
-        let has_times = theirs.iter().any(|turn| turn.get("started_at").is_some());
-        let ours: Vec<Value> = project(&thread.lines).iter().map(|turn| our_turn(turn, has_times)).collect();
-        if ours != theirs {
-            let different = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
-            found.add(&thread, "turns", format!("{} and {} turns, {different:#?}", ours.len(), theirs.len()));
+        if let Some(text) = turns_differ(&thread, &nicknames) {
+            found.add(&thread, "turns", text);
         }
     }
     found.check(&["turns", "read"]);
 }
 
-/// One of our turns as JSON.
-fn our_turn(turn: &Turn, has_times: bool) -> Value {
-    let seconds = |at: Option<Timestamp>| at.filter(|_| has_times).map(|at| at.as_seconds());
+/// Returns how the turns of a thread differ from the recorded ones.
+fn turns_differ(thread: &Recorded, nicknames: &BTreeMap<String, String>) -> Option<String> {
+    let theirs = thread.read["turns"].as_array().unwrap().iter().map(|turn| recorded_turn(turn, nicknames));
+    let theirs: Vec<Value> = theirs.collect();
+    // Older releases return no times of turns, and 0.171 does not return when a turn of a migrated thread began.
+    let has = |time: &str| theirs.iter().any(|turn| turn.get(time).is_some());
+    let times = ["started_at", "completed_at"].into_iter().filter(|time| has(time)).collect::<Vec<_>>();
+    let ours = told_by_events(project(&thread.lines));
+    let ours: Vec<Value> = ours.iter().map(|turn| our_turn(turn, &times)).collect();
+    let different = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
+    (ours != theirs).then(|| format!("{} and {} turns, {different:#?}", ours.len(), theirs.len()))
+}
+
+/// The program that made these files of legacy ones removed an undone turn, but left its compaction between two other turns.
+#[test]
+fn a_compaction_outside_any_turn_begins_no_turn() {
+    for letter in ["G", "R", "Z"] {
+        let thread = recordings::story("story-0.171.0-migrated", letter);
+        assert_eq!(turns_differ(&thread, &BTreeMap::new()), None, "{letter}");
+    }
+}
+
+/// A migration changes the form of the lines and leaves out what was undone, but not what a client shows.
+#[test]
+fn a_migrated_thread_shows_the_turns_that_it_had() {
+    for thread in recordings::threads_of("story-0.171.0-migrated") {
+        let before = recordings::before_migration(thread.id);
+        assert!(before.iter().all(|line| line.ordinal().is_none()), "{}", thread.name);
+        assert!(thread.lines.iter().all(|line| line.ordinal().is_some()), "{}", thread.name);
+        let shown = |lines: &[RolloutLine]| {
+            let turns = project(lines).into_iter().map(|turn| (turn.id, turn.status, said(&turn.items)));
+            turns.collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&thread.lines), shown(&before), "{}", thread.name);
+    }
+}
+
+/// The kinds of items and what was said in them.
+fn said(items: &[TurnItem]) -> Vec<(String, Option<String>)> {
+    let said = |item: &TurnItem| match &item.content {
+        ItemContent::UserMessage { text, .. } | ItemContent::AgentMessage { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    items.iter().map(|item| (item.kind().to_owned(), said(item))).collect()
+}
+
+/// The file begins with lines of the parent, which are no turns of the sub-agent.
+#[test]
+fn a_sub_agent_with_a_copied_history_shows_only_its_own_turns() {
+    let thread = recordings::story("story-0.171.0-kinds", "S1");
+    assert_eq!(turns_differ(&thread, &BTreeMap::new()), None);
+}
+
+/// One of our turns as JSON, with only these times.
+fn our_turn(turn: &Turn, times: &[&str]) -> Value {
+    let seconds = |name: &str, at: Option<Timestamp>| at.filter(|_| times.contains(&name)).map(|at| at.as_seconds());
     let mut turn = json!({
         "id": turn.id, "status": turn.status, "error": turn.error, "duration_ms": turn.duration_ms,
-        "started_at": seconds(turn.started_at), "completed_at": seconds(turn.completed_at), "items": turn.items,
+        "started_at": seconds("started_at", turn.started_at),
+        "completed_at": seconds("completed_at", turn.completed_at), "items": turn.items,
     });
     for item in turn["items"].as_array_mut().unwrap() {
+        let item_fields = item.as_object_mut().unwrap();
+        item_fields.remove("command_actions");
+        if item_fields["type"] == "sub_agent_activity" {
+            // What the call said is added to it.
+            item_fields.retain(|name, _| !matches!(name.as_str(), "tool" | "arguments" | "result"));
+        }
         for image in item.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(path) = image.get("path") {
                 *image = path.clone();
@@ -257,9 +352,19 @@ fn our_turn(turn: &Turn, has_times: bool) -> Value {
     without_nulls(turn)
 }
 
+/// The names of the sub-agents of all recordings. An item that started one has no name in the output of the program.
+fn nicknames() -> BTreeMap<String, String> {
+    let name = |thread: Recorded| {
+        let (id, name) = (thread.read["id"].as_str()?, thread.read["agentNickname"].as_str()?);
+        Some((id.to_owned(), name.to_owned()))
+    };
+    threads().filter_map(name).collect()
+}
+
 /// A recorded turn in the form of ours.
-fn recorded_turn(turn: &Value) -> Value {
-    let items: Vec<Value> = turn["items"].as_array().unwrap().iter().map(recorded_item).collect();
+fn recorded_turn(turn: &Value, nicknames: &BTreeMap<String, String>) -> Value {
+    let items: Vec<Value> =
+        turn["items"].as_array().unwrap().iter().map(|item| recorded_item(item, nicknames)).collect();
     without_nulls(json!({
         "id": turn["id"], "status": snake_case(turn["status"].as_str().unwrap()), "error": turn["error"],
         "duration_ms": turn["durationMs"], "started_at": turn["startedAt"], "completed_at": turn["completedAt"],
@@ -267,7 +372,7 @@ fn recorded_turn(turn: &Value) -> Value {
     }))
 }
 
-fn recorded_item(item: &Value) -> Value {
+fn recorded_item(item: &Value, nicknames: &BTreeMap<String, String>) -> Value {
     let (id, kind) = (&item["id"], snake_case(item["type"].as_str().unwrap()));
     match kind.as_str() {
         "user_message" => {
@@ -300,7 +405,19 @@ fn recorded_item(item: &Value) -> Value {
             "sender_thread_id": item["senderThreadId"], "receiver_thread_ids": item["receiverThreadIds"],
             // State and name of the agent come from its own thread.
             "agents_states": {(item["receiverThreadIds"][0].as_str().unwrap()): "pending_init"},
-            "receiver_agents": [{"thread_id": item["receiverThreadIds"][0], "agent_nickname": "Carson"}],
+            "receiver_agents": [{
+                "thread_id": item["receiverThreadIds"][0],
+                "agent_nickname": nicknames[item["receiverThreadIds"][0].as_str().unwrap()],
+            }],
+        }),
+        "dynamic_tool_call" => json!({
+            "type": "tool_call", "id": id, "server": item["namespace"], "tool": item["tool"],
+            "arguments": item["arguments"], "status": item["status"], "result": item["contentItems"],
+            "duration_ms": item["durationMs"],
+        }),
+        "sub_agent_activity" => json!({
+            "type": kind, "id": id, "kind": item["kind"], "agent_thread_id": item["agentThreadId"],
+            "agent_path": item["agentPath"], "model": item["model"], "reasoning_effort": item["reasoningEffort"],
         }),
         kind => panic!("a kind of item that was never recorded: {kind}"),
     }
@@ -327,7 +444,7 @@ fn every_thread_has_the_recorded_metadata() {
     for thread in threads() {
         for (field, ours) in metadata(&thread) {
             // Older releases do not return all of these fields.
-            if let Some(theirs) = thread.read.get(field).filter(|theirs| **theirs != ours) {
+            if let Some(theirs) = thread.read.get(field).filter(|theirs| differ(&ours, theirs)) {
                 found.add(&thread, field, format!("ours {ours}, theirs {theirs}"));
             }
         }
@@ -342,7 +459,7 @@ fn every_thread_is_listed_with_the_recorded_metadata() {
         match &thread.listed[..] {
             [row] => {
                 for (field, ours) in metadata(&thread) {
-                    if let Some(theirs) = row.get(field).filter(|theirs| **theirs != ours) {
+                    if let Some(theirs) = row.get(field).filter(|theirs| differ(&ours, theirs)) {
                         found.add(&thread, &format!("listed {field}"), format!("ours {ours}, theirs {theirs}"));
                     }
                 }
@@ -354,6 +471,11 @@ fn every_thread_is_listed_with_the_recorded_metadata() {
     }
     let listed: Vec<String> = FIELDS.iter().map(|field| format!("listed {field}")).collect();
     found.check(&listed.iter().map(String::as_str).chain(["rows"]).collect::<Vec<_>>());
+}
+
+/// Returns whether two values of a metadata field differ. An empty text, which Codex returns for a thread without a preview, is no text.
+fn differ(ours: &Value, theirs: &Value) -> bool {
+    ours != theirs && !(ours.is_null() && theirs == "")
 }
 
 /// Metadata fields that the recorded programs and we have in common, by their names.

@@ -12,7 +12,16 @@ fn every_kind_of_line_is_written() {
         let kept = item(json!({"type": kind, "payload": {}}));
         assert!(is_persisted(&kept, Legacy) && is_persisted(&kept, Paginated), "{kind}");
     }
-    for kind in ["inter_agent_communication", "inter_agent_communication_metadata", "brand_new_kind"] {
+    for kind in [
+        "inter_agent_communication",
+        "inter_agent_communication_metadata",
+        "dynamic_tools_updated",
+        "token_usage_record",
+        "retained_context",
+        "realtime_item",
+        "security_risk_score",
+        "brand_new_kind",
+    ] {
         let kept = item(json!({"type": kind, "payload": {"a": 1}}));
         assert!(is_persisted(&kept, Legacy) && is_persisted(&kept, Paginated), "{kind}");
     }
@@ -35,6 +44,7 @@ fn response_items_are_written_except_those_of_a_single_request() {
         "image_generation_call",
         "compaction",
         "context_compaction",
+        "configuration_update",
         "brand_new_kind",
     ];
     let dropped = ["additional_tools", "compaction_trigger"];

@@ -131,8 +131,14 @@ fn every_recorded_turn_can_be_rebuilt() {
         let (rebuilt, dependent, _) = check(&thread.lines).unwrap();
         let turns = projected(&thread.lines);
         let has_rollback = thread.lines.iter().any(|line| line.text().contains("thread_rolled_back"));
+        // In S, a sub-agent ended after the turn that started it; in V, words were spoken after the end of a turn. Between the end of the
+        // turn and that item, the turn is not yet known.
+        let late_items = usize::from(["story-0.171.0-kinds/S", "story-0.171.0-kinds/V"].contains(&&*thread.name));
+        // Only the head tells which lines a sub-agent copied, so no projection can begin among them.
+        let RolloutItem::SessionMeta(head) = thread.lines[0].item() else { panic!("{} has no head", thread.name) };
+        let copied = head.subagent_history_start_ordinal.map_or(0, |start| usize::try_from(start).unwrap() - 1);
         if !has_rollback {
-            assert_eq!((rebuilt, dependent), (turns.len(), 0), "{}", thread.name);
+            assert_eq!((rebuilt, dependent), (turns.len(), late_items + copied), "{}", thread.name);
         }
     }
     for version in ["0.36.0", "0.58.0"] {

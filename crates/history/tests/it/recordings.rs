@@ -112,14 +112,34 @@ pub(crate) fn threads_of(folder: &str) -> Vec<Recorded> {
         .collect()
 }
 
+/// The resolved lines of every recorded thread, with its name.
+pub(crate) fn all_threads() -> Vec<(String, Vec<RolloutLine>)> {
+    let stories = folders().into_iter().flat_map(|folder| threads_of(&folder));
+    let stories = stories.map(|thread| (thread.name, thread.lines));
+    let basics = ["0.20.0", "0.36.0", "0.58.0", "0.118.0"].map(|version| (format!("basic-{version}"), basic(version)));
+    stories.chain(basics).collect()
+}
+
 fn listed(expected: &Value, id: &str) -> Vec<Value> {
     let rows = ["list", "list_archived"].into_iter().flat_map(|list| expected[list].as_array().into_iter().flatten());
     rows.filter(|row| row["id"] == id).cloned().collect()
 }
 
+/// The lines of a thread before the program migrated it.
+pub(crate) fn before_migration(id: ThreadId) -> Vec<RolloutLine> {
+    let homes = ["story-0.171.0-migrated/before", "story-0.144.6-undo/home"];
+    let segments: Vec<Segment> = homes.into_iter().flat_map(segments_in).collect();
+    let found = segments.iter().find(|segment| segment.name.ends_with(&id.to_string())).unwrap();
+    found.resolved(&segments)
+}
+
 fn segments_of(folder: &str) -> Vec<Segment> {
+    segments_in(&format!("{folder}/home"))
+}
+
+fn segments_in(home: &str) -> Vec<Segment> {
     let mut paths = Vec::new();
-    walk(&Path::new(SAMPLES).join(folder).join("home"), &mut paths);
+    walk(&Path::new(SAMPLES).join(home), &mut paths);
     paths.iter().map(|path| Segment::read(path)).collect()
 }
 

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use selvedge_history::{ModelContext, replay};
-use selvedge_protocol::{RolloutItem, TurnItem};
+use selvedge_protocol::{ItemContent, RolloutItem};
 use serde_json::json;
 
 use crate::story::{
-    agent_event, assistant, compacted, compaction_turn, complete, event, fragment, item, item_kinds, patch, projected,
-    replayed, rolled_back, snapshot, started, state, texts, turn, turn_context, turn_ids, user, user_event,
+    aborted, agent_event, assistant, compacted, compaction_turn, complete, event, fragment, item, item_kinds, patch,
+    projected, replayed, rolled_back, snapshot, started, state, texts, turn, turn_context, turn_ids, user, user_event,
 };
 
 fn model(context: &ModelContext) -> Option<&str> {
@@ -495,8 +495,8 @@ proptest! {
         let (log, dropped) = items_and_dropped(&steps, is_explicit);
         let kept = questions(&texts(&replay(&log)));
         let turns = projected(&[log]);
-        let shown: Vec<String> = turns.iter().flat_map(|turn| &turn.items).filter_map(|item| match item {
-            TurnItem::UserMessage { text, .. } => Some(text.clone()),
+        let shown: Vec<String> = turns.iter().flat_map(|turn| &turn.items).filter_map(|item| match &item.content {
+            ItemContent::UserMessage { text, .. } => Some(text.clone()),
             _ => None,
         }).collect();
         let (missing, more): (Vec<_>, Vec<_>) =
@@ -549,4 +549,22 @@ fn a_client_sees_the_steering_messages_that_replay_keeps() {
         let expected = texts(&replayed(&story)).into_iter().filter(|text| text != "a1").count();
         assert_eq!(expected, shown.iter().sum::<usize>(), "{undone}");
     }
+}
+
+#[test]
+fn a_rollback_of_more_turns_than_the_user_has_removes_turns_that_were_interrupted_before_their_message() {
+    let empty = |id: &str| vec![started(id), aborted(id)];
+    let one = || turn("t1", "q1", "a1");
+    let shown =
+        |story: &[Vec<RolloutItem>]| turn_ids(&projected(story)).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(shown(&[empty("e"), vec![rolled_back(1)]]), [""; 0]);
+    assert_eq!(shown(&[one(), vec![rolled_back(1)], empty("e"), vec![rolled_back(1)]]), [""; 0]);
+    assert_eq!(shown(&[empty("e"), one(), vec![rolled_back(2)]]), [""; 0]);
+    assert_eq!(shown(&[empty("e1"), empty("e2"), one(), vec![rolled_back(2)]]), ["e1"]);
+    // Codex 0.169 and 0.171 keep these, too.
+    assert_eq!(shown(&[empty("e"), one(), vec![rolled_back(1)]]), ["e"]);
+    assert_eq!(shown(&[one(), empty("e"), turn("t2", "q2", "a2"), vec![rolled_back(1)]]), ["t1", "e"]);
+    // A turn that shows something was not undone, so the model still has it.
+    let answering = vec![started("c"), agent_event("a"), complete("c")];
+    assert_eq!(shown(&[answering, empty("e"), vec![rolled_back(3)]]), ["c"]);
 }

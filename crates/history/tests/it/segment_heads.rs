@@ -9,6 +9,8 @@ use selvedge_protocol::{
     ThreadMetadataPatch, ThreadMetadataRecord,
 };
 
+use serde_json::json;
+
 use crate::story::{assistant, fragment, time, user};
 
 fn id(n: u8) -> ThreadId {
@@ -53,8 +55,32 @@ fn a_fork_inherits_fields_from_the_head_of_its_source() {
     let fork = fork_head(meta, id(1), HistoryMode::Paginated, Some(base.clone()));
     assert_eq!((fork.forked_from_id, fork.forked_from_ordinal_exclusive), (Some(id(1)), Some(7)));
     assert!(fork.window_id().is_some());
-    let detached = detached_head(fork);
+    let subagent = SessionMeta { subagent_history_start_ordinal: Some(3), ..source };
+    let detached = detached_head(fork, Some(&subagent));
     assert_eq!((detached.history_base, detached.copied_base), (None, Some(base)));
+    assert_eq!(
+        detached.subagent_history_start_ordinal,
+        Some(3),
+        "it is the segment of a sub-agent, copied lines included"
+    );
+}
+
+#[test]
+fn a_fork_of_a_sub_agent_is_no_sub_agent() {
+    let spawn = json!({"subagent": {"thread_spawn": {"parent_thread_id": id(9)}}});
+    let source = SessionMeta {
+        source: Some(spawn),
+        thread_source: Some(json!("subagent")),
+        agent_nickname: Some("Ash".to_owned()),
+        subagent_history_start_ordinal: Some(3),
+        multi_agent_version: Some("v2".to_owned()),
+        ..head(1)
+    };
+    let mut fork = SessionMeta::new(id(2), time(1));
+    inherit_head(&mut fork, &source);
+    assert_eq!((fork.source, fork.thread_source, fork.agent_nickname), (None, None, None));
+    assert_eq!(fork.subagent_history_start_ordinal, None, "it is in the segment of the source");
+    assert_eq!(fork.multi_agent_version.as_deref(), Some("v2"));
 }
 
 #[test]

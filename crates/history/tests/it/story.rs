@@ -2,7 +2,8 @@
 
 use selvedge_history::{ModelContext, TurnProjection, replay};
 use selvedge_protocol::{
-    Compacted, ResponseItem, RolloutItem, RolloutLine, Timestamp, Turn, TurnItem, WorldState, WorldStateRecord,
+    Compacted, ItemContent, ItemOrigin, ResponseItem, RolloutItem, RolloutLine, Timestamp, Turn, TurnItem, WorldState,
+    WorldStateRecord,
 };
 use serde_json::{Value, json};
 
@@ -131,6 +132,34 @@ pub(crate) fn project(lines: &[RolloutLine]) -> Vec<Turn> {
     turns
 }
 
+/// The turns as the programs that wrote the log show them: without what no event tells, and with parts of a reasoning in one item
+/// if nothing that they show is between them.
+pub(crate) fn told_by_events(turns: Vec<Turn>) -> Vec<Turn> {
+    let shown = |mut turn: Turn| {
+        let has_items = !turn.items.is_empty();
+        let mut items: Vec<TurnItem> = Vec::new();
+        for item in turn.items.into_iter().filter(|item| item.origin == ItemOrigin::Event) {
+            let is_part = item.id.as_str().matches('-').count() == 2 && item.id.as_str().starts_with("item-");
+            match (items.last_mut().map(|last| &mut last.content), item) {
+                (
+                    Some(ItemContent::Reasoning { summary, content }),
+                    TurnItem { content: ItemContent::Reasoning { summary: more, content: more_content }, .. },
+                ) if is_part => {
+                    summary.extend(more);
+                    content.extend(more_content);
+                }
+                (_, item) => items.push(TurnItem { started_at: None, completed_at: None, ..item }),
+            }
+        }
+        turn.items = items;
+        turn.item_positions = Vec::new();
+        // An implicit turn exists because of its items.
+        let is_implicit = turn.id.as_str().starts_with("turn-");
+        (!is_implicit || !has_items || !turn.items.is_empty()).then_some(turn)
+    };
+    turns.into_iter().filter_map(shown).collect()
+}
+
 pub(crate) fn projected(story: &[Vec<RolloutItem>]) -> Vec<Turn> {
     project(&lines(story.iter().flatten().cloned()))
 }
@@ -145,7 +174,7 @@ pub(crate) fn turn_ids(turns: &[Turn]) -> Vec<&str> {
 }
 
 pub(crate) fn item_ids(turn: &Turn) -> Vec<&str> {
-    turn.items.iter().map(|item| item.id().as_str()).collect()
+    turn.items.iter().map(|item| item.id.as_str()).collect()
 }
 
 pub(crate) fn item_kinds(turn: &Turn) -> Vec<&str> {

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use selvedge_history::context_fragments::{is_context_fragment, is_developer_fragment};
-use selvedge_history::{TokenBudget, replay};
-use selvedge_protocol::{ContextWindow, ResponseItem, RolloutItem, ThreadId, Timestamp, WindowId};
+use selvedge_history::{TokenBudget, TokenBudgetForm, replay};
+use selvedge_protocol::{ContextWindow, ResponseItem, RolloutItem, RolloutLine, ThreadId, Timestamp, WindowId};
+
+use crate::recordings;
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_795_252_000_000 + millis)
@@ -69,7 +71,7 @@ fn unknown_lines_are_skipped() {
          You have unknown tokens left in this context window.\nYou have 12 tokens left.\nPrevious context window id\n"
     );
     let budget = TokenBudget::parse(&text).unwrap();
-    assert_eq!((budget.thread_id, budget.first_window_id, budget.tokens_left), (thread, Some(window), Some(12)));
+    assert_eq!((budget.thread_id, budget.first_window_id, budget.tokens_left), (Some(thread), Some(window), Some(12)));
     // A version 4 UUID is no window id.
     assert_eq!((budget.window_id, budget.previous_window_id), (None, None));
     let closed = format!("<token_budget>Thread id: {thread}</token_budget>\nFirst context window id: {window}");
@@ -78,6 +80,94 @@ fn unknown_lines_are_skipped() {
     {
         assert_eq!(TokenBudget::parse(other), None, "{other:?}");
     }
+}
+
+const FORMS: [TokenBudgetForm; 5] = [
+    TokenBudgetForm::Labels,
+    TokenBudgetForm::Sentences,
+    TokenBudgetForm::ContextWindow,
+    TokenBudgetForm::Agent,
+    TokenBudgetForm::AgentInParts,
+];
+
+/// The fragment with what a form can say.
+fn in_form(budget: &TokenBudget, form: TokenBudgetForm) -> TokenBudget {
+    let mut budget = budget.clone();
+    if form == TokenBudgetForm::Sentences {
+        let TokenBudget { thread_id, window_number, tokens_left, .. } = budget;
+        return TokenBudget { thread_id, window_number, tokens_left, ..TokenBudget::default() };
+    }
+    budget.window_number = None;
+    match form {
+        TokenBudgetForm::Agent | TokenBudgetForm::AgentInParts => budget.thread_id = None,
+        _ => budget.agent_name = None,
+    }
+    budget
+}
+
+/// The items that a line gives to the model. Newer releases repeat the fragment in the replacement history of a compaction.
+fn items_of(line: &RolloutLine) -> Vec<ResponseItem> {
+    match line.item() {
+        RolloutItem::ResponseItem(item) => vec![item],
+        RolloutItem::Compacted(compacted) => compacted.replacement_history.unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn recorded_fragments_of_every_release_are_read_and_written_alike() {
+    let forms = [
+        ("0.141.0", TokenBudgetForm::Sentences),
+        ("0.142.2", TokenBudgetForm::ContextWindow),
+        ("0.155.1", TokenBudgetForm::Agent),
+        ("0.169.0", TokenBudgetForm::AgentInParts),
+        ("0.171.0", TokenBudgetForm::AgentInParts),
+    ];
+    for (version, form) in forms {
+        let thread = recordings::story(&format!("story-{version}-budget"), "T");
+        let mut windows = Vec::new();
+        let budgets =
+            thread.lines.iter().flat_map(items_of).filter_map(|item| Some((TokenBudget::from_item(&item)?, item)));
+        for (budget, item) in budgets {
+            // The fragment is a part of a longer message, or several parts of it.
+            let written = budget.to_item_as(form).texts();
+            let texts = item.texts();
+            assert!(texts.windows(written.len()).any(|texts| texts == written), "{version}: {texts:?}");
+            assert!(is_context_fragment(&item), "{version}");
+            assert_eq!(budget.agent_name.is_none(), budget.thread_id.is_some());
+            assert!(budget.thread_id.is_none_or(|id| id == thread.id));
+            let window = (budget.window_number, budget.window_id, budget.first_window_id, budget.previous_window_id);
+            if !windows.contains(&window) {
+                windows.push(window);
+            }
+        }
+        // Two windows: the thread was compacted once.
+        assert_eq!(windows.len(), 2, "{version}: {windows:?}");
+        let (first, second) = (windows[0], windows[1]);
+        if form == TokenBudgetForm::Sentences {
+            assert_eq!((first.0, second.0), (Some(0), Some(1)));
+        } else {
+            assert_eq!((first.2, second.2, second.3), (first.1, first.1, first.1), "{version}");
+            assert_ne!(first.1, second.1);
+        }
+    }
+}
+
+#[test]
+fn a_tag_alone_is_followed_by_its_lines_in_further_parts() {
+    let part = |text: &str| serde_json::json!({"type": "input_text", "text": text});
+    let message = |parts: &[&str]| {
+        let parts: Vec<_> = parts.iter().map(|text| part(text)).collect();
+        let message = serde_json::json!({"type": "message", "role": "developer", "content": parts});
+        TokenBudget::from_item(&ResponseItem::from_value(&message).unwrap())
+    };
+    let named =
+        message(&["words", "<context_window>", "\nAgent name: /root/a\n", "</context_window>", "Agent name: b"]);
+    assert_eq!(named.unwrap().agent_name.as_deref(), Some("/root/a"));
+    assert_eq!(message(&["<context_window>\n", "</context_window>", "Agent name: b"]), None);
+    assert_eq!(message(&["<context_window>x", "Agent name: b"]), None);
+    assert_eq!(message(&["<context_window>\nAgent name: \n</context_window>"]), None);
+    assert_eq!(message(&["<token_budget>\nThread id 1.\nCurrent context window 2.\n</token_budget>"]), None);
 }
 
 fn window_id() -> impl Strategy<Value = Option<WindowId>> {
@@ -90,18 +180,24 @@ prop_compose! {
         first_window_id in window_id(),
         window_id in window_id(),
         previous_window_id in window_id(),
+        window_number in any::<Option<u64>>(),
+        agent in "/root(/[a-z_]{1,8}){0,3}",
         tokens_left in any::<Option<u64>>(),
     ) -> TokenBudget {
         let window = ContextWindow { number: 1, first_window_id, previous_window_id, window_id };
-        TokenBudget::new(ThreadId::new(at(millis)), &window, tokens_left)
+        let budget = TokenBudget::new(ThreadId::new(at(millis)), &window, tokens_left);
+        TokenBudget { window_number, agent_name: Some(agent), ..budget }
     }
 }
 
 proptest! {
     #[test]
     fn a_parsed_budget_equals_the_written_one(budget in budget()) {
-        prop_assert_eq!(TokenBudget::parse(&budget.to_string()), Some(budget.clone()));
-        prop_assert_eq!(TokenBudget::from_item(&budget.to_item()), Some(budget));
+        for form in FORMS {
+            let said = Some(in_form(&budget, form));
+            prop_assert_eq!(TokenBudget::parse(&budget.text(form)), said.clone(), "{:?}", form);
+            prop_assert_eq!(TokenBudget::from_item(&budget.to_item_as(form)), said, "{:?}", form);
+        }
     }
 
     #[test]
@@ -109,12 +205,13 @@ proptest! {
         let mut lines = lines(&budget);
         let index = index.min(lines.len() - 1);
         lines.insert(index, noise);
-        prop_assert_eq!(TokenBudget::parse(&lines.join("\n")), Some(budget));
+        prop_assert_eq!(TokenBudget::parse(&lines.join("\n")), Some(in_form(&budget, TokenBudgetForm::Labels)));
     }
 
     #[test]
     fn any_text_can_be_parsed(text in any::<String>()) {
         let _ = TokenBudget::parse(&text);
         let _ = TokenBudget::parse(&format!("<token_budget>{text}"));
+        let _ = TokenBudget::parse(&format!("<context_window>{text}"));
     }
 }

@@ -1,6 +1,6 @@
 //! Items for the steps of an agent: commands, file changes, tool calls, searches and plans, with their exact values.
 
-use selvedge_protocol::{ItemStatus, RolloutItem, RolloutLine, Turn, TurnItem, TurnStatus};
+use selvedge_protocol::{ItemContent, ItemStatus, RolloutItem, Turn, TurnItem, TurnStatus};
 use serde_json::{Value, json};
 
 use crate::recordings;
@@ -24,6 +24,12 @@ fn recorded(folder: &str, letter: &str, kind: &str) -> Value {
     serde_json::to_value(item).unwrap()
 }
 
+/// The item without the times, which not all programs recorded.
+fn without_times(mut item: Value) -> Value {
+    item.as_object_mut().unwrap().retain(|name, _| name != "started_at" && name != "completed_at");
+    item
+}
+
 /// The item of a paginated thread from this completed item.
 fn from_completed(item: Value) -> Value {
     only(&project(&ordinal_lines([started("t"), completed_item("t", item), complete("t")])))
@@ -41,15 +47,17 @@ fn a_recorded_command_that_failed_has_exit_code_output_and_duration() {
         json!({
             "type": "command_execution", "id": "call_m5", "command": "/bin/bash -lc 'echo no; exit 3'",
             "cwd": "/home/dev/proj1", "status": "failed", "output": "no\n", "exit_code": 3, "duration_ms": 0,
+            "command_actions": [{"type": "unknown", "cmd": "echo no; exit 3"}],
+            "started_at": "2026-11-21T12:00:40.293Z", "completed_at": "2026-11-21T12:00:40.293Z",
         })
     );
 }
 
 #[test]
 fn recorded_file_changes_are_equal_in_both_modes() {
-    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
+    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools", "story-0.171.0-tools"] {
         assert_eq!(
-            recorded(folder, "W", "file_change"),
+            without_times(recorded(folder, "W", "file_change")),
             json!({
                 "type": "file_change", "id": "call_m7", "status": "completed",
                 "changes": {"/home/dev/proj1/nest.txt": {"type": "add", "content": "twigs\n"}},
@@ -61,9 +69,9 @@ fn recorded_file_changes_are_equal_in_both_modes() {
 
 #[test]
 fn recorded_searches_are_equal_in_both_modes() {
-    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools"] {
+    for folder in ["story-0.137.0-tools", "story-0.144.6-tools", "story-0.169.0-tools", "story-0.171.0-tools"] {
         assert_eq!(
-            recorded(folder, "W", "web_search"),
+            without_times(recorded(folder, "W", "web_search")),
             json!({"type": "web_search", "id": "ws_1", "query": "wrens", "action": {"type": "search", "query": "wrens"}}),
             "{folder}"
         );
@@ -81,28 +89,9 @@ fn a_recorded_call_of_another_agent_keeps_all_its_fields() {
     assert_eq!(call["agents_states"], json!({"01a1fdfa-dd79-7c70-8604-26a39bcc8241": "pending_init"}));
 }
 
-/// `update_plan`, an unknown tool, and in legacy threads a command: the log has calls and outputs for the model, but no item for a
-/// client.
-#[test]
-fn recorded_calls_that_only_the_model_saw_are_not_shown() {
-    for (folder, calls, shown) in [
-        ("story-0.137.0-tools", 4, ["web_search", "file_change"].as_slice()),
-        ("story-0.144.6-tools", 4, &["web_search", "file_change"]),
-        ("story-0.169.0-tools", 4, &["web_search", "command_execution", "file_change"]),
-    ] {
-        let thread = recordings::story(folder, "W");
-        let called = thread.lines.iter().filter(|line| line.payload().starts_with(r#"{"type":"function_call","#));
-        assert_eq!(called.count(), calls, "{folder}");
-        let turns = project(&thread.lines);
-        let spoken = ["user_message", "agent_message", "reasoning"];
-        let steps = turns.iter().flat_map(item_kinds).filter(|kind| !spoken.contains(kind));
-        assert_eq!(steps.collect::<Vec<_>>(), shown, "{folder}");
-    }
-}
-
 #[test]
 fn recorded_turns_that_were_killed_show_their_completed_steps() {
-    for (folder, steps) in [("story-0.144.6-crash", 0), ("story-0.155.1-crash", 1), ("story-0.169.0-crash", 1)] {
+    for (folder, steps) in [("story-0.144.6-crash", 1), ("story-0.155.1-crash", 1), ("story-0.169.0-crash", 1)] {
         let turns = project(&recordings::story(folder, "K").lines);
         let killed: Vec<&Turn> = turns.iter().filter(|turn| turn.status == TurnStatus::Interrupted).collect();
         assert_eq!((killed.len(), killed[0].completed_at, killed[0].duration_ms), (1, None, None), "{folder}");
@@ -274,10 +263,10 @@ fn begin_and_end_events() -> [(RolloutItem, RolloutItem, &'static str); 5] {
 }
 
 fn status(item: &TurnItem) -> Option<ItemStatus> {
-    match item {
-        TurnItem::CommandExecution { status, .. }
-        | TurnItem::FileChange { status, .. }
-        | TurnItem::ToolCall { status, .. } => Some(*status),
+    match item.content {
+        ItemContent::CommandExecution { status, .. }
+        | ItemContent::FileChange { status, .. }
+        | ItemContent::ToolCall { status, .. } => Some(status),
         _ => None,
     }
 }
@@ -303,17 +292,17 @@ fn the_end_of_a_step_updates_its_beginning_and_keeps_fields_that_it_lacks() {
             project(&lines([started("t"), begin, event(json!({"type": "agent_message", "message": "a"})), end]));
         assert_eq!(item_kinds(&turns[0]), [kind, "agent_message"]);
         assert_eq!(item_ids(&turns[0]), ["c", "item-1"]);
-        match &turns[0].items[0] {
-            TurnItem::CommandExecution { command, cwd, status, output, exit_code, duration_ms, .. } => {
+        match &turns[0].items[0].content {
+            ItemContent::CommandExecution { command, cwd, status, output, exit_code, duration_ms, .. } => {
                 assert_eq!((command.as_str(), cwd.as_deref(), *status), ("ls -l", Some("/w"), ItemStatus::Completed));
                 assert_eq!((output.as_deref(), *exit_code, *duration_ms), (Some("a\n"), Some(0), Some(1_000)));
             }
-            TurnItem::FileChange { status, changes, .. } => {
+            ItemContent::FileChange { status, changes, .. } => {
                 assert_eq!(*status, ItemStatus::Failed);
                 assert_eq!(*changes, json!({"a": {"type": "delete", "content": ""}}));
             }
-            TurnItem::ToolCall { status, .. } => assert_eq!(*status, ItemStatus::Completed),
-            TurnItem::WebSearch { query, .. } => assert_eq!(query, "yaks"),
+            ItemContent::ToolCall { status, .. } => assert_eq!(*status, ItemStatus::Completed),
+            ItemContent::WebSearch { query, .. } => assert_eq!(query, "yaks"),
             other => panic!("{other:?}"),
         }
     }
@@ -351,34 +340,4 @@ fn events_that_do_not_parse_take_no_item_number() {
     let odd = event(json!({"type": "agent_message", "message": 7}));
     let turns = project(&lines([started("t"), odd, event(json!({"type": "agent_message", "message": "a"}))]));
     assert_eq!(item_ids(&turns[0]), ["item-1"]);
-}
-
-/// Response items at every position of a turn with steps do not change it.
-#[test]
-fn response_items_are_no_steps() {
-    let raw: Vec<RolloutLine> = [
-        json!({"type": "function_call", "name": "exec_command", "arguments": "{\"cmd\":\"ls\"}", "call_id": "c"}),
-        json!({"type": "function_call_output", "call_id": "c", "output": "Process exited with code 1\nOutput:\nx"}),
-        json!({"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin Patch", "call_id": "p"}),
-        json!({"type": "custom_tool_call_output", "call_id": "p", "output": "{\"output\":\"done\"}"}),
-        json!({"type": "local_shell_call", "call_id": "l", "status": "completed", "action": {"type": "exec", "command": ["ls"]}}),
-        json!({"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}),
-        json!({"type": "tool_search_call", "call_id": "s", "arguments": {}}),
-        json!({"type": "image_generation_call", "id": "i", "status": "completed", "result": ""}),
-    ]
-    .into_iter()
-    .flat_map(|item| lines([crate::story::item(json!({"type": "response_item", "payload": item}))]))
-    .collect();
-    for folder in ["story-0.144.6-tools", "story-0.169.0-tools"] {
-        let recorded = recordings::story(folder, "W").lines;
-        let items = |lines: &[RolloutLine]| {
-            project(lines).into_iter().map(|turn| (turn.id, turn.status, turn.items)).collect::<Vec<_>>()
-        };
-        let expected = items(&recorded);
-        for index in 1..recorded.len() {
-            let mut lines = recorded.clone();
-            lines.splice(index..index, raw.clone());
-            assert_eq!(items(&lines), expected, "{folder}, line {index}");
-        }
-    }
 }

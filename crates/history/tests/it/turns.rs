@@ -1,14 +1,13 @@
 //! The turn projection: what a client shows.
 
 use selvedge_history::{TurnProjection, apply_view, opens_turn};
-use selvedge_protocol::{ItemsView, ResponseItem, RolloutItem, RolloutLine, TurnItem, TurnStatus};
+use selvedge_protocol::{ItemContent, ItemsView, ResponseItem, RolloutItem, RolloutLine, TurnStatus};
 use serde_json::{Value, json};
 
 use crate::recordings;
 use crate::story::{
-    aborted, agent_event, assistant, compacted, complete, completed_item, event, fragment, item, item_ids, item_kinds,
-    lines, ordinal_lines, project, rolled_back, snapshot, started, time, turn, turn_context, turn_ids, user,
-    user_event,
+    aborted, agent_event, compacted, complete, completed_item, event, fragment, item, item_ids, item_kinds, lines,
+    ordinal_lines, project, rolled_back, snapshot, started, time, turn, turn_context, turn_ids, user, user_event,
 };
 
 #[test]
@@ -21,7 +20,8 @@ fn recorded_commands_show_what_was_run() {
         json!({
             "type": "command_execution", "id": "call_m2", "command": "/bin/bash -lc 'echo hello yaks'",
             "cwd": "/home/dev/proj1", "status": "completed", "output": "hello yaks\n", "exit_code": 0,
-            "duration_ms": 281,
+            "duration_ms": 281, "command_actions": [{"type": "unknown", "cmd": "echo hello yaks"}],
+            "started_at": "2026-11-21T09:08:57.012Z", "completed_at": "2026-11-21T09:08:57.295Z",
         })
     );
 }
@@ -49,9 +49,9 @@ fn recorded_turns_reach_from_their_first_line_to_their_last() {
 
 #[test]
 fn recordings_without_explicit_turns_have_one_turn_per_question() {
-    for (version, starts, kinds) in [
-        ("0.36.0", [1, 10], ["user_message", "reasoning", "agent_message"]),
-        ("0.58.0", [1, 11], ["user_message", "reasoning", "agent_message"]),
+    for (version, starts, kinds, call) in [
+        ("0.36.0", [1, 10], ["user_message", "reasoning", "agent_message"], "call_m28"),
+        ("0.58.0", [1, 11], ["user_message", "reasoning", "agent_message"], "call_m31"),
     ] {
         let lines = recordings::basic(version);
         let turns = project(&lines);
@@ -60,7 +60,8 @@ fn recordings_without_explicit_turns_have_one_turn_per_question() {
         assert_eq!(turns[0].lines.end, turns[1].lines.start);
         assert_eq!(turns[1].lines.end, lines.len() as u64);
         assert_eq!(item_kinds(&turns[0]), kinds, "{version}");
-        assert_eq!(item_ids(&turns[1]), ["item-4", "item-5"]);
+        // The call has the id that the log gives it, and messages have the numbers that the recorded program gave them.
+        assert_eq!(item_ids(&turns[1]), ["item-4", call, "item-5"]);
         assert!(turns.iter().all(|turn| turn.status == TurnStatus::Completed));
     }
     let turns = project(&recordings::basic("0.118.0"));
@@ -76,7 +77,8 @@ fn a_recording_of_bare_lines_shows_its_messages() {
     assert_eq!(turns[0].lines, 2..7);
     let json = serde_json::to_value(&turns[0].items).unwrap();
     assert_eq!(json[0]["text"], "first question about zebras");
-    assert_eq!(json[1]["text"], "Answer 26 to: first question about zebras");
+    assert_eq!(json[1]["summary"], json!(["**Thinking** step 26"]));
+    assert_eq!(json[2]["text"], "Answer 26 to: first question about zebras");
 }
 
 #[test]
@@ -85,15 +87,14 @@ fn turns_of_bare_lines_begin_with_context_fragments_and_do_not_overlap() {
         let message = ResponseItem::message(role, text);
         RolloutLine::parse(message.json().get()).unwrap()
     };
-    let lines =
-        [bare("user", "<environment_context>x"), bare("user", "q1"), bare("user", "q2"), bare("assistant", "a")];
+    let lines = [bare("user", "<skill>x</skill>"), bare("user", "q1"), bare("user", "q2"), bare("assistant", "a")];
     let turns = project(&lines);
     assert_eq!(turns.iter().map(|turn| turn.lines.clone()).collect::<Vec<_>>(), [0..2, 2..4]);
 }
 
 #[test]
-fn response_items_and_world_states_are_not_shown() {
-    let silent = vec![fragment("x"), user("q"), assistant("a"), snapshot(json!({})), turn_context("t", "m")];
+fn context_world_states_and_settings_are_not_shown() {
+    let silent = vec![fragment("x"), snapshot(json!({})), turn_context("t", "m")];
     assert!(project(&lines(silent.clone())).is_empty());
     assert!(project(&ordinal_lines(silent)).is_empty());
 }
@@ -347,14 +348,14 @@ fn views_remove_items() {
         let mut turn = whole[0].clone();
         apply_view(&mut turn, view);
         assert_eq!(turn.items_view, view);
-        let ids = turn.items.iter().map(|item| item.id().to_string());
+        let ids = turn.items.iter().map(|item| item.id.to_string());
         ids.zip(turn.item_positions).collect::<Vec<_>>()
     };
     let item = |id: &str, position| (id.to_owned(), position);
     assert_eq!(seen(ItemsView::Full).len(), 4);
     assert_eq!(seen(ItemsView::Summary), [item("item-1", 1), item("item-4", 4)]);
     assert!(seen(ItemsView::None).is_empty());
-    assert!(matches!(&whole[0].items[0], TurnItem::UserMessage { text, .. } if text == "q"));
+    assert!(matches!(&whole[0].items[0].content, ItemContent::UserMessage { text, .. } if text == "q"));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Names of git repositories, independent of the spelling of their URLs.
 
+use crate::RepositoryUrl;
+
 /// Returns the normalized name of a repository: `host/owner/name`. `None` if the text names no repository.
 ///
-/// All URLs of a repository have the same name. Scheme, user, password, port, a trailing `.git` and superfluous slashes
+/// All URLs of a repository have the same name. Scheme, user, password, query, port, a trailing `.git` and superfluous slashes
 /// are removed, and the host is converted to lower case. The name of a path without a host, or with `file://`, is the
 /// path.
 ///
@@ -18,7 +20,8 @@
 pub fn repository_name(url: &str) -> Option<String> {
     //     git@Host.org:a/b.git        → host Host.org, path a/b.git
     //     https://u@host.org:8443/a/b → host host.org, path /a/b
-    let (host, path) = split(url.trim());
+    let url = RepositoryUrl::new(url.trim());
+    let (host, path) = split(url.as_str());
     let name = plain_path(path);
     let name = match host {
         Some(host) if !host.is_empty() => {
@@ -48,7 +51,8 @@ impl RepositoryFilter {
     #[must_use]
     pub fn new(text: &str) -> Self {
         // A text without a host that does not begin with a slash is bare: `name`, `owner/name` or `host/owner/name`.
-        let text = text.trim();
+        let text = RepositoryUrl::new(text.trim());
+        let text = text.as_str();
         let (host, path) = split(text);
         let is_bare = host.is_none() && !path.starts_with('/');
         let end = Some(plain_path(path)).filter(|end| is_bare && !end.is_empty());
@@ -160,6 +164,8 @@ mod tests {
             "ssh://git@host.org:22/a//b.git",
             "git+ssh://host.org/a/b",
             " https://host.org/a/b\n",
+            "https://user:pa/ss@host.org/a/b?access_token=t",
+            "user:pass@host.org:a/b.git",
         ] {
             assert_eq!(repository_name(url).as_deref(), Some("host.org/a/b"), "{url:?}");
         }
@@ -190,6 +196,8 @@ mod tests {
         for (wanted, found) in [
             ("https://host.org/Group.x/sub/name", true),
             ("host.org:Group.x/sub/name", true),
+            ("https://user:token@host.org/Group.x/sub/name?token=t", true),
+            ("user:token@host.org/Group.x/sub/name", true),
             ("HOST.org/Group.x/sub/name", true),
             ("name", true),
             ("name.git", true),

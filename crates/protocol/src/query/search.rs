@@ -21,11 +21,13 @@ pub enum SearchOrder {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
     /// The text to find: terms, separated by white space. A name or an item is a hit if it contains all of them. Upper
-    /// and lower case are equal.
+    /// and lower case are equal, and so are the forms of a text that Unicode regards as the same.
     ///
     /// - A term of three or more characters matches anywhere. A shorter one matches only at the beginning of a word. A
     ///   word is a sequence of letters and digits. A short term that begins with another character matches anywhere.
     /// - `term*` matches only at the beginning of a word.
+    /// - In a script without spaces between words (Chinese, Japanese, Thai and others), terms of any length match anywhere, also
+    ///   with a star. Short Korean terms match anywhere, too. A word also begins where such a script ends or begins.
     /// - `"a phrase"` matches as it is written. White space in it matches any white space. A quote inside of a phrase
     ///   is doubled (`"a ""quoted"" word"`). A phrase without a closing quote ends at the end of the text.
     pub text: String,

@@ -80,8 +80,8 @@ pub fn day_text(day: i64) -> String {
 
 /// Returns the repository of a thread, or else its working directory without a trailing slash.
 fn project_of(thread: &StoredThread) -> Option<String> {
-    let url = thread.git.as_ref().and_then(|git| git.repository_url.as_deref());
-    url.and_then(repository_name).or_else(|| {
+    let url = thread.git.as_ref().and_then(|git| git.repository_url.as_ref());
+    url.and_then(|url| repository_name(url.as_str())).or_else(|| {
         let cwd = thread.cwd.as_deref()?.trim_end_matches('/');
         Some(if cwd.is_empty() { "/" } else { cwd }.to_owned())
     })

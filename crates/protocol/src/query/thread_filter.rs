@@ -114,9 +114,9 @@ impl<'a> ThreadFilter<'a> {
     fn matches_git(&self, thread: &StoredThread) -> bool {
         let git = thread.git.as_ref();
         let branch = git.and_then(|git| git.branch.as_ref());
-        let url = git.and_then(|git| git.repository_url.as_deref());
+        let url = git.and_then(|git| git.repository_url.as_ref());
         self.query.git_branch.as_ref().is_none_or(|wanted| branch == Some(wanted))
-            && self.repository.as_ref().is_none_or(|wanted| url.is_some_and(|url| wanted.matches(url)))
+            && self.repository.as_ref().is_none_or(|wanted| url.is_some_and(|url| wanted.matches(url.as_str())))
     }
 
     fn matches_relation(&self, thread: &StoredThread) -> bool {

@@ -138,10 +138,10 @@ fn git_is_patched_field_by_field() {
 
     let all = GitInfoPatch::set_all(known.git.as_ref().unwrap());
     assert_eq!(serde_json::to_value(&all).unwrap(), json!({"commit_hash": "c", "branch": "b"}));
-    let mut with_more = GitInfo { repository_url: some("u"), ..GitInfo::default() };
+    let mut with_more = GitInfo { repository_url: Some("u".into()), ..GitInfo::default() };
     with_more.extra.insert("dirty", crate::support::raw("true"));
     all.apply(&mut with_more);
-    assert_eq!(with_more.repository_url, some("u"), "an unknown field is left as it is");
+    assert_eq!(with_more.repository_url, Some("u".into()), "an unknown field is left as it is");
     assert!(with_more.extra.get("dirty").is_some());
 }
 
@@ -198,7 +198,7 @@ fn change<T: std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl S
 }
 
 fn any_git() -> impl Strategy<Value = Option<Option<GitInfoPatch>>> {
-    let fields = (change(text()), change(text()), change(text()));
+    let fields = (change(text()), change(text()), change(text().prop_map(Into::into)));
     change(fields.prop_map(|(commit_hash, branch, repository_url)| GitInfoPatch {
         commit_hash,
         branch,
@@ -269,4 +269,20 @@ proptest! {
             prop_assert_eq!(thread, known_thread());
         }
     }
+}
+
+#[test]
+fn no_git_fact_contains_credentials() {
+    let secret = "https://user:secret@host/a/b?token=secret";
+    let git: GitInfo = serde_json::from_value(json!({"repository_url": secret})).unwrap();
+    assert_eq!(serde_json::to_value(&git).unwrap(), json!({"repository_url": "https://host/a/b"}));
+    let record = applied(&thread(), json!({"git": {"repository_url": secret}}));
+    assert_eq!(git_url(&record), "https://host/a/b");
+    // Neither does the line of an explicit change.
+    let line = ThreadMetadataRecord::new(record.id, patch(json!({"git": {"repository_url": secret}})));
+    assert!(!serde_json::to_string(&line).unwrap().contains("secret"));
+}
+
+fn git_url(record: &StoredThread) -> String {
+    record.git.as_ref().unwrap().repository_url.as_ref().unwrap().to_string()
 }

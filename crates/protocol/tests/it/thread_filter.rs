@@ -119,7 +119,7 @@ fn a_query_matches_branch_name_and_relation() {
 #[test]
 fn a_query_matches_a_repository() {
     let query = |wanted: &str| ThreadQuery { git_repository: Some(wanted.to_owned()), ..ThreadQuery::default() };
-    let git = GitInfo { repository_url: Some("git@host.org:owner/name.git".to_owned()), ..GitInfo::default() };
+    let git = GitInfo { repository_url: Some("git@host.org:owner/name.git".into()), ..GitInfo::default() };
     let cloned = StoredThread { git: Some(git), ..thread() };
     check(query("https://host.org/owner/name"), &cloned, true);
     check(query("owner/name"), &cloned, true);

@@ -58,6 +58,14 @@ impl<'a> HistoryReader<'a> {
     pub(super) fn new(parts: &'a [HistoryPart], skip: fn(&[u8]) -> bool) -> Self {
         Self { parts, next_part: 0, current: None, skip }
     }
+
+    /// From here on, skips every line for whose bytes `skip` returns `true`, instead of those so far.
+    pub fn skip_from_here(&mut self, skip: fn(&[u8]) -> bool) {
+        self.skip = skip;
+        if let Some(current) = &mut self.current {
+            current.reader.set_skip(skip);
+        }
+    }
 }
 
 impl Iterator for HistoryReader<'_> {

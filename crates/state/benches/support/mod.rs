@@ -15,27 +15,76 @@ use self::probe::Probe;
 pub(crate) mod probe;
 pub(crate) mod report;
 
+/// The number of different letters of Chinese text.
+const HAN_LETTERS: f64 = 3_500.0;
+
 /// The number of different words.
 const VOCABULARY: usize = 60_000;
+
+/// A script in which generated text is written.
+#[allow(dead_code, reason = "the benchmark of the program writes one script")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextScript {
+    /// With spaces between words.
+    Latin,
+    /// Without spaces, with thousands of letters.
+    Chinese,
+    /// Without spaces, with few letters, which have marks.
+    Thai,
+}
 
 /// A generator of text. Words are distributed as in natural language: the n-th most frequent one has a fraction of about 1/n. Paths,
 /// hashes and ids are in between.
 pub(crate) struct Words {
     state: u64,
     vocabulary: Vec<String>,
+    pub(crate) script: TextScript,
+    /// How many lines the outputs of tools have at most, if they are long.
+    pub(crate) output_lines: Option<usize>,
 }
 
 impl Words {
     pub(crate) fn new() -> Self {
-        let mut words = Self { state: 0x9e37_79b9_7f4a_7c15, vocabulary: Vec::new() };
+        Self::in_script(TextScript::Latin)
+    }
+
+    pub(crate) fn in_script(script: TextScript) -> Self {
+        let mut words = Self { state: 0x9e37_79b9_7f4a_7c15, vocabulary: Vec::new(), script, output_lines: None };
         let syllables = ["a", "e", "i", "o", "u", "al", "en", "ir", "or", "un"];
         let consonants = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr", "ch"];
         let mut vocabulary = std::collections::BTreeSet::new();
         while vocabulary.len() < VOCABULARY {
             let count = 1 + words.below(4);
-            let word = (0..count).map(|_| {
-                let (consonant, syllable) = (words.below(consonants.len()), words.below(syllables.len()));
-                format!("{}{}", consonants[consonant], syllables[syllable])
+            let word = (0..count).map(|_| match script {
+                TextScript::Latin => {
+                    let (consonant, syllable) = (words.below(consonants.len()), words.below(syllables.len()));
+                    format!("{}{}", consonants[consonant], syllables[syllable])
+                }
+                TextScript::Chinese => {
+                    // As with words, few of the letters make up most of the text.
+                    let rank = HAN_LETTERS.powf(words.below(1 << 20) as f64 / f64::from(1 << 20));
+                    char::from_u32(0x4e00 + rank as u32).into_iter().collect()
+                }
+                TextScript::Thai => {
+                    let letters = [
+                        "ก", "ข", "ค", "ง", "จ", "ช", "ด", "ต", "ท", "น", "บ", "ป", "พ", "ม", "ย", "ร", "ล", "ว", "ส",
+                        "ห",
+                    ];
+                    let vowels = [
+                        "",
+                        "า",
+                        "\u{e34}",
+                        "\u{e35}",
+                        "\u{e31}",
+                        "\u{e38}",
+                        "\u{e48}",
+                        "\u{e49}",
+                        "ะ",
+                        "\u{e35}\u{e48}",
+                    ];
+                    let (letter, vowel) = (words.below(letters.len()), words.below(vowels.len()));
+                    format!("{}{}", letters[letter], vowels[vowel])
+                }
             });
             vocabulary.insert(word.collect::<String>());
         }
@@ -45,6 +94,37 @@ impl Words {
             vocabulary.swap(at, other);
         }
         Self { vocabulary, ..words }
+    }
+
+    /// Returns a word that is in half of the threads of [`fill`], and one that is in one of them.
+    pub(crate) fn searched(&self) -> (&'static str, &'static str) {
+        match self.script {
+            TextScript::Latin => (COMMON, RARE),
+            // Their letters are not among those of the vocabulary.
+            TextScript::Chinese => ("织布", "机杼结"),
+            TextScript::Thai => ("ฉฎ", "ฌฏฐ"),
+        }
+    }
+
+    /// Returns what is between two words.
+    pub(crate) fn separator(&self) -> &'static str {
+        if self.script == TextScript::Latin { " " } else { "" }
+    }
+
+    /// Returns the output of a tool.
+    fn output(&mut self) -> String {
+        let Some(lines) = self.output_lines else {
+            let count = 20 + self.below(500);
+            return self.text(count);
+        };
+        let mut text = String::new();
+        for line in 0..=self.below(lines) {
+            text.push_str(&format!("{}:{}: ", self.path(), line * 7));
+            let count = 2 + self.below(10);
+            text.push_str(&self.text(count).replace('\n', " "));
+            text.push('\n');
+        }
+        text
     }
 
     /// Returns a pseudo-random number below `end`.
@@ -86,7 +166,7 @@ impl Words {
                 2..=4 => text.push_str(&self.path()),
                 _ => text.push_str(&self.word()),
             }
-            text.push_str(if self.below(12) == 0 { ".\n" } else { " " });
+            text.push_str(if self.below(12) == 0 { ".\n" } else { self.separator() });
         }
         text
     }
@@ -117,9 +197,11 @@ pub(crate) fn ask<T>(probe: &Probe, what: &str, mut query: impl AsyncFnMut() -> 
 /// Fills a home with threads of about 30 kB, legacy and paginated ones alternately. Returns their files.
 pub(crate) fn fill(home: &RolloutHome, words: &mut Words, threads: usize) -> Result<Vec<PathBuf>> {
     let write = |number| {
-        let common = if number % 4 < 2 { COMMON } else { "" };
-        let rare = if number == threads / 8 * 4 { RARE } else { "" };
-        Ok(write_thread(home, words, number, THREAD_BYTES, &format!(" {common} {rare}"))?.1)
+        let (common, rare) = words.searched();
+        let common = if number % 4 < 2 { common } else { "" };
+        let rare = if number == threads / 8 * 4 { rare } else { "" };
+        let between = words.separator();
+        Ok(write_thread(home, words, number, THREAD_BYTES, &format!("{between}{common}{between}{rare}"))?.1)
     };
     (0..threads).map(write).collect()
 }
@@ -190,8 +272,7 @@ impl TurnWriter<'_> {
         let thought = self.words.text(25);
         let call = format!("call_{}", self.words.hex(24));
         let command = format!("rg -n {} {}", self.words.word(), self.words.path());
-        let count = 20 + self.words.below(500);
-        let output = self.words.text(count);
+        let output = self.words.output();
         let encrypted = self.words.hex(600);
         self.push("response_item", &json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": thought}], "encrypted_content": encrypted}));
         self.push("response_item", &json!({"type": "function_call", "name": "shell", "arguments": json!({"command": command}).to_string(), "call_id": call}));

@@ -8,6 +8,9 @@ use crate::search::run::{Run, RunThread};
 use crate::search::vocabulary::Vocabulary;
 use crate::search::words::for_each_word;
 
+/// How many bytes of text a word counts at least. Words of scripts without spaces are in fewer bytes and take as much memory.
+const MIN_WORD_BYTES: usize = 6;
+
 /// Builds a run from the items of threads, one thread after the other.
 #[derive(Default)]
 pub(crate) struct RunBuilder {
@@ -21,7 +24,7 @@ pub(crate) struct RunBuilder {
 }
 
 impl RunBuilder {
-    /// Returns how many bytes of text were taken.
+    /// Returns how many bytes of text were taken. Texts of short words count more.
     pub(crate) fn text_bytes(&self) -> usize {
         self.text_bytes
     }
@@ -45,11 +48,13 @@ impl RunBuilder {
         let Some(thread) = self.threads.last_mut() else { return };
         let mut words = 0;
         for text in item_texts(content) {
-            self.text_bytes += text.len();
+            let mut words_here: usize = 0;
             for_each_word(text, &mut self.buffer, |word| {
-                words += 1;
+                words_here += 1;
                 self.vocabulary.count(self.docs, word);
             });
+            self.text_bytes += text.len().max(words_here * MIN_WORD_BYTES);
+            words += words_here as u64;
         }
         if words > 0 {
             thread.docs.push(ItemDoc { turn, item, words });

@@ -11,6 +11,7 @@ use sqlx::Row;
 
 use crate::error::Result;
 use crate::index::StateIndex;
+use crate::search::block::WordsCursor;
 use crate::search::directory::Directory;
 use crate::search::docs::{ItemDoc, unpack_docs};
 use crate::search::merge::damaged;
@@ -49,7 +50,8 @@ impl DocTable {
     /// Adds the postings of a block. `None` for bytes that are no block.
     fn add_block(&self, words: &[u8], postings: Vec<u8>, sums: &mut [u64]) -> Option<()> {
         let mut postings = PostingsCursor::new(postings)?;
-        for word in words.split(|byte| *byte == b'\n').filter(|word| !word.is_empty()) {
+        let mut cursor = WordsCursor::default();
+        while let Some(word) = cursor.word(words) {
             let mut hasher = DefaultHasher::new();
             hasher.write(word);
             let word = hasher.finish();
@@ -58,6 +60,7 @@ impl DocTable {
                     add(sums, *thread, hash_posting(word, *doc, times.into()));
                 }
             })?;
+            cursor.advance(words);
         }
         Some(())
     }

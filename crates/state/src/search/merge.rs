@@ -12,7 +12,7 @@ use sqlx::{Row, SqliteConnection};
 use crate::database::WaitPolicy;
 use crate::error::Result;
 use crate::index::StateIndex;
-use crate::search::block::BlockWriter;
+use crate::search::block::{BlockWriter, WordsCursor};
 use crate::search::directory::Directory;
 use crate::search::docs::{ItemDoc, unpack_docs};
 use crate::search::postings::{PostingsCursor, for_each_posting};
@@ -240,8 +240,8 @@ struct RunCursor {
 /// A block, and the position of the next word in it.
 struct LoadedBlock {
     words: Vec<u8>,
-    /// Where the next word begins in `words`.
-    start: usize,
+    /// At the next word.
+    cursor: WordsCursor,
     /// At the postings of the next word.
     postings: PostingsCursor,
 }
@@ -267,7 +267,7 @@ impl RunCursor {
         let query = sqlx::query(sql).bind(block_id(self.run, self.next_block)).bind(block_id(self.run, end));
         for row in query.fetch_all(connection).await? {
             let postings = PostingsCursor::new(row.try_get(1)?).ok_or_else(damaged)?;
-            self.blocks.push_back(LoadedBlock { words: row.try_get(0)?, start: 0, postings });
+            self.blocks.push_back(LoadedBlock { words: row.try_get(0)?, cursor: WordsCursor::default(), postings });
         }
         self.next_block = end;
         Ok(())
@@ -276,12 +276,11 @@ impl RunCursor {
     /// Returns the next word.
     fn word(&self) -> Option<&[u8]> {
         let block = self.blocks.front()?;
-        block.words[block.start..].split(|byte| *byte == b'\n').next()
+        block.cursor.word(&block.words)
     }
 
     /// Takes the postings of the next word, renumbered, and moves on to the word behind it.
     fn take(&mut self, postings: &mut Vec<(u32, u32)>) -> Result<()> {
-        let len = self.word().map_or(0, <[u8]>::len);
         let Some(block) = self.blocks.front_mut() else { return Ok(()) };
         let renumbered = &self.renumbered;
         let take = |doc: u32, times| {
@@ -292,8 +291,8 @@ impl RunCursor {
         };
         let of_word = block.postings.next().ok_or_else(damaged)?;
         for_each_posting(of_word, take).ok_or_else(damaged)?;
-        block.start += len + 1;
-        if block.start >= block.words.len() {
+        block.cursor.advance(&block.words);
+        if block.cursor.word(&block.words).is_none() {
             self.blocks.pop_front();
         }
         Ok(())

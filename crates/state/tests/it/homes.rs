@@ -74,9 +74,9 @@ pub(crate) fn says(text: &str) -> String {
     )
 }
 
-/// Returns a line that changes nothing in the record of the thread.
+/// Returns a line that changes nothing in the record of the thread, and that is not shown.
 pub(crate) fn mumbles() -> String {
-    let item = serde_json::to_string(&ResponseItem::user_text("mumble")).unwrap();
+    let item = serde_json::to_string(&ResponseItem::message("developer", "mumble")).unwrap();
     format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{item}}}\n", now())
 }
 

@@ -49,7 +49,7 @@ async fn varied() -> (Home, Vec<StoredThread>) {
                     Some("/srv/50%_off/x"),
                     None,
                 ][number as usize % 4]
-                    .map(str::to_owned),
+                    .map(Into::into),
                 ..Default::default()
             });
         });

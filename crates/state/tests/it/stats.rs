@@ -114,7 +114,7 @@ async fn statistics_of_unusual_threads_are_right() {
             meta.cwd = [Some("/srv"), Some("/srv//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
             meta.source =
                 [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
-            let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/srv/a", "/", ""][url].to_owned();
+            let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/srv/a", "/", ""][url].into();
             meta.git = Some(GitInfo { repository_url: Some(url), ..GitInfo::default() });
         });
         if next(2) == 0 {

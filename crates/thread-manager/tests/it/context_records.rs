@@ -112,7 +112,8 @@ async fn world_state_is_not_visible_to_clients(stores: TestStores) {
         let before = (without_update_time(thread.metadata().await), store.list_turns(&query).await.unwrap());
         let world = json!({"title": "t", "preview": "p", "name": "n", "cwd": "/other", "model": "other"});
         thread.append_context(&[context_message(1)], &WorldState::new(world).unwrap()).await.unwrap();
-        thread.append_context(&[message("a better preview")], &surroundings("/b")).await.unwrap();
+        let context = message("<environment_context>a better preview</environment_context>");
+        thread.append_context(&[context], &surroundings("/b")).await.unwrap();
         thread.flush().await.unwrap();
         assert_eq!((without_update_time(thread.metadata().await), store.list_turns(&query).await.unwrap()), before);
         assert_eq!(without_update_time(store.read_thread(id(n)).await.unwrap()), before.0);

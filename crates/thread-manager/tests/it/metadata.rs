@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
+use selvedge_protocol::{HistoryMode, ResponseItem, SessionMeta, ThreadMetadataPatch};
 use selvedge_thread_manager::{LiveThread, METADATA_SYNC_INTERVAL, wake_timers};
 use selvedge_thread_store::{BatchId, MetadataOrigin, ThreadReader, ThreadStore};
 
 use crate::support::{
-    MODES, id, is_backend, message, model, model_prompts, paginated, run_background_tasks, started, tokens,
+    MODES, TestStores, id, is_backend, message, model, model_prompts, paginated, run_background_tasks, started, tokens,
     tokens_used, turn, user_message,
 };
 use crate::watched_store::{Call, Op, WatchedStore};
@@ -139,7 +139,7 @@ async fn every_append_is_progress() {
     let thread = thread(&store).await;
     // Lines are distinguished by their times in milliseconds, and these come from the system's clock.
     std::thread::sleep(Duration::from_millis(2));
-    thread.append(&[message("hello")]).await.unwrap();
+    thread.append(&[ResponseItem::assistant_text("hello").into()]).await.unwrap();
     assert_eq!(store.derived_patches(), []);
     thread.flush().await.unwrap();
     assert!(store.derived_patches()[0].updated_at.is_some());
@@ -326,5 +326,24 @@ async fn both_modes_store_the_first_message() {
         thread.append(&turn(mode, "first")).await.unwrap();
         thread.append(&turn(mode, "second")).await.unwrap();
         assert_eq!(thread.metadata().await.first_user_message.as_deref(), Some("first"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_sub_agent_copied_from_its_parent_is_not_its_own() {
+    for stores in [TestStores::memory(), TestStores::local()] {
+        let manager = stores.manager();
+        // The head has ordinal 0, and the next three lines are copies.
+        let head = SessionMeta { subagent_history_start_ordinal: Some(4), ..paginated(1) };
+        let thread = manager.start(head).await.unwrap();
+        let hello = |turn, text| user_message(HistoryMode::Paginated, turn, text);
+        thread.append(&[model("of the parent"), hello("p", "asked the parent")]).await.unwrap();
+        thread.append(&[tokens(5000), model("own"), hello("c", "asked the child"), tokens(7)]).await.unwrap();
+        let live = thread.metadata().await;
+        assert_eq!((live.preview.as_deref(), live.model.as_deref()), (Some("asked the child"), Some("own")));
+        assert_eq!(live.token_usage.as_ref().unwrap().total_tokens, Some(7));
+        thread.shutdown().await.unwrap();
+        let stored = stores.store().read_thread(id(1)).await.unwrap();
+        assert_eq!((stored.preview, stored.model, stored.token_usage), (live.preview, live.model, live.token_usage));
     }
 }

@@ -220,7 +220,7 @@ impl Thread {
 
     async fn tell(&mut self, stores: &TestStores, world: &WorldState) {
         let before = world_state_records(&*stores.store(), self.id()).await;
-        self.live.append_context(&[message("<environment_context>…")], world).await.unwrap();
+        self.live.append_context(&[message("<environment_context>…</environment_context>")], world).await.unwrap();
         let after = world_state_records(&*stores.store(), self.id()).await;
         assert_eq!(after[..before.len()], before);
         let records = &after[before.len()..];

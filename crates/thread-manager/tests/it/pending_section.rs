@@ -43,7 +43,7 @@ fn whole(world: &WorldState) -> (bool, Value) {
 async fn turn_with_context(thread: &Arc<LiveThread>, name: &str, world: &WorldState) {
     let mode = thread.mode();
     thread.append(&[started(name)]).await.unwrap();
-    thread.append_context(&[message("<environment_context>…")], world).await.unwrap();
+    thread.append_context(&[message("<environment_context>…</environment_context>")], world).await.unwrap();
     thread.append(&[message(name), user_message(mode, name, name), complete(name)]).await.unwrap();
 }
 

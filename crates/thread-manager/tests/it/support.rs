@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_protocol::{
-    CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, OpenItem, ResponseItem, RolloutItem, SessionMeta,
-    StoredThread, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TokenCountEvent, TokenUsage,
-    TokenUsageInfo, TurnBoundary, TurnContext, TurnItem, TurnQuery, UserMessageEvent, WorldState,
+    CompletedItem, EventMsg, HistoryMode, ItemCompletedEvent, ItemContent, OpenItem, ResponseItem, RolloutItem,
+    SessionMeta, StoredThread, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TokenCountEvent, TokenUsage,
+    TokenUsageInfo, TurnBoundary, TurnContext, TurnQuery, UserMessageEvent, WorldState,
 };
 use selvedge_thread_manager::{LiveThread, ThreadManager};
 use selvedge_thread_store::{ForkThread, InMemoryThreadStore, Result, StoreError, ThreadStore};
@@ -178,7 +178,9 @@ pub(crate) async fn kinds(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<S
 pub(crate) async fn shown_prompts(store: &dyn ThreadStore, thread_id: ThreadId) -> Vec<String> {
     let turns = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
     let items = turns.into_iter().flat_map(|turn| turn.items);
-    items.filter_map(|item| if let TurnItem::UserMessage { text, .. } = item { Some(text) } else { None }).collect()
+    items
+        .filter_map(|item| if let ItemContent::UserMessage { text, .. } = item.content { Some(text) } else { None })
+        .collect()
 }
 
 /// Returns the user messages that the model sees, oldest first.

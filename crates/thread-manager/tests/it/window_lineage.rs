@@ -143,7 +143,7 @@ async fn each_fork_has_windows_of_its_own(stores: TestStores) {
             let stored = stores.store().load_model_context(thread.id()).await.unwrap().window;
             assert_eq!(stored, thread.window().await);
             let told = thread.token_budget(None).await;
-            assert_eq!((told.thread_id, told.first_window_id), (thread.id(), stored.first_window_id));
+            assert_eq!((told.thread_id, told.first_window_id), (Some(thread.id()), stored.first_window_id));
         }
     }
 }
@@ -221,11 +221,12 @@ async fn the_token_budget_names_the_windows(stores: TestStores) {
             _ => None,
         });
         let budget = |window_id, previous_window_id, tokens_left| TokenBudget {
-            thread_id: id(n),
+            thread_id: Some(id(n)),
             first_window_id: Some(first),
             window_id: Some(window_id),
             previous_window_id,
             tokens_left,
+            ..TokenBudget::default()
         };
         let expected = [
             budget(first, None, None),

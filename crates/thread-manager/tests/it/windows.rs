@@ -116,7 +116,7 @@ async fn the_model_is_told_the_window_it_is_in(stores: TestStores) {
         let thread = start(&manager, n, mode, &["a", "b"]).await;
         let first = thread.token_budget(None).await;
         let window = thread.window().await.window_id;
-        assert_eq!((first.thread_id, first.tokens_left), (id(n), None));
+        assert_eq!((first.thread_id, first.tokens_left), (Some(id(n)), None));
         assert_eq!((first.first_window_id, first.window_id, first.previous_window_id), (window, window, None));
         let second = compact(&thread).await;
         let told = thread.token_budget(Some(500)).await;

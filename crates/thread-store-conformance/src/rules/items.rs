@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{
-    Cursor, EventMsg, HistoryMode, ItemQuery, RolloutItem, SortDirection, Turn, TurnItem, TurnItemEntry, TurnQuery,
-    TurnSelector,
+    Cursor, EventMsg, HistoryMode, ItemContent, ItemQuery, RolloutItem, SortDirection, Turn, TurnItem, TurnItemEntry,
+    TurnQuery, TurnSelector,
 };
 use selvedge_thread_store::{BatchId, StoreError, ThreadStore};
 use serde_json::json;
@@ -19,8 +19,8 @@ async fn walk(store: &dyn ThreadStore, query: ItemQuery) -> Vec<TurnItemEntry> {
 
 /// Formats the turn and the text of each entry.
 fn described(entries: &[TurnItemEntry]) -> Vec<String> {
-    let text = |entry: &'_ TurnItemEntry| match &entry.item {
-        TurnItem::UserMessage { text, .. } | TurnItem::AgentMessage { text, .. } => text.clone(),
+    let text = |entry: &'_ TurnItemEntry| match &entry.item.content {
+        ItemContent::UserMessage { text, .. } | ItemContent::AgentMessage { text, .. } => text.clone(),
         other => panic!("{other:?}"),
     };
     entries.iter().map(|entry| format!("{}: {}", entry.turn_id, text(entry))).collect()

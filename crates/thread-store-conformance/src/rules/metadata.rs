@@ -124,7 +124,8 @@ pub(super) async fn patch_of_git(store: Arc<dyn ThreadStore>) {
         // Missing fields as empty texts, so that a case fits on one line.
         let facts = |record: StoredThread| {
             let git = record.git.unwrap_or_default();
-            [git.commit_hash, git.branch, git.repository_url].map(Option::unwrap_or_default)
+            let url = git.repository_url.map(|url| url.to_string());
+            [git.commit_hash, git.branch, url].map(Option::unwrap_or_default)
         };
         let before = without_clock(store.read_thread(id(n)).await.unwrap());
         let record = set(&*store, n, patch_of_json(json!({"git": {"branch": "dev"}}))).await;

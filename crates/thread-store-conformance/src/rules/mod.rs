@@ -118,6 +118,7 @@ macro_rules! for_each_rule {
                 one views = "A page of turns contains as many items of each turn as its view asks for.";
                 one refusals = "`list_turns` refuses a limit of 0 and a malformed cursor.";
                 one in_progress = "A turn without an end is in progress while the thread is live, and interrupted when the thread is cold.";
+                one of_items_of_the_model = "What only items of the model tell is shown in turns, pages of items, searches and lists.";
                 two in_progress_elsewhere = "Every process reports an open turn as in progress while its writer is live.";
             }
             items {

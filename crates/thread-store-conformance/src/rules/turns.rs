@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use selvedge_protocol::{Cursor, HistoryMode, ItemsView, SortDirection, Turn, TurnQuery, TurnStatus};
+use selvedge_protocol::{
+    Cursor, HistoryMode, ItemOrigin, ItemQuery, ItemsView, ResponseItem, RolloutItem, SearchQuery, SortDirection, Turn,
+    TurnQuery, TurnStatus,
+};
 use selvedge_thread_store::{BatchId, ThreadStore};
 
 use crate::fixtures::{
-    MODES, all_turns, continue_thread, head, id, is_invalid, is_missing, record, started, turn, turn_id, user,
+    MODES, all_turns, append_with_metadata, continue_thread, head, id, is_invalid, is_missing, record, started, turn,
+    turn_id, user,
 };
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -83,6 +87,34 @@ pub(super) async fn refusals(store: Arc<dyn ThreadStore>) {
     for text in ["", "p1.", "p1.-1", "p1.x", "p2.1", "p1.99999999999999999999", "t1.ca.1.2"] {
         let cursor = Some(Cursor::from(text.to_owned()));
         assert!(is_invalid(store.list_turns(&TurnQuery { cursor, ..TurnQuery::all(id(1)) }).await), "{text:?}");
+    }
+}
+
+pub(super) async fn of_items_of_the_model(store: Arc<dyn ThreadStore>) {
+    for (n, mode) in (1..).zip(MODES) {
+        store.create_thread(head(n, mode)).await.unwrap();
+        // No event tells of these messages and of this call.
+        let items = [
+            ResponseItem::user_text("where is the kestrel"),
+            ResponseItem::function_call("c", "look_around", "{}"),
+            ResponseItem::function_call_output("c", "above the barn"),
+            ResponseItem::assistant_text("found it"),
+        ];
+        append_with_metadata(&*store, id(n), &items.map(RolloutItem::from)).await;
+        store.shutdown_thread(id(n)).await.unwrap();
+        let turns = all_turns(&*store, id(n)).await;
+        let kinds: Vec<_> = turns.iter().flat_map(|turn| &turn.items).map(|item| (item.kind(), item.origin)).collect();
+        let expected = ["user_message", "tool_call", "agent_message"].map(|kind| (kind, ItemOrigin::Model));
+        assert_eq!((turns.len(), &kinds[..]), (1, &expected[..]), "{turns:?}");
+        let page = store.list_items(&ItemQuery::all(id(n))).await.unwrap();
+        let entries: Vec<_> = page.items.into_iter().map(|entry| entry.item).collect();
+        assert_eq!(entries, turns[0].items);
+        for words in ["kestrel", "look_around", "\"above the barn\"", "\"found it\""] {
+            let hits = store.search_threads(&SearchQuery::new(words)).await.unwrap().items;
+            assert!(hits.iter().any(|hit| hit.thread.id == id(n)), "{words}");
+        }
+        let record = store.read_thread(id(n)).await.unwrap();
+        assert_eq!(record.preview.as_deref(), Some("where is the kestrel"));
     }
 }
 

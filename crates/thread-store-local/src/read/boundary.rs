@@ -13,7 +13,7 @@
 //! Both ways return the same boundary; `tests/it/boundaries.rs` compares them.
 
 use selvedge_history::{
-    BackwardRead, BaseFinder, BoundarySearch, CarriedMetadata, ResolvedBoundary, TurnProjection, has_no_metadata,
+    BackwardRead, BaseFinder, BoundarySearch, CarriedMetadata, ResolvedBoundary, TurnProjection, has_no_later_metadata,
     resolve_boundary, turns_to_boundary,
 };
 use selvedge_protocol::log::{Entry, LineRecord};
@@ -118,6 +118,16 @@ impl HistoryTail {
         turns_to_boundary(mode, self.lines.iter().rev().map(|(_, record)| &record.line))
     }
 
+    /// Returns whether the tail has lines that a sub-agent copied from its parent. They are not among its turns, and only a
+    /// projection that has seen the head knows them.
+    fn has_copied_lines(&self, resolved: &ResolvedHistory) -> Result<bool> {
+        // Such lines are at the beginning of a history.
+        let Some((0, oldest)) = self.lines.last() else { return Ok(false) };
+        let head = read_head(&resolved.parts[0].file).map_err(store_error)?;
+        let start = head.and_then(|head| head.subagent_history_start_ordinal);
+        Ok(start.is_some_and(|start| oldest.line.ordinal().is_some_and(|ordinal| ordinal < start)))
+    }
+
     /// Returns the lines oldest first, each with its position in the tail and its part.
     fn oldest_first(&self) -> impl Iterator<Item = (u64, usize, &LineRecord)> {
         (0..).zip(self.lines.iter().rev()).map(|(position, (part, record))| (position, *part, record))
@@ -133,6 +143,9 @@ fn locate_from_end(
     let Some(search) = BoundarySearch::new(mode, at) else { return Ok(None) };
     let mut lines = resolved.backwards();
     let Some(tail) = read_tail(&mut lines, search)? else { return Ok(None) };
+    if tail.has_copied_lines(resolved)? {
+        return Ok(None);
+    }
     let boundary = resolve_boundary(resolved.thread_id, tail.turns(mode), tail.lines.len() as u64, at)?;
     let Some(before) = lines_before(&tail, &boundary, mode, &mut lines)? else { return Ok(None) };
     Ok(Some(LocatedBoundary { resolved: boundary, before, tail: Some(tail) }))
@@ -244,7 +257,7 @@ impl LocatedBoundary {
 
     fn carried_from_beginning(&self, resolved: &ResolvedHistory) -> Result<CarriedMetadata> {
         let mut carried = CarriedMetadata::new(resolved.thread_id, resolved.fallback_created_at());
-        for entry in resolved.reader_skipping(has_no_metadata) {
+        for entry in resolved.reader_skipping(has_no_later_metadata) {
             if let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)?
                 && !resolved.is_inherited(part)
             {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use selvedge_history::{MetadataFold, has_no_metadata};
+use selvedge_history::{MetadataFold, has_no_later_metadata, has_no_metadata};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{StoredThread, ThreadId, Timestamp};
 use selvedge_rollout::{BackwardEntry, HistoryEntry, HistoryPart, HomeFiles, NameIndex, ResolvedHistory};
@@ -41,12 +41,18 @@ impl StoreCore {
 pub(crate) fn read_record(resolved: &ResolvedHistory, names: &NameIndex) -> Result<StoredThread> {
     let newest = resolved.newest();
     let mut fold = MetadataFold::new(resolved.thread_id, resolved.fallback_created_at());
-    for entry in resolved.reader_skipping(has_no_metadata) {
+    let mut reader = resolved.reader_skipping(has_no_metadata);
+    let mut has_first_message = false;
+    while let Some(entry) = reader.next() {
         let HistoryEntry::Entry { part, entry: Entry::Line(record) } = entry.map_err(store_error)? else { continue };
         if resolved.is_inherited(part) {
             fold.observe_inherited(&record.line);
         } else {
             fold.observe_line(&record.line);
+        }
+        if !has_first_message && fold.thread().first_user_message.is_some() {
+            has_first_message = true;
+            reader.skip_from_here(has_no_later_metadata);
         }
     }
     let mut record = fold.into_thread();
@@ -84,7 +90,7 @@ fn time_of_skipped_last_line(thread_id: ThreadId, part: &HistoryPart) -> Result<
             }
         }
     }
-    Ok(last.filter(|line| has_no_metadata(line.text().as_bytes())).and_then(|line| line.timestamp()))
+    Ok(last.filter(|line| has_no_later_metadata(line.text().as_bytes())).and_then(|line| line.timestamp()))
 }
 
 /// Returns the modification time of a file.

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use selvedge_history::detached_head;
 use selvedge_protocol::log::{Entry, LineRecord};
-use selvedge_protocol::{HistoryMode, RolloutLine, SessionMeta, ThreadId, Timestamp};
+use selvedge_protocol::{HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp};
 use selvedge_rollout::{
     HistoryEntry, HomeFiles, ReferenceLock, ResolvedHistory, RolloutError, RolloutFile, now, open_bytes, read_head,
 };
@@ -102,6 +102,8 @@ struct HeadPosition {
 struct HistoryHeads {
     /// The history's first line, if it is a head. `None` if damage has taken that line: then its ordinal is free.
     first: Option<HeadPosition>,
+    /// The head in that line.
+    replaced: Option<SessionMeta>,
     /// The first head of the thread itself, with the time of its line.
     own: Option<(Option<Timestamp>, SessionMeta)>,
     /// All heads but the first line.
@@ -129,6 +131,9 @@ impl HistoryHeads {
         // The first intact line may be a later head, if the real first line is damaged. Its ordinal shows which one it is.
         if is_first && record.line.ordinal().is_none_or(|ordinal| ordinal == 0) {
             self.first = Some(head);
+            if let RolloutItem::SessionMeta(replaced) = record.line.item() {
+                self.replaced = Some(*replaced);
+            }
         } else {
             self.others.push(head);
         }
@@ -147,7 +152,7 @@ impl HistoryHeads {
         let at = at.or(head.timestamp).unwrap_or_else(now);
         let ordinal = (head.mode() == HistoryMode::Paginated).then_some(0);
         let mut bytes = Vec::new();
-        RolloutLine::encode(&mut bytes, at, ordinal, &detached_head(head).into());
+        RolloutLine::encode(&mut bytes, at, ordinal, &detached_head(head, self.replaced.as_ref()).into());
         bytes
     }
 }

@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selvedge_faulty_files::{Fault, FaultyFiles, PowerLoss};
 use selvedge_protocol::{
-    ArchivedFilter, Compacted, ContextWindow, Durability, HistoryMode, ResponseItem, RolloutItem, StoredThread,
-    ThreadId, ThreadMetadataPatch, ThreadQuery, TurnBoundary, TurnItem, TurnQuery, WindowId,
+    ArchivedFilter, Compacted, ContextWindow, Durability, HistoryMode, ItemContent, ResponseItem, RolloutItem,
+    StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery, TurnBoundary, TurnQuery, WindowId,
 };
 use selvedge_rollout::{ResolvedHistory, RolloutHome};
 use selvedge_state::{CheckScope, RefreshOutcome, StateIndex};
@@ -531,8 +531,8 @@ fn see(runtime: &Runtime, root: &Path, what: &str) -> BTreeMap<u32, Seen> {
 async fn user_messages(store: &LocalThreadStore, thread_id: ThreadId) -> Vec<String> {
     let turns = store.list_turns(&TurnQuery::all(thread_id)).await.unwrap().items;
     let items = turns.into_iter().flat_map(|turn| turn.items);
-    let text = items.filter_map(|item| match item {
-        TurnItem::UserMessage { text, .. } => Some(text.trim_start_matches("ask ").to_owned()),
+    let text = items.filter_map(|item| match item.content {
+        ItemContent::UserMessage { text, .. } => Some(text.trim_start_matches("ask ").to_owned()),
         _ => None,
     });
     text.collect()

@@ -72,8 +72,16 @@ fn is_index(path: &Path) -> bool {
 }
 
 /// Returns the folders of the recordings.
-pub(crate) const RECORDINGS: [&str; 6] =
-    ["basic-0.20.0", "basic-0.36.0", "basic-0.58.0", "basic-0.118.0", "story-0.144.6", "story-0.169.0"];
+pub(crate) const RECORDINGS: [&str; 8] = [
+    "basic-0.20.0",
+    "basic-0.36.0",
+    "basic-0.58.0",
+    "basic-0.118.0",
+    "story-0.144.6",
+    "story-0.169.0",
+    "story-0.171.0-kinds",
+    "story-0.171.0-migrated",
+];
 
 /// Returns what the recording program reported about a recording.
 pub(crate) fn expected(folder: &str) -> serde_json::Value {

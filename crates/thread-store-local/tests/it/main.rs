@@ -23,4 +23,5 @@ mod moving;
 mod recordings;
 mod repairs;
 mod safety;
+mod search;
 mod stats;

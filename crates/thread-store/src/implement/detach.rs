@@ -76,7 +76,10 @@ fn encode_new_head<S: Borrow<Segment>>(chain: &SegmentChain<S>) -> Vec<u8> {
     let head = SessionMeta { id: Some(thread_id), ..head };
     let mut bytes = Vec::new();
     let ordinal = (head.mode() == HistoryMode::Paginated).then_some(0);
-    RolloutLine::encode(&mut bytes, at.or(head.timestamp).unwrap_or_default(), ordinal, &detached_head(head).into());
+    // The head of the thread in which the history begins.
+    let replaced = chain.segments().next().and_then(Segment::head);
+    let head = detached_head(head, replaced.as_ref());
+    RolloutLine::encode(&mut bytes, at.or(head.timestamp).unwrap_or_default(), ordinal, &head.into());
     bytes
 }
 

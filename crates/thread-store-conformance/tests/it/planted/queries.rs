@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use selvedge_protocol::{
-    ItemQuery, ItemsView, Page, SearchHit, SearchOrder, SearchQuery, SessionMeta, StatsQuery, StoredThread, ThreadId,
-    ThreadQuery, ThreadSortKey, ThreadStats, Turn, TurnItemEntry, TurnQuery, TurnSelector, TurnStatus,
+    ItemOrigin, ItemQuery, ItemsView, Page, SearchHit, SearchOrder, SearchQuery, SessionMeta, StatsQuery, StoredThread,
+    ThreadId, ThreadQuery, ThreadSortKey, ThreadStats, Turn, TurnItemEntry, TurnQuery, TurnSelector, TurnStatus,
 };
 use selvedge_thread_store::{Result, ThreadLookup};
 use selvedge_thread_store_conformance::{StoreWrapper, Wrapped};
@@ -92,6 +92,16 @@ faults! {
     IgnoresTheItemsView caught by ["turns.views"] also [] {
         async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
             self.store.list_turns(&TurnQuery { items_view: ItemsView::Full, ..query.clone() }).await
+        }
+    }
+
+    OmitsWhatNoEventTells caught by ["turns.of-items-of-the-model"] also ["revert.to-between-turns"] {
+        async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+            let mut page = self.store.list_turns(query).await?;
+            for turn in &mut page.items {
+                turn.items.retain(|item| item.origin == ItemOrigin::Event);
+            }
+            Ok(page)
         }
     }
 
