@@ -5,7 +5,7 @@ use selvedge_protocol::{AgentMessageEvent, EventMsg, RolloutItem, UserMessageEve
 use crate::context_fragments::is_typed_message;
 
 /// Returns the item of a bare line, followed by the event that shows it to a client. Logs with bare lines contain no events. A
-/// log with envelopes shows nothing without them.
+/// program that reads only events shows nothing without them.
 #[must_use]
 pub fn upgrade_bare_item(item: RolloutItem) -> Vec<RolloutItem> {
     let event: Option<EventMsg> = match &item {

@@ -136,8 +136,9 @@ pub fn is_typed_message(item: &ResponseItem) -> bool {
     }
     let texts = item.texts();
     let text = texts.concat();
+    let has_image = || item.json().get().contains("\"input_image\"");
     !texts.iter().any(|text| is_program_summary(text))
-        && (text.trim().is_empty() || !without_leading_fragments(&text).is_empty())
+        && (text.trim().is_empty() || !without_leading_fragments(&text).is_empty() || has_image())
 }
 
 /// Returns whether an item is a context fragment.
@@ -153,6 +154,9 @@ pub fn is_context_fragment(item: &ResponseItem) -> bool {
     }
 }
 
+/// How many blocks at the beginning of a text are left out. Programs write a few; each is searched in the whole rest of the text.
+const MAX_BLOCKS: usize = 32;
+
 /// Returns a text of role `user` without the context fragments at its beginning, and without what else the program writes there.
 /// Empty if the text contains nothing else.
 ///
@@ -160,8 +164,22 @@ pub fn is_context_fragment(item: &ResponseItem) -> bool {
 /// not know. So a block in a tag with an underscore in its name is left out, too, as no markup language has such tags, unless the
 /// text contains nothing else.
 pub(crate) fn without_leading_fragments(text: &str) -> &str {
+    let known = without_known_fragments(text);
+    let mut typed = known;
+    for _ in 0..MAX_BLOCKS {
+        match after_block(typed, |name| name.contains('_') && !is_known_tag(name)) {
+            Some("") => return known,
+            Some(after) => typed = after,
+            None => break,
+        }
+    }
+    typed
+}
+
+/// As [`without_leading_fragments`], but leaves out only what this version knows.
+pub(crate) fn without_known_fragments(text: &str) -> &str {
     let mut rest = text.trim();
-    loop {
+    for _ in 0..MAX_BLOCKS {
         if is_user_fragment(rest) || is_by_program(rest) {
             return "";
         }
@@ -170,14 +188,7 @@ pub(crate) fn without_leading_fragments(text: &str) -> &str {
             None => break,
         }
     }
-    let mut typed = rest;
-    while let Some(after) = after_block(typed, |name| name.contains('_') && !is_known_tag(name)) {
-        if after.is_empty() {
-            return rest;
-        }
-        typed = after;
-    }
-    typed
+    rest
 }
 
 fn is_known_tag(name: &str) -> bool {
@@ -226,10 +237,12 @@ fn is_hook_prompt(text: &str) -> bool {
     };
     let run = tag.find(HOOK_RUN).map_or("", |start| &tag[start + HOOK_RUN.len()..]);
     let run = run.strip_prefix(['"', '\'']).unwrap_or_default();
-    let has_run = !run.is_empty() && !run.starts_with(['"', '\'']);
+    if run.is_empty() || run.starts_with(['"', '\'']) {
+        return false;
+    }
     // Unlike the other fragments, this one may have more text after its end tag.
     let end = rest.to_ascii_lowercase().rfind("</hook_prompt>");
-    has_run && end.is_some_and(|end| !rest[..end].trim().is_empty())
+    end.is_some_and(|end| !rest[..end].trim().is_empty())
 }
 
 /// Returns whether a text is `<codex_internal_context source="name">…</codex_internal_context>`.

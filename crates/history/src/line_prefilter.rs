@@ -1,7 +1,7 @@
 //! Recognizes lines that need not be parsed, by the first bytes of their envelopes.
 //!
-//! Most bytes of a log are in lines that neither change the metadata of a thread nor show in its turns. A reader skips them
-//! before the JSON is parsed. The answer is a hint: lines with an unusual spelling are parsed.
+//! Many bytes of a log are in lines that do not change the metadata of a thread, or do not show in its turns. A reader of one or the
+//! other skips them before the JSON is parsed. The answer is a hint: lines with an unusual spelling are parsed.
 
 /// Kinds of lines without metadata.
 const KINDS_WITHOUT_METADATA: [&[u8]; 4] =

@@ -100,20 +100,22 @@ pub(crate) fn answer(content: &mut ItemContent, payload: &mut Map<String, Value>
 /// Returns an output whose call is not in its turn.
 pub(crate) fn orphan_output(kind: &str, mut payload: Map<String, Value>) -> ItemContent {
     payload.remove("type");
-    ItemContent::Other(OtherTurnItem { kind: kind.to_owned(), fields: payload })
+    payload.remove("id");
+    ItemContent::Other(OtherTurnItem::new(kind, payload))
 }
 
-/// Returns an item of a kind that is not known. `payload` is an object, or another value.
+/// Returns an item of a kind that is not known. `payload` is an object, or another value. Its `type` is left out if it is the kind.
 pub(crate) fn unknown(kind: &str, payload: &str) -> ItemContent {
     let fields = match payload_fields::parse(payload).unwrap_or_default() {
         Value::Object(mut fields) => {
-            fields.remove("type");
-            fields.remove("id");
+            if fields.get("type").and_then(Value::as_str) == Some(kind) {
+                fields.remove("type");
+            }
             fields
         }
         other => Map::from_iter([("payload".to_owned(), other)]),
     };
-    ItemContent::Other(OtherTurnItem { kind: kind.to_owned(), fields })
+    ItemContent::Other(OtherTurnItem::new(kind, fields))
 }
 
 fn web_search(action: Option<&Value>) -> ItemContent {

@@ -58,6 +58,11 @@ impl RollbackLedger {
         self.pending.add_item(text, place, point, position);
     }
 
+    /// Records that the model answered the messages so far.
+    pub(crate) fn answer(&mut self) {
+        self.pending.answer();
+    }
+
     /// Records a message of role `user` that is not shown.
     pub(crate) fn record_unshown_item(&mut self, text: String, point: RollbackPoint, position: u64) {
         self.pending.add_unshown_item(text, point, position);

@@ -67,14 +67,15 @@ fn call_id(item: &ResponseItem) -> Option<ToolId> {
 
 /// Returns the id of the call that an output needs. The tools that a server found need none.
 fn output_id(item: &ResponseItem) -> Option<ToolId> {
-    let value = value_of(item);
     let class = match item.kind() {
         ResponseItemKind::FunctionCallOutput => ToolClass::Function,
         ResponseItemKind::CustomToolCallOutput => ToolClass::Custom,
-        ResponseItemKind::ToolSearchOutput if value["execution"] != "server" => ToolClass::Search,
+        ResponseItemKind::ToolSearchOutput => ToolClass::Search,
         _ => return None,
     };
-    id_in(class, &value)
+    let value = value_of(item);
+    let is_of_server = class == ToolClass::Search && value["execution"] == "server";
+    if is_of_server { None } else { id_in(class, &value) }
 }
 
 fn id_in(class: ToolClass, value: &Value) -> Option<ToolId> {

@@ -84,51 +84,49 @@ pub(crate) fn from_step(event: &str, fields: Map<String, Value>) -> Option<ItemC
     })
 }
 
-/// Returns an item that updates an earlier one with the same id. Fields that it leaves empty are taken from the earlier one: some
-/// programs record the command or the changes only when a step starts.
-pub(crate) fn merged_update(earlier: &TurnItem, mut item: TurnItem) -> TurnItem {
+/// Fills fields that an update of an item leaves empty from the earlier item with the same id: some programs record the command or
+/// the changes only when a step starts.
+pub(crate) fn fill_from(item: &mut TurnItem, earlier: TurnItem) {
     item.started_at = item.started_at.or(earlier.started_at);
-    match (&earlier.content, &mut item.content) {
+    match (earlier.content, &mut item.content) {
         (
             ItemContent::CommandExecution { command: earlier_command, cwd: earlier_cwd, .. },
             ItemContent::CommandExecution { command, cwd, .. },
         ) => {
             if command.is_empty() {
-                command.clone_from(earlier_command);
+                *command = earlier_command;
             }
             if cwd.is_none() {
-                cwd.clone_from(earlier_cwd);
+                *cwd = earlier_cwd;
             }
         }
         (ItemContent::FileChange { changes: earlier, .. }, ItemContent::FileChange { changes, .. })
             if changes.is_null() =>
         {
-            changes.clone_from(earlier);
+            *changes = earlier;
         }
-        // This event tells that a sub-agent was started or got a message, and has the id of the call, but not what the call said.
-        (ItemContent::ToolCall { tool, arguments, result, .. }, ItemContent::Other(other))
-            if is_sub_agent_activity(other) =>
-        {
-            add_call(other, tool, arguments);
+        // Some events have the id of a call, but do not tell what it said: for example, that a sub-agent was started.
+        (ItemContent::ToolCall { tool, arguments, result, .. }, ItemContent::Other(other)) => {
+            add_call(other, &tool, &arguments);
             if let Some(result) = result {
-                other.fields.entry("result").or_insert_with(|| result.clone());
+                other.fields.entry("result").or_insert(result);
             }
         }
-        (ItemContent::Other(earlier), ItemContent::Other(other)) if is_sub_agent_activity(other) => {
-            for name in ["tool", "arguments", "result"] {
-                if let Some(value) = earlier.fields.get(name) {
-                    other.fields.entry(name).or_insert_with(|| value.clone());
+        (ItemContent::CommandExecution { command, output, .. }, ItemContent::Other(other)) => {
+            other.fields.entry("command").or_insert_with(|| command.into());
+            if let Some(output) = output {
+                other.fields.entry("result").or_insert_with(|| output.into());
+            }
+        }
+        (ItemContent::Other(mut earlier), ItemContent::Other(other)) => {
+            for name in ["tool", "arguments", "command", "result"] {
+                if let Some(value) = earlier.fields.remove(name) {
+                    other.fields.entry(name).or_insert(value);
                 }
             }
         }
         _ => {}
     }
-    item
-}
-
-/// Returns whether an item tells what a sub-agent did. It can have the id of the call that caused it.
-pub(crate) fn is_sub_agent_activity(item: &OtherTurnItem) -> bool {
-    item.kind == "sub_agent_activity"
 }
 
 /// Adds what a call says to an item that has its id.
@@ -253,7 +251,7 @@ fn tool_call(fields: &Fields) -> ItemContent {
 }
 
 fn other(kind: &str, fields: Map<String, Value>) -> ItemContent {
-    ItemContent::Other(OtherTurnItem { kind: snake_case(kind), fields })
+    ItemContent::Other(OtherTurnItem::new(snake_case(kind), fields))
 }
 
 /// The fields of an item. Each of them can be missing or have an unexpected type.

@@ -4,6 +4,7 @@
 //! - `sequence`: the turns so far. It opens, closes, finds and cuts them; its state machine is drawn there.
 //! - `closed`: the closed turns, with an index by id.
 //! - `draft`: one turn while it is built.
+//! - `pairing`: pairs what the model said and did with the events that show the same.
 //! - `event_kinds`: which kinds of events and items matter for turns.
 //! - `view`: removes items from a complete turn, as a query asks for.
 

@@ -1,9 +1,9 @@
-//! The input of the user, from either of the two events that contain it.
+//! The input of the user, from either of the two events that contain it, or from a message of role `user`.
 
 use selvedge_protocol::{CompletedItem, ResponseItem, UserMessageEvent};
 use serde_json::Value;
 
-use crate::context_fragments::without_leading_fragments;
+use crate::context_fragments::{without_known_fragments, without_leading_fragments};
 use crate::payload_fields;
 
 /// One input of the user: text and images.
@@ -11,13 +11,15 @@ use crate::payload_fields;
 pub(crate) struct UserInput {
     pub(crate) text: String,
     pub(crate) images: Vec<Value>,
+    /// Whether it comes from an item of the model.
+    is_of_model: bool,
 }
 
 impl UserInput {
     /// Reads a `user_message` event (legacy mode).
     pub(crate) fn from_event(event: &UserMessageEvent) -> Self {
         let images = event.images.iter().chain(&event.local_images).flatten().cloned().collect();
-        Self { text: event.message.clone().unwrap_or_default(), images }
+        Self { text: event.message.clone().unwrap_or_default(), images, is_of_model: false }
     }
 
     /// Reads a completed `UserMessage` (paginated mode).
@@ -29,25 +31,27 @@ impl UserInput {
     /// Reads a message of role `user`.
     pub(crate) fn from_response(item: &ResponseItem) -> Self {
         let item: Value = payload_fields::parse(item.json().get()).unwrap_or_default();
-        match &item["content"] {
-            Value::String(text) => Self { text: text.clone(), images: Vec::new() },
-            content => Self::from_parts(content, |text| !is_image_tag(text)),
-        }
+        let input = match &item["content"] {
+            Value::String(text) => Self { text: text.clone(), ..Self::default() },
+            Value::Array(parts) => Self::from_parts(&typed_parts(parts)),
+            _ => Self::default(),
+        };
+        Self { is_of_model: true, ..input }
     }
 
     /// Reads the content of a completed `UserMessage`: its texts, and every part of a kind that names an image.
     pub(crate) fn from_content(content: &Value) -> Self {
-        Self::from_parts(content, |_| true)
+        Self::from_parts(&content.as_array().into_iter().flatten().collect::<Vec<_>>())
     }
 
-    fn from_parts(content: &Value, is_typed: impl Fn(&str) -> bool) -> Self {
+    fn from_parts(parts: &[&Value]) -> Self {
         let mut input = Self::default();
-        for part in content.as_array().into_iter().flatten() {
+        for part in parts {
             // There are several kinds of images, for example `image` and `local_image`.
             if let Some(text) = part["text"].as_str() {
-                input.text.push_str(if is_typed(text) { text } else { "" });
-            } else if part["type"].as_str().is_some_and(|kind| kind.to_ascii_lowercase().contains("image")) {
-                input.images.push(part.clone());
+                input.text.push_str(text);
+            } else if is_image(part) {
+                input.images.push((*part).clone());
             }
         }
         input
@@ -56,7 +60,10 @@ impl UserInput {
     /// Returns the text that a listing shows for this input: the words of the user, or a placeholder if there are only images.
     /// `None` if the input is empty.
     pub(crate) fn summary(&self) -> Option<String> {
-        match typed_text(&self.text) {
+        // Events contain what the user wrote. In an item of the model, unknown fragments may stand before it.
+        let text =
+            if self.is_of_model { without_leading_fragments(&self.text) } else { without_known_fragments(&self.text) };
+        match typed_text(text) {
             "" if self.images.is_empty() => None,
             "" => Some("[Image]".to_owned()),
             text => Some(text.to_owned()),
@@ -64,15 +71,24 @@ impl UserInput {
     }
 }
 
-/// Returns whether a part of a message is a tag that the program puts before or after an image, to tell the model its name.
-fn is_image_tag(text: &str) -> bool {
-    let text = text.trim();
-    text == "</image>" || (text.starts_with("<image") && text.ends_with('>') && !text.contains('\n'))
+fn is_image(part: &Value) -> bool {
+    part["type"].as_str().is_some_and(|kind| kind.to_ascii_lowercase().contains("image"))
 }
 
-/// Returns the words of the user, without the context that an editor or the program puts before them.
+/// Returns the parts of a message to the model without the tags that the program puts directly before and after an image, to tell the
+/// model its name.
+fn typed_parts(parts: &[Value]) -> Vec<&Value> {
+    let is_at = |index: Option<usize>| index.and_then(|index| parts.get(index)).is_some_and(is_image);
+    let is_tag = |index: usize, part: &Value| {
+        let text = part["text"].as_str().unwrap_or_default().trim();
+        let begins = text == "<image>" || (text.starts_with("<image ") && text.ends_with('>') && !text.contains('\n'));
+        (begins && is_at(Some(index + 1))) || (text == "</image>" && is_at(index.checked_sub(1)))
+    };
+    parts.iter().enumerate().filter(|(index, part)| !is_tag(*index, part)).map(|(_, part)| part).collect()
+}
+
+/// Returns the words of the user, without the context that an editor puts before them.
 pub(crate) fn typed_text(text: &str) -> &str {
     const REQUEST: &str = "## My request for Codex:";
-    let text = without_leading_fragments(text);
     text.find(REQUEST).map_or(text, |offset| &text[offset + REQUEST.len()..]).trim()
 }

@@ -198,9 +198,26 @@ pub struct OtherTurnItem {
     /// The kind of the item, in snake case like all others (`sub_agent_activity`).
     #[serde(rename = "type")]
     pub kind: String,
-    /// The other fields of the item, without kind and id.
+    /// The other fields of the item, without kind and id. [`Self::new`] says what becomes of fields with a name of a [`TurnItem`].
     #[serde(flatten)]
     pub fields: Map<String, Value>,
+}
+
+impl OtherTurnItem {
+    /// Creates an item of this kind. A field whose name a [`TurnItem`] uses itself (`type`, `id`, `origin`, `started_at`,
+    /// `completed_at`) would be twice in its JSON, so it is moved into an object `fields`.
+    #[must_use]
+    pub fn new(kind: impl Into<String>, mut fields: Map<String, Value>) -> Self {
+        let taken = ["type", "id", "origin", "started_at", "completed_at"];
+        let moved: Map<String, Value> = taken.iter().filter_map(|name| fields.remove_entry(*name)).collect();
+        if !moved.is_empty() {
+            match fields.get_mut("fields") {
+                Some(Value::Object(inner)) => inner.extend(moved),
+                _ => _ = fields.insert("fields".to_owned(), moved.into()),
+            }
+        }
+        Self { kind: kind.into(), fields }
+    }
 }
 
 impl TurnItem {

@@ -123,8 +123,9 @@ fn summary(line: &RolloutLine) -> Option<(Audience, LineSummary)> {
             let [author, recipient, content] = ["author", "recipient", "content"].map(|name| field(&payload, name));
             LineSummary::new("message", format!("{author} to {recipient}: {content}"))
         }
-        RolloutItem::ThreadMetadata(_) => {
-            LineSummary::new("metadata", fields(&payload().get("patch").cloned().unwrap_or_default()))
+        // The typed patch contains no credentials.
+        RolloutItem::ThreadMetadata(record) => {
+            LineSummary::new("metadata", fields(&serde_json::to_value(&record.patch).unwrap_or_default()))
         }
         RolloutItem::RealtimeItem(item) => match item.transcript() {
             Some(("assistant", text)) => LineSummary::new("agent", text),

@@ -27,6 +27,8 @@ pub(super) struct PendingMessages {
     messages: Vec<CountedMessage>,
     /// Indexes of messages that came as an item and have no event yet.
     without_event: BTreeSet<usize>,
+    /// Index of the first message that an event with another text may show: the model answered those before.
+    first_unanswered: usize,
     /// Where the messages that came as an item are shown, by index.
     places: HashMap<usize, ItemPlace>,
     /// The messages that came as an event and have no item yet, by text: numbers of the turns that show them, oldest first.
@@ -46,7 +48,7 @@ impl PendingMessages {
     /// Pairs the item of a message of the user with an earlier event, and returns the number of the turn that shows it. The text of
     /// the event is the same, or a part of it if only one event waits: programs can add context to what they give to the model.
     pub(super) fn pair_item(&mut self, text: &str) -> Option<u64> {
-        let only = self.without_item.keys().next().filter(|_| self.without_item.len() == 1);
+        let only = if self.without_item.len() == 1 { self.without_item.keys().next() } else { None };
         let only = only.filter(|only| !only.is_empty() && text.contains(&***only)).cloned();
         let key = if self.without_item.contains_key(text) { Arc::from(text) } else { only? };
         let turns = self.without_item.get_mut(&key)?;
@@ -97,10 +99,16 @@ impl PendingMessages {
         self.push(text.into(), MessageAuthor::Agent, point, position);
     }
 
-    /// Pairs the event of a message with the oldest waiting item of the same text, else with the oldest waiting item. Returns
-    /// where that item is shown, or `None` if none waits.
+    /// Records that the model answered. An event that comes now shows an earlier message only if it has the same text.
+    pub(super) fn answer(&mut self) {
+        self.first_unanswered = self.messages.len();
+    }
+
+    /// Pairs the event of a message with the oldest waiting item of the same text, else with the oldest waiting item that the model
+    /// did not answer yet. Returns where that item is shown, or `None` if none waits.
     pub(super) fn pair_event(&mut self, text: &str, position: u64) -> Option<ItemPlace> {
-        let index = self.find_without_event(text).or(self.without_event.first().copied())?;
+        let same = self.find_without_event(text);
+        let index = same.or_else(|| self.without_event.range(self.first_unanswered..).next().copied())?;
         self.without_event.remove(&index);
         // The event is what a client shows, so its position replaces that of the item.
         self.messages.get_mut(index)?.position = Some(position);
@@ -117,12 +125,8 @@ impl PendingMessages {
     /// Takes all messages. Later lines pair with none of them.
     pub(super) fn take_all(&mut self) -> MessageRope {
         let mut taken = MessageRope::default();
-        taken.extend(self.messages.drain(..));
-        self.without_event.clear();
-        self.places.clear();
-        self.without_item.clear();
-        self.by_text.clear();
-        self.indexed = 0;
+        // A new value instead of `clear`, which would keep the capacity of the longest list so far.
+        taken.extend(std::mem::take(self).messages);
         taken
     }
 

@@ -21,6 +21,8 @@ pub(super) struct TurnDraft {
     pub(super) is_explicit: bool,
     /// Whether it has a message of the user or of another agent.
     pub(super) is_of_user: bool,
+    /// Whether it has, or had, a plan among its items.
+    pub(super) has_plan: bool,
     /// Whether it contains a `compacted` line.
     pub(super) is_compaction: bool,
     /// Just past its last line, if that is known.
@@ -93,6 +95,7 @@ impl TurnDraft {
             turn,
             is_explicit: false,
             is_of_user: false,
+            has_plan: false,
             is_compaction: false,
             end: None,
             restart,
@@ -132,6 +135,7 @@ impl TurnDraft {
         if matches!(item.content, ItemContent::UserMessage { .. }) {
             self.user_messages.insert(self.turn.items.len());
         }
+        self.has_plan |= matches!(item.content, ItemContent::Plan { .. });
         self.turn.items.push(item);
         self.turn.item_positions.push(stamp.position);
         self.facts.push(ItemFacts { lines: stamp.position..stamp.position + 1, is_counted });
@@ -260,7 +264,8 @@ impl TurnDraft {
             }
             self.index_by_id.entry(item.id.clone()).or_insert(index);
         }
-        *earlier = turn_item::merged_update(earlier, item);
+        let previous = std::mem::replace(earlier, item);
+        turn_item::fill_from(earlier, previous);
         self.extend_item(index, position);
         match self.facts.get_mut(index) {
             Some(facts) if !facts.is_counted => {

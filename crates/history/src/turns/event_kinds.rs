@@ -34,7 +34,6 @@ pub(super) fn is_silent_line(kind: &str) -> bool {
             | "dynamic_tools_updated"
             | "security_risk_score"
             | "inter_agent_communication_metadata"
-            | "id_allocation"
     )
 }
 
@@ -45,6 +44,16 @@ pub(super) fn shows_user_message(event: &EventMsg) -> bool {
         EventMsg::ItemCompleted(event) => event.item.as_ref().is_some_and(|item| item.kind() == "UserMessage"),
         _ => false,
     }
+}
+
+/// Returns whether an event begins an item that is shown only when it is completed, so that the event shows nothing.
+pub(super) fn is_silent_start(event: &EventMsg) -> bool {
+    let EventMsg::Other(event) = event else { return false };
+    let kind = || {
+        let fields: Value = serde_json::from_str(event.json().get()).unwrap_or_default();
+        fields["item"]["type"].as_str().is_some_and(is_shown_when_completed)
+    };
+    event.kind() == "item_started" && kind()
 }
 
 /// Returns whether an error with this `codex_error_info` fails its turn. The two exceptions only refuse a request that came

@@ -37,7 +37,8 @@ type TextKey = (SaidBy, u64);
 /// ```
 ///
 /// Calls and their events have ids; texts are compared. Messages of the user are paired elsewhere, because rollbacks count them
-/// ([`RollbackLedger`](crate::rollback_ledger::RollbackLedger)).
+/// ([`RollbackLedger`](crate::rollback_ledger::RollbackLedger)), except those that stand in one item with a context fragment, which
+/// rollbacks do not count.
 #[derive(Debug, Default)]
 pub(super) struct Pairing {
     /// Number of the turn, which is the newest one.
@@ -46,8 +47,10 @@ pub(super) struct Pairing {
     events: HashMap<TextKey, u32>,
     /// Indexes of the items of the turn with a text that wait for their events, oldest first.
     items: HashMap<TextKey, VecDeque<usize>>,
-    /// Index of the newest item with an id for which an item of the model was read.
-    calls: HashMap<ItemId, usize>,
+    /// Indexes of the items for which an item of the model with an id was read, oldest first. Some models use an id again.
+    calls: HashMap<ItemId, Vec<usize>>,
+    /// Whether `events` or `items` contains messages of the user.
+    has_messages_of_user: bool,
     /// Ids of items that events of this turn added to other turns.
     shown_elsewhere: HashSet<ItemId>,
 }
@@ -76,6 +79,7 @@ impl Pairing {
 
     /// Records an event with a text, which waits for its item.
     pub(super) fn add_event(&mut self, by: SaidBy, text: &str) {
+        self.has_messages_of_user |= by == SaidBy::User;
         *self.events.entry(text_key(by, text)).or_default() += 1;
     }
 
@@ -92,17 +96,31 @@ impl Pairing {
 
     /// Records that the item at `index` shows a text of the model. An event may follow.
     pub(super) fn show(&mut self, by: SaidBy, text: &str, index: usize) {
+        self.has_messages_of_user |= by == SaidBy::User;
         self.items.entry(text_key(by, text)).or_default().push_back(index);
     }
 
-    /// Returns the index of the item of a call.
-    pub(super) fn call(&self, id: &ItemId) -> Option<usize> {
-        self.calls.get(id).copied()
+    /// Returns the indexes of the items of the calls with an id, oldest first.
+    pub(super) fn calls(&self, id: &ItemId) -> &[usize] {
+        self.calls.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns whether an item of the model with this id was read.
+    pub(super) fn has_call(&self, id: &ItemId) -> bool {
+        self.calls.contains_key(id)
     }
 
     /// Records that a call was read, which the item at `index` shows.
     pub(super) fn record_call(&mut self, id: ItemId, index: usize) {
-        self.calls.insert(id, index);
+        self.calls.entry(id).or_default().push(index);
+    }
+
+    /// Ends the waiting of messages of the user.
+    pub(super) fn end_messages_of_user(&mut self) {
+        if std::mem::take(&mut self.has_messages_of_user) {
+            self.events.retain(|(by, _), _| *by != SaidBy::User);
+            self.items.retain(|(by, _), _| *by != SaidBy::User);
+        }
     }
 
     /// Records that an event of this turn added an item to another turn.

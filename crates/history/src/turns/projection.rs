@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::draft::{LineStamp, TurnDraft, Upserted};
 use super::event_kinds::{
-    can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, is_silent_line, shows_user_message,
+    can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, is_silent_line, is_silent_start,
+    shows_user_message,
 };
 use super::pairing::{Pairing, SaidBy, shown_text, without_citations};
 use super::sequence::{ChangedTurn, TurnSequence};
-use crate::context_fragments::{is_typed_message, is_user_message};
+use crate::context_fragments::{is_typed_message, is_user_message, without_leading_fragments};
 use crate::model_item;
 use crate::payload_fields::{self, call_id, item_id, message_role, payload_type};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
@@ -222,8 +223,9 @@ impl TurnProjection {
 
     /// Updates what rollbacks count. `Replay` counts the same turns and messages by the same rules.
     fn count_event(&mut self, event: &EventMsg) {
-        if !shows_user_message(event) {
+        if !shows_user_message(event) && !is_silent_start(event) {
             self.ledger.commit_pending();
+            self.pairing.end_messages_of_user();
         }
         match event {
             EventMsg::TaskStarted(event) => self.user_turns.open(event.turn_id.clone(), self.ledger.compactions()),
@@ -278,9 +280,9 @@ impl TurnProjection {
     /// Adds the item of an event to its turn, or updates an earlier item with the same id.
     fn upsert_event_item(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) -> Upserted {
         let (index, id) = (self.turns.index_for(turn_id), item.id.clone());
-        if let ItemContent::WebSearch { query, .. } = &item.content
+        if let ItemContent::WebSearch { query, action, .. } = &item.content
             && self.turns.newest_index().is_none_or(|newest| newest <= index)
-            && let Some(waiting) = self.pairing_of(index).event(SaidBy::WebSearch, query)
+            && let Some(waiting) = self.pairing_of(index).event(SaidBy::WebSearch, &search_text(query, action.as_ref()))
             && let Some(place) = self.place_in_newest_turn(waiting)
             && self.turns.update_item(stamp, place, item.clone())
         {
@@ -297,17 +299,17 @@ impl TurnProjection {
     fn push_unknown_event(&mut self, stamp: LineStamp, event: &OpenItem) {
         let content = model_item::unknown(event.kind(), event.json().get());
         let ItemContent::Other(item) = &content else { return };
-        let text = |name: &str| item.fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let turn_id = text("turn_id").map(TurnId::from);
-        let id = text("call_id").or_else(|| text("item_id")).map(ItemId::from);
-        match turn_id {
-            Some(turn_id) => {
-                let draft = self.turns.turn_for(Some(&turn_id), stamp);
-                let id = id.unwrap_or_else(|| draft.next_unnamed_id());
-                draft.push(stamp, TurnItem::new(id, content), false);
+        let turn_id = item.fields.get("turn_id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(TurnId::from);
+        // It gets a number, also if it names an item or a call: it is not known to tell the same.
+        let draft = match turn_id {
+            Some(turn_id) => self.turns.turn_for(Some(&turn_id), stamp),
+            None => {
+                self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
+                self.turns.newest_turn_for(stamp)
             }
-            None => _ = self.push_model_item(stamp, id.as_ref().map(ItemId::as_str), content),
-        }
+        };
+        let id = draft.next_unnamed_id();
+        draft.push(stamp, TurnItem::new(id, content), false);
     }
 
     fn start_turn(&mut self, stamp: LineStamp, event: &TaskStartedEvent) {
@@ -417,7 +419,7 @@ impl TurnProjection {
             draft.is_of_user = true;
             let (number, point) = (draft.restart.turns, draft.rollback_point(turn, index));
             self.ledger.record_event(&text, number, point, stamp.position);
-            self.pairing_of(turn).add_event(SaidBy::User, &text);
+            self.pairing_of(turn).add_event(SaidBy::User, without_leading_fragments(&text));
         }
     }
 
@@ -494,7 +496,7 @@ impl TurnProjection {
         let point = draft.rollback_point(turn, draft.turn.items.len());
         draft.is_of_user = true;
         self.ledger.record_event(&input.text, draft.restart.turns, point, stamp.position);
-        self.pairing_of(turn).add_event(SaidBy::User, &input.text);
+        self.pairing_of(turn).add_event(SaidBy::User, without_leading_fragments(&input.text));
         self.turns.push_numbered_item(stamp, turn_item::user_message(input, client_id));
     }
 
@@ -505,7 +507,7 @@ impl TurnProjection {
         }
         // A message behind a context fragment in one item: rollbacks count it only because an event shows it.
         let newest = self.turns.newest_index()?;
-        let index = self.pairing_of(newest).take_item(SaidBy::User, text)?;
+        let index = self.pairing_of(newest).take_item(SaidBy::User, without_leading_fragments(text))?;
         let draft = self.turns.turn_at(newest)?;
         let (turn, point) = (draft.restart.turns, draft.rollback_point(newest, index));
         self.ledger.record_event(text, turn, point, stamp.position);
@@ -597,10 +599,15 @@ impl TurnProjection {
     /// An event shows a part of the reasoning at `index`, which was taken from the model's items.
     fn confirm_reasoning(&mut self, stamp: LineStamp, index: usize) {
         let Some(place) = self.place_in_newest_turn(index) else { return };
-        let newest = self.turns.newest_index().and_then(|turn| self.turns.turn_at(turn));
-        let Some(item) = newest.and_then(|draft| draft.turn.items.get(index).cloned()) else { return };
-        let id = if item.origin == ItemOrigin::Model { self.turns.next_item_id() } else { item.id };
-        self.turns.update_item(stamp, place, TurnItem { id, origin: ItemOrigin::Event, ..item });
+        match self.turns.newest_item(index) {
+            Some(item) if item.origin == ItemOrigin::Model => {
+                // Each part arrives once, but the item is copied for the first one only.
+                let item = TurnItem { origin: ItemOrigin::Event, ..item.clone() };
+                let id = self.turns.next_item_id();
+                self.turns.update_item(stamp, place, TurnItem { id, ..item });
+            }
+            _ => self.turns.edit_newest(index, stamp.position, |_| {}),
+        }
     }
 
     fn push_response_line(&mut self, stamp: LineStamp, line: &RolloutLine) {
@@ -629,6 +636,7 @@ impl TurnProjection {
     fn push_model_user_message(&mut self, stamp: LineStamp, line: &RolloutLine) {
         let RolloutItem::ResponseItem(item) = line.item() else { return };
         let (text, is_counted) = (item.texts().concat(), is_user_message(&item));
+        let mut input = UserInput::from_response(&item);
         if !is_typed_message(&item) {
             if is_counted {
                 // Codex counts instructions of a directory that programs of 2025 wrote, but nobody typed them.
@@ -642,7 +650,7 @@ impl TurnProjection {
         let lead_in = self.lead_in.take();
         if is_counted {
             self.count_user_message();
-            if let Some(turn) = self.ledger.pair_item(&text) {
+            if let Some(turn) = self.ledger.pair_item(&input.text) {
                 // Alone, the lines of the open turn would show the message again.
                 let is_elsewhere = self.turns.newest_turn() != Some(turn);
                 if let Some(open) = &mut self.turns.open {
@@ -651,7 +659,7 @@ impl TurnProjection {
                 }
                 return;
             }
-        } else if self.pairing().take_event(SaidBy::User, &text) {
+        } else if self.pairing().take_event(SaidBy::User, without_leading_fragments(&text)) {
             return;
         }
         // After an answer of the model, no event follows that shows the message before it.
@@ -664,7 +672,10 @@ impl TurnProjection {
         let draft = self.turns.turn_for(None, stamp);
         let index = draft.turn.items.len();
         let point = draft.rollback_point(turn, index);
-        let content = turn_item::user_message(UserInput::from_response(&item), None);
+        if !is_counted {
+            input.text = without_leading_fragments(&text).to_owned();
+        }
+        let content = turn_item::user_message(input, None);
         let item = model_turn_item(draft, item_id(line.payload()).as_deref(), content);
         draft.push(stamp, item, false);
         if is_counted {
@@ -672,7 +683,7 @@ impl TurnProjection {
             let place = ItemPlace { turn: draft.restart.turns, item: index };
             self.ledger.record_item(text, place, point, stamp.position);
         } else {
-            self.pairing().show(SaidBy::User, &text, index);
+            self.pairing().show(SaidBy::User, without_leading_fragments(&text), index);
         }
     }
 
@@ -692,7 +703,7 @@ impl TurnProjection {
 
     fn push_model_agent_message(&mut self, stamp: LineStamp, line: &RolloutLine) {
         let RolloutItem::ResponseItem(item) = line.item() else { return };
-        let parts = item.texts();
+        let parts = spoken_parts(&item);
         let text = parts.concat();
         if text.is_empty() {
             return;
@@ -710,8 +721,10 @@ impl TurnProjection {
             }
         }
         // A plan in a message can be an item of its own.
+        let has_plan = self.turns.newest_draft().is_some_and(|draft| draft.has_plan);
+        let depends_on_earlier = has_plan || untold.len() < parts.len();
         let text = untold.concat();
-        let text = if self.newest_turn_has_plan() { shown_text(&text) } else { without_citations(&text) };
+        let text = if has_plan { shown_text(&text) } else { without_citations(&text) };
         if text.is_empty() {
             return;
         }
@@ -720,6 +733,9 @@ impl TurnProjection {
         let shown = shown_text(&text);
         let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
         let index = self.push_model_item(stamp, id.as_deref(), content);
+        if depends_on_earlier {
+            self.turns.mark_dependent(index);
+        }
         self.pairing().show(SaidBy::Agent, &shown, index);
     }
 
@@ -733,6 +749,7 @@ impl TurnProjection {
         let (mut summary, mut content) = (texts("summary"), texts("content"));
         let id = fields.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
         let is_told = self.is_told_by_id(id);
+        let parts = summary.len() + content.len();
         let pairing = self.pairing();
         summary.retain(|part| !pairing.take_event(SaidBy::Reasoning, part));
         content.retain(|part| !pairing.take_event(SaidBy::RawReasoning, part));
@@ -741,6 +758,9 @@ impl TurnProjection {
         }
         let reasoning = ItemContent::Reasoning { summary: summary.clone(), content: content.clone() };
         let index = self.push_model_item(stamp, id, reasoning);
+        if summary.len() + content.len() < parts {
+            self.turns.mark_dependent(index);
+        }
         let pairing = self.pairing();
         summary.iter().for_each(|part| pairing.show(SaidBy::Reasoning, part, index));
         content.iter().for_each(|part| pairing.show(SaidBy::RawReasoning, part, index));
@@ -751,20 +771,20 @@ impl TurnProjection {
         let Some(fields) = payload_fields::parse::<Map<String, Value>>(payload) else { return };
         let call = model_item::call(kind, &fields);
         let Some(id) = call.id.map(ItemId::from) else {
-            if let ItemContent::WebSearch { query, .. } = &call.content {
-                if self.pairing().take_event(SaidBy::WebSearch, query) {
+            if let ItemContent::WebSearch { query, action, .. } = &call.content {
+                let text = search_text(query, action.as_ref());
+                if self.pairing().take_event(SaidBy::WebSearch, &text) {
                     return;
                 }
-                let query = query.clone();
                 let index = self.push_model_item(stamp, None, call.content);
-                self.pairing().show(SaidBy::WebSearch, &query, index);
+                self.pairing().show(SaidBy::WebSearch, &text, index);
             } else {
                 self.push_model_item(stamp, None, call.content);
             }
             return;
         };
         let content = call.content;
-        let is_repeated = self.pairing().call(&id).is_some();
+        let is_repeated = self.pairing().has_call(&id);
         let known = self.index_in_newest_turn(&id).filter(|_| !is_repeated);
         if self.pairing().is_shown_elsewhere(&id) {
             return;
@@ -773,7 +793,7 @@ impl TurnProjection {
         if known.is_none() {
             self.turns.edit_newest(index, stamp.position, |item| item.started_at = stamp.time);
         } else if let ItemContent::ToolCall { tool, arguments, .. } = &content
-            && self.turns.newest_item(index).is_some_and(is_of_sub_agent)
+            && self.turns.newest_item(index).is_some_and(|item| matches!(item.content, ItemContent::Other(_)))
         {
             self.turns.edit_newest(index, stamp.position, |item| {
                 if let ItemContent::Other(item) = &mut item.content {
@@ -787,12 +807,17 @@ impl TurnProjection {
     /// Takes the output of a call, if no event shows it.
     fn push_model_output(&mut self, stamp: LineStamp, kind: &str, payload: &str) {
         let id = call_id(payload).map(ItemId::from);
-        let index = id.as_ref().and_then(|id| self.pairing().call(id).or_else(|| self.index_in_newest_turn(id)));
-        if id.as_ref().is_some_and(|id| index.is_none() && self.pairing().is_shown_elsewhere(id)) {
-            return;
-        }
-        if index.is_some_and(|index| !self.turns.newest_item(index).is_some_and(lacks_output)) {
-            return;
+        let mut index = None;
+        if let Some(id) = &id {
+            let calls = self.pairing().calls(id).to_vec();
+            let known = if calls.is_empty() { self.index_in_newest_turn(id).into_iter().collect() } else { calls };
+            // If an id was used several times, the oldest call without an output gets it.
+            let item = |index: &usize| self.turns.newest_item(*index);
+            index = known.iter().copied().find(|index| item(index).is_some_and(lacks_output));
+            let is_told = known.iter().any(|index| item(index).is_some_and(|item| item.origin == ItemOrigin::Event));
+            if index.is_none() && (is_told || self.pairing().is_shown_elsewhere(id)) {
+                return;
+            }
         }
         let Some(mut fields) = payload_fields::parse::<Map<String, Value>>(payload) else { return };
         match index {
@@ -837,7 +862,8 @@ impl TurnProjection {
         match (fields["type"].as_str(), fields["text"].as_str()) {
             (Some("delivered_assistant_message"), Some(text)) => {
                 let (id, shown) = (fields["message_id"].as_str(), shown_text(text));
-                if !self.is_told_by_id(id) && !self.pairing().take_event(SaidBy::Agent, &shown) {
+                let is_known = id.is_some_and(|id| self.index_in_newest_turn(&id.into()).is_some());
+                if !is_known && !self.pairing().take_event(SaidBy::Agent, &shown) {
                     let text = text.to_owned();
                     let content = ItemContent::AgentMessage { text, phase: None, memory_citation: None };
                     let index = self.push_model_item(stamp, id, content);
@@ -857,6 +883,7 @@ impl TurnProjection {
 
     /// Adds an item that no event tells to the newest turn, and returns its index there.
     fn push_model_item(&mut self, stamp: LineStamp, id: Option<&str>, content: ItemContent) -> usize {
+        self.ledger.answer();
         // A turn before those here may have to take it.
         self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
         let draft = self.turns.newest_turn_for(stamp);
@@ -873,7 +900,10 @@ impl TurnProjection {
 
     /// Returns whether an event of the newest turn tells of the item of the model with this id, which is the first with it.
     fn is_told_by_id(&mut self, id: Option<&str>) -> bool {
-        let Some(id) = id.map(ItemId::from).filter(|id| self.pairing().call(id).is_none()) else { return false };
+        let Some(id) = id.map(ItemId::from).filter(|id| !self.pairing().has_call(id)) else { return false };
+        if self.pairing().is_shown_elsewhere(&id) {
+            return true;
+        }
         let index = self.index_in_newest_turn(&id);
         let is_event =
             |index: &usize| self.turns.newest_item(*index).is_some_and(|item| item.origin == ItemOrigin::Event);
@@ -903,11 +933,6 @@ impl TurnProjection {
     fn index_in_newest_turn(&mut self, id: &ItemId) -> Option<usize> {
         let newest = self.turns.newest_index()?;
         self.turns.turn_at(newest)?.index_of(id)
-    }
-
-    fn newest_turn_has_plan(&mut self) -> bool {
-        let newest = self.turns.newest_index().and_then(|newest| self.turns.turn_at(newest));
-        newest.is_some_and(|draft| draft.turn.items.iter().any(|item| matches!(item.content, ItemContent::Plan { .. })))
     }
 
     /// Begins, continues or ends the lines that lead up to the next message of the user.
@@ -963,14 +988,26 @@ fn model_turn_item(draft: &mut TurnDraft, id: Option<&str>, content: ItemContent
     TurnItem { origin: ItemOrigin::Model, ..TurnItem::new(id, content) }
 }
 
-fn is_of_sub_agent(item: &TurnItem) -> bool {
-    matches!(&item.content, ItemContent::Other(other) if turn_item::is_sub_agent_activity(other))
+/// Returns the texts of a message of the agent. A refusal is one, too; any other part without a text is shown as it is.
+fn spoken_parts(item: &ResponseItem) -> Vec<String> {
+    let fields: Value = payload_fields::parse(item.json().get()).unwrap_or_default();
+    let Value::Array(parts) = &fields["content"] else { return item.texts() };
+    let text = |part: &Value| {
+        let text = part["text"].as_str().or_else(|| part["refusal"].as_str());
+        text.map_or_else(|| part.to_string(), str::to_owned)
+    };
+    parts.iter().map(text).collect()
+}
+
+/// Returns what a web search without an id is recognized by. An event spells the query in its own way, but repeats the action.
+fn search_text(query: &str, action: Option<&Value>) -> String {
+    action.filter(|action| !action.is_null()).map_or_else(|| query.to_owned(), Value::to_string)
 }
 
 /// Returns whether the output of its call adds something to an item: if no event tells it.
 fn lacks_output(item: &TurnItem) -> bool {
     if let ItemContent::Other(other) = &item.content {
-        return turn_item::is_sub_agent_activity(other) && !other.fields.contains_key("result");
+        return !other.fields.contains_key("result");
     }
     let status = match &item.content {
         ItemContent::CommandExecution { status, output: None, .. }

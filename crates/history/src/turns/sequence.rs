@@ -250,7 +250,19 @@ impl TurnSequence {
 
     /// Returns the item of the newest turn at `index`.
     pub(super) fn newest_item(&self, index: usize) -> Option<&TurnItem> {
-        self.open.as_ref().or(self.closed.last())?.turn.items.get(index)
+        self.newest_draft()?.turn.items.get(index)
+    }
+
+    /// Returns the newest turn.
+    pub(super) fn newest_draft(&self) -> Option<&TurnDraft> {
+        self.open.as_ref().or(self.closed.last())
+    }
+
+    /// Records that the item at `index` of the newest turn cannot be rebuilt from its own lines.
+    pub(super) fn mark_dependent(&mut self, index: usize) {
+        if let Some(draft) = self.open.as_mut().or(self.closed.last_mut()) {
+            draft.mark_dependent(index);
+        }
     }
 
     /// Changes the item at `index` of the newest turn, by the line at `position`.

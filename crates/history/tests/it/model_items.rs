@@ -389,6 +389,106 @@ fn lone_surrogates_hide_no_call_and_no_message() {
 }
 
 #[test]
+fn an_event_takes_no_message_that_the_model_answered() {
+    let said = |items: Vec<RolloutItem>| texts(&project(&lines(items))).concat();
+    assert_eq!(said(vec![user("a"), assistant("x"), user_event("b"), agent_event("y")]), ["a", "x", "b", "y"]);
+    assert_eq!(said(vec![user("a"), assistant("x"), user_event("b"), user("b")]), ["a", "x", "b"]);
+    assert_eq!(said(vec![started("t"), user("a"), assistant("x"), user_event("b"), user("b")]), ["a", "x", "b"]);
+}
+
+#[test]
+fn no_call_and_no_output_is_hidden_by_another_item_with_its_id() {
+    let note = event(json!({"type": "tool_note", "call_id": "c", "id": "n", "words": "noted"}));
+    let turns = project(&lines([started("t"), note.clone(), call("c", "look", &json!({})), output("c", "SECRET")]));
+    assert_eq!(shown(&turns), [("tool_note".to_owned(), EVENT), ("tool_call".to_owned(), MODEL)]);
+    assert!(texts(&turns)[0][1].contains("SECRET"));
+    // An event with the id of a call that does not tell what the call said.
+    let wait = completed_item("t", json!({"type": "CollabWait", "id": "c"}));
+    for items in [
+        vec![call("c", "look", &json!({"at": "barn"})), wait.clone(), output("c", "SECRET")],
+        vec![wait, call("c", "look", &json!({"at": "barn"})), output("c", "SECRET")],
+    ] {
+        let turns = project(&ordinal_lines([vec![started("t")], items].concat()));
+        let item = serde_json::to_value(&turns[0].items[0]).unwrap();
+        assert_eq!(
+            (turns[0].items.len(), &item["tool"], &item["arguments"]["at"], &item["result"]),
+            (1, &json!("look"), &json!("barn"), &json!("SECRET"))
+        );
+    }
+    // Two calls with one id, both answered later, and one more output.
+    let calls = [
+        call("c", "one", &json!({})),
+        call("c", "two", &json!({})),
+        output("c", "1"),
+        output("c", "2"),
+        output("c", "3"),
+    ];
+    let turns = project(&lines([started("t")].into_iter().chain(calls)));
+    let results: Vec<Value> = turns[0].items.iter().map(|item| serde_json::to_value(item).unwrap()).collect();
+    assert_eq!(
+        (&results[0]["result"], &results[1]["result"], &results[2]["output"]),
+        (&json!("1"), &json!("2"), &json!("3"))
+    );
+}
+
+#[test]
+fn no_field_of_an_unknown_item_is_twice_in_its_json() {
+    let strange = json!({"type": "new_thing", "id": "x", "origin": "web", "started_at": "soon", "words": "w"});
+    let turns = project(&lines([started("t"), response(strange)]));
+    let text = serde_json::to_string(&turns[0].items[0]).unwrap();
+    assert_eq!(text.matches("\"origin\"").count(), 2, "one of them is within `fields`: {text}");
+    let item: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&item["origin"], &item["fields"]["origin"], &item["fields"]["started_at"]),
+        (&json!("model"), &json!("web"), &json!("soon"))
+    );
+}
+
+#[test]
+fn refusals_images_and_odd_parts_are_shown() {
+    let said = |role: &str, content: Value| response(json!({"type": "message", "role": role, "content": content}));
+    let turns = project(&lines([
+        started("t"),
+        said("user", json!([{"type": "input_text", "text": "<image of a heron>"}])),
+        said("assistant", json!([{"type": "refusal", "refusal": "I cannot"}])),
+        said("assistant", json!([{"type": "output_image", "image_url": "data:,"}])),
+    ]));
+    let texts = texts(&turns).concat();
+    assert_eq!(texts[..2], ["<image of a heron>", "I cannot"]);
+    assert!(texts[2].contains("output_image"), "{texts:?}");
+}
+
+#[test]
+fn what_began_or_was_delivered_is_shown_once() {
+    let user_item = json!({"type": "UserMessage", "id": "u", "content": [{"type": "text", "text": "q"}]});
+    let begun = event(json!({"type": "item_started", "turn_id": "t", "item": user_item}));
+    let agent = json!({"type": "AgentMessage", "id": "m", "content": [{"type": "Text", "text": "hello"}]});
+    let content = json!([{"type": "output_text", "text": "hello"}]);
+    let said = response(json!({"type": "message", "id": "m", "role": "assistant", "content": content}));
+    let delivered = json!({"type": "delivered_assistant_message", "message_id": "m", "text": "hello"});
+    let delivered = item(json!({"type": "retained_context", "payload": delivered}));
+    let turns = project(&ordinal_lines([
+        started("t"),
+        user("q"),
+        begun,
+        completed_item("t", user_item),
+        completed_item("t", agent.clone()),
+        said.clone(),
+        delivered,
+        started("u"),
+        // The event of a late item names its turn.
+        completed_item(
+            "t",
+            json!({"type": "AgentMessage", "id": "late", "content": [{"type": "Text", "text": "late"}]}),
+        ),
+        response(
+            json!({"type": "message", "id": "late", "role": "assistant", "content": [{"type": "output_text", "text": "late"}]}),
+        ),
+    ]));
+    assert_eq!(texts(&turns), [vec!["q", "hello", "late"], vec![]]);
+}
+
+#[test]
 fn a_rollback_removes_what_only_the_model_said() {
     let turns = project(&lines([
         user("q"),

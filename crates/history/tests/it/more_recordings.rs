@@ -339,10 +339,13 @@ fn our_turn(turn: &Turn, times: &[&str]) -> Value {
     for item in turn["items"].as_array_mut().unwrap() {
         let item_fields = item.as_object_mut().unwrap();
         item_fields.remove("command_actions");
-        if item_fields["type"] == "sub_agent_activity" {
-            // What the call said is added to it.
-            item_fields.retain(|name, _| !matches!(name.as_str(), "tool" | "arguments" | "result"));
-        }
+        // What the call said is added to these.
+        let added: &[&str] = match item_fields["type"].as_str().unwrap() {
+            "sub_agent_activity" => &["tool", "arguments", "result"],
+            "collab_agent_tool_call" => &["arguments", "result"],
+            _ => &[],
+        };
+        item_fields.retain(|name, _| !added.contains(&name.as_str()));
         for image in item.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(path) = image.get("path") {
                 *image = path.clone();
