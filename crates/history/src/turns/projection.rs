@@ -303,10 +303,7 @@ impl TurnProjection {
         // It gets a number, also if it names an item or a call: it is not known to tell the same.
         let draft = match turn_id {
             Some(turn_id) => self.turns.turn_for(Some(&turn_id), stamp),
-            None => {
-                self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
-                self.turns.newest_turn_for(stamp)
-            }
+            None => self.newest_turn_for(stamp),
         };
         let id = draft.next_unnamed_id();
         draft.push(stamp, TurnItem::new(id, content), false);
@@ -702,14 +699,14 @@ impl TurnProjection {
     }
 
     fn push_model_agent_message(&mut self, stamp: LineStamp, line: &RolloutLine) {
-        let RolloutItem::ResponseItem(item) = line.item() else { return };
-        let parts = spoken_parts(&item);
+        let Some(fields) = payload_fields::parse::<Map<String, Value>>(line.payload()) else { return };
+        let parts = spoken_parts(fields.get("content"));
         let text = parts.concat();
         if text.is_empty() {
             return;
         }
-        let id = item_id(line.payload());
-        let is_told = self.is_told_by_id(id.as_deref());
+        let id = fields.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+        let is_told = self.is_told_by_id(id);
         if self.pairing().take_event(SaidBy::Agent, &shown_text(&text)) || is_told {
             return;
         }
@@ -728,15 +725,20 @@ impl TurnProjection {
         if text.is_empty() {
             return;
         }
-        let phase = payload_fields::parse::<Map<String, Value>>(line.payload());
-        let phase = phase.and_then(|fields| Some(fields.get("phase")?.as_str()?.to_owned()));
-        let shown = shown_text(&text);
-        let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
-        let index = self.push_model_item(stamp, id.as_deref(), content);
+        let phase = fields.get("phase").and_then(Value::as_str).map(str::to_owned);
+        let index = self.show_agent_message(stamp, id, text, phase);
         if depends_on_earlier {
             self.turns.mark_dependent(index);
         }
+    }
+
+    /// Adds a message of the agent that no event shows so far, and returns its index in the newest turn.
+    fn show_agent_message(&mut self, stamp: LineStamp, id: Option<&str>, text: String, phase: Option<String>) -> usize {
+        let shown = shown_text(&text);
+        let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
+        let index = self.push_model_item(stamp, id, content);
         self.pairing().show(SaidBy::Agent, &shown, index);
+        index
     }
 
     fn push_model_reasoning(&mut self, stamp: LineStamp, line: &RolloutLine) {
@@ -783,25 +785,35 @@ impl TurnProjection {
             }
             return;
         };
-        let content = call.content;
-        let is_repeated = self.pairing().has_call(&id);
-        let known = self.index_in_newest_turn(&id).filter(|_| !is_repeated);
         if self.pairing().is_shown_elsewhere(&id) {
             return;
         }
-        let index = known.unwrap_or_else(|| self.push_model_item(stamp, Some(id.as_str()), content.clone()));
-        if known.is_none() {
-            self.turns.edit_newest(index, stamp.position, |item| item.started_at = stamp.time);
-        } else if let ItemContent::ToolCall { tool, arguments, .. } = &content
-            && self.turns.newest_item(index).is_some_and(|item| matches!(item.content, ItemContent::Other(_)))
-        {
-            self.turns.edit_newest(index, stamp.position, |item| {
-                if let ItemContent::Other(item) = &mut item.content {
-                    turn_item::add_call(item, tool, arguments);
-                }
-            });
-        }
+        let is_repeated = self.pairing().has_call(&id);
+        let index = match self.index_in_newest_turn(&id).filter(|_| !is_repeated) {
+            Some(index) => {
+                self.complete_event_item(stamp, index, &call.content);
+                index
+            }
+            None => {
+                let index = self.push_model_item(stamp, Some(id.as_str()), call.content);
+                self.turns.edit_newest(index, stamp.position, |item| item.started_at = stamp.time);
+                index
+            }
+        };
         self.pairing().record_call(id, index);
+    }
+
+    /// Adds what a call said to the item of an event with its id, if that does not tell it.
+    fn complete_event_item(&mut self, stamp: LineStamp, index: usize, call: &ItemContent) {
+        let ItemContent::ToolCall { tool, arguments, .. } = call else { return };
+        if !self.turns.newest_item(index).is_some_and(|item| matches!(item.content, ItemContent::Other(_))) {
+            return;
+        }
+        self.turns.edit_newest(index, stamp.position, |item| {
+            if let ItemContent::Other(item) = &mut item.content {
+                turn_item::add_call(item, tool, arguments);
+            }
+        });
     }
 
     /// Takes the output of a call, if no event shows it.
@@ -861,13 +873,10 @@ impl TurnProjection {
         let fields: Value = payload_fields::parse(line.payload()).unwrap_or_default();
         match (fields["type"].as_str(), fields["text"].as_str()) {
             (Some("delivered_assistant_message"), Some(text)) => {
-                let (id, shown) = (fields["message_id"].as_str(), shown_text(text));
+                let id = fields["message_id"].as_str();
                 let is_known = id.is_some_and(|id| self.index_in_newest_turn(&id.into()).is_some());
-                if !is_known && !self.pairing().take_event(SaidBy::Agent, &shown) {
-                    let text = text.to_owned();
-                    let content = ItemContent::AgentMessage { text, phase: None, memory_citation: None };
-                    let index = self.push_model_item(stamp, id, content);
-                    self.pairing().show(SaidBy::Agent, &shown, index);
+                if !is_known && !self.pairing().take_event(SaidBy::Agent, &shown_text(text)) {
+                    self.show_agent_message(stamp, id, text.to_owned(), None);
                 }
             }
             (Some("verified_answer" | "accepted_file_audio"), _) => {}
@@ -884,9 +893,7 @@ impl TurnProjection {
     /// Adds an item that no event tells to the newest turn, and returns its index there.
     fn push_model_item(&mut self, stamp: LineStamp, id: Option<&str>, content: ItemContent) -> usize {
         self.ledger.answer();
-        // A turn before those here may have to take it.
-        self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
-        let draft = self.turns.newest_turn_for(stamp);
+        let draft = self.newest_turn_for(stamp);
         // Some models use an id again within a turn. The second item gets a number, which it would not get alone.
         let is_repeated = id.is_some_and(|id| draft.index_of(&id.into()).is_some());
         let item = model_turn_item(draft, id.filter(|_| !is_repeated), content);
@@ -896,6 +903,13 @@ impl TurnProjection {
             draft.mark_dependent(index);
         }
         index
+    }
+
+    /// Returns the turn to which an item belongs that names none.
+    fn newest_turn_for(&mut self, stamp: LineStamp) -> &mut TurnDraft {
+        // A turn before those here may have to take it.
+        self.affects_earlier_turns |= self.turns.newest_turn().is_none() && self.turns.turns_before > 0;
+        self.turns.newest_turn_for(stamp)
     }
 
     /// Returns whether an event of the newest turn tells of the item of the model with this id, which is the first with it.
@@ -989,14 +1003,16 @@ fn model_turn_item(draft: &mut TurnDraft, id: Option<&str>, content: ItemContent
 }
 
 /// Returns the texts of a message of the agent. A refusal is one, too; any other part without a text is shown as it is.
-fn spoken_parts(item: &ResponseItem) -> Vec<String> {
-    let fields: Value = payload_fields::parse(item.json().get()).unwrap_or_default();
-    let Value::Array(parts) = &fields["content"] else { return item.texts() };
+fn spoken_parts(content: Option<&Value>) -> Vec<String> {
     let text = |part: &Value| {
         let text = part["text"].as_str().or_else(|| part["refusal"].as_str());
         text.map_or_else(|| part.to_string(), str::to_owned)
     };
-    parts.iter().map(text).collect()
+    match content {
+        Some(Value::Array(parts)) => parts.iter().map(text).collect(),
+        Some(Value::String(text)) => vec![text.clone()],
+        _ => Vec::new(),
+    }
 }
 
 /// Returns what a web search without an id is recognized by. An event spells the query in its own way, but repeats the action.
