@@ -99,8 +99,11 @@ fn a_history_is_resolved_while_its_base_is_moved() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
+                // A scan makes at most eight passes. With a move in each of them, what it finds would be chance.
                 fs::rename(&archived, &active).unwrap();
+                std::thread::sleep(Duration::from_micros(200));
                 fs::rename(&active, &archived).unwrap();
+                std::thread::sleep(Duration::from_micros(200));
             }
         });
         let _end = EndOnDrop(&is_over);
