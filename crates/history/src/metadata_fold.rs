@@ -72,10 +72,24 @@ impl MetadataFold {
         Self { thread, line_owner: LineOwner::Unknown, own_lines_start: 0 }
     }
 
-    /// Creates a fold that continues from a known thread record.
+    /// Creates a fold that continues from a known thread record, in lines of the thread itself. The log of a sub-agent may still be
+    /// in the lines that it copied from its parent: [`after_head`](Self::after_head) says where these end.
     #[must_use]
     pub fn resume(thread: StoredThread) -> Self {
         Self { thread, line_owner: LineOwner::Thread, own_lines_start: 0 }
+    }
+
+    /// Takes from the head of the thread's newest segment where the lines end that a sub-agent copied from its parent. The record
+    /// does not change.
+    #[must_use]
+    pub fn after_head(mut self, head: &SessionMeta) -> Self {
+        self.note_copied_lines(head);
+        self
+    }
+
+    /// Replaces the record by a newer one of the same thread.
+    pub fn replace_thread(&mut self, thread: StoredThread) {
+        self.thread = thread;
     }
 
     /// Applies one item to the record and returns what it changed. `at` is the time of its line, and `ordinal` its ordinal, as

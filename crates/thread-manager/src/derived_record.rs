@@ -14,8 +14,8 @@ const ENTRIES_PER_PAGE: usize = 64;
 
 /// A thread record that is as new as the log.
 pub(crate) struct DerivedRecord {
-    /// The record.
-    pub(crate) record: StoredThread,
+    /// The fold of the log, which has the record.
+    pub(crate) fold: MetadataFold,
     /// The facts in it that the store does not have yet.
     pub(crate) unsynced: ThreadMetadataPatch,
 }
@@ -36,12 +36,15 @@ pub(crate) async fn derive_record(store: &dyn ThreadReader, thread_id: ThreadId)
         outcome => outcome?,
     };
     let mut fold = MetadataFold::resume(stored);
+    if let Some(head) = store.read_session_meta(thread_id).await? {
+        fold = fold.after_head(&head);
+    }
     let mut unsynced = ThreadMetadataPatch::default();
     // Oldest first: a later fact replaces an earlier one.
     for line in lines.iter().rev() {
         unsynced.merge(fold.observe_line(line));
     }
-    Ok(DerivedRecord { record: fold.into_thread(), unsynced })
+    Ok(DerivedRecord { fold, unsynced })
 }
 
 /// Returns the thread's own lines that are not older than its stored record, the newest first.

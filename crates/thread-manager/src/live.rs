@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use selvedge_history::{MetadataFold, ModelContext, TokenBudget, is_persisted};
+use selvedge_history::{ModelContext, TokenBudget, is_persisted};
 use selvedge_protocol::{
     Compacted, ContextWindow, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, TurnBoundary, WorldState,
@@ -67,7 +67,7 @@ impl LiveThread {
         derived: DerivedRecord,
         context: &ModelContext,
     ) -> Arc<Self> {
-        let (thread_id, mode) = (derived.record.id, derived.record.history_mode);
+        let (thread_id, mode) = (derived.fold.thread().id, derived.fold.thread().history_mode);
         Self::new(store, registry, thread_id, mode, LiveState::resumed(derived, context))
     }
 
@@ -248,7 +248,7 @@ impl LiveThread {
         let outcome = repeat_while_unknown!(update());
         state.is_stale = matches!(&outcome, Err(error) if is_outcome_unknown(error));
         let record = outcome?;
-        state.fold = MetadataFold::resume(record.clone());
+        state.fold.replace_thread(record.clone());
         Ok(record)
     }
 
@@ -438,7 +438,7 @@ impl LiveThread {
         state.metadata_sync.finish_flush();
         // The record of the store has facts that no item has: its location, and a name that another process set
         // meanwhile.
-        state.fold = MetadataFold::resume(record);
+        state.fold.replace_thread(record);
         Ok(())
     }
 }

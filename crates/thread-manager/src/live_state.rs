@@ -62,7 +62,7 @@ impl LiveState {
     /// Returns the state of a thread that is resumed.
     pub(crate) fn resumed(derived: DerivedRecord, context: &ModelContext) -> Self {
         Self {
-            fold: MetadataFold::resume(derived.record),
+            fold: derived.fold,
             metadata_sync: MetadataSync::with_pending(derived.unsynced),
             world_state: WorldStateTracker::restored(context.world_state.clone()),
             window: ContextWindowTracker::new(context.window),
@@ -74,11 +74,13 @@ impl LiveState {
 
     /// Replaces the state by what was read from the store.
     pub(crate) fn replace(&mut self, derived: DerivedRecord, context: ModelContext) {
-        let DerivedRecord { mut record, unsynced } = derived;
+        let DerivedRecord { mut fold, unsynced } = derived;
         // Changes that were pending before stay pending, so the record that was read lacks them.
         self.metadata_sync.add(unsynced);
+        let mut record = fold.thread().clone();
         self.metadata_sync.apply_pending(&mut record);
-        self.fold = MetadataFold::resume(record);
+        fold.replace_thread(record);
+        self.fold = fold;
         self.world_state = WorldStateTracker::restored(context.world_state);
         self.window = ContextWindowTracker::new(context.window);
         self.is_stale = false;
