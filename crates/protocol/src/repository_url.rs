@@ -129,7 +129,8 @@ fn without_scheme(url: &str) -> String {
         (Some(at), Some(colon)) if colon < at => first.rfind('@'),
         // `user@host:path`; the path can contain `@`, too.
         (Some(_), Some(colon)) => first[..colon].rfind('@'),
-        (Some(_), None) => first.rfind('@'),
+        // `@scope/name` has no user: it is the name of a package.
+        (Some(_), None) => first.rfind('@').filter(|at| *at > 0),
         // `user:pass/word@host:path`. In `host:path` the path can contain `@`, but no colon follows it.
         (None, Some(_)) => url.rfind('@').filter(|at| url[*at..].contains(':')),
         (None, None) => None,
@@ -138,8 +139,14 @@ fn without_scheme(url: &str) -> String {
         Some(at) if &url[..at] != SHARED_USER => &url[at + 1..],
         _ => url,
     };
-    // A drive letter begins a path: `C:\a?b`.
-    if colon == Some(1) { kept.to_owned() } else { without_query(kept).to_owned() }
+    let has_query = match (user_end, colon) {
+        // A drive letter begins a path: `C:\a?b`.
+        (_, Some(1)) => false,
+        // A name or a path can contain these characters, `owner/C#`, but hardly a parameter with a value.
+        (None, None) => url[without_query(url).len()..].contains('='),
+        _ => true,
+    };
+    if has_query { without_query(kept).to_owned() } else { kept.to_owned() }
 }
 
 /// Removes query and fragment.
@@ -172,6 +179,8 @@ mod tests {
             ("user:sec/ret@host:a/b", "host:a/b"),
             ("user:secret@host/a/b", "host/a/b"),
             ("secret@host/a/b?token=secret", "host/a/b"),
+            ("host/a/b?token=secret", "host/a/b"),
+            ("host/a/b#token=secret", "host/a/b"),
             ("secret@host:a/b", "host:a/b"),
             ("git@host:a/b?token=secret", "git@host:a/b"),
         ] {
@@ -197,6 +206,11 @@ mod tests {
             "C:\\work\\a@b#c",
             "C:/work/a#c",
             "éa/ü.git",
+            "@scope/name",
+            "@scope",
+            "owner/C#",
+            "C#",
+            "F#/what?",
             "",
         ] {
             assert_eq!(without_credentials(url), url);

@@ -13,6 +13,9 @@ pub struct ReplayOptions {
     ///   an unknown type, or of role `system`.
     /// - In the replacement history of the newest compaction, an unknown item becomes `{"type":"other"}`, and nothing else is
     ///   left out but outputs without a call.
+    ///
+    /// Codex does not read two kinds of lines at all, which it never writes itself: those with a lone surrogate escape, and
+    /// compactions with another number of metadata than of items. Their items are in the history nevertheless.
     pub as_sent: bool,
     /// Maximum length of a tool output. A longer one keeps its beginning and its end. The replacement history of a compaction
     /// is not truncated.

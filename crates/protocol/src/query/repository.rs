@@ -215,6 +215,8 @@ mod tests {
             assert_eq!(RepositoryFilter::new(wanted).matches(url), found, "{wanted:?}");
         }
         assert!(RepositoryFilter::new("a").matches("/srv/git/a.git"));
+        assert!(RepositoryFilter::new("@scope/name").matches("https://host.org/@scope/name"));
+        assert!(RepositoryFilter::new("owner/C#").matches("/srv/git/owner/C#"));
         assert!(RepositoryFilter::new("file:///srv/git/a").matches("/srv/git/a.git"));
         assert!(!RepositoryFilter::new("").matches(""));
     }
