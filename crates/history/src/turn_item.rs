@@ -43,7 +43,8 @@ pub(crate) fn from_completed(kind: &str, fields: Map<String, Value>) -> ItemCont
 
 /// Converts the input of the user.
 pub(crate) fn user_message(input: UserInput, client_id: Option<String>) -> ItemContent {
-    ItemContent::UserMessage { text: input.text, images: input.images, client_id }
+    let UserInput { text, images, attachments, .. } = input;
+    ItemContent::UserMessage { text, images, attachments, client_id }
 }
 
 /// Converts an item of kind `kind` that has started.

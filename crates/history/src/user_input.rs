@@ -6,11 +6,13 @@ use serde_json::Value;
 use crate::context_fragments::{without_known_fragments, without_leading_fragments};
 use crate::payload_fields;
 
-/// One input of the user: text and images.
+/// One input of the user: text, images and other parts.
 #[derive(Debug, Default)]
 pub(crate) struct UserInput {
     pub(crate) text: String,
     pub(crate) images: Vec<Value>,
+    /// The parts that are neither text nor image.
+    pub(crate) attachments: Vec<Value>,
     /// Whether it comes from an item of the model.
     is_of_model: bool,
 }
@@ -19,7 +21,7 @@ impl UserInput {
     /// Reads a `user_message` event (legacy mode).
     pub(crate) fn from_event(event: &UserMessageEvent) -> Self {
         let images = event.images.iter().chain(&event.local_images).flatten().cloned().collect();
-        Self { text: event.message.clone().unwrap_or_default(), images, is_of_model: false }
+        Self { text: event.message.clone().unwrap_or_default(), images, ..Self::default() }
     }
 
     /// Reads a completed `UserMessage` (paginated mode).
@@ -39,7 +41,7 @@ impl UserInput {
         Self { is_of_model: true, ..input }
     }
 
-    /// Reads the content of a completed `UserMessage`: its texts, and every part of a kind that names an image.
+    /// Reads the content of a completed `UserMessage`: its texts, every part of a kind that names an image, and the other parts.
     pub(crate) fn from_content(content: &Value) -> Self {
         Self::from_parts(&content.as_array().into_iter().flatten().collect::<Vec<_>>())
     }
@@ -52,20 +54,23 @@ impl UserInput {
                 input.text.push_str(text);
             } else if is_image(part) {
                 input.images.push((*part).clone());
+            } else {
+                input.attachments.push((*part).clone());
             }
         }
         input
     }
 
-    /// Returns the text that a listing shows for this input: the words of the user, or a placeholder if there are only images.
+    /// Returns the text that a listing shows for this input: the words of the user, or a placeholder if there are only other parts.
     /// `None` if the input is empty.
     pub(crate) fn summary(&self) -> Option<String> {
         // Events contain what the user wrote. In an item of the model, unknown fragments may stand before it.
         let text =
             if self.is_of_model { without_leading_fragments(&self.text) } else { without_known_fragments(&self.text) };
         match typed_text(text) {
-            "" if self.images.is_empty() => None,
-            "" => Some("[Image]".to_owned()),
+            "" if !self.images.is_empty() => Some("[Image]".to_owned()),
+            "" if !self.attachments.is_empty() => Some("[Attachment]".to_owned()),
+            "" => None,
             text => Some(text.to_owned()),
         }
     }

@@ -14,7 +14,7 @@ use crate::{GitInfo, SegmentId, SessionId, ThreadId, Timestamp, WindowId};
 /// | | legacy | paginated |
 /// | --- | --- | --- |
 /// | `ordinal` | on no line | on every line: its number in the history, counted from 0 |
-/// | what a client shows | from events such as `user_message` | from `item_completed` events, each with its whole item |
+/// | what events show | each kind has its own, such as `user_message` | `item_completed`, each with its whole item |
 /// | rewind | appends a `thread_rolled_back` event | begins a new segment, and abandons the old one |
 /// | fork | copies the history | refers to the history ([`HistoryBase`]) |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

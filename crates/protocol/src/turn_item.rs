@@ -72,6 +72,9 @@ pub enum ItemContent {
         text: String,
         /// The images of the message. Each is a URL, a path, or an object that contains one.
         images: Vec<Value>,
+        /// The other parts of the message without a text: files, sounds, mentions of skills. Each is an object, as the log contains it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Value>,
         /// The id that the client gave to the message.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_id: Option<String>,

@@ -12,7 +12,7 @@ use super::time::{ago, date_time, duration};
 /// The most columns of a title, a preview or a list of arguments.
 const MAX_TITLE_WIDTH: usize = 100;
 const MAX_ARGUMENTS_WIDTH: usize = 120;
-const MAX_IMAGE_WIDTH: usize = 80;
+const MAX_PART_WIDTH: usize = 80;
 
 /// How to write a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +130,7 @@ impl TranscriptWriter {
     fn item(&mut self, item: &TurnItem) {
         let paint = self.style.paint;
         match &item.content {
-            ItemContent::UserMessage { text, images, .. } => self.user_message(text, images),
+            ItemContent::UserMessage { text, images, attachments, .. } => self.user_message(text, images, attachments),
             ItemContent::AgentMessage { text, .. } => self.block(&paint.agent("agent"), text, TextLimits::SPEECH),
             ItemContent::Reasoning { summary, content, .. } => self.reasoning(summary, content),
             ItemContent::CommandExecution { command, output, .. } => {
@@ -172,10 +172,11 @@ impl TranscriptWriter {
         }
     }
 
-    fn user_message(&mut self, text: &str, images: &[Value]) {
+    fn user_message(&mut self, text: &str, images: &[Value], attachments: &[Value]) {
         let mut text = text.to_owned();
-        for image in images {
-            text.push_str(&format!("\n[image {}]", text::keep_start(&single_line(&json(image)), MAX_IMAGE_WIDTH)));
+        let parts = images.iter().map(|image| ("image", image));
+        for (kind, part) in parts.chain(attachments.iter().map(|part| ("attachment", part))) {
+            text.push_str(&format!("\n[{kind} {}]", text::keep_start(&single_line(&json(part)), MAX_PART_WIDTH)));
         }
         self.block(&self.style.paint.user("user"), &text, TextLimits::SPEECH);
     }

@@ -21,7 +21,10 @@ fn log(n: usize, url: &str) -> String {
         r#"{{"timestamp":"2026-11-21T09:00:00.000Z","type":"session_meta","payload":{{"id":"{id}","timestamp":"2026-11-21T09:00:00.000Z","cwd":"/srv","git":{{"branch":"main","repository_url":"{url}"}}}}}}"#
     );
     let message = r#"{"timestamp":"2026-11-21T09:00:01.000Z","type":"event_msg","payload":{"type":"user_message","message":"hello heron"}}"#;
-    format!("{head}\n{message}\n")
+    let patch = format!(
+        r#"{{"timestamp":"2026-11-21T09:00:02.000Z","type":"thread_metadata","payload":{{"thread_id":"{id}","patch":{{"git":{{"repository_url":"{url}"}}}}}}}}"#
+    );
+    format!("{head}\n{message}\n{patch}\n")
 }
 
 fn home() -> Home {

@@ -163,6 +163,7 @@ fn a_list_shows_the_words_of_the_user_and_not_what_stands_before_them() {
     let user =
         |text: &str| json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});
     let image = json!({"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]});
+    let file = json!({"type": "message", "role": "user", "content": [{"type": "input_file", "filename": "a.pdf"}]});
     let instructions = "# AGENTS.md instructions for /w\n\n<INSTRUCTIONS>\nBe brief.\n</INSTRUCTIONS>";
     let environment = "<environment_context>\n  <cwd>/w</cwd>\n</environment_context>";
     let editor = "# Context from my IDE setup:\n\n## Open tabs:\n- main.rs\n\n## My request for Codex:\nfix it";
@@ -177,6 +178,7 @@ fn a_list_shows_the_words_of_the_user_and_not_what_stands_before_them() {
         (vec![user(editor)], Some("fix it")),
         (vec![user("## My request for Codex:\n"), user("real question")], Some("real question")),
         (vec![image, user("real question")], Some("[Image]")),
+        (vec![file, user("real question")], Some("[Attachment]")),
         (vec![user(plugins)], Some("real question")),
         (vec![user("<div> is not centred, why?")], Some("<div> is not centred, why?")),
         (vec![user("# AGENTS.md is too long, please shorten it")], Some("# AGENTS.md is too long, please shorten it")),
@@ -194,6 +196,10 @@ fn a_list_shows_the_words_of_the_user_and_not_what_stands_before_them() {
         for index in [&[][..], &["--index", "off"]] {
             let listed = home.json(&[&["list"], index].concat());
             assert_eq!(listed[0]["preview"].as_str(), preview, "{lines:?}");
+        }
+        // What was attached shows, too.
+        if preview == Some("[Attachment]") {
+            assert!(home.ok(&["show", MESSAGES]).contains("a.pdf"));
         }
     }
 }

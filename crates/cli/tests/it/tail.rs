@@ -459,6 +459,18 @@ fn each_line_of_a_log_gets_a_summary() {
 }
 
 #[test]
+fn the_summary_of_changed_metadata_has_no_credentials() {
+    let id = "01a1fd5d-cccc-7000-8000-000000000001";
+    let home = Home::with_file(id, b"");
+    let git = json!({"branch": "main", "repository_url": "https://user:s3cret@host.org/owner/name"});
+    let change = line("thread_metadata", &json!({"thread_id": id, "patch": {"git": git}}));
+    home.write(id, [small_log(id), change].concat().as_bytes());
+    let mut tail = TextTail::start(&home, &[id, "-n", "1"]);
+    let shown = tail.next(1).concat();
+    assert!(shown.contains("host.org/owner/name") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
 fn recorded_threads_get_readable_summaries() {
     let home = Home::sample("story-0.169.0");
     let mut tail = TextTail::start(&home, &[T169, "-n", "7"]);

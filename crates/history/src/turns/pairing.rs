@@ -13,6 +13,8 @@ pub(super) enum SaidBy {
     User,
     /// A message of the agent.
     Agent,
+    /// A part of a message of the agent that has several. Old programs wrote an event for each part.
+    AgentPart,
     /// A part of a summary of its reasoning.
     Reasoning,
     /// A part of its reasoning in full.
@@ -49,6 +51,8 @@ pub(super) struct Pairing {
     items: HashMap<TextKey, VecDeque<usize>>,
     /// Indexes of the items for which an item of the model with an id was read, oldest first. Some models use an id again.
     calls: HashMap<ItemId, Vec<usize>>,
+    /// Index of the newest message of the agent with a plan that no event showed so far.
+    message_with_plan: Option<usize>,
     /// Whether `events` or `items` contains messages of the user.
     has_messages_of_user: bool,
     /// Ids of items that events of this turn added to other turns.
@@ -100,6 +104,24 @@ impl Pairing {
         self.items.entry(text_key(by, text)).or_default().push_back(index);
     }
 
+    /// Records that the message at `index` contains a plan, of which an event may follow.
+    pub(super) fn show_plan(&mut self, index: usize) {
+        self.message_with_plan = Some(index);
+    }
+
+    /// Pairs a plan with the newest message that contains one, and returns the index of the message.
+    pub(super) fn take_plan(&mut self) -> Option<usize> {
+        self.message_with_plan.take()
+    }
+
+    /// Ends the waiting of what the item at `index` says in this way.
+    pub(super) fn forget_item(&mut self, by: SaidBy, index: usize) {
+        self.items.retain(|(kind, _), waiting| {
+            waiting.retain(|item| *kind != by || *item != index);
+            !waiting.is_empty()
+        });
+    }
+
     /// Returns the indexes of the items of the calls with an id, oldest first.
     pub(super) fn calls(&self, id: &ItemId) -> &[usize] {
         self.calls.get(id).map_or(&[], Vec::as_slice)
@@ -149,6 +171,11 @@ const PLAN: [&str; 2] = ["<proposed_plan>", "</proposed_plan>"];
 /// plan is an item of its own then.
 pub(super) fn shown_text(text: &str) -> String {
     without_blocks(&without_blocks(text, CITATION), PLAN).trim().to_owned()
+}
+
+/// Returns whether a message of the agent contains a plan.
+pub(super) fn contains_plan(text: &str) -> bool {
+    text.contains(PLAN[0])
 }
 
 /// Returns a message of the agent without the names of the memories that it used.

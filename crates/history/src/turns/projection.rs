@@ -14,7 +14,7 @@ use super::event_kinds::{
     can_change_turns, fails_turn, has_legacy_event, is_shown_when_completed, is_silent_line, is_silent_start,
     shows_user_message,
 };
-use super::pairing::{Pairing, SaidBy, shown_text, without_citations};
+use super::pairing::{Pairing, SaidBy, contains_plan, shown_text, without_citations};
 use super::sequence::{ChangedTurn, TurnSequence};
 use crate::context_fragments::{is_typed_message, is_user_message, without_leading_fragments};
 use crate::model_item;
@@ -395,6 +395,7 @@ impl TurnProjection {
             ItemContent::AgentMessage { .. } | ItemContent::Reasoning { .. } => {
                 self.complete_speech(stamp, turn_id, item)
             }
+            ItemContent::Plan { .. } => self.complete_plan(stamp, turn_id, item),
             _ => _ = self.upsert_event_item(stamp, turn_id, item),
         }
     }
@@ -441,10 +442,45 @@ impl TurnProjection {
                 && let Some(place) = self.place_in_newest_turn(*index)
                 && self.turns.update_item(stamp, place, item.clone())
             {
+                self.pairing().forget_item(SaidBy::AgentPart, *index);
                 return;
             }
         }
         self.upsert_event_item(stamp, turn_id, item);
+    }
+
+    /// Takes a plan. A message of the agent before it that was taken from the model's items, and contains the plan, is shown without
+    /// it. If nothing else is in the message, the plan takes its place.
+    fn complete_plan(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, plan: TurnItem) {
+        if !self.takes_place_of_message(stamp, turn_id, &plan) {
+            self.upsert_event_item(stamp, turn_id, plan);
+        }
+    }
+
+    fn takes_place_of_message(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, plan: &TurnItem) -> bool {
+        let turn = self.turns.index_for(turn_id);
+        if self.turns.newest_index() != Some(turn) || self.index_in_newest_turn(&plan.id).is_some() {
+            return false;
+        }
+        let Some(index) = self.pairing().take_plan() else { return false };
+        let rest = match self.turns.newest_item(index) {
+            Some(TurnItem { content: ItemContent::AgentMessage { text, .. }, origin: ItemOrigin::Model, .. }) => {
+                shown_text(text)
+            }
+            // An event showed the message, without the plan.
+            _ => return false,
+        };
+        if rest.is_empty() {
+            let place = self.place_in_newest_turn(index);
+            return place.is_some_and(|place| self.turns.update_item(stamp, place, plan.clone()));
+        }
+        self.turns.edit_newest(index, stamp.position, |item| {
+            if let ItemContent::AgentMessage { text, .. } = &mut item.content {
+                *text = rest;
+            }
+        });
+        self.turns.mark_dependent(index);
+        false
     }
 
     /// Takes a step of the agent that was recorded when it began. The completed item replaces it, if there is one.
@@ -549,7 +585,19 @@ impl TurnProjection {
         memory_citation: Option<Value>,
     ) {
         let turn = self.turns.index_for(None);
-        let waiting = self.pairing_of(turn).event(SaidBy::Agent, &shown_text(&text));
+        let pairing = self.pairing_of(turn);
+        let shown = shown_text(&text);
+        let waiting = pairing.take_item(SaidBy::Agent, &shown);
+        match waiting {
+            Some(index) => pairing.forget_item(SaidBy::AgentPart, index),
+            None => {
+                if let Some(index) = pairing.take_item(SaidBy::AgentPart, &shown) {
+                    self.confirm_item(stamp, index);
+                    return;
+                }
+                pairing.add_event(SaidBy::Agent, &shown);
+            }
+        }
         let content = ItemContent::AgentMessage { text, phase, memory_citation };
         match waiting.and_then(|index| self.place_in_newest_turn(index)) {
             Some(place) => {
@@ -565,7 +613,7 @@ impl TurnProjection {
         let Some(part) = part.filter(|part| !part.is_empty()) else { return };
         let turn = self.turns.index_for(None);
         if let Some(index) = self.pairing_of(turn).event(by, part) {
-            self.confirm_reasoning(stamp, index);
+            self.confirm_item(stamp, index);
             return;
         }
         // Programs write each part of a reasoning as an event of its own, without an id.
@@ -593,8 +641,8 @@ impl TurnProjection {
         }
     }
 
-    /// An event shows a part of the reasoning at `index`, which was taken from the model's items.
-    fn confirm_reasoning(&mut self, stamp: LineStamp, index: usize) {
+    /// An event shows a part of the item at `index`, which was taken from the model's items.
+    fn confirm_item(&mut self, stamp: LineStamp, index: usize) {
         let Some(place) = self.place_in_newest_turn(index) else { return };
         match self.turns.newest_item(index) {
             Some(item) if item.origin == ItemOrigin::Model => {
@@ -710,7 +758,6 @@ impl TurnProjection {
         if self.pairing().take_event(SaidBy::Agent, &shown_text(&text)) || is_told {
             return;
         }
-        // Old programs wrote an event for each part.
         let mut untold: Vec<String> = Vec::new();
         for part in &parts {
             if !self.pairing().take_event(SaidBy::Agent, &shown_text(part)) {
@@ -727,6 +774,11 @@ impl TurnProjection {
         }
         let phase = fields.get("phase").and_then(Value::as_str).map(str::to_owned);
         let index = self.show_agent_message(stamp, id, text, phase);
+        if untold.len() > 1 {
+            for part in &untold {
+                self.pairing().show(SaidBy::AgentPart, &shown_text(part), index);
+            }
+        }
         if depends_on_earlier {
             self.turns.mark_dependent(index);
         }
@@ -734,9 +786,12 @@ impl TurnProjection {
 
     /// Adds a message of the agent that no event shows so far, and returns its index in the newest turn.
     fn show_agent_message(&mut self, stamp: LineStamp, id: Option<&str>, text: String, phase: Option<String>) -> usize {
-        let shown = shown_text(&text);
+        let (shown, has_plan) = (shown_text(&text), contains_plan(&text));
         let content = ItemContent::AgentMessage { text, phase, memory_citation: None };
         let index = self.push_model_item(stamp, id, content);
+        if has_plan {
+            self.pairing().show_plan(index);
+        }
         self.pairing().show(SaidBy::Agent, &shown, index);
         index
     }

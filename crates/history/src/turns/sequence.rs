@@ -27,7 +27,7 @@ use crate::turn_events::synthetic_turn_id;
 //        | open, implicit | ------------------------------------+
 //        +----------------+
 //            |        ^
-//            +--------+ legacy message of the user: close it, open another
+//            +--------+ message of the user, by a legacy event or an item of the model: close it, open another
 //                       (a turn that holds only a compaction continues instead)
 //
 // An implicit turn without items and without a compaction is discarded when it is closed. A `task_complete` that names a

@@ -14,7 +14,7 @@ fn draft(id: u8) -> TurnDraft {
 fn item(id: u8, is_of_user: bool) -> TurnItem {
     let text = String::new();
     let content = if is_of_user {
-        ItemContent::UserMessage { text, images: Vec::new(), client_id: None }
+        ItemContent::UserMessage { text, images: Vec::new(), attachments: Vec::new(), client_id: None }
     } else {
         ItemContent::Plan { text }
     };

@@ -277,6 +277,50 @@ fn a_plan_in_a_message_is_shown_once() {
 }
 
 #[test]
+fn a_plan_after_its_message_is_shown_once() {
+    let plan = |id: &str| completed_item("t", json!({"type": "Plan", "id": id, "text": "steps"}));
+    let block = "<proposed_plan>\nsteps\n</proposed_plan>";
+    let turns = project(&lines([started("t"), assistant(&format!("first this {block}")), plan("p")]));
+    assert_eq!(texts(&turns), [["first this", "steps"]]);
+    // The plan takes the place of a message that is nothing else. The second plan is another one.
+    let turns = project(&lines([started("t"), assistant(block), plan("p"), plan("q")]));
+    assert_eq!(shown(&turns), [("plan".to_owned(), EVENT), ("plan".to_owned(), EVENT)]);
+    let turns = project(&lines([
+        started("t"),
+        assistant(&format!("first this {block}")),
+        agent_event("first this"),
+        plan("p"),
+    ]));
+    assert_eq!(texts(&turns), [["first this", "steps"]]);
+}
+
+#[test]
+fn a_message_of_several_parts_is_shown_once() {
+    let said = || {
+        let part = |text: &str| json!({"type": "output_text", "text": text});
+        response(json!({"type": "message", "role": "assistant", "content": [part("one "), part("two")]}))
+    };
+    let (one, two) = (|| agent_event("one "), || agent_event("two"));
+    let of = |items: Vec<RolloutItem>| texts(&project(&lines([started("t")].into_iter().chain(items)))).concat();
+    // Old programs wrote an event for each part, newer ones one for the message.
+    assert_eq!(of(vec![said(), one(), two()]), ["one two"]);
+    assert_eq!(of(vec![one(), two(), said()]), ["one ", "two"]);
+    assert_eq!(of(vec![said(), agent_event("one two")]), ["one two"]);
+    // What is said again is shown again.
+    assert_eq!(of(vec![said(), agent_event("one two"), two()]), ["one two", "two"]);
+    assert_eq!(of(vec![said(), one(), two(), two()]), ["one two", "two"]);
+}
+
+#[test]
+fn files_and_sounds_of_the_user_are_shown() {
+    let file = json!({"type": "input_file", "filename": "herons.pdf"});
+    let message = response(json!({"type": "message", "role": "user", "content": [file]}));
+    let turns = project(&lines([started("t"), message]));
+    let ItemContent::UserMessage { text, attachments, .. } = &turns[0].items[0].content else { panic!("{turns:?}") };
+    assert_eq!((text.as_str(), attachments.as_slice()), ("", [file].as_slice()));
+}
+
+#[test]
 fn items_outside_of_turns_belong_to_the_turn_before() {
     let turns = project(&lines([
         started("t"),

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::recordings;
 use crate::story::{
-    aborted, agent_event, assistant, compacted, complete, completed_item, event, fragment, lines, rolled_back, started,
-    time, turn, turn_context, user, user_event,
+    aborted, agent_event, assistant, compacted, complete, completed_item, event, fragment, item, lines, rolled_back,
+    started, time, turn, turn_context, user, user_event,
 };
 
 fn projected(lines: &[RolloutLine]) -> Vec<ProjectedTurn> {
@@ -187,6 +187,32 @@ fn turns_before_a_rollback_are_self_contained() {
     assert_eq!((rebuilt, in_pieces), (3, false));
 }
 
+/// What can be told as a whole and in parts: a message with a plan, and reasoning.
+fn said_in_parts() -> impl Strategy<Value = Vec<RolloutItem>> {
+    let texts =
+        |kind: &str, texts: &[&str]| Value::from_iter(texts.iter().map(|text| json!({"type": kind, "text": text})));
+    let block = "<proposed_plan>steps</proposed_plan>";
+    let told = vec![
+        item(json!({"type": "response_item", "payload": {
+            "type": "message", "role": "assistant", "content": texts("output_text", &["one ", "two"])}})),
+        item(json!({"type": "response_item", "payload": {
+            "type": "reasoning", "summary": texts("summary_text", &["why", "how"])}})),
+        item(json!({"type": "response_item", "payload": {
+            "type": "message", "role": "user", "content": texts("input_text", &["<of_tomorrow>x</of_tomorrow>", "q1"])}})),
+        agent_event("one "),
+        agent_event("two"),
+        agent_event("one two"),
+        event(json!({"type": "agent_reasoning", "text": "why"})),
+        event(json!({"type": "agent_reasoning", "text": "how"})),
+        user_event("q1"),
+        assistant(&format!("one {block}")),
+        assistant(block),
+        completed_item("t1", json!({"type": "Plan", "id": "p", "text": "steps"})),
+        agent_event("one"),
+    ];
+    proptest::collection::vec(proptest::sample::select(told), 1..4)
+}
+
 fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
     let turn_id = || (0_u32..4).prop_map(|n| format!("t{n}"));
     let item_id = || prop_oneof![(0_u32..3).prop_map(|n| format!("i{n}")), Just(String::new())];
@@ -216,6 +242,7 @@ fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
         2 => Just(vec![user_event("shown")]),
         2 => Just(vec![agent_event("shown"), assistant("said")]),
         2 => Just(vec![event(json!({"type": "agent_reasoning", "text": "thought"}))]),
+        2 => said_in_parts(),
         1 => Just(vec![event(json!({"type": "context_compacted"}))]),
         1 => Just(vec![event(json!({"type": "error", "message": "broken"}))]),
         1 => Just(vec![fragment("context")]),
