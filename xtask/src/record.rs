@@ -24,7 +24,7 @@ usage: cargo xtask record VERSION [options]
   --story NAME    only this story; may be given several times. Without it, every story that the version can play
   --into FOLDER   the directory for the recordings, instead of samples/
 
-Stories: compactions, undo, crash, rows, tools; exec for releases before 0.98; budget from 0.141 on; kinds, migrated from 0.171
+Stories: compactions, undo, crash, rows, tools; exec for releases before 0.98; budget from 0.141 on; shell from 0.144 on; kinds, migrated from 0.171
 on. With the suffix `-legacy` a story is played in a legacy thread, although the release would make a paginated one. Needs npm for a
 release that is not installed yet.";
 

@@ -168,6 +168,43 @@ fn tool(namespace: Option<&str>, name: Option<&str>, arguments: Value) -> ItemCo
     }
 }
 
+/// Returns the command that the user ran, and its item, if a message is the fragment that tells the model of it:
+///
+/// ```text
+/// <user_shell_command>
+/// <command>
+/// ls
+/// </command>
+/// <result>
+/// Exit code: 0
+/// Duration: 0.0100 seconds
+/// Output:
+/// nest.txt
+///
+/// </result>
+/// </user_shell_command>
+/// ```
+pub(crate) fn user_command(message: &str) -> Option<(String, ItemContent)> {
+    let inner = message.trim().strip_prefix("<user_shell_command>")?.strip_suffix("</user_shell_command>")?;
+    // What has another form is shown as it is, as the output of an unnamed command.
+    let split = || {
+        let (command, rest) = inner.trim().strip_prefix("<command>\n")?.split_once("\n</command>")?;
+        Some((command, rest.trim_start().strip_prefix("<result>\n")?.strip_suffix("\n</result>")?))
+    };
+    let (command, result) = split().unwrap_or(("", inner.trim()));
+    let report = CommandReport::parse_text(result);
+    let content = ItemContent::CommandExecution {
+        command: command.to_owned(),
+        cwd: None,
+        command_actions: Vec::new(),
+        status: if report.exit_code.unwrap_or(0) == 0 { ItemStatus::Completed } else { ItemStatus::Failed },
+        output: Some(report.output),
+        exit_code: report.exit_code,
+        duration_ms: report.duration_ms,
+    };
+    Some((command.to_owned(), content))
+}
+
 /// What the output of a command says.
 #[derive(Debug, Default, PartialEq)]
 struct CommandReport {
@@ -198,7 +235,7 @@ impl CommandReport {
     /// {"output":"from the tool\n","metadata":{"exit_code":0,"duration_seconds":0.1}}
     ///
     /// Wall time: 0.1000 seconds          lines about the command, of which there can be others,
-    /// Process exited with code 3         or `Exit code: 3`,
+    /// Process exited with code 3         or `Exit code: 3`, or `Duration: 0.1000 seconds`,
     /// Output:                            up to this one
     /// from the tool
     /// ```
@@ -224,7 +261,8 @@ impl CommandReport {
             }
             let code = line.strip_prefix("Process exited with code ").or_else(|| line.strip_prefix("Exit code: "));
             report.exit_code = report.exit_code.or_else(|| code?.trim().parse().ok());
-            let seconds = line.strip_prefix("Wall time: ").and_then(|time| time.strip_suffix(" seconds"));
+            let time = line.strip_prefix("Wall time: ").or_else(|| line.strip_prefix("Duration: "));
+            let seconds = time.and_then(|time| time.strip_suffix(" seconds"));
             report.duration_ms = report.duration_ms.or_else(|| to_millis(seconds?.trim().parse().ok()?));
         }
         Self { output: text.to_owned(), ..Self::default() }

@@ -41,6 +41,15 @@ pub(crate) fn from_completed(kind: &str, fields: Map<String, Value>) -> ItemCont
     }
 }
 
+/// Returns the command, if the user ran it in the client and the agent did not. `fields` are those of a command before they are
+/// converted.
+pub(crate) fn command_of_user(fields: &Map<String, Value>) -> Option<String> {
+    // Programs run `bash -lc COMMAND`.
+    let is_of_user = fields.get("source").and_then(Value::as_str) == Some("user_shell");
+    let command = if is_of_user { fields.get("command")?.as_array()?.last()?.as_str() } else { None };
+    command.map(str::to_owned)
+}
+
 /// Converts the input of the user.
 pub(crate) fn user_message(input: UserInput, client_id: Option<String>) -> ItemContent {
     let UserInput { text, images, attachments, .. } = input;

@@ -343,13 +343,7 @@ async fn append(
 }
 
 /// Measures a search in both orders.
-async fn search(
-    index: &StateIndex,
-    what: &str,
-    text: &str,
-    target: Duration,
-    report: &mut Report,
-) -> Result<()> {
+async fn search(index: &StateIndex, what: &str, text: &str, target: Duration, report: &mut Report) -> Result<()> {
     for order in [SearchOrder::Best, SearchOrder::Sorted] {
         let query = SearchQuery { order, ..SearchQuery::new(text) };
         let mut hits = 0;

@@ -146,6 +146,13 @@ impl<'a> Player<'a> {
         self.server.end_turn(&thread)
     }
 
+    /// Runs a command as the user, without the model, and waits for its end.
+    pub(super) fn run_command(&mut self, letter: &str, command: &str) -> Result<()> {
+        let thread = self.load(letter)?;
+        self.server.call("thread/shellCommand", json!({"threadId": thread, "command": command}))?;
+        self.server.end_turn(&thread)
+    }
+
     /// Ends the voice session.
     pub(super) fn hang_up(&mut self, letter: &str) -> Result<()> {
         let thread = self.load(letter)?;

@@ -17,10 +17,11 @@ const PROSE: usize = 12;
 const OWN: [&str; 1] = ["\nSUMMARY "];
 
 /// Beginnings of texts of the story, its model and its tools, and of fragments that contain only facts.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "<environment_context>",
     "<realtime_delegation>\n  <input>",
     "Message Type: ",
+    "<user_shell_command>\n<command>",
     "<token_budget>",
     "<context_window>",
     "\nAgent name: ",

@@ -25,6 +25,9 @@ const NEW_KINDS: [u32; 2] = [0, 171];
 /// The first release that tells the model its context window, if the feature is on.
 const BUDGETED: [u32; 2] = [0, 141];
 
+/// The first release whose app server runs a command for the user, as far as that was tried.
+const SHELLS: [u32; 3] = [0, 144, 0];
+
 /// Suffix of the name of a story whose threads are legacy although the release makes paginated ones.
 const LEGACY: &str = "-legacy";
 
@@ -80,6 +83,11 @@ impl Story {
         if *release >= NEW_KINDS[..] {
             all.push(Self { name: "kinds", play: Play::Served(kinds, ThreadMode::Paginated, "") });
             all.push(Self { name: "migrated", play: Play::Served(migrated, ThreadMode::Legacy, "") });
+        }
+        if *release >= SHELLS[..] {
+            all.extend(
+                modes.iter().map(|(mode, suffix)| Self { name: "shell", play: Play::Served(shell, *mode, suffix) }),
+            );
         }
         if *release >= BUDGETED[..] {
             all.push(Self { name: BUDGET, play: Play::Served(budget, modes[0].0, "") });
@@ -286,6 +294,22 @@ fn migrated(mut player: Player) -> Result<Player> {
     player.say("C", "question after the compaction")?;
     player.interrupt("C", "never answered")?;
     player.migrate_with("story-0.144.6-undo")
+}
+
+/// Commands that the user ran, without the model. U: two between turns, one of which fails. V: one before an undone turn, and one behind it.
+fn shell(mut player: Player) -> Result<Player> {
+    player.start("U", "first question about urchins")?;
+    player.run_command("U", "echo typed by the user")?;
+    player.run_command("U", "echo no; exit 3")?;
+    player.say("U", "question after the commands")?;
+
+    player.start("V", "first question about voles")?;
+    player.run_command("V", "echo kept")?;
+    player.say("V", "second question about vipers")?;
+    player.run_command("V", "echo undone")?;
+    player.undo("V", 1)?;
+    player.say("V", "question after the undo")?;
+    Ok(player)
 }
 
 /// The fragment that names the context window, which is written at the beginning and after a compaction. T: two windows.

@@ -36,6 +36,10 @@ fn counts_of_lines(lines: &str) -> Counts {
                 }
                 (_, Some("UserMessage")) => add(&mut events, "user_message", &text(&item["item"]["content"])),
                 (_, Some("AgentMessage")) => add(&mut events, "agent_message", &text(&item["item"]["content"])),
+                (_, Some("CommandExecution")) if item["item"]["source"] == "user_shell" => {
+                    let command = item["item"]["command"].as_array().unwrap().last().unwrap();
+                    add(&mut events, "ran by the user", command.as_str().unwrap());
+                }
                 _ => {}
             }
         }
@@ -43,6 +47,9 @@ fn counts_of_lines(lines: &str) -> Counts {
             continue;
         }
         let said = text(&item["content"]);
+        if let Some(ran) = said.strip_prefix("<user_shell_command>\n<command>\n") {
+            add(&mut counts, "ran by the user", ran.split("\n</command>").next().unwrap());
+        }
         match (item["type"].as_str().unwrap_or_default(), item["role"].as_str()) {
             ("message", Some("user")) if !said.starts_with('<') && !said.starts_with("# AGENTS.md") => {
                 add(&mut counts, "user_message", &said);
@@ -61,13 +68,21 @@ fn counts_of_lines(lines: &str) -> Counts {
     counts
 }
 
-fn counts_of_turns(turns: &Value) -> Counts {
+/// `by_user` are the commands that the user ran: an item does not tell who did. An event has the shell, too.
+fn counts_of_turns(turns: &Value, by_user: &[&str]) -> Counts {
     let mut counts = Counts::new();
     for item in turns.as_array().unwrap().iter().flat_map(|turn| turn["items"].as_array().unwrap()) {
         let field = |name: &str| item[name].as_str().unwrap();
         match field("type") {
             kind @ ("user_message" | "agent_message") => add(&mut counts, kind, field("text")),
             "web_search" => add(&mut counts, "web_search", field("query")),
+            "command_execution"
+                if let Some(ran) = by_user
+                    .iter()
+                    .find(|ran| field("command") == **ran || field("command").ends_with(&format!("'{ran}'"))) =>
+            {
+                add(&mut counts, "ran by the user", ran);
+            }
             "command_execution" | "file_change" | "tool_call" | "collab_agent_tool_call" | "dynamic_tool_call" => {
                 add(&mut counts, "call", field("id"));
             }
@@ -96,7 +111,9 @@ fn check_recordings(index: &[&str]) -> usize {
             let copied = head["payload"]["subagent_history_start_ordinal"].as_u64().unwrap_or(0);
             let own: String = lines.split_inclusive('\n').skip(usize::try_from(copied).unwrap()).collect();
             let recorded = counts_of_lines(&own);
-            let shown = counts_of_turns(&home.json(&[&["show", id], index].concat())["turns"]);
+            let by_user: Vec<&str> =
+                recorded.keys().filter(|(kind, _)| kind == "ran by the user").map(|(_, ran)| ran.as_str()).collect();
+            let shown = counts_of_turns(&home.json(&[&["show", id], index].concat())["turns"], &by_user);
             if lines.contains("thread_rolled_back") {
                 // What was undone is not shown.
                 for (what, count) in &shown {

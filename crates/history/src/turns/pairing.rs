@@ -19,6 +19,8 @@ pub(super) enum SaidBy {
     Reasoning,
     /// A part of its reasoning in full.
     RawReasoning,
+    /// A command that the user ran in the client.
+    UserCommand,
     /// The text of a web search without an id.
     WebSearch,
 }

@@ -385,6 +385,7 @@ impl TurnProjection {
         }
         let (id, fields) = self.split_fields(serde_json::from_str(item.json().get()).unwrap_or_default(), "id");
         let turn_id = event.turn_id.as_ref();
+        let command = turn_item::command_of_user(&fields);
         let item = TurnItem {
             started_at: event.started_at_ms.map(Timestamp::from_millis),
             completed_at: event.completed_at_ms.map(Timestamp::from_millis),
@@ -392,8 +393,18 @@ impl TurnProjection {
         };
         match &item.content {
             ItemContent::UserMessage { .. } => self.complete_user_message(stamp, turn_id, item),
-            ItemContent::AgentMessage { .. } | ItemContent::Reasoning { .. } => {
-                self.complete_speech(stamp, turn_id, item)
+            ItemContent::AgentMessage { text, .. } => {
+                let text = (SaidBy::Agent, shown_text(text));
+                self.complete_texts(stamp, turn_id, item, &[text]);
+            }
+            ItemContent::Reasoning { summary, content } => {
+                let summary = summary.iter().map(|part| (SaidBy::Reasoning, part.clone()));
+                let texts: Vec<_> =
+                    summary.chain(content.iter().map(|part| (SaidBy::RawReasoning, part.clone()))).collect();
+                self.complete_texts(stamp, turn_id, item, &texts);
+            }
+            ItemContent::CommandExecution { .. } if let Some(command) = command => {
+                self.complete_texts(stamp, turn_id, item, &[(SaidBy::UserCommand, command)]);
             }
             ItemContent::Plan { .. } => self.complete_plan(stamp, turn_id, item),
             _ => _ = self.upsert_event_item(stamp, turn_id, item),
@@ -421,20 +432,18 @@ impl TurnProjection {
         }
     }
 
-    /// Takes a message or reasoning of the agent. The same may have come as an item of the model under another id.
-    fn complete_speech(&mut self, stamp: LineStamp, turn_id: Option<&TurnId>, item: TurnItem) {
+    /// Takes an item with these texts. The same may have come as an item of the model under another id.
+    fn complete_texts(
+        &mut self,
+        stamp: LineStamp,
+        turn_id: Option<&TurnId>,
+        item: TurnItem,
+        texts: &[(SaidBy, String)],
+    ) {
         let turn = self.turns.index_for(turn_id);
         let is_known = self.turns.turn_at(turn).is_some_and(|draft| draft.index_of(&item.id).is_some());
         let is_newest = self.turns.newest_index().is_none_or(|newest| newest <= turn);
         if is_newest {
-            let texts: Vec<(SaidBy, String)> = match &item.content {
-                ItemContent::AgentMessage { text, .. } => vec![(SaidBy::Agent, shown_text(text))],
-                ItemContent::Reasoning { summary, content } => {
-                    let summary = summary.iter().map(|part| (SaidBy::Reasoning, part.clone()));
-                    summary.chain(content.iter().map(|part| (SaidBy::RawReasoning, part.clone()))).collect()
-                }
-                _ => Vec::new(),
-            };
             let waiting =
                 texts.iter().filter_map(|(by, text)| self.pairing_of(turn).event(*by, text)).collect::<Vec<_>>();
             if !is_known
@@ -502,7 +511,13 @@ impl TurnProjection {
     fn push_step(&mut self, stamp: LineStamp, event: &OpenItem) {
         let (id, fields) = self.split_fields(serde_json::from_str(event.json().get()).unwrap_or_default(), "call_id");
         let turn_id = fields.get("turn_id").and_then(Value::as_str).map(TurnId::from);
+        let command = turn_item::command_of_user(&fields).filter(|_| event.kind() == "exec_command_end");
         if let Some(content) = turn_item::from_step(event.kind(), fields) {
+            if let Some(command) = command {
+                let item = TurnItem::new(id, content);
+                self.complete_texts(stamp, turn_id.as_ref(), item, &[(SaidBy::UserCommand, command)]);
+                return;
+            }
             self.upsert_event_item(stamp, turn_id.as_ref(), TurnItem::new(id, content));
         }
     }
@@ -688,6 +703,12 @@ impl TurnProjection {
                 self.count_user_message();
                 let point = self.next_message_point();
                 self.ledger.record_unshown_item(text, point, stamp.position);
+            } else if let Some((command, content)) = model_item::user_command(&text) {
+                self.lead_in = None;
+                if !self.pairing().take_event(SaidBy::UserCommand, &command) {
+                    let index = self.push_model_item(stamp, item_id(line.payload()).as_deref(), content);
+                    self.pairing().show(SaidBy::UserCommand, &command, index);
+                }
             }
             return;
         }

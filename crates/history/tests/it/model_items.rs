@@ -106,6 +106,27 @@ fn calls_have_their_arguments_outputs_and_outcomes() {
     );
 }
 
+/// The fragment that tells the model of a command that the user ran.
+fn ran_by_user(command: &str) -> RolloutItem {
+    let result = "Exit code: 3\nDuration: 0.0139 seconds\nOutput:\nno\n";
+    user(&format!(
+        "<user_shell_command>\n<command>\n{command}\n</command>\n<result>\n{result}\n</result>\n</user_shell_command>"
+    ))
+}
+
+#[test]
+fn commands_of_the_user_are_shown_and_are_no_messages() {
+    let strange = user("<user_shell_command>strange</user_shell_command>");
+    let turns = project(&lines([started("t"), ran_by_user("grep\nno"), complete("t"), strange]));
+    assert_eq!(turns.len(), 1);
+    let item = serde_json::to_value(&turns[0].items[0]).unwrap();
+    assert_eq!(
+        (&item["command"], &item["output"], &item["exit_code"], &item["duration_ms"], &item["status"], &item["origin"]),
+        (&json!("grep\nno"), &json!("no\n"), &json!(3), &json!(13), &json!("failed"), &json!("model"))
+    );
+    assert_eq!(item_texts(&turns[0].items[1]).concat(), "strange");
+}
+
 /// The item and the event of each thing that is said or done.
 fn pairs() -> Vec<(&'static str, RolloutItem, RolloutItem)> {
     let of = |kind: &str, fields: Value| {
@@ -127,6 +148,14 @@ fn pairs() -> Vec<(&'static str, RolloutItem, RolloutItem)> {
             "command_execution",
             call("c", "exec_command", &json!({"cmd": "ls"})),
             of("exec_command_end", json!({"command": ["ls"], "exit_code": 0, "aggregated_output": ""})),
+        ),
+        (
+            "command_execution",
+            ran_by_user("ls"),
+            of(
+                "exec_command_end",
+                json!({"command": ["/bin/sh", "-lc", "ls"], "source": "user_shell", "exit_code": 0}),
+            ),
         ),
         (
             "file_change",
@@ -566,6 +595,9 @@ impl Counts {
                 let texts = parts.filter_map(|part| part["text"].as_str());
                 texts.filter(|text| !text.starts_with("<image ") && *text != "</image>").collect::<String>()
             };
+            if let Some(command) = ran_in(&text()) {
+                items.add("ran", command);
+            }
             let is_fragment = |text: &str| text.starts_with('<') || text.starts_with("# AGENTS.md");
             match (line.kind(), payload["type"].as_str().unwrap_or_default(), payload["role"].as_str()) {
                 ("response_item", "message", Some("user")) if !is_fragment(&text()) => items.add("user", &text()),
@@ -587,6 +619,9 @@ impl Counts {
                     match item["type"].as_str().unwrap() {
                         "UserMessage" => events.add("user", &text),
                         "AgentMessage" => events.add("agent", &text),
+                        "CommandExecution" if item["source"] == "user_shell" => {
+                            events.add("ran", item["command"].as_array().unwrap().last().unwrap().as_str().unwrap());
+                        }
                         _ => {}
                     }
                 }
@@ -600,13 +635,19 @@ impl Counts {
         items
     }
 
-    fn shown(turns: &[Turn]) -> Self {
+    /// `by_user` are the commands that the user ran: an item does not tell who did.
+    fn shown(turns: &[Turn], by_user: &[&str]) -> Self {
         let mut counts = Self::default();
         for item in turns.iter().flat_map(|turn| &turn.items) {
             match &item.content {
                 ItemContent::UserMessage { text, .. } => counts.add("user", text),
                 ItemContent::AgentMessage { text, .. } => counts.add("agent", text),
                 ItemContent::WebSearch { query, .. } => counts.add("search", query),
+                ItemContent::CommandExecution { command, .. }
+                    if let Some(ran) = by_user.iter().find(|ran| is_command(command, ran)) =>
+                {
+                    counts.add("ran", ran);
+                }
                 ItemContent::CommandExecution { .. }
                 | ItemContent::FileChange { .. }
                 | ItemContent::ImageGeneration { .. }
@@ -626,15 +667,26 @@ impl Counts {
     }
 }
 
+/// Returns whether a shown command is this one. An event has the shell, too.
+fn is_command(shown: &str, command: &str) -> bool {
+    shown == command || shown.ends_with(&format!("'{command}'"))
+}
+
+/// The command in a fragment that tells the model what the user ran.
+fn ran_in(text: &str) -> Option<&str> {
+    text.strip_prefix("<user_shell_command>\n<command>\n")?.split("\n</command>").next()
+}
+
 #[test]
 fn every_recorded_call_and_message_is_shown_once() {
     let (mut calls, mut threads) = (0, 0);
     for (name, lines) in recordings::all_threads() {
-        let shown = Counts::shown(&project(&lines));
         // A sub-agent begins with lines that were copied from its parent.
         let RolloutItem::SessionMeta(head) = lines[0].item() else { panic!("{name} has no head") };
         let copied = head.subagent_history_start_ordinal.unwrap_or(0);
         let recorded = Counts::in_lines(&lines[usize::try_from(copied).unwrap()..]);
+        let by_user = recorded.0.keys().filter(|(kind, _)| kind == "ran").map(|(_, command)| command.as_str());
+        let shown = Counts::shown(&project(&lines), &by_user.collect::<Vec<_>>());
         threads += 1;
         if lines.iter().any(|line| line.payload().contains("thread_rolled_back")) {
             // What was undone is not shown.
@@ -644,7 +696,7 @@ fn every_recorded_call_and_message_is_shown_once() {
             continue;
         }
         assert_eq!(shown, recorded, "{name}");
-        calls += recorded.0.keys().filter(|(kind, _)| kind == "call" || kind == "search").count();
+        calls += recorded.0.keys().filter(|(kind, _)| kind != "user" && kind != "agent").count();
     }
     assert!(calls > 30 && threads > 50, "{calls} calls in {threads} threads");
 }

@@ -27,6 +27,7 @@ const KNOWN: &[Known] = &[
         name: "a rollback behind a compaction",
         differences: &[("model input", CUT_COMPACTIONS), ("turns", CUT_COMPACTIONS)],
     },
+    Known { name: "a rollback behind a command of the user", differences: &[("turns", &["story-0.144.6-shell/V"])] },
     Known { name: "words and summary in one message", differences: &[("model input", &["story-0.36.0-exec/M"])] },
     Known {
         name: "surroundings told anew in front",
@@ -117,6 +118,7 @@ const REVERTED: &[&str] = &[
     "story-0.171.0-undo/H",
     "story-0.171.0-undo/R",
     "story-0.171.0-undo/X",
+    "story-0.171.0-shell/V",
 ];
 
 /// Forks of which the list has one row.
