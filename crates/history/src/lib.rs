@@ -78,6 +78,7 @@ mod stats;
 mod token_budget;
 mod truncation;
 mod turn_events;
+mod turn_format;
 mod turn_item;
 mod turns;
 mod user_input;
@@ -106,9 +107,11 @@ pub use search::{
 pub use segment_heads::{
     HeadError, detached_head, fork_head, head_identity, inherit_head, new_head, newest_head, segment_head,
 };
+pub use sent_history::{aborted_output, unanswered_calls};
 pub use stats::StatsFold;
 pub use token_budget::{TokenBudget, TokenBudgetForm};
 pub use truncation::{InvalidOutputLimit, OutputLimit};
 pub use turn_events::opens_turn;
+pub use turn_format::{TurnFormat, answered_call, shown_call};
 pub use turns::{TurnProjection, apply_view};
 pub use world_state::WorldStateTracker;

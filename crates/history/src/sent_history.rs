@@ -44,11 +44,25 @@ pub(crate) fn sent_history(history: Vec<ResponseItem>, replaced: usize) -> Vec<R
         if output_id(&item).is_some_and(|id| !called.contains(&id)) {
             continue;
         }
-        let aborted = call_id(&item).filter(|id| !answered.contains(id)).and_then(aborted_output);
+        let aborted = call_id(&item).filter(|id| !answered.contains(id)).and_then(output_aborted);
         sent.push(item);
         sent.extend(aborted);
     }
     sent
+}
+
+/// Returns the calls of a history without an output, oldest first.
+#[must_use]
+pub fn unanswered_calls(history: &[ResponseItem]) -> Vec<ResponseItem> {
+    let answered: HashSet<ToolId> = history.iter().filter_map(output_id).collect();
+    let is_unanswered = |item: &&ResponseItem| call_id(item).is_some_and(|id| !answered.contains(&id));
+    history.iter().filter(is_unanswered).cloned().collect()
+}
+
+/// Returns the output that Codex sends for a call without one: `aborted`. `None` if the item is no call that needs an output.
+#[must_use]
+pub fn aborted_output(call: &ResponseItem) -> Option<ResponseItem> {
+    call_id(call).and_then(output_aborted)
 }
 
 /// The id of a call, which is unique in its class.
@@ -83,7 +97,7 @@ fn id_in(class: ToolClass, value: &Value) -> Option<ToolId> {
 }
 
 /// Returns the output of a call that has none.
-fn aborted_output((class, call_id): ToolId) -> Option<ResponseItem> {
+fn output_aborted((class, call_id): ToolId) -> Option<ResponseItem> {
     ResponseItem::from_value(&match class {
         ToolClass::Function => json!({"type": "function_call_output", "call_id": call_id, "output": ABORTED}),
         ToolClass::Custom => json!({"type": "custom_tool_call_output", "call_id": call_id, "output": ABORTED}),

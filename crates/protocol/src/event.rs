@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
 use crate::open_object::open_object;
-use crate::{OpenItem, TokenUsageInfo, TurnId};
+use crate::{CompletedItem, OpenItem, TokenUsageInfo, TurnId};
 
 /// Declares [`EventMsg`]: each event with its payload type, the kind that is written, and the aliases that are also
 /// read.
@@ -376,44 +376,5 @@ open_object! {
     pub struct ErrorEvent ("error") {
         /// The error message.
         message: String,
-    }
-}
-
-/// The item of an [`ItemCompletedEvent`], kept as its JSON text.
-///
-/// Its kinds are spelt in camel case (`UserMessage`, `CommandExecution`), unlike those of a
-/// [`TurnItem`](crate::TurnItem).
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct CompletedItem(OpenItem);
-
-impl CompletedItem {
-    /// Creates an item from a JSON value. `None` if the value is not an object.
-    #[must_use]
-    pub fn from_value(value: &Value) -> Option<Self> {
-        Self::from_json(serde_json::value::to_raw_value(value).ok()?)
-    }
-
-    fn from_json(json: Box<RawValue>) -> Option<Self> {
-        json.get().starts_with('{').then(|| Self(OpenItem::new(kind_of(&json).unwrap_or_default(), json)))
-    }
-
-    /// Returns the kind of the item, as the log spells it. Empty if the log has none.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        self.0.kind()
-    }
-
-    /// Returns the JSON text of the item.
-    #[must_use]
-    pub fn json(&self) -> &RawValue {
-        self.0.json()
-    }
-}
-
-impl<'de> Deserialize<'de> for CompletedItem {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        Self::from_json(json).ok_or_else(|| serde::de::Error::custom("a completed item is a JSON object"))
     }
 }

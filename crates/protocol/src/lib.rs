@@ -58,6 +58,7 @@
 //! ```
 
 mod compacted;
+mod completed_item;
 mod context_window;
 mod durability;
 mod dynamic_tools;
@@ -89,11 +90,12 @@ mod turn_item;
 mod world_state;
 
 pub use compacted::{Compacted, HistoryItemMetadata, ResumeMetadata};
+pub use completed_item::CompletedItem;
 pub use context_window::ContextWindow;
 pub use durability::{Durability, DurabilityError};
 pub use dynamic_tools::DynamicToolsUpdated;
 pub use event::{
-    AgentMessageEvent, AgentReasoningEvent, AgentReasoningRawContentEvent, CompletedItem, ContextCompactedEvent,
+    AgentMessageEvent, AgentReasoningEvent, AgentReasoningRawContentEvent, ContextCompactedEvent,
     EnteredReviewModeEvent, ErrorEvent, EventMsg, ExitedReviewModeEvent, ImageGenerationEndEvent, ItemCompletedEvent,
     McpToolCallEndEvent, PatchApplyEndEvent, TaskCompleteEvent, TaskStartedEvent, ThreadGoalUpdatedEvent,
     ThreadRolledBackEvent, ThreadSettings, ThreadSettingsAppliedEvent, TokenCountEvent, TurnAbortedEvent,

@@ -188,6 +188,40 @@ impl ResponseItem {
         }))
     }
 
+    /// Creates a call of the free-form tool `name`. `input` is its text.
+    #[must_use]
+    pub fn custom_tool_call(call_id: &str, name: &str, input: &str) -> Self {
+        Self::from_object(&json!({
+            "type": "custom_tool_call", "name": name, "input": input, "call_id": call_id, "status": "completed",
+        }))
+    }
+
+    /// Creates the answer of the free-form tool that was called as `call_id`.
+    #[must_use]
+    pub fn custom_tool_call_output(call_id: &str, output: &str) -> Self {
+        Self::from_object(&json!({
+            "type": "custom_tool_call_output", "call_id": call_id, "output": output,
+        }))
+    }
+
+    /// Creates reasoning of the model: the parts of its summary, and its text in the encrypted form that the provider
+    /// needs to continue it.
+    #[must_use]
+    pub fn reasoning(summary: &[String], encrypted: Option<&str>) -> Self {
+        let summary: Vec<Value> = summary.iter().map(|text| json!({"type": "summary_text", "text": text})).collect();
+        Self::from_object(&json!({
+            "type": "reasoning", "summary": summary, "encrypted_content": encrypted,
+        }))
+    }
+
+    /// Returns the item with this id, the one that the provider of the model gave it.
+    #[must_use]
+    pub fn with_id(&self, id: &str) -> Self {
+        let mut value: Value = serde_json::from_str(self.json.get()).unwrap_or_default();
+        value["id"] = id.into();
+        Self::from_object(&value)
+    }
+
     /// Returns the kind of the item.
     #[must_use]
     pub fn kind(&self) -> &ResponseItemKind {
@@ -220,6 +254,36 @@ impl ResponseItem {
             return parts.into_iter().filter_map(text).collect();
         }
         serde_json::from_str::<String>(content.get()).map(|text| vec![text]).unwrap_or_default()
+    }
+
+    /// Returns the text of the item's content: all [`texts`](Self::texts) together. Empty if there is none.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.texts().concat()
+    }
+
+    /// Returns the id of the call that the item is, or that it answers. `None` if the item has none.
+    #[must_use]
+    pub fn call_id(&self) -> Option<String> {
+        self.string_field("call_id")
+    }
+
+    /// Returns the name of the tool that the item calls. `None` if the item has none.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        self.string_field("name")
+    }
+
+    /// Returns what the item gives the tool that it calls: JSON text for a function, any text for a free-form tool.
+    /// `None` if the item is no such call.
+    #[must_use]
+    pub fn arguments(&self) -> Option<String> {
+        self.string_field("arguments").or_else(|| self.string_field("input"))
+    }
+
+    fn string_field(&self, name: &str) -> Option<String> {
+        let fields: std::collections::HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(self.json.get()).ok()?;
+        serde_json::from_str(fields.get(name)?.get()).ok()
     }
 
     fn view(&self) -> Option<View<'_>> {

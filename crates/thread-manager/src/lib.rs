@@ -53,14 +53,24 @@ mod lost_answer;
 mod manager;
 mod metadata_sync;
 mod new_head;
+mod new_thread;
+mod prompt;
 mod registry;
 mod starting;
 mod timer;
 mod timing;
+mod tool_call;
+mod turn_recorder;
+mod turn_settings;
 
 pub use live::LiveThread;
 pub use manager::{ResumedThread, RewindTo, ShutdownReport, ThreadManager};
+pub use new_thread::NewThread;
+pub use prompt::{AgentText, Prompt};
 pub use starting::StartingThread;
 #[doc(hidden)]
 pub use timer::wake_timers;
 pub use timing::METADATA_SYNC_INTERVAL;
+pub use tool_call::{ToolCallRecorder, ToolOutput};
+pub use turn_recorder::TurnRecorder;
+pub use turn_settings::TurnSettings;

@@ -1,10 +1,10 @@
 //! The handle of a thread that an agent is writing.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use selvedge_history::{ModelContext, TokenBudget, is_persisted};
+use selvedge_history::{ModelContext, TokenBudget, aborted_output, is_persisted, unanswered_calls};
 use selvedge_protocol::{
     Compacted, ContextWindow, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, TurnBoundary, WorldState,
@@ -16,11 +16,13 @@ use tokio::time::Instant;
 use crate::clock::now;
 use crate::completion::run_to_completion;
 use crate::derived_record::{DerivedRecord, derive_record};
-use crate::live_state::{AppendGuard, LiveState, apply_to_world_state};
+use crate::live_state::{AppendGuard, LiveState, UnconfirmedBatch, apply_to_world_state};
 use crate::lost_answer::{is_outcome_unknown, repeat_while_unknown};
 use crate::metadata_sync::SyncSchedule;
 use crate::registry::Registry;
 use crate::timer::sleep;
+use crate::turn_recorder::TurnRecorder;
+use crate::turn_settings::TurnSettings;
 
 /// A thread that is live in a store: the handle by which an agent records it.
 ///
@@ -44,6 +46,10 @@ pub struct LiveThread {
     registry: Weak<Registry<LiveThread>>,
     /// The handle itself, for tasks that outlive a call.
     weak_self: Weak<LiveThread>,
+    /// The settings with which the thread was started, for turns that have none.
+    first_settings: TurnSettings,
+    /// Items that the next append writes first: the ends of turns whose recorders were dropped.
+    owed: std::sync::Mutex<Vec<RolloutItem>>,
     /// Locked during a whole call, the work of the store included; only [`sync`](Self::sync) waits without it. So calls
     /// take effect one after another, and the state always belongs to the end of the log.
     state: Mutex<LiveState>,
@@ -56,8 +62,9 @@ impl LiveThread {
         registry: Weak<Registry<LiveThread>>,
         head: &SessionMeta,
         thread_id: ThreadId,
+        settings: TurnSettings,
     ) -> Arc<Self> {
-        Self::new(store, registry, thread_id, head.mode(), LiveState::new(head, thread_id))
+        Self::new(store, registry, thread_id, head.mode(), settings, LiveState::new(head, thread_id))
     }
 
     /// Creates the handle of a thread that was just resumed in the store.
@@ -68,7 +75,7 @@ impl LiveThread {
         context: &ModelContext,
     ) -> Arc<Self> {
         let (thread_id, mode) = (derived.fold.thread().id, derived.fold.thread().history_mode);
-        Self::new(store, registry, thread_id, mode, LiveState::resumed(derived, context))
+        Self::new(store, registry, thread_id, mode, TurnSettings::default(), LiveState::resumed(derived, context))
     }
 
     fn new(
@@ -76,6 +83,7 @@ impl LiveThread {
         registry: Weak<Registry<LiveThread>>,
         thread_id: ThreadId,
         mode: HistoryMode,
+        first_settings: TurnSettings,
         state: LiveState,
     ) -> Arc<Self> {
         Arc::new_cyclic(|weak_self| Self {
@@ -84,6 +92,8 @@ impl LiveThread {
             store,
             registry,
             weak_self: weak_self.clone(),
+            first_settings,
+            owed: std::sync::Mutex::default(),
             state: Mutex::new(state),
         })
     }
@@ -100,6 +110,56 @@ impl LiveThread {
         self.mode
     }
 
+    /// Begins a turn and returns its recorder: the way to record what is said and done.
+    ///
+    /// Settings that are not set are those of the turn before, and in the first turn those with which the thread was
+    /// started.
+    ///
+    /// # Errors
+    /// The errors of [`append`](Self::append).
+    pub async fn begin_turn(&self, settings: TurnSettings) -> Result<TurnRecorder> {
+        let before = TurnSettings::of_thread(self.lock_current().await?.fold.thread());
+        let settings = settings.or(&before).or(&self.first_settings);
+        TurnRecorder::begin(self.strong_self()?, settings).await
+    }
+
+    /// Returns what the model sees next, from the store: also right after a rewind, a compaction or a dropped call.
+    ///
+    /// # Errors
+    /// The errors of [`ThreadReader::load_model_context`](selvedge_thread_store::ThreadReader::load_model_context).
+    pub async fn model_input(&self) -> Result<Vec<ResponseItem>> {
+        // Under the lock, so that no append is half-way.
+        let _state = self.lock_current().await?;
+        match self.store.load_model_context(self.thread_id).await {
+            // The thread is still lazy: the model sees nothing.
+            Err(StoreError::NotFound { live: false, .. }) => Ok(Vec::new()),
+            outcome => Ok(outcome?.history),
+        }
+    }
+
+    /// Returns the tool calls that the model sees without an output, oldest first: those that were in progress when an
+    /// agent died or dropped them.
+    ///
+    /// # Errors
+    /// The errors of [`model_input`](Self::model_input).
+    pub async fn unanswered_calls(&self) -> Result<Vec<ResponseItem>> {
+        Ok(unanswered_calls(&self.model_input().await?))
+    }
+
+    /// Answers every call without an output with the output `aborted`, as Codex does before it asks the model again.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// The errors of [`model_input`](Self::model_input) and [`append`](Self::append).
+    pub async fn abort_unanswered_calls(&self) -> Result<usize> {
+        let outputs: Vec<RolloutItem> =
+            self.unanswered_calls().await?.iter().filter_map(aborted_output).map(RolloutItem::from).collect();
+        if !outputs.is_empty() {
+            self.append(&outputs).await?;
+        }
+        Ok(outputs.len())
+    }
+
     /// Appends items as one batch, without the items that the persistence policy keeps out of the log.
     ///
     /// When it returns, the items are in the store, as [`ThreadStore::append_items`] promises. The metadata that
@@ -112,7 +172,50 @@ impl LiveThread {
     /// - After a call that was dropped or whose outcome is unknown: the errors of reading the thread from the store.
     pub async fn append(&self, items: &[RolloutItem]) -> Result<Appended> {
         let mut state = self.lock_current().await?;
-        self.append_locked(&mut state, items).await
+        self.append_locked(&mut state, items, None).await
+    }
+
+    /// Appends the items that a call of a recorder builds. If the last append was dropped and the same call made it,
+    /// its items are appended again, and are in the log once.
+    pub(crate) async fn append_call(
+        &self,
+        call: u64,
+        build: impl FnOnce(&LiveState) -> Vec<RolloutItem>,
+    ) -> Result<Appended> {
+        let mut state = self.lock_current().await?;
+        let items = match &state.unconfirmed {
+            Some(unconfirmed) if unconfirmed.call == Some(call) => unconfirmed.items.clone(),
+            _ => build(&state),
+        };
+        self.append_locked(&mut state, &items, Some(call)).await
+    }
+
+    /// Appends items as soon as possible, without waiting: by a task, and at the latest with the next call that appends
+    /// or flushes.
+    pub(crate) fn append_soon(&self, items: Vec<RolloutItem>) {
+        self.lock_owed().extend(items);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let weak_self = self.weak_self.clone();
+            runtime.spawn(async move {
+                let Some(thread) = weak_self.upgrade() else { return };
+                let Ok(mut state) = thread.lock_current().await else { return };
+                if let Err(error) = thread.append_owed(&mut state).await {
+                    tracing::warn!(thread_id = %thread.thread_id, %error, "the end of a turn cannot be recorded for now");
+                }
+            });
+        }
+    }
+
+    fn lock_owed(&self) -> std::sync::MutexGuard<'_, Vec<RolloutItem>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends the items that are owed, if there are any.
+    async fn append_owed(&self, state: &mut LiveState) -> Result<()> {
+        if self.lock_owed().is_empty() {
+            return Ok(());
+        }
+        self.append_locked(state, &[], None).await.map(drop)
     }
 
     /// Appends what the model is told about its surroundings. A record of `current` follows in the same batch, if
@@ -133,7 +236,7 @@ impl LiveThread {
         // The record comes after the items, in one batch. A crash leaves a prefix of the batch at worst. So the log
         // never records something that the model was not told.
         let batch: Vec<RolloutItem> = items.iter().cloned().chain(record.map(RolloutItem::WorldState)).collect();
-        self.append_locked(&mut state, &batch).await
+        self.append_locked(&mut state, &batch, None).await
     }
 
     /// Appends a compaction: from now on the model sees `replacement_history`, in a new context window.
@@ -148,7 +251,7 @@ impl LiveThread {
         // A copy of the tracker: the window of the thread changes only if the append succeeds.
         let window = state.window.clone().compact(now());
         let compacted = Compacted::new(message, replacement_history, window);
-        self.append_locked(&mut state, &[compacted.into()]).await?;
+        self.append_locked(&mut state, &[compacted.into()], None).await?;
         Ok(window)
     }
 
@@ -330,14 +433,23 @@ impl LiveThread {
         state
     }
 
-    async fn append_locked(&self, state: &mut LiveState, items: &[RolloutItem]) -> Result<Appended> {
+    /// Appends items, after those that are owed. `call` is the call of a recorder that built them.
+    async fn append_locked(&self, state: &mut LiveState, items: &[RolloutItem], call: Option<u64>) -> Result<Appended> {
+        let owed = std::mem::take(&mut *self.lock_owed());
+        let all: Cow<'_, [RolloutItem]> =
+            if owed.is_empty() { items.into() } else { owed.iter().chain(items).cloned().collect() };
         // An unconfirmed batch is compared with what would be written, so the filter comes first.
-        let items = self.persisted_items(items);
+        let items = self.persisted_items(&all);
         let batch = match state.unconfirmed.take() {
-            Some((batch, unconfirmed)) if unconfirmed[..] == items[..] => batch,
+            Some(UnconfirmedBatch { batch, items: unconfirmed, .. }) if unconfirmed[..] == items[..] => batch,
             _ => BatchId::generate(),
         };
-        let appended = self.append_batch(state, batch, &items).await?;
+        let outcome = self.append_batch(state, batch, &items, call).await;
+        if outcome.is_err() && !owed.is_empty() {
+            // What was owed is owed again. If it is in the log after all, the turn ends twice, which changes nothing.
+            self.lock_owed().splice(0..0, owed);
+        }
+        let appended = outcome?;
         if items.is_empty() {
             return Ok(appended);
         }
@@ -360,8 +472,14 @@ impl LiveThread {
     }
 
     /// Appends a batch. It takes effect once, however often its answer is lost.
-    async fn append_batch(&self, state: &mut LiveState, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
-        let guard = AppendGuard::begin(state, batch, items);
+    async fn append_batch(
+        &self,
+        state: &mut LiveState,
+        batch: BatchId,
+        items: &[RolloutItem],
+        call: Option<u64>,
+    ) -> Result<Appended> {
+        let guard = AppendGuard::begin(state, batch, items, call);
         let outcome = repeat_while_unknown!(self.store.append_items(self.thread_id, batch, items));
         if !matches!(&outcome, Err(error) if is_outcome_unknown(error)) {
             guard.confirm();
@@ -378,6 +496,7 @@ impl LiveThread {
     }
 
     async fn flush_locked(&self, state: &mut LiveState) -> Result<()> {
+        self.append_owed(state).await?;
         repeat_while_unknown!(self.store.flush_thread(self.thread_id))?;
         self.flush_metadata(state).await
     }

@@ -36,9 +36,19 @@ pub(crate) struct LiveState {
     ///
     /// If the next append has the same items, it is taken for a repeat and gets the same batch id, so the items are in
     /// the log once. An append of other items gets a new id.
-    pub(crate) unconfirmed: Option<(BatchId, Vec<RolloutItem>)>,
+    pub(crate) unconfirmed: Option<UnconfirmedBatch>,
     /// Whether the handle has given up the writer.
     pub(crate) is_closed: bool,
+}
+
+/// A batch that may or may not be in the log.
+#[derive(Debug)]
+pub(crate) struct UnconfirmedBatch {
+    pub(crate) batch: BatchId,
+    pub(crate) items: Vec<RolloutItem>,
+    /// The call of a recorder that built the items. If the same call is made again, it appends these items: it would
+    /// build others, with new ids and times.
+    pub(crate) call: Option<u64>,
 }
 
 impl LiveState {
@@ -114,14 +124,15 @@ pub(crate) struct AppendGuard<'a> {
     pub(crate) state: &'a mut LiveState,
     batch: BatchId,
     items: &'a [RolloutItem],
+    call: Option<u64>,
     is_confirmed: bool,
 }
 
 impl<'a> AppendGuard<'a> {
     /// Begins an append: from here on the log may contain the batch.
-    pub(crate) fn begin(state: &'a mut LiveState, batch: BatchId, items: &'a [RolloutItem]) -> Self {
+    pub(crate) fn begin(state: &'a mut LiveState, batch: BatchId, items: &'a [RolloutItem], call: Option<u64>) -> Self {
         state.is_stale = true;
-        Self { state, batch, items, is_confirmed: false }
+        Self { state, batch, items, call, is_confirmed: false }
     }
 
     /// Ends an append whose outcome is known.
@@ -134,7 +145,8 @@ impl<'a> AppendGuard<'a> {
 impl Drop for AppendGuard<'_> {
     fn drop(&mut self) {
         if !self.is_confirmed {
-            self.state.unconfirmed = Some((self.batch, self.items.to_vec()));
+            let (batch, items) = (self.batch, self.items.to_vec());
+            self.state.unconfirmed = Some(UnconfirmedBatch { batch, items, call: self.call });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_history::{ModelContext, head_identity, new_head};
-use selvedge_protocol::{SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary};
+use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore};
 use tokio::sync::broadcast;
 
@@ -16,6 +16,7 @@ use crate::derived_record::derive_record;
 use crate::live::LiveThread;
 use crate::lost_answer::repeat_while_unknown;
 use crate::new_head::complete_head;
+use crate::new_thread::NewThread;
 use crate::registry::Registry;
 use crate::starting::StartingThread;
 use crate::timer::with_timeout;
@@ -91,22 +92,24 @@ impl ThreadManager {
 
     /// Starts a new thread. It is lazy: no other process sees it before its first append.
     ///
-    /// What `meta` does not contain is added, as by [`begin`](Self::begin).
+    /// What `thread` does not contain is added, as by [`begin`](Self::begin).
     ///
     /// # Errors
     /// The errors of [`ThreadStore::create_thread`].
-    pub async fn start(&self, meta: SessionMeta) -> Result<Arc<LiveThread>> {
-        Ok(self.begin(meta).await?.commit().await)
+    pub async fn start(&self, thread: impl Into<NewThread>) -> Result<Arc<LiveThread>> {
+        Ok(self.begin(thread).await?.commit().await)
     }
 
     /// Begins the start of a new thread that takes several steps, of which any may fail.
     ///
-    /// What `meta` does not contain is added: paginated mode, a context window of its own, and the originator, version
-    /// and working directory of this process. Other programs do not open a rollout without the last three.
+    /// What `thread` does not contain is added: an id, the time, paginated mode, a context window of its own, and the
+    /// originator, version and working directory of this process. Other programs do not open a rollout without the
+    /// last three.
     ///
     /// # Errors
     /// The errors of [`ThreadStore::create_thread`].
-    pub async fn begin(&self, meta: SessionMeta) -> Result<StartingThread> {
+    pub async fn begin(&self, thread: impl Into<NewThread>) -> Result<StartingThread> {
+        let (meta, settings) = thread.into().into_parts();
         let meta = complete_head(new_head(meta)?);
         let (thread_id, _) = head_identity(&meta)?;
         let manager = self.clone();
@@ -120,7 +123,7 @@ impl ThreadManager {
             };
             repeat_while_unknown!(create(), is_ours)?;
             let (store, registry) = (Arc::clone(&manager.store), Arc::downgrade(&manager.registry));
-            Ok(manager.starting(LiveThread::started(store, registry, &meta, thread_id)))
+            Ok(manager.starting(LiveThread::started(store, registry, &meta, thread_id, settings)))
         })
         .await
     }

@@ -18,6 +18,7 @@ mod shutdown;
 mod start;
 mod store_calls;
 mod support;
+mod turn_recorder;
 mod watched_store;
 mod window_lineage;
 mod windows;

@@ -154,9 +154,13 @@ async fn does_not_delete_a_thread_that_others_build_on(stores: TestStores) {
     assert!(is_not_live(&thread.flush().await), "its writer was closed in any case");
 }
 
-async fn needs_an_existing_thread(stores: TestStores) {
+async fn gives_a_new_thread_an_id_and_refuses_a_base(stores: TestStores) {
+    let manager = stores.manager();
     let meta = selvedge_protocol::SessionMeta { id: None, ..head(1, HistoryMode::Legacy) };
-    assert!(matches!(stores.manager().start(meta).await, Err(StoreError::InvalidRequest { .. })));
+    let (one, two) = (manager.start(meta.clone()).await.unwrap(), manager.start(meta.clone()).await.unwrap());
+    assert_ne!(one.id(), two.id());
+    let meta = selvedge_protocol::SessionMeta { history_base: Some(Default::default()), ..meta };
+    assert!(matches!(manager.start(meta).await, Err(StoreError::InvalidRequest { .. })));
 }
 
 crate::over_both_stores! {
@@ -164,5 +168,5 @@ crate::over_both_stores! {
     naming_a_lazy_thread_makes_it_visible, an_empty_patch_leaves_a_lazy_thread_lazy, names_a_live_thread,
     names_a_cold_thread, clears_a_name, explicit_metadata_stays_until_a_later_line_changes_it,
     archive_and_unarchive_close_the_writer, archiving_a_lazy_thread_makes_it_visible, delete_closes_the_writer,
-    deletes_a_lazy_thread, does_not_delete_a_thread_that_others_build_on, needs_an_existing_thread,
+    deletes_a_lazy_thread, does_not_delete_a_thread_that_others_build_on, gives_a_new_thread_an_id_and_refuses_a_base,
 }

@@ -1,0 +1,172 @@
+//! Records the end of a tool call.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_history::answered_call;
+use selvedge_protocol::{ItemContent, ItemId, ItemStatus, ResponseItem, ResponseItemKind, Timestamp, TurnItem};
+use selvedge_thread_store::{Appended, Result};
+use serde_json::Value;
+
+use crate::clock::now;
+use crate::turn_recorder::{ItemOrder, OpenTurn, with_status};
+
+/// A tool call that is in progress ([`TurnRecorder::tool_call`](crate::TurnRecorder::tool_call)).
+///
+/// [`finish`](Self::finish), [`fail`](Self::fail) or [`decline`](Self::decline) ends it. A call that is dropped stays in
+/// the log without an output: [`LiveThread::unanswered_calls`](crate::LiveThread::unanswered_calls) lists it.
+#[derive(Debug)]
+pub struct ToolCallRecorder {
+    turn: Arc<OpenTurn>,
+    id: ItemId,
+    call: ResponseItem,
+    content: ItemContent,
+    started_at: Timestamp,
+}
+
+/// The output of a tool: what the model gets, and what a client shows if that is more than the output says.
+#[derive(Clone, Debug, Default)]
+pub struct ToolOutput {
+    output: Value,
+    exit_code: Option<i64>,
+    duration: Option<Duration>,
+    shown: Option<ItemContent>,
+}
+
+impl ToolOutput {
+    /// Sets the exit code of a command. Any but 0 makes it failed.
+    #[must_use]
+    pub fn exit_code(mut self, code: i64) -> Self {
+        self.exit_code = Some(code);
+        self
+    }
+
+    /// Sets the duration. By default it is the time since the call was recorded.
+    #[must_use]
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = Some(duration);
+        self
+    }
+
+    /// Sets what a client shows instead of the call, such as the changes of files that a patch made.
+    #[must_use]
+    pub fn shown_as(mut self, content: ItemContent) -> Self {
+        self.shown = Some(content);
+        self
+    }
+}
+
+impl From<&str> for ToolOutput {
+    fn from(text: &str) -> Self {
+        Value::from(text).into()
+    }
+}
+
+impl From<String> for ToolOutput {
+    fn from(text: String) -> Self {
+        Value::from(text).into()
+    }
+}
+
+impl From<Value> for ToolOutput {
+    /// Creates an output of JSON: a text, or a list of parts such as `{"type": "input_text", "text": "…"}`.
+    fn from(output: Value) -> Self {
+        Self { output, ..Self::default() }
+    }
+}
+
+impl ToolCallRecorder {
+    pub(crate) fn new(
+        turn: Arc<OpenTurn>,
+        id: ItemId,
+        call: ResponseItem,
+        content: ItemContent,
+        started_at: Timestamp,
+    ) -> Self {
+        Self { turn, id, call, content, started_at }
+    }
+
+    /// Returns the id of the call.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// Ends the call with its output: what the model gets, and the item that a client shows, in one batch.
+    ///
+    /// Without an exit code or a content of its own, a client shows what the output says.
+    ///
+    /// # Errors
+    /// As [`TurnRecorder::user_message`](crate::TurnRecorder::user_message). The call can be repeated.
+    pub async fn finish(&self, output: impl Into<ToolOutput>) -> Result<Appended> {
+        self.end("finish", &output.into(), None).await
+    }
+
+    /// Ends the call with an error, which the model gets as its output.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub async fn fail(&self, error: &str) -> Result<Appended> {
+        self.end("fail", &error.into(), Some(ItemStatus::Failed)).await
+    }
+
+    /// Ends a call that the user did not allow. The model gets the reason as its output.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub async fn decline(&self, reason: &str) -> Result<Appended> {
+        self.end("decline", &reason.into(), Some(ItemStatus::Declined)).await
+    }
+
+    async fn end(&self, how: impl Hash, output: &ToolOutput, status: Option<ItemStatus>) -> Result<Appended> {
+        let text = output.output.to_string();
+        self.turn
+            .record((how, self.id.as_str(), text), |turn, _| {
+                let answer = self.answer(&output.output);
+                let item = self.shown(&answer, output, status);
+                turn.batch(answer, &item, ItemOrder::EventsFirst)
+            })
+            .await
+    }
+
+    /// Returns the item of the model that answers the call.
+    fn answer(&self, output: &Value) -> ResponseItem {
+        let is_custom = *self.call.kind() == ResponseItemKind::CustomToolCall;
+        let kind = if is_custom { "custom_tool_call_output" } else { "function_call_output" };
+        let answer = serde_json::json!({"type": kind, "call_id": self.id.as_str(), "output": output});
+        ResponseItem::from_value(&answer)
+            .unwrap_or_else(|| ResponseItem::function_call_output(self.id.as_str(), &output.to_string()))
+    }
+
+    fn shown(&self, answer: &ResponseItem, output: &ToolOutput, status: Option<ItemStatus>) -> TurnItem {
+        let at = now();
+        let content = output.shown.clone().unwrap_or_else(|| answered_call(self.content.clone(), answer));
+        let mut content = match status {
+            Some(status) => with_status(content, status),
+            None => content,
+        };
+        let elapsed = output.duration.unwrap_or_else(|| at.saturating_since(self.started_at));
+        let elapsed = i64::try_from(elapsed.as_millis()).ok();
+        match &mut content {
+            ItemContent::CommandExecution { status, exit_code, duration_ms, .. } => {
+                if let Some(code) = output.exit_code {
+                    *exit_code = Some(code);
+                    if code != 0 {
+                        *status = ItemStatus::Failed;
+                    }
+                }
+                if output.duration.is_some() || duration_ms.is_none() {
+                    *duration_ms = elapsed;
+                }
+            }
+            ItemContent::ToolCall { duration_ms, .. } => *duration_ms = elapsed,
+            _ => {}
+        }
+        TurnItem {
+            started_at: Some(self.started_at),
+            completed_at: Some(at),
+            ..TurnItem::new(self.id.clone(), content)
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! Records a turn: each call is one batch of what the model and a client must see of it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use selvedge_history::{TurnFormat, shown_call};
+use selvedge_protocol::{
+    EventMsg, ItemContent, ItemId, ItemStatus, ResponseItem, RolloutItem, TaskCompleteEvent, TaskStartedEvent,
+    ThreadId, Timestamp, TokenCountEvent, TokenUsage, TokenUsageInfo, TurnAbortedEvent, TurnContext, TurnId, TurnItem,
+    WorldState,
+};
+use selvedge_thread_store::{Appended, Result, StoreError};
+use serde_json::{Value, json};
+
+use crate::clock::now;
+use crate::live::LiveThread;
+use crate::live_state::LiveState;
+use crate::prompt::{AgentText, Prompt};
+use crate::tool_call::ToolCallRecorder;
+use crate::turn_settings::TurnSettings;
+
+/// Records one turn of a live thread ([`LiveThread::begin_turn`]).
+///
+/// Each call appends one batch: the item of the model, and the event from which a client shows the same, with the ids,
+/// the order and the times that readers of the format expect. It returns when the batch is in the store. What a turn
+/// recorder writes is what [`TurnProjection`](selvedge_history::TurnProjection) reads back, in both modes.
+///
+/// A call whose future was dropped, or that failed with [`OutcomeUnknown`](StoreError::OutcomeUnknown), can be repeated
+/// with the same arguments as the next call on the thread: the batch is in the log once.
+///
+/// Methods take `&self`, so that several tool calls can run at the same time. [`complete`](Self::complete),
+/// [`fail`](Self::fail) or [`interrupt`](Self::interrupt) ends the turn. A recorder that is dropped before interrupts
+/// the turn.
+#[derive(Debug)]
+pub struct TurnRecorder {
+    turn: Arc<OpenTurn>,
+}
+
+/// A turn that is being recorded, shared by its recorder and its tool calls.
+#[derive(Debug)]
+pub(crate) struct OpenTurn {
+    pub(crate) thread: Arc<LiveThread>,
+    pub(crate) id: TurnId,
+    pub(crate) format: TurnFormat,
+    started_at: Timestamp,
+    model_context_window: Option<u64>,
+    progress: Mutex<TurnProgress>,
+}
+
+#[derive(Debug, Default)]
+struct TurnProgress {
+    /// The settings of the turn, until a batch with them is in the log. They follow what the model is told about its
+    /// surroundings, as in logs of other programs.
+    unwritten_settings: Option<TurnContext>,
+    last_agent_message: Option<String>,
+    is_ended: bool,
+}
+
+impl TurnRecorder {
+    /// Begins a turn.
+    pub(crate) async fn begin(thread: Arc<LiveThread>, settings: TurnSettings) -> Result<Self> {
+        let started_at = now();
+        let id = settings.wanted_id().cloned().unwrap_or_else(|| TurnId::from(ThreadId::new(started_at).to_string()));
+        let (context, model_context_window) = settings.into_parts(&id);
+        let started = TaskStartedEvent {
+            turn_id: Some(id.clone()),
+            started_at: Some(started_at.as_seconds()),
+            model_context_window,
+            ..Default::default()
+        };
+        thread.append(&[EventMsg::from(started).into()]).await?;
+        let progress = TurnProgress { unwritten_settings: Some(context), ..TurnProgress::default() };
+        let format = TurnFormat::new(thread.id(), thread.mode());
+        let turn = OpenTurn { thread, id, format, started_at, model_context_window, progress: Mutex::new(progress) };
+        Ok(Self { turn: Arc::new(turn) })
+    }
+
+    /// Returns the id of the turn.
+    #[must_use]
+    pub fn id(&self) -> &TurnId {
+        &self.turn.id
+    }
+
+    /// Returns the thread.
+    #[must_use]
+    pub fn thread(&self) -> &Arc<LiveThread> {
+        &self.turn.thread
+    }
+
+    /// Records what the model is told about its surroundings: the messages, and the state that they describe, as a full
+    /// snapshot, as a patch, or not at all if the model knows it already. Call it before the message of the user.
+    ///
+    /// # Errors
+    /// The errors of [`LiveThread::append_context`].
+    pub async fn world_state(&self, state: &WorldState, messages: &[ResponseItem]) -> Result<Appended> {
+        self.turn.check_open()?;
+        let items: Vec<RolloutItem> = messages.iter().cloned().map(RolloutItem::from).collect();
+        self.turn.thread.append_context(&items, state).await
+    }
+
+    /// Records a message of the user: a text, or a [`Prompt`] with images.
+    ///
+    /// # Errors
+    /// The errors of [`LiveThread::append`], and `InvalidRequest` if the turn has ended. The same holds for all methods.
+    pub async fn user_message(&self, prompt: impl Into<Prompt>) -> Result<Appended> {
+        let prompt = prompt.into();
+        self.turn
+            .record(("user", &prompt), |turn, _| {
+                let item = turn.item(ItemId::from(new_id("")), prompt.content());
+                // The model's item comes first, as other programs write it.
+                turn.batch(prompt.response_item(), &item, ItemOrder::ModelFirst)
+            })
+            .await
+    }
+
+    /// Records a message of the agent: a text, or an [`AgentText`] with the id that the provider of the model gave it.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn agent_message(&self, message: impl Into<AgentText>) -> Result<Appended> {
+        let message = message.into();
+        let appended = self
+            .turn
+            .record(("agent", &message), |turn, _| {
+                let id = message.id.clone().unwrap_or_else(|| new_id("msg_"));
+                let item = turn.item(ItemId::from(id.clone()), message.content());
+                turn.batch(message.response_item(&id), &item, ItemOrder::EventsFirst)
+            })
+            .await?;
+        self.turn.progress().last_agent_message = Some(message.text);
+        Ok(appended)
+    }
+
+    /// Records reasoning: the parts of its summary, and the encrypted form in which the provider of the model gets it
+    /// back.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn reasoning(&self, summary: &[&str], encrypted: Option<&str>) -> Result<Appended> {
+        let summary: Vec<String> = summary.iter().map(|&part| part.to_owned()).collect();
+        self.turn
+            .record(("reasoning", &summary, encrypted), |turn, _| {
+                let id = new_id("rs_");
+                let content = ItemContent::Reasoning { summary: summary.clone(), content: Vec::new() };
+                let item = turn.item(ItemId::from(id.clone()), content);
+                turn.batch(ResponseItem::reasoning(&summary, encrypted).with_id(&id), &item, ItemOrder::EventsFirst)
+            })
+            .await
+    }
+
+    /// Records that the model calls a function. The call shows as in progress until its recorder ends it.
+    ///
+    /// A call of `exec_command`, `shell` or `shell_command` with a `cmd` or `command` among its arguments shows as a
+    /// command, and `mcp__server__tool` as a tool of that MCP server.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn tool_call(&self, call_id: &str, name: &str, arguments: &Value) -> Result<ToolCallRecorder> {
+        self.call(call_id, ResponseItem::function_call(call_id, name, &arguments.to_string())).await
+    }
+
+    /// Records that the model calls a free-form tool, such as `apply_patch` with a patch.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn custom_tool_call(&self, call_id: &str, name: &str, input: &str) -> Result<ToolCallRecorder> {
+        self.call(call_id, ResponseItem::custom_tool_call(call_id, name, input)).await
+    }
+
+    /// Records that the model runs a command line in a shell.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn command(&self, call_id: &str, command_line: &str, cwd: &str) -> Result<ToolCallRecorder> {
+        let arguments = json!({"command": ["bash", "-lc", command_line], "workdir": cwd});
+        self.tool_call(call_id, "shell", &arguments).await
+    }
+
+    /// Records that the model calls a tool of an MCP server.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn mcp_tool_call(
+        &self,
+        call_id: &str,
+        server: &str,
+        tool: &str,
+        arguments: &Value,
+    ) -> Result<ToolCallRecorder> {
+        self.tool_call(call_id, &format!("mcp__{server}__{tool}"), arguments).await
+    }
+
+    async fn call(&self, call_id: &str, call: ResponseItem) -> Result<ToolCallRecorder> {
+        let started_at = now();
+        self.turn.record(("call", call.json().get()), |_, _| vec![call.clone().into()]).await?;
+        let content = shown_call(&call).ok_or_else(|| StoreError::invalid("the item is no call"))?;
+        Ok(ToolCallRecorder::new(Arc::clone(&self.turn), ItemId::from(call_id.to_owned()), call, content, started_at))
+    }
+
+    /// Records a web search that the provider of the model performed.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn web_search(&self, id: &str, query: &str) -> Result<Appended> {
+        let action = json!({"type": "search", "query": query});
+        let call = json!({"type": "web_search_call", "id": id, "status": "completed", "action": action});
+        let content = ItemContent::WebSearch { query: query.to_owned(), action: Some(action), results: None };
+        self.performed(id, &call, content).await
+    }
+
+    /// Records an image that the provider of the model generated, and where it was saved.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn generated_image(&self, id: &str, revised_prompt: &str, saved_path: &str) -> Result<Appended> {
+        let call = json!({
+            "type": "image_generation_call", "id": id, "status": "completed", "revised_prompt": revised_prompt, "result": "",
+        });
+        let content = ItemContent::ImageGeneration {
+            status: "completed".to_owned(),
+            revised_prompt: Some(revised_prompt.to_owned()),
+            saved_path: Some(saved_path.to_owned()),
+        };
+        self.performed(id, &call, content).await
+    }
+
+    /// Records a step that the provider of the model performed itself.
+    async fn performed(&self, id: &str, call: &Value, content: ItemContent) -> Result<Appended> {
+        let call = ResponseItem::from_value(call).ok_or_else(|| StoreError::invalid("the item is no object"))?;
+        self.turn
+            .record(("performed", call.json().get()), |turn, _| {
+                let item = turn.item(ItemId::from(id.to_owned()), content);
+                turn.batch(call.clone(), &item, ItemOrder::EventsFirst)
+            })
+            .await
+    }
+
+    /// Records a plan that the agent proposes. The model does not see it: record what it wrote as
+    /// [`agent_message`](Self::agent_message).
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn plan(&self, text: &str) -> Result<Appended> {
+        let content = ItemContent::Plan { text: text.to_owned() };
+        self.shown_item(content).await
+    }
+
+    /// Records an item that a client shows and the model does not see. In legacy mode only some kinds have an event;
+    /// for the others this is an error.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message), and `InvalidRequest` if the mode has no event for this kind.
+    pub async fn shown_item(&self, content: ItemContent) -> Result<Appended> {
+        let kind = content.kind().to_owned();
+        let item = self.turn.item(ItemId::from(new_id("")), content);
+        let events = self.turn.format.events(&self.turn.id, &item);
+        if events.is_empty() {
+            return Err(StoreError::invalid(format!("a legacy thread has no event for an item of kind {kind}")));
+        }
+        let text = serde_json::to_string(&item.content).unwrap_or_default();
+        self.turn.record(("shown", text), |_, _| events.into_iter().map(RolloutItem::from).collect()).await
+    }
+
+    /// Records the tokens of a request to the model. The tokens of the thread are kept: they are those before it, and
+    /// these.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn token_usage(&self, last: TokenUsage) -> Result<Appended> {
+        let call = format!("{last:?}");
+        self.turn
+            .record(("tokens", call), |turn, state| {
+                let before = state.fold.thread().token_usage.clone().unwrap_or_default();
+                let info = TokenUsageInfo {
+                    total_token_usage: Some(sum(&before, &last)),
+                    last_token_usage: Some(last.clone()),
+                    model_context_window: turn.model_context_window,
+                    ..Default::default()
+                };
+                vec![EventMsg::from(TokenCountEvent { info: Some(info), ..Default::default() }).into()]
+            })
+            .await
+    }
+
+    /// Records items as they are, as [`LiveThread::append`] does, in the order of the other calls.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn items(&self, items: &[RolloutItem]) -> Result<Appended> {
+        self.turn.check_open()?;
+        self.turn.thread.append(items).await
+    }
+
+    /// Ends the turn.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message). The turn is interrupted then, if the store lets it.
+    pub async fn complete(self) -> Result<()> {
+        self.end(None).await
+    }
+
+    /// Ends the turn with an error, which a client shows.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn fail(self, error: &str) -> Result<()> {
+        self.end(Some(json!({"message": error}))).await
+    }
+
+    /// Interrupts the turn.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn interrupt(self) -> Result<()> {
+        self.turn.record("interrupt", |turn, _| vec![turn.aborted()]).await?;
+        self.turn.progress().is_ended = true;
+        Ok(())
+    }
+
+    async fn end(self, error: Option<Value>) -> Result<()> {
+        let call = error.as_ref().map(Value::to_string);
+        self.turn
+            .record(("end", call), |turn, _| {
+                let at = now();
+                let complete = TaskCompleteEvent {
+                    turn_id: Some(turn.id.clone()),
+                    last_agent_message: turn.progress().last_agent_message.clone(),
+                    started_at: Some(turn.started_at.as_seconds()),
+                    completed_at: Some(at.as_seconds()),
+                    duration_ms: Some(turn.millis_until(at)),
+                    error,
+                    ..Default::default()
+                };
+                vec![EventMsg::from(complete).into()]
+            })
+            .await?;
+        self.turn.progress().is_ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for TurnRecorder {
+    fn drop(&mut self) {
+        let is_ended = std::mem::replace(&mut self.turn.progress().is_ended, true);
+        if !is_ended {
+            self.turn.thread.append_soon(vec![self.turn.aborted()]);
+        }
+    }
+}
+
+/// Which of the two lines of an item comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ItemOrder {
+    ModelFirst,
+    EventsFirst,
+}
+
+impl OpenTurn {
+    fn progress(&self) -> MutexGuard<'_, TurnProgress> {
+        // Each change is a single assignment, so a panic elsewhere leaves nothing half-done.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.progress().is_ended { Err(StoreError::invalid("the turn has ended")) } else { Ok(()) }
+    }
+
+    /// Appends the batch of a call. `call` identifies the call: if the call before was dropped, and is the same, its
+    /// batch is appended again, and not a second one.
+    pub(crate) async fn record(
+        &self,
+        call: impl Hash,
+        build: impl FnOnce(&Self, &LiveState) -> Vec<RolloutItem>,
+    ) -> Result<Appended> {
+        self.check_open()?;
+        let settings = self.progress().unwritten_settings.clone();
+        let mut hasher = DefaultHasher::new();
+        (self.id.as_str(), call).hash(&mut hasher);
+        let appended = self
+            .thread
+            .append_call(hasher.finish(), |state| {
+                settings.into_iter().map(RolloutItem::from).chain(build(self, state)).collect()
+            })
+            .await?;
+        self.progress().unwritten_settings = None;
+        Ok(appended)
+    }
+
+    /// Returns an item that is complete now.
+    pub(crate) fn item(&self, id: ItemId, content: ItemContent) -> TurnItem {
+        let at = Some(now());
+        TurnItem { started_at: at, completed_at: at, ..TurnItem::new(id, content) }
+    }
+
+    /// Returns the batch of an item of the model and the events that show it.
+    pub(crate) fn batch(&self, response: ResponseItem, item: &TurnItem, order: ItemOrder) -> Vec<RolloutItem> {
+        let mut batch: Vec<RolloutItem> =
+            self.format.events(&self.id, item).into_iter().map(RolloutItem::from).collect();
+        let at = if order == ItemOrder::ModelFirst { 0 } else { batch.len() };
+        batch.insert(at, response.into());
+        batch
+    }
+
+    fn aborted(&self) -> RolloutItem {
+        let at = now();
+        let aborted = TurnAbortedEvent {
+            turn_id: Some(self.id.clone()),
+            reason: Some("interrupted".to_owned()),
+            started_at: Some(self.started_at.as_seconds()),
+            completed_at: Some(at.as_seconds()),
+            duration_ms: Some(self.millis_until(at)),
+            ..Default::default()
+        };
+        EventMsg::from(aborted).into()
+    }
+
+    fn millis_until(&self, at: Timestamp) -> i64 {
+        i64::try_from(at.saturating_since(self.started_at).as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Returns a new id with this prefix.
+pub(crate) fn new_id(prefix: &str) -> String {
+    format!("{prefix}{}", ThreadId::new(now()))
+}
+
+/// Returns the status of a call that the user did not allow, or that failed.
+pub(crate) fn with_status(mut content: ItemContent, new: ItemStatus) -> ItemContent {
+    match &mut content {
+        ItemContent::CommandExecution { status, .. }
+        | ItemContent::FileChange { status, .. }
+        | ItemContent::ToolCall { status, .. } => *status = new,
+        _ => {}
+    }
+    content
+}
+
+/// Adds numbers of tokens.
+fn sum(one: &TokenUsage, other: &TokenUsage) -> TokenUsage {
+    let add = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (None, None) => None,
+        (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
+    };
+    TokenUsage {
+        input_tokens: add(one.input_tokens, other.input_tokens),
+        cached_input_tokens: add(one.cached_input_tokens, other.cached_input_tokens),
+        output_tokens: add(one.output_tokens, other.output_tokens),
+        reasoning_output_tokens: add(one.reasoning_output_tokens, other.reasoning_output_tokens),
+        total_tokens: add(one.total_tokens, other.total_tokens),
+        ..TokenUsage::default()
+    }
+}
