@@ -47,6 +47,7 @@
 mod clock;
 mod completion;
 mod derived_record;
+mod follow;
 mod live;
 mod live_state;
 mod lost_answer;
@@ -63,6 +64,7 @@ mod tool_call;
 mod turn_recorder;
 mod turn_settings;
 
+pub use follow::{FollowEvent, ThreadFollower};
 pub use live::LiveThread;
 pub use manager::{ResumedThread, RewindTo, ShutdownReport, ThreadManager};
 pub use new_thread::NewThread;

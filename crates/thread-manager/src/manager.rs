@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use selvedge_history::{ModelContext, head_identity, new_head};
 use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary};
-use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore};
+use selvedge_thread_store::{
+    BatchId, ForkThread, LineStart, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore,
+};
 use tokio::sync::broadcast;
 
 use crate::completion::run_to_completion;
 use crate::derived_record::derive_record;
+use crate::follow::ThreadFollower;
 use crate::live::LiveThread;
 use crate::lost_answer::repeat_while_unknown;
 use crate::new_head::complete_head;
@@ -144,6 +147,40 @@ impl ThreadManager {
         let manager = self.clone();
         let (starting, context) = run_to_completion(manager.claim(thread_id)).await?;
         Ok(ResumedThread { live: starting.hand_over(), context })
+    }
+
+    /// Returns the handle of a thread: the live one, or a new one of a cold thread. Any number of callers at the same
+    /// moment get the same handle.
+    ///
+    /// # Errors
+    /// The errors of [`resume`](Self::resume). `Conflict` means that another process writes the thread.
+    pub async fn open(&self, thread_id: ThreadId) -> Result<Arc<LiveThread>> {
+        let lock = self.registry.opening(thread_id);
+        let _opening = lock.lock().await;
+        // A handle that is closed at this moment is waited for: `is_open` takes its lock.
+        if let Some(live) = self.live(thread_id)
+            && live.is_open().await
+        {
+            return Ok(live);
+        }
+        Ok(self.resume(thread_id).await?.live)
+    }
+
+    /// Returns a stream of what is added to a thread from a position on, whoever writes it: lines, rewinds, and the end.
+    ///
+    /// The stream repeats what failed and may work later. It ends if the thread is deleted.
+    pub fn follow(&self, thread_id: ThreadId, from: LineStart) -> ThreadFollower {
+        ThreadFollower::new(Arc::clone(&self.store), thread_id, from)
+    }
+
+    /// Sets the name of a thread, live or cold, and returns its record. An empty name clears it.
+    ///
+    /// # Errors
+    /// As [`update_metadata`](Self::update_metadata).
+    pub async fn rename(&self, thread_id: ThreadId, name: &str) -> Result<StoredThread> {
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        let patch = ThreadMetadataPatch { name: Some(name), ..ThreadMetadataPatch::default() };
+        self.update_metadata(thread_id, &patch).await
     }
 
     /// Claims a cold thread and loads it. The claim ends when the returned thread is dropped without being handed over.

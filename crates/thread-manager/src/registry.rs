@@ -4,7 +4,7 @@
 //! the registry does not know what a live thread is: `T` is the handle, and the id comes from the caller.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use selvedge_protocol::ThreadId;
 use tokio::sync::broadcast;
@@ -16,13 +16,15 @@ const CREATED_BACKLOG: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Registry<T> {
     live: Mutex<HashMap<ThreadId, Arc<T>>>,
+    /// A lock for each thread that is being opened, so that it is opened once.
+    opening: Mutex<HashMap<ThreadId, Weak<tokio::sync::Mutex<()>>>>,
     created: broadcast::Sender<ThreadId>,
 }
 
 impl<T> Registry<T> {
     pub(crate) fn new() -> Self {
         let (created, _) = broadcast::channel(CREATED_BACKLOG);
-        Self { live: Mutex::default(), created }
+        Self { live: Mutex::default(), opening: Mutex::default(), created }
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<ThreadId, Arc<T>>> {
@@ -32,6 +34,18 @@ impl<T> Registry<T> {
     /// Returns the handle of a live thread. `None` if the thread is not live in this manager.
     pub(crate) fn get(&self, thread_id: ThreadId) -> Option<Arc<T>> {
         self.live().get(&thread_id).cloned()
+    }
+
+    /// Returns the lock under which a thread is opened. It exists as long as a caller has it.
+    pub(crate) fn opening(&self, thread_id: ThreadId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = opening.get(&thread_id).and_then(Weak::upgrade) {
+            return lock;
+        }
+        opening.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        opening.insert(thread_id, Arc::downgrade(&lock));
+        lock
     }
 
     /// Returns all live threads, in the order of their ids.

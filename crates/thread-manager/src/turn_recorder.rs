@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_history::{TurnFormat, shown_call};
 use selvedge_protocol::{
-    EventMsg, ItemContent, ItemId, ItemStatus, ResponseItem, RolloutItem, TaskCompleteEvent, TaskStartedEvent,
-    ThreadId, Timestamp, TokenCountEvent, TokenUsage, TokenUsageInfo, TurnAbortedEvent, TurnContext, TurnId, TurnItem,
-    WorldState,
+    Compacted, ContextWindow, EventMsg, ItemContent, ItemId, ItemStatus, ResponseItem, RolloutItem, TaskCompleteEvent,
+    TaskStartedEvent, ThreadId, Timestamp, TokenCountEvent, TokenUsage, TokenUsageInfo, TurnAbortedEvent, TurnContext,
+    TurnId, TurnItem, WorldState,
 };
 use selvedge_thread_store::{Appended, Result, StoreError};
 use serde_json::{Value, json};
@@ -280,6 +280,25 @@ impl TurnRecorder {
                 vec![EventMsg::from(TokenCountEvent { info: Some(info), ..Default::default() }).into()]
             })
             .await
+    }
+
+    /// Compacts the context within the turn: from now on the model sees `replacement_history`, in a new context window.
+    /// A client shows that the context was compacted.
+    ///
+    /// # Errors
+    /// As [`user_message`](Self::user_message).
+    pub async fn compact(&self, message: &str, replacement_history: &[ResponseItem]) -> Result<ContextWindow> {
+        let texts: Vec<&str> = replacement_history.iter().map(|item| item.json().get()).collect();
+        self.turn
+            .record(("compact", message, texts), |turn, state| {
+                let window = state.window.clone().compact(now());
+                let item = turn.item(ItemId::from(new_id("")), ItemContent::ContextCompaction);
+                let compacted = Compacted::new(message, replacement_history.to_vec(), window);
+                let events = turn.format.events(&turn.id, &item).into_iter().map(RolloutItem::from);
+                [compacted.into()].into_iter().chain(events).collect()
+            })
+            .await?;
+        Ok(self.turn.thread.window().await)
     }
 
     /// Records items as they are, as [`LiveThread::append`] does, in the order of the other calls.

@@ -225,6 +225,33 @@ async fn a_call_that_was_dropped_and_is_repeated_is_in_the_log_once() {
 }
 
 #[tokio::test]
+async fn a_compaction_within_a_turn_shows_and_is_undone_with_it() {
+    for mode in MODES {
+        let stores = TestStores::local();
+        let manager = stores.manager();
+        let thread = manager.start(new_thread(mode)).await.unwrap();
+        for text in ["first", "second"] {
+            let turn = begin(&thread).await;
+            turn.user_message(text).await.unwrap();
+            if text == "second" {
+                let summary = ResponseItem::user_text("SUMMARY");
+                assert_eq!(turn.compact("SUMMARY", &[summary]).await.unwrap().number, 1);
+            }
+            turn.agent_message("answer").await.unwrap();
+            turn.complete().await.unwrap();
+        }
+        let texts =
+            async || -> Vec<String> { thread.model_input().await.unwrap().iter().map(ResponseItem::text).collect() };
+        assert_eq!(texts().await, ["SUMMARY", "answer"], "{mode:?}");
+        let kinds: Vec<String> =
+            turns(&*stores.store()).await[1].items.iter().map(|item| item.kind().to_owned()).collect();
+        assert_eq!(kinds, ["user_message", "context_compaction", "agent_message"], "{mode:?}");
+        manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+        assert_eq!(texts().await, ["first", "answer"], "{mode:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_rewind_undoes_what_was_recorded() {
     for mode in MODES {
         let stores = TestStores::local();
