@@ -15,6 +15,7 @@ mod material;
 mod older;
 mod overview;
 mod reader;
+mod recorder;
 mod recordings;
 mod report;
 mod selvedge;
@@ -128,6 +129,7 @@ fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
     vec![
         section("recordings", || recordings::check(bench, Some(program))),
         section("written by Selvedge", || by_selvedge::check(bench, program)),
+        section("recorded by an agent", || recorder::check(bench, program)),
         section("compressed by Selvedge", || by_selvedge::check_compressed(bench, program)),
         section("detached forks", || detached::check(bench, program)),
         section("in a home that Codex knows", || known_home::check(bench, program)),

@@ -5,7 +5,8 @@
 //! [`ThreadManager`] starts, resumes, forks and rewinds threads in a
 //! [`ThreadStore`](selvedge_thread_store::ThreadStore). It is also the one way to change the metadata of threads, live
 //! or cold. [`LiveThread`] is a thread that an agent is writing: it applies the persistence policy, appends items, and
-//! stores the metadata that derives from them. This crate knows no concrete store.
+//! stores the metadata that derives from them. [`TurnRecorder`] records a turn of it, step by step. This crate knows no
+//! concrete store.
 //!
 //! # History first, metadata second
 //!
@@ -26,20 +27,24 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use selvedge_protocol::{ResponseItem, SessionMeta, ThreadId, Timestamp};
-//! use selvedge_thread_manager::ThreadManager;
+//! use selvedge_thread_manager::{NewThread, ThreadManager, TurnSettings};
 //! use selvedge_thread_store::InMemoryThreadStore;
+//! use serde_json::json;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let manager = ThreadManager::new(Arc::new(InMemoryThreadStore::new()));
-//! let now: Timestamp = std::time::SystemTime::now().into();
-//! let thread = manager.start(SessionMeta::new(ThreadId::new(now), now)).await?;
-//! thread.append(&[ResponseItem::user_text("hello").into()]).await?;
+//! let thread = manager.start(NewThread::in_dir("/srv").model("gpt-x")).await?;
+//! let turn = thread.begin_turn(TurnSettings::default()).await?;
+//! turn.user_message("how many files are there?").await?;
+//! let call = turn.tool_call("call_1", "count_files", &json!({"dir": "/srv"})).await?;
+//! call.finish("12").await?;
+//! turn.agent_message("There are 12 files.").await?;
+//! turn.complete().await?;
 //! thread.shutdown().await?;
 //!
-//! let resumed = manager.resume(thread.id()).await?;
-//! assert_eq!(resumed.context.history, [ResponseItem::user_text("hello")]);
+//! let thread = manager.open(thread.id()).await?;
+//! assert_eq!(thread.model_input().await?.len(), 4);
 //! # Ok(())
 //! # }
 //! ```
@@ -56,6 +61,7 @@ mod metadata_sync;
 mod new_head;
 mod new_thread;
 mod prompt;
+mod recorded_turn;
 mod registry;
 mod starting;
 mod timer;

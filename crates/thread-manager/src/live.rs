@@ -21,7 +21,6 @@ use crate::lost_answer::{is_outcome_unknown, repeat_while_unknown};
 use crate::metadata_sync::SyncSchedule;
 use crate::registry::Registry;
 use crate::timer::sleep;
-use crate::turn_recorder::TurnRecorder;
 use crate::turn_settings::TurnSettings;
 
 /// A thread that is live in a store: the handle by which an agent records it.
@@ -110,17 +109,9 @@ impl LiveThread {
         self.mode
     }
 
-    /// Begins a turn and returns its recorder: the way to record what is said and done.
-    ///
-    /// Settings that are not set are those of the turn before, and in the first turn those with which the thread was
-    /// started.
-    ///
-    /// # Errors
-    /// The errors of [`append`](Self::append).
-    pub async fn begin_turn(&self, settings: TurnSettings) -> Result<TurnRecorder> {
-        let before = TurnSettings::of_thread(self.lock_current().await?.fold.thread());
-        let settings = settings.or(&before).or(&self.first_settings);
-        TurnRecorder::begin(self.strong_self()?, settings).await
+    /// Returns the settings with which the thread was started. A turn that has no settings of its own, and follows none, has these.
+    pub(crate) fn first_settings(&self) -> &TurnSettings {
+        &self.first_settings
     }
 
     /// Returns what the model sees next, from the store: also right after a rewind, a compaction or a dropped call.
@@ -377,7 +368,7 @@ impl LiveThread {
     }
 
     /// Returns the shared handle. It exists as long as a caller has it, so it exists during every call.
-    fn strong_self(&self) -> Result<Arc<Self>> {
+    pub(crate) fn strong_self(&self) -> Result<Arc<Self>> {
         self.weak_self.upgrade().ok_or(StoreError::not_live(self.thread_id))
     }
 

@@ -13,6 +13,7 @@ use selvedge_thread_store::{
 };
 use tokio::sync::broadcast;
 
+use crate::clock::now;
 use crate::completion::run_to_completion;
 use crate::derived_record::derive_record;
 use crate::follow::ThreadFollower;
@@ -214,9 +215,13 @@ impl ThreadManager {
 
     /// Creates a new thread that begins with the history of another, and returns its id. The new thread is cold.
     ///
+    /// It gets a new id and the present time, unless the request has them.
+    ///
     /// # Errors
     /// The errors of [`ThreadStore::fork_thread`].
-    pub async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
+    pub async fn fork(&self, mut request: ForkThread) -> Result<ThreadId> {
+        let at = *request.meta.timestamp.get_or_insert_with(now);
+        request.meta.id.get_or_insert_with(|| ThreadId::new(at));
         let manager = self.clone();
         run_to_completion(async move {
             // To completion, so that a fork that exists is always announced.
@@ -239,8 +244,8 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::revert_thread`].
-    pub async fn rewind(&self, thread_id: ThreadId, to: RewindTo) -> Result<usize> {
-        let to = TurnBoundary::from(to);
+    pub async fn rewind(&self, thread_id: ThreadId, to: impl Into<TurnBoundary>) -> Result<usize> {
+        let to = to.into();
         if let Some(live) = self.live(thread_id)
             && let Some(outcome) = unless_closed(live.rewind(to.clone()).await)
         {

@@ -10,7 +10,7 @@ use selvedge_thread_store::{Appended, Result};
 use serde_json::Value;
 
 use crate::clock::now;
-use crate::turn_recorder::{ItemOrder, OpenTurn, with_status};
+use crate::recorded_turn::{ItemOrder, RecordedTurn};
 
 /// A tool call that is in progress ([`TurnRecorder::tool_call`](crate::TurnRecorder::tool_call)).
 ///
@@ -18,7 +18,7 @@ use crate::turn_recorder::{ItemOrder, OpenTurn, with_status};
 /// the log without an output: [`LiveThread::unanswered_calls`](crate::LiveThread::unanswered_calls) lists it.
 #[derive(Debug)]
 pub struct ToolCallRecorder {
-    turn: Arc<OpenTurn>,
+    turn: Arc<RecordedTurn>,
     id: ItemId,
     call: ResponseItem,
     content: ItemContent,
@@ -78,7 +78,7 @@ impl From<Value> for ToolOutput {
 
 impl ToolCallRecorder {
     pub(crate) fn new(
-        turn: Arc<OpenTurn>,
+        turn: Arc<RecordedTurn>,
         id: ItemId,
         call: ResponseItem,
         content: ItemContent,
@@ -169,4 +169,15 @@ impl ToolCallRecorder {
             ..TurnItem::new(self.id.clone(), content)
         }
     }
+}
+
+/// Returns the status of a call that the user did not allow, or that failed.
+fn with_status(mut content: ItemContent, new: ItemStatus) -> ItemContent {
+    match &mut content {
+        ItemContent::CommandExecution { status, .. }
+        | ItemContent::FileChange { status, .. }
+        | ItemContent::ToolCall { status, .. } => *status = new,
+        _ => {}
+    }
+    content
 }

@@ -1,21 +1,19 @@
 //! Records a turn: each call is one batch of what the model and a client must see of it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use selvedge_history::{TurnFormat, shown_call};
+use selvedge_history::shown_call;
 use selvedge_protocol::{
-    Compacted, ContextWindow, EventMsg, ItemContent, ItemId, ItemStatus, ResponseItem, RolloutItem, TaskCompleteEvent,
-    TaskStartedEvent, ThreadId, Timestamp, TokenCountEvent, TokenUsage, TokenUsageInfo, TurnAbortedEvent, TurnContext,
-    TurnId, TurnItem, WorldState,
+    Compacted, ContextWindow, EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskCompleteEvent,
+    TokenCountEvent, TokenUsage, TokenUsageInfo, TurnId, WorldState,
 };
 use selvedge_thread_store::{Appended, Result, StoreError};
 use serde_json::{Value, json};
 
 use crate::clock::now;
 use crate::live::LiveThread;
-use crate::live_state::LiveState;
 use crate::prompt::{AgentText, Prompt};
+use crate::recorded_turn::{ItemOrder, RecordedTurn, new_id};
 use crate::tool_call::ToolCallRecorder;
 use crate::turn_settings::TurnSettings;
 
@@ -33,48 +31,24 @@ use crate::turn_settings::TurnSettings;
 /// the turn.
 #[derive(Debug)]
 pub struct TurnRecorder {
-    turn: Arc<OpenTurn>,
+    turn: Arc<RecordedTurn>,
 }
 
-/// A turn that is being recorded, shared by its recorder and its tool calls.
-#[derive(Debug)]
-pub(crate) struct OpenTurn {
-    pub(crate) thread: Arc<LiveThread>,
-    pub(crate) id: TurnId,
-    pub(crate) format: TurnFormat,
-    started_at: Timestamp,
-    model_context_window: Option<u64>,
-    progress: Mutex<TurnProgress>,
-}
-
-#[derive(Debug, Default)]
-struct TurnProgress {
-    /// The settings of the turn, until a batch with them is in the log. They follow what the model is told about its
-    /// surroundings, as in logs of other programs.
-    unwritten_settings: Option<TurnContext>,
-    last_agent_message: Option<String>,
-    is_ended: bool,
+impl LiveThread {
+    /// Begins a turn and returns its recorder: the way to record what is said and done.
+    ///
+    /// Settings that are not set are those of the turn before, and in the first turn those with which the thread was
+    /// started.
+    ///
+    /// # Errors
+    /// The errors of [`append`](Self::append).
+    pub async fn begin_turn(&self, settings: TurnSettings) -> Result<TurnRecorder> {
+        let settings = settings.or(&TurnSettings::of_thread(&self.metadata().await)).or(self.first_settings());
+        Ok(TurnRecorder { turn: Arc::new(RecordedTurn::begin(self.strong_self()?, settings).await?) })
+    }
 }
 
 impl TurnRecorder {
-    /// Begins a turn.
-    pub(crate) async fn begin(thread: Arc<LiveThread>, settings: TurnSettings) -> Result<Self> {
-        let started_at = now();
-        let id = settings.wanted_id().cloned().unwrap_or_else(|| TurnId::from(ThreadId::new(started_at).to_string()));
-        let (context, model_context_window) = settings.into_parts(&id);
-        let started = TaskStartedEvent {
-            turn_id: Some(id.clone()),
-            started_at: Some(started_at.as_seconds()),
-            model_context_window,
-            ..Default::default()
-        };
-        thread.append(&[EventMsg::from(started).into()]).await?;
-        let progress = TurnProgress { unwritten_settings: Some(context), ..TurnProgress::default() };
-        let format = TurnFormat::new(thread.id(), thread.mode());
-        let turn = OpenTurn { thread, id, format, started_at, model_context_window, progress: Mutex::new(progress) };
-        Ok(Self { turn: Arc::new(turn) })
-    }
-
     /// Returns the id of the turn.
     #[must_use]
     pub fn id(&self) -> &TurnId {
@@ -365,93 +339,6 @@ impl Drop for TurnRecorder {
             self.turn.thread.append_soon(vec![self.turn.aborted()]);
         }
     }
-}
-
-/// Which of the two lines of an item comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ItemOrder {
-    ModelFirst,
-    EventsFirst,
-}
-
-impl OpenTurn {
-    fn progress(&self) -> MutexGuard<'_, TurnProgress> {
-        // Each change is a single assignment, so a panic elsewhere leaves nothing half-done.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.progress().is_ended { Err(StoreError::invalid("the turn has ended")) } else { Ok(()) }
-    }
-
-    /// Appends the batch of a call. `call` identifies the call: if the call before was dropped, and is the same, its
-    /// batch is appended again, and not a second one.
-    pub(crate) async fn record(
-        &self,
-        call: impl Hash,
-        build: impl FnOnce(&Self, &LiveState) -> Vec<RolloutItem>,
-    ) -> Result<Appended> {
-        self.check_open()?;
-        let settings = self.progress().unwritten_settings.clone();
-        let mut hasher = DefaultHasher::new();
-        (self.id.as_str(), call).hash(&mut hasher);
-        let appended = self
-            .thread
-            .append_call(hasher.finish(), |state| {
-                settings.into_iter().map(RolloutItem::from).chain(build(self, state)).collect()
-            })
-            .await?;
-        self.progress().unwritten_settings = None;
-        Ok(appended)
-    }
-
-    /// Returns an item that is complete now.
-    pub(crate) fn item(&self, id: ItemId, content: ItemContent) -> TurnItem {
-        let at = Some(now());
-        TurnItem { started_at: at, completed_at: at, ..TurnItem::new(id, content) }
-    }
-
-    /// Returns the batch of an item of the model and the events that show it.
-    pub(crate) fn batch(&self, response: ResponseItem, item: &TurnItem, order: ItemOrder) -> Vec<RolloutItem> {
-        let mut batch: Vec<RolloutItem> =
-            self.format.events(&self.id, item).into_iter().map(RolloutItem::from).collect();
-        let at = if order == ItemOrder::ModelFirst { 0 } else { batch.len() };
-        batch.insert(at, response.into());
-        batch
-    }
-
-    fn aborted(&self) -> RolloutItem {
-        let at = now();
-        let aborted = TurnAbortedEvent {
-            turn_id: Some(self.id.clone()),
-            reason: Some("interrupted".to_owned()),
-            started_at: Some(self.started_at.as_seconds()),
-            completed_at: Some(at.as_seconds()),
-            duration_ms: Some(self.millis_until(at)),
-            ..Default::default()
-        };
-        EventMsg::from(aborted).into()
-    }
-
-    fn millis_until(&self, at: Timestamp) -> i64 {
-        i64::try_from(at.saturating_since(self.started_at).as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// Returns a new id with this prefix.
-pub(crate) fn new_id(prefix: &str) -> String {
-    format!("{prefix}{}", ThreadId::new(now()))
-}
-
-/// Returns the status of a call that the user did not allow, or that failed.
-pub(crate) fn with_status(mut content: ItemContent, new: ItemStatus) -> ItemContent {
-    match &mut content {
-        ItemContent::CommandExecution { status, .. }
-        | ItemContent::FileChange { status, .. }
-        | ItemContent::ToolCall { status, .. } => *status = new,
-        _ => {}
-    }
-    content
 }
 
 /// Adds numbers of tokens.

@@ -79,6 +79,21 @@ pub struct ForkThread {
     pub meta: SessionMeta,
 }
 
+impl ForkThread {
+    /// Creates the request to fork a thread at its end. A manager gives the fork its id and its time.
+    #[must_use]
+    pub fn of(source: ThreadId) -> Self {
+        Self { source, at: TurnBoundary::Latest, meta: SessionMeta::default() }
+    }
+
+    /// Sets the turn boundary at which the fork begins.
+    #[must_use]
+    pub fn at(mut self, boundary: TurnBoundary) -> Self {
+        self.at = boundary;
+        self
+    }
+}
+
 /// Request to undo the newest turns of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevertThread {

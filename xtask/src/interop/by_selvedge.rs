@@ -53,12 +53,23 @@ fn check_in(bench: &InteropSetup, program: &Path, folder: &str, compressed: bool
             section.record(&subject.name, "compressed", selvedge.compress(&subject.id).map(|()| None));
         }
     }
-    opened(bench, &home, &subjects, &mut section)?;
-    for subject in &subjects {
-        section.record(&subject.name, "Selvedge reads on", reads_on(&selvedge, subject));
-    }
-    goes_on(bench, &home, &selvedge, &subjects, &mut section)?;
+    check_subjects(bench, &home, &selvedge, &subjects, &mut section)?;
     Ok(section)
+}
+
+/// Checks that Codex opens and continues threads that Selvedge wrote, and Selvedge and Codex go on from there.
+pub(super) fn check_subjects(
+    bench: &InteropSetup,
+    home: &Path,
+    selvedge: &Selvedge,
+    subjects: &[SelvedgeThread],
+    section: &mut Section,
+) -> Result<()> {
+    opened(bench, home, subjects, section)?;
+    for subject in subjects {
+        section.record(&subject.name, "Selvedge reads on", reads_on(selvedge, subject));
+    }
+    goes_on(bench, home, selvedge, subjects, section)
 }
 
 /// Checks that one Codex process lists, resumes, shows and continues every thread of the home.

@@ -93,6 +93,8 @@ fn turn_shape(turn: &Value) -> Result<TurnShape> {
 /// Converts an item. Codex prints a user message as a list of parts, Selvedge as one text.
 fn item_shape(item: &Value) -> ItemShape {
     let kind = in_one_word(item["type"].as_str().unwrap_or("(no type)"));
+    // Codex distinguishes tools of the client and of MCP servers by the kind, Selvedge by the server.
+    let kind = if matches!(&*kind, "dynamicToolCall" | "mcpToolCall") { "toolCall".to_owned() } else { kind };
     let text = match (kind.as_str(), item["content"].as_array()) {
         ("userMessage", Some(parts)) => Some(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
         ("userMessage" | "agentMessage", _) => item["text"].as_str().map(str::to_owned),

@@ -268,8 +268,17 @@ fn change_kind(change: &Value) -> &str {
 
 /// Returns the text of a value, or its `message`. If it has neither, the value as JSON.
 fn message_of(value: &Value) -> String {
-    let text = value.as_str().or_else(|| value.get("message")?.as_str());
-    text.map_or_else(|| json(value), str::to_owned)
+    if let Some(text) = value.as_str().or_else(|| value.get("message")?.as_str()) {
+        return text.to_owned();
+    }
+    // Results of tools are lists of parts, and the result of an MCP server has such a list as `content`.
+    let parts = value.as_array().or_else(|| value.get("content")?.as_array());
+    let texts: Option<Vec<&str>> =
+        parts.map(|parts| parts.iter().map(|part| part["text"].as_str()).collect()).unwrap_or_default();
+    match texts {
+        Some(texts) if !texts.is_empty() => texts.join("\n"),
+        _ => json(value),
+    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {

@@ -1,4 +1,5 @@
 //! Streams of what is added to a thread.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Threads that several callers open at the same moment.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 

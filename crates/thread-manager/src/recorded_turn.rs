@@ -1,0 +1,129 @@
+//! A turn that is being recorded: its id, its times, and how a call appends its batch.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use selvedge_history::TurnFormat;
+use selvedge_protocol::{
+    EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskStartedEvent, ThreadId, Timestamp, TurnAbortedEvent,
+    TurnContext, TurnId, TurnItem,
+};
+use selvedge_thread_store::{Appended, Result, StoreError};
+
+use crate::clock::now;
+use crate::live::LiveThread;
+use crate::live_state::LiveState;
+use crate::turn_settings::TurnSettings;
+
+/// A turn that is being recorded, shared by its recorder and its tool calls.
+#[derive(Debug)]
+pub(crate) struct RecordedTurn {
+    pub(crate) thread: Arc<LiveThread>,
+    pub(crate) id: TurnId,
+    pub(crate) format: TurnFormat,
+    pub(crate) started_at: Timestamp,
+    pub(crate) model_context_window: Option<u64>,
+    progress: Mutex<TurnProgress>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TurnProgress {
+    /// The settings of the turn, until a batch with them is in the log. They follow what the model is told about its
+    /// surroundings, as in logs of other programs.
+    pub(crate) unwritten_settings: Option<TurnContext>,
+    pub(crate) last_agent_message: Option<String>,
+    pub(crate) is_ended: bool,
+}
+
+/// Which of the two lines of an item comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ItemOrder {
+    ModelFirst,
+    EventsFirst,
+}
+
+impl RecordedTurn {
+    /// Begins a turn.
+    pub(crate) async fn begin(thread: Arc<LiveThread>, settings: TurnSettings) -> Result<Self> {
+        let started_at = now();
+        let id = settings.wanted_id().cloned().unwrap_or_else(|| TurnId::from(ThreadId::new(started_at).to_string()));
+        let (context, model_context_window) = settings.into_parts(&id);
+        let started = TaskStartedEvent {
+            turn_id: Some(id.clone()),
+            started_at: Some(started_at.as_seconds()),
+            model_context_window,
+            ..Default::default()
+        };
+        thread.append(&[EventMsg::from(started).into()]).await?;
+        let progress = TurnProgress { unwritten_settings: Some(context), ..TurnProgress::default() };
+        let format = TurnFormat::new(thread.id(), thread.mode());
+        Ok(Self { thread, id, format, started_at, model_context_window, progress: Mutex::new(progress) })
+    }
+
+    pub(crate) fn progress(&self) -> MutexGuard<'_, TurnProgress> {
+        // Each change is a single assignment, so a panic elsewhere leaves nothing half-done.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.progress().is_ended { Err(StoreError::invalid("the turn has ended")) } else { Ok(()) }
+    }
+
+    /// Appends the batch of a call. `call` identifies the call: if the call before was dropped, and is the same, its
+    /// batch is appended again, and not a second one.
+    pub(crate) async fn record(
+        &self,
+        call: impl Hash,
+        build: impl FnOnce(&Self, &LiveState) -> Vec<RolloutItem>,
+    ) -> Result<Appended> {
+        self.check_open()?;
+        let settings = self.progress().unwritten_settings.clone();
+        let mut hasher = DefaultHasher::new();
+        (self.id.as_str(), call).hash(&mut hasher);
+        let appended = self
+            .thread
+            .append_call(hasher.finish(), |state| {
+                settings.into_iter().map(RolloutItem::from).chain(build(self, state)).collect()
+            })
+            .await?;
+        self.progress().unwritten_settings = None;
+        Ok(appended)
+    }
+
+    /// Returns an item that is complete now.
+    pub(crate) fn item(&self, id: ItemId, content: ItemContent) -> TurnItem {
+        let at = Some(now());
+        TurnItem { started_at: at, completed_at: at, ..TurnItem::new(id, content) }
+    }
+
+    /// Returns the batch of an item of the model and the events that show it.
+    pub(crate) fn batch(&self, response: ResponseItem, item: &TurnItem, order: ItemOrder) -> Vec<RolloutItem> {
+        let mut batch: Vec<RolloutItem> =
+            self.format.events(&self.id, item).into_iter().map(RolloutItem::from).collect();
+        let at = if order == ItemOrder::ModelFirst { 0 } else { batch.len() };
+        batch.insert(at, response.into());
+        batch
+    }
+
+    pub(crate) fn aborted(&self) -> RolloutItem {
+        let at = now();
+        let aborted = TurnAbortedEvent {
+            turn_id: Some(self.id.clone()),
+            reason: Some("interrupted".to_owned()),
+            started_at: Some(self.started_at.as_seconds()),
+            completed_at: Some(at.as_seconds()),
+            duration_ms: Some(self.millis_until(at)),
+            ..Default::default()
+        };
+        EventMsg::from(aborted).into()
+    }
+
+    pub(crate) fn millis_until(&self, at: Timestamp) -> i64 {
+        i64::try_from(at.saturating_since(self.started_at).as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Returns a new id with this prefix.
+pub(crate) fn new_id(prefix: &str) -> String {
+    format!("{prefix}{}", ThreadId::new(now()))
+}
