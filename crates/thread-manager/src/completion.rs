@@ -2,6 +2,7 @@
 
 use selvedge_thread_store::{Result, StoreError};
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 /// Runs work to its end, even if the caller drops this future. In that case the outcome is dropped.
 ///
@@ -14,7 +15,8 @@ pub(crate) async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let Ok(runtime) = Handle::try_current() else { return work.await };
-    match runtime.spawn(work).await {
+    // The task belongs to the span of the call.
+    match runtime.spawn(work.in_current_span()).await {
         Ok(outcome) => outcome,
         Err(error) => Err(StoreError::backend("a task of the thread manager did not finish", error)),
     }

@@ -118,6 +118,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`ThreadReader::load_model_context`](selvedge_thread_store::ThreadReader::load_model_context).
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn model_input(&self) -> Result<Vec<ResponseItem>> {
         // Under the lock, so that no append is half-way.
         let _state = self.lock_current().await?;
@@ -161,6 +162,7 @@ impl LiveThread {
     /// - The errors of [`ThreadStore::append_items`]. Nothing was appended then, and the same call can be repeated.
     /// - `OutcomeUnknown` if all answers were lost. The same call can be repeated; the items are in the log once.
     /// - After a call that was dropped or whose outcome is unknown: the errors of reading the thread from the store.
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn append(&self, items: &[RolloutItem]) -> Result<Appended> {
         let mut state = self.lock_current().await?;
         self.append_locked(&mut state, items, None).await
@@ -168,6 +170,7 @@ impl LiveThread {
 
     /// Appends the items that a call of a recorder builds. If the last append was dropped and the same call made it,
     /// its items are appended again, and are in the log once.
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub(crate) async fn append_call(
         &self,
         call: u64,
@@ -218,6 +221,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn append_context(&self, items: &[RolloutItem], current: &WorldState) -> Result<Appended> {
         let mut state = self.lock_current().await?;
         // A copy of the tracker: the state follows only if the append succeeds, and then it follows the record as well.
@@ -237,6 +241,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn compact(&self, message: &str, replacement_history: Vec<ResponseItem>) -> Result<ContextWindow> {
         let mut state = self.lock_current().await?;
         // A copy of the tracker: the window of the thread changes only if the append succeeds.
@@ -287,6 +292,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::flush_thread`] and [`ThreadStore::update_thread_metadata`].
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn flush(&self) -> Result<()> {
         let mut state = self.lock_current().await?;
         self.flush_locked(&mut state).await
@@ -297,6 +303,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::sync_thread`] and [`ThreadStore::update_thread_metadata`].
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn sync(&self) -> Result<()> {
         // Not under the lock: other tasks can append while an fsync runs. The promise is only about earlier appends.
         drop(self.lock_current().await?);
@@ -310,6 +317,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`flush`](Self::flush) and [`ThreadStore::shutdown_thread`]. The thread is still live then.
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn shutdown(&self) -> Result<()> {
         let this = self.strong_self()?;
         run_to_completion(async move { this.close(CloseMode::Shutdown).await }).await
@@ -322,6 +330,7 @@ impl LiveThread {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::discard_thread`]. The thread is still live then.
+    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn discard(&self) -> Result<()> {
         let this = self.strong_self()?;
         run_to_completion(async move { this.close(CloseMode::Discard).await }).await

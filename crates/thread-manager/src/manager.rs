@@ -9,7 +9,7 @@ use std::time::Duration;
 use selvedge_history::{ModelContext, head_identity, new_head};
 use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundary};
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineStart, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore,
+    BatchId, ForkThread, LineStart, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore, TracedStore,
 };
 use tokio::sync::broadcast;
 
@@ -85,6 +85,7 @@ impl ThreadManager {
     /// Creates a manager of the threads of a store.
     #[must_use]
     pub fn new(store: Arc<dyn ThreadStore>) -> Self {
+        let store: Arc<dyn ThreadStore> = Arc::new(TracedStore::new(store));
         Self { store, registry: Arc::new(Registry::new()) }
     }
 
@@ -112,6 +113,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::create_thread`].
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     pub async fn begin(&self, thread: impl Into<NewThread>) -> Result<StartingThread> {
         let (meta, settings) = thread.into().into_parts();
         let meta = complete_head(new_head(meta)?);
@@ -142,6 +144,7 @@ impl ThreadManager {
     /// The errors of [`ThreadStore::resume_thread`] and
     /// [`ThreadReader::load_model_context`](selvedge_thread_store::ThreadReader::load_model_context). The thread is
     /// cold then.
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn resume(&self, thread_id: ThreadId) -> Result<ResumedThread> {
         // If this future is dropped, the task still claims the thread. Nothing takes the outcome then, and dropping it
         // ends the claim.
@@ -155,6 +158,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`resume`](Self::resume). `Conflict` means that another process writes the thread.
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn open(&self, thread_id: ThreadId) -> Result<Arc<LiveThread>> {
         let lock = self.registry.opening(thread_id);
         let _opening = lock.lock().await;
@@ -178,6 +182,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// As [`update_metadata`](Self::update_metadata).
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn rename(&self, thread_id: ThreadId, name: &str) -> Result<StoredThread> {
         let name = Some(name.to_owned()).filter(|name| !name.is_empty());
         let patch = ThreadMetadataPatch { name: Some(name), ..ThreadMetadataPatch::default() };
@@ -219,6 +224,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::fork_thread`].
+    #[tracing::instrument(level = "debug", skip_all, fields(source = %request.source), err(level = "debug"))]
     pub async fn fork(&self, mut request: ForkThread) -> Result<ThreadId> {
         let at = *request.meta.timestamp.get_or_insert_with(now);
         request.meta.id.get_or_insert_with(|| ThreadId::new(at));
@@ -244,6 +250,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::revert_thread`].
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn rewind(&self, thread_id: ThreadId, to: impl Into<TurnBoundary>) -> Result<usize> {
         let to = to.into();
         if let Some(live) = self.live(thread_id)
@@ -265,6 +272,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadReader::read_thread`](selvedge_thread_store::ThreadReader::read_thread).
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
         match self.live(thread_id) {
             Some(live) => Ok(live.metadata().await),
@@ -276,6 +284,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::update_thread_metadata`].
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn update_metadata(&self, thread_id: ThreadId, patch: &ThreadMetadataPatch) -> Result<StoredThread> {
         if let Some(live) = self.live(thread_id)
             && let Some(outcome) = unless_closed(live.update_metadata(patch).await)
@@ -290,6 +299,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`LiveThread::shutdown`] and [`ThreadStore::archive_thread`].
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn archive(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.make_cold(thread_id).await?;
         repeat_while_unknown!(self.store.archive_thread(thread_id))
@@ -300,6 +310,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`LiveThread::shutdown`] and [`ThreadStore::unarchive_thread`].
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn unarchive(&self, thread_id: ThreadId) -> Result<StoredThread> {
         self.make_cold(thread_id).await?;
         repeat_while_unknown!(self.store.unarchive_thread(thread_id))
@@ -309,6 +320,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`LiveThread::shutdown`] and [`ThreadStore::delete_thread`].
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn delete(&self, thread_id: ThreadId) -> Result<()> {
         let is_deleted = |error| match error {
             StoreError::NotFound { .. } => Ok(()),
@@ -331,6 +343,7 @@ impl ThreadManager {
     ///
     /// # Errors
     /// The errors of [`ThreadStore::detach_thread`].
+    #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
         repeat_while_unknown!(self.store.detach_thread(thread_id))
     }
@@ -354,6 +367,7 @@ impl ThreadManager {
 
     /// Shuts down all live threads at the same time, and waits no longer than `timeout`. A shutdown that takes longer
     /// continues.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn shutdown_all(&self, timeout: Duration) -> ShutdownReport {
         // One task per thread, started before any is awaited: the timeouts run at the same time, so all of this takes
         // one timeout, however many threads hang.

@@ -56,6 +56,7 @@ mod memory;
 mod reader;
 mod segments;
 mod store;
+mod traced;
 mod types;
 
 pub use batch::BatchId;
@@ -67,4 +68,5 @@ pub use memory::InMemoryThreadStore;
 pub use reader::ThreadReader;
 pub use segments::{SegmentInfo, SegmentPart};
 pub use store::ThreadStore;
+pub use traced::TracedStore;
 pub use types::{Appended, Damage, ForkThread, MetadataOrigin, RevertThread, ThreadHistory, ThreadLookup, WriterState};
