@@ -1,7 +1,7 @@
 //! The items of paginated logs: what an `item_completed` event contains.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::open_item::kind_of;
@@ -66,6 +66,62 @@ impl<'de> Deserialize<'de> for CompletedItem {
 impl From<&TurnItem> for CompletedItem {
     /// Returns the item as a paginated log records it. Its times are fields of the event, and so are not in it.
     fn from(item: &TurnItem) -> Self {
+        // The kinds that a thread has most of are written without a value in between.
+        let id = item.id.as_str();
+        let written = match &item.content {
+            ItemContent::AgentMessage { text, phase, memory_citation } => SpokenItem {
+                kind: "AgentMessage",
+                id,
+                client_id: None,
+                content: [SpokenPart { kind: "Text", text, text_elements: None }],
+                phase: phase.as_deref(),
+                memory_citation: memory_citation.as_ref(),
+            },
+            ItemContent::UserMessage { text, images, attachments, client_id }
+                if images.is_empty() && attachments.is_empty() =>
+            {
+                SpokenItem {
+                    kind: "UserMessage",
+                    id,
+                    client_id: client_id.as_deref(),
+                    content: [SpokenPart { kind: "text", text, text_elements: Some([]) }],
+                    phase: None,
+                    memory_citation: None,
+                }
+            }
+            _ => return Self::of_any_kind(item),
+        };
+        Self(OpenItem::new(written.kind, to_raw_value(&written).unwrap_or_default()))
+    }
+}
+
+/// A message that is written.
+#[derive(Serialize)]
+struct SpokenItem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    content: [SpokenPart<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_citation: Option<&'a Value>,
+}
+
+/// The text of a message that is written.
+#[derive(Serialize)]
+struct SpokenPart<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_elements: Option<[(); 0]>,
+}
+
+impl CompletedItem {
+    fn of_any_kind(item: &TurnItem) -> Self {
         let (kind, mut fields) = kind_and_fields(&item.content);
         let mut object = Map::from_iter([("type".to_owned(), kind.into()), ("id".to_owned(), item.id.as_str().into())]);
         object.append(&mut fields);

@@ -106,6 +106,27 @@ struct View<'a> {
     content: Option<&'a RawValue>,
 }
 
+/// A message that is written.
+#[derive(Serialize)]
+struct WrittenMessage<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    role: &'a str,
+    content: [WrittenPart<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'a str>,
+}
+
+/// A part of a content that is written.
+#[derive(Serialize)]
+struct WrittenPart<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: &'a str,
+}
+
 /// The text of one part of a content. Parts such as images have none.
 #[derive(Deserialize)]
 struct ContentPart<'a> {
@@ -141,14 +162,29 @@ impl ResponseItem {
         Self { kind, json: Arc::from(json) }
     }
 
+    /// Creates an item of this kind, which `fields` serializes as its `type`.
+    fn serialized(kind: ResponseItemKind, fields: &impl Serialize) -> Self {
+        Self { kind, json: Arc::from(serde_json::value::to_raw_value(fields).unwrap_or_default()) }
+    }
+
     /// Creates a message of `role` with one part of text.
     #[must_use]
     pub fn message(role: &str, text: &str) -> Self {
+        Self::message_with(None, role, text, None)
+    }
+
+    /// Creates a message of the assistant with the id that the provider of the model gave it, and the phase of the answer
+    /// to which it belongs.
+    #[must_use]
+    pub fn assistant_message(id: &str, text: &str, phase: Option<&str>) -> Self {
+        Self::message_with(Some(id), "assistant", text, phase)
+    }
+
+    fn message_with(id: Option<&str>, role: &str, text: &str, phase: Option<&str>) -> Self {
         // The model's own messages have another type of part than all others.
-        let part = if role == "assistant" { "output_text" } else { "input_text" };
-        Self::from_object(&json!({
-            "type": "message", "role": role, "content": [{"type": part, "text": text}],
-        }))
+        let kind = if role == "assistant" { "output_text" } else { "input_text" };
+        let content = [WrittenPart { kind, text }];
+        Self::serialized(ResponseItemKind::Message, &WrittenMessage { kind: "message", id, role, content, phase })
     }
 
     /// Creates a message of the user.
@@ -204,22 +240,14 @@ impl ResponseItem {
         }))
     }
 
-    /// Creates reasoning of the model: the parts of its summary, and its text in the encrypted form that the provider
-    /// needs to continue it.
+    /// Creates reasoning of the model: the id that its provider gave it, the parts of its summary, and its text in the
+    /// encrypted form that the provider needs to continue it.
     #[must_use]
-    pub fn reasoning(summary: &[String], encrypted: Option<&str>) -> Self {
+    pub fn reasoning(id: &str, summary: &[String], encrypted: Option<&str>) -> Self {
         let summary: Vec<Value> = summary.iter().map(|text| json!({"type": "summary_text", "text": text})).collect();
         Self::from_object(&json!({
-            "type": "reasoning", "summary": summary, "encrypted_content": encrypted,
+            "type": "reasoning", "id": id, "summary": summary, "encrypted_content": encrypted,
         }))
-    }
-
-    /// Returns the item with this id, the one that the provider of the model gave it.
-    #[must_use]
-    pub fn with_id(&self, id: &str) -> Self {
-        let mut value: Value = serde_json::from_str(self.json.get()).unwrap_or_default();
-        value["id"] = id.into();
-        Self::from_object(&value)
     }
 
     /// Returns the kind of the item.

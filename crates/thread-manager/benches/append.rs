@@ -19,8 +19,8 @@ use selvedge_protocol::{
     TokenUsageInfo,
 };
 use selvedge_rollout::{RolloutHome, RolloutRecorder};
-use selvedge_thread_manager::{LiveThread, ThreadManager};
-use selvedge_thread_store::{BatchId, ThreadStore};
+use selvedge_thread_manager::{LiveThread, ThreadManager, TurnSettings};
+use selvedge_thread_store::{BatchId, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tempfile::tempdir;
 
@@ -35,6 +35,9 @@ const PROBED_BATCH: usize = 100;
 const ROUNDS: usize = 7;
 /// The ratio to the bare loop that the store must reach.
 const STORE_FLOOR: f64 = 0.5;
+/// The number of calls of a recorder in one measurement, and the ratio to appends of the same batches that it must reach.
+const RECORDED_CALLS: usize = 20_000;
+const RECORDER_FLOOR: f64 = 0.8;
 /// The ratio to the bare loop that `LiveThread` must reach. Every fifth item is a `token_count`.
 const LIVE_FLOOR: f64 = 0.4;
 
@@ -59,7 +62,16 @@ fn main() -> anyhow::Result<()> {
     println!("{ITEMS} items, one per call, durability written; median of {ROUNDS} rounds");
     let store_ok = report("LocalThreadStore::append_items, 500-byte items", &store, &bare, STORE_FLOOR);
     let live_ok = report("LiveThread::append, every fifth a token_count", &live, &bare_mixed, LIVE_FLOOR);
-    anyhow::ensure!(store_ok && live_ok, "below the floor");
+    let (mut recorded, mut raw) = (vec![], vec![]);
+    for round in 0..ROUNDS {
+        let home = dir.path().join(format!("recorder-{round}"));
+        let (took, batches) = runtime.block_on(recorder_loop(&home))?;
+        recorded.push(took);
+        raw.push(runtime.block_on(batches_loop(&home, &batches))?);
+        std::fs::remove_dir_all(&home)?;
+    }
+    let recorder_ok = report("TurnRecorder, against appends of the same batches", &recorded, &raw, RECORDER_FLOOR);
+    anyhow::ensure!(store_ok && live_ok && recorder_ok, "below the floor");
     Ok(())
 }
 
@@ -110,10 +122,42 @@ fn compared(probe: &Probe, plain: &[RolloutItem], mixed: &[RolloutItem]) -> anyh
     })
 }
 
+/// Records messages of the agent. Returns the time, and the batches that were appended.
+async fn recorder_loop(home: &Path) -> anyhow::Result<(Duration, Vec<Vec<RolloutItem>>)> {
+    let store = LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled);
+    let live = open_live(store.clone()).await?;
+    let turn = live.begin_turn(TurnSettings::default()).await?;
+    turn.user_message("how fast is this?").await?;
+    let text = "x".repeat(200);
+    let start = Instant::now();
+    for _ in 0..RECORDED_CALLS {
+        turn.agent_message(text.as_str()).await?;
+    }
+    let took = start.elapsed();
+    live.flush().await?;
+    let history = store.load_history(live.id()).await?;
+    let items: Vec<RolloutItem> =
+        history.lines.iter().rev().take(2 * RECORDED_CALLS).rev().map(|line| line.item()).collect();
+    live.shutdown().await?;
+    Ok((took, items.chunks(2).map(<[RolloutItem]>::to_vec).collect()))
+}
+
+/// Appends batches.
+async fn batches_loop(home: &Path, batches: &[Vec<RolloutItem>]) -> anyhow::Result<Duration> {
+    let live = open_live(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)).await?;
+    let start = Instant::now();
+    for batch in batches {
+        live.append(batch).await?;
+    }
+    let took = start.elapsed();
+    live.shutdown().await?;
+    Ok(took)
+}
+
 fn report(what: &str, measured: &[Duration], floor: &[Duration], wanted: f64) -> bool {
     let (measured, floor) = (rate(measured), rate(floor));
     let ratio = measured / floor;
-    println!("{what}: {measured:.0}/s; bare loop: {floor:.0}/s; ratio {ratio:.2} (must be at least {wanted})");
+    println!("{what}: {measured:.0}/s; reference: {floor:.0}/s; ratio {ratio:.2} (must be at least {wanted})");
     ratio >= wanted
 }
 

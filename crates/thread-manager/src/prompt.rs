@@ -82,13 +82,7 @@ impl AgentText {
     }
 
     pub(crate) fn response_item(&self, id: &str) -> ResponseItem {
-        let mut message = json!({
-            "type": "message", "id": id, "role": "assistant", "content": [{"type": "output_text", "text": self.text}],
-        });
-        if let Some(phase) = &self.phase {
-            message["phase"] = phase.as_str().into();
-        }
-        ResponseItem::from_value(&message).unwrap_or_else(|| ResponseItem::assistant_text(&self.text))
+        ResponseItem::assistant_message(id, &self.text, self.phase.as_deref())
     }
 }
 

@@ -117,7 +117,7 @@ impl TurnRecorder {
                 let id = new_id("rs_");
                 let content = ItemContent::Reasoning { summary: summary.clone(), content: Vec::new() };
                 let item = turn.item(ItemId::from(id.clone()), content);
-                turn.batch(ResponseItem::reasoning(&summary, encrypted).with_id(&id), &item, ItemOrder::EventsFirst)
+                turn.batch(ResponseItem::reasoning(&id, &summary, encrypted), &item, ItemOrder::EventsFirst)
             })
             .await
     }
