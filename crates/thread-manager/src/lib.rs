@@ -61,6 +61,7 @@ mod metadata_sync;
 mod new_head;
 mod new_thread;
 mod prompt;
+mod recorded;
 mod recorded_turn;
 mod registry;
 mod starting;
@@ -75,6 +76,7 @@ pub use live::LiveThread;
 pub use manager::{ResumedThread, RewindTo, ShutdownReport, ThreadManager};
 pub use new_thread::NewThread;
 pub use prompt::{AgentText, Prompt};
+pub use recorded::Recorded;
 pub use starting::StartingThread;
 #[doc(hidden)]
 pub use timer::wake_timers;

@@ -19,6 +19,7 @@ use crate::derived_record::{DerivedRecord, derive_record};
 use crate::live_state::{AppendGuard, LiveState, UnconfirmedBatch, apply_to_world_state};
 use crate::lost_answer::{is_outcome_unknown, repeat_while_unknown};
 use crate::metadata_sync::SyncSchedule;
+use crate::recorded::Recorded;
 use crate::registry::Registry;
 use crate::timer::sleep;
 use crate::turn_settings::TurnSettings;
@@ -163,7 +164,7 @@ impl LiveThread {
     /// - `OutcomeUnknown` if all answers were lost. The same call can be repeated; the items are in the log once.
     /// - After a call that was dropped or whose outcome is unknown: the errors of reading the thread from the store.
     #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
-    pub async fn append(&self, items: &[RolloutItem]) -> Result<Appended> {
+    pub async fn append(&self, items: &[RolloutItem]) -> Result<Recorded> {
         let mut state = self.lock_current().await?;
         self.append_locked(&mut state, items, None).await
     }
@@ -175,7 +176,7 @@ impl LiveThread {
         &self,
         call: u64,
         build: impl FnOnce(&LiveState) -> Vec<RolloutItem>,
-    ) -> Result<Appended> {
+    ) -> Result<Recorded> {
         let mut state = self.lock_current().await?;
         let items = match &state.unconfirmed {
             Some(unconfirmed) if unconfirmed.call == Some(call) => unconfirmed.items.clone(),
@@ -222,7 +223,7 @@ impl LiveThread {
     /// # Errors
     /// The errors of [`append`](Self::append).
     #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
-    pub async fn append_context(&self, items: &[RolloutItem], current: &WorldState) -> Result<Appended> {
+    pub async fn append_context(&self, items: &[RolloutItem], current: &WorldState) -> Result<Recorded> {
         let mut state = self.lock_current().await?;
         // A copy of the tracker: the state follows only if the append succeeds, and then it follows the record as well.
         let mut world_state = state.world_state.clone();
@@ -434,12 +435,16 @@ impl LiveThread {
     }
 
     /// Appends items, after those that are owed. `call` is the call of a recorder that built them.
-    async fn append_locked(&self, state: &mut LiveState, items: &[RolloutItem], call: Option<u64>) -> Result<Appended> {
+    async fn append_locked(&self, state: &mut LiveState, items: &[RolloutItem], call: Option<u64>) -> Result<Recorded> {
         let owed = std::mem::take(&mut *self.lock_owed());
         let all: Cow<'_, [RolloutItem]> =
             if owed.is_empty() { items.into() } else { owed.iter().chain(items).cloned().collect() };
         // An unconfirmed batch is compared with what would be written, so the filter comes first.
         let items = self.persisted_items(&all);
+        let dropped = all.len() - items.len();
+        if dropped > 0 {
+            self.warn_of_other_mode(&all);
+        }
         let batch = match state.unconfirmed.take() {
             Some(UnconfirmedBatch { batch, items: unconfirmed, .. }) if unconfirmed[..] == items[..] => batch,
             _ => BatchId::generate(),
@@ -451,7 +456,7 @@ impl LiveThread {
         }
         let appended = outcome?;
         if items.is_empty() {
-            return Ok(appended);
+            return Ok(Recorded::new(appended, dropped));
         }
         // History first, metadata second. From here on the items are in the log, so nothing below may fail the append.
         // If the process ends here, the log is ahead of the metadata, and the next writer of the thread derives what is
@@ -468,7 +473,7 @@ impl LiveThread {
             self.try_refresh(state).await;
         }
         self.schedule_metadata_flush(state, has_new_facts).await;
-        Ok(appended)
+        Ok(Recorded::new(appended, dropped))
     }
 
     /// Appends a batch. It takes effect once, however often its answer is lost.
@@ -485,6 +490,22 @@ impl LiveThread {
             guard.confirm();
         }
         outcome
+    }
+
+    /// Warns of events that a thread of the other history mode would keep: their program takes this thread for one.
+    fn warn_of_other_mode(&self, items: &[RolloutItem]) {
+        let other = match self.mode {
+            HistoryMode::Legacy => HistoryMode::Paginated,
+            HistoryMode::Paginated => HistoryMode::Legacy,
+        };
+        let of_other_mode =
+            items.iter().filter(|item| !is_persisted(item, self.mode) && is_persisted(item, other)).count();
+        if of_other_mode > 0 {
+            tracing::warn!(
+                thread_id = %self.thread_id, count = of_other_mode, mode = ?self.mode,
+                "events of the other history mode were dropped"
+            );
+        }
     }
 
     /// Returns the items that belong in the log.

@@ -8,11 +8,12 @@ use selvedge_protocol::{
     EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskStartedEvent, ThreadId, Timestamp, TurnAbortedEvent,
     TurnContext, TurnId, TurnItem,
 };
-use selvedge_thread_store::{Appended, Result, StoreError};
+use selvedge_thread_store::{Result, StoreError};
 
 use crate::clock::now;
 use crate::live::LiveThread;
 use crate::live_state::LiveState;
+use crate::recorded::Recorded;
 use crate::turn_settings::TurnSettings;
 
 /// A turn that is being recorded, shared by its recorder and its tool calls.
@@ -75,7 +76,7 @@ impl RecordedTurn {
         &self,
         call: impl Hash,
         build: impl FnOnce(&Self, &LiveState) -> Vec<RolloutItem>,
-    ) -> Result<Appended> {
+    ) -> Result<Recorded> {
         self.check_open()?;
         let settings = self.progress().unwritten_settings.clone();
         let mut hasher = DefaultHasher::new();

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use selvedge_history::answered_call;
 use selvedge_protocol::{ItemContent, ItemId, ItemStatus, ResponseItem, ResponseItemKind, Timestamp, TurnItem};
-use selvedge_thread_store::{Appended, Result};
+use selvedge_thread_store::Result;
 use serde_json::Value;
 
 use crate::clock::now;
+use crate::recorded::Recorded;
 use crate::recorded_turn::{ItemOrder, RecordedTurn};
 
 /// A tool call that is in progress ([`TurnRecorder::tool_call`](crate::TurnRecorder::tool_call)).
@@ -99,7 +100,7 @@ impl ToolCallRecorder {
     ///
     /// # Errors
     /// As [`TurnRecorder::user_message`](crate::TurnRecorder::user_message). The call can be repeated.
-    pub async fn finish(&self, output: impl Into<ToolOutput>) -> Result<Appended> {
+    pub async fn finish(&self, output: impl Into<ToolOutput>) -> Result<Recorded> {
         self.end("finish", &output.into(), None).await
     }
 
@@ -107,7 +108,7 @@ impl ToolCallRecorder {
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
-    pub async fn fail(&self, error: &str) -> Result<Appended> {
+    pub async fn fail(&self, error: &str) -> Result<Recorded> {
         self.end("fail", &error.into(), Some(ItemStatus::Failed)).await
     }
 
@@ -115,11 +116,11 @@ impl ToolCallRecorder {
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
-    pub async fn decline(&self, reason: &str) -> Result<Appended> {
+    pub async fn decline(&self, reason: &str) -> Result<Recorded> {
         self.end("decline", &reason.into(), Some(ItemStatus::Declined)).await
     }
 
-    async fn end(&self, how: impl Hash, output: &ToolOutput, status: Option<ItemStatus>) -> Result<Appended> {
+    async fn end(&self, how: impl Hash, output: &ToolOutput, status: Option<ItemStatus>) -> Result<Recorded> {
         let text = output.output.to_string();
         self.turn
             .record((how, self.id.as_str(), text), |turn, _| {

@@ -7,12 +7,13 @@ use selvedge_protocol::{
     Compacted, ContextWindow, EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskCompleteEvent,
     TokenCountEvent, TokenUsage, TokenUsageInfo, TurnId, WorldState,
 };
-use selvedge_thread_store::{Appended, Result, StoreError};
+use selvedge_thread_store::{Result, StoreError};
 use serde_json::{Value, json};
 
 use crate::clock::now;
 use crate::live::LiveThread;
 use crate::prompt::{AgentText, Prompt};
+use crate::recorded::Recorded;
 use crate::recorded_turn::{ItemOrder, RecordedTurn, new_id};
 use crate::tool_call::ToolCallRecorder;
 use crate::turn_settings::TurnSettings;
@@ -66,7 +67,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// The errors of [`LiveThread::append_context`].
-    pub async fn world_state(&self, state: &WorldState, messages: &[ResponseItem]) -> Result<Appended> {
+    pub async fn world_state(&self, state: &WorldState, messages: &[ResponseItem]) -> Result<Recorded> {
         self.turn.check_open()?;
         let items: Vec<RolloutItem> = messages.iter().cloned().map(RolloutItem::from).collect();
         self.turn.thread.append_context(&items, state).await
@@ -76,7 +77,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// The errors of [`LiveThread::append`], and `InvalidRequest` if the turn has ended. The same holds for all methods.
-    pub async fn user_message(&self, prompt: impl Into<Prompt>) -> Result<Appended> {
+    pub async fn user_message(&self, prompt: impl Into<Prompt>) -> Result<Recorded> {
         let prompt = prompt.into();
         self.turn
             .record(("user", &prompt), |turn, _| {
@@ -91,7 +92,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn agent_message(&self, message: impl Into<AgentText>) -> Result<Appended> {
+    pub async fn agent_message(&self, message: impl Into<AgentText>) -> Result<Recorded> {
         let message = message.into();
         let appended = self
             .turn
@@ -110,7 +111,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn reasoning(&self, summary: &[&str], encrypted: Option<&str>) -> Result<Appended> {
+    pub async fn reasoning(&self, summary: &[&str], encrypted: Option<&str>) -> Result<Recorded> {
         let summary: Vec<String> = summary.iter().map(|&part| part.to_owned()).collect();
         self.turn
             .record(("reasoning", &summary, encrypted), |turn, _| {
@@ -175,7 +176,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn web_search(&self, id: &str, query: &str) -> Result<Appended> {
+    pub async fn web_search(&self, id: &str, query: &str) -> Result<Recorded> {
         let action = json!({"type": "search", "query": query});
         let call = json!({"type": "web_search_call", "id": id, "status": "completed", "action": action});
         let content = ItemContent::WebSearch { query: query.to_owned(), action: Some(action), results: None };
@@ -186,7 +187,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn generated_image(&self, id: &str, revised_prompt: &str, saved_path: &str) -> Result<Appended> {
+    pub async fn generated_image(&self, id: &str, revised_prompt: &str, saved_path: &str) -> Result<Recorded> {
         let call = json!({
             "type": "image_generation_call", "id": id, "status": "completed", "revised_prompt": revised_prompt, "result": "",
         });
@@ -199,7 +200,7 @@ impl TurnRecorder {
     }
 
     /// Records a step that the provider of the model performed itself.
-    async fn performed(&self, id: &str, call: &Value, content: ItemContent) -> Result<Appended> {
+    async fn performed(&self, id: &str, call: &Value, content: ItemContent) -> Result<Recorded> {
         let call = ResponseItem::from_value(call).ok_or_else(|| StoreError::invalid("the item is no object"))?;
         self.turn
             .record(("performed", call.json().get()), |turn, _| {
@@ -214,7 +215,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn plan(&self, text: &str) -> Result<Appended> {
+    pub async fn plan(&self, text: &str) -> Result<Recorded> {
         let content = ItemContent::Plan { text: text.to_owned() };
         self.shown_item(content).await
     }
@@ -224,7 +225,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message), and `InvalidRequest` if the mode has no event for this kind.
-    pub async fn shown_item(&self, content: ItemContent) -> Result<Appended> {
+    pub async fn shown_item(&self, content: ItemContent) -> Result<Recorded> {
         let kind = content.kind().to_owned();
         let item = self.turn.item(ItemId::from(new_id("")), content);
         let events = self.turn.format.events(&self.turn.id, &item);
@@ -240,7 +241,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn token_usage(&self, last: TokenUsage) -> Result<Appended> {
+    pub async fn token_usage(&self, last: TokenUsage) -> Result<Recorded> {
         let call = format!("{last:?}");
         self.turn
             .record(("tokens", call), |turn, state| {
@@ -279,7 +280,7 @@ impl TurnRecorder {
     ///
     /// # Errors
     /// As [`user_message`](Self::user_message).
-    pub async fn items(&self, items: &[RolloutItem]) -> Result<Appended> {
+    pub async fn items(&self, items: &[RolloutItem]) -> Result<Recorded> {
         self.turn.check_open()?;
         self.turn.thread.append(items).await
     }

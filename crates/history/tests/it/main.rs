@@ -6,6 +6,7 @@ mod boundary;
 mod context_fragments;
 mod context_tail;
 mod ignored_lines;
+mod known_kinds;
 mod linear_cost;
 mod metadata_fold;
 mod model_items;
