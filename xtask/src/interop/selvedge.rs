@@ -170,7 +170,7 @@ impl Selvedge {
     }
 
     fn spawn_append(&self, thread: &str) -> Result<Child> {
-        let mut command = self.command(&["append", thread]);
+        let mut command = self.command(&["append", thread, "--allow-unknown"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().with_context(|| format!("cannot run {}", self.program.display()))
     }

@@ -4,9 +4,11 @@ use std::io::{BufRead, Write};
 
 use anyhow::Context;
 use clap::Args;
+use selvedge_history::unknown_kind;
 use selvedge_protocol::{HistoryMode, RolloutItem, SortDirection, ThreadId};
-use selvedge_thread_manager::LiveThread;
-use selvedge_thread_store::{Appended, LineEntry, LineQuery, LineStart};
+use selvedge_thread_manager::{LiveThread, Recorded};
+use selvedge_thread_store::{LineEntry, LineQuery, LineStart};
+use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
@@ -21,12 +23,14 @@ const COUNTING_CHUNK: usize = 4 << 20;
 /// Arguments of `selvedge append`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each line of standard input is one item, {\"type\": …, \"payload\": …}. Other keys, such as those of an exported line, are ignored.
+Each line of standard input is one item, {\"type\": …, \"payload\": …}, or a JSON array of items, which are recorded as one \
+batch: all of them or none. Other keys, such as those of an exported line, are ignored.
 
-After each recorded item, a number is printed: the ordinal of the last line of the thread, or for a legacy thread the \
-number of its lines. An item that is acknowledged in this way survives the end of this program, and with --durability \
-synced a power loss. Items that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line \
-that is not an item ends the command.
+After each line of input, a number is printed: the ordinal of the last line of the thread, or for a legacy thread the \
+number of its lines. What is acknowledged in this way survives the end of this program, and with --durability synced a \
+power loss. Items that are not kept in a log (deltas, warnings, events of the other history mode) leave the number as it \
+is, and their count follows it: `17 dropped 1`. With --json, each line is acknowledged by an object. The first line that \
+is not an item, or has a type that is not known, ends the command.
 
 Examples:
   selvedge append 01a1fd5d-aacb < items.jsonl
@@ -35,6 +39,9 @@ Examples:
 pub(crate) struct AppendArgs {
     #[command(flatten)]
     thread: ThreadArg,
+    /// Also record items of types that are not known. Without it, such a type counts as misspelt
+    #[arg(long)]
+    allow_unknown: bool,
 }
 
 /// Appends the items on standard input to a thread.
@@ -42,7 +49,7 @@ pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
     // The claim is taken once for the whole input, so that no other writer gets in between two items.
     let live = app.manager.resume(id).await?.live;
-    let outcome = append_lines(&live, app).await;
+    let outcome = append_lines(&live, args.allow_unknown, app).await;
     // The thread is shut down in any case: items before a bad line are recorded and stay.
     let end = live.shutdown().await;
     outcome?;
@@ -50,7 +57,18 @@ pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn append_lines(live: &LiveThread, app: &mut App<'_>) -> Result<()> {
+/// The acknowledgement of a line of input, as JSON.
+#[derive(Serialize)]
+struct Acknowledgement {
+    /// The ordinal of the last line of the thread, or the number of lines of a legacy thread.
+    number: u64,
+    /// How many lines were written.
+    lines: u64,
+    /// How many items were left out.
+    dropped: usize,
+}
+
+async fn append_lines(live: &LiveThread, allow_unknown: bool, app: &mut App<'_>) -> Result<()> {
     let mut reached = ReachedNumber::at_start(app, live).await?;
     let mut input = std::io::stdin().lock();
     let mut bytes = Vec::new();
@@ -61,17 +79,29 @@ async fn append_lines(live: &LiveThread, app: &mut App<'_>) -> Result<()> {
         if length == 0 {
             break;
         }
-        let item = parse_item(&bytes).map_err(|reason| bad_line(line_number, &reason))?;
-        let Some(item) = item else { continue };
-        // One item is one batch. Collecting several items would be faster, but a caller that waits for each number
+        let items = parse_items(&bytes).map_err(|reason| bad_line(line_number, &reason))?;
+        if items.is_empty() {
+            continue;
+        }
+        if !allow_unknown && let Some(unknown) = items.iter().find_map(unknown_kind) {
+            return Err(unknown_type(line_number, &unknown));
+        }
+        // One line is one batch. Collecting several lines would be faster, but a caller that waits for each number
         // would wait forever.
-        let appended = live.append(std::slice::from_ref(&item)).await.map_err(|error| {
+        let recorded = live.append(&items).await.map_err(|error| {
             Failure::from(error).context(format!("line {line_number} of the input was not recorded"))
         })?;
-        reached.add(appended);
+        reached.add(recorded);
         let number = reached.get(app, live).await?;
+        let Recorded { lines, dropped, .. } = recorded;
+        if app.json {
+            app.out.json_line(&Acknowledgement { number, lines, dropped })?;
+        } else if dropped > 0 {
+            writeln!(app.out, "{number} dropped {dropped}")?;
+        } else {
+            writeln!(app.out, "{number}")?;
+        }
         // A caller may wait for this number before it sends the next item, so the number must not stay in the buffer.
-        writeln!(app.out, "{number}")?;
         app.out.flush()?;
     }
     Ok(())
@@ -82,15 +112,25 @@ fn bad_line(line_number: u64, reason: &str) -> Failure {
         .hint("every line is {\"type\": …, \"payload\": …}; all lines before this one were recorded")
 }
 
-/// Parses the item on a line. Returns `None` for a blank line.
-fn parse_item(bytes: &[u8]) -> Result<Option<RolloutItem>, String> {
+fn unknown_type(line_number: u64, unknown: &str) -> Failure {
+    Failure::new(FailureKind::Other, format!("line {line_number} of the input is {unknown}, which is not known"))
+        .hint("if the type is right, add --allow-unknown; all lines before this one were recorded")
+}
+
+/// Parses the item on a line, or the array of items. The result is empty for a blank line.
+fn parse_items(bytes: &[u8]) -> Result<Vec<RolloutItem>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     // Editors on Windows begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    serde_json::from_str(text).map(Some).map_err(|error| error.to_string())
+    let items = if text.starts_with('[') {
+        serde_json::from_str(text)
+    } else {
+        serde_json::from_str(text).map(|item| vec![item])
+    };
+    items.map_err(|error| error.to_string())
 }
 
 /// The number that acknowledges an item: the ordinal of the last line, or the number of lines of a legacy thread.
@@ -112,10 +152,10 @@ impl ReachedNumber {
         Ok(Self { number, mode: live.mode() })
     }
 
-    fn add(&mut self, appended: Appended) {
+    fn add(&mut self, recorded: Recorded) {
         match self.mode {
-            HistoryMode::Paginated => self.number = appended.last_ordinal.or(self.number),
-            HistoryMode::Legacy => self.number = self.number.map(|number| number + appended.lines),
+            HistoryMode::Paginated => self.number = recorded.last_ordinal.or(self.number),
+            HistoryMode::Legacy => self.number = self.number.map(|number| number + recorded.lines),
         }
     }
 

@@ -493,7 +493,7 @@ fn a_context_as_sent_has_an_output_for_each_call_and_short_outputs() {
     let orphan = output("orphan", "x");
     let unknown = item(json!({"type": "mystery"}));
     let items = [message("q"), call("a"), output("a", &long), call("b"), orphan, unknown].concat();
-    assert_eq!(home.append(&id, items).code, 0);
+    assert_eq!(home.append_with(&id, &["--allow-unknown"], items).code, 0);
 
     let outputs = |args: &[&str]| -> Vec<String> {
         let context = home.json(&[&["context", &id], args].concat());

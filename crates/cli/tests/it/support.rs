@@ -110,7 +110,12 @@ impl Home {
 
     /// Runs `append` on this input.
     pub(crate) fn append(&self, id: &str, input: impl AsRef<[u8]>) -> RunResult {
-        let mut child = self.spawn_append(id);
+        self.append_with(id, &[], input)
+    }
+
+    /// Appends with further arguments.
+    pub(crate) fn append_with(&self, id: &str, args: &[&str], input: impl AsRef<[u8]>) -> RunResult {
+        let mut child = self.spawn_append_with(id, args);
         let mut stdin = child.stdin.take().unwrap();
         // The program may end before it has read everything.
         let _ = stdin.write_all(input.as_ref());
@@ -119,7 +124,11 @@ impl Home {
     }
 
     pub(crate) fn spawn_append(&self, id: &str) -> Child {
-        let mut command = self.command(&["append", id]);
+        self.spawn_append_with(id, &[])
+    }
+
+    fn spawn_append_with(&self, id: &str, args: &[&str]) -> Child {
+        let mut command = self.command(&[&["append", id], args].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde_json::{Value, json};
 
-use crate::support::{ARCHIVED169, Home, PLAIN169, T144, T169, UNKNOWN, message, rollouts, user_message};
+use crate::support::{ARCHIVED169, Home, PLAIN169, T144, T169, UNKNOWN, line, message, rollouts, user_message};
 
 /// Returns a turn with one message of the user. Each history mode keeps one of the two events for it.
 fn turn(id: &str, text: &str) -> String {
@@ -128,9 +128,40 @@ fn items_that_are_not_kept_do_not_change_the_number() {
     let delta = "{\"type\":\"event_msg\",\"payload\":{\"type\":\"agent_message_delta\",\"delta\":\"x\"}}\n";
     let run = home.append(&id, [delta, &message("one"), delta, delta, &message("two")].concat());
     assert_eq!(run.code, 0, "{}", run.err);
-    let numbers: Vec<u64> = run.out.lines().map(|line| line.parse().unwrap()).collect();
-    let first = numbers[0];
-    assert_eq!(numbers, [first, first + 1, first + 1, first + 1, first + 2]);
+    assert_eq!(run.out, "0 dropped 1\n1\n1 dropped 1\n1 dropped 1\n2\n");
+}
+
+#[test]
+fn an_array_of_items_is_one_batch_and_what_is_left_out_is_counted() {
+    let home = Home::missing();
+    let id = home.new_thread(&[]);
+    let batch =
+        |items: &[String]| format!("[{}]\n", items.iter().map(|item| item.trim()).collect::<Vec<_>>().join(","));
+    let delta = line("event_msg", &json!({"type": "agent_message_delta", "delta": "x"}));
+    let legacy = line("event_msg", &json!({"type": "user_message", "message": "of the other mode"}));
+    let input = [batch(&[message("one"), message("two")]), batch(&[delta, legacy, message("three")]), message("four")];
+    let run = home.append(&id, input.concat());
+    assert_eq!((run.code, run.out.as_str()), (0, "2\n3 dropped 2\n4\n"), "{run:?}");
+    let run = home.append_with(&id, &["--json"], batch(&[message("five"), message("six")]));
+    assert_eq!(run.out, "{\"number\":6,\"lines\":2,\"dropped\":0}\n");
+    // A batch with a bad item is not recorded at all.
+    assert_eq!(home.append(&id, batch(&[message("seven"), "{}".to_owned()])).code, 1);
+    assert_eq!(home.append(&id, message("eight")).out, "7\n");
+}
+
+#[test]
+fn a_type_that_is_not_known_is_refused_unless_it_is_allowed() {
+    let home = Home::missing();
+    let id = home.new_thread(&[]);
+    let misspelt = line("response_item", &json!({"type": "mesage", "role": "user", "content": "lost?"}));
+    let run = home.append(&id, [message("one"), misspelt.clone(), message("two")].concat());
+    assert_eq!((run.code, run.out.as_str()), (1, "1\n"), "{run:?}");
+    assert!(
+        run.err.contains("line 2") && run.err.contains("`mesage`") && run.err.contains("--allow-unknown"),
+        "{run:?}"
+    );
+    let run = home.append_with(&id, &["--allow-unknown"], misspelt);
+    assert_eq!((run.code, run.out.as_str()), (0, "2\n"), "{run:?}");
 }
 
 #[test]
