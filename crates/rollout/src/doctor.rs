@@ -6,10 +6,12 @@
 
 mod base_check;
 mod diagnose;
+mod diverged_check;
 mod duplicates;
 mod effects;
 mod file_check;
 mod finding;
+mod fork_diverged;
 mod home_check;
 mod references;
 mod repair;

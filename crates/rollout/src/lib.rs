@@ -66,7 +66,8 @@ pub use error::{LostFile, RolloutError};
 pub use file_system::sealed;
 pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
-    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,
+    BackwardEntry, BackwardReader, DivergedSegment, HistoryEntry, HistoryPart, HistoryReader, MissingBase,
+    ResolvedHistory, read_head,
 };
 pub use home::{CachedHome, HomeDirectories, HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use identity::{FileIdentity, FileStamp};

@@ -9,6 +9,7 @@ use selvedge_thread_manager::LiveThread;
 use selvedge_thread_store::{Appended, LineEntry, LineQuery, LineStart};
 
 use crate::app::App;
+use crate::diverged;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::resolve::ThreadArg;
 
@@ -26,7 +27,8 @@ Each line of standard input is one item, {\"type\": …, \"payload\": …}. Othe
 After each recorded item, a number is printed: the ordinal of the last line of the thread, or for a legacy thread the \
 number of its lines. An item that is acknowledged in this way survives the end of this program, and with --durability \
 synced a power loss. Items that are not kept in a log (deltas, warnings, …) leave the number as it is. The first line \
-that is not an item ends the command.
+that is not an item ends the command. If another program went on in a segment that a rewind had abandoned, a warning on \
+standard error says so before the first item is recorded.
 
 Examples:
   selvedge append 01a1fd5d-aacb < items.jsonl
@@ -42,6 +44,8 @@ pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
     // The claim is taken once for the whole input, so that no other writer gets in between two items.
     let live = app.manager.resume(id).await?.live;
+    // The claim is held, so nothing more can be written elsewhere until the items are appended.
+    diverged::warn(id, &diverged::find(id, app).await);
     let outcome = append_lines(&live, app).await;
     // The thread is shut down in any case: items before a bad line are recorded and stay.
     let end = live.shutdown().await;

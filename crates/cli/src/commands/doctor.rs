@@ -37,7 +37,7 @@ Exit codes: 0 no findings, 1 findings (after --repair: findings that remain). No
 With --json: {checked: {files, bytes, lines}, findings: [{kind, severity, path, thread_id, range: {start, end}, line, \
 detail, mendable, remedy}], omitted, index}. index is {path, threads, findings: [{kind, severity, thread_id, \
 detail}]}, or null without an index. With --repair or --dry-run also repairs: [{action, path, thread_id, detail, kept, \
-error}]. After --repair also left, the findings that remain, and in index repair: {set_aside, report} and left.
+new_thread_id, error}]. After --repair also left, the findings that remain, and in index repair: {set_aside, report} and left.
 
 Examples:
   selvedge doctor

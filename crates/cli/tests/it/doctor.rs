@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Home, T169, UNKNOWN, message, small_log};
 
@@ -164,4 +164,63 @@ fn a_file_that_is_not_an_index_is_found_and_set_aside() {
     assert!(run.code == 0 && run.out.contains("set aside the index"), "{run:?}");
     assert_eq!(home.run(&["doctor"]).code, 0);
     assert_eq!(home.json(&["index", "status"])["threads"], 1);
+}
+
+/// Appends a turn to the first segment of a thread, as a program does that did not notice a rewind.
+fn go_on_in_first_segment(home: &Home, id: &str, text: &str) {
+    let (_, _, path) =
+        crate::support::rollouts(&home.path()).into_iter().find(|(of, later, _)| of == id && !later).unwrap();
+    let mut log = fs::read_to_string(&path).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let line = |ordinal: u64, kind: &str, payload: Value| {
+        let ordinal = last["ordinal"].as_u64().unwrap() + ordinal;
+        format!(
+            "{}\n",
+            json!({"timestamp": "2099-01-01T00:00:00.000Z", "ordinal": ordinal, "type": kind, "payload": payload})
+        )
+    };
+    log += &line(1, "event_msg", json!({"type": "task_started", "turn_id": text}));
+    let content = json!([{"type": "text", "text": text}]);
+    let item = json!({"type": "UserMessage", "id": text, "content": content});
+    log += &line(2, "event_msg", json!({"type": "item_completed", "thread_id": id, "turn_id": text, "item": item}));
+    log += &line(3, "event_msg", json!({"type": "task_complete", "turn_id": text}));
+    fs::write(path, log).unwrap();
+}
+
+#[test]
+fn a_diverged_history_is_reported_and_kept_as_a_fork() {
+    let home = Home::sample("story-0.169.0");
+    narrow_permissions(&home);
+    assert!(home.json(&["show", T169]).get("diverged").is_none());
+    let before = home.ok(&["export", T169]);
+    go_on_in_first_segment(&home, T169, "behind your back");
+
+    let shown = home.run(&["show", T169, "--json"]);
+    let diverged: Value = serde_json::from_str(&shown.out).unwrap();
+    let diverged = &diverged["diverged"][0];
+    assert_eq!((&diverged["segment_id"], &diverged["turns"], &diverged["lines"]), (&T169.into(), &1.into(), &3.into()));
+    assert!(shown.err.contains("warning: the history has diverged") && shown.err.contains("doctor"), "{shown:?}");
+    let appended = home.append(T169, message("more"));
+    assert!(appended.code == 0 && appended.err.contains("warning: the history has diverged"), "{appended:?}");
+
+    let (code, found) = report(&home, &[]);
+    assert_eq!((code, kinds(&found)), (1, vec!["diverged_history"]), "{found}");
+    assert!(found["findings"][0]["remedy"].as_str().unwrap().contains("fork"), "{found}");
+    let (code, repaired) = report(&home, &["--repair"]);
+    assert_eq!((code, &repaired["left"]), (0, &json!([])), "{repaired}");
+    let step = &repaired["repairs"][0];
+    let fork = step["new_thread_id"].as_str().unwrap();
+    assert_eq!((&step["action"], &step["thread_id"]), (&"fork".into(), &T169.into()));
+
+    assert!(home.ok(&["export", T169]).starts_with(&before));
+    let turns = home.json(&["show", fork])["turns"].clone();
+    assert_eq!(turns.as_array().unwrap().last().unwrap()["items"][0]["text"], "behind your back");
+    let rows = home.json(&["list", "--all"]);
+    let row = rows.as_array().unwrap().iter().find(|row| row["id"] == fork).unwrap();
+    assert_eq!(row["forked_from_id"], T169);
+    assert!(row["name"].as_str().unwrap().ends_with("(diverged)"), "{row}");
+    for id in [T169, fork] {
+        assert_eq!(home.run(&["show", id]).err, "");
+    }
+    assert_eq!(report(&home, &["--deep"]).0, 0);
 }

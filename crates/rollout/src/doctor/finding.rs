@@ -92,6 +92,8 @@ kinds! {
     BaseDiffers = "base_differs", Fault, false, "restore an older copy of the base, or let `selvedge delete --detach` copy the history; until then the thread is read by ordinals";
     /// Segments are based on each other in a circle.
     BaseCycle = "base_cycle", Fault, false, "restore one of the files from a backup; until then each thread has only its own lines";
+    /// A program went on in a segment that another one had abandoned.
+    DivergedHistory = "diverged_history", Fault, true, "repair keeps both: it makes a fork that shows these lines; the thread stays as it is";
     /// Another file holds the same segment and counts.
     Duplicate = "duplicate", Fault, true, "repair removes the file if the other one has all of its content, and otherwise sets it aside";
     /// A temporary file of a process that died.

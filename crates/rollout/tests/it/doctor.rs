@@ -405,7 +405,7 @@ fn links_are_reported_and_not_followed() {
 fn the_names_of_kinds_never_change() {
     let names: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let wanted = "invalid_utf8 not_json torn nul byte_order_mark too_long compression spliced_lines unsealed missing_head \
-                  foreign_head unreadable missing_base base_too_short base_differs base_cycle duplicate leftover \
+                  foreign_head unreadable missing_base base_too_short base_differs base_cycle diverged_history duplicate leftover \
                   stale_lock orphan_name damaged_names wide_mode symbolic_link empty ordinal_gap repeated_ordinal \
                   missing_ordinal";
     assert_eq!(names.join(" "), wanted);
