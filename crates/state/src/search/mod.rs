@@ -24,7 +24,7 @@ pub(crate) mod collector;
 mod cursor;
 pub(crate) mod directory;
 mod docs;
-mod merge;
+pub(crate) mod merge;
 mod postings;
 mod proposal;
 mod query;
