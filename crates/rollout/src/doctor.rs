@@ -13,6 +13,7 @@ mod file_check;
 mod finding;
 mod fork_diverged;
 mod home_check;
+mod interleaved_turns;
 mod references;
 mod repair;
 mod repair_step;

@@ -53,7 +53,7 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
             FindingKind::StaleLock => run.remove_lock(finding),
             FindingKind::OrphanName => run.clear_name(finding),
             FindingKind::Leftover if finding.thread_id.is_none() => run.remove_leftover(finding),
-            FindingKind::WideMode if finding.thread_id.is_none() => run.narrow_mode(finding),
+            kind if is_mode(kind) && finding.thread_id.is_none() => run.narrow_mode(finding),
             _ => {}
         }
     }
@@ -88,10 +88,7 @@ impl RepairRun<'_> {
             .map(|finding| finding.path.as_path())
             .collect();
         // Modes come first: a file that replaces another one is private in any case.
-        findings
-            .iter()
-            .filter(|finding| finding.kind == FindingKind::WideMode)
-            .for_each(|finding| self.narrow_mode(finding));
+        findings.iter().filter(|finding| is_mode(finding.kind)).for_each(|finding| self.narrow_mode(finding));
         for path in damaged {
             self.rewrite_file(thread_id, path);
         }
@@ -125,7 +122,7 @@ impl RepairRun<'_> {
             let action = match finding.kind {
                 FindingKind::Duplicate => RepairAction::SetAside,
                 FindingKind::Leftover => RepairAction::RemoveLeftover,
-                FindingKind::WideMode => RepairAction::NarrowMode,
+                kind if is_mode(kind) => RepairAction::NarrowMode,
                 FindingKind::DivergedHistory => RepairAction::Fork,
                 _ => RepairAction::RewriteFile,
             };
@@ -321,6 +318,11 @@ impl RepairRun<'_> {
     }
 }
 
+/// Returns whether a finding is about the mode of a file or directory.
+fn is_mode(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::WideMode | FindingKind::WritableByAll)
+}
+
 /// Returns whether a finding is repaired by rewriting the content of the file.
 fn is_in_content(kind: FindingKind) -> bool {
     matches!(
@@ -334,6 +336,7 @@ fn is_in_content(kind: FindingKind) -> bool {
             | FindingKind::SplicedLines
             | FindingKind::Unsealed
             | FindingKind::MissingHead
+            | FindingKind::BadHeadId
     )
 }
 
