@@ -14,6 +14,7 @@ mod failure;
 mod forest;
 mod global_options;
 mod home;
+mod maintenance;
 mod notes;
 mod output;
 mod picker;

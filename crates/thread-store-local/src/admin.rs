@@ -6,6 +6,7 @@
 mod compress;
 mod doctor;
 mod index;
+mod maintenance;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use selvedge_thread_store::{Result, StoreError};
 
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
 pub use self::index::IndexAdmin;
+pub use self::maintenance::HomeMaintenance;
 use crate::store::LocalThreadStore;
 
 /// The administration of a store's home: operations on its files rather than on its threads.

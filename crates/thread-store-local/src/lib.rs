@@ -71,17 +71,17 @@ mod store;
 mod store_core;
 mod write;
 
-pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
+pub use admin::{CompressionScope, HomeAdmin, HomeMaintenance, IndexAdmin, UncompressedFile, UncompressedThread};
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
 
 // What the methods of `HomeAdmin` take and return, beside the types above.
-pub use selvedge_rollout::DivergedSegment;
 pub use selvedge_rollout::doctor::{
     CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences,
     Severity,
 };
+pub use selvedge_rollout::{DivergedSegment, LockHolder};
 pub use selvedge_state::{
     CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
     UpdateProgress, UpdateReport,

@@ -17,6 +17,7 @@ use self::index::IndexReport;
 use self::repair_mode::RepairMode;
 use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
+use crate::maintenance;
 use crate::notes::note;
 use crate::resolve;
 use crate::wiring::{CheckedTotals, Diagnosis, Finding, RepairStep, Severity};
@@ -35,7 +36,8 @@ The index is checked, too. A thread record that differs from the files is a faul
 yet is a notice. A repair brings the index up to date, and sets the file aside if it is \
 not an index.
 
-Exit codes: 0 no fault, 1 faults (after --repair: faults that remain), 2 usage, 3 no such thread. Notices do not count.
+Exit codes: 0 no fault, 1 faults (after --repair: faults that remain), 2 usage, 3 no such thread, 4 \
+another program compresses or migrates the rollouts. Notices do not count.
 
 With --json: {checked: {files, bytes, lines}, findings: [{kind, severity, path, thread_id, range: {start, end}, line, \
 detail, mendable, remedy}], omitted, index}. index is {path, threads, findings: [{kind, severity, thread_id, \
@@ -89,6 +91,11 @@ pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     let mode = args.repair_mode();
     let threads = named_threads(args, app).await?;
     let before = files::diagnose(app, threads.clone()).await?;
+    let is_repairable = before.findings.iter().any(|finding| finding.is_repairable);
+    let _maintenance = match mode {
+        RepairMode::Repair if is_repairable => Some(maintenance::begin(app).await?),
+        _ => None,
+    };
     let repairs = match mode {
         RepairMode::Off => None,
         _ => Some(app.admin.repair(&before, mode == RepairMode::DryRun).await?),
