@@ -29,6 +29,7 @@ mod postings;
 mod proposal;
 mod query;
 mod rank;
+pub(crate) mod ranking;
 mod read;
 pub(crate) mod run;
 pub(crate) mod store;
