@@ -29,6 +29,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     server.revert(&thread, &last)?;
     server.run_turn(&thread, "third again")?;
     server.stop()?;
+    section.record("reverted by Codex", "doctor exits with 0", healthy(&selvedge));
     // Codex itself abandons a segment in this way.
     section.record("reverted by Codex", "no finding", undiverged(&selvedge, &thread));
     selvedge.rewind(&thread, 2)?;
@@ -40,6 +41,18 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     server.stop()?;
     section.record("continued by Codex", "seen and kept", kept_as_fork(bench, &home, &selvedge, &thread));
     Ok(section)
+}
+
+/// Checks that the doctor finds no fault in a home as Codex leaves it.
+fn healthy(selvedge: &Selvedge) -> CheckOutcome {
+    let output = selvedge.attempt(&["doctor"])?;
+    ensure!(
+        output.status.success(),
+        "doctor ended with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Ok(None)
 }
 
 fn undiverged(selvedge: &Selvedge, thread: &str) -> CheckOutcome {
