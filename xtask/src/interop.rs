@@ -7,6 +7,7 @@ mod by_codex;
 mod by_selvedge;
 mod compare;
 mod detached;
+mod diverged;
 mod fragments;
 mod known_home;
 mod locks;
@@ -133,6 +134,7 @@ fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
         section("compressed by Selvedge", || by_selvedge::check_compressed(bench, program)),
         section("detached forks", || detached::check(bench, program)),
         section("in a home that Codex knows", || known_home::check(bench, program)),
+        section("diverged histories", || diverged::check(bench, program)),
         section("written by Codex", || by_codex::check(bench, program)),
         section("one writer", || locks::check(bench, program)),
         section("unknown lines", || unknown_lines::check(bench, program)),

@@ -9,9 +9,10 @@ use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
 
 pub(crate) use selvedge_thread_store_local::{
-    CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
-    HomeAdmin, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus,
-    RepairStep, Severity, UncompressedThread, UpdateProgress, UpdateReport,
+    CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, DivergedSegment,
+    Finding, FindingKind, HomeAdmin, HomeMaintenance, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding,
+    IndexLocation, IndexRepair, IndexStatus, LockHolder, RepairStep, Severity, UncompressedThread, UpdateProgress,
+    UpdateReport,
 };
 
 /// Opens the home at this path. Reads nothing and creates nothing.

@@ -113,7 +113,7 @@ pub use sent_history::{aborted_output, unanswered_calls};
 pub use stats::StatsFold;
 pub use token_budget::{TokenBudget, TokenBudgetForm};
 pub use truncation::{InvalidOutputLimit, OutputLimit};
-pub use turn_events::opens_turn;
+pub use turn_events::{is_conversation, opens_turn};
 pub use turn_format::{TurnFormat, answered_call, shown_call};
 pub use turns::{TurnProjection, apply_view};
 pub use world_state::WorldStateTracker;

@@ -12,6 +12,7 @@ mod snippet;
 mod terms;
 mod words;
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use selvedge_protocol::{SearchHit, SearchOrder, StoredThread, Turn, TurnId, TurnItem};
@@ -43,12 +44,15 @@ impl fmt::Display for EmptySearch {
 impl std::error::Error for EmptySearch {}
 
 /// Rank of a thread in a search, for stores without a better measure. Threads whose name is a hit come first, then those with
-/// more matches, counted in powers of two.
+/// more matches, counted in powers of two. The greatest rank is the best one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SearchRank {
+    /// Number of the group of threads that are ranked together, for stores that rank the newest threads first. 0 if all are.
+    pub window: Reverse<u32>,
     /// Whether the thread's name is a hit.
     pub in_name: bool,
-    /// Number of matches of terms in items that are hits, as the number of its binary digits.
+    /// How relevant the thread is. [`TextSearch::hits`] takes the number of matches of terms in items that are hits, as the number of
+    /// its binary digits.
     pub level: u32,
 }
 
@@ -178,7 +182,8 @@ impl TextSearch {
             item_locations(turns).filter_map(|location| Some((self.count(&item_texts(location.item))?, location)));
         let mut counted: Vec<_> = counted.collect();
         let total: u64 = counted.iter().map(|(count, _)| count).sum();
-        let rank = SearchRank { in_name: in_name.is_some(), level: u64::BITS - total.leading_zeros() };
+        let level = u64::BITS - total.leading_zeros();
+        let rank = SearchRank { in_name: in_name.is_some(), level, ..SearchRank::default() };
         // Fewer leading zeros mean more binary digits, so larger counts come first. The sort is stable: items whose counts
         // have as many digits keep the order of the thread.
         counted.sort_by_key(|(count, _)| count.leading_zeros());

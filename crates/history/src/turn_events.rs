@@ -16,6 +16,20 @@ pub fn opens_turn(line: &RolloutLine) -> bool {
         && matches!(line.item(), RolloutItem::EventMsg(EventMsg::TaskStarted(_)))
 }
 
+/// Returns whether a line says something that a user would miss: it opens a turn, or it is an item of the model, a message, a
+/// compaction or what was spoken. All other lines only describe how the thread runs: settings, counts, the end of a turn.
+#[must_use]
+pub fn is_conversation(line: &RolloutLine) -> bool {
+    match line.kind() {
+        "response_item" | "compacted" | "inter_agent_communication" | "realtime_item" => true,
+        "event_msg" => {
+            let kind = payload_type(line);
+            is_turn_start(&kind) || matches!(&*kind, "user_message" | "agent_message" | "item_completed")
+        }
+        _ => false,
+    }
+}
+
 /// Returns whether an event of this kind opens a turn. Programs use two names for it.
 pub(crate) fn is_turn_start(kind: &str) -> bool {
     matches!(kind, "task_started" | "turn_started")

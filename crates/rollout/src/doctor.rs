@@ -6,11 +6,14 @@
 
 mod base_check;
 mod diagnose;
+mod diverged_check;
 mod duplicates;
 mod effects;
 mod file_check;
 mod finding;
+mod fork_diverged;
 mod home_check;
+mod interleaved_turns;
 mod references;
 mod repair;
 mod repair_step;

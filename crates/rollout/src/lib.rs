@@ -10,6 +10,7 @@
 //! - [`ResolvedHistory`]: follows a history through the segments that it is built on;
 //! - [`WriterLock`]: keeps a second writer out of a thread;
 //! - [`ReferenceLock`]: keeps a segment from being deleted while another one begins to refer to it;
+//! - [`MaintenanceLock`]: keeps other programs from rewriting many files at the same time;
 //! - [`NameIndex`]: the names that users give to threads;
 //! - [`doctor`]: diagnosis and repair.
 //!
@@ -66,11 +67,12 @@ pub use error::{LostFile, RolloutError};
 pub use file_system::sealed;
 pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
-    BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,
+    BackwardEntry, BackwardReader, DivergedSegment, HistoryEntry, HistoryPart, HistoryReader, MissingBase,
+    ResolvedHistory, read_head,
 };
 pub use home::{CachedHome, HomeDirectories, HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
 pub use identity::{FileIdentity, FileStamp};
-pub use locks::{LockHolder, ReferenceLock, WriterLock};
+pub use locks::{LockHolder, MaintenanceLock, ReferenceLock, WriterLock};
 pub use names::{NameEntry, NameIndex};
 pub use reader::{RolloutReader, open_bytes};
 pub use recorder::{AppendedLines, RolloutRecorder, WrittenBatch};

@@ -2,10 +2,12 @@
 
 mod file_lock;
 mod lock_holder;
+mod maintenance_lock;
 mod reference_lock;
 mod writer_lock;
 
 pub(crate) use file_lock::wait_for_lock;
 pub use lock_holder::LockHolder;
+pub use maintenance_lock::MaintenanceLock;
 pub use reference_lock::ReferenceLock;
 pub use writer_lock::WriterLock;

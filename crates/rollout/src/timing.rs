@@ -23,6 +23,11 @@ pub(crate) const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long, because a deletion reads the head of every file of the home under this lock.
 pub(crate) const REFERENCE_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait for the lock of programs that rewrite many rollouts.
+///
+/// They can hold it for minutes. A user learns at once what the program waits for, and can run it again later.
+pub(crate) const MAINTENANCE_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long to wait for the lock of the name index.
 ///
 /// Writers hold it for one short `write`. The timeout leaves room for a process that is suspended for a moment.

@@ -12,6 +12,7 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -19,7 +20,7 @@ use selvedge_rollout::now;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::blocking::blocking;
 use crate::error::{IndexError, Result};
@@ -152,6 +153,32 @@ impl Database {
         }
     }
 
+    /// Moves everything in the write-ahead log into the database file, and empties the log. Until then the file holds what a transaction
+    /// has overwritten. Does nothing while other processes read an older state; the next call does it then.
+    pub(crate) async fn empty_log(&self) -> Result<()> {
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
+        if row.try_get::<i64, _>(0)? != 0 {
+            tracing::info!("the log of the index is in use, and was not emptied");
+        }
+        Ok(())
+    }
+
+    /// Rewrites the file without its free pages. An index that an earlier version of this program wrote may have words in them.
+    pub(crate) async fn drop_free_pages(&self) -> Result<()> {
+        sqlx::query("VACUUM").execute(&self.writer).await?;
+        self.empty_log().await
+    }
+
+    /// Removes the index files beside this one that were set aside. A file that this program did not make stays.
+    pub(crate) async fn remove_set_aside(&self) -> Result<()> {
+        let path = self.path.clone();
+        blocking(move || {
+            remove_files_set_aside(&path);
+            Ok(())
+        })
+        .await
+    }
+
     /// Closes the connections. The file is complete without that; the last connection that is closed removes the log.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
@@ -190,6 +217,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(STATEMENT_TIMEOUT)
+        // What is deleted is overwritten: the words of a deleted thread must not stay in pages that are free.
+        .pragma("secure_delete", "1")
         // 8 MiB, which hold the upper levels of all tables.
         .pragma("cache_size", "-8192")
         .statement_cache_capacity(64)
@@ -265,10 +294,55 @@ fn reason(failure: &IndexError) -> String {
     failure.source().map_or_else(|| failure.to_string(), |source| format!("{failure}: {source}"))
 }
 
+/// A part of the schema, as it is in every database file that this program made.
+const OWN_TABLE: &[u8] = b"CREATE TABLE search_blocks";
+
+/// What the name of a file that was set aside has behind the name of the index.
+const SET_ASIDE: &str = ".set-aside-";
+
+fn remove_files_set_aside(path: &Path) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let prefix = format!("{name}{SET_ASIDE}");
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let file = entry.path();
+        let is_set_aside = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(&prefix) && !name.ends_with("-wal") && !name.ends_with("-shm"));
+        if is_set_aside && contains(&file, OWN_TABLE).unwrap_or(false) {
+            for end in ["", "-wal", "-shm"] {
+                // What cannot be removed stays; it is not in use.
+                let _ = std::fs::remove_file(beside(&file, end));
+            }
+        }
+    }
+}
+
+/// Returns whether a file contains some bytes.
+fn contains(file: &Path, wanted: &[u8]) -> std::io::Result<bool> {
+    let mut file = File::open(file)?;
+    let mut block = vec![0; 1 << 16];
+    // The end of the block before is kept, because the bytes can begin there.
+    let mut kept = 0;
+    loop {
+        let len = file.read(&mut block[kept..])?;
+        if memchr::memmem::find(&block[..kept + len], wanted).is_some() {
+            return Ok(true);
+        }
+        if len == 0 {
+            return Ok(false);
+        }
+        let end = kept + len;
+        let start = end.saturating_sub(wanted.len());
+        block.copy_within(start..end, 0);
+        kept = end - start;
+    }
+}
+
 /// Renames a database file, and the files that SQLite keeps beside it, to names with the current time.
 fn set_file_aside(path: &Path) -> Result<PathBuf> {
     let time = now().to_string().replace(':', "-");
-    let kept = beside(path, &format!(".set-aside-{time}"));
+    let kept = beside(path, &format!("{SET_ASIDE}{time}"));
     // The log goes first. If it stayed behind, SQLite would take it for the log of the next database at this path.
     for end in ["-wal", "-shm", ""] {
         let from = beside(path, end);

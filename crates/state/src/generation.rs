@@ -85,7 +85,13 @@ impl StateIndex {
         ] {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        // The file is nearly empty, so that this is cheap.
+        if let Err(error) = self.database.drop_free_pages().await {
+            // Other processes use the index. What was deleted is overwritten in any case.
+            tracing::info!(%error, "free pages of the index stay");
+        }
+        self.database.remove_set_aside().await
     }
 }
 

@@ -27,6 +27,7 @@ use crate::indexed_state::IndexedState;
 use crate::limits::UPDATE_ROUNDS;
 use crate::plan::ScanJob;
 use crate::scan_pool::{ScanBatch, ScanOutcome, ScannedJob};
+use crate::search::merge::rewrite_runs_of;
 use crate::search::run::Run;
 use crate::search::store::store_run;
 use crate::sql::ids_json;
@@ -115,6 +116,9 @@ impl StateIndex {
             plan = self.plan_update(self.home_files().await?, Some(contended)).await?;
         }
         report.renamed = self.update_names(wait).await?;
+        if report.removed > 0 {
+            self.finish_removal().await?;
+        }
         match self.merge_runs(wait).await {
             // The threads are written. Unmerged runs answer as well, and another process may be merging them right now.
             Err(IndexError::Busy(error)) => tracing::debug!(%error, "search runs not merged"),
@@ -140,6 +144,24 @@ impl StateIndex {
         let removed = remove_threads(&mut transaction, &gone).await?;
         transaction.commit().await?;
         Ok(removed)
+    }
+
+    /// Brings threads up to date that were deleted: nothing of them stays in the files of the index, whether it was filled or not.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn erase_threads(&self, threads: HashSet<ThreadId>) -> Result<UpdateReport> {
+        let files = self.home_files().await?;
+        self.apply_changes(files, Some(threads), WaitPolicy::Long, &mut |_| {}).await
+    }
+
+    /// Empties the write-ahead log after threads were removed, and removes older files of the index, which contain these threads, too.
+    async fn finish_removal(&self) -> Result<()> {
+        match self.database.empty_log().await {
+            Err(IndexError::Busy(error)) => tracing::info!(%error, "the log of the index was not emptied"),
+            outcome => outcome?,
+        }
+        self.database.remove_set_aside().await
     }
 
     /// Carries out jobs. Adds to `contended` the threads that have to be planned again.
@@ -217,6 +239,8 @@ async fn remove_threads(connection: &mut SqliteConnection, gone: &[ScanJob]) -> 
     let rewritten = find_rewritten(connection, gone).await?;
     let gone: Vec<ThreadId> = gone.iter().map(|job| job.thread_id).filter(|id| !rewritten.contains(id)).collect();
     write::delete_threads(connection, &gone).await?;
+    // A merge would remove their words at some time. They must go with the thread.
+    rewrite_runs_of(connection, &gone).await?;
     Ok(gone.len() as u64)
 }
 

@@ -6,15 +6,18 @@
 mod compress;
 mod doctor;
 mod index;
+mod maintenance;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::{Durability, ThreadId};
+use selvedge_rollout::DivergedSegment;
 use selvedge_thread_store::{Result, StoreError};
 
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
 pub use self::index::IndexAdmin;
+pub use self::maintenance::HomeMaintenance;
 use crate::store::LocalThreadStore;
 
 /// The administration of a store's home: operations on its files rather than on its threads.
@@ -67,6 +70,15 @@ impl HomeAdmin {
             Err(StoreError::NotFound { .. }) => Ok(None),
             outcome => outcome.map(Some),
         }
+    }
+
+    /// Returns the segments of a thread with lines that no history contains, because a program went on in a segment that another one
+    /// had abandoned. A thread with one segment costs nothing, and of others only the lines in question are read.
+    ///
+    /// # Errors
+    /// `Backend` if a file cannot be read.
+    pub async fn diverged(&self, thread_id: ThreadId) -> Result<Vec<DivergedSegment>> {
+        self.store.reading(move |core| core.diverged(thread_id)).await
     }
 
     /// Closes the store's index, as [`LocalThreadStore::close`] does.

@@ -71,7 +71,7 @@ mod store;
 mod store_core;
 mod write;
 
-pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
+pub use admin::{CompressionScope, HomeAdmin, HomeMaintenance, IndexAdmin, UncompressedFile, UncompressedThread};
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
@@ -81,6 +81,7 @@ pub use selvedge_rollout::doctor::{
     CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences,
     Severity,
 };
+pub use selvedge_rollout::{DivergedSegment, LockHolder};
 pub use selvedge_state::{
     CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
     UpdateProgress, UpdateReport,

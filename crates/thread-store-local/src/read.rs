@@ -3,7 +3,7 @@
 //! Everything here takes no lock, changes nothing and never fails for the content of a file. Files may move while they are
 //! read; see [`StoreCore::resolve`](crate::store_core::StoreCore::resolve).
 //!
-//! - One thread: [`record`], [`history`], [`context`], [`boundary`], [`lines`], [`export`], [`segments`].
+//! - One thread: [`record`], [`history`], [`context`], [`boundary`], [`lines`], [`export`], [`segments`], [`diverged`].
 //! - All threads: [`find`], [`list`], [`search`], [`stats`], [`changes`].
 //! - Below these: [`raw_entries`], [`backward_entries`], [`inherited_prefix`], [`damage`].
 
@@ -12,6 +12,7 @@ pub(crate) mod boundary;
 pub(crate) mod changes;
 pub(crate) mod context;
 pub(crate) mod damage;
+pub(crate) mod diverged;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod history;

@@ -7,6 +7,7 @@
 //!
 //! An operation acquires what it needs in this order:
 //!
+//! 0. the maintenance lock of the home, a file lock: before it compresses or repairs threads;
 //! 1. the permit of one thread: of its [write queue](write_queue) if it is live here, else of its [cold queue](cold_queue);
 //! 2. the writer lock of that thread, a file lock;
 //! 3. the reference lock of the home, a file lock: shared by whatever adds a reference to a segment (fork, revert, import),
@@ -20,7 +21,7 @@
 //! - The writer lock is tried, and never waited for: a thread that is being written is a `Conflict`. So it does not matter that
 //!   a recorder takes it under its own mutex when it creates the file of a lazy thread, or in which order other programs take
 //!   it and the reference lock.
-//! - The waits for the locks of 3 and 4 end after a timeout, with an error after which the call can be repeated. The timeout also
+//! - The waits for the locks of 0, 3 and 4 end after a timeout, with an error after which the call can be repeated. The timeout also
 //!   covers a process that holds a lock and hangs.
 //! - Apart from the recorder's, no mutex in memory is held while a lock of 1 to 4 is acquired.
 
@@ -34,10 +35,12 @@ pub(crate) mod unsynced_batches;
 pub(crate) mod write_queue;
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use selvedge_protocol::{SessionMeta, ThreadId};
-use selvedge_rollout::{CachedHome, HomeFiles, NameIndex, ResolvedHistory, RolloutHome, WriterLock, read_head};
+use selvedge_rollout::{
+    CachedHome, HomeFiles, LockHolder, MaintenanceLock, NameIndex, ResolvedHistory, RolloutHome, WriterLock, read_head,
+};
 use selvedge_thread_store::implement::{ChangeLog, RecentBatches};
 use selvedge_thread_store::{Result, StoreError};
 
@@ -67,6 +70,8 @@ pub(crate) struct StoreCore {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) decompression_cursor: DecompressionCursor,
     pub(crate) changes: Mutex<ChangeLog>,
+    /// The maintenance lock, while this store holds it.
+    maintenance: Mutex<Weak<MaintenanceLock>>,
 }
 
 impl StoreCore {
@@ -86,6 +91,7 @@ impl StoreCore {
             ticker: Arc::default(),
             decompression_cursor: DecompressionCursor::default(),
             changes: Mutex::default(),
+            maintenance: Mutex::default(),
         }
     }
 
@@ -93,6 +99,21 @@ impl StoreCore {
     pub(crate) fn notify_written(&self, thread_id: ThreadId) {
         self.index.notify_written(thread_id);
         self.ticker.notify_written();
+    }
+
+    /// Takes the maintenance lock, or shares it with an operation of this store that holds it. If another process holds it, calls
+    /// `on_wait` and waits.
+    ///
+    /// # Errors
+    /// `Backend` if the other process does not release it in time.
+    pub(crate) fn lock_maintenance(&self, on_wait: impl FnOnce(LockHolder)) -> Result<Arc<MaintenanceLock>> {
+        let mut held = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = held.upgrade() {
+            return Ok(lock);
+        }
+        let lock = Arc::new(MaintenanceLock::acquire(&self.home, on_wait).map_err(store_error)?);
+        *held = Arc::downgrade(&lock);
+        Ok(lock)
     }
 
     /// Returns whether a thread seems to have a writer, in this process or another. Takes no lock, so the answer may be out of

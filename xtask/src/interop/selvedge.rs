@@ -160,6 +160,34 @@ impl Selvedge {
         Ok(rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect())
     }
 
+    /// Returns the ids of the turns of a thread.
+    pub(super) fn turn_ids(&self, thread: &str) -> Result<Vec<String>> {
+        let shown = self.json(&["show", thread, "--json"])?;
+        let turns = shown["turns"].as_array().context("selvedge show --json printed no turns")?;
+        Ok(turns.iter().filter_map(|turn| turn["id"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Returns how many turns `show` finds in abandoned segments that another program has continued.
+    pub(super) fn diverged_turns(&self, thread: &str) -> Result<u64> {
+        let shown = self.json(&["show", thread, "--json"])?;
+        let diverged = shown["diverged"].as_array().into_iter().flatten();
+        Ok(diverged.filter_map(|segment| segment["turns"].as_u64()).sum())
+    }
+
+    /// Returns the kinds of the doctor's findings.
+    pub(super) fn finding_kinds(&self) -> Result<Vec<String>> {
+        let report: Value = serde_json::from_slice(&self.attempt(&["doctor", "--json"])?.stdout)?;
+        let findings = report["findings"].as_array().context("selvedge doctor --json printed no findings")?;
+        Ok(findings.iter().filter_map(|finding| finding["kind"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Repairs the home and returns the forks that this made.
+    pub(super) fn repair_forks(&self) -> Result<Vec<String>> {
+        let report = self.json(&["doctor", "--repair", "--json"])?;
+        let steps = report["repairs"].as_array().context("selvedge doctor --repair did nothing")?;
+        Ok(steps.iter().filter_map(|step| step["new_thread_id"].as_str().map(str::to_owned)).collect())
+    }
+
     fn json(&self, args: &[&str]) -> Result<Value> {
         let text = self.text(args)?;
         serde_json::from_str(&text).with_context(|| format!("selvedge {}: no JSON", args.join(" ")))

@@ -11,6 +11,7 @@ use selvedge_thread_store::{LineEntry, LineQuery, LineStart};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::diverged;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::resolve::ThreadArg;
 
@@ -30,7 +31,8 @@ After each line of input, a number is printed: the ordinal of the last line of t
 number of its lines. What is acknowledged in this way survives the end of this program, and with --durability synced a \
 power loss. Items that are not kept in a log (deltas, warnings, events of the other history mode) leave the number as it \
 is, and their count follows it: `17 dropped 1`. With --json, each line is acknowledged by an object. The first line that \
-is not an item, or has a type that is not known, ends the command.
+is not an item, or has a type that is not known, ends the command. If another program went on in a segment that a \
+rewind had abandoned, a warning on standard error says so before the first item is recorded.
 
 Examples:
   selvedge append 01a1fd5d-aacb < items.jsonl
@@ -49,6 +51,8 @@ pub(crate) async fn run(args: &AppendArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
     // The claim is taken once for the whole input, so that no other writer gets in between two items.
     let live = app.manager.resume(id).await?.live;
+    // The claim is held, so nothing more can be written elsewhere until the items are appended.
+    diverged::warn(id, &diverged::find(id, app).await);
     let outcome = append_lines(&live, args.allow_unknown, app).await;
     // The thread is shut down in any case: items before a bad line are recorded and stay.
     let end = live.shutdown().await;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
+use crate::maintenance;
 use crate::notes::note;
 use crate::progress::{Progress, ThreadsBar};
 use crate::resolve;
@@ -100,6 +101,7 @@ pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     // The plan has named threads even if nothing is left to compress in them: one that another process writes is then
     // reported.
     let are_named = !args.threads.is_empty();
+    let _maintenance = if plan.is_empty() { None } else { Some(maintenance::begin(app).await?) };
     let outcome = compress(&plan, are_named, app).await;
     print_outcome(&outcome, app)?;
     app.out.flush()?;

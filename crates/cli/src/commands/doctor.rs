@@ -17,9 +17,10 @@ use self::index::IndexReport;
 use self::repair_mode::RepairMode;
 use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
+use crate::maintenance;
 use crate::notes::note;
 use crate::resolve;
-use crate::wiring::{CheckedTotals, Diagnosis, Finding, RepairStep};
+use crate::wiring::{CheckedTotals, Diagnosis, Finding, RepairStep, Severity};
 
 /// Arguments of `selvedge doctor`.
 #[derive(Debug, Args)]
@@ -28,16 +29,20 @@ Only reads, unless --repair is given. A repair keeps the original of every file 
 FILE.damaged-TIME. A repaired file contains every intact line, byte for byte. Threads that another process writes are \
 skipped. docs/damage.md explains each kind of finding.
 
-The index is checked, too. A thread record without a file, or one that differs from the files, is a finding. A change \
-that the index has not read yet is a notice. A repair brings the index up to date, and sets the file aside if it is \
+A finding is a fault or a notice. A fault means that something is lost, hidden or at risk, or that another program fails \
+because of it. A notice is unusual and harmless: for example, that other users may read the files, as Codex leaves them.
+
+The index is checked, too. A thread record that differs from the files is a fault. A change that the index has not read \
+yet is a notice. A repair brings the index up to date, and sets the file aside if it is \
 not an index.
 
-Exit codes: 0 no findings, 1 findings (after --repair: findings that remain). Notices do not count.
+Exit codes: 0 no fault, 1 faults (after --repair: faults that remain), 2 usage, 3 no such thread, 4 \
+another program compresses or migrates the rollouts. Notices do not count.
 
 With --json: {checked: {files, bytes, lines}, findings: [{kind, severity, path, thread_id, range: {start, end}, line, \
 detail, mendable, remedy}], omitted, index}. index is {path, threads, findings: [{kind, severity, thread_id, \
 detail}]}, or null without an index. With --repair or --dry-run also repairs: [{action, path, thread_id, detail, kept, \
-error}]. After --repair also left, the findings that remain, and in index repair: {set_aside, report} and left.
+new_thread_id, error}]. After --repair also left, the findings that remain, and in index repair: {set_aside, report} and left.
 
 Examples:
   selvedge doctor
@@ -86,6 +91,11 @@ pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     let mode = args.repair_mode();
     let threads = named_threads(args, app).await?;
     let before = files::diagnose(app, threads.clone()).await?;
+    let is_repairable = before.findings.iter().any(|finding| finding.is_repairable);
+    let _maintenance = match mode {
+        RepairMode::Repair if is_repairable => Some(maintenance::begin(app).await?),
+        _ => None,
+    };
     let repairs = match mode {
         RepairMode::Off => None,
         _ => Some(app.admin.repair(&before, mode == RepairMode::DryRun).await?),
@@ -156,9 +166,10 @@ fn print(
     let omitted = if before.omitted > 0 { format!(", and {} more", before.omitted) } else { String::new() };
     writeln!(
         app.out,
-        "checked {files} files with {lines} lines in {bytes} bytes: {faults} findings, {notices} notices{omitted}"
+        "checked {files} files with {lines} lines in {bytes} bytes: {faults} faults, {notices} notices{omitted}"
     )?;
-    let is_repairable = before.findings.iter().any(|finding| finding.is_repairable) || faults_of_index > 0;
+    let is_repairable = |finding: &Finding| finding.is_repairable && finding.severity == Severity::Fault;
+    let is_repairable = before.findings.iter().any(is_repairable) || faults_of_index > 0;
     if mode == RepairMode::Off && is_repairable {
         note(
             "`selvedge doctor --repair` repairs what can be repaired; with --dry-run it only reports what it would do",
@@ -171,10 +182,8 @@ fn print(
 fn verdict(remaining: usize, mode: RepairMode) -> Result<()> {
     match remaining {
         0 => Ok(()),
-        count if mode == RepairMode::Repair => {
-            Err(Failure::new(FailureKind::Other, format!("{count} findings remain"))
-                .hint("each finding above says what to do about it"))
-        }
-        count => Err(Failure::new(FailureKind::Other, format!("{count} findings"))),
+        count if mode == RepairMode::Repair => Err(Failure::new(FailureKind::Other, format!("{count} faults remain"))
+            .hint("each finding above says what to do about it")),
+        count => Err(Failure::new(FailureKind::Other, format!("{count} faults"))),
     }
 }

@@ -10,10 +10,12 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::clock::now;
+use crate::diverged;
 use crate::failure::Result;
 use crate::notes::note;
 use crate::render::transcript::{self, TranscriptStyle};
 use crate::resolve::ThreadArg;
+use crate::wiring::DivergedSegment;
 
 /// How many damaged ranges are reported one by one.
 const MAX_REPORTED: usize = 5;
@@ -21,7 +23,9 @@ const MAX_REPORTED: usize = 5;
 /// Arguments of `selvedge show`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --json: {thread, turns: [{id, status, started_at, completed_at, items: [{type, …}]}]}.
+With --json: {thread, turns: [{id, status, started_at, completed_at, items: [{type, …}]}]}, and diverged: \
+[{segment_id, abandoned_at, first_at, last_at, lines, turns}] if another program went on in a segment that a rewind had \
+abandoned, so that its turns are not among these.
 
 Examples:
   selvedge show 01a1fd5d-aacb
@@ -42,6 +46,8 @@ pub(crate) struct ShowArgs {
 struct TranscriptJson<'a> {
     thread: &'a StoredThread,
     turns: &'a [Turn],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    diverged: &'a [DivergedSegment],
 }
 
 /// Shows a thread.
@@ -53,10 +59,12 @@ pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
     let mut turns = app.store.list_turns(&TurnQuery::all(id)).await?.items;
     let skipped = args.last.map_or(0, |last| turns.len().saturating_sub(last.get()));
     turns.drain(..skipped);
-    print(&thread, &turns, skipped, args.full, app)?;
+    let diverged = diverged::find(id, app).await;
+    print_with(&thread, &turns, &diverged, skipped, args.full, app)?;
     // Standard error is not buffered. Without this, the notes would come before the transcript.
     app.out.flush()?;
     report_damage(&damage);
+    diverged::warn(id, &diverged);
     Ok(())
 }
 
@@ -68,8 +76,19 @@ pub(crate) fn print(
     full: bool,
     app: &mut App<'_>,
 ) -> Result<()> {
+    print_with(thread, turns, &[], skipped, full, app)
+}
+
+fn print_with(
+    thread: &StoredThread,
+    turns: &[Turn],
+    diverged: &[DivergedSegment],
+    skipped: usize,
+    full: bool,
+    app: &mut App<'_>,
+) -> Result<()> {
     if app.json {
-        return app.out.json(&TranscriptJson { thread, turns });
+        return app.out.json(&TranscriptJson { thread, turns, diverged });
     }
     let style = TranscriptStyle { paint: app.out.paint(), full, now: now() };
     app.out.write_all(transcript::facts(thread, style).as_bytes())?;

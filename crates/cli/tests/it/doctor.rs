@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Home, T169, UNKNOWN, message, small_log};
 
@@ -29,7 +29,7 @@ fn damage_is_found_and_repaired_and_then_the_home_is_clean() {
     narrow_permissions(&home);
     let clean = home.run(&["doctor"]);
     assert_eq!(clean.code, 0, "{clean:?}");
-    assert!(clean.out.ends_with("0 findings, 0 notices\n"), "{clean:?}");
+    assert!(clean.out.ends_with("0 faults, 0 notices\n"), "{clean:?}");
 
     let whole = fs::read(home.file(ID)).unwrap();
     let damaged = [&whole[..], b"junk\n\0\0\0\0", &whole[..30]].concat();
@@ -131,17 +131,16 @@ fn an_index_is_checked_and_repaired() {
     fs::write(home.file(ID), log).unwrap();
     let (code, index, kinds) = index_report(&home, &[]);
     assert_eq!((code, kinds), (0, vec!["changed".to_owned()]), "{index}");
-    assert!(home.ok(&["doctor"]).contains("0 findings, 1 notices"));
+    assert!(home.ok(&["doctor"]).contains("0 faults, 1 notices"));
 
+    // Nor is it a fault that another program deletes a thread.
     fs::remove_file(home.file(T169)).unwrap();
     let (code, index, kinds) = index_report(&home, &[]);
-    assert_eq!((code, kinds), (1, vec!["row_without_file".to_owned(), "changed".to_owned()]), "{index}");
-    assert_eq!((&index["findings"][0]["thread_id"], &index["threads"]), (&T169.into(), &2.into()));
-    let run = home.run(&["doctor"]);
-    assert!(run.out.contains("row_without_file, thread ") && run.err.contains("--repair"), "{run:?}");
+    assert_eq!((code, kinds), (0, vec!["deleted".to_owned(), "changed".to_owned()]), "{index}");
+    assert_eq!((&index["findings"][0]["detail"], &index["threads"]), (&"1 threads were deleted".into(), &2.into()));
     assert_eq!(home.run(&["doctor", "--index", "off"]).code, 0);
     assert!(home.ok(&["doctor", "--index", "off"]).contains("index: switched off"));
-    assert_eq!(index_report(&home, &["--repair", "--dry-run"]).0, 1);
+    assert_eq!(index_report(&home, &["--repair", "--dry-run"]).0, 0);
 
     let (code, index, _) = index_report(&home, &["--repair"]);
     assert_eq!(
@@ -164,4 +163,122 @@ fn a_file_that_is_not_an_index_is_found_and_set_aside() {
     assert!(run.code == 0 && run.out.contains("set aside the index"), "{run:?}");
     assert_eq!(home.run(&["doctor"]).code, 0);
     assert_eq!(home.json(&["index", "status"])["threads"], 1);
+}
+
+#[test]
+fn compress_and_repair_wait_for_a_program_that_maintains_the_rollouts() {
+    let home = Home::with_file(ID, small_log(ID).as_bytes());
+    home.write(T169, &[small_log(T169).as_bytes(), b"junk\n"].concat());
+    // As Codex makes it.
+    fs::create_dir_all(home.path().join(".tmp")).unwrap();
+    let lock = fs::File::create(home.path().join(".tmp/rollout-maintenance.lock")).unwrap();
+    let start = |args: &[&str]| {
+        let mut command = home.command(args);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    lock.lock().unwrap();
+    // Reading and plans wait for no one.
+    assert_eq!(home.run(&["doctor", "--repair", "--dry-run"]).code, 1);
+    home.ok(&["compress", ID, "--dry-run"]);
+    let both = [start(&["compress", ID]), start(&["doctor", "--repair"])];
+    for child in both {
+        let run = crate::support::RunResult::from(child.wait_with_output().unwrap());
+        let me = format!("waiting for process {}, which compresses, migrates or repairs", std::process::id());
+        assert!(run.code == 4 && run.err.contains(&me), "{run:?}");
+        assert!(run.err.contains("nothing was changed") && run.err.contains("hint: "), "{run:?}");
+    }
+    assert!(home.file(ID).exists());
+    let mut waiting = start(&["compress", ID]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(waiting.try_wait().unwrap().is_none());
+    lock.unlock().unwrap();
+    assert!(waiting.wait().unwrap().success());
+    assert!(!home.file(ID).exists());
+    assert_eq!(home.run(&["doctor", "--repair"]).code, 0);
+}
+
+#[test]
+fn a_home_is_healthy_after_any_thread_was_deleted() {
+    let ids: Vec<String> =
+        crate::support::rollouts(&Home::sample("story-0.169.0").path()).into_iter().map(|(id, ..)| id).collect();
+    for id in ids.into_iter().collect::<std::collections::BTreeSet<_>>() {
+        for (index, prepare) in [("on", ""), ("on", "compress"), ("off", ""), ("on", "rewind"), ("on", "archive")] {
+            let home = Home::sample("story-0.169.0");
+            narrow_permissions(&home);
+            home.ok(&["rename", &id, "a name"]);
+            home.ok(&["index", "sync"]);
+            // A lock file that a dead writer left.
+            fs::create_dir_all(home.path().join("thread-writer-locks")).unwrap();
+            fs::write(home.path().join(format!("thread-writer-locks/{id}.lock")), "").unwrap();
+            match prepare {
+                "" => {}
+                "rewind" => drop(home.run(&["rewind", &id, "--turns", "1"])),
+                verb => drop(home.run(&[verb, &id])),
+            }
+            let options: &[&str] = if index == "off" { &["--index", "off"] } else { &[] };
+            home.ok(&[&["delete", &id, "--yes", "--detach"], options].concat());
+            let (code, report) = report(&home, &["--deep"]);
+            assert_eq!((code, kinds(&report)), (0, Vec::new()), "{id}, index {index}, {prepare}: {report}");
+            assert!(!home.ok(&["list", "--all"]).contains(&id[..13]));
+        }
+    }
+}
+
+/// Appends a turn to the first segment of a thread, as a program does that did not notice a rewind.
+fn go_on_in_first_segment(home: &Home, id: &str, text: &str) {
+    let (_, _, path) =
+        crate::support::rollouts(&home.path()).into_iter().find(|(of, later, _)| of == id && !later).unwrap();
+    let mut log = fs::read_to_string(&path).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let line = |ordinal: u64, kind: &str, payload: Value| {
+        let ordinal = last["ordinal"].as_u64().unwrap() + ordinal;
+        format!(
+            "{}\n",
+            json!({"timestamp": "2099-01-01T00:00:00.000Z", "ordinal": ordinal, "type": kind, "payload": payload})
+        )
+    };
+    log += &line(1, "event_msg", json!({"type": "task_started", "turn_id": text}));
+    let content = json!([{"type": "text", "text": text}]);
+    let item = json!({"type": "UserMessage", "id": text, "content": content});
+    log += &line(2, "event_msg", json!({"type": "item_completed", "thread_id": id, "turn_id": text, "item": item}));
+    log += &line(3, "event_msg", json!({"type": "task_complete", "turn_id": text}));
+    fs::write(path, log).unwrap();
+}
+
+#[test]
+fn a_diverged_history_is_reported_and_kept_as_a_fork() {
+    let home = Home::sample("story-0.169.0");
+    narrow_permissions(&home);
+    assert!(home.json(&["show", T169]).get("diverged").is_none());
+    let before = home.ok(&["export", T169]);
+    go_on_in_first_segment(&home, T169, "behind your back");
+
+    let shown = home.run(&["show", T169, "--json"]);
+    let diverged: Value = serde_json::from_str(&shown.out).unwrap();
+    let diverged = &diverged["diverged"][0];
+    assert_eq!((&diverged["segment_id"], &diverged["turns"], &diverged["lines"]), (&T169.into(), &1.into(), &3.into()));
+    assert!(shown.err.contains("warning: the history has diverged") && shown.err.contains("doctor"), "{shown:?}");
+    let appended = home.append(T169, message("more"));
+    assert!(appended.code == 0 && appended.err.contains("warning: the history has diverged"), "{appended:?}");
+
+    let (code, found) = report(&home, &[]);
+    assert_eq!((code, kinds(&found)), (1, vec!["diverged_history"]), "{found}");
+    assert!(found["findings"][0]["remedy"].as_str().unwrap().contains("fork"), "{found}");
+    let (code, repaired) = report(&home, &["--repair"]);
+    assert_eq!((code, &repaired["left"]), (0, &json!([])), "{repaired}");
+    let step = &repaired["repairs"][0];
+    let fork = step["new_thread_id"].as_str().unwrap();
+    assert_eq!((&step["action"], &step["thread_id"]), (&"fork".into(), &T169.into()));
+
+    assert!(home.ok(&["export", T169]).starts_with(&before));
+    let turns = home.json(&["show", fork])["turns"].clone();
+    assert_eq!(turns.as_array().unwrap().last().unwrap()["items"][0]["text"], "behind your back");
+    let rows = home.json(&["list", "--all"]);
+    let row = rows.as_array().unwrap().iter().find(|row| row["id"] == fork).unwrap();
+    assert_eq!(row["forked_from_id"], T169);
+    assert!(row["name"].as_str().unwrap().ends_with("(diverged)"), "{row}");
+    for id in [T169, fork] {
+        assert_eq!(home.run(&["show", id]).err, "");
+    }
+    assert_eq!(report(&home, &["--deep"]).0, 0);
 }

@@ -21,15 +21,17 @@ pub(super) fn check_bases(files: &HomeFiles, examined: &[ExaminedFile]) -> Vec<F
     let in_circles = find_circles(&bases);
     let sizes: HashMap<SegmentId, u64> =
         examined.iter().filter(|one| one.counts).map(|one| (one.file.name.segment_id(), one.bytes)).collect();
+    let is_built_on: HashSet<SegmentId> = bases.values().copied().collect();
     let mut found = Vec::new();
     for one in examined.iter().filter(|one| one.counts) {
         let Some(base) = &one.base else { continue };
         let Some(segment_id) = base.thread_id else { continue };
         let finding = match files.segment(segment_id) {
-            None => Some((
-                FindingKind::MissingBase,
-                format!("its history begins in segment {segment_id}, which has no file in this home"),
-            )),
+            None => {
+                let is_in_use = is_newest(files, &one.file) || is_built_on.contains(&one.file.name.segment_id());
+                let kind = if is_in_use { FindingKind::MissingBase } else { FindingKind::AbandonedWithoutBase };
+                Some((kind, format!("its history begins in segment {segment_id}, which has no file in this home")))
+            }
             // A circle is reported for each of its segments, and the position in the base does not matter then.
             Some(_) if in_circles.contains(&one.file.name.segment_id()) => Some((
                 FindingKind::BaseCycle,
@@ -44,6 +46,11 @@ pub(super) fn check_bases(files: &HomeFiles, examined: &[ExaminedFile]) -> Vec<F
         }
     }
     found
+}
+
+/// Returns whether a file is the newest segment of its thread, through which the thread's history goes.
+fn is_newest(files: &HomeFiles, file: &RolloutFile) -> bool {
+    files.segments(file.name.thread_id).last().is_none_or(|newest| newest.name.segment_id() == file.name.segment_id())
 }
 
 /// Returns the segments whose bases lead back to themselves.

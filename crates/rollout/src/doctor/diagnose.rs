@@ -13,6 +13,7 @@ use selvedge_protocol::ThreadId;
 use serde::Serialize;
 
 use super::base_check::check_bases;
+use super::diverged_check::check_diverged;
 use super::duplicates::find_lasting_duplicates;
 use super::file_check::{ExaminedFile, check_file};
 use super::finding::{Finding, FindingKind};
@@ -103,6 +104,7 @@ pub fn diagnose(
         found.append(&mut one.findings);
     }
     found.extend(find_lasting_duplicates(&cached_home, &files, &is_wanted)?);
+    found.extend(check_diverged(&files, &diagnosis.references, &is_wanted));
 
     // Last what is in the home beside the logs.
     found.extend(HomeInspection::new(&cached_home, &is_wanted, threads.is_none()).run()?);

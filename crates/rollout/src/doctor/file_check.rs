@@ -4,10 +4,12 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use selvedge_protocol::HistoryBase;
 use selvedge_protocol::log::{Entry, LineRecord};
+use selvedge_protocol::{HistoryBase, SessionMeta};
+use serde_json::value::RawValue;
 
 use super::finding::{Finding, FindingKind};
+use super::interleaved_turns::InterleavedTurns;
 use crate::error::Result;
 use crate::history::read_head;
 use crate::home::RolloutFile;
@@ -55,6 +57,7 @@ pub(super) fn check_file(file: &RolloutFile, counts: bool) -> ExaminedFile {
         previous_line: None,
         next_ordinal: None,
         has_ordinals: false,
+        turns: InterleavedTurns::default(),
     };
     // What was found before the failure stays.
     if let Err(error) = examination.run() {
@@ -97,6 +100,7 @@ struct FileExamination {
     next_ordinal: Option<u64>,
     /// Whether any line so far had an ordinal.
     has_ordinals: bool,
+    turns: InterleavedTurns,
 }
 
 impl FileExamination {
@@ -146,6 +150,9 @@ impl FileExamination {
         }
         self.previous_line = Some(PreviousLine { position: record.into(), may_lack_newline });
         self.check_ordinal(record);
+        if let Some(detail) = self.turns.take(&record.line) {
+            self.add_finding(FindingKind::InterleavedWriters, Some(record.into()), &detail);
+        }
     }
 
     fn check_ordinal(&mut self, record: &LineRecord) {
@@ -191,6 +198,10 @@ impl FileExamination {
         self.examined.base = head.as_ref().and_then(|head| head.history_base.clone());
         let start = FindingPosition { range: 0..0, line: 1 };
         let thread_id = self.examined.file.name.thread_id;
+        if let Some(mode) = head.as_ref().and_then(unknown_mode) {
+            let detail = format!("its head names history mode {mode}, which this version does not know");
+            self.add_finding(FindingKind::UnknownHistoryMode, Some(start.clone()), &detail);
+        }
         match head.map(|head| head.id) {
             None if self.examined.lines > 0 => {
                 let detail =
@@ -200,6 +211,12 @@ impl FileExamination {
             None if self.examined.findings.is_empty() => {
                 let detail = "it holds no line: its writer ended before it wrote one";
                 self.add_finding(FindingKind::Empty, None, detail);
+            }
+            Some(None) => {
+                let detail = format!(
+                    "its head has no id that is a UUID, so that Codex does not open it; by its name it is read as {thread_id}"
+                );
+                self.add_finding(FindingKind::BadHeadId, Some(start), &detail);
             }
             Some(Some(id)) if id != thread_id => {
                 let detail = format!("its head is that of thread {id}; by its name it is read as {thread_id}");
@@ -233,6 +250,11 @@ impl FileExamination {
             None => finding,
         });
     }
+}
+
+/// Returns the history mode of a head, as it is written, if it is none that this version knows.
+fn unknown_mode(head: &SessionMeta) -> Option<&str> {
+    head.extra.get("history_mode").map(RawValue::get).filter(|mode| *mode != "null")
 }
 
 /// Returns whether bytes end with a newline, also if they cannot be read to their end.

@@ -13,9 +13,9 @@ use serde::{Serialize, Serializer};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Data is lost, at risk or readable by other users, or other programs fail because of it.
+    /// Something is wrong: data is lost, hidden or at risk, or other programs fail because of it. `selvedge doctor` exits with 1.
     Fault,
-    /// Something is unusual, and nothing has to be done.
+    /// Something is unusual, and nothing is lost or at risk because of it. A home as Codex leaves it has notices and no faults.
     Notice,
 }
 
@@ -82,16 +82,26 @@ kinds! {
     MissingHead = "missing_head", Fault, true, "repair inserts a new head before the lines, derived from the name of the file";
     /// The head names another thread than the name of the file does.
     ForeignHead = "foreign_head", Fault, false, "if the file was renamed or copied by hand, restore the name of its thread, or remove the file";
+    /// The head has no id that is a UUID.
+    BadHeadId = "bad_head_id", Fault, true, "repair inserts a head with the id in the name of the file; the line itself stays";
+    /// The head names a way to keep the log that this version does not know.
+    UnknownHistoryMode = "unknown_history_mode", Fault, false, "a newer program may have written it: use a version of Selvedge that knows it, and do not append with this one, which reads the thread as a legacy one";
+    /// Two programs wrote the file at the same time.
+    InterleavedWriters = "interleaved_writers", Fault, false, "end one of the programs, and continue in a fork from before the mixed turns: `selvedge fork ID --before TURN`; this thread keeps every line";
     /// A file cannot be opened or read.
     Unreadable = "unreadable", Fault, false, "check that this user may read the file and that the disk works";
     /// The base of a segment does not exist.
     MissingBase = "missing_base", Fault, false, "restore its file from a backup or another machine; until then the thread has only its own lines";
+    /// A rewind abandoned the segment, and the base of the segment does not exist.
+    AbandonedWithoutBase = "abandoned_without_base", Notice, false, "nothing has to be done: no history goes through the segment, and what it continued was deleted";
     /// The base of a segment ends before the part that the segment inherits.
     BaseTooShort = "base_too_short", Fault, false, "restore a complete copy of the base from a backup; until then the thread has the lines that exist";
     /// No line of the base ends at the position that the reference names.
     BaseDiffers = "base_differs", Fault, false, "restore an older copy of the base, or let `selvedge delete --detach` copy the history; until then the thread is read by ordinals";
     /// Segments are based on each other in a circle.
     BaseCycle = "base_cycle", Fault, false, "restore one of the files from a backup; until then each thread has only its own lines";
+    /// A program went on in a segment that another one had abandoned.
+    DivergedHistory = "diverged_history", Fault, true, "repair keeps both: it makes a fork that shows these lines; the thread stays as it is";
     /// Another file holds the same segment and counts.
     Duplicate = "duplicate", Fault, true, "repair removes the file if the other one has all of its content, and otherwise sets it aside";
     /// A temporary file of a process that died.
@@ -102,8 +112,10 @@ kinds! {
     OrphanName = "orphan_name", Fault, true, "repair clears the name by appending a line to the name index";
     /// A range of the name index is no name.
     DamagedNames = "damaged_names", Fault, true, "repair removes the damaged range; the original is kept beside the index";
-    /// Other users may read or write a file or directory.
-    WideMode = "wide_mode", Fault, true, "repair restricts the mode to the owner";
+    /// All users may write a file or directory.
+    WritableByAll = "writable_by_all", Fault, true, "repair restricts the mode to the owner";
+    /// Other users may read a file or directory, or its group may write it, as the umask of most users lets Codex make it.
+    WideMode = "wide_mode", Notice, true, "if other users of this machine must not read the threads, repair restricts the mode to the owner";
     /// A symbolic link at the path of a file or directory of the home.
     SymbolicLink = "symbolic_link", Notice, false, "links are not followed; put the file itself there if it belongs to the home";
     /// The file holds no line.

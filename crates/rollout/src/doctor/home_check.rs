@@ -204,8 +204,9 @@ impl<'a> HomeInspection<'a> {
         let Ok(metadata) = fs::symlink_metadata(path) else { return };
         let mode = metadata.permissions().mode() & 0o7777;
         if !metadata.is_symlink() && mode & 0o077 != 0 {
-            let detail = format!("its mode is {mode:04o}; {wanted:04o} is enough, because transcripts hold secrets");
-            let finding = Finding::new(FindingKind::WideMode, path, detail);
+            let detail = format!("its mode is {mode:04o}; {wanted:04o} is enough, and transcripts can hold secrets");
+            let kind = if mode & 0o002 == 0 { FindingKind::WideMode } else { FindingKind::WritableByAll };
+            let finding = Finding::new(kind, path, detail);
             self.found.push(Finding { thread_id, ..finding });
         }
     }

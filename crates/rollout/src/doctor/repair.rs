@@ -9,6 +9,7 @@ use selvedge_protocol::ThreadId;
 use super::diagnose::{Diagnosis, diagnose};
 use super::effects::{self, Replacement};
 use super::finding::{Finding, FindingKind};
+use super::fork_diverged::{find_again, fork_diverged};
 use super::references::SegmentReferences;
 use super::repair_step::{RepairAction, RepairStep};
 use super::repaired_file::{RepairedFile, write_repaired};
@@ -17,7 +18,7 @@ use crate::clock::now;
 use crate::error::{IoContext, Result, RolloutError};
 use crate::files::compare::begins_with;
 use crate::files::side_files::damaged_beside;
-use crate::home::{CachedHome, RolloutFile, RolloutHome};
+use crate::home::{CachedHome, RolloutFile, RolloutFileName, RolloutHome};
 use crate::locks::WriterLock;
 use crate::names::NameIndex;
 use crate::reader::open_bytes;
@@ -52,7 +53,7 @@ pub fn repair(home: &RolloutHome, diagnosis: &Diagnosis, dry_run: bool) -> Vec<R
             FindingKind::StaleLock => run.remove_lock(finding),
             FindingKind::OrphanName => run.clear_name(finding),
             FindingKind::Leftover if finding.thread_id.is_none() => run.remove_leftover(finding),
-            FindingKind::WideMode if finding.thread_id.is_none() => run.narrow_mode(finding),
+            kind if is_mode(kind) && finding.thread_id.is_none() => run.narrow_mode(finding),
             _ => {}
         }
     }
@@ -87,10 +88,7 @@ impl RepairRun<'_> {
             .map(|finding| finding.path.as_path())
             .collect();
         // Modes come first: a file that replaces another one is private in any case.
-        findings
-            .iter()
-            .filter(|finding| finding.kind == FindingKind::WideMode)
-            .for_each(|finding| self.narrow_mode(finding));
+        findings.iter().filter(|finding| is_mode(finding.kind)).for_each(|finding| self.narrow_mode(finding));
         for path in damaged {
             self.rewrite_file(thread_id, path);
         }
@@ -98,6 +96,8 @@ impl RepairRun<'_> {
             match finding.kind {
                 FindingKind::Duplicate => self.resolve_duplicate(thread_id, finding),
                 FindingKind::Leftover => self.remove_leftover(finding),
+                // After the damage of the segment was repaired: the end of the file is the end of a line then.
+                FindingKind::DivergedHistory => self.fork_diverged(thread_id, finding),
                 _ => {}
             }
         }
@@ -122,7 +122,8 @@ impl RepairRun<'_> {
             let action = match finding.kind {
                 FindingKind::Duplicate => RepairAction::SetAside,
                 FindingKind::Leftover => RepairAction::RemoveLeftover,
-                FindingKind::WideMode => RepairAction::NarrowMode,
+                kind if is_mode(kind) => RepairAction::NarrowMode,
+                FindingKind::DivergedHistory => RepairAction::Fork,
                 _ => RepairAction::RewriteFile,
             };
             if reported.insert((finding.path.clone(), action.to_string())) {
@@ -209,6 +210,33 @@ impl RepairRun<'_> {
         self.push(action, path, Some(thread_id), detail, kept, outcome.err().map(|error| with_source(&error)));
     }
 
+    /// Makes a fork of a diverged history.
+    fn fork_diverged(&mut self, thread_id: ThreadId, finding: &Finding) {
+        let (new_thread_id, error) = match self.try_fork_diverged(thread_id, finding) {
+            Ok(None) => return,
+            Ok(Some(forked)) => (forked, None),
+            Err(error) => (None, Some(with_source(&error))),
+        };
+        let detail = match new_thread_id {
+            Some(fork_id) => format!("its history is thread {fork_id} now"),
+            None => "its history becomes a thread".to_owned(),
+        };
+        let (action, path, thread_id) = (RepairAction::Fork, finding.path.clone(), Some(thread_id));
+        self.steps.push(RepairStep { action, path, thread_id, detail, kept: None, new_thread_id, error });
+    }
+
+    /// Returns `None` if the history is not diverged any more, and no thread in a dry run.
+    fn try_fork_diverged(&self, thread_id: ThreadId, finding: &Finding) -> Result<Option<Option<ThreadId>>> {
+        let files = self.cached_home.files()?;
+        let segment_id = finding.path.file_name().and_then(|name| name.to_str()).and_then(RolloutFileName::parse);
+        let Some(segment_id) = segment_id.map(|name| name.segment_id()) else { return Ok(None) };
+        let Some(segment) = find_again(&files, &self.references, thread_id, segment_id)? else { return Ok(None) };
+        if self.dry_run {
+            return Ok(Some(None));
+        }
+        fork_diverged(self.home, &files, thread_id, &segment).map(|fork_id| Some(Some(fork_id)))
+    }
+
     fn remove_leftover(&mut self, finding: &Finding) {
         let outcome = if self.dry_run { Ok(()) } else { effects::remove_leftover(self.home, &finding.path) };
         let detail = "its process died".to_owned();
@@ -285,8 +313,14 @@ impl RepairRun<'_> {
         error: Option<String>,
     ) {
         let kept = kept.filter(|_| !self.dry_run);
-        self.steps.push(RepairStep { action, path: path.to_owned(), thread_id, detail, kept, error });
+        let path = path.to_owned();
+        self.steps.push(RepairStep { action, path, thread_id, detail, kept, new_thread_id: None, error });
     }
+}
+
+/// Returns whether a finding is about the mode of a file or directory.
+fn is_mode(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::WideMode | FindingKind::WritableByAll)
 }
 
 /// Returns whether a finding is repaired by rewriting the content of the file.
@@ -302,6 +336,7 @@ fn is_in_content(kind: FindingKind) -> bool {
             | FindingKind::SplicedLines
             | FindingKind::Unsealed
             | FindingKind::MissingHead
+            | FindingKind::BadHeadId
     )
 }
 

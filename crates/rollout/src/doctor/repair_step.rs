@@ -27,6 +27,8 @@ pub enum RepairAction {
     RewriteNames,
     /// A mode is restricted to the owner.
     NarrowMode,
+    /// A fork is made of the history that ends with an abandoned segment.
+    Fork,
 }
 
 impl fmt::Display for RepairAction {
@@ -40,6 +42,7 @@ impl fmt::Display for RepairAction {
             Self::ClearName => "clear name",
             Self::RewriteNames => "rewrite names",
             Self::NarrowMode => "narrow",
+            Self::Fork => "fork",
         })
     }
 }
@@ -58,6 +61,9 @@ pub struct RepairStep {
     pub detail: String,
     /// The path at which the original is kept.
     pub kept: Option<PathBuf>,
+    /// The thread that was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_thread_id: Option<ThreadId>,
     /// Why the step was not done, or not completely.
     pub error: Option<String>,
 }

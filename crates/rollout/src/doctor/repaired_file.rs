@@ -99,9 +99,10 @@ struct MissingHead {
     first_line: u64,
 }
 
-/// Returns the head for a file that has lost its own. `None` if it has one, or no line at all.
+/// Returns the head for a file that has lost its own, or whose head has no id. `None` if it has one, or no line at all.
 fn build_missing_head(file: &RolloutFile) -> Result<Option<MissingHead>> {
-    if read_head(file)?.is_some() {
+    let found = read_head(file)?;
+    if found.as_ref().is_some_and(|head| head.id.is_some()) {
         return Ok(None);
     }
     let mut first = None;
@@ -115,12 +116,14 @@ fn build_missing_head(file: &RolloutFile) -> Result<Option<MissingHead>> {
     let (first, first_line) = (first.line, first.range.start);
     let at = first.timestamp().or(file.name.thread_id.made_at()).unwrap_or_else(|| read_time_in_name(file));
     let mode = if first.ordinal().is_some() { HistoryMode::Paginated } else { HistoryMode::Legacy };
-    let meta = SessionMeta {
-        history_mode: Some(mode),
-        originator: Some("selvedge".to_owned()),
-        cli_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        ..SessionMeta::new(file.name.thread_id, at)
-    };
+    let new = SessionMeta::new(file.name.thread_id, at);
+    // A head without an id keeps everything else. It is copied, because lines are never changed; readers take the first one.
+    let mut meta = found.unwrap_or_default();
+    (meta.id, meta.session_id) = (new.id, meta.session_id.or(new.session_id));
+    meta.timestamp = meta.timestamp.or(new.timestamp);
+    meta.history_mode.get_or_insert(mode);
+    meta.originator.get_or_insert_with(|| "selvedge".to_owned());
+    meta.cli_version.get_or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
     let mut head = Vec::new();
     // The head gets the ordinal before that of the first line. If the first line has ordinal 0, the ordinal is repeated. That does
     // no harm, because an ordinal is an order and no key.

@@ -126,6 +126,11 @@ impl RolloutHome {
         self.root.join("selvedge-references.lock")
     }
 
+    /// Returns the path of the [maintenance lock](crate::MaintenanceLock), which Codex takes, too.
+    pub(crate) fn maintenance_lock_path(&self) -> PathBuf {
+        self.root.join(".tmp").join("rollout-maintenance.lock")
+    }
+
     /// Returns the path of an active file with this name.
     #[must_use]
     pub fn active_path(&self, name: &RolloutFileName) -> PathBuf {

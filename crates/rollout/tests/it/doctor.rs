@@ -345,9 +345,7 @@ fn repeated_and_missing_ordinals_are_no_fault_and_stay() {
     let path = test.put_thread(thread(1), &text);
     let found = check_home(&test.home);
     assert_eq!(kinds(&found), [""; 0]);
-    let notices: Vec<_> =
-        found.findings.iter().filter(|it| it.severity == Severity::Notice).map(|it| it.kind.as_str()).collect();
-    assert_eq!(notices, ["repeated_ordinal", "ordinal_gap", "missing_ordinal"]);
+    assert_eq!(all_kinds(&test.home), ["repeated_ordinal", "ordinal_gap", "missing_ordinal"]);
     repair_all(&test.home);
     assert_eq!(fs::read_to_string(path).unwrap(), text);
 }
@@ -405,8 +403,9 @@ fn links_are_reported_and_not_followed() {
 fn the_names_of_kinds_never_change() {
     let names: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let wanted = "invalid_utf8 not_json torn nul byte_order_mark too_long compression spliced_lines unsealed missing_head \
-                  foreign_head unreadable missing_base base_too_short base_differs base_cycle duplicate leftover \
-                  stale_lock orphan_name damaged_names wide_mode symbolic_link empty ordinal_gap repeated_ordinal \
+                  foreign_head bad_head_id unknown_history_mode interleaved_writers unreadable missing_base \
+                  abandoned_without_base base_too_short base_differs base_cycle diverged_history duplicate leftover \
+                  stale_lock orphan_name damaged_names writable_by_all wide_mode symbolic_link empty ordinal_gap repeated_ordinal \
                   missing_ordinal";
     assert_eq!(names.join(" "), wanted);
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/damage.md")).unwrap();
@@ -493,5 +492,136 @@ fn the_same_one_of_two_claims_on_a_segment_is_reported_each_time() {
     }
     for _ in 0..20 {
         assert_eq!(kinds(&check_home(&test.home)), ["duplicate"]);
+    }
+}
+
+/// Returns the kinds of all findings that are not about modes, notices included.
+fn all_kinds(home: &RolloutHome) -> Vec<&'static str> {
+    let kinds = check_home(home).findings.into_iter().map(|finding| finding.kind);
+    kinds.filter(|kind| *kind != FindingKind::WideMode).map(FindingKind::as_str).collect()
+}
+
+#[test]
+fn a_head_whose_id_is_no_uuid_gets_a_head_before_it() {
+    for id in [json!("my-session"), json!(17), json!(null)] {
+        let payload = json!({"id": id, "timestamp": "2026-11-21T09:08:56.660Z", "cwd": "/p", "cli_version": "0.144.0"});
+        let head = format!(
+            "{}\n",
+            json!({"timestamp": "2026-11-21T09:08:56.680Z", "type": "session_meta", "payload": payload})
+        );
+        let test = TestHome::new();
+        let path = test.put_thread(thread(1), &head);
+        assert_eq!(all_kinds(&test.home), ["bad_head_id"], "{id}");
+        assert_eq!(errors(&repair_all(&test.home)), [""; 0]);
+        assert_eq!(all_kinds(&test.home), [""; 0]);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with(&head), "the line stays");
+        let head = selvedge_rollout::read_head(&test.files().segments(thread(1))[0]).unwrap().unwrap();
+        assert_eq!((head.id, head.cwd.as_deref()), (Some(thread(1)), Some("/p")));
+        assert_eq!((head.cli_version.as_deref(), head.originator.as_deref()), (Some("0.144.0"), Some("selvedge")));
+    }
+}
+
+#[test]
+fn an_unknown_history_mode_is_found_and_left_alone() {
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), head_line(thread(1), 0, None).replace("paginated", "columnar"));
+    let before = fs::read(&path).unwrap();
+    let found = check_home(&test.home).findings;
+    let found: Vec<_> = found.iter().filter(|finding| finding.kind != FindingKind::WideMode).collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].kind, found[0].severity), (FindingKind::UnknownHistoryMode, Severity::Fault));
+    assert!(found[0].detail.contains("\"columnar\"") && !found[0].is_repairable && !found[0].remedy.is_empty());
+    repair_all(&test.home);
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// Returns a file in which each word is a line: `+a` begins turn `a`, `-a` completes it, `!a` aborts it, `a` is an item of it.
+fn turns(words: &str) -> String {
+    let mut text = head_line(thread(1), 0, None).replace("paginated", "legacy");
+    for word in words.split_whitespace() {
+        let (kind, turn) = match word.split_at(1) {
+            ("+", turn) => ("task_started", turn),
+            ("-", turn) => ("task_complete", turn),
+            ("!", turn) => ("turn_aborted", turn),
+            _ => ("item_completed", word),
+        };
+        let payload = json!({"type": kind, "turn_id": turn});
+        text +=
+            &format!("{}\n", json!({"timestamp": "2026-11-21T09:08:56.680Z", "type": "event_msg", "payload": payload}));
+    }
+    text
+}
+
+#[test]
+fn two_writers_in_one_file_are_found() {
+    for (words, wanted) in [
+        ("+a a -a +b b -b", false),
+        // A crash, and the next turn.
+        ("+a a +b b -b", false),
+        // The end of an interrupted turn may be noted late.
+        ("+a a +b !a b -b", false),
+        ("+a a -a a +b b -b", false),
+        ("+a +a a -a", false),
+        ("+a a +b a b -a -b", true),
+        ("+a +b b -a b -b", true),
+        ("+a +b a b -b -a", true),
+    ] {
+        let test = TestHome::new();
+        test.put_thread(thread(1), turns(words));
+        let found = all_kinds(&test.home);
+        assert_eq!(found.contains(&"interleaved_writers"), wanted, "{words}: {found:?}");
+        assert_eq!(repair_all(&test.home).iter().filter(|step| step.action == RepairAction::RewriteFile).count(), 0);
+    }
+}
+
+#[test]
+fn an_abandoned_segment_without_its_base_is_a_notice() {
+    let test = TestHome::new();
+    let base: SegmentId = thread(9).into();
+    test.put_thread(thread(1), head_line(thread(1), 4, Some((base, 4, 900))) + &line(5));
+    assert_eq!(all_kinds(&test.home), ["missing_base"]);
+    test.put_segment(thread(1), segment(0xb001), head_line(thread(1), 0, None) + &lines(1..3));
+    assert_eq!(all_kinds(&test.home), ["abandoned_without_base"]);
+    assert_eq!(kinds(&check_home(&test.home)), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_of_a_home_as_codex_leaves_it_are_notices() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let modes = |test: &TestHome| -> Vec<(&'static str, Severity)> {
+        let found = check_home(&test.home).findings.into_iter();
+        found.map(|finding| (finding.kind.as_str(), finding.severity)).collect()
+    };
+    let test = TestHome::new();
+    let path = test.put_thread(thread(1), whole());
+    for file in every_directory(test.home.root()) {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (mode, wanted) in [(0o600, 4), (0o644, 5), (0o664, 5)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(modes(&test), vec![("wide_mode", Severity::Notice); wanted], "{mode:o}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(modes(&test).contains(&("writable_by_all", Severity::Fault)));
+    repair_all(&test.home);
+    assert_eq!(modes(&test), []);
+}
+
+#[cfg(unix)]
+fn every_directory(dir: &Path) -> Vec<PathBuf> {
+    let dirs = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    dirs.flat_map(|dir| [vec![dir.clone()], every_directory(&dir)].concat()).collect()
+}
+
+#[test]
+fn every_recording_is_healthy() {
+    for entry in fs::read_dir(crate::support::samples()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name != "README.md" {
+            assert_eq!(kinds(&check_home(&crate::support::sample_home(&name))), [""; 0], "{name}");
+        }
     }
 }

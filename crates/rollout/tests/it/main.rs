@@ -4,6 +4,7 @@
 
 mod cached_home;
 mod corruption;
+mod diverged;
 mod doctor;
 mod files;
 mod history;

@@ -27,7 +27,7 @@ pub struct CheckScope {
 pub enum IndexFindingKind {
     /// The file is not an index, or is damaged.
     UnusableIndex,
-    /// The index has a row of a thread that has no file.
+    /// The index counts as complete, but has a row of a thread that has no file.
     RowWithoutFile,
     /// The index counts as complete, but has no row of a thread.
     MissingRow,
@@ -42,6 +42,8 @@ pub enum IndexFindingKind {
     /// Threads have no row yet.
     #[serde(rename = "not_taken_in")]
     NotIndexed,
+    /// Threads were deleted.
+    Deleted,
     /// Files of threads changed.
     Changed,
     /// Names changed.
@@ -67,6 +69,7 @@ impl IndexFindingKind {
             Self::OtherVersion => "other_version",
             Self::Unfilled => "unfilled",
             Self::NotIndexed => "not_taken_in",
+            Self::Deleted => "deleted",
             Self::Changed => "changed",
             Self::StaleNames => "stale_names",
         }
@@ -79,9 +82,12 @@ impl IndexFindingKind {
             Self::UnusableIndex | Self::RowWithoutFile | Self::MissingRow | Self::WrongRow | Self::WrongName => {
                 Severity::Fault
             }
-            Self::OtherVersion | Self::Unfilled | Self::NotIndexed | Self::Changed | Self::StaleNames => {
-                Severity::Notice
-            }
+            Self::OtherVersion
+            | Self::Unfilled
+            | Self::NotIndexed
+            | Self::Deleted
+            | Self::Changed
+            | Self::StaleNames => Severity::Notice,
         }
     }
 }

@@ -74,7 +74,7 @@ impl StateIndex {
         let readable = if is_complete { self.find_readable(&files, &plan, &rows).await? } else { HashSet::new() };
 
         let mut inspection = Inspection { scope, rows: &rows, findings: Vec::new(), stale: StaleCounts::default() };
-        let unsettled = inspection.check_plan(&plan, &readable);
+        let unsettled = inspection.check_plan(&plan, &readable, is_complete);
         let settled: Vec<(ThreadId, &IndexedRow)> = rows
             .iter()
             .map(|(id, row)| (*id, row))
@@ -181,10 +181,15 @@ impl Inspection<'_> {
     }
 
     /// Judges what the next update would do. Returns the threads that it would read or remove.
-    fn check_plan(&mut self, plan: &UpdatePlan, readable: &HashSet<ThreadId>) -> HashSet<ThreadId> {
+    fn check_plan(&mut self, plan: &UpdatePlan, readable: &HashSet<ThreadId>, is_complete: bool) -> HashSet<ThreadId> {
         let mut unsettled = HashSet::new();
         for job in plan.gone.iter().filter(|job| self.scope.includes(job.thread_id)) {
             unsettled.insert(job.thread_id);
+            // The next query sees that a directory changed, and removes the row.
+            if !is_complete {
+                self.stale.deleted += 1;
+                continue;
+            }
             let path = self.rows.get(&job.thread_id).map(|row| row.path.as_str()).unwrap_or_default();
             let detail =
                 format!("the index has a row of the thread, which has no file any more; the newest was {path}");
@@ -210,6 +215,7 @@ impl Inspection<'_> {
 #[derive(Default)]
 struct StaleCounts {
     not_indexed: u64,
+    deleted: u64,
     changed: u64,
     changed_bytes: u64,
     names: u64,
@@ -217,7 +223,7 @@ struct StaleCounts {
 
 impl StaleCounts {
     fn notices(&self, is_filled: bool) -> Vec<IndexFinding> {
-        let Self { not_indexed, changed, changed_bytes, names } = self;
+        let Self { not_indexed, deleted, changed, changed_bytes, names } = self;
         let mut notices = Vec::new();
         let mut add = |kind, count: u64, detail: String| {
             if count > 0 {
@@ -227,6 +233,7 @@ impl StaleCounts {
         let unfilled = "the index was never filled to the end; until then the logs answer queries";
         add(IndexFindingKind::Unfilled, u64::from(!is_filled), unfilled.to_owned());
         add(IndexFindingKind::NotIndexed, *not_indexed, format!("{not_indexed} threads have no row yet"));
+        add(IndexFindingKind::Deleted, *deleted, format!("{deleted} threads were deleted"));
         let detail = format!("{changed} threads changed, {changed_bytes} bytes are to be read");
         add(IndexFindingKind::Changed, *changed, detail);
         add(IndexFindingKind::StaleNames, *names, format!("{names} names changed"));

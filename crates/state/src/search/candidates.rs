@@ -238,7 +238,10 @@ async fn weigh_docs(
     let docs = directory.docs as usize;
     let mut weights: Vec<f32> = vec![0.0; docs];
     let mut rounds_matched: Vec<u16> = vec![0; docs];
-    for (round, of_pattern) in (0..).zip(matches.values()) {
+    // In the order of the patterns, because a sum of fractions depends on the order.
+    let mut of_patterns: Vec<(&usize, &Vec<BlockMatch>)> = matches.iter().collect();
+    of_patterns.sort_unstable_by_key(|(pattern, _)| **pattern);
+    for (round, (_, of_pattern)) in (0..).zip(of_patterns) {
         let mut times: Vec<u32> = vec![0; docs];
         for BlockMatch { block, words } in of_pattern {
             let postings = blocks.get(block).and_then(|block| postings_of(block)).ok_or_else(damaged)?;
@@ -255,14 +258,19 @@ async fn weigh_docs(
         for (doc, times) in times.into_iter().enumerate().filter(|(_, times)| *times > 0) {
             if rounds_matched[doc] == round {
                 rounds_matched[doc] = round + 1;
-                let times = f32::from(u16::try_from(times).unwrap_or(u16::MAX));
-                weights[doc] += times / (times + SATURATION);
+                weights[doc] += repetitions(times);
             }
         }
     }
     let all = u16::try_from(matches.len()).unwrap_or(u16::MAX);
     let matching = (0..).zip(weights).zip(rounds_matched).filter(|(_, rounds)| *rounds == all);
     Ok(matching.map(|(doc, _)| doc).collect())
+}
+
+/// Returns what a word adds to the weight of an item in which it is this often.
+pub(super) fn repetitions(times: u32) -> f32 {
+    let times = f32::from(u16::try_from(times).unwrap_or(u16::MAX));
+    times / (times + SATURATION)
 }
 
 fn damaged() -> sqlx::Error {

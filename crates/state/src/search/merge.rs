@@ -18,7 +18,7 @@ use crate::search::docs::{ItemDoc, unpack_docs};
 use crate::search::postings::{PostingsCursor, for_each_posting};
 use crate::search::run::RunThread;
 use crate::search::store::{OpenRun, block_id};
-use crate::sql::{signed, unsigned};
+use crate::sql::{ids_json, signed, unsigned};
 
 /// Runs that are smaller than `max_bytes`, and not smaller than those of the class before, are merged when there are `many`.
 struct SizeClass {
@@ -106,6 +106,16 @@ async fn merge(connection: &mut SqliteConnection, runs: &[i64]) -> Result<()> {
     open.finish(connection, doc_count, &threads, &HashSet::new()).await
 }
 
+/// Rewrites every run that has items of these threads, without what is superseded.
+pub(crate) async fn rewrite_runs_of(connection: &mut SqliteConnection, threads: &[ThreadId]) -> Result<()> {
+    let sql = "SELECT DISTINCT run FROM search_threads WHERE thread_id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY run";
+    let runs: Vec<i64> = sqlx::query_scalar(sql).bind(ids_json(threads)).fetch_all(&mut *connection).await?;
+    for run in runs {
+        merge(connection, &[run]).await?;
+    }
+    Ok(())
+}
+
 async fn load_directory(connection: &mut SqliteConnection, run: i64) -> Result<Directory> {
     let directory = sqlx::query_scalar("SELECT directory FROM search_runs WHERE run = ?");
     let directory: Vec<u8> = directory.bind(run).fetch_one(connection).await?;
@@ -165,7 +175,9 @@ impl KeptDocs {
         let mut threads = Vec::with_capacity(self.order.len());
         let mut next = 0;
         for id in self.order {
-            let docs = self.docs.remove(&id).unwrap_or_default();
+            let mut docs = self.docs.remove(&id).unwrap_or_default();
+            // A run that was rewritten is older than its number says.
+            docs.sort_by_key(|doc| (doc.item.turn, doc.item.item));
             let first_doc = next;
             for KeptDoc { run, doc, .. } in &docs {
                 if let Some(new) = cursors[*run].renumbered.get_mut(*doc as usize) {

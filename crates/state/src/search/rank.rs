@@ -55,7 +55,7 @@ pub(super) async fn rank(
         });
         let position = RankPosition {
             is_unnamed: !candidates.named.contains(&id),
-            distance: u32::MAX - relevance(&items),
+            distance: u32::MAX - relevance(items.first().map(|(_, weight)| *weight), items.len()),
             age: Reverse((at, id)),
         };
         (position, ProposedThread { id, items: items.into_iter().map(|(doc, _)| doc).collect() })
@@ -63,12 +63,11 @@ pub(super) async fn rank(
     Ok(ranked.collect())
 }
 
-/// Returns the relevance of a thread with these items, the best first. It is a whole number of thousandths, so that a cursor can
-/// contain it exactly.
-fn relevance(items: &[(ItemDoc, f32)]) -> u32 {
-    let best = items.first().map_or(0.0, |(_, weight)| *weight);
-    let count = f32::from(u16::try_from(items.len()).unwrap_or(u16::MAX));
-    ((best + count.ln_1p() / 4.0) * 1_000.0) as u32
+/// Returns the relevance of a thread, by the weight of its best item and the number of its items. It is a whole number of
+/// thousandths, so that a cursor can contain it exactly.
+pub(super) fn relevance(best: Option<f32>, items: usize) -> u32 {
+    let count = f32::from(u16::try_from(items).unwrap_or(u16::MAX));
+    ((best.unwrap_or(0.0) + count.ln_1p() / 4.0) * 1_000.0) as u32
 }
 
 /// Loads the items of these threads that may be hits and are not superseded, with their weights.
@@ -100,7 +99,7 @@ pub(super) async fn load_docs(
 }
 
 /// Returns the factor by which the length of an item changes its weight: a term is more significant in a short item.
-fn shortness(words: u64) -> f32 {
+pub(super) fn shortness(words: u64) -> f32 {
     let words = f32::from(u16::try_from(words).unwrap_or(u16::MAX));
     2.0 * ORDINARY_WORDS / (ORDINARY_WORDS + words)
 }

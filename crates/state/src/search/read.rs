@@ -16,6 +16,7 @@ use crate::indexed_file::{IndexedFile, IndexedPart};
 use crate::record::read_record;
 use crate::resolved::read_resolved;
 use crate::search::proposal::ProposedThread;
+use crate::search::ranking::HitRanking;
 use crate::sql::{ids_json, signed, unsigned};
 use crate::turn_reader::read_item;
 use crate::turn_rows::{TURN_COLUMNS, TurnRow, read_turn_row};
@@ -199,7 +200,12 @@ impl StateIndex {
                 }
                 Ok(turns.finish())
             })?;
-            Ok(search.hits(&thread, &turns.unwrap_or_default(), order, limit).hits)
+            let turns = turns.unwrap_or_default();
+            let ranking = HitRanking::new(&search).filter(|_| order == SearchOrder::Best);
+            Ok(match ranking {
+                Some(mut ranking) => ranking.hits(&thread, &turns, limit).hits,
+                None => search.hits(&thread, &turns, order, limit).hits,
+            })
         })
         .await
     }

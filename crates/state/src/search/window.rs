@@ -25,7 +25,7 @@ use crate::search::rank::{RankPosition, rank};
 use crate::search::walk::{ROWS, ThreadWalk};
 
 /// How many items are ranked together.
-const WINDOW_ITEMS: usize = 2_000;
+pub(super) const WINDOW_ITEMS: usize = 2_000;
 
 /// Threads that are ranked together.
 pub(super) struct RankWindow {

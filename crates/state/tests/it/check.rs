@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
+use selvedge_rollout::doctor::Severity;
 use selvedge_rollout::{NameIndex, now};
 use selvedge_state::{CheckScope, IndexCheck, StateIndex};
 use sqlx::Connection;
@@ -108,11 +109,30 @@ async fn an_index_that_was_never_filled_is_not_a_fault() {
 }
 
 #[tokio::test]
-async fn a_row_without_a_file_is_found() {
+async fn a_row_of_a_deleted_thread_is_stale() {
     let (home, threads) = known(2).await;
     fs::remove_file(&home.home.files().unwrap().segments(threads[1])[0].path).unwrap();
     let found = check(&home).await;
-    assert_eq!((kinds(&found), found.findings[0].thread_id), (vec!["row_without_file"], Some(threads[1])));
+    assert_eq!((kinds(&found), found.findings[0].severity), (vec!["deleted"], Severity::Notice));
+    is_repaired(&home, &found).await;
+}
+
+#[tokio::test]
+async fn a_row_without_a_file_in_a_complete_index_is_found() {
+    let (home, _) = known(2).await;
+    // A directory that changed just now could change again with the same stamp, so that the index does not rely on it yet.
+    tokio::time::sleep(SETTLED).await;
+    let index = home.index().await;
+    index.update(|_| {}).await.unwrap();
+    index.close().await;
+    let sql = "INSERT INTO segments SELECT 'sessions/none', x'01a1fd5d000070008000000000000000', \
+        x'01a1fd5d000070008000000000000000', 1, size, modified_ns, inode, indexed_bytes, last_line_start, last_line_hash \
+        FROM segments LIMIT 1; \
+        CREATE TEMP TABLE copied AS SELECT * FROM threads LIMIT 1; \
+        UPDATE copied SET id = x'01a1fd5d000070008000000000000000'; INSERT INTO threads SELECT * FROM copied";
+    tamper(&home, sql).await;
+    let found = check(&home).await;
+    assert_eq!((kinds(&found), found.findings[0].severity), (vec!["row_without_file"], Severity::Fault));
     is_repaired(&home, &found).await;
 }
 

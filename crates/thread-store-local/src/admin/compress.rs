@@ -85,7 +85,11 @@ impl HomeAdmin {
     /// compressed file of the same name has other content. Then each file is either compressed or unchanged, and repeating the
     /// call compresses the rest.
     pub async fn compress(&self, thread_id: ThreadId) -> Result<CompressionReport> {
-        self.store.writing(thread_id, move |core| core.compress(thread_id)).await
+        let work = move |core: &StoreCore| {
+            let _maintenance = core.lock_maintenance(|_| {})?;
+            core.compress(thread_id)
+        };
+        self.store.writing(thread_id, work).await
     }
 }
 
@@ -101,6 +105,7 @@ impl HomeAdmin {
         let bytes = plan.iter().map(UncompressedThread::bytes).sum();
         let mut done = MaintenanceProgress { threads: plan.len() as u64, bytes, ..MaintenanceProgress::default() };
         let mut report = MaintenanceReport::default();
+        let _maintenance = if plan.is_empty() { None } else { Some(self.begin_maintenance(|_| {}).await?) };
         // Thread by thread, each under its own writer lock, so that no thread waits for the others. One that is being written is
         // reported and does not end the run.
         for thread in &plan {

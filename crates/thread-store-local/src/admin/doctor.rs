@@ -8,6 +8,7 @@ use selvedge_thread_store::Result;
 
 use super::HomeAdmin;
 use crate::error::store_error;
+use crate::store_core::StoreCore;
 
 impl HomeAdmin {
     /// Checks the rollout files of the home, or of these threads, and the files that belong to them. Changes nothing and takes
@@ -33,10 +34,17 @@ impl HomeAdmin {
     /// original of every replaced file is kept beside it.
     ///
     /// # Errors
-    /// `Backend` if the work does not finish. A step that fails is no error of the call: the step reports it, and the others
+    /// `Backend` if the work does not finish, or if another program compresses or migrates the rollouts of the home for longer than
+    /// 10 s. A step that fails is no error of the call: the step reports it, and the others
     /// are taken.
     pub async fn repair(&self, diagnosis: &Diagnosis, dry_run: bool) -> Result<Vec<RepairStep>> {
         let diagnosis = diagnosis.clone();
-        self.store.blocking(move |core| Ok(doctor::repair(&core.home, &diagnosis, dry_run))).await
+        let work = move |core: &StoreCore| {
+            // Without something to repair there is nothing to exclude, and a home that only reads stays as it is.
+            let may_change = !dry_run && diagnosis.findings.iter().any(|finding| finding.is_repairable);
+            let _maintenance = may_change.then(|| core.lock_maintenance(|_| {})).transpose()?;
+            Ok(doctor::repair(&core.home, &diagnosis, dry_run))
+        };
+        self.store.blocking(work).await
     }
 }

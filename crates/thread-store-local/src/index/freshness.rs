@@ -16,6 +16,7 @@ use selvedge_rollout::now;
 use selvedge_state::{IndexError, IndexGeneration, RefreshOutcome, StateIndex};
 
 use super::handle::{HomeIndex, LastRescan};
+use super::runtime::with_timers;
 use crate::limits::{FULL_CHECK_INTERVAL, MAX_REFRESH_BYTES, MAX_THREADS_FILLED_INLINE, RESCAN_VALIDITY};
 
 /// An index that agreed with the logs when it was refreshed.
@@ -66,6 +67,22 @@ impl HomeIndex {
         let outcome = index.refresh_threads(HashSet::from([thread_id]), MAX_REFRESH_BYTES).await;
         let is_fresh = matches!(self.answered(outcome).await?, RefreshOutcome::Fresh(_));
         is_fresh.then(|| FreshIndex { generation, index })
+    }
+
+    /// Removes a thread that this store deleted from the index, if there is one, so that none of its words stay in a file. A failure is
+    /// logged: the next query removes the thread then.
+    pub(crate) async fn erase(&self, thread_id: ThreadId) {
+        if self.path().is_none_or(|path| !path.exists()) {
+            return;
+        }
+        let work = async {
+            let Some(index) = self.open().await else { return };
+            if let Err(error) = index.erase_threads(HashSet::from([thread_id])).await {
+                tracing::warn!(%thread_id, %error, "the index still has words of a deleted thread; the next query removes them");
+                self.give_up(error).await;
+            }
+        };
+        with_timers(work).await;
     }
 
     /// Returns what the index answered. `None` if it failed, or was cleared meanwhile and may have answered from a part of the

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use selvedge_history::TextSearch;
-use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn};
+use selvedge_protocol::{Page, SearchHit, SearchOrder, SearchQuery, ThreadId, Turn};
 use selvedge_rollout::HomeFiles;
+use selvedge_state::HitRanking;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::page_hits;
 
@@ -15,9 +16,14 @@ impl StoreCore {
         let search = TextSearch::new(&query.text)?;
         let files = self.files()?;
         let records = self.candidate_records(&query.threads, &files, &self.names());
+        // In the order in which the index would give them.
+        let mut ranking = HitRanking::new(&search).filter(|_| query.order == SearchOrder::Best);
         page_hits(query, records, |thread| {
             let turns = self.turns_or_none(&files, thread.id);
-            Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
+            Ok(match &mut ranking {
+                Some(ranking) => ranking.hits(thread, &turns, query.hits_per_thread),
+                None => search.hits(thread, &turns, query.order, query.hits_per_thread),
+            })
         })
     }
 

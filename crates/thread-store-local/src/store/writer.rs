@@ -141,7 +141,9 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.changing(thread_id, move |core| core.delete(thread_id)).await
+        self.changing(thread_id, move |core| core.delete(thread_id)).await?;
+        self.core.index.erase(thread_id).await;
+        Ok(())
     }
 
     async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {

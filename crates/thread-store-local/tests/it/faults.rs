@@ -583,7 +583,7 @@ fn check_tidy(root: &Path, what: &str) {
         let is_whole = !name.ends_with(".zst") || !path.with_extension("").exists();
         let belongs = name.starts_with("rollout-") && is_whole
             || ["session_index.jsonl", "session_index.jsonl.lock", ".coordination.lock"].contains(&name)
-            || name == "selvedge-references.lock"
+            || ["selvedge-references.lock", "rollout-maintenance.lock"].contains(&name)
             || name.starts_with("selvedge-index.sqlite");
         assert!(belongs, "{what}: {} was left", path.display());
     }

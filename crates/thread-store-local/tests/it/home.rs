@@ -64,7 +64,9 @@ impl TestHome {
 }
 
 fn is_lasting_lock(path: &Path) -> bool {
-    path.ends_with(".coordination.lock") || path.ends_with("selvedge-references.lock")
+    [".coordination.lock", "selvedge-references.lock", "rollout-maintenance.lock"]
+        .iter()
+        .any(|name| path.ends_with(name))
 }
 
 fn is_index(path: &Path) -> bool {

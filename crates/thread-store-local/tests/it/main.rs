@@ -12,6 +12,7 @@ mod copies;
 mod damage;
 mod detached;
 mod durable;
+mod erased;
 mod faults;
 mod files;
 mod fuzz_smoke;

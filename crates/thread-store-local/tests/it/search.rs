@@ -97,6 +97,12 @@ fn keys(hits: &[SearchHit]) -> BTreeSet<String> {
     hits.iter().map(|hit| serde_json::to_string(hit).unwrap()).collect()
 }
 
+/// Returns what identifies hits, in their order.
+fn order_of(hits: &[SearchHit]) -> Vec<String> {
+    let names = hits.iter().map(|hit| format!("{} {:?} {} {}", hit.thread.id, hit.position, hit.kind, hit.snippet));
+    names.collect()
+}
+
 /// Compares a search with the index with one without it. Returns the number of hits, and whether the index answered.
 async fn compare(home: &TestHome, index: &StateIndex, text: &str, what: &str) -> (usize, bool) {
     let mut found = (0, false);
@@ -109,9 +115,25 @@ async fn compare(home: &TestHome, index: &StateIndex, text: &str, what: &str) ->
         let from_index = from_index.items;
         assert_eq!(from_index.len(), from_logs.len(), "{text:?} in {what}");
         assert_eq!(keys(&from_index), keys(&from_logs), "{text:?} in {what}");
-        if order == SearchOrder::Sorted {
-            assert_eq!(from_index, from_logs, "{text:?} in {what}");
+        assert_eq!(order_of(&from_index), order_of(&from_logs), "{text:?} in {what}, {order:?}");
+        // Also with few hits of each thread, and page by page.
+        let mut pages = [Vec::new(), Vec::new()];
+        for (source, hits) in pages.iter_mut().enumerate() {
+            let mut query = all_hits(text, order);
+            (query.threads.limit, query.hits_per_thread) = (2, 2);
+            loop {
+                let page = match source {
+                    0 => home.store.search_threads(&query).await.unwrap(),
+                    _ => index.search_threads(&query).await.unwrap().unwrap(),
+                };
+                hits.extend(order_of(&page.items));
+                query.threads.cursor = page.next_cursor;
+                if query.threads.cursor.is_none() {
+                    break;
+                }
+            }
         }
+        assert_eq!(pages[0], pages[1], "{text:?} in {what}, {order:?}, page by page");
     }
     found
 }

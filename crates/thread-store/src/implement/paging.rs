@@ -3,7 +3,7 @@
 //! A store without an index loads the thread records or turns, and these functions filter, sort and cut them. A store
 //! with an index queries the index and must return the same pages.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use selvedge_history::{SearchRank, ThreadHits, apply_view};
 use selvedge_protocol::{
@@ -44,7 +44,7 @@ pub fn page_threads(
 /// - In a sorted search, `hits` is called for no more threads than the page needs, and until one more thread with a hit
 ///   is found. That one shows that another page follows.
 /// - In a search for the best threads, `hits` is called for all threads, for each page again: the order depends on the
-///   hits.
+///   hits. It is called in the order of the sort key, newest first.
 ///
 /// # Errors
 /// - `InvalidRequest` if the page has no room, if the number of hits per thread is 0, or if the cursor is malformed or
@@ -98,7 +98,11 @@ fn page_best_hits(
     // One more than the page holds shows whether another page follows.
     let wanted = limit.saturating_add(1);
     let mut found: Vec<(RankedCursor, Vec<SearchHit>)> = Vec::new();
-    for thread in candidates(&query.threads, threads) {
+    let mut threads = candidates(&query.threads, threads);
+    threads.sort_by(|one, other| {
+        ThreadCursor::of(one, *sort).cmp(&ThreadCursor::of(other, *sort), SortDirection::Descending)
+    });
+    for thread in threads {
         let ThreadHits { hits, rank } = hits(&thread)?;
         let position = RankedCursor { rank, at: ThreadCursor::of(&thread, *sort) };
         if hits.is_empty() || start.as_ref().is_some_and(|start| position.cmp(start) != Ordering::Greater) {
@@ -133,25 +137,26 @@ impl RankedCursor {
         other.rank.cmp(&self.rank).then_with(|| self.at.cmp(&other.at, SortDirection::Descending))
     }
 
-    /// Returns the cursor after the thread: `b1.<in name>.<level>.<cursor of the thread>`.
+    /// Returns the cursor after the thread: `b1.<window>.<in name>.<level>.<cursor of the thread>`.
     fn encode(&self, sort: ThreadSortKey) -> Cursor {
-        let SearchRank { in_name, level } = self.rank;
+        let SearchRank { window: Reverse(window), in_name, level } = self.rank;
         let at = self.at.encode(sort, SortDirection::Descending);
-        format!("b1.{}.{level}.{at}", u8::from(in_name)).into()
+        format!("b1.{window}.{}.{level}.{at}", u8::from(in_name)).into()
     }
 
     fn decode(cursor: &Cursor, sort: ThreadSortKey) -> Result<Self> {
         let malformed = || CursorError { text: cursor.to_string() };
-        let parts: Vec<&str> = cursor.as_str().splitn(4, '.').collect();
-        let ["b1", in_name, level, at] = parts[..] else { return Err(malformed().into()) };
+        let parts: Vec<&str> = cursor.as_str().splitn(5, '.').collect();
+        let ["b1", window, in_name, level, at] = parts[..] else { return Err(malformed().into()) };
         let in_name = match in_name {
             "0" => false,
             "1" => true,
             _ => return Err(malformed().into()),
         };
+        let window = Reverse(window.parse().map_err(|_| malformed())?);
         let level = level.parse().map_err(|_| malformed())?;
         let at = ThreadCursor::decode(&at.to_owned().into(), sort, SortDirection::Descending);
-        Ok(Self { rank: SearchRank { in_name, level }, at: at.map_err(|_| malformed())? })
+        Ok(Self { rank: SearchRank { window, in_name, level }, at: at.map_err(|_| malformed())? })
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn print_findings(diagnosis: &Diagnosis, app: &mut App<'_>) -> Result
     for finding in &diagnosis.findings {
         match finding.kind {
             // Permissions are a matter of the whole home. They would hide the damage if they were listed with each file.
-            FindingKind::WideMode => wide.push(finding),
+            FindingKind::WideMode | FindingKind::WritableByAll => wide.push(finding),
             _ => by_path.entry(&finding.path).or_default().push(finding),
         }
     }
@@ -65,14 +65,23 @@ fn print_finding(finding: &Finding, app: &mut App<'_>) -> Result<()> {
 /// Prints files and directories that other users can read or write, and counts them if they are many.
 fn print_wide_modes(findings: &[&Finding], app: &mut App<'_>) -> Result<()> {
     let paint = app.out.paint();
-    for finding in findings.iter().take(MAX_LISTED) {
-        let kind = paint.bad(finding.kind);
-        let path = finding.path.display().to_string();
-        writeln!(app.out, "{}\n  {kind}: {}", sanitize(&path), sanitize(&finding.detail))?;
+    let is_fault = |finding: &&&Finding| finding.severity == Severity::Fault;
+    // Faults first, so that they are among those that are listed.
+    let (faults, notices): (Vec<&&Finding>, Vec<&&Finding>) = findings.iter().partition(is_fault);
+    for finding in faults.iter().chain(&notices).take(MAX_LISTED) {
+        writeln!(app.out, "{}", sanitize(&finding.path.display().to_string()))?;
+        let kind = match finding.severity {
+            Severity::Notice => paint.dim(finding.kind),
+            _ => paint.bad(finding.kind),
+        };
+        writeln!(app.out, "  {kind}: {}", sanitize(&finding.detail))?;
     }
     if findings.len() > MAX_LISTED {
         let more = findings.len() - MAX_LISTED;
         writeln!(app.out, "and {more} more files and directories that other users may read or write")?;
+    }
+    if let Some(first) = faults.first().or(notices.first()) {
+        writeln!(app.out, "    {}", paint.dim(sanitize(first.remedy)))?;
     }
     Ok(())
 }
