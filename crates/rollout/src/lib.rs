@@ -68,7 +68,9 @@ pub use file_system::{FileSystem, OpenFile, OpenMode, SystemFiles};
 pub use history::{
     BackwardEntry, BackwardReader, HistoryEntry, HistoryPart, HistoryReader, MissingBase, ResolvedHistory, read_head,
 };
-pub use home::{CachedHome, HomeDirectories, HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
+pub use home::{
+    CachedHome, HomeDirectories, HomeFiles, LeftOut, LeftOutKind, RolloutFile, RolloutFileName, RolloutHome,
+};
 pub use identity::{FileIdentity, FileStamp};
 pub use locks::{LockHolder, ReferenceLock, WriterLock};
 pub use names::{NameEntry, NameIndex};

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::{Durability, ThreadId};
+use selvedge_rollout::LeftOut;
 use selvedge_thread_store::{Result, StoreError};
 
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
@@ -67,6 +68,13 @@ impl HomeAdmin {
             Err(StoreError::NotFound { .. }) => Ok(None),
             outcome => outcome.map(Some),
         }
+    }
+
+    /// Returns what the queries so far have left out, by path: directories and files that cannot be read, and what does not
+    /// belong among the rollouts. Reads nothing.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.store.core.cached_home.left_out()
     }
 
     /// Closes the store's index, as [`LocalThreadStore::close`] does.

@@ -77,6 +77,7 @@ pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
 
 // What the methods of `HomeAdmin` take and return, beside the types above.
+pub use selvedge_rollout::{LeftOut, LeftOutKind};
 pub use selvedge_rollout::doctor::{
     CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences,
     Severity,

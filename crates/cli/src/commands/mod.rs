@@ -100,10 +100,12 @@ pub(crate) async fn run(
     let path = home::locate(global.home.as_deref())?;
     let options = HomeOptions { durability: global.durability()?, index: global.index_location() };
     if let VerbArgs::New(_) = verb {
-        home::create(&path, options.durability)?;
+        home::create(&path)?;
     }
     let mut app = App::open(&path, options, global.json, out)?;
     let outcome = run_on_home(verb, global, &mut app).await;
+    // After a failure, too: a thread that is not found may be in a directory that cannot be read.
+    app.note_left_out();
     // The home is closed after a failure, too: live threads have to release their claims.
     app.close().await;
     outcome

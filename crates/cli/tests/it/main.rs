@@ -26,6 +26,12 @@ mod crash;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]
+mod left_out;
+#[cfg(unix)]
+mod other_user;
+#[cfg(unix)]
+mod sudo;
+#[cfg(unix)]
 mod picking;
 #[cfg(unix)]
 mod tail;

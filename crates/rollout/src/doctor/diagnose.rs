@@ -71,7 +71,7 @@ pub struct Diagnosis {
 /// after each file, by the thread that read the file.
 ///
 /// # Errors
-/// If the directories of the home cannot be read. A file that cannot be read is a finding.
+/// If this process lacks memory or open files. A file or directory that cannot be read is a finding.
 pub fn diagnose(
     home: &RolloutHome,
     threads: Option<&HashSet<ThreadId>>,

@@ -82,8 +82,8 @@ kinds! {
     MissingHead = "missing_head", Fault, true, "repair inserts a new head before the lines, derived from the name of the file";
     /// The head names another thread than the name of the file does.
     ForeignHead = "foreign_head", Fault, false, "if the file was renamed or copied by hand, restore the name of its thread, or remove the file";
-    /// A file cannot be opened or read.
-    Unreadable = "unreadable", Fault, false, "check that this user may read the file and that the disk works";
+    /// A file or directory cannot be opened or read.
+    Unreadable = "unreadable", Fault, false, "check that this user may read it and that the disk works; until then every command leaves it out";
     /// The base of a segment does not exist.
     MissingBase = "missing_base", Fault, false, "restore its file from a backup or another machine; until then the thread has only its own lines";
     /// The base of a segment ends before the part that the segment inherits.
@@ -106,6 +106,8 @@ kinds! {
     WideMode = "wide_mode", Fault, true, "repair restricts the mode to the owner";
     /// A symbolic link at the path of a file or directory of the home.
     SymbolicLink = "symbolic_link", Notice, false, "links are not followed; put the file itself there if it belongs to the home";
+    /// A directory that is none of a year, a month or a day, or a FIFO, a socket or a device, among the rollouts.
+    Foreign = "foreign", Notice, false, "it is left out; move it out of the directories of rollouts if it is not needed there";
     /// The file holds no line.
     Empty = "empty", Notice, false, "nothing has to be done: the next writer gives it a head";
     /// Ordinals are missing.
