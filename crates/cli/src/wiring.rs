@@ -12,8 +12,8 @@ use crate::failure::Result;
 
 pub(crate) use selvedge_thread_store_local::{
     CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
-    HomeAdmin, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus,
-    LeftOut, RepairStep, Severity, UncompressedThread, UpdateProgress, UpdateReport,
+    HomeAdmin, HomeOptions, ImportedFile, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair,
+    IndexStatus, LeftOut, RepairStep, Severity, UncompressedThread, UpdateProgress, UpdateReport,
 };
 
 /// Creates the directory of a home and its missing ancestors, durably.

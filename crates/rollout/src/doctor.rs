@@ -11,10 +11,13 @@ mod effects;
 mod file_check;
 mod finding;
 mod home_check;
+#[cfg(target_os = "linux")]
+mod network;
 mod references;
 mod repair;
 mod repair_step;
 mod repaired_file;
+mod stray;
 mod verify;
 
 pub use diagnose::{CheckedTotals, Diagnosis, DiagnosisProgress, diagnose};
@@ -23,3 +26,4 @@ pub use references::SegmentReferences;
 pub use repair::repair;
 pub use repair_step::{RepairAction, RepairStep};
 pub use repaired_file::{RepairedFile, write_repaired};
+pub use stray::StrayLines;

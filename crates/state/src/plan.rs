@@ -248,9 +248,11 @@ impl<'a> UpdatePlanner<'a> {
     }
 
     fn finish(self) -> (VecDeque<ScanJob>, Vec<ScanJob>) {
-        let gone = self.indexed.threads.keys().filter(|thread_id| {
-            !self.has_files(**thread_id) && !self.has_hidden_files(**thread_id)
-        });
+        let gone = self
+            .indexed
+            .threads
+            .keys()
+            .filter(|thread_id| !self.has_files(**thread_id) && !self.has_hidden_files(**thread_id));
         let gone = gone.map(|thread_id| job(self.indexed, *thread_id, None, 0)).collect();
         let mut scans: Vec<PlannedScan> = self.scans.into_values().collect();
         scans.sort_by_key(|scan| (Reverse(scan.newest_ns), scan.job.thread_id));

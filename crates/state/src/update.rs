@@ -135,9 +135,8 @@ impl StateIndex {
         // A file that is moved while directories are read may be seen at neither path. Therefore the files are listed again, and
         // a thread that shows up now is planned again instead of removed.
         let files = self.home_files().await?;
-        let is_hidden = |job: &ScanJob| {
-            job.indexed_segments.iter().any(|(path, _)| files.is_hidden(&self.home.root().join(path)))
-        };
+        let is_hidden =
+            |job: &ScanJob| job.indexed_segments.iter().any(|(path, _)| files.is_hidden(&self.home.root().join(path)));
         let is_gone = |job: &ScanJob| files.segments(job.thread_id).is_empty() && !is_hidden(job);
         let (gone, moved): (Vec<ScanJob>, Vec<ScanJob>) = gone.into_iter().partition(is_gone);
         contended.extend(moved.iter().map(|job| job.thread_id));

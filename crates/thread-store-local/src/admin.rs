@@ -5,6 +5,7 @@
 
 mod compress;
 mod doctor;
+mod import;
 mod index;
 
 use std::fs;

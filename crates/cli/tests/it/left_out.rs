@@ -99,7 +99,8 @@ fn a_directory_that_cannot_be_read_costs_only_itself_in_every_verb() {
         let doctor = run_plain(&home, &["doctor", "--json"]);
         assert_eq!(doctor.code, 1, "{}", doctor.err);
         let report: Value = serde_json::from_str(&doctor.out).unwrap();
-        let found: Vec<&Value> = report["findings"].as_array().unwrap().iter().filter(|one| one["severity"] == "fault").collect();
+        let found: Vec<&Value> =
+            report["findings"].as_array().unwrap().iter().filter(|one| one["severity"] == "fault").collect();
         assert_eq!(found.len(), 1, "{}", doctor.out);
         assert_eq!((&found[0]["kind"], &found[0]["path"]), (&"unreadable".into(), &dir.to_string_lossy().into()));
         assert!(found[0]["detail"].as_str().unwrap().contains("Permission denied"));
@@ -212,4 +213,38 @@ fn a_home_without_anything_foreign_gets_no_warning() {
         let run = home.run(verb);
         assert!(!run.err.contains("left out"), "{verb:?}: {}", run.err);
     }
+}
+
+#[test]
+fn names_and_locks_that_cannot_be_read_cost_only_themselves() {
+    for name in ["session_index.jsonl", "thread-writer-locks"] {
+        let (home, _) = two_days();
+        assert_eq!(run_plain(&home, &["rename", OLD, "kept"]).code, 0);
+        let path = home.path().join(name);
+        lock(&path);
+        for index in [&[][..], &["--index", "off"]] {
+            assert_eq!(listed(&home, index).len(), 2, "{name}");
+        }
+        let doctor = run_plain(&home, &["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&doctor.out).unwrap_or_else(|error| panic!("{error}: {}", doctor.err));
+        let is_reported = |one: &Value| one["kind"] == "unreadable" && one["path"] == *path.to_string_lossy();
+        assert!(doctor.code == 1 && report["findings"].as_array().unwrap().iter().any(is_reported), "{}", doctor.out);
+        unlock(&path);
+    }
+}
+
+#[test]
+fn a_file_that_the_index_knows_and_that_cannot_be_read_any_more_costs_only_its_hits() {
+    let (home, dir) = two_days();
+    assert_eq!(listed(&home, &[]), [NEW, OLD]);
+    let file = dir.join(format!("rollout-2026-11-22T09-00-00-{NEW}.jsonl"));
+    lock(&file);
+    let search = run_plain(&home, &["search", "zebra", "--json"]);
+    assert!(search.code == 0 && search.out.contains(OLD) && !search.out.contains(NEW), "{} {}", search.err, search.out);
+    let expected = format!("{} (Permission denied)", file.display());
+    assert!(search.err.lines().count() == 1 && search.err.contains(&expected), "{}", search.err);
+    let show = run_plain(&home, &["show", NEW]);
+    assert!(show.code == 1 && show.err.contains("Permission denied"), "{}", show.err);
+    unlock(&file);
+    assert!(run_plain(&home, &["search", "zebra", "--json"]).out.contains(NEW));
 }

@@ -1,11 +1,11 @@
 //! What root makes in the home of another user belongs to that user, as after a command with `sudo`.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::other_user::{PLAIN_USER, as_plain_user, give, give_to_plain_user, is_root};
-use crate::support::{Home, RunResult, T169, message, run};
+use crate::support::{Home, RunResult, T169, message, run, small_log};
 
 /// Returns every file and directory below a path, and the path itself.
 fn everything(path: &Path) -> Vec<PathBuf> {
@@ -66,7 +66,10 @@ fn what_root_makes_in_the_home_of_another_user_belongs_to_that_user() {
         as_root(&["compress", &id]);
         assert_eq!(home.append(&id, message("of root again")).code, 0);
         assert_all_belong_to_plain_user(&home.path(), "append to a compressed file");
-        as_root(&["index", "rebuild"].map(|word| if index.is_empty() { word } else { "list" })[..1 + usize::from(index.is_empty())]);
+        as_root(
+            &["index", "rebuild"].map(|word| if index.is_empty() { word } else { "list" })
+                [..1 + usize::from(index.is_empty())],
+        );
         as_root(&["search", "zebra"]);
         as_root(&["doctor", "--repair"]);
 
@@ -121,5 +124,26 @@ fn a_log_that_root_creates_again_belongs_to_the_owner_of_the_home() {
         if path.exists() {
             assert_eq!(fs::metadata(path).unwrap().uid(), PLAIN_USER, "{}", path.display());
         }
+    }
+}
+
+#[test]
+fn what_only_root_can_read_is_left_out_for_the_owner_although_root_has_indexed_it() {
+    if !can_run() {
+        return;
+    }
+    let home = Home::sample("story-0.169.0");
+    give_to_plain_user(&home);
+    let private = home.path().join("sessions/2026/11/22");
+    fs::create_dir(&private).unwrap();
+    let id = "01a1fd5d-2222-7000-8000-000000000002";
+    fs::write(private.join(format!("rollout-2026-11-22T09-00-00-{id}.jsonl")), small_log(id)).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    for _ in 0..2 {
+        let of_root = home.run(&["list", "--all", "--json"]);
+        assert!(of_root.out.contains(id) && !of_root.err.contains("left out"), "{}", of_root.err);
+        let of_owner = run_plain(&home, &["list", "--all", "--json"]);
+        assert!(of_owner.code == 0 && !of_owner.out.contains(id), "{}", of_owner.out);
+        assert!(of_owner.out.contains(T169) && of_owner.err.contains("11/22 (Permission denied)"), "{}", of_owner.err);
     }
 }

@@ -17,7 +17,10 @@ use super::duplicates::find_lasting_duplicates;
 use super::file_check::{ExaminedFile, check_file};
 use super::finding::{Finding, FindingKind};
 use super::home_check::HomeInspection;
+#[cfg(target_os = "linux")]
+use super::network::find_network_file_systems;
 use super::references::{SegmentReferences, collect_references};
+use super::stray::find_strays;
 use crate::backoff::Backoff;
 use crate::error::Result;
 use crate::home::{CachedHome, HomeFiles, RolloutFile, RolloutHome};
@@ -106,6 +109,11 @@ pub fn diagnose(
 
     // Last what is in the home beside the logs.
     found.extend(HomeInspection::new(&cached_home, &is_wanted, threads.is_none()).run()?);
+    if threads.is_none() {
+        found.extend(find_strays(&cached_home)?);
+        #[cfg(target_os = "linux")]
+        found.extend(find_network_file_systems(home));
+    }
     found.retain(|finding| !is_being_written(home, finding));
     found.sort_by(|a, b| {
         let position = |finding: &Finding| finding.range.as_ref().map(|range| range.start);

@@ -108,6 +108,12 @@ kinds! {
     SymbolicLink = "symbolic_link", Notice, false, "links are not followed; put the file itself there if it belongs to the home";
     /// A directory that is none of a year, a month or a day, or a FIFO, a socket or a device, among the rollouts.
     Foreign = "foreign", Notice, false, "it is left out; move it out of the directories of rollouts if it is not needed there";
+    /// A rollout that no command reads, with lines that are nowhere else.
+    StrayRollout = "stray_rollout", Fault, false, "`selvedge import FILE` takes it in as a thread; it leaves the file itself where it is";
+    /// A rollout that no command reads, whose lines the home has.
+    StrayCopy = "stray_copy", Notice, false, "nothing has to be done: it holds nothing new, and can be removed";
+    /// The home is on a file system of another machine.
+    NetworkFileSystem = "network_file_system", Notice, false, "write the home from one machine at a time, and keep the index on a local disk with --index";
     /// The file holds no line.
     Empty = "empty", Notice, false, "nothing has to be done: the next writer gives it a head";
     /// Ordinals are missing.

@@ -54,7 +54,8 @@ impl RolloutHome {
                 Ok(_) if self.is_of_owner(&link) => continue,
                 Ok(_) => (
                     io::ErrorKind::PermissionDenied,
-                    "it is a symbolic link that leads out of the home, and the owner of the home did not make it",
+                    "it is a symbolic link that leads out of the home, and the owner of the home did not make it; `chown -h` \
+                     gives it to the owner",
                 ),
                 // A link without a target can get one outside of the home at any time.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {

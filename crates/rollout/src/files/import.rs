@@ -28,6 +28,11 @@ impl RolloutHome {
         path.with_file_name(format!(".{name}.import"))
     }
 
+    /// Returns whether a file name is one of [`partial_import_path`](Self::partial_import_path).
+    pub(crate) fn is_partial_import(name: &str) -> bool {
+        name.starts_with('.') && name.ends_with(".import")
+    }
+
     /// Appends a part of the segment that belongs at `path`. `known` is the number of bytes collected so far.
     ///
     /// # Errors

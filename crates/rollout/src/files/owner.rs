@@ -17,6 +17,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(unix)]
 use super::side_files::temporary_beside;
 use crate::file_system::{OpenFile, OpenMode};
 use crate::home::RolloutHome;

@@ -63,7 +63,8 @@ impl LeftOut {
 /// number, with or without a zero in front. `levels` is the number of levels of directories that follow below it.
 pub(crate) fn is_date_directory(name: &std::ffi::OsStr, levels: usize) -> bool {
     let longest = if levels == 2 { 4 } else { 2 };
-    name.to_str().is_some_and(|name| (1..=longest).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_digit()))
+    name.to_str()
+        .is_some_and(|name| (1..=longest).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Returns whether an error says something about this process and not about the file: then nothing may be left out because of it.

@@ -63,10 +63,8 @@ impl StoreCore {
 /// Refuses a deletion while a directory cannot be read, in which there may be a thread that builds on the deleted one.
 fn require_all_readable(files: &HomeFiles) -> Result<()> {
     let Some(hidden) = files.unreadable().next() else { return Ok(()) };
-    let message = format!(
-        "cannot delete: {} cannot be read, and may hold threads that build on this one",
-        hidden.path.display()
-    );
+    let message =
+        format!("cannot delete: {} cannot be read, and may hold threads that build on this one", hidden.path.display());
     Err(StoreError::backend(message, io::Error::new(io::ErrorKind::PermissionDenied, hidden.reason.clone())))
 }
 

@@ -4,7 +4,8 @@ use std::fs;
 
 use selvedge_history::{TurnProjection, replay};
 use selvedge_protocol::{
-    ArchivedFilter, HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnBoundary, TurnQuery,
+    ArchivedFilter, HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery,
+    TurnBoundary, TurnQuery,
 };
 use selvedge_rollout::{RolloutFileName, RolloutHome};
 use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, RevertThread, ThreadReader, ThreadStore};
@@ -43,13 +44,9 @@ fn outside() -> (tempfile::TempDir, impl Fn() -> Vec<(std::path::PathBuf, Vec<u8
 async fn no_write_follows_a_link_out_of_the_home() {
     use std::os::unix::fs::symlink;
 
-    for link in [
-        "sessions/2026",
-        "sessions/2026/11",
-        "thread-writer-locks",
-        "session_index.jsonl",
-        "session_index.jsonl.lock",
-    ] {
+    for link in
+        ["sessions/2026", "sessions/2026/11", "thread-writer-locks", "session_index.jsonl", "session_index.jsonl.lock"]
+    {
         let (dir, state) = outside();
         let before = state();
         let home = TestHome::empty();
