@@ -43,7 +43,9 @@ pub(crate) fn as_plain_user<'a>(home: &Home, command: &'a mut Command) -> &'a mu
         // The directory of the build may be one that the other user cannot reach.
         let program = home.folder().join("selvedge");
         if !program.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_selvedge"), &program).unwrap();
+            // Copied by another process: a program that this one has open for writing, in any thread, cannot be started.
+            let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_selvedge")).arg(&program).status();
+            assert!(copied.unwrap().success());
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let mut other = Command::new(program);

@@ -261,9 +261,10 @@ fn read_items(
         let (Some(parts), Some(doc)) = (&scan.parts, scan.proposed.items.pop_front()) else { break };
         let row = rows.get(&(scan.proposed.id, doc.turn));
         let item = match row {
-            // A file that was moved just now is found at its new path when the thread is read whole.
+            // A file that was moved just now is found at its new path when the thread is read whole. One that cannot be read is
+            // reported then.
             Some(row) => match read_item(parts, row, doc.item) {
-                Err(error) if error.is_gone() => None,
+                Err(IndexError::Files(RolloutError::Io { .. })) => None,
                 item => item?,
             },
             None => None,
