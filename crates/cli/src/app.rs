@@ -11,10 +11,14 @@ use selvedge_thread_store::ThreadStore;
 use crate::background_index;
 use crate::failure::Result;
 use crate::home;
+use crate::notes::note;
 use crate::output::Output;
 use crate::render::sanitize::sanitize;
 use crate::timing::SHUTDOWN_LIMIT;
-use crate::wiring::{self, HomeAdmin, HomeOptions};
+use crate::wiring::{self, HomeAdmin, HomeOptions, LeftOut};
+
+/// How many left-out entries are named one by one.
+const MAX_NAMED: usize = 3;
 
 /// An open home, and where results go.
 pub(crate) struct App<'a> {
@@ -42,6 +46,16 @@ impl<'a> App<'a> {
         let (store, admin) = wiring::open(home, options);
         let manager = ThreadManager::new(Arc::clone(&store));
         Ok(Self { home: home.to_path_buf(), store, admin, manager, out, json })
+    }
+
+    /// Tells the user in one line what the verb left out.
+    pub(crate) fn note_left_out(&mut self) {
+        let left_out = self.admin.left_out();
+        if let Some(text) = describe_left_out(&left_out) {
+            // The result comes first. If it cannot be written, the caller finds that out itself.
+            let _ = self.out.flush();
+            note(&text);
+        }
     }
 
     /// Shuts down every live thread, and hands an incomplete index over to a background process.
@@ -80,4 +94,18 @@ impl<'a> App<'a> {
         writeln!(self.out, "{}", sanitize(line))?;
         Ok(())
     }
+}
+
+/// Describes in one line what was left out. `None` if nothing was.
+fn describe_left_out(left_out: &[LeftOut]) -> Option<String> {
+    let named: Vec<String> = left_out
+        .iter()
+        .take(MAX_NAMED)
+        .map(|LeftOut { path, reason, .. }| format!("{} ({reason})", path.display()))
+        .collect();
+    let more = match left_out.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more, which `selvedge doctor` names"),
+    };
+    (!named.is_empty()).then(|| format!("warning: left out: {}{more}", named.join(", ")))
 }

@@ -5,10 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use selvedge_protocol::Durability;
-
 use crate::failure::{Failure, FailureKind, Result};
+use crate::wiring;
 
 /// Returns the home: `--home`, else `SELVEDGE_HOME`, else `CODEX_HOME`, else `~/.codex` if it exists, else
 /// `~/.selvedge`. An empty variable counts as unset.
@@ -51,30 +49,14 @@ pub(crate) fn require(home: &Path) -> Result<()> {
 }
 
 /// Creates `home` if it does not exist, readable by its owner only.
-///
-/// At level `synced` the directory entry is durable when this returns. The store syncs what it creates inside.
-pub(crate) fn create(home: &Path, durability: Durability) -> Result<()> {
+pub(crate) fn create(home: &Path) -> Result<()> {
     if home.is_dir() {
         return Ok(());
     }
     if home.exists() {
         return Err(not_a_directory(home));
     }
-    // Collected before the directories exist: afterwards they look like all others.
-    let missing: Vec<&Path> = home.ancestors().take_while(|dir| !dir.exists()).collect();
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(home).with_context(|| format!("cannot create home {}", home.display()))?;
-    // A new directory is durable once its parent is synced, so the parent of every new directory is synced.
-    if cfg!(unix) && durability == Durability::Synced {
-        for dir in missing.iter().filter_map(|dir| dir.parent()) {
-            let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
-            synced.with_context(|| format!("cannot sync {}", dir.display()))?;
-        }
-    }
-    Ok(())
+    wiring::create_home(home)
 }
 
 fn not_a_directory(home: &Path) -> Failure {

@@ -8,12 +8,19 @@ use std::sync::Arc;
 use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
 
+use crate::failure::Result;
+
 pub(crate) use selvedge_thread_store_local::{
     CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, DivergedSegment,
-    Finding, FindingKind, HomeAdmin, HomeMaintenance, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding,
-    IndexLocation, IndexRepair, IndexStatus, LockHolder, RepairStep, Severity, UncompressedThread, UpdateProgress,
-    UpdateReport,
+    Finding, FindingKind, HomeAdmin, HomeMaintenance, HomeOptions, ImportedFile, IndexAdmin, IndexCheck, IndexError,
+    IndexFinding, IndexLocation, IndexRepair, IndexStatus, LeftOut, LockHolder, RepairStep, Severity,
+    UncompressedThread, UpdateProgress, UpdateReport,
 };
+
+/// Creates the directory of a home and its missing ancestors, durably.
+pub(crate) fn create_home(home: &Path) -> Result<()> {
+    Ok(LocalThreadStore::create_home(home)?)
+}
 
 /// Opens the home at this path. Reads nothing and creates nothing.
 pub(crate) fn open(home: &Path, options: HomeOptions) -> (Arc<dyn ThreadStore>, HomeAdmin) {

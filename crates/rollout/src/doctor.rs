@@ -14,10 +14,13 @@ mod finding;
 mod fork_diverged;
 mod home_check;
 mod interleaved_turns;
+#[cfg(target_os = "linux")]
+mod network;
 mod references;
 mod repair;
 mod repair_step;
 mod repaired_file;
+mod stray;
 mod verify;
 
 pub use diagnose::{CheckedTotals, Diagnosis, DiagnosisProgress, diagnose};
@@ -26,3 +29,4 @@ pub use references::SegmentReferences;
 pub use repair::repair;
 pub use repair_step::{RepairAction, RepairStep};
 pub use repaired_file::{RepairedFile, write_repaired};
+pub use stray::StrayLines;

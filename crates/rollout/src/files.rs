@@ -10,6 +10,7 @@ mod durability;
 mod import;
 pub(crate) mod line_end;
 mod moves;
+mod owner;
 pub(crate) mod placement;
 pub(crate) mod side_files;
 mod sweep;

@@ -70,7 +70,9 @@ pub use history::{
     BackwardEntry, BackwardReader, DivergedSegment, HistoryEntry, HistoryPart, HistoryReader, MissingBase,
     ResolvedHistory, read_head,
 };
-pub use home::{CachedHome, HomeDirectories, HomeFiles, RolloutFile, RolloutFileName, RolloutHome};
+pub use home::{
+    CachedHome, HomeDirectories, HomeFiles, LeftOut, LeftOutKind, RolloutFile, RolloutFileName, RolloutHome,
+};
 pub use identity::{FileIdentity, FileStamp};
 pub use locks::{LockHolder, MaintenanceLock, ReferenceLock, WriterLock};
 pub use names::{NameEntry, NameIndex};

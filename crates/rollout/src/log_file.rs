@@ -111,7 +111,7 @@ impl LogFile {
 
     /// Opens an existing file.
     pub(crate) fn open(home: &RolloutHome, thread_id: ThreadId, path: &Path) -> Result<Self> {
-        let file = home.file_system().open(path, OpenMode::Append).context("open", path)?;
+        let file = home.open(path, OpenMode::Append).context("open", path)?;
         let torn = !ends_with_newline(file.file()).context("read", path)?;
         let len = file.file().metadata().context("read", path)?.len();
         let durable = DurablePrefix { end: 0, has_names: false, keep: len };

@@ -114,7 +114,7 @@ impl NameIndex {
         let path = home.name_index_path();
         home.refuse_links(&path)?;
         let lock = Self::lock(home)?;
-        let file = home.file_system().open(&path, OpenMode::AppendOrNew).context("open", &path)?;
+        let file = home.open(&path, OpenMode::AppendOrNew).context("open", &path)?;
         let len = file.file().metadata().context("read", &path)?.len();
         // The length is taken under the lock. It is where a failed write is truncated.
         let line = NameLine { id: thread_id, thread_name: name.unwrap_or_default().into(), updated_at: Some(at) };
@@ -153,7 +153,7 @@ impl NameIndex {
     pub(crate) fn lock(home: &RolloutHome) -> Result<Arc<dyn OpenFile>> {
         let path = home.name_index_path().with_extension("jsonl.lock");
         home.refuse_links(&path)?;
-        let lock = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
+        let lock = home.open(&path, OpenMode::Lock).context("open", &path)?;
         wait_for_lock(lock.file(), &path, NAME_LOCK_TIMEOUT, || lock.try_lock())?;
         Ok(lock)
     }

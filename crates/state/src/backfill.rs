@@ -4,9 +4,9 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use selvedge_rollout::CachedHome;
+use selvedge_rollout::{CachedHome, RolloutHome};
 
-use crate::database::{beside, failed, private};
+use crate::database::{beside, open_or_create};
 use crate::error::Result;
 use crate::index::StateIndex;
 use crate::update::UpdateReport;
@@ -18,7 +18,7 @@ impl StateIndex {
     /// # Errors
     /// As [`open`](Self::open) and [`update`](Self::update).
     pub async fn fill(cached_home: Arc<CachedHome>, path: &Path) -> Result<Option<UpdateReport>> {
-        let Some(_lock) = BackfillLock::try_acquire(path)? else { return Ok(None) };
+        let Some(_lock) = BackfillLock::try_acquire(cached_home.home(), path)? else { return Ok(None) };
         let index = Self::open_with(cached_home, path).await?;
         let report = index.update(|_| {}).await;
         index.close().await;
@@ -37,10 +37,10 @@ struct BackfillLock {
 impl BackfillLock {
     /// Takes the lock. Returns `None` if another process holds it. If files cannot be locked, every process gets it: filling an
     /// index twice costs only time.
-    fn try_acquire(index: &Path) -> Result<Option<Self>> {
+    fn try_acquire(home: &RolloutHome, index: &Path) -> Result<Option<Self>> {
         let path = beside(index, ".filling");
         // Each attempt creates the file if it is missing, because a holder removes it at the end.
-        let file = private().append(true).create(true).open(&path).map_err(|error| failed("open", &path, error))?;
+        let file = open_or_create(home, &path)?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Ok(None);
         }

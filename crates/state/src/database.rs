@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use selvedge_rollout::now;
+use selvedge_rollout::{RolloutHome, now};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -56,7 +56,7 @@ pub struct SetAside {
 impl Database {
     /// Opens the file, and creates it if it is missing. A file that is not an index, or is damaged, or was made by another version,
     /// is set aside first. Nothing is lost by that: the index is built again from the logs.
-    pub(crate) async fn open(path: &Path) -> Result<(Self, Option<SetAside>)> {
+    pub(crate) async fn open(home: &RolloutHome, path: &Path) -> Result<(Self, Option<SetAside>)> {
         if exists(path.to_owned()).await?
             // Any error leads to the careful way below, which finds out what is wrong.
             && let Ok(database) = Self::open_existing(path).await
@@ -65,14 +65,14 @@ impl Database {
         }
         // If several processes find no usable file at the same time, one creates it and the others wait. Whoever gets the lock
         // later finds the tables of the first.
-        let _setting_up = lock_beside(path).await?;
-        match Self::set_up(path).await {
+        let _setting_up = lock_beside(home, path).await?;
+        match Self::set_up(home, path).await {
             // Not if the database is busy or the disk is full: such a file may be a good index.
             Err(failure @ (IndexError::Damaged(_) | IndexError::Setup(_))) => {
                 let file = path.to_owned();
                 let kept = blocking(move || set_file_aside(&file)).await?;
                 tracing::warn!(path = %path.display(), kept = %kept.display(), %failure, "index set aside");
-                Ok((Self::set_up(path).await?, Some(SetAside { kept, reason: reason(&failure) })))
+                Ok((Self::set_up(home, path).await?, Some(SetAside { kept, reason: reason(&failure) })))
             }
             opened => Ok((opened?, None)),
         }
@@ -100,11 +100,11 @@ impl Database {
     }
 
     /// Sets aside a file that a check found unusable. Returns `None` if it is gone.
-    pub(crate) async fn set_aside(path: &Path, reason: &str) -> Result<Option<SetAside>> {
+    pub(crate) async fn set_aside(home: &RolloutHome, path: &Path, reason: &str) -> Result<Option<SetAside>> {
         if !exists(path.to_owned()).await? {
             return Ok(None);
         }
-        let _setting_up = lock_beside(path).await?;
+        let _setting_up = lock_beside(home, path).await?;
         let file = path.to_owned();
         let kept = blocking(move || set_file_aside(&file)).await?;
         Ok(Some(SetAside { kept, reason: reason.to_owned() }))
@@ -123,12 +123,10 @@ impl Database {
         Ok(database)
     }
 
-    async fn set_up(path: &Path) -> Result<Self> {
-        // SQLite creates the files beside the database with the mode of the database.
-        let file = path.to_owned();
-        let make =
-            move || private().append(true).create(true).open(&file).map_err(|error| failed("make", &file, error));
-        blocking(make).await?;
+    async fn set_up(home: &RolloutHome, path: &Path) -> Result<Self> {
+        // SQLite creates the files beside the database with the mode and, as root, the owner of the database.
+        let (home, file) = (home.clone(), path.to_owned());
+        blocking(move || open_or_create(&home, &file)).await?;
         let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
         // The connection is closed after an error, too, because the file may be set aside next.
         let made = make_tables(&mut connection).await;
@@ -254,24 +252,34 @@ async fn make_tables(connection: &mut SqliteConnection) -> Result<()> {
     })
 }
 
-/// Returns options to open files that, if they are created, only this user can access.
-pub(crate) fn private() -> OpenOptions {
+/// Opens a file to append to it or to lock it, and creates it if it is missing. A file that is created belongs to the owner of the
+/// home, and no other user can access it.
+pub(crate) fn open_or_create(home: &RolloutHome, path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
+    options.read(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            home.give_to_owner(&file).map_err(|error| failed("set the owner of", path, error))?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            options.create(true).open(path).map_err(|error| failed("open", path, error))
+        }
+        Err(error) => Err(failed("create", path, error)),
+    }
 }
 
-pub(crate) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> IndexError {
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> IndexError {
     IndexError::Io { action, path: path.to_owned(), source }
 }
 
 /// Takes the lock for setting up a database. Dropping the file releases it.
-async fn lock_beside(path: &Path) -> Result<File> {
-    let path = beside(path, ".lock");
+async fn lock_beside(home: &RolloutHome, path: &Path) -> Result<File> {
+    let (home, path) = (home.clone(), beside(path, ".lock"));
     blocking(move || {
-        let file = private().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|error| failed("open", &path, error))?;
+        let file = open_or_create(&home, &path)?;
         file.lock().map_err(|error| failed("lock", &path, error))?;
         Ok(file)
     })

@@ -60,7 +60,7 @@ impl StateIndex {
     pub(crate) async fn are_directories_unchanged(&self) -> Result<bool> {
         let Some(stored) = self.stored_directories().await? else { return Ok(false) };
         let home = self.home.clone();
-        blocking(move || Ok(are_directories_as_stored(&home, &stored))).await
+        blocking(move || Ok(unchanged_directories(&home, &stored).is_some())).await
     }
 
     /// Returns, as JSON, the stamps of the directories at the time when the index knew every file in them. `None` if it never did.
@@ -69,7 +69,7 @@ impl StateIndex {
     }
 }
 
-/// Returns whether the directories of the home have the `stored` stamps. JSON that cannot be parsed counts as no.
-pub(crate) fn are_directories_as_stored(home: &RolloutHome, stored: &str) -> bool {
-    serde_json::from_str::<HomeDirectories>(stored).is_ok_and(|stored| stored.are_unchanged(home))
+/// Returns the `stored` directories if those of the home still have their stamps. JSON that cannot be parsed counts as changed.
+pub(crate) fn unchanged_directories(home: &RolloutHome, stored: &str) -> Option<HomeDirectories> {
+    serde_json::from_str::<HomeDirectories>(stored).ok().filter(|stored| stored.are_unchanged(home))
 }

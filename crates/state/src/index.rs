@@ -43,7 +43,7 @@ impl StateIndex {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_with(cached_home: Arc<CachedHome>, path: &Path) -> Result<Self> {
-        let (database, set_aside) = Database::open(path).await?;
+        let (database, set_aside) = Database::open(cached_home.home(), path).await?;
         Ok(Self { set_aside, ..Self::with_database(cached_home, database) })
     }
 

@@ -171,9 +171,24 @@ impl<'a> UpdatePlanner<'a> {
         let existing: HashSet<String> =
             segments.iter().filter_map(|file| home_relative(self.home, &file.path)).collect();
         let indexed = self.indexed.segments.get(&thread_id).into_iter().flat_map(HashMap::keys);
-        let lost = indexed.filter(|path| !existing.contains(*path));
-        self.rewritten.extend(lost.filter_map(|path| segment_id_of(path)));
-        self.lost_files.insert(thread_id);
+        let lost = indexed.filter(|path| !existing.contains(*path) && !self.is_hidden(path));
+        let lost: Vec<&String> = lost.collect();
+        self.rewritten.extend(lost.iter().filter_map(|path| segment_id_of(path)));
+        if !lost.is_empty() {
+            self.lost_files.insert(thread_id);
+        }
+    }
+
+    /// Returns whether a file that the index knows is in a directory that cannot be read, so that it may still be there.
+    fn is_hidden(&self, path: &str) -> bool {
+        self.files.is_hidden(&self.home.root().join(path))
+    }
+
+    /// Returns whether a file of a thread may be in a directory that cannot be read.
+    fn has_hidden_files(&self, thread_id: ThreadId) -> bool {
+        // Nearly always nothing is hidden, and then this costs nothing.
+        self.files.unreadable().next().is_some()
+            && self.indexed.segments.get(&thread_id).is_some_and(|paths| paths.keys().any(|path| self.is_hidden(path)))
     }
 
     /// Returns the prefix behind which reading resumes. `None` if the whole history has to be read.
@@ -196,7 +211,7 @@ impl<'a> UpdatePlanner<'a> {
     /// Finds the threads of the index that have no file at all. Only a comparison of all threads can do that.
     fn find_threads_without_files(&mut self) {
         for (thread_id, segments) in &self.indexed.segments {
-            if !self.has_files(*thread_id) {
+            if !self.has_files(*thread_id) && !self.has_hidden_files(*thread_id) {
                 self.rewritten.extend(segments.keys().filter_map(|path| segment_id_of(path)));
                 self.lost_files.insert(*thread_id);
             }
@@ -233,7 +248,11 @@ impl<'a> UpdatePlanner<'a> {
     }
 
     fn finish(self) -> (VecDeque<ScanJob>, Vec<ScanJob>) {
-        let gone = self.indexed.threads.keys().filter(|thread_id| !self.has_files(**thread_id));
+        let gone = self
+            .indexed
+            .threads
+            .keys()
+            .filter(|thread_id| !self.has_files(**thread_id) && !self.has_hidden_files(**thread_id));
         let gone = gone.map(|thread_id| job(self.indexed, *thread_id, None, 0)).collect();
         let mut scans: Vec<PlannedScan> = self.scans.into_values().collect();
         scans.sort_by_key(|scan| (Reverse(scan.newest_ns), scan.job.thread_id));

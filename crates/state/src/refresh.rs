@@ -24,7 +24,7 @@ use crate::blocking::blocking;
 use crate::database::{Database, WaitPolicy};
 use crate::error::Result;
 use crate::file_columns::read_stamp;
-use crate::home_snapshot::{HomeSnapshot, are_directories_as_stored};
+use crate::home_snapshot::{HomeSnapshot, unchanged_directories};
 use crate::index::StateIndex;
 use crate::limits::HOT_FILES;
 use crate::names::stat_name_index;
@@ -44,6 +44,9 @@ pub enum RefreshOutcome {
     },
     /// The index was never filled to the end.
     Unfilled,
+    /// The index knows files in a directory that cannot be read now. It keeps what it knows of them, because they may be there
+    /// again in a moment. Until then it cannot answer, because the logs answer without them.
+    Hidden,
 }
 
 /// What the database records of an index that was filled.
@@ -72,11 +75,15 @@ impl StateIndex {
         let Some(filled) = self.load_filled().await? else { return Ok(RefreshOutcome::Unfilled) };
         let ObservedChanges { hot, names, snapshot } = self.observe_changes().await?;
         let Some(snapshot) = snapshot else { return self.refresh_changed(hot, &filled, Some(names), max_bytes).await };
+        if self.knows_hidden_files(&snapshot.files).await? {
+            return Ok(RefreshOutcome::Hidden);
+        }
         let mut threads = self.find_moved_threads(&snapshot.files).await?;
         threads.extend(hot);
         let outcome = self.refresh_changed(threads, &filled, Some(names), max_bytes).await?;
         // Only now does the index know every file of the snapshot, so that the next refresh may rely on it.
-        if matches!(outcome, RefreshOutcome::Fresh(report) if report.contended == 0) {
+        // And only if it could read all of them: a file that cannot be read is reported by each process.
+        if matches!(outcome, RefreshOutcome::Fresh(report) if report.contended == 0 && report.unreadable == 0) {
             self.remember_snapshot(snapshot, WaitPolicy::Short).await?;
         }
         Ok(outcome)
@@ -104,6 +111,9 @@ impl StateIndex {
             let (cached_home, home) = (Arc::clone(&self.cached_home), self.home.clone());
             let (files, stamp) = blocking(move || Ok((cached_home.files()?, stat_name_index(&home)))).await?;
             names_now = names_now.or(Some(stamp));
+            if self.knows_hidden_files(&files).await? {
+                return Ok(RefreshOutcome::Hidden);
+            }
             // This plan only finds out what the update costs. `apply_changes` plans for itself, with files that may have changed
             // since. A plan of few threads is cheap.
             let plan = self.plan_update(Arc::clone(&files), Some(threads.clone())).await?;
@@ -149,13 +159,28 @@ impl StateIndex {
             let has_changed = |path: &str, stamp| FileStamp::read(&home.root().join(path)).ok() != Some(stamp);
             let hot = known.into_iter().filter(|(_, path, stamp)| has_changed(path, *stamp));
             let (hot, names) = (hot.map(|(thread_id, ..)| thread_id).collect(), stat_name_index(&home));
-            if stored.is_some_and(|stored| are_directories_as_stored(&home, &stored)) {
+            if let Some(unchanged) = stored.and_then(|stored| unchanged_directories(&home, &stored)) {
+                cached_home.remember_left_out(&unchanged);
                 return Ok(ObservedChanges { hot, names, snapshot: None });
             }
             let (files, directories) = cached_home.files_and_directories(last_files.as_ref())?;
             Ok(ObservedChanges { hot, names, snapshot: Some(HomeSnapshot { files, directories }) })
         })
         .await
+    }
+
+    /// Returns whether the index knows a file in a directory that cannot be read.
+    async fn knows_hidden_files(&self, files: &HomeFiles) -> Result<bool> {
+        for hidden in files.unreadable() {
+            let Some(dir) = home_relative(&self.home, &hidden.path) else { continue };
+            // "Begins with the directory and a slash" as a range: `0` is the character after `/`.
+            let sql = "SELECT EXISTS (SELECT 1 FROM segments WHERE path >= ? AND path < ?)";
+            let query = sqlx::query_scalar(sql).bind(format!("{dir}/")).bind(format!("{dir}0"));
+            if query.fetch_one(&self.database.readers).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the threads of which a file was added or removed since the index last knew all files.

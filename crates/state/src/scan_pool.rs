@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::{SegmentId, ThreadId};
-use selvedge_rollout::{CachedHome, FileStamp, HomeFiles};
+use selvedge_rollout::{CachedHome, FileStamp, HomeFiles, RolloutError};
 use sqlx::{QueryBuilder, Row, Sqlite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::index::StateIndex;
 use crate::indexed_prefix::IndexedPrefix;
 use crate::limits::{BATCH_BYTES, BATCH_TEXT_BYTES, BATCH_THREADS, QUEUED_BATCHES, SCANNERS};
@@ -118,7 +118,13 @@ impl Scanner {
             }
             Ok(None) => ScanOutcome::Unreadable,
             Err(error) => {
-                tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
+                match &error {
+                    IndexError::Files(RolloutError::Io { path, source, .. }) if !error.is_gone() => {
+                        self.cached_home.report_unreadable(path, source);
+                        tracing::debug!(thread_id = %job.thread_id, %error, "thread cannot be indexed");
+                    }
+                    _ => tracing::warn!(thread_id = %job.thread_id, %error, "thread cannot be indexed"),
+                }
                 if error.is_gone() { ScanOutcome::Moved } else { ScanOutcome::Unreadable }
             }
         };

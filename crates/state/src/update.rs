@@ -86,7 +86,9 @@ impl StateIndex {
         let report = self.apply_changes(Arc::clone(&snapshot.files), None, WaitPolicy::Long, &mut progress).await?;
         if report.contended == 0 {
             self.set_filled(started_at, clearings).await?;
-            self.remember_snapshot(snapshot, WaitPolicy::Long).await?;
+            if report.unreadable == 0 {
+                self.remember_snapshot(snapshot, WaitPolicy::Long).await?;
+            }
         }
         Ok(report)
     }
@@ -137,7 +139,9 @@ impl StateIndex {
         // A file that is moved while directories are read may be seen at neither path. Therefore the files are listed again, and
         // a thread that shows up now is planned again instead of removed.
         let files = self.home_files().await?;
-        let is_gone = |job: &ScanJob| files.segments(job.thread_id).is_empty();
+        let is_hidden =
+            |job: &ScanJob| job.indexed_segments.iter().any(|(path, _)| files.is_hidden(&self.home.root().join(path)));
+        let is_gone = |job: &ScanJob| files.segments(job.thread_id).is_empty() && !is_hidden(job);
         let (gone, moved): (Vec<ScanJob>, Vec<ScanJob>) = gone.into_iter().partition(is_gone);
         contended.extend(moved.iter().map(|job| job.thread_id));
         let mut transaction = self.database.begin(wait).await?;

@@ -5,6 +5,7 @@
 
 mod compress;
 mod doctor;
+mod import;
 mod index;
 mod maintenance;
 
@@ -12,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::{Durability, ThreadId};
-use selvedge_rollout::DivergedSegment;
+use selvedge_rollout::{DivergedSegment, LeftOut};
 use selvedge_thread_store::{Result, StoreError};
 
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
@@ -79,6 +80,13 @@ impl HomeAdmin {
     /// `Backend` if a file cannot be read.
     pub async fn diverged(&self, thread_id: ThreadId) -> Result<Vec<DivergedSegment>> {
         self.store.reading(move |core| core.diverged(thread_id)).await
+    }
+
+    /// Returns what the queries so far have left out, by path: directories and files that cannot be read, and what does not
+    /// belong among the rollouts. Reads nothing.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.store.core.cached_home.left_out()
     }
 
     /// Closes the store's index, as [`LocalThreadStore::close`] does.

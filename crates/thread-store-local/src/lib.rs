@@ -75,13 +75,14 @@ pub use admin::{CompressionScope, HomeAdmin, HomeMaintenance, IndexAdmin, Uncomp
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
+pub use write::import_file::ImportedFile;
 
 // What the methods of `HomeAdmin` take and return, beside the types above.
 pub use selvedge_rollout::doctor::{
     CheckedTotals, Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairAction, RepairStep, SegmentReferences,
     Severity,
 };
-pub use selvedge_rollout::{DivergedSegment, LockHolder};
+pub use selvedge_rollout::{DivergedSegment, LeftOut, LeftOutKind, LockHolder};
 pub use selvedge_state::{
     CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
     UpdateProgress, UpdateReport,

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use selvedge_protocol::Durability;
 use selvedge_rollout::RolloutHome;
+use selvedge_thread_store::Result;
 
+use crate::error::store_error;
 use crate::index::{IndexLocation, with_timers};
 use crate::store_core::StoreCore;
 
@@ -33,6 +35,15 @@ pub struct LocalThreadStore {
 }
 
 impl LocalThreadStore {
+    /// Creates the directory of a home and its missing ancestors, private to their owner and durable at any level. If root does it,
+    /// they belong to the owner of the directory in which they are created. Succeeds if the home exists.
+    ///
+    /// # Errors
+    /// `Backend` if the system fails to do it.
+    pub fn create_home(home: &Path) -> Result<()> {
+        RolloutHome::new(home).create().map_err(store_error)
+    }
+
     /// Opens the store of the home at this path, at durability level `written`. Reads and creates no files: a missing home is
     /// empty, and is created when the first thread is written.
     #[must_use]

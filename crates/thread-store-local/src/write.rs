@@ -9,7 +9,7 @@
 //! - [`claim`]: locks and recorders, which the others begin with.
 //! - [`append`], [`metadata`]: lines at the end of a log.
 //! - [`fork`], [`revert`]: segments that refer to others, with [`new_segment`].
-//! - [`archive`], [`compress`], [`delete`], [`detach`], [`import`]: whole files.
+//! - [`archive`], [`compress`], [`delete`], [`detach`], [`import`], [`import_file`]: whole files.
 //!
 //! All effects on files go through the home's `FileSystem`.
 
@@ -21,6 +21,7 @@ pub(crate) mod delete;
 pub(crate) mod detach;
 pub(crate) mod fork;
 pub(crate) mod import;
+pub(crate) mod import_file;
 pub(crate) mod metadata;
 pub(crate) mod new_segment;
 pub(crate) mod revert;

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use selvedge_protocol::Durability;
 
 use self::recordings::FILES;
 use self::tour::Tour;
@@ -52,7 +51,7 @@ fn write_home(home: &Path) -> Result<()> {
     for (path, bytes) in FILES {
         let path = home.join(path);
         let cannot_write = || format!("cannot write {}", path.display());
-        home::create(path.parent().unwrap_or(home), Durability::Written)?;
+        home::create(path.parent().unwrap_or(home))?;
         // Several recordings have a name index. Its lines are independent, so the files can be appended to each
         // other.
         let mut options = fs::File::options();

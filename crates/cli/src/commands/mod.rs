@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod export;
 mod fork;
+mod import;
 mod index;
 mod list;
 mod new;
@@ -53,6 +54,8 @@ pub(crate) enum VerbArgs {
     Append(append::AppendArgs),
     /// Create a thread that begins with the history of another one, and print the new id
     Fork(fork::ForkArgs),
+    /// Take in rollout files that no command reads, such as copies of a conflict
+    Import(import::ImportArgs),
     /// Undo the newest turns of a thread
     Rewind(rewind::RewindArgs),
     /// Give a thread a name, or remove it
@@ -100,10 +103,12 @@ pub(crate) async fn run(
     let path = home::locate(global.home.as_deref())?;
     let options = HomeOptions { durability: global.durability()?, index: global.index_location() };
     if let VerbArgs::New(_) = verb {
-        home::create(&path, options.durability)?;
+        home::create(&path)?;
     }
     let mut app = App::open(&path, options, global.json, out)?;
     let outcome = run_on_home(verb, global, &mut app).await;
+    // After a failure, too: a thread that is not found may be in a directory that cannot be read.
+    app.note_left_out();
     // The home is closed after a failure, too: live threads have to release their claims.
     app.close().await;
     outcome
@@ -123,6 +128,7 @@ async fn run_on_home(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>)
         VerbArgs::New(args) => new::run(args, app).await,
         VerbArgs::Append(args) => append::run(args, app).await,
         VerbArgs::Fork(args) => fork::run(args, app).await,
+        VerbArgs::Import(args) => import::run(args, app).await,
         VerbArgs::Rewind(args) => rewind::run(args, app).await,
         VerbArgs::Rename(args) => rename::run(args, app).await,
         VerbArgs::Archive(args) => archive::archive(args, app).await,

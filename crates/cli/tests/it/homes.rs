@@ -159,7 +159,8 @@ fn a_directory_in_place_of_a_file_is_skipped_or_an_error() {
     assert!(threads.as_array().unwrap().iter().all(|thread| thread["id"] != id));
     for verb in [&["show", id][..], &["context", id], &["export", id], &["append", id]] {
         let run = home.run(verb);
-        assert!(matches!(run.code, 1 | 3) && run.err.starts_with("error: "), "{verb:?}: {run:?}");
+        assert!(matches!(run.code, 1 | 3) && run.err.contains("error: "), "{verb:?}: {run:?}");
+        assert!(run.err.contains("(a directory in the place of a rollout)"), "{verb:?}: {run:?}");
     }
     // If the name index is a directory, the list has no names or is an error.
     fs::remove_file(home.path().join("session_index.jsonl")).unwrap();
@@ -171,14 +172,16 @@ fn a_directory_in_place_of_a_file_is_skipped_or_an_error() {
 }
 
 #[test]
-fn a_file_in_place_of_the_sessions_is_an_error() {
+fn a_file_in_place_of_the_sessions_is_named_and_an_error_of_a_write() {
     let home = Home::empty();
     fs::write(home.path().join("sessions"), "").unwrap();
     let run = home.run(&["list"]);
-    assert!(run.code == 1 && run.err.contains("sessions"), "{run:?}");
+    assert!(run.code == 0 && run.err.contains("/sessions (Not a directory)"), "{run:?}");
+    let run = home.run(&["doctor"]);
+    assert!(run.code == 1 && run.out.contains("unreadable"), "{run:?}");
     let run = home.run(&["new"]);
     assert_eq!(run.code, 1);
-    assert!(run.err.starts_with("error: ") && run.err.contains("sessions"), "{}", run.err);
+    assert!(run.err.contains("error: ") && run.err.contains("sessions"), "{}", run.err);
 }
 
 #[test]

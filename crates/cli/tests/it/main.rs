@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod homes;
 mod ids;
+mod importing;
 mod index;
 mod lone_surrogates;
 mod paging;
@@ -26,7 +27,13 @@ mod crash;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]
+mod left_out;
+#[cfg(unix)]
+mod other_user;
+#[cfg(unix)]
 mod picking;
+#[cfg(unix)]
+mod sudo;
 #[cfg(unix)]
 mod tail;
 #[cfg(unix)]

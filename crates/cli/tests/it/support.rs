@@ -175,7 +175,21 @@ pub(crate) fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples")
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Returns every file in the directories of rollouts, whatever its name, sorted.
+pub(crate) fn rollouts_below(home: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![home.join("sessions"), home.join("archived_sessions")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

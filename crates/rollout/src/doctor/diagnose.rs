@@ -18,7 +18,10 @@ use super::duplicates::find_lasting_duplicates;
 use super::file_check::{ExaminedFile, check_file};
 use super::finding::{Finding, FindingKind};
 use super::home_check::HomeInspection;
+#[cfg(target_os = "linux")]
+use super::network::find_network_file_systems;
 use super::references::{SegmentReferences, collect_references};
+use super::stray::find_strays;
 use crate::backoff::Backoff;
 use crate::error::Result;
 use crate::home::{CachedHome, HomeFiles, RolloutFile, RolloutHome};
@@ -72,7 +75,7 @@ pub struct Diagnosis {
 /// after each file, by the thread that read the file.
 ///
 /// # Errors
-/// If the directories of the home cannot be read. A file that cannot be read is a finding.
+/// If this process lacks memory or open files. A file or directory that cannot be read is a finding.
 pub fn diagnose(
     home: &RolloutHome,
     threads: Option<&HashSet<ThreadId>>,
@@ -108,6 +111,11 @@ pub fn diagnose(
 
     // Last what is in the home beside the logs.
     found.extend(HomeInspection::new(&cached_home, &is_wanted, threads.is_none()).run()?);
+    if threads.is_none() {
+        found.extend(find_strays(&cached_home)?);
+        #[cfg(target_os = "linux")]
+        found.extend(find_network_file_systems(home));
+    }
     found.retain(|finding| !is_being_written(home, finding));
     found.sort_by(|a, b| {
         let position = |finding: &Finding| finding.range.as_ref().map(|range| range.start);

@@ -88,8 +88,8 @@ kinds! {
     UnknownHistoryMode = "unknown_history_mode", Fault, false, "a newer program may have written it: use a version of Selvedge that knows it, and do not append with this one, which reads the thread as a legacy one";
     /// Two programs wrote the file at the same time.
     InterleavedWriters = "interleaved_writers", Fault, false, "end one of the programs, and continue in a fork from before the mixed turns: `selvedge fork ID --before TURN`; this thread keeps every line";
-    /// A file cannot be opened or read.
-    Unreadable = "unreadable", Fault, false, "check that this user may read the file and that the disk works";
+    /// A file or directory cannot be opened or read.
+    Unreadable = "unreadable", Fault, false, "check that this user may read it and that the disk works; until then every command leaves it out";
     /// The base of a segment does not exist.
     MissingBase = "missing_base", Fault, false, "restore its file from a backup or another machine; until then the thread has only its own lines";
     /// A rewind abandoned the segment, and the base of the segment does not exist.
@@ -118,6 +118,14 @@ kinds! {
     WideMode = "wide_mode", Notice, true, "if other users of this machine must not read the threads, repair restricts the mode to the owner";
     /// A symbolic link at the path of a file or directory of the home.
     SymbolicLink = "symbolic_link", Notice, false, "links are not followed; put the file itself there if it belongs to the home";
+    /// A directory that is none of a year, a month or a day, or a FIFO, a socket or a device, among the rollouts.
+    Foreign = "foreign", Notice, false, "it is left out; move it out of the directories of rollouts if it is not needed there";
+    /// A rollout that no command reads, with lines that are nowhere else.
+    StrayRollout = "stray_rollout", Fault, false, "`selvedge import FILE` takes it in as a thread; it leaves the file itself where it is";
+    /// A rollout that no command reads, whose lines the home has.
+    StrayCopy = "stray_copy", Notice, false, "nothing has to be done: it holds nothing new, and can be removed";
+    /// The home is on a file system of another machine.
+    NetworkFileSystem = "network_file_system", Notice, false, "write the home from one machine at a time, and keep the index on a local disk with --index";
     /// The file holds no line.
     Empty = "empty", Notice, false, "nothing has to be done: the next writer gives it a head";
     /// Ordinals are missing.

@@ -8,9 +8,11 @@ use std::time::SystemTime;
 use selvedge_protocol::ThreadId;
 
 use super::finding::{Finding, FindingKind};
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, RolloutError};
 use crate::files::side_files::temporary_target;
-use crate::home::{CachedHome, NAME_INDEX, RolloutFileName, RolloutHome, SESSION_LEVELS};
+use crate::home::{
+    CachedHome, LeftOut, LeftOutKind, NAME_INDEX, RolloutFileName, RolloutHome, SESSION_LEVELS, is_date_directory,
+};
 use crate::identity::FileStamp;
 use crate::locks::WriterLock;
 use crate::names::NameIndex;
@@ -46,15 +48,47 @@ impl<'a> HomeInspection<'a> {
 
     /// Inspects the home and returns the findings.
     pub(super) fn run(mut self) -> Result<Vec<Finding>> {
-        self.check_directory(&self.home.sessions_dir(), SESSION_LEVELS)?;
-        self.check_directory(&self.home.archived_dir(), 0)?;
-        self.check_lock_files()?;
+        self.check_left_out()?;
+        self.check_directory(&self.home.sessions_dir(), SESSION_LEVELS);
+        self.check_directory(&self.home.archived_dir(), 0);
+        let outcome = self.check_lock_files();
+        self.report_unreadable(outcome)?;
         if self.is_whole {
-            self.check_temporary_files_of_names()?;
+            let outcome = self.check_temporary_files_of_names();
+            self.report_unreadable(outcome)?;
         }
         self.confirm_suspects();
-        self.check_names()?;
+        let outcome = self.check_names();
+        self.report_unreadable(outcome)?;
         Ok(self.found)
+    }
+
+    /// Reports what the system does not let this process read. It costs only itself: all other checks go on.
+    fn report_unreadable(&mut self, outcome: Result<()>) -> Result<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        let RolloutError::Io { path, source, .. } = &error else { return Err(error) };
+        self.found.push(Finding::new(FindingKind::Unreadable, path, format!("{error}: {source}")));
+        Ok(())
+    }
+
+    /// Reports what the scan of the home left out.
+    fn check_left_out(&mut self) -> Result<()> {
+        for LeftOut { path, kind, reason } in self.cached_home.files()?.left_out() {
+            let (kind, detail) = match kind {
+                LeftOutKind::Unreadable => (FindingKind::Unreadable, format!("it cannot be read: {reason}")),
+                LeftOutKind::SymbolicLink => {
+                    (FindingKind::SymbolicLink, "it is a symbolic link, and is not followed".to_owned())
+                }
+                LeftOutKind::ForeignDirectory | LeftOutKind::SpecialFile => {
+                    (FindingKind::Foreign, format!("it is left out: {reason}"))
+                }
+            };
+            // What cannot be read may hold a part of any thread. The rest concerns only the home as a whole.
+            if self.is_whole || kind == FindingKind::Unreadable {
+                self.found.push(Finding::new(kind, path, detail));
+            }
+        }
+        Ok(())
     }
 
     /// Adds a file that may be left over, unless a process is using it.
@@ -95,28 +129,23 @@ impl<'a> HomeInspection<'a> {
         }
     }
 
-    /// Checks a directory, which has `levels` levels of directories below it, or with 0 levels, files.
-    fn check_directory(&mut self, dir: &Path, levels: usize) -> Result<()> {
+    /// Checks a directory, which has `levels` levels of directories below it, or with 0 levels, files. What cannot be read is
+    /// reported by `check_left_out`.
+    fn check_directory(&mut self, dir: &Path, levels: usize) {
         if self.is_whole {
             self.check_mode(dir, 0o700, None);
         }
         let mut subdirs = Vec::new();
-        for (path, metadata) in read_entries(dir)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if metadata.is_symlink() {
-                // A link matters where a scan would read a directory or a rollout.
-                let would_be_read = levels > 0 || RolloutFileName::parse(&name).is_some();
-                if would_be_read && self.is_whole {
-                    let detail = "it is a symbolic link, and is not followed";
-                    self.found.push(Finding::new(FindingKind::SymbolicLink, path, detail));
-                }
-            } else if levels > 0 && metadata.is_dir() {
+        for (path, metadata) in read_entries(dir).unwrap_or_default() {
+            let name = path.file_name().unwrap_or_default();
+            if levels > 0 && metadata.is_dir() && is_date_directory(name, levels - 1) {
                 subdirs.push(path);
             } else if levels == 0 && metadata.is_file() {
+                let name = name.to_string_lossy().into_owned();
                 self.check_file(path, &name);
             }
         }
-        subdirs.iter().try_for_each(|subdir| self.check_directory(subdir, levels - 1))
+        subdirs.iter().for_each(|subdir| self.check_directory(subdir, levels - 1));
     }
 
     fn check_file(&mut self, path: PathBuf, name: &str) {
@@ -174,9 +203,12 @@ impl<'a> HomeInspection<'a> {
         let names = NameIndex::load(self.home)?;
         // The scan comes after the names are read. A thread that was created and named since the first scan is then no orphan.
         let files = self.cached_home.files()?;
+        // The file of such a thread may be in a directory that cannot be read.
+        let may_be_hidden = files.unreadable().next().is_some();
         let mut orphans: Vec<(ThreadId, String)> = names
             .iter()
             .filter(|(thread_id, _)| (self.is_wanted)(*thread_id) && files.segments(*thread_id).is_empty())
+            .filter(|_| !may_be_hidden)
             .map(|(thread_id, entry)| (thread_id, entry.name.clone()))
             .collect();
         orphans.sort();

@@ -15,20 +15,25 @@ use crate::timing::MOVE_TIMEOUT;
 
 /// For each segment of a home, the highest byte to which a reference of another segment leads.
 #[derive(Clone, Debug, Default)]
-pub struct SegmentReferences(HashMap<SegmentId, u64>);
+pub struct SegmentReferences {
+    ends: HashMap<SegmentId, u64>,
+    /// Whether a directory could not be read, in which there may be further references.
+    is_incomplete: bool,
+}
 
 impl SegmentReferences {
     fn add(&mut self, base: &HistoryBase) {
         if let (Some(segment_id), Some(end)) = (base.thread_id, base.end_byte_offset) {
-            let known = self.0.entry(segment_id).or_default();
+            let known = self.ends.entry(segment_id).or_default();
             *known = end.max(*known);
         }
     }
 
-    /// Returns the byte before which no line of a segment may move; 0 if no segment refers to it.
+    /// Returns the byte before which no line of a segment may move; 0 if no segment refers to it. If not all references are known,
+    /// no line may move.
     #[must_use]
     pub fn end_of(&self, segment_id: SegmentId) -> u64 {
-        self.0.get(&segment_id).copied().unwrap_or(0)
+        if self.is_incomplete { u64::MAX } else { self.ends.get(&segment_id).copied().unwrap_or(0) }
     }
 }
 
@@ -59,5 +64,6 @@ pub(super) fn collect_references(
         std::thread::sleep(pause);
         *files = cached_home.files()?;
     }
+    references.is_incomplete = files.unreadable().next().is_some();
     Ok(references)
 }

@@ -267,7 +267,8 @@ impl RepairRun<'_> {
     fn try_clear_name(&self, thread_id: ThreadId) -> Result<bool> {
         // A thread that is about to be created holds its lock, so that this fails and its name stays.
         let _lock = self.lock_thread(thread_id)?;
-        if !self.cached_home.files()?.segments(thread_id).is_empty() {
+        let files = self.cached_home.files()?;
+        if !files.segments(thread_id).is_empty() || files.unreadable().next().is_some() {
             return Ok(false);
         }
         if !self.dry_run {

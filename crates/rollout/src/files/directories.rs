@@ -1,5 +1,6 @@
 //! Directories of a home: creating them, and refusing symbolic links that lead out of the home.
 
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ impl RolloutHome {
         // From the top down, each directory is created and its parent synced.
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();
         for dir in missing.into_iter().rev().filter(|dir| !dir.as_os_str().is_empty()) {
-            match self.file_system().create_dir(dir) {
+            match self.make_dir(dir) {
                 // Another process created it in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
                 other => other.context("create directory", dir)?,
@@ -25,23 +26,56 @@ impl RolloutHome {
         Ok(())
     }
 
+    /// Creates the directory of the home, if it does not exist.
+    ///
+    /// # Errors
+    /// If the system fails to do it, or there is a file in its place.
+    pub fn create(&self) -> Result<()> {
+        self.create_dir(self.root())
+    }
+
     /// Refuses a path on which a symbolic link leads out of the home. Otherwise a program that plants such a link could choose what
     /// is read as a thread, or where transcripts are written.
     ///
-    /// The home itself may be a link. A link that stays inside the home is allowed, too.
+    /// The home itself may be a link, and a link that stays inside the home is allowed. `sessions` and `archived_sessions` may be
+    /// links to any directory, if the owner of the home made them: people share homes that way. What counts as inside the home is
+    /// then what is inside of these directories, too.
     pub(crate) fn refuse_links(&self, path: &Path) -> Result<()> {
         let inside = path.ancestors().take_while(|part| part.starts_with(self.root()) && *part != self.root());
-        for part in inside.filter(|part| part.is_symlink()) {
-            let leads_out = match (part.canonicalize(), self.root().canonicalize()) {
-                (Ok(target), Ok(root)) => !target.starts_with(root),
+        for part in inside {
+            let Some(link) = fs::symlink_metadata(part).ok().filter(Metadata::is_symlink) else { continue };
+            let is_top = part == self.sessions_dir() || part == self.archived_dir();
+            let (kind, why) = match part.canonicalize() {
+                Ok(target) if self.contains(&target) => continue,
+                Ok(_) if !is_top => (
+                    io::ErrorKind::PermissionDenied,
+                    "it is a symbolic link that leads out of the home; put the directory or file itself there",
+                ),
+                Ok(_) if self.is_of_owner(&link) => continue,
+                Ok(_) => (
+                    io::ErrorKind::PermissionDenied,
+                    "it is a symbolic link that leads out of the home, and the owner of the home did not make it; `chown -h` \
+                     gives it to the owner",
+                ),
                 // A link without a target can get one outside of the home at any time.
-                _ => true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    (io::ErrorKind::NotADirectory, "it is a symbolic link, and what it leads to does not exist")
+                }
+                Err(error) => return Err(error).context("follow", part),
             };
-            if leads_out {
-                let why = "it is a symbolic link that leads out of the home; put the directory or file itself there";
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)).context("follow", part);
-            }
+            return Err(io::Error::new(kind, why)).context("follow", part);
         }
         Ok(())
+    }
+
+    /// Returns whether an absolute path without links is inside the home, or inside a directory that the owner of the home linked
+    /// into it.
+    fn contains(&self, target: &Path) -> bool {
+        let is_linked_by_owner = |dir: &Path| {
+            fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_symlink() && self.is_of_owner(&metadata))
+        };
+        let linked = [self.sessions_dir(), self.archived_dir()].into_iter().filter(|dir| is_linked_by_owner(dir));
+        let mut roots = [self.root().to_owned()].into_iter().chain(linked);
+        roots.any(|root| root.canonicalize().is_ok_and(|root| target.starts_with(root)))
     }
 }

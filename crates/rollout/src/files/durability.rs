@@ -36,7 +36,7 @@ impl RolloutHome {
     /// # Errors
     /// If the system fails to do it.
     pub fn sync_file(&self, path: &Path) -> Result<()> {
-        let file = self.file_system().open(path, OpenMode::Append).context("open", path)?;
+        let file = self.open(path, OpenMode::Append).context("open", path)?;
         file.sync().context("sync", path)?;
         if self.is_synced() { self.sync_names(path) } else { Ok(()) }
     }

@@ -28,6 +28,11 @@ impl RolloutHome {
         path.with_file_name(format!(".{name}.import"))
     }
 
+    /// Returns whether a file name is one of [`partial_import_path`](Self::partial_import_path).
+    pub(crate) fn is_partial_import(name: &str) -> bool {
+        name.starts_with('.') && name.ends_with(".import")
+    }
+
     /// Appends a part of the segment that belongs at `path`. `known` is the number of bytes collected so far.
     ///
     /// # Errors
@@ -36,7 +41,7 @@ impl RolloutHome {
     pub fn append_to_import(&self, path: &Path, known: u64, bytes: &[u8]) -> Result<()> {
         self.create_dir(parent(path))?;
         let partial = Self::partial_import_path(path);
-        let file = self.file_system().open(&partial, OpenMode::AppendOrNew).context("open", &partial)?;
+        let file = self.open(&partial, OpenMode::AppendOrNew).context("open", &partial)?;
         append_at(&file, known, bytes).context("write", &partial)
     }
 
@@ -47,7 +52,7 @@ impl RolloutHome {
     /// - If the system fails to do it.
     pub fn finish_import(&self, path: &Path) -> Result<()> {
         let partial = Self::partial_import_path(path);
-        let file = self.file_system().open(&partial, OpenMode::AppendOrNew).context("open", &partial)?;
+        let file = self.open(&partial, OpenMode::AppendOrNew).context("open", &partial)?;
         file.sync().context("sync", &partial)?;
         // A link and not a rename: it fails if another segment has the name, and the bytes keep a name until the end.
         self.file_system().hard_link(&partial, path).context("create", path)?;
@@ -62,7 +67,7 @@ impl RolloutHome {
     /// # Errors
     /// If the system fails to do it.
     pub fn extend_file(&self, path: &Path, known: u64, bytes: &[u8]) -> Result<()> {
-        let file = self.file_system().open(path, OpenMode::Append).context("open", path)?;
+        let file = self.open(path, OpenMode::Append).context("open", path)?;
         append_at(&file, known, bytes).context("write", path)?;
         if self.is_synced() { file.sync().context("sync", path) } else { Ok(()) }
     }

@@ -118,7 +118,7 @@ impl RolloutHome {
     fn open_temporary(&self, path: &Path) -> Result<TemporaryFile<'_>> {
         loop {
             let name = temporary_beside(path);
-            let file = self.file_system().open(&name, OpenMode::New).context("create", &name)?;
+            let file = self.open(&name, OpenMode::New).context("create", &name)?;
             let temporary = TemporaryFile { home: self, path: name, file, is_renamed: false };
             // On a file system without locks no sweep can lock the file either, so that it is not removed.
             let is_locked = temporary.file.lock().is_ok();

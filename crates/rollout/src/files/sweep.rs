@@ -25,7 +25,7 @@ impl RolloutHome {
 
     /// Removes a file unless a process holds a lock on it.
     pub(crate) fn remove_unless_locked(&self, path: &Path) {
-        let Ok(file) = self.file_system().open(path, OpenMode::LockExisting) else { return };
+        let Ok(file) = self.open(path, OpenMode::LockExisting) else { return };
         // The name is removed while this process holds the lock. Its owner may have created the file just now and not have locked
         // it yet; `open_temporary` notices that and creates another one.
         if file.try_lock().is_ok() {

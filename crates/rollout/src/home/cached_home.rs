@@ -1,6 +1,7 @@
 //! The files of a home, remembered from one scan to the next.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use selvedge_protocol::ThreadId;
 
 use super::home_files::HomeFiles;
 use super::layout::RolloutHome;
+use super::left_out::LeftOut;
 use super::scan::{HomeDirectories, HomeScan};
 use crate::backoff::retry_if_moved;
 use crate::error::{IoContext, Result, RolloutError};
@@ -72,6 +74,27 @@ impl CachedHome {
     /// Reports that this process removed the files of a thread. The next scan need not search for them in case they were moved.
     pub fn removed(&self, thread_id: ThreadId) {
         self.lock_scan().removed.insert(thread_id);
+    }
+
+    /// Reports that the directories of the home are still those of an earlier scan, of this process or another. So that scan need
+    /// not be repeated to know what it left out.
+    pub fn remember_left_out(&self, directories: &HomeDirectories) {
+        self.lock_scan().remembered.clone_from(&directories.left_out);
+    }
+
+    /// Reports a file that could not be read, for [`left_out`](Self::left_out). It has no effect on scans, which open no file.
+    pub fn report_unreadable(&self, path: &Path, error: &io::Error) {
+        self.lock_scan().unreadable_files.insert(path.to_owned(), LeftOut::unreadable(path, error));
+    }
+
+    /// Returns what was left out so far, by path: by the last scan, and files that were reported. Scans nothing.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        let scan = self.lock_scan();
+        let scanned = if scan.is_known() { scan.files.left_out() } else { &scan.remembered };
+        let mut all: Vec<LeftOut> = scanned.iter().chain(scan.unreadable_files.values()).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     fn rescan(&self) -> Result<MutexGuard<'_, HomeScan>> {

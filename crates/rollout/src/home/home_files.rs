@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use selvedge_protocol::{SegmentId, ThreadId};
 
 use super::file_name::RolloutFileName;
+use super::left_out::{LeftOut, LeftOutKind};
 
 /// A rollout file: one segment of a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,8 @@ pub struct HomeFiles {
     shadowed: HashMap<ThreadId, Vec<RolloutFile>>,
     /// The thread of each later segment. A first segment has the id of its thread.
     later: HashMap<SegmentId, ThreadId>,
+    /// What the scan left out, by path.
+    left_out: Vec<LeftOut>,
 }
 
 impl HomeFiles {
@@ -77,6 +80,28 @@ impl HomeFiles {
         if !again.is_empty() {
             self.shadowed.insert(thread_id, again);
         }
+    }
+
+    pub(crate) fn set_left_out(&mut self, left_out: Vec<LeftOut>) {
+        self.left_out = left_out;
+    }
+
+    /// Returns what the scan left out, by path.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Returns the directories that could not be read. They may hold any number of files.
+    pub fn unreadable(&self) -> impl Iterator<Item = &LeftOut> {
+        self.left_out.iter().filter(|left_out| left_out.kind == LeftOutKind::Unreadable)
+    }
+
+    /// Returns whether a path is below a directory that could not be read, so that a file may be there although the scan did not
+    /// find it.
+    #[must_use]
+    pub fn is_hidden(&self, path: &Path) -> bool {
+        self.unreadable().any(|left_out| path.starts_with(&left_out.path))
     }
 
     /// Returns every file of a thread: first the files that count, then the shadowed ones.

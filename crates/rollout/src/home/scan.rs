@@ -25,7 +25,7 @@
 //! not read again. The time has a granularity, so a stamp is trusted only if it was old enough when the directory was read
 //! ([`DIRECTORY_SETTLE_TIME`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use super::file_name::RolloutFileName;
 use super::home_files::{HomeFiles, RolloutFile};
 use super::layout::{RolloutHome, SESSION_LEVELS};
-use crate::error::{IoContext, Result};
+use super::left_out::{LeftOut, is_date_directory, is_shortage};
+use crate::error::{IoContext, Result, RolloutError};
 use crate::identity::FileStamp;
 use crate::timing::DIRECTORY_SETTLE_TIME;
 
@@ -48,9 +49,16 @@ const MAX_PASSES: usize = 8;
 /// How many passes a scan makes if a file that it did not know may have been moved during a pass.
 const PASSES_WITH_MOVES: usize = 2;
 
-/// The stamps of the directories of a home at the time of a scan.
+/// The stamps of the directories of a home at the time of a scan, and what the scan left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HomeDirectories(Vec<(PathBuf, FileStamp)>);
+pub struct HomeDirectories {
+    /// The user whose scan it was. Another one may read less, or more.
+    user: u32,
+    /// The directories, by their paths below the home.
+    stamps: Vec<(PathBuf, FileStamp)>,
+    /// Nothing in it is unreadable: a directory that cannot be read has no stamp that proves that it still cannot be read.
+    pub(super) left_out: Vec<LeftOut>,
+}
 
 impl HomeDirectories {
     /// Returns whether every directory still has the same stamp, so that no file was added, moved or removed since the scan.
@@ -58,11 +66,12 @@ impl HomeDirectories {
     pub fn are_unchanged(&self, home: &RolloutHome) -> bool {
         // A directory that did not exist has no stamp here. If it is created, its parent changes, except for these two, whose
         // parent is the home itself.
-        let known = |dir: &Path| self.0.iter().any(|(known, _)| home.root().join(known) == dir);
+        let known = |dir: &Path| self.stamps.iter().any(|(known, _)| home.root().join(known) == dir);
         let is_new = |dir: PathBuf| !known(&dir) && dir.exists();
-        !is_new(home.sessions_dir())
+        self.user == current_user()
+            && !is_new(home.sessions_dir())
             && !is_new(home.archived_dir())
-            && self.0.iter().all(|(dir, stamp)| {
+            && self.stamps.iter().all(|(dir, stamp)| {
                 fs::metadata(home.root().join(dir))
                     .is_ok_and(|metadata| FileStamp::by_status_change(&metadata) == *stamp)
             })
@@ -73,10 +82,10 @@ impl RolloutHome {
     /// Scans the directories of the home and returns every rollout file. Opens none of the files.
     ///
     /// The scan ignores what cannot be a rollout: other names, directories in the place of files, and symbolic links. A home
-    /// or a directory that does not exist is empty.
+    /// or a directory that does not exist is empty. What it cannot read costs only itself: [`HomeFiles::left_out`] returns that.
     ///
     /// # Errors
-    /// If a directory cannot be read.
+    /// If the home is no directory, or this process lacks memory or open files.
     pub fn files(&self) -> Result<HomeFiles> {
         let mut scan = HomeScan::default();
         scan.run(self, SystemTime::now())?;
@@ -97,6 +106,10 @@ pub(super) struct HomeScan {
     pub(super) removed: HashSet<ThreadId>,
     /// Whether a scan has ended, so that the segments of the home are known.
     is_known: bool,
+    /// What an earlier scan left out, which need not have been one of this process.
+    pub(super) remembered: Vec<LeftOut>,
+    /// Files that could not be read when they were needed, by path.
+    pub(super) unreadable_files: BTreeMap<PathBuf, LeftOut>,
     /// Whether a file that was not known may have been moved during this pass, and not been seen.
     saw_concurrent_move: bool,
 }
@@ -112,6 +125,8 @@ struct DirectoryListing {
     subdirs: Arc<[PathBuf]>,
     /// The segments of the files in the directory.
     segments: Vec<FoundSegment>,
+    /// What is left out of the directory, or the directory itself.
+    left_out: Vec<LeftOut>,
     /// The last pass that found the directory.
     pass: u64,
 }
@@ -133,6 +148,11 @@ impl HomeScan {
         Ok(())
     }
 
+    /// Returns whether a scan has ended.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// Removes from the unseen segments those that were found, perhaps in another directory, and those of removed threads.
     fn discard_found(&mut self) {
         let threads: HashSet<ThreadId> = self.unseen.iter().map(|(thread_id, _)| *thread_id).collect();
@@ -144,17 +164,55 @@ impl HomeScan {
     fn run_pass(&mut self, home: &RolloutHome, now: SystemTime) -> Result<()> {
         self.saw_concurrent_move = false;
         self.pass += 1;
-        home.refuse_links(&home.sessions_dir())?;
-        home.refuse_links(&home.archived_dir())?;
+        // Something else in the place of the home is a mistake of the caller, and nothing to leave out.
+        if fs::metadata(home.root()).is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(io::Error::from(io::ErrorKind::NotADirectory)).context("read directory", home.root());
+        }
         // The archive comes last. A file that is archived during the pass is then seen twice, which does no harm: one of the two
         // counts. Only a file that leaves the archive can be missed.
-        self.visit_directory(&home.sessions_dir(), SESSION_LEVELS, false, now)?;
-        self.visit_directory(&home.archived_dir(), 0, true, now)?;
+        for (dir, levels, archived) in [(home.sessions_dir(), SESSION_LEVELS, false), (home.archived_dir(), 0, true)] {
+            match home.refuse_links(&dir) {
+                Ok(()) => self.visit_directory(&dir, levels, archived, now)?,
+                Err(RolloutError::Io { source, .. }) => self.leave_out(&dir, &source)?,
+                Err(error) => return Err(error),
+            }
+        }
         // A directory that this pass did not visit no longer exists, and with it its files.
         let pass = self.pass;
         for (dir, gone) in self.directories.extract_if(|_, listing| listing.pass < pass) {
             Arc::make_mut(&mut self.files).replace(&dir, &threads_of(&gone.segments), Vec::new());
             self.unseen.extend(gone.segments);
+        }
+        let mut left_out: Vec<LeftOut> =
+            self.directories.values().flat_map(|listing| &listing.left_out).cloned().collect();
+        left_out.sort();
+        // The files stay the same value if nothing changed, by which callers notice that.
+        if self.files.left_out() != left_out {
+            Arc::make_mut(&mut self.files).set_left_out(left_out);
+        }
+        Ok(())
+    }
+
+    /// Leaves out a directory that cannot be read, with all that was found in it before.
+    ///
+    /// # Errors
+    /// If the reason is not the directory: this process lacks memory or open files.
+    fn leave_out(&mut self, dir: &Path, error: &io::Error) -> Result<()> {
+        if is_shortage(error) {
+            return Err(io::Error::from(error.kind())).context("read directory", dir);
+        }
+        // Without a stamp the next scan tries it again.
+        let listing = DirectoryListing {
+            stamp: None,
+            subdirs: Arc::default(),
+            segments: Vec::new(),
+            left_out: vec![LeftOut::unreadable(dir, error)],
+            pass: self.pass,
+        };
+        let before = self.directories.insert(dir.to_path_buf(), listing).map(|before| before.segments);
+        if let Some(before) = before.filter(|before| !before.is_empty()) {
+            Arc::make_mut(&mut self.files).replace(dir, &threads_of(&before), Vec::new());
+            self.unseen.extend(before);
         }
         Ok(())
     }
@@ -167,7 +225,7 @@ impl HomeScan {
             .map(|(dir, listing)| Some((dir.strip_prefix(home.root()).ok()?.to_path_buf(), listing.stamp?)));
         let mut stamps = stamps.collect::<Option<Vec<_>>>()?;
         stamps.sort_by(|one, other| one.0.cmp(&other.0));
-        Some(HomeDirectories(stamps))
+        Some(HomeDirectories { user: current_user(), stamps, left_out: self.files.left_out().to_vec() })
     }
 
     /// Visits a directory and those below it. It has `levels` levels of directories below it, or with 0 levels, files.
@@ -175,7 +233,7 @@ impl HomeScan {
         let metadata = match fs::metadata(dir) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).context("read directory", dir),
+            Err(error) => return self.leave_out(dir, &error),
         };
         // The stamp is taken before the directory is read. A change during the reading then leads to a stamp that differs, and
         // the next scan reads the directory again.
@@ -188,7 +246,10 @@ impl HomeScan {
             }
             _ => {
                 let settled = Some(stamp).filter(|stamp| is_settled(stamp, now));
-                let subdirs = self.read_directory(dir, levels, archived, settled)?;
+                let subdirs = match self.read_directory(dir, levels, archived, settled) {
+                    Ok(subdirs) => subdirs,
+                    Err(error) => return self.leave_out(dir, &error),
+                };
                 // In a later scan only the archive matters: see the order of directories in `run_pass`.
                 if !self.is_known || archived {
                     let after = fs::metadata(dir).ok().map(|metadata| FileStamp::by_status_change(&metadata));
@@ -208,21 +269,25 @@ impl HomeScan {
         levels: usize,
         archived: bool,
         stamp: Option<FileStamp>,
-    ) -> Result<Arc<[PathBuf]>> {
-        let (mut subdirs, mut files) = (Vec::new(), Vec::new());
+    ) -> io::Result<Arc<[PathBuf]>> {
+        let (mut subdirs, mut files, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for_each_entry(dir, |entry, file_type| {
-            if levels > 0 && file_type.is_dir() {
+            if levels > 0 && file_type.is_dir() && is_date_directory(&entry.file_name(), levels - 1) {
                 subdirs.push(entry.path());
-            } else if levels == 0
-                && file_type.is_file()
-                && let Some(name) = entry.file_name().to_str().and_then(RolloutFileName::parse)
-            {
-                files.push(RolloutFile { path: entry.path(), name, archived });
+                return;
+            }
+            let name = (levels == 0).then(|| entry.file_name().to_str().and_then(RolloutFileName::parse)).flatten();
+            match name {
+                Some(name) if file_type.is_file() => files.push(RolloutFile { path: entry.path(), name, archived }),
+                name if !file_type.is_file() => {
+                    left_out.extend(LeftOut::by_type(&entry.path(), file_type, levels, name.is_some()));
+                }
+                _ => {}
             }
         })?;
         let subdirs: Arc<[PathBuf]> = subdirs.into();
         let segments = files.iter().map(found_segment).collect();
-        let listing = DirectoryListing { stamp, subdirs: Arc::clone(&subdirs), segments, pass: self.pass };
+        let listing = DirectoryListing { stamp, subdirs: Arc::clone(&subdirs), segments, left_out, pass: self.pass };
         let before =
             self.directories.insert(dir.to_path_buf(), listing).map(|before| before.segments).unwrap_or_default();
         if !before.is_empty() || !files.is_empty() {
@@ -232,6 +297,15 @@ impl HomeScan {
         }
         Ok(subdirs)
     }
+}
+
+/// Returns the number of the user with whose rights this process reads files.
+fn current_user() -> u32 {
+    #[cfg(unix)]
+    let user = rustix::process::geteuid().as_raw();
+    #[cfg(not(unix))]
+    let user = 0;
+    user
 }
 
 fn found_segment(file: &RolloutFile) -> FoundSegment {
@@ -244,14 +318,14 @@ fn threads_of(segments: &[FoundSegment]) -> Vec<ThreadId> {
     threads.into_iter().collect()
 }
 
-fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)) -> Result<()> {
+fn for_each_entry(dir: &Path, mut visit: impl FnMut(&fs::DirEntry, fs::FileType)) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).context("read directory", dir),
+        Err(error) => return Err(error),
     };
     for entry in entries {
-        let entry = entry.context("read directory", dir)?;
+        let entry = entry?;
         // An entry that was removed between the two calls counts as not found.
         if let Ok(file_type) = entry.file_type() {
             visit(&entry, file_type);

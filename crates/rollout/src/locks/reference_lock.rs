@@ -53,7 +53,7 @@ impl ReferenceLock {
         home.refuse_links(&path)?;
         // Each attempt waits for the lock again. The loop ends unless a user removes the file again and again on purpose.
         loop {
-            let file = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
+            let file = home.open(&path, OpenMode::Lock).context("open", &path)?;
             wait_for_lock(file.file(), &path, REFERENCE_LOCK_TIMEOUT, || try_lock(&*file))?;
             // Selvedge never removes the file, but a user may. A lock on a file without a name excludes no other process, so
             // the path must still lead to the file that is locked.

@@ -159,7 +159,7 @@ const COORDINATION: &str = ".coordination.lock";
 
 fn open_lock_file(home: &RolloutHome, path: &Path) -> Result<Arc<dyn OpenFile>> {
     home.refuse_links(path)?;
-    home.file_system().open(path, OpenMode::Lock).context("open", path)
+    home.open(path, OpenMode::Lock).context("open", path)
 }
 
 /// Removes the lock files of dead processes, except one that the caller is about to take over. The caller holds the coordination

@@ -124,7 +124,7 @@ fn concurrent_callers_find_the_same_files() {
 }
 
 #[test]
-fn a_missing_home_is_empty_and_a_file_at_its_path_is_an_error() {
+fn a_missing_home_is_empty_and_a_file_in_the_place_of_a_directory_is_left_out() {
     let test = TestHome::new();
     let cached_home = CachedHome::new(test.home.clone());
     assert_eq!(cached_home.files().unwrap().threads().count(), 0);
@@ -132,9 +132,15 @@ fn a_missing_home_is_empty_and_a_file_at_its_path_is_an_error() {
     assert_eq!(cached_home.files().unwrap().threads().count(), 1);
     fs::remove_dir_all(test.home.sessions_dir()).unwrap();
     fs::write(test.home.sessions_dir(), "a file where days should be").unwrap();
-    assert_eq!(cached_home.files().unwrap_err().io_kind(), Some(std::io::ErrorKind::NotADirectory));
+    let files = cached_home.files().unwrap();
+    assert_eq!((files.threads().count(), files.left_out()[0].reason.as_str()), (0, "Not a directory"));
+    assert_eq!(cached_home.left_out(), files.left_out());
     fs::remove_file(test.home.sessions_dir()).unwrap();
     assert_eq!(cached_home.files().unwrap().threads().count(), 0);
+    assert_eq!(cached_home.left_out(), []);
+    fs::remove_dir_all(test.home.root()).unwrap();
+    fs::write(test.home.root(), "a file where the home should be").unwrap();
+    assert_eq!(cached_home.files().unwrap_err().io_kind(), Some(std::io::ErrorKind::NotADirectory));
 }
 
 #[test]

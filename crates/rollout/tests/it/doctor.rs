@@ -405,8 +405,8 @@ fn the_names_of_kinds_never_change() {
     let wanted = "invalid_utf8 not_json torn nul byte_order_mark too_long compression spliced_lines unsealed missing_head \
                   foreign_head bad_head_id unknown_history_mode interleaved_writers unreadable missing_base \
                   abandoned_without_base base_too_short base_differs base_cycle diverged_history duplicate leftover \
-                  stale_lock orphan_name damaged_names writable_by_all wide_mode symbolic_link empty ordinal_gap repeated_ordinal \
-                  missing_ordinal";
+                  stale_lock orphan_name damaged_names writable_by_all wide_mode symbolic_link foreign stray_rollout \
+                  stray_copy network_file_system empty ordinal_gap repeated_ordinal missing_ordinal";
     assert_eq!(names.join(" "), wanted);
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/damage.md")).unwrap();
     for name in names {

@@ -18,7 +18,7 @@ impl StateIndex {
     pub async fn repair(home: &RolloutHome, check: &IndexCheck) -> Result<IndexRepair> {
         let is_unusable = check.findings.iter().find(|finding| finding.kind == IndexFindingKind::UnusableIndex);
         let set_aside = match is_unusable {
-            Some(finding) => Database::set_aside(&check.path, &finding.detail).await?,
+            Some(finding) => Database::set_aside(home, &check.path, &finding.detail).await?,
             None => None,
         };
         // `open` creates a new index if the old one was set aside above. If another version made the index, `open` sets it aside.

@@ -1,16 +1,17 @@
 //! Reads the items that the index of words proposes, and decides which of them are hits.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use selvedge_history::{ItemLocation, TextSearch, TurnProjection};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, ThreadId};
-use selvedge_rollout::HistoryEntry;
+use selvedge_rollout::{HistoryEntry, RolloutError};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::blocking::blocking;
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::index::StateIndex;
 use crate::indexed_file::{IndexedFile, IndexedPart};
 use crate::record::read_record;
@@ -199,7 +200,17 @@ impl StateIndex {
                     }
                 }
                 Ok(turns.finish())
-            })?;
+            });
+            let turns = match turns {
+                // One file that cannot be read costs only the hits in it.
+                Err(IndexError::Files(RolloutError::Io { path, source, .. }))
+                    if source.kind() != io::ErrorKind::NotFound =>
+                {
+                    cached_home.report_unreadable(&path, &source);
+                    return Ok(Vec::new());
+                }
+                turns => turns?,
+            };
             let turns = turns.unwrap_or_default();
             let ranking = HitRanking::new(&search).filter(|_| order == SearchOrder::Best);
             Ok(match ranking {
@@ -256,9 +267,10 @@ fn read_items(
         let (Some(parts), Some(doc)) = (&scan.parts, scan.proposed.items.pop_front()) else { break };
         let row = rows.get(&(scan.proposed.id, doc.turn));
         let item = match row {
-            // A file that was moved just now is found at its new path when the thread is read whole.
+            // A file that was moved just now is found at its new path when the thread is read whole. One that cannot be read is
+            // reported then.
             Some(row) => match read_item(parts, row, doc.item) {
-                Err(error) if error.is_gone() => None,
+                Err(IndexError::Files(RolloutError::Io { .. })) => None,
                 item => item?,
             },
             None => None,

@@ -87,7 +87,7 @@ impl HomeIndex {
     async fn refresh_written(&self, written: HashSet<ThreadId>) {
         let Some(index) = self.open().await else { return };
         let outcome = match index.refresh_threads(written, MAX_REFRESH_BYTES).await {
-            Ok(RefreshOutcome::Fresh(_)) => Ok(()),
+            Ok(RefreshOutcome::Fresh(_) | RefreshOutcome::Hidden) => Ok(()),
             Ok(RefreshOutcome::Unfilled | RefreshOutcome::Behind { .. }) => {
                 self.update_in_background(&index);
                 Ok(())

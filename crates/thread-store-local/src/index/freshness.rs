@@ -104,6 +104,10 @@ impl HomeIndex {
                 index.update(|_| {}).await?;
                 Ok(true)
             }
+            RefreshOutcome::Hidden => {
+                tracing::info!("a directory cannot be read; the answer comes from the logs");
+                Ok(false)
+            }
             RefreshOutcome::Unfilled | RefreshOutcome::Behind { .. } => {
                 tracing::info!("the index is being filled; the answer comes from the logs");
                 self.update_in_background(index);

@@ -1,5 +1,7 @@
 //! The thread record, folded from the log of a thread.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,11 +31,27 @@ impl StoreCore {
         let record = self.read_found(files, thread_id, |_, resolved| read_record(resolved, names));
         record
             .inspect_err(|error| {
-                if !matches!(error, StoreError::NotFound { .. }) {
+                let is_known = matches!(error, StoreError::NotFound { .. }) || self.report_unreadable(files, thread_id);
+                if !is_known {
                     tracing::warn!(%thread_id, %error, "thread left out of a listing");
                 }
             })
             .ok()
+    }
+
+    /// Reports the files of a thread that cannot be opened, so that the caller of a query can learn what was left out of the answer.
+    /// Returns whether there are such files.
+    pub(crate) fn report_unreadable(&self, files: &HomeFiles, thread_id: ThreadId) -> bool {
+        let mut is_any = false;
+        for file in files.segments(thread_id) {
+            if let Err(error) = File::open(&file.path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                self.cached_home.report_unreadable(&file.path, &error);
+                is_any = true;
+            }
+        }
+        is_any
     }
 }
 

@@ -31,7 +31,9 @@ impl StoreCore {
     fn turns_or_none(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Vec<Turn> {
         let turns = self.read_found(files, thread_id, |_, resolved| Ok(self.project_turns(resolved)?.turns.finish()));
         turns.unwrap_or_else(|error| {
-            tracing::warn!(%thread_id, %error, "thread left out of a search");
+            if !self.report_unreadable(files, thread_id) {
+                tracing::warn!(%thread_id, %error, "thread left out of a search");
+            }
             Vec::new()
         })
     }

@@ -1,8 +1,10 @@
 //! Archiving: all segments of a thread move into the archive, or out of it.
 //!
-//! Each file moves by a rename. The newest segment decides whether the thread is archived, so it moves last, and its rename is
-//! the step by which the change takes effect. A crash before that leaves some older segments on the other side, where they
-//! are found as well, and the thread where it was. Repeating the call moves the rest.
+//! Each file moves by a rename, or to another file system by a copy that gets its name when it is complete, as
+//! `RolloutHome::move_file` describes. The newest segment decides whether the thread is archived, so it moves last, and its move is
+//! the step by which the change takes effect. A crash before that leaves some older segments on the other side, where they are
+//! found as well, and the thread where it was. Between two file systems it can leave both copies of one file, of which the active
+//! one counts. Repeating the call moves the rest.
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@
 //! an older state of it, which every reader understands. Oldest first would leave a history without its beginning. Repeating
 //! the call removes the rest.
 
+use std::io;
 use std::sync::Arc;
 
 use selvedge_protocol::ThreadId;
@@ -20,6 +21,7 @@ impl StoreCore {
         // are gone.
         let _references = ReferenceLock::exclusive(&self.home).map_err(store_error)?;
         let files = self.files()?;
+        require_all_readable(&files)?;
         let dependents = retry_if_moved(|| self.dependents(&files, thread_id))?;
         if !dependents.is_empty() {
             return Err(StoreError::HasDependents { thread_id, dependents });
@@ -56,6 +58,14 @@ impl StoreCore {
         dependents.sort_unstable();
         Ok(dependents)
     }
+}
+
+/// Refuses a deletion while a directory cannot be read, in which there may be a thread that builds on the deleted one.
+fn require_all_readable(files: &HomeFiles) -> Result<()> {
+    let Some(hidden) = files.unreadable().next() else { return Ok(()) };
+    let message =
+        format!("cannot delete: {} cannot be read, and may hold threads that build on this one", hidden.path.display());
+    Err(StoreError::backend(message, io::Error::new(io::ErrorKind::PermissionDenied, hidden.reason.clone())))
 }
 
 /// Returns whether a history contains a segment of a thread, also one that cannot be read at the moment.

@@ -78,8 +78,12 @@ impl StoreCore {
     }
 }
 
-/// Returns whether any segment of the home has this one as its base.
+/// Returns whether any segment of the home has, or may have, this one as its base.
 fn is_built_on(files: &HomeFiles, segment: &RolloutFile) -> Result<bool> {
+    // Such a segment may be in a directory that cannot be read. What it may refer to has to stay.
+    if files.unreadable().next().is_some() {
+        return Ok(true);
+    }
     let segment_id = Some(segment.name.segment_id());
     // The heads of all segments, abandoned ones too: their bases have to stay as well.
     for file in files.threads().flat_map(|(_, segments)| segments) {

@@ -99,15 +99,15 @@ fn write_head(out: &mut dyn Write, at: Timestamp, head: SessionMeta) -> io::Resu
 }
 
 /// The first bytes of a legacy log.
-struct LegacyPrefix {
-    file: RolloutFile,
-    end: u64,
+pub(super) struct LegacyPrefix {
+    pub(super) file: RolloutFile,
+    pub(super) end: u64,
 }
 
 impl LegacyPrefix {
     /// Copies the bytes as they are, damage included. Only lines that are older than the envelope are wrapped into one: the fork
     /// begins with an envelope, and readers expect such a log to continue with envelopes.
-    fn copy(&self, out: &mut dyn Write, at: Timestamp) -> io::Result<()> {
+    pub(super) fn copy(&self, out: &mut dyn Write, at: Timestamp) -> io::Result<()> {
         if self.is_bare().map_err(io::Error::other)? {
             return self.copy_enveloped(out, at).map_err(io::Error::other);
         }

@@ -594,6 +594,7 @@ async fn check_records(index: &StateIndex, logs: &LocalThreadStore, what: &str) 
     match index.refresh(u64::MAX).await.unwrap() {
         RefreshOutcome::Fresh(_) => {}
         RefreshOutcome::Unfilled => drop(index.update(|_| {}).await.unwrap()),
+        RefreshOutcome::Hidden => panic!("{what}: a directory of the home cannot be read"),
         RefreshOutcome::Behind { .. } => panic!("{what}: the index is behind"),
     }
     let (records, logged) = (index.list_threads(&everything()).await, logs.list_threads(&everything()).await);

@@ -11,6 +11,8 @@ mod context_from_end;
 mod copies;
 mod damage;
 mod detached;
+#[cfg(target_os = "linux")]
+mod devices;
 mod durable;
 mod erased;
 mod faults;

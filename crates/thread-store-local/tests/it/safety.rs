@@ -4,11 +4,12 @@ use std::fs;
 
 use selvedge_history::{TurnProjection, replay};
 use selvedge_protocol::{
-    HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery, TurnBoundary, TurnQuery,
+    ArchivedFilter, HistoryMode, ResponseItem, RolloutItem, RolloutLine, ThreadMetadataPatch, ThreadQuery,
+    TurnBoundary, TurnQuery,
 };
 use selvedge_rollout::{RolloutFileName, RolloutHome};
 use selvedge_thread_store::{BatchId, ForkThread, MetadataOrigin, RevertThread, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore, Severity};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{head, id, record, second};
@@ -43,15 +44,9 @@ fn outside() -> (tempfile::TempDir, impl Fn() -> Vec<(std::path::PathBuf, Vec<u8
 async fn no_write_follows_a_link_out_of_the_home() {
     use std::os::unix::fs::symlink;
 
-    for link in [
-        "sessions",
-        "sessions/2026",
-        "sessions/2026/11",
-        "archived_sessions",
-        "thread-writer-locks",
-        "session_index.jsonl",
-        "session_index.jsonl.lock",
-    ] {
+    for link in
+        ["sessions/2026", "sessions/2026/11", "thread-writer-locks", "session_index.jsonl", "session_index.jsonl.lock"]
+    {
         let (dir, state) = outside();
         let before = state();
         let home = TestHome::empty();
@@ -89,24 +84,130 @@ async fn no_write_follows_a_link_out_of_the_home() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_that_leads_out_of_the_home_is_an_error_that_names_it() {
+async fn a_link_that_the_owner_of_the_home_did_not_make_is_refused_with_the_reason() {
+    use std::os::unix::fs::{lchown, symlink};
+
+    let (dir, state) = outside();
+    let before = state();
+    for name in ["sessions", "archived_sessions"] {
+        let home = TestHome::empty();
+        record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
+        let link = home.path().join(name);
+        let _ = fs::remove_dir_all(&link);
+        symlink(dir.path(), &link).unwrap();
+        if lchown(&link, Some(4711), Some(4711)).is_err() {
+            return skip("only root can make a link of another user");
+        }
+        let store = LocalThreadStore::open(home.path());
+        store.list_threads(&ThreadQuery::default()).await.unwrap();
+        let left_out = store.admin().left_out();
+        assert_eq!((left_out.len(), &left_out[0].path), (1, &link));
+        assert!(left_out[0].reason.contains("the owner of the home did not make it"), "{left_out:?}");
+        let item = RolloutItem::from(ResponseItem::user_text("secret"));
+        let outcome = if name == "sessions" {
+            store.create_thread(head(2, HistoryMode::Paginated)).await.unwrap();
+            store.append_items(id(2), BatchId::generate(), &[item]).await.map(drop)
+        } else {
+            store.archive_thread(id(1)).await.map(drop)
+        };
+        let error = outcome.unwrap_err();
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.contains(name) && text.contains("the owner of the home did not make it"), "{text}");
+        assert_eq!(state(), before);
+    }
+}
+
+/// Lets `sessions` and `archived_sessions` of a home be links to other directories.
+#[cfg(unix)]
+fn link_directories(home: &TestHome, sessions: &std::path::Path, archive: &std::path::Path) {
+    std::os::unix::fs::symlink(sessions, home.path().join("sessions")).unwrap();
+    std::os::unix::fs::symlink(archive, home.path().join("archived_sessions")).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn everything_works_through_links_that_the_owner_of_the_home_made() {
     use std::os::unix::fs::symlink;
 
-    let (dir, _) = outside();
-    let home = TestHome::empty();
-    symlink(dir.path(), home.path().join("sessions")).unwrap();
-    let error = home.store.list_threads(&ThreadQuery::default()).await.unwrap_err();
-    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-    assert!(text.contains("/sessions") && text.contains("symbolic link that leads out of the home"), "{text}");
-
-    // The home itself may be a link: that is the user's own choice.
+    let shared = tempfile::tempdir().unwrap();
+    let (sessions, archive) = (shared.path().join("sessions"), shared.path().join("old"));
+    fs::create_dir(&sessions).unwrap();
+    fs::create_dir(&archive).unwrap();
     let outer = tempfile::tempdir().unwrap();
     let real = TestHome::empty();
-    record(&real.store, 1, HistoryMode::Paginated, &["a"]).await;
-    symlink(real.path(), outer.path().join("home")).unwrap();
-    let linked = LocalThreadStore::open(outer.path().join("home"));
-    assert_eq!(linked.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
-    record(&linked, 2, HistoryMode::Paginated, &["a"]).await;
+    link_directories(&real, &sessions, &archive);
+    // The home itself may be a link as well: that is the user's own choice.
+    let linked = outer.path().join("home");
+    symlink(real.path(), &linked).unwrap();
+    for path in [real.path().to_owned(), linked] {
+        let store = LocalThreadStore::open(&path);
+        record(&store, 1, HistoryMode::Paginated, &["a", "b"]).await;
+        let request = ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, HistoryMode::Paginated) };
+        store.fork_thread(request).await.unwrap();
+        store.archive_thread(id(1)).await.unwrap();
+        assert_eq!(fs::read_dir(&archive).unwrap().count(), 1);
+        for location in [IndexLocation::InHome, IndexLocation::Disabled] {
+            let other = LocalThreadStore::with(RolloutHome::new(&path), location);
+            let all = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
+            assert_eq!(other.list_threads(&all).await.unwrap().items.len(), 2);
+            assert_eq!(other.load_history(id(2)).await.unwrap().damage, []);
+            assert_eq!(other.admin().left_out(), []);
+        }
+        store.unarchive_thread(id(1)).await.unwrap();
+        store.admin().compress(id(1)).await.unwrap();
+        store.resume_thread(id(1)).await.unwrap();
+        let item = RolloutItem::from(ResponseItem::user_text("c"));
+        store.append_items(id(1), BatchId::generate(), &[item]).await.unwrap();
+        store.shutdown_thread(id(1)).await.unwrap();
+        let found = store.admin().diagnose(None, |_| {}).await.unwrap();
+        let faults: Vec<_> = found.findings.iter().filter(|one| one.severity == Severity::Fault).collect();
+        assert!(faults.is_empty(), "{faults:?}");
+        store.delete_thread(id(2)).await.unwrap();
+        store.delete_thread(id(1)).await.unwrap();
+        assert_eq!(store.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 0);
+        store.close().await;
+    }
+
+    // A link inside that leads out stays refused, and one that leads to what the owner linked does not.
+    let (dir, state) = outside();
+    let before = state();
+    record(&real.store, 3, HistoryMode::Paginated, &["a"]).await;
+    let year = fs::read_dir(&sessions).unwrap().next().unwrap().unwrap().path();
+    fs::rename(&year, sessions.join("moved")).unwrap();
+    for (target, works) in [(dir.path().to_owned(), false), (sessions.join("moved"), true)] {
+        let _ = fs::remove_file(&year);
+        symlink(&target, &year).unwrap();
+        let store = LocalThreadStore::with(RolloutHome::new(real.path()), IndexLocation::Disabled);
+        store.create_thread(head(4, HistoryMode::Paginated)).await.unwrap();
+        let item = RolloutItem::from(ResponseItem::user_text("secret"));
+        let appended = store.append_items(id(4), BatchId::generate(), &[item]).await;
+        assert_eq!(appended.is_ok(), works, "{appended:?}");
+    }
+    assert_eq!(state(), before);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_a_disk_that_is_not_mounted_hides_its_threads_and_loses_none() {
+    let shared = tempfile::tempdir().unwrap();
+    let (disk, away) = (shared.path().join("disk"), shared.path().join("away"));
+    let archive = shared.path().join("archive");
+    fs::create_dir(&disk).unwrap();
+    fs::create_dir(&archive).unwrap();
+    let home = TestHome::empty();
+    link_directories(&home, &disk, &archive);
+    record(&home.store, 1, HistoryMode::Paginated, &["a"]).await;
+    assert_eq!(home.store.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
+    fs::rename(&disk, &away).unwrap();
+    let other = home.other();
+    assert_eq!(other.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 0);
+    assert!(other.admin().left_out()[0].reason.contains("does not exist"), "{:?}", other.admin().left_out());
+    let index = other.admin().open_index().await.unwrap().unwrap();
+    assert_eq!(index.update(|_| {}).await.unwrap().removed, 0);
+    fs::rename(&away, &disk).unwrap();
+    let report = index.update(|_| {}).await.unwrap();
+    assert_eq!((report.removed, report.read_whole), (0, 0));
+    assert_eq!(home.other().list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
 }
 
 #[cfg(unix)]
@@ -312,7 +413,7 @@ async fn a_home_on_a_read_only_file_system_can_be_read() {
 }
 
 /// Prints that a test did not run.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[expect(clippy::print_stderr, reason = "a test that is skipped silently would count as passed")]
 fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
