@@ -9,9 +9,9 @@ use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
 
 pub(crate) use selvedge_thread_store_local::{
-    CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
+    CheckScope, CheckedTotals, CodexChange, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
     HomeAdmin, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus,
-    RepairStep, Severity, UncompressedThread, UpdateProgress, UpdateReport,
+    RepairStep, Severity, UncompressedThread, UnnoticedChange, UpdateProgress, UpdateReport,
 };
 
 /// Opens the home at this path. Reads nothing and creates nothing.

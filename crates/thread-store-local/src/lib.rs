@@ -71,7 +71,10 @@ mod store;
 mod store_core;
 mod write;
 
-pub use admin::{CompressionScope, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread};
+pub use admin::{
+    CodexChange, CompressionScope, DeletionGuard, HomeAdmin, IndexAdmin, UncompressedFile, UncompressedThread,
+    UnnoticedChange,
+};
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
@@ -82,6 +85,6 @@ pub use selvedge_rollout::doctor::{
     Severity,
 };
 pub use selvedge_state::{
-    CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
+    CheckScope, CodexRecord, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
     UpdateProgress, UpdateReport,
 };

@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use clap::Args;
-use selvedge_protocol::HistoryMode;
 use selvedge_thread_manager::RewindTo;
 
 use crate::app::App;
+use crate::codex::{CodexOptions, Route, route};
 use crate::failure::Result;
 use crate::notes::note;
 use crate::resolve::{self, ThreadArg};
+use crate::wiring::CodexChange;
 
 /// Arguments of `selvedge rewind`.
 #[derive(Debug, Args)]
@@ -25,6 +26,8 @@ pub(crate) struct RewindArgs {
     thread: ThreadArg,
     #[command(flatten)]
     to: RewindPoint,
+    #[command(flatten)]
+    codex: CodexOptions,
 }
 
 /// Where a rewind ends.
@@ -52,18 +55,13 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
             RewindTo::Boundary(resolve::turn_boundary(&*app.store, id, after, before).await?)
         }
     };
+    let Route::Files { unnoticed } = route(app, id, &CodexChange::Rewind, &args.codex).await?;
     let undone = app.manager.rewind(id, to).await?;
     let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
     app.print_thread_by_id(id, &format!("rewound {id} by {turns}")).await?;
-    // A rewind of a paginated thread begins a new segment. Codex records in its own index which segment is the newest,
-    // and does not notice when another program begins one.
-    if app.admin.has_codex_index()
-        && app.store.read_session_meta(id).await?.unwrap_or_default().mode() == HistoryMode::Paginated
-    {
+    if let Some(unnoticed) = unnoticed {
         app.out.flush()?;
-        note(
-            "if Codex has listed this thread in this home before, it continues from its own index and does not see the rewind",
-        );
+        note(&unnoticed.consequence);
     }
     Ok(())
 }

@@ -167,16 +167,3 @@ async fn a_store_uses_the_index_that_a_repair_has_created() {
     let check = admin.check_index(&CheckScope::default()).await.unwrap().unwrap();
     assert_eq!((check.threads, check.findings), (2, vec![]), "the store has updated the new index");
 }
-
-#[tokio::test]
-async fn an_index_of_codex_is_detected() {
-    let home = TestHome::empty();
-    let admin = home.store.admin();
-    for name in ["state_5.txt", "my_state_5.sqlite"] {
-        fs::write(home.path().join(name), "").unwrap();
-    }
-    assert!(!admin.has_codex_index());
-    fs::write(home.path().join("state_5.sqlite"), "").unwrap();
-    assert!(admin.has_codex_index());
-    assert!(!without_index(&home.path().join("missing")).has_codex_index());
-}
