@@ -35,6 +35,8 @@ pub struct CodexRecord {
     /// Whether Codex regards the thread as archived.
     pub archived: bool,
     /// The name in the database. If it is `None`, Codex takes the name of a legacy thread from the name index.
+    ///
+    /// A legacy thread has it in place of its title, which otherwise is its first message. The next turn restores the title.
     pub name: Option<String>,
     /// The sub-agents that the thread has started, and those that these have started. Codex archives, unarchives and deletes them
     /// together with the thread.
@@ -144,9 +146,18 @@ async fn read_record(
         database: database.to_owned(),
         rollout_path: text(&row, "rollout_path").unwrap_or_default().into(),
         archived: row.try_get::<i64, _>("archived").is_ok_and(|archived| archived != 0),
-        name: text(&row, "name").filter(|name| !name.is_empty()),
+        name: name(&row),
         sub_agents: sub_agents(connection, thread_id).await?,
     }))
+}
+
+fn name(row: &SqliteRow) -> Option<String> {
+    let name = text(row, "name").filter(|name| !name.is_empty());
+    if name.is_some() || text(row, "history_mode").is_some_and(|mode| mode != "legacy") {
+        return name;
+    }
+    let title = text(row, "title").filter(|title| !title.is_empty());
+    title.filter(|title| ["first_user_message", "preview"].iter().all(|column| text(row, column).as_ref() != Some(title)))
 }
 
 /// Returns the text in a column. `None` if it is null, or if the database has no such column.

@@ -17,6 +17,9 @@ const NAMED: &str = "01a222c1-1e9f-7e70-a6be-b5044bd0be43";
 const ARCHIVED: &str = "01a222c1-1efb-7572-ae93-e7f325d94a83";
 const PARENT: &str = "01a222c1-1f90-7853-819c-1311133584b2";
 const SUB_AGENT: &str = "01a222c1-2014-7b90-b2ac-008a9667ceb2";
+/// Legacy threads: one that Codex has named, and one that has its name from the name index.
+const NAMED_LEGACY: &str = "01a1fd5d-c3f2-7313-862d-a0ba485d5b31";
+const PLAIN_LEGACY: &str = "01a1fd5d-c6c8-7a71-ac95-699c8dab1ede";
 const UNKNOWN: &str = "01a222c1-0000-7000-8000-000000000000";
 
 fn id(text: &str) -> ThreadId {
@@ -63,6 +66,9 @@ async fn a_record_says_what_codex_knows() {
     assert_eq!((archived.name, archived.archived, archived.sub_agents), (None, true, vec![]));
     assert_eq!(find(PARENT).await.unwrap().sub_agents, [id(SUB_AGENT)]);
     assert_eq!(find(UNKNOWN).await, None);
+    // In legacy threads, a name is where the title was.
+    assert_eq!(find(NAMED_LEGACY).await.unwrap().name.as_deref(), Some("A name of Codex"));
+    assert_eq!(find(PLAIN_LEGACY).await.unwrap().name, None);
 }
 
 #[tokio::test]
