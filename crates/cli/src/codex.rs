@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use clap::Args;
 use selvedge_protocol::ThreadId;
+use selvedge_thread_store::StoreError;
 use serde_json::{Value, json};
 
 use self::conversation::{Conversation, ConversationError};
@@ -95,6 +96,11 @@ pub(crate) async fn route(app: &App<'_>, id: ThreadId, change: &CodexChange, opt
         Err(error) if options.force && app.store.read_thread(id).await.is_ok() => {
             return Ok(Route::Files(ChangeMaker::Files { unnoticed: Some(error.to_string()) }));
         }
+        Err(error @ StoreError::Backend { .. }) => {
+            return Err(
+                Failure::from(error).hint("--force changes the files all the same, and Codex may not notice it")
+            );
+        }
         Err(error) => return Err(error.into()),
     };
     let Some(unnoticed) = unnoticed else { return Ok(Route::Files(ChangeMaker::Files { unnoticed: None })) };
@@ -105,7 +111,10 @@ pub(crate) async fn route(app: &App<'_>, id: ThreadId, change: &CodexChange, opt
         return Err(refusal(&unnoticed, obstacle));
     }
     let Some(program) = program::find(options.codex.as_deref())? else {
-        return Err(refusal(&unnoticed, "name its program with --codex or SELVEDGE_CODEX, and it makes the change itself"));
+        return Err(refusal(
+            &unnoticed,
+            "name its program with --codex or SELVEDGE_CODEX, and it makes the change itself",
+        ));
     };
     // Codex starts the tool servers of its configuration when it resumes a thread. The change needs none.
     let servers = app.admin.codex_tool_servers().await?;
@@ -140,7 +149,9 @@ fn refusal(unnoticed: &UnnoticedChange, advice: &str) -> Failure {
     let database = record.database.display();
     Failure::new(
         FailureKind::Conflict,
-        format!("nothing was changed, because Codex knows this thread ({database}) and would not notice: {consequence}"),
+        format!(
+            "nothing was changed, because Codex knows this thread ({database}) and would not notice: {consequence}"
+        ),
     )
     .hint(format!("{advice}; --force changes the files all the same"))
 }
@@ -196,8 +207,9 @@ impl CodexDoor {
         let hint = format!("--force changes the files all the same, but {consequence}");
         match error {
             ConversationError::Refused(reason) if reason.contains("already has an active writer") => {
-                Failure::new(FailureKind::Conflict, message)
-                    .hint("wait until the process that writes the thread is done, or end it; reading works in the meantime")
+                Failure::new(FailureKind::Conflict, message).hint(
+                    "wait until the process that writes the thread is done, or end it; reading works in the meantime",
+                )
             }
             ConversationError::UnknownMethod(_) => {
                 Failure::new(FailureKind::Conflict, message).hint(format!("name a newer one with --codex; {hint}"))

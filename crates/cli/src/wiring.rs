@@ -9,9 +9,10 @@ use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
 
 pub(crate) use selvedge_thread_store_local::{
-    CheckScope, CheckedTotals, CodexChange, CodexRecord, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, Finding, FindingKind,
-    HomeAdmin, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus,
-    RepairStep, Severity, UncompressedThread, UnnoticedChange, UpdateProgress, UpdateReport,
+    CheckScope, CheckedTotals, CodexChange, CodexRecord, CompressionReport, CompressionScope, Diagnosis,
+    DiagnosisProgress, Finding, FindingKind, HomeAdmin, HomeOptions, IndexAdmin, IndexCheck, IndexError, IndexFinding,
+    IndexLocation, IndexRepair, IndexStatus, RepairStep, Severity, UncompressedThread, UnnoticedChange, UpdateProgress,
+    UpdateReport,
 };
 
 /// Opens the home at this path. Reads nothing and creates nothing.

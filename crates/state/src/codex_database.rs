@@ -6,7 +6,7 @@
 //! | the write-ahead log | what happens |
 //! | --- | --- |
 //! | is missing or empty | the database is read as immutable, without locks |
-//! | has content, and the shared memory exists | the database is opened read-only, which creates nothing |
+//! | has content, and the shared memory exists | the database is opened read-only, which creates nothing and writes to nothing but the shared memory |
 //! | has content, and the shared memory is missing | nobody has the database open. It is copied with its log, and the copy is read |
 
 use std::fs;
@@ -157,7 +157,9 @@ fn name(row: &SqliteRow) -> Option<String> {
         return name;
     }
     let title = text(row, "title").filter(|title| !title.is_empty());
-    title.filter(|title| ["first_user_message", "preview"].iter().all(|column| text(row, column).as_ref() != Some(title)))
+    title.filter(|title| {
+        ["first_user_message", "preview"].iter().all(|column| text(row, column).as_ref() != Some(title))
+    })
 }
 
 /// Returns the text in a column. `None` if it is null, or if the database has no such column.

@@ -85,6 +85,6 @@ pub use selvedge_rollout::doctor::{
     Severity,
 };
 pub use selvedge_state::{
-    CheckScope, CodexRecord, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
-    UpdateProgress, UpdateReport,
+    CheckScope, CodexRecord, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus,
+    SetAside, UpdateProgress, UpdateReport,
 };

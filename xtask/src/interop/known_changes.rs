@@ -1,7 +1,7 @@
 //! Changes that Selvedge makes to threads that Codex knows: each verb, in both modes, through the program of Codex and without it, while Codex
 //! has the thread loaded and while it has not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::by_selvedge::probe;
 use super::compare::{after_history, only_history, same_turns, turns_of};
-use super::material::{home_files, turn};
+use super::material::{RecordedStory, home_files, turn};
 use super::report::{CheckOutcome, Section};
 use super::selvedge::{CONFLICT, Selvedge};
 use super::setup::InteropSetup;
@@ -18,6 +18,7 @@ use super::threads::ThreadMaker;
 use crate::codex::PROBE;
 use crate::codex::app_server::{AppServer, refusal};
 use crate::codex::thread_mode::ThreadMode;
+use crate::workspace::copy_folder;
 
 /// A name that Codex gave before the change, and the one that Selvedge gives.
 const OLD_NAME: &str = "a name from before";
@@ -39,7 +40,7 @@ const NAME_NOT_SEEN: &str = "`--force`: Codex goes on showing the name in its da
 
 const DELETION_NOT_SEEN: &str = "`--force`: The rows of the thread stay in the databases of Codex.";
 
-const BYTES_REMAIN: &str = "Codex deletes every row of the thread except for those in its log, which have only the id. The bytes of deleted rows stay in its databases \
+const BYTES_REMAIN: &str = "Codex deletes every row of the thread; only the id stays, in its log and in the path of the file that it read last. The bytes of deleted rows stay in its databases \
         until it needs the space. Selvedge names these files.";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,45 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
             section.record(&subject, "forced", case("forced").and_then(|case| case.forced()));
         }
     }
+    section.record("paginated, with a sub-agent", "by Codex", with_sub_agent(bench, program));
     Ok(section)
+}
+
+/// Codex archives, unarchives and deletes a sub-agent together with its parent. Selvedge says so, and asks before it lets Codex delete.
+fn with_sub_agent(bench: &InteropSetup, program: &Path) -> CheckOutcome {
+    let story = RecordedStory("story-0.169.0-rows".to_owned());
+    let threads = story.expected()?["threads"].take();
+    let (Some(parent), Some(sub_agent)) = (threads["S"].as_str(), threads["S1"].as_str()) else {
+        bail!("the recording has no sub-agent")
+    };
+    let home = bench.home("changes-sub-agent")?;
+    copy_folder(&story.home(), &home)?;
+    let mut server = AppServer::start(&bench.codex, &home)?;
+    server.list()?;
+    server.stop()?;
+    let selvedge = Selvedge::new(program, &home).with_codex(&bench.codex);
+    let run = |args: &[&str]| -> Result<CommandResult> { Ok(CommandResult::of(&selvedge.attempt(args)?)) };
+    let in_archive = |id: &str| -> Result<bool> {
+        let files = rollouts(&home)?;
+        Ok(files.keys().any(|name| name.starts_with("archived_sessions/") && name.contains(id)))
+    };
+    for (verb, archived) in [("archive", true), ("unarchive", false)] {
+        let moved = run(&[verb, parent])?;
+        ensure!(moved.code == 0, "{verb} ended with {}: {}", moved.code, moved.err);
+        ensure!(moved.out.contains(&format!("{verb}d its sub-agent {sub_agent}")), "{verb} says {}", moved.out);
+        ensure!(in_archive(parent)? == archived && in_archive(sub_agent)? == archived, "{verb} moved only one of them");
+    }
+    let before = rollouts(&home)?;
+    let refused = run(&["delete", parent, "--yes"])?;
+    ensure!(refused.code == CONFLICT && refused.err.contains(sub_agent), "delete says {}", refused.err);
+    ensure!(rollouts(&home)? == before, "a file has changed");
+    let deleted = run(&["delete", parent, "--yes", "--sub-agents"])?;
+    ensure!(deleted.code == 0, "delete ended with {}: {}", deleted.code, deleted.err);
+    ensure!(deleted.out.contains(&format!("deleted its sub-agent {sub_agent}")), "delete says {}", deleted.out);
+    let left = rollouts(&home)?;
+    ensure!(left.keys().all(|name| !name.contains(parent) && !name.contains(sub_agent)), "a file remains");
+    ensure!(left.len() + 2 == before.len(), "it has deleted other threads");
+    Ok(None)
 }
 
 /// A thread in a home of its own, which Codex knows.
@@ -152,7 +191,8 @@ impl<'a> KnownCase<'a> {
             let remains = files_with(&self.home, FIRST_WORDS)?;
             ensure!(remains.keys().all(|name| name.contains(".sqlite")), "the words are in {remains:?}");
             ensure!(remains.keys().all(|name| output.err.contains(name)), "of {remains:?} it says {}", output.err);
-            ensure!(!has_rows(&self.home, &self.id)?, "a database has rows of the thread");
+            let rows = rows_of(&self.home, &self.id)?;
+            ensure!(rows.is_empty(), "the databases have {rows:?}");
             return Ok((!remains.is_empty()).then_some(BYTES_REMAIN));
         }
         Ok(None)
@@ -194,7 +234,9 @@ impl<'a> KnownCase<'a> {
         }
         ensure!(output.code == CONFLICT, "it ended with {}: {} {}", output.code, output.out, output.err);
         ensure!(output.err.contains("--force") && output.out.is_empty(), "it says {}", output.err);
-        ensure!(home_files(&self.home)? == before, "a file has changed");
+        let after = home_files(&self.home)?;
+        let changed = changed_files(&before, &after);
+        ensure!(changed.is_empty(), "it has changed {changed:?}");
         // Codex goes on as before.
         let mut server = AppServer::start(&self.bench.codex, &self.home)?;
         if self.verb == ChangeVerb::Unarchive {
@@ -240,7 +282,9 @@ impl<'a> KnownCase<'a> {
                 refused(server.call("thread/unarchive", json!({"threadId": self.id})).map(drop))?;
             }
             ChangeVerb::Rename => ensure!(name_of(&mut server, &self.id)? == OLD_NAME, "Codex shows another name"),
-            ChangeVerb::Delete => ensure!(has_rows(&self.home, &self.id)?, "Codex has no rows of the thread"),
+            ChangeVerb::Delete => {
+                ensure!(!rows_of(&self.home, &self.id)?.is_empty(), "Codex has no rows of the thread")
+            }
         }
         server.stop()?;
         if self.verb == ChangeVerb::Archive {
@@ -353,6 +397,13 @@ fn refused(outcome: Result<()>) -> Result<()> {
     }
 }
 
+/// Returns the files that differ, except the index of Selvedge and the memory that all readers of a database share.
+fn changed_files<'a>(before: &'a BTreeMap<String, Vec<u8>>, after: &'a BTreeMap<String, Vec<u8>>) -> Vec<&'a String> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let counts = |name: &&String| !name.starts_with("selvedge-") && !name.ends_with("-shm");
+    names.into_iter().filter(counts).filter(|name| before.get(*name) != after.get(*name)).collect()
+}
+
 /// Returns the rollouts of a home with their content.
 fn rollouts(home: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = home_files(home)?;
@@ -368,8 +419,10 @@ fn files_with(home: &Path, text: &str) -> Result<BTreeMap<String, usize>> {
     Ok(files.map(|(name, bytes)| (name, holds(&bytes))).filter(|(_, times)| *times > 0).collect())
 }
 
-/// Returns whether a row of a database of Codex contains the id of a thread. The rows of its log are not counted.
-fn has_rows(home: &Path, id: &str) -> Result<bool> {
+/// Returns the rows in the databases of Codex that contain the id of a thread. Two places have the id without anything that was said: the log of
+/// the program, and the path of the file up to which it has filled its database.
+fn rows_of(home: &Path, id: &str) -> Result<Vec<String>> {
+    let mut rows = Vec::new();
     for name in home_files(home)?.into_keys() {
         let is_database = name.ends_with(".sqlite") && !name.starts_with("selvedge-") && !name.starts_with("logs_");
         if !is_database {
@@ -379,9 +432,10 @@ fn has_rows(home: &Path, id: &str) -> Result<bool> {
         command.arg("-readonly").arg(home.join(&name)).arg(".dump").stderr(Stdio::null());
         let output = command.output().context("cannot run sqlite3, which this check needs")?;
         ensure!(output.status.success(), "sqlite3 cannot read {name}");
-        if String::from_utf8_lossy(&output.stdout).contains(id) {
-            return Ok(true);
-        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let rows_with_id =
+            text.lines().filter(|line| line.contains(id) && !line.contains("INSERT INTO backfill_state "));
+        rows.extend(rows_with_id.map(|line| format!("{name}: {line}")));
     }
-    Ok(false)
+    Ok(rows)
 }

@@ -128,6 +128,9 @@ mod tests {
 ";
         let table = overview([("0.1.0", page)].into_iter());
         let row: Vec<&str> = cells(table.lines().nth(2).unwrap()).unwrap();
-        assert_eq!(row, ["0.1.0", "–", "1 pass", "1 known", "1 **FAIL**", "1 refused", "–", "–", "–", "–", "2 pass", "–"]);
+        assert_eq!(
+            row,
+            ["0.1.0", "–", "1 pass", "1 known", "1 **FAIL**", "1 refused", "–", "–", "–", "–", "2 pass", "–"]
+        );
     }
 }

@@ -146,7 +146,8 @@ impl Conversation {
     }
 
     fn send(&mut self, message: &Value) -> Result<(), ConversationError> {
-        let sent = self.stdin.as_mut().map_or(Ok(()), |stdin| writeln!(stdin, "{message}").and_then(|()| stdin.flush()));
+        let sent =
+            self.stdin.as_mut().map_or(Ok(()), |stdin| writeln!(stdin, "{message}").and_then(|()| stdin.flush()));
         sent.map_err(|_| self.ended())
     }
 
@@ -201,7 +202,7 @@ fn version(answer: &Value) -> String {
 fn refusal(method: &str, error: &Value) -> ConversationError {
     let reason = error["message"].as_str().unwrap_or("without a reason");
     // Codex answers a method that it does not know with a failure to parse the request, which names the methods that it knows.
-    if error["code"] == METHOD_NOT_FOUND || reason.contains("unknown variant") {
+    if error["code"] == METHOD_NOT_FOUND || reason.contains(&format!("unknown variant `{method}`")) {
         return ConversationError::UnknownMethod(method.to_owned());
     }
     ConversationError::Refused(reason.to_owned())

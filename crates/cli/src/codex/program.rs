@@ -41,7 +41,10 @@ pub(super) fn find(option: Option<&Path>) -> Result<Option<PathBuf>> {
 fn on_path(name: &OsStr) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     // A relative directory on the PATH would mean the directory that the program runs in, which is another one.
-    env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name)).find(|path| is_program(path))
+    env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(|path| is_program(path))
 }
 
 fn is_program(path: &Path) -> bool {

@@ -5,7 +5,7 @@ use selvedge_protocol::{StoredThread, ThreadId};
 use serde_json::json;
 
 use crate::app::App;
-use crate::codex::{ChangeMaker, CODEX_HELP, CodexOptions, Route, route};
+use crate::codex::{CODEX_HELP, ChangeMaker, CodexOptions, Route, route};
 use crate::failure::Result;
 use crate::resolve::ThreadArg;
 use crate::wiring::CodexChange;
@@ -63,13 +63,7 @@ async fn threads_where(app: &App<'_>, threads: &[ThreadId], archived: bool) -> V
     found
 }
 
-fn print(
-    thread: &StoredThread,
-    maker: &ChangeMaker,
-    others: &[ThreadId],
-    verb: &str,
-    app: &mut App<'_>,
-) -> Result<()> {
+fn print(thread: &StoredThread, maker: &ChangeMaker, others: &[ThreadId], verb: &str, app: &mut App<'_>) -> Result<()> {
     let mut lines = vec![format!("{verb} {}{}", thread.id, maker.suffix())];
     lines.extend(others.iter().map(|id| format!("{verb} its sub-agent {id}{}", maker.suffix())));
     let mut answer = serde_json::to_value(thread)?;

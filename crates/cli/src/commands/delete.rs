@@ -131,8 +131,9 @@ fn would_delete_more(id: ThreadId, sub_agents: &[ThreadId]) -> Failure {
         "nothing was deleted, because Codex knows thread {id} and would delete its sub-agents together with it: {}",
         names.join(", ")
     );
-    Failure::new(FailureKind::Conflict, message)
-        .hint("--sub-agents deletes them, too; --force deletes only the files of this thread, and Codex keeps its own record")
+    Failure::new(FailureKind::Conflict, message).hint(
+        "--sub-agents deletes them, too; --force deletes only the files of this thread, and Codex keeps its own record",
+    )
 }
 
 /// Lets Codex delete a thread and its sub-agents. If others depend on them and `may_detach` is set, detaches those first.

@@ -7,7 +7,7 @@ use selvedge_thread_store::StoreError;
 use serde_json::json;
 
 use crate::app::App;
-use crate::codex::{ChangeMaker, CODEX_HELP, CodexDoor, CodexOptions, Route, route};
+use crate::codex::{CODEX_HELP, ChangeMaker, CodexDoor, CodexOptions, Route, route};
 use crate::failure::Result;
 use crate::resolve::{self, ThreadArg};
 use crate::wiring::CodexChange;

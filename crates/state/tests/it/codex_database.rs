@@ -42,7 +42,8 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Opens the database as Codex does, and renames a thread without a checkpoint: the change is in the log beside the database.
 async fn rename(folder: &Path, name: &str) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(folder.join("state_5.sqlite")).journal_mode(SqliteJournalMode::Wal);
+    let options =
+        SqliteConnectOptions::new().filename(folder.join("state_5.sqlite")).journal_mode(SqliteJournalMode::Wal);
     let mut codex = SqliteConnection::connect_with(&options).await.unwrap();
     let update = sqlx::query("UPDATE threads SET name = ?1 WHERE id = ?2").bind(name).bind(NAMED);
     assert_eq!(update.execute(&mut codex).await.unwrap().rows_affected(), 1);

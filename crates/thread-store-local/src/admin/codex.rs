@@ -90,7 +90,8 @@ impl HomeAdmin {
         self.store.blocking(move |_| Ok(CodexConfig::read(&home).tool_servers)).await
     }
 
-    /// Checks that no other threads are built on these ones, and lets no process of Selvedge change that while the guard lives.
+    /// Prepares that Codex deletes threads: checks that no other threads are built on them, and lets no process of Selvedge change
+    /// that while the guard lives.
     ///
     /// # Errors
     /// `HasDependents`; `Backend` if the files cannot be read, or if other processes hold the reference lock for too long.
@@ -106,6 +107,8 @@ impl HomeAdmin {
                         return Err(StoreError::HasDependents { thread_id: *thread_id, dependents });
                     }
                 }
+                // Without an archive, Codex removes the files, but then fails and keeps its own rows.
+                core.home.create_dir(&core.home.archived_dir()).map_err(store_error)?;
                 Ok(DeletionGuard { _references: references })
             })
             .await

@@ -30,10 +30,12 @@ pub(super) fn find(directory: &Path, thread_id: ThreadId) -> Result<Vec<PathBuf>
     Ok(found)
 }
 
-/// Returns whether a file is a database of Codex or the log of one. The index of this program is none.
+/// Returns whether a file is a database of Codex, or the write-ahead log of one. The index of this program is none. The messages of the
+/// program, in `logs_2.sqlite`, have ids of threads, and nothing that was said.
 fn is_database(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    (name.ends_with(".sqlite") || name.ends_with(".sqlite-wal")) && !name.starts_with("selvedge-")
+    let is_database = name.ends_with(".sqlite") || name.ends_with(".sqlite-wal");
+    is_database && !name.starts_with("selvedge-") && !name.starts_with("logs_")
 }
 
 fn contains(path: &Path, finder: &Finder<'_>) -> io::Result<bool> {
@@ -67,10 +69,10 @@ mod tests {
         let id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse().unwrap();
         let mut bytes = vec![b'x'; BLOCK - 10];
         bytes.extend(id.to_string().into_bytes());
-        for name in ["logs_2.sqlite-wal", "selvedge-index.sqlite", "history.jsonl"] {
+        for name in ["thread_history_1.sqlite-wal", "logs_2.sqlite", "selvedge-index.sqlite", "history.jsonl"] {
             fs::write(folder.path().join(name), &bytes).unwrap();
         }
         fs::write(folder.path().join("state_5.sqlite"), &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(find(folder.path(), id).unwrap(), [folder.path().join("logs_2.sqlite-wal")]);
+        assert_eq!(find(folder.path(), id).unwrap(), [folder.path().join("thread_history_1.sqlite-wal")]);
     }
 }
