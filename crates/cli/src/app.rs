@@ -7,10 +7,8 @@ use std::sync::Arc;
 use selvedge_protocol::{StoredThread, ThreadId};
 use selvedge_thread_manager::ThreadManager;
 use selvedge_thread_store::ThreadStore;
-use serde_json::Value;
 
 use crate::background_index;
-use crate::codex::ChangeMaker;
 use crate::failure::Result;
 use crate::home;
 use crate::output::Output;
@@ -71,19 +69,6 @@ impl<'a> App<'a> {
         }
         writeln!(self.out, "{}", sanitize(line))?;
         Ok(())
-    }
-
-    /// Prints the answer of a verb that Codex may have made as JSON, or else `lines`, and then what Codex will not notice.
-    pub(crate) fn print_change(&mut self, mut answer: Value, lines: &[String], maker: &ChangeMaker) -> Result<()> {
-        if self.json {
-            maker.annotate(&mut answer);
-            self.out.json(&answer)?;
-        } else {
-            for line in lines {
-                writeln!(self.out, "{}", sanitize(line))?;
-            }
-        }
-        maker.note(self)
     }
 
     /// Prints the thread as JSON, or else `line`. Reads the thread only for JSON, as that may read its whole log.

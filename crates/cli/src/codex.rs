@@ -15,6 +15,7 @@
 mod conversation;
 mod program;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::home;
 use crate::notes::note;
+use crate::render::sanitize::sanitize;
 use crate::timing::CODEX_PATIENCE;
 use crate::wiring::{CodexChange, CodexRecord, UnnoticedChange};
 
@@ -229,21 +231,29 @@ impl ChangeMaker {
         }
     }
 
+    /// Prints the answer of the verb as JSON, or else `lines`. A note says what Codex will not notice.
+    pub(crate) fn report(&self, mut answer: Value, lines: &[String], app: &mut App<'_>) -> Result<()> {
+        if app.json {
+            self.annotate(&mut answer);
+            app.out.json(&answer)?;
+        } else {
+            for line in lines {
+                writeln!(app.out, "{}", sanitize(line))?;
+            }
+        }
+        if let Self::Files { unnoticed: Some(unnoticed) } = self {
+            app.out.flush()?;
+            note(&format!("Codex does not notice this change: {unnoticed}"));
+        }
+        Ok(())
+    }
+
     /// Adds to a JSON answer who made the change, and what Codex will not notice.
-    pub(crate) fn annotate(&self, answer: &mut Value) {
+    fn annotate(&self, answer: &mut Value) {
         match self {
             Self::Files { unnoticed: None } => {}
             Self::Files { unnoticed: Some(unnoticed) } => answer["unnoticed_by_codex"] = json!(unnoticed),
             Self::Codex { version } => answer["made_by"] = json!(format!("Codex {version}")),
         }
-    }
-
-    /// Tells the user what Codex will not notice. The note follows what was printed.
-    pub(crate) fn note(&self, app: &mut App<'_>) -> Result<()> {
-        if let Self::Files { unnoticed: Some(unnoticed) } = self {
-            std::io::Write::flush(app.out)?;
-            note(&format!("Codex does not notice this change: {unnoticed}"));
-        }
-        Ok(())
     }
 }

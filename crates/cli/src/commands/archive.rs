@@ -70,5 +70,5 @@ fn print(thread: &StoredThread, maker: &ChangeMaker, others: &[ThreadId], verb: 
     if !others.is_empty() {
         answer["sub_agents"] = json!(others);
     }
-    app.print_change(answer, &lines, maker)
+    maker.report(answer, &lines, app)
 }

@@ -100,7 +100,7 @@ fn report(id: ThreadId, args: &DeleteArgs, deletion: &Deletion, app: &mut App<'_
     let mut lines: Vec<String> = detached.iter().map(|other| format!("detached {other}")).collect();
     lines.push(format!("deleted {id}{}", maker.suffix()));
     lines.extend(sub_agents.iter().map(|id| format!("deleted its sub-agent {id}{}", maker.suffix())));
-    app.print_change(answer, &lines, maker)?;
+    maker.report(answer, &lines, app)?;
     if !remains.is_empty() {
         app.out.flush()?;
         let remains: Vec<String> = remains.iter().map(|path| path.display().to_string()).collect();

@@ -54,5 +54,5 @@ pub(crate) async fn run(args: &RenameArgs, app: &mut App<'_>) -> Result<()> {
             (app.store.read_thread(id).await?, maker)
         }
     };
-    app.print_change(serde_json::to_value(&thread)?, &[format!("{line}{}", maker.suffix())], &maker)
+    maker.report(serde_json::to_value(&thread)?, &[format!("{line}{}", maker.suffix())], app)
 }

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
     let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
     // Reads the thread only for JSON, as that may read its whole log.
     let answer = if app.json { serde_json::to_value(app.manager.thread(id).await?)? } else { json!(null) };
-    app.print_change(answer, &[format!("rewound {id} by {turns}{}", maker.suffix())], &maker)
+    maker.report(answer, &[format!("rewound {id} by {turns}{}", maker.suffix())], app)
 }
 
 /// Lets Codex undo turns. Returns how many.
