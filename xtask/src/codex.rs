@@ -60,6 +60,11 @@ impl Codex {
         Ok(codex)
     }
 
+    /// Returns the path of the program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns the numbers of the version, which sort like versions.
     pub(crate) fn release(&self) -> Vec<u32> {
         self.version.split('.').filter_map(|number| number.parse().ok()).collect()

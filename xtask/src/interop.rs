@@ -9,6 +9,7 @@ mod compare;
 mod detached;
 mod diverged;
 mod fragments;
+mod known_changes;
 mod known_home;
 mod locks;
 mod markdown;
@@ -46,6 +47,7 @@ usage: cargo xtask interop [options]
   --codex PATH        an installed Codex program, instead of one from npm
   --selvedge PATH     a built selvedge program, instead of building crates/cli
   --selftest          only the recordings of samples/: checks the harness itself, needs no selvedge program
+  --only TEXT         only the parts with this text in their titles; writes no results
   --keep              keep the homes of the run and print their paths
 
 Releases before 0.160 only open their own recordings and continue threads of Selvedge. A full run writes its results to
@@ -62,6 +64,7 @@ struct InteropOptions {
     codex: Option<PathBuf>,
     selvedge: Option<PathBuf>,
     selftest: bool,
+    only: Option<String>,
     keep: bool,
 }
 
@@ -79,7 +82,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     for codex in programs(&options, &target)? {
         let report = check(codex?, selvedge.as_deref(), &options, &target)?;
         println!("{}\n", report.table());
-        if !options.selftest {
+        if !options.selftest && options.only.is_none() {
             report.write_into(&root().join("docs").join("interop.md"))?;
         }
         failures += report.failures();
@@ -110,8 +113,11 @@ fn check(codex: Codex, selvedge: Option<&Path>, options: &InteropOptions, target
     let bench = InteropSetup { codex, model: StandIn::start()?, folder: folder.path().to_path_buf() };
     let sections = match selvedge {
         None => vec![section("recordings", || recordings::check(&bench, None))],
-        Some(program) if older::is_older(&bench.codex.release()) => older_reader(&bench, program),
-        Some(program) => everything(&bench, program),
+        Some(program) => {
+            let is_older = older::is_older(&bench.codex.release());
+            let parts = if is_older { OF_OLDER_READERS } else { EVERYTHING };
+            run_parts(parts, &bench, program, options.only.as_deref())
+        }
     };
     if options.keep {
         println!("kept: {}", folder.keep().display());
@@ -119,28 +125,32 @@ fn check(codex: Codex, selvedge: Option<&Path>, options: &InteropOptions, target
     Ok(InteropReport::new(&bench.codex.version, sections))
 }
 
-fn older_reader(bench: &InteropSetup, program: &Path) -> Vec<Section> {
-    vec![
-        section("recordings", || recordings::check(bench, Some(program))),
-        section("written by Selvedge", || older::check(bench, program)),
-    ]
-}
+/// A part of the checks: its title, and the function that runs it.
+type CheckPart = (&'static str, fn(&InteropSetup, &Path) -> Result<Section>);
 
-fn everything(bench: &InteropSetup, program: &Path) -> Vec<Section> {
-    vec![
-        section("recordings", || recordings::check(bench, Some(program))),
-        section("written by Selvedge", || by_selvedge::check(bench, program)),
-        section("recorded by an agent", || recorder::check(bench, program)),
-        section("compressed by Selvedge", || by_selvedge::check_compressed(bench, program)),
-        section("detached forks", || detached::check(bench, program)),
-        section("in a home that Codex knows", || known_home::check(bench, program)),
-        section("diverged histories", || diverged::check(bench, program)),
-        section("written by Codex", || by_codex::check(bench, program)),
-        section("one writer", || locks::check(bench, program)),
-        section("unknown lines", || unknown_lines::check(bench, program)),
-        section("input as it is sent", || sent_input::check(bench, program)),
-        section("markers of context fragments", || fragments::check(bench, program)),
-    ]
+const OF_OLDER_READERS: &[CheckPart] =
+    &[("recordings", |bench, program| recordings::check(bench, Some(program))), ("written by Selvedge", older::check)];
+
+const EVERYTHING: &[CheckPart] = &[
+    ("recordings", |bench, program| recordings::check(bench, Some(program))),
+    ("written by Selvedge", by_selvedge::check),
+    ("recorded by an agent", recorder::check),
+    ("compressed by Selvedge", by_selvedge::check_compressed),
+    ("detached forks", detached::check),
+    ("in a home that Codex knows", known_home::check),
+    ("changes of known threads", known_changes::check),
+    ("diverged histories", diverged::check),
+    ("written by Codex", by_codex::check),
+    ("one writer", locks::check),
+    ("unknown lines", unknown_lines::check),
+    ("input as it is sent", sent_input::check),
+    ("markers of context fragments", fragments::check),
+];
+
+/// Runs the parts whose titles contain the text of `--only`.
+fn run_parts(parts: &[CheckPart], bench: &InteropSetup, program: &Path, only: Option<&str>) -> Vec<Section> {
+    let chosen = parts.iter().filter(|(title, _)| only.is_none_or(|text| title.contains(text)));
+    chosen.map(|(title, check)| section(title, || check(bench, program))).collect()
 }
 
 /// Runs one part of the checks. If it fails before its checks, that is a failed check, and the other parts still run.
@@ -167,6 +177,7 @@ fn parse(args: &[String]) -> Result<InteropOptions> {
             "--codex" => options.codex = Some(absolute(&value()?)?),
             "--selvedge" => options.selvedge = Some(absolute(&value()?)?),
             "--selftest" => options.selftest = true,
+            "--only" => options.only = Some(value()?),
             "--keep" => options.keep = true,
             _ => return Err(Usage(format!("interop does not know `{arg}`\n\n{HELP}")).into()),
         }

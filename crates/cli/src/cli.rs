@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 const AFTER_HELP: &str = "\
 Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it exists, else ~/.selvedge.
 Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the \
-thread, or other threads depend on it), 130 nothing chosen (pick).
+thread, other threads depend on it, or Codex would not notice the change), 130 nothing chosen (pick).
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder

@@ -21,7 +21,7 @@ pub(crate) enum FailureKind {
     Usage = 2,
     /// There is no such thread or turn.
     NotFound = 3,
-    /// Another process writes the thread, or other threads depend on it.
+    /// Another process writes the thread, other threads depend on it, or Codex would not notice the change.
     Conflict = 4,
     /// The user chose nothing. Shells use the same number for a program that was interrupted.
     Cancelled = 130,

@@ -8,6 +8,7 @@ mod app;
 mod background_index;
 mod cli;
 mod clock;
+mod codex;
 mod commands;
 mod diverged;
 mod failure;

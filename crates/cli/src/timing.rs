@@ -32,3 +32,10 @@ pub(crate) const PICKER_TICK: Duration = Duration::from_millis(50);
 /// How long the selection has to rest on a thread before its preview is read. Shorter reads threads that the user only
 /// scrolls past; longer delays the preview.
 pub(crate) const PREVIEW_DELAY: Duration = Duration::from_millis(40);
+
+/// How long Codex may take for an answer, unless `SELVEDGE_CODEX_TIMEOUT` says otherwise. It answers within a second; a longer
+/// time waits for a slow disk, a shorter one ends a program that hangs sooner.
+pub(crate) const CODEX_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long an error waits for the last words of a Codex that has ended. They usually are there already.
+pub(crate) const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);

@@ -11,10 +11,10 @@ use selvedge_thread_store_local::LocalThreadStore;
 use crate::failure::Result;
 
 pub(crate) use selvedge_thread_store_local::{
-    CheckScope, CheckedTotals, CompressionReport, CompressionScope, Diagnosis, DiagnosisProgress, DivergedSegment,
-    Finding, FindingKind, HomeAdmin, HomeMaintenance, HomeOptions, ImportedFile, IndexAdmin, IndexCheck, IndexError,
-    IndexFinding, IndexLocation, IndexRepair, IndexStatus, LeftOut, LockHolder, RepairStep, Severity,
-    UncompressedThread, UpdateProgress, UpdateReport,
+    CheckScope, CheckedTotals, CodexChange, CodexRecord, CompressionReport, CompressionScope, Diagnosis,
+    DiagnosisProgress, DivergedSegment, Finding, FindingKind, HomeAdmin, HomeMaintenance, HomeOptions, ImportedFile,
+    IndexAdmin, IndexCheck, IndexError, IndexFinding, IndexLocation, IndexRepair, IndexStatus, LeftOut, LockHolder,
+    RepairStep, Severity, UncompressedThread, UnnoticedChange, UpdateProgress, UpdateReport,
 };
 
 /// Creates the directory of a home and its missing ancestors, durably.

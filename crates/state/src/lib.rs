@@ -20,6 +20,7 @@
 //! | updates: writes what logs contain | `update`, `scan_pool`, `scan`, `turn_indexer`, `write`, `names`, `search::merge` |
 //! | compares files with the database | `plan`, `indexed_state`, `home_snapshot`, `generation` |
 //! | queries, beside all of these | `list`, `turns`, `thread_log`, `stats`, `search` |
+//! | reads the database of Codex, which is no part of the index | `codex_database` |
 //! | what all share | `index`, `database`, `sql`, `paths`, `limits`, … |
 //!
 //! # Example
@@ -48,6 +49,7 @@
 mod backfill;
 mod blocking;
 mod check;
+mod codex_database;
 mod database;
 mod error;
 mod file_columns;
@@ -81,6 +83,7 @@ mod varint;
 mod write;
 
 pub use crate::check::{CheckScope, IndexCheck, IndexFinding, IndexFindingKind, IndexRepair};
+pub use crate::codex_database::{CodexDatabaseError, CodexRecord};
 pub use crate::database::SetAside;
 pub use crate::error::IndexError;
 pub use crate::generation::IndexGeneration;

@@ -3,19 +3,20 @@
 //! A [`ThreadStore`](selvedge_thread_store::ThreadStore) knows threads and no files. [`HomeAdmin`] is for programs that maintain
 //! the files of a home: it checks and repairs them, compresses them, and updates the index.
 
+mod codex;
 mod compress;
 mod doctor;
 mod import;
 mod index;
 mod maintenance;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::{Durability, ThreadId};
 use selvedge_rollout::{DivergedSegment, LeftOut};
 use selvedge_thread_store::{Result, StoreError};
 
+pub use self::codex::{CodexChange, DeletionGuard, UnnoticedChange};
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
 pub use self::index::IndexAdmin;
 pub use self::maintenance::HomeMaintenance;
@@ -49,16 +50,6 @@ impl HomeAdmin {
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.store.durability()
-    }
-
-    /// Returns whether Codex keeps an index of its own in this home. `false` if the home cannot be read.
-    ///
-    /// Codex records there which segment of a thread is the newest, and does not notice when another program begins one.
-    #[must_use]
-    pub fn has_codex_index(&self) -> bool {
-        let names = fs::read_dir(self.home()).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let mut names = names.filter_map(|name| name.into_string().ok());
-        names.any(|name| name.starts_with("state_") && name.ends_with(".sqlite"))
     }
 
     /// Returns the path of the file that holds a thread's newest segment. `None` if there is no such thread.

@@ -71,7 +71,10 @@ mod store;
 mod store_core;
 mod write;
 
-pub use admin::{CompressionScope, HomeAdmin, HomeMaintenance, IndexAdmin, UncompressedFile, UncompressedThread};
+pub use admin::{
+    CodexChange, CompressionScope, DeletionGuard, HomeAdmin, HomeMaintenance, IndexAdmin, UncompressedFile,
+    UncompressedThread, UnnoticedChange,
+};
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
@@ -84,6 +87,6 @@ pub use selvedge_rollout::doctor::{
 };
 pub use selvedge_rollout::{DivergedSegment, LeftOut, LeftOutKind, LockHolder};
 pub use selvedge_state::{
-    CheckScope, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus, SetAside,
-    UpdateProgress, UpdateReport,
+    CheckScope, CodexRecord, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus,
+    SetAside, UpdateProgress, UpdateReport,
 };

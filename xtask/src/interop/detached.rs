@@ -30,7 +30,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
 
 fn check_home(bench: &InteropSetup, program: &Path, place: &str, is_known: bool, section: &mut Section) -> Result<()> {
     let home = bench.home(if is_known { "detached-known" } else { "detached" })?;
-    let selvedge = Selvedge::new(program, &home);
+    let selvedge = Selvedge::new(program, &home).with_codex(&bench.codex);
     let (source, forks) = write(&selvedge, place, &bench.folder)?;
     if is_known {
         had_by_codex(bench, &home, &forks)?;

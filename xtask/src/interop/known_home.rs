@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::by_selvedge::{listed, probe};
-use super::compare::{after_history, only_history, same_turns, turns_of};
+use super::compare::{only_history, same_turns, turns_of};
 use super::material::turn;
 use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
@@ -15,9 +15,6 @@ use crate::codex::app_server::{AppServer, refusal};
 use crate::codex::thread_mode::ThreadMode;
 
 const AGAIN: &str = "probe again";
-
-const REWIND_NOT_SEEN: &str = "Codex keeps in its database which segment of a thread is the current one, and does not search for a newer one. \
-        It continues with the turns that were undone, until its `state_*.sqlite` is removed.";
 
 const OTHER_PROVIDER: &str = "0.167 resumes only threads of the provider that its configuration selects, also if the provider of the thread is \
         configured. A thread without a provider of its own belongs to `openai`.";
@@ -29,8 +26,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();
     for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
         section.record(mode.name(), "made with defaults", made_with_defaults(bench, &home, &selvedge, mode));
-        section.record(mode.name(), "follows an append", follows(bench, &home, &selvedge, mode, HomeChange::Append));
-        section.record(mode.name(), "follows a rewind", follows(bench, &home, &selvedge, mode, HomeChange::Rewind));
+        section.record(mode.name(), "follows an append", follows_append(bench, &home, &selvedge, mode));
     }
     Ok(section)
 }
@@ -54,48 +50,24 @@ fn made_with_defaults(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, mo
     Ok(None)
 }
 
-/// A change that Selvedge makes to a thread that Codex knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum HomeChange {
-    Append,
-    Rewind,
-}
-
-fn follows(
-    bench: &InteropSetup,
-    home: &Path,
-    selvedge: &Selvedge,
-    mode: ThreadMode,
-    change: HomeChange,
-) -> CheckOutcome {
+/// A turn that Selvedge appends to a thread that Codex knows. Other changes are in [`known_changes`](super::known_changes).
+fn follows_append(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, mode: ThreadMode) -> CheckOutcome {
     let id = selvedge.create(mode, &bench.folder)?;
     for text in ["first", "second"] {
         selvedge.append(&id, &turn(mode, &id, text))?;
     }
     had_by_codex(bench, home, &id)?;
     let before = selvedge.context(&id)?;
-    if change == HomeChange::Rewind {
-        selvedge.rewind(&id, 2)?;
-    }
     selvedge.append(&id, &turn(mode, &id, "behind the back"))?;
     let context = selvedge.context(&id)?;
     ensure!(context != before, "nothing has changed");
     let mut server = AppServer::start(&bench.codex, home)?;
-    listed(&server.list()?, &id, 2)?;
+    listed(&server.list()?, &id, 1)?;
     server.resume(&id)?;
     let input = probe(bench, &mut server, &id, AGAIN)?;
     server.stop()?;
-    match only_history(&context, &input, AGAIN) {
-        Ok(()) => Ok(None),
-        Err(_)
-            if mode == ThreadMode::Paginated
-                && change == HomeChange::Rewind
-                && after_history(&before, &input).is_ok() =>
-        {
-            Ok(Some(REWIND_NOT_SEEN))
-        }
-        Err(error) => Err(error),
-    }
+    only_history(&context, &input, AGAIN)?;
+    Ok(None)
 }
 
 /// Checks that Codex lists the thread, resumes it and runs a turn.

@@ -15,7 +15,7 @@ use crate::codex::thread_mode::ThreadMode;
 pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     let mut section = Section::default();
     let home = bench.home("one-writer")?;
-    let selvedge = Selvedge::new(program, &home);
+    let selvedge = Selvedge::new(program, &home).with_codex(&bench.codex);
     for mode in [ThreadMode::Legacy, ThreadMode::Paginated] {
         let subject = mode.name();
         let thread = selvedge.create(mode, &bench.folder)?;

@@ -1,6 +1,7 @@
 //! Items that are appended to threads: the recorded story, and more turns like those of the story.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -114,6 +115,24 @@ pub(super) fn first_segment(folder: &Path, thread: &str) -> Result<Option<PathBu
         }
     }
     Ok(None)
+}
+
+/// Returns the files of a home with their content, by their paths in the home.
+pub(super) fn home_files(home: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![home.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(home)?.to_string_lossy().into_owned();
+            files.insert(name, std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        }
+    }
+    Ok(files)
 }
 
 /// Returns a complete turn: a message of the user and an answer.

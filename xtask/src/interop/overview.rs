@@ -7,7 +7,7 @@ use super::markdown::aligned;
 /// A kind of checks: its heading, and a function that says which rows of which tables count.
 type CheckKind = (&'static str, fn(&str, &str) -> bool);
 
-const KINDS: [CheckKind; 10] = [
+const KINDS: [CheckKind; 11] = [
     ("recordings", |table, _| table == "recordings"),
     ("legacy", |table, subject| is_written(table, subject, "legacy") && is_plain(subject)),
     ("legacy, forked", |table, subject| is_written(table, subject, "legacy") && is_forked(subject)),
@@ -16,6 +16,7 @@ const KINDS: [CheckKind; 10] = [
     ("paginated, forked", |table, subject| is_written(table, subject, "paginated") && is_forked(subject)),
     ("paginated, rewound", |table, subject| is_written(table, subject, "paginated") && is_rewound(subject)),
     ("source deleted", |table, _| table == "detached forks"),
+    ("known to Codex", |table, _| table == "changes of known threads"),
     ("one writer", |table, _| table == "one writer"),
     ("other", |table, _| ["in a home that Codex knows", "written by Codex", "unknown lines"].contains(&table)),
 ];
@@ -127,6 +128,9 @@ mod tests {
 ";
         let table = overview([("0.1.0", page)].into_iter());
         let row: Vec<&str> = cells(table.lines().nth(2).unwrap()).unwrap();
-        assert_eq!(row, ["0.1.0", "–", "1 pass", "1 known", "1 **FAIL**", "1 refused", "–", "–", "–", "2 pass", "–"]);
+        assert_eq!(
+            row,
+            ["0.1.0", "–", "1 pass", "1 known", "1 **FAIL**", "1 refused", "–", "–", "–", "–", "2 pass", "–"]
+        );
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::compare::{TurnShape, turn_shapes};
 use crate::codex::thread_mode::ThreadMode;
-use crate::codex::{MODEL, PROVIDER};
+use crate::codex::{Codex, MODEL, PROVIDER};
 use crate::workspace::cargo;
 
 /// Exit code if another writer holds the thread.
@@ -24,11 +24,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Selvedge {
     program: PathBuf,
     home: PathBuf,
+    /// The program of Codex that Selvedge may use, or `off`.
+    codex: PathBuf,
 }
 
 impl Selvedge {
     pub(super) fn new(program: &Path, home: &Path) -> Self {
-        Self { program: program.to_path_buf(), home: home.to_path_buf() }
+        Self { program: program.to_path_buf(), home: home.to_path_buf(), codex: "off".into() }
+    }
+
+    /// Lets Codex make the changes that it would not notice.
+    pub(super) fn with_codex(self, codex: &Codex) -> Self {
+        Self { codex: codex.program().to_path_buf(), ..self }
     }
 
     /// Builds the program and returns its path.
@@ -120,6 +127,12 @@ impl Selvedge {
         Ok(context["history"].as_array().context("selvedge context --as-sent printed no history")?.clone())
     }
 
+    /// Returns the name of a thread; empty if it has none.
+    pub(super) fn name(&self, thread: &str) -> Result<String> {
+        let shown = self.json(&["show", thread, "--json"])?;
+        Ok(shown["thread"]["name"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Forks a thread, after a turn if one is given, and returns the new id.
     pub(super) fn fork(&self, thread: &str, after: Option<&str>) -> Result<String> {
         let mut args = vec!["fork", thread];
@@ -205,7 +218,7 @@ impl Selvedge {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--home").arg(&self.home).args(args);
+        command.arg("--home").arg(&self.home).args(args).env("SELVEDGE_CODEX", &self.codex);
         command
     }
 }

@@ -32,7 +32,6 @@ use crate::failure::{Failure, FailureKind, Result};
 use crate::global_options::GlobalOptions;
 use crate::home;
 use crate::output::Output;
-use crate::resolve::ThreadArg;
 use crate::wiring::HomeOptions;
 
 /// The verbs with their arguments, in the order of the help.
@@ -61,9 +60,9 @@ pub(crate) enum VerbArgs {
     /// Give a thread a name, or remove it
     Rename(rename::RenameArgs),
     /// Take a thread out of the list, and keep everything in it
-    Archive(ThreadArg),
+    Archive(archive::ArchiveArgs),
     /// Put an archived thread back into the list
-    Unarchive(ThreadArg),
+    Unarchive(archive::ArchiveArgs),
     /// Compress the files of threads that no process writes
     Compress(compress::CompressArgs),
     /// Delete a thread permanently

@@ -2,18 +2,23 @@
 
 use clap::Args;
 use selvedge_protocol::ThreadMetadataPatch;
+use serde_json::json;
 
 use crate::app::App;
+use crate::codex::{CODEX_HELP, CodexOptions, Route, route};
 use crate::failure::Result;
 use crate::resolve::ThreadArg;
 use crate::value_parsers::parse_name;
+use crate::wiring::CodexChange;
 
 /// Arguments of `selvedge rename`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
+{CODEX_HELP}
+
 Examples:
   selvedge rename 01a1fd5d-aacb 'Thread on zebras'
-  selvedge rename 01a1fd5d-aacb --clear")]
+  selvedge rename 01a1fd5d-aacb --clear"))]
 pub(crate) struct RenameArgs {
     #[command(flatten)]
     thread: ThreadArg,
@@ -23,6 +28,8 @@ pub(crate) struct RenameArgs {
     /// Remove the name
     #[arg(long, conflicts_with = "name")]
     clear: bool,
+    #[command(flatten)]
+    codex: CodexOptions,
 }
 
 /// Renames a thread.
@@ -34,7 +41,18 @@ pub(crate) async fn run(args: &RenameArgs, app: &mut App<'_>) -> Result<()> {
         Some(name) => format!("renamed {id} to {name:?}"),
         None => format!("removed the name of {id}"),
     };
-    let patch = ThreadMetadataPatch { name: Some(name), ..Default::default() };
-    let thread = app.manager.update_metadata(id, &patch).await?;
-    app.print_thread(&thread, &line)
+    let (thread, maker) = match route(app, id, &CodexChange::Rename(name.clone()), &args.codex).await? {
+        Route::Files(maker) => {
+            let patch = ThreadMetadataPatch { name: Some(name), ..Default::default() };
+            (app.manager.update_metadata(id, &patch).await?, maker)
+        }
+        Route::Door(door) => {
+            // Codex writes the name into its database and into the name index.
+            let request = ("thread/name/set", json!({"threadId": id, "name": name}));
+            let is_made = async || Ok(app.store.read_thread(id).await?.name == name);
+            let maker = door.ask(&[request], is_made).await?;
+            (app.store.read_thread(id).await?, maker)
+        }
+    };
+    maker.report(serde_json::to_value(&thread)?, &[format!("{line}{}", maker.suffix())], app)
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod codex;
 mod compressing;
 mod credentials;
 mod damage;

@@ -11,7 +11,10 @@ use crate::home::RolloutHome;
 impl RolloutHome {
     /// Creates a directory and its missing ancestors, private to the user. Their names are durable at any level: otherwise a power
     /// loss could take the directory, together with a file that was moved into it.
-    pub(crate) fn create_dir(&self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// If a directory cannot be created, or a symbolic link on the path leads out of the home.
+    pub fn create_dir(&self, path: &Path) -> Result<()> {
         self.refuse_links(path)?;
         // From the top down, each directory is created and its parent synced.
         let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();

@@ -5,6 +5,7 @@
 mod backfill;
 mod blocking;
 mod check;
+mod codex_database;
 mod edits;
 mod homes;
 mod list;

@@ -43,7 +43,7 @@ impl StoreCore {
     }
 
     /// Returns the other threads whose histories contain a segment of this one.
-    fn dependents(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Vec<ThreadId>> {
+    pub(crate) fn dependents(&self, files: &Arc<HomeFiles>, thread_id: ThreadId) -> Result<Vec<ThreadId>> {
         let mut dependents = Vec::new();
         // Every thread of the home is resolved: references point from a fork to its source, and nothing points back.
         for (other, _) in files.threads().filter(|(other, _)| *other != thread_id) {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selvedge_faulty_files::{Call, FaultyFiles};
-use selvedge_protocol::{ArchivedFilter, Durability, HistoryMode, ThreadQuery};
+use selvedge_protocol::{ArchivedFilter, Durability, HistoryMode, ThreadId, ThreadQuery, TurnBoundary};
 use selvedge_rollout::RolloutHome;
-use selvedge_thread_store::{StoreError, ThreadReader, ThreadStore};
+use selvedge_thread_store::{ForkThread, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{
-    CheckScope, CompressionScope, FindingKind, HomeAdmin, HomeOptions, IndexFindingKind, IndexLocation,
+    CheckScope, CodexChange, CompressionScope, FindingKind, HomeAdmin, HomeOptions, IndexFindingKind, IndexLocation,
     LocalThreadStore,
 };
 
@@ -168,15 +168,53 @@ async fn a_store_uses_the_index_that_a_repair_has_created() {
     assert_eq!((check.threads, check.findings), (2, vec![]), "the store has updated the new index");
 }
 
+/// Returns a recorded home, together with the database of a Codex 0.171.0 that knows its threads.
+fn known_to_codex() -> TestHome {
+    let home = TestHome::recorded("story-0.171.0-rows");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/databases-0.171.0/state_5.sqlite.zst");
+    let database = zstd::decode_all(&fs::read(sample).unwrap()[..]).unwrap();
+    fs::write(home.path().join("state_5.sqlite"), database).unwrap();
+    home
+}
+
 #[tokio::test]
-async fn an_index_of_codex_is_detected() {
+async fn what_codex_would_not_notice_is_known_before_a_change() {
+    let home = known_to_codex();
+    let admin = home.store.admin();
+    let [named, archived, unknown]: [ThreadId; 3] = [
+        "01a222c1-1e9f-7e70-a6be-b5044bd0be43",
+        "01a222c1-1efb-7572-ae93-e7f325d94a83",
+        "01a222c1-0000-7000-8000-000000000000",
+    ]
+    .map(|id| id.parse().unwrap());
+    let judge = async |id, change| admin.unnoticed_by_codex(id, &change).await.unwrap();
+    let rewind = judge(named, CodexChange::Rewind).await.unwrap();
+    assert_eq!((rewind.obstacle, rewind.record.name.as_deref()), (None, Some("A name of Codex")));
+    assert!(rewind.consequence.starts_with("Codex "), "{}", rewind.consequence);
+    assert!(judge(named, CodexChange::Rename(None)).await.unwrap().obstacle.is_some(), "Codex cannot remove a name");
+    assert!(judge(named, CodexChange::Rename(Some("A name of Codex".to_owned()))).await.is_none());
+    assert!(judge(archived, CodexChange::Archive).await.is_none(), "it is archived already");
+    assert!(judge(archived, CodexChange::Unarchive).await.unwrap().obstacle.is_none());
+    assert!(judge(archived, CodexChange::Rewind).await.unwrap().obstacle.is_some(), "only after it is unarchived");
+    let missing = admin.unnoticed_by_codex(unknown, &CodexChange::Rewind).await;
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_by_codex_is_guarded_like_one_of_the_store() {
     let home = TestHome::empty();
     let admin = home.store.admin();
-    for name in ["state_5.txt", "my_state_5.sqlite"] {
-        fs::write(home.path().join(name), "").unwrap();
-    }
-    assert!(!admin.has_codex_index());
-    fs::write(home.path().join("state_5.sqlite"), "").unwrap();
-    assert!(admin.has_codex_index());
-    assert!(!without_index(&home.path().join("missing")).has_codex_index());
+    home.put(id(1), head_line(head(1, Paginated), 0) + &lines(1..4));
+    let fork = ForkThread { source: id(1), at: TurnBoundary::Latest, meta: head(2, Paginated) };
+    let fork = home.store.fork_thread(fork).await.unwrap();
+    let refused = admin.guard_deletion(vec![id(1)]).await;
+    assert!(
+        matches!(&refused, Err(StoreError::HasDependents { dependents, .. }) if *dependents == [fork]),
+        "{refused:?}"
+    );
+    // Threads that are deleted together may depend on each other.
+    let guard = admin.guard_deletion(vec![id(1), fork]).await.unwrap();
+    assert!(home.path().join("archived_sessions").is_dir(), "Codex needs it for a deletion");
+    drop(guard);
+    assert!(admin.guard_deletion(vec![fork]).await.is_ok());
 }
