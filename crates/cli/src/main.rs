@@ -9,6 +9,7 @@ mod background_index;
 mod cli;
 mod clock;
 mod commands;
+mod directory;
 mod failure;
 mod forest;
 mod global_options;

@@ -8,6 +8,7 @@ mod compressing;
 mod credentials;
 mod damage;
 mod demo;
+mod directories;
 mod doctor;
 mod homes;
 mod ids;

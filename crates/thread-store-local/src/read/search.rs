@@ -8,6 +8,8 @@ use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::page_hits;
 
+use super::directories::with_links_resolved;
+use super::list::directories;
 use crate::store_core::StoreCore;
 
 impl StoreCore {
@@ -15,6 +17,8 @@ impl StoreCore {
         let search = TextSearch::new(&query.text)?;
         let files = self.files()?;
         let records = self.candidate_records(&query.threads, &files, &self.names());
+        let threads = with_links_resolved(&query.threads, directories(&records)).into_owned();
+        let query = &SearchQuery { threads, ..query.clone() };
         page_hits(query, records, |thread| {
             let turns = self.turns_or_none(&files, thread.id);
             Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))

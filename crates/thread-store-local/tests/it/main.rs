@@ -11,6 +11,7 @@ mod context_from_end;
 mod copies;
 mod damage;
 mod detached;
+mod directories;
 mod durable;
 mod faults;
 mod files;
