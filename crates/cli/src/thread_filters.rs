@@ -62,10 +62,11 @@ pub(crate) struct ThreadFilters {
     /// Threads that have no name
     #[arg(long)]
     unnamed: bool,
-    /// At this time or later, by the sort key: 2026-11-21, 2026-11-21T09:00:00Z, or an age such as 90m, 12h, 3d, 2w
+    /// At this time or later, by the sort key: a day (2026-11-21) or a time (2026-11-21T09:00), both local, a time with Z or an
+    /// offset (2026-11-21T09:00:00Z), or an age such as 90m, 12h, 3d, 2w
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<Timestamp>,
-    /// Before this time, by the sort key
+    /// Before this time, by the sort key. A day means its beginning, so the threads of that day are left out
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
     /// Threads that were forked from this one, or started by it

@@ -7,6 +7,7 @@ mod support;
 mod compressing;
 mod credentials;
 mod damage;
+mod dates;
 mod demo;
 mod directories;
 mod doctor;
