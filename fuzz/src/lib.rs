@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use selvedge_history::{MetadataFold, TurnProjection, replay, replay_lines};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
-    RolloutItem, RolloutLine, SegmentId, SortDirection, ThreadCursor, ThreadId, ThreadSortKey, Timestamp, WorldState,
-    WorldStateRecord,
+    CwdFilter, DirectoryFilter, DirectoryPath, RolloutItem, RolloutLine, SegmentId, SortDirection, ThreadCursor,
+    ThreadId, ThreadSortKey, Timestamp, WorldState, WorldStateRecord,
 };
 use selvedge_rollout::doctor;
 use selvedge_rollout::{ReverseReader, RolloutFile, RolloutFileName, RolloutReader};
@@ -166,6 +166,14 @@ pub fn texts(bytes: &[u8]) {
     }
     if let Some(name) = RolloutFileName::parse(text) {
         assert_eq!(name.to_string(), text);
+    }
+    if let Some(directory) = DirectoryPath::new(text) {
+        let short = directory.to_string();
+        assert_eq!(
+            DirectoryPath::new(&short).map(|again| (again.key(), again.to_string())),
+            Some((directory.key(), short))
+        );
+        assert!(DirectoryFilter::new(&[CwdFilter::Under(text.to_owned())]).matches(text));
     }
     let cursor = selvedge_protocol::Cursor::from(text.to_owned());
     let _ = cursor.position();

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use selvedge_protocol::{ThreadId, ThreadMetadataPatch, ThreadQuery};
+use selvedge_protocol::{CwdFilter, ThreadId, ThreadMetadataPatch, ThreadQuery};
 use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{MetadataOrigin, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::LocalThreadStore;
@@ -32,6 +32,9 @@ const WITH_INDEX: Duration = Duration::from_millis(30);
 
 /// Limit for a list of 50 in a running process.
 const RUNNING: Duration = Duration::from_millis(2);
+
+/// Limit for a list of 50 by directory in a running process. Each directory that a thread has recorded is looked up.
+const BY_DIRECTORY: Duration = Duration::from_millis(10);
 
 /// Limit for all pages of 100.
 const ALL_PAGES: Duration = Duration::from_millis(150);
@@ -169,6 +172,16 @@ async fn in_process(home: &Path, threads: usize, path: &Path, words: &mut Words,
         Ok(())
     };
     report.hold_time("50 threads", &Times::measured(100, list).await?, RUNNING);
+    let of_one = CwdFilter::Exactly("/home/ada/loom/project-7".to_owned());
+    let under = CwdFilter::Under("/home/ada/loom".to_owned());
+    for (what, filter) in [("50 threads of a directory", of_one), ("50 threads below a directory", under)] {
+        let query = ThreadQuery { cwd: vec![filter], ..ThreadQuery::default() };
+        let times = Times::measured(100, async || {
+            ensure!(!store.list_threads(&query).await?.items.is_empty(), "threads of the directory");
+            Ok(())
+        });
+        report.hold_time(what, &times.await?, BY_DIRECTORY);
+    }
     let mut appended = Vec::new();
     for _ in 0..10 {
         another_turn(path, words, false)?;

@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod codex;
 mod commands;
+mod directory;
 mod diverged;
 mod failure;
 mod forest;

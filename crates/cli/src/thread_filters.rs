@@ -1,15 +1,15 @@
 //! The options that select threads, for every verb that works on many, and the query that they make up.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use selvedge_protocol::{
     ArchivedFilter, Cursor, CwdFilter, Relation, SortDirection, ThreadQuery, ThreadSortKey, Timestamp,
 };
 
 use crate::app::App;
+use crate::directory::named_by_filter;
 use crate::failure::Result;
 use crate::resolve;
 use crate::value_parsers::parse_time;
@@ -35,12 +35,12 @@ pub(crate) struct ThreadFilters {
     /// Oldest first
     #[arg(long)]
     ascending: bool,
-    /// Threads that work in this directory
+    /// Threads that work in this directory, in any spelling, also through symbolic links; can be repeated
     #[arg(long, value_name = "DIR", conflicts_with = "under")]
-    cwd: Option<PathBuf>,
-    /// Threads that work in this directory or below it
+    cwd: Vec<PathBuf>,
+    /// Threads that work in this directory or below it; can be repeated
     #[arg(long, value_name = "DIR")]
-    under: Option<PathBuf>,
+    under: Vec<PathBuf>,
     /// Threads from this source (cli, exec, vscode, subagent, …); can be repeated
     #[arg(long, value_name = "SOURCE")]
     source: Vec<String>,
@@ -62,10 +62,11 @@ pub(crate) struct ThreadFilters {
     /// Threads that have no name
     #[arg(long)]
     unnamed: bool,
-    /// At this time or later, by the sort key: 2026-11-21, 2026-11-21T09:00:00Z, or an age such as 90m, 12h, 3d, 2w
+    /// At this time or later, by the sort key: a day (2026-11-21) or a time (2026-11-21T09:00), both local, a time with Z or an
+    /// offset (2026-11-21T09:00:00Z), or an age such as 90m, 12h, 3d, 2w
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<Timestamp>,
-    /// Before this time, by the sort key
+    /// Before this time, by the sort key. A day means its beginning, so the threads of that day are left out
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
     /// Threads that were forked from this one, or started by it
@@ -95,11 +96,13 @@ impl ThreadFilters {
             (None, Some(text)) => Some(Relation::DescendantOf(resolve::thread(&*app.store, text).await?)),
             (None, None) => None,
         };
-        let cwd = match (&self.cwd, &self.under) {
-            (Some(path), _) => Some(CwdFilter::Exactly(absolute(path)?)),
-            (None, Some(path)) => Some(CwdFilter::Under(absolute(path)?)),
-            (None, None) => None,
-        };
+        let mut cwd = Vec::new();
+        for path in &self.cwd {
+            cwd.extend(named_by_filter(path, &*app.store).await?.into_iter().map(CwdFilter::Exactly));
+        }
+        for path in &self.under {
+            cwd.extend(named_by_filter(path, &*app.store).await?.into_iter().map(CwdFilter::Under));
+        }
         // A script that names no limit wants everything. A person would scroll past most of it.
         let default_limit = if app.json { usize::MAX } else { ThreadQuery::default().limit };
         Ok(ThreadQuery {
@@ -151,11 +154,6 @@ pub(crate) fn archived_filter(all: bool, archived: bool) -> ArchivedFilter {
         (false, true) => ArchivedFilter::Archived,
         (false, false) => ArchivedFilter::Active,
     }
-}
-
-fn absolute(path: &Path) -> Result<String> {
-    let path = std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))?;
-    Ok(path.to_string_lossy().into_owned())
 }
 
 fn parse_repository(text: &str) -> Result<String, String> {

@@ -2,23 +2,42 @@
 
 use std::time::Duration;
 
+use jiff::civil::Time;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
 use selvedge_protocol::Timestamp;
 
 use crate::clock::now;
 
-/// Parses a time, a date (which means its first moment in UTC) or an age.
+/// Parses a time, a day (which means its first moment) or an age. Days, and times without an offset, are local.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
-    // No text fits two of the formats: an age ends with its unit, a time with `Z` or an offset, and a date with a
-    // digit.
+    // No text fits two of the formats: an age ends with its unit, a time with an offset with `Z` or that offset, and
+    // anything else is local.
     if let Ok(at) = text.parse() {
         return Ok(at);
     }
-    if let Ok(at) = format!("{text}T00:00:00Z").parse() {
+    if let Some(at) = parse_local(text) {
         return Ok(at);
     }
-    let age = parse_age(text)
-        .ok_or("neither a time (2026-11-21T09:00:00Z), a date (2026-11-21) nor an age (90m, 12h, 3d, 2w)")?;
+    let age = parse_age(text).ok_or(
+        "neither a local time (2026-11-21T09:00), a local day (2026-11-21), a time with an offset \
+        (2026-11-21T09:00:00Z) nor an age (90m, 12h, 3d, 2w)",
+    )?;
     Ok(ago(age))
+}
+
+/// Parses a day or a time without an offset, in the time zone of the system or of `TZ`.
+fn parse_local(text: &str) -> Option<Timestamp> {
+    let pieces = Pieces::parse(text).ok()?;
+    // A time with an offset that was not accepted before is out of range. It must not be taken for a local one.
+    if pieces.offset().is_some() || pieces.time_zone_annotation().is_some() {
+        return None;
+    }
+    let local = pieces.date().to_datetime(pieces.time().unwrap_or_else(Time::midnight));
+    // When clocks are set forward, a time that they skip is as much later as they skip; so a day without a midnight begins
+    // with its first moment. When they are set back, the first of two equal times counts.
+    let zoned = local.to_zoned(TimeZone::system()).ok()?;
+    Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
 /// Parses a number of days, or an age, as the time that long ago.

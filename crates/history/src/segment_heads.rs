@@ -5,7 +5,7 @@ use std::fmt;
 
 use selvedge_protocol::log::{DamageKind, Entry};
 use selvedge_protocol::{
-    HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp, WindowId,
+    DirectoryPath, HistoryBase, HistoryMode, RolloutItem, RolloutLine, SessionMeta, ThreadId, Timestamp, WindowId,
 };
 
 /// How many entries of a segment are searched for its head. The head is the first line; damage and heads that a fork copied can
@@ -66,7 +66,12 @@ pub fn inherit_head(meta: &mut SessionMeta, source: &SessionMeta) {
             field.clone_from(source);
         }
     }
-    inherit(&mut meta.cwd, &source.cwd);
+    // What is written is clean. A relative path is kept: nobody knows where it begins.
+    let cwd = source.cwd.as_deref().map(|cwd| match DirectoryPath::new(cwd) {
+        Some(path) if path.is_absolute() => path.to_string(),
+        _ => cwd.to_owned(),
+    });
+    inherit(&mut meta.cwd, &cwd);
     inherit(&mut meta.originator, &source.originator);
     inherit(&mut meta.cli_version, &source.cli_version);
     if !source.is_of_subagent() {

@@ -1,6 +1,7 @@
 //! Sums of counts over threads, in groups.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use selvedge_protocol::{StatsCounts, StatsGroup, StatsKey, StatsQuery, StoredThread, ThreadStats};
 
@@ -8,7 +9,8 @@ use selvedge_protocol::{StatsCounts, StatsGroup, StatsKey, StatsQuery, StoredThr
 #[derive(Debug)]
 pub struct StatsFold<'a> {
     query: &'a StatsQuery,
-    groups: BTreeMap<Option<String>, StatsCounts>,
+    /// The groups by the texts by which they are compared.
+    groups: BTreeMap<Option<String>, StatsGroup>,
 }
 
 impl<'a> StatsFold<'a> {
@@ -24,8 +26,22 @@ impl<'a> StatsFold<'a> {
     }
 
     /// Adds the counts of threads that were grouped elsewhere.
-    pub fn group(&mut self, key: Option<String>, counts: StatsCounts) {
-        *self.groups.entry(key).or_default() += counts;
+    pub fn group(&mut self, name: Option<String>, counts: StatsCounts) {
+        let key = name.as_deref().map(|name| self.query.group_key(name));
+        self.group_as(key, StatsGroup { key: name, counts });
+    }
+
+    /// Adds a group to the one that has this key. The least name of its parts is that of the whole, in any order in which
+    /// they are added.
+    pub fn group_as(&mut self, key: Option<String>, group: StatsGroup) {
+        match self.groups.entry(key) {
+            Entry::Vacant(entry) => _ = entry.insert(group),
+            Entry::Occupied(mut entry) => {
+                let sum = entry.get_mut();
+                sum.counts += group.counts;
+                sum.key = sum.key.take().min(group.key);
+            }
+        }
     }
 
     /// Returns the sums, in the order that the query asks for.
@@ -33,8 +49,8 @@ impl<'a> StatsFold<'a> {
     pub fn finish(self) -> ThreadStats {
         let StatsQuery { by, threads, .. } = self.query;
         let mut total = StatsCounts::default();
-        self.groups.values().for_each(|counts| total += *counts);
-        let mut groups: Vec<_> = self.groups.into_iter().map(|(key, counts)| StatsGroup { key, counts }).collect();
+        self.groups.values().for_each(|group| total += group.counts);
+        let mut groups: Vec<StatsGroup> = self.groups.into_values().collect();
         // The map yields ascending keys, and the sort is stable: groups with equal counts stay in the order of their keys.
         groups.sort_by(|one, other| {
             threads.direction.order(match by {

@@ -114,10 +114,10 @@ pub use metadata_patch::{GitInfoPatch, ThreadMetadataPatch};
 pub use open_item::OpenItem;
 pub use open_object::Extra;
 pub use query::{
-    ArchivedFilter, Cursor, CursorError, CwdFilter, ItemPosition, ItemQuery, Page, PageWindow, Relation,
-    RepositoryFilter, SearchHit, SearchOrder, SearchQuery, SortDirection, StatsCounts, StatsGroup, StatsKey,
-    StatsQuery, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, ThreadStats, TurnQuery,
-    TurnSelector, UtcOffset, ZeroLimit, check_limit, day_text, descendants, repository_name,
+    ArchivedFilter, Cursor, CursorError, CwdFilter, DirectoryFilter, DirectoryPath, ItemPosition, ItemQuery, Page,
+    PageWindow, Relation, RepositoryFilter, SearchHit, SearchOrder, SearchQuery, SortDirection, StatsCounts,
+    StatsGroup, StatsKey, StatsQuery, ThreadCursor, ThreadFilter, ThreadLink, ThreadQuery, ThreadSortKey, ThreadStats,
+    TurnQuery, TurnSelector, UtcOffset, ZeroLimit, check_limit, day_text, descendants, repository_name,
 };
 pub use realtime_item::RealtimeItem;
 pub use repository_url::RepositoryUrl;

@@ -42,7 +42,7 @@ pub struct StoredThread {
     /// The thread that started it as a sub-agent.
     pub parent_thread_id: Option<ThreadId>,
     // Settings, as of the newest turn or the newest head that has them.
-    /// The working directory.
+    /// The working directory as it is recorded. [`DirectoryPath`](crate::DirectoryPath) compares it with others.
     pub cwd: Option<String>,
     /// The model of the newest turn.
     pub model: Option<String>,

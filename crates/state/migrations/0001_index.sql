@@ -44,7 +44,8 @@ CREATE TABLE threads (
     source         TEXT,
     model_provider TEXT,
     model          TEXT,
-    cwd            TEXT,                           -- without slashes at the end
+    cwd            TEXT,                           -- in its shortest form
+    cwd_key        TEXT,                           -- the one text for all spellings of the directory
     git_branch     TEXT,
     git_repository TEXT,                           -- the one name for all its URLs
     forked_from_id BLOB,
@@ -59,6 +60,7 @@ CREATE INDEX threads_by_created ON threads (created_at, id);
 CREATE INDEX threads_by_updated ON threads (updated_at, id);
 CREATE INDEX threads_by_recency ON threads (recency_at, id);
 CREATE INDEX threads_by_name ON threads (name_searched, id) WHERE name_searched IS NOT NULL;
+CREATE INDEX threads_by_directory ON threads (cwd_key, cwd);
 CREATE INDEX threads_by_fork ON threads (forked_from_id) WHERE forked_from_id IS NOT NULL;
 CREATE INDEX threads_by_parent ON threads (parent_id) WHERE parent_id IS NOT NULL;
 

@@ -1,8 +1,10 @@
 //! Lists threads, page by page.
 
+use std::ops::Range;
+
 use selvedge_protocol::{
-    ArchivedFilter, CwdFilter, Page, Relation, RepositoryFilter, SortDirection, StoredThread, ThreadCursor, ThreadId,
-    ThreadQuery, ThreadSortKey, check_limit,
+    ArchivedFilter, DirectoryFilter, Page, Relation, RepositoryFilter, SortDirection, StoredThread, ThreadCursor,
+    ThreadId, ThreadQuery, ThreadSortKey, check_limit,
 };
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -25,6 +27,15 @@ impl StateIndex {
         let root = Some(self.home.root());
         let threads = rows.iter().map(|row| read_record(row, root)).collect::<Result<Vec<_>>>()?;
         Ok(Page::first_of(threads, query.limit, |last| query.cursor_after(last)))
+    }
+
+    /// Returns the working directories of all threads, each in one of its spellings.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn directories(&self) -> Result<Vec<String>> {
+        let sql = "SELECT min(cwd) FROM threads WHERE cwd_key IS NOT NULL GROUP BY cwd_key";
+        Ok(sqlx::query_scalar(sql).fetch_all(&self.database.readers).await?)
     }
 
     /// Returns, for each of these ids, the ids before and after it in sorted order. Of all ids these have the longest prefixes in
@@ -78,18 +89,8 @@ pub(crate) fn push_filters<'a>(sql: &mut QueryBuilder<'a, Sqlite>, query: &'a Th
     one_of(sql, "source", &query.sources);
     one_of(sql, "model_provider", &query.model_providers);
     one_of(sql, "model", &query.models);
-    match &query.cwd {
-        Some(CwdFilter::Exactly(cwd)) => {
-            sql.push(" AND cwd = ").push_bind(cwd.trim_end_matches('/'));
-        }
-        Some(CwdFilter::Under(cwd)) => {
-            let cwd = cwd.trim_end_matches('/');
-            // "Begins with the directory and a slash" as a range, which needs no escaping: `0` is the character after `/`.
-            sql.push(" AND (cwd = ").push_bind(cwd);
-            sql.push(" OR (cwd >= ").push_bind(format!("{cwd}/"));
-            sql.push(" AND cwd < ").push_bind(format!("{cwd}0")).push("))");
-        }
-        None => {}
+    if !query.cwd.is_empty() {
+        in_directories(sql, &DirectoryFilter::new(&query.cwd));
     }
     if let Some(branch) = &query.git_branch {
         sql.push(" AND git_branch = ").push_bind(branch);
@@ -152,6 +153,22 @@ fn one_of<'a>(sql: &mut QueryBuilder<'a, Sqlite>, column: &str, wanted: &'a [Str
     let mut list = sql.separated(", ");
     for wanted in wanted {
         list.push_bind(wanted);
+    }
+    sql.push(")");
+}
+
+/// Adds the condition that a thread works in one of these directories.
+fn in_directories(sql: &mut QueryBuilder<'_, Sqlite>, wanted: &DirectoryFilter) {
+    // `+` keeps SQLite from going through the index of directories. It would have to sort all threads of the directory then,
+    // which can be most threads of the home, for one page.
+    let keys = serde_json::Value::from_iter(wanted.keys()).to_string();
+    sql.push(" AND (+cwd_key IN (SELECT value FROM json_each(").push_bind(keys).push("))");
+    for Range { start, end } in wanted.ranges() {
+        sql.push(" OR (+cwd_key >= ")
+            .push_bind(start.clone())
+            .push(" AND +cwd_key < ")
+            .push_bind(end.clone())
+            .push(")");
     }
     sql.push(")");
 }

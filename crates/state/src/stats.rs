@@ -79,7 +79,7 @@ fn push_key(sql: &mut QueryBuilder<'_, Sqlite>, query: &StatsQuery) {
     match query.by {
         StatsKey::Day => push_day(sql, query),
         StatsKey::Project => {
-            sql.push("coalesce(git_repository, iif(cwd = '', '/', cwd))");
+            sql.push("coalesce(git_repository, cwd)");
         }
         StatsKey::Model => {
             sql.push("model");

@@ -3,7 +3,7 @@
 //! A whole scan replaces all rows of a thread. A scan of appended lines replaces the thread record and the rows from its resume
 //! point on; bases cannot have changed.
 
-use selvedge_protocol::{SegmentId, StoredThread, ThreadId, repository_name};
+use selvedge_protocol::{DirectoryPath, SegmentId, StoredThread, ThreadId, repository_name};
 use selvedge_rollout::FileStamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -112,11 +112,12 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
     }
     // Without the names: these are copied from the table `names`.
     let columns = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
-        model_provider, model, cwd, git_branch, git_repository, forked_from_id, parent_id, path, record, is_resumable, \
-        is_incomplete, tail) ";
+        model_provider, model, cwd, cwd_key, git_branch, git_repository, forked_from_id, parent_id, path, record, \
+        is_resumable, is_incomplete, tail) ";
     let conflict = " ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, updated_at = excluded.updated_at, \
         recency_at = excluded.recency_at, archived = excluded.archived, preview_folded = excluded.preview_folded, \
         source = excluded.source, model_provider = excluded.model_provider, model = excluded.model, cwd = excluded.cwd, \
+        cwd_key = excluded.cwd_key, \
         git_branch = excluded.git_branch, git_repository = excluded.git_repository, \
         forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, path = excluded.path, record = excluded.record, \
         is_resumable = excluded.is_resumable, \
@@ -124,6 +125,7 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
     insert_rows(connection, columns, conflict, &rows, |mut row, (update, record, tail)| {
         let ScannedThread { thread, is_resumable, is_incomplete, .. } = &update.scanned;
         let git = thread.git.as_ref();
+        let cwd = thread.cwd.as_deref().and_then(DirectoryPath::new);
         row.push_bind(thread.id.as_uuid())
             .push_bind(thread.created_at.as_millis())
             .push_bind(thread.updated_at.as_millis())
@@ -133,7 +135,8 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
             .push_bind(thread.source_name())
             .push_bind(&thread.model_provider)
             .push_bind(&thread.model)
-            .push_bind(thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/')))
+            .push_bind(cwd.as_ref().map(DirectoryPath::to_string))
+            .push_bind(cwd.as_ref().map(DirectoryPath::key))
             .push_bind(git.and_then(|git| git.branch.as_ref()))
             .push_bind(git.and_then(|git| repository_name(git.repository_url.as_ref()?.as_str())))
             .push_bind(thread.forked_from_id.map(|id| id.as_uuid()))

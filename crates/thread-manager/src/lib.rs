@@ -70,6 +70,7 @@ mod timing;
 mod tool_call;
 mod turn_recorder;
 mod turn_settings;
+mod working_directory;
 
 pub use follow::{FollowEvent, ThreadFollower};
 pub use live::LiveThread;

@@ -23,7 +23,7 @@ pub struct NewThread {
 }
 
 impl NewThread {
-    /// Creates a thread that works in this directory.
+    /// Creates a thread that works in this directory. A relative path begins in the current directory.
     #[must_use]
     pub fn in_dir(cwd: impl AsRef<Path>) -> Self {
         let mut thread = Self::default();

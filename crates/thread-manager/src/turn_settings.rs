@@ -3,6 +3,8 @@
 use selvedge_protocol::{StoredThread, TurnContext, TurnId};
 use serde_json::Value;
 
+use crate::working_directory::absolute;
+
 /// The settings of a turn. What is not set is as in the turn before, and in the first turn as the thread was started.
 #[derive(Clone, Debug, Default)]
 pub struct TurnSettings {
@@ -25,10 +27,10 @@ impl TurnSettings {
         self
     }
 
-    /// Sets the working directory.
+    /// Sets the working directory. A relative path begins in the current directory.
     #[must_use]
     pub fn cwd(mut self, cwd: impl AsRef<std::path::Path>) -> Self {
-        self.context.cwd = Some(cwd.as_ref().to_string_lossy().into_owned());
+        self.context.cwd = Some(absolute(&cwd.as_ref().to_string_lossy()));
         self
     }
 

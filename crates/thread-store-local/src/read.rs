@@ -5,13 +5,14 @@
 //!
 //! - One thread: [`record`], [`history`], [`context`], [`boundary`], [`lines`], [`export`], [`segments`], [`diverged`].
 //! - All threads: [`find`], [`list`], [`search`], [`stats`], [`changes`].
-//! - Below these: [`raw_entries`], [`backward_entries`], [`inherited_prefix`], [`damage`].
+//! - Below these: [`raw_entries`], [`backward_entries`], [`inherited_prefix`], [`damage`], [`directories`].
 
 pub(crate) mod backward_entries;
 pub(crate) mod boundary;
 pub(crate) mod changes;
 pub(crate) mod context;
 pub(crate) mod damage;
+pub(crate) mod directories;
 pub(crate) mod diverged;
 pub(crate) mod export;
 pub(crate) mod find;

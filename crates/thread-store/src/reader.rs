@@ -152,7 +152,8 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize>;
 
     /// Returns sums over threads: how many there are, and their turns, tokens and bytes, by day, project, model or
-    /// source. A thread that cannot be read is left out.
+    /// source. A thread that cannot be read is left out. Directories are compared as in [`list_threads`](Self::list_threads):
+    /// all spellings of one are one project.
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats>;
 
     /// Returns a page of threads.
@@ -160,6 +161,9 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// Pages are keyset pages over (sort time, id). A walk over all pages by cursor returns every thread that exists
     /// during the whole walk exactly once, whatever is added, changed or removed meanwhile. A thread whose sort time
     /// changes during the walk may appear at both positions, or at the new one only.
+    ///
+    /// A filter by directory compares [`DirectoryPath::key`](selvedge_protocol::DirectoryPath::key), never texts. A store on
+    /// the machine of the directories may resolve symbolic links in addition.
     ///
     /// # Errors
     /// - `InvalidRequest` if the limit is 0, or if the cursor is malformed or belongs to another sort key or direction.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use selvedge_protocol::{HistoryMode, StoredThread, ThreadId, ThreadMetadataPatch};
 
 use crate::app::App;
 use crate::clock::now;
+use crate::directory;
 use crate::failure::Result;
 use crate::session_meta::new_session_meta;
 use crate::value_parsers::parse_name;
@@ -71,8 +71,7 @@ pub(crate) async fn run(args: &NewArgs, app: &mut App<'_>) -> Result<()> {
     meta.source = Some(args.source.clone());
     meta.model_provider = Some(args.provider.clone());
     if let Some(cwd) = &args.cwd {
-        let cwd = std::path::absolute(cwd).with_context(|| format!("cannot make {} absolute", cwd.display()))?;
-        meta.cwd = Some(cwd.to_string_lossy().into_owned());
+        meta.cwd = Some(directory::absolute(cwd)?);
     }
     let live = app.manager.start(meta).await?;
     // A lazy thread has no file before its first item. Here the empty thread is the result.

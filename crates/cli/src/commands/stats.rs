@@ -35,7 +35,8 @@ const fn number_column(title: &'static str) -> Column {
     mut_arg("ascending", |ascending| ascending.help("Oldest day first, or the group with the fewest threads")),
     after_help = "\
 A thread counts for the day on which it was created, in the local time zone: with TZ=UTC, in UTC. A project is a git \
-repository, or the directory of a thread that works in no repository. The model is the last one that the thread used.
+repository, or the directory of a thread that works in no repository, in all its spellings. The model is the last one \
+that the thread used.
 
 Turns and tokens are the same as in `show` and `list`: those of a fork include the inherited ones. Bytes are those of the \
 threads' own files, as stored on disk.

@@ -66,6 +66,16 @@ fn a_fork_inherits_fields_from_the_head_of_its_source() {
 }
 
 #[test]
+fn a_fork_inherits_the_directory_in_its_shortest_form() {
+    for (recorded, written) in [("/srv//a/./", "/srv/a"), (r"\\?\c:\p\", r"C:\p"), ("a/../b", "a/../b"), ("", "")] {
+        let source = SessionMeta { cwd: Some(recorded.to_owned()), ..head(1) };
+        let mut fork = SessionMeta::new(id(2), time(1));
+        inherit_head(&mut fork, &source);
+        assert_eq!(fork.cwd.as_deref(), Some(written));
+    }
+}
+
+#[test]
 fn a_fork_of_a_sub_agent_is_no_sub_agent() {
     let spawn = json!({"subagent": {"thread_spawn": {"parent_thread_id": id(9)}}});
     let source = SessionMeta {

@@ -3,6 +3,7 @@
 //! Every layer uses these types, from the index up to the command line.
 
 mod cursor;
+mod directory;
 mod page;
 mod page_window;
 mod repository;
@@ -15,6 +16,7 @@ mod thread_query;
 mod turn_query;
 
 pub use self::cursor::{Cursor, CursorError};
+pub use self::directory::{DirectoryFilter, DirectoryPath};
 pub use self::page::{Page, ZeroLimit, check_limit};
 pub use self::page_window::{ItemPosition, PageWindow};
 pub use self::repository::{RepositoryFilter, repository_name};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::directory::DirectoryPath;
 use super::repository::repository_name;
 use super::thread_query::ThreadQuery;
 use crate::{StoredThread, Timestamp};
@@ -17,7 +18,7 @@ pub enum StatsKey {
     #[default]
     Day,
     /// The git repository of the thread under its normalized name ([`repository_name`]), or the working directory if
-    /// there is no repository.
+    /// there is no repository. Spellings of one directory are one group, under the least of them in byte order.
     Project,
     /// The last model of the thread.
     Model,
@@ -60,6 +61,16 @@ impl StatsQuery {
         }
     }
 
+    /// Returns the text by which a group is compared with others: that of a directory is its [key](DirectoryPath::key).
+    #[must_use]
+    pub fn group_key(&self, group: &str) -> String {
+        match self.by {
+            // The name of a repository is a path, too, and its own key.
+            StatsKey::Project => DirectoryPath::new(group).map(|path| path.key()).unwrap_or_default(),
+            StatsKey::Day | StatsKey::Model | StatsKey::Source => group.to_owned(),
+        }
+    }
+
     /// Returns the local day of a time, as the number of days since 1970-01-01.
     #[must_use]
     pub fn day_of(&self, at: Timestamp) -> i64 {
@@ -78,13 +89,11 @@ pub fn day_text(day: i64) -> String {
     text.split('T').next().unwrap_or_default().to_owned()
 }
 
-/// Returns the repository of a thread, or else its working directory without a trailing slash.
+/// Returns the repository of a thread, or else its working directory in its shortest form.
 fn project_of(thread: &StoredThread) -> Option<String> {
     let url = thread.git.as_ref().and_then(|git| git.repository_url.as_ref());
-    url.and_then(|url| repository_name(url.as_str())).or_else(|| {
-        let cwd = thread.cwd.as_deref()?.trim_end_matches('/');
-        Some(if cwd.is_empty() { "/" } else { cwd }.to_owned())
-    })
+    url.and_then(|url| repository_name(url.as_str()))
+        .or_else(|| Some(DirectoryPath::new(thread.cwd.as_deref()?)?.to_string()))
 }
 
 /// Sums over some threads.

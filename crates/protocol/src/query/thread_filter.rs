@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::directory::DirectoryFilter;
 use super::repository::RepositoryFilter;
-use super::thread_query::{ArchivedFilter, CwdFilter, Relation, ThreadQuery};
+use super::thread_query::{ArchivedFilter, Relation, ThreadQuery};
 use crate::{StoredThread, ThreadId};
 
 /// The threads from which a thread comes.
@@ -52,11 +53,13 @@ pub fn descendants(ancestor: ThreadId, links: impl IntoIterator<Item = ThreadLin
 /// A query that is prepared to be matched against many thread records.
 ///
 /// Everything that does not depend on the thread is computed once: the lower-case search term, the normalized
-/// repository, and the set of descendants.
+/// repository, the directories, and the set of descendants.
 #[derive(Debug)]
 pub struct ThreadFilter<'a> {
     query: &'a ThreadQuery,
     repository: Option<RepositoryFilter>,
+    /// `None` if any directory is allowed.
+    directories: Option<DirectoryFilter>,
     /// The search term in lower case.
     search_term: Option<String>,
     /// The threads of [`Relation::DescendantOf`], which a thread record alone does not determine.
@@ -78,6 +81,7 @@ impl<'a> ThreadFilter<'a> {
         Self {
             query,
             repository: query.git_repository.as_deref().map(RepositoryFilter::new),
+            directories: Some(&query.cwd).filter(|cwd| !cwd.is_empty()).map(|cwd| DirectoryFilter::new(cwd)),
             search_term: query.search_term.as_deref().map(str::to_lowercase),
             descendants,
         }
@@ -99,7 +103,7 @@ impl<'a> ThreadFilter<'a> {
             && one_of(&query.sources, thread.source_name())
             && one_of(&query.model_providers, thread.model_provider.as_deref())
             && one_of(&query.models, thread.model.as_deref())
-            && query.cwd.as_ref().is_none_or(|filter| matches_cwd(filter, thread.cwd.as_deref()))
+            && self.directories.as_ref().is_none_or(|wanted| thread.cwd.as_ref().is_some_and(|cwd| wanted.matches(cwd)))
             && self.matches_git(thread)
             && query.named.is_none_or(|named| thread.name.is_some() == named)
             && query.since.is_none_or(|since| at >= since)
@@ -132,20 +136,4 @@ impl<'a> ThreadFilter<'a> {
 /// known.
 fn one_of(wanted: &[String], found: Option<&str>) -> bool {
     wanted.is_empty() || found.is_some_and(|found| wanted.iter().any(|wanted| wanted == found))
-}
-
-fn matches_cwd(filter: &CwdFilter, cwd: Option<&str>) -> bool {
-    let Some(cwd) = cwd else { return false };
-    match filter {
-        CwdFilter::Exactly(wanted) => trim_slash(cwd) == trim_slash(wanted),
-        CwdFilter::Under(wanted) => trim_slash(cwd)
-            .strip_prefix(trim_slash(wanted))
-            // The rest must begin with a slash, so that `/work` does not match `/workshop`.
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-    }
-}
-
-/// Removes trailing slashes. The root directory becomes the empty text, so every absolute path is below it.
-fn trim_slash(path: &str) -> &str {
-    path.trim_end_matches('/')
 }

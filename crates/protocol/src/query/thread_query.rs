@@ -20,7 +20,8 @@ pub enum ArchivedFilter {
     All,
 }
 
-/// The working directory that a thread must have. Trailing slashes are ignored.
+/// A working directory that a thread can have, in any spelling: paths are compared by their
+/// [`DirectoryPath::key`](crate::DirectoryPath::key). The path is absolute: a store does not know where a relative one begins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CwdFilter {
@@ -64,8 +65,11 @@ pub struct ThreadQuery {
     pub model_providers: Vec<String>,
     /// The allowed models. Any model if empty.
     pub models: Vec<String>,
-    /// The working directory.
-    pub cwd: Option<CwdFilter>,
+    /// The allowed working directories, of which the thread must have one. Any directory, or none, if empty.
+    ///
+    /// A store compares paths lexically, and lists a thread at least if the paths name the same directory. A store on the
+    /// machine of the directories also lists a thread whose directory is the same one through symbolic links.
+    pub cwd: Vec<CwdFilter>,
     /// The git branch that is checked out.
     pub git_branch: Option<String>,
     /// The git repository: a URL in any spelling, or the end of one, such as `owner/name` or `name`. See
@@ -94,7 +98,7 @@ impl Default for ThreadQuery {
             sources: Vec::new(),
             model_providers: Vec::new(),
             models: Vec::new(),
-            cwd: None,
+            cwd: Vec::new(),
             git_branch: None,
             git_repository: None,
             named: None,

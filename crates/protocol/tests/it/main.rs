@@ -4,6 +4,7 @@
 
 mod copied_heads;
 mod cursors;
+mod directories;
 mod events;
 mod ids;
 mod kinds;

@@ -85,11 +85,11 @@ fn a_query_matches_working_directories() {
     ];
     for (cwd, wanted, exactly, under) in cases {
         let thread = StoredThread { cwd: Some(cwd.to_owned()), ..thread() };
-        let query = |cwd| ThreadQuery { cwd: Some(cwd), ..ThreadQuery::default() };
+        let query = |cwd| ThreadQuery { cwd: vec![cwd], ..ThreadQuery::default() };
         check(query(CwdFilter::Exactly(wanted.to_owned())), &thread, exactly);
         check(query(CwdFilter::Under(wanted.to_owned())), &thread, under);
     }
-    check(ThreadQuery { cwd: Some(CwdFilter::Under("/".to_owned())), ..ThreadQuery::default() }, &thread(), false);
+    check(ThreadQuery { cwd: vec![CwdFilter::Under("/".to_owned())], ..ThreadQuery::default() }, &thread(), false);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use selvedge_protocol::{StoredThread, ThreadId};
+use selvedge_protocol::{DirectoryPath, StoredThread, ThreadId};
 use selvedge_rollout::{HomeFiles, ResolvedHistory, RolloutHome};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -92,7 +92,7 @@ impl StateIndex {
         });
         let Ok(Some((scanned, checksum))) = scanned.await else { return Ok(None) };
         let sql = "SELECT record, name, archived, path, created_at, updated_at, recency_at, source, model_provider, \
-            model, cwd, git_branch FROM threads WHERE id = ?";
+            model, cwd, cwd_key, git_branch FROM threads WHERE id = ?";
         let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&self.database.readers).await?;
         let Some(row) = row else { return Ok(None) };
         if !is_row_of(&row, &scanned)? {
@@ -144,9 +144,11 @@ fn is_row_of(row: &SqliteRow, scanned: &ScannedThread) -> Result<bool> {
         is_right &= row.try_get::<i64, _>(column)? == time.as_millis();
     }
     // The columns that are derived from the record for queries.
-    let cwd = thread.cwd.as_ref().map(|cwd| cwd.trim_end_matches('/'));
+    let cwd = thread.cwd.as_deref().and_then(DirectoryPath::new);
+    let (cwd, cwd_key) = (cwd.as_ref().map(DirectoryPath::to_string), cwd.as_ref().map(DirectoryPath::key));
     let branch = thread.git.as_ref().and_then(|git| git.branch.as_deref());
-    let texts = [thread.source_name(), thread.model_provider.as_deref(), thread.model.as_deref(), cwd, branch];
+    let (provider, model) = (thread.model_provider.as_deref(), thread.model.as_deref());
+    let texts = [thread.source_name(), provider, model, cwd.as_deref(), cwd_key.as_deref(), branch];
     for (column, text) in (7..).zip(texts) {
         is_right &= row.try_get::<Option<&str>, _>(column)? == text;
     }

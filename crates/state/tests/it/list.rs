@@ -27,7 +27,12 @@ async fn varied() -> (Home, Vec<StoredThread>) {
                     "/home/ada/projects",
                     "/home/ada/Project",
                     "/100%_/x",
-                ][number as usize % 6]
+                    "/home//ada/./project/x/..",
+                    r"C:\Users\Ada\größe",
+                    "/mnt/c/users/ada/GRÖßE/deep",
+                    r"\\server\share\x",
+                    r"\\?\UNC\Server\share\X\y",
+                ][number as usize % 11]
                     .into(),
             );
             meta.source = Some(
@@ -91,9 +96,18 @@ async fn every_filter_agrees_with_that_of_the_protocol() {
         some(|query| query.sources = vec!["cli".into(), "exec".into()]),
         some(|query| query.model_providers = vec!["local".into()]),
         some(|query| query.models = vec!["none".into()]),
-        some(|query| query.cwd = Some(CwdFilter::Exactly("/home/ada/project/".into()))),
-        some(|query| query.cwd = Some(CwdFilter::Under("/home/ada/project".into()))),
-        some(|query| query.cwd = Some(CwdFilter::Under("/100%_".into()))),
+        some(|query| query.cwd = vec![CwdFilter::Exactly("/home/ada/project/".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Under("/home/ada/project".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Under("/100%_".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Under("/".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Under("/mnt/".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Exactly(r"\\?\c:\USERS\ada\GRÖßE".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Under(r"C:\Users".into())]),
+        some(|query| query.cwd = vec![CwdFilter::Under(r"\\server".into())]),
+        some(|query| {
+            query.cwd = vec![CwdFilter::Exactly("/100%_/x/".into()), CwdFilter::Under(r"\\SERVER\share".into())];
+        }),
+        some(|query| query.cwd = vec![CwdFilter::Under(String::new())]),
         some(|query| query.git_branch = Some("topic".into())),
         some(|query| query.named = Some(true)),
         some(|query| query.named = Some(false)),
@@ -127,7 +141,7 @@ async fn every_filter_agrees_with_that_of_the_protocol() {
         found_any += usize::from(!expected.is_empty() && expected.len() < all.len());
         assert_eq!(index.list_threads(query).await.unwrap().items, expected, "{query:?}");
     }
-    assert!(found_any >= queries.len() - 7, "nearly every query finds a thread");
+    assert!(found_any >= queries.len() - 8, "nearly every query finds a thread");
 }
 
 #[tokio::test]
@@ -215,4 +229,23 @@ async fn descendants_in_a_circle_and_in_a_long_chain() {
     index.update(|_| {}).await.unwrap();
     assert_eq!(descendants(*first).await, 299);
     assert_eq!(descendants(late).await, 299);
+}
+
+#[tokio::test]
+async fn each_directory_is_returned_once() {
+    let (home, _) = varied().await;
+    let found = home.index().await.directories().await.unwrap();
+    let expected = [
+        "/100%_/x",
+        "/home/ada/Project",
+        "/home/ada/project",
+        "/home/ada/project/deep/er",
+        "/home/ada/projects",
+        r"C:\Users\Ada\größe",
+        "/mnt/c/users/ada/GRÖßE/deep",
+        r"\\server\share\x",
+        r"\\Server\share\X\y",
+    ];
+    assert_eq!(found.iter().map(String::as_str).collect::<HashSet<_>>(), HashSet::from(expected));
+    assert_eq!(found.len(), expected.len());
 }

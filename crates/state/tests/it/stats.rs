@@ -107,11 +107,22 @@ async fn statistics_of_unusual_threads_are_right() {
         json!({"total_tokens": 7}),
     ];
     for _ in 0..60 {
-        let (cwd, url, source) = (next(5), next(5), next(4));
+        let (cwd, url, source) = (next(9), next(5), next(4));
         let seconds = [1_700_000_000 + next(200_000) as i64, -1 - next(200_000) as i64][usize::from(next(10) == 0)];
         let (_, path) = home.thread_with(|meta| {
             meta.timestamp = Some(Timestamp::from_seconds(seconds));
-            meta.cwd = [Some("/srv"), Some("/srv//"), Some("/"), Some(""), None][cwd].map(str::to_owned);
+            meta.cwd = [
+                Some("/srv"),
+                Some("/srv//"),
+                Some("/"),
+                Some(""),
+                None,
+                Some(r"c:\p"),
+                Some("C:/p/x/.."),
+                Some(r"\\?\C:\P"),
+                Some("/mnt/c/p"),
+            ][cwd]
+                .map(str::to_owned);
             meta.source =
                 [Some(json!("cli")), Some(json!({"subagent": "review"})), Some(json!(7)), None][source].clone();
             let url = ["git@Host.org:a/b.git", "https://host.org/a/b", "/srv/a", "/", ""][url].into();
@@ -140,6 +151,10 @@ async fn statistics_of_unusual_threads_are_right() {
     assert!(
         keys.contains(&Some("host.org/a/b")) && keys.contains(&Some("/srv/a")) && keys.contains(&Some("/")),
         "{keys:?}"
+    );
+    assert!(
+        keys.contains(&Some("/mnt/c/p")) && !keys.iter().flatten().any(|key| key.starts_with("C:")),
+        "a directory is one group under the least of its names: {keys:?}"
     );
     assert_eq!(stats.total.threads, 60);
     assert!(

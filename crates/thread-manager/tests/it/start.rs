@@ -1,7 +1,7 @@
 //! Starting threads: abandoned starts, and notifications.
 #![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
-use selvedge_protocol::{HistoryMode, TurnBoundary};
+use selvedge_protocol::{HistoryMode, SessionMeta, TurnBoundary};
 use selvedge_thread_store::ThreadStore;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -76,10 +76,28 @@ async fn a_slow_subscriber_gets_lagged(stores: TestStores) {
     assert_eq!(created.recv().await.unwrap(), id(300 - 256));
 }
 
+async fn a_started_thread_has_an_absolute_directory_in_its_shortest_form(stores: TestStores) {
+    let manager = stores.manager();
+    let current = std::env::current_dir().unwrap().to_str().unwrap().to_owned();
+    let below = |path: &str| format!("{current}/{path}");
+    for (n, (given, written)) in (1..).zip([
+        (None, current.clone()),
+        (Some(""), current.clone()),
+        (Some("x/../y/"), below("y")),
+        (Some("/srv//a/."), "/srv/a".to_owned()),
+        (Some(r"\\?\c:\p\"), r"C:\p".to_owned()),
+    ]) {
+        let meta = SessionMeta { cwd: given.map(str::to_owned), ..paginated(n) };
+        manager.start(meta).await.unwrap().append(&[message("hello")]).await.unwrap();
+        let head = stores.store().read_session_meta(id(n)).await.unwrap().unwrap();
+        assert_eq!(head.cwd, Some(written), "{given:?}");
+    }
+}
+
 crate::over_both_stores! {
     an_abandoned_start_leaves_no_trace, items_that_were_appended_during_an_abandoned_start_stay, commit_announces,
     a_start_that_was_shut_down_is_not_announced, forks_are_announced_and_resumed_threads_are_not,
-    a_slow_subscriber_gets_lagged,
+    a_slow_subscriber_gets_lagged, a_started_thread_has_an_absolute_directory_in_its_shortest_form,
 }
 
 /// Polls a call until it waits at a gate, and drops it there.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use selvedge_protocol::{HistoryMode, StatsKey, StatsQuery, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{MetadataOrigin, ThreadLookup, ThreadStore};
 
+use super::list::record_spellings;
 use crate::fixtures::{MODES, head, id, is_missing, record};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
@@ -93,6 +94,26 @@ pub(super) async fn stats(store: Arc<dyn ThreadStore>) {
         bytes += store.export(id(n), &mut std::io::sink()).await.unwrap();
     }
     assert_eq!(stats.total.bytes, bytes);
+}
+
+pub(super) async fn stats_by_project(store: Arc<dyn ThreadStore>) {
+    let recorded = record_spellings(&*store).await;
+    let query = StatsQuery { by: StatsKey::Project, ..StatsQuery::default() };
+    let stats = store.thread_stats(&query).await.unwrap();
+    let mut groups: Vec<_> = stats.groups.into_iter().map(|group| (group.key.unwrap(), group.counts.threads)).collect();
+    groups.sort();
+    // The name of a group is the shortest form of a spelling, of several the least in byte order.
+    let names = [
+        "/mnt/c/Users/Kim/Größe",
+        "/srv/PROJ",
+        "/srv/proj",
+        "/srv/proj2",
+        r"\\Server\Share\P",
+        r"\\wsl.localhost\Ubuntu\srv\proj",
+    ];
+    let threads = [3, 1, 0, 2, 4, 5].map(|group| recorded[group].len() as u64);
+    let wanted: Vec<_> = names.map(str::to_owned).into_iter().zip(threads).collect();
+    assert_eq!(groups, wanted);
 }
 
 pub(super) async fn export(store: Arc<dyn ThreadStore>) {

@@ -162,8 +162,8 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
         (ThreadQuery { sources: vec!["exec".into(), "subagent".into()], ..all() }, &[1, 2]),
         (ThreadQuery { model_providers: vec!["other".into()], ..all() }, &[3]),
         (ThreadQuery { models: vec!["model-x".into()], ..all() }, &[2]),
-        (ThreadQuery { cwd: Some(CwdFilter::Under("/srv/a".into())), ..all() }, &[1, 2]),
-        (ThreadQuery { cwd: Some(CwdFilter::Exactly("/srv/a/".into())), ..all() }, &[1]),
+        (ThreadQuery { cwd: vec![CwdFilter::Under("/srv/a".into())], ..all() }, &[1, 2]),
+        (ThreadQuery { cwd: vec![CwdFilter::Exactly("/srv/a/".into())], ..all() }, &[1]),
         (ThreadQuery { git_branch: Some("dev".into()), ..all() }, &[5]),
         // The repository is `git@Host.org:owner/name.git`. Other spellings and its last parts match, but not a part of a name.
         (ThreadQuery { git_repository: Some("https://host.org/owner/name".into()), ..all() }, &[5]),
@@ -185,6 +185,63 @@ pub(super) async fn filters(store: Arc<dyn ThreadStore>) {
             assert_eq!(ids(&found), wanted, "{query:?}");
         }
     }
+}
+
+/// Directories, each in several spellings. None of them is inside of another one.
+pub(super) const SPELLINGS: [&[&str]; 6] = [
+    &["/srv/proj", "/srv/proj/", "/srv//proj", "/srv/./x/../proj"],
+    &["/srv/PROJ"],
+    &["/srv/proj2"],
+    &[r"C:\Users\Kim\Größe", r"\\?\c:\users\kim\GRÖßE\", "C:/Users/Kim/Größe", "/mnt/c/Users/Kim/Größe"],
+    &[r"\\server\share\p", r"\\?\UNC\Server\Share\P", r"\\server\share\.\p\"],
+    &[r"\\wsl$\Ubuntu\srv\proj", r"\\wsl.localhost\ubuntu\srv\proj"],
+];
+
+/// Records a thread for each spelling, and returns the ids by directory.
+pub(super) async fn record_spellings(store: &dyn ThreadStore) -> Vec<Vec<ThreadId>> {
+    let mut numbers = 1..;
+    let mut ids = Vec::new();
+    for spellings in SPELLINGS {
+        let mut group = Vec::new();
+        for cwd in spellings {
+            let n = numbers.next().unwrap();
+            let meta = SessionMeta { cwd: Some((*cwd).into()), ..head(n, MODE) };
+            store.create_thread(meta).await.unwrap();
+            append_with_metadata(store, id(n), &turn(MODE, "a")).await;
+            store.shutdown_thread(id(n)).await.unwrap();
+            group.push(id(n));
+        }
+        ids.push(group);
+    }
+    ids
+}
+
+pub(super) async fn directories(store: Arc<dyn ThreadStore>) {
+    let recorded = record_spellings(&*store).await;
+    let found = async |cwd: Vec<CwdFilter>| {
+        let query = ThreadQuery { cwd, ..by_creation(SortDirection::Ascending, 50) };
+        ids(&store.list_threads(&query).await.unwrap().items)
+    };
+    for (spellings, wanted) in SPELLINGS.iter().zip(&recorded) {
+        for path in *spellings {
+            assert_eq!(found(vec![CwdFilter::Exactly((*path).into())]).await, *wanted, "{path}");
+            assert_eq!(found(vec![CwdFilter::Under((*path).into())]).await, *wanted, "below {path}");
+        }
+    }
+    let of = |groups: &[usize]| groups.iter().flat_map(|group| recorded[*group].clone()).collect::<Vec<_>>();
+    for (above, groups) in [
+        ("/srv", &[0, 1, 2][..]),
+        ("/srv/pro", &[]),
+        ("C:", &[3]),
+        (r"c:\users", &[3]),
+        (r"\\SERVER\share", &[4]),
+        (r"\\wsl$\Ubuntu", &[5]),
+    ] {
+        assert_eq!(found(vec![CwdFilter::Under(above.into())]).await, of(groups), "below {above}");
+        assert_eq!(found(vec![CwdFilter::Exactly(above.into())]).await, [], "{above}");
+    }
+    let several = vec![CwdFilter::Exactly("/srv/proj2/".into()), CwdFilter::Under(r"\\server".into())];
+    assert_eq!(found(several).await, of(&[2, 4]), "one of several directories is enough");
 }
 
 pub(super) async fn descendants(store: Arc<dyn ThreadStore>) {
@@ -283,7 +340,7 @@ const FILTERS: &[FilterCase] = &[
     ),
     (
         "cwd",
-        |query| query.cwd = Some(CwdFilter::Under("/srv/a".into())),
+        |query| query.cwd = vec![CwdFilter::Under("/srv/a".into())],
         |record| {
             !record.archived && record.cwd.as_deref().is_some_and(|cwd| cwd == "/srv/a" || cwd.starts_with("/srv/a/"))
         },

@@ -89,6 +89,7 @@ macro_rules! for_each_rule {
                 one distinct_prefix_len = "`distinct_prefix_len` returns how many characters distinguish the given ids from each other and from all other ids, archived threads included.";
                 one session_meta = "`read_session_meta` returns the head of the newest segment.";
                 one stats = "`thread_stats` counts the threads that match its query, their turns and their bytes.";
+                one stats_by_project = "`thread_stats` by project has one group for all spellings of a directory, under the least of them.";
                 one export = "An export is the whole history byte for byte. The call returns how many bytes that is.";
             }
             lines {
@@ -108,6 +109,7 @@ macro_rules! for_each_rule {
                 one pages_while_others_write = "Threads that exist during the whole walk over the pages are returned exactly once, whatever else is added or deleted.";
                 one ties_are_sorted_by_id = "Threads with the same time are sorted by their ids.";
                 one filters = "Each filter of a query selects exactly the threads that match it.";
+                one directories = "A filter by directory compares paths and not texts: it finds all spellings of its directory, of every system, and no other directory.";
                 one descendants = "Descendants are found through forks and sub-agents, through archived and deleted threads, and in cycles.";
                 one refusals = "`list_threads` refuses a limit of 0, a malformed cursor, and a cursor of another order.";
                 one equals_a_filter_and_sort = "A list equals a plain filter and sort of all thread records, for every sort key, direction, filter and page size.";

@@ -4,6 +4,7 @@ use selvedge_protocol::{Page, SearchHit, SearchQuery};
 use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::StoreError;
 
+use super::directories::resolve_links;
 use super::handle::HomeIndex;
 
 impl HomeIndex {
@@ -16,7 +17,10 @@ impl HomeIndex {
             return self.next_page_of_ranking(query).await;
         }
         let Some(fresh) = self.fresh_for_page(query.threads.cursor.as_ref()).await else { return Ok(None) };
-        let outcome = fresh.index.search_threads(query).await;
+        let outcome = match with_links(&fresh.index, query).await {
+            Ok(query) => fresh.index.search_threads(&query).await,
+            Err(error) => Err(error),
+        };
         Ok(self.answer(&fresh, outcome).await.flatten())
     }
 
@@ -25,7 +29,11 @@ impl HomeIndex {
     /// anyway.
     async fn next_page_of_ranking(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
         if let Some(index) = self.open().await {
-            match index.continue_ranking(query).await {
+            let page = match with_links(&index, query).await {
+                Ok(query) => index.continue_ranking(&query).await,
+                Err(error) => Err(error),
+            };
+            match page {
                 Ok(Some(page)) => return Ok(Some(page)),
                 // The ranking is gone: the index was cleared.
                 Ok(None) => {}
@@ -37,4 +45,10 @@ impl HomeIndex {
         let reason = "the index that ranked the pages before it does not answer now".to_owned();
         Err(StoreError::CursorExpired { reason })
     }
+}
+
+/// Returns the search with the links of its directories resolved.
+async fn with_links(index: &StateIndex, query: &SearchQuery) -> Result<SearchQuery, IndexError> {
+    let threads = resolve_links(index, &query.threads).await?.into_owned();
+    Ok(SearchQuery { threads, ..query.clone() })
 }

@@ -23,6 +23,7 @@ use selvedge_rollout::{HomeFiles, NameIndex, RolloutFile};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::{decode_thread_cursor, page_threads};
 
+use super::directories::{WantedDirectories, with_links_resolved};
 use super::record::modified_at;
 use crate::store_core::StoreCore;
 
@@ -46,7 +47,8 @@ impl StoreCore {
         {
             return Ok(page);
         }
-        page_threads(query, self.candidate_records(query, &files, &names))
+        let records = self.candidate_records(query, &files, &names);
+        page_threads(&with_links_resolved(query, directories(&records)), records)
     }
 
     /// Returns the records of the threads that a query may be about, in no order: those of the part of the home that it
@@ -70,7 +72,11 @@ impl StoreCore {
         names: &NameIndex,
     ) -> Result<Option<Page<StoredThread>>> {
         let start = decode_thread_cursor(query)?;
-        let filter = ThreadFilter::new(query, Vec::new);
+        // The directory is compared apart from the rest: the directories of all threads, which a query with resolved links would
+        // name, are not known here.
+        let mut wanted_directories = WantedDirectories::of(query);
+        let query_of_rest = ThreadQuery { cwd: Vec::new(), ..query.clone() };
+        let filter = ThreadFilter::new(&query_of_rest, Vec::new);
         let mut heap: BinaryHeap<ListCandidate> = files
             .threads()
             .filter(|(_, segments)| is_in(query.archived, segments))
@@ -103,12 +109,21 @@ impl StoreCore {
                 return Ok(None);
             }
             let comes_after = start.is_none_or(|start| start.cmp(&exact, query.direction) == Ordering::Less);
-            if comes_after && filter.matches(&record) {
+            let mut is_there = || {
+                let Some(wanted) = &mut wanted_directories else { return true };
+                record.cwd.as_ref().is_some_and(|cwd| wanted.matches(cwd))
+            };
+            if comes_after && filter.matches(&record) && is_there() {
                 heap.push(ListCandidate { position: exact, record: Some(Box::new(record)) });
             }
         }
         Ok(Some(Page { items, next_cursor: None }))
     }
+}
+
+/// Returns the working directories of threads.
+pub(super) fn directories(records: &[StoredThread]) -> impl Iterator<Item = String> {
+    records.iter().filter_map(|record| record.cwd.clone())
 }
 
 fn is_in(archived: ArchivedFilter, segments: &[RolloutFile]) -> bool {

@@ -9,6 +9,8 @@ use selvedge_state::HitRanking;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::page_hits;
 
+use super::directories::with_links_resolved;
+use super::list::directories;
 use crate::store_core::StoreCore;
 
 impl StoreCore {
@@ -16,6 +18,8 @@ impl StoreCore {
         let search = TextSearch::new(&query.text)?;
         let files = self.files()?;
         let records = self.candidate_records(&query.threads, &files, &self.names());
+        let threads = with_links_resolved(&query.threads, directories(&records)).into_owned();
+        let query = &SearchQuery { threads, ..query.clone() };
         // In the order in which the index would give them.
         let mut ranking = HitRanking::new(&search).filter(|_| query.order == SearchOrder::Best);
         page_hits(query, records, |thread| {

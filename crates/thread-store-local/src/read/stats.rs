@@ -7,6 +7,8 @@ use selvedge_protocol::{StatsQuery, ThreadFilter, ThreadId, ThreadLink, ThreadSt
 use selvedge_rollout::HomeFiles;
 use selvedge_thread_store::Result;
 
+use super::directories::{unite_linked_groups, with_links_resolved};
+use super::list::directories;
 use crate::error::stat;
 use crate::store_core::StoreCore;
 
@@ -21,7 +23,8 @@ impl StoreCore {
     pub(crate) fn stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let files = self.files()?;
         let records = self.candidate_records(&query.threads, &files, &self.names());
-        let filter = ThreadFilter::new(&query.threads, || records.iter().map(ThreadLink::of));
+        let threads = with_links_resolved(&query.threads, directories(&records));
+        let filter = ThreadFilter::new(&threads, || records.iter().map(ThreadLink::of));
         let mut fold = StatsFold::new(query);
         for thread in records.iter().filter(|thread| filter.matches(thread)) {
             match self.measure(&files, thread.id) {
@@ -30,7 +33,7 @@ impl StoreCore {
                 Err(error) => tracing::warn!(thread_id = %thread.id, %error, "thread left out of the statistics"),
             }
         }
-        Ok(fold.finish())
+        Ok(unite_linked_groups(query, fold.finish()))
     }
 
     /// Counts the turns of a thread's history, and the bytes of its own segments.

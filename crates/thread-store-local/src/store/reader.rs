@@ -22,7 +22,8 @@ use selvedge_thread_store::{
 };
 
 use super::LocalThreadStore;
-use crate::index::with_timers;
+use crate::index::{resolve_links, with_timers};
+use crate::read::directories::unite_linked_groups;
 use crate::read::export::export;
 use crate::store_core::StoreCore;
 
@@ -97,7 +98,13 @@ impl ThreadReader for LocalThreadStore {
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let wanted = query.clone();
-        let from_index = |index: StateIndex| async move { index.stats(query).await.map(Some) };
+        let from_index = |index: StateIndex| async move {
+            let threads = resolve_links(&index, &query.threads).await?.into_owned();
+            let query = StatsQuery { threads, ..query.clone() };
+            let stats = index.stats(&query).await?;
+            // The task fails only if the runtime is shut down. Then the caller is dropped as well.
+            Ok(tokio::task::spawn_blocking(move || unite_linked_groups(&query, stats)).await.ok())
+        };
         self.query(self.core.index.fresh(), from_index, move |core| core.stats(&wanted)).await
     }
 
@@ -110,7 +117,10 @@ impl ThreadReader for LocalThreadStore {
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         let wanted = query.clone();
         let fresh = self.core.index.fresh_for_page(query.cursor.as_ref());
-        let from_index = |index: StateIndex| async move { index.list_threads(query).await.map(Some) };
+        let from_index = |index: StateIndex| async move {
+            let query = resolve_links(&index, query).await?;
+            index.list_threads(&query).await.map(Some)
+        };
         self.query(fresh, from_index, move |core| core.list_threads(&wanted)).await
     }
 

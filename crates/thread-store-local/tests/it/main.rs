@@ -13,6 +13,7 @@ mod damage;
 mod detached;
 #[cfg(target_os = "linux")]
 mod devices;
+mod directories;
 mod durable;
 mod erased;
 mod faults;

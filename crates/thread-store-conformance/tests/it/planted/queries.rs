@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use selvedge_protocol::{
-    ItemOrigin, ItemQuery, ItemsView, Page, SearchHit, SearchOrder, SearchQuery, SessionMeta, StatsQuery, StoredThread,
-    ThreadId, ThreadQuery, ThreadSortKey, ThreadStats, Turn, TurnItemEntry, TurnQuery, TurnSelector, TurnStatus,
+    CwdFilter, ItemOrigin, ItemQuery, ItemsView, Page, SearchHit, SearchOrder, SearchQuery, SessionMeta, StatsCounts,
+    StatsGroup, StatsKey, StatsQuery, StoredThread, ThreadId, ThreadQuery, ThreadSortKey, ThreadStats, Turn,
+    TurnItemEntry, TurnQuery, TurnSelector, TurnStatus,
 };
 use selvedge_thread_store::{Result, ThreadLookup};
 use selvedge_thread_store_conformance::{StoreWrapper, Wrapped};
@@ -80,6 +81,34 @@ faults! {
     IgnoresTheBranchFilter caught by ["list.filters"] also [] {
         async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
             self.store.list_threads(&ThreadQuery { git_branch: None, ..query.clone() }).await
+        }
+    }
+
+    ComparesDirectoriesAsTexts caught by ["list.directories"] also ["list.filters"] {
+        async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+            let is_wanted = |cwd: &str| {
+                query.cwd.iter().any(|filter| match filter {
+                    CwdFilter::Exactly(path) => cwd == path,
+                    CwdFilter::Under(path) => cwd.starts_with(path),
+                })
+            };
+            let mut page = self.store.list_threads(query).await?;
+            page.items.retain(|thread| query.cwd.is_empty() || thread.cwd.as_deref().is_some_and(is_wanted));
+            Ok(page)
+        }
+    }
+
+    SplitsProjectsBySpelling caught by ["find.stats-by-project"] also [] {
+        async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+            let mut stats = self.store.thread_stats(query).await?;
+            if query.by == StatsKey::Project {
+                let threads = self.store.list_threads(&ThreadQuery { limit: usize::MAX, ..query.threads.clone() }).await?;
+                let directories: std::collections::BTreeSet<_> =
+                    threads.items.into_iter().map(|thread| thread.cwd).collect();
+                let counts = StatsCounts { threads: 1, ..StatsCounts::default() };
+                stats.groups = directories.into_iter().map(|key| StatsGroup { key, counts }).collect();
+            }
+            Ok(stats)
         }
     }
 
