@@ -52,7 +52,7 @@ const PAGE: Duration = Duration::from_micros(500);
 const ALL_PAGES: Duration = Duration::from_millis(150);
 
 /// Target: statistics of 10,000 threads. An answer reads a row of each thread.
-const STATS: Duration = Duration::from_millis(100);
+const STATS: Duration = Duration::from_millis(150);
 
 /// Target: the first page for a word that is in one thread or in none, and for a word or a piece that is in many.
 const SEARCH_RARE: Duration = Duration::from_millis(10);
