@@ -74,6 +74,11 @@ interop *args:
 record *args:
     cargo xtask record {{ args }}
 
+# the tokens that `stats` counts, beside those that ccusage counts (needs npm)
+[group('trust')]
+spent *args:
+    cargo xtask spent {{ args }}
+
 # one benchmark by name, or all; `just bench append --against HEAD~1` compares
 [group('speed')]
 bench *args:

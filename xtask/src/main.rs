@@ -20,6 +20,7 @@ mod interop;
 mod layers;
 mod lint;
 mod record;
+mod spent;
 mod test;
 mod tidy;
 mod workspace;
@@ -122,6 +123,12 @@ const VERBS: &[XtaskVerb] = &[
         summary: "let a released Codex play stories and record what it wrote",
         help: record::HELP,
         run: record::run,
+    },
+    XtaskVerb {
+        name: "spent",
+        summary: "compare the tokens that `stats` counts with those that ccusage counts",
+        help: spent::HELP,
+        run: spent::run,
     },
     XtaskVerb {
         name: "ci",

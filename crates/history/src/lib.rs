@@ -25,6 +25,8 @@
 //! - A *context fragment* ([`context_fragments`]) is a message of role `user` or `developer` that the program wrote to describe the
 //!   environment to the model. It is no message of the user.
 //! - The *token budget* ([`TokenBudget`]) is the context fragment with the ids of a thread's context windows.
+//! - An *activity* ([`ThreadActivity`], [`ActivityFold`]) says what happened in a thread and when: its turns, and the tokens that were
+//!   spent. [`StatsFold`] adds up those of many threads.
 //! - *Trackers* ([`WorldStateTracker`], [`ContextWindowTracker`]) follow a live thread and determine what it writes next.
 //!
 //! There are two ways to undo turns. A legacy thread appends a `thread_rolled_back` event, and every fold applies it as
@@ -52,6 +54,8 @@
 //! assert_eq!((turns.len(), turns[0].items.len()), (1, 2));
 //! ```
 
+mod activity;
+mod activity_fold;
 mod bare_lines;
 mod base_finder;
 mod boundary;
@@ -60,6 +64,7 @@ mod carried_metadata;
 pub mod context_fragments;
 mod context_tail;
 mod context_window;
+mod copied_lines;
 mod inherited_prefix;
 mod known_kinds;
 mod legacy_compaction;
@@ -77,6 +82,7 @@ mod segment_heads;
 mod sent_history;
 mod stats;
 mod token_budget;
+mod token_meter;
 mod truncation;
 mod turn_events;
 mod turn_format;
@@ -87,6 +93,8 @@ mod user_turns;
 mod world_journal;
 mod world_state;
 
+pub use activity::{ActivityEntry, ThreadActivity};
+pub use activity_fold::{ActivityFold, ActivityFoldState};
 pub use bare_lines::upgrade_bare_item;
 pub use base_finder::BaseFinder;
 pub use boundary::{NoUserMessages, ResolvedBoundary, UnknownTurn, base_length, resolve_boundary};
@@ -96,7 +104,7 @@ pub use context_tail::ContextTail;
 pub use context_window::ContextWindowTracker;
 pub use inherited_prefix::{InheritedPrefix, PrefixEnd};
 pub use known_kinds::unknown_kind;
-pub use line_prefilter::{has_no_later_metadata, has_no_metadata, is_never_shown};
+pub use line_prefilter::{has_no_activity, has_no_later_metadata, has_no_metadata, is_never_shown};
 pub use metadata_fold::MetadataFold;
 pub use metadata_items::{metadata_items, name_change};
 pub use persistence_policy::is_persisted;

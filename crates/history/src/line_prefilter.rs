@@ -7,6 +7,10 @@
 const KINDS_WITHOUT_METADATA: [&[u8]; 4] =
     [b"token_usage_record\"", b"compacted\"", b"world_state\"", b"dynamic_tools_updated\""];
 
+/// Kinds of lines that are no activity of a thread.
+const KINDS_WITHOUT_ACTIVITY: [&[u8]; 4] =
+    [b"compacted\"", b"world_state\"", b"dynamic_tools_updated\"", b"thread_metadata\""];
+
 /// How many bytes of a line are searched for its kind. Time and ordinal come before it and are shorter.
 const MAX_BYTES_TO_KIND: usize = 96;
 
@@ -29,6 +33,13 @@ pub fn has_no_metadata(line: &[u8]) -> bool {
 #[must_use]
 pub fn has_no_later_metadata(line: &[u8]) -> bool {
     is_of_kind(line, &[b"response_item\""]) || has_no_metadata(line)
+}
+
+/// Returns whether a line says nothing about turns and tokens ([`ActivityFold`](crate::ActivityFold)), by the first bytes of its
+/// envelope. When in doubt, it may say something.
+#[must_use]
+pub fn has_no_activity(line: &[u8]) -> bool {
+    is_of_kind(line, &KINDS_WITHOUT_ACTIVITY)
 }
 
 fn is_of_kind(line: &[u8], kinds: &[&[u8]]) -> bool {

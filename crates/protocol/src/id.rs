@@ -227,6 +227,15 @@ text_id! {
     /// A log can contain several turns with the same id.
     TurnId
 }
+
+impl TurnId {
+    /// Returns the time at which the turn began, if the id is a UUIDv7. `None` for any other id.
+    #[must_use]
+    pub fn made_at(&self) -> Option<Timestamp> {
+        v7_time(Uuid::parse_str(&self.0).ok()?)
+    }
+}
+
 text_id! {
     /// Identifies an item in its thread: the id that the log contains, or the synthetic id `item-N` if the log has
     /// none. `N` is counted from 1.

@@ -154,6 +154,9 @@ open_object! {
         /// The inherited prefix that the thread had before it was detached. A detach copies the whole history into one
         /// segment, which then needs no base. The lines before `end_ordinal_exclusive` are copies of inherited lines.
         copied_base: HistoryBase,
+        /// How many bytes directly after the head a fork by copy has from its source (legacy mode). They are no part of
+        /// what the fork said and did. Only Selvedge writes it.
+        copied_bytes: u64,
         // The state in which the thread starts.
         /// The context window with which the thread starts.
         context_window: ContextWindowMeta,

@@ -1,5 +1,6 @@
 //! The history of a thread, through all segments that it is built on.
 
+mod activity;
 mod backward_reader;
 mod diverged;
 mod head;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use selvedge_protocol::{
-    Cursor, ItemQuery, ItemsView, SearchOrder, SearchQuery, SortDirection, ThreadId, ThreadQuery, TurnQuery,
+    Cursor, ItemQuery, ItemsView, SearchOrder, SearchQuery, SortDirection, StatsKey, StatsQuery, ThreadId, ThreadQuery,
+    TurnQuery,
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_state::{IndexError, StateIndex};
@@ -49,6 +50,9 @@ const PAGE: Duration = Duration::from_micros(500);
 
 /// Target: all pages of 100.
 const ALL_PAGES: Duration = Duration::from_millis(150);
+
+/// Target: statistics of 10,000 threads. An answer reads a row of each thread.
+const STATS: Duration = Duration::from_millis(150);
 
 /// Target: the first page for a word that is in one thread or in none, and for a word or a piece that is in many.
 const SEARCH_RARE: Duration = Duration::from_millis(10);
@@ -129,6 +133,7 @@ fn compare(probe: &Probe) -> Result<()> {
 fn compare_queries(probe: &Probe, index: &StateIndex, id: ThreadId) -> Result<()> {
     ask(probe, "list of 50", async || Ok(index.list_threads(&ThreadQuery::default()).await?))?;
     ask(probe, "all pages of 100", async || Ok(all_pages(index, PROBED_THREADS).await?))?;
+    ask(probe, "statistics by day", async || Ok(index.stats(&StatsQuery::default()).await?))?;
     for (what, text) in [("rare", RARE), ("common", COMMON)] {
         for (how, order) in [("best", SearchOrder::Best), ("newest", SearchOrder::Sorted)] {
             let query = SearchQuery { order, ..SearchQuery::new(text) };
@@ -162,6 +167,11 @@ async fn many(threads: usize, words: &mut Words, report: &mut Report) -> Result<
     report.hold_time("a page of 50, the query itself", &page, PAGE);
     let all = Times::measured(5, async || all_pages(&index, threads).await).await?;
     report.hold_time("all pages of 100", &all, ALL_PAGES);
+    for (what, by) in [("day", StatsKey::Day), ("project", StatsKey::Project), ("model", StatsKey::Model)] {
+        let query = StatsQuery { by, ..StatsQuery::default() };
+        let stats = Times::measured(5, async || index.stats(&query).await.map(drop)).await?;
+        report.hold_time(&format!("statistics by {what}"), &stats, STATS);
+    }
 
     let (common, rare) = words.searched();
     let piece: String = rare.chars().skip(1).take(6).collect();

@@ -83,6 +83,14 @@ CREATE TABLE turns (
     PRIMARY KEY (thread_id, place)
 ) STRICT, WITHOUT ROWID;
 
+-- What happened in each thread: its turns and the tokens that they cost, by quarter of an hour and model, as JSON. An answer
+-- reads those of all threads, so they stand in rows of their own.
+CREATE TABLE activities (
+    thread_id BLOB NOT NULL PRIMARY KEY,
+    counts    TEXT NOT NULL,
+    fold      TEXT NOT NULL                        -- what has to be known of the lines so far to go on with appended ones
+) STRICT;
+
 -- What the name index says, also of threads without a row. Rows of `threads` have a copy.
 CREATE TABLE names (
     thread_id     BLOB NOT NULL PRIMARY KEY,

@@ -78,6 +78,7 @@ impl StateIndex {
             "bases",
             "segments",
             "turns",
+            "activities",
             "search_threads",
             "search_blocks",
             "search_runs",

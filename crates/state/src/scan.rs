@@ -1,9 +1,9 @@
 //! Scans a thread: folds the lines of its whole history, or folds appended lines onto what the index knows.
 
-use selvedge_history::MetadataFold;
+use selvedge_history::{ActivityFold, ActivityFoldState, MetadataFold, ThreadActivity};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
-use selvedge_rollout::{FileStamp, HistoryEntry, ResolvedHistory, RolloutFile, RolloutReader};
+use selvedge_rollout::{FileStamp, HistoryEntry, HomeFiles, ResolvedHistory, RolloutFile, RolloutReader};
 
 use crate::error::Result;
 use crate::indexed_prefix::IndexedPrefix;
@@ -27,30 +27,40 @@ pub(crate) struct ScannedThread {
     /// Whether a base is missing, or shorter than the thread refers to.
     pub(crate) is_incomplete: bool,
     pub(crate) turns: TurnRows,
+    pub(crate) activity: ThreadActivity,
+    /// The state of the activity after the last line.
+    pub(crate) activity_state: ActivityFoldState,
     /// The ends, exclusive, of the inherited prefixes: a byte offset for each part except the last.
     pub(crate) inherited_ends: Vec<u64>,
     pub(crate) bytes_read: u64,
 }
 
-/// Reads the whole history of a thread.
-pub(crate) fn scan(resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Result<ScannedThread> {
+/// Reads the whole history of a thread, and what happened in its other segments. `files` are those among which the history was
+/// resolved.
+pub(crate) fn scan(files: &HomeFiles, resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Result<ScannedThread> {
     // The first attempt drains closed turns to bound memory. That is right for nearly every thread. Only a line that changes a
     // turn which was drained already makes a second attempt necessary, which keeps all turns until the end.
-    let scanned = scan_whole(resolved, true, sink)?;
+    let scanned = scan_whole(files, resolved, true, sink)?;
     if !scanned.turns.affects_earlier_turns {
         return Ok(scanned);
     }
     sink.restart_thread();
-    let again = scan_whole(resolved, false, sink)?;
+    let again = scan_whole(files, resolved, false, sink)?;
     Ok(ScannedThread { bytes_read: scanned.bytes_read + again.bytes_read, ..again })
 }
 
-fn scan_whole(resolved: &ResolvedHistory, drains: bool, sink: &mut impl TurnSink) -> Result<ScannedThread> {
+fn scan_whole(
+    files: &HomeFiles,
+    resolved: &ResolvedHistory,
+    drains: bool,
+    sink: &mut impl TurnSink,
+) -> Result<ScannedThread> {
     let newest = resolved.newest();
     // Before the first line is read: if lines are appended meanwhile, the next plan finds another stamp.
     let stamp = FileStamp::read(&newest.path)?;
     let last_part = resolved.parts.len() - 1;
     let mut fold = MetadataFold::new(resolved.thread_id, resolved.fallback_created_at());
+    let mut activity = resolved.begin_activity(files)?;
     let mut indexer = TurnIndexer::whole(drains);
     let mut prefix = IndexedPrefix::default();
     let mut has_own_head = false;
@@ -79,6 +89,7 @@ fn scan_whole(resolved: &ResolvedHistory, drains: bool, sink: &mut impl TurnSink
         }
         indexer.push_line(part, &record, sink);
         if part == last_part {
+            activity.observe(&record.line, record.range.end);
             has_own_head |= is_head(&record.line);
             prefix.extend(&record);
         } else {
@@ -89,6 +100,7 @@ fn scan_whole(resolved: &ResolvedHistory, drains: bool, sink: &mut impl TurnSink
     // A compressed file cannot be read from an offset, and does not grow.
     let is_resumable = has_own_head && !newest.name.compressed && turns.resume_point.is_some();
     let bases = resolved.parts[..last_part].iter().map(|part| part.file.name.segment_id());
+    let (activity, activity_state) = activity.finish();
     let missing = resolved.missing.iter().map(|missing| missing.segment_id);
     Ok(ScannedThread {
         thread: fold.into_thread(),
@@ -99,6 +111,8 @@ fn scan_whole(resolved: &ResolvedHistory, drains: bool, sink: &mut impl TurnSink
         inherited_ends,
         is_incomplete,
         turns,
+        activity,
+        activity_state,
         bytes_read,
     })
 }
@@ -112,6 +126,8 @@ pub(crate) struct ResumableThread {
     /// How far the newest file was read.
     pub(crate) prefix: IndexedPrefix,
     pub(crate) resume_point: TurnResumePoint,
+    pub(crate) activity: ThreadActivity,
+    pub(crate) activity_state: ActivityFoldState,
 }
 
 /// Reads what was appended to a file, and folds it onto what the index knows. Returns `None` if an appended line changes the
@@ -127,9 +143,10 @@ pub(crate) fn scan_tail(
     //   ├── indexed turns ──┬── last turn ───────┬── appended lines ──▶
     //                       resume point         end of the prefix
     //   turns:              └── projected again ─────────────────────▶
-    //   record:                                  └── folded ─────────▶
+    //   record, activity:                        └── folded ─────────▶
     let stamp = FileStamp::read(&file.path)?;
-    let ResumableThread { thread, parts, mut prefix, resume_point } = known;
+    let ResumableThread { thread, parts, mut prefix, resume_point, activity, activity_state } = known;
+    let mut activity = ActivityFold::resume(thread.id, activity, activity_state);
     let appended_at = prefix.end;
     let last_part = parts.saturating_sub(1);
     let mut fold = MetadataFold::resume(thread);
@@ -151,6 +168,7 @@ pub(crate) fn scan_tail(
         bytes_read += record.range.end - record.range.start;
         if is_appended {
             fold.observe_line(&record.line);
+            activity.observe(&record.line, record.range.end);
             prefix.extend(&record);
         }
         indexer.push_line(last_part, &record, sink);
@@ -159,6 +177,7 @@ pub(crate) fn scan_tail(
     if turns.affects_earlier_turns || turns.resume_point.is_none() {
         return Ok(None);
     }
+    let (activity, activity_state) = activity.finish();
     Ok(Some(ScannedThread {
         thread: fold.into_thread(),
         stamp,
@@ -168,6 +187,8 @@ pub(crate) fn scan_tail(
         inherited_ends: Vec::new(),
         is_incomplete: false,
         turns,
+        activity,
+        activity_state,
         bytes_read,
     }))
 }

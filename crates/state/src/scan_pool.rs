@@ -177,7 +177,7 @@ impl Scanner {
             let missing = resolved.missing.as_ref().map(|missing| missing.segment_id);
             let absent = missing.filter(|missing| files.segment(*missing).is_none());
             let segments = segment_rows(cached_home, files, thread_id)?;
-            let scanned = scan(resolved, collector)?;
+            let scanned = scan(files, resolved, collector)?;
             let newest = resolved.newest();
             let Some(path) = home_relative(cached_home.home(), &newest.path) else { return Ok(None) };
             Ok(Some(ThreadUpdate { scanned, is_whole: true, path, archived: newest.archived, segments, absent }))
@@ -227,15 +227,18 @@ async fn load_resumable_thread(
     thread_id: ThreadId,
     prefix: IndexedPrefix,
 ) -> Result<Option<ResumableThread>> {
-    let sql = "SELECT record, name, archived, path, tail, (SELECT count(part) FROM bases WHERE thread_id = threads.id) \
-        FROM threads WHERE id = ?";
+    let sql = "SELECT record, name, archived, path, tail, (SELECT count(part) FROM bases WHERE thread_id = threads.id), \
+        counts, fold FROM threads JOIN activities ON thread_id = threads.id WHERE id = ?";
     let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&database.readers).await?;
     let Some(row) = row else { return Ok(None) };
     let resume_point: Option<&str> = row.try_get(4)?;
     let resume_point = resume_point.and_then(|json| serde_json::from_str(json).ok());
     let Some(resume_point) = resume_point else { return Ok(None) };
     let parts = usize::try_from(row.try_get::<i64, _>(5)?).unwrap_or_default() + 1;
-    Ok(Some(ResumableThread { thread: read_record(&row, None)?, parts, prefix, resume_point }))
+    let (counts, state) = (serde_json::from_str(row.try_get(6)?), serde_json::from_str(row.try_get(7)?));
+    let (Ok(activity), Ok(activity_state)) = (counts, state) else { return Ok(None) };
+    let thread = read_record(&row, None)?;
+    Ok(Some(ResumableThread { thread, parts, prefix, resume_point, activity, activity_state }))
 }
 
 /// Returns whether lines that were appended refer to turns before them.

@@ -49,7 +49,7 @@ impl ThreadUpdate {
 
 /// Removes threads from the index.
 pub(crate) async fn delete_threads(connection: &mut SqliteConnection, threads: &[ThreadId]) -> Result<()> {
-    for table in ["threads", "segments", "bases", "turns"] {
+    for table in ["threads", "segments", "bases", "turns", "activities"] {
         delete(connection, table, threads.iter().copied()).await?;
     }
     supersede(connection, threads).await
@@ -84,7 +84,8 @@ pub(crate) async fn store_updates(connection: &mut SqliteConnection, batch: &[&T
         remove_turns_from(connection, update).await?;
         supersede_from(connection, update.id(), update.scanned.turns.first_turn).await?;
     }
-    store_turns(connection, batch).await
+    store_turns(connection, batch).await?;
+    store_activities(connection, batch).await
 }
 
 /// Deletes the rows of threads in a table.
@@ -210,6 +211,19 @@ async fn store_turns(connection: &mut SqliteConnection, batch: &[&ThreadUpdate])
         row.push_bind(turn.end.part as i64).push_bind(signed(turn.end.byte));
         row.push_bind(signed(turn.next_item)).push_bind(turn.paginated).push_bind(turn.is_self_contained);
         row.push_bind(items.as_slice());
+    })
+    .await
+}
+
+async fn store_activities(connection: &mut SqliteConnection, batch: &[&ThreadUpdate]) -> Result<()> {
+    let mut rows = Vec::with_capacity(batch.len());
+    for update in batch {
+        let ScannedThread { activity, activity_state, .. } = &update.scanned;
+        rows.push((update.id(), to_json(activity)?, to_json(activity_state)?));
+    }
+    let columns = "INSERT OR REPLACE INTO activities (thread_id, counts, fold) ";
+    insert_rows(connection, columns, "", &rows, |mut row, (thread_id, counts, fold)| {
+        row.push_bind(thread_id.as_uuid()).push_bind(counts).push_bind(fold);
     })
     .await
 }

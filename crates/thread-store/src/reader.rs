@@ -151,9 +151,13 @@ pub trait ThreadReader: Send + Sync + std::fmt::Debug + 'static {
     /// other threads of the store, as [`distinct_prefix_len`](selvedge_protocol::distinct_prefix_len) defines it.
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize>;
 
-    /// Returns sums over threads: how many there are, and their turns, tokens and bytes, by day, project, model or
-    /// source. A thread that cannot be read is left out. Directories are compared as in [`list_threads`](Self::list_threads):
-    /// all spellings of one are one project.
+    /// Returns what happened in threads: how many there are, their turns, the tokens that they spent, and their bytes, by
+    /// day, project, model or source. A thread that cannot be read is left out. Directories are compared as in
+    /// [`list_threads`](Self::list_threads): all spellings of one are one project.
+    ///
+    /// Each turn and each token counts once, in the thread that did it, when it happened, and for the model that was
+    /// used. A fork does not count what it inherited, and a sub-agent not what it copied. A rewind gives nothing back.
+    /// The tokens of a thread's record, in contrast, are what its program says.
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats>;
 
     /// Returns a page of threads.

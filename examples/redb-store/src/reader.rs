@@ -7,8 +7,8 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, Segment, SegmentChain, WholeHistory, find_threads, page_hits, page_items, page_threads,
-    page_turns, sum_threads,
+    MAX_SEGMENT_READ, Segment, SegmentChain, WholeHistory, activity_of, find_threads, page_hits, page_items,
+    page_threads, page_turns, sum_threads,
 };
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
@@ -39,6 +39,13 @@ impl ReadTables<'_> {
     /// Returns the position after the last line of a thread.
     pub(crate) fn end(&self, thread_id: ThreadId) -> Result<LinePosition> {
         Ok(self.lines(&LineQuery::from(thread_id, LineStart::End))?.next)
+    }
+
+    /// Returns the chains that end with a thread's own segments, abandoned ones too, the oldest first.
+    fn own_chains(&self, thread_id: ThreadId) -> Result<Vec<SegmentChain<Segment>>> {
+        let own = self.own_segments(&self.thread(thread_id)?)?;
+        let own = own.iter().map(|segment| self.segment(segment.info.id)).filter_map(Result::transpose);
+        own.map(|segment| SegmentChain::follow(segment?, false, |id| self.segment(id))).collect()
     }
 
     /// Returns the size of a thread's own segments.
@@ -121,7 +128,7 @@ impl ThreadReader for RedbThreadStore {
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let snapshot = self.snapshot()?;
         Ok(sum_threads(query, &snapshot.rows()?, |thread| {
-            Ok((snapshot.whole_history(thread.id)?.turns().len() as u64, snapshot.own_bytes(thread.id)?))
+            Ok((activity_of(thread, &snapshot.own_chains(thread.id)?), snapshot.own_bytes(thread.id)?))
         }))
     }
 

@@ -31,19 +31,22 @@ const fn number_column(title: &'static str) -> Column {
 #[command(
     mut_arg("limit", |limit| limit.help("Maximum number of rows; the others are added up [default: 30; no limit with --json]")),
     mut_arg("cursor", |cursor| cursor.hide(true).value_parser(reject_cursor)),
-    mut_arg("sort", |sort| sort.help("Which time --since and --until refer to [default: updated]")),
+    mut_arg("sort", |sort| sort.hide(true)),
+    mut_arg("since", |since| since.help("Only what happened at this time or later; times are those of `list`")),
+    mut_arg("until", |until| until.help("Only what happened before this time")),
     mut_arg("ascending", |ascending| ascending.help("Oldest day first, or the group with the fewest threads")),
     after_help = "\
-A thread counts for the day on which it was created, in the local time zone: with TZ=UTC, in UTC. A project is a git \
-repository, or the directory of a thread that works in no repository, in all its spellings. The model is the last one \
-that the thread used.
+A day counts what happened on it, in the local time zone: with TZ=UTC, in UTC. A thread counts on each day on which it was \
+created or went on. A project is a git repository, or the directory of a thread that works in no repository, in all its \
+spellings. A model counts the turns that it was used for.
 
-Turns and tokens are the same as in `show` and `list`: those of a fork include the inherited ones. Bytes are those of the \
-threads' own files, as stored on disk.
+Turns and tokens are what was spent. A turn that was undone still counts, because it was paid. What a fork or a sub-agent \
+inherited counts in the thread that did it. Tokens can therefore differ from those that `list` and `show` give for a thread, \
+which are what its program says. Bytes are those of the threads' own files, as stored on disk, and count where the thread began.
 
 With --json: {by, groups: [{key, threads, turns, bytes, input_tokens, cached_input_tokens, output_tokens, \
-reasoning_output_tokens, total_tokens}], total: {threads, …}}. key is null for threads whose group is not known. The \
-newest day comes first, or the group with the most threads.
+reasoning_output_tokens, total_tokens}], total: {threads, …}}. key is null for what has no known group. The newest day comes \
+first, or the group with the most threads. The total counts a thread once that is in several groups.
 
 Examples:
   selvedge stats --since 30d
@@ -64,10 +67,10 @@ pub(crate) struct StatsArgs {
     filters: ThreadFilters,
 }
 
-/// What threads are grouped by.
+/// What the sums are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatsBy {
-    /// Day on which they were created
+    /// Day on which it happened
     Day,
     /// Git repository, or else directory
     Project,
@@ -103,9 +106,9 @@ impl StatsBy {
 pub(crate) enum Measure {
     /// Number of threads
     Threads,
-    /// Their turns
+    /// Turns that began
     Turns,
-    /// Their tokens, input and output
+    /// Tokens that were spent, input and output
     Tokens,
     /// Bytes of their files
     Bytes,

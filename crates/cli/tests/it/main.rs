@@ -20,6 +20,7 @@ mod lone_surrogates;
 mod paging;
 mod reading;
 mod shown;
+mod spent;
 mod stats;
 mod subagents;
 mod trees;

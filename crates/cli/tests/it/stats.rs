@@ -17,7 +17,8 @@ fn home() -> Home {
         .replace("2026-11-21T09:00:00.000Z", "2026-11-22T23:30:00.000Z")
         .replace("/home/dev/proj", "/home/dev/other");
     let usage = json!({"input_tokens": 1000, "output_tokens": 234, "total_tokens": 1234});
-    let counted = line("event_msg", &json!({"type": "token_count", "info": {"total_token_usage": usage}}));
+    let counted = line("event_msg", &json!({"type": "token_count", "info": {"total_token_usage": usage}}))
+        .replace("2026-11-21T09:00:01.000Z", "2026-11-22T23:30:01.000Z");
     home.write(LATE, (late + &counted).as_bytes());
     home
 }

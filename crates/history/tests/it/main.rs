@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+mod activity;
 mod boundary;
 mod context_fragments;
 mod context_tail;

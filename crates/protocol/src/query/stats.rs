@@ -10,17 +10,21 @@ use crate::{StoredThread, Timestamp};
 /// The length of a day in milliseconds.
 const DAY: i64 = 86_400_000;
 
+/// The length of a quarter of an hour in milliseconds.
+const QUARTER: i64 = 900_000;
+
 /// The property by which threads are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatsKey {
-    /// The day on which the thread was created, such as `2026-11-21`.
+    /// The day on which something happened, such as `2026-11-21`. A thread is in the group of each day on which it was
+    /// created or went on.
     #[default]
     Day,
     /// The git repository of the thread under its normalized name ([`repository_name`]), or the working directory if
     /// there is no repository. Spellings of one directory are one group, under the least of them in byte order.
     Project,
-    /// The last model of the thread.
+    /// The model of the turns. A thread is in the group of each model that it used, and in that of its last one.
     Model,
     /// The source of the thread, as [`StoredThread::source_name`] returns it.
     Source,
@@ -36,11 +40,16 @@ pub struct UtcOffset {
     pub seconds: i32,
 }
 
-/// Request for statistics of threads. The default requests those of all active threads, by days in UTC.
+/// Request for statistics of threads: what happened in them. The default requests those of all active threads, by days in
+/// UTC.
+///
+/// What happened is counted by quarters of an hour in UTC: a quarter belongs to the day, and to the time that the query asks
+/// for, in which it begins. In every time zone of today days begin with a quarter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatsQuery {
     /// The threads to count. Its direction is the order of the groups. Its limit and cursor are ignored: the answer
-    /// covers all matching threads.
+    /// covers all matching threads. Its times are those at which something has to happen to be counted, whatever its sort
+    /// key is: of a thread that went on for weeks, only what happened then.
     pub threads: ThreadQuery,
     /// The property by which the threads are grouped.
     pub by: StatsKey,
@@ -50,7 +59,22 @@ pub struct StatsQuery {
 }
 
 impl StatsQuery {
-    /// Returns the group of a thread. `None` if the property is unknown.
+    /// Returns the query that selects the threads: without the times, which select what happened in them.
+    #[must_use]
+    pub fn selection(&self) -> ThreadQuery {
+        ThreadQuery { since: None, until: None, ..self.threads.clone() }
+    }
+
+    /// Returns whether the quarter of an hour that begins at a time is counted.
+    #[must_use]
+    pub fn covers(&self, quarter: Timestamp) -> bool {
+        let ThreadQuery { since, until, .. } = &self.threads;
+        let end = quarter.as_millis().saturating_add(QUARTER);
+        since.is_none_or(|since| since.as_millis() < end) && until.is_none_or(|until| quarter < until)
+    }
+
+    /// Returns the group of a thread: for its files, and for what happened in it if that has no other group. `None` if the
+    /// property is unknown.
     #[must_use]
     pub fn group_of(&self, thread: &StoredThread) -> Option<String> {
         match self.by {
@@ -98,17 +122,17 @@ fn project_of(thread: &StoredThread) -> Option<String> {
 
 /// Sums over some threads.
 ///
-/// A fork by reference counts the turns and tokens that it inherited, because its record and its transcript show them
-/// as well. It does not count the bytes of the inherited lines, because they are in the files of other threads.
+/// Every thread counts what it did itself: a fork does not count what it inherited, and a sub-agent does not count the lines that
+/// it copied from its parent. What was undone counts, because it happened and was paid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StatsCounts {
-    /// The number of threads.
+    /// The number of threads. A thread that is in several groups counts in each of them, and once in a total.
     pub threads: u64,
-    /// The number of turns that the threads show.
+    /// The number of turns that began.
     pub turns: u64,
-    /// The size of the threads' own rollout files on disk, in bytes.
+    /// The size of the threads' own rollout files on disk, in bytes. They count for the day on which the thread was created.
     pub bytes: u64,
-    /// Tokens that the models read, as recorded in the threads.
+    /// Tokens that the models read.
     pub input_tokens: u64,
     /// The part of `input_tokens` that came from a cache.
     pub cached_input_tokens: u64,
@@ -116,31 +140,8 @@ pub struct StatsCounts {
     pub output_tokens: u64,
     /// The part of `output_tokens` that is reasoning.
     pub reasoning_output_tokens: u64,
-    /// Tokens read and written, as recorded in the threads.
+    /// Tokens read and written. Like all sums it ends at 2^64-1.
     pub total_tokens: u64,
-}
-
-impl StatsCounts {
-    /// The maximal number of tokens of one kind that a thread can add. A log that records more is not plausible, and
-    /// the limit keeps the sums within 64 bits.
-    pub const MAX_TOKENS_PER_THREAD: u64 = 1 << 48;
-
-    /// Returns the counts of one thread, which has `turns` turns and files of `bytes` bytes.
-    #[must_use]
-    pub fn of(thread: &StoredThread, turns: u64, bytes: u64) -> Self {
-        let usage = thread.token_usage.clone().unwrap_or_default();
-        let tokens = |count: Option<u64>| count.unwrap_or(0).min(Self::MAX_TOKENS_PER_THREAD);
-        Self {
-            threads: 1,
-            turns,
-            bytes,
-            input_tokens: tokens(usage.input_tokens),
-            cached_input_tokens: tokens(usage.cached_input_tokens),
-            output_tokens: tokens(usage.output_tokens),
-            reasoning_output_tokens: tokens(usage.reasoning_output_tokens),
-            total_tokens: tokens(usage.total_tokens),
-        }
-    }
 }
 
 impl std::ops::AddAssign for StatsCounts {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use selvedge_history::ThreadActivity;
 use selvedge_protocol::{DirectoryPath, StoredThread, ThreadId};
 use selvedge_rollout::{HomeFiles, ResolvedHistory, RolloutHome};
 use sqlx::Row;
@@ -87,7 +88,7 @@ impl StateIndex {
             // The whole log is scanned as an update would do it, so that both must have the same result.
             let mut collector = RunCollector::default();
             collector.begin_thread(thread_id);
-            let scanned = scan(&resolved, &mut collector)?;
+            let scanned = scan(&files, &resolved, &mut collector)?;
             Ok(Some((scanned, words_checksum(collector.take_runs()))))
         });
         let Ok(Some((scanned, checksum))) = scanned.await else { return Ok(None) };
@@ -105,6 +106,13 @@ impl StateIndex {
             let (indexed, logged) = (turns.len(), scanned.turns.turns.len());
             let difference = format!("the index has {indexed} turns, the log has {logged}, or has them elsewhere");
             return Ok(Some(difference));
+        }
+        let sql = "SELECT counts FROM activities WHERE thread_id = ?";
+        let counts: Option<String> =
+            sqlx::query_scalar(sql).bind(thread_id.as_uuid()).fetch_optional(&self.database.readers).await?;
+        let counts = counts.and_then(|counts| serde_json::from_str::<ThreadActivity>(&counts).ok());
+        if counts.as_ref() != Some(&scanned.activity) {
+            return Ok(Some("the index counts other turns or tokens than the log".to_owned()));
         }
         let is_same = checksum == Some(indexed_checksum);
         Ok((!is_same).then(|| "the words in the index differ from those in its log".to_owned()))

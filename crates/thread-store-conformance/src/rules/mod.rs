@@ -90,6 +90,11 @@ macro_rules! for_each_rule {
                 one session_meta = "`read_session_meta` returns the head of the newest segment.";
                 one stats = "`thread_stats` counts the threads that match its query, their turns and their bytes.";
                 one stats_by_project = "`thread_stats` by project has one group for all spellings of a directory, under the least of them.";
+                one stats_of_tokens = "`thread_stats` counts what was spent: repeated counts once, a counter that begins again goes on, and the last count alone counts.";
+                one stats_after_a_rewind = "A rewind gives nothing back: `thread_stats` counts the same turns and tokens as before, in both modes.";
+                one stats_of_forks = "What a fork inherited counts once in `thread_stats`, in the thread that did it: in both modes, with and without the source, and after a detach.";
+                one stats_by_day = "`thread_stats` counts turns and tokens for the day on which they happened, and a thread on each of its days. Times in its query select what happened.";
+                one stats_by_model = "`thread_stats` counts turns and tokens for the model that was used, also if a thread changes its model.";
                 one export = "An export is the whole history byte for byte. The call returns how many bytes that is.";
             }
             lines {

@@ -46,8 +46,10 @@ impl StoreCore {
             HistoryMode::Legacy => {
                 // A copy refers to nothing, and copying a large log would keep others from deleting threads for long.
                 drop(references);
-                let source = self.legacy_prefix(&resolved, &request.at)?;
-                let head = fork_head(meta, request.source, mode, None);
+                let mut source = self.legacy_prefix(&resolved, &request.at)?;
+                let mut head = fork_head(meta, request.source, mode, None);
+                // A source that cannot be read fails when it is copied.
+                head.copied_bytes = source.measure(at).ok();
                 let write = |out: &mut dyn Write| {
                     write_head(out, at, head)?;
                     source.copy(out, at)
@@ -98,6 +100,26 @@ fn write_head(out: &mut dyn Write, at: Timestamp, head: SessionMeta) -> io::Resu
     out.write_all(&bytes)
 }
 
+/// Counts the bytes of a copy.
+#[derive(Default)]
+struct CopySize {
+    bytes: u64,
+    /// Whether the last byte is no newline.
+    is_torn: bool,
+}
+
+impl Write for CopySize {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len() as u64;
+        self.is_torn = bytes.last().map_or(self.is_torn, |last| *last != b'\n');
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The first bytes of a legacy log.
 pub(super) struct LegacyPrefix {
     pub(super) file: RolloutFile,
@@ -105,6 +127,20 @@ pub(super) struct LegacyPrefix {
 }
 
 impl LegacyPrefix {
+    /// Returns how many bytes a copy has. From then on the prefix ends with them, also if its log grows.
+    fn measure(&mut self, at: Timestamp) -> io::Result<u64> {
+        let mut size = CopySize::default();
+        if self.is_bare().map_err(io::Error::other)? {
+            // No program goes on with a log of that time.
+            self.copy_enveloped(&mut size, at).map_err(io::Error::other)?;
+            return Ok(size.bytes);
+        }
+        let (mut bytes, _) = open_bytes(&self.file.path, 0..self.end).map_err(io::Error::other)?;
+        io::copy(&mut bytes, &mut size)?;
+        self.end = size.bytes;
+        Ok(size.bytes + u64::from(size.is_torn))
+    }
+
     /// Copies the bytes as they are, damage included. Only lines that are older than the envelope are wrapped into one: the fork
     /// begins with an envelope, and readers expect such a log to continue with envelopes.
     pub(super) fn copy(&self, out: &mut dyn Write, at: Timestamp) -> io::Result<()> {

@@ -32,10 +32,10 @@ pub fn fork_segment<S: Borrow<Segment>>(
     // A fork before the first real line inherits nothing. Then it has no base, and its ordinals begin with 0.
     let length = base_length(&history.lines, boundary.position);
     let base = (history.mode == HistoryMode::Paginated).then(|| history.base(length)).flatten();
-    let head = fork_head(meta, source.thread_id(), history.mode, base);
-    let mut segment = Segment::begin(thread_id.into(), thread_id, now, &[head.into()]);
+    let mut head = fork_head(meta, source.thread_id(), history.mode, base);
     // Readers of legacy logs do not know bases, so a legacy fork is a copy. A legacy history is always a single
     // segment.
+    let mut copy: &[u8] = &[];
     if history.mode == HistoryMode::Legacy {
         // A fork at the end copies everything, also damage after the last line. A fork at a boundary copies up to the
         // line before it.
@@ -43,8 +43,13 @@ pub fn fork_segment<S: Borrow<Segment>>(
             TurnBoundary::Latest => source.newest().bytes().len(),
             _ => end_before(&history, boundary.position),
         };
-        append_copy(&mut segment, &source.newest().bytes()[..end]);
+        copy = &source.newest().bytes()[..end];
+        // A torn last line gets its newline.
+        let is_torn = !copy.is_empty() && !copy.ends_with(b"\n");
+        head.copied_bytes = Some(copy.len() as u64 + u64::from(is_torn));
     }
+    let mut segment = Segment::begin(thread_id.into(), thread_id, now, &[head.into()]);
+    append_copy(&mut segment, copy);
     Ok(segment)
 }
 

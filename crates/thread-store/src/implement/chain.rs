@@ -94,6 +94,11 @@ impl<S: Borrow<Segment>> SegmentChain<S> {
         self.parts[self.parts.len() - 1].segment()
     }
 
+    /// Returns whether lines on which the newest segment builds are missing.
+    pub(super) fn lacks_lines(&self) -> bool {
+        self.missing.is_some() || self.parts.iter().any(|part| part.missing().is_some())
+    }
+
     /// Reads the whole history.
     #[must_use]
     pub fn history(&self) -> WholeHistory {

@@ -11,7 +11,7 @@
 //! | `wait_for_lines`, `wait_for_changes` | [`ChangeSignal`] |
 //! | `list_changes` | [`ChangeLog`] |
 //! | pages of threads, hits, turns and items | [`page_threads`], [`page_hits`], [`page_turns`], [`page_items`] |
-//! | `find_threads`, `thread_stats` | [`find_threads`], [`sum_threads`] |
+//! | `find_threads`, `thread_stats` | [`find_threads`], [`sum_threads`] with [`activity_of`] |
 //! | batches that take effect once | [`RecentBatches`] |
 //! | `fork_thread`, `revert_thread`, `detach_thread` | [`fork_segment`], [`plan_revert`], [`detached_bytes`] |
 //! | `update_thread_metadata` | [`plan_patch`] |
@@ -41,7 +41,7 @@ pub use line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentP
 pub use metadata_patch::plan_patch;
 pub use paging::{decode_thread_cursor, page_hits, page_items, page_threads, page_turns};
 pub use recent_batches::{BatchOutcome, RecentBatches};
-pub use records::{find_threads, sum_threads};
+pub use records::{activity_of, find_threads, sum_threads};
 pub use segment::{Segment, SegmentTail};
 pub use segment_import::{MAX_SEGMENT_READ, compare_part};
 pub use whole_history::WholeHistory;

@@ -9,7 +9,9 @@ use selvedge_protocol::{
 };
 
 use super::threads::MemoryState;
-use crate::implement::{Segment, find_threads, page_hits, page_items, page_threads, page_turns, sum_threads};
+use crate::implement::{
+    Segment, activity_of, find_threads, page_hits, page_items, page_threads, page_turns, sum_threads,
+};
 use crate::{ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, ThreadHistory, ThreadLookup};
 
 impl MemoryState {
@@ -40,7 +42,9 @@ impl MemoryState {
 
     pub(super) fn stats(&self, query: &StatsQuery) -> ThreadStats {
         let records: Vec<StoredThread> = self.records().collect();
-        sum_threads(query, &records, |thread| Ok((self.turns(thread.id)?.len() as u64, self.own_bytes(thread.id))))
+        sum_threads(query, &records, |thread| {
+            Ok((activity_of(thread, &self.own_chains(thread.id)?), self.own_bytes(thread.id)))
+        })
     }
 
     pub(super) fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {

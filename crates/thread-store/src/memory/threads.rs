@@ -133,6 +133,12 @@ impl MemoryState {
         SegmentChain::follow(self.newest_segment(thread_id)?, is_live, |id| Ok(self.segment(id)))
     }
 
+    /// Returns the chains that end with the thread's own segments, abandoned ones too, the oldest first.
+    pub(super) fn own_chains(&self, thread_id: ThreadId) -> Result<Vec<SegmentChain<&Segment>>> {
+        let own = self.segment_ids(thread_id)?.iter().filter_map(|id| self.segment(*id));
+        own.map(|segment| SegmentChain::follow(segment, false, |id| Ok(self.segment(id)))).collect()
+    }
+
     /// Returns all lines of the thread, inherited ones first.
     pub(super) fn history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
         Ok(self.chain(thread_id)?.history())

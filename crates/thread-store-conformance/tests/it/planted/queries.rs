@@ -54,6 +54,62 @@ faults! {
         }
     }
 
+    AddsRepeatedCounts caught by ["find.stats-of-tokens"] also ["find.stats-after-a-rewind", "find.stats-of-forks", "find.stats-by-day", "find.stats-by-model"] {
+        async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+            let mut stats = self.store.thread_stats(query).await?;
+            let counts = stats.groups.iter_mut().map(|group| &mut group.counts).chain([&mut stats.total]);
+            counts.for_each(|counts| counts.total_tokens += counts.total_tokens / 3);
+            Ok(stats)
+        }
+    }
+
+    GivesUndoneTurnsBack caught by ["find.stats-after-a-rewind"] also [] {
+        async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+            let mut stats = self.store.thread_stats(query).await?;
+            let mut shown = 0;
+            for thread in self.store.list_threads(&query.threads).await?.items {
+                shown += self.store.list_turns(&TurnQuery::all(thread.id)).await?.items.len() as u64;
+            }
+            stats.total.turns = stats.total.turns.min(shown);
+            Ok(stats)
+        }
+    }
+
+    CountsInheritedTurnsAgain caught by ["find.stats-of-forks"] also [] {
+        async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+            let mut stats = self.store.thread_stats(query).await?;
+            for thread in self.store.list_threads(&query.threads).await?.items {
+                if thread.forked_from_id.is_some() {
+                    let shown = self.store.list_turns(&TurnQuery::all(thread.id)).await?.items.len() as u64;
+                    stats.total.turns += shown.saturating_sub(1);
+                }
+            }
+            Ok(stats)
+        }
+    }
+
+    CountsForTheDayOfTheThread caught by ["find.stats-by-day"] also [] {
+        async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+            let mut stats = self.store.thread_stats(query).await?;
+            if query.by == StatsKey::Day && query.offsets.is_empty() {
+                stats.groups.truncate(1);
+                stats.groups.iter_mut().for_each(|group| group.counts = stats.total);
+            }
+            Ok(stats)
+        }
+    }
+
+    CountsForTheLastModel caught by ["find.stats-by-model"] also [] {
+        async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+            let mut stats = self.store.thread_stats(query).await?;
+            if query.by == StatsKey::Model {
+                stats.groups.truncate(1);
+                stats.groups.iter_mut().for_each(|group| group.counts = stats.total);
+            }
+            Ok(stats)
+        }
+    }
+
     ReturnsAWrongExportLength caught by ["find.export"] also ["find.stats"] {
         async fn export(&self, thread_id: ThreadId, out: &mut (dyn std::io::Write + Send)) -> Result<u64> {
             self.store.export(thread_id, out).await.map(|bytes| bytes.saturating_sub(1))
