@@ -32,7 +32,8 @@ const fn number_column(title: &'static str) -> Column {
     mut_arg("limit", |limit| limit.help("Maximum number of rows; the others are added up [default: 30; no limit with --json]")),
     mut_arg("cursor", |cursor| cursor.hide(true).value_parser(reject_cursor)),
     mut_arg("sort", |sort| sort.hide(true)),
-    mut_arg("since", |since| since.help("Only what happened at this time or later; times are those of `list`")),
+    mut_arg("since", |since| since.help("Only what happened at this time or later: a day (2026-11-21) or a time (2026-11-21T09:00), both local, a time with Z or an \
+         offset (2026-11-21T09:00:00Z), or an age such as 90m, 12h, 3d, 2w")),
     mut_arg("until", |until| until.help("Only what happened before this time")),
     mut_arg("ascending", |ascending| ascending.help("Oldest day first, or the group with the fewest threads")),
     after_help = "\

@@ -16,7 +16,7 @@ use selvedge_protocol::{LineFormat, ThreadId};
 use super::finding::{Finding, FindingKind};
 use crate::error::Result;
 use crate::files::side_files::temporary_target;
-use crate::home::{CachedHome, HomeFiles, RolloutFileName, RolloutHome};
+use crate::home::{CachedHome, HomeFiles, RolloutFileName, RolloutHome, SESSION_LEVELS};
 use crate::reader::RolloutReader;
 
 /// How deep directories are searched. The layout has three levels.
@@ -159,9 +159,20 @@ fn candidates(home: &RolloutHome, files: &HomeFiles) -> Vec<PathBuf> {
     let mut beside = Vec::new();
     collect(home.root(), 0, &mut budget, &mut beside);
     found.extend(beside.into_iter().filter(|path| name_of(path).starts_with("rollout-")));
-    found.retain(|path| !known.contains(path.as_path()) && may_be_stray(&name_of(path)));
+    found.retain(|path| !known.contains(path.as_path()) && !is_in_layout(home, path) && may_be_stray(&name_of(path)));
     found.sort();
     found
+}
+
+/// Returns whether a scan finds a file with this path. A scan may have missed it only because another process moved it meanwhile.
+fn is_in_layout(home: &RolloutHome, path: &Path) -> bool {
+    let Some(dir) = path.parent() else { return false };
+    let is_number =
+        |part: std::path::Component<'_>| part.as_os_str().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
+    let is_day = dir
+        .strip_prefix(home.sessions_dir())
+        .is_ok_and(|below| below.components().count() == SESSION_LEVELS && below.components().all(is_number));
+    (is_day || dir == home.archived_dir()) && RolloutFileName::parse(&name_of(path)).is_some()
 }
 
 fn collect(dir: &Path, depth: usize, budget: &mut usize, found: &mut Vec<PathBuf>) {

@@ -33,7 +33,7 @@ impl MaintenanceLock {
         let path = home.maintenance_lock_path();
         home.create_dir(path.parent().unwrap_or(home.root()))?;
         home.refuse_links(&path)?;
-        let file = home.file_system().open(&path, OpenMode::Lock).context("open", &path)?;
+        let file = home.open(&path, OpenMode::Lock).context("open", &path)?;
         let timeout = match file.try_lock() {
             Ok(()) => return Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
