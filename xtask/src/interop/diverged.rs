@@ -32,7 +32,7 @@ pub(super) fn check(bench: &InteropSetup, program: &Path) -> Result<Section> {
     section.record("reverted by Codex", "doctor exits with 0", healthy(&selvedge));
     // Codex itself abandons a segment in this way.
     section.record("reverted by Codex", "no finding", undiverged(&selvedge, &thread));
-    selvedge.rewind(&thread, 2)?;
+    selvedge.rewind_unnoticed(&thread, 2)?;
     section.record("rewound by Selvedge", "no finding", undiverged(&selvedge, &thread));
     let mut server = AppServer::start(&bench.codex, &home)?;
     server.resume(&thread)?;

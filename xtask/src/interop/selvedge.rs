@@ -147,6 +147,11 @@ impl Selvedge {
         self.text(&["rewind", thread, "--turns", &turns.to_string()]).map(drop)
     }
 
+    /// Undoes turns of a thread that Codex knows, behind its back.
+    pub(super) fn rewind_unnoticed(&self, thread: &str, turns: usize) -> Result<()> {
+        self.text(&["rewind", thread, "--turns", &turns.to_string(), "--force"]).map(drop)
+    }
+
     /// Compresses the files of a thread.
     pub(super) fn compress(&self, thread: &str) -> Result<()> {
         let answer = self.json(&["compress", thread, "--json"])?;
