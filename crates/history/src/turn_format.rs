@@ -6,6 +6,8 @@ use selvedge_protocol::{
     ItemCompletedEvent, ItemContent, ItemStatus, McpToolCallEndEvent, PatchApplyEndEvent, ResponseItem, ThreadId,
     Timestamp, TurnId, TurnItem, UserMessageEvent, WebSearchEndEvent,
 };
+use serde::Serialize;
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use crate::model_item;
@@ -42,9 +44,7 @@ impl TurnFormat {
     fn completed(&self, turn_id: &TurnId, item: &TurnItem) -> ItemCompletedEvent {
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
         let mut extra = Extra::default();
-        if let Ok(thread_id) = serde_json::value::to_raw_value(&self.thread_id) {
-            extra.insert("thread_id", thread_id);
-        }
+        insert(&mut extra, "thread_id", &self.thread_id);
         ItemCompletedEvent {
             turn_id: Some(turn_id.clone()),
             item: Some(item.into()),
@@ -73,16 +73,16 @@ fn legacy_events(turn_id: &TurnId, item: &TurnItem) -> Vec<EventMsg> {
                 local_images: plain(paths, "path"),
                 ..Default::default()
             };
-            if let Some(Ok(client_id)) = client_id.as_ref().map(serde_json::value::to_raw_value) {
-                event.extra.insert("client_id", client_id);
+            if let Some(client_id) = client_id {
+                insert(&mut event.extra, "client_id", client_id);
             }
             vec![event.into()]
         }
         ItemContent::AgentMessage { text, phase, memory_citation } => {
             let mut event =
                 AgentMessageEvent { message: Some(text.clone()), phase: phase.clone(), ..Default::default() };
-            if let Some(Ok(citation)) = memory_citation.as_ref().map(serde_json::value::to_raw_value) {
-                event.extra.insert("memory_citation", citation);
+            if let Some(citation) = memory_citation {
+                insert(&mut event.extra, "memory_citation", citation);
             }
             vec![event.into()]
         }
@@ -142,7 +142,7 @@ fn legacy_events(turn_id: &TurnId, item: &TurnItem) -> Vec<EventMsg> {
                 saved_path: saved_path.clone(),
                 ..Default::default()
             };
-            event.extra.insert("result", empty_text());
+            insert(&mut event.extra, "result", "");
             vec![event.into()]
         }
         ItemContent::ContextCompaction => vec![ContextCompactedEvent::default().into()],
@@ -157,8 +157,11 @@ fn legacy_events(turn_id: &TurnId, item: &TurnItem) -> Vec<EventMsg> {
     }
 }
 
-fn empty_text() -> Box<serde_json::value::RawValue> {
-    serde_json::value::to_raw_value("").unwrap_or_default()
+/// Adds a field that the type of an event does not name.
+fn insert(extra: &mut Extra, name: &str, value: &(impl Serialize + ?Sized)) {
+    if let Ok(value) = to_raw_value(value) {
+        extra.insert(name, value);
+    }
 }
 
 /// Returns what a client shows of a call while it runs. `None` if the item is no call.

@@ -232,14 +232,6 @@ impl ResponseItem {
         }))
     }
 
-    /// Creates the answer of the free-form tool that was called as `call_id`.
-    #[must_use]
-    pub fn custom_tool_call_output(call_id: &str, output: &str) -> Self {
-        Self::from_object(&json!({
-            "type": "custom_tool_call_output", "call_id": call_id, "output": output,
-        }))
-    }
-
     /// Creates reasoning of the model: the id that its provider gave it, the parts of its summary, and its text in the
     /// encrypted form that the provider needs to continue it.
     #[must_use]

@@ -180,7 +180,7 @@ async fn delete(id: ThreadId, may_detach: bool, app: &App<'_>) -> Result<Vec<Thr
     Ok(dependents)
 }
 
-/// Gives each thread that depends on one its own copy of the history.
+/// Copies the history of a thread into each thread that depends on it.
 async fn detach(id: ThreadId, dependents: &[ThreadId], app: &App<'_>) -> Result<()> {
     // Newest first: once nothing depends on a thread any more, its detached copy can replace its file. If the program
     // ends in between, every thread still has the same content, and the thread is not deleted.

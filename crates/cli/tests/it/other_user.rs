@@ -15,7 +15,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Gives a home, with everything in it, to the plain user, if this process is root. Otherwise the user of this process is plain.
+/// Makes the plain user the owner of a home and of everything in it, if this process is root. Otherwise the user of this process is plain.
 pub(crate) fn give_to_plain_user(home: &Home) {
     if is_root() {
         // The folder of the home is private to root.
@@ -27,7 +27,7 @@ pub(crate) fn give_to_plain_user(home: &Home) {
     }
 }
 
-/// Gives a file or a directory, with everything in it, to a user.
+/// Makes a user the owner of a file, or of a directory and everything in it.
 pub(crate) fn give(path: &Path, user: u32) {
     std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
     if path.is_dir() && !path.is_symlink() {
@@ -72,7 +72,7 @@ pub(crate) fn lock(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
 }
 
-/// Gives the rights back.
+/// Restores the rights of the plain user.
 pub(crate) fn unlock(path: &Path) {
     if is_root() {
         chown(path, Some(PLAIN_USER), Some(PLAIN_USER)).unwrap();

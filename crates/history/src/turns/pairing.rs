@@ -53,6 +53,8 @@ pub(super) struct Pairing {
     items: HashMap<TextKey, VecDeque<usize>>,
     /// Indexes of the items for which an item of the model with an id was read, oldest first. Some models use an id again.
     calls: HashMap<ItemId, Vec<usize>>,
+    /// Indexes of the messages of the agent whose parts wait for events of their own.
+    messages_with_parts: HashSet<usize>,
     /// Index of the newest message of the agent with a plan that no event showed so far.
     message_with_plan: Option<usize>,
     /// Whether `events` or `items` contains messages of the user.
@@ -116,12 +118,20 @@ impl Pairing {
         self.message_with_plan.take()
     }
 
-    /// Ends the waiting of what the item at `index` says in this way.
-    pub(super) fn forget_item(&mut self, by: SaidBy, index: usize) {
-        self.items.retain(|(kind, _), waiting| {
-            waiting.retain(|item| *kind != by || *item != index);
-            !waiting.is_empty()
-        });
+    /// Records that the message at `index` shows these parts, of which events may follow.
+    pub(super) fn show_parts(&mut self, parts: &[String], index: usize) {
+        self.messages_with_parts.insert(index);
+        parts.iter().for_each(|part| self.show(SaidBy::AgentPart, &shown_text(part), index));
+    }
+
+    /// Ends the waiting of the parts of the message at `index`. Few messages have several, and only these cost a search.
+    pub(super) fn forget_parts(&mut self, index: usize) {
+        if self.messages_with_parts.remove(&index) {
+            self.items.retain(|(by, _), waiting| {
+                waiting.retain(|item| *by != SaidBy::AgentPart || *item != index);
+                !waiting.is_empty()
+            });
+        }
     }
 
     /// Returns the indexes of the items of the calls with an id, oldest first.

@@ -451,7 +451,7 @@ impl TurnProjection {
                 && let Some(place) = self.place_in_newest_turn(*index)
                 && self.turns.update_item(stamp, place, item.clone())
             {
-                self.pairing().forget_item(SaidBy::AgentPart, *index);
+                self.pairing().forget_parts(*index);
                 return;
             }
         }
@@ -604,7 +604,7 @@ impl TurnProjection {
         let shown = shown_text(&text);
         let waiting = pairing.take_item(SaidBy::Agent, &shown);
         match waiting {
-            Some(index) => pairing.forget_item(SaidBy::AgentPart, index),
+            Some(index) => pairing.forget_parts(index),
             None => {
                 if let Some(index) = pairing.take_item(SaidBy::AgentPart, &shown) {
                     self.confirm_item(stamp, index);
@@ -796,9 +796,7 @@ impl TurnProjection {
         let phase = fields.get("phase").and_then(Value::as_str).map(str::to_owned);
         let index = self.show_agent_message(stamp, id, text, phase);
         if untold.len() > 1 {
-            for part in &untold {
-                self.pairing().show(SaidBy::AgentPart, &shown_text(part), index);
-            }
+            self.pairing().show_parts(&untold, index);
         }
         if depends_on_earlier {
             self.turns.mark_dependent(index);

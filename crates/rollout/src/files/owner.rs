@@ -121,7 +121,7 @@ impl RolloutHome {
         Ok(file)
     }
 
-    /// Gives a file that this process has just created to the owner of the home, if this process runs as root. For files that are
+    /// Makes the owner of the home the owner of a file that this process has just created, if this process runs as root. For files that are
     /// not created by this crate: the index.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ fn open_new_dir(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Gives a file to a user, unless it belongs to that user already: some file systems decide the owner themselves.
+/// Makes a user the owner of a file, unless it belongs to that user already: some file systems decide the owner themselves.
 #[cfg(unix)]
 fn give(file: &File, owner: FileOwner) -> io::Result<()> {
     if FileOwner::of(&file.metadata()?) == owner {

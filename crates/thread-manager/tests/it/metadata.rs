@@ -329,6 +329,18 @@ async fn both_modes_store_the_first_message() {
     }
 }
 
+/// Appends the last copied line of a sub-agent and its first own ones, and checks what its record says, live and cold.
+async fn owns_only_what_follows(thread: &LiveThread, stores: &TestStores) {
+    let asked = user_message(HistoryMode::Paginated, "c", "asked the child");
+    thread.append(&[tokens(5000), model("own"), asked, tokens(7)]).await.unwrap();
+    let live = thread.metadata().await;
+    assert_eq!((live.preview.as_deref(), live.model.as_deref()), (Some("asked the child"), Some("own")));
+    assert_eq!(live.token_usage.as_ref().unwrap().total_tokens, Some(7));
+    thread.shutdown().await.unwrap();
+    let stored = stores.store().read_thread(id(1)).await.unwrap();
+    assert_eq!((stored.preview, stored.model, stored.token_usage), (live.preview, live.model, live.token_usage));
+}
+
 #[tokio::test]
 async fn what_a_sub_agent_copied_from_its_parent_is_not_its_own() {
     for stores in [TestStores::memory(), TestStores::local()] {
@@ -336,15 +348,9 @@ async fn what_a_sub_agent_copied_from_its_parent_is_not_its_own() {
         // The head has ordinal 0, and the next three lines are copies.
         let head = SessionMeta { subagent_history_start_ordinal: Some(4), ..paginated(1) };
         let thread = manager.start(head).await.unwrap();
-        let hello = |turn, text| user_message(HistoryMode::Paginated, turn, text);
-        thread.append(&[model("of the parent"), hello("p", "asked the parent")]).await.unwrap();
-        thread.append(&[tokens(5000), model("own"), hello("c", "asked the child"), tokens(7)]).await.unwrap();
-        let live = thread.metadata().await;
-        assert_eq!((live.preview.as_deref(), live.model.as_deref()), (Some("asked the child"), Some("own")));
-        assert_eq!(live.token_usage.as_ref().unwrap().total_tokens, Some(7));
-        thread.shutdown().await.unwrap();
-        let stored = stores.store().read_thread(id(1)).await.unwrap();
-        assert_eq!((stored.preview, stored.model, stored.token_usage), (live.preview, live.model, live.token_usage));
+        let asked = user_message(HistoryMode::Paginated, "p", "asked the parent");
+        thread.append(&[model("of the parent"), asked]).await.unwrap();
+        owns_only_what_follows(&thread, &stores).await;
     }
 }
 
@@ -356,19 +362,12 @@ async fn a_sub_agent_that_is_resumed_within_its_copied_lines_still_owns_none_of_
         let thread = stores.manager().start(head).await.unwrap();
         thread.append(&[model("of the parent")]).await.unwrap();
         thread.shutdown().await.unwrap();
-        let hello = |turn, text| user_message(HistoryMode::Paginated, turn, text);
         let manager = stores.manager();
         let thread = manager.resume(id(1)).await.unwrap().live;
-        thread.append(&[hello("p", "asked the parent")]).await.unwrap();
+        thread.append(&[user_message(HistoryMode::Paginated, "p", "asked the parent")]).await.unwrap();
         // The record that the store returns replaces the one of the fold, which still knows whose lines follow.
         let patch = ThreadMetadataPatch { name: Some(Some("child".to_owned())), ..Default::default() };
         manager.update_metadata(id(1), &patch).await.unwrap();
-        thread.append(&[tokens(5000), model("own"), hello("c", "asked the child"), tokens(7)]).await.unwrap();
-        let live = thread.metadata().await;
-        assert_eq!((live.preview.as_deref(), live.model.as_deref()), (Some("asked the child"), Some("own")));
-        assert_eq!(live.token_usage.as_ref().unwrap().total_tokens, Some(7));
-        thread.shutdown().await.unwrap();
-        let stored = stores.store().read_thread(id(1)).await.unwrap();
-        assert_eq!((stored.preview, stored.model, stored.token_usage), (live.preview, live.model, live.token_usage));
+        owns_only_what_follows(&thread, &stores).await;
     }
 }
