@@ -9,6 +9,7 @@
 //! A rescan does not find every change of an old file. So from time to time a background task compares every file.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Instant;
 
 use selvedge_protocol::{Cursor, ThreadId};
@@ -69,20 +70,23 @@ impl HomeIndex {
         is_fresh.then(|| FreshIndex { generation, index })
     }
 
-    /// Removes a thread that this store deleted from the index, if there is one, so that none of its words stay in a file. A failure is
-    /// logged: the next query removes the thread then.
+    /// Removes a thread that this store deleted from the index, so that none of its words stay in a file; also from the index in the
+    /// home that this store does not use. A failure is logged: the next query through that index removes the thread then.
     pub(crate) async fn erase(&self, thread_id: ThreadId) {
-        if self.path().is_none_or(|path| !path.exists()) {
-            return;
-        }
-        let work = async {
-            let Some(index) = self.open().await else { return };
-            if let Err(error) = index.erase_threads(HashSet::from([thread_id])).await {
-                tracing::warn!(%thread_id, %error, "the index still has words of a deleted thread; the next query removes them");
+        with_timers(async {
+            if self.path().is_some_and(Path::exists)
+                && let Some(index) = self.open().await
+                && let Err(error) = erase_from(&index, thread_id).await
+            {
                 self.give_up(error).await;
             }
-        };
-        with_timers(work).await;
+            if let Some(index) = self.open_unused().await {
+                // The error is logged, and no query of this store uses that index.
+                let _ = erase_from(&index, thread_id).await;
+                index.close().await;
+            }
+        })
+        .await;
     }
 
     /// Returns what the index answered. `None` if it failed, or was cleared meanwhile and may have answered from a part of the
@@ -130,4 +134,12 @@ impl HomeIndex {
         }
         Ok(())
     }
+}
+
+async fn erase_from(index: &StateIndex, thread_id: ThreadId) -> Result<(), IndexError> {
+    let outcome = index.erase_threads(HashSet::from([thread_id])).await;
+    if let Err(error) = &outcome {
+        tracing::warn!(%thread_id, %error, "the index still has words of a deleted thread; the next query removes them");
+    }
+    outcome.map(|_| ())
 }

@@ -35,6 +35,8 @@ pub(super) struct SharedIndex {
     pub(super) cached_home: Arc<CachedHome>,
     /// `None` if the index is disabled.
     path: Option<PathBuf>,
+    /// The file in which the index is by default, if this store uses another one or none. Other processes may have filled it.
+    unused_path: Option<PathBuf>,
     /// `None` until the first query, and after the index was closed or has failed.
     opened: tokio::sync::Mutex<Option<StateIndex>>,
     state: Mutex<IndexState>,
@@ -83,13 +85,15 @@ impl SharedIndex {
 
 impl HomeIndex {
     pub(crate) fn new(cached_home: Arc<CachedHome>, location: IndexLocation) -> Self {
+        let default_path = StateIndex::path_in(cached_home.home());
         let path = match location {
-            IndexLocation::InHome => Some(StateIndex::path_in(cached_home.home())),
+            IndexLocation::InHome => Some(default_path.clone()),
             IndexLocation::At(path) => Some(path),
             IndexLocation::Disabled => None,
         };
+        let unused_path = (path.as_ref() != Some(&default_path)).then_some(default_path);
         let (opened, state) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(SharedIndex { cached_home, path, opened, state }) }
+        Self { shared: Arc::new(SharedIndex { cached_home, path, unused_path, opened, state }) }
     }
 
     /// Returns the path of the database. `None` if the index is disabled.
@@ -124,6 +128,19 @@ impl HomeIndex {
             }
             Err(error) => {
                 self.record_failure(&error);
+                None
+            }
+        }
+    }
+
+    /// Opens the index in the file that is used by default, if this store uses another one or none. `None` if there is no such file,
+    /// or it cannot be opened.
+    pub(super) async fn open_unused(&self) -> Option<StateIndex> {
+        let path = self.shared.unused_path.as_ref().filter(|path| path.exists())?;
+        match StateIndex::open_with(Arc::clone(&self.shared.cached_home), path).await {
+            Ok(index) => Some(index),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "an index that this store does not use cannot be opened");
                 None
             }
         }

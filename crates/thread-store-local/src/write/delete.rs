@@ -26,6 +26,7 @@ impl StoreCore {
         if !dependents.is_empty() {
             return Err(StoreError::HasDependents { thread_id, dependents });
         }
+        retry_if_moved(|| self.require_no_diverged_dependents(&files, thread_id))?;
         let doomed: Vec<_> = files.all_files(thread_id).collect();
         for file in doomed.into_iter().rev() {
             self.home.remove_file(&file.path).map_err(store_error)?;
@@ -57,6 +58,23 @@ impl StoreCore {
         }
         dependents.sort_unstable();
         Ok(dependents)
+    }
+
+    /// Refuses a deletion while a diverged segment of another thread builds on the deleted one. Such a segment is in no history, so
+    /// `dependents` does not see it, and detaching its thread does not copy what it builds on.
+    fn require_no_diverged_dependents(&self, files: &HomeFiles, thread_id: ThreadId) -> Result<()> {
+        for (other, _) in files.threads().filter(|(other, segments)| *other != thread_id && segments.len() > 1) {
+            for diverged in self.diverged(other)? {
+                let resolved = ResolvedHistory::ending_with(files, &diverged.file).map_err(store_error)?;
+                if contains_segment_of(&resolved, files, thread_id) {
+                    return Err(StoreError::invalid(format!(
+                        "cannot delete: the history of thread {other} has diverged, and its other history builds on this thread; a \
+                         repair of thread {other} makes a thread of it first"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

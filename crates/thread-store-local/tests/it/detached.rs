@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use selvedge_protocol::{ArchivedFilter, HistoryMode, ThreadId, ThreadQuery, TurnBoundary, TurnQuery};
-use selvedge_thread_store::{ForkThread, StoreError, ThreadHistory, ThreadReader, ThreadStore};
+use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadHistory, ThreadReader, ThreadStore};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, model_prompts, record};
@@ -184,4 +184,28 @@ async fn old_segments_stay_for_the_threads_that_build_on_them() {
     home.store.delete_thread(id(1)).await.unwrap();
     home.store.delete_thread(id(2)).await.unwrap();
     assert_eq!(model_prompts(&home.store, id(3)).await, ["a", "b", "c"]);
+}
+
+/// A diverged segment is in no history, so detaching its thread does not copy what it builds on.
+#[tokio::test]
+async fn what_a_diverged_segment_builds_on_is_not_deleted() {
+    let home = forked().await;
+    let abandoned = path(&home, id(2)).await;
+    let before = fs::read(&abandoned).unwrap();
+    let request = RevertThread { thread_id: id(2), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
+    home.store.revert_thread(request).await.unwrap();
+    home.store.shutdown_thread(id(2)).await.ok();
+    // Another program goes on where it was.
+    let text = String::from_utf8(before).unwrap();
+    let (_, turn) = text.split_once('\n').unwrap();
+    let later = turn.replace("2026-", "2099-");
+    fs::write(&abandoned, text.clone() + &later).unwrap();
+    let diverged = home.store.admin().diverged(id(2)).await.unwrap();
+    assert_eq!(diverged.len(), 1);
+
+    home.store.detach_thread(id(2)).await.unwrap();
+    let refused = home.store.delete_thread(id(1)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::InvalidRequest { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("has diverged"), "{refused}");
+    home.store.read_thread(id(1)).await.unwrap();
 }

@@ -7,7 +7,7 @@ use selvedge_protocol::{SearchQuery, ThreadId, ThreadMetadataPatch, ThreadQuery}
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
 use selvedge_thread_store::{MetadataOrigin, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::CheckScope;
+use selvedge_thread_store_local::{CheckScope, HomeOptions, IndexLocation, LocalThreadStore};
 use serde_json::json;
 
 use crate::home::{TestHome, all_files};
@@ -160,4 +160,22 @@ async fn a_rebuild_leaves_nothing_of_what_was_there_before() {
         }
     }
     index.close().await;
+}
+
+/// A store may use another index, or none, and other processes the one in the home.
+#[tokio::test]
+async fn a_deletion_erases_also_the_index_that_the_store_does_not_use() {
+    let home = filled().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let locations = [IndexLocation::Disabled, IndexLocation::At(elsewhere.path().join("other.sqlite"))];
+    home.store.close().await;
+    for (n, location) in [8, 9].into_iter().zip(locations) {
+        let store =
+            LocalThreadStore::open_with_options(home.path(), HomeOptions { index: location, ..HomeOptions::default() });
+        store.delete_thread(id(n)).await.unwrap();
+        store.close().await;
+        for part in PARTS {
+            assert_eq!(holders(&home, &word(n, part)), Vec::<PathBuf>::new(), "{part} of {n}");
+        }
+    }
 }
