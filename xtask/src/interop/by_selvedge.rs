@@ -86,11 +86,19 @@ fn opened(bench: &InteropSetup, home: &Path, subjects: &[SelvedgeThread], sectio
 }
 
 fn listed_by(bench: &InteropSetup, rows: &[Value], subject: &SelvedgeThread) -> CheckOutcome {
+    if subject.has_own_message {
+        return listed(rows, &subject.id, subject.segments);
+    }
+    fork_listed(bench, rows, &subject.id, subject.segments)
+}
+
+/// Checks that a fork by reference is listed whose own files have no message of the user yet.
+pub(super) fn fork_listed(bench: &InteropSetup, rows: &[Value], id: &str, segments: usize) -> CheckOutcome {
     let lists_every_fork = *bench.codex.release() >= LISTS_EVERY_FORK[..];
-    if !lists_every_fork && !subject.has_own_message && rows.iter().all(|row| row["id"] != subject.id.as_str()) {
+    if !lists_every_fork && rows.iter().all(|row| row["id"] != id) {
         return Ok(Some(FORK_NOT_LISTED));
     }
-    listed(rows, &subject.id, subject.segments)
+    listed(rows, id, segments)
 }
 
 fn shows(server: &mut AppServer, subject: &SelvedgeThread) -> CheckOutcome {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::by_selvedge::{open_turns, probe};
+use super::by_selvedge::{fork_listed, open_turns, probe};
 use super::compare::{only_history, same_turns};
 use super::report::{CheckOutcome, Section};
 use super::selvedge::Selvedge;
@@ -77,12 +77,12 @@ fn kept_as_fork(bench: &InteropSetup, home: &Path, selvedge: &Selvedge, thread: 
     ensure!(turns.last().is_some_and(|turn| turn.is_answered(UNNOTICED)), "the fork lacks the turn of Codex");
     let context = selvedge.context(&fork)?;
     let mut server = AppServer::start(&bench.codex, home)?;
-    ensure!(server.list()?.iter().any(|row| row["id"] == fork.as_str()), "Codex does not list the fork");
+    let note = fork_listed(bench, &server.list()?, &fork, 1)?;
     server.resume(&fork)?;
     let (shown, _) = open_turns(&mut server, &fork, &turns)?;
     same_turns(&turns, &shown)?;
     only_history(&context, &probe(bench, &mut server, &fork, PROBE)?, PROBE)?;
     server.stop()?;
     ensure!(selvedge.turns(&fork)?.len() == 5, "Selvedge does not show what Codex added to the fork");
-    Ok(None)
+    Ok(note)
 }
