@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use selvedge_protocol::{EventMsg, RolloutLine, ThreadId, ThreadRolledBackEvent, TurnBoundary, TurnId};
+use selvedge_protocol::{
+    EventMsg, ItemContent, RolloutLine, ThreadId, ThreadRolledBackEvent, Turn, TurnBoundary, TurnId,
+};
 
 use crate::TurnProjection;
+use crate::turn_events::is_synthetic_turn_id;
 
 /// Error for a turn that a thread does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl std::error::Error for NoUserMessages {}
 pub struct ResolvedBoundary {
     /// Number of lines before the boundary, of those that the turns were projected from.
     pub position: u64,
-    /// Number of turns after the boundary.
+    /// Number of turns after the boundary, those included that [only compact](only_compacts).
     pub undone_turns: usize,
     /// Number of messages of the user and of other agents after the boundary. A `thread_rolled_back` event with this number
     /// reverts to the boundary.
@@ -59,6 +62,30 @@ impl ResolvedBoundary {
         }
         Ok(ThreadRolledBackEvent { num_turns: Some(self.undone_messages), ..Default::default() }.into())
     }
+}
+
+/// Returns whether a turn only compacts the context: it has a compaction, and no message of the user or of another agent.
+///
+/// A rewind by a number of turns does not count such turns ([`TurnBoundary::BeforeNewest`]). It goes with the counted turn
+/// before it. So does Codex when it undoes turns; see `docs/rollout-format.md`.
+#[must_use]
+pub fn only_compacts(turn: &Turn) -> bool {
+    let is_message = |content: &ItemContent| {
+        matches!(content, ItemContent::UserMessage { .. } | ItemContent::InterAgentMessage { .. })
+    };
+    let has = |is_kind: &dyn Fn(&ItemContent) -> bool| turn.items.iter().any(|item| is_kind(&item.content));
+    // Old programs wrote no event that shows a compaction. An implicit turn without items would not exist without a compaction.
+    let is_silent = turn.items.is_empty() && is_synthetic_turn_id(turn.id.as_str());
+    (is_silent || has(&|content| *content == ItemContent::ContextCompaction)) && !has(&is_message)
+}
+
+/// Returns how many turns there are before the newest `count` of them, not counting those that [only compact](only_compacts).
+/// If there are fewer, it is how many there are before all that count; if there is none that counts, all of them.
+#[must_use]
+pub fn turns_before_newest(turns: &[Turn], count: u64) -> usize {
+    let counted = turns.iter().enumerate().rev().filter(|(_, turn)| !only_compacts(turn));
+    let newest = counted.take(usize::try_from(count).unwrap_or(usize::MAX));
+    newest.last().map_or(turns.len(), |(index, _)| index)
 }
 
 /// Resolves a boundary among the turns of a thread. `lines` is the number of lines that the turns were projected from. The caller
@@ -84,7 +111,7 @@ pub fn resolve_boundary(
         TurnBoundary::After(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.end, index + 1))?,
         TurnBoundary::Before(turn_id) => index_of(turn_id).map(|index| (turns[index].lines.start, index))?,
         TurnBoundary::BeforeNewest(count) => {
-            let kept = turns.len().saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX));
+            let kept = turns_before_newest(&turns, *count);
             (turns.get(kept).map_or(lines, |turn| turn.lines.start), kept)
         }
     };

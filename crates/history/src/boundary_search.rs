@@ -6,9 +6,13 @@
 
 use std::collections::HashSet;
 
-use selvedge_protocol::{EventMsg, HistoryMode, LineFormat, RolloutItem, RolloutLine, TurnBoundary, TurnId};
+use memchr::memmem;
+use selvedge_protocol::{
+    CompletedItem, EventMsg, HistoryMode, LineFormat, RolloutItem, RolloutLine, TurnBoundary, TurnId,
+};
 
 use crate::TurnProjection;
+use crate::payload_fields::payload_type;
 use crate::turn_events::{EventHeader, is_synthetic_turn_id, is_turn_abort, is_turn_end, is_turn_start};
 
 /// Result of a backward read so far.
@@ -29,8 +33,13 @@ pub struct BoundarySearch<'a> {
     boundary: &'a TurnBoundary,
     /// Turns that lines name and whose `task_started` was not found yet.
     unstarted: HashSet<String>,
-    /// Number of `task_started` lines found.
-    started: u64,
+    /// Number of `task_started` lines found from which on there is one more turn that counts
+    /// ([`only_compacts`](crate::only_compacts)).
+    counted: u64,
+    /// The messages of the user since the last `task_started` line that was found: the turns that they name.
+    messages: Vec<Option<String>>,
+    /// Whether a compaction was found.
+    has_compaction: bool,
     /// Whether the turn that the boundary names was found.
     is_found: bool,
 }
@@ -45,7 +54,8 @@ impl<'a> BoundarySearch<'a> {
         {
             return None;
         }
-        Some(Self { mode, boundary, unstarted: HashSet::new(), started: 0, is_found: false })
+        let (unstarted, messages) = (HashSet::new(), Vec::new());
+        Some(Self { mode, boundary, unstarted, counted: 0, messages, has_compaction: false, is_found: false })
     }
 
     /// Takes the line before those that were taken, and returns whether the lines from it on determine the boundary.
@@ -55,6 +65,7 @@ impl<'a> BoundarySearch<'a> {
             return BackwardRead::NeedsForwardRead;
         }
         if line.kind() != "event_msg" {
+            self.has_compaction |= line.kind() == "compacted";
             return BackwardRead::NeedsMore;
         }
         let Some(event) = EventHeader::of(line) else { return BackwardRead::NeedsForwardRead };
@@ -65,6 +76,7 @@ impl<'a> BoundarySearch<'a> {
         if is_turn_start(&event.kind) {
             return self.take_turn_start(line);
         }
+        self.take_shown(&event, line);
         if let Some(turn_id) = event.turn_id.filter(|turn_id| !self.unstarted.contains(&**turn_id)) {
             self.unstarted.insert(turn_id.into_owned());
         }
@@ -80,14 +92,39 @@ impl<'a> BoundarySearch<'a> {
             self.unstarted.remove(turn_id.as_str());
             self.is_found |= self.is_named(turn_id);
         }
-        self.started += 1;
+        // A message is in a turn that begins here or later, unless it names an earlier one. Without a message, the turn counts if
+        // it has no compaction: it has none if there is none up to the end, because a late line may belong to it. To count too
+        // few only costs more lines.
+        let id = event.turn_id.as_ref().map(TurnId::as_str);
+        let has_message = self.messages.iter().any(|named| named.is_none() || named.as_deref() == id);
+        self.counted += u64::from(has_message || !self.has_compaction);
+        self.messages.clear();
         let is_far_enough = match self.boundary {
             TurnBoundary::Latest => true,
             TurnBoundary::After(_) | TurnBoundary::Before(_) => self.is_found,
-            TurnBoundary::BeforeNewest(count) => self.started >= *count,
+            TurnBoundary::BeforeNewest(count) => self.counted >= *count,
         };
         // A turn that a line named and that has not started yet is an earlier one: that line changes it.
         if is_far_enough && self.unstarted.is_empty() { BackwardRead::Sufficient } else { BackwardRead::NeedsMore }
+    }
+
+    /// Takes what an event shows, as far as it determines which turns count.
+    fn take_shown(&mut self, event: &EventHeader<'_>, line: &RolloutLine) {
+        match (&*event.kind, self.mode) {
+            ("context_compacted", _) => self.has_compaction = true,
+            ("user_message", HistoryMode::Legacy) => self.messages.push(None),
+            ("item_completed", mode) if shows_message_or_compaction(line) => {
+                let RolloutItem::EventMsg(EventMsg::ItemCompleted(completed)) = line.item() else { return };
+                match completed.item.as_ref().map(CompletedItem::kind) {
+                    Some("ContextCompaction") => self.has_compaction = true,
+                    Some("UserMessage") if mode == HistoryMode::Paginated => {
+                        self.messages.push(event.turn_id.as_deref().map(str::to_owned));
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
     }
 
     fn is_named(&self, turn_id: &TurnId) -> bool {
@@ -98,7 +135,8 @@ impl<'a> BoundarySearch<'a> {
 /// Projects the last lines of a history, in their order, to resolve a boundary among their turns. Positions count from the first
 /// of these lines.
 ///
-/// In paginated mode the turns lack items and messages, which do not move boundaries. So
+/// In paginated mode the turns lack most items and messages. Only those are there that determine which turns
+/// [only compact](crate::only_compacts); the others do not move boundaries. So
 /// [`undone_messages`](crate::ResolvedBoundary::undone_messages) is not valid there, and a paginated thread does not need it.
 #[must_use]
 pub fn turns_to_boundary<'a>(
@@ -118,8 +156,14 @@ pub fn turns_to_boundary<'a>(
     turns
 }
 
-/// Recognizes the lines of a paginated thread, taken in order, that can move turn boundaries. Response items and completed items
-/// cannot while an explicit turn is open. Outside of one, they begin a turn or belong to the one before.
+/// Returns whether an `item_completed` line may show a message of the user or a compaction. Does not parse it.
+fn shows_message_or_compaction(line: &RolloutLine) -> bool {
+    let payload = line.payload().as_bytes();
+    ["\"UserMessage\"", "\"ContextCompaction\""].iter().any(|kind| memmem::find(payload, kind.as_bytes()).is_some())
+}
+
+/// Recognizes the lines of a paginated thread, taken in order, that can move turn boundaries or determine which turns count. Response items and
+/// most completed items do neither while an explicit turn is open. Outside of one, they begin a turn or belong to the one before.
 #[derive(Default)]
 struct BoundaryFilter {
     /// Whether an explicit turn is open.
@@ -129,11 +173,11 @@ struct BoundaryFilter {
 impl BoundaryFilter {
     fn can_move_boundaries(&mut self, line: &RolloutLine) -> bool {
         if line.kind() == "response_item" && line.format() == LineFormat::Envelope {
-            return !self.is_turn_open;
+            return !self.is_turn_open || payload_type(line) == "agent_message";
         }
         let Some(event) = EventHeader::of(line) else { return true };
         match &*event.kind {
-            "item_completed" => return !self.is_turn_open,
+            "item_completed" => return !self.is_turn_open || shows_message_or_compaction(line),
             kind if is_turn_start(kind) => self.is_turn_open = true,
             kind if is_turn_end(kind) || is_turn_abort(kind) => self.is_turn_open = false,
             _ => {}

@@ -97,7 +97,9 @@ pub use activity::{ActivityEntry, ThreadActivity};
 pub use activity_fold::{ActivityFold, ActivityFoldState};
 pub use bare_lines::upgrade_bare_item;
 pub use base_finder::BaseFinder;
-pub use boundary::{NoUserMessages, ResolvedBoundary, UnknownTurn, base_length, resolve_boundary};
+pub use boundary::{
+    NoUserMessages, ResolvedBoundary, UnknownTurn, base_length, only_compacts, resolve_boundary, turns_before_newest,
+};
 pub use boundary_search::{BackwardRead, BoundarySearch, turns_to_boundary};
 pub use carried_metadata::{CarriedMetadata, revert_items};
 pub use context_tail::ContextTail;

@@ -25,9 +25,10 @@ pub enum TurnBoundary {
     After(TurnId),
     /// Just before the turn with this id.
     Before(TurnId),
-    /// Just before this many of the newest turns.
+    /// Just before this many of the newest turns. A turn that only compacts the context does not count: it goes with the
+    /// turn before it.
     ///
-    /// If the thread has fewer turns, this is the position before all of them. For 0, and if there is no turn, it is
-    /// the end of the history.
+    /// If fewer turns count, this is the position before all that count. For 0, and if none counts, it is the end of the
+    /// history.
     BeforeNewest(u64),
 }

@@ -1,7 +1,8 @@
 //! `selvedge rewind`: undoes the newest turns of a thread.
 
 use clap::Args;
-use selvedge_protocol::{ItemsView, ThreadId, TurnBoundary, TurnId, TurnQuery};
+use selvedge_history::turns_before_newest;
+use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnBoundary, TurnId, TurnQuery};
 use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::StoreError;
 use serde_json::json;
@@ -74,8 +75,9 @@ async fn rewind_by_codex(
     door: &CodexDoor,
     app: &App<'_>,
 ) -> Result<(usize, ChangeMaker)> {
-    let turns = turn_ids(id, app).await?;
-    let kept = kept_turns(id, &turns, to)?;
+    let shown = app.store.list_turns(&TurnQuery::all(id)).await?.items;
+    let kept = kept_turns(id, &shown, to)?;
+    let turns: Vec<TurnId> = shown.into_iter().map(|turn| turn.id).collect();
     let Some(first_undone) = turns.get(kept) else {
         return Ok((0, ChangeMaker::Files { unnoticed: None }));
     };
@@ -95,16 +97,16 @@ async fn turn_ids(id: ThreadId, app: &App<'_>) -> Result<Vec<TurnId>> {
 }
 
 /// Returns how many turns a boundary keeps.
-fn kept_turns(id: ThreadId, turns: &[TurnId], to: &TurnBoundary) -> Result<usize> {
+fn kept_turns(id: ThreadId, turns: &[Turn], to: &TurnBoundary) -> Result<usize> {
     // Several turns can have the same id. The newest one counts, as in the store.
     let index_of = |turn: &TurnId| {
-        let index = turns.iter().rposition(|known| known == turn);
+        let index = turns.iter().rposition(|known| known.id == *turn);
         index.ok_or_else(|| StoreError::TurnNotFound { thread_id: id, turn: turn.clone().into() })
     };
     Ok(match to {
         TurnBoundary::Latest => turns.len(),
         TurnBoundary::After(turn) => index_of(turn)? + 1,
         TurnBoundary::Before(turn) => index_of(turn)?,
-        TurnBoundary::BeforeNewest(count) => turns.len().saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX)),
+        TurnBoundary::BeforeNewest(count) => turns_before_newest(turns, *count),
     })
 }

@@ -116,7 +116,9 @@ fn the_end_of_a_history_determines_a_boundary_as_the_whole_does() {
     ] {
         for (boundary, read) in [
             (TurnBoundary::BeforeNewest(1), 7),
-            (TurnBoundary::BeforeNewest(2), 11),
+            // The compaction is no turn that counts in the legacy thread. The events of this story show nothing in a paginated
+            // thread, so there the search cannot tell which turns count without the turns before.
+            (TurnBoundary::BeforeNewest(2), if mode == HistoryMode::Legacy { 18 } else { 25 }),
             (TurnBoundary::After("b".into()), 18),
             (TurnBoundary::Before("b".into()), 18),
             (TurnBoundary::Before("a".into()), 25),
@@ -128,6 +130,49 @@ fn the_end_of_a_history_determines_a_boundary_as_the_whole_does() {
             assert_eq!((count, location(from_end)), (read, location(all)), "{mode:?} {boundary:?}");
             assert!(mode == HistoryMode::Paginated || from_end == all, "{boundary:?}");
         }
+    }
+}
+
+#[test]
+fn a_turn_that_only_compacts_is_no_turn_for_a_rewind() {
+    let item = || completed_item("c", json!({"type": "ContextCompaction", "id": "x"}));
+    let said = |turn: &str| completed_item(turn, json!({"type": "UserMessage", "id": turn, "content": []}));
+    let said_by_agent = |turn: &str, text: &str| {
+        completed_item(turn, json!({"type": "AgentMessage", "id": text, "content": [{"type": "Text", "text": text}]}))
+    };
+    let talk = |mode, id: &str, text: &str| match mode {
+        HistoryMode::Legacy => turn(id, text, "an answer"),
+        HistoryMode::Paginated => vec![started(id), said(id), said_by_agent(id, text), complete(id)],
+    };
+    let compacts = |mode| match mode {
+        HistoryMode::Legacy => compaction_turn("c", &["two"], 1),
+        // Words about another kind of item do not make it that kind.
+        HistoryMode::Paginated => {
+            vec![started("c"), said_by_agent("c", "\"UserMessage\""), item(), complete("c")]
+        }
+    };
+    for mode in [HistoryMode::Legacy, HistoryMode::Paginated] {
+        let story =
+            [talk(mode, "a", "one"), talk(mode, "b", "two"), compacts(mode), talk(mode, "d", "three"), compacts(mode)];
+        let starts: Vec<usize> =
+            story.iter().scan(0, |at, turn| Some(std::mem::replace(at, *at + turn.len()))).collect();
+        let items = story.into_iter().flatten();
+        let lines = if mode == HistoryMode::Legacy { lines(items) } else { ordinal_lines(items) };
+        for (count, kept) in [(1, 3), (2, 1), (3, 0), (9, 0)] {
+            let boundary = TurnBoundary::BeforeNewest(count);
+            let found = resolve_from_start(&lines, &boundary);
+            assert_eq!((found.position, found.undone_turns), (starts[kept] as u64, 5 - kept), "{mode:?} {count}");
+            let (_, from_end) = resolve_from_end(mode, &lines, &boundary).unwrap();
+            assert_eq!(
+                (from_end.position, from_end.undone_turns),
+                (found.position, found.undone_turns),
+                "{mode:?} {count}"
+            );
+        }
+        let only =
+            if mode == HistoryMode::Legacy { self::lines(compacts(mode)) } else { ordinal_lines(compacts(mode)) };
+        let found = resolve_from_start(&only, &TurnBoundary::BeforeNewest(1));
+        assert_eq!((found.position, found.undone_turns), (only.len() as u64, 0), "{mode:?}");
     }
 }
 
