@@ -43,14 +43,13 @@ impl TurnFormat {
 
     fn completed(&self, turn_id: &TurnId, item: &TurnItem) -> ItemCompletedEvent {
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
-        let mut extra = Extra::default();
-        insert(&mut extra, "thread_id", &self.thread_id);
         ItemCompletedEvent {
+            thread_id: Some(self.thread_id),
             turn_id: Some(turn_id.clone()),
             item: Some(item.into()),
             started_at_ms: millis(item.started_at),
             completed_at_ms: millis(item.completed_at),
-            extra,
+            ..ItemCompletedEvent::default()
         }
     }
 }

@@ -1,13 +1,21 @@
 //! The items of paginated logs: what an `item_completed` event contains.
 
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::lazy_json::LazyJson;
+use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
-use crate::{ItemContent, ItemStatus, OpenItem, TurnItem};
+use crate::{ItemContent, ItemId, ItemStatus, TurnItem};
 
-/// The item of an [`ItemCompletedEvent`](crate::ItemCompletedEvent), kept as its JSON text.
+/// The item of an [`ItemCompletedEvent`](crate::ItemCompletedEvent): its JSON text, or a message of which the text is made when it is
+/// needed.
 ///
 /// Its kinds are spelt in camel case (`UserMessage`, `CommandExecution`), unlike those of a [`TurnItem`]. A turn item
 /// converts to one, so that a program need not know the fields:
@@ -28,9 +36,11 @@ use crate::{ItemContent, ItemStatus, OpenItem, TurnItem};
 /// | `EnteredReviewMode`, `ExitedReviewMode` | `id`, `review` |
 ///
 /// A `status` is `in_progress`, `completed`, `failed` or `declined`. A `duration` is `{"secs": 1, "nanos": 500000000}`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct CompletedItem(OpenItem);
+#[derive(Clone)]
+pub struct CompletedItem {
+    kind: Cow<'static, str>,
+    json: Arc<LazyJson<SpokenItem>>,
+}
 
 impl CompletedItem {
     /// Creates an item from a JSON value. `None` if the value is not an object.
@@ -40,19 +50,41 @@ impl CompletedItem {
     }
 
     fn from_json(json: Box<RawValue>) -> Option<Self> {
-        json.get().starts_with('{').then(|| Self(OpenItem::new(kind_of(&json).unwrap_or_default(), json)))
+        json.get().starts_with('{').then(|| Self::with_text(kind_of(&json).unwrap_or_default(), json))
+    }
+
+    fn with_text(kind: String, json: Box<RawValue>) -> Self {
+        Self { kind: Cow::Owned(kind), json: Arc::new(LazyJson::of_text(readable(json))) }
     }
 
     /// Returns the kind of the item, as the log spells it. Empty if the log has none.
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.0.kind()
+        &self.kind
     }
 
     /// Returns the JSON text of the item.
     #[must_use]
     pub fn json(&self) -> &RawValue {
-        self.0.json()
+        self.json.text()
+    }
+}
+
+impl PartialEq for CompletedItem {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.json().get() == other.json().get()
+    }
+}
+
+impl fmt::Debug for CompletedItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompletedItem").field("kind", &self.kind).field("json", &self.json().get()).finish()
+    }
+}
+
+impl Serialize for CompletedItem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
     }
 }
 
@@ -67,57 +99,80 @@ impl From<&TurnItem> for CompletedItem {
     /// Returns the item as a paginated log records it. Its times are fields of the event, and so are not in it.
     fn from(item: &TurnItem) -> Self {
         // The kinds that a thread has most of are written without a value in between.
-        let id = item.id.as_str();
-        let written = match &item.content {
+        let spoken = match &item.content {
             ItemContent::AgentMessage { text, phase, memory_citation } => SpokenItem {
-                kind: "AgentMessage",
-                id,
+                by_user: false,
+                id: item.id.clone(),
                 client_id: None,
-                content: [SpokenPart { kind: "Text", text, text_elements: None }],
-                phase: phase.as_deref(),
-                memory_citation: memory_citation.as_ref(),
+                text: text.clone(),
+                phase: phase.clone(),
+                memory_citation: memory_citation.clone(),
             },
             ItemContent::UserMessage { text, images, attachments, client_id }
                 if images.is_empty() && attachments.is_empty() =>
             {
                 SpokenItem {
-                    kind: "UserMessage",
-                    id,
-                    client_id: client_id.as_deref(),
-                    content: [SpokenPart { kind: "text", text, text_elements: Some([]) }],
+                    by_user: true,
+                    id: item.id.clone(),
+                    client_id: client_id.clone(),
+                    text: text.clone(),
                     phase: None,
                     memory_citation: None,
                 }
             }
             _ => return Self::of_any_kind(item),
         };
-        Self(OpenItem::new(written.kind, to_raw_value(&written).unwrap_or_default()))
+        Self { kind: Cow::Borrowed(spoken.kind()), json: Arc::new(LazyJson::of_value(spoken)) }
     }
 }
 
 /// A message that is written.
-#[derive(Serialize)]
-struct SpokenItem<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<&'a str>,
-    content: [SpokenPart<'a>; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    memory_citation: Option<&'a Value>,
+#[derive(Debug)]
+struct SpokenItem {
+    by_user: bool,
+    id: ItemId,
+    client_id: Option<String>,
+    text: String,
+    phase: Option<String>,
+    memory_citation: Option<Value>,
 }
 
-/// The text of a message that is written.
-#[derive(Serialize)]
-struct SpokenPart<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_elements: Option<[(); 0]>,
+impl SpokenItem {
+    fn kind(&self) -> &'static str {
+        if self.by_user { "UserMessage" } else { "AgentMessage" }
+    }
+}
+
+impl Serialize for SpokenItem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct SpokenPart<'a> {
+            #[serde(rename = "type")]
+            kind: &'static str,
+            text: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            text_elements: Option<[(); 0]>,
+        }
+        let part = if self.by_user {
+            SpokenPart { kind: "text", text: &self.text, text_elements: Some([]) }
+        } else {
+            SpokenPart { kind: "Text", text: &self.text, text_elements: None }
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.kind())?;
+        map.serialize_entry("id", &self.id)?;
+        if let Some(client_id) = &self.client_id {
+            map.serialize_entry("client_id", client_id)?;
+        }
+        map.serialize_entry("content", &[part])?;
+        if let Some(phase) = &self.phase {
+            map.serialize_entry("phase", phase)?;
+        }
+        if let Some(citation) = &self.memory_citation {
+            map.serialize_entry("memory_citation", citation)?;
+        }
+        map.end()
+    }
 }
 
 impl CompletedItem {
@@ -126,7 +181,7 @@ impl CompletedItem {
         let mut object = Map::from_iter([("type".to_owned(), kind.into()), ("id".to_owned(), item.id.as_str().into())]);
         object.append(&mut fields);
         let json = serde_json::value::to_raw_value(&object).unwrap_or_default();
-        Self(OpenItem::new(object["type"].as_str().unwrap_or_default(), json))
+        Self::with_text(object["type"].as_str().unwrap_or_default().to_owned(), json)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
 use crate::open_object::open_object;
-use crate::{CompletedItem, OpenItem, TokenUsageInfo, TurnId};
+use crate::{CompletedItem, OpenItem, ThreadId, TokenUsageInfo, TurnId};
 
 /// Declares [`EventMsg`]: each event with its payload type, the kind that is written, and the aliases that are also
 /// read.
@@ -284,6 +284,8 @@ open_object! {
 open_object! {
     /// Payload of an `item_completed` event: an item of a turn is complete.
     pub struct ItemCompletedEvent ("item_completed") {
+        /// The thread.
+        thread_id: ThreadId,
         /// The turn to which the item belongs.
         turn_id: TurnId,
         /// The item.

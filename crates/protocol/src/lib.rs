@@ -67,6 +67,7 @@ mod git_info;
 mod id;
 mod id_prefix;
 mod item;
+mod lazy_json;
 mod line;
 mod line_parts;
 pub mod log;

@@ -201,7 +201,7 @@ fn encode(out: &mut Vec<u8>, timestamp: Timestamp, ordinal: Option<u64>, item: &
     let end = out.len();
     // A payload that came from elsewhere as JSON text can contain newlines, but only between its tokens: in a JSON
     // string a newline is escaped. A space between tokens means the same.
-    if out[start..].contains(&b'\n') || out[start..].contains(&b'\r') {
+    if memchr::memchr2(b'\n', b'\r', &out[start..]).is_some() {
         out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
     out.extend_from_slice(b"}\n");

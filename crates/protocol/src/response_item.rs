@@ -8,10 +8,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::lazy_json::LazyJson;
 use crate::lone_surrogates::readable;
 use crate::open_item::kind_of;
 
@@ -87,13 +89,13 @@ response_item_kinds! {
     CompactionTrigger = "compaction_trigger",
 }
 
-/// One item of the model's input or output, kept as its JSON text.
+/// One item of the model's input or output: its JSON text, or a message of which the text is made when it is needed.
 ///
 /// A clone shares the text. Two items are equal if their texts are.
 #[derive(Clone)]
 pub struct ResponseItem {
     kind: ResponseItemKind,
-    json: Arc<RawValue>,
+    json: Arc<LazyJson<WrittenMessage>>,
 }
 
 /// The fields of an item that are parsed on request. Their values are raw, so that one of an unexpected shape does not
@@ -107,24 +109,36 @@ struct View<'a> {
 }
 
 /// A message that is written.
-#[derive(Serialize)]
-struct WrittenMessage<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    role: &'a str,
-    content: [WrittenPart<'a>; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'a str>,
+#[derive(Debug)]
+struct WrittenMessage {
+    id: Option<String>,
+    role: Cow<'static, str>,
+    text: String,
+    phase: Option<String>,
 }
 
-/// A part of a content that is written.
-#[derive(Serialize)]
-struct WrittenPart<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    text: &'a str,
+impl Serialize for WrittenMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct WrittenPart<'a> {
+            #[serde(rename = "type")]
+            kind: &'static str,
+            text: &'a str,
+        }
+        // The model's own messages have another type of part than all others.
+        let kind = if self.role == "assistant" { "output_text" } else { "input_text" };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "message")?;
+        if let Some(id) = &self.id {
+            map.serialize_entry("id", id)?;
+        }
+        map.serialize_entry("role", &self.role)?;
+        map.serialize_entry("content", &[WrittenPart { kind, text: &self.text }])?;
+        if let Some(phase) = &self.phase {
+            map.serialize_entry("phase", phase)?;
+        }
+        map.end()
+    }
 }
 
 /// The text of one part of a content. Parts such as images have none.
@@ -146,7 +160,7 @@ impl ResponseItem {
         }
         let json = readable(json);
         let kind = ResponseItemKind::parse(&kind_of(&json).unwrap_or_default());
-        Some(Self { kind, json: Arc::from(json) })
+        Some(Self { kind, json: Arc::new(LazyJson::of_text(json)) })
     }
 
     /// Creates an item from a JSON value. `None` if the value is not an object.
@@ -159,32 +173,30 @@ impl ResponseItem {
     fn from_object(value: &Value) -> Self {
         let json = serde_json::value::to_raw_value(value).unwrap_or_default();
         let kind = ResponseItemKind::parse(value["type"].as_str().unwrap_or_default());
-        Self { kind, json: Arc::from(json) }
-    }
-
-    /// Creates an item of this kind, which `fields` serializes as its `type`.
-    fn serialized(kind: ResponseItemKind, fields: &impl Serialize) -> Self {
-        Self { kind, json: Arc::from(serde_json::value::to_raw_value(fields).unwrap_or_default()) }
+        Self { kind, json: Arc::new(LazyJson::of_text(json)) }
     }
 
     /// Creates a message of `role` with one part of text.
     #[must_use]
     pub fn message(role: &str, text: &str) -> Self {
-        Self::message_with(None, role, text, None)
+        let role = match role {
+            "assistant" => Cow::Borrowed("assistant"),
+            "user" => Cow::Borrowed("user"),
+            other => Cow::Owned(other.to_owned()),
+        };
+        Self::written(WrittenMessage { id: None, role, text: text.to_owned(), phase: None })
     }
 
     /// Creates a message of the assistant with the id that the provider of the model gave it, and the phase of the answer
     /// to which it belongs.
     #[must_use]
     pub fn assistant_message(id: &str, text: &str, phase: Option<&str>) -> Self {
-        Self::message_with(Some(id), "assistant", text, phase)
+        let (id, phase) = (Some(id.to_owned()), phase.map(str::to_owned));
+        Self::written(WrittenMessage { id, role: Cow::Borrowed("assistant"), text: text.to_owned(), phase })
     }
 
-    fn message_with(id: Option<&str>, role: &str, text: &str, phase: Option<&str>) -> Self {
-        // The model's own messages have another type of part than all others.
-        let kind = if role == "assistant" { "output_text" } else { "input_text" };
-        let content = [WrittenPart { kind, text }];
-        Self::serialized(ResponseItemKind::Message, &WrittenMessage { kind: "message", id, role, content, phase })
+    fn written(message: WrittenMessage) -> Self {
+        Self { kind: ResponseItemKind::Message, json: Arc::new(LazyJson::of_value(message)) }
     }
 
     /// Creates a message of the user.
@@ -251,12 +263,26 @@ impl ResponseItem {
     /// Returns the JSON text of the item.
     #[must_use]
     pub fn json(&self) -> &RawValue {
-        &self.json
+        self.json.text()
+    }
+
+    /// Returns about how many bytes the JSON text of the item has. Unlike [`json`](Self::json), it never makes the text.
+    #[must_use]
+    pub fn approximate_len(&self) -> usize {
+        /// For what is around the text of a message: the names of fields, an id, a phase.
+        const AROUND_TEXT: usize = 200;
+        match (self.json.made_text(), self.json.value()) {
+            (Some(text), _) => text.get().len(),
+            (None, message) => message.map_or(0, |message| message.text.len()) + AROUND_TEXT,
+        }
     }
 
     /// Returns the role of a message. `None` if the item has none.
     #[must_use]
     pub fn role(&self) -> Option<String> {
+        if let Some(message) = self.json.value() {
+            return Some(message.role.clone().into_owned());
+        }
         serde_json::from_str(self.view()?.role?.get()).ok()
     }
 
@@ -264,6 +290,9 @@ impl ResponseItem {
     /// one text.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
+        if let Some(message) = self.json.value() {
+            return vec![message.text.clone()];
+        }
         let Some(content) = self.view().and_then(|view| view.content) else {
             return Vec::new();
         };
@@ -302,24 +331,25 @@ impl ResponseItem {
     }
 
     fn string_field(&self, name: &str) -> Option<String> {
-        let fields: std::collections::HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(self.json.get()).ok()?;
+        let fields: std::collections::HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(self.json().get()).ok()?;
         serde_json::from_str(fields.get(name)?.get()).ok()
     }
 
     fn view(&self) -> Option<View<'_>> {
-        serde_json::from_str(self.json.get()).ok()
+        serde_json::from_str(self.json().get()).ok()
     }
 }
 
 impl PartialEq for ResponseItem {
     fn eq(&self, other: &Self) -> bool {
-        self.json.get() == other.json.get()
+        self.json().get() == other.json().get()
     }
 }
 
 impl fmt::Debug for ResponseItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ResponseItem").field(&self.json.get()).finish()
+        f.debug_tuple("ResponseItem").field(&self.json().get()).finish()
     }
 }
 

@@ -11,7 +11,7 @@
 //! claim that remembers it lasts.
 
 use selvedge_history::{head_identity, new_head};
-use selvedge_protocol::{Durability, OpenItem, ResponseItem, RolloutItem, SessionMeta, ThreadId};
+use selvedge_protocol::{Durability, OpenItem, RolloutItem, SessionMeta, ThreadId};
 use selvedge_rollout::{RolloutError, RolloutRecorder, WrittenBatch};
 use selvedge_thread_store::implement::{BatchOutcome, RecentBatches};
 use selvedge_thread_store::{Appended, BatchId, Result, StoreError};
@@ -92,7 +92,7 @@ pub(crate) fn is_large(items: &[RolloutItem]) -> bool {
     let mut bytes = 0;
     items.iter().any(|item| {
         bytes += match item {
-            RolloutItem::ResponseItem(item) => ResponseItem::json(item).get().len(),
+            RolloutItem::ResponseItem(item) => item.approximate_len(),
             RolloutItem::Other(item) => OpenItem::json(item).get().len(),
             // It contains a whole history.
             RolloutItem::Compacted(_) => LARGE_BATCH_BYTES,

@@ -13,6 +13,7 @@
 //! | pages of threads, hits, turns and items | [`page_threads`], [`page_hits`], [`page_turns`], [`page_items`] |
 //! | `find_threads`, `thread_stats` | [`find_threads`], [`sum_threads`] with [`activity_of`] |
 //! | batches that take effect once | [`RecentBatches`] |
+//! | ids without a random number for each | [`UuidSequence`] |
 //! | `fork_thread`, `revert_thread`, `detach_thread` | [`fork_segment`], [`plan_revert`], [`detached_bytes`] |
 //! | `update_thread_metadata` | [`plan_patch`] |
 //! | `import_segment`, `read_segment` | [`compare_part`], [`MAX_SEGMENT_READ`] |
@@ -30,6 +31,7 @@ mod recent_batches;
 mod records;
 mod segment;
 mod segment_import;
+mod uuid_sequence;
 mod whole_history;
 
 pub use branch::{RevertWrite, fork_segment, next_segment_id, plan_revert, segment_order};
@@ -44,4 +46,5 @@ pub use recent_batches::{BatchOutcome, RecentBatches};
 pub use records::{activity_of, find_threads, sum_threads};
 pub use segment::{Segment, SegmentTail};
 pub use segment_import::{MAX_SEGMENT_READ, compare_part};
+pub use uuid_sequence::UuidSequence;
 pub use whole_history::WholeHistory;
