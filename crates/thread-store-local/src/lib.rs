@@ -63,6 +63,7 @@
 //! ```
 
 mod admin;
+mod blocking;
 mod error;
 mod index;
 mod limits;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::damage::missing_damage;
 use super::inherited_prefix::prefix_ends;
+use crate::blocking::spawn_blocking;
 use crate::error::{corrupt, retry_if_moved, store_error};
 use crate::limits::{EXPORT_BLOCK_BYTES, MAX_QUEUED_EXPORT_BLOCKS};
 use crate::store_core::StoreCore;
@@ -19,13 +20,13 @@ use crate::store_core::StoreCore;
 pub(crate) async fn export(store: &Arc<StoreCore>, thread_id: ThreadId, out: &mut (dyn Write + Send)) -> Result<u64> {
     let (blocks, mut received) = mpsc::channel(MAX_QUEUED_EXPORT_BLOCKS);
     let store = Arc::clone(store);
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(EXPORT_BLOCK_BYTES, BlockSender(blocks));
         let outcome = store.export(thread_id, &mut out);
         // The last block is sent even if something is missing. If `out` could not be written, nothing receives it.
         let _ = out.flush();
         outcome
-    });
+    })?;
     while let Some(block) = received.recv().await {
         // Returning drops the receiver. The next `write` of the reading thread fails with that, and the thread ends.
         out.write_all(&block).map_err(|error| StoreError::backend("cannot write what is exported", error))?;

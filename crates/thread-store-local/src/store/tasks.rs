@@ -15,6 +15,7 @@ use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::{Result, StoreError};
 
 use super::LocalThreadStore;
+use crate::blocking::spawn_blocking;
 use crate::error::retry_if_moved;
 use crate::index::{FreshIndex, with_timers};
 use crate::store_core::StoreCore;
@@ -26,7 +27,7 @@ impl LocalThreadStore {
         work: impl FnOnce(&StoreCore) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let core = Arc::clone(&self.core);
-        match tokio::task::spawn_blocking(move || work(&core)).await {
+        match spawn_blocking(move || work(&core))?.await {
             Ok(result) => result,
             Err(error) => Err(StoreError::backend("a task of the store did not finish", error)),
         }

@@ -13,6 +13,7 @@ use selvedge_thread_store::{
 };
 
 use super::LocalThreadStore;
+use crate::blocking::runtime;
 use crate::error::retry_if_moved;
 use crate::store_core::StoreCore;
 use crate::write::append::{BatchWrite, is_large, write_once};
@@ -32,6 +33,10 @@ impl ThreadStore for LocalThreadStore {
     /// block, creating the file or writing a large batch, goes to the blocking pool.
     async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
         let live = self.core.live.get(thread_id)?;
+        if self.durability() == Durability::Synced {
+            // Before the write: a batch without its fsync could not be acknowledged.
+            runtime()?;
+        }
         if is_large(items) || !live.is_materialized() {
             // The permit goes along, so that no later batch overtakes this one.
             let mut permit = live.acquire().await;
