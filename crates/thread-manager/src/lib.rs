@@ -25,6 +25,19 @@
 //! answer is lost, and every such call takes effect once. After a dropped call, the next call on the thread reads the
 //! state of the thread from the store before it does anything else.
 //!
+//! # The runtime
+//!
+//! Calls belong in a Tokio runtime, of either flavour: current-thread or multi-thread.
+//!
+//! - It needs neither timers nor I/O. `enable_all` does no harm. Timers come from a thread of this crate, which runs only
+//!   while one is set.
+//! - No call blocks the thread of the runtime, except for small writes: an append of less than 256 KiB to a thread that has a
+//!   file is written by the calling task ([decision 3](../../../docs/decisions/0003-writes-happen-inline.md)). Locks of other
+//!   processes are waited for on the blocking pool.
+//! - Outside of any runtime, a call works as far as its store does, and nothing panics. The store over files returns a
+//!   `Backend` error that says what is missing. What happens in the background does not happen then: a dropped call may stop
+//!   halfway, and progress is stored with the next flush.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use selvedge_thread_manager::{NewThread, ThreadManager, TurnSettings};
@@ -50,6 +63,7 @@
 //! ```
 
 mod clock;
+mod compaction;
 mod completion;
 mod derived_record;
 mod follow;
@@ -70,6 +84,7 @@ mod timing;
 mod tool_call;
 mod turn_recorder;
 mod turn_settings;
+mod turn_tracker;
 mod working_directory;
 
 pub use follow::{FollowEvent, ThreadFollower};
@@ -82,6 +97,6 @@ pub use starting::StartingThread;
 #[doc(hidden)]
 pub use timer::wake_timers;
 pub use timing::METADATA_SYNC_INTERVAL;
-pub use tool_call::{ToolCallRecorder, ToolOutput};
+pub use tool_call::{Approval, ToolCallRecorder, ToolOutput};
 pub use turn_recorder::TurnRecorder;
 pub use turn_settings::TurnSettings;

@@ -4,19 +4,20 @@ use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use selvedge_history::{ModelContext, TokenBudget, aborted_output, is_persisted, unanswered_calls};
+use selvedge_history::{ModelContext, TokenBudget, TurnFormat, aborted_output, is_persisted, unanswered_calls};
 use selvedge_protocol::{
-    Compacted, ContextWindow, HistoryMode, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
-    ThreadMetadataPatch, TurnBoundary, WorldState,
+    ContextWindow, HistoryMode, ItemId, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
+    ThreadMetadataPatch, TurnBoundary, TurnId, WorldState,
 };
 use selvedge_thread_store::{Appended, BatchId, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::clock::now;
+use crate::compaction::Compaction;
 use crate::completion::run_to_completion;
 use crate::derived_record::{DerivedRecord, derive_record};
-use crate::live_state::{AppendGuard, LiveState, UnconfirmedBatch, apply_to_world_state};
+use crate::live_state::{AppendGuard, CallKey, LiveState, UnconfirmedBatch, apply_to_world_state};
 use crate::lost_answer::{is_outcome_unknown, repeat_while_unknown};
 use crate::metadata_sync::SyncSchedule;
 use crate::recorded::Recorded;
@@ -27,7 +28,8 @@ use crate::turn_settings::TurnSettings;
 /// A thread that is live in a store: the handle by which an agent records it.
 ///
 /// Any task may call any method. Calls take effect one after another. Dropping the handle loses nothing that was
-/// acknowledged.
+/// acknowledged. The handle keeps no history in memory: [`model_input`](Self::model_input) loads it. It can give up the
+/// writer while it is idle ([`ThreadManager::with_idle_timeout`](crate::ThreadManager::with_idle_timeout)).
 ///
 /// # Dropped calls and lost answers
 ///
@@ -121,8 +123,14 @@ impl LiveThread {
     /// The errors of [`ThreadReader::load_model_context`](selvedge_thread_store::ThreadReader::load_model_context).
     #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn model_input(&self) -> Result<Vec<ResponseItem>> {
-        // Under the lock, so that no append is half-way.
-        let _state = self.lock_current().await?;
+        // Under the lock, so that no append is half-way. A reader needs no writer, so an idle thread stays idle.
+        let mut state = self.state.lock().await;
+        if state.is_closed {
+            return Err(StoreError::not_live(self.thread_id));
+        }
+        if state.is_stale && !state.is_idle {
+            self.refresh(&mut state).await?;
+        }
         match self.store.load_model_context(self.thread_id).await {
             // The thread is still lazy: the model sees nothing.
             Err(StoreError::NotFound { live: false, .. }) => Ok(Vec::new()),
@@ -174,12 +182,12 @@ impl LiveThread {
     #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub(crate) async fn append_call(
         &self,
-        call: u64,
+        call: &CallKey<'_>,
         build: impl FnOnce(&LiveState) -> Vec<RolloutItem>,
     ) -> Result<Recorded> {
         let mut state = self.lock_current().await?;
         let items = match &state.unconfirmed {
-            Some(unconfirmed) if unconfirmed.call == Some(call) => unconfirmed.items.clone(),
+            Some(unconfirmed) if unconfirmed.call.is_some_and(|made| made == call()) => unconfirmed.items.clone(),
             _ => build(&state),
         };
         self.append_locked(&mut state, &items, Some(call)).await
@@ -235,7 +243,12 @@ impl LiveThread {
         self.append_locked(&mut state, &batch, None).await
     }
 
-    /// Appends a compaction: from now on the model sees `replacement_history`, in a new context window.
+    /// Appends a compaction: from now on the model sees `replacement_history`, in a new context window. A client shows that the
+    /// context was compacted.
+    ///
+    /// It is one batch. While a turn is open that this handle has begun, the compaction is part of it. Otherwise it is a turn of
+    /// its own, as Codex records it. A rewind by a number of turns does not count such a turn
+    /// ([`TurnBoundary::BeforeNewest`]).
     ///
     /// The model forgets what it was told about its surroundings. So the next record of
     /// [`append_context`](Self::append_context) is full.
@@ -245,10 +258,21 @@ impl LiveThread {
     #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn compact(&self, message: &str, replacement_history: Vec<ResponseItem>) -> Result<ContextWindow> {
         let mut state = self.lock_current().await?;
+        let at = now();
         // A copy of the tracker: the window of the thread changes only if the append succeeds.
-        let window = state.window.clone().compact(now());
-        let compacted = Compacted::new(message, replacement_history, window);
-        self.append_locked(&mut state, &[compacted.into()], None).await?;
+        let window = state.window.clone().compact(at);
+        let compaction = Compaction { message, replacement_history: &replacement_history, window, at };
+        let (format, item_id) =
+            (TurnFormat::new(self.thread_id, self.mode), ItemId::from(ThreadId::new(at).to_string()));
+        let items = match state.turns.open() {
+            Some(turn_id) => {
+                let mut items = Vec::new();
+                compaction.within(turn_id, item_id, &format, &mut items);
+                items
+            }
+            None => compaction.as_turn(&TurnId::from(ThreadId::new(at).to_string()), item_id, &format),
+        };
+        self.append_locked(&mut state, &items, None).await?;
         Ok(window)
     }
 
@@ -284,8 +308,10 @@ impl LiveThread {
     /// # Errors
     /// The errors of [`ThreadStore::persist_thread`].
     pub async fn persist(&self) -> Result<()> {
-        let _state = self.lock_current().await?;
-        repeat_while_unknown!(self.store.persist_thread(self.thread_id))
+        let mut state = self.lock_current().await?;
+        repeat_while_unknown!(self.store.persist_thread(self.thread_id))?;
+        state.has_log = true;
+        Ok(())
     }
 
     /// Flushes the thread: everything that was appended before is as durable as the store's level, and the store has
@@ -295,6 +321,10 @@ impl LiveThread {
     /// The errors of [`ThreadStore::flush_thread`] and [`ThreadStore::update_thread_metadata`].
     #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn flush(&self) -> Result<()> {
+        if self.is_idle().await {
+            // Everything was flushed when the writer was given up.
+            return Ok(());
+        }
         let mut state = self.lock_current().await?;
         self.flush_locked(&mut state).await
     }
@@ -344,6 +374,7 @@ impl LiveThread {
             return Ok(state.fold.thread().clone());
         }
         repeat_while_unknown!(self.store.persist_thread(self.thread_id))?;
+        state.has_log = true;
         // Derived changes first. They are older than the explicit ones and must not replace them later.
         self.flush_metadata(&mut state).await?;
         state.is_stale = true;
@@ -367,6 +398,7 @@ impl LiveThread {
         // after it.
         self.flush_locked(&mut state).await?;
         let was_stale = std::mem::replace(&mut state.is_stale, true);
+        state.turns.rewind();
         let request = RevertThread { thread_id: self.thread_id, to, batch: BatchId::generate() };
         let outcome = repeat_while_unknown!(self.store.revert_thread(request.clone()));
         state.is_stale = was_stale
@@ -389,6 +421,7 @@ impl LiveThread {
             return Ok(());
         }
         let outcome = match mode {
+            _ if state.is_idle => Ok(()),
             CloseMode::Shutdown => self.shutdown_locked(&mut state).await,
             CloseMode::Discard => repeat_while_unknown!(self.store.discard_thread(self.thread_id)),
         };
@@ -421,21 +454,90 @@ impl LiveThread {
 
     /// Locks the state of an open thread. It may be stale.
     async fn lock_open(&self) -> Result<MutexGuard<'_, LiveState>> {
+        let mut state = self.state.lock().await;
+        if state.is_closed {
+            return Err(StoreError::not_live(self.thread_id));
+        }
+        state.last_call = Instant::now();
+        if state.is_idle {
+            self.claim_idle(&mut state).await?;
+        }
+        Ok(state)
+    }
+
+    /// Claims the writer that was given up while the handle was idle.
+    async fn claim_idle(&self, state: &mut LiveState) -> Result<()> {
+        // Another process may have written meanwhile.
+        state.is_stale = true;
+        let was_dropped = std::mem::replace(&mut state.is_claiming, true);
+        let this = self.strong_self()?;
+        let claim = async move { repeat_while_unknown!(this.store.resume_thread(this.thread_id)) };
+        let outcome = run_to_completion(claim).await;
+        state.is_claiming = matches!(&outcome, Err(error) if is_outcome_unknown(error));
+        match outcome {
+            // A call that was dropped while it claimed the writer, or whose answer was lost, may have got it.
+            Err(StoreError::Conflict { .. })
+                if (was_dropped || state.is_claiming) && self.store.writer_state(self.thread_id).await.is_ok() => {}
+            outcome => outcome?,
+        }
+        state.is_idle = false;
+        state.turns.rewind();
+        self.watch_idle();
+        Ok(())
+    }
+
+    /// Claims the writer again if it was given up. Returns whether it was.
+    pub(crate) async fn claim_again(&self) -> Result<bool> {
+        // Without waiting: a handle that is busy is not idle, and may be shutting down for as long as its store takes.
+        if !self.state.try_lock().is_ok_and(|state| state.is_idle && !state.is_closed) {
+            return Ok(false);
+        }
+        self.lock_current().await.map(|_| true)
+    }
+
+    /// Returns whether the writer was given up because the handle was idle.
+    pub(crate) async fn is_idle(&self) -> bool {
         let state = self.state.lock().await;
-        if state.is_closed { Err(StoreError::not_live(self.thread_id)) } else { Ok(state) }
+        state.is_idle && !state.is_closed
+    }
+
+    /// Starts the task that gives up the writer when the handle is idle, if the manager wants that.
+    pub(crate) fn watch_idle(&self) {
+        if let Some(timeout) = self.registry.upgrade().and_then(|registry| registry.idle_timeout())
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(give_up_when_idle(self.weak_self.clone(), timeout));
+        }
+    }
+
+    /// Gives up the writer, unless a turn is open or the thread has no log.
+    async fn give_up(&self, state: &mut LiveState) {
+        if state.turns.open().is_some() || !state.has_log {
+            return;
+        }
+        match self.shutdown_locked(state).await {
+            Ok(()) => state.is_idle = true,
+            Err(error) => tracing::warn!(thread_id = %self.thread_id, %error, "an idle thread stays live for now"),
+        }
     }
 
     /// Locks the state of an open or closed thread, and refreshes a stale one if the store can be read.
     async fn lock_refreshed(&self) -> MutexGuard<'_, LiveState> {
         let mut state = self.state.lock().await;
-        if state.is_stale && !state.is_closed {
+        // Another process may write a thread that is idle here.
+        if (state.is_stale || state.is_idle) && !state.is_closed {
             self.try_refresh(&mut state).await;
         }
         state
     }
 
     /// Appends items, after those that are owed. `call` is the call of a recorder that built them.
-    async fn append_locked(&self, state: &mut LiveState, items: &[RolloutItem], call: Option<u64>) -> Result<Recorded> {
+    async fn append_locked(
+        &self,
+        state: &mut LiveState,
+        items: &[RolloutItem],
+        call: Option<&CallKey<'_>>,
+    ) -> Result<Recorded> {
         let owed = std::mem::take(&mut *self.lock_owed());
         let all: Cow<'_, [RolloutItem]> =
             if owed.is_empty() { items.into() } else { owed.iter().chain(items).cloned().collect() };
@@ -458,6 +560,7 @@ impl LiveThread {
         if items.is_empty() {
             return Ok(Recorded::new(appended, dropped));
         }
+        state.has_log = true;
         // History first, metadata second. From here on the items are in the log, so nothing below may fail the append.
         // If the process ends here, the log is ahead of the metadata, and the next writer of the thread derives what is
         // missing.
@@ -482,7 +585,7 @@ impl LiveThread {
         state: &mut LiveState,
         batch: BatchId,
         items: &[RolloutItem],
-        call: Option<u64>,
+        call: Option<&CallKey<'_>>,
     ) -> Result<Appended> {
         let guard = AppendGuard::begin(state, batch, items, call);
         let outcome = repeat_while_unknown!(self.store.append_items(self.thread_id, batch, items));
@@ -526,8 +629,10 @@ impl LiveThread {
     async fn refresh(&self, state: &mut LiveState) -> Result<()> {
         // If this fails, it stays unknown what the model was told. Then the next record must be a full one.
         state.world_state.clear();
-        // A dropped call may still be running in the store. The flush ends after it, so the reads below see its effect.
-        repeat_while_unknown!(self.store.flush_thread(self.thread_id))?;
+        if !state.is_idle {
+            // A dropped call may still be running in the store. The flush ends after it, so the reads below see its effect.
+            repeat_while_unknown!(self.store.flush_thread(self.thread_id))?;
+        }
         let context = match self.store.load_model_context(self.thread_id).await {
             // The thread is still lazy: nothing was appended, and the state is that of a new thread.
             Err(StoreError::NotFound { live: false, .. }) => {
@@ -599,7 +704,8 @@ async fn flush_metadata_later(thread: Weak<LiveThread>, mut wait: Duration) {
         // Without a handle there is nothing to do: the next writer derives the pending metadata from the log.
         let Some(thread) = thread.upgrade() else { return };
         let mut state = thread.state.lock().await;
-        if state.is_closed {
+        if state.is_closed || state.is_idle {
+            state.metadata_sync.has_timer = false;
             return;
         }
         if state.metadata_sync.schedule(false, Instant::now()) == SyncSchedule::Now {
@@ -611,6 +717,24 @@ async fn flush_metadata_later(thread: Weak<LiveThread>, mut wait: Duration) {
                 state.metadata_sync.has_timer = false;
                 return;
             }
+        }
+    }
+}
+
+/// Gives up the writer of a thread that had no call for this time, outside of a turn. Ends then, or when the handle is gone.
+async fn give_up_when_idle(thread: Weak<LiveThread>, timeout: Duration) {
+    let mut wait = timeout;
+    loop {
+        sleep(wait).await;
+        let Some(thread) = thread.upgrade() else { return };
+        let mut state = thread.state.lock().await;
+        wait = timeout.saturating_sub(state.last_call.elapsed());
+        if wait.is_zero() && !state.is_closed && !state.is_idle {
+            thread.give_up(&mut state).await;
+            wait = timeout;
+        }
+        if state.is_closed || state.is_idle {
+            return;
         }
     }
 }

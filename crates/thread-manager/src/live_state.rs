@@ -12,9 +12,11 @@ use selvedge_protocol::{
     ContextWindow, EventMsg, RolloutItem, SessionMeta, ThreadId, WorldState, WorldStatePatch, WorldStateRecord,
 };
 use selvedge_thread_store::BatchId;
+use tokio::time::Instant;
 
 use crate::derived_record::DerivedRecord;
 use crate::metadata_sync::MetadataSync;
+use crate::turn_tracker::TurnTracker;
 
 /// The state of a live thread, behind the lock of its handle.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct LiveState {
     pub(crate) world_state: WorldStateTracker,
     /// The context window that the thread is in.
     pub(crate) window: ContextWindowTracker,
+    /// The turns that this handle has begun.
+    pub(crate) turns: TurnTracker,
     /// Whether the log may contain something that this state does not reflect.
     ///
     /// A call sets it *before* it asks the store for a change and clears it afterwards. So it stays set if the future
@@ -39,7 +43,19 @@ pub(crate) struct LiveState {
     pub(crate) unconfirmed: Option<UnconfirmedBatch>,
     /// Whether the handle has given up the writer.
     pub(crate) is_closed: bool,
+    /// Whether the writer was given up because the handle was idle. The next call that needs it claims it again.
+    pub(crate) is_idle: bool,
+    /// Whether a call began to claim the writer again, and its outcome is not known: its future was dropped.
+    pub(crate) is_claiming: bool,
+    /// Whether the log has a line. A lazy thread cannot be given up: that would remove it.
+    pub(crate) has_log: bool,
+    /// When the last call began.
+    pub(crate) last_call: Instant,
 }
+
+/// Returns what identifies a call of a recorder: a hash of the method and its arguments. It is computed only for a batch that may
+/// or may not be in the log, because it would cost as much as building a small batch.
+pub(crate) type CallKey<'a> = dyn Fn() -> u64 + Sync + 'a;
 
 /// A batch that may or may not be in the log.
 #[derive(Debug)]
@@ -63,9 +79,14 @@ impl LiveState {
             metadata_sync: MetadataSync::default(),
             world_state: WorldStateTracker::new(),
             window: ContextWindowTracker::new(ContextWindow::first(head.window_id())),
+            turns: TurnTracker::default(),
             is_stale: false,
             unconfirmed: None,
             is_closed: false,
+            is_idle: false,
+            is_claiming: false,
+            has_log: false,
+            last_call: Instant::now(),
         }
     }
 
@@ -76,9 +97,14 @@ impl LiveState {
             metadata_sync: MetadataSync::with_pending(derived.unsynced),
             world_state: WorldStateTracker::restored(context.world_state.clone()),
             window: ContextWindowTracker::new(context.window),
+            turns: TurnTracker::default(),
             is_stale: false,
             unconfirmed: None,
             is_closed: false,
+            is_idle: false,
+            is_claiming: false,
+            has_log: true,
+            last_call: Instant::now(),
         }
     }
 
@@ -99,6 +125,7 @@ impl LiveState {
     /// Applies an item that was appended to the trackers, and marks the state as stale if only the log has the result.
     pub(crate) fn apply_item(&mut self, item: &RolloutItem) {
         apply_to_world_state(&mut self.world_state, item);
+        self.turns.apply(item);
         match item {
             RolloutItem::Compacted(compacted) => match compacted.window_number {
                 Some(number) => {
@@ -124,13 +151,18 @@ pub(crate) struct AppendGuard<'a> {
     pub(crate) state: &'a mut LiveState,
     batch: BatchId,
     items: &'a [RolloutItem],
-    call: Option<u64>,
+    call: Option<&'a CallKey<'a>>,
     is_confirmed: bool,
 }
 
 impl<'a> AppendGuard<'a> {
     /// Begins an append: from here on the log may contain the batch.
-    pub(crate) fn begin(state: &'a mut LiveState, batch: BatchId, items: &'a [RolloutItem], call: Option<u64>) -> Self {
+    pub(crate) fn begin(
+        state: &'a mut LiveState,
+        batch: BatchId,
+        items: &'a [RolloutItem],
+        call: Option<&'a CallKey<'a>>,
+    ) -> Self {
         state.is_stale = true;
         Self { state, batch, items, call, is_confirmed: false }
     }
@@ -146,7 +178,8 @@ impl Drop for AppendGuard<'_> {
     fn drop(&mut self) {
         if !self.is_confirmed {
             let (batch, items) = (self.batch, self.items.to_vec());
-            self.state.unconfirmed = Some(UnconfirmedBatch { batch, items, call: self.call });
+            let call = self.call.map(|call| call());
+            self.state.unconfirmed = Some(UnconfirmedBatch { batch, items, call });
         }
     }
 }

@@ -11,6 +11,7 @@ use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, TurnBoundar
 use selvedge_thread_store::{
     BatchId, ForkThread, LineStart, MetadataOrigin, Result, RevertThread, StoreError, ThreadStore, TracedStore,
 };
+use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
 use crate::clock::now;
@@ -46,7 +47,8 @@ pub struct ResumedThread {
 pub enum RewindTo {
     /// To a turn boundary.
     Boundary(TurnBoundary),
-    /// To the boundary before this many of the newest turns. If there are fewer turns, all of them are undone.
+    /// To the boundary before this many of the newest turns. Turns that only compact the context do not count and are undone
+    /// with the turn before them. If there are fewer turns, all of them are undone.
     Turns(u64),
 }
 
@@ -79,6 +81,15 @@ impl ShutdownReport {
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty() && self.timed_out.is_empty()
     }
+
+    /// Adds the outcome of one shutdown. `None` if it took longer than the timeout.
+    fn add(&mut self, thread_id: ThreadId, outcome: Option<Result<()>>) {
+        match outcome {
+            Some(Ok(())) => self.closed.push(thread_id),
+            Some(Err(error)) => self.failed.push((thread_id, error)),
+            None => self.timed_out.push(thread_id),
+        }
+    }
 }
 
 impl ThreadManager {
@@ -87,6 +98,19 @@ impl ThreadManager {
     pub fn new(store: Arc<dyn ThreadStore>) -> Self {
         let store: Arc<dyn ThreadStore> = Arc::new(TracedStore::new(store));
         Self { store, registry: Arc::new(Registry::new()) }
+    }
+
+    /// Lets threads give up their writer after this much time without a call, outside of a turn. By default none does.
+    ///
+    /// Another process can write the thread then. The handle stays valid, and is still among the live threads: the next call
+    /// that needs the writer claims it again, and reads what was added meanwhile. That call fails with `Conflict` if another
+    /// process writes the thread. A thread without a log, and a turn that is open, are not given up.
+    ///
+    /// It holds for the threads that are started, resumed or used from now on, by all clones of the manager.
+    #[must_use]
+    pub fn with_idle_timeout(self, time: Duration) -> Self {
+        self.registry.set_idle_timeout(time);
+        self
     }
 
     /// Returns the store.
@@ -146,6 +170,13 @@ impl ThreadManager {
     /// cold then.
     #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn resume(&self, thread_id: ThreadId) -> Result<ResumedThread> {
+        // A handle that gave up its writer claims it again, instead of a second handle.
+        if let Some(live) = self.live(thread_id)
+            && live.claim_again().await?
+        {
+            let context = self.store.load_model_context(thread_id).await?;
+            return Ok(ResumedThread { live, context });
+        }
         // If this future is dropped, the task still claims the thread. Nothing takes the outcome then, and dropping it
         // ends the claim.
         let manager = self.clone();
@@ -166,6 +197,7 @@ impl ThreadManager {
         if let Some(live) = self.live(thread_id)
             && live.is_open().await
         {
+            live.claim_again().await?;
             return Ok(live);
         }
         Ok(self.resume(thread_id).await?.live)
@@ -366,23 +398,24 @@ impl ThreadManager {
     }
 
     /// Shuts down all live threads at the same time, and waits no longer than `timeout`. A shutdown that takes longer
-    /// continues.
+    /// continues. Outside of a Tokio runtime they are shut down one after another, each for no longer than `timeout`.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn shutdown_all(&self, timeout: Duration) -> ShutdownReport {
+        let shut_down = |thread: Arc<LiveThread>| async move { with_timeout(timeout, thread.shutdown()).await };
+        let mut report = ShutdownReport::default();
+        let Ok(runtime) = Handle::try_current() else {
+            for (thread_id, thread) in self.registry.all() {
+                report.add(thread_id, shut_down(thread).await);
+            }
+            return report;
+        };
         // One task per thread, started before any is awaited: the timeouts run at the same time, so all of this takes
         // one timeout, however many threads hang.
-        let shut_down = |(thread_id, thread): (ThreadId, Arc<LiveThread>)| {
-            (thread_id, tokio::spawn(async move { with_timeout(timeout, thread.shutdown()).await }))
-        };
-        let tasks: Vec<_> = self.registry.all().into_iter().map(shut_down).collect();
-        let mut report = ShutdownReport::default();
+        let start = |(thread_id, thread)| (thread_id, runtime.spawn(shut_down(thread)));
+        let tasks: Vec<_> = self.registry.all().into_iter().map(start).collect();
         for (thread_id, task) in tasks {
-            match task.await {
-                Ok(Some(Ok(()))) => report.closed.push(thread_id),
-                Ok(Some(Err(error))) => report.failed.push((thread_id, error)),
-                Ok(None) => report.timed_out.push(thread_id),
-                Err(error) => report.failed.push((thread_id, StoreError::backend("a shutdown did not finish", error))),
-            }
+            let failed = |error| Some(Err(StoreError::backend("a shutdown did not finish", error)));
+            report.add(thread_id, task.await.unwrap_or_else(failed));
         }
         report
     }

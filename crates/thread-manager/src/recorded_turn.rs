@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_history::TurnFormat;
 use selvedge_protocol::{
-    EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskStartedEvent, ThreadId, Timestamp, TurnAbortedEvent,
-    TurnContext, TurnId, TurnItem,
+    EventMsg, ItemContent, ItemId, RolloutItem, TaskStartedEvent, ThreadId, Timestamp, TurnAbortedEvent, TurnContext,
+    TurnId, TurnItem,
 };
+use selvedge_thread_store::implement::UuidSequence;
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::clock::now;
@@ -24,23 +25,18 @@ pub(crate) struct RecordedTurn {
     pub(crate) format: TurnFormat,
     pub(crate) started_at: Timestamp,
     pub(crate) model_context_window: Option<u64>,
+    /// The settings of the turn. They are in the first batch that a call of the recorder appends, and follow what the model is
+    /// told about its surroundings, as in logs of other programs.
+    settings: TurnContext,
+    /// The ids of the items that get one here.
+    item_ids: UuidSequence,
     progress: Mutex<TurnProgress>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct TurnProgress {
-    /// The settings of the turn, until a batch with them is in the log. They follow what the model is told about its
-    /// surroundings, as in logs of other programs.
-    pub(crate) unwritten_settings: Option<TurnContext>,
     pub(crate) last_agent_message: Option<String>,
     pub(crate) is_ended: bool,
-}
-
-/// Which of the two lines of an item comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ItemOrder {
-    ModelFirst,
-    EventsFirst,
 }
 
 impl RecordedTurn {
@@ -56,9 +52,9 @@ impl RecordedTurn {
             ..Default::default()
         };
         thread.append(&[EventMsg::from(started).into()]).await?;
-        let progress = TurnProgress { unwritten_settings: Some(context), ..TurnProgress::default() };
         let format = TurnFormat::new(thread.id(), thread.mode());
-        Ok(Self { thread, id, format, started_at, model_context_window, progress: Mutex::new(progress) })
+        let (settings, item_ids, progress) = (context, UuidSequence::new(), Mutex::default());
+        Ok(Self { thread, id, format, started_at, model_context_window, settings, item_ids, progress })
     }
 
     pub(crate) fn progress(&self) -> MutexGuard<'_, TurnProgress> {
@@ -70,25 +66,38 @@ impl RecordedTurn {
         if self.progress().is_ended { Err(StoreError::invalid("the turn has ended")) } else { Ok(()) }
     }
 
-    /// Appends the batch of a call. `call` identifies the call: if the call before was dropped, and is the same, its
+    /// Appends the batch of a call. `call` hashes what identifies the call: if the call before was dropped, and is the same, its
     /// batch is appended again, and not a second one.
     pub(crate) async fn record(
         &self,
-        call: impl Hash,
-        build: impl FnOnce(&Self, &LiveState) -> Vec<RolloutItem>,
+        call: impl Fn(&mut DefaultHasher) + Sync,
+        build: impl FnOnce(&Self, &LiveState, &mut Vec<RolloutItem>),
     ) -> Result<Recorded> {
         self.check_open()?;
-        let settings = self.progress().unwritten_settings.clone();
-        let mut hasher = DefaultHasher::new();
-        (self.id.as_str(), call).hash(&mut hasher);
-        let appended = self
-            .thread
-            .append_call(hasher.finish(), |state| {
-                settings.into_iter().map(RolloutItem::from).chain(build(self, state)).collect()
+        let key = || {
+            let mut hasher = DefaultHasher::new();
+            self.id.as_str().hash(&mut hasher);
+            call(&mut hasher);
+            hasher.finish()
+        };
+        self.thread
+            .append_call(&key, |state| {
+                let mut batch = Vec::with_capacity(3);
+                if !state.turns.has_settings_of(&self.id) {
+                    batch.push(self.settings.clone().into());
+                }
+                build(self, state, &mut batch);
+                batch
             })
-            .await?;
-        self.progress().unwritten_settings = None;
-        Ok(appended)
+            .await
+    }
+
+    /// Returns a new id with this prefix.
+    pub(crate) fn new_id(&self, prefix: &str) -> String {
+        let mut id = String::with_capacity(prefix.len() + 36);
+        id.push_str(prefix);
+        id.push_str(self.item_ids.next().hyphenated().encode_lower(&mut [0; 36]));
+        id
     }
 
     /// Returns an item that is complete now.
@@ -97,13 +106,9 @@ impl RecordedTurn {
         TurnItem { started_at: at, completed_at: at, ..TurnItem::new(id, content) }
     }
 
-    /// Returns the batch of an item of the model and the events that show it.
-    pub(crate) fn batch(&self, response: ResponseItem, item: &TurnItem, order: ItemOrder) -> Vec<RolloutItem> {
-        let mut batch: Vec<RolloutItem> =
-            self.format.events(&self.id, item).into_iter().map(RolloutItem::from).collect();
-        let at = if order == ItemOrder::ModelFirst { 0 } else { batch.len() };
-        batch.insert(at, response.into());
-        batch
+    /// Adds the events that show an item to a batch.
+    pub(crate) fn show(&self, item: &TurnItem, batch: &mut Vec<RolloutItem>) {
+        batch.extend(self.format.events(&self.id, item).into_iter().map(RolloutItem::from));
     }
 
     pub(crate) fn aborted(&self) -> RolloutItem {
@@ -122,9 +127,4 @@ impl RecordedTurn {
     pub(crate) fn millis_until(&self, at: Timestamp) -> i64 {
         i64::try_from(at.saturating_since(self.started_at).as_millis()).unwrap_or(i64::MAX)
     }
-}
-
-/// Returns a new id with this prefix.
-pub(crate) fn new_id(prefix: &str) -> String {
-    format!("{prefix}{}", ThreadId::new(now()))
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 use tokio::sync::broadcast;
@@ -19,12 +20,22 @@ pub(crate) struct Registry<T> {
     /// A lock for each thread that is being opened, so that it is opened once.
     opening: Mutex<HashMap<ThreadId, Weak<tokio::sync::Mutex<()>>>>,
     created: broadcast::Sender<ThreadId>,
+    /// After how much time without a call a thread gives up its writer. `None`: never.
+    idle_timeout: Mutex<Option<Duration>>,
 }
 
 impl<T> Registry<T> {
     pub(crate) fn new() -> Self {
         let (created, _) = broadcast::channel(CREATED_BACKLOG);
-        Self { live: Mutex::default(), opening: Mutex::default(), created }
+        Self { live: Mutex::default(), opening: Mutex::default(), created, idle_timeout: Mutex::default() }
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        *self.idle_timeout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_idle_timeout(&self, time: Duration) {
+        *self.idle_timeout.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<ThreadId, Arc<T>>> {

@@ -45,6 +45,7 @@ impl StartingThread {
     pub(crate) fn hand_over(mut self) -> Arc<LiveThread> {
         self.is_committed = true;
         self.registry.add(self.live.id(), &self.live);
+        self.live.watch_idle();
         Arc::clone(&self.live)
     }
 }

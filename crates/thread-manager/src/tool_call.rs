@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::clock::now;
 use crate::recorded::Recorded;
-use crate::recorded_turn::{ItemOrder, RecordedTurn};
+use crate::recorded_turn::RecordedTurn;
 
 /// A tool call that is in progress ([`TurnRecorder::tool_call`](crate::TurnRecorder::tool_call)).
 ///
@@ -56,6 +56,19 @@ impl ToolOutput {
         self.shown = Some(content);
         self
     }
+}
+
+/// What the user answers when the agent asks whether it may run a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Approval {
+    /// The call may run.
+    Approved,
+    /// The call may run, and so may others like it until the agent ends.
+    ApprovedForSession,
+    /// The call may not run. The agent goes on without it.
+    Denied,
+    /// The call may not run, and the turn ends.
+    Abort,
 }
 
 impl From<&str> for ToolOutput {
@@ -112,22 +125,63 @@ impl ToolCallRecorder {
         self.end("fail", &error.into(), Some(ItemStatus::Failed)).await
     }
 
-    /// Ends a call that the user did not allow. The model gets the reason as its output.
+    /// Ends a call that the user did not allow. The model gets the reason as its output. A patch shows as a declined change of
+    /// files if the reason is a [`ToolOutput`] that is [shown as](ToolOutput::shown_as) one.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
-    pub async fn decline(&self, reason: &str) -> Result<Recorded> {
+    pub async fn decline(&self, reason: impl Into<ToolOutput>) -> Result<Recorded> {
         self.end("decline", &reason.into(), Some(ItemStatus::Declined)).await
     }
 
-    async fn end(&self, how: impl Hash, output: &ToolOutput, status: Option<ItemStatus>) -> Result<Recorded> {
-        let text = output.output.to_string();
+    /// Records what the user answered when the agent asked whether it may run the call.
+    ///
+    /// The table says what the log contains. As in logs of Codex, the question itself and a permission are not in it: they
+    /// are over when the call runs, and its output says that it ran.
+    ///
+    /// | answer | items | afterwards |
+    /// | --- | --- | --- |
+    /// | `Approved`, `ApprovedForSession` | none | the call is in progress |
+    /// | `Denied` | the output `rejected by the user`, and the declined item | the turn goes on |
+    /// | `Abort` | the output `aborted`, the declined item, and the end of the turn | the turn is interrupted |
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub async fn approval(&self, answer: Approval) -> Result<()> {
+        match answer {
+            Approval::Approved | Approval::ApprovedForSession => self.turn.check_open(),
+            Approval::Denied => self.decline("rejected by the user").await.map(drop),
+            Approval::Abort => self.abort().await,
+        }
+    }
+
+    async fn abort(&self) -> Result<()> {
+        let output = ToolOutput::from("aborted");
         self.turn
-            .record((how, self.id.as_str(), text), |turn, _| {
-                let answer = self.answer(&output.output);
-                let item = self.shown(&answer, output, status);
-                turn.batch(answer, &item, ItemOrder::EventsFirst)
-            })
+            .record(
+                |call| ("abort", self.id.as_str()).hash(call),
+                |turn, _, batch| {
+                    let answer = self.answer(&output.output);
+                    turn.show(&self.shown(&answer, &output, Some(ItemStatus::Declined)), batch);
+                    batch.push(answer.into());
+                    batch.push(turn.aborted());
+                },
+            )
+            .await?;
+        self.turn.progress().is_ended = true;
+        Ok(())
+    }
+
+    async fn end(&self, how: &str, output: &ToolOutput, status: Option<ItemStatus>) -> Result<Recorded> {
+        self.turn
+            .record(
+                |call| (how, self.id.as_str(), &output.output).hash(call),
+                |turn, _, batch| {
+                    let answer = self.answer(&output.output);
+                    turn.show(&self.shown(&answer, output, status), batch);
+                    batch.push(answer.into());
+                },
+            )
             .await
     }
 

@@ -1,20 +1,22 @@
 //! Records a turn: each call is one batch of what the model and a client must see of it.
 
+use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 
 use selvedge_history::shown_call;
 use selvedge_protocol::{
-    Compacted, ContextWindow, EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskCompleteEvent,
-    TokenCountEvent, TokenUsage, TokenUsageInfo, TurnId, WorldState,
+    ContextWindow, EventMsg, ItemContent, ItemId, ResponseItem, RolloutItem, TaskCompleteEvent, TokenCountEvent,
+    TokenUsage, TokenUsageInfo, TurnId, WorldState,
 };
 use selvedge_thread_store::{Result, StoreError};
 use serde_json::{Value, json};
 
 use crate::clock::now;
+use crate::compaction::Compaction;
 use crate::live::LiveThread;
 use crate::prompt::{AgentText, Prompt};
 use crate::recorded::Recorded;
-use crate::recorded_turn::{ItemOrder, RecordedTurn, new_id};
+use crate::recorded_turn::RecordedTurn;
 use crate::tool_call::ToolCallRecorder;
 use crate::turn_settings::TurnSettings;
 
@@ -80,11 +82,15 @@ impl TurnRecorder {
     pub async fn user_message(&self, prompt: impl Into<Prompt>) -> Result<Recorded> {
         let prompt = prompt.into();
         self.turn
-            .record(("user", &prompt), |turn, _| {
-                let item = turn.item(ItemId::from(new_id("")), prompt.content());
-                // The model's item comes first, as other programs write it.
-                turn.batch(prompt.response_item(), &item, ItemOrder::ModelFirst)
-            })
+            .record(
+                |call| ("user", &prompt).hash(call),
+                |turn, _, batch| {
+                    let item = turn.item(ItemId::from(turn.new_id("")), prompt.content());
+                    // The model's item comes first, as other programs write it.
+                    batch.push(prompt.response_item().into());
+                    turn.show(&item, batch);
+                },
+            )
             .await
     }
 
@@ -96,11 +102,15 @@ impl TurnRecorder {
         let message = message.into();
         let appended = self
             .turn
-            .record(("agent", &message), |turn, _| {
-                let id = message.id.clone().unwrap_or_else(|| new_id("msg_"));
-                let item = turn.item(ItemId::from(id.clone()), message.content());
-                turn.batch(message.response_item(&id), &item, ItemOrder::EventsFirst)
-            })
+            .record(
+                |call| ("agent", &message).hash(call),
+                |turn, _, batch| {
+                    let id = message.id.clone().unwrap_or_else(|| turn.new_id("msg_"));
+                    let response = message.response_item(&id);
+                    turn.show(&turn.item(ItemId::from(id), message.content()), batch);
+                    batch.push(response.into());
+                },
+            )
             .await?;
         self.turn.progress().last_agent_message = Some(message.text);
         Ok(appended)
@@ -114,12 +124,16 @@ impl TurnRecorder {
     pub async fn reasoning(&self, summary: &[&str], encrypted: Option<&str>) -> Result<Recorded> {
         let summary: Vec<String> = summary.iter().map(|&part| part.to_owned()).collect();
         self.turn
-            .record(("reasoning", &summary, encrypted), |turn, _| {
-                let id = new_id("rs_");
-                let content = ItemContent::Reasoning { summary: summary.clone(), content: Vec::new() };
-                let item = turn.item(ItemId::from(id.clone()), content);
-                turn.batch(ResponseItem::reasoning(&id, &summary, encrypted), &item, ItemOrder::EventsFirst)
-            })
+            .record(
+                |call| ("reasoning", &summary, encrypted).hash(call),
+                |turn, _, batch| {
+                    let id = turn.new_id("rs_");
+                    let response = ResponseItem::reasoning(&id, &summary, encrypted);
+                    let content = ItemContent::Reasoning { summary: summary.clone(), content: Vec::new() };
+                    turn.show(&turn.item(ItemId::from(id), content), batch);
+                    batch.push(response.into());
+                },
+            )
             .await
     }
 
@@ -167,7 +181,8 @@ impl TurnRecorder {
 
     async fn call(&self, call_id: &str, call: ResponseItem) -> Result<ToolCallRecorder> {
         let started_at = now();
-        self.turn.record(("call", call.json().get()), |_, _| vec![call.clone().into()]).await?;
+        let key = |hasher: &mut DefaultHasher| ("call", call.json().get()).hash(hasher);
+        self.turn.record(key, |_, _, batch| batch.push(call.clone().into())).await?;
         let content = shown_call(&call).ok_or_else(|| StoreError::invalid("the item is no call"))?;
         Ok(ToolCallRecorder::new(Arc::clone(&self.turn), ItemId::from(call_id.to_owned()), call, content, started_at))
     }
@@ -203,10 +218,13 @@ impl TurnRecorder {
     async fn performed(&self, id: &str, call: &Value, content: ItemContent) -> Result<Recorded> {
         let call = ResponseItem::from_value(call).ok_or_else(|| StoreError::invalid("the item is no object"))?;
         self.turn
-            .record(("performed", call.json().get()), |turn, _| {
-                let item = turn.item(ItemId::from(id.to_owned()), content);
-                turn.batch(call.clone(), &item, ItemOrder::EventsFirst)
-            })
+            .record(
+                |hasher| ("performed", call.json().get()).hash(hasher),
+                |turn, _, batch| {
+                    turn.show(&turn.item(ItemId::from(id.to_owned()), content), batch);
+                    batch.push(call.clone().into());
+                },
+            )
             .await
     }
 
@@ -227,13 +245,13 @@ impl TurnRecorder {
     /// As [`user_message`](Self::user_message), and `InvalidRequest` if the mode has no event for this kind.
     pub async fn shown_item(&self, content: ItemContent) -> Result<Recorded> {
         let kind = content.kind().to_owned();
-        let item = self.turn.item(ItemId::from(new_id("")), content);
+        let item = self.turn.item(ItemId::from(self.turn.new_id("")), content);
         let events = self.turn.format.events(&self.turn.id, &item);
         if events.is_empty() {
             return Err(StoreError::invalid(format!("a legacy thread has no event for an item of kind {kind}")));
         }
-        let text = serde_json::to_string(&item.content).unwrap_or_default();
-        self.turn.record(("shown", text), |_, _| events.into_iter().map(RolloutItem::from).collect()).await
+        let key = |call: &mut DefaultHasher| ("shown", serde_json::to_string(&item.content).ok()).hash(call);
+        self.turn.record(key, |_, _, batch| batch.extend(events.into_iter().map(RolloutItem::from))).await
     }
 
     /// Records the tokens of a request to the model. The tokens of the thread are kept: they are those before it, and
@@ -242,18 +260,21 @@ impl TurnRecorder {
     /// # Errors
     /// As [`user_message`](Self::user_message).
     pub async fn token_usage(&self, last: TokenUsage) -> Result<Recorded> {
-        let call = format!("{last:?}");
         self.turn
-            .record(("tokens", call), |turn, state| {
-                let before = state.fold.thread().token_usage.clone().unwrap_or_default();
-                let info = TokenUsageInfo {
-                    total_token_usage: Some(sum(&before, &last)),
-                    last_token_usage: Some(last.clone()),
-                    model_context_window: turn.model_context_window,
-                    ..Default::default()
-                };
-                vec![EventMsg::from(TokenCountEvent { info: Some(info), ..Default::default() }).into()]
-            })
+            .record(
+                |call| ("tokens", format!("{last:?}")).hash(call),
+                |turn, state, batch| {
+                    let before = state.fold.thread().token_usage.clone().unwrap_or_default();
+                    let info = TokenUsageInfo {
+                        total_token_usage: Some(sum(&before, &last)),
+                        last_token_usage: Some(last.clone()),
+                        model_context_window: turn.model_context_window,
+                        ..Default::default()
+                    };
+                    let count = TokenCountEvent { info: Some(info), ..Default::default() };
+                    batch.push(EventMsg::from(count).into());
+                },
+            )
             .await
     }
 
@@ -263,15 +284,19 @@ impl TurnRecorder {
     /// # Errors
     /// As [`user_message`](Self::user_message).
     pub async fn compact(&self, message: &str, replacement_history: &[ResponseItem]) -> Result<ContextWindow> {
-        let texts: Vec<&str> = replacement_history.iter().map(|item| item.json().get()).collect();
         self.turn
-            .record(("compact", message, texts), |turn, state| {
-                let window = state.window.clone().compact(now());
-                let item = turn.item(ItemId::from(new_id("")), ItemContent::ContextCompaction);
-                let compacted = Compacted::new(message, replacement_history.to_vec(), window);
-                let events = turn.format.events(&turn.id, &item).into_iter().map(RolloutItem::from);
-                [compacted.into()].into_iter().chain(events).collect()
-            })
+            .record(
+                |call| {
+                    ("compact", message).hash(call);
+                    replacement_history.iter().for_each(|item| item.json().get().hash(call));
+                },
+                |turn, state, batch| {
+                    let at = now();
+                    let window = state.window.clone().compact(at);
+                    let compaction = Compaction { message, replacement_history, window, at };
+                    compaction.within(&turn.id, ItemId::from(turn.new_id("")), &turn.format, batch);
+                },
+            )
             .await?;
         Ok(self.turn.thread.window().await)
     }
@@ -281,8 +306,8 @@ impl TurnRecorder {
     /// # Errors
     /// As [`user_message`](Self::user_message).
     pub async fn items(&self, items: &[RolloutItem]) -> Result<Recorded> {
-        self.turn.check_open()?;
-        self.turn.thread.append(items).await
+        let key = |call: &mut DefaultHasher| ("items", serde_json::to_string(items).ok()).hash(call);
+        self.turn.record(key, |_, _, batch| batch.extend_from_slice(items)).await
     }
 
     /// Ends the turn.
@@ -306,27 +331,30 @@ impl TurnRecorder {
     /// # Errors
     /// As [`complete`](Self::complete).
     pub async fn interrupt(self) -> Result<()> {
-        self.turn.record("interrupt", |turn, _| vec![turn.aborted()]).await?;
+        self.turn.record(|call| "interrupt".hash(call), |turn, _, batch| batch.push(turn.aborted())).await?;
         self.turn.progress().is_ended = true;
         Ok(())
     }
 
     async fn end(self, error: Option<Value>) -> Result<()> {
-        let call = error.as_ref().map(Value::to_string);
+        let call = error.clone();
         self.turn
-            .record(("end", call), |turn, _| {
-                let at = now();
-                let complete = TaskCompleteEvent {
-                    turn_id: Some(turn.id.clone()),
-                    last_agent_message: turn.progress().last_agent_message.clone(),
-                    started_at: Some(turn.started_at.as_seconds()),
-                    completed_at: Some(at.as_seconds()),
-                    duration_ms: Some(turn.millis_until(at)),
-                    error,
-                    ..Default::default()
-                };
-                vec![EventMsg::from(complete).into()]
-            })
+            .record(
+                |hasher| ("end", &call).hash(hasher),
+                |turn, _, batch| {
+                    let at = now();
+                    let complete = TaskCompleteEvent {
+                        turn_id: Some(turn.id.clone()),
+                        last_agent_message: turn.progress().last_agent_message.clone(),
+                        started_at: Some(turn.started_at.as_seconds()),
+                        completed_at: Some(at.as_seconds()),
+                        duration_ms: Some(turn.millis_until(at)),
+                        error,
+                        ..Default::default()
+                    };
+                    batch.push(EventMsg::from(complete).into());
+                },
+            )
             .await?;
         self.turn.progress().is_ended = true;
         Ok(())

@@ -257,7 +257,14 @@ impl Thread {
             self.blur(turns);
         }
         self.manager.rewind(self.id(), RewindTo::Turns(turns)).await.unwrap();
-        self.go_back_to(self.turns.len().saturating_sub(usize::try_from(turns).unwrap()));
+        self.go_back_to(self.before_newest(turns));
+    }
+
+    /// How many turns there are before this many of the newest that have a user message.
+    fn before_newest(&self, turns: u64) -> usize {
+        let of_user = self.turns.iter().enumerate().filter(|(_, turn)| !turn.is_silent);
+        let undone = of_user.rev().take(usize::try_from(turns).unwrap()).last();
+        undone.map_or(self.turns.len(), |(standing, _)| standing)
     }
 
     /// The event counts turns with a user message. A turn without one is undone with the turn before it.
@@ -268,9 +275,7 @@ impl Thread {
         self.blur(turns);
         let event = ThreadRolledBackEvent { num_turns: Some(turns), ..Default::default() };
         self.live.append(&[EventMsg::from(event).into()]).await.unwrap();
-        let of_user = self.turns.iter().enumerate().filter(|(_, turn)| !turn.is_silent);
-        let undone = of_user.rev().take(usize::try_from(turns).unwrap()).last();
-        self.go_back_to(undone.map_or(self.turns.len(), |(standing, _)| standing));
+        self.go_back_to(self.before_newest(turns));
     }
 
     fn blur(&mut self, turns: u64) {

@@ -9,12 +9,12 @@ use selvedge_protocol::{
     HistoryMode, ItemContent, ItemOrigin, ItemStatus, ResponseItem, TokenUsage, Turn, TurnQuery, TurnStatus,
 };
 use selvedge_thread_manager::{
-    AgentText, LiveThread, NewThread, Prompt, RewindTo, ToolOutput, TurnRecorder, TurnSettings,
+    AgentText, Approval, LiveThread, NewThread, Prompt, RewindTo, ToolOutput, TurnRecorder, TurnSettings,
 };
 use selvedge_thread_store::ThreadStore;
 use serde_json::{Value, json};
 
-use crate::support::{MODES, TestStores, id, surroundings};
+use crate::support::{MODES, TestStores, id, kinds, model_prompts, surroundings};
 use crate::watched_store::{Op, WatchedStore};
 
 fn new_thread(mode: HistoryMode) -> NewThread {
@@ -154,6 +154,53 @@ async fn every_kind_of_step_shows_as_it_was_recorded() {
 }
 
 #[tokio::test]
+async fn answers_of_the_user_show() {
+    for mode in MODES {
+        let stores = TestStores::memory();
+        let thread = stores.manager().start(new_thread(mode)).await.unwrap();
+        let turn = begin(&thread).await;
+        turn.user_message("clean up").await.unwrap();
+        let run = turn.command("c1", "ls", "/srv").await.unwrap();
+        let before = kinds(&*stores.store(), id(1)).await.len();
+        run.approval(Approval::Approved).await.unwrap();
+        run.approval(Approval::ApprovedForSession).await.unwrap();
+        assert_eq!(kinds(&*stores.store(), id(1)).await.len(), before, "a permission is not in the log");
+        run.finish("files").await.unwrap();
+        turn.command("c2", "rm -r /srv", "/srv").await.unwrap().approval(Approval::Denied).await.unwrap();
+        let patch = turn.custom_tool_call("c3", "apply_patch", "*** Begin Patch").await.unwrap();
+        let changes = json!({"/srv/a": {"type": "add", "content": "x"}});
+        let changed = ItemContent::FileChange { status: ItemStatus::Completed, changes };
+        patch.decline(ToolOutput::from("not this file").shown_as(changed)).await.unwrap();
+        let last = turn.command("c4", "reboot", "/srv").await.unwrap();
+        last.approval(Approval::Abort).await.unwrap();
+        assert!(turn.agent_message("too late").await.is_err(), "the turn has ended");
+        assert!(last.approval(Approval::Approved).await.is_err());
+        drop(turn);
+
+        assert!(thread.unanswered_calls().await.unwrap().is_empty());
+        let shown = turns(&*stores.store()).await;
+        assert_eq!((shown.len(), shown[0].status), (1, TurnStatus::Interrupted), "{mode:?}");
+        let status = |at: usize| match &shown[0].items[at].content {
+            ItemContent::CommandExecution { status, .. } | ItemContent::FileChange { status, .. } => *status,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((status(1), status(3)), (ItemStatus::Completed, ItemStatus::Declined), "{mode:?}");
+        // A legacy log has no event for commands: there the output tells that it did not run.
+        if mode == HistoryMode::Paginated {
+            assert_eq!((status(2), status(4)), (ItemStatus::Declined, ItemStatus::Declined));
+        }
+        let outputs: Vec<Value> = thread
+            .model_input()
+            .await
+            .unwrap()
+            .iter()
+            .filter_map(|item| serde_json::from_str::<Value>(item.json().get()).unwrap().get("output").cloned())
+            .collect();
+        assert_eq!(outputs, ["files", "rejected by the user", "not this file", "aborted"]);
+    }
+}
+
+#[tokio::test]
 async fn a_recorder_that_is_dropped_interrupts_its_turn() {
     for mode in MODES {
         let stores = TestStores::memory();
@@ -249,6 +296,96 @@ async fn a_compaction_within_a_turn_shows_and_is_undone_with_it() {
         manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
         assert_eq!(texts().await, ["first", "answer"], "{mode:?}");
     }
+}
+
+#[tokio::test]
+async fn a_compaction_outside_of_a_turn_shows_in_one_batch_and_is_no_turn_for_a_rewind() {
+    for (mode, stores) in MODES.into_iter().flat_map(|mode| [(mode, TestStores::memory()), (mode, TestStores::local())])
+    {
+        let manager = stores.manager();
+        let thread = manager.start(new_thread(mode)).await.unwrap();
+        for text in ["one", "two"] {
+            let turn = begin(&thread).await;
+            turn.user_message(text).await.unwrap();
+            turn.complete().await.unwrap();
+        }
+        let before = kinds(&*stores.store(), id(1)).await.len();
+        let summary = ResponseItem::user_text("SUMMARY");
+        assert_eq!(thread.compact("SUMMARY", vec![summary.clone()]).await.unwrap().number, 1);
+        assert_eq!(
+            kinds(&*stores.store(), id(1)).await[before..],
+            ["event_msg", "compacted", "event_msg", "event_msg"],
+            "{mode:?}"
+        );
+        let shown = turns(&*stores.store()).await;
+        assert_eq!((shown.len(), shown[2].status), (3, TurnStatus::Completed), "{mode:?}");
+        assert_eq!(contents(&shown[2]), [json!({"type": "context_compaction"})], "{mode:?}");
+        assert_eq!(thread.model_input().await.unwrap(), [summary]);
+
+        assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 2, "{mode:?}");
+        let shown = turns(&*stores.store()).await;
+        assert_eq!(shown.iter().map(contents).collect::<Vec<_>>().concat().len(), 1, "{mode:?}: {shown:?}");
+        assert_eq!(thread.window().await.number, 0);
+        assert_eq!(model_prompts(&*stores.store(), id(1)).await, ["one"], "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_compaction_by_the_handle_is_part_of_the_turn_that_is_open() {
+    for mode in MODES {
+        let stores = TestStores::memory();
+        let thread = stores.manager().start(new_thread(mode)).await.unwrap();
+        let turn = begin(&thread).await;
+        turn.user_message("one").await.unwrap();
+        thread.compact("SUMMARY", vec![ResponseItem::user_text("SUMMARY")]).await.unwrap();
+        turn.agent_message("done").await.unwrap();
+        turn.complete().await.unwrap();
+        let shown = turns(&*stores.store()).await;
+        let of_turn: Vec<&str> = shown[0].items.iter().map(|item| item.kind()).collect();
+        assert_eq!(
+            (shown.len(), of_turn),
+            (1, vec!["user_message", "context_compaction", "agent_message"]),
+            "{mode:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn any_first_call_writes_the_settings_of_the_turn_once() {
+    for mode in MODES {
+        let stores = TestStores::memory();
+        let thread = stores.manager().start(new_thread(mode)).await.unwrap();
+        let turn = thread.begin_turn(TurnSettings::default().model("gpt-y")).await.unwrap();
+        turn.items(&[ResponseItem::user_text("raw").into()]).await.unwrap();
+        turn.items(&[ResponseItem::user_text("more").into()]).await.unwrap();
+        assert_eq!(
+            kinds(&*stores.store(), id(1)).await,
+            ["session_meta", "event_msg", "turn_context", "response_item", "response_item"],
+            "{mode:?}"
+        );
+        assert_eq!(thread.metadata().await.model.as_deref(), Some("gpt-y"));
+        turn.complete().await.unwrap();
+        // Two first calls at the same time, too.
+        let turn = begin(&thread).await;
+        let (one, other) = tokio::join!(turn.user_message("one"), turn.agent_message("two"));
+        assert_eq!((one.unwrap().lines, other.unwrap().lines), (3, 2));
+    }
+}
+
+#[tokio::test]
+async fn items_that_were_dropped_and_are_repeated_are_in_the_log_once() {
+    let store = WatchedStore::new();
+    let thread = store.manager().start(new_thread(HistoryMode::Paginated)).await.unwrap();
+    let turn = begin(&thread).await;
+    let items = [ResponseItem::user_text("raw").into()];
+    let gate = store.hang_after(Op::Append, None);
+    tokio::select! {
+        biased;
+        _ = turn.items(&items) => panic!("the call did not wait at the gate"),
+        () = gate.reached() => {}
+    }
+    turn.items(&items).await.unwrap();
+    assert_eq!(thread.model_input().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
