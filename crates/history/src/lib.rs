@@ -75,6 +75,7 @@ mod model_item;
 mod payload_fields;
 mod persistence_policy;
 mod projected_turn;
+pub mod ranking;
 mod replay;
 mod rollback_ledger;
 mod search;
