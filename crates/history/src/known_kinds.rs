@@ -51,10 +51,11 @@
 //! | `Plan` | `text` |
 //! | `ImageGeneration`, `ContextCompaction`, `EnteredReviewMode`, `ExitedReviewMode`, `HookPrompt`, `CollabAgentToolCall`, `SubAgentActivity`, `ImageView`, `Sleep` | – |
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt;
 
 use selvedge_protocol::{CompletedItem, EventMsg, ResponseItem, ResponseItemKind, RolloutItem};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::persistence_policy::is_transient;
@@ -174,11 +175,55 @@ fn without(what: &str, field: &str, is_missing: bool) -> Option<String> {
     is_missing.then(|| format!("{what} without its field `{field}`"))
 }
 
-/// Returns the first of these fields that an object does not have. The fields are looked at by name only.
+/// Returns the first of these fields that an object does not have. The fields are looked at by name only, and no further than to the
+/// last one that is needed: the content of a message usually stays unread.
 fn missing_field<'a>(json: &RawValue, needed: &[&'a str]) -> Option<&'a str> {
-    if needed.is_empty() {
-        return None;
+    let mut missing = needed.to_vec();
+    // The reading ends early with an error if every field was found before the end.
+    let _ = serde_json::Deserializer::from_str(json.get()).deserialize_map(FieldsToFind(&mut missing));
+    missing.first().copied()
+}
+
+/// Reads the keys of an object, and removes each one that is found.
+struct FieldsToFind<'m, 'a>(&'m mut Vec<&'a str>);
+
+impl<'de> Visitor<'de> for FieldsToFind<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
     }
-    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json.get()).unwrap_or_default();
-    needed.iter().copied().find(|name| !fields.contains_key(*name))
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while !self.0.is_empty() && map.next_key_seed(KeyToFind(self.0))?.is_some() {
+            if !self.0.is_empty() {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one key, without a copy of it.
+struct KeyToFind<'m, 'a>(&'m mut Vec<&'a str>);
+
+impl<'de> DeserializeSeed<'de> for KeyToFind<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeyToFind<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<(), E> {
+        self.0.retain(|name| *name != key);
+        Ok(())
+    }
 }

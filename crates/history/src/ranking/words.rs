@@ -1,6 +1,6 @@
 //! Splits texts into the words that are indexed, and search terms into patterns of words.
 //!
-//! Words are those of the folded text ([`folded_words`](crate::folded_words)). Of a word that is longer than 64 characters, overlapping
+//! Words are those of the folded text ([`folded_words`]). Of a word that is longer than 64 characters, overlapping
 //! pieces are indexed. They begin 32 characters apart, so that any 32 consecutive characters of the word are within one of them:
 //!
 //! ```text
