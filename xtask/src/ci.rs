@@ -12,7 +12,7 @@ use crate::{crash, docs, fmt, layers, lint, tidy};
 pub(crate) const HELP: &str = "\
 usage: cargo xtask ci
 
-Runs test, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. The steps after a failed one
+Runs test, the rules of the contract in a build without the index, fmt --check, lint, layers, tidy, docs, deny, the demo of the README and 60 seconds of crash. The steps after a failed one
 still run, and the table at the end shows the result of every step. The last lines are the counts of the test runner.";
 
 /// A step. Its arguments are the counts of the tests and the names of all verbs.
@@ -24,6 +24,7 @@ const STEPS: &[(&str, CiStep)] = &[
         *counts = seen;
         outcome.map(|()| Outcome::Passed)
     }),
+    ("no index", |_, _| passed(without_index())),
     ("fmt --check", |_, _| passed(fmt::run(&["--check".to_owned()]))),
     ("lint", |_, _| passed(lint::run(&[]))),
     ("layers", |_, _| passed(layers::run(&[]))),
@@ -79,6 +80,13 @@ fn table(reports: &[StepReport]) -> String {
         text.push_str(&format!("\n{name:<14} {:>8.1}  {word}", took.as_secs_f64()));
     }
     text
+}
+
+/// Builds the local store and the facade without the feature `index`, and runs the rules of the contract: the logs answer everything.
+fn without_index() -> Result<()> {
+    let slim = ["--no-default-features", "-p", "selvedge-thread-store-local"];
+    run_command(cargo(&["test"]).args(slim).args(["--test", "without_index"]))?;
+    run_command(&mut cargo(&["check", "-p", "selvedge", "--no-default-features", "--features", "local"]))
 }
 
 /// Runs the first command of the README, in the release build, as a reader would type it.

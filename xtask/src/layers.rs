@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use rules::{Arrow, DependencyKind, Layers, Member};
 
-use crate::workspace::{Metadata, Package, Usage, root, short_name};
+use crate::workspace::{Metadata, Package, Usage, cargo, root, short_name};
 
 pub(crate) const HELP: &str = "\
 usage: cargo xtask layers [--write-docs]
 
 Compares cargo metadata with layers.toml and prints the crates by layer. Fails on a dependency that points up or sideways,
 on a crate that layers.toml does not name, on a dev-only crate in normal or build dependencies, on a dependency that the
-crate must not know, and on a stale table in docs/architecture.md. --write-docs writes that table.";
+crate must not know, on SQLite in the facade without its feature `index`, and on a stale table in docs/architecture.md. --write-docs writes that table.";
 
 const RULES: &str = "layers.toml";
 const PAGE: &str = "docs/architecture.md";
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let members: Vec<Member> = Metadata::of_workspace()?.members().map(member).collect();
     print!("{}", tree(&layers, &members));
     let mut faults = rules::check(&layers, &members);
+    faults.extend(linked_without_index()?);
     if write_docs {
         write_page(&layers)?;
     } else {
@@ -39,6 +40,21 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         bail!("the dependencies break the rules of layers.toml:\n  {}", faults.join("\n  "));
     }
     Ok(())
+}
+
+/// Returns what of SQLite the facade links without its feature `index`: it must be nothing, because a program can link one SQLite
+/// only, and another crate of it may need its own.
+fn linked_without_index() -> Result<Vec<String>> {
+    let flags = ["tree", "-p", "selvedge", "--no-default-features", "--features", "local", "--edges", "normal,build"];
+    let output = cargo(&flags).args(["--prefix", "none"]).output().context("cannot run cargo tree")?;
+    if !output.status.success() {
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let is_sqlite =
+        |line: &&str| line.contains("sqlite") || line.starts_with("sqlx") || line.starts_with("selvedge-state ");
+    let linked: BTreeSet<&str> = printed.lines().filter(is_sqlite).collect();
+    Ok(linked.iter().map(|package| format!("without the feature `index`, selvedge links {package}")).collect())
 }
 
 fn load() -> Result<Layers> {

@@ -8,7 +8,8 @@
 //! | clear the field | `null` | `Some(None)` | – |
 //! | set the field | a value | `Some(Some(value))` | `Some(value)` |
 //!
-//! So in `Option<Option<T>>` the outer option is `Some` if the patch mentions the field, and the inner one is the new
+//! A writer of a patch uses its setters, such as `set_name` and `clear_name`. A reader finds the states in the fields: in
+//! `Option<Option<T>>` the outer option is `Some` if the patch mentions the field, and the inner one is the new
 //! value. Times, the session and the history mode cannot be cleared, because every thread has them; `null` leaves them
 //! as they are.
 
@@ -39,8 +40,8 @@ macro_rules! patch {
         $(#[$meta:meta])*
         pub struct $name:ident {
             set { $( $(#[$set_meta:meta])* $set:ident : $set_ty:ty ),* $(,)? }
-            clear { $( $(#[$clear_meta:meta])* $clear:ident : $clear_ty:ty ),* $(,)? }
-            nested { $( $(#[$nested_meta:meta])* $nested:ident : $nested_ty:ty ),* $(,)? }
+            clear { $( $(#[$clear_meta:meta])* $clear:ident ($set_clear:ident, $clear_clear:ident) : $clear_ty:ty ),* $(,)? }
+            nested { $( $(#[$nested_meta:meta])* $nested:ident ($set_nested:ident, $clear_nested:ident) : $nested_ty:ty ),* $(,)? }
         }
     ) => {
         $(#[$meta])*
@@ -60,6 +61,38 @@ macro_rules! patch {
         }
 
         impl $name {
+            $(
+                #[doc = concat!("Sets `", stringify!($clear), "`.")]
+                #[must_use]
+                pub fn $set_clear(mut self, value: impl Into<$clear_ty>) -> Self {
+                    self.$clear = Some(Some(value.into()));
+                    self
+                }
+
+                #[doc = concat!("Clears `", stringify!($clear), "`.")]
+                #[must_use]
+                pub fn $clear_clear(mut self) -> Self {
+                    self.$clear = Some(None);
+                    self
+                }
+            )*
+
+            $(
+                #[doc = concat!("Changes single fields of `", stringify!($nested), "`.")]
+                #[must_use]
+                pub fn $set_nested(mut self, patch: $nested_ty) -> Self {
+                    self.$nested = Some(Some(patch));
+                    self
+                }
+
+                #[doc = concat!("Clears the whole of `", stringify!($nested), "`.")]
+                #[must_use]
+                pub fn $clear_nested(mut self) -> Self {
+                    self.$nested = Some(None);
+                    self
+                }
+            )*
+
             /// Returns whether the patch changes nothing. A nested patch without changes counts as no change.
             #[must_use]
             pub fn is_empty(&self) -> bool {
@@ -94,11 +127,11 @@ patch! {
         set {}
         clear {
             /// The hash of the commit that is checked out.
-            commit_hash: String,
+            commit_hash (set_commit_hash, clear_commit_hash): String,
             /// The branch that is checked out.
-            branch: String,
+            branch (set_branch, clear_branch): String,
             /// The URL from which the repository was cloned, without credentials.
-            repository_url: RepositoryUrl,
+            repository_url (set_repository_url, clear_repository_url): RepositoryUrl,
         }
         nested {}
     }
@@ -150,13 +183,8 @@ patch! {
     ///
     /// let id: ThreadId = "01a1fd5d-aacb-7641-837d-630af077ebd5".parse()?;
     /// let mut thread = StoredThread::new(id, Timestamp::from_millis(0));
-    /// let patch = ThreadMetadataPatch {
-    ///     model: Some(Some("m".to_owned())), // set
-    ///     cwd: Some(None),                   // clear
-    ///     name: None,                        // leave
-    ///     git: Some(Some(GitInfoPatch { branch: Some(Some("main".to_owned())), ..GitInfoPatch::default() })),
-    ///     ..ThreadMetadataPatch::default()
-    /// };
+    /// let git = GitInfoPatch::default().set_branch("main");
+    /// let patch = ThreadMetadataPatch::default().set_model("m").clear_cwd().change_git(git);
     /// assert_eq!(serde_json::to_string(&patch)?, r#"{"cwd":null,"model":"m","git":{"branch":"main"}}"#);
     /// patch.apply(&mut thread);
     /// assert_eq!(thread.model.as_deref(), Some("m"));
@@ -182,47 +210,47 @@ patch! {
         }
         clear {
             /// The name that a user gave the thread.
-            name: String,
+            name (set_name, clear_name): String,
             /// What the thread is about.
-            preview: String,
+            preview (set_preview, clear_preview): String,
             /// The first user message, in full.
-            first_user_message: String,
+            first_user_message (set_first_user_message, clear_first_user_message): String,
             /// The thread from which it was forked.
-            forked_from_id: ThreadId,
+            forked_from_id (set_forked_from_id, clear_forked_from_id): ThreadId,
             /// The thread that started it as a sub-agent.
-            parent_thread_id: ThreadId,
+            parent_thread_id (set_parent_thread_id, clear_parent_thread_id): ThreadId,
             /// The working directory.
-            cwd: String,
+            cwd (set_cwd, clear_cwd): String,
             /// The model.
-            model: String,
+            model (set_model, clear_model): String,
             /// The provider of the model.
-            model_provider: String,
+            model_provider (set_model_provider, clear_model_provider): String,
             /// The reasoning effort.
-            reasoning_effort: String,
+            reasoning_effort (set_reasoning_effort, clear_reasoning_effort): String,
             /// When the agent asks the user for approval.
-            approval_mode: Value,
+            approval_mode (set_approval_mode, clear_approval_mode): Value,
             /// What commands may access.
-            permission_profile: Value,
+            permission_profile (set_permission_profile, clear_permission_profile): Value,
             /// The kind of program that created the thread.
-            source: Value,
+            source (set_source, clear_source): Value,
             /// The category of the source.
-            thread_source: Value,
+            thread_source (set_thread_source, clear_thread_source): Value,
             /// The client on whose behalf the thread was created.
-            originator: String,
+            originator (set_originator, clear_originator): String,
             /// The version of the program that wrote the first line.
-            cli_version: String,
+            cli_version (set_cli_version, clear_cli_version): String,
             /// The name of a sub-agent.
-            agent_nickname: String,
+            agent_nickname (set_agent_nickname, clear_agent_nickname): String,
             /// The role of a sub-agent.
-            agent_role: String,
+            agent_role (set_agent_role, clear_agent_role): String,
             /// The path of a sub-agent in its tree.
-            agent_path: String,
+            agent_path (set_agent_path, clear_agent_path): String,
             /// The tokens that the thread has used so far.
-            token_usage: TokenUsage,
+            token_usage (set_token_usage, clear_token_usage): TokenUsage,
         }
         nested {
             /// The state of the git repository in which the thread works. A nested patch changes single fields of it.
-            git: GitInfoPatch,
+            git (change_git, clear_git): GitInfoPatch,
         }
     }
 }

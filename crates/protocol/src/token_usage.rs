@@ -31,6 +31,20 @@ open_object! {
     }
 }
 
+impl TokenUsage {
+    /// Creates the numbers of a request for which the model read and wrote this many tokens. The parts of them, such as those from a
+    /// cache, are fields that can be set afterwards.
+    #[must_use]
+    pub fn new(input: u64, output: u64) -> Self {
+        Self {
+            input_tokens: Some(input),
+            output_tokens: Some(output),
+            total_tokens: Some(input.saturating_add(output)),
+            ..Self::default()
+        }
+    }
+}
+
 open_object! {
     /// Payload of a `token_usage_record` line: the tokens of one response of the model, with the sums up to it.
     ///

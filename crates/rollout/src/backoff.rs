@@ -49,10 +49,15 @@ impl Iterator for Backoff {
 /// # Errors
 /// Those of the work.
 pub fn retry_if_moved<T, E>(is_moved: impl Fn(&E) -> bool, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
-    for pause in Backoff::new(MOVE_TIMEOUT) {
+    for (tries, pause) in (1_u32..).zip(Backoff::new(MOVE_TIMEOUT)) {
         match attempt() {
             Err(error) if is_moved(&error) => thread::sleep(pause),
-            outcome => return outcome,
+            outcome => {
+                if tries > 1 {
+                    tracing::debug!(tries, "another process moved a file, which was found again");
+                }
+                return outcome;
+            }
         }
     }
     // The time is over. This attempt decides, and its error is returned whatever its cause.

@@ -63,6 +63,8 @@ struct AppendCursor {
     streak: Option<WriteStreak>,
     /// The error of the sync after which nothing is written any more.
     failed: Option<Arc<io::Error>>,
+    /// Whether an event says that the file was lost.
+    is_loss_reported: bool,
 }
 
 /// A series of writes, each of which begins so soon after the one before that the path need not be checked each time.
@@ -226,6 +228,10 @@ impl LogFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => LostFile::Gone,
             Err(error) => return Err(error).context("stat", &self.path),
         };
+        // Once: each later append fails, too.
+        if !std::mem::replace(&mut cursor.is_loss_reported, true) {
+            tracing::warn!(thread_id = %self.thread_id, path = %self.path.display(), "the file of a writer {what}");
+        }
         Err(RolloutError::Lost { thread_id: self.thread_id, path: self.path.clone(), what })
     }
 
@@ -290,7 +296,7 @@ impl LogFile {
 impl AppendCursor {
     /// Returns the cursor at the end of an intact file of this size.
     const fn at(len: u64) -> Self {
-        Self { len, torn: false, leftover: 0, missing_head: None, streak: None, failed: None }
+        Self { len, torn: false, leftover: 0, missing_head: None, streak: None, failed: None, is_loss_reported: false }
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! `cargo run -p selvedge --features metrics --example traces`
 
+use std::time::Duration;
+
 use anyhow::Result;
 use metrics_util::debugging::DebuggingRecorder;
-use selvedge::{NewThread, ThreadId, TurnSettings};
+use selvedge::{NewThread, ResponseItem, ThreadId, ThreadQuery, TurnSettings};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,6 +23,20 @@ async fn main() -> Result<()> {
     let turn = thread.begin_turn(TurnSettings::default()).await?;
     turn.user_message("where is the bug?").await?;
     turn.complete().await?;
+    // The first list builds the index.
+    threads.store().list_threads(&ThreadQuery::default()).await?;
+    // Another program holds a lock for a moment.
+    let lock = std::fs::File::create(home.path().join("session_index.jsonl.lock"))?;
+    lock.lock()?;
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(lock);
+    });
+    threads.rename(thread.id(), "the bug").await?;
+    // Another program removes the file of the live thread.
+    std::fs::remove_file(threads.thread(thread.id()).await?.location.unwrap_or_default())?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(thread.append(&[ResponseItem::user_text("lost").into()]).await.is_err());
     // A thread that does not exist.
     let missing: ThreadId = "01a1fd5d-0000-7000-8000-000000000000".parse()?;
     assert!(threads.open(missing).await.is_err());

@@ -38,6 +38,46 @@
 //! - The crates `selvedge-protocol`, `selvedge-history` and `selvedge-thread-store` have the rest: every kind of line, the
 //!   rules, and the queries.
 //!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `local` | yes | [`open`] and the store over a home directory |
+//! | `index` | yes | an SQLite database beside the threads, which makes lists and searches fast. Without it the logs answer, and no SQLite is linked: for a program that has its own, such as one with `rusqlite` |
+//! | `metrics` | no | counters and histograms of calls on the store |
+//!
+//! # Times
+//!
+//! Every point in time is a [`Timestamp`], which converts from and to `std::time::SystemTime`. A duration that a call takes is
+//! a `std::time::Duration`; one that was recorded is a number of milliseconds, `duration_ms`.
+//!
+//! # Reading
+//!
+//! [`ThreadManager::store`] returns the store. As a [`ThreadReader`], it lists and searches threads, and returns their turns:
+//!
+//! ```
+//! use selvedge::{ItemContent, SearchQuery, ThreadQuery, TurnQuery};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> selvedge::Result<()> {
+//! # let home = tempfile::tempdir().unwrap();
+//! let threads = selvedge::open(home.path());
+//! let store = threads.store();
+//! for thread in store.list_threads(&ThreadQuery::default()).await?.items {
+//!     for turn in store.list_turns(&TurnQuery::all(thread.id)).await?.items {
+//!         for item in turn.items {
+//!             if let ItemContent::UserMessage { text, .. } = item.content {
+//!                 println!("{text}");
+//!             }
+//!         }
+//!     }
+//! }
+//! let hits = store.search_threads(&SearchQuery::new("bug")).await?.items;
+//! # assert_eq!(hits.len(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The runtime
 //!
 //! The store and the manager need a Tokio runtime of either flavour. Without its timers, progress such as token counts is
@@ -45,17 +85,18 @@
 
 pub use selvedge_history::ModelContext;
 pub use selvedge_protocol::{
-    ContextWindow, GitInfo, HistoryMode, ItemContent, ItemStatus, ResponseItem, RolloutItem, StoredThread, ThreadId,
-    ThreadMetadataPatch, ThreadQuery, Timestamp, TokenUsage, Turn, TurnBoundary, TurnId, TurnItem, TurnQuery,
+    CompletedItem, ContextWindow, CwdFilter, Durability, EventMsg, GitInfo, GitInfoPatch, HistoryMode, ItemContent,
+    ItemStatus, Page, ResponseItem, RolloutItem, RolloutLine, SearchHit, SearchQuery, SortDirection, StoredThread,
+    ThreadId, ThreadMetadataPatch, ThreadQuery, Timestamp, TokenUsage, Turn, TurnBoundary, TurnId, TurnItem, TurnQuery,
     TurnStatus, WorldState,
 };
 pub use selvedge_thread_manager::{
-    AgentText, FollowEvent, LiveThread, NewThread, Prompt, ResumedThread, ThreadFollower, ThreadManager,
-    ToolCallRecorder, ToolOutput, TurnRecorder, TurnSettings,
+    AgentText, FollowEvent, LiveThread, NewThread, Prompt, Recorded, ResumedThread, ShutdownReport, StartingThread,
+    ThreadFollower, ThreadManager, ToolCallRecorder, ToolOutput, TurnRecorder, TurnSettings,
 };
-pub use selvedge_thread_store::{ForkThread, LineStart, Result, StoreError, ThreadReader, ThreadStore};
+pub use selvedge_thread_store::{ForkThread, LinePosition, LineStart, Result, StoreError, ThreadReader, ThreadStore};
 #[cfg(feature = "local")]
-pub use selvedge_thread_store_local::LocalThreadStore;
+pub use selvedge_thread_store_local::{HomeOptions, IndexLocation, LocalThreadStore};
 
 /// Opens the threads in a home directory. Reads and creates nothing: the first thread creates the directory.
 ///

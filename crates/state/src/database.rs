@@ -20,7 +20,7 @@ use selvedge_rollout::{RolloutHome, now};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::blocking::blocking;
 use crate::error::{IndexError, Result};
@@ -85,7 +85,7 @@ impl Database {
 
     /// Opens a file only to read it. Nothing is created, set up or changed.
     pub(crate) async fn open_read_only(path: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(STATEMENT_TIMEOUT);
+        let options = quiet_options(path).read_only(true).busy_timeout(STATEMENT_TIMEOUT);
         match Self::connect_with(path, options.clone()).of_this_version().await {
             // In a directory that cannot be written, SQLite cannot create the shared memory by which it marks itself as a reader.
             // Without a log there is no writer, and then the file can be read as immutable.
@@ -193,7 +193,7 @@ impl Database {
             tries += 1;
             match self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(IndexError::from) {
                 Err(IndexError::Busy(error)) if wait == WaitPolicy::Long && tries < BEGIN_ATTEMPTS => {
-                    tracing::debug!(%error, tries, "index busy, retrying");
+                    tracing::debug!(%error, tries, "another process holds the index; the transaction begins again");
                     tokio::time::sleep(FIRST_BEGIN_PAUSE * (1 << (tries - 1))).await;
                 }
                 outcome => return outcome,
@@ -210,8 +210,7 @@ fn pool(max: u32) -> SqlitePoolOptions {
 fn options(path: &Path) -> SqliteConnectOptions {
     // The write-ahead log lets readers continue while one process writes. With `NORMAL`, a power loss can undo the last
     // transactions, but never damages the file. That is enough for an index: the next update reads the logs again.
-    SqliteConnectOptions::new()
-        .filename(path)
+    quiet_options(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(STATEMENT_TIMEOUT)
@@ -220,6 +219,12 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // 8 MiB, which hold the upper levels of all tables.
         .pragma("cache_size", "-8192")
         .statement_cache_capacity(64)
+}
+
+/// Returns options whose statements are traced at level TRACE. At DEBUG, which is the default of the driver, they would bury the events
+/// that a person looks for.
+fn quiet_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).log_statements(log::LevelFilter::Trace)
 }
 
 /// Returns the one migration: the whole schema. It needs no second one, because an index of another schema is built again.

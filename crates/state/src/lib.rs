@@ -89,6 +89,5 @@ pub use crate::error::IndexError;
 pub use crate::generation::IndexGeneration;
 pub use crate::index::StateIndex;
 pub use crate::refresh::RefreshOutcome;
-pub use crate::search::ranking::HitRanking;
 pub use crate::status::IndexStatus;
 pub use crate::update::{UpdateProgress, UpdateReport};

@@ -20,7 +20,7 @@ use selvedge_protocol::ThreadId;
 use selvedge_rollout::{HomeFiles, now};
 use sqlx::SqliteConnection;
 
-use crate::database::WaitPolicy;
+use crate::database::{SetAside, WaitPolicy};
 use crate::error::{IndexError, Result};
 use crate::index::StateIndex;
 use crate::indexed_state::IndexedState;
@@ -85,12 +85,29 @@ impl StateIndex {
         let snapshot = self.snapshot_home().await?;
         let report = self.apply_changes(Arc::clone(&snapshot.files), None, WaitPolicy::Long, &mut progress).await?;
         if report.contended == 0 {
+            // Asked now: if several updates fill the index at the same time, the first that is done reports it.
+            let was_filled = self.generation().await?.is_some();
             self.set_filled(started_at, clearings).await?;
             if report.unreadable == 0 {
                 self.remember_snapshot(snapshot, WaitPolicy::Long).await?;
             }
+            if !was_filled {
+                let why = self.why_unfilled(clearings);
+                let UpdateReport { threads, bytes_read, .. } = report;
+                let millis = now().as_millis() - started_at.as_millis();
+                tracing::info!(why, threads, bytes_read, millis, "the index was built from the logs");
+            }
         }
         Ok(report)
+    }
+
+    /// Returns why the index had to be built.
+    fn why_unfilled(&self, clearings: i64) -> &str {
+        match self.set_aside() {
+            Some(SetAside { reason, .. }) => reason,
+            None if clearings > 0 => "it was cleared",
+            None => "there was none",
+        }
     }
 
     /// Brings these threads up to date, and those that build on them; `None` means all threads. Threads that another process

@@ -20,7 +20,7 @@ use selvedge_protocol::{
 };
 use selvedge_rollout::{RolloutHome, RolloutRecorder};
 use selvedge_thread_manager::{LiveThread, ThreadManager, TurnRecorder, TurnSettings};
-use selvedge_thread_store::{BatchId, ThreadReader, ThreadStore};
+use selvedge_thread_store::{BatchId, ThreadReader, ThreadStore, TracedStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use tempfile::tempdir;
 
@@ -113,6 +113,15 @@ fn compared(probe: &Probe, plain: &[RolloutItem], mixed: &[RolloutItem]) -> anyh
             Ok((home, store))
         })?;
     }
+    // The same calls as in batches of 1, through the store that traces them, while nobody listens.
+    let name = format!("traced store, {PROBED_ITEMS} items in batches of 1");
+    probe.measure(&name, stored, async |(home, store, thread_id)| {
+        let traced = TracedStore::new(Arc::new(store));
+        for item in &plain {
+            traced.append_items(thread_id, BatchId::generate(), std::slice::from_ref(item)).await?;
+        }
+        Ok((home, traced))
+    })?;
     let live = async || {
         let home = tempdir()?;
         // Without an index the store does no work in the background, which would happen at different moments in each
@@ -232,7 +241,8 @@ async fn batches_loop(home: &Path, batches: &[Vec<RolloutItem>]) -> anyhow::Resu
     let live = open_live(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)).await?;
     let start = Instant::now();
     for batch in batches {
-        live.append(batch).await?;
+        // Unchecked, as the calls of the recorder are.
+        live.append_unchecked(batch).await?;
     }
     let took = start.elapsed();
     live.shutdown().await?;

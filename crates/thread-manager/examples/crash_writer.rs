@@ -17,7 +17,7 @@ use selvedge_protocol::{
     RolloutItem, SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnBoundary, TurnId,
     UserMessageEvent, WindowId,
 };
-use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
+use selvedge_thread_manager::{LiveThread, ThreadManager};
 use selvedge_thread_store::{ForkThread, StoreError};
 use selvedge_thread_store_local::LocalThreadStore;
 use serde_json::json;
@@ -100,7 +100,7 @@ impl Writer {
     async fn rewind(&mut self, live: &LiveThread) -> Result<()> {
         let turns = 1 + self.chance(3);
         say(&format!("? rewind {} {turns}", live.id()));
-        match self.manager.rewind(live.id(), RewindTo::Turns(turns)).await {
+        match self.manager.rewind(live.id(), TurnBoundary::BeforeNewest(turns)).await {
             // A writer that was killed in a turn may have left a turn without a user message, which a rollback event
             // cannot undo.
             Err(StoreError::InvalidRequest { .. }) if live.mode() == HistoryMode::Legacy => {

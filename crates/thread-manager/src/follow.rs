@@ -48,6 +48,30 @@ pub enum FollowEvent {
 /// A stream of what is added to a thread ([`ThreadManager::follow`](crate::ThreadManager::follow)).
 ///
 /// It reads and waits only while it is polled. Dropping it ends everything.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use selvedge_thread_manager::{NewThread, ThreadManager, TurnSettings};
+/// # use selvedge_thread_store::InMemoryThreadStore;
+/// use selvedge_thread_manager::FollowEvent;
+/// use selvedge_thread_store::LineStart;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let manager = ThreadManager::new(Arc::new(InMemoryThreadStore::new()));
+/// # let thread = manager.start(NewThread::in_dir("/srv")).await?;
+/// # thread.begin_turn(TurnSettings::default()).await?.complete().await?;
+/// let mut follower = manager.follow(thread.id(), LineStart::Beginning);
+/// while let Some(event) = follower.next().await {
+///     match event {
+///         FollowEvent::Line { line, .. } => println!("{}", line.text()),
+///         FollowEvent::CaughtUp => break, // Or go on, and wait for what is added.
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct ThreadFollower {
     ready: VecDeque<FollowEvent>,

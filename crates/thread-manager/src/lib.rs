@@ -89,7 +89,7 @@ mod working_directory;
 
 pub use follow::{FollowEvent, ThreadFollower};
 pub use live::LiveThread;
-pub use manager::{ResumedThread, RewindTo, ShutdownReport, ThreadManager};
+pub use manager::{ResumedThread, ShutdownReport, ThreadManager};
 pub use new_thread::NewThread;
 pub use prompt::{AgentText, Prompt};
 pub use recorded::Recorded;

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use selvedge_history::{ModelContext, TokenBudget, TurnFormat, aborted_output, is_persisted, unanswered_calls};
+use selvedge_history::{
+    ModelContext, TokenBudget, TurnFormat, aborted_output, is_persisted, known_kinds, unanswered_calls,
+};
 use selvedge_protocol::{
     ContextWindow, HistoryMode, ItemId, ResponseItem, RolloutItem, SessionMeta, StoredThread, ThreadId,
     ThreadMetadataPatch, TurnBoundary, TurnId, WorldState,
@@ -167,12 +169,31 @@ impl LiveThread {
     /// derives from them follows. If the store cannot store that metadata, the append still succeeds: it is stored
     /// later, and [`flush`](Self::flush) reports an error if that fails as well.
     ///
+    /// An item that no reader would show, because its type or the name of a field is misspelt, is refused.
+    /// [`known_kinds`] has the types and their fields, and [`append_unchecked`](Self::append_unchecked) appends
+    /// anything.
+    ///
     /// # Errors
+    /// - `InvalidRequest` if an item is likely misspelt. Nothing was appended then.
     /// - The errors of [`ThreadStore::append_items`]. Nothing was appended then, and the same call can be repeated.
     /// - `OutcomeUnknown` if all answers were lost. The same call can be repeated; the items are in the log once.
     /// - After a call that was dropped or whose outcome is unknown: the errors of reading the thread from the store.
-    #[tracing::instrument(level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug"))]
     pub async fn append(&self, items: &[RolloutItem]) -> Result<Recorded> {
+        if let Some(misspelt) = items.iter().find_map(known_kinds::misspelling) {
+            return Err(StoreError::invalid(format!("{misspelt} would show in no reader")));
+        }
+        self.append_unchecked(items).await
+    }
+
+    /// Appends items as [`append`](Self::append) does, also of types that are not known and without fields that they
+    /// need: those of a later version of the format, for example. They are kept as they are.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append), apart from the first.
+    #[tracing::instrument(
+        name = "append", level = "debug", skip_all, fields(thread_id = %self.thread_id), err(level = "debug")
+    )]
+    pub async fn append_unchecked(&self, items: &[RolloutItem]) -> Result<Recorded> {
         let mut state = self.lock_current().await?;
         self.append_locked(&mut state, items, None).await
     }

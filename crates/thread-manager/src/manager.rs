@@ -42,26 +42,6 @@ pub struct ResumedThread {
     pub context: ModelContext,
 }
 
-/// Where to rewind a thread to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RewindTo {
-    /// To a turn boundary.
-    Boundary(TurnBoundary),
-    /// To the boundary before this many of the newest turns. Turns that only compact the context do not count and are undone
-    /// with the turn before them. If there are fewer turns, all of them are undone.
-    Turns(u64),
-}
-
-impl From<RewindTo> for TurnBoundary {
-    fn from(to: RewindTo) -> Self {
-        match to {
-            RewindTo::Boundary(boundary) => boundary,
-            RewindTo::Turns(0) => Self::Latest,
-            RewindTo::Turns(count) => Self::BeforeNewest(count),
-        }
-    }
-}
-
 /// The result of shutting down all live threads.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -216,8 +196,8 @@ impl ThreadManager {
     /// As [`update_metadata`](Self::update_metadata).
     #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn rename(&self, thread_id: ThreadId, name: &str) -> Result<StoredThread> {
-        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
-        let patch = ThreadMetadataPatch { name: Some(name), ..ThreadMetadataPatch::default() };
+        let patch = ThreadMetadataPatch::default();
+        let patch = if name.is_empty() { patch.clear_name() } else { patch.set_name(name) };
         self.update_metadata(thread_id, &patch).await
     }
 
@@ -276,15 +256,20 @@ impl ThreadManager {
         .await
     }
 
-    /// Undoes the newest turns of a thread, live or cold, and returns how many they were.
+    /// Undoes the newest turns of a thread, live or cold, and returns how many they were:
+    /// [`BeforeNewest(1)`](TurnBoundary::BeforeNewest) undoes the last one.
     ///
     /// The record and the trackers of a live thread are read from the store when they are next needed.
     ///
     /// # Errors
     /// The errors of [`ThreadStore::revert_thread`].
     #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
-    pub async fn rewind(&self, thread_id: ThreadId, to: impl Into<TurnBoundary>) -> Result<usize> {
-        let to = to.into();
+    pub async fn rewind(&self, thread_id: ThreadId, to: TurnBoundary) -> Result<usize> {
+        let to = match to {
+            // No turn is undone, so the store need not look for a position.
+            TurnBoundary::BeforeNewest(0) => TurnBoundary::Latest,
+            to => to,
+        };
         if let Some(live) = self.live(thread_id)
             && let Some(outcome) = unless_closed(live.rewind(to.clone()).await)
         {

@@ -4,6 +4,12 @@ use selvedge_protocol::{ItemContent, ResponseItem};
 use serde_json::{Value, json};
 
 /// A message of the user: a text, and images.
+///
+/// ```
+/// use selvedge_thread_manager::Prompt;
+///
+/// let prompt = Prompt::from("what is in this picture?").image("https://example.com/loom.png");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Prompt {
     text: String,

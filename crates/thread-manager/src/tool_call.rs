@@ -26,7 +26,14 @@ pub struct ToolCallRecorder {
     started_at: Timestamp,
 }
 
-/// The output of a tool: what the model gets, and what a client shows if that is more than the output says.
+/// The output of a tool: what the model gets, and what a client shows if that is more than the output says. A text or JSON
+/// converts to it:
+///
+/// ```
+/// use selvedge_thread_manager::ToolOutput;
+///
+/// let output = ToolOutput::from("2 files changed").exit_code(0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ToolOutput {
     output: Value,

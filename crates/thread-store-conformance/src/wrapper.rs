@@ -22,10 +22,8 @@ use selvedge_thread_store::{
 pub struct Wrapped<W>(pub W);
 
 /// Makes the trait `StoreWrapper`, whose default methods forward every call, and the store traits for `Wrapped`.
-///
-/// The list of methods exists only once. If the contract gets another required method, the list without it does not compile.
 macro_rules! wrapper {
-    ($($contract:ident { $(fn $method:ident($($name:ident: $argument:ty),*) -> $answer:ty;)* })*) => {
+    ($($contract:ident { $(fn $method:ident($($name:ident: $argument:ty),*) -> $answer:ty [$thread:expr];)* })*) => {
         /// A wrapper around a store that changes some of its calls. The default of every method forwards the call.
         #[async_trait]
         pub trait StoreWrapper: Debug + Send + Sync + 'static {
@@ -53,49 +51,4 @@ macro_rules! wrapper {
     };
 }
 
-wrapper! {
-    ThreadReader {
-        fn load_history(thread_id: ThreadId) -> ThreadHistory;
-        fn read_lines(query: &LineQuery) -> LinePage;
-        fn wait_for_lines(thread_id: ThreadId, after: &LinePosition) -> ();
-        fn list_changes(after: Option<&Cursor>, limit: usize) -> ChangePage;
-        fn wait_for_changes(after: &Cursor) -> ();
-        fn list_segments(thread_id: ThreadId) -> Vec<SegmentInfo>;
-        fn read_segment(thread_id: ThreadId, segment: SegmentId, at: u64, max_bytes: usize) -> Vec<u8>;
-        fn export(thread_id: ThreadId, out: &mut (dyn Write + Send)) -> u64;
-        fn load_model_context(thread_id: ThreadId) -> ModelContext;
-        fn read_thread(thread_id: ThreadId) -> StoredThread;
-        fn read_session_meta(thread_id: ThreadId) -> Option<SessionMeta>;
-        fn find_threads(lookup: &ThreadLookup) -> Vec<ThreadId>;
-        fn distinct_prefix_len(thread_ids: &[ThreadId]) -> usize;
-        fn thread_stats(query: &StatsQuery) -> ThreadStats;
-        fn list_threads(query: &ThreadQuery) -> Page<StoredThread>;
-        fn search_threads(query: &SearchQuery) -> Page<SearchHit>;
-        fn list_turns(query: &TurnQuery) -> Page<Turn>;
-        fn list_items(query: &ItemQuery) -> Page<TurnItemEntry>;
-    }
-    ThreadStore {
-        fn create_thread(meta: SessionMeta) -> ();
-        fn resume_thread(thread_id: ThreadId) -> ();
-        fn append_items(thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Appended;
-        fn writer_state(thread_id: ThreadId) -> WriterState;
-        fn persist_thread(thread_id: ThreadId) -> ();
-        fn flush_thread(thread_id: ThreadId) -> ();
-        fn sync_thread(thread_id: ThreadId) -> ();
-        fn shutdown_thread(thread_id: ThreadId) -> ();
-        fn discard_thread(thread_id: ThreadId) -> ();
-        fn update_thread_metadata(
-            thread_id: ThreadId, patch: &ThreadMetadataPatch, origin: MetadataOrigin
-        ) -> StoredThread;
-        fn archive_thread(thread_id: ThreadId) -> StoredThread;
-        fn unarchive_thread(thread_id: ThreadId) -> StoredThread;
-        fn delete_thread(thread_id: ThreadId) -> ();
-        fn detach_thread(thread_id: ThreadId) -> StoredThread;
-        fn fork_thread(request: ForkThread) -> ThreadId;
-        fn revert_thread(request: RevertThread) -> usize;
-        fn import_segment(part: SegmentPart<'_>) -> u64;
-        fn maintain(
-            request: &MaintenanceRequest, progress: &mut (dyn FnMut(MaintenanceProgress) + Send)
-        ) -> MaintenanceReport;
-    }
-}
+selvedge_thread_store::for_each_store_method!(wrapper);

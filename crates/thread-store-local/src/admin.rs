@@ -3,10 +3,12 @@
 //! A [`ThreadStore`](selvedge_thread_store::ThreadStore) knows threads and no files. [`HomeAdmin`] is for programs that maintain
 //! the files of a home: it checks and repairs them, compresses them, and updates the index.
 
+#[cfg(feature = "index")]
 mod codex;
 mod compress;
 mod doctor;
 mod import;
+#[cfg(feature = "index")]
 mod index;
 mod maintenance;
 
@@ -16,8 +18,10 @@ use selvedge_protocol::{Durability, ThreadId};
 use selvedge_rollout::{DivergedSegment, LeftOut};
 use selvedge_thread_store::{Result, StoreError};
 
+#[cfg(feature = "index")]
 pub use self::codex::{CodexChange, DeletionGuard, UnnoticedChange};
 pub use self::compress::{CompressionScope, UncompressedFile, UncompressedThread};
+#[cfg(feature = "index")]
 pub use self::index::IndexAdmin;
 pub use self::maintenance::HomeMaintenance;
 use crate::store::LocalThreadStore;

@@ -10,20 +10,37 @@
 //! The logs are the truth, and the index is disposable. So no failure of the index is an error for the caller; it only makes
 //! the answer slower. There is one exception: the next page of a ranking exists only in the index that ranked the page before.
 //!
-//! Layers, each in its file: [`handle`] opens and closes the index and remembers failures, [`background`] updates it
-//! without a caller, [`freshness`] decides whether it may answer, [`directories`] resolves the links of a
-//! query by directory, and [`search`] has the special case of rankings.
-//! [`runtime`] has the timers that the database needs.
+//! Layers, each in its file: `location.rs` says where the index is, `handle.rs` opens and closes it and remembers failures,
+//! `background.rs` updates it without a caller, `freshness.rs` decides whether it may answer, `directories.rs` resolves the
+//! links of a query by directory, `answers.rs` has the queries, and `search.rs` the special case of rankings. `runtime.rs` has
+//! the timers that the database needs.
+//!
+//! Without the feature `index`, `absent.rs` takes their place.
 
+#[cfg(not(feature = "index"))]
+mod absent;
+#[cfg(feature = "index")]
+mod answers;
+#[cfg(feature = "index")]
 mod background;
+#[cfg(feature = "index")]
 mod directories;
+#[cfg(feature = "index")]
 mod freshness;
+#[cfg(feature = "index")]
 mod handle;
+#[cfg(feature = "index")]
+mod limits;
+mod location;
+#[cfg(feature = "index")]
 mod runtime;
+#[cfg(feature = "index")]
 mod search;
 
-pub(crate) use self::directories::resolve_links;
-pub(crate) use self::freshness::FreshIndex;
+#[cfg(not(feature = "index"))]
+pub(crate) use self::absent::NoIndex as HomeIndex;
+#[cfg(feature = "index")]
 pub(crate) use self::handle::HomeIndex;
-pub use self::handle::IndexLocation;
+pub use self::location::IndexLocation;
+#[cfg(feature = "index")]
 pub(crate) use self::runtime::with_timers;

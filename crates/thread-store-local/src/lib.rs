@@ -9,9 +9,13 @@
 //! Operations on the files rather than on the threads are methods of [`HomeAdmin`]: checks, repairs, compression, updates of the
 //! index. Everything that these methods take and return is exported here.
 //!
-//! Lists, records and pages of turns and items come from an index ([`selvedge_state`]). The first query creates it, it notices
+//! Lists, records and pages of turns and items come from an index, an SQLite database. The first query creates it, it notices
 //! changes of the files by any program, and it can be deleted at any time. While it is being filled, or is busy or broken,
 //! the logs answer.
+//!
+//! The index belongs to the feature `index`, which is on by default. Without it no SQLite is linked, so that the store can be used
+//! in one program with another crate that links SQLite, such as `rusqlite`. Then the logs answer everything, and [`HomeAdmin`] has
+//! neither the index nor what it knows of the databases of Codex.
 //!
 //! # What costs what
 //!
@@ -72,10 +76,9 @@ mod store;
 mod store_core;
 mod write;
 
-pub use admin::{
-    CodexChange, CompressionScope, DeletionGuard, HomeAdmin, HomeMaintenance, IndexAdmin, UncompressedFile,
-    UncompressedThread, UnnoticedChange,
-};
+#[cfg(feature = "index")]
+pub use admin::{CodexChange, DeletionGuard, IndexAdmin, UnnoticedChange};
+pub use admin::{CompressionScope, HomeAdmin, HomeMaintenance, UncompressedFile, UncompressedThread};
 pub use index::IndexLocation;
 pub use store::{HomeOptions, LocalThreadStore};
 pub use write::compress::CompressionReport;
@@ -87,6 +90,7 @@ pub use selvedge_rollout::doctor::{
     Severity,
 };
 pub use selvedge_rollout::{DivergedSegment, LeftOut, LeftOutKind, LockHolder};
+#[cfg(feature = "index")]
 pub use selvedge_state::{
     CheckScope, CodexRecord, IndexCheck, IndexError, IndexFinding, IndexFindingKind, IndexRepair, IndexStatus,
     SetAside, UpdateProgress, UpdateReport,

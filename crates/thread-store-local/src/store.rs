@@ -16,7 +16,7 @@ use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::Result;
 
 use crate::error::store_error;
-use crate::index::{IndexLocation, with_timers};
+use crate::index::IndexLocation;
 use crate::store_core::StoreCore;
 
 /// Options for opening a home.
@@ -90,6 +90,6 @@ impl LocalThreadStore {
 
     /// Ends background tasks and closes the index. The store can still be used, and opens the index again.
     pub async fn close(&self) {
-        with_timers(self.core.index.close()).await;
+        self.core.index.close().await;
     }
 }

@@ -56,6 +56,7 @@ mod memory;
 mod reader;
 mod segments;
 mod store;
+mod store_methods;
 mod traced;
 mod types;
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 
 use anyhow::Context;
 use clap::Args;
-use selvedge_history::unknown_kind;
+use selvedge_history::known_kinds::misspelling;
 use selvedge_protocol::{HistoryMode, RolloutItem, SortDirection, ThreadId};
 use selvedge_thread_manager::{LiveThread, Recorded};
 use selvedge_thread_store::{LineEntry, LineQuery, LineStart};
@@ -31,7 +31,7 @@ After each line of input, a number is printed: the ordinal of the last line of t
 number of its lines. What is acknowledged in this way survives the end of this program, and with --durability synced a \
 power loss. Items that are not kept in a log (deltas, warnings, events of the other history mode) leave the number as it \
 is, and their count follows it: `17 dropped 1`. With --json, each line is acknowledged by an object. The first line that \
-is not an item, or has a type that is not known, ends the command. If another program went on in a segment that a \
+is not an item, or has a type that is not known or lacks a field that it needs, ends the command. If another program went on in a segment that a \
 rewind had abandoned, a warning on standard error says so before the first item is recorded.
 
 Examples:
@@ -41,7 +41,7 @@ Examples:
 pub(crate) struct AppendArgs {
     #[command(flatten)]
     thread: ThreadArg,
-    /// Also record items of types that are not known. Without it, such a type counts as misspelt
+    /// Also record items of types that are not known, or without a field that they need. Without it, they count as misspelt
     #[arg(long)]
     allow_unknown: bool,
 }
@@ -87,12 +87,13 @@ async fn append_lines(live: &LiveThread, allow_unknown: bool, app: &mut App<'_>)
         if items.is_empty() {
             continue;
         }
-        if !allow_unknown && let Some(unknown) = items.iter().find_map(unknown_kind) {
+        if !allow_unknown && let Some(unknown) = items.iter().find_map(misspelling) {
             return Err(unknown_type(line_number, &unknown));
         }
         // One line is one batch. Collecting several lines would be faster, but a caller that waits for each number
         // would wait forever.
-        let recorded = live.append(&items).await.map_err(|error| {
+        // They were checked above, with a hint at the option.
+        let recorded = live.append_unchecked(&items).await.map_err(|error| {
             Failure::from(error).context(format!("line {line_number} of the input was not recorded"))
         })?;
         reached.add(recorded);
@@ -117,8 +118,11 @@ fn bad_line(line_number: u64, reason: &str) -> Failure {
 }
 
 fn unknown_type(line_number: u64, unknown: &str) -> Failure {
-    Failure::new(FailureKind::Other, format!("line {line_number} of the input is {unknown}, which is not known"))
-        .hint("if the type is right, add --allow-unknown; all lines before this one were recorded")
+    Failure::new(
+        FailureKind::Other,
+        format!("line {line_number} of the input is {unknown}, which no reader would show"),
+    )
+    .hint("if it is right, add --allow-unknown; all lines before this one were recorded")
 }
 
 /// Parses the item on a line, or the array of items. The result is empty for a blank line.

@@ -1,7 +1,6 @@
 //! `selvedge fork`: creates a thread that begins with the history of another.
 
 use clap::Args;
-use selvedge_protocol::ThreadMetadataPatch;
 use selvedge_thread_store::ForkThread;
 
 use crate::app::App;
@@ -40,8 +39,7 @@ pub(crate) async fn run(args: &ForkArgs, app: &mut App<'_>) -> Result<()> {
     let fork = app.manager.fork(ForkThread { source, at, meta }).await?;
     // The name comes second: a crash in between loses only the name, and the fork is valid without it.
     if let Some(name) = args.name.clone().filter(|name| !name.is_empty()) {
-        let patch = ThreadMetadataPatch { name: Some(Some(name)), ..Default::default() };
-        app.manager.update_metadata(fork, &patch).await?;
+        app.manager.rename(fork, &name).await?;
     }
     app.print_thread_by_id(fork, &fork.to_string()).await
 }

@@ -1,7 +1,6 @@
 //! `selvedge rename`: gives a thread a name, or removes it.
 
 use clap::Args;
-use selvedge_protocol::ThreadMetadataPatch;
 use serde_json::json;
 
 use crate::app::App;
@@ -42,10 +41,7 @@ pub(crate) async fn run(args: &RenameArgs, app: &mut App<'_>) -> Result<()> {
         None => format!("removed the name of {id}"),
     };
     let (thread, maker) = match route(app, id, &CodexChange::Rename(name.clone()), &args.codex).await? {
-        Route::Files(maker) => {
-            let patch = ThreadMetadataPatch { name: Some(name), ..Default::default() };
-            (app.manager.update_metadata(id, &patch).await?, maker)
-        }
+        Route::Files(maker) => (app.manager.rename(id, name.as_deref().unwrap_or_default()).await?, maker),
         Route::Door(door) => {
             // Codex writes the name into its database and into the name index.
             let request = ("thread/name/set", json!({"threadId": id, "name": name}));

@@ -3,7 +3,6 @@
 use clap::Args;
 use selvedge_history::turns_before_newest;
 use selvedge_protocol::{ItemsView, ThreadId, Turn, TurnBoundary, TurnId, TurnQuery};
-use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::StoreError;
 use serde_json::json;
 
@@ -52,15 +51,15 @@ pub(crate) struct RewindPoint {
 pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
     let id = args.thread.resolve(&*app.store).await?;
     let to = match args.to.turns {
-        Some(turns) => RewindTo::Turns(turns.get()),
+        Some(turns) => TurnBoundary::BeforeNewest(turns.get()),
         None => {
             let (after, before) = (args.to.after.as_deref(), args.to.before.as_deref());
-            RewindTo::Boundary(resolve::turn_boundary(&*app.store, id, after, before).await?)
+            resolve::turn_boundary(&*app.store, id, after, before).await?
         }
     };
     let (undone, maker) = match route(app, id, &CodexChange::Rewind, &args.codex).await? {
         Route::Files(maker) => (app.manager.rewind(id, to).await?, maker),
-        Route::Door(door) => rewind_by_codex(id, &to.into(), &door, app).await?,
+        Route::Door(door) => rewind_by_codex(id, &to, &door, app).await?,
     };
     let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
     // Reads the thread only for JSON, as that may read its whole log.

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod agent;
 mod codex;
 mod compressing;
 mod credentials;
@@ -16,6 +17,7 @@ mod homes;
 mod ids;
 mod importing;
 mod index;
+mod landing_pages;
 mod lone_surrogates;
 mod paging;
 mod reading;

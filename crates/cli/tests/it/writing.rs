@@ -162,6 +162,11 @@ fn a_type_that_is_not_known_is_refused_unless_it_is_allowed() {
     );
     let run = home.append_with(&id, &["--allow-unknown"], misspelt);
     assert_eq!((run.code, run.out.as_str()), (0, "2\n"), "{run:?}");
+    // The same for a field that a known type needs.
+    let misspelt = line("response_item", &json!({"type": "message", "role": "user", "contents": []}));
+    let run = home.append(&id, &misspelt);
+    assert!(run.code == 1 && run.err.contains("`content`") && run.err.contains("--allow-unknown"), "{run:?}");
+    assert_eq!(home.append_with(&id, &["--allow-unknown"], misspelt).out, "3\n");
 }
 
 #[test]

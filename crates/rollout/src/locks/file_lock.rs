@@ -7,13 +7,16 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lock_holder::LockHolder;
 use crate::backoff::Backoff;
 use crate::error::{IoContext, Result, RolloutError};
 #[cfg(target_os = "linux")]
 use crate::identity::FileIdentity;
+
+/// A wait of at least this long is reported. Locks are held for one short change, so that a person does not notice shorter waits.
+const LONG_WAIT: Duration = Duration::from_millis(50);
 
 /// Waits for a lock on a file.
 ///
@@ -25,7 +28,19 @@ pub(crate) fn wait_for_lock(
     timeout: Duration,
     try_lock: impl FnMut() -> Result<(), TryLockError>,
 ) -> Result<()> {
-    if lock_within(timeout, try_lock).context("lock", path)? {
+    let began = Instant::now();
+    // Who holds the lock is looked up once, and only in a wait that a person may ask about.
+    let mut holder = None;
+    let is_locked = lock_within(timeout, try_lock, || {
+        if holder.is_none() && began.elapsed() >= LONG_WAIT {
+            holder = Some(holder_of(file, path));
+        }
+    });
+    if is_locked.context("lock", path)? {
+        if let Some(LockHolder { process_id }) = holder {
+            let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(path = %path.display(), holder = process_id, millis, "waited for a lock");
+        }
         return Ok(());
     }
     Err(RolloutError::LockTimeout { path: path.to_owned(), holder: holder_of(file, path), waited: timeout })
@@ -39,14 +54,23 @@ pub(crate) fn holder_of(file: &File, path: &Path) -> LockHolder {
 /// Takes a lock, and waits no longer than `timeout` while other processes hold it. Returns whether the lock was taken.
 ///
 /// The lock is polled, because the kernel's own wait has no timeout.
-fn lock_within(timeout: Duration, mut try_lock: impl FnMut() -> Result<(), TryLockError>) -> io::Result<bool> {
+///
+/// `on_pause` is called before each pause.
+fn lock_within(
+    timeout: Duration,
+    mut try_lock: impl FnMut() -> Result<(), TryLockError>,
+    mut on_pause: impl FnMut(),
+) -> io::Result<bool> {
     let mut backoff = Backoff::new(timeout);
     loop {
         match try_lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) => match backoff.next() {
-                Some(pause) => thread::sleep(pause),
+                Some(pause) => {
+                    on_pause();
+                    thread::sleep(pause);
+                }
                 None => return Ok(false),
             },
         }

@@ -6,7 +6,7 @@ use selvedge_protocol::{ThreadId, TurnItem};
 use crate::search::docs::ItemDoc;
 use crate::search::run::{Run, RunThread};
 use crate::search::vocabulary::Vocabulary;
-use crate::search::words::for_each_word;
+use selvedge_history::ranking::words::for_each_word;
 
 /// How many bytes of text a word counts at least. Words of scripts without spaces are in fewer bytes and take as much memory.
 const MIN_WORD_BYTES: usize = 6;

@@ -13,15 +13,12 @@ use crate::search::block::matching_words;
 use crate::search::directory::{Directory, DirectoryThread};
 use crate::search::postings::{for_each_posting, postings_of};
 use crate::search::store::{block_id, run_and_block};
-use crate::search::words::WordPattern;
 use crate::sql::{ids_json, numbers_json};
+use selvedge_history::ranking::repetitions;
+use selvedge_history::ranking::words::WordPattern;
 
 /// How many blocks are loaded at a time.
 const BLOCKS: usize = 256;
-
-/// How soon repetitions count less. A word that is in an item `n` times adds `n / (n + 1.2)` to its weight: once adds 0.45, three
-/// times 0.71, and no number reaches 1. This is the saturation of the ranking function BM25, with its usual constant.
-const SATURATION: f32 = 1.2;
 
 /// What may be found by a search, as of one transaction.
 pub(super) struct SearchCandidates {
@@ -265,12 +262,6 @@ async fn weigh_docs(
     let all = u16::try_from(matches.len()).unwrap_or(u16::MAX);
     let matching = (0..).zip(weights).zip(rounds_matched).filter(|(_, rounds)| *rounds == all);
     Ok(matching.map(|(doc, _)| doc).collect())
-}
-
-/// Returns what a word adds to the weight of an item in which it is this often.
-pub(super) fn repetitions(times: u32) -> f32 {
-    let times = f32::from(u16::try_from(times).unwrap_or(u16::MAX));
-    times / (times + SATURATION)
 }
 
 fn damaged() -> sqlx::Error {

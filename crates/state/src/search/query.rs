@@ -22,7 +22,7 @@ use crate::search::proposal::ProposedThread;
 use crate::search::rank::{RankPosition, load_docs};
 use crate::search::walk::ThreadWalk;
 use crate::search::window::RankWindow;
-use crate::search::words::{WordPattern, patterns};
+use selvedge_history::ranking::words::{WordPattern, patterns};
 
 /// A search, with its text parsed.
 struct SearchRequest<'a> {

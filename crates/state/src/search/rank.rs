@@ -1,23 +1,10 @@
 //! Ranks threads by relevance, as far as the index of words knows it.
-//!
-//! An item is relevant if the terms are often in it, and if it is short:
-//!
-//! ```text
-//! weight of an item  =  Σ over patterns  times / (times + 1.2)  ×  400 / (200 + words of the item)
-//!                       repetitions count less and less            2 for a very short item, 1 for one of 200 words
-//! ```
-//!
-//! A thread is as relevant as its best item, and a little more if it has many: `best + ln(1 + n) / 4`. The logarithm keeps a long
-//! thread from winning by its length; ten items add 0.6, a thousand add 1.7.
-//!
-//! Threads whose names match come before all others. Equally relevant threads are sorted by age, the newest first.
-//!
-//! Unlike BM25, rare terms weigh no more than frequent ones. That would need the frequency of a term in all runs, and a hit has
-//! all terms anyway.
+//! [`ranking`](selvedge_history::ranking) has the formula.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use selvedge_history::ranking::{relevance, shortness};
 use selvedge_protocol::{ThreadCursor, ThreadId, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
@@ -26,9 +13,6 @@ use crate::search::candidates::SearchCandidates;
 use crate::search::docs::{ItemDoc, unpack_docs};
 use crate::search::proposal::ProposedThread;
 use crate::sql::{ids_json, unsigned};
-
-/// The number of words of an item whose length does not change its weight.
-const ORDINARY_WORDS: f32 = 200.0;
 
 /// The position of a thread in a ranking. The best position is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,13 +47,6 @@ pub(super) async fn rank(
     Ok(ranked.collect())
 }
 
-/// Returns the relevance of a thread, by the weight of its best item and the number of its items. It is a whole number of
-/// thousandths, so that a cursor can contain it exactly.
-pub(super) fn relevance(best: Option<f32>, items: usize) -> u32 {
-    let count = f32::from(u16::try_from(items).unwrap_or(u16::MAX));
-    ((best.unwrap_or(0.0) + count.ln_1p() / 4.0) * 1_000.0) as u32
-}
-
 /// Loads the items of these threads that may be hits and are not superseded, with their weights.
 pub(super) async fn load_docs(
     connection: &mut SqliteConnection,
@@ -96,10 +73,4 @@ pub(super) async fn load_docs(
         }
     }
     Ok(docs)
-}
-
-/// Returns the factor by which the length of an item changes its weight: a term is more significant in a short item.
-pub(super) fn shortness(words: u64) -> f32 {
-    let words = f32::from(u16::try_from(words).unwrap_or(u16::MAX));
-    2.0 * ORDINARY_WORDS / (ORDINARY_WORDS + words)
 }

@@ -17,10 +17,10 @@ use crate::indexed_file::{IndexedFile, IndexedPart};
 use crate::record::read_record;
 use crate::resolved::read_resolved;
 use crate::search::proposal::ProposedThread;
-use crate::search::ranking::HitRanking;
 use crate::sql::{ids_json, signed, unsigned};
 use crate::turn_reader::read_item;
 use crate::turn_rows::{TURN_COLUMNS, TurnRow, read_turn_row};
+use selvedge_history::ranking::HitRanking;
 
 /// How many turns one statement loads.
 const TURNS_PER_STATEMENT: usize = 100;

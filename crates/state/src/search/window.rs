@@ -14,6 +14,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use selvedge_history::ranking::WINDOW_ITEMS;
 use selvedge_protocol::{ThreadCursor, ThreadId, ThreadQuery};
 use sqlx::SqliteConnection;
 
@@ -23,9 +24,6 @@ use crate::search::cursor::RankStart;
 use crate::search::proposal::ProposedThread;
 use crate::search::rank::{RankPosition, rank};
 use crate::search::walk::{ROWS, ThreadWalk};
-
-/// How many items are ranked together.
-pub(super) const WINDOW_ITEMS: usize = 2_000;
 
 /// Threads that are ranked together.
 pub(super) struct RankWindow {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use selvedge_protocol::{HistoryMode, ResponseItem, ThreadMetadataPatch};
-use selvedge_thread_manager::{LiveThread, RewindTo};
+use selvedge_protocol::{HistoryMode, ResponseItem, ThreadMetadataPatch, TurnBoundary};
+use selvedge_thread_manager::LiveThread;
 use selvedge_thread_store::ThreadReader;
 
 use crate::support::{
@@ -105,7 +105,7 @@ async fn a_dropped_rewind_that_took_effect_is_found() {
     let store = WatchedStore::new();
     let manager = store.manager();
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
-    drop_at(store.hang_after(Op::Revert, None), manager.rewind(id(1), RewindTo::Turns(1))).await;
+    drop_at(store.hang_after(Op::Revert, None), manager.rewind(id(1), TurnBoundary::BeforeNewest(1))).await;
     assert_eq!(thread.metadata().await.preview, store.read_thread(id(1)).await.unwrap().preview);
     thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
     assert_eq!(model_prompts(&store, id(1)).await, ["b"]);

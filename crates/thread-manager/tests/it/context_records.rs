@@ -8,10 +8,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use selvedge_history::ModelContext;
 use selvedge_protocol::{
-    Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadRolledBackEvent, WorldState, WorldStateRecord,
+    Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadRolledBackEvent, TurnBoundary, WorldState,
+    WorldStateRecord,
 };
 use selvedge_rollout::RolloutHome;
-use selvedge_thread_manager::{LiveThread, ResumedThread, RewindTo, ThreadManager};
+use selvedge_thread_manager::{LiveThread, ResumedThread, ThreadManager};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::json;
 
@@ -195,7 +196,7 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
             // In a paginated thread this would begin another file.
             Step::Undo if mode == HistoryMode::Legacy && turns_of_window > 0 => {
                 turns_of_window -= 1;
-                manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+                manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap();
             }
             Step::Undo => {}
         }

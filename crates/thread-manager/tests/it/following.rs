@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::HistoryMode;
-use selvedge_thread_manager::{FollowEvent, RewindTo, ThreadFollower};
+use selvedge_protocol::{HistoryMode, TurnBoundary};
+use selvedge_thread_manager::{FollowEvent, ThreadFollower};
 use selvedge_thread_store::{LineStart, StoreError};
 
 use crate::support::{TestStores, id, message, start};
@@ -53,7 +53,7 @@ async fn gets_lines_rewinds_and_the_end(stores: TestStores) {
             }
         }
     }
-    writer.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+    writer.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap();
     thread.append(&[message("c")]).await.unwrap();
     let mut seen = Vec::new();
     while seen.last().is_none_or(|last| last != "c") {

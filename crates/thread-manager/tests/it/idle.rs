@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, ResponseItem};
-use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager, TurnSettings};
+use selvedge_protocol::{HistoryMode, ResponseItem, TurnBoundary};
+use selvedge_thread_manager::{LiveThread, ThreadManager, TurnSettings};
 
 use crate::support::{MODES, TestStores, eventually, head, id, is_conflict, model_prompts, paginated, start, turn};
 
@@ -42,7 +42,7 @@ async fn an_idle_thread_gives_up_its_writer_and_the_next_call_claims_it_again() 
         claimed_by(&peer).await.shutdown().await.unwrap();
         assert_eq!(manager.resume(id(1)).await.unwrap().context.history.len(), 2);
         claimed_by(&peer).await.shutdown().await.unwrap();
-        assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
+        assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap(), 1);
         claimed_by(&peer).await.shutdown().await.unwrap();
         assert_eq!(manager.shutdown_all(Duration::from_secs(60)).await.closed, [id(1)]);
     }

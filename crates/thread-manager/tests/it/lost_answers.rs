@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch, TurnBoundary};
-use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{ForkThread, Recovery, StoreError, ThreadReader};
 
 use crate::support::{id, model_prompts, paginated, turn};
@@ -48,14 +47,14 @@ async fn story(op: Op, took_effect: bool, times: usize) {
     lose();
     thread.sync().await.unwrap();
     lose();
-    assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1, "{what}");
+    assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap(), 1, "{what}");
     lose();
     let patch = ThreadMetadataPatch { name: Some(Some("name".to_owned())), ..Default::default() };
     assert_eq!(manager.update_metadata(id(1), &patch).await.unwrap().name.as_deref(), Some("name"), "{what}");
     lose();
     thread.shutdown().await.unwrap();
     lose();
-    assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1, "{what}: cold");
+    assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap(), 1, "{what}: cold");
     lose();
     let resumed = manager.resume(id(1)).await.unwrap();
     resumed.live.append(&turn(HistoryMode::Paginated, "e")).await.unwrap();

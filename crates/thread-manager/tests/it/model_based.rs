@@ -14,7 +14,7 @@ use selvedge_protocol::{
     ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadId, ThreadRolledBackEvent, TurnBoundary,
     WindowId, WorldState,
 };
-use selvedge_thread_manager::{LiveThread, RewindTo, ThreadManager};
+use selvedge_thread_manager::{LiveThread, ThreadManager};
 use selvedge_thread_store::ForkThread;
 use serde_json::json;
 
@@ -256,7 +256,7 @@ impl Thread {
         if self.live.mode() == HistoryMode::Legacy {
             self.blur(turns);
         }
-        self.manager.rewind(self.id(), RewindTo::Turns(turns)).await.unwrap();
+        self.manager.rewind(self.id(), TurnBoundary::BeforeNewest(turns)).await.unwrap();
         self.go_back_to(self.before_newest(turns));
     }
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use selvedge_protocol::{Durability, HistoryMode, ResponseItem, SearchQuery, ThreadQuery};
-use selvedge_thread_manager::{NewThread, RewindTo, ThreadManager, TurnSettings};
+use selvedge_protocol::{Durability, HistoryMode, ResponseItem, SearchQuery, ThreadQuery, TurnBoundary};
+use selvedge_thread_manager::{NewThread, ThreadManager, TurnSettings};
 use selvedge_thread_store::{BatchId, LineQuery, LineStart, Result, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{HomeOptions, IndexLocation, LocalThreadStore};
 
@@ -52,7 +52,7 @@ fn a_store_in_memory_needs_no_runtime() {
         }
         drop(thread.begin_turn(TurnSettings::default()).await.unwrap());
         thread.compact("SUMMARY", vec![ResponseItem::user_text("SUMMARY")]).await.unwrap();
-        manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap();
         assert_eq!(thread.model_input().await.unwrap().len(), 1);
         drop(manager.begin(NewThread::in_dir("/srv").id(id(2))).await.unwrap());
         assert_eq!(manager.shutdown_all(Duration::from_secs(60)).await.closed, [id(1)]);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use selvedge_protocol::{
     HistoryMode, ItemQuery, SearchQuery, StatsQuery, ThreadMetadataPatch, ThreadQuery, TurnBoundary,
 };
-use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{
     BatchId, ForkThread, LineQuery, LineStart, MetadataOrigin, RevertThread, StoreError, ThreadLookup, ThreadReader,
 };
@@ -105,7 +104,7 @@ async fn use_every_manager_method(stores: TestStores) {
     }
     thread.flush().await.unwrap();
     thread.sync().await.unwrap();
-    assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
+    assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap(), 1);
     manager.fork(ForkThread { source: id(1), at: TurnBoundary::Latest, meta: paginated(2) }).await.unwrap();
     thread.shutdown().await.unwrap();
     let resumed = manager.resume(id(1)).await.unwrap().live;

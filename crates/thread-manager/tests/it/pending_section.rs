@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use selvedge_protocol::{HistoryMode, ResponseItem, ThreadId, TurnBoundary, WorldState};
-use selvedge_thread_manager::{LiveThread, RewindTo};
+use selvedge_thread_manager::LiveThread;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -88,7 +88,7 @@ async fn a_later_writer_does_not_record_the_outcome_again(stores: TestStores) {
         thread.append(&turn(mode, "undone")).await.unwrap();
         thread.shutdown().await.unwrap();
         let manager = stores.manager();
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         let resumed = manager.resume(id(n)).await.unwrap().live;
         turn_with_context(&resumed, "d", &settled()).await;
         assert_records(&stores, id(n), &all).await;
@@ -107,7 +107,7 @@ async fn a_writer_that_resumes_from_before_the_outcome_records_it_once(stores: T
         fork(&manager, id(n), n + 10, TurnBoundary::Latest).await;
         turn_with_context(&thread, "c", &settled()).await;
         thread.shutdown().await.unwrap();
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         for thread_id in [id(n), id(n + 10)] {
             let before = world_state_records(&*stores.store(), thread_id).await;
             let thread = manager.resume(thread_id).await.unwrap().live;

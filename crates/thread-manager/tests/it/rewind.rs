@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use selvedge_protocol::{EventMsg, HistoryMode, ThreadId, ThreadRolledBackEvent, TurnBoundary};
-use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::{StoreError, ThreadReader};
 
 use crate::support::{
@@ -17,16 +16,16 @@ async fn assert_turns(stores: &TestStores, thread_id: ThreadId, turns: &[&str]) 
 }
 
 /// Where to rewind to, and what is left of the turns a, b, c.
-fn places() -> [(RewindTo, &'static [&'static str]); 8] {
+fn places() -> [(TurnBoundary, &'static [&'static str]); 8] {
     [
-        (RewindTo::Boundary(TurnBoundary::Latest), &["a", "b", "c"]),
-        (RewindTo::Boundary(TurnBoundary::After("c".into())), &["a", "b", "c"]),
-        (RewindTo::Boundary(TurnBoundary::After("a".into())), &["a"]),
-        (RewindTo::Boundary(TurnBoundary::Before("c".into())), &["a", "b"]),
-        (RewindTo::Turns(0), &["a", "b", "c"]),
-        (RewindTo::Turns(2), &["a"]),
-        (RewindTo::Turns(3), &[]),
-        (RewindTo::Turns(u64::MAX), &[]),
+        (TurnBoundary::Latest, &["a", "b", "c"]),
+        (TurnBoundary::After("c".into()), &["a", "b", "c"]),
+        (TurnBoundary::After("a".into()), &["a"]),
+        (TurnBoundary::Before("c".into()), &["a", "b"]),
+        (TurnBoundary::BeforeNewest(0), &["a", "b", "c"]),
+        (TurnBoundary::BeforeNewest(2), &["a"]),
+        (TurnBoundary::BeforeNewest(3), &[]),
+        (TurnBoundary::BeforeNewest(u64::MAX), &[]),
     ]
 }
 
@@ -63,7 +62,7 @@ async fn the_record_goes_back_with_the_turns(stores: TestStores) {
         let thread = start(&manager, n, mode, &["a"]).await;
         thread.append(&[tokens(1)]).await.unwrap();
         assert_eq!(tokens_used(&thread.metadata().await), Some(1));
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         let stored = thread.metadata().await;
         if mode == HistoryMode::Paginated {
             assert_eq!((stored.preview.as_deref(), tokens_used(&stored)), (None, None));
@@ -79,9 +78,9 @@ async fn rewinds_twice(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
         let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a", "b", "c"]).await;
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         thread.append(&turn(mode, "d")).await.unwrap();
-        manager.rewind(id(n), RewindTo::Turns(2)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(2)).await.unwrap();
         thread.append(&turn(mode, "e")).await.unwrap();
         assert_turns(&stores, id(n), &["a", "e"]).await;
     }
@@ -91,7 +90,7 @@ async fn an_unknown_turn_changes_nothing(stores: TestStores) {
     for (n, mode) in (1..).zip(MODES) {
         let manager = stores.manager();
         let thread = start(&manager, n, mode, &["a"]).await;
-        let outcome = manager.rewind(id(n), RewindTo::Boundary(TurnBoundary::Before("z".into()))).await;
+        let outcome = manager.rewind(id(n), TurnBoundary::Before("z".into())).await;
         assert!(matches!(outcome, Err(StoreError::TurnNotFound { .. })));
         thread.append(&turn(mode, "b")).await.unwrap();
         assert_turns(&stores, id(n), &["a", "b"]).await;
@@ -101,7 +100,7 @@ async fn an_unknown_turn_changes_nothing(stores: TestStores) {
 async fn a_lazy_thread_has_nothing_to_undo(stores: TestStores) {
     let manager = stores.manager();
     let thread = manager.start(paginated(1)).await.unwrap();
-    assert!(is_not_found(&manager.rewind(id(1), RewindTo::Turns(1)).await));
+    assert!(is_not_found(&manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await));
     thread.append(&turn(HistoryMode::Paginated, "a")).await.unwrap();
     assert_turns(&stores, id(1), &["a"]).await;
 }
@@ -142,7 +141,7 @@ async fn a_rewind_succeeds_although_the_state_cannot_be_read() {
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     thread.append_context(&[], &surroundings("/a")).await.unwrap();
     store.fail(Op::LoadContext, 1);
-    manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+    manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap();
     assert!(is_backend(&thread.append(&turn(HistoryMode::Paginated, "b")).await));
     thread.append(&turn(HistoryMode::Paginated, "b")).await.unwrap();
     assert_eq!(model_prompts(&store, id(1)).await, ["b"]);
@@ -156,7 +155,7 @@ async fn a_failed_rewind_changes_nothing() {
     let thread = start(&manager, 1, HistoryMode::Paginated, &["a"]).await;
     thread.append_context(&[], &surroundings("/a")).await.unwrap();
     store.fail(Op::Revert, 1);
-    assert!(is_backend(&manager.rewind(id(1), RewindTo::Turns(1)).await));
+    assert!(is_backend(&manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await));
     assert_eq!(thread.world_state().await, Some(surroundings("/a")));
     assert_eq!(model_prompts(&store, id(1)).await, ["a"]);
 }

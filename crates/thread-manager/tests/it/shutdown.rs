@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
-use selvedge_thread_manager::{RewindTo, wake_timers};
+use selvedge_protocol::{HistoryMode, ThreadMetadataPatch, TurnBoundary};
+use selvedge_thread_manager::wake_timers;
 use selvedge_thread_store::ThreadStore;
 
 use crate::support::{
@@ -192,7 +192,7 @@ async fn metadata_can_be_changed_while_a_thread_is_being_closed() {
     });
     let rewind = tokio::spawn({
         let manager = manager.clone();
-        async move { manager.rewind(id(1), RewindTo::Turns(1)).await }
+        async move { manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await }
     });
     run_background_tasks().await;
     gate.open();

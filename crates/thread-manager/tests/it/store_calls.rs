@@ -1,7 +1,6 @@
 //! The calls that a fork and a rewind make to the store. None of them reads the whole thread.
 
 use selvedge_protocol::{HistoryMode, TurnBoundary};
-use selvedge_thread_manager::RewindTo;
 use selvedge_thread_store::ThreadReader;
 
 use crate::support::{fork, id, model_prompts, start, turn};
@@ -29,8 +28,8 @@ async fn a_rewind_of_a_live_thread_reads_no_thread_record_and_no_context() {
     let thread = start(&manager, 1, MODE, &["a", "b", "c", "d"]).await;
     store.fail(Op::Read, 1);
     store.fail(Op::LoadContext, 1);
-    assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 1);
-    assert_eq!(manager.rewind(id(1), RewindTo::Turns(2)).await.unwrap(), 2);
+    assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap(), 1);
+    assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(2)).await.unwrap(), 2);
     // Each of the two operations fails once, so the third append is the first one that can read the state.
     assert!(thread.append(&turn(MODE, "e")).await.is_err());
     assert!(thread.append(&turn(MODE, "e")).await.is_err());
@@ -47,7 +46,7 @@ async fn a_rewind_to_the_latest_costs_the_next_call_nothing() {
     let thread = start(&manager, 1, MODE, &["a"]).await;
     store.fail(Op::Read, 1);
     store.fail(Op::LoadContext, 1);
-    for to in [RewindTo::Turns(0), RewindTo::Boundary(TurnBoundary::After("a".into()))] {
+    for to in [TurnBoundary::BeforeNewest(0), TurnBoundary::After("a".into())] {
         assert_eq!(manager.rewind(id(1), to).await.unwrap(), 0);
     }
     thread.append(&turn(MODE, "b")).await.unwrap();

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use selvedge_protocol::{
-    HistoryMode, ItemContent, ItemOrigin, ItemStatus, ResponseItem, TokenUsage, Turn, TurnQuery, TurnStatus,
+    HistoryMode, ItemContent, ItemOrigin, ItemStatus, ResponseItem, TokenUsage, Turn, TurnBoundary, TurnQuery,
+    TurnStatus,
 };
 use selvedge_thread_manager::{
-    AgentText, Approval, LiveThread, NewThread, Prompt, RewindTo, ToolOutput, TurnRecorder, TurnSettings,
+    AgentText, Approval, LiveThread, NewThread, Prompt, ToolOutput, TurnRecorder, TurnSettings,
 };
 use selvedge_thread_store::ThreadStore;
 use serde_json::{Value, json};
@@ -293,7 +294,7 @@ async fn a_compaction_within_a_turn_shows_and_is_undone_with_it() {
         let kinds: Vec<String> =
             turns(&*stores.store()).await[1].items.iter().map(|item| item.kind().to_owned()).collect();
         assert_eq!(kinds, ["user_message", "context_compaction", "agent_message"], "{mode:?}");
-        manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap();
         assert_eq!(texts().await, ["first", "answer"], "{mode:?}");
     }
 }
@@ -322,7 +323,7 @@ async fn a_compaction_outside_of_a_turn_shows_in_one_batch_and_is_no_turn_for_a_
         assert_eq!(contents(&shown[2]), [json!({"type": "context_compaction"})], "{mode:?}");
         assert_eq!(thread.model_input().await.unwrap(), [summary]);
 
-        assert_eq!(manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap(), 2, "{mode:?}");
+        assert_eq!(manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap(), 2, "{mode:?}");
         let shown = turns(&*stores.store()).await;
         assert_eq!(shown.iter().map(contents).collect::<Vec<_>>().concat().len(), 1, "{mode:?}: {shown:?}");
         assert_eq!(thread.window().await.number, 0);
@@ -400,7 +401,7 @@ async fn a_rewind_undoes_what_was_recorded() {
             turn.agent_message(format!("answer to {text}")).await.unwrap();
             turn.complete().await.unwrap();
         }
-        manager.rewind(id(1), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(1), TurnBoundary::BeforeNewest(1)).await.unwrap();
         let texts: Vec<String> = thread.model_input().await.unwrap().iter().map(ResponseItem::text).collect();
         assert_eq!(texts, ["first", "answer to first"], "{mode:?}");
     }

@@ -8,7 +8,7 @@ use selvedge_protocol::{
     ContextWindow, EventMsg, HistoryMode, ResponseItem, RolloutItem, SessionMeta, ThreadId, ThreadRolledBackEvent,
     TurnBoundary, WindowId,
 };
-use selvedge_thread_manager::{LiveThread, RewindTo};
+use selvedge_thread_manager::LiveThread;
 
 use crate::support::{MODES, TestStores, complete, fork, id, message, start, started, turn, user_message};
 
@@ -80,10 +80,10 @@ async fn a_window_outlasts_resume_rollback_and_revert(stores: TestStores) {
         thread.shutdown().await.unwrap();
         // The first rewind is of a cold thread, the second one of a live thread.
         let manager = stores.manager();
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         let resumed = manager.resume(id(n)).await.unwrap();
         assert_eq!((resumed.context.window, resumed.live.window().await), (window, window));
-        manager.rewind(id(n), RewindTo::Boundary(TurnBoundary::After("b".into()))).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::After("b".into())).await.unwrap();
         assert_eq!(resumed.live.window().await, window);
         assert_eq!(resumed.live.token_budget(None).await, budget);
         let next = compacted_turn(&resumed.live, "f").await;
@@ -105,7 +105,7 @@ async fn an_undone_window_is_not_used_again(stores: TestStores) {
         let first = thread.window().await;
         let undone = compacted_turn(&thread, "b").await;
         thread.append(&turn(mode, "c")).await.unwrap();
-        manager.rewind(id(n), RewindTo::Turns(2)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(2)).await.unwrap();
         assert_eq!(thread.window().await, first);
         thread.shutdown().await.unwrap();
         let resumed = stores.manager().resume(id(n)).await.unwrap();
@@ -159,7 +159,7 @@ async fn begins_with_a_new_window(stores: &TestStores, mode: HistoryMode) {
     assert_ne!(own.window_id, source.first_window_id);
     let opened = compacted_turn(&fork.live, "c").await;
     assert_eq!((opened.number, opened.first_window_id, opened.previous_window_id), (1, own.window_id, own.window_id));
-    manager.rewind(id(2), RewindTo::Turns(1)).await.unwrap();
+    manager.rewind(id(2), TurnBoundary::BeforeNewest(1)).await.unwrap();
     assert_eq!(fork.live.window().await, own);
     fork.live.shutdown().await.unwrap();
     assert_eq!(manager.resume(id(2)).await.unwrap().context.window, own);

@@ -8,7 +8,7 @@ use selvedge_protocol::{
     Compacted, ContextWindow, ContextWindowMeta, HistoryMode, ResponseItem, SessionMeta, ThreadId, TurnBoundary,
     WindowId,
 };
-use selvedge_thread_manager::{LiveThread, RewindTo};
+use selvedge_thread_manager::LiveThread;
 
 use crate::support::{MODES, TestStores, fork, id, paginated, start, turn};
 
@@ -86,7 +86,7 @@ async fn a_rewind_goes_back_to_the_earlier_window(stores: TestStores) {
         thread.append(&items).await.unwrap();
         compact(&thread).await;
         thread.append(&[end]).await.unwrap();
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         assert_eq!(thread.window().await, first);
         let again = compact(&thread).await;
         assert_eq!((again.number, again.previous_window_id), (1, first.window_id));

@@ -1,8 +1,7 @@
 //! What the model was told about its surroundings.
 #![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
-use selvedge_protocol::{EventMsg, HistoryMode, ResponseItem, ThreadRolledBackEvent, WorldStateRecord};
-use selvedge_thread_manager::RewindTo;
+use selvedge_protocol::{EventMsg, HistoryMode, ResponseItem, ThreadRolledBackEvent, TurnBoundary, WorldStateRecord};
 use serde_json::json;
 
 use crate::support::{
@@ -60,7 +59,7 @@ async fn a_rewind_to_before_the_first_record_makes_the_next_record_full(stores: 
         thread.append(&[started("b")]).await.unwrap();
         thread.append_context(&[], &surroundings("/b")).await.unwrap();
         thread.append(&[message("b"), user_message(mode, "b", "b"), complete("b")]).await.unwrap();
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         assert_eq!(thread.world_state().await, None);
         thread.append_context(&[message("c")], &surroundings("/b")).await.unwrap();
         assert_eq!(
@@ -79,7 +78,7 @@ async fn a_rewind_goes_back_to_the_earlier_world_state(stores: TestStores) {
             thread.append_context(&[], &surroundings(turn)).await.unwrap();
             thread.append(&[message(turn), user_message(mode, turn, turn), complete(turn)]).await.unwrap();
         }
-        manager.rewind(id(n), RewindTo::Turns(1)).await.unwrap();
+        manager.rewind(id(n), TurnBoundary::BeforeNewest(1)).await.unwrap();
         assert_eq!(thread.world_state().await, Some(surroundings("a")));
         thread.append_context(&[message("c")], &surroundings("c")).await.unwrap();
         let context = stores.store().load_model_context(id(n)).await.unwrap();

@@ -11,8 +11,8 @@ use selvedge_protocol::ThreadId;
 use selvedge_state::{RefreshOutcome, StateIndex};
 
 use super::handle::HomeIndex;
+use super::limits::{COLLECT_WRITES, MAX_REFRESH_BYTES, REST_FACTOR, UPDATE_DELAY};
 use super::runtime;
-use crate::limits::{COLLECT_WRITES, MAX_REFRESH_BYTES, REST_FACTOR, UPDATE_DELAY};
 
 impl HomeIndex {
     /// Updates the whole index in the background, unless a task does so already.

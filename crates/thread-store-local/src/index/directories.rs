@@ -11,7 +11,7 @@ use crate::read::directories::with_links_resolved;
 ///
 /// # Errors
 /// Those of the index.
-pub(crate) async fn resolve_links<'a>(
+pub(super) async fn resolve_links<'a>(
     index: &StateIndex,
     query: &'a ThreadQuery,
 ) -> Result<Cow<'a, ThreadQuery>, IndexError> {

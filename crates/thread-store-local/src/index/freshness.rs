@@ -17,20 +17,20 @@ use selvedge_rollout::now;
 use selvedge_state::{IndexError, IndexGeneration, RefreshOutcome, StateIndex};
 
 use super::handle::{HomeIndex, LastRescan};
+use super::limits::{FULL_CHECK_INTERVAL, MAX_REFRESH_BYTES, MAX_THREADS_FILLED_INLINE, RESCAN_VALIDITY};
 use super::runtime::with_timers;
-use crate::limits::{FULL_CHECK_INTERVAL, MAX_REFRESH_BYTES, MAX_THREADS_FILLED_INLINE, RESCAN_VALIDITY};
 
 /// An index that agreed with the logs when it was refreshed.
 #[derive(Debug)]
-pub(crate) struct FreshIndex {
-    pub(crate) index: StateIndex,
+pub(super) struct FreshIndex {
+    pub(super) index: StateIndex,
     /// The generation of the index before the refresh.
     generation: IndexGeneration,
 }
 
 impl HomeIndex {
     /// Rescans the home for changes and refreshes the index. `None` if the logs have to answer.
-    pub(crate) async fn fresh(&self) -> Option<FreshIndex> {
+    pub(super) async fn fresh(&self) -> Option<FreshIndex> {
         let index = self.open().await?;
         // Read before the refresh. If another process clears the index between here and the answer, the generation differs
         // then, and the answer is discarded. If it were read afterwards, a clearing during the refresh would not be noticed.
@@ -48,12 +48,12 @@ impl HomeIndex {
     }
 
     /// Refreshes the index for a page. With a cursor it is a further page, which a recent rescan still serves.
-    pub(crate) async fn fresh_for_page(&self, cursor: Option<&Cursor>) -> Option<FreshIndex> {
+    pub(super) async fn fresh_for_page(&self, cursor: Option<&Cursor>) -> Option<FreshIndex> {
         if cursor.is_some() { self.fresh_or_recent().await } else { self.fresh().await }
     }
 
     /// Refreshes the index for a query that belongs to one that was just answered. A recent rescan still serves it.
-    pub(crate) async fn fresh_or_recent(&self) -> Option<FreshIndex> {
+    pub(super) async fn fresh_or_recent(&self) -> Option<FreshIndex> {
         let last_rescan = self.state().last_rescan;
         match last_rescan.filter(|rescan| rescan.ended_at.elapsed() < RESCAN_VALIDITY) {
             Some(LastRescan { generation, .. }) => Some(FreshIndex { index: self.open().await?, generation }),
@@ -62,12 +62,17 @@ impl HomeIndex {
     }
 
     /// Refreshes the index for a query about one thread.
-    pub(crate) async fn refreshed_for(&self, thread_id: ThreadId) -> Option<FreshIndex> {
+    pub(super) async fn refreshed_for(&self, thread_id: ThreadId) -> Option<FreshIndex> {
         let index = self.open().await?;
         let generation = self.answered(index.generation().await).await??;
         let outcome = index.refresh_threads(HashSet::from([thread_id]), MAX_REFRESH_BYTES).await;
-        let is_fresh = matches!(self.answered(outcome).await?, RefreshOutcome::Fresh(_));
-        is_fresh.then(|| FreshIndex { generation, index })
+        match self.answered(outcome).await? {
+            RefreshOutcome::Fresh(_) => Some(FreshIndex { generation, index }),
+            other => {
+                tracing::info!(why = why_stale(&other), "the logs answer");
+                None
+            }
+        }
     }
 
     /// Removes a thread that this store deleted from the index, so that none of its words stay in a file; also from the index in the
@@ -91,10 +96,14 @@ impl HomeIndex {
 
     /// Returns what the index answered. `None` if it failed, or was cleared meanwhile and may have answered from a part of the
     /// threads: then the logs have to answer.
-    pub(crate) async fn answer<T>(&self, fresh: &FreshIndex, outcome: Result<T, IndexError>) -> Option<T> {
+    pub(super) async fn answer<T>(&self, fresh: &FreshIndex, outcome: Result<T, IndexError>) -> Option<T> {
         let answer = self.answered(outcome).await?;
         let generation = self.answered(fresh.index.generation().await).await?;
-        (generation == Some(fresh.generation)).then_some(answer)
+        if generation != Some(fresh.generation) {
+            tracing::info!(why = "the index was cleared meanwhile", "the logs answer");
+            return None;
+        }
+        Some(answer)
     }
 
     /// Refreshes the index, or fills it if the home is small. Returns whether it agrees with the logs now.
@@ -108,13 +117,11 @@ impl HomeIndex {
                 index.update(|_| {}).await?;
                 Ok(true)
             }
-            RefreshOutcome::Hidden => {
-                tracing::info!("a directory cannot be read; the answer comes from the logs");
-                Ok(false)
-            }
-            RefreshOutcome::Unfilled | RefreshOutcome::Behind { .. } => {
-                tracing::info!("the index is being filled; the answer comes from the logs");
-                self.update_in_background(index);
+            stale => {
+                tracing::info!(why = why_stale(&stale), "the logs answer");
+                if !matches!(stale, RefreshOutcome::Hidden) {
+                    self.update_in_background(index);
+                }
                 Ok(false)
             }
         }
@@ -142,4 +149,14 @@ async fn erase_from(index: &StateIndex, thread_id: ThreadId) -> Result<(), Index
         tracing::warn!(%thread_id, %error, "the index still has words of a deleted thread; the next query removes them");
     }
     outcome.map(|_| ())
+}
+
+/// Returns why an index cannot answer after a refresh.
+fn why_stale(outcome: &RefreshOutcome) -> &'static str {
+    match outcome {
+        RefreshOutcome::Fresh(_) => "the index is up to date",
+        RefreshOutcome::Hidden => "a directory cannot be read",
+        RefreshOutcome::Unfilled => "the index is not filled yet",
+        RefreshOutcome::Behind { .. } => "the index has much to read",
+    }
 }

@@ -10,19 +10,9 @@ use selvedge_rollout::CachedHome;
 use selvedge_state::{IndexError, IndexGeneration, StateIndex, UpdateProgress};
 use tokio::task::AbortHandle;
 
-use crate::limits::INDEX_RETRY_DELAY;
-
-/// Where a store keeps its index, if it keeps one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum IndexLocation {
-    /// In the home, as `selvedge-index.sqlite`.
-    #[default]
-    InHome,
-    /// In this file: for a home that cannot be written to.
-    At(PathBuf),
-    /// No index: every answer comes from the logs.
-    Disabled,
-}
+use super::limits::INDEX_RETRY_DELAY;
+use super::location::IndexLocation;
+use super::runtime::with_timers;
 
 /// The index of a store's home. It is opened by the first query. Clones share it.
 #[derive(Clone, Debug)]
@@ -153,9 +143,12 @@ impl HomeIndex {
             [state.update_task.take(), state.collect_task.take()]
         };
         tasks.iter().flatten().for_each(AbortHandle::abort);
-        if let Some(index) = self.shared.opened.lock().await.take() {
-            index.close().await;
-        }
+        let close = async {
+            if let Some(index) = self.shared.opened.lock().await.take() {
+                index.close().await;
+            }
+        };
+        with_timers(close).await;
     }
 
     /// Returns the result of a query. `None` if the index failed and the logs have to answer.
@@ -175,9 +168,9 @@ impl HomeIndex {
     pub(super) async fn give_up(&self, error: IndexError) {
         match &error {
             // Other processes hold the database. The next query may find it free, so there is no pause.
-            IndexError::Busy(_) => tracing::info!(%error, "the answer comes from the logs"),
+            IndexError::Busy(_) => tracing::info!(why = %error, "the logs answer"),
             // This store or another process has closed or replaced it.
-            error if error.is_gone() => tracing::info!(%error, "the answer comes from the logs"),
+            error if error.is_gone() => tracing::info!(why = %error, "the logs answer"),
             // The next query after a pause opens the file again, and opening sets a damaged file aside.
             error => {
                 self.record_failure(error);
@@ -188,7 +181,7 @@ impl HomeIndex {
 
     fn record_failure(&self, error: &IndexError) {
         let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        tracing::warn!("answers come from the logs: {error}: {reason}");
+        tracing::warn!(why = format!("{error}: {reason}"), "the index cannot be used; the logs answer");
         self.state().failed_at = Some(Instant::now());
     }
 

@@ -6,6 +6,7 @@ use selvedge_thread_store::StoreError;
 
 use super::directories::resolve_links;
 use super::handle::HomeIndex;
+use super::runtime::with_timers;
 
 impl HomeIndex {
     /// Returns the page of a search. `None` if the logs have to answer.
@@ -13,6 +14,10 @@ impl HomeIndex {
     /// # Errors
     /// `CursorExpired` for a further page of the index's own ranking, if the index does not answer.
     pub(crate) async fn search_threads(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
+        with_timers(self.page_of_search(query)).await
+    }
+
+    async fn page_of_search(&self, query: &SearchQuery) -> Result<Option<Page<SearchHit>>, StoreError> {
         if StateIndex::is_ranked_here(query) {
             return self.next_page_of_ranking(query).await;
         }

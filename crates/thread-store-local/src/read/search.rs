@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use selvedge_history::TextSearch;
+use selvedge_history::ranking::HitRanking;
 use selvedge_protocol::{Page, SearchHit, SearchOrder, SearchQuery, ThreadId, Turn};
 use selvedge_rollout::HomeFiles;
-use selvedge_state::HitRanking;
 use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::page_hits;
 

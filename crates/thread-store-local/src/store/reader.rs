@@ -14,7 +14,6 @@ use selvedge_protocol::{
     Cursor, ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, distinct_prefix_len,
 };
-use selvedge_state::StateIndex;
 use selvedge_thread_store::implement::{page_items, page_turns};
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, ThreadHistory, ThreadLookup,
@@ -22,8 +21,6 @@ use selvedge_thread_store::{
 };
 
 use super::LocalThreadStore;
-use crate::index::{resolve_links, with_timers};
-use crate::read::directories::unite_linked_groups;
 use crate::read::export::export;
 use crate::store_core::StoreCore;
 
@@ -87,45 +84,27 @@ impl ThreadReader for LocalThreadStore {
 
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
         let shown = thread_ids.to_vec();
-        let from_index = |index: StateIndex| async move {
-            let neighbours = index.neighbours(thread_ids).await?;
-            Ok(Some(distinct_prefix_len(thread_ids, neighbours)))
-        };
         let from_logs =
             move |core: &StoreCore| Ok(distinct_prefix_len(&shown, core.files()?.threads().map(|(id, _)| id)));
-        self.query(self.core.index.fresh_or_recent(), from_index, from_logs).await
+        self.answered(self.core.index.distinct_prefix_len(thread_ids), from_logs).await
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let wanted = query.clone();
-        let from_index = |index: StateIndex| async move {
-            let threads = resolve_links(&index, &query.threads).await?.into_owned();
-            let query = StatsQuery { threads, ..query.clone() };
-            let stats = index.stats(&query).await?;
-            // The task fails only if the runtime is shut down. Then the caller is dropped as well.
-            Ok(tokio::task::spawn_blocking(move || unite_linked_groups(&query, stats)).await.ok())
-        };
-        self.query(self.core.index.fresh(), from_index, move |core| core.stats(&wanted)).await
+        self.answered(self.core.index.thread_stats(query), move |core| core.stats(&wanted)).await
     }
 
     async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        let fresh = self.core.index.refreshed_for(thread_id);
-        let from_index = |index: StateIndex| async move { index.read_thread(thread_id).await };
-        self.query(fresh, from_index, move |core| core.read_thread(thread_id)).await
+        self.answered(self.core.index.read_thread(thread_id), move |core| core.read_thread(thread_id)).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
         let wanted = query.clone();
-        let fresh = self.core.index.fresh_for_page(query.cursor.as_ref());
-        let from_index = |index: StateIndex| async move {
-            let query = resolve_links(&index, query).await?;
-            index.list_threads(&query).await.map(Some)
-        };
-        self.query(fresh, from_index, move |core| core.list_threads(&wanted)).await
+        self.answered(self.core.index.list_threads(query), move |core| core.list_threads(&wanted)).await
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
-        if let Some(page) = with_timers(self.core.index.search_threads(query)).await? {
+        if let Some(page) = self.core.index.search_threads(query).await? {
             return Ok(page);
         }
         let query = query.clone();
@@ -136,18 +115,14 @@ impl ThreadReader for LocalThreadStore {
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
         let wanted = query.clone();
         let is_live = self.is_live(query.thread_id).await?;
-        let fresh = self.core.index.refreshed_for(query.thread_id);
-        let from_index = |index: StateIndex| async move { index.list_turns(query, is_live).await };
         let from_logs = move |core: &StoreCore| page_turns(&wanted, core.turns(wanted.thread_id)?);
-        self.query(fresh, from_index, from_logs).await
+        self.answered(self.core.index.list_turns(query, is_live), from_logs).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
         let wanted = query.clone();
         let is_live = self.is_live(query.thread_id).await?;
-        let fresh = self.core.index.refreshed_for(query.thread_id);
-        let from_index = |index: StateIndex| async move { index.list_items(query, is_live).await };
         let from_logs = move |core: &StoreCore| page_items(&wanted, core.turns(wanted.thread_id)?);
-        self.query(fresh, from_index, from_logs).await
+        self.answered(self.core.index.list_items(query, is_live), from_logs).await
     }
 }

@@ -6,18 +6,16 @@
 //! | `reading` | reads files | while files move | | |
 //! | `writing` | writes a thread | | yes | |
 //! | `changing` | writes a cold thread | | yes | of the thread |
-//! | `query` | the index can do | | | |
+//! | `answered` | the index can do | if the logs answer | | |
 
 use std::sync::Arc;
 
 use selvedge_protocol::ThreadId;
-use selvedge_state::{IndexError, StateIndex};
 use selvedge_thread_store::{Result, StoreError};
 
 use super::LocalThreadStore;
 use crate::blocking::spawn_blocking;
 use crate::error::retry_if_moved;
-use crate::index::{FreshIndex, with_timers};
 use crate::store_core::StoreCore;
 
 impl LocalThreadStore {
@@ -72,26 +70,14 @@ impl LocalThreadStore {
         self.writing(thread_id, work).await
     }
 
-    /// Answers a query from the index. The logs answer instead if there is no index, if it is not fresh, busy or broken, or if it
-    /// was cleared meanwhile. `fresh` refreshes the index as far as the query needs.
-    pub(super) async fn query<T, A>(
+    /// Returns the answer of the index. If it has none (`None`), the logs answer.
+    pub(super) async fn answered<T: Send + 'static>(
         &self,
-        fresh: impl Future<Output = Option<FreshIndex>> + Send,
-        from_index: impl FnOnce(StateIndex) -> A + Send,
+        from_index: impl Future<Output = Option<T>> + Send,
         from_logs: impl Fn(&StoreCore) -> Result<T> + Send + 'static,
-    ) -> Result<T>
-    where
-        T: Send + 'static,
-        A: Future<Output = Result<Option<T>, IndexError>> + Send,
-    {
-        let answer = with_timers(async {
-            let fresh = fresh.await?;
-            let outcome = from_index(fresh.index.clone()).await;
-            self.core.index.answer(&fresh, outcome).await?
-        });
-        match answer.await {
+    ) -> Result<T> {
+        match from_index.await {
             Some(answer) => Ok(answer),
-            // Outside of `with_timers`: reading logs needs no timers.
             None => self.reading(from_logs).await,
         }
     }

@@ -6,8 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use selvedge_protocol::{
-    ArchivedFilter, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadMetadataPatch, ThreadQuery,
-    TurnBoundary, TurnQuery,
+    ArchivedFilter, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadQuery, TurnBoundary, TurnQuery,
 };
 use selvedge_thread_store::ForkThread;
 
@@ -111,8 +110,7 @@ impl<'a> Tour<'a> {
         let before = self.items_of(source).await?;
         let meta = fork_session_meta(self.app.store.read_session_meta(source).await?.unwrap_or_default());
         let fork = self.app.manager.fork(ForkThread { source, at: TurnBoundary::Latest, meta }).await?;
-        let name = ThreadMetadataPatch { name: Some(Some("Fork of the tour".to_owned())), ..Default::default() };
-        let fork = self.app.manager.update_metadata(fork, &name).await?;
+        let fork = self.app.manager.rename(fork, "Fork of the tour").await?;
         self.append(fork.id, "appended to the fork").await?;
         promise(
             self.items_of(fork.id).await?.last().is_some_and(|text| text == "appended to the fork"),

@@ -1,19 +1,43 @@
-//! The ranking of the index, computed from the texts of a thread.
+//! How relevant an item and a thread are in a search, by the words of their texts.
 //!
-//! A search without an index, or of a thread that the index cannot serve, must find the same hits in the same order. So it weighs
-//! items as [`candidates`](super::candidates) and [`rank`](super::rank) do, with the words of the texts in place of postings.
+//! An item is relevant if the terms are often in it, and if it is short:
+//!
+//! ```text
+//! weight of an item  =  Σ over patterns  times / (times + 1.2)  ×  400 / (200 + words of the item)
+//!                       repetitions count less and less            2 for a very short item, 1 for one of 200 words
+//! ```
+//!
+//! A thread is as relevant as its best item, and a little more if it has many: `best + ln(1 + n) / 4`. The logarithm keeps a long
+//! thread from winning by its length; ten items add 0.6, a thousand add 1.7.
+//!
+//! Threads whose names match come before all others. Equally relevant threads are sorted by age, the newest first.
+//!
+//! Unlike BM25, rare terms weigh no more than frequent ones. That would need the frequency of a term in all threads, and a hit has
+//! all terms anyway.
+//!
+//! An index of words has the numbers of this formula without reading the texts. [`HitRanking`] takes them from the texts: a search
+//! without an index, or of a thread that the index cannot serve, must find the same hits in the same order.
+
+pub mod words;
 
 use std::cmp::Reverse;
 
-use selvedge_history::{ItemLocation, SearchRank, TextSearch, ThreadHits, fold_text, item_texts};
 use selvedge_protocol::{StoredThread, Turn, TurnItem};
 
-use crate::search::candidates::repetitions;
-use crate::search::rank::{relevance, shortness};
-use crate::search::window::WINDOW_ITEMS;
-use crate::search::words::{WordPattern, for_each_word, patterns};
+use self::words::{WordPattern, for_each_word, patterns};
+use crate::search::{ItemLocation, SearchRank, TextSearch, ThreadHits, fold_text, item_texts};
 
-/// Ranks threads, which come newest first, as the index does.
+/// How many items are ranked together. The newest threads that have this many items come before all others.
+pub const WINDOW_ITEMS: usize = 2_000;
+
+/// How soon repetitions count less. A word that is in an item `n` times adds `n / (n + 1.2)` to its weight: once adds 0.45, three
+/// times 0.71, and no number reaches 1. This is the saturation of the ranking function BM25, with its usual constant.
+const SATURATION: f32 = 1.2;
+
+/// The number of words of an item whose length does not change its weight.
+const ORDINARY_WORDS: f32 = 200.0;
+
+/// Ranks threads, which come newest first, by their texts.
 #[derive(Clone, Debug)]
 pub struct HitRanking {
     search: TextSearch,
@@ -24,7 +48,8 @@ pub struct HitRanking {
 }
 
 impl HitRanking {
-    /// Creates the ranking of a search. `None` if the index does not answer it, so that there is no order to agree with.
+    /// Creates the ranking of a search. `None` if its terms determine too little of any word, so that there
+    /// is no order to agree with.
     #[must_use]
     pub fn new(search: &TextSearch) -> Option<Self> {
         let patterns = patterns(search.terms())?;
@@ -56,7 +81,7 @@ impl HitRanking {
         ThreadHits { hits, rank }
     }
 
-    /// Returns whether the index counts the name of a thread among those that match.
+    /// Returns whether the name of a thread counts among those that match.
     fn may_match_name(&self, thread: &StoredThread) -> bool {
         let Some(name) = thread.name.as_deref().map(fold_text) else { return false };
         self.search.terms().iter().all(|term| name.contains(term.text()))
@@ -71,6 +96,28 @@ impl HitRanking {
         self.items_in_window += items.max(1);
         self.window
     }
+}
+
+/// Returns the relevance of a thread, by the weight of its best item and the number of its items. It is a whole number of
+/// thousandths, so that a cursor can contain it exactly.
+#[must_use]
+pub fn relevance(best: Option<f32>, items: usize) -> u32 {
+    let count = f32::from(u16::try_from(items).unwrap_or(u16::MAX));
+    ((best.unwrap_or(0.0) + count.ln_1p() / 4.0) * 1_000.0) as u32
+}
+
+/// Returns the factor by which the length of an item changes its weight: a term is more significant in a short item.
+#[must_use]
+pub fn shortness(words: u64) -> f32 {
+    let words = f32::from(u16::try_from(words).unwrap_or(u16::MAX));
+    2.0 * ORDINARY_WORDS / (ORDINARY_WORDS + words)
+}
+
+/// Returns what a word adds to the weight of an item in which it is this often.
+#[must_use]
+pub fn repetitions(times: u32) -> f32 {
+    let times = f32::from(u16::try_from(times).unwrap_or(u16::MAX));
+    times / (times + SATURATION)
 }
 
 /// Returns the weight of an item. `None` if a pattern matches none of its words.

@@ -1,7 +1,7 @@
 //! Splits texts into the words that are indexed, and search terms into patterns of words.
 //!
-//! Words are those of the folded text ([`folded_words`]). Of a word that is longer than [`LONGEST`] characters, overlapping pieces are
-//! indexed. They begin [`PIECE`] characters apart, so that any [`PIECE`] consecutive characters of the word are within one of them:
+//! Words are those of the folded text ([`folded_words`]). Of a word that is longer than 64 characters, overlapping
+//! pieces are indexed. They begin 32 characters apart, so that any 32 consecutive characters of the word are within one of them:
 //!
 //! ```text
 //! word of 130:   0                                                            130
@@ -20,17 +20,17 @@
 //! term 评审会:         评审  审会*          term 会:  会*
 //! ```
 
-use selvedge_history::{FoldedWord, SearchTerm, fold_text, folded_words, is_mark};
+use crate::search::{FoldedWord, SearchTerm, fold_text, folded_words, is_mark};
 
 /// The longest word that is indexed as one, in characters.
-pub(crate) const LONGEST: usize = 64;
+const LONGEST: usize = 64;
 
 /// The distance in characters at which the pieces of a longer word begin. The pattern of a part of a word is never longer, so
 /// that it is within one piece.
-pub(crate) const PIECE: usize = 32;
+const PIECE: usize = 32;
 
 /// Calls `take` with each word of a text. `buffer` is memory that the calls reuse.
-pub(crate) fn for_each_word(text: &str, buffer: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
+pub fn for_each_word(text: &str, buffer: &mut Vec<u8>, mut take: impl FnMut(&[u8])) {
     // Nearly all text is ASCII, which needs no folding and no allocation.
     if !text.is_ascii() {
         let folded = fold_text(text);
@@ -106,7 +106,8 @@ fn for_each_gram<'a>(word: &'a str, mut take: impl FnMut(&'a str, bool)) {
 }
 
 /// Returns whether an indexed word is a gram.
-pub(crate) fn is_gram(word: &[u8]) -> bool {
+#[must_use]
+pub fn is_gram(word: &[u8]) -> bool {
     if word.first().is_none_or(u8::is_ascii) {
         return false;
     }
@@ -116,7 +117,7 @@ pub(crate) fn is_gram(word: &[u8]) -> bool {
 
 /// Which indexed words can be part of a match of a term.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum WordPattern {
+pub enum WordPattern {
     /// This word.
     Exactly(String),
     /// Words that begin with this.
@@ -128,13 +129,17 @@ pub(crate) enum WordPattern {
 }
 
 impl WordPattern {
-    pub(crate) fn text(&self) -> &str {
+    /// Returns the part of the word that the pattern determines.
+    #[must_use]
+    pub fn text(&self) -> &str {
         match self {
             Self::Exactly(text) | Self::Beginning(text) | Self::Ending(text) | Self::Containing(text) => text,
         }
     }
 
-    pub(crate) fn matches(&self, word: &[u8]) -> bool {
+    /// Returns whether an indexed word can be part of a match.
+    #[must_use]
+    pub fn matches(&self, word: &[u8]) -> bool {
         match self {
             Self::Exactly(text) => word == text.as_bytes(),
             Self::Beginning(text) => word.starts_with(text.as_bytes()),
@@ -146,7 +151,8 @@ impl WordPattern {
 
 /// Returns the patterns that the words of an item must match if the item contains the terms: one for each word of each term.
 /// `None` if the terms determine too little of any word.
-pub(crate) fn patterns(terms: &[SearchTerm]) -> Option<Vec<WordPattern>> {
+#[must_use]
+pub fn patterns(terms: &[SearchTerm]) -> Option<Vec<WordPattern>> {
     // A term is text, and need not begin or end where a word does. Within the term, words are complete. Its first word can be the
     // end of a longer word, and its last word the beginning of one:
     //
@@ -211,9 +217,8 @@ fn pattern(word: &str, may_begin_before: bool, may_go_on: bool) -> Option<WordPa
 
 #[cfg(test)]
 mod tests {
-    use selvedge_history::TextSearch;
-
     use super::*;
+    use crate::search::TextSearch;
 
     fn words(text: &str) -> Vec<String> {
         let mut found = Vec::new();
