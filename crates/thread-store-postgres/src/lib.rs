@@ -1,0 +1,15 @@
+//! Threads in PostgreSQL, shared by many machines: the contract of [`ThreadReader`](selvedge_thread_store::ThreadReader)
+//! and [`ThreadStore`](selvedge_thread_store::ThreadStore).
+//!
+//! `docs/scale.md` describes the tables, the SQL, and what each engine with the protocol of PostgreSQL has to support.
+
+mod error;
+mod host;
+mod options;
+mod schema;
+mod store;
+mod stubs;
+
+pub use options::{PostgresOptions, PostgresUrlError};
+pub use schema::{SchemaState, StoreStatus};
+pub use store::PostgresThreadStore;
