@@ -1,19 +1,35 @@
 //! What a process holds of a store: connections, and the threads that it writes.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
-use selvedge_protocol::Durability;
-use selvedge_thread_store::{Result, StoreError};
-use sqlx::PgPool;
+use selvedge_protocol::{Durability, ThreadId};
+use selvedge_thread_store::implement::{ChangeLog, ChangeSignal};
+use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::error::backend;
-use crate::{PostgresOptions, schema};
+use crate::commit::GroupCommit;
+use crate::error::{Failure, backend};
+use crate::live::LiveThreads;
+use crate::{PostgresOptions, background, schema};
+
+/// A transaction.
+pub(crate) type PgTransaction = Transaction<'static, Postgres>;
 
 /// One of the hosts of a store: a process with a pool of connections and writers of its own.
 pub(crate) struct PostgresHost {
     options: PostgresOptions,
+    /// The name of this machine, for the error of a caller that wants a thread that this process holds.
+    machine: Option<String>,
     pub(crate) pool: PgPool,
+    pub(crate) live: LiveThreads,
+    pub(crate) commit: GroupCommit,
+    /// Wakes the callers of this process that wait for lines or changes.
+    pub(crate) signal: ChangeSignal,
+    /// The versions of all threads when they were last compared.
+    pub(crate) changes: tokio::sync::Mutex<ChangeLog>,
 }
 
 impl PostgresHost {
@@ -30,15 +46,101 @@ impl PostgresHost {
         let mut connection = pool.acquire().await.map_err(backend)?;
         schema::check(&mut connection, options).await?;
         if options.durability == Durability::Synced && !schema::is_synced(&mut connection).await.map_err(backend)? {
-            let what = "the durability level `synced` on a server with `synchronous_commit` or `fsync` off: turn both on, or \
-                        use the level `written`";
-            return Err(StoreError::Unsupported { what: what.to_owned() });
+            return Err(StoreError::Unsupported {
+                what: "the durability level `synced` on a server with `synchronous_commit` or `fsync` off: turn both on, or use \
+                       the level `written`"
+                    .to_owned(),
+            });
         }
         drop(connection);
-        Ok(Arc::new(Self { options: options.clone(), pool }))
+        let host = Arc::new(Self {
+            machine: whoami::fallible::hostname().ok(),
+            live: LiveThreads::default(),
+            commit: GroupCommit::new(options),
+            signal: ChangeSignal::default(),
+            changes: tokio::sync::Mutex::default(),
+            options: options.clone(),
+            pool,
+        });
+        background::start(&host);
+        Ok(host)
     }
 
     pub(crate) fn options(&self) -> &PostgresOptions {
         &self.options
     }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.options.namespace
+    }
+
+    /// Returns this process as the holder of a claim.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { process_id: Some(std::process::id()), host: self.machine.clone() }
+    }
+
+    /// Returns the text of a statement, with the name of the schema for each `@`.
+    ///
+    /// The names of tables have their schema, since the search path is a property of a session, and a pooler shares sessions.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        text.replace('@', &self.options.schema)
+    }
+
+    /// Begins a transaction that changes something.
+    pub(crate) async fn begin(&self) -> Result<PgTransaction, Failure> {
+        let mut tx = self.pool.begin().await?;
+        if self.options.durability == Durability::Synced {
+            sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Begins a transaction that reads one state of the database in all its statements.
+    pub(crate) async fn snapshot(&self) -> Result<PgTransaction, Failure> {
+        Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+    }
+
+    /// Makes attempts of an operation until one succeeds, is refused, or transient failures last for too long.
+    ///
+    /// `attempt` gets whether the answer of an earlier attempt was lost: that one may have taken effect.
+    pub(crate) async fn retrying<T, F>(
+        &self,
+        thread_id: Option<ThreadId>,
+        batch: Option<BatchId>,
+        mut attempt: impl FnMut(bool) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let began = Instant::now();
+        let mut may_have_happened = false;
+        for number in 0.. {
+            let limited = tokio::time::timeout(self.options.statement_timeout, attempt(may_have_happened));
+            let timed_out = || Failure::Unanswered(io::Error::from(io::ErrorKind::TimedOut).into());
+            let failure = match limited.await.unwrap_or_else(|_| Err(timed_out())) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            may_have_happened |= matches!(failure, Failure::Unanswered(_));
+            if !failure.is_transient() || began.elapsed() >= self.options.retry_for {
+                return Err(failure.into_error(thread_id, batch, may_have_happened));
+            }
+            tracing::debug!(?failure, number, "the database failed, and the operation is tried again");
+            tokio::time::sleep(schema::pause(number)).await;
+        }
+        unreachable!("the loop has no end")
+    }
+
+    /// Reads something, with as many attempts as it needs.
+    pub(crate) async fn reading<T, F>(&self, attempt: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.retrying(None, None, |_| attempt()).await
+    }
+}
+
+/// Commits a transaction.
+pub(crate) async fn commit(tx: PgTransaction) -> Result<(), Failure> {
+    tx.commit().await.map_err(Failure::of_commit)
 }

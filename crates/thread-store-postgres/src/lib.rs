@@ -3,12 +3,20 @@
 //!
 //! `docs/scale.md` describes the tables, the SQL, and what each engine with the protocol of PostgreSQL has to support.
 
+mod background;
+mod changes;
+mod commit;
 mod error;
+mod history;
 mod host;
+mod live;
 mod options;
+mod reader;
+mod rows;
 mod schema;
 mod store;
-mod stubs;
+mod tables;
+mod writer;
 
 pub use options::{PostgresOptions, PostgresUrlError};
 pub use schema::{SchemaState, StoreStatus};
