@@ -117,7 +117,7 @@ impl PostgresHost {
                 }
                 let segment_id = thread.folded_segment;
                 thread.set_record(record, segment_id, folded_to);
-                self.update_thread(&mut tx, &thread).await?;
+                self.put_thread(&mut tx, &thread).await?;
                 commit(tx).await?;
                 Ok((thread.stored_record(), moved))
             })
@@ -143,7 +143,7 @@ impl PostgresHost {
                 let mut thread = self.thread_to_change(&mut tx, thread_id, None).await?;
                 self.exact_record(&mut tx, &mut thread).await?;
                 thread.archived = archived;
-                self.update_thread(&mut tx, &thread).await?;
+                self.put_thread(&mut tx, &thread).await?;
                 commit(tx).await?;
                 Ok(thread.stored_record())
             })
@@ -178,7 +178,11 @@ impl PostgresHost {
     }
 
     /// Removes the segments of a thread that were not copied in completely. The thread itself does not exist.
-    pub(crate) async fn remove_incomplete(&self, connection: &mut PgConnection, thread_id: ThreadId) -> Result<(), Failure> {
+    pub(crate) async fn remove_incomplete(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+    ) -> Result<(), Failure> {
         if self.segments(connection, thread_id).await?.is_empty() {
             return Ok(());
         }
@@ -197,7 +201,12 @@ impl PostgresHost {
     }
 
     /// Stores a segment with its bytes. The caller has locked its thread.
-    async fn store_segment(&self, connection: &mut PgConnection, segment: &Segment, batch: Option<Uuid>) -> Result<(), Failure> {
+    async fn store_segment(
+        &self,
+        connection: &mut PgConnection,
+        segment: &Segment,
+        batch: Option<Uuid>,
+    ) -> Result<(), Failure> {
         self.put_segment(connection, &SegmentRow::of(segment)).await?;
         let mut rows = split_rows(segment.bytes(), 0, true);
         if let (Some(first), Some(batch)) = (rows.first_mut(), batch) {
@@ -237,7 +246,7 @@ impl PostgresHost {
                 let mut segment = Segment::new(id, thread_id, now());
                 segment.extend(&bytes);
                 self.continue_in(&mut tx, &mut thread, &segment, None, &mut loaded).await?;
-                self.update_thread(&mut tx, &thread).await?;
+                self.put_thread(&mut tx, &thread).await?;
                 commit(tx).await?;
                 Ok(thread.stored_record())
             })
@@ -278,7 +287,7 @@ impl PostgresHost {
         for owner in owners {
             if self.find_thread(&mut tx, owner, RowLock::Shared).await?.is_none() {
                 // It was deleted after its segments were read, so the history has changed.
-                return Err(sqlx::Error::PoolTimedOut.into());
+                return Err(Failure::Overtaken);
             }
         }
         let now = now();
@@ -286,9 +295,7 @@ impl PostgresHost {
         let mut fork = ThreadRow::new(thread_id, segment.id, created, now);
         let segment = Arc::new(segment);
         let history = loaded
-            .solve(self, &mut tx, |finder| {
-                SegmentChain::follow(Arc::clone(&segment), false, |id| finder.find(id))
-            })
+            .solve(self, &mut tx, |finder| SegmentChain::follow(Arc::clone(&segment), false, |id| finder.find(id)))
             .await?;
         set_record_of(&mut fork, &history);
         if !self.insert_thread(&mut tx, &fork).await? {
@@ -340,7 +347,7 @@ impl PostgresHost {
                     }
                 }
                 thread.reverts.push(batch, BatchOutcome::Reverted(undone));
-                self.update_thread(&mut tx, &thread).await?;
+                self.put_thread(&mut tx, &thread).await?;
                 let segment = self.newest_segment(&mut tx, &thread).await?;
                 let (tail, end) = self.tail_of(&mut tx, &segment).await?;
                 commit(tx).await?;
@@ -362,7 +369,9 @@ impl PostgresHost {
 
     pub(crate) async fn import(&self, part: SegmentPart<'_>) -> Result<u64> {
         if part.info.file_name.as_ref().is_some_and(|name| name.contains(['/', '\\', '\0']) || name.is_empty()) {
-            return Err(StoreError::invalid("the name of a segment's file has no `/`, no `\\` and no NUL, and is not empty"));
+            return Err(StoreError::invalid(
+                "the name of a segment's file has no `/`, no `\\` and no NUL, and is not empty",
+            ));
         }
         let known = self.retrying(Some(part.info.thread_id), None, async |_| self.import_once(part).await).await?;
         self.signal.wake();
@@ -372,6 +381,10 @@ impl PostgresHost {
     async fn import_once(&self, part: SegmentPart<'_>) -> Result<u64, Failure> {
         let (thread_id, id) = (part.info.thread_id, part.info.id);
         let mut tx = self.begin().await?;
+        // The row of the owner exists before the thread does. Its lock makes copies of one segment follow each other.
+        self.put_segment_owner(&mut tx, thread_id, id).await?;
+        let query = self.sql("SELECT 1 FROM @.segment_owners WHERE namespace = $1 AND segment_id = $2 FOR UPDATE");
+        sqlx::query(&query).bind(self.namespace()).bind(id.as_uuid()).execute(&mut *tx).await?;
         let thread = self.find_thread(&mut tx, thread_id, RowLock::Exclusive).await?;
         let own = self.segments(&mut tx, thread_id).await?;
         let mut segment = match own.into_iter().find(|own| own.id == id) {
@@ -382,9 +395,6 @@ impl PostgresHost {
                 segment
             }
         };
-        // The row of the owner is locked as well: two copies of one segment at the same time follow each other.
-        let query = self.sql("SELECT 1 FROM @.segment_owners WHERE namespace = $1 AND segment_id = $2 FOR UPDATE");
-        sqlx::query(&query).bind(self.namespace()).bind(id.as_uuid()).execute(&mut *tx).await?;
         let (known, is_torn) = self.end_of(&mut tx, thread_id, id).await?;
         // Parts can come twice, because a copy is repeated after an error. `rest` is what is new in this one.
         let shared = part.at..known.min(part.at.saturating_add(part.bytes.len() as u64));
@@ -413,17 +423,16 @@ impl PostgresHost {
             self.choose_segment(&mut tx, &mut thread).await?;
             self.refold(&mut tx, &mut thread, &mut LoadedSegments::default()).await?;
             match is_new {
-                true if !self.insert_thread(&mut tx, &thread).await? => {
-                    return Err(StoreError::AlreadyExists { thread_id }.into());
-                }
+                // A copy of another segment has made the thread meanwhile.
+                true if !self.insert_thread(&mut tx, &thread).await? => return Err(Failure::Overtaken),
                 true => {}
-                false => drop(self.update_thread(&mut tx, &thread).await?),
+                false => self.put_thread(&mut tx, &thread).await?,
             }
             // Threads that build on this segment were listed from a part of their history. Now they have all of it.
             for dependent in self.dependents(&mut tx, thread_id).await? {
                 let mut dependent = self.thread(&mut tx, dependent, RowLock::None).await?;
                 self.refold(&mut tx, &mut dependent, &mut LoadedSegments::default()).await?;
-                self.update_thread(&mut tx, &dependent).await?;
+                self.put_thread(&mut tx, &dependent).await?;
             }
         }
         commit(tx).await?;

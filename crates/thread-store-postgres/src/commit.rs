@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::PostgresOptions;
-use crate::error::{Failure, backend};
+use crate::error::Failure;
 use crate::host::PostgresHost;
 use crate::rows::{EncodedRows, RowArrays, column_names, column_parameters, to_i64};
 use crate::schema;
@@ -153,7 +153,10 @@ impl PostgresHost {
         let (began, attempts, may_have_happened, goes_alone) = (Instant::now(), 0, false, false);
         self.enqueue(QueuedAppend { append, done, began, attempts, may_have_happened, goes_alone });
         outcome.await.unwrap_or_else(|_| {
-            AppendOutcome::Unknown(StoreError::backend("an append was abandoned", std::io::Error::other("the runtime ends")))
+            AppendOutcome::Unknown(StoreError::backend(
+                "an append was abandoned",
+                std::io::Error::other("the runtime ends"),
+            ))
         })
     }
 
@@ -200,7 +203,11 @@ impl PostgresHost {
     }
 
     /// Sends the statement for a group, and reports to each append what became of it. What is not settled stays in the group.
-    async fn send(self: &Arc<Self>, connection: &mut PgConnection, group: &mut Vec<QueuedAppend>) -> Result<(), Failure> {
+    async fn send(
+        self: &Arc<Self>,
+        connection: &mut PgConnection,
+        group: &mut Vec<QueuedAppend>,
+    ) -> Result<(), Failure> {
         if let [single] = &mut group[..] {
             let outcome = self.send_one(connection, single).await?;
             group.drain(..).for_each(|single| drop(single.done.send(outcome_again(&outcome))));
@@ -321,7 +328,8 @@ impl PostgresHost {
             "SELECT batch FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3
             AND start_byte BETWEEN $4 AND $4 + 1 AND batch IS NOT NULL ORDER BY start_byte LIMIT 1",
         );
-        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(segment_id.as_uuid());
+        let query =
+            sqlx::query_scalar(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(segment_id.as_uuid());
         let batch: Option<Uuid> = query.bind(to_i64(start_byte)).fetch_optional(connection).await?;
         Ok(batch.map(BatchId::from_uuid))
     }
@@ -347,12 +355,13 @@ impl PostgresHost {
                 });
                 continue;
             }
-            let failure = last.take().unwrap_or_else(|| sqlx::Error::PoolTimedOut.into());
+            let failure = last.take().unwrap_or(Failure::Overtaken);
             let AppendRows { thread_id, batch, .. } = queued.append;
             let outcome = match failure {
-                Failure::Refused(error) if !queued.may_have_happened => AppendOutcome::Failed(error),
-                Failure::Database(error) if !queued.may_have_happened => AppendOutcome::Failed(backend(error)),
-                failure => AppendOutcome::Unknown(failure.into_error(Some(thread_id), Some(batch), true)),
+                failure if queued.may_have_happened => {
+                    AppendOutcome::Unknown(failure.into_error(Some(thread_id), Some(batch), true))
+                }
+                failure => AppendOutcome::Failed(failure.into_error(Some(thread_id), Some(batch), false)),
             };
             let _ = queued.done.send(outcome);
         }

@@ -10,6 +10,8 @@ use selvedge_thread_store::{BatchId, StoreError};
 pub(crate) enum Failure {
     /// The operation is refused. Another attempt would be refused, too.
     Refused(StoreError),
+    /// Another change came between two statements. The operation has to begin again.
+    Overtaken,
     /// The database failed before anything could take effect.
     Database(sqlx::Error),
     /// The answer of a statement that commits was lost: it may have taken effect.
@@ -31,6 +33,7 @@ impl Failure {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused(_) => false,
+            Self::Overtaken => true,
             Self::Database(error) | Self::Unanswered(error) => is_transient(error),
         }
     }
@@ -46,6 +49,11 @@ impl Failure {
     ) -> StoreError {
         match (self, thread_id) {
             (Self::Refused(error), _) => error,
+            (Self::Overtaken, _) => {
+                let busy =
+                    io::Error::new(io::ErrorKind::ResourceBusy, "other changes of the thread came between each time");
+                StoreError::backend("the change could not be made", busy)
+            }
             (Self::Unanswered(error), Some(thread_id)) => unknown(thread_id, batch, error),
             (Self::Database(error), Some(thread_id)) if may_have_happened => unknown(thread_id, batch, error),
             (Self::Unanswered(error) | Self::Database(error), _) => backend(error),

@@ -109,7 +109,8 @@ impl PostgresHost {
         id: SegmentId,
     ) -> Result<Option<Segment>, Failure> {
         let Some(thread_id) = self.segment_owner(connection, id).await? else { return Ok(None) };
-        let query = self.sql("SELECT * FROM @.segments WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND is_visible");
+        let query = self
+            .sql("SELECT * FROM @.segments WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND is_visible");
         let query = sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(id.as_uuid());
         let Some(row) = query.fetch_optional(&mut *connection).await? else { return Ok(None) };
         self.load_bytes(connection, &row).await.map(Some)
@@ -172,7 +173,11 @@ impl PostgresHost {
 
     /// Sets the segment in which the history of a thread ends: the newest one that contains a line. One without a line was
     /// never begun.
-    pub(crate) async fn choose_segment(&self, connection: &mut PgConnection, thread: &mut ThreadRow) -> Result<(), Failure> {
+    pub(crate) async fn choose_segment(
+        &self,
+        connection: &mut PgConnection,
+        thread: &mut ThreadRow,
+    ) -> Result<(), Failure> {
         let mut own = self.segments(connection, thread.id).await?;
         own.retain(|own| own.is_visible);
         sort_segments(thread.id, &mut own);
@@ -219,13 +224,15 @@ impl PostgresHost {
     ) -> Result<Vec<ThreadId>, Failure> {
         // From the segments of the thread to those that continue them, and so on. A segment that its thread has abandoned leads
         // nowhere, so each thread that is found is checked by its own route.
-        let mut reached: Vec<SegmentId> = self.segments(connection, thread_id).await?.iter().map(|own| own.id).collect();
+        let mut reached: Vec<SegmentId> =
+            self.segments(connection, thread_id).await?.iter().map(|own| own.id).collect();
         let mut candidates: Vec<ThreadId> = Vec::new();
         let mut next = 0;
         while next < reached.len() {
             let bases: Vec<_> = reached[next..].iter().map(|id| id.as_uuid()).collect();
             next = reached.len();
-            let query = self.sql("SELECT segment_id, thread_id FROM @.segments WHERE namespace = $1 AND base_id = ANY($2)");
+            let query =
+                self.sql("SELECT segment_id, thread_id FROM @.segments WHERE namespace = $1 AND base_id = ANY($2)");
             let query = sqlx::query_as(&query).bind(self.namespace()).bind(bases);
             let found: Vec<(uuid::Uuid, uuid::Uuid)> = query.fetch_all(&mut *connection).await?;
             for (segment_id, owner) in found {
@@ -241,7 +248,9 @@ impl PostgresHost {
         candidates.sort_unstable();
         let mut dependents = Vec::new();
         for candidate in candidates {
-            let Some(row) = self.find_thread(connection, candidate, crate::tables::RowLock::None).await? else { continue };
+            let Some(row) = self.find_thread(connection, candidate, crate::tables::RowLock::None).await? else {
+                continue;
+            };
             let route = self.route(connection, candidate, row.segment_id).await?;
             if route.iter().any(|(_, owner)| *owner == thread_id) {
                 dependents.push(candidate);

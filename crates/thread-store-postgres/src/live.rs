@@ -442,9 +442,8 @@ impl PostgresHost {
             holds_a_line: true,
             is_visible: true,
         };
-        let earlier = self
-            .retrying(Some(thread_id), batch, |_| self.store_new(&thread, &segment, &encoded, owner))
-            .await?;
+        let earlier =
+            self.retrying(Some(thread_id), batch, |_| self.store_new(&thread, &segment, &encoded, owner)).await?;
         let is_earlier = earlier.is_some();
         let appended = Appended { lines: all.len() as u64, last_ordinal: tail.last_ordinal() };
         let claimed = earlier.unwrap_or_else(|| {
@@ -539,7 +538,12 @@ impl PostgresHost {
     }
 
     /// Gives up a thread. `is_flushed` is set for a shutdown, which fails if the thread cannot be flushed.
-    pub(crate) async fn release(&self, writer: &LiveWriter, state: &mut WriterProgress, is_flushed: bool) -> Result<()> {
+    pub(crate) async fn release(
+        &self,
+        writer: &LiveWriter,
+        state: &mut WriterProgress,
+        is_flushed: bool,
+    ) -> Result<()> {
         match &state.stage {
             WriterStage::Ended => return Err(StoreError::not_live(writer.thread_id)),
             WriterStage::Lazy(_) | WriterStage::Lost(_) => {}
@@ -572,7 +576,7 @@ impl PostgresHost {
         let Some(mut thread) = thread.filter(|thread| thread.owner == Some(claim.owner)) else { return Ok(()) };
         self.exact_record(&mut tx, &mut thread).await?;
         thread.is_unsettled = false;
-        self.update_thread(&mut tx, &thread).await?;
+        self.put_thread(&mut tx, &thread).await?;
         let query = self.sql(
             "UPDATE @.threads SET owner = NULL, owner_host = NULL, owner_process = NULL, claimed_at = NULL, expires_at = NULL
             WHERE namespace = $1 AND thread_id = $2",
@@ -612,7 +616,9 @@ impl PostgresHost {
                 let before = (thread.record.clone(), thread.folded_to);
                 self.exact_record(&mut connection, &mut thread).await?;
                 // Another change came between: its record is newer.
-                if before == (thread.record.clone(), thread.folded_to) || self.update_thread(&mut connection, &thread).await? {
+                if before == (thread.record.clone(), thread.folded_to)
+                    || self.update_thread(&mut connection, &thread).await?
+                {
                     return Ok(());
                 }
             }

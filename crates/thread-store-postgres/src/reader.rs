@@ -9,11 +9,12 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, find_threads, page_hits, page_items, page_threads,
-    page_turns, sum_threads,
+    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, find_threads, page_hits, page_items,
+    page_threads, page_turns, sum_threads,
 };
 use selvedge_thread_store::{
-    ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup, ThreadReader,
+    ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
+    ThreadReader,
 };
 use sqlx::postgres::PgConnection;
 
@@ -32,7 +33,11 @@ async fn end(snapshot: PgTransaction) {
 }
 
 impl PostgresHost {
-    async fn chain_of(&self, connection: &mut PgConnection, thread_id: ThreadId) -> Result<(LoadedChain, LoadedSegments), Failure> {
+    async fn chain_of(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+    ) -> Result<(LoadedChain, LoadedSegments), Failure> {
         let thread = self.thread(connection, thread_id, RowLock::None).await?;
         let mut loaded = LoadedSegments::default();
         let chain = loaded.chain(self, connection, &thread).await?;
@@ -114,14 +119,13 @@ impl PostgresHost {
         check_limit(limit)?;
         // Locked before the snapshot is taken, so that the log never gets an older state after a newer one.
         let mut changes = self.changes.lock().await;
-        let (ids, versions, mut snapshot) = self
+        let (versions, mut snapshot) = self
             .reading(async || {
                 let mut snapshot = self.snapshot().await?;
                 let versions = self.versions(&mut snapshot).await?;
-                Ok((versions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), versions, snapshot))
+                Ok((versions, snapshot))
             })
             .await?;
-        drop(ids);
         changes.update(versions);
         let mut ends = std::collections::HashMap::new();
         for (thread_id, version, _) in changes.after(after, limit)? {
@@ -133,9 +137,7 @@ impl PostgresHost {
             }
         }
         end(snapshot).await;
-        changes.page(after, limit, |thread_id| {
-            ends.get(&thread_id).cloned().ok_or(StoreError::not_found(thread_id))
-        })
+        changes.page(after, limit, |thread_id| ends.get(&thread_id).cloned().ok_or(StoreError::not_found(thread_id)))
     }
 }
 
@@ -204,7 +206,13 @@ impl ThreadReader for PostgresThreadStore {
         .await
     }
 
-    async fn read_segment(&self, thread_id: ThreadId, segment: SegmentId, at: u64, max_bytes: usize) -> Result<Vec<u8>> {
+    async fn read_segment(
+        &self,
+        thread_id: ThreadId,
+        segment: SegmentId,
+        at: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
         let host = &self.host;
         host.reading(async || {
             let mut snapshot = host.snapshot().await?;

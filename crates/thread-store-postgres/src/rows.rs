@@ -4,9 +4,9 @@ use selvedge_protocol::log::{RawContent, split_raw};
 use selvedge_protocol::{RolloutItem, RolloutLine, Timestamp};
 use selvedge_thread_store::BatchId;
 use selvedge_thread_store::implement::SegmentTail;
+use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::Postgres;
 use uuid::Uuid;
 
 /// How many bytes a row has at most if its line is copied in. A row of PostgreSQL can have 1 GiB, and a client holds it in
@@ -119,7 +119,9 @@ pub(crate) fn split_rows(bytes: &[u8], mut start: u64, mut is_start: bool) -> Ve
                 for entry in split_raw(piece, start, 0) {
                     match entry.content {
                         RawContent::Line(line) => row.describe(&line),
-                        RawContent::Damage { kind, .. } => row.damage = Some(kind.to_string().replace('\0', "\u{fffd}")),
+                        RawContent::Damage { kind, .. } => {
+                            row.damage = Some(kind.to_string().replace('\0', "\u{fffd}"))
+                        }
                         RawContent::Blank => {}
                     }
                 }
@@ -159,10 +161,6 @@ impl RowArrays {
         self.kind.push(row.kind.clone());
         self.damage.push(row.damage.clone());
         self.bytes.push(row.bytes.clone());
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.start_byte.len()
     }
 
     /// Adds the arrays to the arguments of a statement, in the order of [`column_names`].

@@ -72,7 +72,8 @@ pub(crate) async fn migrate(options: &PostgresOptions) -> Result<SchemaState> {
     }
     connection.execute(&*format!("SET search_path TO {schema}")).await.map_err(backend)?;
     // The migrator holds an advisory lock, so that several processes follow each other.
-    MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
+    // `run` would do the same, and its future is not `Send` for the compiler.
+    MIGRATIONS.run_direct(&mut connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => newer(version),
         error => StoreError::backend("cannot migrate the tables of the store", error),
     })?;

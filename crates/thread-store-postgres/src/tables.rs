@@ -253,7 +253,11 @@ impl PostgresHost {
     }
 
     /// Inserts the row of a thread. Returns whether there was none.
-    pub(crate) async fn insert_thread(&self, connection: &mut PgConnection, thread: &ThreadRow) -> Result<bool, Failure> {
+    pub(crate) async fn insert_thread(
+        &self,
+        connection: &mut PgConnection,
+        thread: &ThreadRow,
+    ) -> Result<bool, Failure> {
         let query = self.sql(
             "INSERT INTO @.threads (namespace, thread_id, owner, owner_host, owner_process, claimed_at, expires_at, epoch,
                 is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
@@ -286,7 +290,11 @@ impl PostgresHost {
     }
 
     /// Stores everything of a thread but its claim, if nothing changed it since the row was read. Returns whether that is so.
-    pub(crate) async fn update_thread(&self, connection: &mut PgConnection, thread: &ThreadRow) -> Result<bool, Failure> {
+    pub(crate) async fn update_thread(
+        &self,
+        connection: &mut PgConnection,
+        thread: &ThreadRow,
+    ) -> Result<bool, Failure> {
         let query = self.sql(
             "UPDATE @.threads SET is_unsettled = $4, revision = revision + 1, segment_id = $5, name = $6, archived = $7,
                 record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12
@@ -306,6 +314,12 @@ impl PostgresHost {
             .bind(to_i64(thread.folded_to))
             .bind(to_json(&thread.reverts)?);
         Ok(query.execute(connection).await?.rows_affected() == 1)
+    }
+
+    /// Stores everything of a thread but its claim. In a transaction that has locked the row, nothing can have changed it; otherwise
+    /// the operation begins again.
+    pub(crate) async fn put_thread(&self, connection: &mut PgConnection, thread: &ThreadRow) -> Result<(), Failure> {
+        if self.update_thread(connection, thread).await? { Ok(()) } else { Err(Failure::Overtaken) }
     }
 
     /// Returns the length of a lease, as statements take it.
@@ -334,9 +348,13 @@ impl PostgresHost {
         Ok(query.fetch_optional(connection).await?.map(ThreadId::from_uuid))
     }
 
-    /// Stores the row of a segment, or replaces it. Fails if another thread has a segment with this id.
-    pub(crate) async fn put_segment(&self, connection: &mut PgConnection, segment: &SegmentRow) -> Result<(), Failure> {
-        let SegmentRow { thread_id, id, .. } = *segment;
+    /// Notes the thread of a segment. Fails if another thread has a segment with this id.
+    pub(crate) async fn put_segment_owner(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+        id: SegmentId,
+    ) -> Result<(), Failure> {
         let query = self.sql(
             "INSERT INTO @.segment_owners (namespace, segment_id, thread_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         );
@@ -345,6 +363,13 @@ impl PostgresHost {
         if !is_new && self.segment_owner(connection, id).await? != Some(thread_id) {
             return Err(StoreError::AlreadyExists { thread_id }.into());
         }
+        Ok(())
+    }
+
+    /// Stores the row of a segment, or replaces it. Fails if another thread has a segment with this id.
+    pub(crate) async fn put_segment(&self, connection: &mut PgConnection, segment: &SegmentRow) -> Result<(), Failure> {
+        let SegmentRow { thread_id, id, .. } = *segment;
+        self.put_segment_owner(connection, thread_id, id).await?;
         let query = self.sql(
             "INSERT INTO @.segments (namespace, thread_id, segment_id, created_at, file_name, head, base_id, is_paginated,
                 holds_a_line, is_visible)

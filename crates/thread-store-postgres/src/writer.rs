@@ -19,7 +19,11 @@ impl PostgresThreadStore {
         let writer = self.host.live.get(thread_id)?;
         let state = writer.lock().await;
         // An earlier call may have given the thread up.
-        if matches!(state.stage, WriterStage::Ended) { Err(StoreError::not_live(thread_id)) } else { Ok((writer, state)) }
+        if matches!(state.stage, WriterStage::Ended) {
+            Err(StoreError::not_live(thread_id))
+        } else {
+            Ok((writer, state))
+        }
     }
 
     /// Locks the writer of a thread if it is live in this store.
