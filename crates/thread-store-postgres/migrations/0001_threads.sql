@@ -68,8 +68,6 @@ CREATE TABLE lines (
     -- The batch of an append, in its first row, and how many lines it has.
     batch uuid,
     batch_lines integer,
-    -- Whether a line begins with the row: the row before it ends with a newline.
-    is_start boolean NOT NULL,
     kind text,
     damage text,
     bytes bytea NOT NULL,

@@ -15,11 +15,12 @@ use selvedge_thread_store::{ForkThread, Result, RevertThread, SegmentPart, Store
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use crate::commit::Claim;
+use crate::commit_queue::Claim;
 use crate::error::Failure;
 use crate::history::{LoadedSegments, set_record_of};
 use crate::host::{PostgresHost, commit};
-use crate::live::{ClaimedThread, LiveWriter, LockedWriter, WriterStage, now};
+use crate::live::now;
+use crate::live_threads::{ClaimedThread, LiveWriter, LockedWriter, WriterStage};
 use crate::rows::{encode_items, split_rows};
 use crate::tables::{RowLock, SegmentRow, ThreadRow};
 
@@ -34,6 +35,15 @@ fn claimed<'a>(live: &'a mut Live<'_>) -> Option<&'a mut ClaimedThread> {
             _ => None,
         },
         None => None,
+    }
+}
+
+/// Notes that the outcome of a change is unknown, so that the writer looks where the thread ends before it appends.
+fn note_unknown(live: &mut Live<'_>, error: &StoreError) {
+    if let StoreError::OutcomeUnknown { .. } = error
+        && let Some(claimed) = claimed(live)
+    {
+        claimed.drift();
     }
 }
 
@@ -74,7 +84,7 @@ impl PostgresHost {
                 }
             })
             .await?;
-        self.signal.wake();
+        self.announce();
         Ok(record)
     }
 
@@ -121,11 +131,12 @@ impl PostgresHost {
                 commit(tx).await?;
                 Ok((thread.stored_record(), moved))
             })
-            .await?;
+            .await
+            .inspect_err(|error| note_unknown(&mut live, error))?;
         if let (Some(claimed), Some((segment_id, tail, end))) = (claimed(&mut live), moved) {
             claimed.moved(segment_id, tail, end);
         }
-        self.signal.wake();
+        self.announce();
         Ok(record)
     }
 
@@ -148,7 +159,7 @@ impl PostgresHost {
                 Ok(thread.stored_record())
             })
             .await?;
-        self.signal.wake();
+        self.announce();
         Ok(record)
     }
 
@@ -173,7 +184,7 @@ impl PostgresHost {
             commit(tx).await
         })
         .await?;
-        self.signal.wake();
+        self.announce();
         Ok(())
     }
 
@@ -251,7 +262,7 @@ impl PostgresHost {
                 Ok(thread.stored_record())
             })
             .await?;
-        self.signal.wake();
+        self.announce();
         Ok(record)
     }
 
@@ -261,7 +272,7 @@ impl PostgresHost {
             self.fork_once(&request, may_have_happened).await
         });
         let forked = forked.await?;
-        self.signal.wake();
+        self.announce();
         Ok(forked)
     }
 
@@ -354,6 +365,7 @@ impl PostgresHost {
                 Ok((undone, (segment.id, tail, end)))
             })
             .await
+            .inspect_err(|error| note_unknown(&mut live, error))
             .map_err(|error| match (&mut live, error) {
                 (Some((writer, state)), StoreError::Lost { reason, .. }) => writer.lose(state, reason),
                 (_, error) => error,
@@ -363,7 +375,7 @@ impl PostgresHost {
             claimed.moved(segment_id, tail, end);
             claimed.batches.push(batch, BatchOutcome::Reverted(undone));
         }
-        self.signal.wake();
+        self.announce();
         Ok(undone)
     }
 
@@ -374,7 +386,7 @@ impl PostgresHost {
             ));
         }
         let known = self.retrying(Some(part.info.thread_id), None, async |_| self.import_once(part).await).await?;
-        self.signal.wake();
+        self.announce();
         Ok(known)
     }
 

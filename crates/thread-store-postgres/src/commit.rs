@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! fence     the row of the thread if owner and epoch are still those of the writer, locked FOR KEY SHARE
-//! written   rows inserted where the fence holds; rows that exist already are left alone
+//! written   rows inserted where the fence holds, and where the segment ends at their position
 //! ```
 //!
 //! A claim locks the row of the thread FOR UPDATE, which excludes the fence: it waits until appends that are on the way are
@@ -19,132 +19,22 @@
 //! checked by its own epoch. In a statement for several threads the fence does not wait for a row that is locked; that append
 //! goes alone then. So threads do not wait for each other.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use selvedge_protocol::{Durability, SegmentId, ThreadId};
 use selvedge_thread_store::{BatchId, StoreError};
-use sqlx::pool::PoolConnection;
+use sqlx::Row;
 use sqlx::postgres::PgConnection;
-use sqlx::{Postgres, Row};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::PostgresOptions;
-use crate::error::Failure;
+use crate::commit_queue::{AppendOutcome, AppendRows, QueuedAppend};
+use crate::error::{Failure, pause};
 use crate::host::PostgresHost;
-use crate::rows::{EncodedRows, RowArrays, column_names, column_parameters, to_i64};
-use crate::schema;
+use crate::rows::{RowArrays, column_names, column_parameters, to_i64};
 use crate::tables::RowLock;
-
-/// How many rows and bytes the appends of several threads have together in one statement at most. A larger append goes alone.
-const MAX_GROUP: (usize, usize) = (2000, 1 << 20);
-
-/// The claim under which a writer writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
-    pub(crate) owner: Uuid,
-    pub(crate) epoch: i64,
-}
-
-/// An append: rows for the end of a segment.
-#[derive(Debug)]
-pub(crate) struct AppendRows {
-    pub(crate) thread_id: ThreadId,
-    pub(crate) claim: Claim,
-    pub(crate) segment_id: SegmentId,
-    pub(crate) batch: BatchId,
-    /// The byte after the last row so far.
-    pub(crate) start_byte: u64,
-    pub(crate) rows: Arc<EncodedRows>,
-}
-
-impl AppendRows {
-    fn bytes(&self) -> usize {
-        usize::try_from(self.rows.end - self.start_byte).unwrap_or(usize::MAX)
-    }
-}
-
-/// What became of an append.
-#[derive(Debug)]
-pub(crate) enum AppendOutcome {
-    /// The rows are committed.
-    Written,
-    /// The writer no longer holds the thread. Nothing was written.
-    Lost(String),
-    /// Nothing was written, for another reason.
-    Failed(StoreError),
-    /// It is unknown whether the rows are committed.
-    Unknown(StoreError),
-}
-
-/// An append in the queue.
-struct QueuedAppend {
-    append: AppendRows,
-    done: oneshot::Sender<AppendOutcome>,
-    began: Instant,
-    attempts: u32,
-    /// Whether the answer of an attempt was lost.
-    may_have_happened: bool,
-    /// Whether it goes alone: an attempt together with others did not settle it.
-    goes_alone: bool,
-}
-
-/// The queue, and the statements that are on the way.
-pub(crate) struct GroupCommit {
-    state: Mutex<CommitState>,
-    /// How many statements are on the way at most.
-    max_running: usize,
-}
-
-#[derive(Default)]
-struct CommitState {
-    queue: VecDeque<QueuedAppend>,
-    running: usize,
-    /// Connections between two statements. They are kept, because a pool asks a connection that it gets back whether it works.
-    idle: Vec<PoolConnection<Postgres>>,
-}
-
-impl GroupCommit {
-    pub(crate) fn new(options: &PostgresOptions) -> Self {
-        // The rest of the pool is for everything else.
-        Self { state: Mutex::default(), max_running: (options.pool_size as usize / 2).max(1) }
-    }
-
-    fn state(&self) -> MutexGuard<'_, CommitState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what the next statement carries. `None` if the queue is empty: the runner ends.
-    fn next_group(&self) -> Option<Vec<QueuedAppend>> {
-        let mut state = self.state();
-        let Some(first) = state.queue.pop_front() else {
-            state.running -= 1;
-            return None;
-        };
-        let (mut rows, mut bytes) = (first.append.rows.rows.len(), first.append.bytes());
-        let mut group = vec![first];
-        while !group[0].goes_alone
-            && let Some(next) = state.queue.front()
-            && !next.goes_alone
-        {
-            rows += next.append.rows.rows.len();
-            bytes += next.append.bytes();
-            if rows > MAX_GROUP.0 || bytes > MAX_GROUP.1 {
-                break;
-            }
-            group.extend(state.queue.pop_front());
-        }
-        Some(group)
-    }
-
-    /// Closes the connections that no statement uses.
-    pub(crate) fn release_idle(&self) {
-        let idle = std::mem::take(&mut self.state().idle);
-        drop(idle);
-    }
-}
 
 impl PostgresHost {
     /// Writes an append, together with others that are waiting.
@@ -199,7 +89,7 @@ impl PostgresHost {
                 self.retry_commits(group, failure);
             }
         }
-        self.signal.wake();
+        self.announce();
     }
 
     /// Sends the statement for a group, and reports to each append what became of it. What is not settled stays in the group.
@@ -211,7 +101,7 @@ impl PostgresHost {
         if let [single] = &mut group[..] {
             let outcome = self.send_one(connection, single).await?;
             group.drain(..).for_each(|single| drop(single.done.send(outcome_again(&outcome))));
-            self.signal.wake();
+            self.announce();
             return Ok(());
         }
         let written = self.send_group(connection, group).await?;
@@ -224,7 +114,7 @@ impl PostgresHost {
                 self.enqueue(queued);
             }
         }
-        self.signal.wake();
+        self.announce();
         Ok(())
     }
 
@@ -237,6 +127,10 @@ impl PostgresHost {
             ), written AS (
                 INSERT INTO @.lines (namespace, thread_id, segment_id, {names})
                 SELECT $1, fence.thread_id, $5, l.* FROM fence, unnest({parameters}) AS l({names})
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM @.lines e
+                    WHERE e.namespace = $1 AND e.thread_id = $2 AND e.segment_id = $5 AND e.start_byte >= ($6::bigint[])[1]
+                )
                 ON CONFLICT DO NOTHING RETURNING 1
             )
             SELECT (SELECT count(*) FROM fence), (SELECT count(*) FROM written){}",
@@ -271,18 +165,25 @@ impl PostgresHost {
         connection: &mut PgConnection,
         group: &[QueuedAppend],
     ) -> Result<HashMap<ThreadId, i64>, Failure> {
-        let (names, parameters) = (column_names(), column_parameters(7));
+        let (names, parameters) = (column_names(), column_parameters(9));
         let query = self.sql(&format!(
             "WITH fence AS MATERIALIZED (
-                SELECT i.thread_id FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS i(thread_id, owner, epoch)
+                SELECT i.thread_id FROM
+                unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[])
+                    AS i(thread_id, owner, epoch, segment_id, start_byte)
                 CROSS JOIN LATERAL (
                     SELECT 1 FROM @.threads t
                     WHERE t.namespace = $1 AND t.thread_id = i.thread_id AND t.owner = i.owner AND t.epoch = i.epoch
                     FOR KEY SHARE SKIP LOCKED
                 ) held
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM @.lines e
+                    WHERE e.namespace = $1 AND e.thread_id = i.thread_id AND e.segment_id = i.segment_id
+                    AND e.start_byte >= i.start_byte
+                )
             ), written AS (
                 INSERT INTO @.lines (namespace, thread_id, segment_id, {names})
-                SELECT $1, l.* FROM unnest($5::uuid[], $6::uuid[], {parameters}) AS l(thread_id, segment_id, {names})
+                SELECT $1, l.* FROM unnest($7::uuid[], $8::uuid[], {parameters}) AS l(thread_id, segment_id, {names})
                 WHERE l.thread_id IN (SELECT thread_id FROM fence)
                 ON CONFLICT DO NOTHING RETURNING thread_id
             )
@@ -298,6 +199,8 @@ impl PostgresHost {
             .bind(appends().map(|append| append.thread_id.as_uuid()).collect::<Vec<_>>())
             .bind(appends().map(|append| append.claim.owner).collect::<Vec<_>>())
             .bind(appends().map(|append| append.claim.epoch).collect::<Vec<_>>())
+            .bind(appends().map(|append| append.segment_id.as_uuid()).collect::<Vec<_>>())
+            .bind(appends().map(|append| to_i64(append.start_byte)).collect::<Vec<_>>())
             .bind(each_row(|append| append.thread_id.as_uuid()))
             .bind(each_row(|append| append.segment_id.as_uuid()));
         let arrays: RowArrays = appends().flat_map(|append| &append.rows.rows).collect();
@@ -348,9 +251,9 @@ impl PostgresHost {
             if is_worth {
                 queued.goes_alone |= !is_transient;
                 let host = Arc::clone(self);
-                let pause = if is_transient { schema::pause(queued.attempts) } else { std::time::Duration::ZERO };
+                let wait = if is_transient { pause(queued.attempts) } else { std::time::Duration::ZERO };
                 tokio::spawn(async move {
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(wait).await;
                     host.enqueue(queued);
                 });
                 continue;

@@ -1,6 +1,7 @@
 //! Errors of the database: which are worth another attempt, and what callers get.
 
 use std::io;
+use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::{BatchId, StoreError};
@@ -113,4 +114,17 @@ fn is_transient(error: &sqlx::Error) -> bool {
 /// Returns whether the error ends the connection: the server reports it and does not say what became of the statement.
 fn is_shutdown(code: Option<&str>) -> bool {
     code.is_some_and(|code| matches!(code, "57P01" | "57P02" | "57P03"))
+}
+
+/// Returns the pause before the next attempt of an operation, counted from 0. It has a random part, so that many clients do not
+/// come back at the same moment.
+pub(crate) fn pause(attempt: u32) -> Duration {
+    let longest = Duration::from_millis(20 << attempt.min(6));
+    longest.mul_f64(0.5 + jitter() / 2.0)
+}
+
+/// Returns a random number from 0 to 1.
+pub(crate) fn jitter() -> f64 {
+    // The low bits of a fresh UUIDv7 are random, and need no other source of randomness.
+    f64::from(uuid::Uuid::now_v7().as_u128() as u16) / f64::from(u16::MAX)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use selvedge_protocol::{Durability, ThreadId};
@@ -10,10 +11,10 @@ use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::commit::GroupCommit;
-use crate::error::{Failure, backend};
-use crate::live::LiveThreads;
-use crate::{PostgresOptions, background, schema};
+use crate::commit_queue::GroupCommit;
+use crate::error::{Failure, backend, pause};
+use crate::live_threads::LiveThreads;
+use crate::{PostgresOptions, schema};
 
 /// A transaction.
 pub(crate) type PgTransaction = Transaction<'static, Postgres>;
@@ -28,6 +29,8 @@ pub(crate) struct PostgresHost {
     pub(crate) commit: GroupCommit,
     /// Wakes the callers of this process that wait for lines or changes.
     pub(crate) signal: ChangeSignal,
+    /// Whether something changed since other processes were last told.
+    pub(crate) has_news: AtomicBool,
     /// The versions of all threads when they were last compared.
     pub(crate) changes: tokio::sync::Mutex<ChangeLog>,
 }
@@ -53,17 +56,16 @@ impl PostgresHost {
             });
         }
         drop(connection);
-        let host = Arc::new(Self {
+        Ok(Arc::new(Self {
             machine: whoami::fallible::hostname().ok(),
             live: LiveThreads::default(),
             commit: GroupCommit::new(options),
             signal: ChangeSignal::default(),
+            has_news: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
             options: options.clone(),
             pool,
-        });
-        background::start(&host);
-        Ok(host)
+        }))
     }
 
     pub(crate) fn options(&self) -> &PostgresOptions {
@@ -72,6 +74,12 @@ impl PostgresHost {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.options.namespace
+    }
+
+    /// Notes a change: wakes the callers of this process that wait, and soon those of other processes.
+    pub(crate) fn announce(&self) {
+        self.signal.wake();
+        self.has_news.store(true, Ordering::Relaxed);
     }
 
     /// Returns this process as the holder of a claim.
@@ -126,7 +134,7 @@ impl PostgresHost {
                 return Err(failure.into_error(thread_id, batch, may_have_happened));
             }
             tracing::debug!(?failure, number, "the database failed, and the operation is tried again");
-            tokio::time::sleep(schema::pause(number)).await;
+            tokio::time::sleep(pause(number)).await;
         }
         unreachable!("the loop has no end")
     }

@@ -6,15 +6,18 @@
 mod background;
 mod changes;
 mod commit;
+mod commit_queue;
 mod error;
 mod history;
 mod host;
 mod live;
+mod live_threads;
 mod options;
 mod reader;
 mod rows;
 mod schema;
 mod store;
+mod stored_lines;
 mod tables;
 mod writer;
 

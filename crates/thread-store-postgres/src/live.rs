@@ -1,4 +1,4 @@
-//! The threads that this process writes, and the life of a writer.
+//! The life of a writer.
 //!
 //! ```text
 //! create ──> lazy ── first append, persist ──> claimed <── resume ── cold
@@ -10,9 +10,7 @@
 //! The calls on a thread follow each other: each locks the writer, in the order of their first polls, and does its work in a task
 //! of its own. So a call whose future is dropped is completed all the same, and the next one finds its result.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use selvedge_history::{MetadataFold, head_identity, new_head};
@@ -20,12 +18,12 @@ use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp
 use selvedge_thread_store::implement::{BatchOutcome, RecentBatches, SegmentTail};
 use selvedge_thread_store::{Appended, BatchId, Result, StoreError};
 use sqlx::postgres::PgConnection;
-use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use crate::commit::{AppendOutcome, AppendRows, Claim};
+use crate::commit_queue::{AppendOutcome, AppendRows, Claim};
 use crate::error::Failure;
 use crate::host::{PostgresHost, commit};
+use crate::live_threads::{ClaimedThread, LiveWriter, UnsettledAppend, WriterProgress, WriterStage};
 use crate::rows::{EncodedRows, encode_items};
 use crate::tables::{RowLock, SegmentRow, ThreadRow};
 
@@ -35,152 +33,6 @@ const MAX_ROWS_WITH_BATCHES: i64 = 500;
 /// Returns the current time. The clock of the process that writes stamps every line.
 pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
-}
-
-/// The threads that this process writes.
-#[derive(Default)]
-pub(crate) struct LiveThreads(Mutex<HashMap<ThreadId, Arc<LiveWriter>>>);
-
-/// The writer of a thread. Calls lock its state in the order of their first polls.
-pub(crate) struct LiveWriter {
-    pub(crate) thread_id: ThreadId,
-    state: Arc<tokio::sync::Mutex<WriterProgress>>,
-    /// The claim, for renewals. `None` while the thread is lazy, and once it is lost.
-    claim: Mutex<Option<Claim>>,
-}
-
-/// Where a writer is.
-pub(crate) struct WriterProgress {
-    pub(crate) stage: WriterStage,
-    /// The owner of all claims of this writer.
-    owner: Uuid,
-}
-
-/// The stages of a writer.
-pub(crate) enum WriterStage {
-    /// Nothing is stored. This is the head that the first line will have.
-    Lazy(Box<SessionMeta>),
-    Claimed(Box<ClaimedThread>),
-    /// The claim was taken from this process.
-    Lost(String),
-    /// The thread was given up while the call waited for the lock.
-    Ended,
-}
-
-/// What a writer knows of its thread.
-pub(crate) struct ClaimedThread {
-    pub(crate) claim: Claim,
-    pub(crate) segment_id: SegmentId,
-    pub(crate) tail: SegmentTail,
-    /// The byte after the last row of the segment.
-    pub(crate) end: u64,
-    holds_a_line: bool,
-    pub(crate) batches: RecentBatches,
-    /// The append whose outcome is unknown.
-    unsettled: Option<UnsettledAppend>,
-    /// Whether lines came after the thread record was stored.
-    pub(crate) is_ahead: bool,
-}
-
-/// An append whose outcome is unknown, and what is true if it took effect.
-struct UnsettledAppend {
-    batch: BatchId,
-    appended: Appended,
-    tail: SegmentTail,
-    end: u64,
-}
-
-/// The locked state of a writer.
-pub(crate) type LockedWriter = OwnedMutexGuard<WriterProgress>;
-
-impl LiveThreads {
-    fn map(&self) -> MutexGuard<'_, HashMap<ThreadId, Arc<LiveWriter>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the writer of a thread.
-    ///
-    /// # Errors
-    /// - `NotFound` (live).
-    pub(crate) fn get(&self, thread_id: ThreadId) -> Result<Arc<LiveWriter>> {
-        self.find(thread_id).ok_or(StoreError::not_live(thread_id))
-    }
-
-    pub(crate) fn find(&self, thread_id: ThreadId) -> Option<Arc<LiveWriter>> {
-        self.map().get(&thread_id).cloned()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<LiveWriter>> {
-        self.map().values().cloned().collect()
-    }
-
-    /// Adds a writer. Returns whether there was none.
-    fn insert(&self, writer: LiveWriter) -> bool {
-        match self.map().entry(writer.thread_id) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                free.insert(Arc::new(writer));
-                true
-            }
-        }
-    }
-
-    fn remove(&self, thread_id: ThreadId) {
-        self.map().remove(&thread_id);
-    }
-}
-
-impl LiveWriter {
-    fn new(thread_id: ThreadId, stage: WriterStage, owner: Uuid) -> Self {
-        let claim = match &stage {
-            WriterStage::Claimed(claimed) => Some(claimed.claim),
-            _ => None,
-        };
-        Self {
-            thread_id,
-            state: Arc::new(tokio::sync::Mutex::new(WriterProgress { stage, owner })),
-            claim: Mutex::new(claim),
-        }
-    }
-
-    /// Waits until all earlier calls on this writer are done.
-    pub(crate) async fn lock(&self) -> LockedWriter {
-        Arc::clone(&self.state).lock_owned().await
-    }
-
-    /// Returns the state if no call is using it.
-    pub(crate) fn try_lock(&self) -> Option<LockedWriter> {
-        Arc::clone(&self.state).try_lock_owned().ok()
-    }
-
-    /// Returns the claim that has to be renewed.
-    pub(crate) fn claim(&self) -> Option<Claim> {
-        *self.claim.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_claim(&self, claim: Option<Claim>) {
-        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = claim;
-    }
-
-    /// Notes that the claim is gone.
-    pub(crate) fn lose(&self, state: &mut WriterProgress, reason: String) -> StoreError {
-        self.set_claim(None);
-        state.stage = WriterStage::Lost(reason.clone());
-        StoreError::Lost { thread_id: self.thread_id, reason }
-    }
-
-    /// Returns what the writer knows of its thread.
-    ///
-    /// # Errors
-    /// - `NotFound` (live) if it was given up, or if it is lazy.
-    /// - `Lost` if the claim is gone.
-    fn claimed<'a>(&self, state: &'a mut WriterProgress) -> Result<&'a mut ClaimedThread> {
-        match &mut state.stage {
-            WriterStage::Claimed(claimed) => Ok(claimed),
-            WriterStage::Lost(reason) => Err(StoreError::Lost { thread_id: self.thread_id, reason: reason.clone() }),
-            WriterStage::Lazy(_) | WriterStage::Ended => Err(StoreError::not_live(self.thread_id)),
-        }
-    }
 }
 
 impl PostgresHost {
@@ -264,6 +116,7 @@ impl PostgresHost {
             holds_a_line: segment.holds_a_line,
             batches,
             unsettled: None,
+            is_adrift: false,
             is_ahead: true,
         })
     }
@@ -371,41 +224,41 @@ impl PostgresHost {
         Ok(())
     }
 
-    /// Finds out what became of an append whose outcome is unknown.
+    /// Finds out where the thread ends, if the outcome of an earlier change is unknown.
     ///
     /// Its statement may still be on the way. A new epoch fences it: afterwards it has been committed or never will be.
     pub(crate) async fn settle(&self, writer: &LiveWriter, state: &mut WriterProgress) -> Result<()> {
         let claimed = match &mut state.stage {
-            WriterStage::Claimed(claimed) if claimed.unsettled.is_some() => claimed,
+            WriterStage::Claimed(claimed) if claimed.unsettled.is_some() || claimed.is_adrift => claimed,
             _ => return Ok(()),
         };
-        let (claim, thread_id) = (claimed.claim, writer.thread_id);
+        let (owner, thread_id) = (claimed.claim.owner, writer.thread_id);
         let (segment_id, start) = (claimed.segment_id, claimed.end);
         let found = self
             .retrying(Some(thread_id), None, async |_| {
                 let mut tx = self.begin().await?;
                 let thread = self.find_thread(&mut tx, thread_id, RowLock::Exclusive).await?;
-                // The epoch may be that of an earlier attempt of this function.
-                let held = thread.filter(|thread| thread.owner == Some(claim.owner));
-                let Some(thread) = held else { return Ok(None) };
+                let Some(mut thread) = thread.filter(|thread| thread.owner == Some(owner)) else { return Ok(None) };
+                thread.epoch += 1;
                 let query = self.sql("UPDATE @.threads SET epoch = $3 WHERE namespace = $1 AND thread_id = $2");
-                let epoch = thread.epoch + 1;
-                let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(epoch);
+                let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(thread.epoch);
                 query.execute(&mut *tx).await?;
                 let batch = self.batch_after(&mut tx, thread_id, segment_id, start).await?;
+                let now = self.claimed_thread(&mut tx, &thread, owner).await?;
                 commit(tx).await?;
-                Ok(Some((epoch, batch)))
+                Ok(Some((now, batch)))
             })
             .await?;
-        let Some((epoch, batch)) = found else {
+        let Some((now, batch)) = found else {
             return Err(writer.lose(state, "its claim has expired or was released".to_owned()));
         };
-        claimed.claim.epoch = epoch;
-        writer.set_claim(Some(claimed.claim));
-        if let Some(unsettled) = claimed.unsettled.take_if(|unsettled| Some(unsettled.batch) == batch) {
-            claimed.advance(unsettled);
+        // The batches in memory may be more than those near the end of the segment.
+        let mut batches = std::mem::take(&mut claimed.batches);
+        if let Some(unsettled) = claimed.unsettled.take().filter(|unsettled| Some(unsettled.batch) == batch) {
+            batches.push(unsettled.batch, BatchOutcome::Appended(unsettled.appended));
         }
-        claimed.unsettled = None;
+        **claimed = ClaimedThread { batches, ..now };
+        writer.set_claim(Some(claimed.claim));
         Ok(())
     }
 
@@ -457,12 +310,13 @@ impl PostgresHost {
                 holds_a_line: true,
                 batches,
                 unsettled: None,
+                is_adrift: false,
                 is_ahead: false,
             }
         });
         writer.set_claim(Some(claimed.claim));
         state.stage = WriterStage::Claimed(Box::new(claimed));
-        self.signal.wake();
+        self.announce();
         Ok((!is_earlier).then_some(appended))
     }
 
@@ -565,7 +419,7 @@ impl PostgresHost {
         state.stage = WriterStage::Ended;
         writer.set_claim(None);
         self.live.remove(writer.thread_id);
-        self.signal.wake();
+        self.announce();
         Ok(())
     }
 
@@ -592,8 +446,8 @@ impl PostgresHost {
         claims: &[(ThreadId, Claim)],
     ) -> Result<Vec<ThreadId>, Failure> {
         let query = self.sql(
-            "UPDATE @.threads t SET expires_at = clock_timestamp() + $5 * interval '1 millisecond'
-            FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS i(thread_id, owner, epoch)
+            "UPDATE @.threads t SET expires_at = clock_timestamp() + $4 * interval '1 millisecond'
+            FROM unnest($2::uuid[], $3::uuid[]) AS i(thread_id, owner)
             WHERE t.namespace = $1 AND t.thread_id = i.thread_id AND t.owner = i.owner
             RETURNING t.thread_id",
         );
@@ -601,7 +455,6 @@ impl PostgresHost {
             .bind(self.namespace())
             .bind(claims.iter().map(|(id, _)| id.as_uuid()).collect::<Vec<_>>())
             .bind(claims.iter().map(|(_, claim)| claim.owner).collect::<Vec<_>>())
-            .bind(claims.iter().map(|(_, claim)| claim.epoch).collect::<Vec<_>>())
             .bind(self.lease_millis());
         let held: Vec<Uuid> = query.fetch_all(connection).await?;
         Ok(held.into_iter().map(ThreadId::from_uuid).collect())
@@ -624,18 +477,5 @@ impl PostgresHost {
             }
         })
         .await
-    }
-}
-
-impl ClaimedThread {
-    /// Notes that an append took effect.
-    fn advance(&mut self, append: UnsettledAppend) {
-        (self.tail, self.end, self.is_ahead) = (append.tail, append.end, true);
-        self.batches.push(append.batch, BatchOutcome::Appended(append.appended));
-    }
-
-    /// Notes a change of the history that another statement made: a revert, or explicit metadata.
-    pub(crate) fn moved(&mut self, segment_id: SegmentId, tail: SegmentTail, end: u64) {
-        (self.segment_id, self.tail, self.end, self.holds_a_line) = (segment_id, tail, end, true);
     }
 }

@@ -1,5 +1,7 @@
 //! The implementation of `ThreadReader`. Each method answers from one snapshot of the database.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,22 +12,43 @@ use selvedge_protocol::{
 };
 use selvedge_thread_store::implement::{
     MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, find_threads, page_hits, page_items,
-    page_threads, page_turns, sum_threads,
+    page_threads, page_turns, read_lines, sum_threads,
 };
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
     ThreadReader,
 };
 use sqlx::postgres::PgConnection;
+use uuid::Uuid;
 
 use crate::PostgresThreadStore;
 use crate::error::Failure;
 use crate::history::{LoadedChain, LoadedSegments, sort_segments};
 use crate::host::{PgTransaction, PostgresHost};
+use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, ThreadRow};
 
-/// How often a waiting caller looks for changes that other processes made.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a caller that waits for lines looks whether other processes changed the thread.
+const LINES_POLL: Duration = Duration::from_millis(100);
+
+/// How often a caller that waits for changes compares the versions of all threads.
+const CHANGES_POLL: Duration = Duration::from_millis(500);
+
+/// Returns the version of each thread: it differs after each change. An append does not change the row of its thread, so the
+/// position of the last row of lines is part of it.
+const VERSIONS: &str = "SELECT t.thread_id, t.revision, t.segment_id, (
+        SELECT l.start_byte FROM @.lines l
+        WHERE l.namespace = $1 AND l.thread_id = t.thread_id AND l.segment_id = t.segment_id
+        ORDER BY l.start_byte DESC LIMIT 1
+    ) FROM @.threads t WHERE t.namespace = $1";
+
+/// A row of [`VERSIONS`].
+type VersionRow = (Uuid, i64, Uuid, Option<i64>);
+
+fn version_of((thread_id, revision, segment_id, last): VersionRow) -> (ThreadId, String) {
+    let last = last.unwrap_or(-1);
+    (ThreadId::from_uuid(thread_id), format!("{revision}.{}.{last}", segment_id.simple()))
+}
 
 /// Ends a snapshot. Its result is already there, so an error does not matter.
 async fn end(snapshot: PgTransaction) {
@@ -55,9 +78,24 @@ impl PostgresHost {
         .await
     }
 
-    /// Returns a page of lines. A position can be in a segment that the thread has abandoned, so any segment can be asked
-    /// for.
-    async fn lines(&self, connection: &mut PgConnection, query: &LineQuery) -> Result<LinePage, Failure> {
+    /// Returns a page of lines.
+    async fn lines(self: &Arc<Self>, query: &LineQuery) -> Result<LinePage, Failure> {
+        // The turns of a history are found by its whole content.
+        if !matches!(query.start, LineStart::Turn(_)) {
+            let asked = query.clone();
+            let page = self.over_stored_lines(query.thread_id, move |lines| read_lines(lines, &asked)).await?;
+            if let Some(page) = page {
+                return Ok(page);
+            }
+        }
+        self.loaded_lines(query).await
+    }
+
+    /// Returns a page of lines of a history that is loaded as a whole. A position can be in a segment that the thread has
+    /// abandoned, so any segment can be asked for.
+    async fn loaded_lines(&self, query: &LineQuery) -> Result<LinePage, Failure> {
+        let mut snapshot = self.snapshot().await?;
+        let connection = &mut *snapshot;
         let (chain, mut loaded) = self.chain_of(connection, query.thread_id).await?;
         loaded.solve(self, connection, |finder| chain.read_lines(query, |id| finder.find(id))).await
     }
@@ -84,8 +122,8 @@ impl PostgresHost {
     }
 
     /// Loads the whole histories of threads, one after another.
-    async fn histories(&self, threads: &[StoredThread]) -> Result<std::collections::HashMap<ThreadId, WholeHistory>> {
-        let mut histories = std::collections::HashMap::new();
+    async fn histories(&self, threads: &[StoredThread]) -> Result<HashMap<ThreadId, WholeHistory>> {
+        let mut histories = HashMap::new();
         for thread in threads {
             match self.whole_history(thread.id).await {
                 Ok(history) => drop(histories.insert(thread.id, history)),
@@ -97,47 +135,60 @@ impl PostgresHost {
         Ok(histories)
     }
 
-    /// Returns the version of each thread: it differs after each change.
+    /// Returns the versions of all threads.
     async fn versions(&self, connection: &mut PgConnection) -> Result<Vec<(ThreadId, String)>, Failure> {
-        // An append does not change the row of its thread, so the last row of lines is part of the version.
-        let query = self.sql(
-            "SELECT t.thread_id, t.revision, t.segment_id, (
-                SELECT l.start_byte FROM @.lines l
-                WHERE l.namespace = $1 AND l.thread_id = t.thread_id AND l.segment_id = t.segment_id
-                ORDER BY l.start_byte DESC LIMIT 1
-            ) FROM @.threads t WHERE t.namespace = $1",
-        );
-        let query = sqlx::query_as(&query).bind(self.namespace());
-        let rows: Vec<(uuid::Uuid, i64, uuid::Uuid, Option<i64>)> = query.fetch_all(connection).await?;
-        let version = |(thread_id, revision, segment_id, last): (uuid::Uuid, i64, uuid::Uuid, Option<i64>)| {
-            (ThreadId::from_uuid(thread_id), format!("{revision}.{}.{}", segment_id.simple(), last.unwrap_or(-1)))
-        };
-        Ok(rows.into_iter().map(version).collect())
+        let query = self.sql(VERSIONS);
+        let rows: Vec<VersionRow> = sqlx::query_as(&query).bind(self.namespace()).fetch_all(connection).await?;
+        Ok(rows.into_iter().map(version_of).collect())
     }
 
-    async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+    async fn list_changes(self: &Arc<Self>, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
         check_limit(limit)?;
         // Locked before the snapshot is taken, so that the log never gets an older state after a newer one.
         let mut changes = self.changes.lock().await;
-        let (versions, mut snapshot) = self
-            .reading(async || {
-                let mut snapshot = self.snapshot().await?;
-                let versions = self.versions(&mut snapshot).await?;
-                Ok((versions, snapshot))
-            })
-            .await?;
-        changes.update(versions);
-        let mut ends = std::collections::HashMap::new();
-        for (thread_id, version, _) in changes.after(after, limit)? {
-            if version.is_some() {
+        'again: loop {
+            let versions = self
+                .reading(async || {
+                    let mut connection = self.pool.acquire().await?;
+                    self.versions(&mut connection).await
+                })
+                .await?;
+            changes.update(versions);
+            let mut ends = HashMap::new();
+            for (thread_id, version, _) in changes.after(after, limit)? {
+                if version.is_none() {
+                    continue;
+                }
                 let query = LineQuery::from(thread_id, LineStart::End);
-                let page = self.lines(&mut snapshot, &query).await;
-                let page = page.map_err(|failure| failure.into_error(None, None, false))?;
-                ends.insert(thread_id, page.next);
+                // An end that is newer than the version is reported again with the next version.
+                match self.reading(|| self.lines(&query)).await {
+                    Ok(page) => drop(ends.insert(thread_id, page.next)),
+                    // It was deleted meanwhile.
+                    Err(StoreError::NotFound { .. }) => continue 'again,
+                    Err(error) => return Err(error),
+                }
             }
+            return changes
+                .page(after, limit, |thread_id| ends.get(&thread_id).cloned().ok_or(StoreError::not_found(thread_id)));
         }
-        end(snapshot).await;
-        changes.page(after, limit, |thread_id| ends.get(&thread_id).cloned().ok_or(StoreError::not_found(thread_id)))
+    }
+
+    /// Returns a text that differs after each change of a thread. `None` if there is no such thread.
+    async fn version(&self, thread_id: ThreadId) -> Result<Option<String>> {
+        let query = self.sql(&format!("{VERSIONS} AND t.thread_id = $2"));
+        self.reading(async || {
+            let query = sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid());
+            Ok(query.fetch_optional(&self.pool).await?.map(|row| version_of(row).1))
+        })
+        .await
+    }
+
+    /// Returns when a thread has another version. This process may poll for that, and other processes change the thread.
+    async fn wait_for_version(&self, thread_id: ThreadId, known: Option<&String>) -> Result<()> {
+        while self.version(thread_id).await?.as_ref() == known {
+            tokio::time::sleep(LINES_POLL).await;
+        }
+        Ok(())
     }
 }
 
@@ -145,21 +196,16 @@ impl PostgresHost {
 impl ThreadReader for PostgresThreadStore {
     async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
         let host = &self.host;
-        host.reading(async || {
-            let mut snapshot = host.snapshot().await?;
-            let page = host.lines(&mut snapshot, query).await?;
-            end(snapshot).await;
-            Ok(page)
-        })
-        .await
+        host.reading(|| host.lines(query)).await
     }
 
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
         loop {
-            let waiting = self.host.signal.wait_for_lines(self, thread_id, after);
-            // The signal checks once when it begins to wait, so each timeout is a check.
-            if let Ok(outcome) = tokio::time::timeout(POLL_INTERVAL, waiting).await {
-                return outcome;
+            // The version is read before the lines, so a change in between ends the wait.
+            let known = self.host.version(thread_id).await?;
+            tokio::select! {
+                outcome = self.host.signal.wait_for_lines(self, thread_id, after) => return outcome,
+                outcome = self.host.wait_for_version(thread_id, known.as_ref()) => outcome?,
             }
         }
     }
@@ -171,7 +217,8 @@ impl ThreadReader for PostgresThreadStore {
     async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
         loop {
             let waiting = self.host.signal.wait_for_changes(self, after);
-            if let Ok(outcome) = tokio::time::timeout(POLL_INTERVAL, waiting).await {
+            // The signal checks once when it begins to wait, so each timeout is a check.
+            if let Ok(outcome) = tokio::time::timeout(CHANGES_POLL, waiting).await {
                 return outcome;
             }
         }
@@ -231,6 +278,11 @@ impl ThreadReader for PostgresThreadStore {
     }
 
     async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
+        let host = &self.host;
+        let context = host.reading(|| host.over_stored_lines(thread_id, StoredLines::model_context)).await?;
+        if let Some(context) = context {
+            return Ok(context);
+        }
         Ok(self.host.whole_history(thread_id).await?.model_context())
     }
 
@@ -274,7 +326,7 @@ impl ThreadReader for PostgresThreadStore {
                 let mut snapshot = host.snapshot().await?;
                 let records: Vec<_> =
                     host.listed_threads(&mut snapshot).await?.iter().map(ThreadRow::stored_record).collect();
-                let mut measured = std::collections::HashMap::new();
+                let mut measured = HashMap::new();
                 for record in &records {
                     let mut own = host.segments(&mut snapshot, record.id).await?;
                     own.retain(|segment| segment.is_visible);

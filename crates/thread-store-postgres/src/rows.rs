@@ -14,13 +14,12 @@ use uuid::Uuid;
 const MAX_COPIED_ROW: usize = 8 << 20;
 
 /// The columns of [`RowArrays`], in its order, with the types of their arrays.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 8] = [
     ("start_byte", "bigint[]"),
     ("ordinal", "bigint[]"),
     ("at", "bigint[]"),
     ("batch", "uuid[]"),
     ("batch_lines", "integer[]"),
-    ("is_start", "boolean[]"),
     ("kind", "text[]"),
     ("damage", "text[]"),
     ("bytes", "bytea[]"),
@@ -33,7 +32,6 @@ pub(crate) struct NewRow {
     ordinal: Option<i64>,
     at: Option<i64>,
     batch: Option<(Uuid, i32)>,
-    is_start: bool,
     kind: Option<String>,
     damage: Option<String>,
     bytes: Vec<u8>,
@@ -41,9 +39,9 @@ pub(crate) struct NewRow {
 
 impl NewRow {
     /// Creates the row of bytes whose content is not described: white space, or a part of a line.
-    fn plain(start_byte: u64, is_start: bool, bytes: &[u8]) -> Self {
+    fn plain(start_byte: u64, bytes: &[u8]) -> Self {
         let (ordinal, at, batch, kind, damage) = Default::default();
-        Self { start_byte, ordinal, at, batch, is_start, kind, damage, bytes: bytes.to_vec() }
+        Self { start_byte, ordinal, at, batch, kind, damage, bytes: bytes.to_vec() }
     }
 
     /// Takes over what the columns say of an intact line.
@@ -89,12 +87,12 @@ pub(crate) fn encode_items(
         return encoded;
     }
     if std::mem::take(&mut tail.is_torn) {
-        encoded.rows.push(NewRow::plain(end, false, b"\n"));
+        encoded.rows.push(NewRow::plain(end, b"\n"));
         encoded.end += 1;
     }
     for (number, item) in items.iter().enumerate() {
         let line = tail.next_line(at, item);
-        let mut row = NewRow::plain(encoded.end, true, line.text().as_bytes());
+        let mut row = NewRow::plain(encoded.end, line.text().as_bytes());
         row.bytes.push(b'\n');
         row.describe(&line);
         if number == 0 {
@@ -114,7 +112,7 @@ pub(crate) fn split_rows(bytes: &[u8], mut start: u64, mut is_start: bool) -> Ve
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let is_whole = is_start && line.ends_with(b"\n");
         for piece in line.chunks(MAX_COPIED_ROW) {
-            let mut row = NewRow::plain(start, is_start, piece);
+            let mut row = NewRow::plain(start, piece);
             if is_whole && piece.len() == line.len() {
                 for entry in split_raw(piece, start, 0) {
                     match entry.content {
@@ -127,7 +125,6 @@ pub(crate) fn split_rows(bytes: &[u8], mut start: u64, mut is_start: bool) -> Ve
                 }
             }
             start += piece.len() as u64;
-            is_start = false;
             rows.push(row);
         }
         is_start = line.ends_with(b"\n");
@@ -143,7 +140,6 @@ pub(crate) struct RowArrays {
     at: Vec<Option<i64>>,
     batch: Vec<Option<Uuid>>,
     batch_lines: Vec<Option<i32>>,
-    is_start: Vec<bool>,
     kind: Vec<Option<String>>,
     damage: Vec<Option<String>>,
     bytes: Vec<Vec<u8>>,
@@ -157,7 +153,6 @@ impl RowArrays {
         self.at.push(row.at);
         self.batch.push(row.batch.map(|(batch, _)| batch));
         self.batch_lines.push(row.batch.map(|(_, lines)| lines));
-        self.is_start.push(row.is_start);
         self.kind.push(row.kind.clone());
         self.damage.push(row.damage.clone());
         self.bytes.push(row.bytes.clone());
@@ -171,7 +166,6 @@ impl RowArrays {
             .bind(self.at)
             .bind(self.batch)
             .bind(self.batch_lines)
-            .bind(self.is_start)
             .bind(self.kind)
             .bind(self.damage)
             .bind(self.bytes)

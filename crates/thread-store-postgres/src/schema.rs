@@ -1,7 +1,5 @@
 //! The tables of a store: creating them, updating them, and checking their version.
 
-use std::time::Duration;
-
 use selvedge_thread_store::{Result, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
@@ -139,10 +137,9 @@ pub(crate) async fn is_synced(connection: &mut PgConnection) -> Result<bool, sql
 }
 
 async fn schema_exists(connection: &mut PgConnection, schema: &str) -> Result<bool> {
-    let query = "SELECT EXISTS (SELECT 1 FROM information_schema.schemata WHERE schema_name = $1)";
-    // `information_schema` shows only what the role owns, so the catalog is asked first.
-    let query = query.replace("information_schema.schemata WHERE schema_name", "pg_catalog.pg_namespace WHERE nspname");
-    sqlx::query_scalar(&query).bind(schema).fetch_one(connection).await.map_err(backend)
+    // Not from `information_schema`, which shows a role only what it owns.
+    let query = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
+    sqlx::query_scalar(query).bind(schema).fetch_one(connection).await.map_err(backend)
 }
 
 async fn state(connection: &mut PgConnection, schema: &str) -> Result<SchemaState> {
@@ -161,12 +158,4 @@ async fn state(connection: &mut PgConnection, schema: &str) -> Result<SchemaStat
         Some(version) if version > needed => SchemaState::Newer { version, needed },
         Some(version) => SchemaState::Current { version },
     })
-}
-
-/// The pause before the next attempt, with a random part so that many clients do not come back at the same moment.
-pub(crate) fn pause(attempt: u32) -> Duration {
-    let longest = 20_u64 << attempt.min(6);
-    // The low bits of a fresh UUIDv4 are random enough, and need no other source of randomness.
-    let random = uuid::Uuid::now_v7().as_u128() as u64 % 1000;
-    Duration::from_millis(longest / 2 + longest * random / 2000)
 }

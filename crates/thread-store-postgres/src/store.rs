@@ -6,9 +6,9 @@ use std::sync::Arc;
 use selvedge_protocol::Durability;
 use selvedge_thread_store::{Result, StoreError};
 
-use crate::PostgresOptions;
 use crate::host::PostgresHost;
 use crate::schema::{self, SchemaState, StoreStatus};
+use crate::{PostgresOptions, background};
 
 /// A thread store in PostgreSQL.
 ///
@@ -30,7 +30,9 @@ impl PostgresThreadStore {
     /// - `Backend` if the server cannot be reached.
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
         options.check().map_err(|error| StoreError::invalid(error.to_string()))?;
-        Ok(Self { host: PostgresHost::connect(options).await? })
+        let host = PostgresHost::connect(options).await?;
+        background::start(&host);
+        Ok(Self { host })
     }
 
     /// Creates the tables of a store, or updates them to the version of this program. Several processes may do so at the

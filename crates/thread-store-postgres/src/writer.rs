@@ -11,7 +11,7 @@ use selvedge_thread_store::{
 };
 
 use crate::PostgresThreadStore;
-use crate::live::{LiveWriter, LockedWriter, WriterStage};
+use crate::live_threads::{LiveWriter, LockedWriter, WriterStage};
 
 impl PostgresThreadStore {
     /// Locks the writer of a live thread. The lock is requested in the first poll, so calls follow each other in this order.

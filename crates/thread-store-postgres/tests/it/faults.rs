@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use selvedge_postgres_server::{FaultyProxy, PostgresServer, ProxyFault};
-use selvedge_protocol::HistoryMode;
-use selvedge_thread_store::{Appended, BatchId, Recovery, StoreError, ThreadReader, ThreadStore};
+use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
+use selvedge_thread_store::{Appended, BatchId, MetadataOrigin, Recovery, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_conformance::fixtures::{assert_consecutive_ordinals, head, id, record};
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
@@ -36,7 +36,7 @@ async fn an_append_whose_reply_is_lost_is_reported_as_what_it_was() {
         ProxyFault::CutAfterRequest,
         ProxyFault::CutInReply(7),
         ProxyFault::HoldReply,
-        ProxyFault::DelayReply(Duration::from_millis(1500)),
+        ProxyFault::DelayReply(Duration::from_millis(300)),
     ];
     for (number, fault) in faults.into_iter().enumerate() {
         let before = proxy.counts().faults();
@@ -102,6 +102,31 @@ async fn an_unknown_outcome_is_settled_by_the_next_call() {
         number += 1;
     }
     assert_items(&store, number).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_follows_a_patch_whose_reply_was_lost() {
+    let place = new_place().await;
+    let proxy = FaultyProxy::start(&place.schema.url());
+    let store = place.open_behind(&proxy, "retry=0&lease=60&listen=false").await;
+    record(&store, 1, MODE, &["a"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let mut lines = store.load_history(id(1)).await.unwrap().lines.len();
+    // A patch is a line of the log. Its commit takes effect or not, and the writer does not know which.
+    for (fault, took_effect) in [(ProxyFault::LoseReply, true), (ProxyFault::CutBeforeRequest, false)] {
+        proxy.fail_next_containing("COMMIT", fault);
+        let model = Some(Some(format!("{fault:?}")));
+        let patch = ThreadMetadataPatch { model: model.clone(), ..Default::default() };
+        let error = store.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await.unwrap_err();
+        assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{fault:?}: {error:?}");
+        store.append_items(id(1), BatchId::generate(), &[numbered(1)]).await.unwrap();
+        lines += 1 + usize::from(took_effect);
+        let history = store.load_history(id(1)).await.unwrap();
+        assert_eq!((history.lines.len(), history.damage.len()), (lines, 0), "{fault:?}");
+        assert_consecutive_ordinals(&history);
+        let record = store.read_thread(id(1)).await.unwrap();
+        assert_eq!(Some(record.model) == model, took_effect, "{fault:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

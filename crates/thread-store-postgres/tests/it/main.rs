@@ -6,6 +6,7 @@ mod appends;
 mod claims;
 mod compare;
 mod faults;
+mod long_threads;
 mod operations;
 mod place;
 
