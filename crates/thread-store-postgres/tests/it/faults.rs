@@ -1,4 +1,5 @@
 //! Connections that break, replies that get lost, and a server that is killed.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
