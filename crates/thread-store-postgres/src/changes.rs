@@ -16,13 +16,12 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::commit_queue::Claim;
-use crate::error::Failure;
+use crate::error::AttemptError;
 use crate::history::{LoadedSegments, set_record_of};
-use crate::host::{PostgresHost, commit};
-use crate::live::now;
+use crate::host::{PostgresHost, commit, now};
 use crate::live_threads::{ClaimedThread, LiveWriter, LockedWriter, WriterStage};
 use crate::rows::{encode_items, split_rows};
-use crate::tables::{RowLock, SegmentRow, ThreadRow};
+use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
 /// The writer of a thread that is live in this store, locked by the call.
 type Live<'a> = Option<&'a mut (Arc<LiveWriter>, LockedWriter)>;
@@ -54,7 +53,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread_id: ThreadId,
         claim: Option<Claim>,
-    ) -> Result<ThreadRow, Failure> {
+    ) -> Result<ThreadRow, AttemptError> {
         let thread = self.thread(connection, thread_id, RowLock::Exclusive).await?;
         thread.check_cold(claim.map(|claim| claim.owner))?;
         if let Some(claim) = claim
@@ -141,7 +140,11 @@ impl PostgresHost {
     }
 
     /// Returns the row of the segment in which a thread ends.
-    async fn newest_segment(&self, connection: &mut PgConnection, thread: &ThreadRow) -> Result<SegmentRow, Failure> {
+    async fn newest_segment(
+        &self,
+        connection: &mut PgConnection,
+        thread: &ThreadRow,
+    ) -> Result<StoredSegment, AttemptError> {
         let own = self.segments(connection, thread.id).await?.into_iter();
         Ok({ own }.find(|own| own.id == thread.segment_id).ok_or(StoreError::not_found(thread.id))?)
     }
@@ -188,37 +191,14 @@ impl PostgresHost {
         Ok(())
     }
 
-    /// Removes the segments of a thread that were not copied in completely. The thread itself does not exist.
-    pub(crate) async fn remove_incomplete(
-        &self,
-        connection: &mut PgConnection,
-        thread_id: ThreadId,
-    ) -> Result<(), Failure> {
-        if self.segments(connection, thread_id).await?.is_empty() {
-            return Ok(());
-        }
-        self.remove_segments(connection, thread_id).await
-    }
-
-    async fn remove_segments(&self, connection: &mut PgConnection, thread_id: ThreadId) -> Result<(), Failure> {
-        let own: Vec<Uuid> = self.segments(connection, thread_id).await?.iter().map(|own| own.id.as_uuid()).collect();
-        let query = self.sql("DELETE FROM @.segment_owners WHERE namespace = $1 AND segment_id = ANY($2)");
-        sqlx::query(&query).bind(self.namespace()).bind(own).execute(&mut *connection).await?;
-        for table in ["lines", "segments"] {
-            let query = self.sql(&format!("DELETE FROM @.{table} WHERE namespace = $1 AND thread_id = $2"));
-            sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(&mut *connection).await?;
-        }
-        Ok(())
-    }
-
     /// Stores a segment with its bytes. The caller has locked its thread.
     async fn store_segment(
         &self,
         connection: &mut PgConnection,
         segment: &Segment,
         batch: Option<Uuid>,
-    ) -> Result<(), Failure> {
-        self.put_segment(connection, &SegmentRow::of(segment)).await?;
+    ) -> Result<(), AttemptError> {
+        self.put_segment(connection, &StoredSegment::of(segment)).await?;
         let mut rows = split_rows(segment.bytes(), 0, true);
         if let (Some(first), Some(batch)) = (rows.first_mut(), batch) {
             first.set_batch(batch, 1);
@@ -234,7 +214,7 @@ impl PostgresHost {
         segment: &Segment,
         batch: Option<Uuid>,
         loaded: &mut LoadedSegments,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         self.store_segment(connection, segment, batch).await?;
         loaded.forget(segment.id);
         self.choose_segment(connection, thread).await?;
@@ -276,7 +256,7 @@ impl PostgresHost {
         Ok(forked)
     }
 
-    async fn fork_once(&self, request: &ForkThread, may_have_happened: bool) -> Result<ThreadId, Failure> {
+    async fn fork_once(&self, request: &ForkThread, may_have_happened: bool) -> Result<ThreadId, AttemptError> {
         let mut tx = self.begin().await?;
         let source = self.thread(&mut tx, request.source, RowLock::None).await?;
         let (thread_id, created) = head_identity(&request.meta).map_err(StoreError::from)?;
@@ -298,7 +278,7 @@ impl PostgresHost {
         for owner in owners {
             if self.find_thread(&mut tx, owner, RowLock::Shared).await?.is_none() {
                 // It was deleted after its segments were read, so the history has changed.
-                return Err(Failure::Overtaken);
+                return Err(AttemptError::Overtaken);
             }
         }
         let now = now();
@@ -390,7 +370,7 @@ impl PostgresHost {
         Ok(known)
     }
 
-    async fn import_once(&self, part: SegmentPart<'_>) -> Result<u64, Failure> {
+    async fn import_once(&self, part: SegmentPart<'_>) -> Result<u64, AttemptError> {
         let (thread_id, id) = (part.info.thread_id, part.info.id);
         let mut tx = self.begin().await?;
         // The row of the owner exists before the thread does. Its lock makes copies of one segment follow each other.
@@ -402,7 +382,7 @@ impl PostgresHost {
         let mut segment = match own.into_iter().find(|own| own.id == id) {
             Some(segment) => segment,
             None => {
-                let segment = SegmentRow::incomplete(part.info);
+                let segment = StoredSegment::incomplete(part.info);
                 self.put_segment(&mut tx, &segment).await?;
                 segment
             }
@@ -427,7 +407,7 @@ impl PostgresHost {
         segment.is_visible |= part.is_last;
         if segment.is_visible {
             let bytes = self.load_bytes(&mut tx, &segment).await?;
-            segment = SegmentRow::of(&bytes);
+            segment = StoredSegment::of(&bytes);
             self.put_segment(&mut tx, &segment).await?;
             let is_new = thread.is_none();
             let created = thread_id.made_at().unwrap_or(part.info.created);
@@ -436,7 +416,7 @@ impl PostgresHost {
             self.refold(&mut tx, &mut thread, &mut LoadedSegments::default()).await?;
             match is_new {
                 // A copy of another segment has made the thread meanwhile.
-                true if !self.insert_thread(&mut tx, &thread).await? => return Err(Failure::Overtaken),
+                true if !self.insert_thread(&mut tx, &thread).await? => return Err(AttemptError::Overtaken),
                 true => {}
                 false => self.put_thread(&mut tx, &thread).await?,
             }

@@ -26,12 +26,13 @@ use std::time::Instant;
 use selvedge_protocol::{Durability, SegmentId, ThreadId};
 use selvedge_thread_store::{BatchId, StoreError};
 use sqlx::Row;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::commit_queue::{AppendOutcome, AppendRows, QueuedAppend};
-use crate::error::{Failure, pause};
+use crate::error::{AttemptError, pause};
 use crate::host::PostgresHost;
 use crate::rows::{RowArrays, column_names, column_parameters, to_i64};
 use crate::tables::RowLock;
@@ -74,16 +75,16 @@ impl PostgresHost {
                     let sending = self.send(&mut connection, &mut group);
                     let timeout = self.options().statement_timeout;
                     let sent = tokio::time::timeout(timeout, sending).await.unwrap_or_else(|_| {
-                        Err(Failure::Unanswered(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+                        Err(AttemptError::Unanswered(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
                     });
                     match &sent {
                         Ok(()) => self.commit.state().idle.push(connection),
                         // Its state is unknown, or it leads to a server that is no longer the primary.
-                        Err(_) => drop(connection.detach()),
+                        Err(_) => drop(PoolConnection::detach(connection)),
                     }
                     sent
                 }
-                Err(error) => Err(Failure::Database(error)),
+                Err(error) => Err(AttemptError::Database(error)),
             };
             if let Err(failure) = sent {
                 self.retry_commits(group, failure);
@@ -97,7 +98,7 @@ impl PostgresHost {
         self: &Arc<Self>,
         connection: &mut PgConnection,
         group: &mut Vec<QueuedAppend>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         if let [single] = &mut group[..] {
             let outcome = self.send_one(connection, single).await?;
             group.drain(..).for_each(|single| drop(single.done.send(outcome_again(&outcome))));
@@ -118,7 +119,11 @@ impl PostgresHost {
         Ok(())
     }
 
-    async fn send_one(&self, connection: &mut PgConnection, queued: &QueuedAppend) -> Result<SentOutcome, Failure> {
+    async fn send_one(
+        &self,
+        connection: &mut PgConnection,
+        queued: &QueuedAppend,
+    ) -> Result<SentOutcome, AttemptError> {
         let AppendRows { thread_id, claim, segment_id, batch, rows, .. } = &queued.append;
         let (names, parameters) = (column_names(), column_parameters(6));
         let query = self.sql(&format!(
@@ -143,7 +148,7 @@ impl PostgresHost {
             .bind(claim.epoch)
             .bind(segment_id.as_uuid());
         let arrays: RowArrays = rows.rows.iter().collect();
-        let answer = arrays.bind(query).fetch_one(&mut *connection).await.map_err(Failure::of_commit)?;
+        let answer = arrays.bind(query).fetch_one(&mut *connection).await.map_err(AttemptError::of_commit)?;
         let (held, written): (i64, i64) = (answer.try_get(0)?, answer.try_get(1)?);
         if held == 0 {
             let thread = self.find_thread(connection, *thread_id, RowLock::None).await?;
@@ -164,7 +169,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         group: &[QueuedAppend],
-    ) -> Result<HashMap<ThreadId, i64>, Failure> {
+    ) -> Result<HashMap<ThreadId, i64>, AttemptError> {
         let (names, parameters) = (column_names(), column_parameters(9));
         let query = self.sql(&format!(
             "WITH fence AS MATERIALIZED (
@@ -204,7 +209,7 @@ impl PostgresHost {
             .bind(each_row(|append| append.thread_id.as_uuid()))
             .bind(each_row(|append| append.segment_id.as_uuid()));
         let arrays: RowArrays = appends().flat_map(|append| &append.rows.rows).collect();
-        let rows = arrays.bind(query).fetch_all(connection).await.map_err(Failure::of_commit)?;
+        let rows = arrays.bind(query).fetch_all(connection).await.map_err(AttemptError::of_commit)?;
         let rows = rows.iter().map(|row| Ok((ThreadId::from_uuid(row.try_get(0)?), row.try_get(1)?)));
         Ok(rows.collect::<sqlx::Result<_>>()?)
     }
@@ -226,7 +231,7 @@ impl PostgresHost {
         thread_id: ThreadId,
         segment_id: SegmentId,
         start_byte: u64,
-    ) -> Result<Option<BatchId>, Failure> {
+    ) -> Result<Option<BatchId>, AttemptError> {
         let query = self.sql(
             "SELECT batch FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3
             AND start_byte BETWEEN $4 AND $4 + 1 AND batch IS NOT NULL ORDER BY start_byte LIMIT 1",
@@ -238,9 +243,9 @@ impl PostgresHost {
     }
 
     /// Queues the appends of a statement that failed again, or reports the failure.
-    fn retry_commits(self: &Arc<Self>, group: Vec<QueuedAppend>, failure: Failure) {
+    fn retry_commits(self: &Arc<Self>, group: Vec<QueuedAppend>, failure: AttemptError) {
         let is_single = group.len() == 1;
-        let is_unanswered = matches!(failure, Failure::Unanswered(_));
+        let is_unanswered = matches!(failure, AttemptError::Unanswered(_));
         let is_transient = failure.is_transient();
         let mut last = Some(failure);
         for mut queued in group {
@@ -258,7 +263,7 @@ impl PostgresHost {
                 });
                 continue;
             }
-            let failure = last.take().unwrap_or(Failure::Overtaken);
+            let failure = last.take().unwrap_or(AttemptError::Overtaken);
             let AppendRows { thread_id, batch, .. } = queued.append;
             let outcome = match failure {
                 failure if queued.may_have_happened => {

@@ -8,7 +8,7 @@ use selvedge_thread_store::{BatchId, StoreError};
 
 /// Why an attempt of an operation failed.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum AttemptError {
     /// The operation is refused. Another attempt would be refused, too.
     Refused(StoreError),
     /// Another change came between two statements. The operation has to begin again.
@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     Unanswered(sqlx::Error),
 }
 
-impl Failure {
+impl AttemptError {
     /// Converts the error of a statement that commits.
     ///
     /// An error that the server reports is an answer: nothing took effect.
@@ -62,13 +62,13 @@ impl Failure {
     }
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for AttemptError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for AttemptError {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
     }

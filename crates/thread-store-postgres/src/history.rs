@@ -13,9 +13,9 @@ use selvedge_thread_store::implement::{Segment, SegmentChain, segment_order};
 use selvedge_thread_store::{Result, StoreError};
 use sqlx::postgres::PgConnection;
 
-use crate::error::Failure;
+use crate::error::AttemptError;
 use crate::host::PostgresHost;
-use crate::tables::{RECORD_VERSION, SegmentRow, ThreadRow};
+use crate::tables::{RECORD_VERSION, StoredSegment, ThreadRow};
 
 /// A chain of loaded segments.
 pub(crate) type LoadedChain = SegmentChain<Arc<Segment>>;
@@ -51,7 +51,7 @@ impl LoadedSegments {
         host: &PostgresHost,
         connection: &mut PgConnection,
         function: impl Fn(&SegmentFinder<'_>) -> Result<T>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, AttemptError> {
         loop {
             let missed = {
                 let finder = SegmentFinder { loaded: self, missed: RefCell::default() };
@@ -76,7 +76,7 @@ impl LoadedSegments {
         connection: &mut PgConnection,
         id: SegmentId,
         is_live: bool,
-    ) -> Result<Option<LoadedChain>, Failure> {
+    ) -> Result<Option<LoadedChain>, AttemptError> {
         self.solve(host, connection, |finder| {
             let newest = finder.find(id)?;
             newest.map(|newest| SegmentChain::follow(newest, is_live, |id| finder.find(id))).transpose()
@@ -90,7 +90,7 @@ impl LoadedSegments {
         host: &PostgresHost,
         connection: &mut PgConnection,
         thread: &ThreadRow,
-    ) -> Result<LoadedChain, Failure> {
+    ) -> Result<LoadedChain, AttemptError> {
         let chain = self.chain_from(host, connection, thread.segment_id, thread.is_live).await?;
         Ok(chain.ok_or(StoreError::not_found(thread.id))?)
     }
@@ -107,7 +107,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         id: SegmentId,
-    ) -> Result<Option<Segment>, Failure> {
+    ) -> Result<Option<Segment>, AttemptError> {
         let Some(thread_id) = self.segment_owner(connection, id).await? else { return Ok(None) };
         let query = self
             .sql("SELECT * FROM @.segments WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND is_visible");
@@ -117,7 +117,11 @@ impl PostgresHost {
     }
 
     /// Loads the bytes of a segment.
-    pub(crate) async fn load_bytes(&self, connection: &mut PgConnection, row: &SegmentRow) -> Result<Segment, Failure> {
+    pub(crate) async fn load_bytes(
+        &self,
+        connection: &mut PgConnection,
+        row: &StoredSegment,
+    ) -> Result<Segment, AttemptError> {
         let bytes = self.bytes(connection, (row.thread_id, row.id), 0..u64::MAX).await?;
         let mut segment = Segment::new(row.id, row.thread_id, row.created);
         segment.file_name.clone_from(&row.file_name);
@@ -130,7 +134,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread: &mut ThreadRow,
-    ) -> Result<StoredThread, Failure> {
+    ) -> Result<StoredThread, AttemptError> {
         if thread.record_version != RECORD_VERSION || thread.folded_segment != thread.segment_id {
             self.refold(connection, thread, &mut LoadedSegments::default()).await?;
             return Ok(thread.stored_record());
@@ -165,7 +169,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &mut ThreadRow,
         loaded: &mut LoadedSegments,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         let chain = loaded.chain(self, connection, thread).await?;
         set_record_of(thread, &chain);
         Ok(())
@@ -177,7 +181,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread: &mut ThreadRow,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         let mut own = self.segments(connection, thread.id).await?;
         own.retain(|own| own.is_visible);
         sort_segments(thread.id, &mut own);
@@ -192,9 +196,9 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread_id: ThreadId,
         newest: SegmentId,
-    ) -> Result<Vec<(SegmentId, ThreadId)>, Failure> {
+    ) -> Result<Vec<(SegmentId, ThreadId)>, AttemptError> {
         // The segments of all threads that the route has touched.
-        let mut known: HashMap<SegmentId, SegmentRow> = HashMap::new();
+        let mut known: HashMap<SegmentId, StoredSegment> = HashMap::new();
         let mut route: Vec<(SegmentId, ThreadId)> = Vec::new();
         let mut next = Some((newest, thread_id));
         // A base that is missing or not visible ends the route: it can still be copied in. The bases of damaged heads can form a
@@ -221,7 +225,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread_id: ThreadId,
-    ) -> Result<Vec<ThreadId>, Failure> {
+    ) -> Result<Vec<ThreadId>, AttemptError> {
         // From the segments of the thread to those that continue them, and so on. A segment that its thread has abandoned leads
         // nowhere, so each thread that is found is checked by its own route.
         let mut reached: Vec<SegmentId> =
@@ -268,7 +272,7 @@ pub(crate) fn set_record_of(thread: &mut ThreadRow, chain: &LoadedChain) {
 }
 
 /// Sorts the segments of a thread, oldest first.
-pub(crate) fn sort_segments(thread_id: ThreadId, segments: &mut [SegmentRow]) {
+pub(crate) fn sort_segments(thread_id: ThreadId, segments: &mut [StoredSegment]) {
     segments.sort_by_key(|segment| segment_order(thread_id, segment.id, segment.created));
 }
 

@@ -3,17 +3,17 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use selvedge_protocol::{Durability, ThreadId};
+use selvedge_protocol::{Durability, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{ChangeLog, ChangeSignal};
 use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::commit_queue::GroupCommit;
-use crate::error::{Failure, backend, pause};
-use crate::live_threads::LiveThreads;
+use crate::error::{AttemptError, backend, pause};
+use crate::live_threads::HeldThreads;
 use crate::{PostgresOptions, schema};
 
 /// A transaction.
@@ -25,7 +25,7 @@ pub(crate) struct PostgresHost {
     /// The name of this machine, for the error of a caller that wants a thread that this process holds.
     machine: Option<String>,
     pub(crate) pool: PgPool,
-    pub(crate) live: LiveThreads,
+    pub(crate) live: HeldThreads,
     pub(crate) commit: GroupCommit,
     /// Wakes the callers of this process that wait for lines or changes.
     pub(crate) signal: ChangeSignal,
@@ -58,7 +58,7 @@ impl PostgresHost {
         drop(connection);
         Ok(Arc::new(Self {
             machine: whoami::fallible::hostname().ok(),
-            live: LiveThreads::default(),
+            live: HeldThreads::default(),
             commit: GroupCommit::new(options),
             signal: ChangeSignal::default(),
             has_news: AtomicBool::new(false),
@@ -95,7 +95,7 @@ impl PostgresHost {
     }
 
     /// Begins a transaction that changes something.
-    pub(crate) async fn begin(&self) -> Result<PgTransaction, Failure> {
+    pub(crate) async fn begin(&self) -> Result<PgTransaction, AttemptError> {
         let mut tx = self.pool.begin().await?;
         if self.options.durability == Durability::Synced {
             sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
@@ -104,7 +104,7 @@ impl PostgresHost {
     }
 
     /// Begins a transaction that reads one state of the database in all its statements.
-    pub(crate) async fn snapshot(&self) -> Result<PgTransaction, Failure> {
+    pub(crate) async fn snapshot(&self) -> Result<PgTransaction, AttemptError> {
         Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
     }
 
@@ -118,18 +118,18 @@ impl PostgresHost {
         mut attempt: impl FnMut(bool) -> F,
     ) -> Result<T>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, AttemptError>>,
     {
         let began = Instant::now();
         let mut may_have_happened = false;
         for number in 0.. {
             let limited = tokio::time::timeout(self.options.statement_timeout, attempt(may_have_happened));
-            let timed_out = || Failure::Unanswered(io::Error::from(io::ErrorKind::TimedOut).into());
+            let timed_out = || AttemptError::Unanswered(io::Error::from(io::ErrorKind::TimedOut).into());
             let failure = match limited.await.unwrap_or_else(|_| Err(timed_out())) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            may_have_happened |= matches!(failure, Failure::Unanswered(_));
+            may_have_happened |= matches!(failure, AttemptError::Unanswered(_));
             if !failure.is_transient() || began.elapsed() >= self.options.retry_for {
                 return Err(failure.into_error(thread_id, batch, may_have_happened));
             }
@@ -142,13 +142,18 @@ impl PostgresHost {
     /// Reads something, with as many attempts as it needs.
     pub(crate) async fn reading<T, F>(&self, attempt: impl Fn() -> F) -> Result<T>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, AttemptError>>,
     {
         self.retrying(None, None, |_| attempt()).await
     }
 }
 
 /// Commits a transaction.
-pub(crate) async fn commit(tx: PgTransaction) -> Result<(), Failure> {
-    tx.commit().await.map_err(Failure::of_commit)
+pub(crate) async fn commit(tx: PgTransaction) -> Result<(), AttemptError> {
+    tx.commit().await.map_err(AttemptError::of_commit)
+}
+
+/// Returns the current time. The clock of the process that writes stamps every line.
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
 }

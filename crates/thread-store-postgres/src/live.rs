@@ -11,29 +11,23 @@
 //! of its own. So a call whose future is dropped is completed all the same, and the next one finds its result.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use selvedge_history::{MetadataFold, head_identity, new_head};
-use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp};
+use selvedge_protocol::{RolloutItem, SegmentId, SessionMeta, ThreadId};
 use selvedge_thread_store::implement::{BatchOutcome, RecentBatches, SegmentTail};
 use selvedge_thread_store::{Appended, BatchId, Result, StoreError};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::commit_queue::{AppendOutcome, AppendRows, Claim};
-use crate::error::Failure;
-use crate::host::{PostgresHost, commit};
+use crate::error::AttemptError;
+use crate::host::{PostgresHost, commit, now};
 use crate::live_threads::{ClaimedThread, LiveWriter, UnsettledAppend, WriterProgress, WriterStage};
 use crate::rows::{EncodedRows, encode_items};
-use crate::tables::{RowLock, SegmentRow, ThreadRow};
+use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
 /// How many rows at the end of a segment are searched for the batches of an earlier writer.
 const MAX_ROWS_WITH_BATCHES: i64 = 500;
-
-/// Returns the current time. The clock of the process that writes stamps every line.
-pub(crate) fn now() -> Timestamp {
-    SystemTime::now().into()
-}
 
 impl PostgresHost {
     pub(crate) async fn create(&self, meta: SessionMeta) -> Result<()> {
@@ -69,7 +63,7 @@ impl PostgresHost {
     }
 
     /// Claims a thread for a new owner.
-    async fn claim_thread(&self, thread_id: ThreadId, owner: Uuid) -> Result<ClaimedThread, Failure> {
+    async fn claim_thread(&self, thread_id: ThreadId, owner: Uuid) -> Result<ClaimedThread, AttemptError> {
         let mut tx = self.begin().await?;
         // Waits for appends that are on the way. From here on no append of an earlier claim can begin.
         let mut thread = self.thread(&mut tx, thread_id, RowLock::Exclusive).await?;
@@ -102,7 +96,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &ThreadRow,
         owner: Uuid,
-    ) -> Result<ClaimedThread, Failure> {
+    ) -> Result<ClaimedThread, AttemptError> {
         let own = self.segments(connection, thread.id).await?;
         let segment = own.into_iter().find(|own| own.id == thread.segment_id);
         let segment = segment.ok_or(StoreError::not_found(thread.id))?;
@@ -126,7 +120,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread: &ThreadRow,
-    ) -> Result<RecentBatches, Failure> {
+    ) -> Result<RecentBatches, AttemptError> {
         let query = self.sql(
             "SELECT batch, batch_lines, ordinal FROM (
                 SELECT start_byte, batch, batch_lines, ordinal FROM @.lines
@@ -285,7 +279,7 @@ impl PostgresHost {
         let mut thread = ThreadRow::new(thread_id, segment_id, created, at);
         (thread.owner, thread.is_unsettled) = (Some(owner), true);
         thread.set_record(fold.into_thread(), segment_id, encoded.end);
-        let segment = SegmentRow {
+        let segment = StoredSegment {
             thread_id,
             id: segment_id,
             created: at,
@@ -324,10 +318,10 @@ impl PostgresHost {
     async fn store_new(
         &self,
         thread: &ThreadRow,
-        segment: &SegmentRow,
+        segment: &StoredSegment,
         encoded: &EncodedRows,
         owner: Uuid,
-    ) -> Result<Option<ClaimedThread>, Failure> {
+    ) -> Result<Option<ClaimedThread>, AttemptError> {
         let mut tx = self.begin().await?;
         if !self.insert_thread(&mut tx, thread).await? {
             let stored = self.thread(&mut tx, thread.id, RowLock::None).await?;
@@ -424,7 +418,7 @@ impl PostgresHost {
     }
 
     /// Ends a claim, if it still exists, and stores the thread record with the lines that came since.
-    async fn release_claim(&self, thread_id: ThreadId, claim: Claim) -> Result<(), Failure> {
+    async fn release_claim(&self, thread_id: ThreadId, claim: Claim) -> Result<(), AttemptError> {
         let mut tx = self.begin().await?;
         let thread = self.find_thread(&mut tx, thread_id, RowLock::Exclusive).await?;
         let Some(mut thread) = thread.filter(|thread| thread.owner == Some(claim.owner)) else { return Ok(()) };
@@ -444,7 +438,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         claims: &[(ThreadId, Claim)],
-    ) -> Result<Vec<ThreadId>, Failure> {
+    ) -> Result<Vec<ThreadId>, AttemptError> {
         let query = self.sql(
             "UPDATE @.threads t SET expires_at = clock_timestamp() + $4 * interval '1 millisecond'
             FROM unnest($2::uuid[], $3::uuid[]) AS i(thread_id, owner)

@@ -14,7 +14,7 @@ use crate::commit_queue::Claim;
 
 /// The threads that this process writes.
 #[derive(Default)]
-pub(crate) struct LiveThreads(Mutex<HashMap<ThreadId, Arc<LiveWriter>>>);
+pub(crate) struct HeldThreads(Mutex<HashMap<ThreadId, Arc<LiveWriter>>>);
 
 /// The writer of a thread. Calls lock its state in the order of their first polls.
 pub(crate) struct LiveWriter {
@@ -70,7 +70,7 @@ pub(crate) struct UnsettledAppend {
 /// The locked state of a writer.
 pub(crate) type LockedWriter = OwnedMutexGuard<WriterProgress>;
 
-impl LiveThreads {
+impl HeldThreads {
     fn map(&self) -> MutexGuard<'_, HashMap<ThreadId, Arc<LiveWriter>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,7 +22,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::PostgresThreadStore;
-use crate::error::Failure;
+use crate::error::AttemptError;
 use crate::history::{LoadedChain, LoadedSegments, sort_segments};
 use crate::host::{PgTransaction, PostgresHost};
 use crate::stored_lines::StoredLines;
@@ -60,7 +60,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread_id: ThreadId,
-    ) -> Result<(LoadedChain, LoadedSegments), Failure> {
+    ) -> Result<(LoadedChain, LoadedSegments), AttemptError> {
         let thread = self.thread(connection, thread_id, RowLock::None).await?;
         let mut loaded = LoadedSegments::default();
         let chain = loaded.chain(self, connection, &thread).await?;
@@ -79,7 +79,7 @@ impl PostgresHost {
     }
 
     /// Returns a page of lines.
-    async fn lines(self: &Arc<Self>, query: &LineQuery) -> Result<LinePage, Failure> {
+    async fn lines(self: &Arc<Self>, query: &LineQuery) -> Result<LinePage, AttemptError> {
         // The turns of a history are found by its whole content.
         if !matches!(query.start, LineStart::Turn(_)) {
             let asked = query.clone();
@@ -93,7 +93,7 @@ impl PostgresHost {
 
     /// Returns a page of lines of a history that is loaded as a whole. A position can be in a segment that the thread has
     /// abandoned, so any segment can be asked for.
-    async fn loaded_lines(&self, query: &LineQuery) -> Result<LinePage, Failure> {
+    async fn loaded_lines(&self, query: &LineQuery) -> Result<LinePage, AttemptError> {
         let mut snapshot = self.snapshot().await?;
         let connection = &mut *snapshot;
         let (chain, mut loaded) = self.chain_of(connection, query.thread_id).await?;
@@ -101,7 +101,7 @@ impl PostgresHost {
     }
 
     /// Returns the rows of all threads, with exact records except for threads that other processes write.
-    async fn listed_threads(&self, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, Failure> {
+    async fn listed_threads(&self, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, AttemptError> {
         let mut threads = self.threads(connection).await?;
         // The writer of a live thread stores its record by itself. A writer that died did not, so the lines are folded here.
         for thread in threads.iter_mut().filter(|thread| thread.is_unsettled && !thread.is_live) {
@@ -136,7 +136,7 @@ impl PostgresHost {
     }
 
     /// Returns the versions of all threads.
-    async fn versions(&self, connection: &mut PgConnection) -> Result<Vec<(ThreadId, String)>, Failure> {
+    async fn versions(&self, connection: &mut PgConnection) -> Result<Vec<(ThreadId, String)>, AttemptError> {
         let query = self.sql(VERSIONS);
         let rows: Vec<VersionRow> = sqlx::query_as(&query).bind(self.namespace()).fetch_all(connection).await?;
         Ok(rows.into_iter().map(version_of).collect())

@@ -21,10 +21,10 @@ use selvedge_thread_store::{Result, StoreError};
 use sqlx::postgres::PgConnection;
 use tokio::runtime::Handle;
 
-use crate::error::Failure;
+use crate::error::AttemptError;
 use crate::host::{PgTransaction, PostgresHost};
 use crate::rows::{to_i64, to_u64};
-use crate::tables::{RowLock, SegmentRow};
+use crate::tables::{RowLock, StoredSegment};
 
 /// How many bytes the first block of a read has, and the largest one. Each block is twice as large as the one before it: a page of few
 /// lines reads few bytes, and a long read takes few round trips.
@@ -54,9 +54,9 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread_id: ThreadId,
         newest: SegmentId,
-    ) -> Result<Option<StoredChain>, Failure> {
+    ) -> Result<Option<StoredChain>, AttemptError> {
         // The segments of all threads that the chain has touched.
-        let mut known: HashMap<SegmentId, SegmentRow> = HashMap::new();
+        let mut known: HashMap<SegmentId, StoredSegment> = HashMap::new();
         let mut chain = StoredChain { parts: Vec::new(), missing: None };
         let (end, _) = self.end_of(connection, thread_id, newest).await?;
         let mut next = (newest, thread_id, end, None);
@@ -101,7 +101,7 @@ impl PostgresHost {
         (thread_id, segment_id): (ThreadId, SegmentId),
         byte: u64,
         ordinal: u64,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, AttemptError> {
         let query = self.sql(
             "SELECT start_byte, bytes FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte < $4
             ORDER BY start_byte DESC LIMIT 1",
@@ -126,7 +126,7 @@ impl PostgresHost {
         self: &Arc<Self>,
         thread_id: ThreadId,
         function: impl FnOnce(&StoredLines) -> Result<T> + Send + 'static,
-    ) -> Result<Option<T>, Failure> {
+    ) -> Result<Option<T>, AttemptError> {
         let mut snapshot = self.snapshot().await?;
         let thread = self.thread(&mut snapshot, thread_id, RowLock::None).await?;
         let Some(chain) = self.stored_chain(&mut snapshot, thread_id, thread.segment_id).await? else {
@@ -155,7 +155,7 @@ pub(crate) struct StoredLines {
     chain: StoredChain,
     parts: Vec<ChainPart>,
     /// Why a read failed. The functions between get an error without a meaning, and the caller gets this one.
-    failure: RefCell<Option<Failure>>,
+    failure: RefCell<Option<AttemptError>>,
     /// Whether the history has to be loaded as a whole after all.
     needs_all: Cell<bool>,
 }
@@ -184,7 +184,7 @@ impl StoredLines {
     }
 
     /// Ends the snapshot, and returns the failure of a read if there was one.
-    fn finish<T>(self, result: Result<T>) -> Result<Option<T>, Failure> {
+    fn finish<T>(self, result: Result<T>) -> Result<Option<T>, AttemptError> {
         match self.failure.into_inner() {
             Some(failure) => Err(failure),
             None if self.needs_all.get() => Ok(None),
@@ -197,7 +197,7 @@ impl StoredLines {
     }
 
     /// Notes why a read failed.
-    fn fail(&self, failure: Failure) -> StoreError {
+    fn fail(&self, failure: AttemptError) -> StoreError {
         *self.failure.borrow_mut() = Some(failure);
         StoreError::invalid("a read failed")
     }

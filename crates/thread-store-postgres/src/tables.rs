@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
-use crate::error::Failure;
+use crate::error::AttemptError;
 use crate::host::PostgresHost;
 use crate::rows::{NewRow, RowArrays, column_names, column_parameters, to_i64, to_u64};
 
@@ -149,7 +149,7 @@ pub(crate) enum RowLock {
 
 /// A row of `segments`.
 #[derive(Clone, Debug)]
-pub(crate) struct SegmentRow {
+pub(crate) struct StoredSegment {
     pub(crate) thread_id: ThreadId,
     pub(crate) id: SegmentId,
     pub(crate) created: Timestamp,
@@ -160,7 +160,7 @@ pub(crate) struct SegmentRow {
     pub(crate) is_visible: bool,
 }
 
-impl FromRow<'_, PgRow> for SegmentRow {
+impl FromRow<'_, PgRow> for StoredSegment {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         let head: Option<&[u8]> = row.try_get("head")?;
         let file_name: Option<Vec<u8>> = row.try_get("file_name")?;
@@ -177,7 +177,7 @@ impl FromRow<'_, PgRow> for SegmentRow {
     }
 }
 
-impl SegmentRow {
+impl StoredSegment {
     /// Creates the row of a segment that is loaded.
     pub(crate) fn of(segment: &Segment) -> Self {
         Self {
@@ -225,7 +225,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread_id: ThreadId,
         lock: RowLock,
-    ) -> Result<Option<ThreadRow>, Failure> {
+    ) -> Result<Option<ThreadRow>, AttemptError> {
         let lock = match lock {
             RowLock::None => "",
             RowLock::Shared => "FOR KEY SHARE",
@@ -242,12 +242,12 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread_id: ThreadId,
         lock: RowLock,
-    ) -> Result<ThreadRow, Failure> {
+    ) -> Result<ThreadRow, AttemptError> {
         Ok(self.find_thread(connection, thread_id, lock).await?.ok_or(StoreError::not_found(thread_id))?)
     }
 
     /// Returns the rows of all threads of the namespace.
-    pub(crate) async fn threads(&self, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, Failure> {
+    pub(crate) async fn threads(&self, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, AttemptError> {
         let query = self.sql(&format!("SELECT {THREAD} FROM @.threads WHERE namespace = $1"));
         Ok(sqlx::query_as(&query).bind(self.namespace()).fetch_all(connection).await?)
     }
@@ -257,7 +257,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread: &ThreadRow,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, AttemptError> {
         let query = self.sql(
             "INSERT INTO @.threads (namespace, thread_id, owner, owner_host, owner_process, claimed_at, expires_at, epoch,
                 is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
@@ -294,7 +294,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread: &ThreadRow,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, AttemptError> {
         let query = self.sql(
             "UPDATE @.threads SET is_unsettled = $4, revision = revision + 1, segment_id = $5, name = $6, archived = $7,
                 record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12
@@ -318,8 +318,12 @@ impl PostgresHost {
 
     /// Stores everything of a thread but its claim. In a transaction that has locked the row, nothing can have changed it; otherwise
     /// the operation begins again.
-    pub(crate) async fn put_thread(&self, connection: &mut PgConnection, thread: &ThreadRow) -> Result<(), Failure> {
-        if self.update_thread(connection, thread).await? { Ok(()) } else { Err(Failure::Overtaken) }
+    pub(crate) async fn put_thread(
+        &self,
+        connection: &mut PgConnection,
+        thread: &ThreadRow,
+    ) -> Result<(), AttemptError> {
+        if self.update_thread(connection, thread).await? { Ok(()) } else { Err(AttemptError::Overtaken) }
     }
 
     /// Returns the length of a lease, as statements take it.
@@ -332,7 +336,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread_id: ThreadId,
-    ) -> Result<Vec<SegmentRow>, Failure> {
+    ) -> Result<Vec<StoredSegment>, AttemptError> {
         let query = self.sql("SELECT * FROM @.segments WHERE namespace = $1 AND thread_id = $2");
         Ok(sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid()).fetch_all(connection).await?)
     }
@@ -342,7 +346,7 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         id: SegmentId,
-    ) -> Result<Option<ThreadId>, Failure> {
+    ) -> Result<Option<ThreadId>, AttemptError> {
         let query = self.sql("SELECT thread_id FROM @.segment_owners WHERE namespace = $1 AND segment_id = $2");
         let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(id.as_uuid());
         Ok(query.fetch_optional(connection).await?.map(ThreadId::from_uuid))
@@ -354,7 +358,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread_id: ThreadId,
         id: SegmentId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         let query = self.sql(
             "INSERT INTO @.segment_owners (namespace, segment_id, thread_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         );
@@ -367,8 +371,12 @@ impl PostgresHost {
     }
 
     /// Stores the row of a segment, or replaces it. Fails if another thread has a segment with this id.
-    pub(crate) async fn put_segment(&self, connection: &mut PgConnection, segment: &SegmentRow) -> Result<(), Failure> {
-        let SegmentRow { thread_id, id, .. } = *segment;
+    pub(crate) async fn put_segment(
+        &self,
+        connection: &mut PgConnection,
+        segment: &StoredSegment,
+    ) -> Result<(), AttemptError> {
+        let StoredSegment { thread_id, id, .. } = *segment;
         self.put_segment_owner(connection, thread_id, id).await?;
         let query = self.sql(
             "INSERT INTO @.segments (namespace, thread_id, segment_id, created_at, file_name, head, base_id, is_paginated,
@@ -399,7 +407,7 @@ impl PostgresHost {
         thread_id: ThreadId,
         segment_id: SegmentId,
         rows: &[NewRow],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptError> {
         let (names, parameters) = (column_names(), column_parameters(4));
         let query = self.sql(&format!(
             "INSERT INTO @.lines (namespace, thread_id, segment_id, {names})
@@ -421,13 +429,41 @@ impl PostgresHost {
         Ok(())
     }
 
+    /// Removes the segments of a thread that were not copied in completely. The thread itself does not exist.
+    pub(crate) async fn remove_incomplete(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+    ) -> Result<(), AttemptError> {
+        if self.segments(connection, thread_id).await?.is_empty() {
+            return Ok(());
+        }
+        self.remove_segments(connection, thread_id).await
+    }
+
+    /// Removes the segments of a thread, with their bytes.
+    pub(crate) async fn remove_segments(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+    ) -> Result<(), AttemptError> {
+        let own: Vec<Uuid> = self.segments(connection, thread_id).await?.iter().map(|own| own.id.as_uuid()).collect();
+        let query = self.sql("DELETE FROM @.segment_owners WHERE namespace = $1 AND segment_id = ANY($2)");
+        sqlx::query(&query).bind(self.namespace()).bind(own).execute(&mut *connection).await?;
+        for table in ["lines", "segments"] {
+            let query = self.sql(&format!("DELETE FROM @.{table} WHERE namespace = $1 AND thread_id = $2"));
+            sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+
     /// Returns the byte after the last row of a segment, and whether the last line lacks its newline.
     pub(crate) async fn end_of(
         &self,
         connection: &mut PgConnection,
         thread_id: ThreadId,
         segment_id: SegmentId,
-    ) -> Result<(u64, bool), Failure> {
+    ) -> Result<(u64, bool), AttemptError> {
         let query = self.sql(
             "SELECT start_byte + octet_length(bytes), substring(bytes FROM octet_length(bytes)) <> '\\x0a'::bytea FROM @.lines
             WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 ORDER BY start_byte DESC LIMIT 1",
@@ -441,8 +477,8 @@ impl PostgresHost {
     pub(crate) async fn tail_of(
         &self,
         connection: &mut PgConnection,
-        segment: &SegmentRow,
-    ) -> Result<(SegmentTail, u64), Failure> {
+        segment: &StoredSegment,
+    ) -> Result<(SegmentTail, u64), AttemptError> {
         let (end, is_torn) = self.end_of(connection, segment.thread_id, segment.id).await?;
         if !segment.is_paginated {
             return Ok((SegmentTail { is_torn, ..SegmentTail::default() }, end));
@@ -463,7 +499,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         (thread_id, segment_id): (ThreadId, SegmentId),
         range: std::ops::Range<u64>,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, AttemptError> {
         // The row with the first byte begins at that byte or before it, so it is the last one up to there.
         let query = self.sql(
             "SELECT start_byte, bytes FROM @.lines
