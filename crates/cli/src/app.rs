@@ -15,7 +15,7 @@ use crate::notes::note;
 use crate::output::Output;
 use crate::render::sanitize::sanitize;
 use crate::timing::SHUTDOWN_LIMIT;
-use crate::wiring::{self, Database, HomeAdmin, HomeOptions, LeftOut};
+use crate::wiring::{self, HomeAdmin, HomeOptions, LeftOut, ThreadDatabase};
 
 /// How many left-out entries are named one by one.
 const MAX_NAMED: usize = 3;
@@ -62,7 +62,7 @@ impl<'a> App<'a> {
     ///
     /// # Errors
     /// If the server cannot be reached, or the database has no tables of this version.
-    pub(crate) async fn connect(database: &Database, json: bool, out: &'a mut Output) -> Result<Self> {
+    pub(crate) async fn connect(database: &ThreadDatabase, json: bool, out: &'a mut Output) -> Result<Self> {
         let store = database.open().await?;
         let manager = ThreadManager::new(Arc::clone(&store));
         Ok(Self { location: database.location(), store, home: None, manager, out, json })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::global_options::GlobalOptions;
 use crate::home;
-use crate::wiring::Database;
+use crate::wiring::ThreadDatabase;
 
 /// Where a store is.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) enum StoreLocation {
     /// In the directory of a home.
     Home(PathBuf),
     /// In a database.
-    Database(Database),
+    Database(ThreadDatabase),
 }
 
 /// Returns the store of `--store` or `--home`, else of `SELVEDGE_STORE`, else the home that [`home::locate`] finds.
@@ -41,7 +41,7 @@ pub(crate) fn locate(global: &GlobalOptions) -> Result<StoreLocation> {
 /// Parses the name of a store: a URL, or else a directory.
 pub(crate) fn parse(store: &OsStr, global: &GlobalOptions) -> Result<StoreLocation> {
     let Some(url) = url_in(store) else { return home::locate(Some(Path::new(store))).map(StoreLocation::Home) };
-    let mut database = Database::parse(url)?;
+    let mut database = ThreadDatabase::parse(url)?;
     if let Some(durability) = global.durability()? {
         database.set_durability(durability);
     }

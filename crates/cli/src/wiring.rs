@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, FailureKind, Result};
 
-pub(crate) use self::postgres::Database;
+pub(crate) use self::postgres::ThreadDatabase;
 
 pub(crate) use selvedge_thread_store_local::{
     CheckScope, CheckedTotals, CodexChange, CodexRecord, CompressionReport, CompressionScope, Diagnosis,
@@ -53,6 +53,7 @@ pub(crate) struct DatabaseStatus {
 /// How the tables of a store relate to this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "without databases there are no tables"))]
 pub(crate) enum TablesState {
     /// There are none.
     Missing,
@@ -72,21 +73,22 @@ fn not_a_store(reason: &str) -> Failure {
 
 #[cfg(feature = "postgres")]
 mod postgres {
+    use selvedge_thread_store::StoreError;
     use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore, SchemaState};
 
     use super::{Arc, DatabaseStatus, Durability, Failure, Result, TablesState, ThreadStore, not_a_store};
 
     /// A database that holds threads.
     #[derive(Clone, Debug)]
-    pub(crate) struct Database(PostgresOptions);
+    pub(crate) struct ThreadDatabase(Box<PostgresOptions>);
 
-    impl Database {
+    impl ThreadDatabase {
         /// Parses a URL.
         pub(crate) fn parse(url: &str) -> Result<Self> {
             if !PostgresOptions::is_url(url) {
                 return Err(not_a_store("the URL of a database begins with postgres://"));
             }
-            url.parse().map(Self).map_err(|error| not_a_store(&format!("{error}")))
+            url.parse().map(|options| Self(Box::new(options))).map_err(|error| not_a_store(&format!("{error}")))
         }
 
         /// Sets the durability level, in place of the one in the URL.
@@ -101,18 +103,18 @@ mod postgres {
 
         /// Connects to the store.
         pub(crate) async fn open(&self) -> Result<Arc<dyn ThreadStore>> {
-            let store = PostgresThreadStore::connect(&self.0).await.map_err(|error| self.failure(error.into()))?;
+            let store = PostgresThreadStore::connect(&self.0).await.map_err(|error| self.failure(error))?;
             Ok(Arc::new(store))
         }
 
         /// Creates the tables, or updates them.
         pub(crate) async fn migrate(&self) -> Result<()> {
-            PostgresThreadStore::migrate(&self.0).await.map(drop).map_err(|error| self.failure(error.into()))
+            PostgresThreadStore::migrate(&self.0).await.map(drop).map_err(|error| self.failure(error))
         }
 
         /// Asks the server about the store.
         pub(crate) async fn status(&self) -> Result<DatabaseStatus> {
-            let status = PostgresThreadStore::status(&self.0).await.map_err(|error| self.failure(error.into()))?;
+            let status = PostgresThreadStore::status(&self.0).await.map_err(|error| self.failure(error))?;
             let tables = match status.schema {
                 SchemaState::Missing => TablesState::Missing,
                 SchemaState::Older { version, needed } => TablesState::Older { version, needed },
@@ -123,9 +125,14 @@ mod postgres {
             Ok(DatabaseStatus { location, server, tables, threads, is_synced: status.is_synced })
         }
 
-        /// Adds where the store is.
-        fn failure(&self, failure: Failure) -> Failure {
-            failure.context(format!("cannot use the store in {}", self.location()))
+        /// Adds where the store is, and what to do if its server does not answer.
+        fn failure(&self, error: StoreError) -> Failure {
+            let is_unreachable = matches!(error, StoreError::Backend { .. });
+            let failure = Failure::from(error).context(format!("cannot use the store in {}", self.location()));
+            if is_unreachable {
+                return failure.hint("check that the server runs, and host, port, database and user of the URL; PGPASSWORD or ~/.pgpass can hold the password");
+            }
+            failure
         }
     }
 }
@@ -136,9 +143,9 @@ mod postgres {
 
     /// No database: this program was built without the feature `postgres`.
     #[derive(Clone, Debug)]
-    pub(crate) enum Database {}
+    pub(crate) enum ThreadDatabase {}
 
-    impl Database {
+    impl ThreadDatabase {
         pub(crate) fn parse(_: &str) -> Result<Self> {
             Err(not_a_store("this program was built without PostgreSQL (cargo feature `postgres`)"))
         }

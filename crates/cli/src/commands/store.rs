@@ -10,7 +10,7 @@ use crate::global_options::GlobalOptions;
 use crate::output::Output;
 use crate::render::sanitize::sanitize;
 use crate::store_location::{self, StoreLocation};
-use crate::wiring::{Database, DatabaseStatus, TablesState};
+use crate::wiring::{DatabaseStatus, TablesState, ThreadDatabase};
 
 /// Arguments of `selvedge store`.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: &StoreArgs, global: &GlobalOptions, out: &mut Outp
 }
 
 impl DatabaseArg {
-    fn database(&self, global: &GlobalOptions) -> Result<Database> {
+    fn database(&self, global: &GlobalOptions) -> Result<ThreadDatabase> {
         let location = match &self.url {
             Some(url) => store_location::parse(url.as_os_str(), global)?,
             None => store_location::locate(global)?,
@@ -78,7 +78,7 @@ impl DatabaseArg {
     }
 }
 
-async fn init(database: &Database, global: &GlobalOptions, out: &mut Output) -> Result<()> {
+async fn init(database: &ThreadDatabase, global: &GlobalOptions, out: &mut Output) -> Result<()> {
     let before = database.status().await?;
     if before.tables != TablesState::Missing {
         // Tables of another version are not touched: an update is a decision about all programs that use them.
@@ -89,7 +89,7 @@ async fn init(database: &Database, global: &GlobalOptions, out: &mut Output) -> 
     print_change("created", &database.status().await?, global, out)
 }
 
-async fn migrate(database: &Database, global: &GlobalOptions, out: &mut Output) -> Result<()> {
+async fn migrate(database: &ThreadDatabase, global: &GlobalOptions, out: &mut Output) -> Result<()> {
     let before = database.status().await?;
     match before.tables {
         TablesState::Older { .. } => {
@@ -103,7 +103,7 @@ async fn migrate(database: &Database, global: &GlobalOptions, out: &mut Output) 
     }
 }
 
-async fn status(database: &Database, global: &GlobalOptions, out: &mut Output) -> Result<()> {
+async fn status(database: &ThreadDatabase, global: &GlobalOptions, out: &mut Output) -> Result<()> {
     let status = database.status().await?;
     if global.json {
         out.json(&status)?;
