@@ -19,7 +19,9 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Home: --home, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it exists, else ~/.selvedge.
+Store: --store or --home, else SELVEDGE_STORE, else SELVEDGE_HOME, else CODEX_HOME, else ~/.codex if it exists, else \
+~/.selvedge. A store is a home (a directory) or a database (postgres://user@host/database?schema=…&namespace=…); `selvedge \
+store init` creates the tables of a database.
 Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the \
 thread, other threads depend on it, or Codex would not notice the change), 130 nothing chosen (pick).
 

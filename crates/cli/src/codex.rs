@@ -92,7 +92,9 @@ pub(crate) type CodexRequest = (&'static str, Value);
 /// # Errors
 /// A conflict if Codex would not notice the change and cannot make it, unless the user has forced it.
 pub(crate) async fn route(app: &App<'_>, id: ThreadId, change: &CodexChange, options: &CodexOptions) -> Result<Route> {
-    let unnoticed = match app.admin.unnoticed_by_codex(id, change).await {
+    // Codex reads no database of threads.
+    let Some(home) = &app.home else { return Ok(Route::Files(ChangeMaker::Files { unnoticed: None })) };
+    let unnoticed = match home.admin.unnoticed_by_codex(id, change).await {
         Ok(unnoticed) => unnoticed,
         // With a database that cannot be read, nobody knows what Codex knows.
         Err(error) if options.force && app.store.read_thread(id).await.is_ok() => {
@@ -119,11 +121,11 @@ pub(crate) async fn route(app: &App<'_>, id: ThreadId, change: &CodexChange, opt
         ));
     };
     // Codex starts the tool servers of its configuration when it resumes a thread. The change needs none.
-    let servers = app.admin.codex_tool_servers().await?;
+    let servers = home.admin.codex_tool_servers().await?;
     let settings = servers.iter().filter(|name| is_plain_key(name));
     Ok(Route::Door(Box::new(CodexDoor {
         program,
-        home: app.home.clone(),
+        home: home.path.clone(),
         settings: settings.map(|name| format!("mcp_servers.{name}.enabled=false")).collect(),
         patience: patience()?,
         unnoticed,

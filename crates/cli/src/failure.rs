@@ -121,7 +121,7 @@ impl From<StoreError> for Failure {
 fn kind_and_hint(error: &StoreError) -> (FailureKind, Option<&'static str>) {
     match error {
         StoreError::NotFound { .. } => {
-            (FailureKind::NotFound, Some("`selvedge list --all` shows the threads of this home"))
+            (FailureKind::NotFound, Some("`selvedge list --all` shows the threads of this store"))
         }
         StoreError::TurnNotFound { .. } => (FailureKind::NotFound, Some("`selvedge show ID` shows a thread's turns")),
         StoreError::Conflict { .. } => {

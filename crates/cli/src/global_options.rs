@@ -12,7 +12,11 @@ use crate::wiring::IndexLocation;
 /// Options of every verb.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalOptions {
-    /// Home that holds the threads
+    /// Store that holds the threads: a home directory, or a database as postgres://… [default: SELVEDGE_STORE, else a
+    /// home, see below]
+    #[arg(long, global = true, value_name = "DIR|URL", help_heading = "Global options")]
+    pub(crate) store: Option<PathBuf>,
+    /// Home that holds the threads; the same as --store, for directories only
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) home: Option<PathBuf>,
     /// Print JSON, for scripts
@@ -21,7 +25,7 @@ pub(crate) struct GlobalOptions {
     /// How durable a write is before the program reports it as done [default: SELVEDGE_DURABILITY, else written]
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
     pub(crate) durability: Option<DurabilityArg>,
-    /// Index file, or `off` to answer every query from the logs [default: SELVEDGE_INDEX, else selvedge-index.sqlite
+    /// Index file of a home, or `off` to answer every query from the logs [default: SELVEDGE_INDEX, else selvedge-index.sqlite
     /// in the home]
     #[arg(long, global = true, value_name = "FILE|off", help_heading = "Global options")]
     pub(crate) index: Option<PathBuf>,
@@ -49,14 +53,14 @@ impl From<DurabilityArg> for Durability {
 }
 
 impl GlobalOptions {
-    /// Returns the level of `--durability`, else of `SELVEDGE_DURABILITY`, else the default. An empty variable counts
-    /// as unset.
-    pub(crate) fn durability(&self) -> Result<Durability> {
+    /// Returns the level of `--durability`, else of `SELVEDGE_DURABILITY`. `None` if neither is given: then the store decides.
+    /// An empty variable counts as unset.
+    pub(crate) fn durability(&self) -> Result<Option<Durability>> {
         if let Some(level) = self.durability {
-            return Ok(level.into());
+            return Ok(Some(level.into()));
         }
-        let Some(text) = home::variable("SELVEDGE_DURABILITY") else { return Ok(Durability::default()) };
-        text.to_string_lossy().parse().map_err(|error| {
+        let Some(text) = home::variable("SELVEDGE_DURABILITY") else { return Ok(None) };
+        text.to_string_lossy().parse().map(Some).map_err(|error| {
             Failure::new(FailureKind::Usage, format!("SELVEDGE_DURABILITY: {error}")).hint("correct it, or unset it")
         })
     }

@@ -1,4 +1,4 @@
-//! The `selvedge` program: the threads of a home, for people and for scripts.
+//! The `selvedge` program: the threads of a home or of a database, for people and for scripts.
 //!
 //! This crate holds no rule about threads. A verb is one file in `commands`, with its arguments. It finds the thread
 //! that an argument names (`resolve`), asks the store or the thread manager, and prints the answer, as JSON or through
@@ -24,6 +24,7 @@ mod progress;
 mod render;
 mod resolve;
 mod session_meta;
+mod store_location;
 mod thread_filters;
 mod timing;
 mod value_parsers;

@@ -12,7 +12,7 @@ pub(crate) async fn begin(app: &App<'_>) -> Result<HomeMaintenance> {
     let on_wait = |holder: LockHolder| {
         note(&format!("waiting for {holder}, which compresses, migrates or repairs the rollouts of this home"));
     };
-    app.admin.begin_maintenance(on_wait).await.map_err(|error| {
+    app.admin()?.begin_maintenance(on_wait).await.map_err(|error| {
         let is_held = error.recovery() == Recovery::RetryLater;
         let failure = Failure::from(error);
         if !is_held {

@@ -58,7 +58,7 @@ fn no_thread(text: &str) -> Failure {
     let hint = if text.len() < MIN_PREFIX_LEN {
         format!("a prefix of an id has {MIN_PREFIX_LEN} characters or more; `selvedge list --all` shows the ids")
     } else {
-        "`selvedge list --all` shows the threads of this home".to_owned()
+        "`selvedge list --all` shows the threads of this store".to_owned()
     };
     Failure::new(FailureKind::NotFound, format!("no thread has the name {text:?} or an id with this prefix")).hint(hint)
 }

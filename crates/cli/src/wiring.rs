@@ -1,14 +1,20 @@
-//! The only file that names a concrete store: it opens a home, and lists what this program uses of the store's crate.
+//! The only file that names concrete stores: it opens a home or a database, and lists what this program uses of the
+//! stores' crates.
 //!
 //! Every other file works through [`ThreadStore`], and through [`HomeAdmin`] for the files of a home.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use selvedge_protocol::Durability;
 use selvedge_thread_store::ThreadStore;
 use selvedge_thread_store_local::LocalThreadStore;
 
-use crate::failure::Result;
+use serde::Serialize;
+
+use crate::failure::{Failure, FailureKind, Result};
+
+pub(crate) use self::postgres::ThreadDatabase;
 
 pub(crate) use selvedge_thread_store_local::{
     CheckScope, CheckedTotals, CodexChange, CodexRecord, CompressionReport, CompressionScope, Diagnosis,
@@ -27,4 +33,141 @@ pub(crate) fn open(home: &Path, options: HomeOptions) -> (Arc<dyn ThreadStore>, 
     let store = LocalThreadStore::open_with_options(home, options);
     let admin = store.admin();
     (Arc::new(store), admin)
+}
+
+/// What the server of a database says of the store in it.
+#[derive(Debug, Serialize)]
+pub(crate) struct DatabaseStatus {
+    /// Where the store is, without secrets.
+    pub(crate) location: String,
+    /// The version of the server, as it calls itself.
+    pub(crate) server: String,
+    /// The tables of the store.
+    pub(crate) tables: TablesState,
+    /// How many threads the namespace has.
+    pub(crate) threads: u64,
+    /// Whether the server waits for its disk before it acknowledges a commit.
+    pub(crate) is_synced: bool,
+}
+
+/// How the tables of a store relate to this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "without databases there are no tables"))]
+pub(crate) enum TablesState {
+    /// There are none.
+    Missing,
+    /// They are older than this program needs.
+    Older { version: i64, needed: i64 },
+    /// They are what this program needs.
+    Current { version: i64 },
+    /// They are newer than this program knows.
+    Newer { version: i64, needed: i64 },
+}
+
+/// Returns the failure for a URL that names no store. `reason` must not contain the URL, which may have a password.
+fn not_a_store(reason: &str) -> Failure {
+    Failure::new(FailureKind::Usage, reason)
+        .hint("a store is a directory, or postgres://user@host:5432/database?schema=selvedge&namespace=default")
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use selvedge_thread_store::StoreError;
+    use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore, SchemaState};
+
+    use super::{Arc, DatabaseStatus, Durability, Failure, Result, TablesState, ThreadStore, not_a_store};
+
+    /// A database that holds threads.
+    #[derive(Clone, Debug)]
+    pub(crate) struct ThreadDatabase(Box<PostgresOptions>);
+
+    impl ThreadDatabase {
+        /// Parses a URL.
+        pub(crate) fn parse(url: &str) -> Result<Self> {
+            if !PostgresOptions::is_url(url) {
+                return Err(not_a_store("the URL of a database begins with postgres://"));
+            }
+            url.parse().map(|options| Self(Box::new(options))).map_err(|error| not_a_store(&format!("{error}")))
+        }
+
+        /// Sets the durability level, in place of the one in the URL.
+        pub(crate) fn set_durability(&mut self, durability: Durability) {
+            self.0.durability = durability;
+        }
+
+        /// Returns where the store is, without secrets.
+        pub(crate) fn location(&self) -> String {
+            self.0.location()
+        }
+
+        /// Connects to the store.
+        pub(crate) async fn open(&self) -> Result<Arc<dyn ThreadStore>> {
+            let store = PostgresThreadStore::connect(&self.0).await.map_err(|error| self.failure(error))?;
+            Ok(Arc::new(store))
+        }
+
+        /// Creates the tables, or updates them.
+        pub(crate) async fn migrate(&self) -> Result<()> {
+            PostgresThreadStore::migrate(&self.0).await.map(drop).map_err(|error| self.failure(error))
+        }
+
+        /// Asks the server about the store.
+        pub(crate) async fn status(&self) -> Result<DatabaseStatus> {
+            let status = PostgresThreadStore::status(&self.0).await.map_err(|error| self.failure(error))?;
+            let tables = match status.schema {
+                SchemaState::Missing => TablesState::Missing,
+                SchemaState::Older { version, needed } => TablesState::Older { version, needed },
+                SchemaState::Current { version } => TablesState::Current { version },
+                SchemaState::Newer { version, needed } => TablesState::Newer { version, needed },
+            };
+            let (location, server, threads) = (status.location, status.server, status.threads);
+            Ok(DatabaseStatus { location, server, tables, threads, is_synced: status.is_synced })
+        }
+
+        /// Adds where the store is, and what to do if its server does not answer.
+        fn failure(&self, error: StoreError) -> Failure {
+            let is_unreachable = matches!(error, StoreError::Backend { .. });
+            let failure = Failure::from(error).context(format!("cannot use the store in {}", self.location()));
+            if is_unreachable {
+                return failure.hint("check that the server runs, and host, port, database and user of the URL; PGPASSWORD or ~/.pgpass can hold the password");
+            }
+            failure
+        }
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+mod postgres {
+    use super::{Arc, DatabaseStatus, Durability, Result, ThreadStore, not_a_store};
+
+    /// No database: this program was built without the feature `postgres`.
+    #[derive(Clone, Debug)]
+    pub(crate) enum ThreadDatabase {}
+
+    impl ThreadDatabase {
+        pub(crate) fn parse(_: &str) -> Result<Self> {
+            Err(not_a_store("this program was built without PostgreSQL (cargo feature `postgres`)"))
+        }
+
+        pub(crate) fn set_durability(&mut self, _: Durability) {
+            match *self {}
+        }
+
+        pub(crate) fn location(&self) -> String {
+            match *self {}
+        }
+
+        pub(crate) async fn open(&self) -> Result<Arc<dyn ThreadStore>> {
+            match *self {}
+        }
+
+        pub(crate) async fn migrate(&self) -> Result<()> {
+            match *self {}
+        }
+
+        pub(crate) async fn status(&self) -> Result<DatabaseStatus> {
+            match *self {}
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::progress::{Progress, ThreadsBar};
 use crate::resolve;
 use crate::thread_filters::archived_filter;
 use crate::value_parsers::parse_days_or_age;
-use crate::wiring::{CompressionReport, CompressionScope, UncompressedThread};
+use crate::wiring::{CompressionReport, CompressionScope, HomeAdmin, UncompressedThread};
 
 /// Arguments of `selvedge compress`.
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ impl CompressionTotal {
 /// Compresses the selected threads.
 pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     let scope = scope(args, app).await?;
-    let mut plan = app.admin.plan_compression(&scope).await?;
+    let mut plan = app.admin()?.plan_compression(&scope).await?;
     if args.dry_run {
         plan.retain(|thread| !thread.files.is_empty());
         return print_plan(&plan, app);
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: &CompressArgs, app: &mut App<'_>) -> Result<()> {
     // reported.
     let are_named = !args.threads.is_empty();
     let _maintenance = if plan.is_empty() { None } else { Some(maintenance::begin(app).await?) };
-    let outcome = compress(&plan, are_named, app).await;
+    let outcome = compress(&plan, are_named, app.admin()?).await;
     print_outcome(&outcome, app)?;
     app.out.flush()?;
     verdict(outcome, plan.len())
@@ -123,7 +123,7 @@ async fn scope(args: &CompressArgs, app: &App<'_>) -> Result<CompressionScope> {
     Ok(CompressionScope::UpdatedBefore { time, archived: archived_filter(args.all, args.archived) })
 }
 
-async fn compress(plan: &[UncompressedThread], are_named: bool, app: &App<'_>) -> CompressionOutcome {
+async fn compress(plan: &[UncompressedThread], are_named: bool, admin: &HomeAdmin) -> CompressionOutcome {
     let bar = ThreadsBar::default();
     let bytes = plan.iter().map(UncompressedThread::bytes).sum();
     let mut bytes_done = 0;
@@ -134,7 +134,7 @@ async fn compress(plan: &[UncompressedThread], are_named: bool, app: &App<'_>) -
         let id = thread.thread_id;
         let threads = Progress { done: number as u64, total: plan.len() as u64 };
         bar.update(threads, Progress { done: bytes_done, total: bytes });
-        match app.admin.compress(id).await {
+        match admin.compress(id).await {
             Ok(compressed) => outcome.compressed.push((id, compressed)),
             Err(error @ StoreError::Conflict { .. }) if !are_named => outcome.busy.push((id, error.to_string())),
             // Another process deleted it after the plan was made.

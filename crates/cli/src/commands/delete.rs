@@ -148,7 +148,7 @@ async fn delete_by_codex(
     let mut detached = Vec::new();
     // Codex does not know the lock that protects dependents, so this program holds it while Codex deletes.
     let _guard = loop {
-        match app.admin.guard_deletion(doomed.clone()).await {
+        match app.admin()?.guard_deletion(doomed.clone()).await {
             Err(StoreError::HasDependents { dependents, .. }) if may_detach && !detached.contains(&dependents[0]) => {
                 detach(id, &dependents, app).await?;
                 detached.extend(dependents);
@@ -165,7 +165,7 @@ async fn delete_by_codex(
     }
     let left = existing(&doomed[1..], app).await;
     let sub_agents = doomed[1..].iter().filter(|id| !left.contains(id)).copied().collect();
-    Ok(Deletion { maker, detached, sub_agents, remains: app.admin.codex_remains(id).await? })
+    Ok(Deletion { maker, detached, sub_agents, remains: app.admin()?.codex_remains(id).await? })
 }
 
 /// Deletes a thread. If others depend on it and `may_detach` is set, detaches those first and returns them.

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Output) -> Result<()> {
         tempfile::Builder::new().prefix("selvedge-demo-").tempdir().context("cannot create a temporary folder")?;
     let home = folder.path().to_path_buf();
     write_home(&home)?;
-    let mut tour = Tour::new(App::open(&home, HomeOptions::default(), false, out)?);
+    let mut tour = Tour::new(App::open_home(&home, HomeOptions::default(), false, out)?, home);
     let outcome = tour.take(args.keep).await;
     tour.close().await;
     // The folder is removed when it is dropped, unless it is kept. After a failure it is kept, too, so that the user can

@@ -98,7 +98,7 @@ pub(crate) async fn run(args: &DoctorArgs, app: &mut App<'_>) -> Result<()> {
     };
     let repairs = match mode {
         RepairMode::Off => None,
-        _ => Some(app.admin.repair(&before, mode == RepairMode::DryRun).await?),
+        _ => Some(app.admin()?.repair(&before, mode == RepairMode::DryRun).await?),
     };
     // A second diagnosis finds what is left, because the report of the repair could be wrong.
     let after = match &repairs {

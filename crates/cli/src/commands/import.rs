@@ -50,7 +50,7 @@ pub(crate) async fn run(args: &ImportArgs, app: &mut App<'_>) -> Result<()> {
     for file in &args.files {
         // The store compares the path with those of the home, which are absolute.
         let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        match app.admin.import_file(path).await {
+        match app.admin()?.import_file(path).await {
             Ok(imported) => {
                 if !app.json {
                     writeln!(app.out, "{}", imported.thread_id)?;

@@ -66,7 +66,7 @@ pub(crate) async fn run(args: &IndexArgs, app: &mut App<'_>) -> Result<()> {
 
 async fn open(app: &App<'_>) -> Result<IndexAdmin> {
     let path = path(app)?;
-    let opened = app.admin.open_index().await;
+    let opened = app.admin()?.open_index().await;
     let opened = opened.with_context(|| format!("cannot open the index {}", path.display()))?;
     let index = opened.ok_or_else(switched_off)?;
     if let Some(aside) = index.set_aside() {
@@ -76,7 +76,7 @@ async fn open(app: &App<'_>) -> Result<IndexAdmin> {
 }
 
 fn path<'a>(app: &'a App<'_>) -> Result<&'a Path> {
-    app.admin.index_path().ok_or_else(switched_off)
+    app.admin()?.index_path().ok_or_else(switched_off)
 }
 
 fn switched_off() -> Failure {
@@ -123,6 +123,6 @@ fn print_status(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
 /// Fills the index, unless another process is doing so.
 async fn fill(app: &App<'_>) -> Result<()> {
     path(app)?;
-    app.admin.fill_index().await.context("cannot bring the index up to date")?;
+    app.admin()?.fill_index().await.context("cannot bring the index up to date")?;
     Ok(())
 }

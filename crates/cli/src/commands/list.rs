@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &ListArgs, app: &mut App<'_>) -> Result<()> {
 
 async fn print(app: &mut App<'_>, page: &Page<StoredThread>) -> Result<()> {
     if page.items.is_empty() {
-        note(&format!("no such threads in {}", app.home.display()));
+        note(&format!("no such threads in {}", app.location));
         return Ok(());
     }
     let text = render(app, &page.items).await?;

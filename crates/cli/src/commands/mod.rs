@@ -22,16 +22,18 @@ mod rewind;
 mod search;
 mod show;
 mod stats;
+mod store;
 mod tail;
 mod tree;
 
 use clap::Subcommand;
 
-use crate::app::App;
+use crate::app::{App, needs_home};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::global_options::GlobalOptions;
 use crate::home;
 use crate::output::Output;
+use crate::store_location::{self, StoreLocation};
 use crate::wiring::HomeOptions;
 
 /// The verbs with their arguments, in the order of the help.
@@ -79,10 +81,19 @@ pub(crate) enum VerbArgs {
     Index(index::IndexArgs),
     /// Check the files of a home, and repair what can be repaired
     Doctor(doctor::DoctorArgs),
+    /// Describe a database, create its tables, or update them
+    Store(store::StoreArgs),
     /// Take a tour on recorded threads, in a temporary folder
     Demo(demo::DemoArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
+}
+
+impl VerbArgs {
+    /// Returns whether the verb works on the files of a home, so that it has no meaning on a database.
+    fn is_about_files(&self) -> bool {
+        matches!(self, Self::Import(_) | Self::Compress(_) | Self::Index(_) | Self::Doctor(_))
+    }
 }
 
 /// Runs a verb. `program` builds the description of the whole command line, which takes too long to do for every verb.
@@ -96,19 +107,26 @@ pub(crate) async fn run(
         VerbArgs::Demo(_) | VerbArgs::Completions(_) if global.json => return Err(no_json()),
         VerbArgs::Demo(args) => return demo::run(args, out).await,
         VerbArgs::Completions(args) => return completions::run(args, program(), out),
+        VerbArgs::Store(args) => return store::run(args, global, out).await,
         _ => {}
     }
-    // Only `new` creates a home. For any other verb a home that does not exist is usually a typing error.
-    let path = home::locate(global.home.as_deref())?;
-    let options = HomeOptions { durability: global.durability()?, index: global.index_location() };
-    if let VerbArgs::New(_) = verb {
-        home::create(&path)?;
-    }
-    let mut app = App::open(&path, options, global.json, out)?;
-    let outcome = run_on_home(verb, global, &mut app).await;
+    let mut app = match store_location::locate(global)? {
+        StoreLocation::Home(path) => {
+            let durability = global.durability()?.unwrap_or_default();
+            let options = HomeOptions { durability, index: global.index_location() };
+            // Only `new` creates a home. For any other verb a home that does not exist is usually a typing error.
+            if let VerbArgs::New(_) = verb {
+                home::create(&path)?;
+            }
+            App::open_home(&path, options, global.json, out)?
+        }
+        StoreLocation::Database(database) if verb.is_about_files() => return Err(needs_home(&database.location())),
+        StoreLocation::Database(database) => App::connect(&database, global.json, out).await?,
+    };
+    let outcome = run_on_store(verb, global, &mut app).await;
     // After a failure, too: a thread that is not found may be in a directory that cannot be read.
     app.note_left_out();
-    // The home is closed after a failure, too: live threads have to release their claims.
+    // The store is closed after a failure, too: live threads have to release their claims.
     app.close().await;
     outcome
 }
@@ -117,7 +135,7 @@ fn no_json() -> Failure {
     Failure::new(FailureKind::Usage, "this verb has no JSON output").hint("run it without --json")
 }
 
-async fn run_on_home(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>) -> Result<()> {
+async fn run_on_store(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>) -> Result<()> {
     match verb {
         VerbArgs::List(args) => list::run(args, app).await,
         VerbArgs::Show(args) => show::run(args, app).await,
@@ -140,7 +158,7 @@ async fn run_on_home(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>)
         VerbArgs::Stats(args) => stats::run(args, app).await,
         VerbArgs::Index(args) => index::run(args, app).await,
         VerbArgs::Doctor(args) => doctor::run(args, app).await,
-        // `run` handles them before it opens a home, because they need none.
-        VerbArgs::Demo(_) | VerbArgs::Completions(_) => Ok(()),
+        // `run` handles them before it opens a store, because they need none.
+        VerbArgs::Demo(_) | VerbArgs::Completions(_) | VerbArgs::Store(_) => Ok(()),
     }
 }

@@ -63,9 +63,9 @@ pub(crate) async fn run(args: &PickArgs, color: clap::ColorChoice, app: &mut App
     query.limit = args.filters.limit_or(usize::MAX);
     let threads = app.store.list_threads(&query).await?.items;
     if threads.is_empty() {
-        let message = format!("no such threads in {}", app.home.display());
+        let message = format!("no such threads in {}", app.location);
         return Err(
-            Failure::new(FailureKind::NotFound, message).hint("`selvedge list --all` shows the threads of this home")
+            Failure::new(FailureKind::NotFound, message).hint("`selvedge list --all` shows the threads of this store")
         );
     }
     let input = PickerInput {
@@ -91,7 +91,7 @@ async fn print(thread: &StoredThread, args: &PickArgs, app: &mut App<'_>) -> Res
             print_path(cwd.as_bytes(), app)?;
         }
         PickOutput::Path => {
-            let path = app.admin.thread_file(thread.id).await?.ok_or_else(|| unknown("file", thread))?;
+            let path = app.admin()?.thread_file(thread.id).await?.ok_or_else(|| unknown("file", thread))?;
             print_path(path.as_os_str().as_encoded_bytes(), app)?;
         }
     }

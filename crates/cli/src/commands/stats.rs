@@ -124,7 +124,7 @@ pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
         return app.out.json(&stats);
     }
     if stats.groups.is_empty() {
-        note(&format!("no such threads in {}", app.home.display()));
+        note(&format!("no such threads in {}", app.location));
         return Ok(());
     }
     // The limit applies to groups, and only here. The store adds up all threads, so the total is complete.

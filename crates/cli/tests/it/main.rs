@@ -30,6 +30,8 @@ mod writing;
 
 #[cfg(unix)]
 mod crash;
+#[cfg(all(unix, feature = "postgres"))]
+mod databases;
 #[cfg(unix)]
 mod full_disk;
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use selvedge_protocol::{
     ArchivedFilter, Page, ResponseItem, RolloutItem, StoredThread, ThreadId, ThreadQuery, TurnBoundary, TurnQuery,
@@ -33,13 +33,14 @@ const KILL_AFTER: std::ops::Range<u64> = 200..1000;
 /// A tour under way.
 pub(crate) struct Tour<'a> {
     app: App<'a>,
+    home: PathBuf,
     program: String,
     step: usize,
 }
 
 impl<'a> Tour<'a> {
-    pub(crate) fn new(app: App<'a>) -> Self {
-        Self { app, program: program(), step: 0 }
+    pub(crate) fn new(app: App<'a>, home: PathBuf) -> Self {
+        Self { app, home, program: program(), step: 0 }
     }
 
     /// Closes the home.
@@ -53,7 +54,7 @@ impl<'a> Tour<'a> {
         self.say(
             "Selvedge keeps the threads of AI agents. This tour runs on threads that six versions of Codex recorded,",
         )?;
-        self.say(&format!("copied to {}. Your own threads are not touched.", self.app.home.display()))?;
+        self.say(&format!("copied to {}. Your own threads are not touched.", self.home.display()))?;
         let on_home = self.on_home();
         self.say(&format!("Below, `selvedge` stands for `{on_home}`."))?;
         self.list().await?;
@@ -132,7 +133,7 @@ impl<'a> Tour<'a> {
         self.step("A writer that is killed while it appends", &format!("append {id} < items.jsonl"))?;
         let range = KILL_AFTER.end - KILL_AFTER.start;
         let wanted = KILL_AFTER.start + RandomState::new().hash_one(id) % range;
-        let KilledWriter { process_id, acknowledged, was_killed } = KilledWriter::run(&self.app.home, id, wanted)?;
+        let KilledWriter { process_id, acknowledged, was_killed } = KilledWriter::run(&self.home, id, wanted)?;
         promise(was_killed, "the writer was killed while it was appending")?;
         let last = acknowledged.last().copied().unwrap_or_default();
         self.say(&format!(
@@ -171,7 +172,7 @@ impl<'a> Tour<'a> {
              without warning lost none of the {acknowledged} items that it had acknowledged."
         ))?;
         writeln!(self.app.out, "\n{}", paint.heading("What to type next"))?;
-        let (home, program, on_home) = (self.app.home.clone(), self.program.clone(), self.on_home());
+        let (home, program, on_home) = (self.home.clone(), self.program.clone(), self.on_home());
         let next = if keep {
             vec![
                 format!("{on_home} list --all"),
@@ -195,7 +196,7 @@ impl<'a> Tour<'a> {
 
     /// Returns how to run the program on the home of the tour.
     fn on_home(&self) -> String {
-        format!("{} --home {}", self.program, self.app.home.display())
+        format!("{} --home {}", self.program, self.home.display())
     }
 
     async fn append(&self, id: ThreadId, text: &str) -> Result<()> {

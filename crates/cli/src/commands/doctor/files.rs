@@ -23,7 +23,7 @@ pub(crate) async fn diagnose(app: &App<'_>, threads: Option<HashSet<ThreadId>>) 
     let shared = Arc::clone(&line);
     let progress =
         move |at: DiagnosisProgress| shared.update(|| format!("checking: {} of {} files", at.done, at.total));
-    let diagnosis = app.admin.diagnose(threads, progress).await?;
+    let diagnosis = app.admin()?.diagnose(threads, progress).await?;
     line.clear();
     Ok(diagnosis)
 }

@@ -58,8 +58,9 @@ pub(crate) async fn examine(
     threads: Option<HashSet<ThreadId>>,
     app: &App<'_>,
 ) -> Result<Option<IndexReport>> {
+    let admin = app.admin()?;
     let scope = CheckScope { threads, deep };
-    let run_check = || with_elapsed_time("checking the index", app.admin.check_index(&scope));
+    let run_check = || with_elapsed_time("checking the index", admin.check_index(&scope));
     let check = match run_check().await {
         Ok(Some(check)) => check,
         Ok(None) => return Ok(None),
@@ -73,7 +74,7 @@ pub(crate) async fn examine(
     if mode != RepairMode::Repair || check.findings.is_empty() {
         return Ok(Some(IndexReport { check, repair: None, left: None }));
     }
-    let repair = with_elapsed_time("bringing the index up to date", app.admin.repair_index(&check)).await;
+    let repair = with_elapsed_time("bringing the index up to date", admin.repair_index(&check)).await;
     let repair = repair.with_context(|| format!("cannot repair the index {}", check.path.display()))?;
     let left = run_check().await.context("cannot check the index")?.map(|check| check.findings).unwrap_or_default();
     Ok(Some(IndexReport { check, repair: Some(repair), left: Some(left) }))
@@ -82,7 +83,7 @@ pub(crate) async fn examine(
 /// Prints the findings about the index, and the repair.
 pub(crate) fn print(report: Option<&IndexReport>, mode: RepairMode, app: &mut App<'_>) -> Result<()> {
     let Some(IndexReport { check, repair, left }) = report else {
-        let why = if app.admin.index_path().is_none() { "switched off" } else { "none to check" };
+        let why = if app.admin()?.index_path().is_none() { "switched off" } else { "none to check" };
         writeln!(app.out, "index: {why}; every query reads the logs")?;
         return Ok(());
     };

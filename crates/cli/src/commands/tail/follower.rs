@@ -285,7 +285,7 @@ mod tests {
     async fn pauses_after_errors_that_may_pass_double_up_to_a_limit() {
         let home = tempfile::tempdir().unwrap();
         let mut out = Output::stdout(clap::ColorChoice::Never);
-        let mut app = App::open(home.path(), HomeOptions::default(), true, &mut out).unwrap();
+        let mut app = App::open_home(home.path(), HomeOptions::default(), true, &mut out).unwrap();
         let id = ThreadId::new(crate::clock::now());
         let mut follower = Follower::new(&mut app, id, false);
         let busy = || StoreError::backend("it is busy", io::Error::from(io::ErrorKind::TimedOut));

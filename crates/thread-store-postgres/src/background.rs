@@ -1,0 +1,153 @@
+//! What a store does on its own: renewing claims, storing thread records behind the lines, and telling other processes about
+//! changes.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use selvedge_thread_store::Result;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+
+use crate::error::jitter;
+use crate::host::PostgresHost;
+use crate::live_threads::WriterStage;
+
+/// How far the stored record of a live thread may be behind its lines. The contract allows 5 s for lists.
+const RECORD_LAG: Duration = Duration::from_secs(2);
+
+/// The channel of notifications. The payload is the schema and the namespace.
+const CHANNEL: &str = "selvedge";
+
+/// The shortest time between two notifications of a process. A commit with a notification takes a lock of the whole server, so
+/// appends do not send them.
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a listener waits before it looks whether its store still exists.
+const LISTEN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Starts the background work of a store. It ends with the store.
+pub(crate) fn start(host: &Arc<PostgresHost>) {
+    tokio::spawn(renew_claims(Arc::downgrade(host)));
+    tokio::spawn(store_records(Arc::downgrade(host)));
+    if host.options().listen {
+        tokio::spawn(notify(Arc::downgrade(host)));
+        tokio::spawn(listen(Arc::downgrade(host)));
+    }
+}
+
+/// Returns the payload of the notifications of a store.
+fn payload(host: &PostgresHost) -> String {
+    format!("{}/{}", host.options().schema, host.namespace())
+}
+
+/// Tells other processes that something changed. They look for what it is: a notification is a hint and may be lost.
+async fn notify(host: Weak<PostgresHost>) {
+    loop {
+        tokio::time::sleep(NOTIFY_INTERVAL).await;
+        let Some(host) = host.upgrade() else { return };
+        if !host.has_news.swap(false, Ordering::Relaxed) {
+            continue;
+        }
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload(&host));
+        if let Err(error) = notify.execute(&host.pool).await {
+            tracing::debug!(%error, "other processes could not be notified");
+        }
+    }
+}
+
+/// Wakes the callers that wait when another process tells of a change. Without this they notice it when they poll.
+async fn listen(host: Weak<PostgresHost>) {
+    let Some((options, wanted)) = host.upgrade().map(|host| (host.options().clone(), payload(&host))) else { return };
+    // A connection of its own: it is the only one with a state, and no other statement waits for it.
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.connect);
+    while host.strong_count() > 0 {
+        let listening = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(CHANNEL).await?;
+            loop {
+                let received = tokio::time::timeout(LISTEN_LIMIT, listener.recv()).await;
+                let Some(host) = host.upgrade() else { return Ok(()) };
+                if let Ok(notification) = received
+                    && notification?.payload() == wanted
+                {
+                    host.signal.wake();
+                }
+            }
+        };
+        let ended: sqlx::Result<()> = listening.await;
+        if let Err(error) = ended {
+            // An engine without notifications, a pooler, or a connection that broke.
+            tracing::debug!(%error, "no notifications");
+            tokio::time::sleep(LISTEN_LIMIT).await;
+        }
+    }
+}
+
+async fn renew_claims(host: Weak<PostgresHost>) {
+    let Some(lease) = host.upgrade().map(|host| host.options().lease) else { return };
+    loop {
+        // A third of the lease leaves room for two failed attempts. The random part keeps many stores from asking at once.
+        tokio::time::sleep(lease.mul_f64(0.25 + jitter() / 12.0)).await;
+        let Some(host) = host.upgrade() else { return };
+        let limit = lease / 4;
+        let began = Instant::now();
+        match tokio::time::timeout(limit.max(Duration::from_millis(100)), host.renew_all()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "claims could not be renewed"),
+            Err(_) => tracing::warn!(waited = ?began.elapsed(), "claims could not be renewed in time"),
+        }
+    }
+}
+
+async fn store_records(host: Weak<PostgresHost>) {
+    loop {
+        tokio::time::sleep(RECORD_LAG).await;
+        let Some(host) = host.upgrade() else { return };
+        host.commit.release_idle();
+        for writer in host.live.all() {
+            // A writer that is busy is looked at again in the next round. A flush would wait for it.
+            let Some(mut state) = writer.try_lock() else { continue };
+            let WriterStage::Claimed(claimed) = &mut state.stage else { continue };
+            if !claimed.is_ahead {
+                continue;
+            }
+            claimed.is_ahead = false;
+            // Without the lock: appends go on meanwhile.
+            drop(state);
+            if let Err(error) = host.store_record(writer.thread_id).await {
+                tracing::debug!(thread_id = %writer.thread_id, %error, "a thread record could not be stored");
+                if let WriterStage::Claimed(claimed) = &mut writer.lock().await.stage {
+                    claimed.is_ahead = true;
+                }
+            }
+        }
+    }
+}
+
+impl PostgresHost {
+    /// Renews all claims of this process.
+    async fn renew_all(&self) -> Result<()> {
+        let claims: Vec<_> =
+            self.live.all().iter().filter_map(|writer| Some((writer.thread_id, writer.claim()?))).collect();
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let held = self
+            .reading(async || {
+                let mut connection = self.pool.acquire().await?;
+                self.renew(&mut connection, &claims).await
+            })
+            .await?;
+        for (thread_id, claim) in claims {
+            // The writer may have got another claim meanwhile, or be in the middle of a call, which finds out by itself.
+            if !held.contains(&thread_id)
+                && let Some(writer) = self.live.find(thread_id)
+                && let Some(mut state) = writer.try_lock()
+                && writer.claim() == Some(claim)
+            {
+                writer.lose(&mut state, "its claim has expired or was released".to_owned());
+            }
+        }
+        Ok(())
+    }
+}

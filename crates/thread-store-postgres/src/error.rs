@@ -1,0 +1,130 @@
+//! Errors of the database: which are worth another attempt, and what callers get.
+
+use std::io;
+use std::time::Duration;
+
+use selvedge_protocol::ThreadId;
+use selvedge_thread_store::{BatchId, StoreError};
+
+/// Why an attempt of an operation failed.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    /// The operation is refused. Another attempt would be refused, too.
+    Refused(StoreError),
+    /// Another change came between two statements. The operation has to begin again.
+    Overtaken,
+    /// The database failed before anything could take effect.
+    Database(sqlx::Error),
+    /// The answer of a statement that commits was lost: it may have taken effect.
+    Unanswered(sqlx::Error),
+}
+
+impl AttemptError {
+    /// Converts the error of a statement that commits.
+    ///
+    /// An error that the server reports is an answer: nothing took effect.
+    pub(crate) fn of_commit(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(ref reported) if !is_shutdown(reported.code().as_deref()) => Self::Database(error),
+            error => Self::Unanswered(error),
+        }
+    }
+
+    /// Returns whether another attempt may succeed.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(_) => false,
+            Self::Overtaken => true,
+            Self::Database(error) | Self::Unanswered(error) => is_transient(error),
+        }
+    }
+
+    /// Converts the last failure of an operation into the error that the caller gets.
+    ///
+    /// `may_have_happened` reports whether the answer of an earlier attempt was lost.
+    pub(crate) fn into_error(
+        self,
+        thread_id: Option<ThreadId>,
+        batch: Option<BatchId>,
+        may_have_happened: bool,
+    ) -> StoreError {
+        match (self, thread_id) {
+            (Self::Refused(error), _) => error,
+            (Self::Overtaken, _) => {
+                let busy =
+                    io::Error::new(io::ErrorKind::ResourceBusy, "other changes of the thread came between each time");
+                StoreError::backend("the change could not be made", busy)
+            }
+            (Self::Unanswered(error), Some(thread_id)) => unknown(thread_id, batch, error),
+            (Self::Database(error), Some(thread_id)) if may_have_happened => unknown(thread_id, batch, error),
+            (Self::Unanswered(error) | Self::Database(error), _) => backend(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for AttemptError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreError> for AttemptError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn unknown(thread_id: ThreadId, batch: Option<BatchId>, error: sqlx::Error) -> StoreError {
+    StoreError::OutcomeUnknown { thread_id, batch, source: error.into() }
+}
+
+/// Converts an error of the database. A transient one gets an I/O error as its source, by which
+/// [`StoreError::recovery`] recognizes it.
+pub(crate) fn backend(error: sqlx::Error) -> StoreError {
+    if is_transient(&error) {
+        let error = io::Error::new(io::ErrorKind::ConnectionAborted, error);
+        return StoreError::backend("the database does not answer", error);
+    }
+    StoreError::backend("the database failed", error)
+}
+
+/// Returns whether the same statement may succeed later.
+///
+/// | SQLSTATE | meaning |
+/// | --- | --- |
+/// | 40001, 40P01 | serialization failure, deadlock |
+/// | 57P01, 57P02, 57P03 | the server is shutting down, crashed, or starting |
+/// | 08xxx | the connection failed |
+/// | 25006 | read-only: the connection is to a server that is no longer the primary |
+/// | 53300 | too many connections |
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            matches!(&*code, "40001" | "40P01" | "25006" | "53300")
+                || code.starts_with("08")
+                || is_shutdown(Some(&code))
+        }),
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        // An answer that is cut off in the middle of a message.
+        sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
+        _ => false,
+    }
+}
+
+/// Returns whether the error ends the connection: the server reports it and does not say what became of the statement.
+fn is_shutdown(code: Option<&str>) -> bool {
+    code.is_some_and(|code| matches!(code, "57P01" | "57P02" | "57P03"))
+}
+
+/// Returns the pause before the next attempt of an operation, counted from 0. It has a random part, so that many clients do not
+/// come back at the same moment.
+pub(crate) fn pause(attempt: u32) -> Duration {
+    let longest = Duration::from_millis(20 << attempt.min(6));
+    longest.mul_f64(0.5 + jitter() / 2.0)
+}
+
+/// Returns a random number from 0 to 1.
+pub(crate) fn jitter() -> f64 {
+    // The low bits of a fresh UUIDv7 are random, and need no other source of randomness.
+    f64::from(uuid::Uuid::now_v7().as_u128() as u16) / f64::from(u16::MAX)
+}

@@ -1,0 +1,159 @@
+//! What a process holds of a store: connections, and the threads that it writes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use selvedge_protocol::{Durability, ThreadId, Timestamp};
+use selvedge_thread_store::implement::{ChangeLog, ChangeSignal};
+use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::commit_queue::GroupCommit;
+use crate::error::{AttemptError, backend, pause};
+use crate::live_threads::HeldThreads;
+use crate::{PostgresOptions, schema};
+
+/// A transaction.
+pub(crate) type PgTransaction = Transaction<'static, Postgres>;
+
+/// One of the hosts of a store: a process with a pool of connections and writers of its own.
+pub(crate) struct PostgresHost {
+    options: PostgresOptions,
+    /// The name of this machine, for the error of a caller that wants a thread that this process holds.
+    machine: Option<String>,
+    pub(crate) pool: PgPool,
+    pub(crate) live: HeldThreads,
+    pub(crate) commit: GroupCommit,
+    /// Wakes the callers of this process that wait for lines or changes.
+    pub(crate) signal: ChangeSignal,
+    /// Whether something changed since other processes were last told.
+    pub(crate) has_news: AtomicBool,
+    /// The versions of all threads when they were last compared.
+    pub(crate) changes: tokio::sync::Mutex<ChangeLog>,
+}
+
+impl PostgresHost {
+    pub(crate) async fn connect(options: &PostgresOptions) -> Result<Arc<Self>> {
+        let pool = PgPoolOptions::new()
+            .max_connections(options.pool_size)
+            .acquire_timeout(options.connect_timeout)
+            // A connection that broke shows this in the statement, which is tried again. A question before each statement would
+            // cost a round trip.
+            .test_before_acquire(false)
+            .connect_with(options.connect.clone())
+            .await
+            .map_err(backend)?;
+        let mut connection = pool.acquire().await.map_err(backend)?;
+        schema::check(&mut connection, options).await?;
+        if options.durability == Durability::Synced && !schema::is_synced(&mut connection).await.map_err(backend)? {
+            return Err(StoreError::Unsupported {
+                what: "the durability level `synced` on a server with `synchronous_commit` or `fsync` off: turn both on, or use \
+                       the level `written`"
+                    .to_owned(),
+            });
+        }
+        drop(connection);
+        Ok(Arc::new(Self {
+            machine: whoami::fallible::hostname().ok(),
+            live: HeldThreads::default(),
+            commit: GroupCommit::new(options),
+            signal: ChangeSignal::default(),
+            has_news: AtomicBool::new(false),
+            changes: tokio::sync::Mutex::default(),
+            options: options.clone(),
+            pool,
+        }))
+    }
+
+    pub(crate) fn options(&self) -> &PostgresOptions {
+        &self.options
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.options.namespace
+    }
+
+    /// Notes a change: wakes the callers of this process that wait, and soon those of other processes.
+    pub(crate) fn announce(&self) {
+        self.signal.wake();
+        self.has_news.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns this process as the holder of a claim.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { process_id: Some(std::process::id()), host: self.machine.clone() }
+    }
+
+    /// Returns the text of a statement, with the name of the schema for each `@`.
+    ///
+    /// The names of tables have their schema, since the search path is a property of a session, and a pooler shares sessions.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        text.replace('@', &self.options.schema)
+    }
+
+    /// Begins a transaction that changes something.
+    pub(crate) async fn begin(&self) -> Result<PgTransaction, AttemptError> {
+        let mut tx = self.pool.begin().await?;
+        if self.options.durability == Durability::Synced {
+            sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Begins a transaction that reads one state of the database in all its statements.
+    pub(crate) async fn snapshot(&self) -> Result<PgTransaction, AttemptError> {
+        Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+    }
+
+    /// Makes attempts of an operation until one succeeds, is refused, or transient failures last for too long.
+    ///
+    /// `attempt` gets whether the answer of an earlier attempt was lost: that one may have taken effect.
+    pub(crate) async fn retrying<T, F>(
+        &self,
+        thread_id: Option<ThreadId>,
+        batch: Option<BatchId>,
+        mut attempt: impl FnMut(bool) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        let began = Instant::now();
+        let mut may_have_happened = false;
+        for number in 0.. {
+            let limited = tokio::time::timeout(self.options.statement_timeout, attempt(may_have_happened));
+            let timed_out = || AttemptError::Unanswered(io::Error::from(io::ErrorKind::TimedOut).into());
+            let failure = match limited.await.unwrap_or_else(|_| Err(timed_out())) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            may_have_happened |= matches!(failure, AttemptError::Unanswered(_));
+            if !failure.is_transient() || began.elapsed() >= self.options.retry_for {
+                return Err(failure.into_error(thread_id, batch, may_have_happened));
+            }
+            tracing::debug!(?failure, number, "the database failed, and the operation is tried again");
+            tokio::time::sleep(pause(number)).await;
+        }
+        unreachable!("the loop has no end")
+    }
+
+    /// Reads something, with as many attempts as it needs.
+    pub(crate) async fn reading<T, F>(&self, attempt: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, AttemptError>>,
+    {
+        self.retrying(None, None, |_| attempt()).await
+    }
+}
+
+/// Commits a transaction.
+pub(crate) async fn commit(tx: PgTransaction) -> Result<(), AttemptError> {
+    tx.commit().await.map_err(AttemptError::of_commit)
+}
+
+/// Returns the current time. The clock of the process that writes stamps every line.
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}

@@ -1,0 +1,26 @@
+//! Threads in PostgreSQL, shared by many machines: the contract of [`ThreadReader`](selvedge_thread_store::ThreadReader)
+//! and [`ThreadStore`](selvedge_thread_store::ThreadStore).
+//!
+//! `docs/scale.md` describes the tables, the SQL, and what each engine with the protocol of PostgreSQL has to support.
+
+mod background;
+mod changes;
+mod commit;
+mod commit_queue;
+mod error;
+mod history;
+mod host;
+mod live;
+mod live_threads;
+mod options;
+mod reader;
+mod rows;
+mod schema;
+mod store;
+mod stored_lines;
+mod tables;
+mod writer;
+
+pub use options::{PostgresOptions, PostgresUrlError};
+pub use schema::{SchemaState, StoreStatus};
+pub use store::PostgresThreadStore;

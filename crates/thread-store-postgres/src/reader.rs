@@ -1,0 +1,374 @@
+//! The implementation of `ThreadReader`. Each method answers from one snapshot of the database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use selvedge_history::{ModelContext, TextSearch};
+use selvedge_protocol::{
+    Cursor, ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
+    ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
+};
+use selvedge_thread_store::implement::{
+    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, find_threads, page_hits, page_items,
+    page_threads, page_turns, read_lines, sum_threads,
+};
+use selvedge_thread_store::{
+    ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
+    ThreadReader,
+};
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use crate::PostgresThreadStore;
+use crate::error::AttemptError;
+use crate::history::{LoadedChain, LoadedSegments, sort_segments};
+use crate::host::{PgTransaction, PostgresHost};
+use crate::stored_lines::StoredLines;
+use crate::tables::{RowLock, ThreadRow};
+
+/// How often a caller that waits for lines looks whether other processes changed the thread.
+const LINES_POLL: Duration = Duration::from_millis(100);
+
+/// How often a caller that waits for changes compares the versions of all threads.
+const CHANGES_POLL: Duration = Duration::from_millis(500);
+
+/// Returns the version of each thread: it differs after each change. An append does not change the row of its thread, so the
+/// position of the last row of lines is part of it.
+const VERSIONS: &str = "SELECT t.thread_id, t.revision, t.segment_id, (
+        SELECT l.start_byte FROM @.lines l
+        WHERE l.namespace = $1 AND l.thread_id = t.thread_id AND l.segment_id = t.segment_id
+        ORDER BY l.start_byte DESC LIMIT 1
+    ) FROM @.threads t WHERE t.namespace = $1";
+
+/// A row of [`VERSIONS`].
+type VersionRow = (Uuid, i64, Uuid, Option<i64>);
+
+fn version_of((thread_id, revision, segment_id, last): VersionRow) -> (ThreadId, String) {
+    let last = last.unwrap_or(-1);
+    (ThreadId::from_uuid(thread_id), format!("{revision}.{}.{last}", segment_id.simple()))
+}
+
+/// Ends a snapshot. Its result is already there, so an error does not matter.
+async fn end(snapshot: PgTransaction) {
+    let _ = snapshot.commit().await;
+}
+
+impl PostgresHost {
+    async fn chain_of(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+    ) -> Result<(LoadedChain, LoadedSegments), AttemptError> {
+        let thread = self.thread(connection, thread_id, RowLock::None).await?;
+        let mut loaded = LoadedSegments::default();
+        let chain = loaded.chain(self, connection, &thread).await?;
+        Ok((chain, loaded))
+    }
+
+    /// Loads the whole history of a thread.
+    async fn whole_history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
+        self.reading(async || {
+            let mut snapshot = self.snapshot().await?;
+            let (chain, _) = self.chain_of(&mut snapshot, thread_id).await?;
+            end(snapshot).await;
+            Ok(chain.history())
+        })
+        .await
+    }
+
+    /// Returns a page of lines.
+    async fn lines(self: &Arc<Self>, query: &LineQuery) -> Result<LinePage, AttemptError> {
+        // The turns of a history are found by its whole content.
+        if !matches!(query.start, LineStart::Turn(_)) {
+            let asked = query.clone();
+            let page = self.over_stored_lines(query.thread_id, move |lines| read_lines(lines, &asked)).await?;
+            if let Some(page) = page {
+                return Ok(page);
+            }
+        }
+        self.loaded_lines(query).await
+    }
+
+    /// Returns a page of lines of a history that is loaded as a whole. A position can be in a segment that the thread has
+    /// abandoned, so any segment can be asked for.
+    async fn loaded_lines(&self, query: &LineQuery) -> Result<LinePage, AttemptError> {
+        let mut snapshot = self.snapshot().await?;
+        let connection = &mut *snapshot;
+        let (chain, mut loaded) = self.chain_of(connection, query.thread_id).await?;
+        loaded.solve(self, connection, |finder| chain.read_lines(query, |id| finder.find(id))).await
+    }
+
+    /// Returns the rows of all threads, with exact records except for threads that other processes write.
+    async fn listed_threads(&self, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, AttemptError> {
+        let mut threads = self.threads(connection).await?;
+        // The writer of a live thread stores its record by itself. A writer that died did not, so the lines are folded here.
+        for thread in threads.iter_mut().filter(|thread| thread.is_unsettled && !thread.is_live) {
+            self.exact_record(connection, thread).await?;
+        }
+        Ok(threads)
+    }
+
+    /// Returns what a list shows of all threads.
+    async fn listed_records(&self) -> Result<Vec<StoredThread>> {
+        self.reading(async || {
+            let mut snapshot = self.snapshot().await?;
+            let threads = self.listed_threads(&mut snapshot).await?;
+            end(snapshot).await;
+            Ok(threads.iter().map(ThreadRow::stored_record).collect())
+        })
+        .await
+    }
+
+    /// Loads the whole histories of threads, one after another.
+    async fn histories(&self, threads: &[StoredThread]) -> Result<HashMap<ThreadId, WholeHistory>> {
+        let mut histories = HashMap::new();
+        for thread in threads {
+            match self.whole_history(thread.id).await {
+                Ok(history) => drop(histories.insert(thread.id, history)),
+                // It was deleted meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(histories)
+    }
+
+    /// Returns the versions of all threads.
+    async fn versions(&self, connection: &mut PgConnection) -> Result<Vec<(ThreadId, String)>, AttemptError> {
+        let query = self.sql(VERSIONS);
+        let rows: Vec<VersionRow> = sqlx::query_as(&query).bind(self.namespace()).fetch_all(connection).await?;
+        Ok(rows.into_iter().map(version_of).collect())
+    }
+
+    async fn list_changes(self: &Arc<Self>, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        check_limit(limit)?;
+        // Locked before the snapshot is taken, so that the log never gets an older state after a newer one.
+        let mut changes = self.changes.lock().await;
+        'again: loop {
+            let versions = self
+                .reading(async || {
+                    let mut connection = self.pool.acquire().await?;
+                    self.versions(&mut connection).await
+                })
+                .await?;
+            changes.update(versions);
+            let mut ends = HashMap::new();
+            for (thread_id, version, _) in changes.after(after, limit)? {
+                if version.is_none() {
+                    continue;
+                }
+                let query = LineQuery::from(thread_id, LineStart::End);
+                // An end that is newer than the version is reported again with the next version.
+                match self.reading(|| self.lines(&query)).await {
+                    Ok(page) => drop(ends.insert(thread_id, page.next)),
+                    // It was deleted meanwhile.
+                    Err(StoreError::NotFound { .. }) => continue 'again,
+                    Err(error) => return Err(error),
+                }
+            }
+            return changes
+                .page(after, limit, |thread_id| ends.get(&thread_id).cloned().ok_or(StoreError::not_found(thread_id)));
+        }
+    }
+
+    /// Returns a text that differs after each change of a thread. `None` if there is no such thread.
+    async fn version(&self, thread_id: ThreadId) -> Result<Option<String>> {
+        let query = self.sql(&format!("{VERSIONS} AND t.thread_id = $2"));
+        self.reading(async || {
+            let query = sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid());
+            Ok(query.fetch_optional(&self.pool).await?.map(|row| version_of(row).1))
+        })
+        .await
+    }
+
+    /// Returns when a thread has another version. This process may poll for that, and other processes change the thread.
+    async fn wait_for_version(&self, thread_id: ThreadId, known: Option<&String>) -> Result<()> {
+        while self.version(thread_id).await?.as_ref() == known {
+            tokio::time::sleep(LINES_POLL).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ThreadReader for PostgresThreadStore {
+    async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        let host = &self.host;
+        host.reading(|| host.lines(query)).await
+    }
+
+    async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {
+        loop {
+            // The version is read before the lines, so a change in between ends the wait.
+            let known = self.host.version(thread_id).await?;
+            tokio::select! {
+                outcome = self.host.signal.wait_for_lines(self, thread_id, after) => return outcome,
+                outcome = self.host.wait_for_version(thread_id, known.as_ref()) => outcome?,
+            }
+        }
+    }
+
+    async fn list_changes(&self, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
+        self.host.list_changes(after, limit).await
+    }
+
+    async fn wait_for_changes(&self, after: &Cursor) -> Result<()> {
+        loop {
+            let waiting = self.host.signal.wait_for_changes(self, after);
+            // The signal checks once when it begins to wait, so each timeout is a check.
+            if let Ok(outcome) = tokio::time::timeout(CHANGES_POLL, waiting).await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn list_segments(&self, thread_id: ThreadId) -> Result<Vec<SegmentInfo>> {
+        let host = &self.host;
+        host.reading(async || {
+            let mut snapshot = host.snapshot().await?;
+            let thread = host.thread(&mut snapshot, thread_id, RowLock::None).await?;
+            let route = host.route(&mut snapshot, thread_id, thread.segment_id).await?;
+            // A segment that the thread has abandoned is listed, too, so that a copy of the thread is complete.
+            let mut own = host.segments(&mut snapshot, thread_id).await?;
+            own.retain(|segment| segment.is_visible);
+            sort_segments(thread_id, &mut own);
+            let mut infos = Vec::new();
+            for segment in own {
+                let (bytes, _) = host.end_of(&mut snapshot, thread_id, segment.id).await?;
+                infos.push(SegmentInfo {
+                    thread_id,
+                    id: segment.id,
+                    created: segment.created,
+                    file_name: segment.file_name,
+                    base: segment.head.and_then(|head| head.history_base),
+                    bytes,
+                    is_current: route.iter().any(|(id, _)| *id == segment.id),
+                });
+            }
+            end(snapshot).await;
+            Ok(infos)
+        })
+        .await
+    }
+
+    async fn read_segment(
+        &self,
+        thread_id: ThreadId,
+        segment: SegmentId,
+        at: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        let host = &self.host;
+        host.reading(async || {
+            let mut snapshot = host.snapshot().await?;
+            host.thread(&mut snapshot, thread_id, RowLock::None).await?;
+            // Bytes are returned as they are stored, damage included.
+            let own = host.segments(&mut snapshot, thread_id).await?;
+            if !own.iter().any(|own| own.is_visible && own.id == segment) {
+                return Err(StoreError::not_found(thread_id).into());
+            }
+            let range = at..at.saturating_add(max_bytes.min(MAX_SEGMENT_READ) as u64);
+            let bytes = host.bytes(&mut snapshot, (thread_id, segment), range).await?;
+            end(snapshot).await;
+            Ok(bytes)
+        })
+        .await
+    }
+
+    async fn load_model_context(&self, thread_id: ThreadId) -> Result<ModelContext> {
+        let host = &self.host;
+        let context = host.reading(|| host.over_stored_lines(thread_id, StoredLines::model_context)).await?;
+        if let Some(context) = context {
+            return Ok(context);
+        }
+        Ok(self.host.whole_history(thread_id).await?.model_context())
+    }
+
+    async fn read_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
+        let host = &self.host;
+        host.reading(async || {
+            let mut snapshot = host.snapshot().await?;
+            let mut thread = host.thread(&mut snapshot, thread_id, RowLock::None).await?;
+            let record = host.exact_record(&mut snapshot, &mut thread).await?;
+            end(snapshot).await;
+            Ok(record)
+        })
+        .await
+    }
+
+    async fn read_session_meta(&self, thread_id: ThreadId) -> Result<Option<SessionMeta>> {
+        let host = &self.host;
+        host.reading(async || {
+            let mut snapshot = host.snapshot().await?;
+            let thread = host.thread(&mut snapshot, thread_id, RowLock::None).await?;
+            let own = host.segments(&mut snapshot, thread_id).await?;
+            end(snapshot).await;
+            Ok(own.into_iter().find(|own| own.id == thread.segment_id).and_then(|own| own.head))
+        })
+        .await
+    }
+
+    async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
+        Ok(find_threads(lookup, self.host.listed_records().await?))
+    }
+
+    async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
+        let records = self.host.listed_records().await?;
+        Ok(distinct_prefix_len(thread_ids, records.into_iter().map(|thread| thread.id)))
+    }
+
+    async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
+        let host = &self.host;
+        let (records, measured) = host
+            .reading(async || {
+                let mut snapshot = host.snapshot().await?;
+                let records: Vec<_> =
+                    host.listed_threads(&mut snapshot).await?.iter().map(ThreadRow::stored_record).collect();
+                let mut measured = HashMap::new();
+                for record in &records {
+                    let mut own = host.segments(&mut snapshot, record.id).await?;
+                    own.retain(|segment| segment.is_visible);
+                    sort_segments(record.id, &mut own);
+                    let (mut loaded, mut chains, mut bytes) = (LoadedSegments::default(), Vec::new(), 0);
+                    for segment in own {
+                        let chain = loaded.chain_from(host, &mut snapshot, segment.id, false).await?;
+                        bytes += chain.as_ref().map_or(0, |chain| chain.newest().size());
+                        chains.extend(chain);
+                    }
+                    measured.insert(record.id, (activity_of(record, &chains), bytes));
+                }
+                end(snapshot).await;
+                Ok((records, measured))
+            })
+            .await?;
+        Ok(sum_threads(query, &records, |thread| {
+            measured.get(&thread.id).cloned().ok_or(StoreError::not_found(thread.id))
+        }))
+    }
+
+    async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
+        decode_thread_cursor(query)?;
+        page_threads(query, self.host.listed_records().await?)
+    }
+
+    async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        // The text is parsed before anything is read, so that an invalid one is refused immediately.
+        let search = TextSearch::new(&query.text)?;
+        let records = self.host.listed_records().await?;
+        let histories = self.host.histories(&records).await?;
+        page_hits(query, records, |thread| {
+            let turns = histories.get(&thread.id).map(WholeHistory::turns).unwrap_or_default();
+            Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
+        })
+    }
+
+    async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
+        page_turns(query, self.host.whole_history(query.thread_id).await?.turns())
+    }
+
+    async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
+        page_items(query, self.host.whole_history(query.thread_id).await?.turns())
+    }
+}

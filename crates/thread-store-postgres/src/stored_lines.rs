@@ -1,0 +1,379 @@
+//! Histories that stay in the database: pages of lines and the model context cost what they return, however long the thread is.
+//!
+//! The functions that cut pages and replay lines are synchronous. They run on a blocking thread, and ask for blocks of rows from
+//! there ([`StoredLines`]).
+//!
+//! This needs the exact end of each inherited prefix without reading the prefix: the base names it by a byte and an ordinal, and
+//! one row confirms both. If they do not agree (the bytes were damaged or made by hand), the whole segments are read instead, by
+//! [`LoadedSegments`](crate::history::LoadedSegments).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use selvedge_history::{ContextTail, ModelContext, PrefixEnd};
+use selvedge_protocol::log::{RawContent, RawEntry, RawReader, split_raw};
+use selvedge_protocol::{SegmentId, SessionMeta, ThreadId, TurnId};
+use selvedge_thread_store::implement::line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix};
+use selvedge_thread_store::{Result, StoreError};
+use sqlx::postgres::PgConnection;
+use tokio::runtime::Handle;
+
+use crate::error::AttemptError;
+use crate::host::{PgTransaction, PostgresHost};
+use crate::rows::{to_i64, to_u64};
+use crate::tables::{RowLock, StoredSegment};
+
+/// How many bytes the first block of a read has, and the largest one. Each block is twice as large as the one before it: a page of few
+/// lines reads few bytes, and a long read takes few round trips.
+const BLOCK: Range<u64> = 16 << 10..1 << 20;
+
+/// A segment of a chain, without its bytes.
+#[derive(Clone, Debug)]
+struct StoredPart {
+    segment_id: SegmentId,
+    thread_id: ThreadId,
+    /// The end of its prefix.
+    end: u64,
+    head: Option<SessionMeta>,
+}
+
+/// The segments of a history, oldest first, without their bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredChain {
+    parts: Vec<StoredPart>,
+    missing: Option<MissingBytes>,
+}
+
+impl PostgresHost {
+    /// Follows the bases from a segment of a thread. `None` if a prefix cannot be measured without reading it.
+    async fn stored_chain(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+        newest: SegmentId,
+    ) -> Result<Option<StoredChain>, AttemptError> {
+        // The segments of all threads that the chain has touched.
+        let mut known: HashMap<SegmentId, StoredSegment> = HashMap::new();
+        let mut chain = StoredChain { parts: Vec::new(), missing: None };
+        let (end, _) = self.end_of(connection, thread_id, newest).await?;
+        let mut next = (newest, thread_id, end, None);
+        loop {
+            let (id, owner, end, prefix) = next;
+            if chain.parts.iter().any(|part| part.segment_id == id) {
+                return Ok(None);
+            }
+            if !known.contains_key(&id) {
+                known.extend(self.segments(connection, owner).await?.into_iter().map(|row| (row.id, row)));
+            }
+            let Some(row) = known.get(&id).filter(|row| row.is_visible).cloned() else { return Ok(None) };
+            let base = row.head.as_ref().and_then(|head| head.history_base.clone());
+            chain.parts.push(StoredPart { segment_id: id, thread_id: owner, end, head: row.head });
+            let Some((base, base_id)) = base.and_then(|base| base.thread_id.map(|base_id| (base, base_id))) else {
+                break;
+            };
+            let prefix = PrefixEnd::of(&base, id).within(prefix);
+            let (Some(byte), Some(ordinal)) = (prefix.byte, prefix.ordinal) else { return Ok(None) };
+            let base_owner = match known.get(&base_id) {
+                Some(base) => Some(base.thread_id),
+                None => self.segment_owner(connection, base_id).await?,
+            };
+            let Some(base_owner) = base_owner else {
+                let reason = "there is no such segment in this store".to_owned();
+                chain.missing = Some(MissingBytes { bytes: Some(byte), reason });
+                break;
+            };
+            if !self.ends_exactly(connection, (base_owner, base_id), byte, ordinal).await? {
+                return Ok(None);
+            }
+            next = (base_id, base_owner, byte, Some(prefix));
+        }
+        chain.parts.reverse();
+        Ok(Some(chain))
+    }
+
+    /// Returns whether a line ends at a byte of a segment, and its ordinal is the one before `ordinal`.
+    async fn ends_exactly(
+        &self,
+        connection: &mut PgConnection,
+        (thread_id, segment_id): (ThreadId, SegmentId),
+        byte: u64,
+        ordinal: u64,
+    ) -> Result<bool, AttemptError> {
+        let query = self.sql(
+            "SELECT start_byte, bytes FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte < $4
+            ORDER BY start_byte DESC LIMIT 1",
+        );
+        let query = sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(segment_id.as_uuid());
+        let Some((start, bytes)): Option<(i64, Vec<u8>)> = query.bind(to_i64(byte)).fetch_optional(connection).await?
+        else {
+            return Ok(false);
+        };
+        let last = split_raw(&bytes, to_u64(start), 0).pop();
+        let is_line = |entry: RawEntry| match entry.content {
+            RawContent::Line(line) => {
+                entry.range.end == byte && line.ordinal().and_then(|last| last.checked_add(1)) == Some(ordinal)
+            }
+            _ => false,
+        };
+        Ok(last.is_some_and(is_line))
+    }
+
+    /// Runs a synchronous function over a history that stays in the database. `None` if the history has to be loaded as a whole.
+    pub(crate) async fn over_stored_lines<T: Send + 'static>(
+        self: &Arc<Self>,
+        thread_id: ThreadId,
+        function: impl FnOnce(&StoredLines) -> Result<T> + Send + 'static,
+    ) -> Result<Option<T>, AttemptError> {
+        let mut snapshot = self.snapshot().await?;
+        let thread = self.thread(&mut snapshot, thread_id, RowLock::None).await?;
+        let Some(chain) = self.stored_chain(&mut snapshot, thread_id, thread.segment_id).await? else {
+            return Ok(None);
+        };
+        let (host, runtime) = (Arc::clone(self), Handle::current());
+        let reading = tokio::task::spawn_blocking(move || {
+            let lines = StoredLines::new(host, runtime, snapshot, thread_id, chain);
+            let result = function(&lines);
+            lines.finish(result)
+        });
+        match reading.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(StoreError::backend("the call was ended with its runtime", error).into()),
+        }
+    }
+}
+
+/// A history that stays in the database, for functions on a blocking thread.
+pub(crate) struct StoredLines {
+    host: Arc<PostgresHost>,
+    runtime: Handle,
+    snapshot: RefCell<PgTransaction>,
+    thread_id: ThreadId,
+    chain: StoredChain,
+    parts: Vec<ChainPart>,
+    /// Why a read failed. The functions between get an error without a meaning, and the caller gets this one.
+    failure: RefCell<Option<AttemptError>>,
+    /// Whether the history has to be loaded as a whole after all.
+    needs_all: Cell<bool>,
+}
+
+impl StoredLines {
+    fn new(
+        host: Arc<PostgresHost>,
+        runtime: Handle,
+        snapshot: PgTransaction,
+        thread_id: ThreadId,
+        chain: StoredChain,
+    ) -> Self {
+        let part =
+            |part: &StoredPart| ChainPart { segment_id: part.segment_id, inherited: part.thread_id != thread_id };
+        let parts = chain.parts.iter().map(part).collect();
+        Self {
+            host,
+            runtime,
+            snapshot: RefCell::new(snapshot),
+            thread_id,
+            chain,
+            parts,
+            failure: RefCell::default(),
+            needs_all: Cell::new(false),
+        }
+    }
+
+    /// Ends the snapshot, and returns the failure of a read if there was one.
+    fn finish<T>(self, result: Result<T>) -> Result<Option<T>, AttemptError> {
+        match self.failure.into_inner() {
+            Some(failure) => Err(failure),
+            None if self.needs_all.get() => Ok(None),
+            None => {
+                // The result is there already, so it does not matter whether the snapshot ends well.
+                let _ = self.runtime.block_on(self.snapshot.into_inner().commit());
+                Ok(Some(result?))
+            }
+        }
+    }
+
+    /// Notes why a read failed.
+    fn fail(&self, failure: AttemptError) -> StoreError {
+        *self.failure.borrow_mut() = Some(failure);
+        StoreError::invalid("a read failed")
+    }
+
+    fn block(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>> {
+        let StoredPart { thread_id, segment_id, .. } = self.chain.parts[part];
+        let mut snapshot = self.snapshot.borrow_mut();
+        let reading = self.host.bytes(&mut snapshot, (thread_id, segment_id), range);
+        self.runtime.block_on(reading).map_err(|failure| self.fail(failure))
+    }
+
+    /// Returns what the model sees next, from the end of the history and no further back than a replay needs.
+    pub(crate) fn model_context(&self) -> Result<ModelContext> {
+        let mut tail = ContextTail::default();
+        for (number, part) in self.chain.parts.iter().enumerate().rev() {
+            for entry in self.entries_back(number, part.end)? {
+                let RawContent::Line(line) = entry?.content else { continue };
+                tail.push(line);
+                if tail.should_try_replay()
+                    && let Some(context) = tail.context(part.head.as_ref())
+                {
+                    return Ok(context);
+                }
+            }
+        }
+        Ok(tail.whole_context())
+    }
+}
+
+impl LineSource for StoredLines {
+    fn thread_id(&self) -> ThreadId {
+        self.thread_id
+    }
+
+    fn parts(&self) -> &[ChainPart] {
+        &self.parts
+    }
+
+    fn missing_base(&self) -> Option<MissingBytes> {
+        self.chain.missing.clone()
+    }
+
+    fn prefix(&self, part: usize) -> Result<SegmentPrefix> {
+        Ok(SegmentPrefix { end: self.chain.parts[part].end, missing: None })
+    }
+
+    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>> {
+        let bytes = BlockReader { lines: self, part, next: from, size: BLOCK.start, block: Vec::new(), used: 0 };
+        let entries = RawReader::new(bytes, from);
+        Ok(Box::new(entries.map(|entry| entry.map_err(|_| StoreError::invalid("a read failed")))))
+    }
+
+    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>> {
+        Ok(Box::new(BackwardEntries { lines: self, part, end: before, size: BLOCK.start, ready: Vec::new() }))
+    }
+
+    fn bytes(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>> {
+        self.block(part, range)
+    }
+
+    fn former_parts(&self, segment_id: SegmentId) -> Result<Option<Vec<(SegmentId, u64)>>> {
+        let mut snapshot = self.snapshot.borrow_mut();
+        let chain = self.runtime.block_on(async {
+            let Some(owner) = self.host.segment_owner(&mut snapshot, segment_id).await? else { return Ok(None) };
+            self.host.stored_chain(&mut snapshot, owner, segment_id).await.map(Some)
+        });
+        match chain.map_err(|failure| self.fail(failure))? {
+            Some(Some(chain)) => Ok(Some(chain.parts.iter().map(|part| (part.segment_id, part.end)).collect())),
+            Some(None) => {
+                self.needs_all.set(true);
+                Err(StoreError::invalid("a read failed"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn is_detached(&self) -> Result<bool> {
+        let newest = self.chain.parts.last().and_then(|part| part.head.as_ref());
+        // Only a detach writes this field.
+        Ok(newest.is_some_and(|head| head.copied_base.is_some()))
+    }
+
+    fn turn_start(&self, _: &TurnId) -> Result<(usize, u64)> {
+        // The caller loads the whole history for such a query.
+        Err(StoreError::Unsupported { what: "the beginning of a turn without the whole history".to_owned() })
+    }
+}
+
+/// The bytes of a segment from a byte on, block by block.
+struct BlockReader<'a> {
+    lines: &'a StoredLines,
+    part: usize,
+    next: u64,
+    size: u64,
+    block: Vec<u8>,
+    used: usize,
+}
+
+impl BufRead for BlockReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.block.len() {
+            let range = self.next..self.next.saturating_add(self.size);
+            self.block = self.lines.block(self.part, range).map_err(io::Error::other)?;
+            self.next += self.block.len() as u64;
+            self.size = (self.size * 2).min(BLOCK.end);
+            self.used = 0;
+        }
+        Ok(&self.block[self.used..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.used += count;
+    }
+}
+
+impl Read for BlockReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut block = self.fill_buf()?;
+        let count = block.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+/// The entries of a segment before a byte, the last one first.
+///
+/// ```text
+///          ┌────────── block ──────────┐
+/// ...line line line line line line line│ end
+///             └── split, and returned backwards
+///          the first line of a block may begin before it, so it belongs to the next block
+/// ```
+struct BackwardEntries<'a> {
+    lines: &'a StoredLines,
+    part: usize,
+    end: u64,
+    size: u64,
+    /// Entries that were split and not returned yet, the last one at the end.
+    ready: Vec<RawEntry>,
+}
+
+impl BackwardEntries<'_> {
+    fn fill(&mut self) -> Result<()> {
+        while self.ready.is_empty() && self.end > 0 {
+            let start = self.end.saturating_sub(self.size);
+            let block = self.lines.block(self.part, start..self.end)?;
+            self.size = (self.size * 2).min(BLOCK.end.max(self.size));
+            // The segment ends before the requested byte.
+            self.end = self.end.min(start + block.len() as u64);
+            let first = match start {
+                0 => Some(0),
+                // A newline at the very end ends the last line and begins none.
+                _ => block[..block.len().saturating_sub(1)].iter().position(|byte| *byte == b'\n').map(|at| at + 1),
+            };
+            let Some(first) = first else {
+                // A line is longer than the block.
+                self.size = self.size.max(self.end - start) * 2;
+                continue;
+            };
+            let offset = start + first as u64;
+            let entries = RawReader::new(&block[first..], offset).collect::<io::Result<Vec<_>>>();
+            self.ready = entries.map_err(|_| StoreError::invalid("a read failed"))?;
+            self.end = offset;
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for BackwardEntries<'_> {
+    type Item = Result<RawEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Err(error) = self.fill() {
+            self.end = 0;
+            return Some(Err(error));
+        }
+        self.ready.pop().map(Ok)
+    }
+}

@@ -1,0 +1,95 @@
+//! Threads that are much longer than what is asked of them.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
+
+use std::time::{Duration, Instant};
+
+use selvedge_protocol::{Compacted, HistoryMode, ResponseItem, RolloutItem, SortDirection, TurnContext, TurnQuery};
+use selvedge_thread_store::{BatchId, LineQuery, LineStart, ThreadReader, ThreadStore};
+use selvedge_thread_store_conformance::fixtures::{id, model_prompts, record, turn};
+use selvedge_thread_store_postgres::PostgresThreadStore;
+
+use crate::place::new_place;
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// The size of the part before the end, in items of 100 kB.
+const OLD_ITEMS: usize = 100;
+
+/// Returns how long a read took, the fastest of a few, as the machine is busy.
+async fn fastest<F: Future>(read: impl Fn() -> F) -> Duration {
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        let began = Instant::now();
+        read().await;
+        fastest = fastest.min(began.elapsed());
+    }
+    fastest
+}
+
+/// Records a thread of 10 MB with a compaction and a turn at its end.
+async fn long_thread(store: &PostgresThreadStore) {
+    record(store, 1, MODE, &["a"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let old: RolloutItem = ResponseItem::user_text(&"old ".repeat(25_000)).into();
+    for _ in 0..OLD_ITEMS / 20 {
+        store.append_items(id(1), BatchId::generate(), &vec![old.clone(); 20]).await.unwrap();
+    }
+    let compacted = Compacted {
+        message: Some("summary".into()),
+        replacement_history: Some(vec![ResponseItem::user_text("kept")]),
+        window_number: Some(1),
+        ..Compacted::default()
+    };
+    // A turn begins with its context, as programs record it.
+    let context: RolloutItem = TurnContext { model: Some("m".into()), ..TurnContext::default() }.into();
+    for (name, also) in [("b", vec![context.clone(), compacted.into()]), ("c", vec![context])] {
+        let mut items = turn(MODE, name);
+        items.splice(1..1, also);
+        store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
+    }
+    store.shutdown_thread(id(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_near_the_end_do_not_load_the_thread() {
+    let place = new_place().await;
+    let store = place.open().await;
+    long_thread(&store).await;
+    let whole = fastest(|| async { store.list_turns(&TurnQuery::all(id(1))).await.unwrap() }).await;
+    assert_eq!(model_prompts(&store, id(1)).await, ["kept", "b", "c"]);
+    let context = fastest(|| async { store.load_model_context(id(1)).await.unwrap() }).await;
+    let query =
+        LineQuery { direction: SortDirection::Descending, max_lines: 5, ..LineQuery::from(id(1), LineStart::End) };
+    let page = fastest(|| async { store.read_lines(&query).await.unwrap() }).await;
+    println!("whole {whole:?}, context {context:?}, page {page:?}");
+    assert!(context < whole / 4 && page < whole / 4, "whole {whole:?}, context {context:?}, page {page:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_backwards_meets_the_lines_of_a_walk_forwards() {
+    let place = new_place().await;
+    let store = place.open().await;
+    long_thread(&store).await;
+    // The lines are longer than the first blocks of a read, and shorter than the last ones.
+    let mut walks = Vec::new();
+    for (start, direction) in
+        [(LineStart::Beginning, SortDirection::Ascending), (LineStart::End, SortDirection::Descending)]
+    {
+        let mut query = LineQuery { direction, max_lines: 50, max_bytes: usize::MAX, ..LineQuery::from(id(1), start) };
+        let mut lines = Vec::new();
+        loop {
+            let page = store.read_lines(&query).await.unwrap();
+            lines.extend(page.entries.into_iter().map(|entry| (entry.at, entry.bytes)));
+            query.start = LineStart::At(page.next);
+            if page.is_end {
+                break;
+            }
+        }
+        walks.push(lines);
+    }
+    walks[1].reverse();
+    assert!(walks[0] == walks[1], "{} lines forwards, {} backwards", walks[0].len(), walks[1].len());
+    let (bytes, size): (usize, u64) =
+        (walks[0].iter().map(|(_, bytes)| bytes.len()).sum(), store.list_segments(id(1)).await.unwrap()[0].bytes);
+    assert_eq!(bytes as u64, size);
+}

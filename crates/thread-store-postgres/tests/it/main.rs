@@ -1,0 +1,15 @@
+//! Checks the store on a real PostgreSQL server.
+//!
+//! Without a server the tests are skipped, and a line says why.
+
+mod appends;
+mod claims;
+mod compare;
+mod faults;
+mod long_threads;
+mod operations;
+mod place;
+
+mod rules {
+    selvedge_thread_store_conformance::conformance_tests!(crate::place::new_place);
+}

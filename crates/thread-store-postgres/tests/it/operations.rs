@@ -1,0 +1,69 @@
+//! Creating and updating the tables, the status of a store, and settings that a server cannot fulfil.
+
+use selvedge_postgres_server::PostgresServer;
+use selvedge_protocol::Durability;
+use selvedge_thread_store::StoreError;
+use selvedge_thread_store_postgres::{PostgresThreadStore, SchemaState};
+
+use crate::place::{PostgresPlace, new_place, new_schema, options_of};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_processes_create_the_tables_at_once() {
+    let place = PostgresPlace::new(new_schema());
+    assert_eq!(PostgresThreadStore::status(&place.options).await.unwrap().schema, SchemaState::Missing);
+    let error = PostgresThreadStore::connect(&place.options).await.unwrap_err();
+    assert!(error.to_string().contains("has no tables"), "{error}");
+    let migrations = (0..10).map(|_| {
+        let options = place.options.clone();
+        tokio::spawn(async move { PostgresThreadStore::migrate(&options).await.unwrap() })
+    });
+    for migration in migrations.collect::<Vec<_>>() {
+        assert!(matches!(migration.await.unwrap(), SchemaState::Current { .. }));
+    }
+    let status = PostgresThreadStore::status(&place.options).await.unwrap();
+    assert!(matches!(status.schema, SchemaState::Current { .. }));
+    assert!(status.is_synced);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_program_stops_at_newer_tables() {
+    let place = new_place().await;
+    place.schema.execute(&place.sql(
+        "INSERT INTO @._sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'of the future', true, '\\x00', 0)",
+    ));
+    for outcome in [
+        PostgresThreadStore::connect(&place.options).await.map(drop),
+        PostgresThreadStore::migrate(&place.options).await.map(drop),
+    ] {
+        let error = outcome.unwrap_err();
+        assert!(error.to_string().contains("version 9999, which is newer than this program"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_fsync_cannot_sync() {
+    for setting in ["synchronous_commit", "fsync"] {
+        let Some(server) = PostgresServer::start(&[(setting, "off")]) else { return };
+        let mut options = options_of(&server.url(), "");
+        PostgresThreadStore::migrate(&options).await.unwrap();
+        assert!(!PostgresThreadStore::status(&options).await.unwrap().is_synced);
+        PostgresThreadStore::connect(&options).await.unwrap();
+        options.durability = Durability::Synced;
+        let error = PostgresThreadStore::connect(&options).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unsupported { .. }), "{setting}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_error_has_the_password() {
+    let options = options_of("postgres://anna:s3cret@127.0.0.1:1/none", "connect_timeout=0.3");
+    let error = PostgresThreadStore::connect(&options).await.unwrap_err();
+    let mut text = format!("{error} {error:?}");
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    assert!(!text.contains("s3cret"), "{text}");
+}
