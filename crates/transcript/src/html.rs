@@ -1,7 +1,7 @@
 //! Turns and items as fragments of HTML.
 //!
-//! Every text goes through the escaping of the template. Ids of elements are made of numbers only: `turn-3` is the third turn of the
-//! thread, `turn-3-item-2` its second item. So a link to one stays valid while the thread grows.
+//! Every text goes through the escaping of the template. The id of an element is made of the id of its turn: `turn-ID` and, for the
+//! second item of that turn, `turn-ID-item-2`. So a link to one stays valid while the thread grows.
 
 use maud::{Markup, html};
 use selvedge_protocol::{ItemContent, StoredThread, Timestamp, Turn, TurnItem};
@@ -58,20 +58,34 @@ pub fn facts(thread: &StoredThread) -> Markup {
     }
 }
 
-/// Renders a turn. `number` counts the turns of the thread from 1.
+/// Returns the id of the element of a turn.
 #[must_use]
-pub fn turn(number: u64, turn: &Turn, parts: TranscriptParts) -> Markup {
+pub fn anchor(turn: &Turn) -> String {
+    let id = turn.id.as_str();
+    let is_plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_plain {
+        return format!("turn-{id}");
+    }
+    // The underscore keeps these apart from plain ids.
+    let hex: String = id.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("turn_{hex}")
+}
+
+/// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
+#[must_use]
+pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
+    let anchor = anchor(turn);
     html! {
-        section.turn id={ "turn-" (number) } data-turn=(number) aria-labelledby={ "turn-" (number) "-title" } {
+        section.turn id=(anchor) aria-labelledby={ (anchor) "-title" } {
             header.turn-head {
-                h2 id={ "turn-" (number) "-title" } { a href={ "#turn-" (number) } { "Turn " (number) } }
+                h2 id={ (anchor) "-title" } { a href={ "#" (anchor) } { "Turn" @if let Some(number) = number { " " (number) } } }
                 @let state = turn_status(turn.status);
                 span.state.(state.replace(' ', "-")) { (state) }
                 @if let Some(at) = turn.started_at { (time(at)) }
                 @if let Some(millis) = turn.duration_ms { span.duration { (duration(millis)) } }
             }
             @for (index, item) in turn.items.iter().enumerate() {
-                @if parts.contain(&item.content) { (self::item(&format!("turn-{number}-item-{}", index + 1), item, parts)) }
+                @if parts.contain(&item.content) { (self::item(&format!("{anchor}-item-{}", index + 1), item, parts)) }
             }
             @if let Some(error) = &turn.error {
                 article.item.error { p.label { "error" } (output(&message_of(error), "")) }

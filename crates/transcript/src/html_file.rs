@@ -33,7 +33,7 @@ pub fn html_document(thread: &StoredThread, turns: &[Turn], first: u64, parts: T
                 main.transcript {
                     h1 { (title(thread)) }
                     (facts(thread))
-                    @for (number, each) in (first..).zip(turns) { (turn(number, each, parts)) }
+                    @for (number, each) in (first..).zip(turns) { (turn(Some(number), each, parts)) }
                     @if turns.is_empty() { p.empty { "This thread has no turns." } }
                 }
             }
