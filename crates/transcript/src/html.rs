@@ -3,6 +3,8 @@
 //! Every text goes through the escaping of the template. The id of an element is made of the id of its turn: `turn-ID` and, for the
 //! second item of that turn, `turn-ID-item-2`. So a link to one stays valid while the thread grows.
 
+use std::ops::Range;
+
 use maud::{Markup, html};
 use selvedge_protocol::{ItemContent, StoredThread, Timestamp, Turn, TurnItem};
 use serde_json::Value;
@@ -71,12 +73,36 @@ pub fn anchor(turn: &Turn) -> String {
     format!("turn_{hex}")
 }
 
+/// What a page adds to a turn.
+#[derive(Debug)]
+pub struct TurnExtras<'a, F> {
+    /// What stands at the end of the item with this index.
+    pub after_item: F,
+    /// The indexes of items that are left out.
+    pub left_out: Range<usize>,
+    /// What stands in their place.
+    pub in_their_place: &'a Markup,
+}
+
 /// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
 #[must_use]
 pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
+    let nothing = html! {};
+    turn_with(number, turn, parts, &TurnExtras { after_item: |_| html! {}, left_out: 0..0, in_their_place: &nothing })
+}
+
+/// Renders a turn with what a page adds to it. Its element has the position of its first line in the thread as `data-start`: this
+/// distinguishes turns with the same id.
+#[must_use]
+pub fn turn_with<F: Fn(usize) -> Markup>(
+    number: Option<u64>,
+    turn: &Turn,
+    parts: TranscriptParts,
+    extras: &TurnExtras<'_, F>,
+) -> Markup {
     let anchor = anchor(turn);
     html! {
-        section.turn id=(anchor) aria-labelledby={ (anchor) "-title" } {
+        section.turn id=(anchor) data-start=(turn.lines.start) aria-labelledby={ (anchor) "-title" } {
             header.turn-head {
                 h2 id={ (anchor) "-title" } { a href={ "#" (anchor) } { "Turn" @if let Some(number) = number { " " (number) } } }
                 @let state = turn_status(turn.status);
@@ -85,7 +111,10 @@ pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup 
                 @if let Some(millis) = turn.duration_ms { span.duration { (duration(millis)) } }
             }
             @for (index, item) in turn.items.iter().enumerate() {
-                @if parts.contain(&item.content) { (self::item(&format!("{anchor}-item-{}", index + 1), item, parts)) }
+                @if index == extras.left_out.start && !extras.left_out.is_empty() { (extras.in_their_place) }
+                @if parts.contain(&item.content) && !extras.left_out.contains(&index) {
+                    (self::item(&item_anchor(&anchor, index), item, parts, &(extras.after_item)(index)))
+                }
             }
             @if let Some(error) = &turn.error {
                 article.item.error { p.label { "error" } (output(&message_of(error), "")) }
@@ -94,9 +123,15 @@ pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup 
     }
 }
 
-/// Renders an item. `anchor` is the id of its element.
+/// Returns the id of the element of an item. `turn` is the id of the element of its turn, and `index` counts its items from 0.
 #[must_use]
-pub fn item(anchor: &str, item: &TurnItem, parts: TranscriptParts) -> Markup {
+pub fn item_anchor(turn: &str, index: usize) -> String {
+    format!("{turn}-item-{}", index + 1)
+}
+
+/// Renders an item, with something at its end. `anchor` is the id of its element.
+#[must_use]
+pub fn item(anchor: &str, item: &TurnItem, parts: TranscriptParts, end: &Markup) -> Markup {
     let kind = item.kind().replace('_', "-");
     let kind =
         if kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') { kind } else { "other".to_owned() };
@@ -104,6 +139,7 @@ pub fn item(anchor: &str, item: &TurnItem, parts: TranscriptParts) -> Markup {
         article.item.(kind) id=(anchor) {
             a.anchor href={ "#" (anchor) } aria-label="link to this item" { "#" }
             (content(&item.content, parts))
+            (end)
         }
     }
 }

@@ -16,11 +16,13 @@
 //! | --- | --- |
 //! | `plain_text` | outputs of terminals as plain text |
 //! | `item_facts` | what a client says of an item: status, duration, changed files, images |
+//! | `cut` | long texts shortened, for pages |
 //! | `highlight` | code by language, as classes |
 //! | `rich_text` | Markdown as safe HTML |
 //! | `html`, `html_document` | items and turns as HTML, and as one file |
 //! | `markdown` | turns as Markdown |
 
+mod cut;
 mod highlight;
 pub mod html;
 mod html_file;
@@ -30,6 +32,7 @@ mod parts;
 mod plain_text;
 mod rich_text;
 
+pub use cut::{MAX_IMAGE_BYTES, cut_content};
 pub use highlight::highlighted;
 pub use html_file::{STYLE, html_document};
 pub use markdown::markdown_document;

@@ -1,5 +1,9 @@
 "use strict";
 
+const status = document.getElementById("status");
+const main = document.querySelector("main");
+const transcript = document.querySelector("main.transcript[data-thread]");
+
 // Times in the zone of the reader.
 function localTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
@@ -11,6 +15,48 @@ function localTimes(root) {
   }
 }
 
+// Buttons that copy: the text of an item as it was written, and code as it is shown.
+function copyButtons(root) {
+  for (const line of root.querySelectorAll("a.raw[data-text]")) {
+    line.after(copyButton("copy", "Copy the text of this item", async () => (await fetch(line.dataset.text)).text()));
+  }
+  for (const code of root.querySelectorAll(".item pre.code")) {
+    code.after(copyButton("copy code", "Copy this code", async () => code.textContent));
+  }
+}
+
+function copyButton(label, description, text) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = label;
+  button.setAttribute("aria-label", description);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(await text());
+      button.textContent = "copied";
+    } catch (error) {
+      button.textContent = "not copied";
+    }
+    setTimeout(() => { button.textContent = label; }, 1500);
+  });
+  return button;
+}
+
+// Makes a part of a page ready: one that came with the page, or later.
+function prepare(root) {
+  localTimes(root);
+  copyButtons(root);
+}
+
+// Parses a part of a page that this server has rendered.
+function parsed(html) {
+  const part = document.createElement("template");
+  part.innerHTML = html;
+  prepare(part.content);
+  return part.content;
+}
+
 // More turns when the reader comes near the place where they are missing. What the reader looks at stays where it is.
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -20,82 +66,157 @@ const seen = new IntersectionObserver((entries) => {
 
 async function load(link) {
   seen.unobserve(link);
-  const answer = await fetch(link.href);
-  if (!answer.ok) return;
-  const part = document.createElement("template");
-  part.innerHTML = await answer.text();
+  const answer = await fetch(link.href).catch(() => undefined);
+  if (!answer?.ok) {
+    status.textContent = "These turns could not be loaded. Follow the link to try again.";
+    return;
+  }
+  const content = parsed(await answer.text());
   const place = link.closest("p.more");
+  const isOlder = link.dataset.more === "older";
+  const links = [...content.querySelectorAll("a[data-more]")];
   const before = document.documentElement.scrollHeight;
-  localTimes(part.content);
-  const links = [...part.content.querySelectorAll("a[data-more]")];
-  place.replaceWith(part.content);
-  if (link.dataset.more === "older") window.scrollBy(0, document.documentElement.scrollHeight - before);
+  place.replaceWith(content);
+  if (isOlder) window.scrollBy({ top: document.documentElement.scrollHeight - before, behavior: "instant" });
   for (const each of links) seen.observe(each);
+  // The newest turn is here now: from here on the page follows the thread.
+  if (!isOlder && links.length === 0 && !transcript.dataset.live) follow(`/threads/${transcript.dataset.thread}/live`);
 }
 
 // A thread that is being written grows on the page.
-function follow(main) {
-  const events = new EventSource(main.dataset.live);
+function follow(path) {
+  transcript.dataset.live = path;
+  const events = new EventSource(path);
+  events.addEventListener("open", () => { status.textContent = ""; });
   events.addEventListener("turns", (event) => {
     const atEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 80;
-    const part = document.createElement("template");
-    part.innerHTML = event.data;
-    localTimes(part.content);
-    for (const turn of [...part.content.children]) {
-      const known = document.getElementById(turn.id);
-      if (known) {
-        const open = new Set([...known.querySelectorAll("details[open]")].map((each) => each.closest(".item")?.id));
-        for (const item of turn.querySelectorAll(".item")) {
-          if (open.has(item.id)) item.querySelector("details")?.setAttribute("open", "");
-        }
-        known.replaceWith(turn);
-      } else {
-        document.getElementById("turns").append(turn);
-      }
-    }
-    if (atEnd) window.scrollTo(0, document.documentElement.scrollHeight);
+    for (const turn of [...parsed(event.data).children]) place(turn);
+    if (atEnd) window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  });
+  events.addEventListener("end", (event) => {
+    events.close();
+    status.textContent = event.data;
+  });
+  events.addEventListener("error", () => {
+    status.textContent = events.readyState === EventSource.CLOSED
+      ? "This page does not follow the thread any longer. Load it again."
+      : "The viewer does not answer. Trying again …";
   });
 }
 
-// Keys: / searches, j and k move over rows or messages of the user, o or Enter opens, g and G go to the beginning and the end.
+// Puts a turn where it was, or at the end. What the reader has opened or marked stays so.
+function place(turn) {
+  const turns = document.getElementById("turns");
+  const known = [...turns.querySelectorAll(".turn")].findLast((each) => each.id === turn.id && each.dataset.start === turn.dataset.start);
+  if (!known) {
+    turns.append(turn);
+    return;
+  }
+  if (known.outerHTML === turn.outerHTML) return;
+  for (const item of known.querySelectorAll(".item[id]")) {
+    const newer = [...turn.querySelectorAll(".item[id]")].find((each) => each.id === item.id);
+    const details = newer ? [...newer.querySelectorAll("details")] : [];
+    [...item.querySelectorAll("details")].forEach((each, index) => {
+      if (each.open && details[index]) details[index].open = true;
+    });
+    if (item.classList.contains("current")) newer?.classList.add("current");
+  }
+  const focused = known.contains(document.activeElement) ? document.activeElement.closest(".item[id]")?.id : undefined;
+  known.replaceWith(turn);
+  if (focused) document.getElementById(focused)?.querySelector("a, summary")?.focus({ preventScroll: true });
+}
+
+// Results while typing. The address follows, so that it can be kept and shared.
+function instant(input) {
+  let timer, asked = 0;
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const query = new URLSearchParams([...new FormData(input.form)].filter(([, value]) => value));
+      const url = `${location.pathname}?${query}`;
+      const number = ++asked;
+      const answer = await fetch(url).catch(() => undefined);
+      if (!answer?.ok || number !== asked) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (number !== asked) return;
+      const found = page.getElementById("found");
+      prepare(found);
+      document.getElementById("found").replaceChildren(...found.childNodes);
+      document.querySelector("details.activity")?.toggleAttribute("hidden", query.has("q"));
+      history.replaceState(null, "", url);
+    }, 100);
+  });
+}
+
+// The charts of the home page are loaded when they are opened: they count all threads.
+function charts(details) {
+  details.addEventListener("toggle", async () => {
+    if (!details.open || details.dataset.loaded) return;
+    details.dataset.loaded = "1";
+    const answer = await fetch(details.dataset.part).catch(() => undefined);
+    if (answer?.ok) details.append(parsed(await answer.text()));
+    else status.textContent = "The charts could not be loaded.";
+  });
+  // The link is for readers without scripts.
+  details.querySelector("summary a").replaceWith("Activity");
+}
+
+// Keys, as the dialog of layout.rs names them.
 function move(by) {
-  const all = [...document.querySelectorAll("a.row, a.hit, .item.user-message")];
+  const rows = document.querySelector("a.row, a.hit");
+  const all = [...main.querySelectorAll(rows ? "a.row, a.hit" : ".item.user-message")];
   const current = document.querySelector(".current");
   let next = all.indexOf(current) + by;
-  if (!current && !document.querySelector("a.row, a.hit")) {
-    const top = window.scrollY + 60;
+  if (!current && !rows) {
+    const top = window.scrollY + 80;
     const below = all.findIndex((each) => each.getBoundingClientRect().top + window.scrollY > top);
-    next = by > 0 ? below : below - 1;
+    next = by > 0 ? (below < 0 ? all.length - 1 : below) : (below < 0 ? all.length : below) - 1;
   }
   const target = all[Math.max(0, Math.min(all.length - 1, next))];
   if (!target) return;
   current?.classList.remove("current");
   target.classList.add("current");
-  target.scrollIntoView({ block: "center" });
-  if (target.matches("a")) target.focus();
+  target.scrollIntoView({ block: rows ? "nearest" : "start" });
+  if (!rows) target.tabIndex = -1;
+  target.focus({ preventScroll: true });
 }
 
+const dialog = document.getElementById("keys");
+const actions = {
+  "/": () => document.querySelector("input[type=search]")?.focus(),
+  j: () => move(1),
+  k: () => move(-1),
+  o: () => document.querySelector("a.current")?.click(),
+  g: () => window.scrollTo(0, 0),
+  G: () => window.scrollTo(0, document.documentElement.scrollHeight),
+  u: () => location.assign("/"),
+  "?": () => dialog.showModal(),
+};
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
-  const actions = {
-    "/": () => document.querySelector("input[type=search]")?.focus(),
-    j: () => move(1),
-    k: () => move(-1),
-    o: () => document.querySelector("a.current")?.click(),
-    g: () => window.scrollTo(0, 0),
-    G: () => window.scrollTo(0, document.documentElement.scrollHeight),
-  };
+  if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
+  if (event.target.matches("input, textarea, select")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
   const action = actions[event.key];
   if (action) {
     event.preventDefault();
     action();
   }
 });
+for (const button of document.querySelectorAll("[data-keys]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => dialog.showModal());
+}
 
-localTimes(document);
-const main = document.querySelector("main.transcript[data-thread]");
-if (main) {
-  if (!location.hash && !new URLSearchParams(location.search).has("turn")) window.scrollTo(0, document.documentElement.scrollHeight);
+prepare(document);
+for (const input of document.querySelectorAll("input[data-instant]")) instant(input);
+for (const details of document.querySelectorAll("details.activity")) charts(details);
+if (transcript) {
+  const isDeep = location.hash || new URLSearchParams(location.search).has("turn");
+  if (!isDeep) window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  // A link to an item of a folded step opens it.
+  document.getElementById(decodeURIComponent(location.hash.slice(1)))?.querySelector("details")?.setAttribute("open", "");
   for (const link of document.querySelectorAll("a[data-more]")) seen.observe(link);
-  if (main.dataset.live) follow(main);
+  if (transcript.dataset.live) follow(transcript.dataset.live);
 }

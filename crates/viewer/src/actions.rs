@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
-use crate::thread_params::thread_id;
+use crate::url::thread_id;
 
 type Done = Result<Redirect, PageError>;
 

@@ -5,27 +5,24 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::response::Html;
 use maud::{Markup, html};
-use selvedge_protocol::{
-    Cursor, ItemsView, SortDirection, StoredThread, ThreadId, Turn, TurnId, TurnQuery, TurnSelector,
-};
-use selvedge_thread_store::StoreError;
-use selvedge_transcript::TranscriptParts;
-use selvedge_transcript::html::{facts, title, turn};
+use selvedge_protocol::{Cursor, StoredThread, ThreadId};
+use selvedge_transcript::html::{facts, title};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
-use crate::layout::{bar, page as layout};
-use crate::thread_params::{encoded, thread_id};
-
-/// Turns on a page.
-const LIMIT: usize = 20;
+use crate::layout::{page as layout, thread_bar};
+use crate::turn_view::{bytes, turn_view};
+use crate::turns::Turns;
+use crate::url::{encoded, thread_id};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ThreadParams {
     /// The turn at which the page begins. Empty for the end of the thread.
     turn: String,
+    /// The number of that turn, if the link knows it: so the turn is found faster.
+    number: Option<u64>,
 }
 
 pub(crate) async fn page(
@@ -38,24 +35,33 @@ pub(crate) async fn page(
     let turns = if params.turn.is_empty() {
         Turns::newest(&app, id).await?
     } else {
-        Turns::around(&app, id, &params.turn).await?
+        Turns::from_turn(&app, id, &params.turn, params.number).await?
     };
-    let is_at_end = turns.newer.is_none();
+    let size: u64 =
+        app.store().list_segments(id).await?.iter().filter(|segment| segment.is_current).map(|segment| segment.bytes).sum();
+    // A page that ends with the newest turn goes on with it.
+    let live = turns.newer.is_none().then(|| live_path(id, &turns));
     let body = html! {
-        (bar(&html! {
-            a href={ "/threads/" (id) "/context" } { "what the model sees" }
-            a href={ "/threads/" (id) "/lines" } { "log" }
-            @if let Some(source) = thread.forked_from_id { a href={ "/threads/" (source) } { "forked from" } }
-            @if let Some(parent) = thread.parent_thread_id { a href={ "/threads/" (parent) } { "started by" } }
-        }))
-        main #main.transcript data-thread=(id) data-live=[is_at_end.then(|| format!("/threads/{id}/live"))] {
+        (thread_bar(id, ""))
+        main #main.transcript data-thread=(id) data-live=[live] {
             h1 { (title(&thread)) }
             (facts(&thread))
+            (origin(&thread, size))
             @if app.write { (changes(&thread)) }
-            div #turns { (turns.render(id)) }
+            div #turns { (render(turns, id)) }
         }
     };
     Ok(layout(title(&thread), &body))
+}
+
+/// Returns where changes are sent. The last turn is sent again, because it may have grown since the page was made.
+fn live_path(id: ThreadId, turns: &Turns) -> String {
+    match turns.first {
+        Some(first) if !turns.turns.is_empty() => {
+            format!("/threads/{id}/live?from={}", first + turns.turns.len() as u64 - 1)
+        }
+        _ => format!("/threads/{id}/live"),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,58 +84,16 @@ pub(crate) async fn turns(
     } else {
         Turns::before(&app, id, Some(cursor)).await?
     };
-    Ok(Html(turns.render(id).into_string()))
+    Ok(Html(render(turns, id).into_string()))
 }
 
-/// Consecutive turns, oldest first.
-struct Turns {
-    turns: Vec<Turn>,
-    /// Where older turns begin. `None` if there are none, or if the page has them.
-    older: Option<Cursor>,
-    /// Where newer turns begin. `None` if there are none, or if the page has them.
-    newer: Option<Cursor>,
-}
-
-impl Turns {
-    async fn newest(app: &ViewerApp, id: ThreadId) -> Result<Self, StoreError> {
-        Self::before(app, id, None).await
+fn render(turns: Turns, id: ThreadId) -> Markup {
+    let (older, newer) = (more(id, turns.older.as_ref(), "older"), more(id, turns.newer.as_ref(), "newer"));
+    html! {
+        (older)
+        @for (number, turn) in turns.numbered() { (turn_view(id, number, turn)) }
+        (newer)
     }
-
-    async fn before(app: &ViewerApp, id: ThreadId, cursor: Option<Cursor>) -> Result<Self, StoreError> {
-        let query = query(id, SortDirection::Descending, cursor);
-        let page = app.store().list_turns(&query).await?;
-        Ok(Self { turns: page.items.into_iter().rev().collect(), older: page.next_cursor, newer: None })
-    }
-
-    async fn after(app: &ViewerApp, id: ThreadId, cursor: Cursor) -> Result<Self, StoreError> {
-        let page = app.store().list_turns(&query(id, SortDirection::Ascending, Some(cursor))).await?;
-        Ok(Self { turns: page.items, older: None, newer: page.next_cursor })
-    }
-
-    /// The turn with this id, and those after it.
-    async fn around(app: &ViewerApp, id: ThreadId, turn: &str) -> Result<Self, StoreError> {
-        let selected = TurnQuery { turn: Some(TurnSelector::Id(TurnId::from(turn.to_owned()))), ..TurnQuery::all(id) };
-        let mut turns = app.store().list_turns(&selected).await?.items;
-        let (Some(first), Some(last)) = (turns.first(), turns.last()) else {
-            return Ok(Self { turns, older: None, newer: None });
-        };
-        let older = (first.lines.start > 0).then(|| Cursor::at_position(first.lines.start));
-        let rest = Self::after(app, id, Cursor::at_position(last.lines.end)).await?;
-        turns.extend(rest.turns);
-        Ok(Self { turns, older, newer: rest.newer })
-    }
-
-    fn render(&self, id: ThreadId) -> Markup {
-        html! {
-            (more(id, self.older.as_ref(), "older"))
-            @for each in &self.turns { (turn(None, each, TranscriptParts::default())) }
-            (more(id, self.newer.as_ref(), "newer"))
-        }
-    }
-}
-
-fn query(id: ThreadId, direction: SortDirection, cursor: Option<Cursor>) -> TurnQuery {
-    TurnQuery { thread_id: id, turn: None, direction, limit: LIMIT, cursor, items_view: ItemsView::Full }
 }
 
 /// The place at which the page loads more turns when it is seen. Without a script, it is a link.
@@ -137,6 +101,20 @@ fn more(id: ThreadId, cursor: Option<&Cursor>, direction: &str) -> Markup {
     html! {
         @if let Some(cursor) = cursor {
             p.more { a data-more=(direction) href={ "/threads/" (id) "/turns?direction=" (direction) "&cursor=" (encoded(cursor.as_str())) } { (direction) " turns" } }
+        }
+    }
+}
+
+/// Where the thread comes from, and its size.
+fn origin(thread: &StoredThread, size: u64) -> Markup {
+    html! {
+        p.origin {
+            span { (bytes(size)) }
+            @if let Some(source) = thread.forked_from_id {
+                a href={ "/threads/" (source) } { "forked from " (source) }
+                a href={ "/compare?a=" (source) "&b=" (thread.id) } { "compare with it" }
+            }
+            @if let Some(parent) = thread.parent_thread_id { a href={ "/threads/" (parent) } { "started by " (parent) } }
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The thread of a path, and texts of queries.
+//! Ids in paths, and texts in queries.
 
+use axum::http::StatusCode;
 use selvedge_protocol::ThreadId;
 
 use crate::error::PageError;
 
 /// Parses the id in a path.
 pub(crate) fn thread_id(text: &str) -> Result<ThreadId, PageError> {
-    text.parse()
-        .map_err(|_| PageError::new(axum::http::StatusCode::NOT_FOUND, format!("`{text}` is not the id of a thread")))
+    text.parse().map_err(|_| PageError::new(StatusCode::NOT_FOUND, format!("`{text}` is not the id of a thread")))
 }
 
 /// Encodes a text for the query of a URL.
