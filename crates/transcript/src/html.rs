@@ -14,7 +14,7 @@ use crate::item_facts::{
     ChangedFile, ImageSource, changed_files, duration, has_failed, image_source, message_of, outcome, turn_status,
 };
 use crate::parts::TranscriptParts;
-use crate::plain_text::plain_text;
+use crate::plain_text::{plain_text, without_controls};
 use crate::rich_text::rich_text;
 
 /// Outputs with more lines are folded, and so many of them stay visible.
@@ -22,6 +22,13 @@ const VISIBLE_LINES: usize = 12;
 
 /// The title of a thread without a name and without a message.
 pub const NO_MESSAGE: &str = "(no message yet)";
+
+/// Returns the text of a page or of a part of one. Control characters, which texts of a thread can contain and HTML forbids, become
+/// visible symbols.
+#[must_use]
+pub fn html_text(markup: Markup) -> String {
+    without_controls(markup.into_string())
+}
 
 /// Returns the name of a thread, or else the beginning of its first message.
 #[must_use]

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use selvedge_protocol::{StoredThread, Turn};
 
-use crate::html::{facts, title, turn};
+use crate::html::{facts, html_text, title, turn};
 use crate::parts::TranscriptParts;
 
 /// The style sheet of all pages with transcripts: light and dark, as the system of the reader prefers.
@@ -39,5 +39,5 @@ pub fn html_document(thread: &StoredThread, turns: &[Turn], first: u64, parts: T
             }
         }
     };
-    markup.into_string()
+    html_text(markup)
 }

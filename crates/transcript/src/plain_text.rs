@@ -18,19 +18,31 @@ pub fn plain_text(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.map(|line| line.chars().map(visible).collect::<String>()).collect::<Vec<_>>().join("\n"))
 }
 
+/// Returns an HTML text without the characters that HTML forbids: control characters become visible symbols.
+#[must_use]
+pub(crate) fn without_controls(html: String) -> String {
+    let is_forbidden = |character: char| character.is_control() && !matches!(character, '\t' | '\n' | '\r');
+    if !html.contains(is_forbidden) {
+        return html;
+    }
+    html.chars().map(|character| if is_forbidden(character) { visible(character) } else { character }).collect()
+}
+
 /// Returns the picture of a control character, and any other character as it is.
 fn visible(character: char) -> char {
     match character {
         '\t' | '\n' => character,
         '\u{7f}' => '\u{2421}',
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)).unwrap_or(character),
+        // These have no pictures.
+        '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
         _ => character,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plain_text;
+    use super::{plain_text, without_controls};
 
     #[test]
     fn a_terminal_is_read_at_its_end() {
@@ -45,5 +57,6 @@ mod tests {
             assert_eq!(plain_text(given), expected, "{given:?}");
         }
         assert_eq!(plain_text("a\0b\u{7f}"), "a\u{2400}b\u{2421}");
+        assert_eq!(without_controls("<p>\0\u{1b}\u{85}\r\n</p>".to_owned()), "<p>\u{2400}\u{241b}\u{fffd}\r\n</p>");
     }
 }

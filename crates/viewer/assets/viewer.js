@@ -4,6 +4,11 @@ const status = document.getElementById("status");
 const main = document.querySelector("main");
 const transcript = document.querySelector("main.transcript[data-thread]");
 
+// At once: a long way would take seconds, and load everything that it passes.
+function scrollTo(top) {
+  window.scroll({ top, behavior: "instant" });
+}
+
 // Times in the zone of the reader.
 function localTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
@@ -43,8 +48,15 @@ function copyButton(label, description, text) {
   return button;
 }
 
+// The HTML of turns and their parts as the server sent it: what is the same is left as it is, with all that a reader has opened.
+const rendered = new WeakMap();
+
 // Makes a part of a page ready: one that came with the page, or later.
 function prepare(root) {
+  for (const turn of root.querySelectorAll(".turn")) {
+    rendered.set(turn, turn.outerHTML);
+    for (const child of turn.children) rendered.set(child, child.outerHTML);
+  }
   localTimes(root);
   copyButtons(root);
 }
@@ -77,7 +89,7 @@ async function load(link) {
   const links = [...content.querySelectorAll("a[data-more]")];
   const before = document.documentElement.scrollHeight;
   place.replaceWith(content);
-  if (isOlder) window.scrollBy({ top: document.documentElement.scrollHeight - before, behavior: "instant" });
+  if (isOlder) scrollTo(window.scrollY + document.documentElement.scrollHeight - before);
   for (const each of links) seen.observe(each);
   // The newest turn is here now: from here on the page follows the thread.
   if (!isOlder && links.length === 0 && !transcript.dataset.live) follow(`/threads/${transcript.dataset.thread}/live`);
@@ -90,8 +102,8 @@ function follow(path) {
   events.addEventListener("open", () => { status.textContent = ""; });
   events.addEventListener("turns", (event) => {
     const atEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 80;
-    for (const turn of [...parsed(event.data).children]) place(turn);
-    if (atEnd) window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+    const changes = [...parsed(event.data).children].filter(place);
+    if (atEnd && changes.length > 0) scrollTo(document.documentElement.scrollHeight);
   });
   events.addEventListener("end", (event) => {
     events.close();
@@ -104,26 +116,36 @@ function follow(path) {
   });
 }
 
-// Puts a turn where it was, or at the end. What the reader has opened or marked stays so.
+// Puts a turn where it was, or at the end. Returns whether that changes the page.
 function place(turn) {
   const turns = document.getElementById("turns");
   const known = [...turns.querySelectorAll(".turn")].findLast((each) => each.id === turn.id && each.dataset.start === turn.dataset.start);
   if (!known) {
     turns.append(turn);
-    return;
+    return true;
   }
-  if (known.outerHTML === turn.outerHTML) return;
-  for (const item of known.querySelectorAll(".item[id]")) {
-    const newer = [...turn.querySelectorAll(".item[id]")].find((each) => each.id === item.id);
-    const details = newer ? [...newer.querySelectorAll("details")] : [];
-    [...item.querySelectorAll("details")].forEach((each, index) => {
-      if (each.open && details[index]) details[index].open = true;
-    });
-    if (item.classList.contains("current")) newer?.classList.add("current");
-  }
-  const focused = known.contains(document.activeElement) ? document.activeElement.closest(".item[id]")?.id : undefined;
-  known.replaceWith(turn);
-  if (focused) document.getElementById(focused)?.querySelector("a, summary")?.focus({ preventScroll: true });
+  if (rendered.get(known) === rendered.get(turn)) return false;
+  rendered.set(known, rendered.get(turn));
+  // Only what has changed is replaced: what a reader has opened, marked or selected elsewhere stays.
+  const children = [...turn.children];
+  children.forEach((child, index) => {
+    const old = known.children[index];
+    if (!old) known.append(child);
+    else if (rendered.get(old) !== rendered.get(child)) replace(old, child);
+  });
+  while (known.children.length > children.length) known.lastElementChild.remove();
+  return true;
+}
+
+function replace(old, child) {
+  const details = [...child.querySelectorAll("details")];
+  [...old.querySelectorAll("details")].forEach((each, index) => {
+    if (each.open && details[index]) details[index].open = true;
+  });
+  if (old.classList.contains("current")) child.classList.add("current");
+  const hasFocus = old.contains(document.activeElement);
+  old.replaceWith(child);
+  if (hasFocus) child.querySelector("a, summary")?.focus({ preventScroll: true });
 }
 
 // Results while typing. The address follows, so that it can be kept and shared.
@@ -176,7 +198,7 @@ function move(by) {
   if (!target) return;
   current?.classList.remove("current");
   target.classList.add("current");
-  target.scrollIntoView({ block: rows ? "nearest" : "start" });
+  target.scrollIntoView({ block: rows ? "nearest" : "start", behavior: "instant" });
   if (!rows) target.tabIndex = -1;
   target.focus({ preventScroll: true });
 }
@@ -187,8 +209,8 @@ const actions = {
   j: () => move(1),
   k: () => move(-1),
   o: () => document.querySelector("a.current")?.click(),
-  g: () => window.scrollTo(0, 0),
-  G: () => window.scrollTo(0, document.documentElement.scrollHeight),
+  g: () => scrollTo(0),
+  G: () => scrollTo(document.documentElement.scrollHeight),
   u: () => location.assign("/"),
   "?": () => dialog.showModal(),
 };
@@ -214,7 +236,7 @@ for (const input of document.querySelectorAll("input[data-instant]")) instant(in
 for (const details of document.querySelectorAll("details.activity")) charts(details);
 if (transcript) {
   const isDeep = location.hash || new URLSearchParams(location.search).has("turn");
-  if (!isDeep) window.scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  if (!isDeep) scrollTo(document.documentElement.scrollHeight);
   // A link to an item of a folded step opens it.
   document.getElementById(decodeURIComponent(location.hash.slice(1)))?.querySelector("details")?.setAttribute("open", "");
   for (const link of document.querySelectorAll("a[data-more]")) seen.observe(link);

@@ -3,6 +3,7 @@
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 use selvedge_protocol::ThreadId;
+use selvedge_transcript::html::html_text;
 
 /// Renders a page.
 pub(crate) fn page(title: &str, body: &Markup) -> Html<String> {
@@ -25,7 +26,7 @@ pub(crate) fn page(title: &str, body: &Markup) -> Html<String> {
             }
         }
     };
-    Html(markup.into_string())
+    Html(html_text(markup))
 }
 
 /// Renders the bar at the top of a page.

@@ -18,6 +18,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_core::Stream;
 use selvedge_protocol::{Cursor, ThreadId};
 use selvedge_thread_store::{LinePosition, LineQuery, LineStart, StoreError};
+use selvedge_transcript::html::html_text;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
@@ -127,7 +128,7 @@ async fn send_turns(
         }
         let newer = turns.newer.is_some();
         let last = number.max(1) + count - 1;
-        let html: String = turns.numbered().map(|(number, turn)| turn_view(id, number, turn).into_string()).collect();
+        let html: String = turns.numbered().map(|(number, turn)| html_text(turn_view(id, number, turn))).collect();
         // A receiver that is gone ends the task by itself.
         _ = events.send(Event::default().event("turns").id(last.to_string()).data(html.replace('\r', "&#13;"))).await;
         number = last;

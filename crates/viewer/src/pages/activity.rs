@@ -7,6 +7,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{SortDirection, StatsKey, StatsQuery, ThreadQuery, ThreadStats};
 use selvedge_thread_store::StoreError;
+use selvedge_transcript::html::html_text;
 
 use crate::app::ViewerApp;
 use crate::chart::{Bar, columns, rows};
@@ -36,7 +37,7 @@ pub(crate) async fn part(
     State(app): State<Arc<ViewerApp>>,
     Query(filters): Query<ThreadFilters>,
 ) -> Result<Html<String>, PageError> {
-    Ok(Html(charts(&app, &filters).await?.into_string()))
+    Ok(Html(html_text(charts(&app, &filters).await?)))
 }
 
 async fn charts(app: &ViewerApp, filters: &ThreadFilters) -> Result<Markup, PageError> {

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{Cursor, StoredThread, ThreadId};
-use selvedge_transcript::html::{facts, title};
+use selvedge_transcript::html::{facts, html_text, title};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
@@ -84,7 +84,7 @@ pub(crate) async fn turns(
     } else {
         Turns::before(&app, id, Some(cursor)).await?
     };
-    Ok(Html(render(turns, id).into_string()))
+    Ok(Html(html_text(render(turns, id))))
 }
 
 fn render(turns: Turns, id: ThreadId) -> Markup {
