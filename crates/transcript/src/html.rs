@@ -46,13 +46,26 @@ pub fn time(at: Timestamp) -> Markup {
     html! { time datetime=(exact) { (shown) } }
 }
 
+/// Returns a number with a comma between groups of three digits.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// Renders the facts about a thread as a list of terms.
 #[must_use]
 pub fn facts(thread: &StoredThread) -> Markup {
     let branch = thread.git.as_ref().and_then(|git| git.branch.as_deref());
     let model: Vec<&str> = [&thread.model, &thread.model_provider].into_iter().flatten().map(String::as_str).collect();
-    let tokens =
-        thread.token_usage.as_ref().and_then(|usage| serde_json::to_value(usage).ok()?.get("total_tokens")?.as_i64());
+    let tokens = thread.token_usage.as_ref().and_then(|usage| usage.total_tokens);
     html! {
         dl.facts {
             dt { "thread" } dd { code { (thread.id) } }
@@ -61,7 +74,7 @@ pub fn facts(thread: &StoredThread) -> Markup {
             @if let Some(cwd) = &thread.cwd { dt { "directory" } dd { code { (cwd) } } }
             @if let Some(branch) = branch { dt { "branch" } dd { code { (branch) } } }
             @if !model.is_empty() { dt { "model" } dd { (model.join(", ")) } }
-            @if let Some(tokens) = tokens { dt { "tokens" } dd { (tokens) } }
+            @if let Some(tokens) = tokens { dt { "tokens" } dd { (thousands(tokens)) } }
             @if thread.archived { dt { "archived" } dd { "yes" } }
         }
     }

@@ -1,19 +1,11 @@
 //! Charts as SVG within a page, each with its numbers as a table for readers who do not see it.
 
 use maud::{Markup, html};
+use selvedge_transcript::html::thousands;
 
 /// The size of a chart in its own units. The page scales it.
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 120.0;
-
-/// The height of a row of a chart of rows.
-const ROW: f64 = 22.0;
-
-/// Where the bars of a chart of rows begin and end.
-const BARS: std::ops::Range<f64> = 300.0..720.0;
-
-/// The most characters of a label in a chart of rows.
-const LABEL: usize = 42;
 
 /// One bar of a chart.
 pub(crate) struct Bar {
@@ -31,7 +23,7 @@ pub(crate) fn columns(id: &str, title: &str, bars: &[Bar]) -> Markup {
         @for (index, bar) in bars.iter().enumerate() {
             @let height = part(bar.value, most) * HEIGHT;
             rect x=(number(index as f64 * step)) y=(number(HEIGHT - height)) width=(number((step - 1.0).clamp(0.5, 40.0))) height=(number(height)) {
-                title { (bar.label) ": " (bar.value) }
+                title { (bar.label) ": " (thousands(bar.value)) }
             }
         }
     };
@@ -41,19 +33,25 @@ pub(crate) fn columns(id: &str, title: &str, bars: &[Bar]) -> Markup {
     figure(id, title, HEIGHT, &shape, &ends, bars)
 }
 
-/// Renders a chart with bars below each other, each beside its label.
+/// Renders a table with a bar beside each number.
 pub(crate) fn rows(id: &str, title: &str, bars: &[Bar]) -> Markup {
     let most = highest(bars.iter().map(|bar| bar.value));
-    let shape = html! {
-        @for (index, bar) in bars.iter().enumerate() {
-            @let top = index as f64 * ROW;
-            @let length = part(bar.value, most) * (BARS.end - BARS.start);
-            text x=(number(BARS.start - 8.0)) y=(number(top + 15.0)) text-anchor="end" { (end_of(&bar.label)) }
-            rect x=(number(BARS.start)) y=(number(top + 4.0)) width=(number(length)) height=(number(ROW - 8.0)) { title { (bar.label) ": " (bar.value) } }
-            text x=(number(BARS.start + length + 6.0)) y=(number(top + 15.0)) { (bar.value) }
+    html! {
+        figure.chart {
+            figcaption #(id) { (title) }
+            table.bars aria-labelledby=(id) {
+                tbody {
+                    @for bar in bars {
+                        tr {
+                            th scope="row" { (label(bar)) }
+                            td { svg aria-hidden="true" viewBox="0 0 100 10" preserveAspectRatio="none" { rect width=(number(part(bar.value, most) * 100.0)) height="10" {} } }
+                            td.number { (thousands(bar.value)) }
+                        }
+                    }
+                }
+            }
         }
-    };
-    figure(id, title, bars.len() as f64 * ROW, &shape, &html! {}, bars)
+    }
 }
 
 /// Renders a line through values, from left to right, with an upright line at each of `marks`, which are indexes of values.
@@ -72,7 +70,7 @@ pub(crate) fn curve(id: &str, title: &str, bars: &[Bar], marks: &[usize], limit:
             line.mark x1=(x) x2=(x) y1="0" y2=(number(HEIGHT)) { title { "compaction" } }
         }
         @if let Some(limit) = limit {
-            line.limit x1="0" x2=(number(WIDTH)) y1=(number(height(limit))) y2=(number(height(limit))) { title { "context window of the model: " (limit) } }
+            line.limit x1="0" x2=(number(WIDTH)) y1=(number(height(limit))) y2=(number(height(limit))) { title { "context window of the model: " (thousands(limit)) } }
         }
         polyline points=(points.join(" ")) {}
         @if let [only] = bars { circle cx="4" cy=(number(height(only.value))) r="4" {} }
@@ -95,8 +93,8 @@ fn figure(id: &str, title: &str, height: f64, shape: &Markup, below: &Markup, ba
                     tbody {
                         @for bar in bars {
                             tr {
-                                th scope="row" { @match &bar.href { Some(href) => a href=(href) { (bar.label) }, None => (bar.label) } }
-                                td { (bar.value) }
+                                th scope="row" { (label(bar)) }
+                                td.number { (thousands(bar.value)) }
                             }
                         }
                     }
@@ -115,11 +113,9 @@ fn part(value: u64, most: u64) -> f64 {
 }
 
 fn number(value: f64) -> String {
-    format!("{:.1}", value)
+    format!("{value:.1}")
 }
 
-/// Returns the end of a long label: of a path, the end distinguishes it.
-fn end_of(label: &str) -> String {
-    let length = label.chars().count();
-    if length <= LABEL { label.to_owned() } else { format!("…{}", label.chars().skip(length - LABEL).collect::<String>()) }
+fn label(bar: &Bar) -> Markup {
+    html! { @match &bar.href { Some(href) => a href=(href) { (bar.label) }, None => (bar.label) } }
 }

@@ -2,14 +2,13 @@
 
 use maud::{Markup, html};
 use selvedge_protocol::{SearchHit, StoredThread, ThreadId};
-use selvedge_transcript::html::{time, title};
+use selvedge_transcript::html::{thousands, time, title};
 
 use crate::url::encoded;
 
 /// Renders a thread of a list. `is_running` is whether its last turn is in progress.
 pub(crate) fn thread_row(thread: &StoredThread, is_running: bool) -> Markup {
-    let tokens =
-        thread.token_usage.as_ref().and_then(|usage| serde_json::to_value(usage).ok()?.get("total_tokens")?.as_i64());
+    let tokens = thread.token_usage.as_ref().and_then(|usage| usage.total_tokens);
     let branch = thread.git.as_ref().and_then(|git| git.branch.as_deref());
     html! {
         a.row href={ "/threads/" (thread.id) } {
@@ -20,7 +19,7 @@ pub(crate) fn thread_row(thread: &StoredThread, is_running: bool) -> Markup {
                 @if let Some(cwd) = &thread.cwd { span.directory { (cwd) } }
                 @if let Some(branch) = branch { span.branch { (branch) } }
                 @if let Some(model) = &thread.model { span.model { (model) } }
-                @if let Some(tokens) = tokens { span.tokens { (tokens) " tokens" } }
+                @if let Some(tokens) = tokens { span.tokens { (thousands(tokens)) " tokens" } }
                 @if thread.forked_from_id.is_some() { span { "fork" } }
                 @if thread.parent_thread_id.is_some() { span { "sub-agent" } }
                 @if thread.archived { span.archived { "archived" } }

@@ -52,7 +52,9 @@ fn end_of_item(thread: ThreadId, turn: &Turn, index: usize, removed: usize) -> M
         @if removed > 0 {
             p.cut { (bytes(removed as u64)) " more are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show the whole item" } }
         }
-        a.raw href={ "/threads/" (thread) "/lines?" (place) "&skip=" (skip) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
+        div.tools {
+            a.raw href={ "/threads/" (thread) "/lines?" (place) "&skip=" (skip) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
+        }
     }
 }
 

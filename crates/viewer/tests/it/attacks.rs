@@ -84,9 +84,9 @@ pub(crate) async fn attacked(viewer: &TestViewer, attack: &str) -> ThreadId {
 const ELEMENTS: &str = "a article body br button blockquote caption circle code datalist dd del details dialog div dl dt em \
     figcaption figure form h1 h2 h3 h4 h5 h6 head header hr html img input kbd label li line link main mark meta nav ol option p \
     polyline pre rect script section select span strong summary svg table tbody td text th thead time title tr ul sup";
-const ATTRIBUTES: &str = "action alt aria-current aria-label aria-labelledby aria-live autocomplete charset checked class content cx \
+const ATTRIBUTES: &str = "action alt aria-current aria-hidden aria-label aria-labelledby aria-live autocomplete charset checked class content cx \
     cy data-instant data-keys data-live data-more data-part data-start data-text data-thread datetime defer disabled height hidden \
-    href id lang list loading method name open placeholder points r rel role scope selected src start tabindex target text-anchor \
+    href id lang list loading method name open placeholder points preserveAspectRatio r rel role scope selected src start tabindex target text-anchor \
     type value viewBox width x x1 x2 y y1 y2";
 
 /// Fails if an element or an attribute of a page comes from a text.
