@@ -1,0 +1,244 @@
+"use strict";
+
+const status = document.getElementById("status");
+const main = document.querySelector("main");
+const transcript = document.querySelector("main.transcript[data-thread]");
+
+// At once: a long way would take seconds, and load everything that it passes.
+function scrollTo(top) {
+  window.scroll({ top, behavior: "instant" });
+}
+
+// Times in the zone of the reader.
+function localTimes(root) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    if (!Number.isNaN(at.getTime())) {
+      element.title = element.dateTime;
+      element.textContent = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    }
+  }
+}
+
+// Buttons that copy: the text of an item as it was written, and code as it is shown.
+function copyButtons(root) {
+  for (const line of root.querySelectorAll("a.raw[data-text]")) {
+    line.after(copyButton("copy", "Copy the text of this item", async () => (await fetch(line.dataset.text)).text()));
+  }
+  for (const code of root.querySelectorAll(".item pre.code")) {
+    code.after(copyButton("copy code", "Copy this code", async () => code.textContent));
+  }
+}
+
+function copyButton(label, description, text) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = label;
+  button.setAttribute("aria-label", description);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(await text());
+      button.textContent = "copied";
+    } catch (error) {
+      button.textContent = "not copied";
+    }
+    setTimeout(() => { button.textContent = label; }, 1500);
+  });
+  return button;
+}
+
+// The HTML of turns and their parts as the server sent it: what is the same is left as it is, with all that a reader has opened.
+const rendered = new WeakMap();
+
+// Makes a part of a page ready: one that came with the page, or later.
+function prepare(root) {
+  for (const turn of root.querySelectorAll(".turn")) {
+    rendered.set(turn, turn.outerHTML);
+    for (const child of turn.children) rendered.set(child, child.outerHTML);
+  }
+  localTimes(root);
+  copyButtons(root);
+}
+
+// Parses a part of a page that this server has rendered.
+function parsed(html) {
+  const part = document.createElement("template");
+  part.innerHTML = html;
+  prepare(part.content);
+  return part.content;
+}
+
+// More turns when the reader comes near the place where they are missing. What the reader looks at stays where it is.
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (entry.isIntersecting) load(entry.target);
+  }
+}, { rootMargin: "1200px" });
+
+async function load(link) {
+  seen.unobserve(link);
+  const answer = await fetch(link.href).catch(() => undefined);
+  if (!answer?.ok) {
+    status.textContent = "These turns could not be loaded. Follow the link to try again.";
+    return;
+  }
+  const content = parsed(await answer.text());
+  const place = link.closest("p.more");
+  const isOlder = link.dataset.more === "older";
+  const links = [...content.querySelectorAll("a[data-more]")];
+  const before = document.documentElement.scrollHeight;
+  place.replaceWith(content);
+  if (isOlder) scrollTo(window.scrollY + document.documentElement.scrollHeight - before);
+  for (const each of links) seen.observe(each);
+  // The newest turn is here now: from here on the page follows the thread.
+  if (!isOlder && links.length === 0 && !transcript.dataset.live) follow(`/threads/${transcript.dataset.thread}/live`);
+}
+
+// A thread that is being written grows on the page.
+function follow(path) {
+  transcript.dataset.live = path;
+  const events = new EventSource(path);
+  events.addEventListener("open", () => { status.textContent = ""; });
+  events.addEventListener("turns", (event) => {
+    const atEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 80;
+    const changes = [...parsed(event.data).children].filter(place);
+    if (atEnd && changes.length > 0) scrollTo(document.documentElement.scrollHeight);
+  });
+  events.addEventListener("end", (event) => {
+    events.close();
+    status.textContent = event.data;
+  });
+  events.addEventListener("error", () => {
+    status.textContent = events.readyState === EventSource.CLOSED
+      ? "This page does not follow the thread any longer. Load it again."
+      : "The viewer does not answer. Trying again …";
+  });
+}
+
+// Puts a turn where it was, or at the end. Returns whether that changes the page.
+function place(turn) {
+  const turns = document.getElementById("turns");
+  const known = [...turns.querySelectorAll(".turn")].findLast((each) => each.id === turn.id && each.dataset.start === turn.dataset.start);
+  if (!known) {
+    turns.append(turn);
+    return true;
+  }
+  if (rendered.get(known) === rendered.get(turn)) return false;
+  rendered.set(known, rendered.get(turn));
+  // Only what has changed is replaced: what a reader has opened, marked or selected elsewhere stays.
+  const children = [...turn.children];
+  children.forEach((child, index) => {
+    const old = known.children[index];
+    if (!old) known.append(child);
+    else if (rendered.get(old) !== rendered.get(child)) replace(old, child);
+  });
+  while (known.children.length > children.length) known.lastElementChild.remove();
+  return true;
+}
+
+function replace(old, child) {
+  const details = [...child.querySelectorAll("details")];
+  [...old.querySelectorAll("details")].forEach((each, index) => {
+    if (each.open && details[index]) details[index].open = true;
+  });
+  if (old.classList.contains("current")) child.classList.add("current");
+  const hasFocus = old.contains(document.activeElement);
+  old.replaceWith(child);
+  if (hasFocus) child.querySelector("a, summary")?.focus({ preventScroll: true });
+}
+
+// Results while typing. The address follows, so that it can be kept and shared.
+function instant(input) {
+  let timer, asked = 0;
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const query = new URLSearchParams([...new FormData(input.form)].filter(([, value]) => value));
+      const url = `${location.pathname}?${query}`;
+      const number = ++asked;
+      const answer = await fetch(url).catch(() => undefined);
+      if (!answer?.ok || number !== asked) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (number !== asked) return;
+      const found = page.getElementById("found");
+      prepare(found);
+      document.getElementById("found").replaceChildren(...found.childNodes);
+      document.querySelector("details.activity")?.toggleAttribute("hidden", query.has("q"));
+      history.replaceState(null, "", url);
+    }, 100);
+  });
+}
+
+// The charts of the home page are loaded when they are opened: they count all threads.
+function charts(details) {
+  details.addEventListener("toggle", async () => {
+    if (!details.open || details.dataset.loaded) return;
+    details.dataset.loaded = "1";
+    const answer = await fetch(details.dataset.part).catch(() => undefined);
+    if (answer?.ok) details.append(parsed(await answer.text()));
+    else status.textContent = "The charts could not be loaded.";
+  });
+  // The link is for readers without scripts.
+  details.querySelector("summary a").replaceWith("Activity");
+}
+
+// Keys, as the dialog of layout.rs names them.
+function move(by) {
+  const rows = document.querySelector("a.row, a.hit");
+  const all = [...main.querySelectorAll(rows ? "a.row, a.hit" : ".item.user-message")];
+  const current = document.querySelector(".current");
+  let next = all.indexOf(current) + by;
+  if (!current && !rows) {
+    const top = window.scrollY + 80;
+    const below = all.findIndex((each) => each.getBoundingClientRect().top + window.scrollY > top);
+    next = by > 0 ? (below < 0 ? all.length - 1 : below) : (below < 0 ? all.length : below) - 1;
+  }
+  const target = all[Math.max(0, Math.min(all.length - 1, next))];
+  if (!target) return;
+  current?.classList.remove("current");
+  target.classList.add("current");
+  target.scrollIntoView({ block: rows ? "nearest" : "start", behavior: "instant" });
+  if (!rows) target.tabIndex = -1;
+  target.focus({ preventScroll: true });
+}
+
+const dialog = document.getElementById("keys");
+const actions = {
+  "/": () => document.querySelector("input[type=search]")?.focus(),
+  j: () => move(1),
+  k: () => move(-1),
+  o: () => document.querySelector("a.current")?.click(),
+  g: () => scrollTo(0),
+  G: () => scrollTo(document.documentElement.scrollHeight),
+  u: () => location.assign("/"),
+  "?": () => dialog.showModal(),
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
+  if (event.target.matches("input, textarea, select")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const action = actions[event.key];
+  if (action) {
+    event.preventDefault();
+    action();
+  }
+});
+for (const button of document.querySelectorAll("[data-keys]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => dialog.showModal());
+}
+
+prepare(document);
+for (const input of document.querySelectorAll("input[data-instant]")) instant(input);
+for (const details of document.querySelectorAll("details.activity")) charts(details);
+if (transcript) {
+  const isDeep = location.hash || new URLSearchParams(location.search).has("turn");
+  if (!isDeep) scrollTo(document.documentElement.scrollHeight);
+  // A link to an item of a folded step opens it.
+  document.getElementById(decodeURIComponent(location.hash.slice(1)))?.querySelector("details")?.setAttribute("open", "");
+  for (const link of document.querySelectorAll("a[data-more]")) seen.observe(link);
+  if (transcript.dataset.live) follow(transcript.dataset.live);
+}

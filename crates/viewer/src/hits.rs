@@ -1,0 +1,61 @@
+//! Hits of a search, and the rows of lists.
+
+use maud::{Markup, html};
+use selvedge_protocol::{SearchHit, StoredThread, ThreadId};
+use selvedge_transcript::html::{thousands, time, title};
+
+use crate::url::encoded;
+
+/// Renders a thread of a list. `is_running` is whether its last turn is in progress.
+pub(crate) fn thread_row(thread: &StoredThread, is_running: bool) -> Markup {
+    let tokens = thread.token_usage.as_ref().and_then(|usage| usage.total_tokens);
+    let branch = thread.git.as_ref().and_then(|git| git.branch.as_deref());
+    html! {
+        a.row href={ "/threads/" (thread.id) } {
+            span.title { (title(thread)) }
+            span.about {
+                (time(thread.updated_at))
+                @if is_running { span.running { "running" } }
+                @if let Some(cwd) = &thread.cwd { span.directory { (cwd) } }
+                @if let Some(branch) = branch { span.branch { (branch) } }
+                @if let Some(model) = &thread.model { span.model { (model) } }
+                @if let Some(tokens) = tokens { span.tokens { (thousands(tokens)) " tokens" } }
+                @if thread.forked_from_id.is_some() { span { "fork" } }
+                @if thread.parent_thread_id.is_some() { span { "sub-agent" } }
+                @if thread.archived { span.archived { "archived" } }
+            }
+        }
+    }
+}
+
+/// Renders a hit, which leads to its item.
+pub(crate) fn hit_row(hit: &SearchHit) -> Markup {
+    html! {
+        a.hit href=(target(hit.thread.id, hit)) {
+            span.kind { @if let Some(number) = hit.turn_number { "turn " (number) ", " } (hit.kind.replace('_', " ")) }
+            " " (marked(&hit.snippet, &hit.highlights))
+        }
+    }
+}
+
+fn target(thread: ThreadId, hit: &SearchHit) -> String {
+    let Some(turn) = hit.turn_id.as_ref().map(|turn| encoded(turn.as_str())) else { return format!("/threads/{thread}") };
+    match (hit.position, hit.turn_number) {
+        (Some(position), _) => format!("/threads/{thread}/at?turn={turn}&position={position}"),
+        (None, Some(number)) => format!("/threads/{thread}?turn={turn}&number={number}"),
+        (None, None) => format!("/threads/{thread}?turn={turn}"),
+    }
+}
+
+/// Renders a snippet with its terms marked. Ranges that do not fit the text are left out.
+fn marked(text: &str, ranges: &[(usize, usize)]) -> Markup {
+    let mut pieces = Vec::new();
+    let mut done = 0;
+    for &(start, end) in ranges {
+        if let (Some(before), Some(term)) = (text.get(done..start), text.get(start..end)) {
+            pieces.push((before, term));
+            done = end;
+        }
+    }
+    html! { @for (before, term) in pieces { (before) mark { (term) } } (text.get(done..).unwrap_or_default()) }
+}

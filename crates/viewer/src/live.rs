@@ -1,0 +1,159 @@
+//! A thread that grows on the page, by server-sent events.
+//!
+//! | event | its data |
+//! | --- | --- |
+//! | `turns` | turns that are new or have changed, as HTML. Its id is the number of the last one. |
+//! | `end` | why the page does not follow the thread any longer, as a sentence. |
+//!
+//! A browser that was disconnected asks again with the id of the last event, so nothing is missed.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_core::Stream;
+use selvedge_protocol::{Cursor, ThreadId};
+use selvedge_thread_store::{LinePosition, LineQuery, LineStart, StoreError};
+use selvedge_transcript::html::html_text;
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::app::ViewerApp;
+use crate::error::PageError;
+use crate::turn_view::turn_view;
+use crate::turns::{Turns, count_turns};
+use crate::url::thread_id;
+
+/// How long changes are collected before they are sent, so that a fast writer does not cost a page for each line.
+const COLLECTED_FOR: Duration = Duration::from_millis(50);
+
+/// What the page says when turns that it shows were undone.
+const UNDONE: &str = "Turns were undone. Load the page again to see the thread as it is now.";
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct LiveParams {
+    /// The number of the newest turn on the page, which may have grown. The end of the thread if it is missing.
+    from: Option<u64>,
+}
+
+pub(crate) async fn events(
+    State(app): State<Arc<ViewerApp>>,
+    Path(id): Path<String>,
+    Query(params): Query<LiveParams>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageError> {
+    let id = thread_id(&id)?;
+    // The end is taken first: what is appended from here on wakes the wait.
+    let end = end_of(&app, id).await?;
+    let last_seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let number = match last_seen.or(params.from) {
+        Some(number) => number,
+        None => count_turns(&app, id).await?.max(1),
+    };
+    // One event at most waits for a slow reader.
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut stopped = app.stopped.clone();
+        let reason = tokio::select! {
+            reason = send_changes(&app, id, end, number, &sender) => reason,
+            () = sender.closed() => return,
+            () = until_stopped(&mut stopped) => "The viewer was stopped.".to_owned(),
+        };
+        // Nobody may be there to hear it.
+        _ = sender.send(Event::default().event("end").data(reason.replace(['\r', '\n'], " "))).await;
+    });
+    Ok(Sse::new(EventStream(receiver)).keep_alive(KeepAlive::default()))
+}
+
+async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the viewer was dropped.
+    _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn end_of(app: &ViewerApp, id: ThreadId) -> Result<LinePosition, StoreError> {
+    let query = LineQuery { max_lines: 1, ..LineQuery::from(id, LineStart::End) };
+    Ok(app.store().read_lines(&query).await?.next)
+}
+
+/// Sends the turns from `number` on, now and whenever lines have been added. Returns why it ends.
+async fn send_changes(
+    app: &ViewerApp,
+    id: ThreadId,
+    mut end: LinePosition,
+    mut number: u64,
+    events: &mpsc::Sender<Event>,
+) -> String {
+    loop {
+        match send_turns(app, id, number, events).await {
+            Ok(Some(last)) => number = last,
+            Ok(None) => return UNDONE.to_owned(),
+            Err(error) => return ended(id, &error),
+        }
+        tokio::time::sleep(COLLECTED_FOR).await;
+        end = match next_end(app, id, end).await {
+            Ok(end) => end,
+            Err(error) => return ended(id, &error),
+        };
+    }
+}
+
+/// Waits until the end of a history is another one.
+async fn next_end(app: &ViewerApp, id: ThreadId, end: LinePosition) -> Result<LinePosition, StoreError> {
+    loop {
+        app.store().wait_for_lines(id, &end).await?;
+        let now = end_of(app, id).await?;
+        if now != end {
+            return Ok(now);
+        }
+    }
+}
+
+/// Sends the turns from `number` on, page by page. Returns the number of the last turn, and `None` if the turn with this number is gone.
+async fn send_turns(
+    app: &ViewerApp,
+    id: ThreadId,
+    mut number: u64,
+    events: &mpsc::Sender<Event>,
+) -> Result<Option<u64>, StoreError> {
+    loop {
+        let turns = Turns::after(app, id, Cursor::at_position(number.saturating_sub(1))).await?;
+        let count = turns.turns.len() as u64;
+        if count == 0 {
+            // A thread that has no turn yet may still get one.
+            return Ok(Some(number).filter(|number| *number <= 1));
+        }
+        let newer = turns.newer.is_some();
+        let last = number.max(1) + count - 1;
+        let html: String = turns.numbered().map(|(number, turn)| html_text(turn_view(id, number, turn))).collect();
+        // A receiver that is gone ends the task by itself.
+        _ = events.send(Event::default().event("turns").id(last.to_string()).data(html.replace('\r', "&#13;"))).await;
+        number = last;
+        if !newer {
+            return Ok(Some(last));
+        }
+        number += 1;
+    }
+}
+
+fn ended(id: ThreadId, error: &StoreError) -> String {
+    tracing::debug!(thread_id = %id, %error, "a live page ends");
+    format!("This page does not follow the thread any longer: {error}")
+}
+
+/// The events of a page as a stream.
+struct EventStream(mpsc::Receiver<Event>);
+
+impl Stream for EventStream {
+    type Item = Result<Event, Infallible>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        pin!(&mut self.0).poll_recv(context).map(|event| event.map(Ok))
+    }
+}

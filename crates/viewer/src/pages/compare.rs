@@ -1,0 +1,99 @@
+//! Two threads side by side, from the turn at which they part.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::Html;
+use maud::{Markup, html};
+use selvedge_protocol::{Cursor, ItemsView, StoredThread, ThreadId, Turn};
+use selvedge_thread_store::StoreError;
+use selvedge_transcript::html::{time, title};
+use serde::Deserialize;
+
+use crate::app::ViewerApp;
+use crate::error::PageError;
+use crate::layout::{bar, page as layout};
+use crate::turn_view::turn_view;
+use crate::turns::{Turns, count_turns, nth_turn};
+use crate::url::thread_id;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CompareParams {
+    /// The ids of the threads.
+    a: String,
+    b: String,
+    /// The number of the first turn on the page. That at which they part if it is missing.
+    from: Option<u64>,
+}
+
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    Query(params): Query<CompareParams>,
+) -> Result<Html<String>, PageError> {
+    let (a, b) = (thread_id(&params.a)?, thread_id(&params.b)?);
+    let threads = (app.store().read_thread(a).await?, app.store().read_thread(b).await?);
+    let shared = shared_turns(&app, a, b).await?;
+    let from = params.from.unwrap_or(shared + 1).max(1);
+    let sides = (Turns::after(&app, a, Cursor::at_position(from - 1)).await?, Turns::after(&app, b, Cursor::at_position(from - 1)).await?);
+    let has_more = sides.0.newer.is_some() || sides.1.newer.is_some();
+    let next = from + crate::turns::LIMIT as u64;
+    let body = html! {
+        (bar(&html! { div.pages { a href={ "/threads/" (a) "/relatives" } { "Forks and sub-agents" } } }))
+        main #main.compare {
+            h1 { "Compare" }
+            p.dim {
+                @match shared {
+                    0 => "These threads have no turns in common.",
+                    1 => "These threads have their first turn in common.",
+                    _ => { "These threads have their first " (shared) " turns in common." },
+                }
+            }
+            div.sides {
+                (side(&threads.0, sides.0, shared))
+                (side(&threads.1, sides.1, shared))
+            }
+            @if has_more { p.more { a rel="next" href={ "/compare?a=" (a) "&b=" (b) "&from=" (next) } { "more turns" } } }
+        }
+    };
+    Ok(layout("Compare", &body))
+}
+
+fn side(thread: &StoredThread, turns: Turns, shared: u64) -> Markup {
+    let is_empty = turns.turns.is_empty();
+    html! {
+        section.side aria-label=(title(thread)) {
+            h2 { a href={ "/threads/" (thread.id) } { (title(thread)) } }
+            p.dim { (time(thread.updated_at)) }
+            @if is_empty { p.empty { "No turns after turn " (shared) "." } }
+            @for (number, turn) in turns.numbered() { (turn_view(thread.id, number, turn)) }
+        }
+    }
+}
+
+/// Returns how many turns at the beginning of two threads are the same.
+///
+/// Threads that have parted never meet again, because each turn has its own lines. So a binary search finds the last turn that they
+/// share.
+async fn shared_turns(app: &ViewerApp, a: ThreadId, b: ThreadId) -> Result<u64, StoreError> {
+    let (mut shared, mut most) = (0, count_turns(app, a).await?.min(count_turns(app, b).await?));
+    while shared < most {
+        let middle = shared + (most - shared).div_ceil(2);
+        let ones = nth_turn(app, a, middle, ItemsView::Full).await?;
+        let others = nth_turn(app, b, middle, ItemsView::Full).await?;
+        if is_same(ones.as_ref(), others.as_ref()) {
+            shared = middle;
+        } else {
+            most = middle - 1;
+        }
+    }
+    Ok(shared)
+}
+
+/// Returns whether two turns are the same. Their ids and their content are compared, and not their ends: a turn that was interrupted
+/// in one thread because it was forked there is still the same.
+fn is_same(one: Option<&Turn>, other: Option<&Turn>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.id == other.id && one.started_at == other.started_at && one.items == other.items,
+        _ => false,
+    }
+}

@@ -1,0 +1,89 @@
+//! What the model sees at the next turn.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Html;
+use maud::{Markup, html};
+use selvedge_protocol::ResponseItem;
+use selvedge_transcript::html::title;
+use selvedge_transcript::{highlighted, rich_text};
+use serde::Deserialize;
+
+use crate::app::ViewerApp;
+use crate::error::PageError;
+use crate::layout::{page as layout, thread_bar};
+use crate::readable::readable;
+use crate::turn_view::bytes;
+use crate::url::thread_id;
+
+/// Items on a page.
+const LIMIT: usize = 200;
+
+/// How much of an item is shown, in bytes.
+const MAX_TEXT: usize = 32 << 10;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ContextParams {
+    /// The number of the first item on the page, counted from 1. The newest items if it is missing.
+    from: Option<usize>,
+}
+
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    Path(id): Path<String>,
+    Query(params): Query<ContextParams>,
+) -> Result<Html<String>, PageError> {
+    let id = thread_id(&id)?;
+    let thread = app.store().read_thread(id).await?;
+    let context = app.store().load_model_context(id).await?;
+    let count = context.history.len();
+    let first = params.from.map_or(count.saturating_sub(LIMIT), |from| from.saturating_sub(1).min(count));
+    let end = count.min(first + LIMIT);
+    let body = html! {
+        (thread_bar(id, "/context"))
+        main #main.transcript {
+            h1 { "What the model sees: " (title(&thread)) }
+            p.dim { (count) " items, in context window " (context.window.number) "." }
+            @for warning in &context.warnings { p.warning { (warning) } }
+            @if first > 0 { p.more { a rel="prev" href={ "/threads/" (id) "/context?from=" (first.saturating_sub(LIMIT) + 1) } { "earlier items" } } }
+            @for (index, item) in context.history.iter().enumerate().take(end).skip(first) {
+                (render(index, item, index < context.compacted_items))
+            }
+            @if end < count { p.more { a rel="next" href={ "/threads/" (id) "/context?from=" (end + 1) } { "later items" } } }
+            @if let Some(state) = &context.world_state {
+                h2 { "World state" }
+                pre.output tabindex="0" { (shortened(&readable(&state.clone().into_value()), "")) }
+            }
+        }
+    };
+    Ok(layout(title(&thread), &body))
+}
+
+fn render(index: usize, item: &ResponseItem, is_kept: bool) -> Markup {
+    let text = item.text();
+    html! {
+        article.item.context id={ "item-" (index + 1) } {
+            p.label {
+                (index + 1) " · " (item.kind().as_str().replace('_', " "))
+                @if let Some(role) = item.role() { ", " (role) }
+                @if is_kept { ", kept by the compaction" }
+            }
+            @if text.is_empty() {
+                pre.output tabindex="0" { (shortened(&serde_json::to_string_pretty(item).unwrap_or_default(), "json")) }
+            } @else if text.len() <= MAX_TEXT {
+                div.text { (rich_text(&text)) }
+            } @else {
+                pre.output tabindex="0" { (shortened(&text, "")) }
+            }
+        }
+    }
+}
+
+fn shortened(text: &str, language: &str) -> Markup {
+    let end = (0..=text.len().min(MAX_TEXT)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    html! {
+        (highlighted(&text[..end], language))
+        @if end < text.len() { "\n… " (bytes((text.len() - end) as u64)) " more are not shown here." }
+    }
+}

@@ -1,0 +1,135 @@
+//! A thread as a transcript. It opens at its end, and the page loads older and newer turns when the reader comes to them.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Html;
+use maud::{Markup, html};
+use selvedge_protocol::{Cursor, StoredThread, ThreadId};
+use selvedge_transcript::html::{facts, html_text, title};
+use serde::Deserialize;
+
+use crate::app::ViewerApp;
+use crate::error::PageError;
+use crate::layout::{page as layout, thread_bar};
+use crate::turn_view::{bytes, turn_view};
+use crate::turns::Turns;
+use crate::url::{encoded, thread_id};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ThreadParams {
+    /// The turn at which the page begins. Empty for the end of the thread.
+    turn: String,
+    /// The number of that turn, if the link knows it: so the turn is found faster.
+    number: Option<u64>,
+}
+
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    Path(id): Path<String>,
+    Query(params): Query<ThreadParams>,
+) -> Result<Html<String>, PageError> {
+    let id = thread_id(&id)?;
+    let thread = app.store().read_thread(id).await?;
+    let turns = if params.turn.is_empty() {
+        Turns::newest(&app, id).await?
+    } else {
+        Turns::from_turn(&app, id, &params.turn, params.number).await?
+    };
+    let size: u64 =
+        app.store().list_segments(id).await?.iter().filter(|segment| segment.is_current).map(|segment| segment.bytes).sum();
+    // A page that ends with the newest turn goes on with it.
+    let live = turns.newer.is_none().then(|| live_path(id, &turns));
+    let body = html! {
+        (thread_bar(id, ""))
+        main #main.transcript data-thread=(id) data-live=[live] {
+            h1 { (title(&thread)) }
+            (facts(&thread))
+            (origin(&thread, size))
+            @if app.write { (changes(&thread)) }
+            div #turns { (render(turns, id)) }
+        }
+    };
+    Ok(layout(title(&thread), &body))
+}
+
+/// Returns where changes are sent. The last turn is sent again, because it may have grown since the page was made.
+fn live_path(id: ThreadId, turns: &Turns) -> String {
+    match turns.first {
+        Some(first) if !turns.turns.is_empty() => {
+            format!("/threads/{id}/live?from={}", first + turns.turns.len() as u64 - 1)
+        }
+        _ => format!("/threads/{id}/live"),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TurnsParams {
+    cursor: String,
+    /// `older` or `newer`.
+    direction: String,
+}
+
+/// More turns, as a part of a page.
+pub(crate) async fn turns(
+    State(app): State<Arc<ViewerApp>>,
+    Path(id): Path<String>,
+    Query(params): Query<TurnsParams>,
+) -> Result<Html<String>, PageError> {
+    let id = thread_id(&id)?;
+    let cursor = Cursor::from(params.cursor);
+    let turns = if params.direction == "newer" {
+        Turns::after(&app, id, cursor).await?
+    } else {
+        Turns::before(&app, id, Some(cursor)).await?
+    };
+    Ok(Html(html_text(render(turns, id))))
+}
+
+fn render(turns: Turns, id: ThreadId) -> Markup {
+    let (older, newer) = (more(id, turns.older.as_ref(), "older"), more(id, turns.newer.as_ref(), "newer"));
+    html! {
+        (older)
+        @for (number, turn) in turns.numbered() { (turn_view(id, number, turn)) }
+        (newer)
+    }
+}
+
+/// The place at which the page loads more turns when it is seen. Without a script, it is a link.
+fn more(id: ThreadId, cursor: Option<&Cursor>, direction: &str) -> Markup {
+    html! {
+        @if let Some(cursor) = cursor {
+            p.more { a data-more=(direction) href={ "/threads/" (id) "/turns?direction=" (direction) "&cursor=" (encoded(cursor.as_str())) } { (direction) " turns" } }
+        }
+    }
+}
+
+/// Where the thread comes from, and its size.
+fn origin(thread: &StoredThread, size: u64) -> Markup {
+    html! {
+        p.origin {
+            span { (bytes(size)) }
+            @if let Some(source) = thread.forked_from_id {
+                a href={ "/threads/" (source) } { "forked from " (source) }
+                a href={ "/compare?a=" (source) "&b=" (thread.id) } { "compare with it" }
+            }
+            @if let Some(parent) = thread.parent_thread_id { a href={ "/threads/" (parent) } { "started by " (parent) } }
+        }
+    }
+}
+
+fn changes(thread: &StoredThread) -> Markup {
+    let id = thread.id;
+    html! {
+        div.changes {
+            form method="post" action={ "/threads/" (id) "/rename" } {
+                label { "name " input name="name" value=(thread.name.as_deref().unwrap_or_default()); }
+                button type="submit" { "Rename" }
+            }
+            @let verb = if thread.archived { "unarchive" } else { "archive" };
+            form method="post" action={ "/threads/" (id) "/" (verb) } { button type="submit" { (verb) } }
+            form method="post" action={ "/threads/" (id) "/fork" } { button type="submit" { "fork" } }
+        }
+    }
+}

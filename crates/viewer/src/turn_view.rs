@@ -1,0 +1,80 @@
+//! A turn as pages show it: long texts shortened, with links to the whole.
+
+use std::ops::Range;
+
+use maud::{Markup, html};
+use selvedge_protocol::{ThreadId, Turn};
+use selvedge_transcript::html::{TurnExtras, anchor, item, item_anchor, turn_with};
+use selvedge_transcript::{TranscriptParts, cut_content};
+
+use crate::url::encoded;
+
+/// The longest text that a page shows at once, in bytes.
+const MAX_TEXT: usize = 32 << 10;
+
+/// How many items of a turn a page shows at its beginning and at its end.
+const FIRST_ITEMS: usize = 20;
+const LAST_ITEMS: usize = 180;
+
+/// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
+pub(crate) fn turn_view(thread: ThreadId, number: Option<u64>, mut turn: Turn) -> Markup {
+    let left_out = middle(turn.items.len());
+    let ends = shorten(thread, &mut turn);
+    let in_their_place = html! {
+        p.more-items { a href={ "/threads/" (thread) "/items?" (item_query(&turn, left_out.start)) } { (left_out.len()) " more items of this turn" } }
+    };
+    let after_item = |index: usize| ends.get(index).cloned().unwrap_or_default();
+    let extras = TurnExtras { after_item, left_out, in_their_place: &in_their_place };
+    turn_with(number, &turn, TranscriptParts::default(), &extras)
+}
+
+/// Renders some items of a turn, without its head.
+pub(crate) fn items_view(thread: ThreadId, mut turn: Turn, items: Range<usize>) -> Markup {
+    let ends = shorten(thread, &mut turn);
+    let anchor = anchor(&turn);
+    html! {
+        @for (index, (each, end)) in turn.items.iter().zip(&ends).enumerate().skip(items.start).take(items.len()) {
+            (item(&item_anchor(&anchor, index), each, TranscriptParts::default(), end))
+        }
+    }
+}
+
+/// Shortens the texts of a turn, and returns what stands at the end of each item: where the whole is, and where its line is.
+fn shorten(thread: ThreadId, turn: &mut Turn) -> Vec<Markup> {
+    let removed: Vec<usize> = turn.items.iter_mut().map(|item| cut_content(&mut item.content, MAX_TEXT)).collect();
+    (0..).zip(removed).map(|(index, removed)| end_of_item(thread, turn, index, removed)).collect()
+}
+
+fn end_of_item(thread: ThreadId, turn: &Turn, index: usize, removed: usize) -> Markup {
+    let place = item_query(turn, index);
+    let skip = turn.item_positions.get(index).map_or(0, |position| position.saturating_sub(turn.lines.start));
+    html! {
+        @if removed > 0 {
+            p.cut { (bytes(removed as u64)) " more are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show the whole item" } }
+        }
+        div.tools {
+            a.raw href={ "/threads/" (thread) "/lines?" (place) "&skip=" (skip) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
+        }
+    }
+}
+
+/// Returns the query that names an item of a turn. `index` counts its items from 0, and the query from 1.
+fn item_query(turn: &Turn, index: usize) -> String {
+    format!("turn={}&start={}&item={}", encoded(turn.id.as_str()), turn.lines.start, index + 1)
+}
+
+/// Returns the items of a long turn that are left out: those between its beginning and its end.
+fn middle(items: usize) -> Range<usize> {
+    if items > FIRST_ITEMS + LAST_ITEMS { FIRST_ITEMS..items - LAST_ITEMS } else { 0..0 }
+}
+
+/// Returns a size in words: `812 bytes`, `3.2 kB`, `10.5 MB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    match bytes {
+        1 => "1 byte".to_owned(),
+        ..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}

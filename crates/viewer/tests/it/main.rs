@@ -1,0 +1,12 @@
+//! The viewer over real homes: its answers, and its pages in a real browser.
+
+#![expect(clippy::unwrap_used, reason = "a failure ends the test")]
+
+mod answers;
+mod api;
+mod attacks;
+mod browser;
+mod browser_tests;
+mod recordings;
+mod style;
+mod support;
