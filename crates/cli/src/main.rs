@@ -27,6 +27,7 @@ mod session_meta;
 mod store_location;
 mod thread_filters;
 mod timing;
+mod transcript_selection;
 mod value_parsers;
 mod wiring;
 

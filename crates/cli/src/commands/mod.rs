@@ -20,6 +20,7 @@ mod pick;
 mod rename;
 mod rewind;
 mod search;
+mod serve;
 mod show;
 mod stats;
 mod store;
@@ -45,8 +46,10 @@ pub(crate) enum VerbArgs {
     Show(show::ShowArgs),
     /// Show what the model would see next
     Context(context::ContextArgs),
-    /// Write the resolved history of a thread as JSONL, in its original bytes
+    /// Write a thread as JSONL in its original bytes, or as Markdown, HTML or JSON
     Export(export::ExportArgs),
+    /// Show the threads as pages in a browser
+    Serve(serve::ServeArgs),
     /// Follow a thread while other processes write it
     Tail(tail::TailArgs),
     /// Start a thread and print its id
@@ -141,6 +144,7 @@ async fn run_on_store(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>
         VerbArgs::Show(args) => show::run(args, app).await,
         VerbArgs::Context(args) => context::run(args, app).await,
         VerbArgs::Export(args) => export::run(args, app).await,
+        VerbArgs::Serve(args) => serve::run(args, app).await,
         VerbArgs::Tail(args) => tail::run(args, app).await,
         VerbArgs::New(args) => new::run(args, app).await,
         VerbArgs::Append(args) => append::run(args, app).await,

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use selvedge_protocol::{StoredThread, Turn, TurnQuery};
 use selvedge_thread_store::Damage;
+use selvedge_transcript::{TranscriptParts, markdown_document};
 use serde::Serialize;
 
 use crate::app::App;
@@ -30,6 +31,7 @@ abandoned, so that its turns are not among these.
 Examples:
   selvedge show 01a1fd5d-aacb
   selvedge show 'Thread on zebras' --last 3 --full
+  selvedge show 'Thread on zebras' --format markdown | less
   selvedge show 01a1fd5d-aacb --json | jq '.turns[].items[].type'")]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
@@ -37,17 +39,31 @@ pub(crate) struct ShowArgs {
     /// Print long outputs and messages in full
     #[arg(long)]
     full: bool,
+    /// Format of the transcript
+    #[arg(long, value_enum, default_value_t = ShowFormat::Text, conflicts_with = "json")]
+    format: ShowFormat,
     /// Only the newest N turns
     #[arg(long, value_name = "N")]
     last: Option<NonZeroUsize>,
 }
 
+/// The formats of a transcript for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ShowFormat {
+    /// For a terminal
+    Text,
+    /// The document that `export --format markdown` writes, always in full
+    #[value(alias = "md")]
+    Markdown,
+}
+
+/// A transcript as JSON.
 #[derive(Serialize)]
-struct TranscriptJson<'a> {
-    thread: &'a StoredThread,
-    turns: &'a [Turn],
+pub(crate) struct TranscriptJson<'a> {
+    pub(crate) thread: &'a StoredThread,
+    pub(crate) turns: &'a [Turn],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    diverged: &'a [DivergedSegment],
+    pub(crate) diverged: &'a [DivergedSegment],
 }
 
 /// Shows a thread.
@@ -60,7 +76,14 @@ pub(crate) async fn run(args: &ShowArgs, app: &mut App<'_>) -> Result<()> {
     let skipped = args.last.map_or(0, |last| turns.len().saturating_sub(last.get()));
     turns.drain(..skipped);
     let diverged = diverged::find(id, app).await;
-    print_with(&thread, &turns, &diverged, skipped, args.full, app)?;
+    match args.format {
+        ShowFormat::Text => print_with(&thread, &turns, &diverged, skipped, args.full, app)?,
+        ShowFormat::Markdown => {
+            let first = u64::try_from(skipped + 1).unwrap_or(u64::MAX);
+            let text = markdown_document(&thread, &turns, first, TranscriptParts::default());
+            app.out.write_all(text.as_bytes())?;
+        }
+    }
     // Standard error is not buffered. Without this, the notes would come before the transcript.
     app.out.flush()?;
     report_damage(&damage);

@@ -6,6 +6,7 @@ mod record;
 
 use clap::Args;
 
+pub(crate) use self::ending::interrupts;
 use self::follower::Follower;
 use crate::app::App;
 use crate::failure::Result;
@@ -49,7 +50,7 @@ pub(crate) struct TailArgs {
 /// Follows a thread until something ends the command.
 pub(crate) async fn run(args: &TailArgs, app: &mut App<'_>) -> Result<()> {
     // First of all, so that no line is printed before an interrupt ends the command in the usual way.
-    let interrupts = ending::interrupts();
+    let interrupts = interrupts();
     let id = args.thread.resolve(&*app.store).await?;
     let follower = Follower::new(app, id, args.from_start);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Times and durations for people.
+//! Times for people.
 
 use jiff::tz::TimeZone;
 use selvedge_protocol::Timestamp;
@@ -30,16 +30,6 @@ pub(crate) fn date_time(at: Timestamp) -> String {
     format(at, "%Y-%m-%d %H:%M:%S")
 }
 
-/// Returns a duration in the two largest units that matter.
-pub(crate) fn duration(millis: i64) -> String {
-    match millis {
-        ..1000 => format!("{millis} ms"),
-        1000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
-        60_000..3_600_000 => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1000),
-        _ => format!("{} h {} min", millis / 3_600_000, millis % 3_600_000 / 60_000),
-    }
-}
-
 fn format(at: Timestamp, pattern: &str) -> String {
     match jiff::Timestamp::from_millisecond(at.as_millis()) {
         Ok(time) => time.to_zoned(TimeZone::system()).strftime(pattern).to_string(),
@@ -63,13 +53,5 @@ mod tests {
         assert_eq!(before(29 * DAY), "29 days ago");
         assert!(before(40 * DAY).starts_with("2001-0"));
         assert!(before(-DAY).starts_with("2001-09-1"));
-    }
-
-    #[test]
-    fn a_duration_has_two_units_at_most() {
-        assert_eq!(duration(7), "7 ms");
-        assert_eq!(duration(1_260), "1.2 s");
-        assert_eq!(duration(61_000), "1 min 1 s");
-        assert_eq!(duration(7_380_000), "2 h 3 min");
     }
 }

@@ -1,13 +1,14 @@
 //! Transcripts: the facts about a thread, and its turns, for people.
 
-use selvedge_protocol::{ItemContent, ItemStatus, OtherTurnItem, StoredThread, Timestamp, Turn, TurnItem, TurnStatus};
+use selvedge_protocol::{ItemContent, OtherTurnItem, StoredThread, Timestamp, Turn, TurnItem};
+use selvedge_transcript::item_facts::{self, duration, message_of, turn_status, unusual_status};
 use serde_json::Value;
 
 use super::paint::Paint;
 use super::sanitize::sanitize;
 use super::text::{self, TextLimits, single_line};
 use super::thread_title::NO_MESSAGE;
-use super::time::{ago, date_time, duration};
+use super::time::{ago, date_time};
 
 /// The most columns of a title, a preview or a list of arguments.
 const MAX_TITLE_WIDTH: usize = 100;
@@ -112,7 +113,7 @@ impl TranscriptWriter {
 
     fn turn(&mut self, name: &str, turn: &Turn) {
         let paint = self.style.paint;
-        let mut about = vec![status(turn.status).to_owned()];
+        let mut about = vec![turn_status(turn.status).to_owned()];
         about.extend(turn.started_at.map(date_time));
         about.extend(turn.duration_ms.map(duration));
         let heading = paint.heading(format!("── {name}"));
@@ -225,60 +226,15 @@ impl TranscriptWriter {
     }
 }
 
-fn status(status: TurnStatus) -> &'static str {
-    match status {
-        TurnStatus::Completed => "completed",
-        TurnStatus::Interrupted => "interrupted",
-        TurnStatus::Failed => "failed",
-        TurnStatus::InProgress => "in progress",
-    }
-}
-
 /// Returns how a step ended, in parentheses. Empty for a step that completed and has no exit code.
 fn outcome(item: &TurnItem) -> String {
-    let (status, exit_code, millis) = match &item.content {
-        ItemContent::CommandExecution { status, exit_code, duration_ms, .. } => (*status, *exit_code, *duration_ms),
-        ItemContent::ToolCall { status, duration_ms, .. } => (*status, None, *duration_ms),
-        _ => return String::new(),
-    };
-    let mut parts = Vec::new();
-    // An exit code is more precise than a status, and replaces it.
-    match exit_code {
-        Some(code) => parts.push(format!("exit {code}")),
-        None => parts.extend(Some(unusual_status(status).to_owned()).filter(|status| !status.is_empty())),
-    }
-    parts.extend(millis.map(duration));
-    if parts.is_empty() { String::new() } else { format!("({})", parts.join(", ")) }
-}
-
-/// Returns the status of an item, or an empty text if it completed as expected.
-fn unusual_status(status: ItemStatus) -> &'static str {
-    match status {
-        ItemStatus::Completed => "",
-        ItemStatus::Failed => "failed",
-        ItemStatus::Declined => "declined",
-        ItemStatus::InProgress => "no end recorded",
-    }
+    let outcome = item_facts::outcome(&item.content);
+    if outcome.is_empty() { outcome } else { format!("({outcome})") }
 }
 
 fn change_kind(change: &Value) -> &str {
     let tagged = change.get("type").and_then(Value::as_str);
     tagged.or_else(|| change.as_object()?.keys().next().map(String::as_str)).unwrap_or("change")
-}
-
-/// Returns the text of a value, or its `message`. If it has neither, the value as JSON.
-fn message_of(value: &Value) -> String {
-    if let Some(text) = value.as_str().or_else(|| value.get("message")?.as_str()) {
-        return text.to_owned();
-    }
-    // Results of tools are lists of parts, and the result of an MCP server has such a list as `content`.
-    let parts = value.as_array().or_else(|| value.get("content")?.as_array());
-    let texts: Option<Vec<&str>> =
-        parts.map(|parts| parts.iter().map(|part| part["text"].as_str()).collect()).unwrap_or_default();
-    match texts {
-        Some(texts) if !texts.is_empty() => texts.join("\n"),
-        _ => json(value),
-    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {

@@ -13,6 +13,7 @@ mod dates;
 mod demo;
 mod directories;
 mod doctor;
+mod documents;
 mod homes;
 mod ids;
 mod importing;
