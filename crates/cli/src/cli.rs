@@ -10,12 +10,13 @@ use crate::global_options::GlobalOptions;
 /// Threads are read and written in place, in the rollout format of Codex. A command refers to a thread by its id, by
 /// a unique prefix of the id (4 characters or more), or by its exact name.
 #[derive(Debug, Parser)]
-#[command(name = "selvedge", version, arg_required_else_help = true, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "selvedge", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalOptions,
+    /// `None` shows an overview on a terminal.
     #[command(subcommand)]
-    pub(crate) verb: VerbArgs,
+    pub(crate) verb: Option<VerbArgs>,
 }
 
 const AFTER_HELP: &str = "\
@@ -24,6 +25,8 @@ Store: --store or --home, else SELVEDGE_STORE, else SELVEDGE_HOME, else CODEX_HO
 store init` creates the tables of a database.
 Exit codes: 0 done, 1 failure (of doctor: findings), 2 usage, 3 not found, 4 conflict (another process writes the \
 thread, other threads depend on it, or Codex would not notice the change), 130 nothing chosen (pick).
+
+Without a command, `selvedge` says on a terminal what it finds.
 
 Examples:
   selvedge demo                   a tour on recorded threads, in a temporary folder

@@ -33,6 +33,7 @@ mod wiring;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
@@ -67,5 +68,13 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| Failure::from(anyhow::Error::new(error).context("cannot start")))?;
-    runtime.block_on(commands::run(&cli.verb, &cli.global, Cli::command, out))
+    match &cli.verb {
+        Some(verb) => runtime.block_on(commands::run(verb, &cli.global, Cli::command, out)),
+        None if out.is_terminal() => runtime.block_on(commands::overview::run(&cli.global, out)),
+        None => {
+            let mut program = Cli::command();
+            let help = program.render_help();
+            program.error(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help).exit()
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod import;
 mod index;
 mod list;
 mod new;
+pub(crate) mod overview;
 mod pick;
 mod rename;
 mod rewind;

@@ -260,3 +260,18 @@ fn a_short_transcript_is_printed_exactly() {
     let meta = Home::with_file(id, meta_line(id).as_bytes());
     assert!(meta.ok(&["show", id]).starts_with("(no message yet)\n"));
 }
+
+#[test]
+fn without_a_verb_a_terminal_gets_an_overview() {
+    let home = Home::sample("story-0.169.0");
+    let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
+    assert!(code == 0 && shown.contains("threads with") && shown.contains("selvedge serve --open"), "{shown}");
+    assert!(shown.contains("THREAD") && shown.contains("selvedge show 01a1"), "{shown}");
+    for home in [Home::empty(), Home::missing()] {
+        let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
+        assert!(code == 0 && shown.contains("No threads yet") && shown.contains("selvedge demo"), "{shown}");
+    }
+    // A script gets the help and a failure.
+    let refused = home.run(&[]);
+    assert!(refused.code == 2 && refused.err.contains("Usage: selvedge"), "{refused:?}");
+}

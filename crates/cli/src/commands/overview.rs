@@ -1,0 +1,80 @@
+//! `selvedge` without a verb on a terminal: what is in the store, and what one can do.
+
+use std::io::Write;
+
+use selvedge_protocol::{ArchivedFilter, StatsKey, StatsQuery, ThreadQuery};
+
+use super::list;
+use crate::app::App;
+use crate::failure::Result;
+use crate::global_options::GlobalOptions;
+use crate::output::Output;
+use crate::store_location::{self, StoreLocation};
+use crate::wiring::HomeOptions;
+
+/// How many of the newest threads are shown.
+const NEWEST: usize = 5;
+
+/// What one can do with threads. `ID` is replaced by the id of the newest one.
+const NEXT: [(&str, &str); 6] = [
+    ("show ID", "read the newest thread"),
+    ("search TEXT", "find threads that contain a text"),
+    ("pick", "choose a thread while typing"),
+    ("serve --open", "all of it in a browser"),
+    ("stats", "threads and tokens by day"),
+    ("--help", "all commands"),
+];
+
+/// What one can do without threads.
+const FIRST: [(&str, &str); 3] = [
+    ("demo", "a tour on recorded threads, in a temporary folder"),
+    ("--home DIR list", "the threads of another home; `--store URL` takes a database"),
+    ("--help", "all commands"),
+];
+
+/// Prints the overview.
+pub(crate) async fn run(global: &GlobalOptions, out: &mut Output) -> Result<()> {
+    let mut app = match store_location::locate(global)? {
+        StoreLocation::Home(path) if !path.exists() => {
+            writeln!(out, "No threads yet: there is no home at {}.\n", path.display())?;
+            return hints(&FIRST, "", out);
+        }
+        StoreLocation::Home(path) => {
+            let options =
+                HomeOptions { durability: global.durability()?.unwrap_or_default(), index: global.index_location() };
+            App::open_home(&path, options, global.json, out)?
+        }
+        StoreLocation::Database(database) => App::connect(&database, global.json, out).await?,
+    };
+    let outcome = describe(&mut app).await;
+    app.note_left_out();
+    app.close().await;
+    outcome
+}
+
+async fn describe(app: &mut App<'_>) -> Result<()> {
+    let newest = app.store.list_threads(&ThreadQuery { limit: NEWEST, ..ThreadQuery::default() }).await?.items;
+    let everything = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
+    let query = StatsQuery { threads: everything, by: StatsKey::Source, offsets: Vec::new() };
+    let total = app.store.thread_stats(&query).await?.total;
+    if total.threads == 0 {
+        writeln!(app.out, "No threads yet in {}.\n", app.location)?;
+        return hints(&FIRST, "", app.out);
+    }
+    writeln!(app.out, "{} threads with {} turns in {}. The newest:\n", total.threads, total.turns, app.location)?;
+    let table = list::render(app, &newest).await?;
+    app.out.write_all(table.as_bytes())?;
+    writeln!(app.out)?;
+    let id_len = app.short_id_len(&newest).await?;
+    let id = newest.first().map(|thread| thread.id.to_string()[..id_len].to_owned()).unwrap_or_default();
+    hints(&NEXT, &id, app.out)
+}
+
+fn hints(hints: &[(&str, &str)], id: &str, out: &mut Output) -> Result<()> {
+    let paint = out.paint();
+    for (command, what) in hints {
+        let command = format!("selvedge {}", command.replace("ID", id));
+        writeln!(out, "  {command:<26}{}", paint.dim(what))?;
+    }
+    Ok(())
+}
