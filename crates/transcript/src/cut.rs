@@ -40,7 +40,9 @@ pub fn cut_content(content: &mut ItemContent, max_bytes: usize) -> usize {
             cut.text(query);
             results.iter_mut().for_each(|value| cut.value(value));
         }
-        ItemContent::ImageGeneration { revised_prompt, .. } => revised_prompt.iter_mut().for_each(|text| cut.text(text)),
+        ItemContent::ImageGeneration { revised_prompt, .. } => {
+            revised_prompt.iter_mut().for_each(|text| cut.text(text))
+        }
         ItemContent::Other(other) => other.fields.values_mut().for_each(|value| cut.value(value)),
         _ => {}
     }
@@ -114,7 +116,8 @@ mod tests {
     fn a_large_image_becomes_words() {
         let image = json!({"image_url": "x".repeat(MAX_IMAGE_BYTES + 1)});
         let images = vec![json!("data:image/png;base64,AAAA"), image];
-        let mut content = ItemContent::UserMessage { text: String::new(), images, attachments: Vec::new(), client_id: None };
+        let mut content =
+            ItemContent::UserMessage { text: String::new(), images, attachments: Vec::new(), client_id: None };
         assert_eq!(cut_content(&mut content, 5), MAX_IMAGE_BYTES + 1);
         let ItemContent::UserMessage { images, .. } = content else { return };
         assert_eq!(images, [json!("data:image/png;base64,AAAA"), json!(format!("of {} bytes", MAX_IMAGE_BYTES + 1))]);

@@ -14,8 +14,8 @@ use selvedge_protocol::{
     Turn, TurnId, TurnQuery, TurnSelector,
 };
 use selvedge_thread_store::{EntryKind, LineEntry, LineQuery, LineStart};
-use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::app::ViewerApp;
@@ -129,10 +129,7 @@ async fn turns(
 }
 
 /// The turns with an id: one, unless the log has several with it.
-async fn turn(
-    State(app): State<Arc<ViewerApp>>,
-    Path((id, turn)): Path<(String, String)>,
-) -> Answer<Page<Turn>> {
+async fn turn(State(app): State<Arc<ViewerApp>>, Path((id, turn)): Path<(String, String)>) -> Answer<Page<Turn>> {
     let turn = TurnSelector::Id(TurnId::from(turn));
     let query = TurnQuery { turn: Some(turn), limit: MAX_TURNS, ..TurnQuery::all(thread_id(&id)?) };
     Ok(Json(app.store().list_turns(&query).await?))

@@ -88,8 +88,8 @@ fn day(text: &str) -> Result<Option<Timestamp>, PageError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let at = format!("{text}T00:00:00.000Z").parse().map_err(|_| {
-        PageError::new(StatusCode::BAD_REQUEST, format!("`{text}` is not a day such as 2026-11-21"))
-    })?;
+    let at = format!("{text}T00:00:00.000Z")
+        .parse()
+        .map_err(|_| PageError::new(StatusCode::BAD_REQUEST, format!("`{text}` is not a day such as 2026-11-21")))?;
     Ok(Some(at))
 }

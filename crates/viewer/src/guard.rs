@@ -28,9 +28,9 @@ const HEADERS: [(&str, &str); 5] = [
 
 /// Answers a request if it may be answered, and adds the headers to whatever the answer is.
 pub(crate) async fn guard(State(app): State<Arc<ViewerApp>>, request: Request, next: Next) -> Response {
-    let mut response = match check(&app, request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+    let mut response = match refusal(&app, request.method(), request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(refusal) => refusal,
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -38,28 +38,29 @@ pub(crate) async fn guard(State(app): State<Arc<ViewerApp>>, request: Request, n
     response
 }
 
-fn check(app: &ViewerApp, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Response> {
+/// Returns the answer to a request that may not be answered by a page. `None` if it may.
+fn refusal(app: &ViewerApp, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     let host = text(headers, HOST.as_str()).unwrap_or_default();
     if !is_own_host(app, host) {
-        return Err(refused("this address is not the one on which the viewer was started"));
+        return Some(refused("this address is not the one on which the viewer was started"));
     }
     // A browser sends the origin with each request that could change something, and with those of scripts.
     if let Some(origin) = text(headers, ORIGIN.as_str())
         && origin != format!("http://{host}")
     {
-        return Err(refused("the request comes from another site"));
+        return Some(refused("the request comes from another site"));
     }
     if method != Method::GET && method != Method::HEAD && text(headers, ORIGIN.as_str()).is_none() {
-        return Err(refused("the request does not say from which site it comes"));
+        return Some(refused("the request does not say from which site it comes"));
     }
     if has_cookie(app, headers) {
-        return Ok(());
+        return None;
     }
     let given = uri.query().unwrap_or_default().split('&').find_map(|part| part.strip_prefix("token="));
     if method == Method::GET && given.is_some_and(|token| is_equal(token, &app.token)) {
-        return Err(with_cookie(app, uri));
+        return Some(with_cookie(app, uri));
     }
-    Err(refused("open the URL that `selvedge serve` printed: it contains the token of this viewer"))
+    Some(refused("open the URL that `selvedge serve` printed: it contains the token of this viewer"))
 }
 
 /// Remembers the token in a cookie, and leads to the same page without the token in its address.

@@ -39,7 +39,9 @@ pub(crate) fn hit_row(hit: &SearchHit) -> Markup {
 }
 
 fn target(thread: ThreadId, hit: &SearchHit) -> String {
-    let Some(turn) = hit.turn_id.as_ref().map(|turn| encoded(turn.as_str())) else { return format!("/threads/{thread}") };
+    let Some(turn) = hit.turn_id.as_ref().map(|turn| encoded(turn.as_str())) else {
+        return format!("/threads/{thread}");
+    };
     match (hit.position, hit.turn_number) {
         (Some(position), _) => format!("/threads/{thread}/at?turn={turn}&position={position}"),
         (None, Some(number)) => format!("/threads/{thread}?turn={turn}&number={number}"),

@@ -55,6 +55,9 @@ mod tests {
     #[test]
     fn every_value_has_a_line() {
         let value = json!({"a": {"b": "one\ntwo", "c": [1, {"d": null}]}, "e": {}, "f": "text"});
-        assert_eq!(readable(&value), "a:\n  b:\n    one\n    two\n  c:\n    - 1\n    -\n      d: null\ne: {}\nf: text\n");
+        assert_eq!(
+            readable(&value),
+            "a:\n  b:\n    one\n    two\n  c:\n    - 1\n    -\n      d: null\ne: {}\nf: text\n"
+        );
     }
 }

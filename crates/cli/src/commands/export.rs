@@ -131,14 +131,14 @@ impl Export<'_> {
                     .hint("-o names the file to write"));
             }
             // A pipe or a device cannot be replaced by a finished file, and is written to directly.
-            Ok(existing) if !existing.is_file() => self.into_special_file(path).await?,
-            _ => self.into_regular_file(path).await?,
+            Ok(existing) if !existing.is_file() => self.write_to_special_file(path).await?,
+            _ => self.write_to_regular_file(path).await?,
         };
         note(&format!("wrote {bytes} bytes to {}", path.display()));
         Ok(())
     }
 
-    async fn into_special_file(&self, path: &Path) -> Result<u64> {
+    async fn write_to_special_file(&self, path: &Path) -> Result<u64> {
         let file = File::options().write(true).open(path).with_context(|| format!("cannot open {}", path.display()))?;
         let mut out = BufWriter::new(file);
         let bytes = self.write(&mut out).await?;
@@ -148,7 +148,7 @@ impl Export<'_> {
 
     /// Writes a temporary file in the same directory and renames it, so that no partial history ever has this name. Only
     /// its owner can read the file, like the thread itself.
-    async fn into_regular_file(&self, path: &Path) -> Result<u64> {
+    async fn write_to_regular_file(&self, path: &Path) -> Result<u64> {
         let cannot_write = || format!("cannot write {}", path.display());
         let temporary =
             tempfile::Builder::new().prefix(".selvedge-").tempfile_in(directory(path)).with_context(cannot_write)?;

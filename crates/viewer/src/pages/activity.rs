@@ -62,7 +62,8 @@ async fn charts(app: &ViewerApp, filters: &ThreadFilters) -> Result<Markup, Page
         .into_iter()
         .take(MAX_GROUPS)
         .map(|group| {
-            let href = group.key.clone().map(|project| format!("/?{}", ThreadFilters { project, ..filters.clone() }.query()));
+            let href =
+                group.key.clone().map(|project| format!("/?{}", ThreadFilters { project, ..filters.clone() }.query()));
             Bar { label: group.key.unwrap_or_else(|| "no project".to_owned()), value: group.counts.turns, href }
         })
         .collect();
@@ -77,7 +78,8 @@ async fn charts(app: &ViewerApp, filters: &ThreadFilters) -> Result<Markup, Page
 
 /// Returns the turns of each day up to the newest one, also of days without any.
 fn days_of(stats: &ThreadStats) -> Vec<(i64, u64)> {
-    let day = |key: &str| format!("{key}T00:00:00.000Z").parse().ok().map(|at: Timestamp| at.as_millis().div_euclid(DAY));
+    let day =
+        |key: &str| format!("{key}T00:00:00.000Z").parse().ok().map(|at: Timestamp| at.as_millis().div_euclid(DAY));
     let known: BTreeMap<i64, u64> =
         stats.groups.iter().filter_map(|group| Some((day(group.key.as_deref()?)?, group.counts.turns))).collect();
     let (Some((first, _)), Some((last, _))) = (known.first_key_value(), known.last_key_value()) else {

@@ -34,7 +34,10 @@ pub(crate) async fn page(
     let threads = (app.store().read_thread(a).await?, app.store().read_thread(b).await?);
     let shared = shared_turns(&app, a, b).await?;
     let from = params.from.unwrap_or(shared + 1).max(1);
-    let sides = (Turns::after(&app, a, Cursor::at_position(from - 1)).await?, Turns::after(&app, b, Cursor::at_position(from - 1)).await?);
+    let sides = (
+        Turns::after(&app, a, Cursor::at_position(from - 1)).await?,
+        Turns::after(&app, b, Cursor::at_position(from - 1)).await?,
+    );
     let has_more = sides.0.newer.is_some() || sides.1.newer.is_some();
     let next = from + crate::turns::LIMIT as u64;
     let body = html! {
@@ -93,7 +96,9 @@ async fn shared_turns(app: &ViewerApp, a: ThreadId, b: ThreadId) -> Result<u64, 
 /// in one thread because it was forked there is still the same.
 fn is_same(one: Option<&Turn>, other: Option<&Turn>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => one.id == other.id && one.started_at == other.started_at && one.items == other.items,
+        (Some(one), Some(other)) => {
+            one.id == other.id && one.started_at == other.started_at && one.items == other.items
+        }
         _ => false,
     }
 }

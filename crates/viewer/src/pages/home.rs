@@ -42,8 +42,11 @@ pub(crate) async fn page(
     let mut threads = filters.threads()?;
     threads.cursor = (!params.cursor.is_empty()).then(|| Cursor::from(params.cursor));
     let is_first = threads.cursor.is_none();
-    let found =
-        if filters.q.trim().is_empty() { listed(&app, &filters, &threads).await? } else { searched(&app, &filters, threads).await? };
+    let found = if filters.q.trim().is_empty() {
+        listed(&app, &filters, &threads).await?
+    } else {
+        searched(&app, &filters, threads).await?
+    };
     let body = html! {
         (bar(&search_form(&filters, &found.known)))
         main #main.threads {

@@ -129,9 +129,7 @@ fn plain(content: &ItemContent) -> String {
         | ItemContent::ExitedReviewMode { review: text }
         | ItemContent::Transcript { text, .. }
         | ItemContent::InterAgentMessage { text, .. } => text.clone(),
-        ItemContent::Reasoning { summary, content } => {
-            if summary.is_empty() { content } else { summary }.join("\n\n")
-        }
+        ItemContent::Reasoning { summary, content } => if summary.is_empty() { content } else { summary }.join("\n\n"),
         ItemContent::CommandExecution { command, output, .. } => {
             format!("$ {command}\n{}", output.as_deref().unwrap_or_default())
         }

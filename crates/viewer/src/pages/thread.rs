@@ -37,8 +37,14 @@ pub(crate) async fn page(
     } else {
         Turns::from_turn(&app, id, &params.turn, params.number).await?
     };
-    let size: u64 =
-        app.store().list_segments(id).await?.iter().filter(|segment| segment.is_current).map(|segment| segment.bytes).sum();
+    let size: u64 = app
+        .store()
+        .list_segments(id)
+        .await?
+        .iter()
+        .filter(|segment| segment.is_current)
+        .map(|segment| segment.bytes)
+        .sum();
     // A page that ends with the newest turn goes on with it.
     let live = turns.newer.is_none().then(|| live_path(id, &turns));
     let body = html! {

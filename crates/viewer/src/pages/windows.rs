@@ -127,7 +127,8 @@ impl WindowHistory {
                 self.item_bytes += line.payload().len() as u64;
             }
             "compacted" => {
-                let facts = if let RolloutItem::Compacted(compacted) = line.item() { *compacted } else { Compacted::default() };
+                let facts =
+                    if let RolloutItem::Compacted(compacted) = line.item() { *compacted } else { Compacted::default() };
                 self.compact(position, line.timestamp(), facts);
             }
             "event_msg" if line.payload().contains("\"token_count\"") => self.count(&line.item()),

@@ -16,7 +16,9 @@ async fn the_token_becomes_a_cookie_and_without_it_nothing_is_answered() {
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.header("set-cookie").is_empty() && !answer.text().contains(&viewer.token), "{path}");
     }
-    for cookie in ["selvedge=x".to_owned(), viewer.cookie().replace(&viewer.token, "x"), format!("selvedge={}", viewer.token)] {
+    for cookie in
+        ["selvedge=x".to_owned(), viewer.cookie().replace(&viewer.token, "x"), format!("selvedge={}", viewer.token)]
+    {
         assert_eq!(viewer.send("GET", "/", &[("Host", host), ("Cookie", &cookie)], "").await.status, 403, "{cookie}");
     }
 
@@ -94,11 +96,21 @@ async fn every_answer_has_the_headers_that_protect_it() {
     }
     answers.push(("thread".to_owned(), viewer.get(&format!("/threads/{id}")).await));
     answers.push(("refused".to_owned(), viewer.send("GET", "/", &[("Host", &viewer.host)], "").await));
-    answers.push(("first".to_owned(), viewer.send("GET", &format!("/?token={}", viewer.token), &[("Host", &viewer.host)], "").await));
+    answers.push((
+        "first".to_owned(),
+        viewer.send("GET", &format!("/?token={}", viewer.token), &[("Host", &viewer.host)], "").await,
+    ));
     answers.push(("post".to_owned(), viewer.post(&format!("/threads/{id}/archive"), "").await));
     for (name, answer) in answers {
         let policy = answer.header("content-security-policy");
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"] {
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        ] {
             assert!(policy.contains(part), "{name}: {policy}");
         }
         assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{name}: {policy}");
@@ -154,8 +166,19 @@ async fn what_does_not_exist_is_a_clear_404() {
     let viewer = TestViewer::of_sample(SAMPLE).await;
     let id = viewer.threads().await[0].id;
     let unknown = "01a222c1-13f7-7632-82f1-000000000000";
-    let mut paths = vec!["/no-such-page".to_owned(), "/api/v1/no-such-path".to_owned(), format!("/compare?a={id}&b={unknown}")];
-    for page in ["", "/turns?cursor=p1.0&direction=newer", "/live", "/find?q=a", "/context", "/windows", "/world", "/relatives", "/lines"] {
+    let mut paths =
+        vec!["/no-such-page".to_owned(), "/api/v1/no-such-path".to_owned(), format!("/compare?a={id}&b={unknown}")];
+    for page in [
+        "",
+        "/turns?cursor=p1.0&direction=newer",
+        "/live",
+        "/find?q=a",
+        "/context",
+        "/windows",
+        "/world",
+        "/relatives",
+        "/lines",
+    ] {
         paths.push(format!("/threads/{unknown}{page}"));
         paths.push(format!("/threads/not-an-id{page}"));
     }
@@ -176,7 +199,14 @@ async fn what_does_not_exist_is_a_clear_404() {
             assert_eq!(all(&answer.page(), "main.plain h1").len(), 1, "{path}");
         }
     }
-    for path in ["/api/v1/threads?limit=x", "/api/v1/threads?limit=0", "/api/v1/search?q=", "/api/v1/threads?since=x", "/api/v1/stats?by=x", &format!("/api/v1/threads/{id}/turns?cursor=x")] {
+    for path in [
+        "/api/v1/threads?limit=x",
+        "/api/v1/threads?limit=0",
+        "/api/v1/search?q=",
+        "/api/v1/threads?since=x",
+        "/api/v1/stats?by=x",
+        &format!("/api/v1/threads/{id}/turns?cursor=x"),
+    ] {
         let answer = viewer.get(path).await;
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.json()["error"].is_string(), "{path}");
@@ -199,7 +229,12 @@ async fn a_huge_item_is_cut_with_a_link_to_the_whole() {
     let page = answer.page();
     let whole = link(&page, ".cut a").unwrap();
     let whole = viewer.get(&whole).await;
-    assert!(whole.page().select(&scraper::Selector::parse(".command-execution pre").unwrap()).any(|pre| pre.text().collect::<String>() == output));
+    assert!(
+        whole
+            .page()
+            .select(&scraper::Selector::parse(".command-execution pre").unwrap())
+            .any(|pre| pre.text().collect::<String>() == output)
+    );
     let text = all(&page, ".command-execution a.raw")[0].value().attr("data-text").unwrap();
     assert!(viewer.get(text).await.text().ends_with(&output));
     for path in ["context", "lines", "windows", "world"] {
@@ -221,7 +256,9 @@ async fn turns_with_one_id_are_all_shown_and_each_has_its_own_number() {
             ),
             format!(r#"{{"type":"task_complete","turn_id":"{turn}"}}"#),
         ] {
-            lines.push_str(&format!(r#"{{"timestamp":"2026-11-21T09:08:56.705Z","type":"event_msg","payload":{payload}}}"#));
+            lines.push_str(&format!(
+                r#"{{"timestamp":"2026-11-21T09:08:56.705Z","type":"event_msg","payload":{payload}}}"#
+            ));
             lines.push('\n');
         }
     }

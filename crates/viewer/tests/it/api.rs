@@ -1,9 +1,7 @@
 //! The JSON: equal to what the store answers, and as its description says.
 
 use boon::{Compiler, Draft, Schemas};
-use selvedge_protocol::{
-    ItemsView, SearchQuery, SortDirection, StatsKey, StatsQuery, ThreadQuery, TurnQuery,
-};
+use selvedge_protocol::{ItemsView, SearchQuery, SortDirection, StatsKey, StatsQuery, ThreadQuery, TurnQuery};
 use selvedge_thread_store::ThreadReader;
 use serde_json::{Value, json};
 
@@ -28,9 +26,8 @@ impl Description {
     /// Fails unless an answer is as the description of its path says.
     fn check(&mut self, path: &str, status: &str, answer: &Value) {
         let path = path.replace('/', "~1").replace('{', "%7B").replace('}', "%7D");
-        let schema = format!(
-            "http://viewer/openapi.json#/paths/{path}/get/responses/{status}/content/application~1json/schema"
-        );
+        let schema =
+            format!("http://viewer/openapi.json#/paths/{path}/get/responses/{status}/content/application~1json/schema");
         let schema = self.compiler.compile(&schema, &mut self.schemas).unwrap();
         if let Err(error) = self.schemas.validate(answer, schema) {
             panic!("{path}: {error:#}\n{answer:#}");

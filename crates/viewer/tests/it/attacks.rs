@@ -101,8 +101,9 @@ fn check(page: &scraper::Html, what: &str) {
             let is_good = match name {
                 "href" => {
                     let is_own = value.starts_with(['/', '#']) && !value.starts_with("//");
-                    let is_safe_link = ["http://", "https://", "mailto:"].iter().any(|scheme| value.starts_with(scheme))
-                        && element.attr("rel") == Some("noopener noreferrer nofollow");
+                    let is_safe_link =
+                        ["http://", "https://", "mailto:"].iter().any(|scheme| value.starts_with(scheme))
+                            && element.attr("rel") == Some("noopener noreferrer nofollow");
                     is_own || is_safe_link || element.name() == "link" && value == "data:,"
                 }
                 "src" => value == "/assets/viewer.js" || value.starts_with("data:image/png;base64,"),
@@ -141,7 +142,11 @@ async fn no_text_of_a_thread_becomes_an_element_or_an_attribute() {
         assert!(text.header("content-type").starts_with("text/plain"), "{attack}");
         check(&viewer.page(&item.replace("/text?", "/item?")).await, attack);
         check(&viewer.page(&format!("/compare?a={peaceful}&b={id}")).await, attack);
-        let raw = all(&viewer.page(&format!("/threads/{id}/lines")).await, "article .label a")[0].value().attr("href").unwrap().to_owned();
+        let raw = all(&viewer.page(&format!("/threads/{id}/lines")).await, "article .label a")[0]
+            .value()
+            .attr("href")
+            .unwrap()
+            .to_owned();
         assert!(viewer.get(&raw).await.header("content-type").starts_with("text/plain"));
     }
     for path in ["/", "/?archived=all", "/?q=pwned", "/?q=evil", "/activity", "/?q=%22hello%22"] {
@@ -158,7 +163,8 @@ async fn no_text_of_a_thread_becomes_an_element_or_an_attribute() {
         ] {
             check(&viewer.page(&path).await, &path);
         }
-        for path in [format!("/threads/{text}"), format!("/threads/{peaceful}?turn={text}"), format!("/?since={text}")] {
+        for path in [format!("/threads/{text}"), format!("/threads/{peaceful}?turn={text}"), format!("/?since={text}")]
+        {
             let answer = viewer.get(&path).await;
             assert!(answer.status == 404 || answer.status == 400, "{path}: {}", answer.status);
             check(&answer.page(), &path);

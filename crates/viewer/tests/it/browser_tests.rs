@@ -73,7 +73,8 @@ async fn a_reader_searches_filters_and_opens_with_the_keyboard() {
 async fn a_long_thread_opens_at_its_end_and_loads_both_ways() {
     let mut browser = browser_or_skip!();
     let viewer = TestViewer::empty().await;
-    let messages: Vec<String> = (1..=75).map(|number| format!("message {number}\n\n{}", "words\n\n".repeat(10))).collect();
+    let messages: Vec<String> =
+        (1..=75).map(|number| format!("message {number}\n\n{}", "words\n\n".repeat(10))).collect();
     let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
     let id = a_thread(&viewer, &messages).await;
     browser.open(viewer.viewer.url());
@@ -86,7 +87,8 @@ async fn a_long_thread_opens_at_its_end_and_loads_both_ways() {
     browser.wait("document.querySelector('.turn') !== window.first");
     assert!(browser.value("Math.abs(window.first.getBoundingClientRect().top - window.top_)").as_f64().unwrap() < 2.0);
     browser.wait("(scrollTo(0), document.querySelectorAll('.turn').length === 75)");
-    let numbers = browser.text("[...document.querySelectorAll('.turn h2')].map((title) => title.textContent.slice(5)).join()");
+    let numbers =
+        browser.text("[...document.querySelectorAll('.turn h2')].map((title) => title.textContent.slice(5)).join()");
     let expected: Vec<String> = (1..=75).map(|number| number.to_string()).collect();
     assert_eq!(numbers, expected.join(","));
 
@@ -94,9 +96,12 @@ async fn a_long_thread_opens_at_its_end_and_loads_both_ways() {
     let turn = browser.text("document.querySelectorAll('.turn')[29].id.replace('turn-', '')");
     browser.open(&format!("http://{}/threads/{id}?turn={turn}#turn-{turn}-item-2", viewer.host));
     browser.wait("document.querySelector(':target')");
-    browser.wait("(scrollTo(document.documentElement.scrollHeight), document.querySelector('a[data-more=newer]') === null)");
+    browser.wait(
+        "(scrollTo(document.documentElement.scrollHeight), document.querySelector('a[data-more=newer]') === null)",
+    );
     browser.wait("(scrollTo(0), document.querySelectorAll('.turn').length === 75)");
-    let numbers = browser.text("[...document.querySelectorAll('.turn h2')].map((title) => title.textContent.slice(5)).join()");
+    let numbers =
+        browser.text("[...document.querySelectorAll('.turn h2')].map((title) => title.textContent.slice(5)).join()");
     assert_eq!(numbers, expected.join(","));
     // The newest turn is here, so the page follows the thread.
     browser.wait("document.querySelector('main').dataset.live");
@@ -116,7 +121,9 @@ async fn keys_move_through_a_thread_and_tell_of_themselves() {
     browser.press("j");
     browser.press("j");
     assert_eq!(browser.text("document.querySelector('.current .text').textContent.trim()"), "second");
-    assert!(browser.value("document.querySelector('.current').getBoundingClientRect().top < window.innerHeight") == true);
+    assert!(
+        browser.value("document.querySelector('.current').getBoundingClientRect().top < window.innerHeight") == true
+    );
     browser.press("k");
     assert!(browser.text("document.querySelector('.current .text').textContent").starts_with("a question"));
     browser.press("G");
@@ -204,14 +211,20 @@ async fn what_was_missed_comes_when_the_page_is_connected_again() {
     browser.open(viewer.viewer.url());
     browser.open(&format!("http://{}/threads/{id}", viewer.host));
     browser.wait("document.querySelector('main').dataset.live");
-    browser.call("Network.emulateNetworkConditions", json!({"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}));
+    browser.call(
+        "Network.emulateNetworkConditions",
+        json!({"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}),
+    );
     let live = viewer.manager.open(id).await.unwrap();
     for number in 0..25 {
         let turn = live.begin_turn(TurnSettings::default()).await.unwrap();
         turn.user_message(format!("missed {number}")).await.unwrap();
         turn.complete().await.unwrap();
     }
-    browser.call("Network.emulateNetworkConditions", json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}));
+    browser.call(
+        "Network.emulateNetworkConditions",
+        json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}),
+    );
     browser.wait("document.querySelectorAll('.turn').length === 26");
     // Turns that are undone while the page is open are no longer shown without a word.
     live.shutdown().await.unwrap();
@@ -230,7 +243,9 @@ async fn threads_are_renamed_archived_forked_and_compared_with_the_mouse() {
     browser.wait("document.querySelector('h1').textContent === 'a new name'");
     for verb in ["archive", "unarchive"] {
         browser.click(&format!("form[action$='/{verb}'] button"));
-        browser.wait(&format!("document.querySelector('form[action$=\"/{verb}\"]') === null && document.readyState === 'complete'"));
+        browser.wait(&format!(
+            "document.querySelector('form[action$=\"/{verb}\"]') === null && document.readyState === 'complete'"
+        ));
     }
     browser.click("form[action$='/fork'] button");
     browser.wait("document.querySelector('.origin a[href^=\"/compare\"]') && document.readyState === 'complete'");
@@ -261,7 +276,8 @@ async fn no_attack_runs_in_the_browser() {
         let id = attacked(&viewer, attack).await;
         pages.extend(["", "/context", "/find?q=pwned"].map(|page| format!("/threads/{id}{page}")));
     }
-    let text: Vec<String> = ATTACKS.iter().map(|attack| attack.bytes().map(|byte| format!("%{byte:02X}")).collect()).collect();
+    let text: Vec<String> =
+        ATTACKS.iter().map(|attack| attack.bytes().map(|byte| format!("%{byte:02X}")).collect()).collect();
     pages.extend(text.iter().map(|attack| format!("/?q={attack}")));
     for page in pages {
         browser.open(&format!("http://{}{page}", viewer.host));
@@ -370,7 +386,15 @@ async fn pictures() {
         ("activity", "/activity?archived=all".to_owned()),
         ("error", "/threads/none".to_owned()),
     ];
-    for (name, page) in [("thread", ""), ("context", "/context"), ("windows", "/windows"), ("world", "/world"), ("relatives", "/relatives"), ("lines", "/lines"), ("find", "/find?q=the")] {
+    for (name, page) in [
+        ("thread", ""),
+        ("context", "/context"),
+        ("windows", "/windows"),
+        ("world", "/world"),
+        ("relatives", "/relatives"),
+        ("lines", "/lines"),
+        ("find", "/find?q=the"),
+    ] {
         pages.push((name, format!("/threads/{id}{page}")));
     }
     if let [one, other, ..] = threads.as_slice() {
@@ -381,7 +405,9 @@ async fn pictures() {
         browser.size(width, 800);
         for (name, path) in &pages {
             browser.open(&format!("http://{}{path}", viewer.host));
-            browser.value("document.querySelectorAll('main details').forEach((each, index) => { each.open = index % 3 === 0 })");
+            browser.value(
+                "document.querySelectorAll('main details').forEach((each, index) => { each.open = index % 3 === 0 })",
+            );
             std::thread::sleep(std::time::Duration::from_millis(150));
             browser.screenshot(&folder.join(format!("{name}-{theme}-{width}.png")));
         }

@@ -11,13 +11,16 @@ use crate::support::{TestViewer, all, link, sample_names};
 async fn every_page_of_every_recording_is_valid() {
     for sample in sample_names() {
         let viewer = TestViewer::of_sample(&sample).await;
-        for path in ["/", "/?archived=all", "/?q=a", "/activity", "/?project=%2Fhome&model=x&since=2026-01-01&until=2026-12-31"] {
+        for path in
+            ["/", "/?archived=all", "/?q=a", "/activity", "/?project=%2Fhome&model=x&since=2026-01-01&until=2026-12-31"]
+        {
             viewer.page(path).await;
         }
         let threads = viewer.threads().await;
         // A recording has some threads that differ in one thing only, and many pages of each.
         for thread in threads.iter().take(3) {
-            for page in ["", "/context", "/windows", "/world", "/relatives", "/lines", "/lines?damage=1", "/find?q=the"] {
+            for page in ["", "/context", "/windows", "/world", "/relatives", "/lines", "/lines?damage=1", "/find?q=the"]
+            {
                 let path = format!("/threads/{}{page}", thread.id);
                 let found = viewer.page(&path).await;
                 assert_eq!(all(&found, "main#main h1").len(), 1, "{sample}{path}");
@@ -118,7 +121,9 @@ async fn an_item_leads_to_its_line_and_to_its_text() {
                 let raw = all(&page, "article .label a")[0].value().attr("href").unwrap().to_owned();
                 let line = &lines[usize::try_from(*position).unwrap()];
                 assert_eq!(&viewer.get(&raw).await.body, line, "{sample} {} {place}", thread.id);
-                let at = viewer.get(&format!("/threads/{}/at?turn={}&position={position}", thread.id, turn.id.as_str())).await;
+                let at = viewer
+                    .get(&format!("/threads/{}/at?turn={}&position={position}", thread.id, turn.id.as_str()))
+                    .await;
                 assert!(at.status == 303 && at.header("location").contains("#turn"), "{sample} {place}");
                 let text = viewer.get(&format!("/threads/{}/text?{place}", thread.id)).await;
                 assert_eq!(text.status, 200, "{sample} {place} {}", item.kind());

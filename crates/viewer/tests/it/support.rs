@@ -43,7 +43,11 @@ impl Answer {
 
     /// Returns the value of a header, and an empty text if there is none.
     pub(crate) fn header(&self, name: &str) -> String {
-        let named = |line: &str| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned());
+        let named = |line: &str| {
+            line.split_once(": ")
+                .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.to_owned())
+        };
         self.head.lines().find_map(named).unwrap_or_default()
     }
 
