@@ -28,9 +28,9 @@ const HEADERS: [(&str, &str); 5] = [
 
 /// Answers a request if it may be answered, and adds the headers to whatever the answer is.
 pub(crate) async fn guard(State(app): State<Arc<ViewerApp>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(&app, request.method(), request.uri(), request.headers()) {
+    let mut response = match check(&app, request.method(), request.uri(), request.headers()) {
         None => next.run(request).await,
-        Some(refusal) => refusal,
+        Some(answer) => answer,
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -38,8 +38,8 @@ pub(crate) async fn guard(State(app): State<Arc<ViewerApp>>, request: Request, n
     response
 }
 
-/// Returns the answer to a request that may not be answered by a page. `None` if it may.
-fn refusal(app: &ViewerApp, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+/// Returns the answer to a request that no page may answer: a refusal, or the cookie. `None` if a page may answer it.
+fn check(app: &ViewerApp, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     let host = text(headers, HOST.as_str()).unwrap_or_default();
     if !is_own_host(app, host) {
         return Some(refused("this address is not the one on which the viewer was started"));
