@@ -96,6 +96,8 @@ pub fn anchor(turn: &Turn) -> String {
 /// What a page adds to a turn.
 #[derive(Debug)]
 pub struct TurnExtras<'a, F> {
+    /// The id of the element of the turn: [`anchor`], unless another turn on the page has that one.
+    pub anchor: &'a str,
     /// What stands at the end of the item with this index.
     pub after_item: F,
     /// The indexes of items that are left out.
@@ -107,8 +109,14 @@ pub struct TurnExtras<'a, F> {
 /// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
 #[must_use]
 pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
+    turn_at(&anchor(turn), number, turn, parts)
+}
+
+/// Renders a turn whose element has this id.
+pub(crate) fn turn_at(anchor: &str, number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
     let nothing = html! {};
-    turn_with(number, turn, parts, &TurnExtras { after_item: |_| html! {}, left_out: 0..0, in_their_place: &nothing })
+    let extras = TurnExtras { anchor, after_item: |_| html! {}, left_out: 0..0, in_their_place: &nothing };
+    turn_with(number, turn, parts, &extras)
 }
 
 /// Renders a turn with what a page adds to it. Its element has the position of its first line in the thread as `data-start`: this
@@ -120,7 +128,7 @@ pub fn turn_with<F: Fn(usize) -> Markup>(
     parts: TranscriptParts,
     extras: &TurnExtras<'_, F>,
 ) -> Markup {
-    let anchor = anchor(turn);
+    let anchor = extras.anchor;
     html! {
         section.turn id=(anchor) data-start=(turn.lines.start) aria-labelledby={ (anchor) "-title" } {
             header.turn-head {
@@ -133,7 +141,7 @@ pub fn turn_with<F: Fn(usize) -> Markup>(
             @for (index, item) in turn.items.iter().enumerate() {
                 @if index == extras.left_out.start && !extras.left_out.is_empty() { (extras.in_their_place) }
                 @if parts.contain(&item.content) && !extras.left_out.contains(&index) {
-                    (self::item(&item_anchor(&anchor, index), item, parts, &(extras.after_item)(index)))
+                    (self::item(&item_anchor(anchor, index), item, parts, &(extras.after_item)(index)))
                 }
             }
             @if let Some(error) = &turn.error {

@@ -95,25 +95,42 @@ async function load(link) {
   if (!isOlder && links.length === 0 && !transcript.dataset.live) follow(`/threads/${transcript.dataset.thread}/live`);
 }
 
-// A thread that is being written grows on the page.
+// A thread that is being written grows on the page. A page that is not seen does not follow it: a browser has few connections for
+// all of its pages.
 function follow(path) {
   transcript.dataset.live = path;
-  const events = new EventSource(path);
-  events.addEventListener("open", () => { status.textContent = ""; });
-  events.addEventListener("turns", (event) => {
-    const atEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 80;
-    const changes = [...parsed(event.data).children].filter(place);
-    if (atEnd && changes.length > 0) scrollTo(document.documentElement.scrollHeight);
-  });
-  events.addEventListener("end", (event) => {
-    events.close();
-    status.textContent = event.data;
-  });
-  events.addEventListener("error", () => {
-    status.textContent = events.readyState === EventSource.CLOSED
-      ? "This page does not follow the thread any longer. Load it again."
-      : "The viewer does not answer. Trying again …";
-  });
+  let events, number;
+  const close = () => {
+    events?.close();
+    events = undefined;
+  };
+  const open = () => {
+    const from = number ? `/threads/${transcript.dataset.thread}/live?from=${number}` : path;
+    events = new EventSource(from);
+    events.addEventListener("open", () => { status.textContent = ""; });
+    events.addEventListener("turns", (event) => {
+      number = event.lastEventId;
+      const atEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 80;
+      const changes = [...parsed(event.data).children].filter(place);
+      if (atEnd && changes.length > 0) scrollTo(document.documentElement.scrollHeight);
+    });
+    events.addEventListener("end", (event) => {
+      document.removeEventListener("visibilitychange", onVisibility);
+      close();
+      status.textContent = event.data;
+    });
+    events.addEventListener("error", () => {
+      status.textContent = events?.readyState === EventSource.CLOSED
+        ? "This page does not follow the thread any longer. Load it again."
+        : "The viewer does not answer. Trying again …";
+    });
+  };
+  const onVisibility = () => {
+    if (document.hidden) close();
+    else if (!events) open();
+  };
+  document.addEventListener("visibilitychange", onVisibility);
+  onVisibility();
 }
 
 // Puts a turn where it was, or at the end. Returns whether that changes the page.

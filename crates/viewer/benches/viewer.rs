@@ -91,7 +91,13 @@ async fn measure(threads: usize) -> Result<()> {
         let beginning = format!("/threads/{id}/turns?direction=newer&cursor=p1.0");
         page(&mut report, &server, &format!("100 MB, {kind}: its first turns"), &beginning, HUGE)?;
         let turn = turn_id(&server.get(&format!("/threads/{id}/turns?direction=newer&cursor=p1.3000"))?)?;
-        page(&mut report, &server, &format!("100 MB, {kind}: a turn in the middle"), &format!("/threads/{id}?turn={turn}"), HUGE)?;
+        page(
+            &mut report,
+            &server,
+            &format!("100 MB, {kind}: a turn in the middle"),
+            &format!("/threads/{id}?turn={turn}"),
+            HUGE,
+        )?;
     }
     let times = live(&server, folder.path()).await?;
     report.hold_time("a live line, from its append", &times, LIVE);
@@ -166,8 +172,7 @@ struct Server {
 
 impl Server {
     fn start(home: &Path) -> Result<Self> {
-        let mut child =
-            Command::new(std::env::current_exe()?).arg(SERVE).arg(home).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(std::env::current_exe()?).arg(SERVE).arg(home).stdout(Stdio::piped()).spawn()?;
         let mut url = String::new();
         BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut url)?;
         let (host, token) =

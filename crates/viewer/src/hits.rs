@@ -42,10 +42,10 @@ fn target(thread: ThreadId, hit: &SearchHit) -> String {
     let Some(turn) = hit.turn_id.as_ref().map(|turn| encoded(turn.as_str())) else {
         return format!("/threads/{thread}");
     };
-    match (hit.position, hit.turn_number) {
-        (Some(position), _) => format!("/threads/{thread}/at?turn={turn}&position={position}"),
-        (None, Some(number)) => format!("/threads/{thread}?turn={turn}&number={number}"),
-        (None, None) => format!("/threads/{thread}?turn={turn}"),
+    let number = hit.turn_number.map(|number| format!("&number={number}")).unwrap_or_default();
+    match hit.position {
+        Some(position) => format!("/threads/{thread}/at?turn={turn}&position={position}{number}"),
+        None => format!("/threads/{thread}?turn={turn}{number}"),
     }
 }
 

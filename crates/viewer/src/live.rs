@@ -109,6 +109,8 @@ async fn next_end(app: &ViewerApp, id: ThreadId, end: LinePosition) -> Result<Li
         if now != end {
             return Ok(now);
         }
+        // A store may wake its waiters for nothing, and often.
+        tokio::time::sleep(COLLECTED_FOR).await;
     }
 }
 

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use maud::{Markup, html};
-use selvedge_protocol::{ThreadId, Turn};
+use selvedge_protocol::{ItemContent, ThreadId, Turn};
 use selvedge_transcript::html::{TurnExtras, anchor, item, item_anchor, turn_with};
 use selvedge_transcript::{TranscriptParts, cut_content};
+use serde_json::Value;
 
 use crate::url::encoded;
 
@@ -16,6 +17,9 @@ const MAX_TEXT: usize = 32 << 10;
 const FIRST_ITEMS: usize = 20;
 const LAST_ITEMS: usize = 180;
 
+/// The most threads to which an item has links.
+const MAX_LINKED: usize = 20;
+
 /// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
 pub(crate) fn turn_view(thread: ThreadId, number: Option<u64>, mut turn: Turn) -> Markup {
     let left_out = middle(turn.items.len());
@@ -24,7 +28,8 @@ pub(crate) fn turn_view(thread: ThreadId, number: Option<u64>, mut turn: Turn) -
         p.more-items { a href={ "/threads/" (thread) "/items?" (item_query(&turn, left_out.start)) } { (left_out.len()) " more items of this turn" } }
     };
     let after_item = |index: usize| ends.get(index).cloned().unwrap_or_default();
-    let extras = TurnExtras { after_item, left_out, in_their_place: &in_their_place };
+    let anchor = anchor(&turn);
+    let extras = TurnExtras { anchor: &anchor, after_item, left_out, in_their_place: &in_their_place };
     turn_with(number, &turn, TranscriptParts::default(), &extras)
 }
 
@@ -52,10 +57,35 @@ fn end_of_item(thread: ThreadId, turn: &Turn, index: usize, removed: usize) -> M
         @if removed > 0 {
             p.cut { (bytes(removed as u64)) " more are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show the whole item" } }
         }
+        @for other in linked_threads(thread, &turn.items[index].content) {
+            p.linked { a href={ "/threads/" (other) } { "thread " (other) } }
+        }
         div.tools {
             a.raw href={ "/threads/" (thread) "/lines?" (place) "&skip=" (skip) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
         }
     }
+}
+
+/// Returns the other threads that an item names in members such as `receiver_thread_ids`: sub-agents that it started, for example.
+fn linked_threads(thread: ThreadId, content: &ItemContent) -> Vec<ThreadId> {
+    let fields = match content {
+        ItemContent::Other(other) => other.fields.iter().collect::<Vec<_>>(),
+        ItemContent::ToolCall { result: Some(Value::Object(result)), .. } => result.iter().collect(),
+        _ => Vec::new(),
+    };
+    let mut found = Vec::new();
+    for (_, value) in fields.into_iter().filter(|(name, _)| name.contains("thread_id") || name.contains("threadId")) {
+        let texts = match value {
+            Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+            value => value.as_str().into_iter().collect::<Vec<_>>(),
+        };
+        found.extend(texts.into_iter().filter_map(|text| text.parse::<ThreadId>().ok()));
+    }
+    found.retain(|other| *other != thread);
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(MAX_LINKED);
+    found
 }
 
 /// Returns the query that names an item of a turn. `index` counts its items from 0, and the query from 1.

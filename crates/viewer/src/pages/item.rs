@@ -33,6 +33,8 @@ pub(crate) struct ItemParams {
     item: usize,
     /// The position of the first line of the item, instead of its number.
     position: Option<u64>,
+    /// The number of the turn, if the link knows it.
+    number: Option<u64>,
 }
 
 /// The item as a page, with nothing left out.
@@ -105,7 +107,8 @@ pub(crate) async fn at_position(
     let place = encoded(turn.id.as_str());
     // An item that the turn no longer has: its turn is near enough.
     let target = index_of(&turn, &params).map_or_else(|_| anchor(&turn), |index| item_anchor(&anchor(&turn), index));
-    Ok(Redirect::to(&format!("/threads/{id}?turn={place}#{target}")))
+    let number = params.number.map(|number| format!("&number={number}")).unwrap_or_default();
+    Ok(Redirect::to(&format!("/threads/{id}?turn={place}{number}#{target}")))
 }
 
 async fn read(app: &ViewerApp, id: ThreadId, params: &ItemParams) -> Result<Turn, PageError> {

@@ -5,6 +5,7 @@
 mod answers;
 mod api;
 mod attacks;
+mod beside;
 mod browser;
 mod browser_tests;
 mod recordings;
