@@ -132,7 +132,7 @@ const ELEMENTS: [&str; 35] = [
     "ol",
     "blockquote",
 ];
-const ATTRIBUTES: [&str; 14] = [
+const ATTRIBUTES: [&str; 15] = [
     "lang",
     "charset",
     "http-equiv",
@@ -143,6 +143,7 @@ const ATTRIBUTES: [&str; 14] = [
     "href",
     "rel",
     "target",
+    "data-start",
     "datetime",
     "tabindex",
     "aria-label",
