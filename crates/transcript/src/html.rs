@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::highlight::highlighted;
 use crate::item_facts::{
-    ChangedFile, ImageSource, changed_files, duration, has_failed, image_source, message_of, outcome, turn_status,
+    FileChangePart, ImageSource, changed_files, duration, has_failed, image_source, message_of, outcome, turn_status,
 };
 use crate::parts::TranscriptParts;
 use crate::plain_text::{plain_text, without_controls};
@@ -276,7 +276,7 @@ fn output(text: &str, language: &str) -> Markup {
     }
 }
 
-fn changed_file(file: &ChangedFile<'_>) -> Markup {
+fn changed_file(file: &FileChangePart<'_>) -> Markup {
     html! {
         p.path { span.change { (file.kind) } " " code { (file.path) } @if let Some(to) = file.moved_to { " → " code { (to) } } }
         @if !file.diff.is_empty() { (diff(&file.diff)) }

@@ -91,7 +91,7 @@ pub fn message_of(value: &Value) -> String {
 
 /// The change of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedFile<'a> {
+pub struct FileChangePart<'a> {
     /// The path, as the log contains it.
     pub path: &'a str,
     /// `add`, `update`, `delete`, or what the log says.
@@ -104,11 +104,11 @@ pub struct ChangedFile<'a> {
 
 /// Returns the changes of a `FileChange`. `None` if they have a form that is not known: then they should be shown as JSON.
 #[must_use]
-pub fn changed_files(changes: &Value) -> Option<Vec<ChangedFile<'_>>> {
+pub fn changed_files(changes: &Value) -> Option<Vec<FileChangePart<'_>>> {
     changes.as_object()?.iter().map(|(path, change)| changed_file(path, change)).collect()
 }
 
-fn changed_file<'a>(path: &'a str, change: &'a Value) -> Option<ChangedFile<'a>> {
+fn changed_file<'a>(path: &'a str, change: &'a Value) -> Option<FileChangePart<'a>> {
     // The kind is a tag, or (2025) the name of the only member.
     let (kind, fields) = match change.get("type").and_then(Value::as_str) {
         Some(kind) => (kind, change),
@@ -123,7 +123,7 @@ fn changed_file<'a>(path: &'a str, change: &'a Value) -> Option<ChangedFile<'a>>
         (None, Some(content)) => Cow::Owned(with_sign(content, if kind == "delete" { '-' } else { '+' })),
         (None, None) => Cow::Borrowed(""),
     };
-    Some(ChangedFile { path, kind, moved_to: text("move_path"), diff })
+    Some(FileChangePart { path, kind, moved_to: text("move_path"), diff })
 }
 
 fn with_sign(content: &str, sign: char) -> String {

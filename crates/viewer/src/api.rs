@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
-use crate::filters::ThreadFilters;
+use crate::filters::ListFilters;
 use crate::url::thread_id;
 
 /// The most threads, turns and lines of an answer, and the most bytes of its lines.
@@ -91,7 +91,7 @@ struct PageParams {
 
 async fn threads(
     State(app): State<Arc<ViewerApp>>,
-    ApiQuery(filters): ApiQuery<ThreadFilters>,
+    ApiQuery(filters): ApiQuery<ListFilters>,
     ApiQuery(page): ApiQuery<PageParams>,
 ) -> Answer<Page<StoredThread>> {
     let mut query = filters.threads()?;
@@ -178,7 +178,7 @@ async fn context(State(app): State<Arc<ViewerApp>>, Path(id): Path<String>) -> A
 
 async fn search(
     State(app): State<Arc<ViewerApp>>,
-    ApiQuery(filters): ApiQuery<ThreadFilters>,
+    ApiQuery(filters): ApiQuery<ListFilters>,
     ApiQuery(page): ApiQuery<PageParams>,
 ) -> Answer<Page<SearchHit>> {
     let mut threads = filters.threads()?;
@@ -195,7 +195,7 @@ struct StatsParams {
 
 async fn stats(
     State(app): State<Arc<ViewerApp>>,
-    ApiQuery(filters): ApiQuery<ThreadFilters>,
+    ApiQuery(filters): ApiQuery<ListFilters>,
     ApiQuery(params): ApiQuery<StatsParams>,
 ) -> Answer<ThreadStats> {
     let query = StatsQuery { threads: filters.threads()?, by: params.by, offsets: Vec::new() };

@@ -8,7 +8,7 @@ const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 120.0;
 
 /// One bar of a chart.
-pub(crate) struct Bar {
+pub(crate) struct ChartBar {
     pub(crate) label: String,
     pub(crate) value: u64,
     /// Where the label leads in the table.
@@ -16,7 +16,7 @@ pub(crate) struct Bar {
 }
 
 /// Renders a chart with upright bars, from left to right. `title` says what is counted.
-pub(crate) fn columns(id: &str, title: &str, bars: &[Bar]) -> Markup {
+pub(crate) fn columns(id: &str, title: &str, bars: &[ChartBar]) -> Markup {
     let most = highest(bars.iter().map(|bar| bar.value));
     let step = WIDTH / bars.len().max(1) as f64;
     let shape = html! {
@@ -34,7 +34,7 @@ pub(crate) fn columns(id: &str, title: &str, bars: &[Bar]) -> Markup {
 }
 
 /// Renders a table with a bar beside each number.
-pub(crate) fn rows(id: &str, title: &str, bars: &[Bar]) -> Markup {
+pub(crate) fn rows(id: &str, title: &str, bars: &[ChartBar]) -> Markup {
     let most = highest(bars.iter().map(|bar| bar.value));
     html! {
         figure.chart {
@@ -55,7 +55,7 @@ pub(crate) fn rows(id: &str, title: &str, bars: &[Bar]) -> Markup {
 }
 
 /// Renders a line through values, from left to right, with an upright line at each of `marks`, which are indexes of values.
-pub(crate) fn curve(id: &str, title: &str, bars: &[Bar], marks: &[usize], limit: Option<u64>) -> Markup {
+pub(crate) fn curve(id: &str, title: &str, bars: &[ChartBar], marks: &[usize], limit: Option<u64>) -> Markup {
     let most = highest(bars.iter().map(|bar| bar.value).chain(limit));
     let step = WIDTH / bars.len().saturating_sub(1).max(1) as f64;
     let height = |value: u64| HEIGHT - part(value, most) * (HEIGHT - 2.0);
@@ -81,7 +81,7 @@ pub(crate) fn curve(id: &str, title: &str, bars: &[Bar], marks: &[usize], limit:
     figure(id, title, HEIGHT, &shape, &ends, bars)
 }
 
-fn figure(id: &str, title: &str, height: f64, shape: &Markup, below: &Markup, bars: &[Bar]) -> Markup {
+fn figure(id: &str, title: &str, height: f64, shape: &Markup, below: &Markup, bars: &[ChartBar]) -> Markup {
     html! {
         figure.chart {
             figcaption #(id) { (title) }
@@ -116,6 +116,6 @@ fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
-fn label(bar: &Bar) -> Markup {
+fn label(bar: &ChartBar) -> Markup {
     html! { @match &bar.href { Some(href) => a href=(href) { (bar.label) }, None => (bar.label) } }
 }

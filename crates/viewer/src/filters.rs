@@ -12,7 +12,7 @@ use crate::url::encoded;
 /// Which threads a list shows. Empty texts count as missing, because a form sends those of empty fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ThreadFilters {
+pub(crate) struct ListFilters {
     /// What is searched for.
     pub(crate) q: String,
     /// A directory, with those below it, or else a repository.
@@ -26,7 +26,7 @@ pub(crate) struct ThreadFilters {
     pub(crate) archived: String,
 }
 
-impl ThreadFilters {
+impl ListFilters {
     /// Returns the filters with the names that they have in the URL.
     pub(crate) fn fields(&self) -> [(&'static str, &str); 7] {
         [

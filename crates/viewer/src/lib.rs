@@ -32,6 +32,7 @@ mod line_scan;
 mod live;
 mod pages;
 mod readable;
+mod routes;
 mod server;
 mod turn_view;
 mod turns;

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::app::{ViewerApp, router};
+use crate::app::ViewerApp;
+use crate::routes::router;
 
 /// How a viewer is started.
 #[derive(Clone, Debug)]

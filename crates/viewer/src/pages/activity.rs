@@ -11,9 +11,9 @@ use selvedge_thread_store::StoreError;
 use selvedge_transcript::html::{html_text, thousands};
 
 use crate::app::ViewerApp;
-use crate::chart::{Bar, columns, rows};
+use crate::chart::{ChartBar, columns, rows};
 use crate::error::PageError;
-use crate::filters::ThreadFilters;
+use crate::filters::ListFilters;
 use crate::layout::{bar, page as layout};
 use crate::turn_view::bytes;
 
@@ -26,7 +26,7 @@ const DAY: i64 = 86_400_000;
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Query(filters): Query<ThreadFilters>,
+    Query(filters): Query<ListFilters>,
 ) -> Result<Html<String>, PageError> {
     let charts = charts(&app, &filters).await?;
     let body = html! {
@@ -39,32 +39,32 @@ pub(crate) async fn page(
 /// The charts alone, for the home page.
 pub(crate) async fn part(
     State(app): State<Arc<ViewerApp>>,
-    Query(filters): Query<ThreadFilters>,
+    Query(filters): Query<ListFilters>,
 ) -> Result<Html<String>, PageError> {
     Ok(Html(html_text(charts(&app, &filters).await?)))
 }
 
-async fn charts(app: &ViewerApp, filters: &ThreadFilters) -> Result<Markup, PageError> {
+async fn charts(app: &ViewerApp, filters: &ListFilters) -> Result<Markup, PageError> {
     let threads = filters.threads()?;
     let days = stats(app, &threads, StatsKey::Day, SortDirection::Ascending).await?;
     let projects = stats(app, &threads, StatsKey::Project, SortDirection::Descending).await?;
     let total = days.total;
-    let day_bars: Vec<Bar> = days_of(&days)
+    let day_bars: Vec<ChartBar> = days_of(&days)
         .into_iter()
         .map(|(day, value)| {
             let label = day_text(day);
-            let on_day = ThreadFilters { since: label.clone(), until: label.clone(), ..filters.clone() };
-            Bar { href: Some(format!("/?{}", on_day.query())), label, value }
+            let on_day = ListFilters { since: label.clone(), until: label.clone(), ..filters.clone() };
+            ChartBar { href: Some(format!("/?{}", on_day.query())), label, value }
         })
         .collect();
-    let project_bars: Vec<Bar> = projects
+    let project_bars: Vec<ChartBar> = projects
         .groups
         .into_iter()
         .take(MAX_GROUPS)
         .map(|group| {
             let href =
-                group.key.clone().map(|project| format!("/?{}", ThreadFilters { project, ..filters.clone() }.query()));
-            Bar { label: group.key.unwrap_or_else(|| "no project".to_owned()), value: group.counts.turns, href }
+                group.key.clone().map(|project| format!("/?{}", ListFilters { project, ..filters.clone() }.query()));
+            ChartBar { label: group.key.unwrap_or_else(|| "no project".to_owned()), value: group.counts.turns, href }
         })
         .collect();
     Ok(html! {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
-use crate::filters::ThreadFilters;
+use crate::filters::ListFilters;
 use crate::hits::{hit_row, thread_row};
 use crate::layout::{bar, page as layout};
 use crate::url::encoded;
@@ -36,7 +36,7 @@ pub(crate) struct HomeParams {
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Query(filters): Query<ThreadFilters>,
+    Query(filters): Query<ListFilters>,
     Query(params): Query<HomeParams>,
 ) -> Result<Html<String>, PageError> {
     let mut threads = filters.threads()?;
@@ -88,7 +88,7 @@ impl KnownValues {
     }
 }
 
-fn search_form(filters: &ThreadFilters, known: &KnownValues) -> Markup {
+fn search_form(filters: &ListFilters, known: &KnownValues) -> Markup {
     let archived = [("", "active"), ("archived", "archived"), ("all", "all")];
     html! {
         form.search role="search" action="/" method="get" {
@@ -124,7 +124,7 @@ fn field(name: &str, label: &str, value: &str, known: &BTreeSet<String>) -> Mark
     }
 }
 
-async fn listed(app: &ViewerApp, filters: &ThreadFilters, threads: &ThreadQuery) -> Result<Found, StoreError> {
+async fn listed(app: &ViewerApp, filters: &ListFilters, threads: &ThreadQuery) -> Result<Found, StoreError> {
     let Page { items, next_cursor } = app.store().list_threads(threads).await?;
     let running = running(app, &items).await;
     let markup = html! {
@@ -140,7 +140,7 @@ async fn listed(app: &ViewerApp, filters: &ThreadFilters, threads: &ThreadQuery)
     Ok(Found { markup, known: KnownValues::of(&items) })
 }
 
-async fn searched(app: &ViewerApp, filters: &ThreadFilters, threads: ThreadQuery) -> Result<Found, StoreError> {
+async fn searched(app: &ViewerApp, filters: &ListFilters, threads: ThreadQuery) -> Result<Found, StoreError> {
     let query = SearchQuery { threads, ..SearchQuery::new(filters.q.clone()) };
     let Page { items, next_cursor } = match app.store().search_threads(&query).await {
         // A text without a term, such as punctuation alone.
@@ -162,7 +162,7 @@ async fn searched(app: &ViewerApp, filters: &ThreadFilters, threads: ThreadQuery
     Ok(Found { markup, known: KnownValues::of(items.iter().map(|hit| &hit.thread)) })
 }
 
-fn more(filters: &ThreadFilters, next: Option<&Cursor>) -> Markup {
+fn more(filters: &ListFilters, next: Option<&Cursor>) -> Markup {
     html! {
         @if let Some(cursor) = next {
             p.more { a rel="next" href={ "/?" (filters.query()) "&cursor=" (encoded(cursor.as_str())) } { "More" } }

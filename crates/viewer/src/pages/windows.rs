@@ -12,7 +12,7 @@ use selvedge_transcript::html::{time, title};
 use selvedge_transcript::rich_text;
 
 use crate::app::ViewerApp;
-use crate::chart::{Bar, curve};
+use crate::chart::{ChartBar, curve};
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::line_scan::scan_lines;
@@ -33,7 +33,7 @@ pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<Strin
     let thread = app.store().read_thread(id).await?;
     let mut windows = WindowHistory::default();
     scan_lines(&app, id, |position, line| windows.see(position, line)).await?;
-    let bars: Vec<Bar> = windows.points.iter().map(TokenPoint::bar).collect();
+    let bars: Vec<ChartBar> = windows.points.iter().map(TokenPoint::bar).collect();
     let marks: Vec<usize> =
         (0..windows.points.len()).filter(|index| windows.points[*index].is_after_compaction).collect();
     let body = html! {
@@ -65,8 +65,8 @@ struct TokenPoint {
 }
 
 impl TokenPoint {
-    fn bar(&self) -> Bar {
-        Bar { label: format!("turn {}", self.turn), value: self.tokens, href: None }
+    fn bar(&self) -> ChartBar {
+        ChartBar { label: format!("turn {}", self.turn), value: self.tokens, href: None }
     }
 }
 
