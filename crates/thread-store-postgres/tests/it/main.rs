@@ -9,6 +9,7 @@ mod faults;
 mod long_threads;
 mod operations;
 mod place;
+mod roles;
 
 mod rules {
     selvedge_thread_store_conformance::conformance_tests!(crate::place::new_place);
