@@ -8,6 +8,7 @@ mod compare;
 mod faults;
 mod long_threads;
 mod operations;
+mod paused;
 mod place;
 mod roles;
 
