@@ -10,6 +10,7 @@ mod long_threads;
 mod operations;
 mod paused;
 mod place;
+mod pooler;
 mod roles;
 
 mod rules {
