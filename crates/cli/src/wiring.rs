@@ -44,10 +44,29 @@ pub(crate) struct DatabaseStatus {
     pub(crate) server: String,
     /// The tables of the store.
     pub(crate) tables: TablesState,
+    /// The role that the connection has.
+    pub(crate) role: String,
     /// How many threads the namespace has.
     pub(crate) threads: u64,
+    /// The namespaces with threads that the role may see.
+    pub(crate) namespaces: Vec<NamespaceCount>,
+    /// Whether notifications wake waiting readers. Without them readers poll.
+    pub(crate) has_notifications: bool,
+    /// Whether several processes can migrate at the same time.
+    pub(crate) has_advisory_locks: bool,
+    /// The setting of the server. Null if it has none.
+    pub(crate) synchronous_commit: Option<String>,
+    /// The setting of the server. Null if it has none.
+    pub(crate) fsync: Option<String>,
     /// Whether the server waits for its disk before it acknowledges a commit.
     pub(crate) is_synced: bool,
+}
+
+/// How many threads a namespace has.
+#[derive(Debug, Serialize)]
+pub(crate) struct NamespaceCount {
+    pub(crate) namespace: String,
+    pub(crate) threads: u64,
 }
 
 /// How the tables of a store relate to this program.
@@ -76,7 +95,9 @@ mod postgres {
     use selvedge_thread_store::StoreError;
     use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore, SchemaState};
 
-    use super::{Arc, DatabaseStatus, Durability, Failure, Result, TablesState, ThreadStore, not_a_store};
+    use super::{
+        Arc, DatabaseStatus, Durability, Failure, NamespaceCount, Result, TablesState, ThreadStore, not_a_store,
+    };
 
     /// A database that holds threads.
     #[derive(Clone, Debug)]
@@ -121,8 +142,25 @@ mod postgres {
                 SchemaState::Current { version } => TablesState::Current { version },
                 SchemaState::Newer { version, needed } => TablesState::Newer { version, needed },
             };
-            let (location, server, threads) = (status.location, status.server, status.threads);
-            Ok(DatabaseStatus { location, server, tables, threads, is_synced: status.is_synced })
+            let count = |(namespace, threads)| NamespaceCount { namespace, threads };
+            Ok(DatabaseStatus {
+                location: status.location,
+                server: status.server,
+                tables,
+                role: status.role,
+                threads: status.threads,
+                namespaces: status.namespaces.into_iter().map(count).collect(),
+                has_notifications: status.extras.notifications,
+                has_advisory_locks: status.extras.advisory_locks,
+                synchronous_commit: status.synchronous_commit,
+                fsync: status.fsync,
+                is_synced: status.is_synced,
+            })
+        }
+
+        /// Returns the SQL that creates the roles of the store.
+        pub(crate) fn roles(&self) -> Result<String> {
+            Ok(PostgresThreadStore::roles(&self.0)?)
         }
 
         /// Adds where the store is, and what to do if its server does not answer.
@@ -167,6 +205,10 @@ mod postgres {
         }
 
         pub(crate) async fn status(&self) -> Result<DatabaseStatus> {
+            match *self {}
+        }
+
+        pub(crate) fn roles(&self) -> Result<String> {
             match *self {}
         }
     }

@@ -85,7 +85,12 @@ pub(crate) fn backend(error: sqlx::Error) -> StoreError {
         let error = io::Error::new(io::ErrorKind::ConnectionAborted, error);
         return StoreError::backend("the database does not answer", error);
     }
-    StoreError::backend("the database failed", error)
+    let is_denied = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "42501");
+    let context = match is_denied {
+        true => "the role of the database connection may not do this",
+        false => "the database failed",
+    };
+    StoreError::backend(context, error)
 }
 
 /// Returns whether the same statement may succeed later.

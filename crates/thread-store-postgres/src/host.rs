@@ -133,7 +133,12 @@ impl PostgresHost {
             if !failure.is_transient() || began.elapsed() >= self.options.retry_for {
                 return Err(failure.into_error(thread_id, batch, may_have_happened));
             }
-            tracing::debug!(?failure, number, "the database failed, and the operation is tried again");
+            tracing::debug!(
+                thread_id = thread_id.map(tracing::field::display),
+                ?failure,
+                number,
+                "the database failed, and the operation is tried again"
+            );
             tokio::time::sleep(pause(number)).await;
         }
         unreachable!("the loop has no end")

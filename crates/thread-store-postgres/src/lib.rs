@@ -22,5 +22,5 @@ mod tables;
 mod writer;
 
 pub use options::{PostgresOptions, PostgresUrlError};
-pub use schema::{SchemaState, StoreStatus};
+pub use schema::{SchemaState, ServerExtras, StoreStatus};
 pub use store::PostgresThreadStore;

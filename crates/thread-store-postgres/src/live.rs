@@ -87,6 +87,7 @@ impl PostgresHost {
         }
         let claimed = self.claimed_thread(&mut tx, &thread, owner).await?;
         commit(tx).await?;
+        tracing::debug!(%thread_id, epoch = thread.epoch, "a thread was claimed");
         Ok(claimed)
     }
 

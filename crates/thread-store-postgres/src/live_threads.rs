@@ -141,6 +141,7 @@ impl LiveWriter {
 
     /// Notes that the claim is gone.
     pub(crate) fn lose(&self, state: &mut WriterProgress, reason: String) -> StoreError {
+        tracing::warn!(thread_id = %self.thread_id, reason, "a writer lost its thread");
         self.set_claim(None);
         state.stage = WriterStage::Lost(reason.clone());
         StoreError::Lost { thread_id: self.thread_id, reason }

@@ -1,14 +1,28 @@
 //! The tables of a store: creating them, updating them, and checking their version.
 
+use std::time::Duration;
+
 use selvedge_thread_store::{Result, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::PostgresOptions;
 use crate::error::backend;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The roles of a store, with the name of the schema for each `@`.
+const ROLES: &str = include_str!("roles.sql");
+
+/// How long a notification may take to come back.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The longest ending of the name of a role.
+const LONGEST_ROLE_ENDING: &str = "_migrate";
+
+/// The longest name that PostgreSQL does not cut, in bytes.
+const MAX_NAME_LEN: usize = 63;
 
 /// How the tables of a store relate to this version of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +60,30 @@ pub struct StoreStatus {
     pub server: String,
     /// The tables.
     pub schema: SchemaState,
+    /// The role that the connection has.
+    pub role: String,
     /// How many threads the namespace has. 0 without tables.
     pub threads: u64,
+    /// The namespaces with threads that the role may see, by name, and how many threads each has. Empty without tables.
+    pub namespaces: Vec<(String, u64)>,
+    /// What the server can do besides the SQL that a store needs.
+    pub extras: ServerExtras,
+    /// The setting `synchronous_commit`. `None` if the server has no such setting.
+    pub synchronous_commit: Option<String>,
+    /// The setting `fsync`. `None` if the server has no such setting.
+    pub fsync: Option<String>,
     /// Whether the server waits for the disk before it acknowledges a commit: `synchronous_commit` and `fsync` are on.
     pub is_synced: bool,
+}
+
+/// What a server can do besides the SQL that a store needs. Each was tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerExtras {
+    /// Whether a notification comes back to a listener. Without them readers poll.
+    pub notifications: bool,
+    /// Whether there are advisory locks. Without them one process at a time has to migrate.
+    pub advisory_locks: bool,
 }
 
 /// Creates the tables of a store, or updates them to the version of this program. Several processes may do so at the same
@@ -82,34 +116,84 @@ pub(crate) async fn migrate(options: &PostgresOptions) -> Result<SchemaState> {
 
 /// Returns what the server says of a store.
 pub(crate) async fn status(options: &PostgresOptions) -> Result<StoreStatus> {
-    let connecting = options.connect.connect();
-    let connected = tokio::time::timeout(options.connect_timeout, connecting).await;
-    let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(backend)?;
-    let server: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await.map_err(backend)?;
-    let schema = state(&mut connection, &options.schema).await?;
-    let threads: i64 = match schema {
-        SchemaState::Current { .. } => {
-            let count = format!("SELECT count(*) FROM {}.threads WHERE namespace = $1", options.schema);
-            let count = sqlx::query_scalar(&count).bind(&options.namespace);
-            count.fetch_one(&mut connection).await.map_err(backend)?
-        }
-        _ => 0,
+    let asking = async {
+        let mut connection = options.connect.connect().await.map_err(backend)?;
+        let query = "SELECT current_setting('server_version'), current_user::text,
+            current_setting('synchronous_commit', true), current_setting('fsync', true)";
+        let (server, role, synchronous_commit, fsync) =
+            sqlx::query_as(query).fetch_one(&mut connection).await.map_err(backend)?;
+        let schema = state(&mut connection, &options.schema).await?;
+        let namespaces: Vec<(String, i64)> = match schema {
+            SchemaState::Current { .. } => {
+                let count = format!(
+                    "SELECT namespace, count(*) FROM {}.threads GROUP BY namespace ORDER BY namespace",
+                    options.schema
+                );
+                sqlx::query_as(&count).fetch_all(&mut connection).await.map_err(backend)?
+            }
+            _ => Vec::new(),
+        };
+        let namespaces: Vec<_> =
+            namespaces.into_iter().map(|(name, count)| (name, u64::try_from(count).unwrap_or_default())).collect();
+        let own = namespaces.iter().find(|(name, _)| *name == options.namespace);
+        let is_synced = is_synced(&mut connection).await.map_err(backend)?;
+        // A failed probe may break the connection, and has the last word.
+        let advisory_locks = has_advisory_locks(&mut connection).await;
+        let _ = connection.close().await;
+        Ok(StoreStatus {
+            location: options.location(),
+            server,
+            schema,
+            role,
+            threads: own.map_or(0, |(_, count)| *count),
+            namespaces,
+            extras: ServerExtras { notifications: has_notifications(options).await, advisory_locks },
+            synchronous_commit,
+            fsync,
+            is_synced,
+        })
     };
-    let is_synced = is_synced(&mut connection).await.map_err(backend)?;
-    let _ = connection.close().await;
-    Ok(StoreStatus {
-        location: options.location(),
-        server,
-        schema,
-        threads: u64::try_from(threads).unwrap_or_default(),
-        is_synced,
-    })
+    let unanswered = || Err(backend(sqlx::Error::PoolTimedOut));
+    tokio::time::timeout(options.connect_timeout.max(options.statement_timeout), asking)
+        .await
+        .unwrap_or_else(|_| unanswered())
+}
+
+/// Tries an advisory lock that ends with its statement.
+async fn has_advisory_locks(connection: &mut PgConnection) -> bool {
+    sqlx::query("SELECT pg_try_advisory_xact_lock_shared(0)").execute(connection).await.is_ok()
+}
+
+/// Sends a notification to a listener of its own. A pooler that shares sessions accepts `LISTEN`, and the notification never
+/// comes.
+async fn has_notifications(options: &PostgresOptions) -> bool {
+    let probe = async {
+        let pool = PgPoolOptions::new().max_connections(2).connect_with(options.connect.clone()).await?;
+        let channel = format!("selvedge_probe_{}", uuid::Uuid::now_v7().simple());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(&channel).await?;
+        sqlx::query("SELECT pg_notify($1, '')").bind(&channel).execute(&pool).await?;
+        listener.recv().await
+    };
+    let received = tokio::time::timeout(PROBE_LIMIT, probe).await;
+    received.is_ok_and(|received: sqlx::Result<_>| received.is_ok())
+}
+
+/// Returns the SQL that creates the roles of a store and gives them their rights.
+pub(crate) fn roles(options: &PostgresOptions) -> Result<String> {
+    let longest = options.schema.len() + LONGEST_ROLE_ENDING.len();
+    if longest > MAX_NAME_LEN {
+        return Err(StoreError::invalid(format!(
+            "the roles have the name of the schema and `{LONGEST_ROLE_ENDING}`, which is {longest} bytes, and PostgreSQL takes {MAX_NAME_LEN}"
+        )));
+    }
+    Ok(ROLES.replace('@', &options.schema))
 }
 
 /// Fails if the tables are not those of this version of the program.
 pub(crate) async fn check(connection: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
     match state(connection, &options.schema).await? {
-        SchemaState::Current { .. } => Ok(()),
+        SchemaState::Current { .. } => check_namespace(connection, options).await,
         SchemaState::Missing => Err(StoreError::invalid(format!(
             "there is no store: {} has no tables; create them with `selvedge store init`",
             options.location()
@@ -120,6 +204,23 @@ pub(crate) async fn check(connection: &mut PgConnection, options: &PostgresOptio
         ))),
         SchemaState::Newer { version, .. } => Err(newer(version)),
     }
+}
+
+/// Fails if the role is restricted to namespaces, and this is none of them. Without this check such a store would look empty.
+async fn check_namespace(connection: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
+    let query = "SELECT current_user::text, NOT row_security_active('@.threads'::regclass)
+        OR EXISTS (SELECT 1 FROM @.namespace_roles WHERE namespace = $1)";
+    let query = query.replace('@', &options.schema);
+    let asked = sqlx::query_as(&query).bind(&options.namespace).fetch_one(connection).await;
+    let (role, is_allowed): (String, bool) = asked.map_err(backend)?;
+    if !is_allowed {
+        return Err(StoreError::invalid(format!(
+            "the database role {role} has no rights in this namespace of {}; a row in {}.namespace_roles gives them",
+            options.location(),
+            options.schema
+        )));
+    }
+    Ok(())
 }
 
 fn newer(version: i64) -> StoreError {

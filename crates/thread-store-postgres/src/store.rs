@@ -25,7 +25,8 @@ impl PostgresThreadStore {
     /// It must be called in a Tokio runtime, and the store be used in the same one.
     ///
     /// # Errors
-    /// - `InvalidRequest` if the options are not possible, or if the tables are missing, older or newer than this program.
+    /// - `InvalidRequest` if the options are not possible, if the tables are missing, older or newer than this program, or
+    ///   if the role of the connection has no rights in the namespace.
     /// - `Unsupported` if the durability level is `synced` and the server has `synchronous_commit` or `fsync` off.
     /// - `Backend` if the server cannot be reached.
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
@@ -53,6 +54,16 @@ impl PostgresThreadStore {
     pub async fn status(options: &PostgresOptions) -> Result<StoreStatus> {
         options.check().map_err(|error| StoreError::invalid(error.to_string()))?;
         schema::status(options).await
+    }
+
+    /// Returns the SQL that creates the roles of a store, `SCHEMA_migrate`, `SCHEMA_write` and `SCHEMA_read`, and gives them
+    /// their rights. A superuser runs it after each migration. Connects to nothing.
+    ///
+    /// # Errors
+    /// - `InvalidRequest` if the options are not possible, or if the name of the schema is too long for roles.
+    pub fn roles(options: &PostgresOptions) -> Result<String> {
+        options.check().map_err(|error| StoreError::invalid(error.to_string()))?;
+        schema::roles(options)
     }
 
     /// Returns the settings of the store.

@@ -10,7 +10,7 @@ use crate::global_options::GlobalOptions;
 use crate::output::Output;
 use crate::render::sanitize::sanitize;
 use crate::store_location::{self, StoreLocation};
-use crate::wiring::{DatabaseStatus, TablesState, ThreadDatabase};
+use crate::wiring::{DatabaseStatus, NamespaceCount, TablesState, ThreadDatabase};
 
 /// Arguments of `selvedge store`.
 #[derive(Debug, Args)]
@@ -24,6 +24,7 @@ of this program contains it.
 
 Examples:
   selvedge store init postgres://kim@db.example/work
+  selvedge store roles postgres://kim@db.example/work | psql work
   export SELVEDGE_STORE='postgres://kim@db.example/work?namespace=team-a'
   selvedge store status
   selvedge list")]
@@ -37,11 +38,14 @@ pub(crate) struct StoreArgs {
 pub(crate) enum StoreAction {
     /// Create the schema and the tables of a new store; do nothing if they are there
     Init(DatabaseArg),
-    /// Show the server, the version of the tables, durability, and the number of threads. Exit code 1 if this program
-    /// cannot work with the tables
+    /// Show the server, the version of the tables, the role, the namespaces that it may see with their threads, extras and
+    /// durability. Exit code 1 if this program cannot work with the tables
     Status(DatabaseArg),
     /// Update the tables of an existing store to the version of this program
     Migrate(DatabaseArg),
+    /// Print the SQL that creates the roles `migrate`, `write` and `read` and says how to give namespaces to them. Connects
+    /// to nothing
+    Roles(DatabaseArg),
 }
 
 /// The database that an action works on.
@@ -58,6 +62,10 @@ pub(crate) async fn run(args: &StoreArgs, global: &GlobalOptions, out: &mut Outp
         StoreAction::Init(arg) => init(&arg.database(global)?, global, out).await,
         StoreAction::Status(arg) => status(&arg.database(global)?, global, out).await,
         StoreAction::Migrate(arg) => migrate(&arg.database(global)?, global, out).await,
+        StoreAction::Roles(arg) => {
+            write!(out, "{}", arg.database(global)?.roles()?)?;
+            Ok(out.flush()?)
+        }
     }
 }
 
@@ -108,19 +116,33 @@ async fn status(database: &ThreadDatabase, global: &GlobalOptions, out: &mut Out
     if global.json {
         out.json(&status)?;
     } else {
-        let DatabaseStatus { location, server, tables, threads, is_synced } = &status;
-        writeln!(out, "store       {}", sanitize(location))?;
-        writeln!(out, "server      PostgreSQL {}", sanitize(server))?;
-        writeln!(out, "tables      {}", describe(*tables))?;
-        writeln!(out, "threads     {threads} in this namespace")?;
-        let durability = match is_synced {
-            true => "written and synced: the server waits for its disk",
-            false => "written only: synchronous_commit or fsync is off",
-        };
-        writeln!(out, "durability  {durability}")?;
+        print_status(&status, out)?;
     }
     out.flush()?;
     require_current(&status)
+}
+
+fn print_status(status: &DatabaseStatus, out: &mut Output) -> Result<()> {
+    let have = |has: bool| if has { "yes" } else { "no" };
+    let setting = |value: &Option<String>| sanitize(value.as_deref().unwrap_or("none")).into_owned();
+    writeln!(out, "store       {}", sanitize(&status.location))?;
+    writeln!(out, "server      PostgreSQL {}", sanitize(&status.server))?;
+    writeln!(out, "role        {}", sanitize(&status.role))?;
+    writeln!(out, "tables      {}", describe(status.tables))?;
+    writeln!(out, "threads     {} in this namespace", status.threads)?;
+    for NamespaceCount { namespace, threads } in &status.namespaces {
+        writeln!(out, "namespace   {}: {threads} threads", sanitize(namespace))?;
+    }
+    let (notifications, locks) = (have(status.has_notifications), have(status.has_advisory_locks));
+    writeln!(out, "extras      notifications: {notifications}, advisory locks: {locks}")?;
+    let durability = match status.is_synced {
+        true => "written and synced: the server waits for its disk",
+        false => "written only: synchronous_commit or fsync is off",
+    };
+    writeln!(out, "durability  {durability}")?;
+    let (commit, fsync) = (setting(&status.synchronous_commit), setting(&status.fsync));
+    writeln!(out, "settings    synchronous_commit: {commit}, fsync: {fsync}")?;
+    Ok(())
 }
 
 fn print_change(what: &str, status: &DatabaseStatus, global: &GlobalOptions, out: &mut Output) -> Result<()> {

@@ -418,6 +418,11 @@ fn store_init_status_and_migrate() {
     let status: Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!((&status["threads"], &status["tables"]["state"]), (&1.into(), &"current".into()), "{status}");
     assert_eq!(status["is_synced"], true);
+    assert_eq!(status["namespaces"][0]["threads"], 1, "{status}");
+    assert_eq!((&status["has_notifications"], &status["fsync"]), (&true.into(), &"on".into()), "{status}");
+    let roles = beside.in_database(&["store", "roles"]);
+    assert_eq!(roles.code, 0, "{}", roles.err);
+    assert!(roles.out.contains(&format!("CREATE ROLE {}_write", beside.schema.name())), "{}", roles.out);
     // A newer program has updated the tables.
     let newer = format!("UPDATE {}._sqlx_migrations SET version = 9000", beside.schema.name());
     beside.schema.execute(&newer);
@@ -430,7 +435,7 @@ fn store_init_status_and_migrate() {
 #[test]
 fn a_home_has_no_tables() {
     let home = Home::sample("story-0.169.0");
-    for action in ["init", "status", "migrate"] {
+    for action in ["init", "status", "migrate", "roles"] {
         let run = home.run(&["store", action]);
         assert!(run.code == 2 && run.err.contains("is a home, and a home has no tables"), "{}", run.err);
     }

@@ -8,7 +8,10 @@ mod compare;
 mod faults;
 mod long_threads;
 mod operations;
+mod paused;
 mod place;
+mod pooler;
+mod roles;
 
 mod rules {
     selvedge_thread_store_conformance::conformance_tests!(crate::place::new_place);

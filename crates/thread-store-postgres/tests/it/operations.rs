@@ -1,9 +1,13 @@
 //! Creating and updating the tables, the status of a store, and settings that a server cannot fulfil.
 
+use std::sync::Arc;
+
 use selvedge_postgres_server::PostgresServer;
-use selvedge_protocol::Durability;
+use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_thread_store::StoreError;
+use selvedge_thread_store_conformance::fixtures::record;
 use selvedge_thread_store_postgres::{PostgresThreadStore, SchemaState};
+use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::place::{PostgresPlace, new_place, new_schema, options_of};
 
@@ -39,6 +43,45 @@ async fn an_older_program_stops_at_newer_tables() {
         let error = outcome.unwrap_err();
         assert!(error.to_string().contains("version 9999, which is newer than this program"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_the_first_version_are_updated() {
+    let place = PostgresPlace::new(new_schema());
+    let all = sqlx::migrate!();
+    let first = Migrator { migrations: all.migrations[..1].to_vec().into(), ..Migrator::DEFAULT };
+    let mut connection = place.connection().await;
+    for statement in ["CREATE SCHEMA @", "SET search_path TO @"] {
+        sqlx::query(&place.sql(statement)).execute(&mut connection).await.unwrap();
+    }
+    first.run_direct(&mut connection).await.unwrap();
+
+    let older = SchemaState::Older { version: 1, needed: all.migrations.last().unwrap().version };
+    assert_eq!(PostgresThreadStore::status(&place.options).await.unwrap().schema, older);
+    let error = PostgresThreadStore::connect(&place.options).await.unwrap_err();
+    assert!(error.to_string().contains("update them with `selvedge store migrate`"), "{error}");
+
+    PostgresThreadStore::migrate(&place.options).await.unwrap();
+    PostgresThreadStore::connect(&place.options).await.unwrap();
+    // A program with the first version only does not touch the tables any more.
+    let outcome = first.run_direct(&mut connection).await;
+    assert!(matches!(outcome, Err(MigrateError::VersionMissing(2))), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_counts_namespaces_and_tries_extras() {
+    let place = new_place().await;
+    let other = PostgresPlace::new(Arc::clone(&place.schema));
+    record(&place.open().await, 1, HistoryMode::Paginated, &["a"]).await;
+    for number in 1..3 {
+        record(&other.open().await, number, HistoryMode::Paginated, &["a"]).await;
+    }
+    let status = PostgresThreadStore::status(&place.options).await.unwrap();
+    let mut counts = vec![(place.options.namespace.clone(), 1), (other.options.namespace.clone(), 2)];
+    counts.sort();
+    assert_eq!((status.threads, status.namespaces), (1, counts));
+    assert!(status.extras.notifications && status.extras.advisory_locks);
+    assert_eq!((status.synchronous_commit.as_deref(), status.fsync.as_deref()), (Some("on"), Some("on")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
