@@ -1,5 +1,6 @@
 //! Threads and segments as they are stored.
 
+use selvedge_protocol::log::{RawContent, split_raw};
 use selvedge_protocol::{SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{RecentBatches, Segment, SegmentTail};
 use selvedge_thread_store::{Holder, SegmentInfo, StoreError};
@@ -483,13 +484,25 @@ impl PostgresHost {
         if !segment.is_paginated {
             return Ok((SegmentTail { is_torn, ..SegmentTail::default() }, end));
         }
+        // A copy can cut a line anywhere, and its pieces are rows without an ordinal. A row with an ordinal is a whole line, so the bytes
+        // from the last one on begin with a line, and are split again.
         let query = self.sql(
-            "SELECT ordinal FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND ordinal IS NOT NULL
-            ORDER BY start_byte DESC LIMIT 1",
+            "SELECT ordinal, bytes FROM @.lines
+            WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte >= coalesce(
+                (SELECT start_byte FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3
+                AND ordinal IS NOT NULL ORDER BY start_byte DESC LIMIT 1), 0)
+            ORDER BY start_byte",
         );
-        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(segment.thread_id.as_uuid());
-        let last: Option<i64> = query.bind(segment.id.as_uuid()).fetch_optional(connection).await?;
-        let next_ordinal = last.map_or(segment.first_ordinal(), |last| to_u64(last).saturating_add(1));
+        let query = sqlx::query_as(&query).bind(self.namespace()).bind(segment.thread_id.as_uuid());
+        let rows: Vec<(Option<i64>, Vec<u8>)> = query.bind(segment.id.as_uuid()).fetch_all(connection).await?;
+        let bytes: Vec<u8> = rows.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+        let read = split_raw(&bytes, 0, 0).into_iter().rev().find_map(|entry| match entry.content {
+            RawContent::Line(line) => line.ordinal(),
+            _ => None,
+        });
+        // A line that was damaged since has its ordinal in the column only.
+        let last = read.or(rows.first().and_then(|(ordinal, _)| *ordinal).map(to_u64));
+        let next_ordinal = last.map_or(segment.first_ordinal(), |last| last.saturating_add(1));
         Ok((SegmentTail { mode: selvedge_protocol::HistoryMode::Paginated, next_ordinal, is_torn }, end))
     }
 
