@@ -11,6 +11,7 @@ use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 
+use crate::behind::RecordsBehind;
 use crate::commit_queue::GroupCommit;
 use crate::error::{AttemptError, backend, pause};
 use crate::live_threads::HeldThreads;
@@ -27,6 +28,7 @@ pub(crate) struct PostgresHost {
     pub(crate) pool: PgPool,
     pub(crate) live: HeldThreads,
     pub(crate) commit: GroupCommit,
+    pub(crate) behind: Arc<RecordsBehind>,
     /// Wakes the callers of this process that wait for lines or changes.
     pub(crate) signal: ChangeSignal,
     /// Whether something changed since other processes were last told.
@@ -60,6 +62,7 @@ impl PostgresHost {
             machine: whoami::fallible::hostname().ok(),
             live: HeldThreads::default(),
             commit: GroupCommit::new(options),
+            behind: Arc::default(),
             signal: ChangeSignal::default(),
             has_news: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),

@@ -4,6 +4,7 @@
 //! `docs/scale.md` describes the tables, the SQL, and what each engine with the protocol of PostgreSQL has to support.
 
 mod background;
+mod behind;
 mod changes;
 mod commit;
 mod commit_queue;

@@ -17,6 +17,9 @@ use crate::rows::{NewRow, RowArrays, column_names, column_parameters, to_i64, to
 /// The version of the fold of thread records. A record of another version is folded again from the lines.
 pub(crate) const RECORD_VERSION: i32 = 1;
 
+/// The version of a record that is behind the lines: it is folded again from the lines whenever it is read, until it is stored.
+const BEHIND: i32 = 0;
+
 /// How many rows and bytes one statement of a transaction inserts at most.
 const MAX_INSERT: (usize, usize) = (5000, 8 << 20);
 
@@ -118,6 +121,16 @@ impl ThreadRow {
         (self.record_version, self.folded_segment, self.folded_to) = (RECORD_VERSION, folded_segment, folded_to);
     }
 
+    /// Notes that lines came that are not in the record.
+    pub(crate) fn set_behind(&mut self) {
+        (self.record_version, self.is_unsettled) = (BEHIND, true);
+    }
+
+    /// Returns whether the record has to be folded again from the whole history.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.record_version != RECORD_VERSION || self.folded_segment != self.segment_id
+    }
+
     /// Fails if the thread is live, except for the claim `except`.
     pub(crate) fn check_cold(&self, except: Option<Uuid>) -> Result<(), StoreError> {
         if self.is_live && (self.owner.is_none() || self.owner != except) { Err(self.conflict()) } else { Ok(()) }
@@ -205,6 +218,13 @@ impl StoredSegment {
             holds_a_line: false,
             is_visible: false,
         }
+    }
+
+    /// Creates the segment, without its bytes.
+    pub(crate) fn without_bytes(&self) -> Segment {
+        let mut segment = Segment::new(self.id, self.thread_id, self.created);
+        segment.file_name.clone_from(&self.file_name);
+        segment
     }
 
     /// Returns the segment that this one continues.
@@ -325,6 +345,24 @@ impl PostgresHost {
         thread: &ThreadRow,
     ) -> Result<(), AttemptError> {
         if self.update_thread(connection, thread).await? { Ok(()) } else { Err(AttemptError::Overtaken) }
+    }
+
+    /// Notes of threads that their histories changed before their own lines, so that their records are behind.
+    pub(crate) async fn set_all_behind(
+        &self,
+        connection: &mut PgConnection,
+        threads: &[ThreadId],
+    ) -> Result<(), AttemptError> {
+        if threads.is_empty() {
+            return Ok(());
+        }
+        let query = self.sql(
+            "UPDATE @.threads SET record_version = $3, is_unsettled = true, revision = revision + 1
+            WHERE namespace = $1 AND thread_id = ANY($2)",
+        );
+        let threads: Vec<Uuid> = threads.iter().map(|id| id.as_uuid()).collect();
+        sqlx::query(&query).bind(self.namespace()).bind(threads).bind(BEHIND).execute(connection).await?;
+        Ok(())
     }
 
     /// Returns the length of a lease, as statements take it.
