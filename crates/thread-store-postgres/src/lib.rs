@@ -13,6 +13,7 @@ mod history;
 mod host;
 mod live;
 mod live_threads;
+mod lookup;
 mod options;
 mod reader;
 mod rows;

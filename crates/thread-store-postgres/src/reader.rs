@@ -11,7 +11,7 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, find_threads, page_hits, page_items, page_threads, page_turns,
+    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, page_hits, page_items, page_threads, page_turns,
     read_lines, sum_threads,
 };
 use selvedge_thread_store::{
@@ -314,12 +314,11 @@ impl ThreadReader for PostgresThreadStore {
     }
 
     async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
-        Ok(find_threads(lookup, self.host.listed_records().await?))
+        self.host.find_ids(lookup).await
     }
 
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
-        let records = self.host.listed_records().await?;
-        Ok(distinct_prefix_len(thread_ids, records.into_iter().map(|thread| thread.id)))
+        Ok(distinct_prefix_len(thread_ids, self.host.neighbours(thread_ids).await?))
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
