@@ -49,7 +49,8 @@ async fn notify(host: Weak<PostgresHost>) {
         if !host.has_news.swap(false, Ordering::Relaxed) {
             continue;
         }
-        let notify = sqlx::query("SELECT pg_notify($1, $2)")
+        // The commit holds a lock of the whole server, so it does not wait for the disk.
+        let notify = sqlx::query("SELECT pg_notify($1, $2), set_config('synchronous_commit', 'off', true)")
             .bind(CHANNEL)
             .bind(payload(&host));
         if let Err(error) = notify.execute(&host.pool).await {
