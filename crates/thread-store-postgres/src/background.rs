@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use selvedge_protocol::ThreadId;
 use selvedge_thread_store::Result;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
@@ -48,7 +49,10 @@ async fn notify(host: Weak<PostgresHost>) {
         if !host.has_news.swap(false, Ordering::Relaxed) {
             continue;
         }
-        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload(&host));
+        // The commit holds a lock of the whole server, so it does not wait for the disk.
+        let notify = sqlx::query("SELECT pg_notify($1, $2), set_config('synchronous_commit', 'off', true)")
+            .bind(CHANNEL)
+            .bind(payload(&host));
         if let Err(error) = notify.execute(&host.pool).await {
             tracing::debug!(%error, "other processes could not be notified");
         }
@@ -125,6 +129,26 @@ async fn store_records(host: Weak<PostgresHost>) {
 }
 
 impl PostgresHost {
+    /// Stores the records of threads that are behind their lines, in the background. Until then each reader folds them by itself.
+    pub(crate) fn fold_later(self: &Arc<Self>, threads: impl IntoIterator<Item = ThreadId>) {
+        for thread_id in threads {
+            if !self.behind.waiting().insert(thread_id) {
+                continue;
+            }
+            let (host, behind) = (Arc::downgrade(self), Arc::clone(&self.behind));
+            tokio::spawn(async move {
+                let Ok(_turn) = behind.turn.acquire().await else { return };
+                // Before the lines are read: what comes afterwards is noted again.
+                behind.waiting().remove(&thread_id);
+                let Some(host) = host.upgrade() else { return };
+                if let Err(error) = host.store_record(thread_id).await {
+                    // It was deleted, or this user may only read.
+                    tracing::debug!(%thread_id, %error, "a thread record could not be stored");
+                }
+            });
+        }
+    }
+
     /// Renews all claims of this process.
     async fn renew_all(&self) -> Result<()> {
         let claims: Vec<_> =

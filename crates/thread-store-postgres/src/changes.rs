@@ -359,27 +359,34 @@ impl PostgresHost {
         Ok(undone)
     }
 
-    pub(crate) async fn import(&self, part: SegmentPart<'_>) -> Result<u64> {
+    pub(crate) async fn import(self: &Arc<Self>, part: SegmentPart<'_>) -> Result<u64> {
         if part.info.file_name.as_ref().is_some_and(|name| name.contains(['/', '\\', '\0']) || name.is_empty()) {
             return Err(StoreError::invalid(
                 "the name of a segment's file has no `/`, no `\\` and no NUL, and is not empty",
             ));
         }
-        let known = self.retrying(Some(part.info.thread_id), None, async |_| self.import_once(part).await).await?;
+        let (known, behind) =
+            self.retrying(Some(part.info.thread_id), None, async |_| self.import_once(part).await).await?;
         self.announce();
+        self.fold_later(behind);
         Ok(known)
     }
 
-    async fn import_once(&self, part: SegmentPart<'_>) -> Result<u64, AttemptError> {
+    /// Imports a part. Returns how many bytes of the segment are stored, and the threads whose records are behind now.
+    async fn import_once(&self, part: SegmentPart<'_>) -> Result<(u64, Vec<ThreadId>), AttemptError> {
         let (thread_id, id) = (part.info.thread_id, part.info.id);
         let mut tx = self.begin().await?;
         // The row of the owner exists before the thread does. Its lock makes copies of one segment follow each other.
         self.put_segment_owner(&mut tx, thread_id, id).await?;
         let query = self.sql("SELECT 1 FROM @.segment_owners WHERE namespace = $1 AND segment_id = $2 FOR UPDATE");
         sqlx::query(&query).bind(self.namespace()).bind(id.as_uuid()).execute(&mut *tx).await?;
-        let thread = self.find_thread(&mut tx, thread_id, RowLock::Exclusive).await?;
-        let own = self.segments(&mut tx, thread_id).await?;
-        let mut segment = match own.into_iter().find(|own| own.id == id) {
+        let stored = self.segments(&mut tx, thread_id).await?.into_iter().find(|own| own.id == id);
+        let becomes_visible = part.is_last && !stored.as_ref().is_some_and(|segment| segment.is_visible);
+        let is_visible = part.is_last || stored.as_ref().is_some_and(|segment| segment.is_visible);
+        // A part that nobody sees yet only excludes the deletion of the thread, and appends go on meanwhile.
+        let lock = if is_visible { RowLock::Exclusive } else { RowLock::Shared };
+        let thread = self.find_thread(&mut tx, thread_id, lock).await?;
+        let segment = match stored {
             Some(segment) => segment,
             None => {
                 let segment = StoredSegment::incomplete(part.info);
@@ -395,25 +402,24 @@ impl PostgresHost {
             false => self.bytes(&mut tx, (thread_id, id), shared).await?,
         };
         let rest = compare_part(&part, known, |_| Ok(stored))?;
-        let becomes_visible = part.is_last && !segment.is_visible;
         if rest.is_empty() && !becomes_visible {
             commit(tx).await?;
-            return Ok(known);
+            return Ok((known, Vec::new()));
         }
-        if segment.is_visible || becomes_visible {
+        if is_visible {
             thread.iter().try_for_each(|thread| thread.check_cold(None))?;
         }
         self.insert_rows(&mut tx, thread_id, id, &split_rows(rest, known, known == 0 || !is_torn)).await?;
-        segment.is_visible |= part.is_last;
-        if segment.is_visible {
-            let bytes = self.load_bytes(&mut tx, &segment).await?;
-            segment = StoredSegment::of(&bytes);
+        let mut behind = Vec::new();
+        if is_visible {
+            let segment = self.described(&mut tx, &segment).await?;
             self.put_segment(&mut tx, &segment).await?;
             let is_new = thread.is_none();
             let created = thread_id.made_at().unwrap_or(part.info.created);
             let mut thread = thread.unwrap_or_else(|| ThreadRow::new(thread_id, id, created, now()));
             self.choose_segment(&mut tx, &mut thread).await?;
-            self.refold(&mut tx, &mut thread, &mut LoadedSegments::default()).await?;
+            // The record follows behind, so that no lock is held while a whole history is read.
+            thread.set_behind();
             match is_new {
                 // A copy of another segment has made the thread meanwhile.
                 true if !self.insert_thread(&mut tx, &thread).await? => return Err(AttemptError::Overtaken),
@@ -421,13 +427,11 @@ impl PostgresHost {
                 false => self.put_thread(&mut tx, &thread).await?,
             }
             // Threads that build on this segment were listed from a part of their history. Now they have all of it.
-            for dependent in self.dependents(&mut tx, thread_id).await? {
-                let mut dependent = self.thread(&mut tx, dependent, RowLock::None).await?;
-                self.refold(&mut tx, &mut dependent, &mut LoadedSegments::default()).await?;
-                self.put_thread(&mut tx, &dependent).await?;
-            }
+            behind = self.dependents(&mut tx, thread_id).await?;
+            self.set_all_behind(&mut tx, &behind).await?;
+            behind.push(thread_id);
         }
         commit(tx).await?;
-        Ok(known + rest.len() as u64)
+        Ok((known + rest.len() as u64, behind))
     }
 }

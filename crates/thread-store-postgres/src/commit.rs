@@ -52,19 +52,25 @@ impl PostgresHost {
     }
 
     fn enqueue(self: &Arc<Self>, append: QueuedAppend) {
-        let mut state = self.commit.state();
-        state.queue.push_back(append);
-        if state.running < self.commit.max_running {
-            state.running += 1;
-            drop(state);
-            let host = Arc::clone(self);
-            tokio::spawn(async move { host.run_commits().await });
+        if self.commit.push(append) {
+            self.start_runner();
         }
+    }
+
+    fn start_runner(self: &Arc<Self>) {
+        let host = Arc::clone(self);
+        // In a function that is not async, because a runner starts runners.
+        tokio::spawn(async move { host.run_commits().await });
     }
 
     /// Sends statements until the queue is empty.
     async fn run_commits(self: Arc<Self>) {
-        while let Some(mut group) = self.commit.next_group() {
+        let mut is_alone = false;
+        while let Some((mut group, wants_runner)) = self.commit.next_group(is_alone) {
+            is_alone = group[0].goes_alone;
+            if wants_runner {
+                self.start_runner();
+            }
             let idle = self.commit.state().idle.pop();
             let connected = match idle {
                 Some(connection) => Ok(connection),

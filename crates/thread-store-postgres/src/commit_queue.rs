@@ -17,6 +17,10 @@ use crate::rows::EncodedRows;
 /// How many rows and bytes the appends of several threads have together in one statement at most. A larger append goes alone.
 const MAX_GROUP: (usize, usize) = (2000, 1 << 20);
 
+/// How many statements for several threads are on the way at most. Few statements with many appends are faster than many with few: the
+/// server plans, checks and commits each once.
+const MAX_SHARED: usize = 4;
+
 /// The claim under which a writer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
@@ -71,13 +75,16 @@ pub(crate) struct QueuedAppend {
 pub(crate) struct GroupCommit {
     state: Mutex<CommitState>,
     /// How many statements are on the way at most.
-    pub(crate) max_running: usize,
+    max_running: usize,
 }
 
 #[derive(Default)]
 pub(crate) struct CommitState {
     pub(crate) queue: VecDeque<QueuedAppend>,
-    pub(crate) running: usize,
+    running: usize,
+    /// How many of the running ones carry an append that goes alone. It may wait for the row of its thread, which must not keep the
+    /// others.
+    alone: usize,
     /// Connections between two statements. They are kept, because a pool asks a connection that it gets back whether it works.
     pub(crate) idle: Vec<PoolConnection<Postgres>>,
 }
@@ -85,16 +92,34 @@ pub(crate) struct CommitState {
 impl GroupCommit {
     pub(crate) fn new(options: &PostgresOptions) -> Self {
         // The rest of the pool is for everything else.
-        Self { state: Mutex::default(), max_running: (options.pool_size as usize / 2).max(1) }
+        let max_running = (options.pool_size as usize / 2).max(1);
+        Self { state: Mutex::default(), max_running }
+    }
+
+    /// Adds an append to the queue. Returns whether another runner is to be started.
+    pub(crate) fn push(&self, append: QueuedAppend) -> bool {
+        let mut state = self.state();
+        state.queue.push_back(append);
+        self.wants_runner(&mut state)
+    }
+
+    /// Counts another runner if there is work for it.
+    fn wants_runner(&self, state: &mut CommitState) -> bool {
+        let is_wanted =
+            !state.queue.is_empty() && state.running < self.max_running && state.running - state.alone < MAX_SHARED;
+        state.running += usize::from(is_wanted);
+        is_wanted
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, CommitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what the next statement carries. `None` if the queue is empty: the runner ends.
-    pub(crate) fn next_group(&self) -> Option<Vec<QueuedAppend>> {
+    /// Takes what the next statement of a runner carries, and whether another runner is to be started. `None` if the queue is empty:
+    /// the runner ends. `was_alone` reports whether its last statement carried an append that goes alone.
+    pub(crate) fn next_group(&self, was_alone: bool) -> Option<(Vec<QueuedAppend>, bool)> {
         let mut state = self.state();
+        state.alone -= usize::from(was_alone);
         let Some(first) = state.queue.pop_front() else {
             state.running -= 1;
             return None;
@@ -112,7 +137,9 @@ impl GroupCommit {
             }
             group.extend(state.queue.pop_front());
         }
-        Some(group)
+        state.alone += usize::from(group[0].goes_alone);
+        let wants_runner = self.wants_runner(&mut state);
+        Some((group, wants_runner))
     }
 
     /// Closes the connections that no statement uses.

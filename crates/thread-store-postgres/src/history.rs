@@ -15,7 +15,10 @@ use sqlx::postgres::PgConnection;
 
 use crate::error::AttemptError;
 use crate::host::PostgresHost;
-use crate::tables::{RECORD_VERSION, StoredSegment, ThreadRow};
+use crate::tables::{StoredSegment, ThreadRow};
+
+/// How many bytes at the beginning of a segment are searched for its head before the whole segment is read.
+const HEAD_BLOCK: u64 = 1 << 20;
 
 /// A chain of loaded segments.
 pub(crate) type LoadedChain = SegmentChain<Arc<Segment>>;
@@ -123,10 +126,28 @@ impl PostgresHost {
         row: &StoredSegment,
     ) -> Result<Segment, AttemptError> {
         let bytes = self.bytes(connection, (row.thread_id, row.id), 0..u64::MAX).await?;
-        let mut segment = Segment::new(row.id, row.thread_id, row.created);
-        segment.file_name.clone_from(&row.file_name);
+        let mut segment = row.without_bytes();
         segment.extend(&bytes);
         Ok(segment)
+    }
+
+    /// Returns the row of a segment that is visible now, with what its bytes say: its head, and whether it has a line. This reads
+    /// no more than the head, except if that is missing.
+    pub(crate) async fn described(
+        &self,
+        connection: &mut PgConnection,
+        row: &StoredSegment,
+    ) -> Result<StoredSegment, AttemptError> {
+        let bytes = self.bytes(connection, (row.thread_id, row.id), 0..HEAD_BLOCK).await?;
+        let is_all = (bytes.len() as u64) < HEAD_BLOCK;
+        let end =
+            if is_all { bytes.len() } else { bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
+        let mut segment = row.without_bytes();
+        segment.extend(&bytes[..end]);
+        if is_all || segment.head().is_some() {
+            return Ok(StoredSegment::of(&segment));
+        }
+        Ok(StoredSegment::of(&self.load_bytes(connection, row).await?))
     }
 
     /// Returns the record of a thread, exact: the stored one, and the lines that came since.
@@ -135,7 +156,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &mut ThreadRow,
     ) -> Result<StoredThread, AttemptError> {
-        if thread.record_version != RECORD_VERSION || thread.folded_segment != thread.segment_id {
+        if thread.is_behind() {
             self.refold(connection, thread, &mut LoadedSegments::default()).await?;
             return Ok(thread.stored_record());
         }

@@ -9,8 +9,9 @@ use selvedge_protocol::{Durability, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{ChangeLog, ChangeSignal};
 use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Executor, PgPool, Postgres, Transaction};
 
+use crate::behind::RecordsBehind;
 use crate::commit_queue::GroupCommit;
 use crate::error::{AttemptError, backend, pause};
 use crate::live_threads::HeldThreads;
@@ -27,6 +28,7 @@ pub(crate) struct PostgresHost {
     pub(crate) pool: PgPool,
     pub(crate) live: HeldThreads,
     pub(crate) commit: GroupCommit,
+    pub(crate) behind: Arc<RecordsBehind>,
     /// Wakes the callers of this process that wait for lines or changes.
     pub(crate) signal: ChangeSignal,
     /// Whether something changed since other processes were last told.
@@ -43,6 +45,17 @@ impl PostgresHost {
             // A connection that broke shows this in the statement, which is tried again. A question before each statement would
             // cost a round trip.
             .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // The server would plan each statement for the partition of its thread again, which takes three times as long as an
+                    // append. A plan for all partitions chooses that one when it runs. Only the speed depends on this, so an engine
+                    // without the setting works, and so does a pooler that gives the session to somebody else.
+                    if let Err(error) = connection.execute("SET plan_cache_mode = force_generic_plan").await {
+                        tracing::debug!(%error, "plans are made again for each statement");
+                    }
+                    Ok(())
+                })
+            })
             .connect_with(options.connect.clone())
             .await
             .map_err(backend)?;
@@ -60,6 +73,7 @@ impl PostgresHost {
             machine: whoami::fallible::hostname().ok(),
             live: HeldThreads::default(),
             commit: GroupCommit::new(options),
+            behind: Arc::default(),
             signal: ChangeSignal::default(),
             has_news: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),

@@ -4,6 +4,7 @@
 //! `docs/scale.md` describes the tables, the SQL, and what each engine with the protocol of PostgreSQL has to support.
 
 mod background;
+mod behind;
 mod changes;
 mod commit;
 mod commit_queue;
@@ -12,6 +13,7 @@ mod history;
 mod host;
 mod live;
 mod live_threads;
+mod lookup;
 mod options;
 mod reader;
 mod rows;

@@ -461,12 +461,15 @@ impl PostgresHost {
             let mut connection = self.pool.acquire().await?;
             loop {
                 let mut thread = self.thread(&mut connection, thread_id, RowLock::None).await?;
-                let before = (thread.record.clone(), thread.folded_to);
+                let state = |thread: &ThreadRow| {
+                    (thread.record.clone(), thread.folded_to, thread.record_version, thread.is_unsettled)
+                };
+                let before = state(&thread);
                 self.exact_record(&mut connection, &mut thread).await?;
+                // Nobody holds the thread, so no line comes without a change of the revision.
+                thread.is_unsettled &= thread.owner.is_some();
                 // Another change came between: its record is newer.
-                if before == (thread.record.clone(), thread.folded_to)
-                    || self.update_thread(&mut connection, &thread).await?
-                {
+                if before == state(&thread) || self.update_thread(&mut connection, &thread).await? {
                     return Ok(());
                 }
             }

@@ -11,8 +11,8 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, find_threads, page_hits, page_items,
-    page_threads, page_turns, read_lines, sum_threads,
+    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, page_hits, page_items, page_threads, page_turns,
+    read_lines, sum_threads,
 };
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
@@ -101,17 +101,19 @@ impl PostgresHost {
     }
 
     /// Returns the rows of all threads, with exact records except for threads that other processes write.
-    async fn listed_threads(&self, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, AttemptError> {
+    async fn listed_threads(self: &Arc<Self>, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, AttemptError> {
         let mut threads = self.threads(connection).await?;
         // The writer of a live thread stores its record by itself. A writer that died did not, so the lines are folded here.
-        for thread in threads.iter_mut().filter(|thread| thread.is_unsettled && !thread.is_live) {
+        let is_inexact = |thread: &ThreadRow| thread.is_behind() || (thread.is_unsettled && !thread.is_live);
+        for thread in threads.iter_mut().filter(|thread| is_inexact(thread)) {
+            self.fold_later(thread.is_behind().then_some(thread.id));
             self.exact_record(connection, thread).await?;
         }
         Ok(threads)
     }
 
     /// Returns what a list shows of all threads.
-    async fn listed_records(&self) -> Result<Vec<StoredThread>> {
+    async fn listed_records(self: &Arc<Self>) -> Result<Vec<StoredThread>> {
         self.reading(async || {
             let mut snapshot = self.snapshot().await?;
             let threads = self.listed_threads(&mut snapshot).await?;
@@ -291,6 +293,7 @@ impl ThreadReader for PostgresThreadStore {
         host.reading(async || {
             let mut snapshot = host.snapshot().await?;
             let mut thread = host.thread(&mut snapshot, thread_id, RowLock::None).await?;
+            host.fold_later(thread.is_behind().then_some(thread_id));
             let record = host.exact_record(&mut snapshot, &mut thread).await?;
             end(snapshot).await;
             Ok(record)
@@ -311,12 +314,11 @@ impl ThreadReader for PostgresThreadStore {
     }
 
     async fn find_threads(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
-        Ok(find_threads(lookup, self.host.listed_records().await?))
+        self.host.find_ids(lookup).await
     }
 
     async fn distinct_prefix_len(&self, thread_ids: &[ThreadId]) -> Result<usize> {
-        let records = self.host.listed_records().await?;
-        Ok(distinct_prefix_len(thread_ids, records.into_iter().map(|thread| thread.id)))
+        Ok(distinct_prefix_len(thread_ids, self.host.neighbours(thread_ids).await?))
     }
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {

@@ -134,32 +134,35 @@ pub(crate) fn split_rows(bytes: &[u8], mut start: u64, mut is_start: bool) -> Ve
 
 /// The values of rows, column by column, as a statement takes them.
 #[derive(Debug, Default)]
-pub(crate) struct RowArrays {
+pub(crate) struct RowArrays<'r> {
     start_byte: Vec<i64>,
     ordinal: Vec<Option<i64>>,
     at: Vec<Option<i64>>,
     batch: Vec<Option<Uuid>>,
     batch_lines: Vec<Option<i32>>,
-    kind: Vec<Option<String>>,
-    damage: Vec<Option<String>>,
-    bytes: Vec<Vec<u8>>,
+    kind: Vec<Option<&'r str>>,
+    damage: Vec<Option<&'r str>>,
+    bytes: Vec<&'r [u8]>,
 }
 
-impl RowArrays {
-    pub(crate) fn push(&mut self, row: &NewRow) {
+impl<'r> RowArrays<'r> {
+    pub(crate) fn push(&mut self, row: &'r NewRow) {
         // A segment has fewer bytes than an i64 can count.
         self.start_byte.push(to_i64(row.start_byte));
         self.ordinal.push(row.ordinal);
         self.at.push(row.at);
         self.batch.push(row.batch.map(|(batch, _)| batch));
         self.batch_lines.push(row.batch.map(|(_, lines)| lines));
-        self.kind.push(row.kind.clone());
-        self.damage.push(row.damage.clone());
-        self.bytes.push(row.bytes.clone());
+        self.kind.push(row.kind.as_deref());
+        self.damage.push(row.damage.as_deref());
+        self.bytes.push(&row.bytes);
     }
 
     /// Adds the arrays to the arguments of a statement, in the order of [`column_names`].
-    pub(crate) fn bind(self, query: Query<'_, Postgres, PgArguments>) -> Query<'_, Postgres, PgArguments> {
+    pub(crate) fn bind<'q>(self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments>
+    where
+        'r: 'q,
+    {
         query
             .bind(self.start_byte)
             .bind(self.ordinal)
@@ -172,8 +175,8 @@ impl RowArrays {
     }
 }
 
-impl<'a> FromIterator<&'a NewRow> for RowArrays {
-    fn from_iter<I: IntoIterator<Item = &'a NewRow>>(rows: I) -> Self {
+impl<'r> FromIterator<&'r NewRow> for RowArrays<'r> {
+    fn from_iter<I: IntoIterator<Item = &'r NewRow>>(rows: I) -> Self {
         let mut arrays = Self::default();
         rows.into_iter().for_each(|row| arrays.push(row));
         arrays

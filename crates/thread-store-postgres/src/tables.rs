@@ -1,5 +1,6 @@
 //! Threads and segments as they are stored.
 
+use selvedge_protocol::log::{RawContent, split_raw};
 use selvedge_protocol::{SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{RecentBatches, Segment, SegmentTail};
 use selvedge_thread_store::{Holder, SegmentInfo, StoreError};
@@ -15,6 +16,9 @@ use crate::rows::{NewRow, RowArrays, column_names, column_parameters, to_i64, to
 
 /// The version of the fold of thread records. A record of another version is folded again from the lines.
 pub(crate) const RECORD_VERSION: i32 = 1;
+
+/// The version of a record that is behind the lines: it is folded again from the lines whenever it is read, until it is stored.
+const BEHIND: i32 = 0;
 
 /// How many rows and bytes one statement of a transaction inserts at most.
 const MAX_INSERT: (usize, usize) = (5000, 8 << 20);
@@ -117,6 +121,16 @@ impl ThreadRow {
         (self.record_version, self.folded_segment, self.folded_to) = (RECORD_VERSION, folded_segment, folded_to);
     }
 
+    /// Notes that lines came that are not in the record.
+    pub(crate) fn set_behind(&mut self) {
+        (self.record_version, self.is_unsettled) = (BEHIND, true);
+    }
+
+    /// Returns whether the record has to be folded again from the whole history.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.record_version != RECORD_VERSION || self.folded_segment != self.segment_id
+    }
+
     /// Fails if the thread is live, except for the claim `except`.
     pub(crate) fn check_cold(&self, except: Option<Uuid>) -> Result<(), StoreError> {
         if self.is_live && (self.owner.is_none() || self.owner != except) { Err(self.conflict()) } else { Ok(()) }
@@ -204,6 +218,13 @@ impl StoredSegment {
             holds_a_line: false,
             is_visible: false,
         }
+    }
+
+    /// Creates the segment, without its bytes.
+    pub(crate) fn without_bytes(&self) -> Segment {
+        let mut segment = Segment::new(self.id, self.thread_id, self.created);
+        segment.file_name.clone_from(&self.file_name);
+        segment
     }
 
     /// Returns the segment that this one continues.
@@ -324,6 +345,24 @@ impl PostgresHost {
         thread: &ThreadRow,
     ) -> Result<(), AttemptError> {
         if self.update_thread(connection, thread).await? { Ok(()) } else { Err(AttemptError::Overtaken) }
+    }
+
+    /// Notes of threads that their histories changed before their own lines, so that their records are behind.
+    pub(crate) async fn set_all_behind(
+        &self,
+        connection: &mut PgConnection,
+        threads: &[ThreadId],
+    ) -> Result<(), AttemptError> {
+        if threads.is_empty() {
+            return Ok(());
+        }
+        let query = self.sql(
+            "UPDATE @.threads SET record_version = $3, is_unsettled = true, revision = revision + 1
+            WHERE namespace = $1 AND thread_id = ANY($2)",
+        );
+        let threads: Vec<Uuid> = threads.iter().map(|id| id.as_uuid()).collect();
+        sqlx::query(&query).bind(self.namespace()).bind(threads).bind(BEHIND).execute(connection).await?;
+        Ok(())
     }
 
     /// Returns the length of a lease, as statements take it.
@@ -483,13 +522,25 @@ impl PostgresHost {
         if !segment.is_paginated {
             return Ok((SegmentTail { is_torn, ..SegmentTail::default() }, end));
         }
+        // A copy can cut a line anywhere, and its pieces are rows without an ordinal. A row with an ordinal is a whole line, so the bytes
+        // from the last one on begin with a line, and are split again.
         let query = self.sql(
-            "SELECT ordinal FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND ordinal IS NOT NULL
-            ORDER BY start_byte DESC LIMIT 1",
+            "SELECT ordinal, bytes FROM @.lines
+            WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte >= coalesce(
+                (SELECT start_byte FROM @.lines WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3
+                AND ordinal IS NOT NULL ORDER BY start_byte DESC LIMIT 1), 0)
+            ORDER BY start_byte",
         );
-        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(segment.thread_id.as_uuid());
-        let last: Option<i64> = query.bind(segment.id.as_uuid()).fetch_optional(connection).await?;
-        let next_ordinal = last.map_or(segment.first_ordinal(), |last| to_u64(last).saturating_add(1));
+        let query = sqlx::query_as(&query).bind(self.namespace()).bind(segment.thread_id.as_uuid());
+        let rows: Vec<(Option<i64>, Vec<u8>)> = query.bind(segment.id.as_uuid()).fetch_all(connection).await?;
+        let bytes: Vec<u8> = rows.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+        let read = split_raw(&bytes, 0, 0).into_iter().rev().find_map(|entry| match entry.content {
+            RawContent::Line(line) => line.ordinal(),
+            _ => None,
+        });
+        // A line that was damaged since has its ordinal in the column only.
+        let last = read.or(rows.first().and_then(|(ordinal, _)| *ordinal).map(to_u64));
+        let next_ordinal = last.map_or(segment.first_ordinal(), |last| last.saturating_add(1));
         Ok((SegmentTail { mode: selvedge_protocol::HistoryMode::Paginated, next_ordinal, is_torn }, end))
     }
 

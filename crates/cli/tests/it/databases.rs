@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::{ARCHIVED169, Home, PLAIN169, RunResult, T169, UNKNOWN, message, run, user_message};
 
 /// How many bytes of a segment are copied at a time.
-const PART: usize = 1 << 20;
+const PART: usize = 4096;
 
 /// A home, and a database with the same threads.
 struct Beside {

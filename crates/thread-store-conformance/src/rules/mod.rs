@@ -194,6 +194,7 @@ macro_rules! for_each_rule {
                 one copies_are_equal = "Segments that are copied out and imported again are equal, in whatever order and parts they arrive.";
                 one records_of_copies = "The record of a copied thread contains what its log says, inherited facts included, whether its source comes first or last.";
                 one imports_are_whole = "A segment becomes visible with its last part. An interrupted copy continues at the offset that the store returns.";
+                one appends_to_copies = "An append to a copied segment continues its ordinals, wherever the parts of the copy cut lines.";
                 one imports_extend_segments = "An import extends a visible segment, unless a writer holds the thread or the known bytes differ.";
                 one imports_wait_for_the_writer = "No segment is added to a thread while a writer holds it.";
                 one empty_segments = "A segment without a line begins no new history.";

@@ -6,7 +6,8 @@ use selvedge_protocol::{HistoryMode, SegmentId, StoredThread, ThreadId, TurnBoun
 use selvedge_thread_store::{BatchId, ForkThread, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadStore};
 
 use crate::fixtures::{
-    MODES, continue_thread, head, id, is_conflict, is_invalid, is_missing, record, second, shown_prompts, turn, turn_id,
+    MODES, assert_consecutive_ordinals, continue_thread, head, id, is_conflict, is_invalid, is_missing, record, second,
+    shown_prompts, turn, turn_id,
 };
 
 const MODE: HistoryMode = HistoryMode::Paginated;
@@ -202,6 +203,34 @@ pub(super) async fn imports_extend_segments(store: Arc<dyn ThreadStore>) {
     let text = String::from_utf8(bytes.clone()).unwrap().replace("ask a", "ASK A");
     let changed = SegmentPart { info: &info, at: 0, bytes: text.as_bytes(), is_last: true };
     assert!(matches!(store.import_segment(changed).await, Err(StoreError::AlreadyExists { .. })));
+}
+
+pub(super) async fn appends_to_copies(store: Arc<dyn ThreadStore>) {
+    let thread = record(&*store, 1, MODE, &["a"]).await;
+    let (info, bytes) = copy_segments(&*store, thread).await.remove(0);
+    let lines = store.load_history(thread).await.unwrap().lines.len() as u64;
+    let last_line = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    // Cuts between lines, in all lines, and in the last line only. The newline of the last line can be missing.
+    let unsealed = bytes.len() - 1;
+    for (end, step) in [
+        (bytes.len(), bytes.len()),
+        (bytes.len(), 64),
+        (bytes.len(), last_line),
+        (bytes.len(), last_line + 1),
+        (bytes.len(), last_line + 50),
+        (bytes.len(), unsealed),
+        (unsealed, unsealed),
+        (unsealed, last_line + 1),
+    ] {
+        store.delete_thread(thread).await.unwrap();
+        import(&*store, &info, &bytes[..end], step).await;
+        store.resume_thread(thread).await.unwrap();
+        let items = turn(MODE, "b");
+        let appended = store.append_items(thread, BatchId::generate(), &items).await.unwrap();
+        store.shutdown_thread(thread).await.unwrap();
+        assert_eq!(appended.last_ordinal, Some(lines + items.len() as u64 - 1), "parts of {step} bytes up to {end}");
+        assert_consecutive_ordinals(&store.load_history(thread).await.unwrap());
+    }
 }
 
 pub(super) async fn imports_wait_for_the_writer(store: Arc<dyn ThreadStore>) {

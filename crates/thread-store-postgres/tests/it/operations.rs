@@ -6,10 +6,11 @@ use selvedge_postgres_server::PostgresServer;
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_thread_store::StoreError;
 use selvedge_thread_store_conformance::fixtures::record;
+use selvedge_thread_store_conformance::{RunOptions, run};
 use selvedge_thread_store_postgres::{PostgresThreadStore, SchemaState};
 use sqlx::migrate::{MigrateError, Migrator};
 
-use crate::place::{PostgresPlace, new_place, new_schema, options_of};
+use crate::place::{PostgresPlace, new_place, new_restartable_place, new_schema, options_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_processes_create_the_tables_at_once() {
@@ -96,6 +97,13 @@ async fn a_server_without_fsync_cannot_sync() {
         let error = PostgresThreadStore::connect(&options).await.unwrap_err();
         assert!(matches!(error, StoreError::Unsupported { .. }), "{setting}: {error:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_the_server_changes_no_answer() {
+    let only = vec!["reopened.after-a-restart".to_owned()];
+    let report = run(new_restartable_place, &RunOptions { only, ..RunOptions::default() }).await;
+    assert_eq!((report.counts().passed, report.rules.len()), (1, 1), "{report}");
 }
 
 #[tokio::test]

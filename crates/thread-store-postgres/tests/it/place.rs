@@ -1,11 +1,11 @@
 //! A namespace of a database as a place of the conformance suite.
 #![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use selvedge_postgres_server::{FaultyProxy, TestSchema};
+use selvedge_postgres_server::{FaultyProxy, PostgresServer, TestSchema};
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::{LinePosition, LineQuery, LineStart, ThreadReader, ThreadStore};
 use selvedge_thread_store_conformance::{NotApplicable, StorePlace};
@@ -97,6 +97,12 @@ impl StorePlace for PostgresPlace {
         Ok(())
     }
 
+    async fn restart(&self) -> Result<(), NotApplicable> {
+        Err(NotApplicable::because(
+            "other tests use this server at the same time; `operations` restarts a server of its own",
+        ))
+    }
+
     async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {
         // The position as bytes of its segment: the lengths of the entries before it.
         let store = self.open().await;
@@ -128,6 +134,32 @@ impl StorePlace for PostgresPlace {
             rest = &rest[count..];
             offset += count;
         }
+        Ok(())
+    }
+}
+
+/// A place on a server of its own, which can be restarted.
+pub(crate) struct RestartablePlace {
+    server: Mutex<PostgresServer>,
+    options: PostgresOptions,
+}
+
+/// Creates a place without threads on a server of its own.
+pub(crate) async fn new_restartable_place() -> RestartablePlace {
+    let Some(server) = PostgresServer::start(&[]) else { std::process::exit(0) };
+    let options = options_of(&server.url(), "");
+    PostgresThreadStore::migrate(&options).await.unwrap();
+    RestartablePlace { server: Mutex::new(server), options }
+}
+
+#[async_trait]
+impl StorePlace for RestartablePlace {
+    async fn open_host(&self) -> Arc<dyn ThreadStore> {
+        Arc::new(PostgresThreadStore::connect(&self.options).await.unwrap())
+    }
+
+    async fn restart(&self) -> Result<(), NotApplicable> {
+        self.server.lock().unwrap().restart();
         Ok(())
     }
 }

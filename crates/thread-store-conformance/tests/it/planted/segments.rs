@@ -1,10 +1,10 @@
 //! Faults of segments as bytes, of imports and of maintenance.
 
 use async_trait::async_trait;
-use selvedge_protocol::{Page, SegmentId, StoredThread, ThreadId, Turn, TurnQuery};
+use selvedge_protocol::{Page, RolloutItem, SegmentId, StoredThread, ThreadId, Turn, TurnQuery};
 use selvedge_thread_store::{
-    MaintenanceProgress, MaintenanceReport, MaintenanceRequest, Result, SegmentInfo, SegmentPart, StoreError,
-    ThreadHistory,
+    Appended, BatchId, MaintenanceProgress, MaintenanceReport, MaintenanceRequest, Result, SegmentInfo, SegmentPart,
+    StoreError, ThreadHistory,
 };
 use selvedge_thread_store_conformance::{StoreWrapper, Wrapped};
 
@@ -24,6 +24,21 @@ faults! {
             let bytes = self.store.read_segment(thread_id, id, at, max_bytes).await?;
             let len = self.store.list_segments(thread_id).await?.iter().find(|info| info.id == id).map(|info| info.bytes);
             if len.is_some_and(|len| at > len) { Err(StoreError::not_found(thread_id)) } else { Ok(bytes) }
+        }
+    }
+
+    CountsCutLinesWrongly caught by ["segments.appends-to-copies"] also [] {
+        async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
+            let length = self.store.import_segment(part).await?;
+            if !part.is_last && !part.bytes.ends_with(b"\n") {
+                self.memory.marked.lock().unwrap().insert(part.info.thread_id);
+            }
+            Ok(length)
+        }
+        async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
+            let appended = self.store.append_items(thread_id, batch, items).await?;
+            let is_cut = self.memory.marked.lock().unwrap().contains(&thread_id);
+            Ok(Appended { last_ordinal: appended.last_ordinal.map(|last| last - u64::from(is_cut)), ..appended })
         }
     }
 
