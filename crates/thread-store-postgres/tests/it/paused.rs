@@ -1,4 +1,5 @@
 //! A process that is paused by SIGSTOP for longer than its lease.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};

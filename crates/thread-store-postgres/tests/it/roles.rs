@@ -1,4 +1,5 @@
 //! Roles: what each may do, and that none reaches into the namespaces of others.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
