@@ -91,8 +91,8 @@ pub use selvedge_protocol::{
     TurnStatus, WorldState,
 };
 pub use selvedge_thread_manager::{
-    AgentText, FollowEvent, LiveThread, NewThread, Prompt, Recorded, ResumedThread, ShutdownReport, StartingThread,
-    ThreadFollower, ThreadManager, ToolCallRecorder, ToolOutput, TurnRecorder, TurnSettings,
+    AgentText, Approval, FollowEvent, LiveThread, NewThread, Prompt, Recorded, ResumedThread, ShutdownReport,
+    StartingThread, ThreadFollower, ThreadManager, ToolCallRecorder, ToolOutput, TurnRecorder, TurnSettings,
 };
 pub use selvedge_thread_store::{ForkThread, LinePosition, LineStart, Result, StoreError, ThreadReader, ThreadStore};
 #[cfg(feature = "local")]
