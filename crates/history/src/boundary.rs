@@ -7,7 +7,6 @@ use selvedge_protocol::{
 };
 
 use crate::TurnProjection;
-use crate::turn_events::is_synthetic_turn_id;
 
 /// Error for a turn that a thread does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,8 @@ impl ResolvedBoundary {
     }
 }
 
-/// Returns whether a turn only compacts the context: it has a compaction, and no message of the user or of another agent.
+/// Returns whether a turn only compacts the context: it shows a compaction, and no message of the user or of another agent. A
+/// compaction of an old program that wrote no event of it shows nothing, so its turn counts like any other.
 ///
 /// A rewind by a number of turns does not count such turns ([`TurnBoundary::BeforeNewest`]). It goes with the counted turn
 /// before it. So does Codex when it undoes turns; see `docs/rollout-format.md`.
@@ -74,9 +74,7 @@ pub fn only_compacts(turn: &Turn) -> bool {
         matches!(content, ItemContent::UserMessage { .. } | ItemContent::InterAgentMessage { .. })
     };
     let has = |is_kind: &dyn Fn(&ItemContent) -> bool| turn.items.iter().any(|item| is_kind(&item.content));
-    // Old programs wrote no event that shows a compaction. An implicit turn without items would not exist without a compaction.
-    let is_silent = turn.items.is_empty() && is_synthetic_turn_id(turn.id.as_str());
-    (is_silent || has(&|content| *content == ItemContent::ContextCompaction)) && !has(&is_message)
+    has(&|content| *content == ItemContent::ContextCompaction) && !has(&is_message)
 }
 
 /// Returns how many turns there are before the newest `count` of them, not counting those that [only compact](only_compacts).
