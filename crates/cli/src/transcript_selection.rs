@@ -77,8 +77,7 @@ impl SelectionArgs {
     pub(crate) fn cut(&self, turns: &mut [Turn]) {
         let parts = self.parts();
         for turn in turns {
-            let mut kept = turn.items.iter().map(|item| parts.contain(&item.content)).collect::<Vec<_>>().into_iter();
-            turn.items.retain(|_| kept.next().unwrap_or(true));
+            turn.items.retain(|item| parts.contain(&item.content));
         }
     }
 }

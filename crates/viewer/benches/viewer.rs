@@ -23,7 +23,7 @@ use selvedge_viewer::{Viewer, ViewerOptions};
 use crate::support::report::{Report, Times};
 use crate::support::{COMMON, RARE, Words, fill, write_thread};
 
-#[allow(dead_code, reason = "other benchmarks use the rest of it")]
+#[expect(dead_code, reason = "other benchmarks use the rest of it")]
 #[path = "../../state/benches/support/mod.rs"]
 mod support;
 
