@@ -35,7 +35,7 @@ impl ServerAccount {
         command.uid(self.uid).gid(self.gid);
     }
 
-    /// Gives a file or a folder to this user.
+    /// Makes this user the owner of a file or a folder.
     pub(crate) fn give(self, path: &Path) -> io::Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
     }

@@ -375,7 +375,7 @@ impl LiveThread {
         run_to_completion(async move { this.close(CloseMode::Shutdown).await }).await
     }
 
-    /// Gives up the writer without a flush. A lazy thread leaves no trace; a stored thread keeps everything that was
+    /// Releases the writer without a flush. A lazy thread leaves no trace; a stored thread keeps everything that was
     /// appended.
     ///
     /// A second call does nothing. The call continues if its future is dropped.
@@ -531,7 +531,7 @@ impl LiveThread {
         }
     }
 
-    /// Gives up the writer, unless a turn is open or the thread has no log.
+    /// Releases the writer, unless a turn is open or the thread has no log.
     async fn give_up(&self, state: &mut LiveState) {
         if state.turns.open().is_some() || !state.has_log {
             return;
@@ -742,7 +742,7 @@ async fn flush_metadata_later(thread: Weak<LiveThread>, mut wait: Duration) {
     }
 }
 
-/// Gives up the writer of a thread that had no call for this time, outside of a turn. Ends then, or when the handle is gone.
+/// Releases the writer of a thread that had no call for this time, outside of a turn. Ends then, or when the handle is gone.
 async fn give_up_when_idle(thread: Weak<LiveThread>, timeout: Duration) {
     let mut wait = timeout;
     loop {

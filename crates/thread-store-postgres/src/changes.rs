@@ -206,7 +206,7 @@ impl PostgresHost {
         self.insert_rows(connection, segment.thread_id, segment.id, &rows).await
     }
 
-    /// Gives a thread a new segment, in which it continues.
+    /// Adds a segment to a thread, in which the thread continues.
     async fn continue_in(
         &self,
         connection: &mut PgConnection,

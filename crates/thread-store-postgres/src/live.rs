@@ -386,7 +386,7 @@ impl PostgresHost {
         if is_held { Ok(()) } else { Err(writer.lose(state, "its claim has expired or was released".to_owned())) }
     }
 
-    /// Gives up a thread. `is_flushed` is set for a shutdown, which fails if the thread cannot be flushed.
+    /// Releases the writer of a thread. `is_flushed` is set for a shutdown, which fails if the thread cannot be flushed.
     pub(crate) async fn release(
         &self,
         writer: &LiveWriter,

@@ -126,7 +126,7 @@ pub trait ThreadStore: ThreadReader {
     ///   any case.
     async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()>;
 
-    /// Gives up the writer of a live thread without a flush. A lazy thread leaves no trace; a stored thread keeps
+    /// Releases the writer of a live thread without a flush. A lazy thread leaves no trace; a stored thread keeps
     /// everything that was appended.
     ///
     /// # Errors

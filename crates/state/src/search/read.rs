@@ -51,7 +51,7 @@ impl HitScan {
         self.parts.is_some() && self.hits.len() < limit && !self.proposed.items.is_empty()
     }
 
-    /// Gives up the index for this thread if one of its files does not begin with the indexed lines any more.
+    /// Does not use the index for this thread if one of its files does not begin with the indexed lines any more.
     fn check_files(&mut self) {
         self.parts.take_if(|parts| !parts.iter().all(|part| part.file.has_indexed_lines()));
     }
@@ -129,7 +129,7 @@ impl StateIndex {
         Ok(order.iter().map(|id| hits.remove(id).unwrap_or_default()).collect())
     }
 
-    /// Gives up the index for those threads that were indexed again since they were loaded: their turns may be elsewhere now.
+    /// Does not use the index for those threads that were indexed again since they were loaded: their turns may be elsewhere now.
     async fn give_up_changed(
         &self,
         connection: &mut SqliteConnection,

@@ -81,7 +81,7 @@ impl MemoryState {
         self.make_visible(writer, thread_id).map(|_| ())
     }
 
-    /// Gives up the writer. A lazy thread then no longer exists.
+    /// Releases the writer. A lazy thread then no longer exists.
     pub(super) fn release(&mut self, writer: WriterId, thread_id: ThreadId) -> Result<()> {
         self.check_live(writer, thread_id)?;
         if self.lazy_mut().remove(&(writer, thread_id)).is_none() {
