@@ -1,6 +1,7 @@
 //! What a store does on its own: renewing claims, storing thread records behind the lines, and telling other processes about
 //! changes.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -19,9 +20,9 @@ const RECORD_LAG: Duration = Duration::from_secs(2);
 /// The channel of notifications. The payload is the schema and the namespace.
 const CHANNEL: &str = "selvedge";
 
-/// The shortest time between two notifications of a process. A commit with a notification takes a lock of the whole server, so
-/// appends do not send them.
-const NOTIFY_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a process waits at least before it tells others of a change, and at most if nobody else does. A commit with a notification
+/// takes a lock of the whole server, so appends do not send them.
+const NOTIFY_INTERVAL: Range<Duration> = Duration::from_millis(20)..Duration::from_millis(50);
 
 /// How long a listener waits before it looks whether its store still exists.
 const LISTEN_LIMIT: Duration = Duration::from_secs(2);
@@ -42,11 +43,17 @@ fn payload(host: &PostgresHost) -> String {
 }
 
 /// Tells other processes that something changed. They look for what it is: a notification is a hint and may be lost.
+///
+/// Each notification wakes every process, so if all told of their own changes, the work would grow with the square of their number.
+/// A process that heard a notification since its last round keeps its news for the next round: everybody was woken a moment
+/// ago. The waits are random, so that one process speaks and the others hear it.
 async fn notify(host: Weak<PostgresHost>) {
     loop {
-        tokio::time::sleep(NOTIFY_INTERVAL).await;
+        let Range { start, end } = NOTIFY_INTERVAL;
+        tokio::time::sleep(start + (end - start).mul_f64(jitter())).await;
         let Some(host) = host.upgrade() else { return };
-        if !host.has_news.swap(false, Ordering::Relaxed) {
+        let was_heard = host.was_notified.swap(false, Ordering::Relaxed);
+        if was_heard || !host.has_news.swap(false, Ordering::Relaxed) {
             continue;
         }
         // The commit holds a lock of the whole server, so it does not wait for the disk.
@@ -74,6 +81,7 @@ async fn listen(host: Weak<PostgresHost>) {
                 if let Ok(notification) = received
                     && notification?.payload() == wanted
                 {
+                    host.was_notified.store(true, Ordering::Relaxed);
                     host.signal.wake();
                 }
             }

@@ -18,8 +18,8 @@ use crate::rows::EncodedRows;
 const MAX_GROUP: (usize, usize) = (2000, 1 << 20);
 
 /// How many statements for several threads are on the way at most. Few statements with many appends are faster than many with few: the
-/// server plans, checks and commits each once.
-const MAX_SHARED: usize = 4;
+/// server plans, checks and commits each once. With two, one is executed while the other one is sent or answered.
+const MAX_SHARED: usize = 2;
 
 /// The claim under which a writer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,8 @@ pub(crate) struct PostgresHost {
     pub(crate) signal: ChangeSignal,
     /// Whether something changed since other processes were last told.
     pub(crate) has_news: AtomicBool,
+    /// Whether a process, which may be this one, told all of a change since the last round of [`notify`](crate::background).
+    pub(crate) was_notified: AtomicBool,
     /// The versions of all threads when they were last compared.
     pub(crate) changes: tokio::sync::Mutex<ChangeLog>,
 }
@@ -76,6 +78,7 @@ impl PostgresHost {
             behind: Arc::default(),
             signal: ChangeSignal::default(),
             has_news: AtomicBool::new(false),
+            was_notified: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
             options: options.clone(),
             pool,
