@@ -30,7 +30,7 @@ pub(crate) fn create_home(home: &Path) -> Result<()> {
 
 /// Opens the home at this path. Reads nothing and creates nothing.
 pub(crate) fn open(home: &Path, options: HomeOptions) -> (Arc<dyn ThreadStore>, HomeAdmin) {
-    let store = LocalThreadStore::open_with_options(home, options);
+    let store = LocalThreadStore::open_with(home, options);
     let admin = store.admin();
     (Arc::new(store), admin)
 }

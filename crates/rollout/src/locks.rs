@@ -4,6 +4,7 @@ mod file_lock;
 mod lock_holder;
 mod maintenance_lock;
 mod reference_lock;
+mod unused_files;
 mod writer_lock;
 
 pub(crate) use file_lock::wait_for_lock;

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// error.
 pub(crate) const COORDINATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a writer that ends waits for the coordination lock, to remove its own lock file.
+/// How long the lock file of a writer that has ended waits for the coordination lock, to be removed.
 ///
 /// Shorter than [`COORDINATION_TIMEOUT`]: the file may stay, because the next writer takes it over.
 pub(crate) const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);

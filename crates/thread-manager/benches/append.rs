@@ -126,7 +126,7 @@ fn compared(probe: &Probe, plain: &[RolloutItem], mixed: &[RolloutItem]) -> anyh
         let home = tempdir()?;
         // Without an index the store does no work in the background, which would happen at different moments in each
         // run.
-        let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::Disabled);
+        let store = LocalThreadStore::open_with(home.path(), IndexLocation::Disabled);
         let thread = open_live(store.clone()).await?;
         Ok((home, store, thread))
     };
@@ -207,7 +207,7 @@ async fn recorded_batches(
 
 /// Records messages of the agent. Returns the time, and the batches that were appended.
 async fn recorder_loop(home: &Path) -> anyhow::Result<(Duration, Vec<Vec<RolloutItem>>)> {
-    let store = LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled);
+    let store = LocalThreadStore::open_with(home, IndexLocation::Disabled);
     let live = open_live(store.clone()).await?;
     let turn = begin_turn(&live).await?;
     let text = "x".repeat(RECORDED_BYTES);
@@ -224,7 +224,7 @@ async fn recorder_loop(home: &Path) -> anyhow::Result<(Duration, Vec<Vec<Rollout
 
 /// Appends the same messages without a recorder, each built from its text.
 async fn built_loop(home: &Path) -> anyhow::Result<Duration> {
-    let live = open_live(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)).await?;
+    let live = open_live(LocalThreadStore::open_with(home, IndexLocation::Disabled)).await?;
     let turn = begin_turn(&live).await?;
     let text = "x".repeat(RECORDED_BYTES);
     let start = Instant::now();
@@ -238,7 +238,7 @@ async fn built_loop(home: &Path) -> anyhow::Result<Duration> {
 
 /// Appends batches.
 async fn batches_loop(home: &Path, batches: &[Vec<RolloutItem>]) -> anyhow::Result<Duration> {
-    let live = open_live(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)).await?;
+    let live = open_live(LocalThreadStore::open_with(home, IndexLocation::Disabled)).await?;
     let start = Instant::now();
     for batch in batches {
         // Unchecked, as the calls of the recorder are.

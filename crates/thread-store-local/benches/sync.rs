@@ -67,7 +67,7 @@ fn compared(probe: &Probe) -> anyhow::Result<()> {
             let home = tempfile::tempdir()?;
             // An index would work in the background, at different moments in each run.
             let synced = RolloutHome::new(home.path()).with_durability(Durability::Synced);
-            let store = LocalThreadStore::with(synced, IndexLocation::Disabled);
+            let store = LocalThreadStore::of(synced, IndexLocation::Disabled);
             let ids = create(&store, threads).await?;
             Ok((home, store, ids))
         };

@@ -22,10 +22,23 @@ use crate::store_core::StoreCore;
 /// Options for opening a home.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HomeOptions {
-    /// The level at which changes are acknowledged.
+    /// The level at which changes are acknowledged. It applies to everything that changes the home: what was appended, created,
+    /// moved or removed when a call returns.
     pub durability: Durability,
     /// Where the index is.
     pub index: IndexLocation,
+}
+
+impl From<Durability> for HomeOptions {
+    fn from(durability: Durability) -> Self {
+        Self { durability, ..Self::default() }
+    }
+}
+
+impl From<IndexLocation> for HomeOptions {
+    fn from(index: IndexLocation) -> Self {
+        Self { index, ..Self::default() }
+    }
 }
 
 /// A store of threads in a home directory. Clones share the live threads.
@@ -48,31 +61,19 @@ impl LocalThreadStore {
     /// empty, and is created when the first thread is written.
     #[must_use]
     pub fn open(home: impl Into<PathBuf>) -> Self {
-        Self::of(RolloutHome::new(home))
+        Self::open_with(home, HomeOptions::default())
     }
 
-    /// Opens the store of a home at a durability level. It applies to everything that changes the home: what was appended,
-    /// created, moved or removed when a call returns.
+    /// Opens the store of a home with options: a durability level, a location of the index, or both as [`HomeOptions`].
     #[must_use]
-    pub fn open_with(home: impl Into<PathBuf>, durability: Durability) -> Self {
-        Self::of(RolloutHome::new(home).with_durability(durability))
+    pub fn open_with(home: impl Into<PathBuf>, options: impl Into<HomeOptions>) -> Self {
+        let HomeOptions { durability, index } = options.into();
+        Self::of(RolloutHome::new(home).with_durability(durability), index)
     }
 
-    /// Opens the store of a home with all options.
+    /// Opens the store of this home, with the home's durability level and file system, and with its index at this location.
     #[must_use]
-    pub fn open_with_options(home: impl Into<PathBuf>, options: HomeOptions) -> Self {
-        Self::with(RolloutHome::new(home).with_durability(options.durability), options.index)
-    }
-
-    /// Opens the store of this home, with the home's durability level and file system.
-    #[must_use]
-    pub fn of(home: RolloutHome) -> Self {
-        Self::with(home, IndexLocation::default())
-    }
-
-    /// Opens the store of this home, with its index at this location.
-    #[must_use]
-    pub fn with(home: RolloutHome, index: IndexLocation) -> Self {
+    pub fn of(home: RolloutHome, index: IndexLocation) -> Self {
         Self { core: Arc::new(StoreCore::new(home, index)) }
     }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use selvedge_protocol::{ArchivedFilter, SortDirection, ThreadQuery, ThreadSortKey};
-use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::ThreadReader;
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
@@ -58,7 +57,7 @@ fn check_pages(index: IndexLocation, limit: usize) {
         let log = small_log(&id(number)).replace("09:00:0", &format!("09:{:02}:0", number / 7));
         home.write(&id(number), log.as_bytes());
     }
-    let store = LocalThreadStore::with(RolloutHome::new(home.path()), index);
+    let store = LocalThreadStore::open_with(home.path(), index);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let is_written = AtomicBool::new(false);
     std::thread::scope(|scope| {

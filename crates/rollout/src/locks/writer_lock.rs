@@ -30,12 +30,13 @@ use selvedge_protocol::ThreadId;
 
 use super::file_lock::{find_holder_process, holder_of, wait_for_lock};
 use super::lock_holder::LockHolder;
+use super::unused_files::remove_later;
 use crate::error::{IoContext, Result, RolloutError};
 use crate::file_system::{OpenFile, OpenMode};
 use crate::home::RolloutHome;
-use crate::timing::{COORDINATION_TIMEOUT, RELEASE_TIMEOUT};
+use crate::timing::COORDINATION_TIMEOUT;
 
-/// The exclusive right to write a thread. It ends when the value is dropped, or with the process.
+/// The exclusive right to write a thread. It ends when the value is dropped, which never blocks, or with the process.
 #[derive(Debug)]
 pub struct WriterLock {
     /// The lock file, open for as long as the lock is held.
@@ -98,7 +99,7 @@ impl WriterLock {
         let path = locks_dir.join(format!("{thread_id}.lock"));
         // The question is asked by taking the lock for a moment. Under the coordination lock no other process can take this
         // for a writer. If the file of the coordination lock does not exist, no writer has ever been in this home.
-        let coordination_path = locks_dir.join(COORDINATION);
+        let coordination_path = coordination_path(home);
         let coordination = match File::open(&coordination_path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other.context("open", &coordination_path)?),
@@ -136,19 +137,29 @@ impl WriterLock {
 }
 
 impl Drop for WriterLock {
+    /// Releases the lock without waiting, because a value may be dropped where nothing may block.
     fn drop(&mut self) {
-        // The file is removed while its lock is still held, and only under the coordination lock. If that lock cannot be had, the
-        // file stays and the next writer takes it over. To unlink it anyway would allow the race that is described above.
-        if let Ok(_coordination) = coordinate(&self.home, RELEASE_TIMEOUT) {
-            let _ = self.home.remove_file(&self.path);
+        // The file is removed while its lock is still held, and only under the coordination lock. If another process has that lock
+        // now, a thread of its own removes the file later. To unlink it anyway would allow the race that is described above.
+        let coordination = open_lock_file(&self.home, &coordination_path(&self.home));
+        let is_removed = coordination.is_ok_and(|coordination| {
+            let has_lock = coordination.try_lock().is_ok();
+            if has_lock {
+                let _ = self.home.remove_file(&self.path);
+                self.file = None;
+            }
+            has_lock
+        });
+        if !is_removed {
             self.file = None;
+            remove_later(self.home.clone(), std::mem::take(&mut self.path));
         }
     }
 }
 
 /// Takes the coordination lock: while the returned file is open, no other process creates or removes lock files.
-fn coordinate(home: &RolloutHome, timeout: Duration) -> Result<Arc<dyn OpenFile>> {
-    let path = home.locks_dir().join(COORDINATION);
+pub(super) fn coordinate(home: &RolloutHome, timeout: Duration) -> Result<Arc<dyn OpenFile>> {
+    let path = coordination_path(home);
     let file = open_lock_file(home, &path)?;
     wait_for_lock(file.file(), &path, timeout, || file.try_lock())?;
     Ok(file)
@@ -156,6 +167,10 @@ fn coordinate(home: &RolloutHome, timeout: Duration) -> Result<Arc<dyn OpenFile>
 
 /// The file of the coordination lock. It is never removed.
 const COORDINATION: &str = ".coordination.lock";
+
+fn coordination_path(home: &RolloutHome) -> PathBuf {
+    home.locks_dir().join(COORDINATION)
+}
 
 fn open_lock_file(home: &RolloutHome, path: &Path) -> Result<Arc<dyn OpenFile>> {
     home.refuse_links(path)?;

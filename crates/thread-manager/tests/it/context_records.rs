@@ -11,7 +11,6 @@ use selvedge_protocol::{
     Compacted, EventMsg, HistoryMode, ResponseItem, RolloutItem, ThreadRolledBackEvent, TurnBoundary, WorldState,
     WorldStateRecord,
 };
-use selvedge_rollout::RolloutHome;
 use selvedge_thread_manager::{LiveThread, ResumedThread, ThreadManager};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::json;
@@ -208,7 +207,7 @@ async fn written(steps: &[Step], mode: HistoryMode) -> (PathBuf, tempfile::TempD
 
 /// Answers come from the logs: an index for each of so many homes would take most of the time.
 fn manager_at(home: &Path) -> ThreadManager {
-    ThreadManager::new(Arc::new(LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)))
+    ThreadManager::new(Arc::new(LocalThreadStore::open_with(home, IndexLocation::Disabled)))
 }
 
 /// Returns the number of the newest message about the surroundings that the model still sees.

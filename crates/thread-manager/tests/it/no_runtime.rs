@@ -65,7 +65,7 @@ fn a_store_over_files_says_that_it_needs_a_runtime() {
     for index in [IndexLocation::InHome, IndexLocation::Disabled] {
         let home = tempfile::tempdir().unwrap();
         let options = HomeOptions { index, durability: Durability::Synced };
-        let store = LocalThreadStore::open_with_options(home.path(), options);
+        let store = LocalThreadStore::open_with(home.path(), options);
         let manager = ThreadManager::new(Arc::new(store.clone()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let thread = runtime.block_on(async {

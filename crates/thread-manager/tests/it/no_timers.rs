@@ -159,10 +159,7 @@ fn the_administration_of_a_home_needs_no_timers_and_no_io() {
         let check = admin.check_index(&selvedge_thread_store_local::CheckScope::default()).await.unwrap().unwrap();
         admin.repair_index(&check).await.unwrap();
         admin.close().await;
-        let logs = LocalThreadStore::open_with_options(
-            home.path(),
-            selvedge_thread_store_local::HomeOptions { index: IndexLocation::Disabled, ..Default::default() },
-        );
+        let logs = LocalThreadStore::open_with(home.path(), IndexLocation::Disabled);
         assert_eq!(logs.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 1);
     });
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use selvedge_protocol::{HistoryMode, ItemQuery, Turn, TurnQuery, TurnStatus};
-use selvedge_rollout::RolloutHome;
 use selvedge_thread_manager::{NewThread, ThreadManager, TurnSettings};
 use selvedge_thread_store::ThreadReader;
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
@@ -56,7 +55,7 @@ async fn a_turn_of_another_process_is_in_progress_until_that_process_ends() {
     {
         let home = tempfile::tempdir().unwrap();
         let mut writer = start_writer(home.path(), mode);
-        let store = LocalThreadStore::with(RolloutHome::new(home.path()), index.clone());
+        let store = LocalThreadStore::open_with(home.path(), index.clone());
         for _ in 0..2 {
             assert_eq!(turns(&store).await[0].status, TurnStatus::InProgress, "{mode:?} {index:?}");
         }

@@ -8,7 +8,6 @@ use selvedge_protocol::{
     Compacted, CompletedItem, ContextWindow, EventMsg, HistoryMode, ItemCompletedEvent, ResponseItem, RolloutItem,
     RolloutLine, SessionMeta, TaskCompleteEvent, TaskStartedEvent, ThreadId, Timestamp, TurnContext, TurnId, WindowId,
 };
-use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{ThreadReader, ThreadStore};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 use serde_json::{Value, json};
@@ -53,7 +52,7 @@ pub(crate) fn record(store: &LocalThreadStore, runtime: &Runtime, bytes: u64) ->
 
 /// Opens a store for a comparison, without an index, which would work in the background at different moments in each run.
 pub(crate) fn open_alone(home: &Path) -> LocalThreadStore {
-    LocalThreadStore::with(RolloutHome::new(home), IndexLocation::Disabled)
+    LocalThreadStore::open_with(home, IndexLocation::Disabled)
 }
 
 /// Returns the id of a turn of the thread.

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::limits::INDEX_RETRY_DELAY;
 use super::location::IndexLocation;
 use super::runtime::with_timers;
+use crate::blocking::spawn_blocking;
 
 /// The index of a store's home. It is opened by the first query. Clones share it.
 #[derive(Clone, Debug)]
@@ -188,10 +189,12 @@ impl HomeIndex {
     /// Returns whether the home has more than `max` threads, or cannot be read.
     pub(super) async fn has_more_threads_than(&self, max: usize) -> bool {
         let cached_home = Arc::clone(&self.shared.cached_home);
-        let has_no_more = tokio::task::spawn_blocking(move || {
-            cached_home.files().is_ok_and(|files| files.threads().nth(max).is_none())
-        });
-        !has_no_more.await.is_ok_and(|has_no_more| has_no_more)
+        let has_no_more =
+            spawn_blocking(move || cached_home.files().is_ok_and(|files| files.threads().nth(max).is_none()));
+        match has_no_more {
+            Ok(has_no_more) => !has_no_more.await.is_ok_and(|has_no_more| has_no_more),
+            Err(_) => true,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, IndexState> {

@@ -21,8 +21,7 @@ use selvedge_thread_store_conformance::fixtures::{head, id, record, second};
 use HistoryMode::Paginated;
 
 fn without_index(home: &Path) -> HomeAdmin {
-    LocalThreadStore::open_with_options(home, HomeOptions { index: IndexLocation::Disabled, ..Default::default() })
-        .admin()
+    LocalThreadStore::open_with(home, IndexLocation::Disabled).admin()
 }
 
 async fn listed(store: &LocalThreadStore) -> usize {
@@ -33,7 +32,7 @@ async fn listed(store: &LocalThreadStore) -> usize {
 async fn an_admin_has_the_options_of_its_store() {
     let dir = tempfile::tempdir().unwrap();
     let options = HomeOptions { durability: Durability::Synced, index: IndexLocation::At(dir.path().join("other")) };
-    let admin = LocalThreadStore::open_with_options(dir.path(), options).admin();
+    let admin = LocalThreadStore::open_with(dir.path(), options).admin();
     assert_eq!((admin.home(), admin.durability()), (dir.path(), Durability::Synced));
     assert_eq!(admin.index_path(), Some(&*dir.path().join("other")));
     let admin = LocalThreadStore::open(dir.path()).admin();
@@ -47,7 +46,8 @@ async fn a_damaged_thread_is_diagnosed_and_repaired() {
     let path = home.put(id(1), head_line(head(1, Paginated), 0) + &lines(1..4) + &line(4)[..20]);
     home.put(id(2), head_line(head(2, Paginated), 0) + &lines(1..3));
     let files = FaultyFiles::new();
-    let admin = LocalThreadStore::of(RolloutHome::new(home.path()).with_file_system(Arc::new(files.clone()))).admin();
+    let faulty = RolloutHome::new(home.path()).with_file_system(Arc::new(files.clone()));
+    let admin = LocalThreadStore::of(faulty, IndexLocation::default()).admin();
 
     let reported = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&reported);

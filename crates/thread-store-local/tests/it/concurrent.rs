@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use selvedge_protocol::{HistoryMode, TurnBoundary};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles};
 use selvedge_thread_store::{BatchId, ForkThread, RevertThread, StoreError, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{head, id, record, shown_prompts, turn};
@@ -109,7 +109,7 @@ impl FileSystem for GatedFiles {
 fn gated(home: &TestHome) -> (LocalThreadStore, Arc<GatedFiles>) {
     let files = Arc::new(GatedFiles::default());
     let home = RolloutHome::new(home.path()).with_file_system(Arc::clone(&files) as Arc<dyn FileSystem>);
-    (LocalThreadStore::of(home), files)
+    (LocalThreadStore::of(home, IndexLocation::default()), files)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,4 +189,34 @@ async fn a_first_append_blocks_no_other_task() {
     home.store.append_items(id(2), batch, &items).await.unwrap();
     assert_eq!(home.store.load_history(id(2)).await.unwrap().lines.len(), 1 + items.len());
     home.store.shutdown_thread(id(2)).await.unwrap();
+}
+
+/// Another process holds the lock of the home's lock files, and hangs. A store with live threads is dropped without a wait, and the
+/// next one can resume them.
+#[tokio::test(flavor = "current_thread")]
+async fn a_dropped_store_blocks_no_other_task() {
+    let home = TestHome::empty();
+    let store = LocalThreadStore::open(home.path());
+    for number in 1..=5 {
+        record(&store, number, MODE, &["a"]).await;
+        store.resume_thread(id(number)).await.unwrap();
+    }
+    let locks = home.path().join("thread-writer-locks");
+    let lock = File::options().write(true).open(locks.join(".coordination.lock")).unwrap();
+    lock.lock().unwrap();
+    let began = Instant::now();
+    drop(store);
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    lock.unlock().unwrap();
+    let store = LocalThreadStore::open(home.path());
+    for number in 1..=5 {
+        store.resume_thread(id(number)).await.unwrap();
+    }
+    drop(store);
+    // The files of released locks are removed as soon as the other process allows it.
+    let began = Instant::now();
+    while std::fs::read_dir(&locks).unwrap().count() > 1 {
+        assert!(began.elapsed() < Duration::from_secs(20), "lock files stay");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::RolloutHome;
 use selvedge_thread_store::{LinePosition, LineQuery, LineStart, ThreadStore};
 use selvedge_thread_store_conformance::{MemoryPlace, NotApplicable, StorePlace, compare_stores};
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
@@ -29,7 +28,7 @@ async fn place_without_index() -> Home {
 
 impl Home {
     fn open(&self) -> LocalThreadStore {
-        LocalThreadStore::with(RolloutHome::new(self.dir.path()), self.index.clone())
+        LocalThreadStore::open_with(self.dir.path(), self.index.clone())
     }
 }
 

@@ -237,7 +237,7 @@ async fn read_and_continue(root: &Path, extension: &str, bytes: &[u8]) -> (Vec<S
     let day = root.join("sessions/2026/11/21");
     fs::create_dir_all(&day).unwrap();
     fs::write(day.join(format!("rollout-2026-11-21T09-09-03-{}.{extension}", id(1))), bytes).unwrap();
-    let store = LocalThreadStore::with(RolloutHome::new(root), IndexLocation::Disabled);
+    let store = LocalThreadStore::open_with(root, IndexLocation::Disabled);
     let history = store.load_history(id(1)).await.unwrap();
     let read: Vec<String> = texts(&history).into_iter().map(str::to_owned).collect();
     store.resume_thread(id(1)).await.unwrap_or_else(|error| panic!("{} bytes: {error}", bytes.len()));

@@ -56,11 +56,11 @@ impl TwoDevices {
     fn store(&self, files: &FaultyFiles, durability: Durability) -> LocalThreadStore {
         let home =
             RolloutHome::new(self.home.path()).with_durability(durability).with_file_system(Arc::new(files.clone()));
-        LocalThreadStore::with(home, IndexLocation::Disabled)
+        LocalThreadStore::of(home, IndexLocation::Disabled)
     }
 
     fn plain(&self) -> LocalThreadStore {
-        LocalThreadStore::with(RolloutHome::new(self.home.path()), IndexLocation::Disabled)
+        LocalThreadStore::open_with(self.home.path(), IndexLocation::Disabled)
     }
 
     /// Returns the rollouts, temporary files included.

@@ -11,7 +11,7 @@ use selvedge_faulty_files::{Call, Fault, FaultyFiles};
 use selvedge_protocol::{Durability, HistoryMode};
 use selvedge_rollout::{FileSystem, OpenFile, OpenMode, RolloutHome, SystemFiles, WriterLock};
 use selvedge_thread_store::{BatchId, Recovery, StoreError, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
+use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 use crate::home::TestHome;
 use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, record, shown_prompts, turn};
@@ -19,7 +19,8 @@ use selvedge_thread_store_conformance::fixtures::{continue_thread, head, id, rec
 use HistoryMode::Paginated;
 
 fn store(home: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore {
-    LocalThreadStore::of(RolloutHome::new(home).with_durability(level).with_file_system(Arc::new(files.clone())))
+    let home = RolloutHome::new(home).with_durability(level).with_file_system(Arc::new(files.clone()));
+    LocalThreadStore::of(home, IndexLocation::default())
 }
 
 fn count(files: &FaultyFiles, call: Call) -> usize {
@@ -164,7 +165,7 @@ async fn callers_that_wait_for_one_thread_share_a_sync() {
     let (dir, files) = (tempfile::tempdir().unwrap(), SlowFiles::default());
     let home =
         RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files.clone()));
-    let store = LocalThreadStore::of(home);
+    let store = LocalThreadStore::of(home, IndexLocation::default());
     store.create_thread(head(1, Paginated)).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
     let tasks: Vec<_> = (0..TASKS)
@@ -199,7 +200,7 @@ async fn callers_that_wait_for_one_thread_share_a_sync() {
 async fn an_append_whose_future_is_dropped_is_written_as_a_whole() {
     let (dir, files) = (tempfile::tempdir().unwrap(), SlowFiles::default());
     let home = RolloutHome::new(dir.path()).with_durability(Durability::Synced).with_file_system(Arc::new(files));
-    let store = LocalThreadStore::of(home);
+    let store = LocalThreadStore::of(home, IndexLocation::default());
     store.create_thread(head(1, Paginated)).await.unwrap();
     store.persist_thread(id(1)).await.unwrap();
     for number in 0..10 {

@@ -7,7 +7,7 @@ use selvedge_protocol::{SearchQuery, ThreadId, ThreadMetadataPatch, ThreadQuery}
 use selvedge_rollout::RolloutHome;
 use selvedge_state::StateIndex;
 use selvedge_thread_store::{MetadataOrigin, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::{CheckScope, HomeOptions, IndexLocation, LocalThreadStore};
+use selvedge_thread_store_local::{CheckScope, IndexLocation, LocalThreadStore};
 use serde_json::json;
 
 use crate::home::{TestHome, all_files};
@@ -170,8 +170,7 @@ async fn a_deletion_erases_also_the_index_that_the_store_does_not_use() {
     let locations = [IndexLocation::Disabled, IndexLocation::At(elsewhere.path().join("other.sqlite"))];
     home.store.close().await;
     for (n, location) in [8, 9].into_iter().zip(locations) {
-        let store =
-            LocalThreadStore::open_with_options(home.path(), HomeOptions { index: location, ..HomeOptions::default() });
+        let store = LocalThreadStore::open_with(home.path(), location);
         store.delete_thread(id(n)).await.unwrap();
         store.close().await;
         for part in PARTS {

@@ -489,7 +489,7 @@ fn open(root: &Path, files: &FaultyFiles, level: Durability) -> LocalThreadStore
 
 /// Opens a store without an index.
 fn without_index(home: RolloutHome) -> LocalThreadStore {
-    LocalThreadStore::with(home, IndexLocation::Disabled)
+    LocalThreadStore::of(home, IndexLocation::Disabled)
 }
 
 /// Returns whether an error is final for the writer.

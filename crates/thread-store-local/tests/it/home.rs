@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use selvedge_protocol::ThreadId;
-use selvedge_rollout::RolloutHome;
 use selvedge_thread_store_local::{IndexLocation, LocalThreadStore};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
@@ -50,7 +49,7 @@ impl TestHome {
 
     /// Opens a store of the same home without an index.
     pub(crate) fn without_index(self) -> Self {
-        let store = LocalThreadStore::with(RolloutHome::new(self.path()), IndexLocation::Disabled);
+        let store = LocalThreadStore::open_with(self.path(), IndexLocation::Disabled);
         Self { store, ..self }
     }
 

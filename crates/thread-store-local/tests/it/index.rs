@@ -61,7 +61,7 @@ async fn the_first_query_creates_a_private_index_and_opening_does_not() {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{end}");
     }
     let elsewhere = home.path().join("elsewhere.sqlite");
-    let store = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::At(elsewhere.clone()));
+    let store = LocalThreadStore::open_with(home.path(), IndexLocation::At(elsewhere.clone()));
     assert_eq!(listed(&store).await, [id(1)]);
     assert!(elsewhere.exists());
 }
@@ -109,7 +109,7 @@ async fn a_ranking_continues_where_it_began() {
     for n in 1..=3 {
         record(&home.store, n, MODES[0], &["needle"]).await;
     }
-    let logs = LocalThreadStore::with(RolloutHome::new(home.path()), IndexLocation::Disabled);
+    let logs = LocalThreadStore::open_with(home.path(), IndexLocation::Disabled);
     let threads = ThreadQuery { limit: 1, ..ThreadQuery::default() };
     let first = SearchQuery { threads, hits_per_thread: 1, ..SearchQuery::new("needle") };
     let next = |cursor| SearchQuery { threads: ThreadQuery { cursor, ..first.threads.clone() }, ..first.clone() };
@@ -263,7 +263,7 @@ async fn the_logs_answer_where_no_index_can_be_created() {
     let home = TestHome::empty();
     record(&home.store, 1, MODES[0], &["a"]).await;
     let location = IndexLocation::At(home.path().join("missing/index.sqlite"));
-    let store = LocalThreadStore::with(RolloutHome::new(home.path()), location);
+    let store = LocalThreadStore::open_with(home.path(), location);
     assert_eq!(listed(&store).await, [id(1)]);
 }
 

@@ -147,7 +147,7 @@ async fn everything_works_through_links_that_the_owner_of_the_home_made() {
         store.archive_thread(id(1)).await.unwrap();
         assert_eq!(fs::read_dir(&archive).unwrap().count(), 1);
         for location in [IndexLocation::InHome, IndexLocation::Disabled] {
-            let other = LocalThreadStore::with(RolloutHome::new(&path), location);
+            let other = LocalThreadStore::open_with(&path, location);
             let all = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
             assert_eq!(other.list_threads(&all).await.unwrap().items.len(), 2);
             assert_eq!(other.load_history(id(2)).await.unwrap().damage, []);
@@ -177,7 +177,7 @@ async fn everything_works_through_links_that_the_owner_of_the_home_made() {
     for (target, works) in [(dir.path().to_owned(), false), (sessions.join("moved"), true)] {
         let _ = fs::remove_file(&year);
         symlink(&target, &year).unwrap();
-        let store = LocalThreadStore::with(RolloutHome::new(real.path()), IndexLocation::Disabled);
+        let store = LocalThreadStore::open_with(real.path(), IndexLocation::Disabled);
         store.create_thread(head(4, HistoryMode::Paginated)).await.unwrap();
         let item = RolloutItem::from(ResponseItem::user_text("secret"));
         let appended = store.append_items(id(4), BatchId::generate(), &[item]).await;
