@@ -113,7 +113,7 @@ impl PostgresHost {
 
     /// Begins a transaction that changes something.
     pub(crate) async fn begin(&self) -> Result<PgTransaction, AttemptError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin_with("BEGIN").await?;
         if self.options.durability == Durability::Synced {
             sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
         }
@@ -122,7 +122,21 @@ impl PostgresHost {
 
     /// Begins a transaction that reads one state of the database in all its statements.
     pub(crate) async fn snapshot(&self) -> Result<PgTransaction, AttemptError> {
-        Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+        self.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await
+    }
+
+    /// Begins a transaction, also if the caller is dropped meanwhile. It is undone then.
+    ///
+    /// sqlx knows nothing of a transaction whose beginning is dropped before the answer, and gives the connection back to the pool.
+    /// The statements of its next users would be in that transaction: they would see an old state, and what they write
+    /// would never be committed. So a task of its own waits for the answer.
+    pub(crate) async fn begin_with(&self, statement: &'static str) -> Result<PgTransaction, AttemptError> {
+        let pool = self.pool.clone();
+        match tokio::spawn(async move { pool.begin_with(statement).await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
+        }
     }
 
     /// Makes attempts of an operation until one succeeds, is refused, or transient failures last for too long.

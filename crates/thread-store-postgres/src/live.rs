@@ -371,7 +371,7 @@ impl PostgresHost {
         // A commit that waits for the disk makes everything before it durable, whatever its own content.
         let (is_synced, is_held) = self
             .retrying(Some(thread_id), None, async |_| {
-                let mut tx = self.pool.begin().await?;
+                let mut tx = self.begin_with("BEGIN").await?;
                 sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
                 let is_synced = crate::schema::is_synced(&mut tx).await?;
                 let held = self.renew(&mut tx, &[(thread_id, claim)]).await?;

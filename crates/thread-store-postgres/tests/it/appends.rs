@@ -1,13 +1,16 @@
 //! Appends: one statement, checked by the claim of its writer, together with those of other threads.
 
-use std::time::Duration;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem};
+use selvedge_protocol::{HistoryMode, ResponseItem, RolloutItem, SortDirection};
 use selvedge_thread_store::{BatchId, LineQuery, LineStart, Recovery, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_conformance::fixtures::{assert_consecutive_ordinals, head, id, record, turn};
+use selvedge_thread_store_postgres::PostgresThreadStore;
 use sqlx::{Connection, Executor};
 
-use crate::place::new_place;
+use crate::place::{new_place, options_of};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -163,4 +166,49 @@ async fn a_reader_elsewhere_is_woken() {
     tokio::time::timeout(Duration::from_secs(2), waiting).await.unwrap().unwrap().unwrap();
     let query = LineQuery::from(id(1), LineStart::At(end));
     assert_eq!(other.read_lines(&query).await.unwrap().entries.len(), turn(MODE, "b").len());
+}
+
+/// Drops a call after a time, which can be shorter than the steps of a timer.
+async fn run_for<T>(limit: Duration, call: impl Future<Output = T>) {
+    let (mut call, began) = (pin!(call), Instant::now());
+    std::future::poll_fn(|context| {
+        if call.as_mut().poll(context).is_ready() || began.elapsed() >= limit {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Calls are dropped at every moment. What comes after them on the same connections sees the newest state and takes effect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_call_leaves_no_open_transaction() {
+    const CALLS: u32 = 300;
+    let place = new_place().await;
+    let mut options = options_of(&place.schema.url(), "pool=2");
+    (options.schema, options.namespace) = (place.options.schema.clone(), place.options.namespace.clone());
+    let (store, other) = (PostgresThreadStore::connect(&options).await.unwrap(), place.open().await);
+    record(&store, 1, MODE, &["a"]).await;
+    record(&store, 2, MODE, &["a"]).await;
+    other.resume_thread(id(1)).await.unwrap();
+    let newest =
+        LineQuery { direction: SortDirection::Descending, max_lines: 1, ..LineQuery::from(id(1), LineStart::End) };
+    for number in 0..CALLS {
+        // A call takes about 2 ms, so that most are dropped somewhere in the middle.
+        let limit = Duration::from_micros(u64::from(number % 100 * 20));
+        match number % 3 {
+            0 => run_for(limit, store.read_lines(&newest)).await,
+            1 => run_for(limit, store.read_thread(id(1))).await,
+            _ => run_for(limit, store.archive_thread(id(2))).await,
+        }
+        let item = numbered(number as usize);
+        other.append_items(id(1), BatchId::generate(), std::slice::from_ref(&item)).await.unwrap();
+        let line = store.read_lines(&newest).await.unwrap().entries.remove(0).line().unwrap();
+        assert_eq!(line.item(), item, "after {number} calls");
+        let is_archived = number % 2 == 0;
+        let change = if is_archived { store.archive_thread(id(2)).await } else { store.unarchive_thread(id(2)).await };
+        assert_eq!(change.unwrap().archived, is_archived);
+        assert_eq!(other.read_thread(id(2)).await.unwrap().archived, is_archived, "after {number} calls");
+    }
 }
