@@ -60,6 +60,19 @@ pub(crate) struct DatabaseStatus {
     pub(crate) fsync: Option<String>,
     /// Whether the server waits for its disk before it acknowledges a commit.
     pub(crate) is_synced: bool,
+    /// How far a replica is behind its primary. Null for another server.
+    pub(crate) replica: Option<ReplicaStatus>,
+}
+
+/// How far a replica is behind its primary.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplicaStatus {
+    /// The age of the newest transaction that it shows, in milliseconds. Null if it has shown none since its start.
+    pub(crate) newest_age_ms: Option<u64>,
+    /// Whether it shows all that it has received.
+    pub(crate) is_caught_up: bool,
+    /// Whether it is connected to its primary. Null if this role may not know it.
+    pub(crate) is_connected: Option<bool>,
 }
 
 /// How many threads a namespace has.
@@ -155,6 +168,11 @@ mod postgres {
                 synchronous_commit: status.synchronous_commit,
                 fsync: status.fsync,
                 is_synced: status.is_synced,
+                replica: status.replica.map(|replica| ReplicaStatus {
+                    newest_age_ms: replica.since_newest.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                    is_caught_up: replica.is_caught_up,
+                    is_connected: replica.is_connected,
+                }),
             })
         }
 

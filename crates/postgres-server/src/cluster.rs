@@ -63,12 +63,7 @@ impl Cluster {
     ///
     /// The watcher waits for `grace` after the last holder has ended. This process is a holder.
     pub(crate) fn create(programs: &ServerPrograms, grace: Duration) -> io::Result<Self> {
-        let account = ServerAccount::find()?;
-        let cluster = Self { programs: programs.clone(), account, folder: create_folder(account)? };
-        fs::create_dir(cluster.folder.join("holders"))?;
-        hold(&cluster.folder)?;
-        // From here on the files are deleted even if this process is killed.
-        cluster.start_watcher(grace)?;
+        let cluster = Self::begin(programs, grace)?;
         let mut initdb = cluster.command("initdb");
         // The files of a cluster without data need no fsync.
         initdb
@@ -78,6 +73,33 @@ impl Cluster {
         if !output.status.success() {
             return Err(io::Error::other(format!("initdb: {}", String::from_utf8_lossy(&output.stderr))));
         }
+        Ok(cluster)
+    }
+
+    /// Creates the files of a streaming replica of a server, which is stopped. Their watcher has no grace.
+    pub(crate) fn replica_of(primary: &Self) -> io::Result<Self> {
+        let cluster = Self::begin(&primary.programs, Duration::ZERO)?;
+        let copied = Command::new("cp").arg("-a").arg(primary.data()).arg(cluster.data()).status()?;
+        if !copied.success() {
+            return Err(io::Error::other(format!("cp: {copied}")));
+        }
+        // The file makes the server follow the primary instead of accepting changes.
+        let signal = cluster.data().join("standby.signal");
+        fs::write(&signal, "")?;
+        if let Some(account) = cluster.account {
+            account.give(&signal)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Creates a folder without data, and starts its watcher.
+    fn begin(programs: &ServerPrograms, grace: Duration) -> io::Result<Self> {
+        let account = ServerAccount::find()?;
+        let cluster = Self { programs: programs.clone(), account, folder: create_folder(account)? };
+        fs::create_dir(cluster.folder.join("holders"))?;
+        hold(&cluster.folder)?;
+        // From here on the files are deleted even if this process is killed.
+        cluster.start_watcher(grace)?;
         Ok(cluster)
     }
 

@@ -34,6 +34,23 @@ impl PostgresServer {
         Some(server)
     }
 
+    /// Starts a replica that follows this server by streaming replication. It answers reads and refuses changes. This server is
+    /// restarted.
+    ///
+    /// # Panics
+    /// If the replica does not start.
+    #[must_use]
+    pub fn start_replica(&mut self) -> Self {
+        self.stop();
+        let cluster = Cluster::replica_of(&self.cluster).unwrap_or_else(|error| panic!("no replica: {error}"));
+        self.restart();
+        let primary = format!("host={} user=postgres", self.cluster.folder().display());
+        let settings = [self.settings.clone(), vec![("primary_conninfo".to_owned(), primary)]].concat();
+        let mut replica = Self { cluster, settings, child: None };
+        replica.restart();
+        replica
+    }
+
     /// Returns the URL of the database `postgres`, for the superuser `postgres`.
     pub fn url(&self) -> String {
         server_url::of_socket(self.cluster.folder(), "postgres")

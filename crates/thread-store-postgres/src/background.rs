@@ -7,10 +7,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use selvedge_protocol::ThreadId;
-use selvedge_thread_store::Result;
 use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::task::JoinSet;
 
-use crate::error::jitter;
+use crate::commit_queue::Claim;
+use crate::error::{AttemptError, jitter};
 use crate::host::PostgresHost;
 use crate::live_threads::WriterStage;
 
@@ -103,10 +104,8 @@ async fn renew_claims(host: Weak<PostgresHost>) {
         let Some(host) = host.upgrade() else { return };
         let limit = lease / 4;
         let began = Instant::now();
-        match tokio::time::timeout(limit.max(Duration::from_millis(100)), host.renew_all()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "claims could not be renewed"),
-            Err(_) => tracing::warn!(waited = ?began.elapsed(), "claims could not be renewed in time"),
+        if tokio::time::timeout(limit.max(Duration::from_millis(100)), host.renew_all()).await.is_err() {
+            tracing::warn!(waited = ?began.elapsed(), "claims could not be renewed in time");
         }
     }
 }
@@ -157,20 +156,32 @@ impl PostgresHost {
         }
     }
 
-    /// Renews all claims of this process.
-    async fn renew_all(&self) -> Result<()> {
+    /// Renews all claims of this process: in one statement, or in one each if that fails, since the rows of some threads may lie on
+    /// a server that is down.
+    async fn renew_all(self: &Arc<Self>) {
         let claims: Vec<_> =
             self.live.all().iter().filter_map(|writer| Some((writer.thread_id, writer.claim()?))).collect();
-        if claims.is_empty() {
-            return Ok(());
+        if claims.is_empty() || self.renew_each(&claims).await.is_ok() {
+            return;
         }
-        let held = self
-            .reading(async || {
-                let mut connection = self.pool.acquire().await?;
-                self.renew(&mut connection, &claims).await
-            })
-            .await?;
-        for (thread_id, claim) in claims {
+        let mut alone = JoinSet::new();
+        for claim in claims {
+            let host = Arc::clone(self);
+            alone.spawn(async move {
+                if let Err(error) = host.reading(|| host.renew_each(std::slice::from_ref(&claim))).await {
+                    tracing::warn!(thread_id = %claim.0, %error, "a claim could not be renewed");
+                }
+            });
+        }
+        alone.join_all().await;
+    }
+
+    /// Renews claims in one statement, without another attempt.
+    async fn renew_each(&self, claims: &[(ThreadId, Claim)]) -> Result<(), AttemptError> {
+        let mut connection = self.pool.acquire().await?;
+        let held = self.renew(&mut connection, claims).await?;
+        drop(connection);
+        for (thread_id, claim) in claims.iter().copied() {
             // The writer may have got another claim meanwhile, or be in the middle of a call, which finds out by itself.
             if !held.contains(&thread_id)
                 && let Some(writer) = self.live.find(thread_id)

@@ -257,10 +257,11 @@ impl PostgresHost {
         for mut queued in group {
             queued.may_have_happened |= is_unanswered;
             queued.attempts += 1;
-            // One bad append must not fail the others, so each is tried alone before it is reported.
+            // One bad append must not fail or delay the others, so each is tried alone before it is reported. Also after a transient
+            // failure: the rows of one thread may lie on a server that is down.
             let is_worth = if is_transient { queued.began.elapsed() < self.options().retry_for } else { !is_single };
             if is_worth {
-                queued.goes_alone |= !is_transient;
+                queued.goes_alone = true;
                 let host = Arc::clone(self);
                 let wait = if is_transient { pause(queued.attempts) } else { std::time::Duration::ZERO };
                 tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! Errors of the database: which are worth another attempt, and what callers get.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -22,11 +23,15 @@ pub(crate) enum AttemptError {
 impl AttemptError {
     /// Converts the error of a statement that commits.
     ///
-    /// An error that the server reports is an answer: nothing took effect.
+    /// An error that the server reports is an answer: nothing took effect. Exceptions are a shutdown (see [`is_shutdown`]), 40003
+    /// (it is not known whether the statement was completed), and 08xxx: a server that passes statements on, as a pooler or a
+    /// foreign table does, has lost the one that keeps the rows.
     pub(crate) fn of_commit(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(ref reported) if !is_shutdown(reported.code().as_deref()) => Self::Database(error),
-            error => Self::Unanswered(error),
+        match code_of(&error).as_deref() {
+            Some(code) if !is_shutdown(Some(code)) && code != "40003" && !code.starts_with("08") => {
+                Self::Database(error)
+            }
+            _ => Self::Unanswered(error),
         }
     }
 
@@ -82,22 +87,30 @@ fn unknown(thread_id: ThreadId, batch: Option<BatchId>, error: sqlx::Error) -> S
 /// [`StoreError::recovery`] recognizes it.
 pub(crate) fn backend(error: sqlx::Error) -> StoreError {
     if is_transient(&error) {
-        let error = io::Error::new(io::ErrorKind::ConnectionAborted, error);
-        return StoreError::backend("the database does not answer", error);
+        let context = match code_of(&error).as_deref() {
+            Some("25006") => "the server can be read only: it is a replica, or no longer the primary",
+            _ => "the database does not answer",
+        };
+        return StoreError::backend(context, io::Error::new(io::ErrorKind::ConnectionAborted, error));
     }
-    let is_denied = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "42501");
-    let context = match is_denied {
-        true => "the role of the database connection may not do this",
-        false => "the database failed",
+    let context = match code_of(&error).as_deref() {
+        Some("42501") => "the role of the database connection may not do this",
+        _ => "the database failed",
     };
     StoreError::backend(context, error)
+}
+
+/// Returns the SQLSTATE of an error that the server reports.
+fn code_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 /// Returns whether the same statement may succeed later.
 ///
 /// | SQLSTATE | meaning |
 /// | --- | --- |
-/// | 40001, 40P01 | serialization failure, deadlock |
+/// | 40001, 40003, 40P01 | serialization failure, unknown completion, deadlock |
+/// | 55P03 | `lock_timeout`, by which an engine of several servers can end a deadlock that none of them sees |
 /// | 57P01, 57P02, 57P03 | the server is shutting down, crashed, or starting |
 /// | 08xxx | the connection failed |
 /// | 25006 | read-only: the connection is to a server that is no longer the primary |
@@ -105,7 +118,7 @@ pub(crate) fn backend(error: sqlx::Error) -> StoreError {
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            matches!(&*code, "40001" | "40P01" | "25006" | "53300")
+            matches!(&*code, "40001" | "40003" | "40P01" | "55P03" | "25006" | "53300")
                 || code.starts_with("08")
                 || is_shutdown(Some(&code))
         }),

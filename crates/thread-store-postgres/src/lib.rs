@@ -24,5 +24,5 @@ mod tables;
 mod writer;
 
 pub use options::{PostgresOptions, PostgresUrlError};
-pub use schema::{SchemaState, ServerExtras, StoreStatus};
+pub use schema::{ReplicaState, SchemaState, ServerExtras, StoreStatus};
 pub use store::PostgresThreadStore;

@@ -74,6 +74,21 @@ pub struct StoreStatus {
     pub fsync: Option<String>,
     /// Whether the server waits for the disk before it acknowledges a commit: `synchronous_commit` and `fsync` are on.
     pub is_synced: bool,
+    /// How far the server is, if it is a replica, which can be read only. `None` if it is none, or does not say.
+    pub replica: Option<ReplicaState>,
+}
+
+/// How far a replica is behind its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaState {
+    /// The time since the newest transaction that the replica shows was committed, by the clocks of both servers. `None` if it has
+    /// shown none since its start. While nothing is written to the primary, this grows although nothing is missing.
+    pub since_newest: Option<Duration>,
+    /// Whether the replica shows everything that it has received.
+    pub is_caught_up: bool,
+    /// Whether it is connected to its primary. `None` if the role of the connection may not know it.
+    pub is_connected: Option<bool>,
 }
 
 /// What a server can do besides the SQL that a store needs. Each was tried.
@@ -138,6 +153,7 @@ pub(crate) async fn status(options: &PostgresOptions) -> Result<StoreStatus> {
         let own = namespaces.iter().find(|(name, _)| *name == options.namespace);
         let is_synced = is_synced(&mut connection).await.map_err(backend)?;
         // A failed probe may break the connection, and has the last word.
+        let replica = replica_state(&mut connection).await;
         let advisory_locks = has_advisory_locks(&mut connection).await;
         let _ = connection.close().await;
         Ok(StoreStatus {
@@ -151,12 +167,27 @@ pub(crate) async fn status(options: &PostgresOptions) -> Result<StoreStatus> {
             synchronous_commit,
             fsync,
             is_synced,
+            replica,
         })
     };
     let unanswered = || Err(backend(sqlx::Error::PoolTimedOut));
     tokio::time::timeout(options.connect_timeout.max(options.statement_timeout), asking)
         .await
         .unwrap_or_else(|_| unanswered())
+}
+
+/// Asks a replica how far it is.
+async fn replica_state(connection: &mut PgConnection) -> Option<ReplicaState> {
+    // The function of an engine that is not PostgreSQL may be missing. A question that fails is the answer of such an engine.
+    let query = "SELECT (extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)::bigint,
+            pg_last_wal_receive_lsn() IS NOT DISTINCT FROM pg_last_wal_replay_lsn(),
+            CASE WHEN pg_has_role('pg_read_all_stats', 'MEMBER')
+                THEN EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming') END
+        WHERE pg_is_in_recovery()";
+    let (millis, is_caught_up, is_connected): (Option<i64>, bool, Option<bool>) =
+        sqlx::query_as(query).fetch_optional(connection).await.ok()??;
+    let since_newest = millis.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or_default()));
+    Some(ReplicaState { since_newest, is_caught_up, is_connected })
 }
 
 /// Tries an advisory lock that ends with its statement.

@@ -420,9 +420,7 @@ impl PostgresHost {
         let query = self.sql(
             "INSERT INTO @.segments (namespace, thread_id, segment_id, created_at, file_name, head, base_id, is_paginated,
                 holds_a_line, is_visible)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-            ON CONFLICT (namespace, thread_id, segment_id) DO UPDATE SET head = excluded.head, base_id = excluded.base_id,
-                is_paginated = excluded.is_paginated, holds_a_line = excluded.holds_a_line, is_visible = excluded.is_visible",
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         );
         let query = sqlx::query(&query)
             .bind(self.namespace())
@@ -430,6 +428,23 @@ impl PostgresHost {
             .bind(id.as_uuid())
             .bind(segment.created.as_millis())
             .bind(segment.file_name.as_ref().map(String::as_bytes))
+            .bind(segment.head.as_ref().map(to_json).transpose()?)
+            .bind(segment.base_id().map(|id| id.as_uuid()))
+            .bind(segment.is_paginated)
+            .bind(segment.holds_a_line)
+            .bind(segment.is_visible);
+        if query.execute(&mut *connection).await?.rows_affected() == 1 {
+            return Ok(());
+        }
+        // `ON CONFLICT DO UPDATE` names a unique index, which the tables of an engine that passes rows on need not have.
+        let query = self.sql(
+            "UPDATE @.segments SET head = $4, base_id = $5, is_paginated = $6, holds_a_line = $7, is_visible = $8
+            WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3",
+        );
+        let query = sqlx::query(&query)
+            .bind(self.namespace())
+            .bind(thread_id.as_uuid())
+            .bind(id.as_uuid())
             .bind(segment.head.as_ref().map(to_json).transpose()?)
             .bind(segment.base_id().map(|id| id.as_uuid()))
             .bind(segment.is_paginated)

@@ -10,7 +10,7 @@ use crate::global_options::GlobalOptions;
 use crate::output::Output;
 use crate::render::sanitize::sanitize;
 use crate::store_location::{self, StoreLocation};
-use crate::wiring::{DatabaseStatus, NamespaceCount, TablesState, ThreadDatabase};
+use crate::wiring::{DatabaseStatus, NamespaceCount, ReplicaStatus, TablesState, ThreadDatabase};
 
 /// Arguments of `selvedge store`.
 #[derive(Debug, Args)]
@@ -142,7 +142,27 @@ fn print_status(status: &DatabaseStatus, out: &mut Output) -> Result<()> {
     writeln!(out, "durability  {durability}")?;
     let (commit, fsync) = (setting(&status.synchronous_commit), setting(&status.fsync));
     writeln!(out, "settings    synchronous_commit: {commit}, fsync: {fsync}")?;
+    if let Some(replica) = &status.replica {
+        writeln!(out, "replica     {}", describe_replica(replica))?;
+    }
     Ok(())
+}
+
+fn describe_replica(replica: &ReplicaStatus) -> String {
+    let connected = match replica.is_connected {
+        Some(true) => "can be read only; connected to its primary",
+        Some(false) => "can be read only; NOT connected to its primary",
+        None => "can be read only",
+    };
+    let caught_up = match replica.is_caught_up {
+        true => "shows all that it has received",
+        false => "does not yet show all that it has received",
+    };
+    let age = match replica.newest_age_ms {
+        Some(millis) => format!("{}.{} s ago", millis / 1000, millis % 1000 / 100),
+        None => "before it was started".to_owned(),
+    };
+    format!("{connected}; {caught_up}; the newest change in it was made {age}")
 }
 
 fn print_change(what: &str, status: &DatabaseStatus, global: &GlobalOptions, out: &mut Output) -> Result<()> {

@@ -5,13 +5,16 @@
 mod appends;
 mod claims;
 mod compare;
+mod distributed;
 mod faults;
 mod long_threads;
 mod operations;
 mod paused;
 mod place;
 mod pooler;
+mod replica;
 mod roles;
+mod tail;
 
 mod rules {
     selvedge_thread_store_conformance::conformance_tests!(crate::place::new_place);

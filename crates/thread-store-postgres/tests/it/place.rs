@@ -13,7 +13,7 @@ use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore};
 use sqlx::{Connection, PgConnection};
 
 /// The lease of a host in a rule.
-const LEASE: Duration = Duration::from_secs(2);
+pub(crate) const CLAIM_LEASE: Duration = Duration::from_secs(2);
 
 /// A namespace of its own. Each host is a store with a pool of its own.
 pub(crate) struct PostgresPlace {
@@ -59,7 +59,7 @@ impl PostgresPlace {
 
     /// Returns the text of a statement, with the name of the schema for each `@`.
     pub(crate) fn sql(&self, statement: &str) -> String {
-        statement.replace('@', &self.options.schema)
+        schema_sql(&self.options, statement)
     }
 
     /// Executes a statement behind the back of all hosts, with the namespace as its first parameter.
@@ -82,18 +82,11 @@ impl StorePlace for PostgresPlace {
     }
 
     fn claim_expiry(&self) -> Option<Duration> {
-        Some(LEASE)
+        Some(CLAIM_LEASE)
     }
 
     async fn pause_past_expiry(&self, _: &Arc<dyn ThreadStore>) -> Result<(), NotApplicable> {
-        // The claims are released without the knowledge of the host. Only one host has claims in these rules.
-        let released = self
-            .execute(
-                "UPDATE @.threads SET owner = NULL, owner_host = NULL, owner_process = NULL, claimed_at = NULL,
-                expires_at = NULL WHERE namespace = $1 AND owner IS NOT NULL",
-            )
-            .await;
-        assert!(released > 0, "no host has a claim");
+        release_claims(&mut self.connection().await, &self.options).await;
         Ok(())
     }
 
@@ -104,36 +97,7 @@ impl StorePlace for PostgresPlace {
     }
 
     async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {
-        // The position as bytes of its segment: the lengths of the entries before it.
-        let store = self.open().await;
-        let query = LineQuery { max_bytes: usize::MAX, ..LineQuery::from(thread_id, LineStart::Beginning) };
-        let entries = store.read_lines(&query).await.unwrap().entries;
-        let found = entries.iter().position(|entry| entry.at == *at).unwrap();
-        let segment = entries[found].segment;
-        let before = entries[..found].iter().filter(|entry| entry.segment == segment);
-        let mut offset: usize = before.map(|entry| entry.bytes.len()).sum();
-        let mut rest = bytes;
-        let mut connection = self.connection().await;
-        while !rest.is_empty() {
-            let row = self.sql(
-                "SELECT thread_id, start_byte, bytes FROM @.lines WHERE namespace = $1 AND segment_id = $2
-                AND start_byte <= $3 ORDER BY start_byte DESC LIMIT 1",
-            );
-            let row = sqlx::query_as(&row).bind(&self.options.namespace).bind(segment.as_uuid()).bind(offset as i64);
-            let (owner, start, mut stored): (uuid::Uuid, i64, Vec<u8>) = row.fetch_one(&mut connection).await.unwrap();
-            let from = offset - start as usize;
-            let count = rest.len().min(stored.len() - from);
-            stored[from..from + count].copy_from_slice(&rest[..count]);
-            let update = self.sql(
-                "UPDATE @.lines SET bytes = $5
-                WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte = $4",
-            );
-            let update =
-                sqlx::query(&update).bind(&self.options.namespace).bind(owner).bind(segment.as_uuid()).bind(start);
-            assert_eq!(update.bind(stored).execute(&mut connection).await.unwrap().rows_affected(), 1);
-            rest = &rest[count..];
-            offset += count;
-        }
+        overwrite(&self.open().await, &mut self.connection().await, &self.options, (thread_id, at, bytes)).await;
         Ok(())
     }
 }
@@ -167,7 +131,61 @@ impl StorePlace for RestartablePlace {
 /// Returns settings for tests: a namespace that no other test uses, a short lease and a small pool.
 pub(crate) fn options_of(url: &str, parameters: &str) -> PostgresOptions {
     let separator = if url.contains('?') { '&' } else { '?' };
-    let (namespace, lease) = (uuid::Uuid::now_v7(), LEASE.as_secs_f64());
+    let (namespace, lease) = (uuid::Uuid::now_v7(), CLAIM_LEASE.as_secs_f64());
     let parameters = format!("{separator}namespace={namespace}&lease={lease}&pool=4&{parameters}");
     format!("{url}{}", parameters.trim_end_matches('&')).parse().unwrap()
+}
+
+/// Returns the text of a statement, with the name of the schema for each `@`.
+fn schema_sql(options: &PostgresOptions, statement: &str) -> String {
+    statement.replace('@', &options.schema)
+}
+
+/// Releases the claims of a namespace without the knowledge of their host. Only one host may have some.
+pub(crate) async fn release_claims(connection: &mut PgConnection, options: &PostgresOptions) {
+    let statement = schema_sql(
+        options,
+        "UPDATE @.threads SET owner = NULL, owner_host = NULL, owner_process = NULL, claimed_at = NULL,
+        expires_at = NULL WHERE namespace = $1 AND owner IS NOT NULL",
+    );
+    let released = sqlx::query(&statement).bind(&options.namespace).execute(connection).await.unwrap();
+    assert!(released.rows_affected() > 0, "no host has a claim");
+}
+
+/// Overwrites stored bytes from the beginning of a line on.
+pub(crate) async fn overwrite(
+    store: &PostgresThreadStore,
+    connection: &mut PgConnection,
+    options: &PostgresOptions,
+    (thread_id, at, bytes): (ThreadId, &LinePosition, &[u8]),
+) {
+    // The position as bytes of its segment: the lengths of the entries before it.
+    let query = LineQuery { max_bytes: usize::MAX, ..LineQuery::from(thread_id, LineStart::Beginning) };
+    let entries = store.read_lines(&query).await.unwrap().entries;
+    let found = entries.iter().position(|entry| entry.at == *at).unwrap();
+    let segment = entries[found].segment;
+    let before = entries[..found].iter().filter(|entry| entry.segment == segment);
+    let mut offset: usize = before.map(|entry| entry.bytes.len()).sum();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let row = schema_sql(
+            options,
+            "SELECT thread_id, start_byte, bytes FROM @.lines WHERE namespace = $1 AND segment_id = $2
+            AND start_byte <= $3 ORDER BY start_byte DESC LIMIT 1",
+        );
+        let row = sqlx::query_as(&row).bind(&options.namespace).bind(segment.as_uuid()).bind(offset as i64);
+        let (owner, start, mut stored): (uuid::Uuid, i64, Vec<u8>) = row.fetch_one(&mut *connection).await.unwrap();
+        let from = offset - start as usize;
+        let count = rest.len().min(stored.len() - from);
+        stored[from..from + count].copy_from_slice(&rest[..count]);
+        let update = schema_sql(
+            options,
+            "UPDATE @.lines SET bytes = $5
+            WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte = $4",
+        );
+        let update = sqlx::query(&update).bind(&options.namespace).bind(owner).bind(segment.as_uuid()).bind(start);
+        assert_eq!(update.bind(stored).execute(&mut *connection).await.unwrap().rows_affected(), 1);
+        rest = &rest[count..];
+        offset += count;
+    }
 }
