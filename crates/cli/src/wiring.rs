@@ -109,7 +109,8 @@ mod postgres {
     use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore, SchemaState};
 
     use super::{
-        Arc, DatabaseStatus, Durability, Failure, NamespaceCount, Result, TablesState, ThreadStore, not_a_store,
+        Arc, DatabaseStatus, Durability, Failure, NamespaceCount, ReplicaStatus, Result, TablesState, ThreadStore,
+        not_a_store,
     };
 
     /// A database that holds threads.

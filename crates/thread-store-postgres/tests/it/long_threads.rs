@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use selvedge_protocol::{Compacted, HistoryMode, ResponseItem, RolloutItem, SortDirection, TurnContext, TurnQuery};
-use selvedge_thread_store::{BatchId, LineQuery, LineStart, ThreadReader, ThreadStore};
-use selvedge_thread_store_conformance::fixtures::{id, model_prompts, record, turn};
+use selvedge_protocol::{
+    Compacted, HistoryMode, ResponseItem, RolloutItem, RolloutLine, SortDirection, TurnContext, TurnQuery,
+};
+use selvedge_thread_store::{BatchId, LineQuery, LineStart, SegmentPart, StoreError, ThreadReader, ThreadStore};
+use selvedge_thread_store_conformance::fixtures::{id, model_prompts, record, second, turn};
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::place::new_place;
@@ -92,4 +94,45 @@ async fn a_walk_backwards_meets_the_lines_of_a_walk_forwards() {
     let (bytes, size): (usize, u64) =
         (walks[0].iter().map(|(_, bytes)| bytes.len()).sum(), store.list_segments(id(1)).await.unwrap()[0].bytes);
     assert_eq!(bytes as u64, size);
+}
+
+/// A segment of a live thread is copied in, part by part. The thread is written meanwhile, and only the last part has to wait for the
+/// end of its writer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_go_on_while_a_segment_is_copied_in() {
+    const PART: usize = 1 << 20;
+    let place = new_place().await;
+    let (store, other) = (place.open().await, place.open().await);
+    record(&store, 1, MODE, &["a"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let item: RolloutItem = ResponseItem::user_text(&"words ".repeat(100)).into();
+    let line = RolloutLine::new(second(1), None, &item).text().to_owned() + "\n";
+    let bytes = line.repeat(10 * PART / line.len()).into_bytes();
+    let mut info = store.list_segments(id(1)).await.unwrap().remove(0);
+    (info.id, info.bytes, info.is_current) = (id(77).into(), bytes.len() as u64, false);
+    let part = |number: usize, bytes: &'static [u8]| (number * PART, bytes);
+    let parts: Vec<_> = bytes.leak().chunks(PART).enumerate().map(|(number, bytes)| part(number, bytes)).collect();
+    let (last, others) = parts.split_last().unwrap();
+    let copying = {
+        let (other, info, others) = (other.clone(), info.clone(), others.to_vec());
+        tokio::spawn(async move {
+            for (at, bytes) in others {
+                let part = SegmentPart { info: &info, at: at as u64, bytes, is_last: false };
+                other.import_segment(part).await.unwrap();
+            }
+        })
+    };
+    let mut appends = 0;
+    while !copying.is_finished() {
+        store.append_items(id(1), BatchId::generate(), std::slice::from_ref(&item)).await.unwrap();
+        appends += 1;
+    }
+    copying.await.unwrap();
+    assert!(appends >= 20, "{appends} appends while 9 MB were copied in");
+    let last = SegmentPart { info: &info, at: last.0 as u64, bytes: last.1, is_last: true };
+    let error = other.import_segment(last).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
+    store.shutdown_thread(id(1)).await.unwrap();
+    other.import_segment(last).await.unwrap();
+    assert_eq!(store.list_segments(id(1)).await.unwrap().len(), 2);
 }

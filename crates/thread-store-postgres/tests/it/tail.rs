@@ -1,5 +1,4 @@
 //! Readers that follow a thread while it is written and their connections break.
-#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
