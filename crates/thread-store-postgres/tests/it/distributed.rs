@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use selvedge_postgres_server::PostgresServer;
-use selvedge_protocol::{HistoryMode, ThreadId};
+use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
 use selvedge_thread_store::{BatchId, LinePosition, ThreadReader, ThreadStore};
 use selvedge_thread_store_conformance::fixtures::{assert_consecutive_ordinals, id, record};
 use selvedge_thread_store_conformance::{NotApplicable, StorePlace, run};
@@ -196,5 +196,51 @@ async fn threads_of_other_servers_go_on_while_one_is_down() {
         assert_consecutive_ordinals(&history);
         let items: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
         assert_eq!(items, (0..count).map(numbered).collect::<Vec<_>>());
+    }
+}
+
+/// Returns how many appends of one line to 16 threads a store makes in a second, and how long a list of all threads takes.
+async fn measure(store: &PostgresThreadStore) -> (f64, Duration) {
+    const SECONDS: u64 = 5;
+    for number in 1..=16 {
+        record(store, number, MODE, &[]).await;
+        store.resume_thread(id(number)).await.unwrap();
+    }
+    let mut writers = tokio::task::JoinSet::new();
+    let began = Instant::now();
+    for number in 1..=16 {
+        let store = store.clone();
+        writers.spawn(async move {
+            let mut count = 0;
+            while began.elapsed() < Duration::from_secs(SECONDS) {
+                store.append_items(id(number), BatchId::generate(), &[numbered(count)]).await.unwrap();
+                count += 1;
+            }
+            count
+        });
+    }
+    let appends: usize = writers.join_all().await.iter().sum();
+    let per_second = appends as f64 / began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    assert_eq!(store.list_threads(&ThreadQuery::default()).await.unwrap().items.len(), 16);
+    (per_second, began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, for docs/scale.md"]
+async fn what_distribution_costs() {
+    let servers = Arc::new(Servers::start().await);
+    for _ in 0..3 {
+        let one = options_of(&servers.keepers[0].lock().unwrap().url(), "lease=30");
+        let one = measure(&PostgresThreadStore::connect(&one).await.unwrap()).await;
+        let four = measure(&servers.place("lease=30").open().await).await;
+        println!(
+            "one server: {:.0} appends/s, list {:?}; four: {:.0} appends/s ({:.3}), list {:?}",
+            one.0,
+            one.1,
+            four.0,
+            four.0 / one.0,
+            four.1
+        );
     }
 }
