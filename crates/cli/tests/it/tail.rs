@@ -18,14 +18,17 @@ use serde_json::{Value, json};
 
 use crate::support::{Home, PLAIN169, T169, UNKNOWN, line, message, meta_line, rollouts, small_log};
 
-/// How many items are appended in total.
-const ITEMS: usize = 100_000;
 /// How many items a turn has.
 const TURN: usize = 100;
 /// How many forks are also followed.
 const FOLLOWED_FORKS: usize = 2;
 /// How long anything may take.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// Returns how many items are appended in total. `SELVEDGE_TAIL_ITEMS=100000` is the whole test.
+fn item_count() -> usize {
+    std::env::var("SELVEDGE_TAIL_ITEMS").map_or(20_000, |text| text.parse().unwrap())
+}
 
 /// An object of the JSON output.
 #[derive(Deserialize)]
@@ -210,7 +213,7 @@ fn write(home: &Home, id: &str, numbers: std::ops::Range<usize>) {
 
 #[test]
 fn nothing_is_missed_or_repeated_while_another_process_appends() {
-    for (mode, count) in [("paginated", ITEMS), ("legacy", ITEMS / 5)] {
+    for (mode, count) in [("paginated", item_count()), ("legacy", item_count() / 5)] {
         let home = Home::missing();
         let id = home.new_thread(&["--mode", mode]);
         let tail = RunningTail::start(&home, &id);
@@ -302,12 +305,12 @@ fn follow_through_all_changes(mode: &str, count: usize) {
 
 #[test]
 fn nothing_is_missed_or_repeated_over_all_changes_of_a_thread() {
-    follow_through_all_changes("paginated", ITEMS);
+    follow_through_all_changes("paginated", item_count());
 }
 
 #[test]
 fn nothing_is_missed_or_repeated_over_all_changes_of_a_legacy_thread() {
-    follow_through_all_changes("legacy", ITEMS / 5);
+    follow_through_all_changes("legacy", item_count() / 5);
 }
 
 /// A running `tail` that prints text.
