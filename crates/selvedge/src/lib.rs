@@ -33,8 +33,8 @@
 //!
 //! - [`ThreadManager`] starts, opens, forks, rewinds, renames and follows threads.
 //! - [`LiveThread`] is a thread that this process writes, and [`TurnRecorder`] records a turn of it.
-//! - [`ThreadStore`] is the contract of a store. [`open`] uses the store over a home directory; any other one goes into
-//!   [`ThreadManager::new`].
+//! - [`ThreadStore`] is the contract of a store. [`open`] uses the store over a home directory, and `connect` (feature `postgres`) the
+//!   one in a database; any other one goes into [`ThreadManager::new`].
 //! - The crates `selvedge-protocol`, `selvedge-history` and `selvedge-thread-store` have the rest: every kind of line, the
 //!   rules, and the queries.
 //!
@@ -44,6 +44,7 @@
 //! | --- | --- | --- |
 //! | `local` | yes | [`open`] and the store over a home directory |
 //! | `index` | yes | an SQLite database beside the threads, which makes lists and searches fast. Without it the logs answer, and no SQLite is linked: for a program that has its own, such as one with `rusqlite` |
+//! | `postgres` | no | [`connect`] and the store in PostgreSQL, for threads that several machines share |
 //! | `metrics` | no | counters and histograms of calls on the store |
 //!
 //! # Times
@@ -97,6 +98,33 @@ pub use selvedge_thread_manager::{
 pub use selvedge_thread_store::{ForkThread, LinePosition, LineStart, Result, StoreError, ThreadReader, ThreadStore};
 #[cfg(feature = "local")]
 pub use selvedge_thread_store_local::{HomeOptions, IndexLocation, LocalThreadStore};
+
+#[cfg(feature = "postgres")]
+pub use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore, PostgresUrlError};
+
+/// Connects to the threads in a PostgreSQL database, which several machines share. `selvedge store init` or
+/// [`PostgresThreadStore::migrate`] creates the tables.
+///
+/// [`PostgresOptions`] has the parameters of the URL.
+///
+/// # Errors
+/// - `InvalidRequest` if this is not the URL of a store, or the tables are missing or have another version. No message has the URL,
+///   which may have a password.
+/// - `Backend` if the server does not answer or refuses the connection.
+///
+/// ```no_run
+/// # async fn example() -> selvedge::Result<()> {
+/// let threads = selvedge::connect("postgres://db.example/work?namespace=team-a").await?;
+/// let thread = threads.start(selvedge::NewThread::in_dir("/srv/project").model("gpt-x")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "postgres")]
+pub async fn connect(url: &str) -> Result<ThreadManager> {
+    let options: PostgresOptions =
+        url.parse().map_err(|error: PostgresUrlError| StoreError::invalid(error.to_string()))?;
+    Ok(ThreadManager::new(std::sync::Arc::new(PostgresThreadStore::connect(&options).await?)))
+}
 
 /// Opens the threads in a home directory. Reads and creates nothing: the first thread creates the directory.
 ///

@@ -113,7 +113,8 @@ fn places(layers: &Layers, members: &[Member]) -> Vec<String> {
     faults
 }
 
-/// Checks that dependencies point down. A dev-dependency may also point to a dev-only crate of the same layer; only tests may use dev-only crates.
+/// Checks that dependencies point down. A dev-dependency may also point to a dev-only crate of the same layer, or to the crate itself, which
+/// chooses the features of its tests; only tests may use dev-only crates.
 fn arrow_fault(layers: &Layers, from: &CrateLayer, arrow: &Arrow) -> Option<String> {
     let to = layers.find(&arrow.to)?;
     let line = format!("{} (layer {}) -> {} (layer {}) in {}", from.name, from.layer, to.name, to.layer, arrow.kind);
@@ -123,7 +124,7 @@ fn arrow_fault(layers: &Layers, from: &CrateLayer, arrow: &Arrow) -> Option<Stri
     if to.dev_only && arrow.kind != DependencyKind::Dev {
         return Some(format!("{line}: {} is for dev-dependencies only", to.name));
     }
-    if to.layer == from.layer && !(arrow.kind == DependencyKind::Dev && to.dev_only) {
+    if to.layer == from.layer && !(arrow.kind == DependencyKind::Dev && (to.dev_only || to.name == from.name)) {
         return Some(format!("{line} points sideways"));
     }
     None
@@ -179,6 +180,11 @@ mod tests {
             let faults = faults("words", "bytes", kind);
             assert_eq!(faults, [format!("words (layer 0) -> bytes (layer 1) in {kind} points up")]);
         }
+    }
+
+    #[test]
+    fn the_tests_of_a_crate_may_use_it_with_other_features() {
+        assert_eq!(faults("bytes", "bytes", DependencyKind::Dev), Vec::<String>::new());
     }
 
     #[test]
