@@ -84,6 +84,11 @@ spent *args:
 bench *args:
     cargo xtask bench {{ args }}
 
+# the pictures of the README; `just pictures FOLDER` makes pictures of all pages of the viewer, to be looked at
+[group('structure')]
+pictures *args:
+    cargo xtask pictures {{ args }}
+
 # everything that .ci/run runs
 [group('gate')]
 ci:

@@ -19,6 +19,7 @@ mod hostile;
 mod interop;
 mod layers;
 mod lint;
+mod pictures;
 mod record;
 mod spent;
 mod test;
@@ -129,6 +130,12 @@ const VERBS: &[XtaskVerb] = &[
         summary: "compare the tokens that `stats` counts with those that ccusage counts",
         help: spent::HELP,
         run: spent::run,
+    },
+    XtaskVerb {
+        name: "pictures",
+        summary: "make the pictures of the README from real runs",
+        help: pictures::HELP,
+        run: pictures::run,
     },
     XtaskVerb {
         name: "ci",

@@ -367,7 +367,7 @@ fn report(line: &str) {
     println!("{line}");
 }
 
-/// `SELVEDGE_SCREENSHOTS=FOLDER cargo test -p selvedge-viewer --test it -- --ignored pictures` makes pictures of the pages.
+/// Pictures of all pages. `cargo xtask pictures FOLDER` runs this.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "makes pictures for people to look at"]
 async fn pictures() {
@@ -412,4 +412,27 @@ async fn pictures() {
             browser.screenshot(&folder.join(format!("{name}-{theme}-{width}.png")));
         }
     }
+}
+
+/// The pictures of a page of the viewer in the README. `cargo xtask pictures` runs this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "makes pictures for the README"]
+async fn pictures_of_the_readme() {
+    let Some(folder) = std::env::var_os("SELVEDGE_README_PICTURES").map(std::path::PathBuf::from) else { return };
+    let mut browser = Browser::start().unwrap();
+    let viewer = TestViewer::of_sample("story-0.171.0-tools").await;
+    let id = viewer.threads().await[0].id;
+    browser.open(viewer.viewer.url());
+    browser.size(1040, 660);
+    browser.call("Emulation.setScrollbarsHidden", json!({"hidden": true}));
+    for (theme, name) in [("light", "viewer.png"), ("dark", "viewer-dark.png")] {
+        browser.theme(theme);
+        browser.open(&format!("http://{}/threads/{id}", viewer.host));
+        // What a reader opens: the command that failed, and the change of a file.
+        browser.value("document.querySelectorAll('details.step').forEach((each, index) => { each.open = index > 1 })");
+        browser.value("document.querySelectorAll('.turn')[3].scrollIntoView({ behavior: 'instant' })");
+        browser.wait("Math.abs(document.querySelectorAll('.turn')[3].getBoundingClientRect().top) < 100");
+        browser.screenshot(&folder.join(name));
+    }
+    browser.check(&viewer.host);
 }
