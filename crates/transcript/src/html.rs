@@ -160,19 +160,30 @@ pub fn item_anchor(turn: &str, index: usize) -> String {
 /// Renders an item, with something at its end. `anchor` is the id of its element.
 #[must_use]
 pub fn item(anchor: &str, item: &TurnItem, parts: TranscriptParts, end: &Markup) -> Markup {
+    article(anchor, item, &content(&item.content, parts, false), end)
+}
+
+/// Renders an item for a page of its own: unfolded and with everything.
+#[must_use]
+pub fn unfolded_item(anchor: &str, item: &TurnItem) -> Markup {
+    article(anchor, item, &content(&item.content, TranscriptParts::default(), true), &html! {})
+}
+
+fn article(anchor: &str, item: &TurnItem, content: &Markup, end: &Markup) -> Markup {
     let kind = item.kind().replace('_', "-");
     let kind =
         if kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') { kind } else { "other".to_owned() };
     html! {
         article.item.(kind) id=(anchor) {
             a.anchor href={ "#" (anchor) } aria-label="link to this item" { "#" }
-            (content(&item.content, parts))
+            (content)
             (end)
         }
     }
 }
 
-fn content(content: &ItemContent, parts: TranscriptParts) -> Markup {
+/// Renders the content of an item. Its step and its reasoning are folded, unless `is_open`.
+fn content(content: &ItemContent, parts: TranscriptParts, is_open: bool) -> Markup {
     match content {
         ItemContent::UserMessage { text, images, attachments, .. } => html! {
             p.label { "user" }
@@ -189,10 +200,11 @@ fn content(content: &ItemContent, parts: TranscriptParts) -> Markup {
         ItemContent::Reasoning { summary, content } => {
             // A summary is what the client showed. The content is longer, and there only if the model returns it.
             let texts = if summary.is_empty() { content } else { summary };
-            html! { details { summary { "thinking" } div.text { (rich_text(&texts.join("\n\n"))) } } }
+            html! { details open[is_open] { summary { "thinking" } div.text { (rich_text(&texts.join("\n\n"))) } } }
         }
         ItemContent::CommandExecution { command, cwd, output: text, .. } => step(
             content,
+            is_open,
             html! { code.command { (command) } },
             html! {
                 @if let Some(cwd) = cwd { p.cwd { "in " code { (cwd) } } }
@@ -200,15 +212,19 @@ fn content(content: &ItemContent, parts: TranscriptParts) -> Markup {
             },
         ),
         ItemContent::FileChange { changes, .. } => match changed_files(changes) {
-            Some(files) => {
-                step(content, html! { "files changed" }, html! { @for file in &files { (changed_file(file)) } })
-            }
-            None => step(content, html! { "files changed" }, output(&pretty(changes), "json")),
+            Some(files) => step(
+                content,
+                is_open,
+                html! { "files changed" },
+                html! { @for file in &files { (changed_file(file)) } },
+            ),
+            None => step(content, is_open, html! { "files changed" }, output(&pretty(changes), "json")),
         },
         ItemContent::ToolCall { server, tool, arguments, result, error, .. } => {
             let name = server.as_ref().map_or_else(|| tool.clone(), |server| format!("{server}.{tool}"));
             step(
                 content,
+                is_open,
                 html! { code.command { (name) } " " span.arguments { (shortened(&arguments.to_string())) } },
                 html! {
                     @if !arguments.is_null() { p.part { "arguments" } (output(&pretty(arguments), "json")) }
@@ -219,6 +235,7 @@ fn content(content: &ItemContent, parts: TranscriptParts) -> Markup {
         }
         ItemContent::WebSearch { query, results, .. } => step(
             content,
+            is_open,
             html! { "web search " code.command { (query) } },
             html! { @if let Some(results) = results { (output(&pretty(results), "json")) } },
         ),
@@ -232,6 +249,7 @@ fn content(content: &ItemContent, parts: TranscriptParts) -> Markup {
             let fields = Value::Object(other.fields.clone());
             step(
                 content,
+                is_open,
                 html! { (other.kind.replace('_', " ")) },
                 html! {
                     @if !other.fields.is_empty() { (output(&pretty(&fields), "json")) }
@@ -248,11 +266,11 @@ fn said(who: &str, text: &str) -> Markup {
     html! { p.label { (who) } div.text { (rich_text(text)) } }
 }
 
-/// Renders a step of the agent: folded, with how it ended in its line.
-fn step(content: &ItemContent, label: Markup, body: Markup) -> Markup {
+/// Renders a step of the agent: folded unless `is_open`, with how it ended in its line.
+fn step(content: &ItemContent, is_open: bool, label: Markup, body: Markup) -> Markup {
     let outcome = outcome(content);
     html! {
-        details.step.failed[has_failed(content)] {
+        details.step.failed[has_failed(content)] open[is_open] {
             summary { (label) @if !outcome.is_empty() { " " span.outcome { (outcome) } } }
             (body)
         }

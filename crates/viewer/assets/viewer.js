@@ -249,6 +249,8 @@ for (const button of document.querySelectorAll("[data-keys]")) {
 }
 
 prepare(document);
+// On a narrow page the names of the pages of a thread go beyond its edge.
+document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
 for (const input of document.querySelectorAll("input[data-instant]")) instant(input);
 for (const details of document.querySelectorAll("details.activity")) charts(details);
 if (transcript) {

@@ -7,6 +7,9 @@ use selvedge_transcript::html::thousands;
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 120.0;
 
+/// A limit is not drawn if it is more than so many times the highest value.
+const MOST_OF_LIMIT: u64 = 5;
+
 /// One bar of a chart.
 pub(crate) struct ChartBar {
     pub(crate) label: String,
@@ -18,19 +21,18 @@ pub(crate) struct ChartBar {
 /// Renders a chart with upright bars, from left to right. `title` says what is counted.
 pub(crate) fn columns(id: &str, title: &str, bars: &[ChartBar]) -> Markup {
     let most = highest(bars.iter().map(|bar| bar.value));
-    let step = WIDTH / bars.len().max(1) as f64;
+    let width = (WIDTH / bars.len().max(1) as f64 - 1.0).clamp(0.5, 40.0);
+    // The first bar touches the left end, and the last one the right end, where their labels are.
+    let step = (WIDTH - width) / bars.len().saturating_sub(1).max(1) as f64;
     let shape = html! {
         @for (index, bar) in bars.iter().enumerate() {
             @let height = part(bar.value, most) * HEIGHT;
-            rect x=(number(index as f64 * step)) y=(number(HEIGHT - height)) width=(number((step - 1.0).clamp(0.5, 40.0))) height=(number(height)) {
+            rect x=(number(index as f64 * step)) y=(number(HEIGHT - height)) width=(number(width)) height=(number(height)) {
                 title { (bar.label) ": " (thousands(bar.value)) }
             }
         }
     };
-    let ends = html! {
-        @if let [first, .., last] = bars { p.ends { span { (first.label) } span { (last.label) } } }
-    };
-    figure(id, title, HEIGHT, &shape, &ends, bars)
+    figure(id, title, &shape, bars)
 }
 
 /// Renders a table with a bar beside each number.
@@ -54,9 +56,12 @@ pub(crate) fn rows(id: &str, title: &str, bars: &[ChartBar]) -> Markup {
     }
 }
 
-/// Renders a line through values, from left to right, with an upright line at each of `marks`, which are indexes of values.
+/// Renders a line through values, from left to right, with an upright line at each of `marks`, which are indexes of values. A limit
+/// is a line, too, unless the values are so far below it that they would be flat.
 pub(crate) fn curve(id: &str, title: &str, bars: &[ChartBar], marks: &[usize], limit: Option<u64>) -> Markup {
-    let most = highest(bars.iter().map(|bar| bar.value).chain(limit));
+    let most = highest(bars.iter().map(|bar| bar.value));
+    let limit = limit.filter(|limit| *limit / MOST_OF_LIMIT <= most);
+    let most = most.max(limit.unwrap_or(0));
     let step = WIDTH / bars.len().saturating_sub(1).max(1) as f64;
     let height = |value: u64| HEIGHT - part(value, most) * (HEIGHT - 2.0);
     let points: Vec<String> = bars
@@ -73,20 +78,26 @@ pub(crate) fn curve(id: &str, title: &str, bars: &[ChartBar], marks: &[usize], l
             line.limit x1="0" x2=(number(WIDTH)) y1=(number(height(limit))) y2=(number(height(limit))) { title { "context window of the model: " (thousands(limit)) } }
         }
         polyline points=(points.join(" ")) {}
-        @if let [only] = bars { circle cx="4" cy=(number(height(only.value))) r="4" {} }
+        @if let [only] = bars {
+            // A line without a length has round ends, whatever the page makes of the scale.
+            @let y = number(height(only.value));
+            line.point x1="4" x2="4" y1=(y) y2=(y) {}
+        }
     };
-    let ends = html! {
-        @if let [first, .., last] = bars { p.ends { span { (first.label) } span { (last.label) } } }
-    };
-    figure(id, title, HEIGHT, &shape, &ends, bars)
+    figure(id, title, &shape, bars)
 }
 
-fn figure(id: &str, title: &str, height: f64, shape: &Markup, below: &Markup, bars: &[ChartBar]) -> Markup {
+fn figure(id: &str, title: &str, shape: &Markup, bars: &[ChartBar]) -> Markup {
+    let most = highest(bars.iter().map(|bar| bar.value));
     html! {
         figure.chart {
-            figcaption #(id) { (title) }
-            svg role="img" aria-labelledby=(id) viewBox={ "0 0 " (WIDTH) " " (number(height.max(1.0))) } { (shape) }
-            (below)
+            figcaption #(id) { (title) ", at most " (thousands(most)) }
+            svg role="img" aria-labelledby=(id) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" { (shape) }
+            @match bars {
+                [first, .., last] => p.ends { span { (first.label) } span { (last.label) } },
+                [only] => p.ends { span { (only.label) } },
+                [] => {},
+            }
             details {
                 summary { "Numbers" }
                 table {

@@ -59,7 +59,7 @@ pub(crate) fn thread_bar(id: ThreadId, current: &str) -> Markup {
             }
         }
         form.find role="search" action={ "/threads/" (id) "/find" } method="get" {
-            input type="search" name="q" placeholder="Find in this thread" aria-label="Find in this thread" autocomplete="off";
+            input type="search" name="q" placeholder="Find in thread" aria-label="Find in this thread" autocomplete="off";
         }
     })
 }

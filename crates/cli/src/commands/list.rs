@@ -56,14 +56,14 @@ async fn print(app: &mut App<'_>, page: &Page<StoredThread>) -> Result<()> {
         note(&format!("no such threads in {}", app.location));
         return Ok(());
     }
-    let text = render(app, &page.items).await?;
+    let id_len = app.short_id_len(&page.items).await?;
+    let text = render(app, &page.items, id_len);
     app.out.write_all(text.as_bytes())?;
     Ok(())
 }
 
-/// Renders threads as a table.
-pub(crate) async fn render(app: &App<'_>, threads: &[StoredThread]) -> Result<String> {
-    let id_len = app.short_id_len(threads).await?;
+/// Renders threads as a table, each with the first `id_len` characters of its id.
+pub(crate) fn render(app: &App<'_>, threads: &[StoredThread], id_len: usize) -> String {
     let now = now();
     let rows: Vec<Vec<Cell>> = threads
         .iter()
@@ -80,5 +80,5 @@ pub(crate) async fn render(app: &App<'_>, threads: &[StoredThread]) -> Result<St
     // A short id that is cut does not identify a thread, so its column never gets narrower.
     let mut columns = COLUMNS;
     columns[0].min_width = id_len;
-    Ok(table::render(&columns, &rows, app.out.width(), app.out.paint()))
+    table::render(&columns, &rows, app.out.width(), app.out.paint())
 }

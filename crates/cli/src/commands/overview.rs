@@ -62,19 +62,21 @@ async fn describe(app: &mut App<'_>) -> Result<()> {
         return hints(&FIRST, "", app.out);
     }
     writeln!(app.out, "{} threads with {} turns in {}. The newest:\n", total.threads, total.turns, app.location)?;
-    let table = list::render(app, &newest).await?;
+    let id_len = app.short_id_len(&newest).await?;
+    let table = list::render(app, &newest, id_len);
     app.out.write_all(table.as_bytes())?;
     writeln!(app.out)?;
-    let id_len = app.short_id_len(&newest).await?;
     let id = newest.first().map(|thread| thread.id.to_string()[..id_len].to_owned()).unwrap_or_default();
     hints(&NEXT, &id, app.out)
 }
 
 fn hints(hints: &[(&str, &str)], id: &str, out: &mut Output) -> Result<()> {
     let paint = out.paint();
-    for (command, what) in hints {
-        let command = format!("selvedge {}", command.replace("ID", id));
-        writeln!(out, "  {command:<26}{}", paint.dim(what))?;
+    let commands: Vec<String> =
+        hints.iter().map(|(command, _)| format!("selvedge {}", command.replace("ID", id))).collect();
+    let width = commands.iter().map(String::len).max().unwrap_or(0);
+    for (command, (_, what)) in commands.iter().zip(hints) {
+        writeln!(out, "  {command:<width$}  {}", paint.dim(what))?;
     }
     Ok(())
 }

@@ -267,6 +267,10 @@ fn without_a_verb_a_terminal_gets_an_overview() {
     let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
     assert!(code == 0 && shown.contains("threads with") && shown.contains("selvedge serve --open"), "{shown}");
     assert!(shown.contains("THREAD") && shown.contains("selvedge show 01a1"), "{shown}");
+    assert!(
+        shown.contains("  read the newest thread"),
+        "a command and what it does have a space between them: {shown}"
+    );
     for home in [Home::empty(), Home::missing()] {
         let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
         assert!(code == 0 && shown.contains("No threads yet") && shown.contains("selvedge demo"), "{shown}");

@@ -1,5 +1,6 @@
 //! Activity as charts: turns by day, and tokens by project and model.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,8 +58,9 @@ async fn charts(app: &ViewerApp, filters: &ListFilters) -> Result<Markup, PageEr
             ChartBar { href: Some(format!("/?{}", on_day.query())), label, value }
         })
         .collect();
-    let project_bars: Vec<ChartBar> = projects
-        .groups
+    let mut groups = projects.groups;
+    groups.sort_by_key(|group| Reverse(group.counts.turns));
+    let project_bars: Vec<ChartBar> = groups
         .into_iter()
         .take(MAX_GROUPS)
         .map(|group| {

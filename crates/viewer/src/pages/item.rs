@@ -8,8 +8,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect};
 use maud::html;
 use selvedge_protocol::{ItemContent, ItemsView, ThreadId, Turn};
-use selvedge_transcript::TranscriptParts;
-use selvedge_transcript::html::{anchor, item, item_anchor};
+use selvedge_transcript::html::{anchor, item_anchor, unfolded_item};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
@@ -52,7 +51,7 @@ pub(crate) async fn page(
         main #main.transcript {
             h1 { "Item " (index + 1) " of a turn" }
             p { a href={ "/threads/" (id) "?turn=" (encoded(turn.id.as_str())) "#" (anchor) } { "in the transcript" } }
-            (item(&anchor, &turn.items[index], TranscriptParts::default(), &html! {}))
+            (unfolded_item(&anchor, &turn.items[index]))
         }
     };
     Ok(layout("Item", &body))

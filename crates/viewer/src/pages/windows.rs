@@ -8,7 +8,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_history::opens_turn;
 use selvedge_protocol::{Compacted, EventMsg, RolloutItem, RolloutLine, Timestamp};
-use selvedge_transcript::html::{time, title};
+use selvedge_transcript::html::{thousands, time, title};
 use selvedge_transcript::rich_text;
 
 use crate::app::ViewerApp;
@@ -43,14 +43,14 @@ pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<Strin
             @if bars.is_empty() {
                 p.empty { "The log has no counts of tokens." }
             } @else {
-                (curve("tokens-in-context", "Tokens in the context, by response of the model", &bars, &marks, windows.limit))
+                (curve("tokens-in-context", &windows.caption(), &bars, &marks, windows.limit))
             }
             h2 { "Compactions" }
             @if windows.compactions.is_empty() { p.empty { "The context was never compacted." } }
             @if windows.forgotten > 0 { p.dim { (windows.forgotten) " older compactions are not shown." } }
             @for compaction in &windows.compactions { (compaction.render()) }
             @if windows.forgotten + windows.compactions.len() > 0 {
-                p.dim { "Since then the model has got " (windows.items) " items of " (bytes(windows.item_bytes)) "." }
+                p.dim { "Since then the model has got " (items(windows.items)) " of " (bytes(windows.item_bytes)) "." }
             }
         }
     };
@@ -80,7 +80,7 @@ struct CompactionFacts {
     items: u64,
     item_bytes: u64,
     /// How many items the model sees after it. `None` if the log does not contain them.
-    kept: Option<usize>,
+    kept: Option<u64>,
     summary: String,
 }
 
@@ -94,9 +94,9 @@ impl CompactionFacts {
                     " · line " (self.position)
                 }
                 p {
-                    "Removed " (self.items) " items of " (bytes(self.item_bytes)) ". "
+                    "Removed " (items(self.items)) " of " (bytes(self.item_bytes)) ". "
                     @match self.kept {
-                        Some(kept) => { "Kept " (kept) " items, summary included." },
+                        Some(kept) => { "Kept " (items(kept)) ", summary included." },
                         None => "Kept the messages of the user and the summary.",
                     }
                 }
@@ -104,6 +104,10 @@ impl CompactionFacts {
             }
         }
     }
+}
+
+fn items(count: u64) -> String {
+    if count == 1 { "1 item".to_owned() } else { format!("{count} items") }
 }
 
 #[derive(Default)]
@@ -120,6 +124,11 @@ struct WindowHistory {
 }
 
 impl WindowHistory {
+    fn caption(&self) -> String {
+        let window = self.limit.map(|limit| format!(" with a window of {}", thousands(limit))).unwrap_or_default();
+        format!("Tokens in the context{window}, by response of the model")
+    }
+
     fn see(&mut self, position: u64, line: &RolloutLine) {
         match line.kind() {
             "response_item" => {
@@ -150,7 +159,7 @@ impl WindowHistory {
             window: compacted.window_number,
             items: std::mem::take(&mut self.items),
             item_bytes: std::mem::take(&mut self.item_bytes),
-            kept: compacted.replacement_history.map(|items| items.len()),
+            kept: compacted.replacement_history.map(|items| items.len() as u64),
             summary,
         });
         if self.compactions.len() > MAX_WINDOWS {

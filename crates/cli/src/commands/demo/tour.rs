@@ -72,7 +72,8 @@ impl<'a> Tour<'a> {
         let Page { items, .. } = self.app.store.list_threads(&query).await?;
         promise(items.len() == recordings::thread_count(), "the list has every recorded thread once")?;
         let shown = &items[..items.len().min(ROWS)];
-        let table = list::render(&self.app, shown).await?;
+        let id_len = self.app.short_id_len(shown).await?;
+        let table = list::render(&self.app, shown, id_len);
         write!(self.app.out, "{table}")?;
         self.left_out(items.len() - shown.len(), "threads")
     }
