@@ -3,6 +3,7 @@
 //! Every text goes through the escaping of the template. The id of an element is made of the id of its turn: `turn-ID` and, for the
 //! second item of that turn, `turn-ID-item-2`. So a link to one stays valid while the thread grows.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use maud::{Markup, html};
@@ -93,11 +94,31 @@ pub fn anchor(turn: &Turn) -> String {
     format!("turn_{hex}")
 }
 
+/// Ids of the elements of turns on one page. Several turns can have one id.
+#[derive(Debug, Default)]
+pub struct TurnAnchors {
+    known: HashSet<String>,
+}
+
+impl TurnAnchors {
+    /// Returns the id of the element of the next turn on the page: [`anchor`], unless another turn has that one. Then the position of
+    /// its first line distinguishes it.
+    pub fn next(&mut self, turn: &Turn) -> String {
+        let first = anchor(turn);
+        let second = format!("{first}-start-{}", turn.lines.start);
+        let others = (2..).map(|number| format!("{second}-{number}"));
+        let mut all = [first, second.clone()].into_iter().chain(others);
+        all.find(|anchor| self.known.insert(anchor.clone())).unwrap_or(second)
+    }
+}
+
 /// What a page adds to a turn.
 #[derive(Debug)]
 pub struct TurnExtras<'a, F> {
-    /// The id of the element of the turn: [`anchor`], unless another turn on the page has that one.
+    /// The id of the element of the turn, from [`TurnAnchors`].
     pub anchor: &'a str,
+    /// What stands before the first item.
+    pub before_items: &'a Markup,
     /// What stands at the end of the item with this index.
     pub after_item: F,
     /// The indexes of items that are left out.
@@ -115,7 +136,13 @@ pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup 
 /// Renders a turn whose element has this id.
 pub(crate) fn turn_at(anchor: &str, number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
     let nothing = html! {};
-    let extras = TurnExtras { anchor, after_item: |_| html! {}, left_out: 0..0, in_their_place: &nothing };
+    let extras = TurnExtras {
+        anchor,
+        before_items: &nothing,
+        after_item: |_| html! {},
+        left_out: 0..0,
+        in_their_place: &nothing,
+    };
     turn_with(number, turn, parts, &extras)
 }
 
@@ -138,6 +165,7 @@ pub fn turn_with<F: Fn(usize) -> Markup>(
                 @if let Some(at) = turn.started_at { (time(at)) }
                 @if let Some(millis) = turn.duration_ms { span.duration { (duration(millis)) } }
             }
+            (extras.before_items)
             @for (index, item) in turn.items.iter().enumerate() {
                 @if index == extras.left_out.start && !extras.left_out.is_empty() { (extras.in_their_place) }
                 @if parts.contain(&item.content) && !extras.left_out.contains(&index) {

@@ -1,11 +1,9 @@
 //! A thread as one HTML file.
 
-use std::collections::HashSet;
-
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use selvedge_protocol::{StoredThread, Turn};
 
-use crate::html::{anchor, facts, html_text, title, turn_at};
+use crate::html::{TurnAnchors, facts, html_text, title, turn_at};
 use crate::parts::TranscriptParts;
 
 /// The style sheet of all pages with transcripts: light and dark, as the system of the reader prefers.
@@ -19,15 +17,7 @@ const POLICY: &str =
 /// the transcript is whole.
 #[must_use]
 pub fn html_document(thread: &StoredThread, turns: &[Turn], first: u64, parts: TranscriptParts) -> String {
-    // Several turns can have one id.
-    let mut known = HashSet::new();
-    let anchors: Vec<String> = (first..)
-        .zip(turns)
-        .map(|(number, turn)| {
-            let anchor = anchor(turn);
-            if known.insert(anchor.clone()) { anchor } else { format!("{anchor}-number-{number}") }
-        })
-        .collect();
+    let mut anchors = TurnAnchors::default();
     let markup: Markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -44,7 +34,7 @@ pub fn html_document(thread: &StoredThread, turns: &[Turn], first: u64, parts: T
                 main.transcript {
                     h1 { (title(thread)) }
                     (facts(thread))
-                    @for ((number, each), anchor) in (first..).zip(turns).zip(&anchors) { (turn_at(anchor, Some(number), each, parts)) }
+                    @for (number, each) in (first..).zip(turns) { (turn_at(&anchors.next(each), Some(number), each, parts)) }
                     @if turns.is_empty() { p.empty { "This thread has no turns." } }
                 }
             }
@@ -62,7 +52,7 @@ mod tests {
 
     #[test]
     fn turns_with_one_id_have_elements_with_different_ids() {
-        let turn = |id: &str| Turn {
+        let turn = |id: &str, start: u64| Turn {
             id: TurnId::from(id.to_owned()),
             status: TurnStatus::Completed,
             started_at: None,
@@ -71,12 +61,17 @@ mod tests {
             error: None,
             items_view: ItemsView::Full,
             items: Vec::new(),
-            lines: 0..0,
+            lines: start..start,
             item_positions: Vec::new(),
         };
         let thread = StoredThread::new(ThreadId::new(Timestamp::default()), Timestamp::default());
-        let html = html_document(&thread, &[turn("a"), turn("b"), turn("a")], 5, TranscriptParts::default());
-        for id in ["turn-a", "turn-b", "turn-a-number-7"] {
+        let html = html_document(
+            &thread,
+            &[turn("a", 1), turn("b", 3), turn("a", 7), turn("a", 7)],
+            5,
+            TranscriptParts::default(),
+        );
+        for id in ["turn-a", "turn-b", "turn-a-start-7", "turn-a-start-7-2"] {
             assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
         }
     }

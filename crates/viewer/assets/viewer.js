@@ -69,6 +69,19 @@ function parsed(html) {
   return part.content;
 }
 
+// Several turns can have one id. Those that come later get another one, as TurnAnchors of the server does within a page.
+function distinct(content) {
+  for (const turn of content.querySelectorAll(".turn")) {
+    if (!document.getElementById(turn.id)) continue;
+    const id = turn.id, other = `${id}-start-${turn.dataset.start}`;
+    const rename = (text) => text.replace(id, other);
+    for (const each of [turn, ...turn.querySelectorAll("[id]")]) each.id = rename(each.id);
+    for (const each of turn.querySelectorAll(`a[href^="#${id}"]`)) each.setAttribute("href", rename(each.getAttribute("href")));
+    turn.setAttribute("aria-labelledby", `${other}-title`);
+  }
+  return content;
+}
+
 // More turns when the reader comes near the place where they are missing. What the reader looks at stays where it is.
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -83,7 +96,7 @@ async function load(link) {
     status.textContent = "These turns could not be loaded. Follow the link to try again.";
     return;
   }
-  const content = parsed(await answer.text());
+  const content = distinct(parsed(await answer.text()));
   const place = link.closest("p.more");
   const isOlder = link.dataset.more === "older";
   const links = [...content.querySelectorAll("a[data-more]")];
@@ -136,9 +149,11 @@ function follow(path) {
 // Puts a turn where it was, or at the end. Returns whether that changes the page.
 function place(turn) {
   const turns = document.getElementById("turns");
-  const known = [...turns.querySelectorAll(".turn")].findLast((each) => each.id === turn.id && each.dataset.start === turn.dataset.start);
+  const known = [...turns.querySelectorAll(".turn")].findLast((each) => each.dataset.start === turn.dataset.start);
   if (!known) {
-    turns.append(turn);
+    const part = document.createElement("template").content;
+    part.append(turn);
+    turns.append(distinct(part));
     return true;
   }
   if (rendered.get(known) === rendered.get(turn)) return false;

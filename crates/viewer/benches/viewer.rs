@@ -107,14 +107,11 @@ async fn measure(threads: usize) -> Result<()> {
     for path in ["/activity", "/activity?model=a-model"] {
         Report::tell(path, &Times::of(vec![server.time(path)?]).to_string());
     }
-    for path in ["lines", "windows", "world", "find?q=weftwarp"] {
+    for path in ["lines", "lines?damage=1", "windows", "world", "find?q=weftwarp", "context"] {
         let time = server.time(&format!("/threads/{paginated}/{path}"))?;
         Report::tell(&format!("100 MB: {path}"), &Times::of(vec![time]).to_string());
     }
-    memory(&mut report, &server, "memory of the server, with these pages");
-    let time = server.time(&format!("/threads/{paginated}/context"))?;
-    Report::tell("100 MB: context, never compacted", &Times::of(vec![time]).to_string());
-    Report::tell("memory of the server, with the context", &megabytes(server.peak_memory()));
+    memory(&mut report, &server, "memory of the server, with all pages");
     report.end()
 }
 

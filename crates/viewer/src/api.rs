@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::app::ViewerApp;
+use crate::bounded_context::{BoundedContext, MAX_CONTEXT_BYTES};
 use crate::error::PageError;
 use crate::filters::ListFilters;
 use crate::url::thread_id;
@@ -170,8 +171,12 @@ fn line(entry: &LineEntry) -> Value {
 }
 
 async fn context(State(app): State<Arc<ViewerApp>>, Path(id): Path<String>) -> Answer<Value> {
-    let context = app.store().load_model_context(thread_id(&id)?).await?;
-    let value = serde_json::to_value(context);
+    let bounded = BoundedContext::read(&app, thread_id(&id)?).await?;
+    if !bounded.is_whole {
+        let reason = format!("the context has more than {MAX_CONTEXT_BYTES} bytes; read the lines of the thread");
+        return Err(PageError::new(StatusCode::PAYLOAD_TOO_LARGE, reason).into());
+    }
+    let value = serde_json::to_value(bounded.context);
     let value = value.map_err(|error| PageError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(Json(value))
 }

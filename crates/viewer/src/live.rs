@@ -18,13 +18,13 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_core::Stream;
 use selvedge_protocol::{Cursor, ThreadId};
 use selvedge_thread_store::{LinePosition, LineQuery, LineStart, StoreError};
-use selvedge_transcript::html::html_text;
+use selvedge_transcript::html::{TurnAnchors, html_text};
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
-use crate::turn_view::turn_view;
+use crate::turn_view::turn_views;
 use crate::turns::{Turns, count_turns};
 use crate::url::thread_id;
 
@@ -130,7 +130,8 @@ async fn send_turns(
         }
         let newer = turns.newer.is_some();
         let last = number.max(1) + count - 1;
-        let html: String = turns.numbered().map(|(number, turn)| html_text(turn_view(id, number, turn))).collect();
+        let views = turn_views(app, id, turns, &mut TurnAnchors::default()).await?;
+        let html: String = views.into_iter().map(html_text).collect();
         // A receiver that is gone ends the task by itself.
         _ = events.send(Event::default().event("turns").id(last.to_string()).data(html.replace('\r', "&#13;"))).await;
         number = last;

@@ -4,10 +4,14 @@ use std::ops::Range;
 
 use maud::{Markup, html};
 use selvedge_protocol::{ItemContent, ThreadId, Turn};
-use selvedge_transcript::html::{TurnExtras, anchor, item, item_anchor, turn_with};
+use selvedge_thread_store::StoreError;
+use selvedge_transcript::html::{TurnAnchors, TurnExtras, anchor, item, item_anchor, turn_with};
 use selvedge_transcript::{TranscriptParts, cut_content};
 use serde_json::Value;
 
+use crate::app::ViewerApp;
+use crate::turn_damage::TurnDamage;
+use crate::turns::Turns;
 use crate::url::encoded;
 
 /// The longest text that a page shows at once, in bytes.
@@ -20,16 +24,42 @@ const LAST_ITEMS: usize = 180;
 /// The most threads to which an item has links.
 const MAX_LINKED: usize = 20;
 
+/// Renders consecutive turns, each with the damage of its lines. `anchors` are those of the page.
+pub(crate) async fn turn_views(
+    app: &ViewerApp,
+    thread: ThreadId,
+    turns: Turns,
+    anchors: &mut TurnAnchors,
+) -> Result<Vec<Markup>, StoreError> {
+    let damage = TurnDamage::in_turns(app, thread, &turns.turns).await?;
+    let mut numbered = turns.numbered().peekable();
+    let mut views = Vec::new();
+    while let Some((number, turn)) = numbered.next() {
+        let own = TurnDamage::of_turn(&damage, &turn, numbered.peek().map(|(_, next)| next));
+        let anchor = anchors.next(&turn);
+        views.push(turn_view(thread, number, turn, own, &anchor));
+    }
+    Ok(views)
+}
+
 /// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
-pub(crate) fn turn_view(thread: ThreadId, number: Option<u64>, mut turn: Turn) -> Markup {
+fn turn_view(thread: ThreadId, number: Option<u64>, mut turn: Turn, damage: &[TurnDamage], anchor: &str) -> Markup {
     let left_out = middle(turn.items.len());
-    let ends = shorten(thread, &mut turn);
+    let mut ends = shorten(thread, &mut turn);
+    let mut before_items = html! {};
+    for each in damage {
+        // It stands after the newest item that began before it.
+        let index = turn.item_positions.iter().rposition(|position| *position < each.position);
+        let index = index.map(|index| if left_out.contains(&index) { left_out.start - 1 } else { index });
+        let place = index.and_then(|index| ends.get_mut(index)).unwrap_or(&mut before_items);
+        *place = html! { (place) (each.render(thread)) };
+    }
     let in_their_place = html! {
         p.more-items { a href={ "/threads/" (thread) "/items?" (item_query(&turn, left_out.start)) } { (left_out.len()) " more items of this turn" } }
     };
     let after_item = |index: usize| ends.get(index).cloned().unwrap_or_default();
-    let anchor = anchor(&turn);
-    let extras = TurnExtras { anchor: &anchor, after_item, left_out, in_their_place: &in_their_place };
+    let extras =
+        TurnExtras { anchor, before_items: &before_items, after_item, left_out, in_their_place: &in_their_place };
     turn_with(number, &turn, TranscriptParts::default(), &extras)
 }
 

@@ -13,4 +13,5 @@ pub(super) const BENCHMARKS: &[Benchmark] = &[
     Benchmark { area: "sync", package: "selvedge-thread-store-local" },
     Benchmark { area: "index", package: "selvedge-state" },
     Benchmark { area: "index", package: "selvedge-cli" },
+    Benchmark { area: "viewer", package: "selvedge-viewer" },
 ];

@@ -7,13 +7,13 @@ use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{Cursor, ItemsView, StoredThread, ThreadId, Turn};
 use selvedge_thread_store::StoreError;
-use selvedge_transcript::html::{time, title};
+use selvedge_transcript::html::{TurnAnchors, time, title};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{bar, page as layout};
-use crate::turn_view::turn_view;
+use crate::turn_view::turn_views;
 use crate::turns::{Turns, count_turns, nth_turn};
 use crate::url::thread_id;
 
@@ -39,6 +39,8 @@ pub(crate) async fn page(
         Turns::after(&app, b, Cursor::at_position(from - 1)).await?,
     );
     let has_more = sides.0.newer.is_some() || sides.1.newer.is_some();
+    let mut anchors = TurnAnchors::default();
+    let views = (turn_views(&app, a, sides.0, &mut anchors).await?, turn_views(&app, b, sides.1, &mut anchors).await?);
     let next = from + crate::turns::LIMIT as u64;
     let body = html! {
         (bar(&html! { div.pages { a href={ "/threads/" (a) "/relatives" } { "Forks and sub-agents" } } }))
@@ -52,8 +54,8 @@ pub(crate) async fn page(
                 }
             }
             div.sides {
-                (side(&threads.0, sides.0, shared))
-                (side(&threads.1, sides.1, shared))
+                (side(&threads.0, &views.0, shared))
+                (side(&threads.1, &views.1, shared))
             }
             @if has_more { p.more { a rel="next" href={ "/compare?a=" (a) "&b=" (b) "&from=" (next) } { "more turns" } } }
         }
@@ -61,14 +63,13 @@ pub(crate) async fn page(
     Ok(layout("Compare", &body))
 }
 
-fn side(thread: &StoredThread, turns: Turns, shared: u64) -> Markup {
-    let is_empty = turns.turns.is_empty();
+fn side(thread: &StoredThread, turns: &[Markup], shared: u64) -> Markup {
     html! {
         section.side aria-label=(title(thread)) {
             h2 { a href={ "/threads/" (thread.id) } { (title(thread)) } }
             p.dim { (time(thread.updated_at)) }
-            @if is_empty { p.empty { "No turns after turn " (shared) "." } }
-            @for (number, turn) in turns.numbered() { (turn_view(thread.id, number, turn)) }
+            @if turns.is_empty() { p.empty { "No turns after turn " (shared) "." } }
+            @for turn in turns { (turn) }
         }
     }
 }

@@ -11,6 +11,7 @@ use selvedge_transcript::{highlighted, rich_text};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
+use crate::bounded_context::{BoundedContext, MAX_CONTEXT_BYTES};
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::readable::readable;
@@ -36,7 +37,7 @@ pub(crate) async fn page(
 ) -> Result<Html<String>, PageError> {
     let id = thread_id(&id)?;
     let thread = app.store().read_thread(id).await?;
-    let context = app.store().load_model_context(id).await?;
+    let BoundedContext { context, is_whole } = BoundedContext::read(&app, id).await?;
     let count = context.history.len();
     let first = params.from.map_or(count.saturating_sub(LIMIT), |from| from.saturating_sub(1).min(count));
     let end = count.min(first + LIMIT);
@@ -44,7 +45,11 @@ pub(crate) async fn page(
         (thread_bar(id, "/context"))
         main #main.transcript {
             h1 { "What the model sees: " (title(&thread)) }
-            p.dim { (count) " items, in context window " (context.window.number) "." }
+            @if is_whole {
+                p.dim { (count) " items, in context window " (context.window.number) "." }
+            } @else {
+                p.warning { "The context is too large for this page. These are the " (count) " items of the newest " (bytes(MAX_CONTEXT_BYTES as u64)) " of the log." }
+            }
             @for warning in &context.warnings { p.warning { (warning) } }
             @if first > 0 { p.more { a rel="prev" href={ "/threads/" (id) "/context?from=" (first.saturating_sub(LIMIT) + 1) } { "earlier items" } } }
             @for (index, item) in context.history.iter().enumerate().take(end).skip(first) {

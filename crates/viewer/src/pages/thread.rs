@@ -6,13 +6,14 @@ use axum::extract::{Path, Query, State};
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{Cursor, StoredThread, ThreadId};
-use selvedge_transcript::html::{facts, html_text, title};
+use selvedge_thread_store::StoreError;
+use selvedge_transcript::html::{TurnAnchors, facts, html_text, title};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
-use crate::turn_view::{bytes, turn_view};
+use crate::turn_view::{bytes, turn_views};
 use crate::turns::Turns;
 use crate::url::{encoded, thread_id};
 
@@ -47,6 +48,7 @@ pub(crate) async fn page(
         .sum();
     // A page that ends with the newest turn goes on with it.
     let live = turns.newer.is_none().then(|| live_path(id, &turns));
+    let turns = render(&app, turns, id).await?;
     let body = html! {
         (thread_bar(id, ""))
         main #main.transcript data-thread=(id) data-live=[live] {
@@ -54,7 +56,7 @@ pub(crate) async fn page(
             (facts(&thread))
             (origin(&thread, size))
             @if app.write { (changes(&thread)) }
-            div #turns { (render(turns, id)) }
+            div #turns { (turns) }
         }
     };
     Ok(layout(title(&thread), &body))
@@ -90,16 +92,13 @@ pub(crate) async fn turns(
     } else {
         Turns::before(&app, id, Some(cursor)).await?
     };
-    Ok(Html(html_text(render(turns, id))))
+    Ok(Html(html_text(render(&app, turns, id).await?)))
 }
 
-fn render(turns: Turns, id: ThreadId) -> Markup {
+async fn render(app: &ViewerApp, turns: Turns, id: ThreadId) -> Result<Markup, StoreError> {
     let (older, newer) = (more(id, turns.older.as_ref(), "older"), more(id, turns.newer.as_ref(), "newer"));
-    html! {
-        (older)
-        @for (number, turn) in turns.numbered() { (turn_view(id, number, turn)) }
-        (newer)
-    }
+    let views = turn_views(app, id, turns, &mut TurnAnchors::default()).await?;
+    Ok(html! { (older) @for view in views { (view) } (newer) })
 }
 
 /// The place at which the page loads more turns when it is seen. Without a script, it is a link.

@@ -11,3 +11,4 @@ mod browser_tests;
 mod recordings;
 mod style;
 mod support;
+mod unusual;
