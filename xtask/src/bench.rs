@@ -24,6 +24,8 @@ usage: cargo xtask bench [<area>] [-- <arguments of the benchmark>...]
   sync     items a second at level synced: what syncs of one thread share, and 64 threads against bare loops
   index    building, updating and querying the index: 10,000 threads of 30 kB, 100 of 10 MB, two of 100 MB; and the time of a
            list from the start of the program and in a running one
+  viewer   how long pages of the viewer take over 10,000 threads and two of 100 MB, how soon a live line is on its page, and the
+           memory of the server; nothing of it is compared with --against
 
 Without an area it runs all of them, one after the other.
 

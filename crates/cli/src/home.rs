@@ -41,7 +41,7 @@ pub(crate) fn require(home: &Path) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(Failure::new(FailureKind::Other, format!("home {} does not exist", home.display()))
-                .hint("name another one with --home, or create this one with `selvedge new`"))
+                .hint("name another one with --home, create this one with `selvedge new`, or try `selvedge demo`"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(not_a_directory(home)),
         Err(error) => Err(anyhow::Error::new(error).context(format!("cannot read home {}", home.display())).into()),

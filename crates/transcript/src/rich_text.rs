@@ -12,7 +12,7 @@ use pulldown_cmark::{CodeBlockKind, CowStr, Event, HeadingLevel, Options, Parser
 use crate::highlight::highlighted;
 
 /// Renders Markdown (CommonMark with tables, task lists, strikethrough) as HTML that contains no markup of the text itself.
-/// Headings become two levels lower, below those of the page.
+/// Its headings begin at level 3, below the headings of turns, and skip no level: the outline of the page stays one.
 #[must_use]
 pub fn rich_text(markdown: &str) -> Markup {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
@@ -33,6 +33,8 @@ struct SafeEvents<'a> {
     code: Option<(String, String)>,
     /// For each open link and image: whether it is an element of its own.
     links: Vec<bool>,
+    /// The levels in the text of the last heading, and of those above it.
+    headings: Vec<HeadingLevel>,
 }
 
 impl<'a> SafeEvents<'a> {
@@ -64,7 +66,7 @@ impl<'a> SafeEvents<'a> {
                 }
             }
             Event::Start(Tag::Heading { level, classes: _, attrs: _, id: _ }) => {
-                let level = lower(level);
+                let level = self.below_the_page(level);
                 self.events.push(Event::Start(Tag::Heading {
                     level,
                     id: None,
@@ -72,8 +74,27 @@ impl<'a> SafeEvents<'a> {
                     attrs: Vec::new(),
                 }));
             }
-            Event::End(TagEnd::Heading(level)) => self.events.push(Event::End(TagEnd::Heading(lower(level)))),
+            Event::End(TagEnd::Heading(_)) => {
+                let level = self.last_level();
+                self.events.push(Event::End(TagEnd::Heading(level)));
+            }
             other => self.events.push(other),
+        }
+    }
+
+    /// Returns the level on the page of the next heading of the text.
+    fn below_the_page(&mut self, level: HeadingLevel) -> HeadingLevel {
+        self.headings.retain(|above| *above < level);
+        self.headings.push(level);
+        self.last_level()
+    }
+
+    fn last_level(&self) -> HeadingLevel {
+        match self.headings.len() {
+            0 | 1 => HeadingLevel::H3,
+            2 => HeadingLevel::H4,
+            3 => HeadingLevel::H5,
+            _ => HeadingLevel::H6,
         }
     }
 
@@ -99,15 +120,6 @@ fn is_safe(url: &str) -> bool {
     scheme.is_some_and(|scheme| ["http", "https", "mailto"].contains(&scheme.as_str()))
 }
 
-fn lower(level: HeadingLevel) -> HeadingLevel {
-    match level {
-        HeadingLevel::H1 => HeadingLevel::H3,
-        HeadingLevel::H2 => HeadingLevel::H4,
-        HeadingLevel::H3 => HeadingLevel::H5,
-        _ => HeadingLevel::H6,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::rich_text;
@@ -126,6 +138,14 @@ mod tests {
         assert!(rendered("[page](https://example.org/?a=1&b=2)").contains(
             "<a href=\"https://example.org/?a=1&amp;b=2\" rel=\"noopener noreferrer nofollow\" target=\"_blank\">page</a>"
         ));
+    }
+
+    #[test]
+    fn headings_skip_no_level() {
+        let html = rendered("### a\n\n# b\n\n### c\n\n###### d\n\n## e\n");
+        let levels: Vec<&str> = html.split("<h").skip(1).filter_map(|heading| heading.get(..3)).collect();
+        assert_eq!(levels, ["3>a", "3>b", "4>c", "5>d", "4>e"]);
+        assert_eq!(html.matches("</h3>").count(), 2, "{html}");
     }
 
     #[test]

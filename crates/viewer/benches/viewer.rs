@@ -104,12 +104,14 @@ async fn measure(threads: usize) -> Result<()> {
     memory(&mut report, &server, "memory of the server so far");
 
     // Pages that go through the whole log. They are no part of the targets of time.
-    for path in ["/activity", "/activity?model=a-model"] {
-        Report::tell(path, &Times::of(vec![server.time(path)?]).to_string());
+    let mut paths = vec!["/activity".to_owned(), "/activity?model=a-model".to_owned()];
+    for page in ["lines", "lines?damage=1", "lines?position=20000", "windows", "world", "find?q=weftwarp", "context"] {
+        paths.push(format!("/threads/{paginated}/{page}"));
     }
-    for path in ["lines", "lines?damage=1", "windows", "world", "find?q=weftwarp", "context"] {
-        let time = server.time(&format!("/threads/{paginated}/{path}"))?;
-        Report::tell(&format!("100 MB: {path}"), &Times::of(vec![time]).to_string());
+    for path in paths {
+        let time = Times::of(vec![server.time(&path)?]);
+        let name = path.replace(&paginated.to_string(), "100 MB");
+        Report::tell(&name, &format!("{time}, memory so far {}", megabytes(server.peak_memory()).trim()));
     }
     memory(&mut report, &server, "memory of the server, with all pages");
     report.end()

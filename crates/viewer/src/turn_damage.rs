@@ -3,15 +3,16 @@
 use std::fmt::Display;
 
 use maud::{Markup, html};
-use selvedge_protocol::{ItemsView, ThreadId, Turn};
+use selvedge_protocol::{ThreadId, Turn};
 use selvedge_thread_store::{EntryKind, LineEntry, LinePosition, LineQuery, LineStart, StoreError};
 
 use crate::app::ViewerApp;
-use crate::turns::turn_of;
 use crate::url::encoded;
 
-/// How many bytes of the log are searched for damage for one page. Damage behind them is only on the page of the log.
-const MAX_SEARCHED: usize = 8 << 20;
+/// How much of a log is searched for damage, in bytes and in lines from its beginning. Damage behind that is only on the page of the log:
+/// no store finds the line at which a turn begins without reading what comes before it, or what comes after it.
+const MAX_BYTES: usize = 8 << 20;
+const MAX_LINES: u64 = 20_000;
 
 /// The most places of damage on a page.
 const MAX_PLACES: usize = 100;
@@ -27,14 +28,14 @@ pub(crate) struct TurnDamage {
 impl TurnDamage {
     /// Finds the damage in the lines of consecutive turns.
     pub(crate) async fn in_turns(app: &ViewerApp, id: ThreadId, turns: &[Turn]) -> Result<Vec<Self>, StoreError> {
-        let (Some(first), Some(last)) = (turns.first(), turns.last()) else { return Ok(Vec::new()) };
-        let found = search(app, id, first, last.lines.end).await?;
-        if found.is_empty() {
-            return Ok(found);
+        match (turns.first(), turns.last()) {
+            (Some(first), Some(last)) if first.lines.start < MAX_LINES => {
+                let mut found = search(app, id, last.lines.end).await?;
+                found.retain(|damage| damage.position > first.lines.start);
+                Ok(found)
+            }
+            _ => Ok(Vec::new()),
         }
-        // Lines are found by the id of a turn. If several turns have this id, these are the lines of another one.
-        let named = turn_of(app, id, first.id.as_str(), None, ItemsView::None).await;
-        Ok(if named.is_ok_and(|named| named.lines.start == first.lines.start) { found } else { Vec::new() })
     }
 
     /// Returns those that belong to a turn: after its first line, and before that of the next turn.
@@ -61,16 +62,12 @@ impl TurnDamage {
     }
 }
 
-/// Goes through the lines from the first one of a turn on, until the line with the position `end`.
-async fn search(app: &ViewerApp, id: ThreadId, first: &Turn, end: u64) -> Result<Vec<TurnDamage>, StoreError> {
-    let mut query = LineQuery::from(id, LineStart::Turn(first.id.clone()));
-    let (mut position, mut searched, mut found) = (first.lines.start, 0, Vec::new());
+/// Goes through the lines of a history from its beginning, until the line with the position `end`.
+async fn search(app: &ViewerApp, id: ThreadId, end: u64) -> Result<Vec<TurnDamage>, StoreError> {
+    let mut query = LineQuery::from(id, LineStart::Beginning);
+    let (mut position, mut searched, mut found) = (0, 0, Vec::new());
     loop {
-        let page = match app.store().read_lines(&query).await {
-            // A turn whose lines have no id of it, and one that has just been undone.
-            Err(StoreError::TurnNotFound { .. }) => return Ok(Vec::new()),
-            page => page?,
-        };
+        let page = app.store().read_lines(&query).await?;
         for entry in &page.entries {
             searched += entry.bytes.len();
             found.extend(TurnDamage::of(entry, position));
@@ -81,7 +78,7 @@ async fn search(app: &ViewerApp, id: ThreadId, first: &Turn, end: u64) -> Result
                 position += 1;
             }
         }
-        if page.is_end || page.rewound_to.is_some() || searched > MAX_SEARCHED || found.len() >= MAX_PLACES {
+        if page.is_end || page.rewound_to.is_some() || searched > MAX_BYTES || found.len() >= MAX_PLACES {
             return Ok(found);
         }
         query.start = LineStart::At(page.next);

@@ -82,7 +82,7 @@ fn shorten(thread: ThreadId, turn: &mut Turn) -> Vec<Markup> {
 
 fn end_of_item(thread: ThreadId, turn: &Turn, index: usize, removed: usize) -> Markup {
     let place = item_query(turn, index);
-    let skip = turn.item_positions.get(index).map_or(0, |position| position.saturating_sub(turn.lines.start));
+    let position = turn.item_positions.get(index).copied().unwrap_or(turn.lines.start);
     html! {
         @if removed > 0 {
             p.cut { (bytes(removed as u64)) " more are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show the whole item" } }
@@ -91,7 +91,7 @@ fn end_of_item(thread: ThreadId, turn: &Turn, index: usize, removed: usize) -> M
             p.linked { a href={ "/threads/" (other) } { "thread " (other) } }
         }
         div.tools {
-            a.raw href={ "/threads/" (thread) "/lines?" (place) "&skip=" (skip) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
+            a.raw href={ "/threads/" (thread) "/lines?position=" (position) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
         }
     }
 }

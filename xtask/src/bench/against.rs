@@ -36,7 +36,7 @@ impl Rivals {
 pub(super) fn run(commit: &str, options: &BenchOptions) -> Result<()> {
     let counts = can_count();
     ensure!(counts || options.rounds > 0, "nothing to do without rounds. {NO_VALGRIND}");
-    let built = built_at(commit, &options.areas())?;
+    let built = built_at(commit, &options.compared())?;
     let rivals = rivals(&built)?;
     let comparison = measure(&rivals, options.rounds, if counts { COUNT_ROUNDS } else { 0 })?;
     let over = comparison.over(options.bounds);
@@ -51,7 +51,7 @@ pub(super) fn run(commit: &str, options: &BenchOptions) -> Result<()> {
     for workload in comparison.not_compared() {
         eprintln!("not compared, because only one of the two measures it: {workload}");
     }
-    for area in options.areas() {
+    for area in options.compared() {
         ensure!(comparison.says_something_of(area), "the two have no workload of area {area} in common");
     }
     if !over.is_empty() {

@@ -4,14 +4,16 @@
 pub(super) struct Benchmark {
     pub(super) area: &'static str,
     pub(super) package: &'static str,
+    /// Whether it has small fixed workloads, which `--against` compares.
+    pub(super) has_workloads: bool,
 }
 
 pub(super) const BENCHMARKS: &[Benchmark] = &[
-    Benchmark { area: "append", package: "selvedge-thread-manager" },
-    Benchmark { area: "context", package: "selvedge-thread-store-local" },
-    Benchmark { area: "fork", package: "selvedge-thread-store-local" },
-    Benchmark { area: "sync", package: "selvedge-thread-store-local" },
-    Benchmark { area: "index", package: "selvedge-state" },
-    Benchmark { area: "index", package: "selvedge-cli" },
-    Benchmark { area: "viewer", package: "selvedge-viewer" },
+    Benchmark { area: "append", package: "selvedge-thread-manager", has_workloads: true },
+    Benchmark { area: "context", package: "selvedge-thread-store-local", has_workloads: true },
+    Benchmark { area: "fork", package: "selvedge-thread-store-local", has_workloads: true },
+    Benchmark { area: "sync", package: "selvedge-thread-store-local", has_workloads: true },
+    Benchmark { area: "index", package: "selvedge-state", has_workloads: true },
+    Benchmark { area: "index", package: "selvedge-cli", has_workloads: true },
+    Benchmark { area: "viewer", package: "selvedge-viewer", has_workloads: false },
 ];

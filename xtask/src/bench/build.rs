@@ -39,7 +39,7 @@ pub(super) fn folders(area: &str) -> impl Iterator<Item = &'static str> {
 
 /// Builds the programs of an area in a tree.
 ///
-/// The command names the crates of all areas. So every area is built with the same features of the dependencies, and the dependencies
+/// The command names the crates of all areas that can be compared. So every area is built with the same features of the dependencies, and the dependencies
 /// are built once.
 pub(super) fn build(tree: &Path, target_dir: Option<&Path>, area: &str) -> Result<Vec<Program>> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -47,7 +47,8 @@ pub(super) fn build(tree: &Path, target_dir: Option<&Path>, area: &str) -> Resul
     if let Some(dir) = target_dir {
         command.arg("--target-dir").arg(dir);
     }
-    let mut packages: Vec<&str> = BENCHMARKS.iter().map(|bench| bench.package).collect();
+    let mut packages: Vec<&str> =
+        BENCHMARKS.iter().filter(|bench| bench.has_workloads).map(|bench| bench.package).collect();
     packages.dedup();
     packages.iter().for_each(|package| {
         command.args(["-p", package]);

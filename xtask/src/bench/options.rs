@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::benchmarks::BENCHMARKS;
+use super::benchmarks::{BENCHMARKS, Benchmark};
 use super::compare::Bounds;
 use crate::workspace::Usage;
 
@@ -47,6 +47,9 @@ impl BenchOptions {
             (Some(_), _) if !options.theirs.is_empty() => {
                 Err(Usage("a comparison has no arguments for the benchmarks".into()).into())
             }
+            (Some(_), _) if options.compared().is_empty() => {
+                Err(Usage("this benchmark has no small workloads, which a comparison measures".into()).into())
+            }
             _ => Ok(options),
         }
     }
@@ -55,10 +58,9 @@ impl BenchOptions {
         if self.area.is_some() {
             return Err(Usage(format!("one benchmark at a time: what is `{area}`?")).into());
         }
-        if !areas().contains(&area) {
-            return Err(
-                Usage(format!("there is no benchmark `{area}`; the benchmarks are: {}", areas().join(", "))).into()
-            );
+        let all = areas(|_| true);
+        if !all.contains(&area) {
+            return Err(Usage(format!("there is no benchmark `{area}`; the benchmarks are: {}", all.join(", "))).into());
         }
         self.area = Some(area.to_owned());
         Ok(())
@@ -68,13 +70,14 @@ impl BenchOptions {
         self.area.as_deref().is_none_or(|wanted| wanted == area)
     }
 
-    pub(super) fn areas(&self) -> Vec<&'static str> {
-        areas().into_iter().filter(|area| self.has(area)).collect()
+    /// Returns the areas that a comparison measures.
+    pub(super) fn compared(&self) -> Vec<&'static str> {
+        areas(|bench| bench.has_workloads && self.has(bench.area))
     }
 }
 
-fn areas() -> Vec<&'static str> {
-    let mut areas: Vec<&str> = BENCHMARKS.iter().map(|bench| bench.area).collect();
+fn areas(are_wanted: impl Fn(&Benchmark) -> bool) -> Vec<&'static str> {
+    let mut areas: Vec<&str> = BENCHMARKS.iter().filter(|bench| are_wanted(bench)).map(|bench| bench.area).collect();
     areas.dedup();
     areas
 }
@@ -99,14 +102,15 @@ mod tests {
     #[test]
     fn without_an_area_all_benchmarks_run() {
         let options = parse(&[]).unwrap();
-        assert_eq!(options.areas(), ["append", "context", "fork", "sync", "index"]);
+        assert!(BENCHMARKS.iter().all(|bench| options.has(bench.area)));
+        assert_eq!(options.compared(), ["append", "context", "fork", "sync", "index"]);
         assert_eq!(options.against, None);
     }
 
     #[test]
     fn an_area_and_the_arguments_of_its_benchmark_are_read() {
         let options = parse(&["index", "--", "--threads", "1000"]).unwrap();
-        assert_eq!(options.areas(), ["index"]);
+        assert_eq!(options.compared(), ["index"]);
         assert_eq!(options.theirs, ["--threads", "1000"]);
     }
 
@@ -123,7 +127,8 @@ mod tests {
 
     #[test]
     fn wrong_options_are_usage_errors() {
-        let wrong: [&[&str]; 9] = [
+        let wrong: [&[&str]; 10] = [
+            &["viewer", "--against", "HEAD"],
             &["append", "fork"],
             &["--against"],
             &["--quick"],

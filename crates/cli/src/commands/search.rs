@@ -102,7 +102,7 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     if app.json {
         app.out.json(&page.items)?;
     } else if page.items.is_empty() {
-        note(&format!("no thread contains {:?}", args.text));
+        note(&nothing_found(&args.text));
     } else {
         let text = render(app, &page.items).await?;
         app.out.write_all(text.as_bytes())?;
@@ -122,6 +122,13 @@ async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<(
     // A hit in the name belongs to no turn, so the query returned all turns. The newest one is shown.
     let turn: &[Turn] = turns.last().map(std::slice::from_ref).unwrap_or_default();
     show::print(&hit.thread, turn, number.saturating_sub(1), args.full, app)
+}
+
+/// Returns what is said if there is no hit. For one word, it says how to find words that begin with it.
+fn nothing_found(text: &str) -> String {
+    let is_word = text.chars().all(char::is_alphanumeric);
+    let further = if is_word { format!("; '{text}*' finds words that begin with it") } else { String::new() };
+    format!("no thread contains {text:?}{further}")
 }
 
 fn order(args: &SearchArgs) -> SearchOrder {

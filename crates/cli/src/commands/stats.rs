@@ -23,7 +23,8 @@ const DEFAULT_LIMIT: usize = 30;
 const OFFSETS_SINCE: Timestamp = Timestamp::from_seconds(1_577_836_800);
 
 const fn number_column(title: &'static str) -> Column {
-    Column::new(title, 6, 15, CellStyle::Plain).keep_end()
+    // A number of which digits are missing is another number.
+    Column::new(title, 20, 20, CellStyle::Plain).keep_end()
 }
 
 /// Arguments of `selvedge stats`.

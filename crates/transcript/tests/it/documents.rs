@@ -1,5 +1,8 @@
 //! Documents of every recording.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use scraper::{Html, Selector};
 use selvedge_protocol::ItemContent;
@@ -42,6 +45,33 @@ async fn html_of_every_recording_is_valid_and_has_every_turn_and_item() {
         let items: usize = recorded.turns.iter().map(|turn| turn.items.len() + usize::from(turn.error.is_some())).sum();
         assert_eq!(count(&html, "article.item"), items, "{}", recorded.thread.id);
         assert_eq!(count(&html, "script, link, iframe, object, form"), 0, "{}", recorded.thread.id);
+    }
+}
+
+/// Runs HTML Tidy over a document, if it is installed. Returns what it complains about.
+fn complaints(html: &str) -> Option<String> {
+    let mut command = Command::new("tidy");
+    command.args(["-q", "-e", "--drop-empty-elements", "no"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).spawn().ok()?;
+    // It writes nothing before it has read everything.
+    child.stdin.take().unwrap().write_all(html.as_bytes()).unwrap();
+    let complaints = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    // The attribute is newer than most releases of the program.
+    let is_known = |line: &&str| line.contains("<img> proprietary attribute \"loading\"");
+    Some(complaints.lines().filter(|line| !is_known(line)).map(|line| format!("{line}\n")).collect())
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped silently would count as passed")]
+async fn html_of_every_recording_passes_html_tidy() {
+    if complaints("<p>no document").is_none() {
+        eprintln!("SKIPPED: HTML Tidy did not check the documents: the program `tidy` is not on the PATH");
+        return;
+    }
+    assert!(!complaints("<p>no document").unwrap().is_empty(), "HTML Tidy complains about nothing");
+    for recorded in recordings::all().await {
+        let html = html_document(&recorded.thread, &recorded.turns, 1, TranscriptParts::default());
+        assert_eq!(complaints(&html).unwrap(), "", "{}", recorded.thread.id);
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn page(
                 p.warning { "The context is too large for this page. These are the " (count) " items of the newest " (bytes(MAX_CONTEXT_BYTES as u64)) " of the log." }
             }
             @for warning in &context.warnings { p.warning { (warning) } }
+            h2.hidden { "Items" }
             @if first > 0 { p.more { a rel="prev" href={ "/threads/" (id) "/context?from=" (first.saturating_sub(LIMIT) + 1) } { "earlier items" } } }
             @for (index, item) in context.history.iter().enumerate().take(end).skip(first) {
                 (render(index, item, index < context.compacted_items))

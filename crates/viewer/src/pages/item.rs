@@ -42,15 +42,14 @@ pub(crate) async fn page(
     Path(id): Path<String>,
     Query(params): Query<ItemParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
-    let turn = read(&app, id, &params).await?;
-    let index = index_of(&turn, &params)?;
+    let (id, turn, index) = asked(&app, &id, &params).await?;
     let anchor = item_anchor(&anchor(&turn), index);
     let body = html! {
         (thread_bar(id, ""))
         main #main.transcript {
             h1 { "Item " (index + 1) " of a turn" }
             p { a href={ "/threads/" (id) "?turn=" (encoded(turn.id.as_str())) "#" (anchor) } { "in the transcript" } }
+            h2.hidden { "Content" }
             (unfolded_item(&anchor, &turn.items[index]))
         }
     };
@@ -63,9 +62,7 @@ pub(crate) async fn items(
     Path(id): Path<String>,
     Query(params): Query<ItemParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
-    let turn = read(&app, id, &params).await?;
-    let first = index_of(&turn, &params)?;
+    let (id, turn, first) = asked(&app, &id, &params).await?;
     let end = turn.items.len().min(first + LIMIT);
     let place = format!("turn={}&start={}", encoded(turn.id.as_str()), turn.lines.start);
     let (count, label) = (turn.items.len(), format!("Items {} to {end}", first + 1));
@@ -74,6 +71,7 @@ pub(crate) async fn items(
         main #main.transcript {
             h1 { (label) " of " (count) " of a turn" }
             p { a href={ "/threads/" (id) "?turn=" (encoded(turn.id.as_str())) } { "in the transcript" } }
+            h2.hidden { "Items" }
             (items_view(id, turn, first..end))
             @if end < count { p.more { a rel="next" href={ "/threads/" (id) "/items?" (place) "&item=" (end + 1) } { "more items" } } }
         }
@@ -87,9 +85,7 @@ pub(crate) async fn text(
     Path(id): Path<String>,
     Query(params): Query<ItemParams>,
 ) -> Result<impl IntoResponse, PageError> {
-    let id = thread_id(&id)?;
-    let turn = read(&app, id, &params).await?;
-    let index = index_of(&turn, &params)?;
+    let (_, turn, index) = asked(&app, &id, &params).await?;
     let headers =
         [(CONTENT_TYPE, "text/plain; charset=utf-8"), (HeaderName::from_static("content-disposition"), "inline")];
     Ok((headers, plain(&turn.items[index].content)))
@@ -108,6 +104,14 @@ pub(crate) async fn at_position(
     let target = index_of(&turn, &params).map_or_else(|_| anchor(&turn), |index| item_anchor(&anchor(&turn), index));
     let number = params.number.map(|number| format!("&number={number}")).unwrap_or_default();
     Ok(Redirect::to(&format!("/threads/{id}?turn={place}{number}#{target}")))
+}
+
+/// Reads the turn that is asked for. Returns the thread, the turn, and the index of the item.
+async fn asked(app: &ViewerApp, id: &str, params: &ItemParams) -> Result<(ThreadId, Turn, usize), PageError> {
+    let id = thread_id(id)?;
+    let turn = read(app, id, params).await?;
+    let index = index_of(&turn, params)?;
+    Ok((id, turn, index))
 }
 
 async fn read(app: &ViewerApp, id: ThreadId, params: &ItemParams) -> Result<Turn, PageError> {

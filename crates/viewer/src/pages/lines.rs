@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse};
 use maud::{Markup, html};
-use selvedge_protocol::{SortDirection, ThreadId, TurnId};
+use selvedge_protocol::{SortDirection, ThreadId};
 use selvedge_thread_store::{EntryKind, LineEntry, LinePosition, LineQuery, LineSelect, LineStart};
 use selvedge_transcript::highlighted;
 use selvedge_transcript::html::time;
@@ -35,9 +35,8 @@ pub(crate) struct LinesParams {
     before: String,
     /// The ordinal at which the page begins.
     ordinal: Option<u64>,
-    /// The turn at which the page begins, and how many of its lines are skipped.
-    turn: String,
-    skip: u64,
+    /// How many intact lines of the history are before the page.
+    position: Option<u64>,
     /// Only damage, if it is not empty.
     damage: String,
 }
@@ -48,9 +47,8 @@ impl LinesParams {
             (SortDirection::Descending, LineStart::At(self.before.clone().into()))
         } else if let Some(ordinal) = self.ordinal {
             (SortDirection::Ascending, LineStart::Ordinal(ordinal))
-        } else if !self.turn.is_empty() {
-            let at = nth_line(app, id, LineStart::Turn(TurnId::from(self.turn.clone())), self.skip).await?;
-            (SortDirection::Ascending, LineStart::At(at))
+        } else if let Some(position) = self.position {
+            (SortDirection::Ascending, LineStart::At(nth_line(app, id, position).await?))
         } else if self.at.is_empty() {
             (SortDirection::Ascending, LineStart::Beginning)
         } else {
@@ -61,9 +59,9 @@ impl LinesParams {
     }
 }
 
-/// Returns where the intact line begins before which there are `skip` others after `start`.
-async fn nth_line(app: &ViewerApp, id: ThreadId, start: LineStart, mut skip: u64) -> Result<LinePosition, PageError> {
-    let mut query = LineQuery::from(id, start);
+/// Returns where the intact line begins before which there are `skip` others.
+async fn nth_line(app: &ViewerApp, id: ThreadId, mut skip: u64) -> Result<LinePosition, PageError> {
+    let mut query = LineQuery::from(id, LineStart::Beginning);
     loop {
         let page = app.store().read_lines(&query).await?;
         for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::Line) {

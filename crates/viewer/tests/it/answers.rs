@@ -36,6 +36,25 @@ async fn the_token_becomes_a_cookie_and_without_it_nothing_is_answered() {
 }
 
 #[tokio::test]
+async fn a_viewer_on_all_interfaces_answers_addresses_and_no_names() {
+    let viewer = TestViewer::on_all_interfaces().await;
+    let (cookie, port) = (viewer.cookie(), viewer.host.rsplit_once(':').unwrap().1);
+    for (host, accepted) in [
+        (format!("127.0.0.1:{port}"), true),
+        (format!("192.0.2.7:{port}"), true),
+        (format!("[2001:db8::7]:{port}"), true),
+        (format!("evil.example:{port}"), false),
+        (format!("192.0.2.7.evil.example:{port}"), false),
+        ("192.0.2.7:1".to_owned(), false),
+        ("192.0.2.7".to_owned(), false),
+    ] {
+        let answer = viewer.send("GET", "/", &[("Host", &host), ("Cookie", &cookie)], "").await;
+        assert_eq!(answer.status == 200, accepted, "{host}");
+        assert_eq!(viewer.send("GET", "/", &[("Host", &host)], "").await.status, 403, "without the token: {host}");
+    }
+}
+
+#[tokio::test]
 async fn requests_for_another_host_and_from_another_site_are_refused() {
     let viewer = TestViewer::that_writes().await;
     let (host, cookie) = (viewer.host.clone(), viewer.cookie());
@@ -186,7 +205,8 @@ async fn what_does_not_exist_is_a_clear_404() {
         paths.push(format!("/api/v1/threads/{unknown}{page}"));
     }
     paths.push(format!("/threads/{id}?turn=no-such-turn"));
-    for page in ["item", "items", "text", "at", "lines"] {
+    paths.push(format!("/threads/{id}/lines?position=1000000"));
+    for page in ["item", "items", "text", "at"] {
         paths.push(format!("/threads/{id}/{page}?turn=no-such-turn&item=1"));
     }
     paths.push(format!("/api/v1/threads/{id}/turns/no-such-turn"));

@@ -195,6 +195,21 @@ async fn a_thread_grows_on_the_page_while_another_process_writes_it() {
     // Each message stands there once.
     let count = browser.value("document.querySelectorAll('.turn').length");
     assert_eq!(count, 13);
+
+    // A page that nobody sees does not follow the thread. When it is seen again, it has what was missed.
+    let hide = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); \
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    browser.value(&hide(true));
+    writer.append("unseen");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(browser.value("document.body.textContent.includes('unseen')"), false);
+    browser.value(&hide(false));
+    browser.wait("document.body.textContent.includes('unseen')");
+    assert_eq!(browser.value("document.querySelectorAll('.turn').length"), 14);
     browser.check(&viewer.host);
     writer.end();
 

@@ -122,8 +122,7 @@ async fn an_item_leads_to_its_line_and_to_its_text() {
             for turn in viewer.store.list_turns(&oldest).await.unwrap().items {
                 let Some((position, item)) = turn.item_positions.iter().zip(&turn.items).next_back() else { continue };
                 let place = format!("turn={}&start={}&item={}", turn.id.as_str(), turn.lines.start, turn.items.len());
-                let skip = position - turn.lines.start;
-                let page = viewer.page(&format!("/threads/{}/lines?{place}&skip={skip}", thread.id)).await;
+                let page = viewer.page(&format!("/threads/{}/lines?position={position}", thread.id)).await;
                 let raw = all(&page, "article .label a")[0].value().attr("href").unwrap().to_owned();
                 let line = &lines[usize::try_from(*position).unwrap()];
                 assert_eq!(&viewer.get(&raw).await.body, line, "{sample} {} {place}", thread.id);

@@ -69,25 +69,30 @@ impl Answer {
 
 impl TestViewer {
     pub(crate) async fn empty() -> Self {
-        Self::start(tempfile::tempdir().unwrap(), false).await
+        Self::start(tempfile::tempdir().unwrap(), ViewerOptions::default()).await
     }
 
     pub(crate) async fn that_writes() -> Self {
-        Self::start(tempfile::tempdir().unwrap(), true).await
+        let options = ViewerOptions { write: true, ..ViewerOptions::default() };
+        Self::start(tempfile::tempdir().unwrap(), options).await
+    }
+
+    pub(crate) async fn on_all_interfaces() -> Self {
+        let options = ViewerOptions { address: "0.0.0.0:0".parse().unwrap(), ..ViewerOptions::default() };
+        Self::start(tempfile::tempdir().unwrap(), options).await
     }
 
     /// A viewer over a copy of a recording.
     pub(crate) async fn of_sample(name: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         copy(&samples().join(name).join("home"), home.path());
-        Self::start(home, false).await
+        Self::start(home, ViewerOptions::default()).await
     }
 
-    async fn start(home: TempDir, write: bool) -> Self {
+    async fn start(home: TempDir, options: ViewerOptions) -> Self {
         let store = LocalThreadStore::open(home.path());
         let shared: Arc<dyn ThreadStore> = Arc::new(store.clone());
         let manager = Arc::new(ThreadManager::new(shared));
-        let options = ViewerOptions { write, ..ViewerOptions::default() };
         let viewer = Viewer::start(Arc::clone(&manager), options).await.unwrap();
         let url = viewer.url().to_owned();
         let (host, token) = url.strip_prefix("http://").unwrap().split_once("/?token=").unwrap();
