@@ -45,7 +45,8 @@ const SERVE: &str = "--serve-home";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let runtime = tokio::runtime::Runtime::new()?;
+    // The runtime of the program.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     if let Some(at) = arguments.iter().position(|argument| argument == SERVE) {
         let home = arguments.get(at + 1).context("a home")?;
         return runtime.block_on(serve(Path::new(home)));

@@ -13,10 +13,13 @@ use crate::line_scan::scan_lines;
 /// was never compacted and that no model could continue, are more.
 pub(crate) const MAX_CONTEXT_BYTES: usize = 8 << 20;
 
+/// How much of the end of a log is replayed if the context has more.
+pub(crate) const END_BYTES: usize = 1 << 20;
+
 /// What the model sees, or the end of it.
 pub(crate) struct BoundedContext {
     pub(crate) context: ModelContext,
-    /// Whether it is everything that the model sees. If not, it is the replay of the newest [`MAX_CONTEXT_BYTES`] of the log.
+    /// Whether it is everything that the model sees. If not, it is the replay of the newest [`END_BYTES`] of the log.
     pub(crate) is_whole: bool,
 }
 
@@ -61,7 +64,8 @@ impl WindowSizes {
         self.largest = self.largest.max(self.current);
         self.newest.push_back(line.clone());
         self.newest_bytes += bytes;
-        while self.newest_bytes > MAX_CONTEXT_BYTES {
+        // The newest line stays, however long it is.
+        while self.newest_bytes > END_BYTES && self.newest.len() > 1 {
             let Some(oldest) = self.newest.pop_front() else { return };
             self.newest_bytes -= oldest.payload().len();
         }

@@ -11,7 +11,7 @@ use selvedge_transcript::{highlighted, rich_text};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
-use crate::bounded_context::{BoundedContext, MAX_CONTEXT_BYTES};
+use crate::bounded_context::{BoundedContext, END_BYTES};
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::readable::readable;
@@ -48,7 +48,7 @@ pub(crate) async fn page(
             @if is_whole {
                 p.dim { (count) " items, in context window " (context.window.number) "." }
             } @else {
-                p.warning { "The context is too large for this page. These are the " (count) " items of the newest " (bytes(MAX_CONTEXT_BYTES as u64)) " of the log." }
+                p.warning { "The context is too large for this page. These are the " (count) " items of the newest " (bytes(END_BYTES as u64)) " of the log." }
             }
             @for warning in &context.warnings { p.warning { (warning) } }
             h2.hidden { "Items" }
