@@ -61,12 +61,15 @@ fn complaints(html: &str) -> Option<String> {
     Some(complaints.lines().filter(|line| !is_known(line)).map(|line| format!("{line}\n")).collect())
 }
 
-#[tokio::test]
 #[expect(clippy::print_stderr, reason = "a test that is skipped silently would count as passed")]
+fn announce() {
+    eprintln!("SKIPPED: HTML Tidy did not check the documents: the program `tidy` is not on the PATH");
+}
+
+#[tokio::test]
 async fn html_of_every_recording_passes_html_tidy() {
     if complaints("<p>no document").is_none() {
-        eprintln!("SKIPPED: HTML Tidy did not check the documents: the program `tidy` is not on the PATH");
-        return;
+        return announce();
     }
     assert!(!complaints("<p>no document").unwrap().is_empty(), "HTML Tidy complains about nothing");
     for recorded in recordings::all().await {

@@ -61,7 +61,7 @@ impl LinesParams {
 
 /// Returns where the intact line begins before which there are `skip` others.
 async fn nth_line(app: &ViewerApp, id: ThreadId, mut skip: u64) -> Result<LinePosition, PageError> {
-    let mut query = LineQuery::from(id, LineStart::Beginning);
+    let mut query = LineQuery { max_bytes: 256 << 10, ..LineQuery::from(id, LineStart::Beginning) };
     loop {
         let page = app.store().read_lines(&query).await?;
         for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::Line) {
