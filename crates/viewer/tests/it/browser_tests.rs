@@ -255,7 +255,7 @@ async fn threads_are_renamed_archived_forked_and_compared_with_the_mouse() {
     browser.value("document.querySelector('input[name=name]').focus()");
     browser.write("a new name");
     browser.press("Enter");
-    browser.wait("document.querySelector('h1').textContent === 'a new name'");
+    browser.wait("document.querySelector('h1').textContent === 'a new name' && document.readyState === 'complete'");
     for verb in ["archive", "unarchive"] {
         browser.click(&format!("form[action$='/{verb}'] button"));
         browser.wait(&format!(
