@@ -249,3 +249,13 @@ fn local_offsets() -> Vec<UtcOffset> {
 fn reject_cursor(_: &str) -> Result<String, String> {
     Err("all sums are on one page".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::number_column;
+
+    #[test]
+    fn no_number_is_cut() {
+        assert_eq!(number_column("TOKENS").min_width, u64::MAX.to_string().len());
+    }
+}

@@ -262,6 +262,13 @@ fn a_short_transcript_is_printed_exactly() {
 }
 
 #[test]
+fn a_word_that_is_not_found_may_be_the_beginning_of_one() {
+    let home = Home::sample("story-0.169.0");
+    let hint = |text: &str| home.run(&["search", text]).err.contains("finds words that begin with it");
+    assert!(hint("nosuchword") && !hint("nosuchword*") && !hint("no such words"));
+}
+
+#[test]
 fn without_a_verb_a_terminal_gets_an_overview() {
     let home = Home::sample("story-0.169.0");
     let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
