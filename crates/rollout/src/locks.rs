@@ -1,5 +1,6 @@
 //! Locks that processes take on files of a home, and the processes that hold them.
 
+mod coordination;
 mod file_lock;
 mod lock_holder;
 mod maintenance_lock;

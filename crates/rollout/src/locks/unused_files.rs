@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::writer_lock::coordinate;
+use super::coordination::coordinate;
 use crate::home::RolloutHome;
 use crate::timing::RELEASE_TIMEOUT;
 

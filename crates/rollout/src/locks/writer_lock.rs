@@ -24,15 +24,15 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 
+use super::coordination::{COORDINATION, coordinate, coordination_path, open_lock_file};
 use super::file_lock::{find_holder_process, holder_of, wait_for_lock};
 use super::lock_holder::LockHolder;
 use super::unused_files::remove_later;
 use crate::error::{IoContext, Result, RolloutError};
-use crate::file_system::{OpenFile, OpenMode};
+use crate::file_system::OpenFile;
 use crate::home::RolloutHome;
 use crate::timing::COORDINATION_TIMEOUT;
 
@@ -155,26 +155,6 @@ impl Drop for WriterLock {
             remove_later(self.home.clone(), std::mem::take(&mut self.path));
         }
     }
-}
-
-/// Takes the coordination lock: while the returned file is open, no other process creates or removes lock files.
-pub(super) fn coordinate(home: &RolloutHome, timeout: Duration) -> Result<Arc<dyn OpenFile>> {
-    let path = coordination_path(home);
-    let file = open_lock_file(home, &path)?;
-    wait_for_lock(file.file(), &path, timeout, || file.try_lock())?;
-    Ok(file)
-}
-
-/// The file of the coordination lock. It is never removed.
-const COORDINATION: &str = ".coordination.lock";
-
-fn coordination_path(home: &RolloutHome) -> PathBuf {
-    home.locks_dir().join(COORDINATION)
-}
-
-fn open_lock_file(home: &RolloutHome, path: &Path) -> Result<Arc<dyn OpenFile>> {
-    home.refuse_links(path)?;
-    home.open(path, OpenMode::Lock).context("open", path)
 }
 
 /// Removes the lock files of dead processes, except one that the caller is about to take over. The caller holds the coordination
