@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use selvedge_protocol::{Durability, ThreadId, Timestamp};
-use selvedge_thread_store::implement::{ChangeLog, ChangeSignal};
+use selvedge_thread_store::implement::ChangeSignal;
 use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool, Postgres, Transaction};
@@ -14,6 +14,7 @@ use sqlx::{Executor, PgPool, Postgres, Transaction};
 use crate::behind::RecordsBehind;
 use crate::commit_queue::GroupCommit;
 use crate::error::{AttemptError, backend, pause};
+use crate::feed::ChangeFeed;
 use crate::live_threads::HeldThreads;
 use crate::{PostgresOptions, schema};
 
@@ -36,7 +37,7 @@ pub(crate) struct PostgresHost {
     /// Whether a process, which may be this one, told all of a change since the last round of [`notify`](crate::background).
     pub(crate) was_notified: AtomicBool,
     /// The versions of all threads when they were last compared.
-    pub(crate) changes: tokio::sync::Mutex<ChangeLog>,
+    pub(crate) changes: tokio::sync::Mutex<ChangeFeed>,
 }
 
 impl PostgresHost {
@@ -70,6 +71,7 @@ impl PostgresHost {
                     .to_owned(),
             });
         }
+        let changes = ChangeFeed::new(&mut connection, &options.schema).await;
         drop(connection);
         Ok(Arc::new(Self {
             machine: whoami::fallible::hostname().ok(),
@@ -79,7 +81,7 @@ impl PostgresHost {
             signal: ChangeSignal::default(),
             has_news: AtomicBool::new(false),
             was_notified: AtomicBool::new(false),
-            changes: tokio::sync::Mutex::default(),
+            changes: tokio::sync::Mutex::new(changes),
             options: options.clone(),
             pool,
         }))
@@ -182,6 +184,11 @@ impl PostgresHost {
     {
         self.retrying(None, None, |_| attempt()).await
     }
+}
+
+/// Ends a snapshot. Its result is already there, so an error does not matter.
+pub(crate) async fn end(snapshot: PgTransaction) {
+    let _ = snapshot.commit().await;
 }
 
 /// Commits a transaction.

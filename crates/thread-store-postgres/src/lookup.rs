@@ -8,15 +8,18 @@ use sqlx::query::QueryScalar;
 use uuid::Uuid;
 
 use crate::host::PostgresHost;
+use crate::list_columns::indexed;
 
 impl PostgresHost {
     /// Returns the threads that match what a person typed, in the order of their ids.
     pub(crate) async fn find_ids(&self, lookup: &ThreadLookup) -> Result<Vec<ThreadId>> {
         match lookup {
             ThreadLookup::Name(name) => {
-                let query =
-                    self.sql("SELECT thread_id FROM @.threads WHERE namespace = $1 AND name = $2 ORDER BY thread_id");
-                self.ids(|| sqlx::query_scalar(&query).bind(self.namespace()).bind(name.as_bytes())).await
+                let query = self.sql(
+                    "SELECT thread_id FROM @.threads WHERE namespace = $1 AND name_start = $2 AND name = $3 ORDER BY thread_id",
+                );
+                let (name, start) = (name.as_bytes(), indexed(name));
+                self.ids(|| sqlx::query_scalar(&query).bind(self.namespace()).bind(start.clone()).bind(name)).await
             }
             ThreadLookup::IdPrefix(prefix) => {
                 let Some((first, last)) = id_range(prefix) else { return Ok(Vec::new()) };

@@ -11,20 +11,18 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, WholeHistory, activity_of, decode_thread_cursor, page_hits, page_items, page_threads, page_turns,
-    read_lines, sum_threads,
+    MAX_SEGMENT_READ, WholeHistory, activity_of, page_hits, page_items, page_turns, read_lines, sum_threads,
 };
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
     ThreadReader,
 };
 use sqlx::postgres::PgConnection;
-use uuid::Uuid;
 
 use crate::PostgresThreadStore;
 use crate::error::AttemptError;
 use crate::history::{LoadedChain, LoadedSegments, sort_segments};
-use crate::host::{PgTransaction, PostgresHost};
+use crate::host::{PostgresHost, end};
 use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, ThreadRow};
 
@@ -33,27 +31,6 @@ const LINES_POLL: Duration = Duration::from_millis(100);
 
 /// How often a caller that waits for changes compares the versions of all threads.
 const CHANGES_POLL: Duration = Duration::from_millis(500);
-
-/// Returns the version of each thread: it differs after each change. An append does not change the row of its thread, so the
-/// position of the last row of lines is part of it.
-const VERSIONS: &str = "SELECT t.thread_id, t.revision, t.segment_id, (
-        SELECT l.start_byte FROM @.lines l
-        WHERE l.namespace = $1 AND l.thread_id = t.thread_id AND l.segment_id = t.segment_id
-        ORDER BY l.start_byte DESC LIMIT 1
-    ) FROM @.threads t WHERE t.namespace = $1";
-
-/// A row of [`VERSIONS`].
-type VersionRow = (Uuid, i64, Uuid, Option<i64>);
-
-fn version_of((thread_id, revision, segment_id, last): VersionRow) -> (ThreadId, String) {
-    let last = last.unwrap_or(-1);
-    (ThreadId::from_uuid(thread_id), format!("{revision}.{}.{last}", segment_id.simple()))
-}
-
-/// Ends a snapshot. Its result is already there, so an error does not matter.
-async fn end(snapshot: PgTransaction) {
-    let _ = snapshot.commit().await;
-}
 
 impl PostgresHost {
     async fn chain_of(
@@ -137,25 +114,13 @@ impl PostgresHost {
         Ok(histories)
     }
 
-    /// Returns the versions of all threads.
-    async fn versions(&self, connection: &mut PgConnection) -> Result<Vec<(ThreadId, String)>, AttemptError> {
-        let query = self.sql(VERSIONS);
-        let rows: Vec<VersionRow> = sqlx::query_as(&query).bind(self.namespace()).fetch_all(connection).await?;
-        Ok(rows.into_iter().map(version_of).collect())
-    }
-
     async fn list_changes(self: &Arc<Self>, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
         check_limit(limit)?;
         // Locked before the snapshot is taken, so that the log never gets an older state after a newer one.
         let mut changes = self.changes.lock().await;
         'again: loop {
-            let versions = self
-                .reading(async || {
-                    let mut connection = self.pool.acquire().await?;
-                    self.versions(&mut connection).await
-                })
-                .await?;
-            changes.update(versions);
+            self.update_feed(&mut changes).await?;
+            let changes = changes.log();
             let mut ends = HashMap::new();
             for (thread_id, version, _) in changes.after(after, limit)? {
                 if version.is_none() {
@@ -173,16 +138,6 @@ impl PostgresHost {
             return changes
                 .page(after, limit, |thread_id| ends.get(&thread_id).cloned().ok_or(StoreError::not_found(thread_id)));
         }
-    }
-
-    /// Returns a text that differs after each change of a thread. `None` if there is no such thread.
-    async fn version(&self, thread_id: ThreadId) -> Result<Option<String>> {
-        let query = self.sql(&format!("{VERSIONS} AND t.thread_id = $2"));
-        self.reading(async || {
-            let query = sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid());
-            Ok(query.fetch_optional(&self.pool).await?.map(|row| version_of(row).1))
-        })
-        .await
     }
 
     /// Returns when a thread has another version. This process may poll for that, and other processes change the thread.
@@ -351,8 +306,7 @@ impl ThreadReader for PostgresThreadStore {
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {
-        decode_thread_cursor(query)?;
-        page_threads(query, self.host.listed_records().await?)
+        self.host.list_threads(query).await
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {

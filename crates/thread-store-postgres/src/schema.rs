@@ -7,8 +7,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use crate::PostgresOptions;
 use crate::error::backend;
+use crate::{PostgresOptions, list_columns};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -124,6 +124,7 @@ pub(crate) async fn migrate(options: &PostgresOptions) -> Result<SchemaState> {
         MigrateError::VersionMissing(version) => newer(version),
         error => StoreError::backend("cannot migrate the tables of the store", error),
     })?;
+    list_columns::fill(&mut connection, schema).await?;
     let state = state(&mut connection, schema).await?;
     let _ = connection.close().await;
     Ok(state)

@@ -12,10 +12,8 @@ use uuid::Uuid;
 
 use crate::error::AttemptError;
 use crate::host::PostgresHost;
+use crate::list_columns::{self, RECORD_VERSION, WITHOUT_COLUMNS};
 use crate::rows::{NewRow, RowArrays, column_names, column_parameters, to_i64, to_u64};
-
-/// The version of the fold of thread records. A record of another version is folded again from the lines.
-pub(crate) const RECORD_VERSION: i32 = 1;
 
 /// The version of a record that is behind the lines: it is folded again from the lines whenever it is read, until it is stored.
 const BEHIND: i32 = 0;
@@ -24,11 +22,25 @@ const BEHIND: i32 = 0;
 const MAX_INSERT: (usize, usize) = (5000, 8 << 20);
 
 /// The columns of [`ThreadRow`].
-const THREAD: &str = "thread_id, owner, owner_host, owner_process,
+pub(crate) const THREAD: &str = "thread_id, owner, owner_host, owner_process,
     (extract(epoch FROM claimed_at) * 1000)::bigint AS claimed_at,
     coalesce(owner IS NOT NULL AND expires_at > clock_timestamp(), false) AS is_live,
     epoch, is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
     reverts";
+
+/// The columns of a stored record, of the table `t`.
+pub(crate) const RECORD: &str = "t.thread_id, t.name, t.archived, t.record";
+
+/// Reads a record from the columns [`RECORD`].
+pub(crate) fn stored_record(row: &PgRow) -> sqlx::Result<StoredThread> {
+    let name: Option<Vec<u8>> = row.try_get("name")?;
+    let record: StoredThread = from_json(row.try_get("record")?)?;
+    Ok(StoredThread {
+        name: name.map(|name| String::from_utf8_lossy(&name).into_owned()),
+        archived: row.try_get("archived")?,
+        ..record
+    })
+}
 
 /// A row of `threads`.
 #[derive(Clone, Debug)]
@@ -128,7 +140,7 @@ impl ThreadRow {
 
     /// Returns whether the record has to be folded again from the whole history.
     pub(crate) fn is_behind(&self) -> bool {
-        self.record_version != RECORD_VERSION || self.folded_segment != self.segment_id
+        !matches!(self.record_version, RECORD_VERSION | WITHOUT_COLUMNS) || self.folded_segment != self.segment_id
     }
 
     /// Fails if the thread is live, except for the claim `except`.
@@ -279,15 +291,16 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &ThreadRow,
     ) -> Result<bool, AttemptError> {
-        let query = self.sql(
+        let (names, parameters) = (list_columns::names(), list_columns::parameters(19));
+        let query = self.sql(&format!(
             "INSERT INTO @.threads (namespace, thread_id, owner, owner_host, owner_process, claimed_at, expires_at, epoch,
                 is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
-                reverts)
+                reverts, {names})
             VALUES ($1, $2, $3, $4, $5, CASE WHEN $3 IS NOT NULL THEN clock_timestamp() END,
                 CASE WHEN $3 IS NOT NULL THEN clock_timestamp() + $6 * interval '1 millisecond' END,
-                $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-            ON CONFLICT DO NOTHING",
-        );
+                $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, {parameters})
+            ON CONFLICT DO NOTHING"
+        ));
         let query = sqlx::query(&query)
             .bind(self.namespace())
             .bind(thread.id.as_uuid())
@@ -307,7 +320,7 @@ impl PostgresHost {
             .bind(thread.folded_segment.as_uuid())
             .bind(to_i64(thread.folded_to))
             .bind(to_json(&thread.reverts)?);
-        Ok(query.execute(connection).await?.rows_affected() == 1)
+        Ok(list_columns::bind(query, &thread.record).execute(connection).await?.rows_affected() == 1)
     }
 
     /// Stores everything of a thread but its claim, if nothing changed it since the row was read. Returns whether that is so.
@@ -316,11 +329,12 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &ThreadRow,
     ) -> Result<bool, AttemptError> {
-        let query = self.sql(
+        let columns = list_columns::assignments(13);
+        let query = self.sql(&format!(
             "UPDATE @.threads SET is_unsettled = $4, revision = revision + 1, segment_id = $5, name = $6, archived = $7,
-                record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12
-            WHERE namespace = $1 AND thread_id = $2 AND revision = $3",
-        );
+                record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12, {columns}
+            WHERE namespace = $1 AND thread_id = $2 AND revision = $3"
+        ));
         let query = sqlx::query(&query)
             .bind(self.namespace())
             .bind(thread.id.as_uuid())
@@ -334,7 +348,7 @@ impl PostgresHost {
             .bind(thread.folded_segment.as_uuid())
             .bind(to_i64(thread.folded_to))
             .bind(to_json(&thread.reverts)?);
-        Ok(query.execute(connection).await?.rows_affected() == 1)
+        Ok(list_columns::bind(query, &thread.record).execute(connection).await?.rows_affected() == 1)
     }
 
     /// Stores everything of a thread but its claim. In a transaction that has locked the row, nothing can have changed it; otherwise

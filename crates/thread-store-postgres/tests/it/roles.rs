@@ -170,9 +170,14 @@ async fn no_role_reaches_another_namespace() {
         assert_eq!(store.execute(&anna, &count("namespace <> 'a'")).await, Ok(0), "{table}");
         let delete = format!("DELETE FROM @.{table} WHERE namespace = 'b'");
         assert_eq!(store.execute(&anna, &delete).await, Ok(0), "{table}");
+        let columns = store.place.schema.execute(&store.place.sql(&format!(
+            "SELECT string_agg(attname, ', ') FROM pg_attribute
+            WHERE attrelid = '@.{table}'::regclass AND attnum > 0 AND attgenerated = ''"
+        )));
         let copy = format!(
-            "INSERT INTO @.{table} SELECT (jsonb_populate_record(t, '{{\"namespace\": \"b\"}}')).* FROM @.{table} t
-            WHERE namespace = 'a' ON CONFLICT DO NOTHING"
+            "INSERT INTO @.{table} ({columns}) SELECT {columns} FROM (
+                SELECT (jsonb_populate_record(t, '{{\"namespace\": \"b\"}}')).* FROM @.{table} t WHERE namespace = 'a'
+            ) copies ON CONFLICT DO NOTHING"
         );
         assert_eq!(store.execute(&anna, &copy).await, Err("42501".to_owned()), "{table}");
         for denied in [
@@ -184,6 +189,13 @@ async fn no_role_reaches_another_namespace() {
             assert_eq!(store.execute(&anna, &denied).await, Err("42501".to_owned()), "{denied}");
         }
     }
+    // A deletion leaves a row for readers of changes, in the namespace of the thread.
+    record(&store.open(&anna, "a").await, 2, MODE, &["deleted"]).await;
+    store.open(&anna, "a").await.delete_thread(id(2)).await.unwrap();
+    assert_eq!(store.execute(&anna, "SELECT FROM @.deleted_threads").await, Ok(1));
+    assert_eq!(store.execute(&ben, "SELECT FROM @.deleted_threads").await, Ok(0));
+    let forged = "INSERT INTO @.deleted_threads SELECT 'b', thread_id, deleted_in, deleted_at FROM @.deleted_threads";
+    assert_eq!(store.execute(&anna, forged).await, Err("42501".to_owned()));
     let take = "UPDATE @.threads SET epoch = epoch + 1 WHERE namespace = 'b'";
     assert_eq!(store.execute(&anna, take).await, Ok(0));
     let moved = "UPDATE @.threads SET namespace = 'b'";

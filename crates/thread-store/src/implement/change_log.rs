@@ -15,7 +15,8 @@
 //! A reader with cursor 3 gets 4 and 5. The log is in memory and its numbers are its own. So a cursor contains the id
 //! of its log, and a cursor of another log has expired.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 
 use selvedge_protocol::{Cursor, ThreadId, check_limit};
 use uuid::Uuid;
@@ -68,26 +69,19 @@ impl ChangeLog {
     /// Compares the versions of all threads of the store with those of the last update, and logs what changed.
     pub fn update(&mut self, threads: impl IntoIterator<Item = (ThreadId, String)>) {
         // What remains in `unseen` at the end is not in the store any more.
-        let mut unseen = std::mem::take(&mut self.present);
+        let mut unseen: HashSet<ThreadId> = self.present.keys().copied().collect();
         for (thread_id, text) in threads {
-            let number = match unseen.remove(&thread_id) {
-                Some(known) if known.text == text => known.number,
-                known => {
-                    if let Some(known) = known {
-                        self.by_number.remove(&known.number);
-                    }
-                    self.newest += 1;
-                    self.by_number.insert(self.newest, (thread_id, Some(text.clone())));
-                    self.newest
-                }
-            };
-            self.present.insert(thread_id, LoggedVersion { number, text });
+            unseen.remove(&thread_id);
+            self.note(thread_id, Some(text));
         }
-        for (thread_id, known) in unseen {
-            self.by_number.remove(&known.number);
-            self.newest += 1;
-            self.by_number.insert(self.newest, (thread_id, None));
-            self.deleted.insert(self.newest, thread_id);
+        self.update_some(unseen.into_iter().map(|thread_id| (thread_id, None)));
+    }
+
+    /// Compares the versions of some threads with those of the last update, and logs what changed. All other threads are as they
+    /// were. `None` for a thread that the store does not have any more.
+    pub fn update_some(&mut self, threads: impl IntoIterator<Item = (ThreadId, Option<String>)>) {
+        for (thread_id, text) in threads {
+            self.note(thread_id, text);
         }
         // Without a limit, the log would grow with every thread that was ever deleted.
         while self.deleted.len() > MAX_DELETED
@@ -95,6 +89,26 @@ impl ChangeLog {
         {
             self.by_number.remove(&number);
             self.forgotten = number;
+        }
+    }
+
+    /// Logs the version of a thread, if it is another one than before.
+    fn note(&mut self, thread_id: ThreadId, text: Option<String>) {
+        let known = self.present.get(&thread_id);
+        if known.map(|known| &known.text) == text.as_ref() {
+            return;
+        }
+        if let Some(known) = known {
+            self.by_number.remove(&known.number);
+        }
+        self.newest += 1;
+        self.by_number.insert(self.newest, (thread_id, text.clone()));
+        match text {
+            Some(text) => drop(self.present.insert(thread_id, LoggedVersion { number: self.newest, text })),
+            None => {
+                self.present.remove(&thread_id);
+                self.deleted.insert(self.newest, thread_id);
+            }
         }
     }
 
@@ -108,7 +122,7 @@ impl ChangeLog {
     pub fn after(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Vec<(ThreadId, Option<String>, Cursor)>> {
         check_limit(limit)?;
         let number = cursor.map(|cursor| self.number(cursor)).transpose()?;
-        let changes = self.by_number.range(number.unwrap_or(0) + 1..);
+        let changes = self.by_number.range((Bound::Excluded(number.unwrap_or(0)), Bound::Unbounded));
         // A caller without a cursor does not know the deleted threads.
         let wanted = changes.filter(|(_, (_, version))| number.is_some() || version.is_some());
         let wanted = wanted.map(|(number, (id, version))| (*id, version.clone(), self.cursor(*number)));
@@ -191,5 +205,23 @@ mod tests {
         log.update([(id(7), "2".to_owned())]);
         assert_eq!(log.after(Some(&after), 10).unwrap().len(), 1);
         assert_eq!(log.deleted.len(), MAX_DELETED);
+    }
+
+    #[test]
+    fn some_versions_leave_all_other_threads_as_they_were() {
+        let mut log = ChangeLog::default();
+        log.update((1..=4).map(|n| (id(n), "1".to_owned())));
+        let before = log.end();
+        log.update_some([(id(1), Some("1".to_owned())), (id(2), Some("2".to_owned())), (id(3), None), (id(9), None)]);
+        let changes = log.after(Some(&before), 10).unwrap().into_iter().map(|(id, version, _)| (id, version));
+        assert_eq!(changes.collect::<Vec<_>>(), [(id(2), Some("2".to_owned())), (id(3), None)]);
+        assert_eq!(log.after(None, 10).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn nothing_comes_after_the_highest_number() {
+        let mut log = ChangeLog::default();
+        log.update([(id(1), "1".to_owned())]);
+        assert!(log.after(Some(&log.cursor(u64::MAX)), 1).unwrap().is_empty());
     }
 }
