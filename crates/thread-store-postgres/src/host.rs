@@ -12,9 +12,9 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool, Postgres, Transaction};
 
 use crate::behind::RecordsBehind;
+use crate::change_feed::ChangeFeed;
 use crate::commit_queue::GroupCommit;
 use crate::error::{AttemptError, backend, pause};
-use crate::feed::ChangeFeed;
 use crate::live_threads::HeldThreads;
 use crate::{PostgresOptions, schema};
 
@@ -51,10 +51,13 @@ impl PostgresHost {
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     // The server would plan each statement for the partition of its thread again, which takes three times as long as an
-                    // append. A plan for all partitions chooses that one when it runs. Only the speed depends on this, so an engine
-                    // without the setting works, and so does a pooler that gives the session to somebody else.
-                    if let Err(error) = connection.execute("SET plan_cache_mode = force_generic_plan").await {
-                        tracing::debug!(%error, "plans are made again for each statement");
+                    // append. A plan for all partitions chooses that one when it runs. The costs of such a plan are those of all
+                    // partitions, and the server would compile it to machine code, which takes a second. Only the speed depends on
+                    // these, so an engine without the settings works, and so does a pooler that gives the session to somebody else.
+                    for setting in ["plan_cache_mode = force_generic_plan", "jit = off"] {
+                        if let Err(error) = connection.execute(&*format!("SET {setting}")).await {
+                            tracing::debug!(%error, setting, "a session has no such setting");
+                        }
                     }
                     Ok(())
                 })

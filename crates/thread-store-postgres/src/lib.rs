@@ -5,6 +5,7 @@
 
 mod background;
 mod behind;
+mod change_feed;
 mod changes;
 mod commit;
 mod commit_queue;

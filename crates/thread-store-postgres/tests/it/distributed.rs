@@ -31,7 +31,7 @@ const MODE: HistoryMode = HistoryMode::Paginated;
 const SERVERS: usize = 4;
 
 /// The rules that are checked, by the beginnings of their names. `SELVEDGE_DISTRIBUTED_RULES=.` checks all.
-const RULES: &str = "lifecycle. batches.repeated-batch";
+const RULES: &str = "lifecycle. batches.repeated-batch changes. list.filters";
 
 // A statement for several threads locks rows on several servers, and no server sees a deadlock of two of them. So each server has a
 // `lock_timeout`.

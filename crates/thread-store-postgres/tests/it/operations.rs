@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use selvedge_postgres_server::PostgresServer;
-use selvedge_protocol::{Durability, HistoryMode};
-use selvedge_thread_store::StoreError;
-use selvedge_thread_store_conformance::fixtures::record;
+use selvedge_protocol::{CwdFilter, Durability, HistoryMode, ThreadMetadataPatch, ThreadQuery};
+use selvedge_thread_store::{MetadataOrigin, StoreError, ThreadLookup, ThreadReader, ThreadStore};
+use selvedge_thread_store_conformance::fixtures::{id, record};
 use selvedge_thread_store_conformance::{RunOptions, run};
 use selvedge_thread_store_postgres::{PostgresThreadStore, SchemaState};
 use sqlx::migrate::{MigrateError, Migrator};
@@ -56,6 +56,26 @@ async fn tables_of_the_first_version_are_updated() {
         sqlx::query(&place.sql(statement)).execute(&mut connection).await.unwrap();
     }
     first.run_direct(&mut connection).await.unwrap();
+    // Threads as a program of that version stored them: the rows of a store of today, as far as there were columns.
+    let today = new_place().await;
+    let store = today.open().await;
+    for number in 1..=3 {
+        record(&store, number, HistoryMode::Paginated, &["a"]).await;
+    }
+    let name = ThreadMetadataPatch { name: Some(Some("named".into())), ..ThreadMetadataPatch::default() };
+    store.update_thread_metadata(id(2), &name, MetadataOrigin::Explicit).await.unwrap();
+    for table in ["threads", "segments", "lines", "segment_owners"] {
+        let columns = place.schema.execute(&place.sql(&format!(
+            "SELECT string_agg(attname, ', ') FROM pg_attribute WHERE attrelid = '@.{table}'::regclass AND attnum > 0"
+        )));
+        let rows = format!("INSERT INTO @.{table} ({columns}) SELECT {columns} FROM {}.{table}", today.options.schema);
+        place.schema.execute(&place.sql(&rows));
+    }
+    place.schema.execute(&place.sql(&format!(
+        "UPDATE @.threads SET record_version = 1; UPDATE @.threads SET namespace = '{0}'; UPDATE @.segments SET namespace = '{0}';
+        UPDATE @.lines SET namespace = '{0}'; UPDATE @.segment_owners SET namespace = '{0}'",
+        place.options.namespace
+    )));
 
     let older = SchemaState::Older { version: 1, needed: all.migrations.last().unwrap().version };
     assert_eq!(PostgresThreadStore::status(&place.options).await.unwrap().schema, older);
@@ -63,7 +83,14 @@ async fn tables_of_the_first_version_are_updated() {
     assert!(error.to_string().contains("update them with `selvedge store migrate`"), "{error}");
 
     PostgresThreadStore::migrate(&place.options).await.unwrap();
-    PostgresThreadStore::connect(&place.options).await.unwrap();
+    let updated = PostgresThreadStore::connect(&place.options).await.unwrap();
+    let missing = place.sql("SELECT count(*) FROM @.threads WHERE record_version <> 2 OR record_updated_at IS NULL");
+    assert_eq!(place.schema.execute(&missing), "0");
+    let in_project = vec![CwdFilter::Exactly("/srv/project/".into())];
+    let query = ThreadQuery { limit: 2, cwd: in_project, ..ThreadQuery::default() };
+    assert_eq!(updated.list_threads(&query).await.unwrap(), store.list_threads(&query).await.unwrap());
+    assert_eq!(updated.find_threads(&ThreadLookup::Name("named".into())).await.unwrap(), [id(2)]);
+    assert_eq!(updated.load_history(id(3)).await.unwrap(), store.load_history(id(3)).await.unwrap());
     // A program with the first version only does not touch the tables any more.
     let outcome = first.run_direct(&mut connection).await;
     assert!(matches!(outcome, Err(MigrateError::VersionMissing(2))), "{outcome:?}");
