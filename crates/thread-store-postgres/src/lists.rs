@@ -93,18 +93,22 @@ fn bounds(query: &ThreadQuery, cursor: Option<ThreadCursor>) -> (Place, i64) {
 
 /// Adds the condition that the directory of a thread is one of these or below one, as far as the index has it.
 fn push_directories(sql: &mut QueryBuilder<'_, Postgres>, wanted: &DirectoryFilter) {
-    sql.push(" AND (t.directory = ANY(").push_bind(wanted.keys().map(indexed).collect::<Vec<_>>()).push(")");
+    // Not the column itself: the database would take all threads of the directories by their index and sort them for one page, and
+    // there are many.
+    let column = "coalesce(t.directory, t.directory)";
+    sql.push(format_args!(" AND ({column} = ANY("));
+    sql.push_bind(wanted.keys().map(indexed).collect::<Vec<_>>()).push(")");
     for range in wanted.ranges() {
         sql.push(" OR ");
-        push_range(sql, range);
+        push_range(sql, column, range);
     }
     sql.push(")");
 }
 
 /// Adds the condition that a directory is in a range, as far as the index has it. Beginnings of texts have the order of the texts,
 /// or are equal.
-fn push_range(sql: &mut QueryBuilder<'_, Postgres>, range: &Range<String>) {
-    sql.push("t.directory BETWEEN ").push_bind(indexed(&range.start));
+fn push_range(sql: &mut QueryBuilder<'_, Postgres>, column: &str, range: &Range<String>) {
+    sql.push(format_args!("{column} BETWEEN ")).push_bind(indexed(&range.start));
     sql.push(" AND ").push_bind(indexed(&range.end));
 }
 
@@ -336,7 +340,7 @@ impl PostgresHost {
         for range in directories.ranges() {
             sql.push(format_args!(" UNION ALL (SELECT t.thread_id FROM {schema}.threads t WHERE t.namespace = "));
             sql.push_bind(self.namespace()).push(" AND ");
-            push_range(&mut sql, range);
+            push_range(&mut sql, "t.directory", range);
             // The order is that of the index.
             sql.push(format_args!(" ORDER BY t.directory LIMIT {limit})"));
         }

@@ -81,12 +81,12 @@ fn queries() -> Vec<ThreadQuery> {
     queries
 }
 
-/// Compares the first pages of every query with those of the whole list.
-async fn compare_pages(store: &PostgresThreadStore, all: &[StoredThread]) {
-    for mut query in queries() {
+/// Compares the first pages of queries with those of the whole list.
+async fn compare_pages(store: &PostgresThreadStore, all: &[StoredThread], queries: Vec<ThreadQuery>) {
+    for mut query in queries {
         let whole = ThreadQuery { limit: usize::MAX, ..query.clone() };
         let whole = page_threads(&whole, all.to_vec()).unwrap().items;
-        for start in (0..=whole.len()).step_by(query.limit).take(4) {
+        for start in (0..=whole.len()).step_by(query.limit).take(3) {
             let end = whole.len().min(start + query.limit);
             let next_cursor = (end < whole.len()).then(|| query.cursor_after(&whole[end - 1]));
             let expected = Page { items: whole[start..end].to_vec(), next_cursor };
@@ -121,7 +121,7 @@ async fn pages_are_those_of_the_whole_list() {
     let missing = place.sql("SELECT count(*) FROM @.threads WHERE record_version <> 2 OR record_updated_at IS NULL");
     assert_eq!(place.schema.execute(&missing), "0");
     assert_eq!(store.list_threads(&everything).await.unwrap().items, all);
-    compare_pages(&store, &all).await;
+    compare_pages(&store, &all, queries()).await;
 
     // Some threads have lines that are not in their stored records, as after the death of a writer, and one record is behind.
     for number in [3, 500, 501, 777, 1490, 3000, 4999] {
@@ -147,7 +147,7 @@ async fn pages_are_those_of_the_whole_list() {
             *thread = store.read_thread(thread.id).await.unwrap();
         }
     }
-    compare_pages(&store, &all).await;
+    compare_pages(&store, &all, queries().into_iter().step_by(3).collect()).await;
 }
 
 /// A server that writes the plan of every statement to its log.
