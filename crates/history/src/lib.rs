@@ -87,10 +87,12 @@ mod token_meter;
 mod truncation;
 mod turn_events;
 mod turn_format;
+pub mod turn_index;
 mod turn_item;
 mod turns;
 mod user_input;
 mod user_turns;
+pub mod varint;
 mod world_journal;
 mod world_state;
 

@@ -17,7 +17,7 @@
 //! | --- | --- |
 //! | entry points | `backfill`, `check`, `status` |
 //! | refreshes the index before a query | `refresh` |
-//! | updates: writes what logs contain | `update`, `scan_pool`, `scan`, `turn_indexer`, `write`, `names`, `search::merge` |
+//! | updates: writes what logs contain | `update`, `scan_pool`, `scan`, `write`, `names`, `search::merge` |
 //! | compares files with the database | `plan`, `indexed_state`, `home_snapshot`, `generation` |
 //! | queries, beside all of these | `list`, `turns`, `thread_log`, `stats`, `search` |
 //! | reads the database of Codex, which is no part of the index | `codex_database` |
@@ -74,12 +74,10 @@ mod sql;
 mod stats;
 mod status;
 mod thread_log;
-mod turn_indexer;
 mod turn_reader;
 mod turn_rows;
 mod turns;
 mod update;
-mod varint;
 mod write;
 
 pub use crate::check::{CheckScope, IndexCheck, IndexFinding, IndexFindingKind, IndexRepair};

@@ -47,9 +47,6 @@ pub(crate) const BATCH_TEXT_BYTES: usize = 9 << 20;
 /// How many bytes of text one search run takes. This bounds memory; runs of this size need not be merged soon.
 pub(crate) const RUN_TEXT_BYTES: usize = 10 << 20;
 
-/// After how many bytes of lines the closed turns of a scan are drained. This bounds the memory that a long thread takes.
-pub(crate) const DRAIN_BYTES: u64 = 4 << 20;
-
 /// How often an update plans again for threads that another process wrote at the same time.
 pub(crate) const UPDATE_ROUNDS: usize = 4;
 

@@ -7,8 +7,7 @@ use selvedge_rollout::{FileStamp, HistoryEntry, HomeFiles, ResolvedHistory, Roll
 
 use crate::error::Result;
 use crate::indexed_prefix::IndexedPrefix;
-use crate::turn_indexer::{TurnIndexer, TurnRows, TurnSink};
-use crate::turn_rows::TurnResumePoint;
+use selvedge_history::turn_index::{TurnIndexer, TurnResumePoint, TurnRows, TurnSink};
 
 /// The result of a scan.
 #[derive(Clone, Debug)]
@@ -71,7 +70,7 @@ fn scan_whole(
         let (part, record) = match entry? {
             HistoryEntry::Entry { part, entry: Entry::Line(record) } => (part, record),
             HistoryEntry::Entry { part, entry: Entry::Damage(damage) } => {
-                indexer.push_damage(part, &damage);
+                indexer.push_damage(part, damage.number);
                 continue;
             }
             // A base ends before the position at which the thread branches off.
@@ -156,7 +155,7 @@ pub(crate) fn scan_tail(
         let record = match entry? {
             Entry::Line(record) => record,
             Entry::Damage(damage) => {
-                indexer.push_damage(last_part, &damage);
+                indexer.push_damage(last_part, damage.number);
                 continue;
             }
         };

@@ -22,8 +22,8 @@ use crate::scan::{ResumableThread, scan, scan_tail};
 use crate::search::collector::RunCollector;
 use crate::search::run::Run;
 use crate::sql::signed;
-use crate::turn_indexer::{TurnRows, TurnSink};
 use crate::write::{SegmentRow, ThreadUpdate};
+use selvedge_history::turn_index::{TurnRows, TurnSink};
 
 /// A job that was carried out.
 pub(crate) struct ScannedJob {

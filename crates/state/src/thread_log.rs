@@ -14,7 +14,8 @@ use crate::indexed_file::{FileChange, IndexedFile, IndexedPart};
 use crate::limits::MAX_APPENDED_BYTES;
 use crate::sql::{signed, unsigned};
 use crate::turn_reader::read_turn;
-use crate::turn_rows::{TURN_COLUMNS, TurnResumePoint, TurnRow, read_turn_row};
+use crate::turn_rows::{TURN_COLUMNS, read_turn_row};
+use selvedge_history::turn_index::{TurnResumePoint, TurnRow};
 
 /// How many turns a page of items selects at a time.
 const TURNS: usize = 64;

@@ -4,41 +4,24 @@ use std::ops::Range;
 
 use selvedge_history::{TurnProjection, TurnRestart, is_never_shown};
 use selvedge_protocol::log::Entry;
-use selvedge_protocol::{Turn, TurnItem};
+use selvedge_protocol::{HistoryMode, Turn, TurnItem};
 use selvedge_rollout::RolloutReader;
 
 use crate::error::Result;
 use crate::indexed_file::IndexedPart;
-use crate::turn_rows::{BytePosition, ItemBytes, TurnRow, history_mode};
+use selvedge_history::turn_index::{BytePosition, ItemBytes, TurnReading, TurnRow};
 
 /// Reads a turn from its lines. `None` if it cannot be read from them alone, or if the lines are not those that were indexed.
 pub(crate) fn read_turn(parts: &[IndexedPart], row: &TurnRow, is_live: bool) -> Result<Option<Turn>> {
-    if !row.is_self_contained {
-        return Ok(None);
-    }
-    // Only the last turn of a thread can still be running.
-    let mut turns = TurnProjection::resume(row.restart()).live(is_live && row.is_last);
-    let mut position = row.lines.start;
+    let Some(mut reading) = TurnReading::new(row, is_live) else { return Ok(None) };
     for (part, range) in ranges(parts, row.start, row.end) {
         for entry in RolloutReader::open_range(&part.file.path, range)?.skipping(is_never_shown) {
             if let Entry::Line(record) = entry? {
-                turns.push(position, &record.line);
-                position += 1;
+                reading.push(&record.line);
             }
         }
     }
-    // The lines must give this one turn, with as many items as the row has. Otherwise the file changed since it was compared.
-    let mut turns = turns.finish();
-    let Some(mut turn) = turns.pop().filter(|turn| turn.id == row.id && turn.items.len() == row.items.len()) else {
-        return Ok(None);
-    };
-    if !turns.is_empty() {
-        return Ok(None);
-    }
-    // The reader skipped lines that are never shown, so that the positions it counted are too small.
-    turn.lines = row.lines.clone();
-    turn.item_positions = row.items.iter().map(|item| row.lines.start + item.line).collect();
-    Ok(Some(turn))
+    Ok(reading.finish())
 }
 
 /// Reads an item from its lines, or with its whole turn if need be. `None` if it cannot be read from them.
@@ -54,7 +37,8 @@ pub(crate) fn read_item(parts: &[IndexedPart], row: &TurnRow, item: u64) -> Resu
     };
     let Some(part) = parts.get(row.start.part) else { return Ok(None) };
     let mut position = row.lines.start + item.line;
-    let restart = TurnRestart { position, mode: history_mode(paginated), ..row.restart() };
+    let mode = if paginated { HistoryMode::Paginated } else { HistoryMode::Legacy };
+    let restart = TurnRestart { position, mode, ..row.restart() };
     let mut turns = TurnProjection::at_item(row.id.clone(), restart);
     let start = row.start.byte + offset;
     for entry in RolloutReader::open_range(&part.file.path, start..start + len)? {

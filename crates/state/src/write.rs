@@ -15,7 +15,7 @@ use crate::paths::path_hash;
 use crate::scan::ScannedThread;
 use crate::search::store::{supersede, supersede_from};
 use crate::sql::{ids_json, insert_rows, is_usual_length, signed};
-use crate::turn_rows::TurnRow;
+use selvedge_history::turn_index::TurnRow;
 
 /// A scanned thread with what the database stores besides.
 #[derive(Debug)]

@@ -10,8 +10,8 @@
 
 use crate::search::postings::put_postings;
 use crate::search::trigrams::TrigramFilter;
-use crate::varint;
 use selvedge_history::ranking::words::{WordPattern, is_gram};
+use selvedge_history::varint;
 
 /// A block ends when its words reach this size in bytes. Larger blocks would make a search read more that does not match; smaller ones
 /// would make the directory longer.

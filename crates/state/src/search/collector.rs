@@ -6,7 +6,7 @@ use selvedge_protocol::ThreadId;
 use crate::limits::RUN_TEXT_BYTES;
 use crate::search::builder::RunBuilder;
 use crate::search::run::Run;
-use crate::turn_indexer::TurnSink;
+use selvedge_history::turn_index::TurnSink;
 
 /// Collects the words of several threads, one after the other, into as many runs as their text takes.
 #[derive(Default)]

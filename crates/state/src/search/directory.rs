@@ -17,8 +17,8 @@ use selvedge_protocol::ThreadId;
 
 use crate::search::run::RunThread;
 use crate::search::trigrams::{FILTER_BITS, TrigramFilter};
-use crate::varint::{self, take_bytes};
 use selvedge_history::ranking::words::WordPattern;
+use selvedge_history::varint::{self, take_bytes};
 
 /// Packs the directory of a run. Of each block it takes the first word and the filter.
 pub(crate) fn pack_directory<'a>(

@@ -7,7 +7,7 @@
 //!   words     varint
 //! ```
 
-use crate::varint;
+use selvedge_history::varint;
 
 /// An item that was indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

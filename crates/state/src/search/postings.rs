@@ -16,7 +16,7 @@
 //!
 //! The lengths come first, so that a search can skip the postings of words that do not match.
 
-use crate::varint::{self, take_bytes};
+use selvedge_history::varint::{self, take_bytes};
 
 /// Appends the postings of a word: docs in ascending order, with how often the word is in each.
 pub(crate) fn put_postings(bytes: &mut Vec<u8>, postings: impl Iterator<Item = (u32, u32)>) {

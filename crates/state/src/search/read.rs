@@ -19,8 +19,9 @@ use crate::resolved::read_resolved;
 use crate::search::proposal::ProposedThread;
 use crate::sql::{ids_json, signed, unsigned};
 use crate::turn_reader::read_item;
-use crate::turn_rows::{TURN_COLUMNS, TurnRow, read_turn_row};
+use crate::turn_rows::{TURN_COLUMNS, read_turn_row};
 use selvedge_history::ranking::HitRanking;
+use selvedge_history::turn_index::TurnRow;
 
 /// How many turns one statement loads.
 const TURNS_PER_STATEMENT: usize = 100;

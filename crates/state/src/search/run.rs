@@ -13,7 +13,7 @@
 //! A search loads the directories once, and keeps them. They determine in which blocks a word can be. Of those blocks it loads the
 //! words, and only of blocks with a match the postings.
 //!
-//! All numbers are [variable-length integers](crate::varint).
+//! All numbers are [variable-length integers](selvedge_history::varint).
 
 use selvedge_protocol::ThreadId;
 

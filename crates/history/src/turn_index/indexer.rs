@@ -3,30 +3,34 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use selvedge_history::{ProjectedTurn, TurnProjection, TurnRestart};
-use selvedge_protocol::log::{DamagedRange, LineRecord};
+use selvedge_protocol::log::LineRecord;
 use selvedge_protocol::{HistoryMode, TurnId};
 
-use crate::limits::DRAIN_BYTES;
-use crate::turn_rows::{BytePosition, ItemBytes, ItemRow, TurnResumePoint, TurnRow};
+use super::rows::{BytePosition, ItemBytes, ItemRow, TurnResumePoint, TurnRow};
+use crate::projected_turn::{ProjectedTurn, TurnRestart};
+use crate::turns::TurnProjection;
+
+/// After how many bytes of lines closed turns are drained. This bounds the memory that a long thread takes.
+const DRAIN_BYTES: u64 = 4 << 20;
 
 /// The rows of a thread's turns: of all of them, or of those from a resume point on.
 #[derive(Clone, Debug)]
-pub(crate) struct TurnRows {
+pub struct TurnRows {
     /// How many turns are before these.
-    pub(crate) first_turn: u64,
-    pub(crate) turns: Vec<TurnRow>,
+    pub first_turn: u64,
+    /// The rows, oldest first.
+    pub turns: Vec<TurnRow>,
     /// Where the next scan can resume. `None` if it has to read the whole thread.
-    pub(crate) resume_point: Option<TurnResumePoint>,
+    pub resume_point: Option<TurnResumePoint>,
     /// Whether lines changed turns before these. The rows are wrong then, and the thread has to be read again without draining.
-    pub(crate) affects_earlier_turns: bool,
-    /// The ids of turns to which the lines refer and that are not among these rows. If the index has such a turn, the lines may
+    pub affects_earlier_turns: bool,
+    /// The ids of turns to which the lines refer and that are not among these rows. If there is such a turn before these, the lines may
     /// have changed it. Empty if the whole thread was read.
-    pub(crate) unresolved_turn_ids: Vec<TurnId>,
+    pub unresolved_turn_ids: Vec<TurnId>,
 }
 
 /// Receives each turn of a thread, with its items, as soon as the scan has it.
-pub(crate) trait TurnSink {
+pub trait TurnSink {
     /// Takes a turn. `turn_index` is how many turns are before it.
     fn take_turn(&mut self, turn_index: u64, turn: &ProjectedTurn);
 
@@ -34,11 +38,12 @@ pub(crate) trait TurnSink {
     fn restart_thread(&mut self);
 }
 
-/// Reads the lines of a thread in their order, and makes rows of its turns.
+/// Takes the lines of a thread in their order, and makes rows of its turns.
 ///
-/// The projection of the history makes the turns; this adds where they are in the files. For that it keeps the location of each
+/// The projection of the history makes the turns; this adds where they are in the segments. For that it keeps the location of each
 /// line from `first` on, so that a position in the history can be looked up by index.
-pub(crate) struct TurnIndexer {
+#[derive(Debug)]
+pub struct TurnIndexer {
     projection: TurnProjection,
     /// Whether closed turns are drained while the thread is read, to bound memory.
     drains: bool,
@@ -58,7 +63,7 @@ pub(crate) struct TurnIndexer {
     turns: Vec<TurnRow>,
     /// The turns that were drained. A line that refers to one of them comes too late.
     drained: HashSet<TurnId>,
-    /// Positions, in ascending order, of lines that share their physical line in the file with another line or with damage.
+    /// Positions, in ascending order, of lines that share their physical line in the segment with another line or with damage.
     /// A reader that starts there would also read that other line.
     shared: Vec<u64>,
     last_range: LastRange,
@@ -86,12 +91,14 @@ struct LineLocation {
 impl TurnIndexer {
     /// Creates an indexer for a whole history. `drains` bounds memory, but results in wrong rows if a late line changes a turn that
     /// was drained ([`TurnRows::affects_earlier_turns`]).
-    pub(crate) fn whole(drains: bool) -> Self {
+    #[must_use]
+    pub fn whole(drains: bool) -> Self {
         Self::new(TurnProjection::new(), drains, 0)
     }
 
     /// Creates an indexer for the lines from a resume point on, which is in part `part`.
-    pub(crate) fn resume(point: &TurnResumePoint, part: usize) -> Self {
+    #[must_use]
+    pub fn resume(point: &TurnResumePoint, part: usize) -> Self {
         let lead_in = point.lead_in.map(|position| {
             let start = point.lead_in_byte;
             (position, LineLocation { part, start, end: start })
@@ -125,7 +132,7 @@ impl TurnIndexer {
     }
 
     /// Takes the next line.
-    pub(crate) fn push_line(&mut self, part: usize, record: &LineRecord, sink: &mut impl TurnSink) {
+    pub fn push_line(&mut self, part: usize, record: &LineRecord, sink: &mut impl TurnSink) {
         if (self.last_range.part, self.last_range.number) == (part, record.number) {
             // Two records in one physical line: this one is shared, and so is the one before it if that was a line.
             self.shared.extend(self.last_range.is_line.then(|| self.next - 1));
@@ -148,12 +155,12 @@ impl TurnIndexer {
         }
     }
 
-    /// Takes a damaged range.
-    pub(crate) fn push_damage(&mut self, part: usize, damage: &DamagedRange) {
-        if self.last_range == (LastRange { part, number: damage.number, is_line: true }) {
+    /// Takes a damaged range, which begins in the physical line `number`.
+    pub fn push_damage(&mut self, part: usize, number: u64) {
+        if self.last_range == (LastRange { part, number, is_line: true }) {
             self.shared.push(self.next - 1);
         }
-        self.last_range = LastRange { part, number: damage.number, is_line: false };
+        self.last_range = LastRange { part, number, is_line: false };
     }
 
     fn drain(&mut self, sink: &mut impl TurnSink) {
@@ -165,7 +172,8 @@ impl TurnIndexer {
     }
 
     /// Returns the rows. `end` is the end, exclusive, of the last line of the last part that has its newline.
-    pub(crate) fn finish(mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> TurnRows {
+    #[must_use]
+    pub fn finish(mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> TurnRows {
         // Both are known only now: any line, also the last one, can refer to an earlier turn.
         let unresolved = self.projection.unresolved_turn_ids();
         let affects_earlier_turns =
@@ -188,7 +196,7 @@ impl TurnIndexer {
         }
     }
 
-    /// Returns the resume point, if a reader can start there: all its lines are in the last part, which is the only file that
+    /// Returns the resume point, if a reader can start there: all its lines are in the last part, which is the only segment that
     /// grows, and each begins its physical line. After a torn line there is none, because that line is read again when it is
     /// complete.
     fn resume_point(&self, restart: &TurnRestart, last_part: usize, end: u64) -> Option<TurnResumePoint> {
