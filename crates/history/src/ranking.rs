@@ -18,6 +18,7 @@
 //! An index of words has the numbers of this formula without reading the texts. [`HitRanking`] takes them from the texts: a search
 //! without an index, or of a thread that the index cannot serve, must find the same hits in the same order.
 
+pub mod keys;
 pub mod words;
 
 use std::cmp::Reverse;

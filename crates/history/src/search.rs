@@ -136,6 +136,19 @@ impl TextSearch {
     /// not read. With [`SearchOrder::Best`], the name is first, then the items with the most matches.
     #[must_use]
     pub fn hits(&self, thread: &StoredThread, turns: &[Turn], order: SearchOrder, limit: usize) -> ThreadHits {
+        self.hits_among(thread, (1..).zip(turns), order, limit)
+    }
+
+    /// Returns the same as [`hits`](Self::hits) from some turns of the thread, each with its number. All turns with hits must be
+    /// among them, in the order of the thread.
+    #[must_use]
+    pub fn hits_among<'a>(
+        &self,
+        thread: &StoredThread,
+        turns: impl IntoIterator<Item = (u64, &'a Turn)>,
+        order: SearchOrder,
+        limit: usize,
+    ) -> ThreadHits {
         match order {
             SearchOrder::Sorted => {
                 let in_items = item_locations(turns).filter_map(|location| self.item_hit(thread, &location));
@@ -176,7 +189,12 @@ impl TextSearch {
         })
     }
 
-    fn best_hits(&self, thread: &StoredThread, turns: &[Turn], limit: usize) -> ThreadHits {
+    fn best_hits<'a>(
+        &self,
+        thread: &StoredThread,
+        turns: impl IntoIterator<Item = (u64, &'a Turn)>,
+        limit: usize,
+    ) -> ThreadHits {
         let in_name = self.name_hit(thread);
         let counted =
             item_locations(turns).filter_map(|location| Some((self.count(&item_texts(location.item))?, location)));
@@ -192,8 +210,8 @@ impl TextSearch {
     }
 }
 
-fn item_locations(turns: &[Turn]) -> impl Iterator<Item = ItemLocation<'_>> {
-    (1..).zip(turns).flat_map(|(turn_number, turn)| {
+fn item_locations<'a>(turns: impl IntoIterator<Item = (u64, &'a Turn)>) -> impl Iterator<Item = ItemLocation<'a>> {
+    turns.into_iter().flat_map(|(turn_number, turn)| {
         turn.items.iter().enumerate().map(move |(index, item)| ItemLocation {
             turn_id: &turn.id,
             turn_number,

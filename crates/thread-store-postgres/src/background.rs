@@ -14,6 +14,7 @@ use crate::commit_queue::Claim;
 use crate::error::{AttemptError, jitter};
 use crate::host::PostgresHost;
 use crate::live_threads::WriterStage;
+use crate::projection::MIN_LIVE_BYTES;
 
 /// How far the stored record of a live thread may be behind its lines. The contract allows 5 s for lists.
 const RECORD_LAG: Duration = Duration::from_secs(2);
@@ -123,6 +124,10 @@ async fn store_records(host: Weak<PostgresHost>) {
                 continue;
             }
             claimed.is_ahead = false;
+            let is_long = claimed.end.saturating_sub(claimed.looked_at) >= MIN_LIVE_BYTES;
+            if is_long {
+                claimed.looked_at = claimed.end;
+            }
             // Without the lock: appends go on meanwhile.
             drop(state);
             if let Err(error) = host.store_record(writer.thread_id).await {
@@ -130,13 +135,16 @@ async fn store_records(host: Weak<PostgresHost>) {
                 if let WriterStage::Claimed(claimed) = &mut writer.lock().await.stage {
                     claimed.is_ahead = true;
                 }
+            } else if is_long {
+                host.try_project(writer.thread_id).await;
             }
         }
     }
 }
 
 impl PostgresHost {
-    /// Stores the records of threads that are behind their lines, in the background. Until then each reader folds them by itself.
+    /// Stores the records and the projections of threads that are behind their lines, in the background. Until then each reader
+    /// reads the lines by itself.
     pub(crate) fn fold_later(self: &Arc<Self>, threads: impl IntoIterator<Item = ThreadId>) {
         for thread_id in threads {
             if !self.behind.waiting().insert(thread_id) {
@@ -151,8 +159,17 @@ impl PostgresHost {
                 if let Err(error) = host.store_record(thread_id).await {
                     // It was deleted, or this user may only read.
                     tracing::debug!(%thread_id, %error, "a thread record could not be stored");
+                    return;
                 }
+                host.try_project(thread_id).await;
             });
+        }
+    }
+
+    /// Writes the projections of a thread, as far as they are behind its lines. If that fails, readers need them again and say so.
+    async fn try_project(self: &Arc<Self>, thread_id: ThreadId) {
+        if let Err(error) = self.project(thread_id).await {
+            tracing::debug!(%thread_id, ?error, "the projections of a thread could not be stored");
         }
     }
 

@@ -98,6 +98,7 @@ impl PostgresHost {
             self.settle(writer, state).await?;
         }
         let before = claimed(&mut live).map(|claimed| claimed.claim);
+        let is_cold = before.is_none();
         let (record, moved) = self
             .retrying(Some(thread_id), None, async |_| {
                 let mut tx = self.begin().await?;
@@ -135,6 +136,7 @@ impl PostgresHost {
         if let (Some(claimed), Some((segment_id, tail, end))) = (claimed(&mut live), moved) {
             claimed.moved(segment_id, tail, end);
         }
+        self.fold_later(is_cold.then_some(thread_id));
         self.announce();
         Ok(record)
     }
@@ -221,7 +223,7 @@ impl PostgresHost {
         self.refold(connection, thread, loaded).await
     }
 
-    pub(crate) async fn detach(&self, thread_id: ThreadId) -> Result<StoredThread> {
+    pub(crate) async fn detach(self: &Arc<Self>, thread_id: ThreadId) -> Result<StoredThread> {
         let record = self
             .retrying(Some(thread_id), None, async |_| {
                 let mut tx = self.begin().await?;
@@ -242,16 +244,18 @@ impl PostgresHost {
                 Ok(thread.stored_record())
             })
             .await?;
+        self.fold_later([thread_id]);
         self.announce();
         Ok(record)
     }
 
-    pub(crate) async fn fork(&self, request: ForkThread) -> Result<ThreadId> {
+    pub(crate) async fn fork(self: &Arc<Self>, request: ForkThread) -> Result<ThreadId> {
         let (thread_id, _) = head_identity(&request.meta)?;
         let forked = self.retrying(Some(thread_id), None, async |may_have_happened| {
             self.fork_once(&request, may_have_happened).await
         });
         let forked = forked.await?;
+        self.fold_later([forked]);
         self.announce();
         Ok(forked)
     }
@@ -355,6 +359,7 @@ impl PostgresHost {
             claimed.moved(segment_id, tail, end);
             claimed.batches.push(batch, BatchOutcome::Reverted(undone));
         }
+        self.fold_later(claim.is_none().then_some(thread_id));
         self.announce();
         Ok(undone)
     }

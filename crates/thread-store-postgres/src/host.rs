@@ -109,11 +109,11 @@ impl PostgresHost {
         Holder { process_id: Some(std::process::id()), host: self.machine.clone() }
     }
 
-    /// Returns the text of a statement, with the name of the schema for each `@`.
+    /// Returns the text of a statement, with the name of the schema for each `@` before a point.
     ///
     /// The names of tables have their schema, since the search path is a property of a session, and a pooler shares sessions.
     pub(crate) fn sql(&self, text: &str) -> String {
-        text.replace('@', &self.options.schema)
+        text.replace("@.", &format!("{}.", self.options.schema))
     }
 
     /// Begins a transaction that changes something.

@@ -19,12 +19,16 @@ mod live;
 mod live_threads;
 mod lookup;
 mod options;
+mod projection;
 mod reader;
 mod rows;
 mod schema;
+mod search;
 mod store;
 mod stored_lines;
 mod tables;
+mod turn_table;
+mod turns;
 mod writer;
 
 pub use options::{PostgresOptions, PostgresUrlError};

@@ -73,7 +73,7 @@ impl PostgresHost {
             let query = self.sql(
                 "UPDATE @.threads SET owner = $3, owner_host = $4, owner_process = $5, claimed_at = clock_timestamp(),
                     expires_at = clock_timestamp() + $6 * interval '1 millisecond', epoch = epoch + 1, is_unsettled = true,
-                    revision = revision + 1
+                    revision = revision + 1, projection_version = 0
                 WHERE namespace = $1 AND thread_id = $2 RETURNING epoch",
             );
             let query = sqlx::query_scalar(&query)
@@ -113,6 +113,7 @@ impl PostgresHost {
             unsettled: None,
             is_adrift: false,
             is_ahead: true,
+            looked_at: 0,
         })
     }
 
@@ -307,6 +308,7 @@ impl PostgresHost {
                 unsettled: None,
                 is_adrift: false,
                 is_ahead: false,
+                looked_at: 0,
             }
         });
         writer.set_claim(Some(claimed.claim));
@@ -388,7 +390,7 @@ impl PostgresHost {
 
     /// Releases the writer of a thread. `is_flushed` is set for a shutdown, which fails if the thread cannot be flushed.
     pub(crate) async fn release(
-        &self,
+        self: &Arc<Self>,
         writer: &LiveWriter,
         state: &mut WriterProgress,
         is_flushed: bool,
@@ -410,6 +412,9 @@ impl PostgresHost {
                     tracing::warn!(thread_id = %writer.thread_id, %error, "a claim could not be released and will expire");
                 }
             }
+        }
+        if let WriterStage::Claimed(_) = state.stage {
+            self.fold_later([writer.thread_id]);
         }
         state.stage = WriterStage::Ended;
         writer.set_claim(None);

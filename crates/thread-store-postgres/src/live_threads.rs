@@ -57,6 +57,8 @@ pub(crate) struct ClaimedThread {
     pub(crate) is_adrift: bool,
     /// Whether lines came after the thread record was stored.
     pub(crate) is_ahead: bool,
+    /// Where the segment ended when the projections were last written, or found to be near enough.
+    pub(crate) looked_at: u64,
 }
 
 /// An append whose outcome is unknown, and what is true if it took effect.
@@ -175,6 +177,9 @@ impl ClaimedThread {
 
     /// Notes a change of the history that another statement made: a revert, or explicit metadata.
     pub(crate) fn moved(&mut self, segment_id: SegmentId, tail: SegmentTail, end: u64) {
+        if self.segment_id != segment_id {
+            self.looked_at = 0;
+        }
         (self.segment_id, self.tail, self.end, self.holds_a_line) = (segment_id, tail, end, true);
     }
 }

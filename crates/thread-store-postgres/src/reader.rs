@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use selvedge_history::{ModelContext, TextSearch};
+use selvedge_history::ModelContext;
 use selvedge_protocol::{
     Cursor, ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, WholeHistory, activity_of, page_hits, page_items, page_turns, read_lines, sum_threads,
+    MAX_SEGMENT_READ, WholeHistory, activity_of, page_items, page_turns, read_lines, sum_threads,
 };
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
@@ -25,6 +25,7 @@ use crate::history::{LoadedChain, LoadedSegments, sort_segments};
 use crate::host::{PostgresHost, end};
 use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, ThreadRow};
+use crate::turns::{ThreadTurns, item_page, turn_page};
 
 /// How often a caller that waits for lines looks whether other processes changed the thread.
 const LINES_POLL: Duration = Duration::from_millis(100);
@@ -45,7 +46,7 @@ impl PostgresHost {
     }
 
     /// Loads the whole history of a thread.
-    async fn whole_history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
+    pub(crate) async fn whole_history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
         self.reading(async || {
             let mut snapshot = self.snapshot().await?;
             let (chain, _) = self.chain_of(&mut snapshot, thread_id).await?;
@@ -57,13 +58,18 @@ impl PostgresHost {
 
     /// Returns a page of lines.
     async fn lines(self: &Arc<Self>, query: &LineQuery) -> Result<LinePage, AttemptError> {
-        // The turns of a history are found by its whole content.
-        if !matches!(query.start, LineStart::Turn(_)) {
-            let asked = query.clone();
-            let page = self.over_stored_lines(query.thread_id, move |lines| read_lines(lines, &asked)).await?;
-            if let Some(page) = page {
-                return Ok(page);
+        let asked = query.clone();
+        let page = self.over_stored_lines(query.thread_id, move |lines| {
+            if let LineStart::Turn(turn_id) = &asked.start {
+                lines.set_turn_start(ThreadTurns::load(lines)?.start_of(turn_id)?);
             }
+            read_lines(lines, &asked)
+        });
+        if let Some(page) = page.await? {
+            return Ok(page);
+        }
+        if let LineStart::Turn(_) = query.start {
+            self.fold_later([query.thread_id]);
         }
         self.loaded_lines(query).await
     }
@@ -80,13 +86,38 @@ impl PostgresHost {
     /// Returns the rows of all threads, with exact records except for threads that other processes write.
     async fn listed_threads(self: &Arc<Self>, connection: &mut PgConnection) -> Result<Vec<ThreadRow>, AttemptError> {
         let mut threads = self.threads(connection).await?;
+        self.make_exact(connection, &mut threads).await?;
+        Ok(threads)
+    }
+
+    /// Makes the records of threads exact, except for threads that other processes write.
+    pub(crate) async fn make_exact(
+        self: &Arc<Self>,
+        connection: &mut PgConnection,
+        threads: &mut [ThreadRow],
+    ) -> Result<(), AttemptError> {
         // The writer of a live thread stores its record by itself. A writer that died did not, so the lines are folded here.
         let is_inexact = |thread: &ThreadRow| thread.is_behind() || (thread.is_unsettled && !thread.is_live);
         for thread in threads.iter_mut().filter(|thread| is_inexact(thread)) {
             self.fold_later(thread.is_behind().then_some(thread.id));
             self.exact_record(connection, thread).await?;
         }
-        Ok(threads)
+        Ok(())
+    }
+
+    /// Answers from the rows of turns, or else from the whole history. Then the rows are written soon.
+    async fn from_turns<T: Send + 'static>(
+        self: &Arc<Self>,
+        thread_id: ThreadId,
+        by_rows: impl Fn(&StoredLines) -> Result<T> + Clone + Send + 'static,
+        by_turns: impl FnOnce(Vec<Turn>) -> Result<T>,
+    ) -> Result<T> {
+        let page = self.reading(|| self.over_stored_lines(thread_id, by_rows.clone())).await?;
+        if let Some(page) = page {
+            return Ok(page);
+        }
+        self.fold_later([thread_id]);
+        by_turns(self.whole_history(thread_id).await?.turns())
     }
 
     /// Returns what a list shows of all threads.
@@ -98,20 +129,6 @@ impl PostgresHost {
             Ok(threads.iter().map(ThreadRow::stored_record).collect())
         })
         .await
-    }
-
-    /// Loads the whole histories of threads, one after another.
-    async fn histories(&self, threads: &[StoredThread]) -> Result<HashMap<ThreadId, WholeHistory>> {
-        let mut histories = HashMap::new();
-        for thread in threads {
-            match self.whole_history(thread.id).await {
-                Ok(history) => drop(histories.insert(thread.id, history)),
-                // It was deleted meanwhile.
-                Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(histories)
     }
 
     async fn list_changes(self: &Arc<Self>, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {
@@ -310,21 +327,18 @@ impl ThreadReader for PostgresThreadStore {
     }
 
     async fn search_threads(&self, query: &SearchQuery) -> Result<Page<SearchHit>> {
-        // The text is parsed before anything is read, so that an invalid one is refused immediately.
-        let search = TextSearch::new(&query.text)?;
-        let records = self.host.listed_records().await?;
-        let histories = self.host.histories(&records).await?;
-        page_hits(query, records, |thread| {
-            let turns = histories.get(&thread.id).map(WholeHistory::turns).unwrap_or_default();
-            Ok(search.hits(thread, &turns, query.order, query.hits_per_thread))
-        })
+        self.host.search(query).await
     }
 
     async fn list_turns(&self, query: &TurnQuery) -> Result<Page<Turn>> {
-        page_turns(query, self.host.whole_history(query.thread_id).await?.turns())
+        let asked = query.clone();
+        let by_rows = move |lines: &StoredLines| turn_page(lines, &asked);
+        self.host.from_turns(query.thread_id, by_rows, |turns| page_turns(query, turns)).await
     }
 
     async fn list_items(&self, query: &ItemQuery) -> Result<Page<TurnItemEntry>> {
-        page_items(query, self.host.whole_history(query.thread_id).await?.turns())
+        let asked = query.clone();
+        let by_rows = move |lines: &StoredLines| item_page(lines, &asked);
+        self.host.from_turns(query.thread_id, by_rows, |turns| page_items(query, turns)).await
     }
 }

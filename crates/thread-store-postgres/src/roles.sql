@@ -29,8 +29,8 @@ DECLARE
     parent text;
     found regclass;
 BEGIN
-    FOREACH parent IN ARRAY ARRAY['threads', 'segments', 'lines', 'segment_owners', 'deleted_threads', 'namespace_roles',
-        '_sqlx_migrations'] LOOP
+    FOREACH parent IN ARRAY ARRAY['threads', 'segments', 'lines', 'segment_owners', 'projections', 'turns', 'search_blocks',
+        'deleted_threads', 'namespace_roles', '_sqlx_migrations'] LOOP
         FOR found IN SELECT relid FROM pg_partition_tree(format('@.%I', parent)::regclass)
             UNION SELECT format('@.%I', parent)::regclass
         LOOP
@@ -44,9 +44,9 @@ ALTER FUNCTION @.note_change() OWNER TO @_migrate;
 ALTER FUNCTION @.note_deletion() OWNER TO @_migrate;
 
 -- Only the whole tables: their policies do not hold for a partition that a statement names itself.
-GRANT SELECT ON @.threads, @.segments, @.lines, @.segment_owners, @.deleted_threads, @.namespace_roles, @._sqlx_migrations
-    TO @_write, @_read;
-GRANT INSERT, UPDATE, DELETE ON @.threads, @.segments, @.deleted_threads TO @_write;
+GRANT SELECT ON @.threads, @.segments, @.lines, @.segment_owners, @.projections, @.turns, @.search_blocks, @.deleted_threads,
+    @.namespace_roles, @._sqlx_migrations TO @_write, @_read;
+GRANT INSERT, UPDATE, DELETE ON @.threads, @.segments, @.projections, @.turns, @.search_blocks, @.deleted_threads TO @_write;
 -- A deletion locks rows of segment_owners, which needs the right to update them.
 GRANT INSERT, UPDATE, DELETE ON @.segment_owners TO @_write;
 GRANT INSERT, DELETE ON @.lines TO @_write;

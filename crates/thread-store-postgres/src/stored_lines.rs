@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use crate::error::AttemptError;
 use crate::host::{PgTransaction, PostgresHost};
 use crate::rows::{to_i64, to_u64};
-use crate::tables::{RowLock, StoredSegment};
+use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
 /// How many bytes the first block of a read has, and the largest one. Each block is twice as large as the one before it: a page of few
 /// lines reads few bytes, and a long read takes few round trips.
@@ -45,6 +45,18 @@ struct StoredPart {
 pub(crate) struct StoredChain {
     parts: Vec<StoredPart>,
     missing: Option<MissingBytes>,
+}
+
+impl StoredChain {
+    /// Returns the segments, oldest first, each with the end of its prefix.
+    pub(crate) fn ends(&self) -> impl DoubleEndedIterator<Item = (SegmentId, u64)> {
+        self.parts.iter().map(|part| (part.segment_id, part.end))
+    }
+
+    /// Returns whether a base is missing.
+    pub(crate) const fn is_incomplete(&self) -> bool {
+        self.missing.is_some()
+    }
 }
 
 impl PostgresHost {
@@ -134,7 +146,7 @@ impl PostgresHost {
         };
         let (host, runtime) = (Arc::clone(self), Handle::current());
         let reading = tokio::task::spawn_blocking(move || {
-            let lines = StoredLines::new(host, runtime, snapshot, thread_id, chain);
+            let lines = StoredLines::new(host, runtime, snapshot, thread, chain);
             let result = function(&lines);
             lines.finish(result)
         });
@@ -151,13 +163,15 @@ pub(crate) struct StoredLines {
     host: Arc<PostgresHost>,
     runtime: Handle,
     snapshot: RefCell<PgTransaction>,
-    thread_id: ThreadId,
+    thread: ThreadRow,
     chain: StoredChain,
     parts: Vec<ChainPart>,
     /// Why a read failed. The functions between get an error without a meaning, and the caller gets this one.
     failure: RefCell<Option<AttemptError>>,
     /// Whether the history has to be loaded as a whole after all.
     needs_all: Cell<bool>,
+    /// Where the turn begins that a page of lines starts with.
+    turn_start: Cell<Option<(usize, u64)>>,
 }
 
 impl StoredLines {
@@ -165,21 +179,22 @@ impl StoredLines {
         host: Arc<PostgresHost>,
         runtime: Handle,
         snapshot: PgTransaction,
-        thread_id: ThreadId,
+        thread: ThreadRow,
         chain: StoredChain,
     ) -> Self {
         let part =
-            |part: &StoredPart| ChainPart { segment_id: part.segment_id, inherited: part.thread_id != thread_id };
+            |part: &StoredPart| ChainPart { segment_id: part.segment_id, inherited: part.thread_id != thread.id };
         let parts = chain.parts.iter().map(part).collect();
         Self {
             host,
             runtime,
             snapshot: RefCell::new(snapshot),
-            thread_id,
+            thread,
             chain,
             parts,
             failure: RefCell::default(),
             needs_all: Cell::new(false),
+            turn_start: Cell::new(None),
         }
     }
 
@@ -202,11 +217,43 @@ impl StoredLines {
         StoreError::invalid("a read failed")
     }
 
+    /// Notes that the history has to be loaded as a whole. The function that runs ends with the error that this returns.
+    pub(crate) fn need_all(&self) -> StoreError {
+        self.needs_all.set(true);
+        StoreError::invalid("the whole history is needed")
+    }
+
+    /// Returns the row of the thread.
+    pub(crate) const fn thread(&self) -> &ThreadRow {
+        &self.thread
+    }
+
+    pub(crate) const fn chain(&self) -> &StoredChain {
+        &self.chain
+    }
+
+    /// Returns whether the thread has a writer, so that its last turn can be in progress.
+    pub(crate) const fn is_live(&self) -> bool {
+        self.thread.is_live
+    }
+
+    /// Sets where the turn begins that a page of lines starts with.
+    pub(crate) fn set_turn_start(&self, start: (usize, u64)) {
+        self.turn_start.set(Some(start));
+    }
+
+    /// Asks the database, in the same snapshot.
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&PostgresHost, &mut PgConnection) -> Result<T, AttemptError>,
+    ) -> Result<T> {
+        let mut snapshot = self.snapshot.borrow_mut();
+        self.runtime.block_on(question(&self.host, &mut snapshot)).map_err(|failure| self.fail(failure))
+    }
+
     fn block(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>> {
         let StoredPart { thread_id, segment_id, .. } = self.chain.parts[part];
-        let mut snapshot = self.snapshot.borrow_mut();
-        let reading = self.host.bytes(&mut snapshot, (thread_id, segment_id), range);
-        self.runtime.block_on(reading).map_err(|failure| self.fail(failure))
+        self.ask(async |host, connection| host.bytes(connection, (thread_id, segment_id), range).await)
     }
 
     /// Returns what the model sees next, from the end of the history and no further back than a replay needs.
@@ -229,7 +276,7 @@ impl StoredLines {
 
 impl LineSource for StoredLines {
     fn thread_id(&self) -> ThreadId {
-        self.thread_id
+        self.thread.id
     }
 
     fn parts(&self) -> &[ChainPart] {
@@ -259,17 +306,13 @@ impl LineSource for StoredLines {
     }
 
     fn former_parts(&self, segment_id: SegmentId) -> Result<Option<Vec<(SegmentId, u64)>>> {
-        let mut snapshot = self.snapshot.borrow_mut();
-        let chain = self.runtime.block_on(async {
-            let Some(owner) = self.host.segment_owner(&mut snapshot, segment_id).await? else { return Ok(None) };
-            self.host.stored_chain(&mut snapshot, owner, segment_id).await.map(Some)
+        let chain = self.ask(async |host, connection| {
+            let Some(owner) = host.segment_owner(connection, segment_id).await? else { return Ok(None) };
+            host.stored_chain(connection, owner, segment_id).await.map(Some)
         });
-        match chain.map_err(|failure| self.fail(failure))? {
+        match chain? {
             Some(Some(chain)) => Ok(Some(chain.parts.iter().map(|part| (part.segment_id, part.end)).collect())),
-            Some(None) => {
-                self.needs_all.set(true);
-                Err(StoreError::invalid("a read failed"))
-            }
+            Some(None) => Err(self.need_all()),
             None => Ok(None),
         }
     }
@@ -281,8 +324,8 @@ impl LineSource for StoredLines {
     }
 
     fn turn_start(&self, _: &TurnId) -> Result<(usize, u64)> {
-        // The caller loads the whole history for such a query.
-        Err(StoreError::Unsupported { what: "the beginning of a turn without the whole history".to_owned() })
+        // The rows of turns know it. Without them the whole history does.
+        self.turn_start.get().ok_or_else(|| self.need_all())
     }
 }
 

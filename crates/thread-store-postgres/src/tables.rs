@@ -285,6 +285,17 @@ impl PostgresHost {
         Ok(sqlx::query_as(&query).bind(self.namespace()).fetch_all(connection).await?)
     }
 
+    /// Returns the rows of these threads, in any order, as far as they exist.
+    pub(crate) async fn threads_with_ids<'a>(
+        &self,
+        connection: &mut PgConnection,
+        threads: impl Iterator<Item = &'a ThreadId>,
+    ) -> Result<Vec<ThreadRow>, AttemptError> {
+        let query = self.sql(&format!("SELECT {THREAD} FROM @.threads WHERE namespace = $1 AND thread_id = ANY($2)"));
+        let threads: Vec<Uuid> = threads.map(|id| id.as_uuid()).collect();
+        Ok(sqlx::query_as(&query).bind(self.namespace()).bind(threads).fetch_all(connection).await?)
+    }
+
     /// Inserts the row of a thread. Returns whether there was none.
     pub(crate) async fn insert_thread(
         &self,
@@ -332,7 +343,9 @@ impl PostgresHost {
         let columns = list_columns::assignments(13);
         let query = self.sql(&format!(
             "UPDATE @.threads SET is_unsettled = $4, revision = revision + 1, segment_id = $5, name = $6, archived = $7,
-                record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12, {columns}
+                record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12,
+                projection_version = CASE WHEN folded_segment = $10 AND folded_to = $11 AND $9 <> {BEHIND} THEN projection_version ELSE 0 END,
+                {columns}
             WHERE namespace = $1 AND thread_id = $2 AND revision = $3"
         ));
         let query = sqlx::query(&query)
@@ -371,7 +384,7 @@ impl PostgresHost {
             return Ok(());
         }
         let query = self.sql(
-            "UPDATE @.threads SET record_version = $3, is_unsettled = true, revision = revision + 1
+            "UPDATE @.threads SET record_version = $3, is_unsettled = true, revision = revision + 1, projection_version = 0
             WHERE namespace = $1 AND thread_id = ANY($2)",
         );
         let threads: Vec<Uuid> = threads.iter().map(|id| id.as_uuid()).collect();
@@ -518,7 +531,8 @@ impl PostgresHost {
         let own: Vec<Uuid> = self.segments(connection, thread_id).await?.iter().map(|own| own.id.as_uuid()).collect();
         let query = self.sql("DELETE FROM @.segment_owners WHERE namespace = $1 AND segment_id = ANY($2)");
         sqlx::query(&query).bind(self.namespace()).bind(own).execute(&mut *connection).await?;
-        for table in ["lines", "segments"] {
+        // The row of the projections first: whoever writes them holds its lock, and writes nothing once it is gone.
+        for table in ["projections", "turns", "search_blocks", "lines", "segments"] {
             let query = self.sql(&format!("DELETE FROM @.{table} WHERE namespace = $1 AND thread_id = $2"));
             sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(&mut *connection).await?;
         }
@@ -611,6 +625,7 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::backend("cannot encode a record", error))
 }
 
-fn from_json<T: DeserializeOwned>(json: &[u8]) -> sqlx::Result<T> {
+/// Decodes a value of [`to_json`].
+pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8]) -> sqlx::Result<T> {
     serde_json::from_slice(json).map_err(|error| sqlx::Error::Decode(error.into()))
 }

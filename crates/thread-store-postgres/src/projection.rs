@@ -1,0 +1,275 @@
+//! Writes the projections of a thread behind its lines: where its turns are, and the keys of the words in them.
+//!
+//! The lines are read in a snapshot, without a lock, so nobody waits. What was found is written if nobody else wrote projections of the
+//! thread meanwhile. A thread is marked as projected only if it has not changed since.
+
+use std::sync::Arc;
+
+use selvedge_history::ranking::keys::WordKeys;
+use selvedge_history::turn_index::{TurnIndexer, TurnRows, TurnSink};
+use selvedge_history::{ProjectedTurn, item_texts};
+use selvedge_protocol::ThreadId;
+use selvedge_protocol::log::{LineRecord, RawContent};
+use selvedge_thread_store::Result;
+use selvedge_thread_store::implement::LineSource;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use crate::error::AttemptError;
+use crate::host::{PostgresHost, commit};
+use crate::rows::to_i64;
+use crate::stored_lines::StoredLines;
+use crate::turn_table::{PROJECTION_VERSION, ProjectedChain, StoredProjection};
+
+/// A block of turns ends when its texts have this many bytes. With larger blocks a search reads more turns without a hit, with smaller
+/// ones the index has more entries.
+const BLOCK_TEXT_BYTES: usize = 64 << 10;
+
+/// How many keys one statement inserts at most, unless one block has more.
+const MAX_KEYS: usize = 100_000;
+
+/// How many new bytes a live thread has at least before it is projected again.
+pub(crate) const MIN_LIVE_BYTES: u64 = 64 << 10;
+
+/// Turns that follow each other, and the keys of their words.
+struct SearchBlock {
+    first_turn: u64,
+    end_turn: u64,
+    keys: Vec<i32>,
+}
+
+/// Collects the keys of turns, block by block.
+#[derive(Default)]
+struct BlockCollector {
+    blocks: Vec<SearchBlock>,
+    /// The block that is being filled: its turns, its keys, and how many bytes of texts it has.
+    turns: Option<(u64, u64)>,
+    keys: WordKeys,
+    bytes: usize,
+}
+
+impl BlockCollector {
+    fn end_block(&mut self) {
+        let keys = std::mem::take(&mut self.keys).into_sorted();
+        self.bytes = 0;
+        if let Some((first_turn, end_turn)) = self.turns.take()
+            && !keys.is_empty()
+        {
+            self.blocks.push(SearchBlock { first_turn, end_turn, keys });
+        }
+    }
+
+    fn finish(mut self) -> Vec<SearchBlock> {
+        self.end_block();
+        self.blocks
+    }
+}
+
+impl TurnSink for BlockCollector {
+    fn take_turn(&mut self, turn_index: u64, turn: &ProjectedTurn) {
+        self.turns = Some((self.turns.map_or(turn_index, |(first, _)| first), turn_index + 1));
+        for text in turn.turn.items.iter().flat_map(item_texts) {
+            self.bytes += text.len();
+            self.keys.add_text(text);
+        }
+        if self.bytes >= BLOCK_TEXT_BYTES {
+            self.end_block();
+        }
+    }
+
+    fn restart_thread(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What was found in the lines of a thread.
+struct ThreadScan {
+    /// The state and the revision that it was found in.
+    state: Uuid,
+    revision: i64,
+    projection: StoredProjection,
+    /// The rows to write. `None` if the stored ones have everything.
+    found: Option<(TurnRows, Vec<SearchBlock>)>,
+}
+
+/// Reads the lines of a thread that are not projected yet. `None` if there is nothing to do.
+fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
+    let thread = lines.thread();
+    let stored = lines.ask(async |host, connection| host.projection(connection, thread.id).await)?;
+    let Some(before) = stored else { return Ok(None) };
+    let end = lines.chain().ends().last().map_or(0, |(_, end)| end);
+    let (state, revision) = (before.state, thread.revision);
+    let mut projection = StoredProjection::new(ProjectedChain::of(lines.chain()), end);
+    if before.is_of(lines.chain()) {
+        let new_bytes = end - before.projected_to;
+        if new_bytes == 0 {
+            return Ok(Some(ThreadScan { state, revision, projection: before, found: None }));
+        }
+        // The last turn is projected again as a whole. While it grows, that is done when it has twice as many bytes.
+        let again = before.resume_point.map_or(0, |point| before.projected_to.saturating_sub(point.byte));
+        if lines.is_live() && new_bytes < again.max(MIN_LIVE_BYTES) {
+            return Ok(None);
+        }
+        if let Some(found) = scan_new(lines, &before)? {
+            let resume_point = found.0.resume_point;
+            projection.turns = found.0.first_turn + found.0.turns.len() as u64;
+            projection.resume_point = resume_point;
+            return Ok(Some(ThreadScan { state, revision, projection, found: Some(found) }));
+        }
+    }
+    let found = scan_all(lines)?;
+    projection.turns = found.0.turns.len() as u64;
+    projection.resume_point = found.0.resume_point;
+    Ok(Some(ThreadScan { state, revision, projection, found: Some(found) }))
+}
+
+/// Reads all lines.
+fn scan_all(lines: &StoredLines) -> Result<(TurnRows, Vec<SearchBlock>)> {
+    // The first attempt drains closed turns to bound memory. Only a line that changes a turn that was drained makes another one necessary.
+    for drains in [true, false] {
+        let (mut indexer, mut blocks) = (TurnIndexer::whole(drains), BlockCollector::default());
+        let last_part = lines.parts().len() - 1;
+        let mut end = 0;
+        for part in 0..=last_part {
+            end = push_lines(lines, part, 0, &mut indexer, &mut blocks)?;
+        }
+        let rows = indexer.finish(last_part, end, &mut blocks);
+        if !rows.affects_earlier_turns {
+            return Ok((rows, blocks.finish()));
+        }
+    }
+    Err(lines.need_all())
+}
+
+/// Reads the lines from the resume point on. `None` if all lines have to be read.
+fn scan_new(lines: &StoredLines, before: &StoredProjection) -> Result<Option<(TurnRows, Vec<SearchBlock>)>> {
+    let Some(point) = before.resume_point else { return Ok(None) };
+    let last_part = lines.parts().len() - 1;
+    let (mut indexer, mut blocks) = (TurnIndexer::resume(&point, last_part), BlockCollector::default());
+    let end = push_lines(lines, last_part, point.byte, &mut indexer, &mut blocks)?;
+    let rows = indexer.finish(last_part, end, &mut blocks);
+    if rows.affects_earlier_turns || rows.resume_point.is_none() {
+        return Ok(None);
+    }
+    let (thread_id, ids) = (lines.thread().id, &rows.unresolved_turn_ids);
+    if !ids.is_empty() {
+        let ids: Vec<_> = ids.iter().collect();
+        let earlier = lines
+            .ask(async |host, connection| host.turns_with_ids(connection, thread_id, &ids, rows.first_turn).await)?;
+        if !earlier.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(Some((rows, blocks.finish())))
+}
+
+/// Adds the lines of a part from a byte on. Returns the byte after the last one that has its newline.
+fn push_lines(
+    lines: &StoredLines,
+    part: usize,
+    from: u64,
+    indexer: &mut TurnIndexer,
+    blocks: &mut BlockCollector,
+) -> Result<u64> {
+    let prefix_end = lines.prefix(part)?.end;
+    let (mut number, mut end) = (0, from);
+    for entry in lines.entries(part, from)? {
+        let entry = entry?;
+        if entry.range.start >= prefix_end {
+            break;
+        }
+        let is_terminated = entry.is_terminated();
+        match entry.content {
+            RawContent::Line(line) => {
+                if is_terminated {
+                    end = entry.range.end;
+                }
+                indexer.push_line(part, &LineRecord { line, range: entry.range, number }, blocks);
+            }
+            RawContent::Damage { .. } => indexer.push_damage(part, number),
+            RawContent::Blank => {}
+        }
+        number += u64::from(is_terminated);
+    }
+    Ok(end)
+}
+
+impl PostgresHost {
+    /// Writes the projections of a thread, as far as they are behind its lines.
+    pub(crate) async fn project(self: &Arc<Self>, thread_id: ThreadId) -> Result<(), AttemptError> {
+        self.begin_projection(thread_id).await?;
+        // A history that cannot be read in place has no projections. Each reader loads it as a whole.
+        let scanned = self.over_stored_lines(thread_id, scan).await?.flatten();
+        let Some(ThreadScan { state, revision, projection, found }) = scanned else { return Ok(()) };
+        if let Some((rows, blocks)) = found {
+            let mut tx = self.begin().await?;
+            if !self.put_projection(&mut tx, thread_id, state, &projection).await? {
+                return Err(AttemptError::Overtaken);
+            }
+            self.put_turns(&mut tx, thread_id, rows.first_turn, &rows.turns).await?;
+            self.put_search_blocks(&mut tx, thread_id, rows.first_turn, &blocks).await?;
+            commit(tx).await?;
+        }
+        // Nobody holds the thread, so no line comes without a change of the revision.
+        let query = self.sql(
+            "UPDATE @.threads SET projection_version = $5
+            WHERE namespace = $1 AND thread_id = $2 AND revision = $3 AND NOT is_unsettled AND projection_version <> $5
+            AND EXISTS (SELECT 1 FROM @.projections WHERE namespace = $1 AND thread_id = $2 AND state = $4)",
+        );
+        let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(revision);
+        query.bind(projection.state).bind(PROJECTION_VERSION).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Replaces the blocks of a thread's turns from `first` on.
+    async fn put_search_blocks(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+        first: u64,
+        blocks: &[SearchBlock],
+    ) -> Result<(), AttemptError> {
+        let statements = [
+            "DELETE FROM @.search_blocks WHERE namespace = $1 AND thread_id = $2 AND first_turn >= $3",
+            // A block that also has earlier turns keeps the keys of later ones, which only makes it a candidate more often.
+            "UPDATE @.search_blocks SET end_turn = $3 WHERE namespace = $1 AND thread_id = $2 AND end_turn > $3",
+        ];
+        for statement in statements {
+            let query = self.sql(statement);
+            let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(to_i64(first));
+            query.execute(&mut *connection).await?;
+        }
+        // A statement takes no arrays of different lengths in one array, so it gets all keys one after the other.
+        let query = self.sql(
+            "INSERT INTO @.search_blocks (namespace, thread_id, first_turn, end_turn, keys)
+            SELECT $1, $2, b.first_turn, b.end_turn, ($7::integer[])[b.first_key:b.last_key]
+            FROM unnest($3::bigint[], $4::bigint[], $5::integer[], $6::integer[]) AS b(first_turn, end_turn, first_key, last_key)",
+        );
+        let mut rest = blocks;
+        while !rest.is_empty() {
+            let mut keys: Vec<i32> = Vec::new();
+            let (mut first_keys, mut last_keys): (Vec<i32>, Vec<i32>) = (Vec::new(), Vec::new());
+            let count = |keys: &[i32]| i32::try_from(keys.len()).unwrap_or(i32::MAX);
+            for block in rest {
+                if !keys.is_empty() && keys.len() + block.keys.len() > MAX_KEYS {
+                    break;
+                }
+                first_keys.push(count(&keys) + 1);
+                keys.extend(&block.keys);
+                last_keys.push(count(&keys));
+            }
+            let now;
+            (now, rest) = rest.split_at(first_keys.len());
+            let query = sqlx::query(&query)
+                .bind(self.namespace())
+                .bind(thread_id.as_uuid())
+                .bind(now.iter().map(|block| to_i64(block.first_turn)).collect::<Vec<_>>())
+                .bind(now.iter().map(|block| to_i64(block.end_turn)).collect::<Vec<_>>())
+                .bind(first_keys)
+                .bind(last_keys)
+                .bind(keys);
+            query.execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+}

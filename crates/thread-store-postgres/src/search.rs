@@ -1,0 +1,162 @@
+//! Searches: the database proposes blocks of turns by the keys of their words, and [`TextSearch`] decides.
+//!
+//! Candidates are the turns of blocks that have all keys of the search, threads whose projections do not have every line, and threads
+//! with names. Only the records and the turns of candidates are read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use selvedge_history::ranking::keys::search_keys;
+use selvedge_history::{TextSearch, ThreadHits};
+use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn, check_limit};
+use selvedge_thread_store::implement::{decode_thread_cursor, page_hits};
+use selvedge_thread_store::{Result, StoreError};
+use sqlx::postgres::PgConnection;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use crate::error::AttemptError;
+use crate::host::PostgresHost;
+use crate::rows::to_u64;
+use crate::stored_lines::StoredLines;
+use crate::tables::ThreadRow;
+use crate::turn_table::PROJECTION_VERSION;
+use crate::turns::ThreadTurns;
+
+/// What may have hits in a thread.
+#[derive(Default)]
+struct CandidateThread {
+    /// The turns in rows, in their order, each range with its end. They count only if `is_projected`.
+    turns: Vec<(u64, u64)>,
+    /// Whether the projections have every line, so that no other turn can have a hit.
+    is_projected: bool,
+}
+
+/// The threads that may have hits.
+#[derive(Default)]
+struct ThreadCandidates(HashMap<ThreadId, CandidateThread>);
+
+impl PostgresHost {
+    /// Returns the page of hits that a search asks for.
+    pub(crate) async fn search(self: &Arc<Self>, query: &SearchQuery) -> Result<Page<SearchHit>> {
+        // The text is parsed before anything is read, so that an invalid one is refused immediately.
+        let search = TextSearch::new(&query.text)?;
+        check_limit(query.hits_per_thread)?;
+        if query.threads.cursor.is_none() {
+            decode_thread_cursor(&query.threads)?;
+        }
+        let keys = search_keys(&search);
+        // A filter by descent needs the links of all threads.
+        let needs_all = keys.is_empty() || query.threads.needs_links();
+        let (candidates, records) = self
+            .reading(async || {
+                let mut snapshot = self.snapshot().await?;
+                let candidates = self.candidates(&mut snapshot, &search, &keys).await?;
+                let mut threads = match needs_all {
+                    true => self.threads(&mut snapshot).await?,
+                    false => self.threads_with_ids(&mut snapshot, candidates.0.keys()).await?,
+                };
+                self.make_exact(&mut snapshot, &mut threads).await?;
+                let _ = snapshot.commit().await;
+                Ok((candidates, threads.iter().map(ThreadRow::stored_record).collect::<Vec<_>>()))
+            })
+            .await?;
+        let is_complete = |thread: &ThreadId| candidates.0.get(thread).is_none_or(|thread| thread.is_projected);
+        self.fold_later(candidates.0.keys().filter(|id| !is_complete(id)).copied());
+        let (host, runtime, query) = (Arc::clone(self), Handle::current(), query.clone());
+        let mut candidates = candidates;
+        let deciding = tokio::task::spawn_blocking(move || {
+            page_hits(&query, records, |thread| {
+                let mut candidate = candidates.0.remove(&thread.id);
+                if keys.is_empty() {
+                    candidate = Some(CandidateThread::default());
+                }
+                let Some(candidate) = candidate else { return Ok(ThreadHits::default()) };
+                let turns = match runtime.block_on(host.candidate_turns(thread.id, candidate)) {
+                    // It was deleted meanwhile.
+                    Err(StoreError::NotFound { .. }) => Vec::new(),
+                    turns => turns?,
+                };
+                let numbered = turns.iter().map(|(index, turn)| (index + 1, turn));
+                Ok(search.hits_among(thread, numbered, query.order, query.hits_per_thread))
+            })
+        });
+        match deciding.await {
+            Ok(page) => page,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(StoreError::backend("the call was ended with its runtime", error)),
+        }
+    }
+
+    /// Finds the threads that may have hits. If there are no keys, all threads may.
+    async fn candidates(
+        &self,
+        connection: &mut PgConnection,
+        search: &TextSearch,
+        keys: &[i32],
+    ) -> Result<ThreadCandidates, AttemptError> {
+        let mut candidates: HashMap<ThreadId, CandidateThread> = HashMap::new();
+        if keys.is_empty() {
+            return Ok(ThreadCandidates(candidates));
+        }
+        let query = self.sql(
+            "SELECT thread_id, first_turn, end_turn FROM @.search_blocks WHERE namespace = $1 AND keys @> $2
+            ORDER BY thread_id, first_turn",
+        );
+        let query = sqlx::query_as(&query).bind(self.namespace()).bind(keys);
+        let blocks: Vec<(Uuid, i64, i64)> = query.fetch_all(&mut *connection).await?;
+        for (thread_id, first, end) in blocks {
+            let thread = candidates.entry(ThreadId::from_uuid(thread_id)).or_default();
+            thread.is_projected = true;
+            thread.turns.push((to_u64(first), to_u64(end)));
+        }
+        let query = self.sql("SELECT thread_id, name FROM @.threads WHERE namespace = $1 AND name IS NOT NULL");
+        let query = sqlx::query_as(&query).bind(self.namespace());
+        let named: Vec<(Uuid, Vec<u8>)> = query.fetch_all(&mut *connection).await?;
+        for (thread_id, name) in named {
+            if search.count(&[String::from_utf8_lossy(&name)]).is_some() {
+                let thread = candidates.entry(ThreadId::from_uuid(thread_id)).or_default();
+                thread.is_projected = true;
+            }
+        }
+        let query = self.sql(
+            "SELECT thread_id FROM @.threads WHERE namespace = $1 AND (projection_version < $2 OR projection_version > $2)",
+        );
+        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(PROJECTION_VERSION);
+        let behind: Vec<Uuid> = query.fetch_all(&mut *connection).await?;
+        for thread_id in behind {
+            candidates.entry(ThreadId::from_uuid(thread_id)).or_default().is_projected = false;
+        }
+        Ok(ThreadCandidates(candidates))
+    }
+
+    /// Returns turns of a thread with their indexes, among them all that may have hits.
+    async fn candidate_turns(
+        self: &Arc<Self>,
+        thread_id: ThreadId,
+        candidate: CandidateThread,
+    ) -> Result<Vec<(u64, Turn)>> {
+        let read = self
+            .reading(|| {
+                let ranges = candidate.is_projected.then(|| candidate.turns.clone());
+                self.over_stored_lines(thread_id, move |lines| turns_in(lines, ranges.as_deref()))
+            })
+            .await?;
+        match read {
+            Some(turns) => Ok(turns),
+            None => Ok((0..).zip(self.whole_history(thread_id).await?.turns()).collect()),
+        }
+    }
+}
+
+/// Reads the turns of these ranges of rows, and those in no row. `None`: of all rows.
+fn turns_in(lines: &StoredLines, ranges: Option<&[(u64, u64)]>) -> Result<Vec<(u64, Turn)>> {
+    let turns = ThreadTurns::load(lines)?;
+    let stored = turns.first_new();
+    let all = [(0, stored)];
+    let ranges = ranges.unwrap_or(&all);
+    let indexes: Vec<u64> = ranges.iter().flat_map(|(first, end)| *first..(*end).min(stored)).collect();
+    let read = turns.read(&indexes)?;
+    let newer = turns.newer().map(|(index, turn)| (index, turn.clone()));
+    Ok(indexes.into_iter().zip(read).chain(newer).collect())
+}
