@@ -88,7 +88,7 @@ impl PostgresHost {
         }
     }
 
-    /// Finds the threads that may have hits. If there are no keys, all threads may.
+    /// Finds the threads that may have hits. If there are no keys, all threads may, and this finds those whose projections are behind.
     async fn candidates(
         &self,
         connection: &mut PgConnection,
@@ -96,9 +96,28 @@ impl PostgresHost {
         keys: &[i32],
     ) -> Result<ThreadCandidates, AttemptError> {
         let mut candidates: HashMap<ThreadId, CandidateThread> = HashMap::new();
-        if keys.is_empty() {
-            return Ok(ThreadCandidates(candidates));
+        if !keys.is_empty() {
+            self.add_projected(connection, search, keys, &mut candidates).await?;
         }
+        let query = self.sql(
+            "SELECT thread_id FROM @.threads WHERE namespace = $1 AND (projection_version < $2 OR projection_version > $2)",
+        );
+        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(PROJECTION_VERSION);
+        let behind: Vec<Uuid> = query.fetch_all(&mut *connection).await?;
+        for thread_id in behind {
+            candidates.entry(ThreadId::from_uuid(thread_id)).or_default().is_projected = false;
+        }
+        Ok(ThreadCandidates(candidates))
+    }
+
+    /// Adds the threads with blocks that have these keys, and those whose names contain the terms.
+    async fn add_projected(
+        &self,
+        connection: &mut PgConnection,
+        search: &TextSearch,
+        keys: &[i32],
+        candidates: &mut HashMap<ThreadId, CandidateThread>,
+    ) -> Result<(), AttemptError> {
         let query = self.sql(
             "SELECT thread_id, first_turn, end_turn FROM @.search_blocks WHERE namespace = $1 AND keys @> $2
             ORDER BY thread_id, first_turn",
@@ -119,15 +138,7 @@ impl PostgresHost {
                 thread.is_projected = true;
             }
         }
-        let query = self.sql(
-            "SELECT thread_id FROM @.threads WHERE namespace = $1 AND (projection_version < $2 OR projection_version > $2)",
-        );
-        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(PROJECTION_VERSION);
-        let behind: Vec<Uuid> = query.fetch_all(&mut *connection).await?;
-        for thread_id in behind {
-            candidates.entry(ThreadId::from_uuid(thread_id)).or_default().is_projected = false;
-        }
-        Ok(ThreadCandidates(candidates))
+        Ok(())
     }
 
     /// Returns turns of a thread with their indexes, among them all that may have hits.

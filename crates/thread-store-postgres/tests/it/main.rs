@@ -14,6 +14,7 @@ mod operations;
 mod paused;
 mod place;
 mod pooler;
+mod projections;
 mod replica;
 mod roles;
 mod tail;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use selvedge_protocol::{HistoryMode, ThreadQuery};
 use selvedge_thread_store::{BatchId, ForkThread, StoreError, ThreadReader, ThreadStore};
@@ -151,7 +152,8 @@ async fn no_role_reaches_another_namespace() {
     let (anna, ben) = (store.login("anna", "write"), store.login("ben", "write"));
     store.grant("a", &anna);
     store.grant("b", &ben);
-    record(&store.open(&anna, "a").await, 1, MODE, &["of anna"]).await;
+    let of_anna = store.open(&anna, "a").await;
+    record(&of_anna, 1, MODE, &["of anna"]).await;
     let of_ben = store.open(&ben, "b").await;
     record(&of_ben, 1, MODE, &["of ben"]).await;
     let before = of_ben.load_history(id(1)).await.unwrap();
@@ -164,7 +166,13 @@ async fn no_role_reaches_another_namespace() {
     assert_eq!((status.namespaces, status.threads), (vec![("a".to_owned(), 1)], 0));
 
     // Statements of one's own go no further than the program.
-    for table in ["threads", "segments", "lines", "segment_owners"] {
+    for table in ["threads", "segments", "lines", "segment_owners", "projections", "turns", "search_blocks"] {
+        // Projections are written behind the lines.
+        let own = format!("SELECT FROM @.{table} WHERE namespace = 'a'");
+        let began = Instant::now();
+        while store.execute(&anna, &own).await == Ok(0) && began.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let count = |condition: &str| format!("SELECT FROM @.{table} WHERE {condition}");
         assert!(store.execute(&anna, &count("namespace = 'a'")).await.unwrap() > 0, "{table}");
         assert_eq!(store.execute(&anna, &count("namespace <> 'a'")).await, Ok(0), "{table}");

@@ -1,0 +1,375 @@
+//! Projections: answers by rows of turns and by keys of words are those of the whole histories, rows that are missing or older are made
+//! again, and nobody waits for that.
+#![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use selvedge_history::{TextSearch, TurnProjection};
+use selvedge_protocol::{
+    Cursor, HistoryMode, ItemQuery, Page, ResponseItem, RolloutItem, SearchOrder, SearchQuery, SegmentId,
+    SortDirection, ThreadId, ThreadQuery, Timestamp, Turn, TurnBoundary, TurnItemEntry, TurnQuery, TurnSelector,
+};
+use selvedge_thread_store::implement::{page_hits, page_items, page_turns};
+use selvedge_thread_store::{
+    BatchId, ForkThread, LineQuery, LineStart, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadReader,
+    ThreadStore,
+};
+use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
+use selvedge_thread_store_postgres::PostgresThreadStore;
+
+use crate::place::{PostgresPlace, new_place};
+
+const MODE: HistoryMode = HistoryMode::Paginated;
+
+/// How long the background work may take in a debug build on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Imports the recordings of `samples/` that build on no other one, or every `step`th of them.
+async fn import_recordings(store: &PostgresThreadStore, step: usize) -> Vec<ThreadId> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples")];
+    let (mut threads, mut found) = (Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if !name.starts_with("rollout-") || !name.ends_with(".jsonl") {
+                continue;
+            }
+            let Some(thread_id) = name.len().checked_sub(42).and_then(|at| name[at..at + 36].parse().ok()) else {
+                continue;
+            };
+            let bytes = std::fs::read(&path).unwrap();
+            let is_fork = bytes.windows(14).take(4096).any(|window| window == b"\"history_base\"");
+            if is_fork || threads.contains(&thread_id) {
+                continue;
+            }
+            found += 1;
+            if found % step != 0 {
+                continue;
+            }
+            let (id, created) = (SegmentId::from(thread_id), Timestamp::from_millis(0));
+            let info = SegmentInfo { thread_id, id, created, file_name: None, base: None, bytes: 0, is_current: true };
+            let part = SegmentPart { info: &info, at: 0, bytes: &bytes, is_last: true };
+            store.import_segment(part).await.unwrap();
+            threads.push(thread_id);
+        }
+    }
+    assert!(found > 40, "{found} recordings");
+    threads
+}
+
+/// Waits until the projections of all threads have every line.
+async fn projected(place: &PostgresPlace) {
+    let began = Instant::now();
+    let behind = || async {
+        // Setting a column to itself counts rows.
+        place.execute("UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND projection_version = 0").await
+    };
+    while behind().await > 0 {
+        assert!(began.elapsed() < PATIENCE, "{} threads are behind", behind().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Returns the turns that the lines of a thread result in.
+async fn turns_of(store: &PostgresThreadStore, thread_id: ThreadId, is_live: bool) -> Vec<Turn> {
+    let mut turns = TurnProjection::new().live(is_live);
+    for (position, line) in (0..).zip(&store.load_history(thread_id).await.unwrap().lines) {
+        turns.push(position, line);
+    }
+    turns.finish()
+}
+
+/// Returns whether two answers are the same: equal values, or errors with the same text.
+fn is_same<T: PartialEq>(one: &Result<T, StoreError>, other: &Result<T, StoreError>) -> bool {
+    match (one, other) {
+        (Ok(one), Ok(other)) => one == other,
+        (Err(one), Err(other)) => format!("{one:?}") == format!("{other:?}"),
+        _ => false,
+    }
+}
+
+/// Compares pages of turns and items with those of the whole history.
+async fn compare(store: &PostgresThreadStore, thread_id: ThreadId, is_live: bool) {
+    let all = turns_of(store, thread_id, is_live).await;
+    let mut selectors = vec![
+        (None, 7),
+        (None, 1000),
+        (Some(TurnSelector::Number(2)), 2),
+        (Some(TurnSelector::NumberFromEnd(1)), 1000),
+        (Some(TurnSelector::Number(all.len() as u64 + 1)), 1),
+        (Some(TurnSelector::Id("no such turn".into())), 1),
+    ];
+    selectors.extend(all.last().map(|turn| (Some(turn.id.clone().into()), 3)));
+    for (selector, limit) in selectors {
+        for direction in [SortDirection::Ascending, SortDirection::Descending] {
+            let mut cursor: Option<Cursor> = None;
+            // The first pages, which meet in the middle of most threads.
+            for _ in 0..4 {
+                let query = TurnQuery { turn: selector.clone(), direction, limit, cursor, ..TurnQuery::all(thread_id) };
+                let (page, expected) = (store.list_turns(&query).await, page_turns(&query, all.clone()));
+                assert!(is_same(&page, &expected), "{query:?}\n{page:?}\n{expected:?}");
+                cursor = page.ok().and_then(|page: Page<Turn>| page.next_cursor);
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            cursor = None;
+            for _ in 0..4 {
+                let query = ItemQuery { turn: selector.clone(), direction, limit, cursor, ..ItemQuery::all(thread_id) };
+                let (page, expected) = (store.list_items(&query).await, page_items(&query, all.clone()));
+                assert!(is_same(&page, &expected), "{query:?}\n{page:?}\n{expected:?}");
+                cursor = page.ok().and_then(|page: Page<TurnItemEntry>| page.next_cursor);
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    // Lines from a turn on are those of the whole history from its first line on.
+    let lines = store.load_history(thread_id).await.unwrap().lines;
+    let ends = all.iter().take(3).chain(all.last());
+    for turn in ends {
+        let newest = all.iter().rfind(|other| other.id == turn.id).unwrap();
+        let query = LineQuery::from(thread_id, LineStart::Turn(turn.id.clone()));
+        let page = store.read_lines(&query).await.unwrap();
+        let first = page.entries.iter().find(|entry| entry.bytes.starts_with(b"{")).unwrap();
+        let expected = &lines[usize::try_from(newest.lines.start).unwrap()];
+        assert!(String::from_utf8_lossy(&first.bytes).contains(expected.text()), "{thread_id} {}", turn.id);
+    }
+    let query = LineQuery::from(thread_id, LineStart::Turn("no such turn".into()));
+    assert!(matches!(store.read_lines(&query).await, Err(StoreError::TurnNotFound { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_by_rows_are_those_of_the_whole_history() {
+    let place = new_place().await;
+    let store = place.open().await;
+    let mut threads = import_recordings(&store, 3).await;
+    projected(&place).await;
+    for (number, thread_id) in (1..).zip(threads.clone()) {
+        compare(&store, thread_id, false).await;
+        let turns = turns_of(&store, thread_id, false).await;
+        // A fork of every fourth thread is enough for histories of several segments.
+        if let Some(middle) = turns.get(turns.len() / 2).filter(|_| number % 4 == 0) {
+            let at = TurnBoundary::After(middle.id.clone());
+            let fork = ForkThread { source: thread_id, at, meta: head(number, MODE) };
+            threads.push(store.fork_thread(fork).await.unwrap());
+        }
+    }
+    projected(&place).await;
+    for (number, thread_id) in (0..).zip(threads.iter().copied()) {
+        store.resume_thread(thread_id).await.unwrap();
+        let mut open = turn(MODE, "more");
+        open.truncate(2);
+        store.append_items(thread_id, BatchId::generate(), &turn(MODE, "again")).await.unwrap();
+        store.append_items(thread_id, BatchId::generate(), &open).await.unwrap();
+        compare(&store, thread_id, true).await;
+        store.shutdown_thread(thread_id).await.unwrap();
+        if number % 3 == 0 {
+            let revert = RevertThread { thread_id, to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
+            let outcome = store.revert_thread(revert).await;
+            assert!(outcome.is_ok() || matches!(outcome, Err(StoreError::InvalidRequest { .. })), "{outcome:?}");
+        }
+    }
+    projected(&place).await;
+    for thread_id in threads {
+        compare(&store, thread_id, false).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn searches_by_keys_find_what_a_search_of_all_turns_finds() {
+    let place = new_place().await;
+    let store = place.open().await;
+    import_recordings(&store, 1).await;
+    projected(&place).await;
+    let query = ThreadQuery { limit: 1000, ..ThreadQuery::default() };
+    let records = store.list_threads(&query).await.unwrap().items;
+    let mut turns = HashMap::new();
+    for thread in &records {
+        turns.insert(thread.id, turns_of(&store, thread.id, false).await);
+    }
+    // Parts of what was said, which begin and end anywhere.
+    let mut texts: Vec<String> = ["the", "a", "-> ", "\"a f\"", "会", "zzzz", "e*", "x y"].map(str::to_owned).into();
+    for turn in turns.values().flatten() {
+        let said = turn.items.iter().flat_map(selvedge_history::item_texts).next().unwrap_or_default();
+        let words: Vec<char> = said.chars().skip(turn.items.len() * 3).take(7).collect();
+        texts.push(words.iter().collect());
+        texts.push(format!("\"{}\"", words.iter().collect::<String>().replace('"', "")));
+    }
+    texts.sort();
+    texts.dedup();
+    let mut found = 0;
+    for text in texts.iter().step_by(4).filter(|text| TextSearch::new(text).is_ok()) {
+        let search = TextSearch::new(text).unwrap();
+        for order in [SearchOrder::Sorted, SearchOrder::Best] {
+            let query = SearchQuery {
+                order,
+                hits_per_thread: 3,
+                threads: ThreadQuery { limit: 4, ..query.clone() },
+                ..SearchQuery::new(text.as_str())
+            };
+            let page = store.search_threads(&query).await.unwrap();
+            let expected =
+                page_hits(&query, records.clone(), |thread| Ok(search.hits(thread, &turns[&thread.id], order, 3)));
+            assert_eq!(page, expected.unwrap(), "{text:?} {order:?}");
+            found += page.items.len();
+        }
+    }
+    assert!(texts.len() > 200 && found > 200, "{} texts, {found} hits", texts.len());
+    // The keys decide what is read: without them nothing is found.
+    place.execute("DELETE FROM @.search_blocks WHERE namespace = $1").await;
+    assert!(store.search_threads(&SearchQuery::new("the")).await.unwrap().items.is_empty());
+}
+
+/// Returns the page of the newest turns.
+async fn newest_turns(store: &PostgresThreadStore, limit: usize) -> Vec<Turn> {
+    let query = TurnQuery { direction: SortDirection::Descending, limit, ..TurnQuery::all(id(1)) };
+    store.list_turns(&query).await.unwrap().items
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_reads_its_own_lines() {
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &["a", "b", "c", "d"]).await;
+    projected(&place).await;
+    let before = newest_turns(&store, 2).await;
+    // The lines of the first turn are damaged, which would move all others.
+    let damaged = place.execute(
+        "UPDATE @.lines SET bytes = convert_to(repeat('x', octet_length(bytes) - 1) || E'\\n', 'UTF8')
+        WHERE namespace = $1 AND ordinal BETWEEN 1 AND 3",
+    );
+    assert_eq!(damaged.await, 3);
+    assert_eq!(newest_turns(&store, 2).await, before);
+    // A page with that turn is read from the whole history.
+    let all = turns_of(&store, id(1), false).await;
+    assert_eq!(store.list_turns(&TurnQuery::all(id(1))).await.unwrap().items, all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_and_older_projections_are_made_again() {
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &["alpha", "beta", "gamma"]).await;
+    projected(&place).await;
+    let before = newest_turns(&store, 2).await;
+    let search = SearchQuery::new("beta");
+    let hits = store.search_threads(&search).await.unwrap();
+    assert!(!hits.items.is_empty());
+    for forget in [
+        "DELETE FROM @.projections WHERE namespace = $1",
+        "UPDATE @.projections SET version = 9, chain = 'other' WHERE namespace = $1",
+    ] {
+        for asks_for_turns in [true, false] {
+            place.execute("DELETE FROM @.turns WHERE namespace = $1").await;
+            place.execute("DELETE FROM @.search_blocks WHERE namespace = $1").await;
+            assert_eq!(place.execute(forget).await, 1);
+            assert_eq!(place.execute("UPDATE @.threads SET projection_version = 9 WHERE namespace = $1").await, 1);
+            if asks_for_turns {
+                assert_eq!(newest_turns(&store, 2).await, before);
+            } else {
+                assert_eq!(store.search_threads(&search).await.unwrap(), hits);
+            }
+            let began = Instant::now();
+            let current = "UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND projection_version = 1";
+            while place.execute(current).await == 0 {
+                assert!(began.elapsed() < PATIENCE, "the projections were not made again: {forget} {asks_for_turns}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(place.execute("UPDATE @.turns SET turn_id = turn_id WHERE namespace = $1").await, 3);
+            assert_eq!(newest_turns(&store, 2).await, before);
+            assert_eq!(store.search_threads(&search).await.unwrap(), hits);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_do_not_wait_for_projections() {
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &["a"]).await;
+    projected(&place).await;
+    store.resume_thread(id(1)).await.unwrap();
+    // Whoever writes projections hangs in the middle of it.
+    let mut connection = place.connection().await;
+    let lock = place.sql("BEGIN; LOCK TABLE @.projections, @.turns, @.search_blocks IN ACCESS EXCLUSIVE MODE");
+    sqlx::raw_sql(&lock).execute(&mut connection).await.unwrap();
+    let long: RolloutItem = ResponseItem::user_text(&"long ".repeat(20_000)).into();
+    let began = Instant::now();
+    // For longer than until the background work begins with a live thread.
+    while began.elapsed() < Duration::from_secs(5) {
+        let append = store.append_items(id(1), BatchId::generate(), std::slice::from_ref(&long));
+        tokio::time::timeout(Duration::from_secs(2), append).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::timeout(Duration::from_secs(10), store.shutdown_thread(id(1))).await.unwrap().unwrap();
+    sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+    projected(&place).await;
+    compare(&store, id(1), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_live_thread_is_projected_while_it_grows() {
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &["a"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let long: RolloutItem = ResponseItem::user_text(&"long ".repeat(20_000)).into();
+    store.append_items(id(1), BatchId::generate(), &[long]).await.unwrap();
+    let began = Instant::now();
+    let is_long = "UPDATE @.projections SET turns = turns WHERE namespace = $1 AND projected_to > 100000";
+    while place.execute(is_long).await == 0 {
+        assert!(began.elapsed() < PATIENCE, "the live thread was not projected");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await.unwrap();
+    compare(&store, id(1), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_for_projections_have_indexes() {
+    let place = new_place().await;
+    let mut connection = place.connection().await;
+    // Other tables are empty, so the plans are those that are possible, and not those that are cheapest here.
+    let blocks = place.sql(
+        "SET enable_seqscan = off; SET enable_sort = off;
+        INSERT INTO @.search_blocks SELECT 'n', gen_random_uuid(), 0, 1,
+            ARRAY(SELECT (random() * 100000)::integer FROM generate_series(1, 100 + block % 2)) FROM generate_series(1, 8000) block;
+        ANALYZE @.search_blocks",
+    );
+    sqlx::raw_sql(&blocks).execute(&mut connection).await.unwrap();
+    for (statement, index, partitions) in [
+        (
+            "SELECT FROM @.turns WHERE namespace = 'n' AND thread_id = '01a1fd5d-ba9e-7000-8000-000000000001' AND turn_index BETWEEN 3 AND 22 ORDER BY turn_index",
+            "turns_p",
+            1,
+        ),
+        (
+            "SELECT FROM @.projections WHERE namespace = 'n' AND thread_id = '01a1fd5d-ba9e-7000-8000-000000000001'",
+            "projections_p",
+            1,
+        ),
+        ("SELECT FROM @.search_blocks WHERE namespace = 'n' AND keys @> '{1,2}'", "keys_idx", 8),
+        (
+            "SELECT FROM @.threads WHERE namespace = 'n' AND (projection_version < 1 OR projection_version > 1)",
+            "projection_version_idx",
+            8,
+        ),
+    ] {
+        let explained =
+            format!("EXPLAIN (COSTS OFF) {}", statement.replace("@.", &format!("{}.", place.options.schema)));
+        let plan: Vec<String> = sqlx::query_scalar(&explained).fetch_all(&mut connection).await.unwrap();
+        let plan = plan.join("\n");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+        let scans = plan.lines().filter(|line| line.contains("Scan") && line.contains(index));
+        assert_eq!(scans.count(), partitions, "{plan}");
+    }
+}
