@@ -99,10 +99,12 @@ impl PostgresHost {
         if !keys.is_empty() {
             self.add_projected(connection, search, keys, &mut candidates).await?;
         }
-        let query = self.sql(
-            "SELECT thread_id FROM @.threads WHERE namespace = $1 AND (projection_version < $2 OR projection_version > $2)",
-        );
-        let query = sqlx::query_scalar(&query).bind(self.namespace()).bind(PROJECTION_VERSION);
+        // The version is part of the text: of a parameter the server assumes that many rows differ, and reads all of them.
+        let query = self.sql(&format!(
+            "SELECT thread_id FROM @.threads
+            WHERE namespace = $1 AND (projection_version < {PROJECTION_VERSION} OR projection_version > {PROJECTION_VERSION})"
+        ));
+        let query = sqlx::query_scalar(&query).bind(self.namespace());
         let behind: Vec<Uuid> = query.fetch_all(&mut *connection).await?;
         for thread_id in behind {
             candidates.entry(ThreadId::from_uuid(thread_id)).or_default().is_projected = false;
@@ -118,11 +120,15 @@ impl PostgresHost {
         keys: &[i32],
         candidates: &mut HashMap<ThreadId, CandidateThread>,
     ) -> Result<(), AttemptError> {
-        let query = self.sql(
-            "SELECT thread_id, first_turn, end_turn FROM @.search_blocks WHERE namespace = $1 AND keys @> $2
-            ORDER BY thread_id, first_turn",
-        );
-        let query = sqlx::query_as(&query).bind(self.namespace()).bind(keys);
+        // The keys are part of the text, so that the server plans for their frequency. For a parameter it assumes a common one, and
+        // compares the keys of all blocks.
+        let keys: Vec<String> = keys.iter().map(i32::to_string).collect();
+        let query = self.sql(&format!(
+            "SELECT thread_id, first_turn, end_turn FROM @.search_blocks
+            WHERE namespace = $1 AND keys @> '{{{}}}'::integer[] ORDER BY thread_id, first_turn",
+            keys.join(",")
+        ));
+        let query = sqlx::query_as(&query).bind(self.namespace()).persistent(false);
         let blocks: Vec<(Uuid, i64, i64)> = query.fetch_all(&mut *connection).await?;
         for (thread_id, first, end) in blocks {
             let thread = candidates.entry(ThreadId::from_uuid(thread_id)).or_default();
