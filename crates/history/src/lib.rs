@@ -16,12 +16,14 @@
 //!   Codex sends it.
 //! - *Turns* ([`TurnProjection`]) are what a client shows, and where a thread can be forked and rewound. Events tell what they
 //!   contain; what no event tells comes from the items of the model.
+//! - A *turn index* ([`turn_index`]) says where turns are, so that a store reads a page of them without the lines of others.
 //! - A *boundary* ([`resolve_boundary`]) is a position between two turns, to fork at or to revert to. [`BoundarySearch`] finds it
 //!   from the end of a history. The segment that begins there needs a *head* ([`fork_head`]), a base ([`BaseFinder`]) and the
 //!   metadata of the thread ([`CarriedMetadata`], [`revert_items`]).
 //! - An *inherited prefix* ([`InheritedPrefix`]) consists of those lines of a segment that belong to the history of a segment that
 //!   builds on it.
-//! - A *search* ([`TextSearch`]) finds a text in names and turns, and ranks threads.
+//! - A *search* ([`TextSearch`]) finds a text in names and turns, and ranks threads. Keys of words ([`ranking::keys`]) let a database
+//!   propose what may match.
 //! - A *context fragment* ([`context_fragments`]) is a message of role `user` or `developer` that the program wrote to describe the
 //!   environment to the model. It is no message of the user.
 //! - The *token budget* ([`TokenBudget`]) is the context fragment with the ids of a thread's context windows.

@@ -136,7 +136,8 @@ async fn store_records(host: Weak<PostgresHost>) {
                     claimed.is_ahead = true;
                 }
             } else if is_long {
-                host.try_project(writer.thread_id).await;
+                // Not here: the records of the others would wait for it.
+                host.fold_later([writer.thread_id]);
             }
         }
     }
@@ -161,15 +162,11 @@ impl PostgresHost {
                     tracing::debug!(%thread_id, %error, "a thread record could not be stored");
                     return;
                 }
-                host.try_project(thread_id).await;
+                if let Err(error) = host.project(thread_id).await {
+                    // The same, or another process has written them meanwhile. A reader that needs them says so again.
+                    tracing::debug!(%thread_id, ?error, "the projections of a thread could not be stored");
+                }
             });
-        }
-    }
-
-    /// Writes the projections of a thread, as far as they are behind its lines. If that fails, readers need them again and say so.
-    async fn try_project(self: &Arc<Self>, thread_id: ThreadId) {
-        if let Err(error) = self.project(thread_id).await {
-            tracing::debug!(%thread_id, ?error, "the projections of a thread could not be stored");
         }
     }
 

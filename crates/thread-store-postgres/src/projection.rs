@@ -106,14 +106,14 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
             return Ok(Some(ThreadScan { state, revision, projection: before, found: None }));
         }
         // The last turn is projected again as a whole. While it grows, that is done when it has twice as many bytes.
-        let again = before.resume_point.map_or(0, |point| before.projected_to.saturating_sub(point.byte));
+        let from = before.resume_point.map_or(0, |point| point.byte);
+        let again = before.projected_to.saturating_sub(from);
         if lines.is_live() && new_bytes < again.max(MIN_LIVE_BYTES) {
             return Ok(None);
         }
         if let Some(found) = scan_new(lines, &before)? {
-            let resume_point = found.0.resume_point;
             projection.turns = found.0.first_turn + found.0.turns.len() as u64;
-            projection.resume_point = resume_point;
+            projection.resume_point = found.0.resume_point;
             return Ok(Some(ThreadScan { state, revision, projection, found: Some(found) }));
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use selvedge_history::ranking::keys::search_keys;
 use selvedge_history::{TextSearch, ThreadHits};
-use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn, check_limit};
-use selvedge_thread_store::implement::{decode_thread_cursor, page_hits};
+use selvedge_protocol::{Page, SearchHit, SearchQuery, ThreadId, Turn};
+use selvedge_thread_store::implement::page_hits;
 use selvedge_thread_store::{Result, StoreError};
 use sqlx::postgres::PgConnection;
 use tokio::runtime::Handle;
@@ -33,18 +33,13 @@ struct CandidateThread {
 }
 
 /// The threads that may have hits.
-#[derive(Default)]
-struct ThreadCandidates(HashMap<ThreadId, CandidateThread>);
+type ThreadCandidates = HashMap<ThreadId, CandidateThread>;
 
 impl PostgresHost {
     /// Returns the page of hits that a search asks for.
     pub(crate) async fn search(self: &Arc<Self>, query: &SearchQuery) -> Result<Page<SearchHit>> {
         // The text is parsed before anything is read, so that an invalid one is refused immediately.
         let search = TextSearch::new(&query.text)?;
-        check_limit(query.hits_per_thread)?;
-        if query.threads.cursor.is_none() {
-            decode_thread_cursor(&query.threads)?;
-        }
         let keys = search_keys(&search);
         // A filter by descent needs the links of all threads.
         let needs_all = keys.is_empty() || query.threads.needs_links();
@@ -54,24 +49,23 @@ impl PostgresHost {
                 let candidates = self.candidates(&mut snapshot, &search, &keys).await?;
                 let mut threads = match needs_all {
                     true => self.threads(&mut snapshot).await?,
-                    false => self.threads_with_ids(&mut snapshot, candidates.0.keys()).await?,
+                    false => self.threads_with_ids(&mut snapshot, candidates.keys()).await?,
                 };
                 self.make_exact(&mut snapshot, &mut threads).await?;
                 let _ = snapshot.commit().await;
                 Ok((candidates, threads.iter().map(ThreadRow::stored_record).collect::<Vec<_>>()))
             })
             .await?;
-        let is_complete = |thread: &ThreadId| candidates.0.get(thread).is_none_or(|thread| thread.is_projected);
-        self.fold_later(candidates.0.keys().filter(|id| !is_complete(id)).copied());
-        let (host, runtime, query) = (Arc::clone(self), Handle::current(), query.clone());
-        let mut candidates = candidates;
+        let behind = candidates.iter().filter(|(_, candidate)| !candidate.is_projected);
+        self.fold_later(behind.map(|(thread_id, _)| *thread_id));
+        let (host, runtime, query, mut candidates) = (Arc::clone(self), Handle::current(), query.clone(), candidates);
         let deciding = tokio::task::spawn_blocking(move || {
             page_hits(&query, records, |thread| {
-                let mut candidate = candidates.0.remove(&thread.id);
-                if keys.is_empty() {
-                    candidate = Some(CandidateThread::default());
-                }
-                let Some(candidate) = candidate else { return Ok(ThreadHits::default()) };
+                let candidate = match candidates.remove(&thread.id) {
+                    Some(candidate) => candidate,
+                    None if keys.is_empty() => CandidateThread::default(),
+                    None => return Ok(ThreadHits::default()),
+                };
                 let turns = match runtime.block_on(host.candidate_turns(thread.id, candidate)) {
                     // It was deleted meanwhile.
                     Err(StoreError::NotFound { .. }) => Vec::new(),
@@ -95,7 +89,7 @@ impl PostgresHost {
         search: &TextSearch,
         keys: &[i32],
     ) -> Result<ThreadCandidates, AttemptError> {
-        let mut candidates: HashMap<ThreadId, CandidateThread> = HashMap::new();
+        let mut candidates: ThreadCandidates = HashMap::new();
         if !keys.is_empty() {
             self.add_projected(connection, search, keys, &mut candidates).await?;
         }
@@ -109,7 +103,7 @@ impl PostgresHost {
         for thread_id in behind {
             candidates.entry(ThreadId::from_uuid(thread_id)).or_default().is_projected = false;
         }
-        Ok(ThreadCandidates(candidates))
+        Ok(candidates)
     }
 
     /// Adds the threads with blocks that have these keys, and those whose names contain the terms.
@@ -118,7 +112,7 @@ impl PostgresHost {
         connection: &mut PgConnection,
         search: &TextSearch,
         keys: &[i32],
-        candidates: &mut HashMap<ThreadId, CandidateThread>,
+        candidates: &mut ThreadCandidates,
     ) -> Result<(), AttemptError> {
         // The keys are part of the text, so that the server plans for their frequency. For a parameter it assumes a common one, and
         // compares the keys of all blocks.
