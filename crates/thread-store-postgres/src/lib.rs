@@ -29,6 +29,7 @@ mod stored_lines;
 mod tables;
 mod turn_table;
 mod turns;
+mod whole_reads;
 mod writer;
 
 pub use options::{PostgresOptions, PostgresUrlError};

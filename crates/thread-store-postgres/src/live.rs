@@ -390,7 +390,7 @@ impl PostgresHost {
 
     /// Releases the writer of a thread. `is_flushed` is set for a shutdown, which fails if the thread cannot be flushed.
     pub(crate) async fn release(
-        self: &Arc<Self>,
+        &self,
         writer: &LiveWriter,
         state: &mut WriterProgress,
         is_flushed: bool,
@@ -412,9 +412,6 @@ impl PostgresHost {
                     tracing::warn!(thread_id = %writer.thread_id, %error, "a claim could not be released and will expire");
                 }
             }
-        }
-        if let WriterStage::Claimed(_) = state.stage {
-            self.fold_later([writer.thread_id]);
         }
         state.stage = WriterStage::Ended;
         writer.set_claim(None);

@@ -11,7 +11,7 @@ use selvedge_protocol::{
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
 use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, WholeHistory, activity_of, page_items, page_turns, read_lines, sum_threads,
+    MAX_SEGMENT_READ, activity_of, page_items, page_turns, read_lines, sum_threads,
 };
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
@@ -21,11 +21,12 @@ use sqlx::postgres::PgConnection;
 
 use crate::PostgresThreadStore;
 use crate::error::AttemptError;
-use crate::history::{LoadedChain, LoadedSegments, sort_segments};
+use crate::history::{LoadedSegments, sort_segments};
 use crate::host::{PostgresHost, end};
 use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, ThreadRow};
 use crate::turns::{ThreadTurns, item_page, turn_page};
+use crate::whole_reads::end;
 
 /// How often a caller that waits for lines looks whether other processes changed the thread.
 const LINES_POLL: Duration = Duration::from_millis(100);
@@ -34,28 +35,6 @@ const LINES_POLL: Duration = Duration::from_millis(100);
 const CHANGES_POLL: Duration = Duration::from_millis(500);
 
 impl PostgresHost {
-    async fn chain_of(
-        &self,
-        connection: &mut PgConnection,
-        thread_id: ThreadId,
-    ) -> Result<(LoadedChain, LoadedSegments), AttemptError> {
-        let thread = self.thread(connection, thread_id, RowLock::None).await?;
-        let mut loaded = LoadedSegments::default();
-        let chain = loaded.chain(self, connection, &thread).await?;
-        Ok((chain, loaded))
-    }
-
-    /// Loads the whole history of a thread.
-    pub(crate) async fn whole_history(&self, thread_id: ThreadId) -> Result<WholeHistory> {
-        self.reading(async || {
-            let mut snapshot = self.snapshot().await?;
-            let (chain, _) = self.chain_of(&mut snapshot, thread_id).await?;
-            end(snapshot).await;
-            Ok(chain.history())
-        })
-        .await
-    }
-
     /// Returns a page of lines.
     async fn lines(self: &Arc<Self>, query: &LineQuery) -> Result<LinePage, AttemptError> {
         let asked = query.clone();
@@ -90,21 +69,6 @@ impl PostgresHost {
         Ok(threads)
     }
 
-    /// Makes the records of threads exact, except for threads that other processes write.
-    pub(crate) async fn make_exact(
-        self: &Arc<Self>,
-        connection: &mut PgConnection,
-        threads: &mut [ThreadRow],
-    ) -> Result<(), AttemptError> {
-        // The writer of a live thread stores its record by itself. A writer that died did not, so the lines are folded here.
-        let is_inexact = |thread: &ThreadRow| thread.is_behind() || (thread.is_unsettled && !thread.is_live);
-        for thread in threads.iter_mut().filter(|thread| is_inexact(thread)) {
-            self.fold_later(thread.is_behind().then_some(thread.id));
-            self.exact_record(connection, thread).await?;
-        }
-        Ok(())
-    }
-
     /// Answers from the rows of turns, or else from the whole history. Then the rows are written soon.
     async fn from_turns<T: Send + 'static>(
         self: &Arc<Self>,
@@ -118,17 +82,6 @@ impl PostgresHost {
         }
         self.fold_later([thread_id]);
         by_turns(self.whole_history(thread_id).await?.turns())
-    }
-
-    /// Returns what a list shows of all threads.
-    async fn listed_records(self: &Arc<Self>) -> Result<Vec<StoredThread>> {
-        self.reading(async || {
-            let mut snapshot = self.snapshot().await?;
-            let threads = self.listed_threads(&mut snapshot).await?;
-            end(snapshot).await;
-            Ok(threads.iter().map(ThreadRow::stored_record).collect())
-        })
-        .await
     }
 
     async fn list_changes(self: &Arc<Self>, after: Option<&Cursor>, limit: usize) -> Result<ChangePage> {

@@ -22,6 +22,7 @@ use crate::stored_lines::StoredLines;
 use crate::tables::ThreadRow;
 use crate::turn_table::PROJECTION_VERSION;
 use crate::turns::ThreadTurns;
+use crate::whole_reads::end;
 
 /// What may have hits in a thread.
 #[derive(Default)]
@@ -52,7 +53,7 @@ impl PostgresHost {
                     false => self.threads_with_ids(&mut snapshot, candidates.keys()).await?,
                 };
                 self.make_exact(&mut snapshot, &mut threads).await?;
-                let _ = snapshot.commit().await;
+                end(snapshot).await;
                 Ok((candidates, threads.iter().map(ThreadRow::stored_record).collect::<Vec<_>>()))
             })
             .await?;

@@ -114,8 +114,8 @@ impl<'a> ThreadTurns<'a> {
     }
 
     /// Returns the turns that a selector chooses.
-    fn choose(&self, selector: Option<&TurnSelector>) -> Result<TurnChoice> {
-        let Some(selector) = selector else { return Ok(TurnChoice::All(self.count())) };
+    fn choose(&self, selector: Option<&TurnSelector>) -> Result<ChosenTurns> {
+        let Some(selector) = selector else { return Ok(ChosenTurns::All(self.count())) };
         let chosen = match selector {
             TurnSelector::Id(id) => {
                 let newer = self.newer().filter(|(_, turn)| turn.id == *id).map(|(index, _)| index);
@@ -128,7 +128,7 @@ impl<'a> ThreadTurns<'a> {
         if chosen.is_empty() {
             return Err(StoreError::TurnNotFound { thread_id: self.lines.thread_id(), turn: selector.clone() });
         }
-        Ok(TurnChoice::Some(chosen))
+        Ok(ChosenTurns::Some(chosen))
     }
 
     /// Loads the rows of turns, which come in ascending order.
@@ -261,14 +261,14 @@ impl LoadedBytes {
 }
 
 /// The turns that a query asks for, by their indexes.
-enum TurnChoice {
+enum ChosenTurns {
     /// All: as many as the thread has.
     All(u64),
     /// These, in ascending order.
     Some(Vec<u64>),
 }
 
-impl TurnChoice {
+impl ChosenTurns {
     /// Returns the first indexes of a window, `limit` at most.
     fn first_of(&self, window: &PageWindow, limit: usize) -> Vec<u64> {
         match self {

@@ -11,7 +11,8 @@ use selvedge_thread_store::{
 };
 
 use crate::PostgresThreadStore;
-use crate::live_threads::{LiveWriter, LockedWriter, WriterStage};
+use crate::host::PostgresHost;
+use crate::live_threads::{LiveWriter, LockedWriter, WriterProgress, WriterStage};
 
 impl PostgresThreadStore {
     /// Locks the writer of a live thread. The lock is requested in the first poll, so calls follow each other in this order.
@@ -30,6 +31,19 @@ impl PostgresThreadStore {
     async fn writer_if_live(&self, thread_id: ThreadId) -> Option<(Arc<LiveWriter>, LockedWriter)> {
         self.writer(thread_id).await.ok()
     }
+}
+
+/// Releases a writer. The projections of its thread follow, which the caller does not wait for.
+async fn release(
+    host: &Arc<PostgresHost>,
+    writer: &LiveWriter,
+    state: &mut WriterProgress,
+    is_flushed: bool,
+) -> Result<()> {
+    let is_claimed = matches!(state.stage, WriterStage::Claimed(_));
+    host.release(writer, state, is_flushed).await?;
+    host.fold_later(is_claimed.then_some(writer.thread_id));
+    Ok(())
 }
 
 /// Completes a call even if the caller drops its future.
@@ -91,13 +105,13 @@ impl ThreadStore for PostgresThreadStore {
     async fn shutdown_thread(&self, thread_id: ThreadId) -> Result<()> {
         let (writer, mut state) = self.writer(thread_id).await?;
         let host = Arc::clone(&self.host);
-        to_the_end(async move { host.release(&writer, &mut state, true).await }).await
+        to_the_end(async move { release(&host, &writer, &mut state, true).await }).await
     }
 
     async fn discard_thread(&self, thread_id: ThreadId) -> Result<()> {
         let (writer, mut state) = self.writer(thread_id).await?;
         let host = Arc::clone(&self.host);
-        to_the_end(async move { host.release(&writer, &mut state, false).await }).await
+        to_the_end(async move { release(&host, &writer, &mut state, false).await }).await
     }
 
     async fn update_thread_metadata(
