@@ -26,7 +26,6 @@ use crate::host::{PostgresHost, end};
 use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, ThreadRow};
 use crate::turns::{ThreadTurns, item_page, turn_page};
-use crate::whole_reads::end;
 
 /// How often a caller that waits for lines looks whether other processes changed the thread.
 const LINES_POLL: Duration = Duration::from_millis(100);

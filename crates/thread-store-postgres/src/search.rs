@@ -16,13 +16,12 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::error::AttemptError;
-use crate::host::PostgresHost;
+use crate::host::{PostgresHost, end};
 use crate::rows::to_u64;
 use crate::stored_lines::StoredLines;
 use crate::tables::ThreadRow;
 use crate::turn_table::PROJECTION_VERSION;
 use crate::turns::ThreadTurns;
-use crate::whole_reads::end;
 
 /// What may have hits in a thread.
 #[derive(Default)]
@@ -47,7 +46,7 @@ impl PostgresHost {
         let (candidates, records) = self
             .reading(async || {
                 let mut snapshot = self.snapshot().await?;
-                let candidates = self.candidates(&mut snapshot, &search, &keys).await?;
+                let candidates = self.search_candidates(&mut snapshot, &search, &keys).await?;
                 let mut threads = match needs_all {
                     true => self.threads(&mut snapshot).await?,
                     false => self.threads_with_ids(&mut snapshot, candidates.keys()).await?,
@@ -84,7 +83,7 @@ impl PostgresHost {
     }
 
     /// Finds the threads that may have hits. If there are no keys, all threads may, and this finds those whose projections are behind.
-    async fn candidates(
+    async fn search_candidates(
         &self,
         connection: &mut PgConnection,
         search: &TextSearch,

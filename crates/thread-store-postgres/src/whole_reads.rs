@@ -9,13 +9,8 @@ use sqlx::postgres::PgConnection;
 
 use crate::error::AttemptError;
 use crate::history::{LoadedChain, LoadedSegments};
-use crate::host::{PgTransaction, PostgresHost};
+use crate::host::{PostgresHost, end};
 use crate::tables::{RowLock, ThreadRow};
-
-/// Ends a snapshot. Its result is already there, so an error does not matter.
-pub(crate) async fn end(snapshot: PgTransaction) {
-    let _ = snapshot.commit().await;
-}
 
 impl PostgresHost {
     /// Loads the chain of a thread. The segments can be asked for more.
