@@ -120,9 +120,14 @@ async fn first_difference(place: &dyn StorePlace, other: &dyn StorePlace, steps:
     None
 }
 
-/// Opens new hosts, and drops the old ones.
+/// Opens new hosts, drops the old ones, and waits until the claims of these have expired. Until then one store may refuse what the
+/// other one does.
 async fn reopen(hosts: &mut [Arc<dyn ThreadStore>; 2], places: [&dyn StorePlace; 2]) {
     let [first, second] = places;
     // The new hosts are opened first: a place in memory may exist only as long as one of its hosts.
     *hosts = [first.open_host().await, second.open_host().await];
+    if let Some(expiry) = places.iter().filter_map(|place| place.claim_expiry()).max() {
+        // A host may have renewed its claims in its last moment.
+        tokio::time::sleep(expiry + expiry / 10).await;
+    }
 }
