@@ -142,18 +142,15 @@ impl Drop for WriterLock {
         // The file is removed while its lock is still held, and only under the coordination lock. If another process has that lock
         // now, a thread of its own removes the file later. To unlink it anyway would allow the race that is described above.
         let coordination = open_lock_file(&self.home, &coordination_path(&self.home));
-        let is_removed = coordination.is_ok_and(|coordination| {
-            let has_lock = coordination.try_lock().is_ok();
-            if has_lock {
-                let _ = self.home.remove_file(&self.path);
-                self.file = None;
-            }
-            has_lock
-        });
-        if !is_removed {
-            self.file = None;
+        let locked = coordination.ok().map(|coordination| (coordination.try_lock(), coordination));
+        if let Some((Ok(()), _)) = &locked {
+            let _ = self.home.remove_file(&self.path);
+        }
+        self.file = None;
+        if let Some((Err(TryLockError::WouldBlock), _)) = locked {
             remove_later(self.home.clone(), std::mem::take(&mut self.path));
         }
+        // After any other failure the file stays, and the next writer takes it over.
     }
 }
 
