@@ -44,7 +44,7 @@
 //! | --- | --- | --- |
 //! | `local` | yes | [`open`] and the store over a home directory |
 //! | `index` | yes | an SQLite database beside the threads, which makes lists and searches fast. Without it the logs answer, and no SQLite is linked: for a program that has its own, such as one with `rusqlite` |
-//! | `postgres` | no | [`connect`] and the store in PostgreSQL, for threads that several machines share |
+//! | `postgres` | no | `connect` and the store in PostgreSQL, for threads that several machines share |
 //! | `metrics` | no | counters and histograms of calls on the store |
 //!
 //! # Times
