@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvedge_postgres_server::{FaultyProxy, PostgresServer, ProxyFault};
 use selvedge_protocol::{HistoryMode, ThreadMetadataPatch};
@@ -12,7 +12,7 @@ use selvedge_thread_store_conformance::fixtures::{assert_consecutive_ordinals, h
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::appends::numbered;
-use crate::place::{new_place, options_of};
+use crate::place::{PostgresPlace, new_place, options_of};
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -22,6 +22,16 @@ async fn assert_items(store: &PostgresThreadStore, count: usize) {
     assert_consecutive_ordinals(&history);
     let items: Vec<_> = history.lines[1..].iter().map(|line| line.item()).collect();
     assert_eq!(items, (0..count).map(numbered).collect::<Vec<_>>());
+}
+
+/// Waits until the projections of the first thread are written. That happens in the background, and must not meet a fault that is meant for a
+/// call of the test.
+async fn wait_for_projections(place: &PostgresPlace) {
+    let began = Instant::now();
+    while place.schema.execute(&place.sql("SELECT count(*) FROM @.projections")) == "0" {
+        assert!(began.elapsed() < Duration::from_secs(30), "no projections");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,8 +82,9 @@ async fn nothing_is_lost_and_nothing_doubled_behind_a_bad_connection() {
 async fn an_unknown_outcome_is_settled_by_the_next_call() {
     let place = new_place().await;
     let proxy = FaultyProxy::start(&place.schema.url());
-    let store = place.open_behind(&proxy, "retry=0&lease=60").await;
+    let store = place.open_behind(&proxy, "retry=0&lease=60&listen=false").await;
     record(&store, 1, MODE, &[]).await;
+    wait_for_projections(&place).await;
     store.resume_thread(id(1)).await.unwrap();
     let mut number = 0;
     // What became of the append, and whether the caller repeats it or gives it up.
@@ -111,6 +122,7 @@ async fn an_append_follows_a_patch_whose_reply_was_lost() {
     let proxy = FaultyProxy::start(&place.schema.url());
     let store = place.open_behind(&proxy, "retry=0&lease=60&listen=false").await;
     record(&store, 1, MODE, &["a"]).await;
+    wait_for_projections(&place).await;
     store.resume_thread(id(1)).await.unwrap();
     let mut lines = store.load_history(id(1)).await.unwrap().lines.len();
     // A patch is a line of the log. Its commit takes effect or not, and the writer does not know which.
