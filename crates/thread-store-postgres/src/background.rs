@@ -175,14 +175,14 @@ impl PostgresHost {
     async fn renew_all(self: &Arc<Self>) {
         let claims: Vec<_> =
             self.live.all().iter().filter_map(|writer| Some((writer.thread_id, writer.claim()?))).collect();
-        if claims.is_empty() || self.renew_each(&claims).await.is_ok() {
+        if claims.is_empty() || self.renew_together(&claims).await.is_ok() {
             return;
         }
         let mut alone = JoinSet::new();
         for claim in claims {
             let host = Arc::clone(self);
             alone.spawn(async move {
-                if let Err(error) = host.reading(|| host.renew_each(std::slice::from_ref(&claim))).await {
+                if let Err(error) = host.reading(|| host.renew_together(std::slice::from_ref(&claim))).await {
                     tracing::warn!(thread_id = %claim.0, %error, "a claim could not be renewed");
                 }
             });
@@ -191,7 +191,7 @@ impl PostgresHost {
     }
 
     /// Renews claims in one statement, without another attempt.
-    async fn renew_each(&self, claims: &[(ThreadId, Claim)]) -> Result<(), AttemptError> {
+    async fn renew_together(&self, claims: &[(ThreadId, Claim)]) -> Result<(), AttemptError> {
         let mut connection = self.pool.acquire().await?;
         let held = self.renew(&mut connection, claims).await?;
         drop(connection);

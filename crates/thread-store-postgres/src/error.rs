@@ -28,9 +28,7 @@ impl AttemptError {
     /// foreign table does, has lost the one that keeps the rows.
     pub(crate) fn of_commit(error: sqlx::Error) -> Self {
         match code_of(&error).as_deref() {
-            Some(code) if !is_shutdown(Some(code)) && code != "40003" && !code.starts_with("08") => {
-                Self::Database(error)
-            }
+            Some(code) if !is_shutdown(code) && code != "40003" && !code.starts_with("08") => Self::Database(error),
             _ => Self::Unanswered(error),
         }
     }
@@ -120,7 +118,7 @@ fn is_transient(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             matches!(&*code, "40001" | "40003" | "40P01" | "55P03" | "25006" | "53300")
                 || code.starts_with("08")
-                || is_shutdown(Some(&code))
+                || is_shutdown(&code)
         }),
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
         // An answer that is cut off in the middle of a message.
@@ -130,8 +128,8 @@ fn is_transient(error: &sqlx::Error) -> bool {
 }
 
 /// Returns whether the error ends the connection: the server reports it and does not say what became of the statement.
-fn is_shutdown(code: Option<&str>) -> bool {
-    code.is_some_and(|code| matches!(code, "57P01" | "57P02" | "57P03"))
+fn is_shutdown(code: &str) -> bool {
+    matches!(code, "57P01" | "57P02" | "57P03")
 }
 
 /// Returns the pause before the next attempt of an operation, counted from 0. It has a random part, so that many clients do not

@@ -10,6 +10,7 @@ use selvedge_thread_store::implement::ChangeSignal;
 use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool, Postgres, Transaction};
+use tokio::task::JoinHandle;
 
 use crate::behind::RecordsBehind;
 use crate::change_feed::ChangeFeed;
@@ -137,11 +138,7 @@ impl PostgresHost {
     /// would never be committed. So a task of its own waits for the answer.
     pub(crate) async fn begin_with(&self, statement: &'static str) -> Result<PgTransaction, AttemptError> {
         let pool = self.pool.clone();
-        match tokio::spawn(async move { pool.begin_with(statement).await }).await {
-            Ok(begun) => Ok(begun?),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
-        }
+        Ok(outcome_of(tokio::spawn(async move { pool.begin_with(statement).await })).await??)
     }
 
     /// Makes attempts of an operation until one succeeds, is refused, or transient failures last for too long.
@@ -186,6 +183,18 @@ impl PostgresHost {
         F: Future<Output = Result<T, AttemptError>>,
     {
         self.retrying(None, None, |_| attempt()).await
+    }
+}
+
+/// Returns the outcome of a task. A panic in it goes on in the caller.
+///
+/// # Errors
+/// `Backend` if the runtime ended before the task.
+pub(crate) async fn outcome_of<T>(task: JoinHandle<T>) -> Result<T> {
+    match task.await {
+        Ok(outcome) => Ok(outcome),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(StoreError::backend("the call was ended with its runtime", error)),
     }
 }
 

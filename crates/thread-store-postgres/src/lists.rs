@@ -73,6 +73,14 @@ const fn column(sort: ThreadSortKey) -> &'static str {
     }
 }
 
+/// Returns the keyword of an order.
+const fn order(direction: SortDirection) -> &'static str {
+    match direction {
+        SortDirection::Ascending => "ASC",
+        SortDirection::Descending => "DESC",
+    }
+}
+
 /// Returns the place after which a walk begins, and the last time of it. The cursor and the first time are one condition: with
 /// two, the database might begin at the time and pass everything up to the cursor.
 fn bounds(query: &ThreadQuery, cursor: Option<ThreadCursor>) -> (Place, i64) {
@@ -159,10 +167,11 @@ impl Walk<'_> {
         size: usize,
     ) {
         let at_column = column(self.query.sort);
-        let (after, until, order) = match self.query.direction {
-            SortDirection::Ascending => (">", "<=", "ASC"),
-            SortDirection::Descending => ("<", ">=", "DESC"),
+        let (after, until) = match self.query.direction {
+            SortDirection::Ascending => (">", "<="),
+            SortDirection::Descending => ("<", ">="),
         };
+        let order = order(self.query.direction);
         let schema = &host.options().schema;
         sql.push(format_args!(
             "SELECT t.{at_column} AS at, {RECORD} FROM {schema}.threads t WHERE t.archived = {archived} AND t.namespace = "
@@ -204,10 +213,7 @@ impl Walk<'_> {
                 sql.push(if number == 0 { "SELECT * FROM ((" } else { ") UNION ALL (" });
                 self.push_part(&mut sql, host, part, after, size);
             }
-            let order = match self.query.direction {
-                SortDirection::Ascending => "ASC",
-                SortDirection::Descending => "DESC",
-            };
+            let order = order(self.query.direction);
             sql.push(format_args!(")) parts ORDER BY at {order}, thread_id {order} LIMIT {size}"));
         }
         let rows: Vec<ListedRecord> = sql.build_query_as().fetch_all(connection).await?;

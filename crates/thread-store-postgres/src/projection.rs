@@ -97,7 +97,7 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
     let thread = lines.thread();
     let stored = lines.ask(async |host, connection| host.projection(connection, thread.id).await)?;
     let Some(before) = stored else { return Ok(None) };
-    let end = lines.chain().ends().last().map_or(0, |(_, end)| end);
+    let end = lines.chain().end();
     let (state, revision) = (before.state, thread.revision);
     let mut projection = StoredProjection::new(ProjectedChain::of(lines.chain()), end);
     if before.is_of(lines.chain()) {

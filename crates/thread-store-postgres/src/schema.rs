@@ -153,8 +153,8 @@ pub(crate) async fn status(options: &PostgresOptions) -> Result<StoreStatus> {
             namespaces.into_iter().map(|(name, count)| (name, u64::try_from(count).unwrap_or_default())).collect();
         let own = namespaces.iter().find(|(name, _)| *name == options.namespace);
         let is_synced = is_synced(&mut connection).await.map_err(backend)?;
-        // A failed probe may break the connection, and has the last word.
         let replica = replica_state(&mut connection).await;
+        // A failed probe may break the connection, and has the last word.
         let advisory_locks = has_advisory_locks(&mut connection).await;
         let _ = connection.close().await;
         Ok(StoreStatus {

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::error::AttemptError;
-use crate::host::{PostgresHost, end};
+use crate::host::{PostgresHost, end, outcome_of};
 use crate::rows::to_u64;
 use crate::stored_lines::StoredLines;
 use crate::tables::ThreadRow;
@@ -75,11 +75,7 @@ impl PostgresHost {
                 Ok(search.hits_among(thread, numbered, query.order, query.hits_per_thread))
             })
         });
-        match deciding.await {
-            Ok(page) => page,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => Err(StoreError::backend("the call was ended with its runtime", error)),
-        }
+        outcome_of(deciding).await?
     }
 
     /// Finds the threads that may have hits. If there are no keys, all threads may, and this finds those whose projections are behind.

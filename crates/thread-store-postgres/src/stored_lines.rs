@@ -22,7 +22,7 @@ use sqlx::postgres::PgConnection;
 use tokio::runtime::Handle;
 
 use crate::error::AttemptError;
-use crate::host::{PgTransaction, PostgresHost};
+use crate::host::{PgTransaction, PostgresHost, outcome_of};
 use crate::rows::{to_i64, to_u64};
 use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
@@ -49,8 +49,13 @@ pub(crate) struct StoredChain {
 
 impl StoredChain {
     /// Returns the segments, oldest first, each with the end of its prefix.
-    pub(crate) fn ends(&self) -> impl DoubleEndedIterator<Item = (SegmentId, u64)> {
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (SegmentId, u64)> {
         self.parts.iter().map(|part| (part.segment_id, part.end))
+    }
+
+    /// Returns where the history ends: the byte after the last one of the newest segment.
+    pub(crate) fn end(&self) -> u64 {
+        self.parts.last().map_or(0, |part| part.end)
     }
 
     /// Returns whether a base is missing.
@@ -150,11 +155,7 @@ impl PostgresHost {
             let result = function(&lines);
             lines.finish(result)
         });
-        match reading.await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => Err(StoreError::backend("the call was ended with its runtime", error).into()),
-        }
+        outcome_of(reading).await?
     }
 }
 
@@ -311,7 +312,7 @@ impl LineSource for StoredLines {
             host.stored_chain(connection, owner, segment_id).await.map(Some)
         });
         match chain? {
-            Some(Some(chain)) => Ok(Some(chain.parts.iter().map(|part| (part.segment_id, part.end)).collect())),
+            Some(Some(chain)) => Ok(Some(chain.ends().collect())),
             Some(None) => Err(self.need_all()),
             None => Ok(None),
         }

@@ -79,8 +79,9 @@ impl StoredProjection {
 
     /// Returns whether the rows are those of a beginning of this history.
     pub(crate) fn is_of(&self, chain: &StoredChain) -> bool {
-        let end = chain.ends().last().map_or(0, |(_, end)| end);
-        self.version == PROJECTION_VERSION && self.projected_to <= end && self.chain == ProjectedChain::of(chain)
+        self.version == PROJECTION_VERSION
+            && self.projected_to <= chain.end()
+            && self.chain == ProjectedChain::of(chain)
     }
 }
 

@@ -53,20 +53,15 @@ impl<'a> ThreadTurns<'a> {
         let projection = projection.filter(|projection| projection.is_of(lines.chain()));
         let Some(projection) = projection else { return Err(lines.need_all()) };
         let mut turns = Self { lines, first_new: projection.turns, new: Vec::new(), new_lines: (0, Vec::new()) };
-        if projection.projected_to < turns.end() {
+        if projection.projected_to < lines.chain().end() {
             turns.project_new(&projection)?;
         }
         Ok(turns)
     }
 
-    /// Returns the byte after the last line.
-    fn end(&self) -> u64 {
-        self.lines.chain().ends().last().map_or(0, |(_, end)| end)
-    }
-
     /// Projects the lines from the resume point on.
     fn project_new(&mut self, projection: &StoredProjection) -> Result<()> {
-        let is_short = |byte: u64| self.end().saturating_sub(byte) <= MAX_NEW_BYTES;
+        let is_short = |byte: u64| self.lines.chain().end().saturating_sub(byte) <= MAX_NEW_BYTES;
         let Some(point) = projection.resume_point.filter(|point| is_short(point.byte)) else {
             return Err(self.lines.need_all());
         };
@@ -142,11 +137,16 @@ impl<'a> ThreadTurns<'a> {
         if rows.len() == indexes.len() { Ok(rows) } else { Err(self.lines.need_all()) }
     }
 
-    /// Returns turns with these indexes, which come in any order.
-    pub(crate) fn read(&self, indexes: &[u64]) -> Result<Vec<Turn>> {
+    /// Loads the rows of those of these turns that are in rows, in ascending order.
+    fn rows_among(&self, indexes: &[u64]) -> Result<Vec<TurnRow>> {
         let mut stored: Vec<u64> = indexes.iter().copied().filter(|index| *index < self.first_new).collect();
         stored.sort_unstable();
-        let rows = self.rows(&stored)?;
+        self.rows(&stored)
+    }
+
+    /// Returns turns with these indexes, which come in any order.
+    pub(crate) fn read(&self, indexes: &[u64]) -> Result<Vec<Turn>> {
+        let rows = self.rows_among(indexes)?;
         let mut loaded = LoadedBytes::default();
         let mut found = HashMap::with_capacity(rows.len());
         for (number, row) in rows.iter().enumerate() {
@@ -163,10 +163,8 @@ impl<'a> ThreadTurns<'a> {
 
     /// Returns how many items turns have.
     fn item_counts(&self, indexes: &[u64]) -> Result<Vec<u64>> {
-        let mut stored: Vec<u64> = indexes.iter().copied().filter(|index| *index < self.first_new).collect();
-        stored.sort_unstable();
-        let rows = self.rows(&stored)?;
-        let count = |index: &u64| match stored.binary_search(index) {
+        let rows = self.rows_among(indexes)?;
+        let count = |index: &u64| match rows.binary_search_by_key(index, |row| row.turn_index) {
             Ok(at) => rows[at].items.len(),
             Err(_) => self.newer_turn(*index).map_or(0, |turn| turn.items.len()),
         };

@@ -11,7 +11,7 @@ use selvedge_thread_store::{
 };
 
 use crate::PostgresThreadStore;
-use crate::host::PostgresHost;
+use crate::host::{PostgresHost, outcome_of};
 use crate::live_threads::{LiveWriter, LockedWriter, WriterProgress, WriterStage};
 
 impl PostgresThreadStore {
@@ -48,11 +48,7 @@ async fn release(
 
 /// Completes a call even if the caller drops its future.
 async fn to_the_end<T: Send + 'static>(call: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(call).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(StoreError::backend("the call was ended with its runtime", error)),
-    }
+    outcome_of(tokio::spawn(call)).await?
 }
 
 #[async_trait]
