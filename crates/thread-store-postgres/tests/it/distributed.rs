@@ -12,17 +12,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use selvedge_postgres_server::PostgresServer;
-use selvedge_protocol::{HistoryMode, ThreadId, ThreadQuery};
-use selvedge_thread_store::{BatchId, LinePosition, ThreadReader, ThreadStore};
+use selvedge_protocol::{HistoryMode, ThreadQuery};
+use selvedge_thread_store::{BatchId, ThreadReader, ThreadStore};
 use selvedge_thread_store_conformance::fixtures::{assert_consecutive_ordinals, id, record};
-use selvedge_thread_store_conformance::{NotApplicable, StorePlace, run};
-use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore};
-use sqlx::{Connection, PgConnection};
+use selvedge_thread_store_conformance::run;
+use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::appends::numbered;
-use crate::place::{CLAIM_LEASE, options_of, overwrite, release_claims};
+use crate::place::{PlaceServer, PostgresPlace, options_of};
 use crate::roles::selected_rules;
 
 const MODE: HistoryMode = HistoryMode::Paginated;
@@ -92,8 +90,8 @@ impl Servers {
         Self { coordinator, keepers }
     }
 
-    fn place(self: &Arc<Self>, parameters: &str) -> DistributedPlace {
-        DistributedPlace { servers: Arc::clone(self), options: options_of(&self.coordinator.url(), parameters) }
+    fn place(self: &Arc<Self>, parameters: &str) -> PostgresPlace<Self> {
+        PostgresPlace { schema: Arc::clone(self), options: options_of(&self.url(), parameters) }
     }
 
     /// Returns how many threads a server keeps.
@@ -102,44 +100,9 @@ impl Servers {
     }
 }
 
-/// A namespace of its own on the servers.
-struct DistributedPlace {
-    servers: Arc<Servers>,
-    options: PostgresOptions,
-}
-
-impl DistributedPlace {
-    async fn open(&self) -> PostgresThreadStore {
-        PostgresThreadStore::connect(&self.options).await.unwrap()
-    }
-
-    async fn connection(&self) -> PgConnection {
-        PgConnection::connect(&self.servers.coordinator.url()).await.unwrap()
-    }
-}
-
-#[async_trait]
-impl StorePlace for DistributedPlace {
-    async fn open_host(&self) -> Arc<dyn ThreadStore> {
-        Arc::new(self.open().await)
-    }
-
-    fn claim_expiry(&self) -> Option<Duration> {
-        Some(CLAIM_LEASE)
-    }
-
-    async fn pause_past_expiry(&self, _: &Arc<dyn ThreadStore>) -> Result<(), NotApplicable> {
-        release_claims(&mut self.connection().await, &self.options).await;
-        Ok(())
-    }
-
-    async fn restart(&self) -> Result<(), NotApplicable> {
-        Err(NotApplicable::because("other rules use these servers at the same time"))
-    }
-
-    async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {
-        overwrite(&self.open().await, &mut self.connection().await, &self.options, (thread_id, at, bytes)).await;
-        Ok(())
+impl PlaceServer for Servers {
+    fn url(&self) -> String {
+        self.coordinator.url()
     }
 }
 

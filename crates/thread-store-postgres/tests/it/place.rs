@@ -13,11 +13,22 @@ use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore};
 use sqlx::{Connection, PgConnection};
 
 /// The lease of a host in a rule.
-pub(crate) const CLAIM_LEASE: Duration = Duration::from_secs(2);
+const LEASE: Duration = Duration::from_secs(2);
+
+/// What holds the tables of a place.
+pub(crate) trait PlaceServer: Send + Sync + 'static {
+    fn url(&self) -> String;
+}
+
+impl PlaceServer for TestSchema {
+    fn url(&self) -> String {
+        self.url()
+    }
+}
 
 /// A namespace of its own. Each host is a store with a pool of its own.
-pub(crate) struct PostgresPlace {
-    pub(crate) schema: Arc<TestSchema>,
+pub(crate) struct PostgresPlace<S = TestSchema> {
+    pub(crate) schema: Arc<S>,
     pub(crate) options: PostgresOptions,
 }
 
@@ -43,7 +54,9 @@ impl PostgresPlace {
         options.schema = schema.name().to_owned();
         Self { schema, options }
     }
+}
 
+impl<S: PlaceServer> PostgresPlace<S> {
     /// Opens a host.
     pub(crate) async fn open(&self) -> PostgresThreadStore {
         PostgresThreadStore::connect(&self.options).await.unwrap()
@@ -59,7 +72,7 @@ impl PostgresPlace {
 
     /// Returns the text of a statement, with the name of the schema for each `@`.
     pub(crate) fn sql(&self, statement: &str) -> String {
-        schema_sql(&self.options, statement)
+        statement.replace('@', &self.options.schema)
     }
 
     /// Executes a statement behind the back of all hosts, with the namespace as its first parameter.
@@ -76,17 +89,24 @@ impl PostgresPlace {
 }
 
 #[async_trait]
-impl StorePlace for PostgresPlace {
+impl<S: PlaceServer> StorePlace for PostgresPlace<S> {
     async fn open_host(&self) -> Arc<dyn ThreadStore> {
         Arc::new(self.open().await)
     }
 
     fn claim_expiry(&self) -> Option<Duration> {
-        Some(CLAIM_LEASE)
+        Some(LEASE)
     }
 
     async fn pause_past_expiry(&self, _: &Arc<dyn ThreadStore>) -> Result<(), NotApplicable> {
-        release_claims(&mut self.connection().await, &self.options).await;
+        // The claims are released without the knowledge of the host. Only one host has claims in these rules.
+        let released = self
+            .execute(
+                "UPDATE @.threads SET owner = NULL, owner_host = NULL, owner_process = NULL, claimed_at = NULL,
+                expires_at = NULL WHERE namespace = $1 AND owner IS NOT NULL",
+            )
+            .await;
+        assert!(released > 0, "no host has a claim");
         Ok(())
     }
 
@@ -97,7 +117,36 @@ impl StorePlace for PostgresPlace {
     }
 
     async fn damage(&self, thread_id: ThreadId, at: &LinePosition, bytes: &[u8]) -> Result<(), NotApplicable> {
-        overwrite(&self.open().await, &mut self.connection().await, &self.options, (thread_id, at, bytes)).await;
+        // The position as bytes of its segment: the lengths of the entries before it.
+        let store = self.open().await;
+        let query = LineQuery { max_bytes: usize::MAX, ..LineQuery::from(thread_id, LineStart::Beginning) };
+        let entries = store.read_lines(&query).await.unwrap().entries;
+        let found = entries.iter().position(|entry| entry.at == *at).unwrap();
+        let segment = entries[found].segment;
+        let before = entries[..found].iter().filter(|entry| entry.segment == segment);
+        let mut offset: usize = before.map(|entry| entry.bytes.len()).sum();
+        let mut rest = bytes;
+        let mut connection = self.connection().await;
+        while !rest.is_empty() {
+            let row = self.sql(
+                "SELECT thread_id, start_byte, bytes FROM @.lines WHERE namespace = $1 AND segment_id = $2
+                AND start_byte <= $3 ORDER BY start_byte DESC LIMIT 1",
+            );
+            let row = sqlx::query_as(&row).bind(&self.options.namespace).bind(segment.as_uuid()).bind(offset as i64);
+            let (owner, start, mut stored): (uuid::Uuid, i64, Vec<u8>) = row.fetch_one(&mut connection).await.unwrap();
+            let from = offset - start as usize;
+            let count = rest.len().min(stored.len() - from);
+            stored[from..from + count].copy_from_slice(&rest[..count]);
+            let update = self.sql(
+                "UPDATE @.lines SET bytes = $5
+                WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte = $4",
+            );
+            let update =
+                sqlx::query(&update).bind(&self.options.namespace).bind(owner).bind(segment.as_uuid()).bind(start);
+            assert_eq!(update.bind(stored).execute(&mut connection).await.unwrap().rows_affected(), 1);
+            rest = &rest[count..];
+            offset += count;
+        }
         Ok(())
     }
 }
@@ -131,61 +180,7 @@ impl StorePlace for RestartablePlace {
 /// Returns settings for tests: a namespace that no other test uses, a short lease and a small pool.
 pub(crate) fn options_of(url: &str, parameters: &str) -> PostgresOptions {
     let separator = if url.contains('?') { '&' } else { '?' };
-    let (namespace, lease) = (uuid::Uuid::now_v7(), CLAIM_LEASE.as_secs_f64());
+    let (namespace, lease) = (uuid::Uuid::now_v7(), LEASE.as_secs_f64());
     let parameters = format!("{separator}namespace={namespace}&lease={lease}&pool=4&{parameters}");
     format!("{url}{}", parameters.trim_end_matches('&')).parse().unwrap()
-}
-
-/// Returns the text of a statement, with the name of the schema for each `@`.
-fn schema_sql(options: &PostgresOptions, statement: &str) -> String {
-    statement.replace('@', &options.schema)
-}
-
-/// Releases the claims of a namespace without the knowledge of their host. Only one host may have some.
-pub(crate) async fn release_claims(connection: &mut PgConnection, options: &PostgresOptions) {
-    let statement = schema_sql(
-        options,
-        "UPDATE @.threads SET owner = NULL, owner_host = NULL, owner_process = NULL, claimed_at = NULL,
-        expires_at = NULL WHERE namespace = $1 AND owner IS NOT NULL",
-    );
-    let released = sqlx::query(&statement).bind(&options.namespace).execute(connection).await.unwrap();
-    assert!(released.rows_affected() > 0, "no host has a claim");
-}
-
-/// Overwrites stored bytes from the beginning of a line on.
-pub(crate) async fn overwrite(
-    store: &PostgresThreadStore,
-    connection: &mut PgConnection,
-    options: &PostgresOptions,
-    (thread_id, at, bytes): (ThreadId, &LinePosition, &[u8]),
-) {
-    // The position as bytes of its segment: the lengths of the entries before it.
-    let query = LineQuery { max_bytes: usize::MAX, ..LineQuery::from(thread_id, LineStart::Beginning) };
-    let entries = store.read_lines(&query).await.unwrap().entries;
-    let found = entries.iter().position(|entry| entry.at == *at).unwrap();
-    let segment = entries[found].segment;
-    let before = entries[..found].iter().filter(|entry| entry.segment == segment);
-    let mut offset: usize = before.map(|entry| entry.bytes.len()).sum();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let row = schema_sql(
-            options,
-            "SELECT thread_id, start_byte, bytes FROM @.lines WHERE namespace = $1 AND segment_id = $2
-            AND start_byte <= $3 ORDER BY start_byte DESC LIMIT 1",
-        );
-        let row = sqlx::query_as(&row).bind(&options.namespace).bind(segment.as_uuid()).bind(offset as i64);
-        let (owner, start, mut stored): (uuid::Uuid, i64, Vec<u8>) = row.fetch_one(&mut *connection).await.unwrap();
-        let from = offset - start as usize;
-        let count = rest.len().min(stored.len() - from);
-        stored[from..from + count].copy_from_slice(&rest[..count]);
-        let update = schema_sql(
-            options,
-            "UPDATE @.lines SET bytes = $5
-            WHERE namespace = $1 AND thread_id = $2 AND segment_id = $3 AND start_byte = $4",
-        );
-        let update = sqlx::query(&update).bind(&options.namespace).bind(owner).bind(segment.as_uuid()).bind(start);
-        assert_eq!(update.bind(stored).execute(&mut *connection).await.unwrap().rows_affected(), 1);
-        rest = &rest[count..];
-        offset += count;
-    }
 }
