@@ -23,6 +23,7 @@ use crate::support::probe::Probe;
 use crate::support::report::{Report, Times};
 use crate::support::{PROBED_THREADS, PROBED_TIMES, THREAD_BYTES, Words, another_turn, ask, fill, write_thread};
 
+#[expect(dead_code, reason = "other benchmarks use the rest of it")]
 #[path = "../../state/benches/support/mod.rs"]
 mod support;
 

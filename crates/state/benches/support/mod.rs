@@ -22,7 +22,6 @@ const HAN_LETTERS: f64 = 3_500.0;
 const VOCABULARY: usize = 60_000;
 
 /// A script in which generated text is written.
-#[allow(dead_code, reason = "the benchmark of the program writes one script")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextScript {
     /// With spaces between words.
