@@ -11,10 +11,6 @@ use std::time::Duration;
 /// the write; a larger one would delay the other tasks of the runtime.
 pub(crate) const LARGE_BATCH_BYTES: usize = 256 * 1024;
 
-/// Above this many threads, the queue of cold writers drops those without a writer. A lower number scans the map more often,
-/// a higher one keeps more idle entries.
-pub(crate) const MAX_IDLE_COLD_THREADS: usize = 64;
-
 /// How many blocking tasks sync files at the same time at most. The device merges syncs that wait at the same time, so each
 /// additional one costs little. Measurements show no gain above this number.
 pub(crate) const MAX_SYNC_WORKERS: usize = 48;

@@ -8,7 +8,7 @@
 //! An operation acquires what it needs in this order:
 //!
 //! 0. the maintenance lock of the home, a file lock: before it compresses or repairs threads;
-//! 1. the permit of one thread: of its [write queue](write_queue) if it is live here, else of its [cold queue](cold_queue);
+//! 1. the permit of one thread: of its [write queue](write_queue) if it is live here, else of its [cold queue](ColdQueues);
 //! 2. the writer lock of that thread, a file lock;
 //! 3. the reference lock of the home, a file lock: shared by whatever adds a reference to a segment (fork, revert, import),
 //!    exclusive for whatever removes or replaces segments (delete, detach);
@@ -17,7 +17,8 @@
 //!
 //! It cannot deadlock:
 //!
-//! - An operation holds one permit at most, and acquires it before anything else. So nothing is locked while it waits.
+//! - An operation holds one permit at most, and acquires it before anything else. So nothing is locked while it waits. Only a
+//!   change of the metadata of a live thread takes both, always the cold queue first.
 //! - The writer lock is tried, and never waited for: a thread that is being written is a `Conflict`. So it does not matter that
 //!   a recorder takes it under its own mutex when it creates the file of a lazy thread, or in which order other programs take
 //!   it and the reference lock.
@@ -25,7 +26,6 @@
 //!   covers a process that holds a lock and hangs.
 //! - Apart from the recorder's, no mutex in memory is held while a lock of 1 to 4 is acquired.
 
-pub(crate) mod cold_queue;
 pub(crate) mod decompression_cursor;
 pub(crate) mod group_commit;
 pub(crate) mod live;
@@ -41,10 +41,9 @@ use selvedge_protocol::{SessionMeta, ThreadId};
 use selvedge_rollout::{
     CachedHome, HomeFiles, LockHolder, MaintenanceLock, NameIndex, ResolvedHistory, RolloutHome, WriterLock, read_head,
 };
-use selvedge_thread_store::implement::{ChangeLog, RecentBatches};
+use selvedge_thread_store::implement::{ChangeLog, ColdQueues, RecentBatches};
 use selvedge_thread_store::{Result, StoreError};
 
-use self::cold_queue::ColdQueues;
 use self::decompression_cursor::DecompressionCursor;
 use self::group_commit::GroupCommitQueue;
 use self::live::LiveThreads;

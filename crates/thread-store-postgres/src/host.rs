@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use selvedge_protocol::{Durability, ThreadId, Timestamp};
-use selvedge_thread_store::implement::ChangeSignal;
+use selvedge_thread_store::implement::{ChangeSignal, ColdQueues};
 use selvedge_thread_store::{BatchId, Holder, Result, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool, Postgres, Transaction};
@@ -29,6 +29,8 @@ pub(crate) struct PostgresHost {
     machine: Option<String>,
     pub(crate) pool: PgPool,
     pub(crate) live: HeldThreads,
+    /// The order of the changes to threads that this process does not write.
+    pub(crate) cold_queues: ColdQueues,
     pub(crate) commit: GroupCommit,
     pub(crate) behind: Arc<RecordsBehind>,
     /// Wakes the callers of this process that wait for lines or changes.
@@ -80,6 +82,7 @@ impl PostgresHost {
         Ok(Arc::new(Self {
             machine: whoami::fallible::hostname().ok(),
             live: HeldThreads::default(),
+            cold_queues: ColdQueues::default(),
             commit: GroupCommit::new(options),
             behind: Arc::default(),
             signal: ChangeSignal::default(),

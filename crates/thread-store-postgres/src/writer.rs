@@ -1,9 +1,11 @@
 //! The implementation of `ThreadStore`. Each call does its work in a task of its own, so that a dropped future ends nothing
-//! half done.
+//! half done. The calls on a thread follow each other also when they are dropped: the task owns the lock of the
+//! thread's writer or, of a thread that this store does not write, the permit of its cold queue.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use selvedge_history::head_identity;
 use selvedge_protocol::{RolloutItem, SessionMeta, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{
     Appended, BatchId, ForkThread, LineQuery, LineStart, MaintenanceProgress, MaintenanceReport, MaintenanceRequest,
@@ -30,6 +32,22 @@ impl PostgresThreadStore {
     /// Locks the writer of a thread if it is live in this store.
     async fn writer_if_live(&self, thread_id: ThreadId) -> Option<(Arc<LiveWriter>, LockedWriter)> {
         self.writer(thread_id).await.ok()
+    }
+
+    /// Changes a thread that is not live in this store. A call that was dropped while at work is finished before the next one
+    /// begins.
+    async fn changing<T, F>(&self, thread_id: ThreadId, change: impl FnOnce(Arc<PostgresHost>) -> F + Send) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let permit = self.host.cold_queues.acquire(thread_id).await;
+        let change = change(Arc::clone(&self.host));
+        to_the_end(async move {
+            let _permit = permit;
+            change.await
+        })
+        .await
     }
 }
 
@@ -58,8 +76,7 @@ impl ThreadStore for PostgresThreadStore {
     }
 
     async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        let host = Arc::clone(&self.host);
-        to_the_end(async move { host.resume(thread_id).await }).await
+        self.changing(thread_id, |host| async move { host.resume(thread_id).await }).await
     }
 
     async fn append_items(&self, thread_id: ThreadId, batch: BatchId, items: &[RolloutItem]) -> Result<Appended> {
@@ -119,56 +136,63 @@ impl ThreadStore for PostgresThreadStore {
         if patch.is_empty() {
             return self.read_thread(thread_id).await;
         }
-        let (host, patch) = (Arc::clone(&self.host), patch.clone());
+        let patch = patch.clone();
         match origin {
             // The log has these facts already, so nothing is written to it, and the writer is not needed. A name is only ever set
             // explicitly.
             MetadataOrigin::Derived => {
-                let patch = ThreadMetadataPatch { name: None, ..patch };
+                let (host, patch) = (Arc::clone(&self.host), ThreadMetadataPatch { name: None, ..patch });
                 to_the_end(async move { host.apply_patch(thread_id, &patch).await }).await
             }
-            MetadataOrigin::Explicit => {
-                let mut live = self.writer_if_live(thread_id).await;
-                to_the_end(async move { host.keep_patch(thread_id, &patch, live.as_mut()).await }).await
-            }
+            MetadataOrigin::Explicit => match self.writer_if_live(thread_id).await {
+                Some(mut live) => {
+                    let host = Arc::clone(&self.host);
+                    to_the_end(async move { host.keep_patch(thread_id, &patch, Some(&mut live)).await }).await
+                }
+                None => {
+                    self.changing(thread_id, |host| async move { host.keep_patch(thread_id, &patch, None).await }).await
+                }
+            },
         }
     }
 
     async fn archive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        let host = Arc::clone(&self.host);
-        to_the_end(async move { host.set_archived(thread_id, true).await }).await
+        self.changing(thread_id, |host| async move { host.set_archived(thread_id, true).await }).await
     }
 
     async fn unarchive_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        let host = Arc::clone(&self.host);
-        to_the_end(async move { host.set_archived(thread_id, false).await }).await
+        self.changing(thread_id, |host| async move { host.set_archived(thread_id, false).await }).await
     }
 
     async fn delete_thread(&self, thread_id: ThreadId) -> Result<()> {
-        let host = Arc::clone(&self.host);
-        to_the_end(async move { host.delete(thread_id).await }).await
+        self.changing(thread_id, |host| async move { host.delete(thread_id).await }).await
     }
 
     async fn detach_thread(&self, thread_id: ThreadId) -> Result<StoredThread> {
-        let host = Arc::clone(&self.host);
-        to_the_end(async move { host.detach(thread_id).await }).await
+        self.changing(thread_id, |host| async move { host.detach(thread_id).await }).await
     }
 
     async fn fork_thread(&self, request: ForkThread) -> Result<ThreadId> {
-        let host = Arc::clone(&self.host);
-        to_the_end(async move { host.fork(request).await }).await
+        // The order is that of the new thread. The source is only read.
+        let (thread_id, _) = head_identity(&request.meta)?;
+        self.changing(thread_id, |host| async move { host.fork(request).await }).await
     }
 
     async fn revert_thread(&self, request: RevertThread) -> Result<usize> {
-        let mut live = self.writer_if_live(request.thread_id).await;
+        let thread_id = request.thread_id;
+        let Some(mut live) = self.writer_if_live(thread_id).await else {
+            return self.changing(thread_id, |host| async move { host.revert(&request, None).await }).await;
+        };
         let host = Arc::clone(&self.host);
-        to_the_end(async move { host.revert(&request, live.as_mut()).await }).await
+        to_the_end(async move { host.revert(&request, Some(&mut live)).await }).await
     }
 
     async fn import_segment(&self, part: SegmentPart<'_>) -> Result<u64> {
-        let host = Arc::clone(&self.host);
         let (info, at, bytes, is_last) = (part.info.clone(), part.at, part.bytes.to_vec(), part.is_last);
-        to_the_end(async move { host.import(SegmentPart { info: &info, at, bytes: &bytes, is_last }).await }).await
+        self.changing(part.info.thread_id, |host| async move {
+            host.import(SegmentPart { info: &info, at, bytes: &bytes, is_last }).await
+        })
+        .await
     }
 
     async fn maintain(

@@ -1,7 +1,7 @@
 //! [`ThreadStore`]: each method by the operation that does it.
 //!
 //! A change of a live thread acquires the permit of its [write queue](crate::store_core::write_queue), one of a cold thread
-//! that of its [cold queue](crate::store_core::cold_queue). The permit moves into the blocking work, so it is kept until the
+//! that of its [cold queue](selvedge_thread_store::implement::ColdQueues). The permit moves into the blocking work, so it is kept until the
 //! work is done, also if the call is dropped.
 
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ impl ThreadStore for LocalThreadStore {
     }
 
     async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
-        self.blocking(move |core| core.resume(thread_id)).await
+        self.changing(thread_id, move |core| core.resume(thread_id)).await
     }
 
     /// The hot path. A small batch is written by the calling task, without a hand-over to another thread; whatever else may
@@ -130,8 +130,14 @@ impl ThreadStore for LocalThreadStore {
             let applied = self.core.apply_derived_metadata(thread_id, patch, Some(record.clone()));
             return Ok(applied.unwrap_or(record));
         }
+        // Also for a live thread: what the patch changes is compared with the record that earlier calls left.
+        let permit = self.core.cold_queues.acquire(thread_id).await;
         let (before, patch) = (self.read_thread(thread_id).await?, patch.clone());
-        self.writing(thread_id, move |core| core.set_metadata(&before, &patch)).await?;
+        self.writing(thread_id, move |core| {
+            let _permit = permit;
+            core.set_metadata(&before, &patch)
+        })
+        .await?;
         self.read_thread(thread_id).await
     }
 

@@ -16,7 +16,7 @@
 //! mutex would cost more than the write. Work that blocks, or has to wait for its turn, uses the queue. As long as any call is
 //! in the queue or holds its permit, every other call goes to the end of the queue, so an inline write never overtakes another call.
 //!
-//! `cold_queue.rs` is the simpler twin for threads that are not live. Nothing about a cold thread is kept in memory between
+//! [`ColdQueues`](selvedge_thread_store::implement::ColdQueues) is the simpler twin for threads that are not live. Nothing about a cold thread is kept in memory between
 //! two calls, and each change of one waits for files anyway. It needs no inline permit and no list of recent batches, but it
 //! needs a map from threads to queues, which a live thread does not: its queue is a field of the live thread.
 

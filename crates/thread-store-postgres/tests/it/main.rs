@@ -6,6 +6,7 @@ mod appends;
 mod claims;
 mod compare;
 mod distributed;
+mod dropped;
 mod faults;
 mod lists;
 mod long_threads;

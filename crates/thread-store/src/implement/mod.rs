@@ -13,6 +13,7 @@
 //! | pages of threads, hits, turns and items | [`page_threads`], [`page_hits`], [`page_turns`], [`page_items`] |
 //! | `find_threads`, `thread_stats` | [`find_threads`], [`sum_threads`] with [`activity_of`] |
 //! | batches that take effect once | [`RecentBatches`] |
+//! | dropped calls that are completed before later ones | [`ColdQueues`] |
 //! | ids without a random number for each | [`UuidSequence`] |
 //! | `fork_thread`, `revert_thread`, `detach_thread` | [`fork_segment`], [`plan_revert`], [`detached_bytes`] |
 //! | `update_thread_metadata` | [`plan_patch`] |
@@ -22,6 +23,7 @@ mod branch;
 mod chain;
 mod change_log;
 mod change_signal;
+mod cold_queues;
 mod detach;
 pub mod line_pages;
 mod metadata_patch;
@@ -38,6 +40,7 @@ pub use branch::{RevertWrite, fork_segment, next_segment_id, plan_revert, segmen
 pub use chain::SegmentChain;
 pub use change_log::ChangeLog;
 pub use change_signal::ChangeSignal;
+pub use cold_queues::ColdQueues;
 pub use detach::detached_bytes;
 pub use line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix, read_lines};
 pub use metadata_patch::plan_patch;
