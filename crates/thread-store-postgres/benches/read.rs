@@ -233,7 +233,7 @@ async fn copy_threads(connection: &mut PgConnection, times: usize) -> Result<()>
         ("search_blocks", ""),
     ] {
         let names = "SELECT column_name::text FROM information_schema.columns
-            WHERE table_schema = 'selvedge' AND table_name = $1 ORDER BY ordinal_position";
+            WHERE table_schema = 'selvedge' AND table_name = $1 AND is_generated = 'NEVER' ORDER BY ordinal_position";
         let names: Vec<String> = sqlx::query_scalar(names).bind(table).fetch_all(&mut *connection).await?;
         let changed: Vec<&str> = columns.split(", ").collect();
         let value = |name: &String| match &**name {

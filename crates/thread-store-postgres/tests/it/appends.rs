@@ -52,18 +52,17 @@ async fn many_threads_append_together_and_each_in_its_order() {
     assert!(statements < rows, "{rows} rows in {statements} statements");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_thread_fails_alone() {
+/// Sixteen threads append together, and something happened to one of them behind the back of the store. Returns how many lines this
+/// one has.
+async fn append_beside(change: &str) -> usize {
     let place = new_place().await;
     let store = place.open().await;
     for n in 1..=16 {
         record(&store, n, MODE, &[]).await;
         store.resume_thread(id(n)).await.unwrap();
     }
-    // Another host takes one thread, without the knowledge of this one.
-    let stolen = id(7).as_uuid();
-    let steal = format!("UPDATE @.threads SET epoch = epoch + 1 WHERE namespace = $1 AND thread_id = '{stolen}'");
-    assert_eq!(place.execute(&steal).await, 1);
+    let change = format!("{change} WHERE namespace = $1 AND thread_id = '{}'", id(7).as_uuid());
+    assert_eq!(place.execute(&change).await, 1);
     let appends = (1..=16).map(|n| {
         let store = store.clone();
         tokio::spawn(async move { (n, store.append_items(id(n), BatchId::generate(), &turn(MODE, "a")).await) })
@@ -74,7 +73,19 @@ async fn a_lost_thread_fails_alone() {
             (n, outcome) => assert!(outcome.is_ok(), "thread {n}: {outcome:?}"),
         }
     }
-    assert_eq!(store.load_history(id(7)).await.unwrap().lines.len(), 1);
+    store.load_history(id(7)).await.unwrap().lines.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_thread_fails_alone() {
+    assert_eq!(append_beside("UPDATE @.threads SET epoch = epoch + 1").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_with_lines_of_another_writer_fails_alone() {
+    let insert = "INSERT INTO @.lines (namespace, thread_id, segment_id, start_byte, ordinal, at, kind, bytes)
+        SELECT namespace, thread_id, segment_id, start_byte + octet_length(bytes), ordinal + 1, at, kind, bytes FROM @.lines";
+    assert_eq!(append_beside(insert).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
