@@ -264,8 +264,14 @@ for (const button of document.querySelectorAll("[data-keys]")) {
 }
 
 prepare(document);
-// On a narrow page the names of the pages of a thread go beyond its edge.
-document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
+// On a narrow page the names of the pages of a thread go beyond its edge. `scrollIntoView` would also move the place from which the Tab
+// key goes on, beyond the link that skips the bar.
+const page = document.querySelector(".pages [aria-current]");
+if (page) {
+  const names = page.closest(".pages");
+  const [inner, outer] = [page.getBoundingClientRect(), names.getBoundingClientRect()];
+  names.scrollLeft += inner.left + inner.width / 2 - (outer.left + outer.width / 2);
+}
 for (const input of document.querySelectorAll("input[data-instant]")) instant(input);
 for (const details of document.querySelectorAll("details.activity")) charts(details);
 if (transcript) {

@@ -146,11 +146,12 @@ impl Browser {
         }
     }
 
-    /// Opens a page, and waits until its script has run.
+    /// Opens a page, and waits until its script has run and the page is drawn: a key that comes earlier is lost.
     #[track_caller]
     pub(crate) fn open(&mut self, url: &str) {
         self.call("Page.navigate", json!({"url": url}));
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'");
+        self.wait("location.href !== 'about:blank'");
+        self.value("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))");
     }
 
     /// Evaluates an expression in the page. A promise is awaited.
@@ -168,14 +169,32 @@ impl Browser {
         self.value(expression).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page, and its script has run: what comes next may need that.
     #[track_caller]
     pub(crate) fn wait(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
-        let is_true = format!("(() => {{ try {{ return Boolean({expression}) }} catch {{ return false }} }})()");
+        let is_true = format!(
+            "(() => {{ try {{ return document.readyState === 'complete' && Boolean({expression}) }} \
+             catch {{ return false }} }})()"
+        );
         // While a page is replaced, there is nothing to evaluate in.
         while self.value(&is_true) != true {
             assert!(Instant::now() < deadline, "never: {expression}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until an expression has a value in the page. What follows an action may come later than the answer to the action.
+    #[track_caller]
+    pub(crate) fn shows(&mut self, expression: &str, expected: impl Into<Value>) {
+        let (deadline, expected) = (Instant::now() + PATIENCE, expected.into());
+        let or_null = format!("(() => {{ try {{ return {expression} }} catch {{ return null }} }})()");
+        loop {
+            let seen = self.value(&or_null);
+            if seen == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{expression}: {seen} instead of {expected}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -37,31 +37,32 @@ async fn a_reader_searches_filters_and_opens_with_the_keyboard() {
     a_thread(&viewer, &["the loom is broken"]).await;
     let wanted = a_thread(&viewer, &["first words", "a weaving <b>shuttle</b>", "last words"]).await;
     browser.open(viewer.viewer.url());
-    assert_eq!(browser.value("location.search"), "", "the token is not in the address any more");
-    assert_eq!(browser.value("document.querySelectorAll('a.row').length"), 2);
+    // The token is not in the address any more.
+    browser.shows("location.search", "");
+    browser.shows("document.querySelectorAll('a.row').length", 2);
 
     browser.press("/");
-    assert_eq!(browser.value("document.activeElement.name"), "q");
+    browser.shows("document.activeElement.name", "q");
     browser.write("shuttle");
     browser.wait("document.querySelectorAll('#found mark').length > 0");
-    assert_eq!(browser.value("location.search"), "?q=shuttle");
-    assert_eq!(browser.text("document.querySelector('#found mark').textContent"), "shuttle");
-    assert_eq!(browser.value("document.querySelectorAll('a.row').length"), 1);
+    browser.shows("location.search", "?q=shuttle");
+    browser.shows("document.querySelector('#found mark').textContent", "shuttle");
+    browser.shows("document.querySelectorAll('a.row').length", 1);
     browser.press("Escape");
     browser.press("j");
     browser.press("j");
-    assert!(browser.text("document.activeElement.className").contains("hit"));
+    browser.wait("document.activeElement.className.includes('hit')");
     browser.press("o");
     browser.wait("document.querySelector('main.transcript')");
     browser.wait("location.hash.startsWith('#turn-')");
-    assert!(browser.text("document.querySelector(':target').textContent").contains("<b>shuttle</b>"));
+    browser.wait("document.querySelector(':target').textContent.includes('<b>shuttle</b>')");
     let path = format!("/threads/{wanted}");
-    assert_eq!(browser.text("location.pathname"), path);
+    browser.shows("location.pathname", path);
 
     browser.press("u");
     browser.wait("document.querySelector('main.threads')");
     browser.open(&format!("http://{}/?project=%2Fhome%2Fnobody", viewer.host));
-    assert_eq!(browser.value("document.querySelectorAll('a.row').length"), 0);
+    browser.shows("document.querySelectorAll('a.row').length", 0);
     browser.click("details.filters a");
     browser.wait("document.querySelectorAll('a.row').length === 2");
     browser.click("details.activity summary");
@@ -80,7 +81,7 @@ async fn a_long_thread_opens_at_its_end_and_loads_both_ways() {
     browser.open(viewer.viewer.url());
     browser.open(&format!("http://{}/threads/{id}", viewer.host));
     browser.wait("window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 5");
-    assert_eq!(browser.text("[...document.querySelectorAll('.turn h2')].at(-1).textContent"), "Turn 75");
+    browser.shows("[...document.querySelectorAll('.turn h2')].at(-1).textContent", "Turn 75");
     assert!(browser.value("document.querySelectorAll('.turn').length").as_u64().unwrap() < 75);
     // What the reader looks at stays where it is while older turns come.
     browser.value("window.first = document.querySelector('.turn'); window.first.scrollIntoView({ behavior: 'instant' }); window.top_ = window.first.getBoundingClientRect().top");
@@ -120,23 +121,21 @@ async fn keys_move_through_a_thread_and_tell_of_themselves() {
     browser.wait("window.scrollY === 0");
     browser.press("j");
     browser.press("j");
-    assert_eq!(browser.text("document.querySelector('.current .text').textContent.trim()"), "second");
-    assert!(
-        browser.value("document.querySelector('.current').getBoundingClientRect().top < window.innerHeight") == true
-    );
+    browser.shows("document.querySelector('.current .text').textContent.trim()", "second");
+    browser.wait("document.querySelector('.current').getBoundingClientRect().top < window.innerHeight");
     browser.press("k");
-    assert!(browser.text("document.querySelector('.current .text').textContent").starts_with("a question"));
+    browser.wait("document.querySelector('.current .text').textContent.startsWith('a question')");
     browser.press("G");
     browser.wait("window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 5");
     browser.press("?");
-    assert_eq!(browser.value("document.querySelector('dialog').open"), true);
+    browser.shows("document.querySelector('dialog').open", true);
     browser.press("j");
     browser.press("Escape");
-    assert_eq!(browser.value("document.querySelector('dialog').open"), false);
+    browser.shows("document.querySelector('dialog').open", false);
     // The first stop of the focus leads over the bar.
     browser.open(&format!("http://{}/threads/{id}", viewer.host));
     browser.press("Tab");
-    assert_eq!(browser.text("document.activeElement.className"), "skip");
+    browser.shows("document.activeElement.className", "skip");
     browser.check(&viewer.host);
 }
 
@@ -153,13 +152,13 @@ async fn a_link_to_a_folded_item_opens_it() {
     browser.open(viewer.viewer.url());
     browser.open(&format!("http://{}/threads/{}?turn={id}#turn-{id}-item-2", viewer.host, live.id()));
     browser.wait("document.querySelector(':target details').open");
-    assert!(browser.text("document.querySelector(':target').innerText").contains("it works"));
+    browser.wait("document.querySelector(':target').innerText.includes('it works')");
     let origin = format!("http://{}", viewer.host);
     let grant = json!({"origin": origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]});
     browser.call("Browser.grantPermissions", grant);
     browser.click(":target button.copy");
     browser.wait("document.querySelector(':target button.copy').textContent === 'copied'");
-    assert_eq!(browser.text("navigator.clipboard.readText()"), "$ bash -lc 'make all'\nit works");
+    browser.shows("navigator.clipboard.readText()", "$ bash -lc 'make all'\nit works");
     browser.check(&viewer.host);
 }
 
@@ -209,7 +208,7 @@ async fn a_thread_grows_on_the_page_while_another_process_writes_it() {
     assert_eq!(browser.value("document.body.textContent.includes('unseen')"), false);
     browser.value(&hide(false));
     browser.wait("document.body.textContent.includes('unseen')");
-    assert_eq!(browser.value("document.querySelectorAll('.turn').length"), 14);
+    browser.shows("document.querySelectorAll('.turn').length", 14);
     browser.check(&viewer.host);
     writer.end();
 
@@ -275,7 +274,7 @@ async fn threads_are_renamed_archived_forked_and_compared_with_the_mouse() {
     browser.wait("document.body.textContent.includes('three of the fork')");
     browser.click(".origin a[href^='/compare']");
     browser.wait("document.querySelectorAll('.side').length === 2");
-    assert!(browser.text("document.querySelector('main').textContent").contains("first 2 turns in common"));
+    browser.wait("document.querySelector('main').textContent.includes('first 2 turns in common')");
     let sides = browser.text("[...document.querySelectorAll('.side')].map((side) => [...side.querySelectorAll('.turn')].map((turn) => turn.querySelector('h2').textContent + ': ' + turn.querySelector('.user-message .text').textContent.trim()).join()).join(' | ')");
     assert_eq!(sides, "Turn 3: three of the first | Turn 3: three of the fork");
     browser.check(&viewer.host);
