@@ -57,14 +57,14 @@ pub(crate) struct CopyArgs {
 }
 
 /// The store that is copied into.
-struct Target {
+struct CopyTarget {
     location: String,
     store: Arc<dyn ThreadStore>,
     home: Option<OpenHome>,
 }
 
 /// A thread that is copied, as the store that has it describes it.
-struct Source {
+struct ThreadToCopy {
     id: ThreadId,
     segments: Vec<SegmentInfo>,
 }
@@ -92,7 +92,7 @@ struct Refused {
 
 /// Copies threads, and prints how many.
 pub(crate) async fn run(args: &CopyArgs, global: &GlobalOptions, app: &mut App<'_>) -> Result<()> {
-    let target = Target::open(args, global, app).await?;
+    let target = CopyTarget::open(args, global, app).await?;
     let outcome = copy_all(args, app, &target).await;
     // Also after a failure: a home has an index to close.
     if let Some(OpenHome { admin, .. }) = &target.home {
@@ -112,7 +112,7 @@ pub(crate) async fn run(args: &CopyArgs, global: &GlobalOptions, app: &mut App<'
     }
 }
 
-impl Target {
+impl CopyTarget {
     async fn open(args: &CopyArgs, global: &GlobalOptions, app: &App<'_>) -> Result<Self> {
         let target = match store_location::parse_second(args.to.as_os_str(), global)? {
             StoreLocation::Home(path) => {
@@ -142,7 +142,7 @@ impl Target {
     }
 }
 
-async fn copy_all(args: &CopyArgs, app: &App<'_>, target: &Target) -> Result<CopyReport> {
+async fn copy_all(args: &CopyArgs, app: &App<'_>, target: &CopyTarget) -> Result<CopyReport> {
     let sources = sources(args, &*app.store).await?;
     let bar = ThreadsBar::default();
     let total = sources.iter().flat_map(|source| &source.segments).map(|segment| segment.bytes).sum();
@@ -170,7 +170,7 @@ async fn copy_all(args: &CopyArgs, app: &App<'_>, target: &Target) -> Result<Cop
 }
 
 /// Returns the threads to copy, the oldest first: a thread is then complete when those that are forked from it come.
-async fn sources(args: &CopyArgs, store: &dyn ThreadStore) -> Result<Vec<Source>> {
+async fn sources(args: &CopyArgs, store: &dyn ThreadStore) -> Result<Vec<ThreadToCopy>> {
     let mut wanted = BTreeSet::new();
     for text in &args.threads {
         wanted.insert(resolve::thread(store, text).await?);
@@ -196,7 +196,8 @@ async fn sources(args: &CopyArgs, store: &dyn ThreadStore) -> Result<Vec<Source>
         }
         found.insert(id, segments);
     }
-    let mut sources: Vec<Source> = found.into_iter().map(|(id, segments)| Source { id, segments }).collect();
+    let mut sources: Vec<ThreadToCopy> =
+        found.into_iter().map(|(id, segments)| ThreadToCopy { id, segments }).collect();
     sources.sort_by_key(|source| (source.segments.iter().map(|segment| segment.created).min(), source.id));
     Ok(sources)
 }
@@ -215,7 +216,7 @@ struct CopiedThread {
 
 /// Copies a thread. `progress` gets how many of its bytes are done.
 async fn copy_thread(
-    source: &Source,
+    source: &ThreadToCopy,
     from: &dyn ThreadStore,
     to: &dyn ThreadStore,
     progress: impl Fn(u64),
