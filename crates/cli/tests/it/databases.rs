@@ -367,7 +367,11 @@ fn verbs_about_files_say_that_they_need_a_home() {
     for args in [&["doctor"][..], &["index", "sync"], &["compress", "--older-than", "1"], &["import", "x.jsonl"]] {
         let run = beside.in_database(args);
         assert_eq!(run.code, 2, "{args:?}: {}", run.err);
-        assert!(run.err.contains("works on the files of a home") && run.err.contains("--home DIR"), "{}", run.err);
+        assert!(
+            run.err.contains("works on the files of a home") && run.err.contains("`selvedge copy` brings"),
+            "{}",
+            run.err
+        );
     }
     let run = beside.in_database(&["list", "--index", "off"]);
     assert!(run.code == 2 && run.err.contains("--index belongs to a home"), "{}", run.err);
