@@ -136,8 +136,10 @@ impl<'a> App<'a> {
 
 /// Returns the failure of a verb about files on a store without files.
 pub(crate) fn needs_home(location: &str) -> Failure {
-    Failure::new(FailureKind::Usage, format!("this works on the files of a home, and the store is {location}"))
-        .hint("name a home with --store DIR or --home DIR; `selvedge store status` describes a database")
+    Failure::new(FailureKind::Usage, format!("this works on the files of a home, and the store is {location}")).hint(
+        "name a home with --store DIR or --home DIR; `selvedge store status` describes a database, and `selvedge copy` \
+             brings the threads of a home into it",
+    )
 }
 
 /// Describes in one line what was left out. `None` if nothing was.

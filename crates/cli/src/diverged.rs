@@ -5,6 +5,7 @@ use selvedge_protocol::ThreadId;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::notes::note;
+use crate::render::counted::counted;
 use crate::wiring::DivergedSegment;
 
 /// Finds the diverged segments of a thread. A failure is only a note: the thread itself can be read.
@@ -24,8 +25,9 @@ pub(crate) fn warn(id: ThreadId, diverged: &[DivergedSegment]) {
         let until = last_at.map(|at| format!(", the last one at {at}")).unwrap_or_default();
         note(&format!(
             "warning: the history has diverged: abandoned segment {segment_id}, in which another program went on, has \
-             {turns} more {}, {lines} lines{until}, and they are not shown",
-            if *turns == 1 { "turn" } else { "turns" }
+             {}, {}{until}, and they are not shown",
+            counted(*turns, "more turn"),
+            counted(*lines, "line")
         ));
     }
     if !diverged.is_empty() {

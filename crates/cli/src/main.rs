@@ -31,27 +31,36 @@ mod transcript_selection;
 mod value_parsers;
 mod wiring;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::Cli;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, FailureKind, Result};
 use crate::output::Output;
 
 fn main() -> ExitCode {
     // Clap prints its own errors and ends with code 2, as `FailureKind::Usage` does.
     let cli = Cli::parse();
     // The libraries log what they find odd but can work with. A person should see that, without a log format around it.
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(picker::screen::DeferredStderr::default)
         .with_ansi(false)
         .with_target(false)
         .without_time()
-        .init();
+        .with_filter(log_filter());
+    tracing_subscriber::registry().with(log).init();
     let mut out = Output::stdout(cli.global.color);
+    if cli.verb.is_none() && !out.is_terminal() {
+        // Nobody reads the overview. The error of clap for this would begin with `error:`, and the help is none.
+        let _ = write!(std::io::stderr(), "{}", Cli::command().render_help());
+        return ExitCode::from(FailureKind::Usage as u8);
+    }
     let outcome = run(&cli, &mut out).and_then(|()| out.finish());
     match outcome {
         // A reader that closes the pipe, such as `head`, has seen enough. That is no failure.
@@ -59,6 +68,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.global.color),
     }
+}
+
+/// Warnings, without what the driver of the database logs of its pool and passes on of the server: the store says itself what that
+/// means. Its warnings about `~/.pgpass` are for the user.
+fn log_filter() -> Targets {
+    let quiet = LevelFilter::ERROR;
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_targets([("sqlx", quiet), ("sqlx_core", quiet)])
+        .with_target("sqlx_postgres", LevelFilter::WARN)
 }
 
 fn run(cli: &Cli, out: &mut Output) -> Result<()> {
@@ -70,11 +89,6 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         .map_err(|error| Failure::from(anyhow::Error::new(error).context("cannot start")))?;
     match &cli.verb {
         Some(verb) => runtime.block_on(commands::run(verb, &cli.global, Cli::command, out)),
-        None if out.is_terminal() => runtime.block_on(commands::overview::run(&cli.global, out)),
-        None => {
-            let mut program = Cli::command();
-            let help = program.render_help();
-            program.error(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help).exit()
-        }
+        None => runtime.block_on(commands::overview::run(&cli.global, out)),
     }
 }

@@ -40,14 +40,20 @@ pub(crate) fn locate(global: &GlobalOptions) -> Result<StoreLocation> {
 
 /// Parses the name of a store: a URL, or else a directory.
 pub(crate) fn parse(store: &OsStr, global: &GlobalOptions) -> Result<StoreLocation> {
+    let location = parse_second(store, global)?;
+    if matches!(location, StoreLocation::Database(_)) && global.index.is_some() {
+        return Err(Failure::new(FailureKind::Usage, "--index belongs to a home, and the store is a database")
+            .hint("leave it out: a database has its own indexes"));
+    }
+    Ok(location)
+}
+
+/// Parses the name of a store beside the one of the global options, to which `--index` does not belong.
+pub(crate) fn parse_second(store: &OsStr, global: &GlobalOptions) -> Result<StoreLocation> {
     let Some(url) = url_in(store) else { return home::locate(Some(Path::new(store))).map(StoreLocation::Home) };
     let mut database = ThreadDatabase::parse(url)?;
     if let Some(durability) = global.durability()? {
         database.set_durability(durability);
-    }
-    if global.index.is_some() {
-        return Err(Failure::new(FailureKind::Usage, "--index belongs to a home, and the store is a database")
-            .hint("leave it out: a database has its own indexes"));
     }
     Ok(StoreLocation::Database(database))
 }

@@ -6,6 +6,7 @@ use selvedge_thread_store::ThreadReader;
 use selvedge_transcript::TranscriptParts;
 
 use crate::failure::{Failure, FailureKind, Result};
+use crate::render::counted::counted;
 
 /// Options that select turns and parts.
 #[derive(Clone, Debug, Args)]
@@ -65,8 +66,11 @@ impl SelectionArgs {
         let mut turns = store.list_turns(&TurnQuery::all(id)).await?.items;
         let Some(TurnRange { first, last }) = self.turns else { return Ok((turns, 1)) };
         if first > turns.len() {
-            return Err(Failure::new(FailureKind::NotFound, format!("the thread has {} turns", turns.len()))
-                .hint("--turns counts from 1"));
+            return Err(Failure::new(
+                FailureKind::NotFound,
+                format!("the thread has {}", counted(turns.len(), "turn")),
+            )
+            .hint("--turns counts from 1"));
         }
         turns.truncate(last);
         turns.drain(..first - 1);

@@ -108,6 +108,8 @@ mod postgres {
     use selvedge_thread_store::StoreError;
     use selvedge_thread_store_postgres::{PostgresOptions, PostgresThreadStore, SchemaState};
 
+    use crate::progress::with_elapsed_time;
+
     use super::{
         Arc, DatabaseStatus, Durability, Failure, NamespaceCount, ReplicaStatus, Result, TablesState, ThreadStore,
         not_a_store,
@@ -138,8 +140,9 @@ mod postgres {
 
         /// Connects to the store.
         pub(crate) async fn open(&self) -> Result<Arc<dyn ThreadStore>> {
-            let store = PostgresThreadStore::connect(&self.0).await.map_err(|error| self.failure(error))?;
-            Ok(Arc::new(store))
+            let connecting = PostgresThreadStore::connect(&self.0);
+            let store = with_elapsed_time(&format!("connecting to {}", self.location()), connecting).await;
+            Ok(Arc::new(store.map_err(|error| self.failure(error))?))
         }
 
         /// Creates the tables, or updates them.
@@ -184,9 +187,15 @@ mod postgres {
 
         /// Adds where the store is, and what to do if its server does not answer.
         fn failure(&self, error: StoreError) -> Failure {
-            let is_unreachable = matches!(error, StoreError::Backend { .. });
-            let failure = Failure::from(error).context(format!("cannot use the store in {}", self.location()));
-            if is_unreachable {
+            let may_be_wrong_url =
+                matches!(error, StoreError::Backend { .. }) && !PostgresThreadStore::lacks_rights(&error);
+            let location = self.location();
+            let names_location = error.to_string().contains(&location);
+            let mut failure = Failure::from(error);
+            if !names_location {
+                failure = failure.context(format!("cannot use the store in {location}"));
+            }
+            if may_be_wrong_url {
                 return failure.hint("check that the server runs, and host, port, database and user of the URL; PGPASSWORD or ~/.pgpass can hold the password");
             }
             failure

@@ -95,7 +95,9 @@ pub use selvedge_thread_manager::{
     AgentText, Approval, FollowEvent, LiveThread, NewThread, Prompt, Recorded, ResumedThread, ShutdownReport,
     StartingThread, ThreadFollower, ThreadManager, ToolCallRecorder, ToolOutput, TurnRecorder, TurnSettings,
 };
-pub use selvedge_thread_store::{ForkThread, LinePosition, LineStart, Result, StoreError, ThreadReader, ThreadStore};
+pub use selvedge_thread_store::{
+    ForkThread, Holder, LinePosition, LineStart, Result, StoreError, ThreadReader, ThreadStore,
+};
 #[cfg(feature = "local")]
 pub use selvedge_thread_store_local::{HomeOptions, IndexLocation, LocalThreadStore};
 

@@ -99,7 +99,8 @@ impl ThreadManager {
         &self.store
     }
 
-    /// Starts a new thread. It is lazy: no other process sees it before its first append.
+    /// Starts a new thread. It is lazy: no other process sees it before its first append, or before
+    /// [`persist`](LiveThread::persist).
     ///
     /// What `thread` does not contain is added, as by [`begin`](Self::begin).
     ///
@@ -168,7 +169,8 @@ impl ThreadManager {
     /// moment get the same handle.
     ///
     /// # Errors
-    /// The errors of [`resume`](Self::resume). `Conflict` means that another process writes the thread.
+    /// The errors of [`resume`](Self::resume). `Conflict` means that another process writes the thread. In a database it may have
+    /// died: its claim then ends after [`Holder::held_for`](selvedge_thread_store::Holder::held_for), and the call succeeds.
     #[tracing::instrument(level = "debug", skip_all, fields(%thread_id), err(level = "debug"))]
     pub async fn open(&self, thread_id: ThreadId) -> Result<Arc<LiveThread>> {
         let lock = self.registry.opening(thread_id);
@@ -185,7 +187,8 @@ impl ThreadManager {
 
     /// Returns a stream of what is added to a thread from a position on, whoever writes it: lines, rewinds, and the end.
     ///
-    /// The stream repeats what failed and may work later. It ends if the thread is deleted.
+    /// The stream repeats what failed and may work later. It ends if the thread is deleted, and at once if there is no such thread:
+    /// one that another process has [started](Self::start) is there from its first append on.
     pub fn follow(&self, thread_id: ThreadId, from: LineStart) -> ThreadFollower {
         ThreadFollower::new(Arc::clone(&self.store), thread_id, from)
     }

@@ -14,7 +14,7 @@ pub(crate) fn store_error(error: RolloutError) -> StoreError {
     match error {
         RolloutError::Locked { thread_id, holder } => StoreError::Conflict {
             thread_id,
-            holder: Holder { process_id: holder.process_id, host: None },
+            holder: Holder { process_id: holder.process_id, ..Holder::default() },
             since: None,
         },
         RolloutError::Lost { thread_id, path, what } => {
@@ -67,5 +67,9 @@ pub(crate) fn corrupt(thread_id: ThreadId, damage: Damage) -> StoreError {
 
 /// Returns the conflict with a writer in this process.
 pub(crate) fn held_here(thread_id: ThreadId) -> StoreError {
-    StoreError::Conflict { thread_id, holder: Holder { process_id: Some(std::process::id()), host: None }, since: None }
+    StoreError::Conflict {
+        thread_id,
+        holder: Holder { process_id: Some(std::process::id()), ..Holder::default() },
+        since: None,
+    }
 }

@@ -1,11 +1,20 @@
 //! Errors of the database: which are worth another attempt, and what callers get.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::{BatchId, StoreError};
+use sqlx::ConnectOptions;
+
+use crate::PostgresOptions;
+
+/// The SQLSTATE for a role without a right.
+const NO_RIGHTS: &str = "42501";
+/// How long the cause of a missing connection is looked for.
+const CAUSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why an attempt of an operation failed.
 #[derive(Debug)]
@@ -42,6 +51,15 @@ impl AttemptError {
         }
     }
 
+    /// Returns the failure with its [cause](with_cause), if it is a connection that did not come.
+    pub(crate) async fn with_cause(self, options: &PostgresOptions) -> Self {
+        match self {
+            Self::Database(error) => Self::Database(with_cause(error, options).await),
+            Self::Unanswered(error) => Self::Unanswered(with_cause(error, options).await),
+            other => other,
+        }
+    }
+
     /// Converts the last failure of an operation into the error that the caller gets.
     ///
     /// `may_have_happened` reports whether the answer of an earlier attempt was lost.
@@ -61,6 +79,16 @@ impl AttemptError {
             (Self::Unanswered(error), Some(thread_id)) => unknown(thread_id, batch, error),
             (Self::Database(error), Some(thread_id)) if may_have_happened => unknown(thread_id, batch, error),
             (Self::Unanswered(error) | Self::Database(error), _) => backend(error),
+        }
+    }
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Overtaken => f.write_str("another change came between"),
+            Self::Database(error) | Self::Unanswered(error) => error.fmt(f),
         }
     }
 }
@@ -92,10 +120,32 @@ pub(crate) fn backend(error: sqlx::Error) -> StoreError {
         return StoreError::backend(context, io::Error::new(io::ErrorKind::ConnectionAborted, error));
     }
     let context = match code_of(&error).as_deref() {
-        Some("42501") => "the role of the database connection may not do this",
+        Some(NO_RIGHTS) => {
+            "the role of the database connection may not do this (`selvedge store roles` prints the SQL that gives rights)"
+        }
         _ => "the database failed",
     };
     StoreError::backend(context, error)
+}
+
+/// Returns why the server gave no connection in time, if `error` says only that it did not.
+///
+/// A pool tries again in silence while the server refuses connections. One attempt beside it finds the cause.
+pub(crate) async fn with_cause(error: sqlx::Error, options: &PostgresOptions) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(CAUSE_LIMIT, options.connect.connect()).await {
+        Ok(Err(cause)) => cause,
+        // The connections of this process are in use, or the server accepts a connection and says nothing.
+        Ok(Ok(_)) | Err(_) => error,
+    }
+}
+
+/// Returns whether a call failed because the role of the connection has not the rights for it.
+pub(crate) fn lacks_rights(error: &StoreError) -> bool {
+    let StoreError::Backend { source, .. } = error else { return false };
+    source.downcast_ref::<sqlx::Error>().is_some_and(|error| code_of(error).as_deref() == Some(NO_RIGHTS))
 }
 
 /// Returns the SQLSTATE of an error that the server reports.

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use selvedge_protocol::{Durability, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{ChangeSignal, ColdQueues};
@@ -15,9 +15,12 @@ use tokio::task::JoinHandle;
 use crate::behind::RecordsBehind;
 use crate::change_feed::ChangeFeed;
 use crate::commit_queue::GroupCommit;
-use crate::error::{AttemptError, backend, pause};
+use crate::error::{AttemptError, backend, pause, with_cause};
 use crate::live_threads::HeldThreads;
 use crate::{PostgresOptions, schema};
+
+/// After this time of failed attempts, a warning says what is going on.
+const QUIET_RETRIES: Duration = Duration::from_secs(2);
 
 /// A transaction.
 pub(crate) type PgTransaction = Transaction<'static, Postgres>;
@@ -45,7 +48,7 @@ pub(crate) struct PostgresHost {
 
 impl PostgresHost {
     pub(crate) async fn connect(options: &PostgresOptions) -> Result<Arc<Self>> {
-        let pool = PgPoolOptions::new()
+        let connecting = PgPoolOptions::new()
             .max_connections(options.pool_size)
             .acquire_timeout(options.connect_timeout)
             // A connection that broke shows this in the statement, which is tried again. A question before each statement would
@@ -66,8 +69,11 @@ impl PostgresHost {
                 })
             })
             .connect_with(options.connect.clone())
-            .await
-            .map_err(backend)?;
+            .await;
+        let pool = match connecting {
+            Ok(pool) => pool,
+            Err(error) => return Err(backend(with_cause(error, options).await)),
+        };
         let mut connection = pool.acquire().await.map_err(backend)?;
         schema::check(&mut connection, options).await?;
         if options.durability == Durability::Synced && !schema::is_synced(&mut connection).await.map_err(backend)? {
@@ -110,7 +116,7 @@ impl PostgresHost {
 
     /// Returns this process as the holder of a claim.
     pub(crate) fn holder(&self) -> Holder {
-        Holder { process_id: Some(std::process::id()), host: self.machine.clone() }
+        Holder { process_id: Some(std::process::id()), host: self.machine.clone(), held_for: None }
     }
 
     /// Returns the text of a statement, with the name of the schema for each `@` before a point.
@@ -157,7 +163,7 @@ impl PostgresHost {
         F: Future<Output = Result<T, AttemptError>>,
     {
         let began = Instant::now();
-        let mut may_have_happened = false;
+        let (mut may_have_happened, mut has_warned) = (false, false);
         for number in 0.. {
             let limited = tokio::time::timeout(self.options.statement_timeout, attempt(may_have_happened));
             let timed_out = || AttemptError::Unanswered(io::Error::from(io::ErrorKind::TimedOut).into());
@@ -167,7 +173,13 @@ impl PostgresHost {
             };
             may_have_happened |= matches!(failure, AttemptError::Unanswered(_));
             if !failure.is_transient() || began.elapsed() >= self.options.retry_for {
+                let failure = failure.with_cause(&self.options).await;
                 return Err(failure.into_error(thread_id, batch, may_have_happened));
+            }
+            if !has_warned && began.elapsed() >= QUIET_RETRIES {
+                has_warned = true;
+                let limit = self.options.retry_for.as_secs();
+                tracing::warn!(%failure, "no answer from the database yet; trying again for {limit} s in all");
             }
             tracing::debug!(
                 thread_id = thread_id.map(tracing::field::display),

@@ -32,6 +32,8 @@ use url::Url;
 /// | `durability` | `written` | the durability level, `written` or `synced` |
 /// | `listen` | `true` | whether notifications of the server wake waiting readers; without them readers poll |
 ///
+/// Any other parameter is an error: a misspelt one must not leave threads in another namespace.
+///
 /// Text values use the percent encoding of URLs. A password is never part of a message: `Debug` and errors show where the
 /// store is without it.
 #[derive(Clone)]
@@ -158,7 +160,9 @@ impl FromStr for PostgresOptions {
                 "lease" => options.lease = seconds(&key, &value)?,
                 "durability" => options.durability = parse(&key, &value)?,
                 "listen" => options.listen = parse(&key, &value)?,
-                _ => others.push((key.into_owned(), value.into_owned())),
+                key if is_connect_parameter(key) => others.push((key.to_owned(), value.into_owned())),
+                // sqlx would ignore it, and log its value, which may be a password.
+                key => return Err(PostgresUrlError::new(unknown_parameter(key))),
             }
         }
         url.set_query(None);
@@ -171,6 +175,44 @@ impl FromStr for PostgresOptions {
         options.check()?;
         Ok(options)
     }
+}
+
+/// The parameters of this store.
+const STORE_PARAMETERS: [&str; 9] =
+    ["schema", "namespace", "pool", "connect_timeout", "statement_timeout", "retry", "lease", "durability", "listen"];
+
+/// The parameters that sqlx knows.
+const CONNECT_PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+fn is_connect_parameter(key: &str) -> bool {
+    CONNECT_PARAMETERS.contains(&key) || (key.starts_with("options[") && key.ends_with(']'))
+}
+
+/// Returns what is wrong with a parameter that nobody knows, without its value.
+fn unknown_parameter(key: &str) -> String {
+    // The name may be a part of a password that has an `&` or a `?` in it.
+    let name = if key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') { key } else { "…" };
+    let known = STORE_PARAMETERS.join(", ");
+    format!("there is no parameter `{name}`; the parameters are {known}, and those of libpq such as sslmode")
 }
 
 fn parse<T: FromStr<Err: fmt::Display>>(key: &str, value: &str) -> Result<T, PostgresUrlError> {
@@ -204,10 +246,35 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_parameter_is_an_error() {
+        let error = format!("{URL}&namspace=b").parse::<PostgresOptions>().unwrap_err().to_string();
+        assert!(error.contains("`namspace`") && error.contains("namespace,"), "{error}");
+        for known in CONNECT_PARAMETERS.iter().filter(|known| !matches!(**known, "port" | "hostaddr")) {
+            let value = match *known {
+                "sslmode" | "ssl-mode" => "prefer",
+                _ => "1",
+            };
+            let parsed = format!("{URL}&{known}={value}").parse::<PostgresOptions>();
+            assert!(parsed.is_ok(), "{known}: {parsed:?}");
+        }
+        assert!(format!("{URL}&options[search_path]=x").parse::<PostgresOptions>().is_ok());
+    }
+
+    #[test]
     fn no_text_has_the_password() {
         let options: PostgresOptions = URL.parse().unwrap();
         assert!(!format!("{options:?} {}", options.location()).contains("s3cret"));
-        for end in ["&pool=1", "&schema=a-b", "&namespace=", "&lease=x", "&sslmode=x", "&durability=x"] {
+        for end in [
+            "&pasword=s3cret",
+            "&s3cret",
+            "&s3cret=1",
+            "&pool=1",
+            "&schema=a-b",
+            "&namespace=",
+            "&lease=x",
+            "&sslmode=x",
+            "&durability=x",
+        ] {
             let error = format!("{URL}{end}").parse::<PostgresOptions>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
         }

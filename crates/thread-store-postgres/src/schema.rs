@@ -227,7 +227,7 @@ pub(crate) async fn check(connection: &mut PgConnection, options: &PostgresOptio
     match state(connection, &options.schema).await? {
         SchemaState::Current { .. } => check_namespace(connection, options).await,
         SchemaState::Missing => Err(StoreError::invalid(format!(
-            "there is no store: {} has no tables; create them with `selvedge store init`",
+            "there is no store yet: {} has no tables; create them with `selvedge store init`",
             options.location()
         ))),
         SchemaState::Older { version, needed } => Err(StoreError::invalid(format!(

@@ -66,6 +66,12 @@ impl PostgresThreadStore {
         schema::roles(options)
     }
 
+    /// Returns whether a call failed because the role of the connection has not the rights for it.
+    #[must_use]
+    pub fn lacks_rights(error: &StoreError) -> bool {
+        crate::error::lacks_rights(error)
+    }
+
     /// Returns the settings of the store.
     #[must_use]
     pub fn options(&self) -> &PostgresOptions {

@@ -1,5 +1,7 @@
 //! Threads and segments as they are stored.
 
+use std::time::Duration;
+
 use selvedge_protocol::log::{RawContent, split_raw};
 use selvedge_protocol::{SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{RecentBatches, Segment, SegmentTail};
@@ -25,7 +27,7 @@ const MAX_INSERT: (usize, usize) = (5000, 8 << 20);
 pub(crate) const THREAD: &str = "thread_id, owner, owner_host, owner_process,
     (extract(epoch FROM claimed_at) * 1000)::bigint AS claimed_at,
     coalesce(owner IS NOT NULL AND expires_at > clock_timestamp(), false) AS is_live,
-    epoch, is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
+    (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint AS expires_in, epoch, is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
     reverts";
 
 /// The columns of a stored record, of the table `t`.
@@ -52,6 +54,8 @@ pub(crate) struct ThreadRow {
     since: Option<Timestamp>,
     /// Whether there is a claim that has not expired.
     pub(crate) is_live: bool,
+    /// How long the claim is valid without a renewal.
+    expires_in: Option<Duration>,
     pub(crate) epoch: i64,
     pub(crate) is_unsettled: bool,
     pub(crate) revision: i64,
@@ -71,6 +75,7 @@ impl FromRow<'_, PgRow> for ThreadRow {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         let process: Option<i64> = row.try_get("owner_process")?;
         let since: Option<i64> = row.try_get("claimed_at")?;
+        let expires_in: Option<i64> = row.try_get("expires_in")?;
         let name: Option<Vec<u8>> = row.try_get("name")?;
         Ok(Self {
             id: ThreadId::from_uuid(row.try_get("thread_id")?),
@@ -78,9 +83,11 @@ impl FromRow<'_, PgRow> for ThreadRow {
             holder: Holder {
                 process_id: process.and_then(|process| u32::try_from(process).ok()),
                 host: row.try_get("owner_host")?,
+                held_for: None,
             },
             since: since.map(Timestamp::from_millis),
             is_live: row.try_get("is_live")?,
+            expires_in: expires_in.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis),
             epoch: row.try_get("epoch")?,
             is_unsettled: row.try_get("is_unsettled")?,
             revision: row.try_get("revision")?,
@@ -106,6 +113,7 @@ impl ThreadRow {
             holder: Holder::default(),
             since: None,
             is_live: false,
+            expires_in: None,
             epoch: 1,
             is_unsettled: false,
             // By the clock, so that a thread that is created again after its deletion does not repeat a version.
@@ -150,7 +158,8 @@ impl ThreadRow {
 
     /// Creates the error for a caller that needs the writer.
     pub(crate) fn conflict(&self) -> StoreError {
-        StoreError::Conflict { thread_id: self.id, holder: self.holder.clone(), since: self.since }
+        let holder = Holder { held_for: self.expires_in, ..self.holder.clone() };
+        StoreError::Conflict { thread_id: self.id, holder, since: self.since }
     }
 
     /// Returns what happened to the claim of a writer that no longer holds the thread.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use selvedge_history::{EmptySearch, HeadError, NoUserMessages, UnknownTurn};
 use selvedge_protocol::{CursorError, ThreadId, Timestamp, TurnSelector, ZeroLimit};
@@ -23,10 +24,23 @@ pub struct Holder {
     pub process_id: Option<u32>,
     /// The host, in a store that several hosts share.
     pub host: Option<String>,
+    /// How long the thread stays held if the process has died. `None` in a store that frees it at once.
+    pub held_for: Option<Duration>,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_name(f)?;
+        match self.held_for {
+            // Rounded up: after that time the thread is free.
+            Some(time) => write!(f, " (if that has died, the thread is free in {} s)", time.as_secs() + 1),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Holder {
+    fn write_name(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.process_id, &self.host) {
             (Some(process_id), Some(host)) => write!(f, "process {process_id} on {host}"),
             (Some(process_id), None) => write!(f, "process {process_id}"),

@@ -20,11 +20,29 @@ pub(crate) fn thread_row(thread: &StoredThread, is_running: bool) -> Markup {
                 @if let Some(branch) = branch { span.branch { (branch) } }
                 @if let Some(model) = &thread.model { span.model { (model) } }
                 @if let Some(tokens) = tokens { span.tokens { (thousands(tokens)) " tokens" } }
-                @if thread.forked_from_id.is_some() { span { "fork" } }
-                @if thread.parent_thread_id.is_some() { span { "sub-agent" } }
+                @if let Some(relation) = relation(thread) { span { (relation) } }
                 @if thread.archived { span.archived { "archived" } }
             }
         }
+    }
+}
+
+/// Returns what a thread is to the one that it comes from: a fork, or a sub-agent with its name and role. `None` for a thread that
+/// comes from no other.
+///
+/// A sub-agent that began with the history of its parent is a sub-agent, and a fork of a sub-agent is a fork.
+pub(crate) fn relation(thread: &StoredThread) -> Option<String> {
+    let parent = thread.parent_thread_id;
+    match thread.forked_from_id {
+        Some(source) if parent != Some(source) => Some("fork".to_owned()),
+        _ => parent.map(|_| {
+            let nickname = thread.agent_nickname.clone();
+            let role = thread.agent_role.as_ref().map(|role| match nickname {
+                Some(_) => format!("({role})"),
+                None => role.clone(),
+            });
+            ["sub-agent".to_owned()].into_iter().chain(nickname).chain(role).collect::<Vec<_>>().join(" ")
+        }),
     }
 }
 

@@ -333,7 +333,7 @@ fn parse<R: DeserializeOwned>(json: &[u8]) -> Result<R> {
 /// Creates the error of a thread that is live. Its writer is in this process, because redb opens the file in no other
 /// one.
 pub(crate) fn conflict(thread_id: ThreadId) -> StoreError {
-    let holder = Holder { process_id: Some(std::process::id()), host: None };
+    let holder = Holder { process_id: Some(std::process::id()), ..Holder::default() };
     StoreError::Conflict { thread_id, holder, since: None }
 }
 

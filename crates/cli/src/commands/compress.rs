@@ -14,6 +14,7 @@ use crate::failure::{Failure, FailureKind, Result};
 use crate::maintenance;
 use crate::notes::note;
 use crate::progress::{Progress, ThreadsBar};
+use crate::render::counted::counted;
 use crate::resolve;
 use crate::thread_filters::archived_filter;
 use crate::value_parsers::parse_days_or_age;
@@ -85,8 +86,7 @@ struct CompressionTotal {
 
 impl CompressionTotal {
     fn counts(&self) -> String {
-        let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-        format!("{} ({})", plural(self.threads, "thread"), plural(self.files, "file"))
+        format!("{} ({})", counted(self.threads, "thread"), counted(self.files, "file"))
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use clap::Args;
+use indicatif::HumanBytes;
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::StoreError;
 use serde::Serialize;
@@ -19,6 +20,7 @@ use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::maintenance;
 use crate::notes::note;
+use crate::render::counted::counted;
 use crate::resolve;
 use crate::wiring::{CheckedTotals, Diagnosis, Finding, RepairStep, Severity};
 
@@ -166,7 +168,12 @@ fn print(
     let omitted = if before.omitted > 0 { format!(", and {} more", before.omitted) } else { String::new() };
     writeln!(
         app.out,
-        "checked {files} files with {lines} lines in {bytes} bytes: {faults} faults, {notices} notices{omitted}"
+        "checked {} with {} in {}: {}, {}{omitted}",
+        counted(files, "file"),
+        counted(lines, "line"),
+        HumanBytes(bytes),
+        counted(faults, "fault"),
+        counted(notices, "notice")
     )?;
     let is_repairable = |finding: &Finding| finding.is_repairable && finding.severity == Severity::Fault;
     let is_repairable = before.findings.iter().any(is_repairable) || faults_of_index > 0;
@@ -182,8 +189,11 @@ fn print(
 fn verdict(remaining: usize, mode: RepairMode) -> Result<()> {
     match remaining {
         0 => Ok(()),
-        count if mode == RepairMode::Repair => Err(Failure::new(FailureKind::Other, format!("{count} faults remain"))
-            .hint("each finding above says what to do about it")),
-        count => Err(Failure::new(FailureKind::Other, format!("{count} faults"))),
+        count if mode == RepairMode::Repair => Err(Failure::new(
+            FailureKind::Other,
+            format!("{} {}", counted(count, "fault"), if count == 1 { "remains" } else { "remain" }),
+        )
+        .hint("each finding above says what to do about it")),
+        count => Err(Failure::new(FailureKind::Other, counted(count, "fault"))),
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::notes::note;
+use crate::render::counted::counted;
 use crate::wiring::ImportedFile;
 
 /// Arguments of `selvedge import`.
@@ -85,7 +86,9 @@ pub(crate) async fn run(args: &ImportArgs, app: &mut App<'_>) -> Result<()> {
 fn describe(imported: &ImportedFile) -> String {
     let ImportedFile { forked_from_id, lines, new_lines, .. } = imported;
     match forked_from_id {
-        Some(source) => format!("a new thread, forked from {source}: {new_lines} of its {lines} lines are new"),
-        None => format!("{lines} lines, {new_lines} of them new"),
+        Some(source) => {
+            format!("a new thread, forked from {source}: {new_lines} of its {} are new", counted(*lines, "line"))
+        }
+        None => format!("{}, {new_lines} of them new", counted(*lines, "line")),
     }
 }

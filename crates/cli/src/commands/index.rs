@@ -12,6 +12,7 @@ use crate::clock::now;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::notes::note;
 use crate::progress::{Progress, ThreadsBar};
+use crate::render::counted::counted;
 use crate::render::time::ago;
 use crate::wiring::{IndexAdmin, IndexStatus, UpdateProgress, UpdateReport};
 
@@ -88,11 +89,12 @@ fn print_report(app: &mut App<'_>, report: &UpdateReport) -> Result<()> {
     let UpdateReport { threads, read_whole, read_tail, removed, unreadable, bytes_read, .. } = report;
     writeln!(
         app.out,
-        "{threads} threads; {read_whole} read, {read_tail} updated incrementally, {removed} removed; {} read",
+        "{}; {read_whole} read, {read_tail} updated incrementally, {removed} removed; {} read",
+        counted(*threads, "thread"),
         HumanBytes(*bytes_read)
     )?;
     if *unreadable > 0 {
-        note(&format!("{unreadable} threads could not be read; see the messages above"));
+        note(&format!("{} could not be read; see the messages above", counted(*unreadable, "thread")));
     }
     Ok(())
 }
@@ -110,7 +112,7 @@ fn print_status(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
     let checked = status.checked_at.map_or_else(|| "never".to_owned(), |at| ago(at, now()));
     writeln!(app.out, "index     {}, {}", status.path.display(), HumanBytes(status.size))?;
     writeln!(app.out, "threads   {} of {}", status.threads, status.threads_in_home)?;
-    writeln!(app.out, "to read   {} threads, {}", status.changed, HumanBytes(status.changed_bytes))?;
+    writeln!(app.out, "to read   {}, {}", counted(status.changed, "thread"), HumanBytes(status.changed_bytes))?;
     writeln!(app.out, "deleted   {}", status.gone)?;
     writeln!(app.out, "checked   {checked}")?;
     app.out.flush()?;

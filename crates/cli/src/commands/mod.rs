@@ -7,6 +7,7 @@ mod archive;
 mod completions;
 mod compress;
 mod context;
+mod copy;
 mod delete;
 mod demo;
 mod doctor;
@@ -61,6 +62,8 @@ pub(crate) enum VerbArgs {
     Fork(fork::ForkArgs),
     /// Take in rollout files that no command reads, such as copies of a conflict
     Import(import::ImportArgs),
+    /// Copy threads into another store, byte for byte: from a home into a database, and back
+    Copy(copy::CopyArgs),
     /// Undo the newest turns of a thread
     Rewind(rewind::RewindArgs),
     /// Give a thread a name, or remove it
@@ -151,6 +154,7 @@ async fn run_on_store(verb: &VerbArgs, global: &GlobalOptions, app: &mut App<'_>
         VerbArgs::Append(args) => append::run(args, app).await,
         VerbArgs::Fork(args) => fork::run(args, app).await,
         VerbArgs::Import(args) => import::run(args, app).await,
+        VerbArgs::Copy(args) => copy::run(args, global, app).await,
         VerbArgs::Rewind(args) => rewind::run(args, app).await,
         VerbArgs::Rename(args) => rename::run(args, app).await,
         VerbArgs::Archive(args) => archive::archive(args, app).await,

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::failure::Result;
 use crate::global_options::GlobalOptions;
 use crate::output::Output;
+use crate::render::counted::counted;
 use crate::store_location::{self, StoreLocation};
 use crate::wiring::HomeOptions;
 
@@ -54,14 +55,20 @@ pub(crate) async fn run(global: &GlobalOptions, out: &mut Output) -> Result<()> 
 
 async fn describe(app: &mut App<'_>) -> Result<()> {
     let newest = app.store.list_threads(&ThreadQuery { limit: NEWEST, ..ThreadQuery::default() }).await?.items;
-    let everything = ThreadQuery { archived: ArchivedFilter::All, ..ThreadQuery::default() };
-    let query = StatsQuery { threads: everything, by: StatsKey::Source, offsets: Vec::new() };
-    let total = app.store.thread_stats(&query).await?.total;
-    if total.threads == 0 {
-        writeln!(app.out, "No threads yet in {}.\n", app.location)?;
+    if newest.is_empty() {
+        let archived = ThreadQuery { archived: ArchivedFilter::Archived, limit: 1, ..ThreadQuery::default() };
+        let what = match app.store.list_threads(&archived).await?.items.is_empty() {
+            true => "No threads yet",
+            false => "Only archived threads, which `selvedge list --archived` shows,",
+        };
+        writeln!(app.out, "{what} in {}.\n", app.location)?;
         return hints(&FIRST, "", app.out);
     }
-    writeln!(app.out, "{} threads with {} turns in {}. The newest:\n", total.threads, total.turns, app.location)?;
+    // The same threads as in `list` and `stats`: the archived ones do not count.
+    let query = StatsQuery { threads: ThreadQuery::default(), by: StatsKey::Source, offsets: Vec::new() };
+    let total = app.store.thread_stats(&query).await?.total;
+    let (threads, turns) = (counted(total.threads, "thread"), counted(total.turns, "turn"));
+    writeln!(app.out, "{threads} with {turns} in {}. The newest:\n", app.location)?;
     let id_len = app.short_id_len(&newest).await?;
     let table = list::render(app, &newest, id_len);
     app.out.write_all(table.as_bytes())?;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::codex::{CODEX_HELP, ChangeMaker, CodexDoor, CodexOptions, Route, route};
 use crate::failure::Result;
+use crate::render::counted::counted;
 use crate::resolve::{self, ThreadArg};
 use crate::wiring::CodexChange;
 
@@ -61,7 +62,7 @@ pub(crate) async fn run(args: &RewindArgs, app: &mut App<'_>) -> Result<()> {
         Route::Files(maker) => (app.manager.rewind(id, to).await?, maker),
         Route::Door(door) => rewind_by_codex(id, &to, &door, app).await?,
     };
-    let turns = if undone == 1 { "1 turn".to_owned() } else { format!("{undone} turns") };
+    let turns = counted(undone, "turn");
     // Reads the thread only for JSON, as that may read its whole log.
     let answer = if app.json { serde_json::to_value(app.manager.thread(id).await?)? } else { json!(null) };
     maker.report(answer, &[format!("rewound {id} by {turns}{}", maker.suffix())], app)

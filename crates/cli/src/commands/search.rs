@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, ValueEnum};
 use selvedge_history::TextSearch;
-use selvedge_protocol::{SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery, TurnSelector};
+use selvedge_protocol::{
+    ArchivedFilter, SearchHit, SearchOrder, SearchQuery, StoredThread, Turn, TurnQuery, TurnSelector,
+};
 use selvedge_thread_store::StoreError;
 
 use super::show;
@@ -102,7 +104,7 @@ pub(crate) async fn run(args: &SearchArgs, app: &mut App<'_>) -> Result<()> {
     if app.json {
         app.out.json(&page.items)?;
     } else if page.items.is_empty() {
-        note(&nothing_found(&args.text));
+        note(&nothing_found(args, query.threads.archived));
     } else {
         let text = render(app, &page.items).await?;
         app.out.write_all(text.as_bytes())?;
@@ -124,11 +126,13 @@ async fn open(hit: &SearchHit, args: &SearchArgs, app: &mut App<'_>) -> Result<(
     show::print(&hit.thread, turn, number.saturating_sub(1), args.full, app)
 }
 
-/// Returns what is said if there is no hit. For one word, it says how to find words that begin with it.
-fn nothing_found(text: &str) -> String {
-    let is_word = text.chars().all(char::is_alphanumeric);
-    let further = if is_word { format!("; '{text}*' finds words that begin with it") } else { String::new() };
-    format!("no thread contains {text:?}{further}")
+/// Returns what is said if there is no hit, and where else hits may be. `term*` is no advice: a term finds all that it finds, and more.
+fn nothing_found(args: &SearchArgs, archived: ArchivedFilter) -> String {
+    let text = &args.text;
+    let has_terms = text.split_whitespace().nth(1).is_some() && !text.contains('"');
+    let terms = if has_terms { "; all terms must be in the same message" } else { "" };
+    let more = if archived == ArchivedFilter::Active { "; --all searches archived threads, too" } else { "" };
+    format!("no thread contains {text:?}{terms}{more}")
 }
 
 fn order(args: &SearchArgs) -> SearchOrder {

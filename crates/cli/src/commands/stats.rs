@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::failure::Result;
 use crate::notes::note;
+use crate::render::counted::counted;
 use crate::render::plot::{self, Bar};
 use crate::render::table::{self, Cell, CellStyle, Column};
 use crate::render::text::single_line;
@@ -140,10 +141,10 @@ pub(crate) async fn run(args: &StatsArgs, app: &mut App<'_>) -> Result<()> {
     if !others.is_empty() {
         let total = sum(&others);
         note(&format!(
-            "and {} more with {} threads, {} turns; --limit shows more, --json all",
+            "and {} more with {}, {}; --limit shows more, --json all",
             others.len(),
-            total.threads,
-            total.turns
+            counted(total.threads, "thread"),
+            counted(total.turns, "turn")
         ));
     }
     Ok(())

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::global_options::GlobalOptions;
 use crate::output::Output;
+use crate::render::counted::counted;
 use crate::render::sanitize::sanitize;
 use crate::store_location::{self, StoreLocation};
 use crate::wiring::{DatabaseStatus, NamespaceCount, ReplicaStatus, TablesState, ThreadDatabase};
@@ -131,7 +132,7 @@ fn print_status(status: &DatabaseStatus, out: &mut Output) -> Result<()> {
     writeln!(out, "tables      {}", describe(status.tables))?;
     writeln!(out, "threads     {} in this namespace", status.threads)?;
     for NamespaceCount { namespace, threads } in &status.namespaces {
-        writeln!(out, "namespace   {}: {threads} threads", sanitize(namespace))?;
+        writeln!(out, "namespace   {}: {}", sanitize(namespace), counted(*threads, "thread"))?;
     }
     let (notifications, locks) = (have(status.has_notifications), have(status.has_advisory_locks));
     writeln!(out, "extras      notifications: {notifications}, advisory locks: {locks}")?;
@@ -192,6 +193,9 @@ fn require_current(status: &DatabaseStatus) -> Result<()> {
         }
         TablesState::Newer { .. } => "use a newer program",
     };
-    let message = format!("the tables of the store are not those of this program: {}", describe(status.tables));
+    let message = match status.tables {
+        TablesState::Missing => "the store has no tables yet".to_owned(),
+        tables => format!("the tables of the store are not those of this program: {}", describe(tables)),
+    };
     Err(Failure::new(FailureKind::Other, message).hint(hint))
 }

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::failure::Result;
 use crate::forest::Forest;
 use crate::notes::note;
+use crate::render::counted::counted;
 use crate::render::thread_title::thread_title;
 use crate::render::tree::{BranchGlyphs, TreeStyle, render};
 use crate::resolve;
@@ -69,14 +70,10 @@ fn families(forest: &Forest, args: &TreeArgs, app: &mut App<'_>) -> Result<()> {
     app.out.flush()?;
     match (families.len(), unrelated.len()) {
         (_, 0) => {}
-        (0, count) => note(&format!("{} here, none forked from or started by another", threads(count))),
-        (_, count) => note(&format!("and {} without forks and sub-agents", threads(count))),
+        (0, count) => note(&format!("{} here, none forked from or started by another", counted(count, "thread"))),
+        (_, count) => note(&format!("and {} without forks and sub-agents", counted(count, "thread"))),
     }
     Ok(())
-}
-
-fn threads(count: usize) -> String {
-    if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") }
 }
 
 fn draw(forest: &Forest, roots: &[usize], args: &TreeArgs, app: &mut App<'_>) -> Result<()> {

@@ -8,6 +8,8 @@ use super::paint::Paint;
 use super::sanitize::sanitize;
 use super::text::{self, TextLimits, single_line};
 
+use crate::render::counted::counted;
+
 /// Renders the context. Unless `full`, long texts are shortened.
 pub(crate) fn render(context: &ModelContext, full: bool, paint: Paint) -> String {
     let mut out = String::new();
@@ -20,7 +22,7 @@ pub(crate) fn render(context: &ModelContext, full: bool, paint: Paint) -> String
         fact("settings", single_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     }
     fact("world state", world_state(context, full));
-    fact("history", format!("{} items", context.history.len()));
+    fact("history", counted(context.history.len(), "item"));
     for (number, item) in (1..).zip(&context.history) {
         out.push('\n');
         out.push_str(&self::item(number, item, full, paint));

@@ -2,6 +2,7 @@
 //! a transcript may contain escape sequences for the terminal.
 
 pub(crate) mod context;
+pub(crate) mod counted;
 pub(crate) mod log_line;
 pub(crate) mod paint;
 pub(crate) mod plot;

@@ -43,6 +43,9 @@ pub(crate) fn facts(thread: &StoredThread, style: TranscriptStyle) -> String {
     writer.fact("created", &date_time(thread.created_at));
     writer.fact_if_known("where", location(thread));
     writer.fact_if_known("model", model(thread));
+    if thread.model.is_none() {
+        writer.fact_if_known("provider", thread.model_provider.as_deref().map(single_line));
+    }
     writer.fact("log", &format!("{}{}", thread.history_mode.as_str(), if thread.archived { ", archived" } else { "" }));
     writer.fact_if_known("tokens", tokens(thread));
     writer.fact_if_known("forked from", thread.forked_from_id.map(|id| id.to_string()));
@@ -58,9 +61,8 @@ fn location(thread: &StoredThread) -> Option<String> {
 }
 
 fn model(thread: &StoredThread) -> Option<String> {
-    let model = thread.model.as_deref();
-    let parts: Vec<&str> = [model, thread.model_provider.as_deref()].into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| single_line(&parts.join(", ")))
+    let parts: Vec<&str> = [thread.model.as_deref()?].into_iter().chain(thread.model_provider.as_deref()).collect();
+    Some(single_line(&parts.join(", ")))
 }
 
 fn tokens(thread: &StoredThread) -> Option<String> {

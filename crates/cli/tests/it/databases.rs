@@ -1,20 +1,17 @@
 //! Stores by URL: every verb that does not name files, on a database beside a home with the same threads.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use selvedge_postgres_server::TestSchema;
-use selvedge_protocol::{ArchivedFilter, ThreadMetadataPatch, ThreadQuery};
-use selvedge_thread_store::{MetadataOrigin, SegmentPart, ThreadReader, ThreadStore};
-use selvedge_thread_store_local::LocalThreadStore;
-use selvedge_thread_store_postgres::PostgresThreadStore;
 use serde_json::Value;
 
-use crate::support::{ARCHIVED169, Home, PLAIN169, RunResult, T169, UNKNOWN, message, run, user_message};
-
-/// How many bytes of a segment are copied at a time.
-const PART: usize = 4096;
+use crate::support::{
+    ARCHIVED169, Home, PLAIN169, RunResult, T169, UNKNOWN, message, rollouts_below, run, user_message,
+};
 
 /// A home, and a database with the same threads.
 struct Beside {
@@ -27,7 +24,7 @@ impl Beside {
     fn new(home: Home) -> Option<Self> {
         let beside = Self::without_tables(home)?;
         assert_eq!(beside.in_database(&["store", "init"]).code, 0);
-        tokio::runtime::Runtime::new().unwrap().block_on(beside.copy());
+        beside.home.ok(&["copy", "--to", &beside.url()]);
         Some(beside)
     }
 
@@ -39,33 +36,6 @@ impl Beside {
         let url = self.schema.url();
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}schema={}", self.schema.name())
-    }
-
-    async fn copy(&self) {
-        let from = LocalThreadStore::open(self.home.path());
-        let to = PostgresThreadStore::connect(&self.url().parse().unwrap()).await.unwrap();
-        let query = ThreadQuery { archived: ArchivedFilter::All, limit: usize::MAX, ..ThreadQuery::default() };
-        for thread in from.list_threads(&query).await.unwrap().items {
-            for info in from.list_segments(thread.id).await.unwrap() {
-                let mut at = 0;
-                loop {
-                    let bytes = from.read_segment(thread.id, info.id, at, PART).await.unwrap();
-                    let is_last = at + bytes.len() as u64 >= info.bytes;
-                    let part = SegmentPart { info: &info, at, bytes: &bytes, is_last };
-                    at = to.import_segment(part).await.unwrap();
-                    if is_last {
-                        break;
-                    }
-                }
-            }
-            if let Some(name) = thread.name {
-                let patch = ThreadMetadataPatch { name: Some(Some(name)), ..ThreadMetadataPatch::default() };
-                to.update_thread_metadata(thread.id, &patch, MetadataOrigin::Explicit).await.unwrap();
-            }
-            if thread.archived {
-                to.archive_thread(thread.id).await.unwrap();
-            }
-        }
     }
 
     fn database_command(&self, args: &[&str]) -> Command {
@@ -167,6 +137,56 @@ fn without_times(transcript: &str) -> String {
     let is_kept = |line: &&str| !["updated ", "created ", "file "].iter().any(|start| line.starts_with(start));
     let lines = transcript.lines().filter(is_kept).map(|line| line.split(" · 20").next().unwrap());
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_home_comes_back_byte_for_byte() {
+    for sample in ["basic-0.20.0", "story-0.144.6", "story-0.169.0"] {
+        let Some(beside) = Beside::new(Home::sample(sample)) else { return };
+        let back = Home::missing();
+        let run = beside.in_database(&["copy", "--to", back.path().to_str().unwrap()]);
+        assert!(run.code == 0 && run.out.contains("copied"), "{run:?}");
+        let files = |home: &Home| -> Vec<(String, Vec<u8>)> {
+            let name = |path: &Path| path.strip_prefix(home.path()).unwrap().display().to_string();
+            rollouts_below(&home.path()).iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
+        };
+        assert!(files(&back) == files(&beside.home), "{sample}");
+        // Names and the archive.
+        let list = ["list", "--all", "--limit", "1000"];
+        assert_eq!(back.ok(&list), beside.home.ok(&list), "{sample}");
+        let again = beside.home.ok(&["copy", "--to", &beside.url(), "--json"]);
+        let again: Value = serde_json::from_str(&again).unwrap();
+        assert_eq!((&again["new"], &again["new_bytes"]), (&0.into(), &0.into()), "{again}");
+    }
+}
+
+#[test]
+fn a_misspelt_parameter_shows_no_value() {
+    let url = "postgres://kim@127.0.0.1:1/work?pasword=s3cret";
+    let run = Home::empty().bare().args(["list", "--store", url]).output().map(RunResult::from).unwrap();
+    assert!(run.code == 2 && run.err.contains("there is no parameter `pasword`"), "{run:?}");
+    assert!(!run.err.contains("s3cret"), "{run:?}");
+}
+
+#[test]
+fn a_server_that_refuses_connections_is_named_as_the_cause() {
+    let url = "postgres://kim:s3cret@127.0.0.1:1/work?connect_timeout=0.3";
+    let run = Home::empty().bare().args(["list", "--store", url]).output().map(RunResult::from).unwrap();
+    assert!(run.code == 1 && run.err.contains("Connection refused"), "{run:?}");
+    assert!(run.err.contains("check that the server runs") && !run.err.contains("s3cret"), "{run:?}");
+}
+
+#[test]
+fn a_role_without_rights_is_told_where_they_come_from() {
+    let Some(beside) = Beside::without_tables(Home::empty()) else { return };
+    assert_eq!(beside.in_database(&["store", "init"]).code, 0);
+    let role = format!("{}_stranger", beside.schema.name());
+    beside.schema.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 's3cret'"));
+    let url = format!("{}&user={role}&password=s3cret", beside.url());
+    let run = run(beside.home.bare().args(["list", "--store", &url]));
+    beside.schema.execute(&format!("DROP ROLE {role}"));
+    assert!(run.code == 1 && run.err.contains("`selvedge store roles`"), "{run:?}");
+    assert!(!run.err.contains("s3cret") && !run.err.contains("check that the server runs"), "{run:?}");
 }
 
 /// What a thread of a database has not: a file.
@@ -347,7 +367,11 @@ fn verbs_about_files_say_that_they_need_a_home() {
     for args in [&["doctor"][..], &["index", "sync"], &["compress", "--older-than", "1"], &["import", "x.jsonl"]] {
         let run = beside.in_database(args);
         assert_eq!(run.code, 2, "{args:?}: {}", run.err);
-        assert!(run.err.contains("works on the files of a home") && run.err.contains("--home DIR"), "{}", run.err);
+        assert!(
+            run.err.contains("works on the files of a home") && run.err.contains("`selvedge copy` brings"),
+            "{}",
+            run.err
+        );
     }
     let run = beside.in_database(&["list", "--index", "off"]);
     assert!(run.code == 2 && run.err.contains("--index belongs to a home"), "{}", run.err);

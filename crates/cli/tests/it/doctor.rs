@@ -131,7 +131,7 @@ fn an_index_is_checked_and_repaired() {
     fs::write(home.file(ID), log).unwrap();
     let (code, index, kinds) = index_report(&home, &[]);
     assert_eq!((code, kinds), (0, vec!["changed".to_owned()]), "{index}");
-    assert!(home.ok(&["doctor"]).contains("0 faults, 1 notices"));
+    assert!(home.ok(&["doctor"]).contains("0 faults, 1 notice\n"));
 
     // Nor is it a fault that another program deletes a thread.
     fs::remove_file(home.file(T169)).unwrap();

@@ -7,6 +7,7 @@ mod support;
 mod agent;
 mod codex;
 mod compressing;
+mod copying;
 mod credentials;
 mod damage;
 mod dates;

@@ -262,17 +262,27 @@ fn a_short_transcript_is_printed_exactly() {
 }
 
 #[test]
-fn a_word_that_is_not_found_may_be_the_beginning_of_one() {
+fn a_search_without_hits_says_where_else_they_may_be() {
     let home = Home::sample("story-0.169.0");
-    let hint = |text: &str| home.run(&["search", text]).err.contains("finds words that begin with it");
-    assert!(hint("nosuchword") && !hint("nosuchword*") && !hint("no such words"));
+    let said = |args: &[&str]| home.run(&[&["search"], args].concat()).err;
+    let archived = "; --all searches archived threads, too\n";
+    // The text is in the archived thread only.
+    assert_eq!(
+        said(&["gets archived"]),
+        format!("no thread contains \"gets archived\"; all terms must be in the same message{archived}")
+    );
+    assert!(home.ok(&["search", "gets archived", "--all"]).contains("this one gets archived"));
+    assert_eq!(said(&["nosuchword"]), format!("no thread contains \"nosuchword\"{archived}"));
+    assert_eq!(said(&["nosuchword", "--all"]), "no thread contains \"nosuchword\"\n");
 }
 
 #[test]
 fn without_a_verb_a_terminal_gets_an_overview() {
     let home = Home::sample("story-0.169.0");
     let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
-    assert!(code == 0 && shown.contains("threads with") && shown.contains("selvedge serve --open"), "{shown}");
+    // As many as in the list, without the archived one.
+    let listed = format!("{} threads with ", home.ok(&["list"]).lines().count() - 1);
+    assert!(code == 0 && shown.contains(&listed) && shown.contains("selvedge serve --open"), "{listed}: {shown}");
     assert!(shown.contains("THREAD") && shown.contains("selvedge show 01a1"), "{shown}");
     assert!(
         shown.contains("  read the newest thread"),
@@ -285,4 +295,20 @@ fn without_a_verb_a_terminal_gets_an_overview() {
     // A script gets the help and a failure.
     let refused = home.run(&[]);
     assert!(refused.code == 2 && refused.err.contains("Usage: selvedge"), "{refused:?}");
+    assert!(!refused.err.contains("error:"), "{refused:?}");
+    let home = Home::empty();
+    let id = home.new_thread(&[]);
+    home.ok(&["archive", &id, "--force"]);
+    let (shown, code) = on_terminal(home.command(&[]).env("NO_COLOR", "1"), "");
+    assert!(code == 0 && shown.contains("selvedge list --archived"), "{shown}");
+}
+
+#[test]
+fn a_provider_is_not_shown_as_a_model() {
+    let home = Home::empty();
+    let id = home.new_thread(&["--provider", "weavers"]);
+    let shown = home.ok(&["show", &id]);
+    assert!(shown.contains("provider    weavers\n") && !shown.contains("model "), "{shown}");
+    let id = home.new_thread(&["--provider", "weavers", "--model", "loom-2"]);
+    assert!(home.ok(&["show", &id]).contains("model       loom-2, weavers\n"));
 }

@@ -22,6 +22,10 @@ async fn a_conflict_names_the_holder() {
     store.resume_thread(id(1)).await.unwrap();
     match other.resume_thread(id(1)).await {
         Err(StoreError::Conflict { holder, since, .. }) => {
+            let lease = place.options.lease;
+            assert!(holder.held_for.is_some_and(|time| !time.is_zero() && time <= lease), "{holder:?}");
+            let words = holder.to_string();
+            assert!(words.contains("(if that has died, the thread is free in "), "{words}");
             assert_eq!(holder.process_id, Some(std::process::id()));
             assert!(holder.host.is_some_and(|host| !host.is_empty()));
             assert!(since.is_some());

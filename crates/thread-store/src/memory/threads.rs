@@ -296,5 +296,5 @@ impl MemoryThread {
 }
 
 pub(super) fn this_process() -> Holder {
-    Holder { process_id: Some(std::process::id()), host: None }
+    Holder { process_id: Some(std::process::id()), ..Holder::default() }
 }

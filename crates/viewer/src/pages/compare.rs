@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
+use crate::hits::relation;
 use crate::layout::{bar, page as layout};
 use crate::turn_view::turn_views;
 use crate::turns::{Turns, count_turns, nth_turn};
@@ -60,14 +61,14 @@ pub(crate) async fn page(
             @if has_more { p.more { a rel="next" href={ "/compare?a=" (a) "&b=" (b) "&from=" (next) } { "more turns" } } }
         }
     };
-    Ok(layout("Compare", &body))
+    Ok(layout(&format!("Compare: {}", title(&threads.0)), &body))
 }
 
 fn side(thread: &StoredThread, turns: &[Markup], shared: u64) -> Markup {
     html! {
         section.side aria-label=(title(thread)) {
             h2 { a href={ "/threads/" (thread.id) } { (title(thread)) } }
-            p.dim { (time(thread.updated_at)) }
+            p.dim { @if let Some(relation) = relation(thread) { (relation) ", " } (time(thread.updated_at)) }
             @if turns.is_empty() { p.empty { "No turns after turn " (shared) "." } }
             @for turn in turns { (turn) }
         }

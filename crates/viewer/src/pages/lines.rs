@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use selvedge_protocol::{SortDirection, ThreadId};
 use selvedge_thread_store::{EntryKind, LineEntry, LinePosition, LineQuery, LineSelect, LineStart};
 use selvedge_transcript::highlighted;
-use selvedge_transcript::html::time;
+use selvedge_transcript::html::{time, title};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
@@ -101,6 +101,7 @@ pub(crate) async fn page(
         (!page.is_end).then(|| page.next.clone())
     };
     let is_damage = !params.damage.is_empty();
+    let heading = format!("Log: {}", title(&app.store().read_thread(id).await?));
     let link = |name: &str, at: &LinePosition| {
         let damage = if is_damage { "&damage=1" } else { "" };
         format!("/threads/{id}/lines?{name}={}{damage}", encoded(at.as_str()))
@@ -108,7 +109,7 @@ pub(crate) async fn page(
     let body = html! {
         (thread_bar(id, "/lines"))
         main #main.transcript {
-            h1 { "Log" }
+            h1 { (heading) }
             p.switch {
                 @if is_damage { a href={ "/threads/" (id) "/lines" } { "All lines" } }
                 @else { a href={ "/threads/" (id) "/lines?damage=1" } { "Only damage" } }
@@ -121,7 +122,7 @@ pub(crate) async fn page(
             @if let Some(at) = &later { p.more { a rel="next" href=(link("at", at)) { "later lines" } } }
         }
     };
-    Ok(layout("Log", &body))
+    Ok(layout(&heading, &body))
 }
 
 #[derive(Debug, Deserialize)]

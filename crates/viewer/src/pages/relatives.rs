@@ -12,6 +12,7 @@ use selvedge_transcript::html::{time, title};
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
+use crate::hits::relation;
 use crate::layout::{page as layout, thread_bar};
 use crate::url::thread_id;
 
@@ -90,20 +91,13 @@ impl Tree {
             li {
                 a href={ "/threads/" (thread.id) } aria-current=[(thread.id == self.current).then_some("true")] { (title(thread)) }
                 " " span.dim {
-                    (relation(thread)) (time(thread.updated_at))
+                    @if let Some(relation) = relation(thread) { (relation) ", " }
+                    (time(thread.updated_at))
                     @if thread.archived { ", archived" }
                     @if thread.id != self.current { " · " a href={ "/compare?a=" (self.current) "&b=" (thread.id) } { "compare" } }
                 }
                 @if !below.is_empty() { ul { @for each in &below { (each) } } }
             }
         }
-    }
-}
-
-fn relation(thread: &StoredThread) -> Markup {
-    let role = thread.agent_nickname.as_deref().or(thread.agent_role.as_deref());
-    html! {
-        @if thread.forked_from_id.is_some() { "fork, " }
-        @else if thread.parent_thread_id.is_some() { "sub-agent" @if let Some(role) = role { " " (role) } ", " }
     }
 }

@@ -129,12 +129,12 @@ fn changes(thread: &StoredThread) -> Markup {
     html! {
         div.changes {
             form method="post" action={ "/threads/" (id) "/rename" } {
-                label { "name " input name="name" value=(thread.name.as_deref().unwrap_or_default()); }
+                label { "Name " input name="name" value=(thread.name.as_deref().unwrap_or_default()); }
                 button type="submit" { "Rename" }
             }
-            @let verb = if thread.archived { "unarchive" } else { "archive" };
-            form method="post" action={ "/threads/" (id) "/" (verb) } { button type="submit" { (verb) } }
-            form method="post" action={ "/threads/" (id) "/fork" } { button type="submit" { "fork" } }
+            @let (path, verb) = if thread.archived { ("unarchive", "Unarchive") } else { ("archive", "Archive") };
+            form method="post" action={ "/threads/" (id) "/" (path) } { button type="submit" { (verb) } }
+            form method="post" action={ "/threads/" (id) "/fork" } { button type="submit" { "Fork" } }
         }
     }
 }

@@ -66,6 +66,38 @@ async fn a_sub_agent_is_a_link_and_stands_below_what_started_it() {
 }
 
 #[tokio::test]
+async fn a_sub_agent_with_the_history_of_its_parent_is_a_sub_agent_and_its_fork_a_fork() {
+    let viewer = TestViewer::that_writes().await;
+    let parent = a_thread(&viewer, &["the work"]).await;
+    let mut agent = meta();
+    (agent.parent_thread_id, agent.forked_from_id) = (Some(parent), Some(parent));
+    (agent.agent_nickname, agent.agent_role) = (Some("Ash".to_owned()), Some("explorer".to_owned()));
+    let mut fork = meta();
+    (fork.parent_thread_id, fork.forked_from_id) = (Some(parent), agent.id);
+    for head in [agent, fork] {
+        let live = viewer.manager.start(head).await.unwrap();
+        live.begin_turn(TurnSettings::default()).await.unwrap().complete().await.unwrap();
+        live.shutdown().await.unwrap();
+    }
+    let tree = viewer.page(&format!("/threads/{parent}/relatives")).await;
+    let relations = texts(&tree, "ul.tree li li > span");
+    assert!(relations[0].starts_with("sub-agent Ash (explorer), "), "{relations:?}");
+    assert!(relations[1].starts_with("fork, "), "{relations:?}");
+    let list = texts(&viewer.page("/").await, ".row .about span");
+    let count = |wanted: &str| list.iter().filter(|text| *text == wanted).count();
+    assert_eq!((count("sub-agent Ash (explorer)"), count("fork")), (1, 1), "{list:?}");
+}
+
+#[tokio::test]
+async fn the_log_names_its_thread() {
+    let viewer = TestViewer::empty().await;
+    let id = a_thread(&viewer, &["the harbour"]).await;
+    let page = viewer.page(&format!("/threads/{id}/lines")).await;
+    assert_eq!(texts(&page, "h1"), ["Log: the harbour"]);
+    assert_eq!(texts(&page, "title"), ["Log: the harbour · Selvedge"]);
+}
+
+#[tokio::test]
 async fn forks_are_compared_from_where_they_part() {
     let viewer = TestViewer::that_writes().await;
     let messages: Vec<String> = (1..=30).map(|number| format!("message {number}")).collect();

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::failure::Result;
 use crate::notes::note;
 use crate::progress::with_elapsed_time;
+use crate::render::counted::counted;
 use crate::render::sanitize::sanitize;
 use crate::wiring::{CheckScope, IndexCheck, IndexError, IndexFinding, IndexRepair, Severity};
 
@@ -99,7 +100,12 @@ pub(crate) fn print(report: Option<&IndexReport>, mode: RepairMode, app: &mut Ap
             writeln!(app.out, "set aside the index; it is kept as {}", sanitize(&aside.kept.display().to_string()))?;
         }
         let read = report.read_whole + report.read_tail;
-        writeln!(app.out, "brought the index up to date: {read} threads read, {} removed", report.removed)?;
+        writeln!(
+            app.out,
+            "brought the index up to date: {} read, {} removed",
+            counted(read, "thread"),
+            report.removed
+        )?;
     }
     if let Some(left) = left.as_ref().filter(|left| fault_count(left) > 0) {
         writeln!(app.out, "\nremaining:")?;

@@ -164,7 +164,7 @@ faults! {
         async fn resume_thread(&self, thread_id: ThreadId) -> Result<()> {
             match self.store.resume_thread(thread_id).await {
                 Err(StoreError::Conflict { thread_id, since, .. }) => {
-                    let holder = Holder { process_id: Some(1), host: None };
+                    let holder = Holder { process_id: Some(1), ..Holder::default() };
                     Err(StoreError::Conflict { thread_id, holder, since })
                 }
                 outcome => outcome,
