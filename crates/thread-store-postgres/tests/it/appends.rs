@@ -54,6 +54,7 @@ async fn many_threads_append_together_and_each_in_its_order() {
 
 /// Sixteen threads append together, and something happened to one of them behind the back of the store. Returns how many lines this
 /// one has.
+#[expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 async fn append_beside(change: &str) -> usize {
     let place = new_place().await;
     let store = place.open().await;
