@@ -5,6 +5,7 @@
 
 mod background;
 mod behind;
+mod boundaries;
 mod change_feed;
 mod changes;
 mod commit;
@@ -13,6 +14,7 @@ mod error;
 mod feed;
 mod history;
 mod host;
+mod line_blocks;
 mod list_columns;
 mod lists;
 mod live;

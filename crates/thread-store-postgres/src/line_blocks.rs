@@ -1,0 +1,51 @@
+//! The lines of a segment, block by block: what is folded over a history needs memory for a block and not for the history.
+
+use std::ops::Range;
+
+use selvedge_protocol::log::{LineRecord, RawContent, split_raw};
+use selvedge_protocol::{SegmentId, ThreadId};
+use sqlx::postgres::PgConnection;
+
+use crate::error::AttemptError;
+use crate::host::PostgresHost;
+
+/// How many bytes are loaded at once, unless a line has more.
+const BLOCK: u64 = 1 << 20;
+
+impl PostgresHost {
+    /// Passes the lines of a segment in a range of bytes to a function, in their order. The range begins where a line does. Returns
+    /// the byte after the last line that has its newline.
+    pub(crate) async fn for_each_line(
+        &self,
+        connection: &mut PgConnection,
+        place: (ThreadId, SegmentId),
+        range: Range<u64>,
+        mut take: impl FnMut(&LineRecord),
+    ) -> Result<u64, AttemptError> {
+        let (mut start, mut whole_to, mut size) = (range.start, range.start, BLOCK);
+        loop {
+            let asked = start..start.saturating_add(size).min(range.end);
+            let block = self.bytes(connection, place, asked.clone()).await?;
+            // The bytes after the last newline belong to a line that continues in the next block.
+            let whole = block.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let is_last = asked.end == range.end || (block.len() as u64) < asked.end - asked.start;
+            let used = if is_last { block.len() } else { whole };
+            if used == 0 && !is_last {
+                size *= 2;
+                continue;
+            }
+            for entry in split_raw(&block[..used], start, 0) {
+                if let RawContent::Line(line) = entry.content {
+                    take(&LineRecord { line, range: entry.range, number: 0 });
+                }
+            }
+            if whole > 0 {
+                whole_to = start + whole as u64;
+            }
+            if is_last {
+                return Ok(whole_to);
+            }
+            (start, size) = (start + used as u64, BLOCK);
+        }
+    }
+}
