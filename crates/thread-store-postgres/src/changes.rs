@@ -64,12 +64,15 @@ impl PostgresHost {
         thread_id: ThreadId,
         claim: Option<Claim>,
     ) -> Result<ThreadRow, AttemptError> {
-        let thread = self.thread(connection, thread_id, RowLock::Exclusive).await?;
+        let mut thread = self.thread(connection, thread_id, RowLock::Exclusive).await?;
         thread.check_cold(claim.map(|claim| claim.owner))?;
         if let Some(claim) = claim
             && (thread.owner, thread.epoch) != (Some(claim.owner), claim.epoch)
         {
             return Err(StoreError::Lost { thread_id, reason: thread.loss() }.into());
+        }
+        if claim.is_none() {
+            self.end_expired_claim(connection, &mut thread).await?;
         }
         Ok(thread)
     }
@@ -128,6 +131,9 @@ impl PostgresHost {
                 let mut folded_to = thread.folded_to;
                 if !items.is_empty() {
                     thread.check_cold(before.map(|claim| claim.owner))?;
+                    if is_cold {
+                        self.end_expired_claim(&mut tx, &mut thread).await?;
+                    }
                     let segment = self.newest_segment(&mut tx, &thread).await?;
                     let (mut tail, end) = self.tail_of(&mut tx, &segment).await?;
                     let encoded = encode_items(&mut tail, end, now, &items, None);
@@ -441,7 +447,7 @@ impl PostgresHost {
         let is_visible = part.is_last || stored.as_ref().is_some_and(|segment| segment.is_visible);
         // A part that nobody sees yet only excludes the deletion of the thread, and appends go on meanwhile.
         let lock = if is_visible { RowLock::Exclusive } else { RowLock::Shared };
-        let thread = self.find_thread(&mut tx, thread_id, lock).await?;
+        let mut thread = self.find_thread(&mut tx, thread_id, lock).await?;
         let segment = match stored {
             Some(segment) => segment,
             None => {
@@ -462,8 +468,9 @@ impl PostgresHost {
             commit(tx).await?;
             return Ok((known, Vec::new()));
         }
-        if is_visible {
-            thread.iter().try_for_each(|thread| thread.check_cold(None))?;
+        if let Some(thread) = thread.as_mut().filter(|_| is_visible) {
+            thread.check_cold(None)?;
+            self.end_expired_claim(&mut tx, thread).await?;
         }
         self.insert_rows(&mut tx, thread_id, id, &split_rows(rest, known, known == 0 || !is_torn)).await?;
         let mut behind = Vec::new();

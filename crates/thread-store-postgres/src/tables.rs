@@ -25,6 +25,7 @@ const MAX_INSERT: (usize, usize) = (5000, 8 << 20);
 pub(crate) const THREAD: &str = "thread_id, owner, owner_host, owner_process,
     (extract(epoch FROM claimed_at) * 1000)::bigint AS claimed_at,
     coalesce(owner IS NOT NULL AND expires_at > clock_timestamp(), false) AS is_live,
+    coalesce(owner IS NOT NULL AND expires_at < clock_timestamp() - interval '1 day', false) AS is_abandoned,
     epoch, is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
     reverts";
 
@@ -52,6 +53,8 @@ pub(crate) struct ThreadRow {
     since: Option<Timestamp>,
     /// Whether there is a claim that has not expired.
     pub(crate) is_live: bool,
+    /// Whether there is a claim that has expired a day ago.
+    pub(crate) is_abandoned: bool,
     pub(crate) epoch: i64,
     pub(crate) is_unsettled: bool,
     pub(crate) revision: i64,
@@ -81,6 +84,7 @@ impl FromRow<'_, PgRow> for ThreadRow {
             },
             since: since.map(Timestamp::from_millis),
             is_live: row.try_get("is_live")?,
+            is_abandoned: row.try_get("is_abandoned")?,
             epoch: row.try_get("epoch")?,
             is_unsettled: row.try_get("is_unsettled")?,
             revision: row.try_get("revision")?,
@@ -106,6 +110,7 @@ impl ThreadRow {
             holder: Holder::default(),
             since: None,
             is_live: false,
+            is_abandoned: false,
             epoch: 1,
             is_unsettled: false,
             // By the clock, so that a thread that is created again after its deletion does not repeat a version.
