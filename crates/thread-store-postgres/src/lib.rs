@@ -26,6 +26,7 @@ mod reader;
 mod rows;
 mod schema;
 mod search;
+mod stats;
 mod store;
 mod stored_lines;
 mod tables;

@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 
 use crate::error::AttemptError;
 use crate::host::{PgTransaction, PostgresHost, outcome_of};
+use crate::line_blocks::first_line;
 use crate::rows::{to_i64, to_u64};
 use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
@@ -424,12 +425,7 @@ impl BackwardEntries<'_> {
             self.size = (self.size * 2).min(BLOCK.end.max(self.size));
             // The segment ends before the requested byte.
             self.end = self.end.min(start + block.len() as u64);
-            let first = match start {
-                0 => Some(0),
-                // A newline at the very end ends the last line and begins none.
-                _ => block[..block.len().saturating_sub(1)].iter().position(|byte| *byte == b'\n').map(|at| at + 1),
-            };
-            let Some(first) = first else {
+            let Some(first) = first_line(start, &block) else {
                 // A line is longer than the block.
                 self.size = self.size.max(self.end - start) * 2;
                 continue;

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use selvedge_history::MetadataFold;
 use selvedge_protocol::{
-    Compacted, HistoryMode, ResponseItem, RolloutItem, RolloutLine, SortDirection, TurnBoundary, TurnContext, TurnQuery,
+    Compacted, HistoryMode, ResponseItem, RolloutItem, RolloutLine, SortDirection, StatsQuery, TurnBoundary,
+    TurnContext, TurnQuery,
 };
 use selvedge_thread_store::{
     BatchId, ForkThread, LineQuery, LineStart, RevertThread, SegmentPart, StoreError, ThreadReader, ThreadStore,
 };
-use selvedge_thread_store_conformance::fixtures::{head, id, model_prompts, record, second, turn};
+use selvedge_thread_store_conformance::fixtures::{head, id, model_prompts, record, second, started, turn};
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::place::new_place;
@@ -104,6 +105,24 @@ async fn forks_and_reverts_near_the_end_do_not_load_the_thread() {
     }
     println!("whole {whole:?}, fork {fork:?}, revert {revert:?}");
     assert!(fork < whole / 3 && revert < whole / 3, "whole {whole:?}, fork {fork:?}, revert {revert:?}");
+}
+
+/// A thread is read in blocks of 1 MiB. Each line counts something here, so none may be lost where a block ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_count_every_line_of_a_long_thread() {
+    const TURNS: usize = 20_000;
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &[]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let turns: Vec<RolloutItem> = (0..TURNS).map(|turn| started(&format!("t{turn}"))).collect();
+    for batch in turns.chunks(TURNS / 4) {
+        store.append_items(id(1), BatchId::generate(), batch).await.unwrap();
+    }
+    store.shutdown_thread(id(1)).await.unwrap();
+    assert!(store.list_segments(id(1)).await.unwrap()[0].bytes > 2 << 20);
+    let stats = store.thread_stats(&StatsQuery::default()).await.unwrap();
+    assert_eq!(stats.total.turns, TURNS as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
