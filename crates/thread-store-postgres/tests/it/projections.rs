@@ -17,7 +17,7 @@ use selvedge_thread_store::{
     BatchId, ForkThread, InMemoryThreadStore, LineQuery, LineStart, MetadataOrigin, RevertThread, SegmentInfo,
     SegmentPart, StoreError, ThreadReader, ThreadStore,
 };
-use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{agent, complete, head, id, record, started, turn, user};
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::place::{PostgresPlace, new_place};
@@ -228,6 +228,43 @@ async fn searches_by_keys_find_what_a_search_of_all_turns_finds() {
     // The keys decide what is read: without them nothing is found.
     place.execute("DELETE FROM @.search_blocks WHERE namespace = $1").await;
     assert!(store.search_threads(&SearchQuery::new("the")).await.unwrap().items.is_empty());
+}
+
+/// A thread that goes on has lines that came after its projections. Of the earlier ones, a search reads the blocks with its words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_reads_the_blocks_of_a_live_thread() {
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &[]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    for (name, text) in [("a", "alpha rays"), ("b", "beta rays"), ("c", "gamma rays")] {
+        let mut items = vec![started(name)];
+        items.extend(user(MODE, name, text));
+        // Each turn is a block of its own.
+        items.extend(agent(MODE, name, &"long ".repeat(15_000)));
+        items.push(complete(name));
+        store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
+    }
+    store.shutdown_thread(id(1)).await.unwrap();
+    projected(&place).await;
+    store.resume_thread(id(1)).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "gamma")).await.unwrap();
+    let search = SearchQuery { hits_per_thread: 10, ..SearchQuery::new("gamma") };
+    let found = async || -> Vec<(Option<u64>, Option<u64>, String)> {
+        let page = store.search_threads(&search).await.unwrap();
+        page.items.into_iter().map(|hit| (hit.turn_number, hit.position, hit.snippet)).collect()
+    };
+    let hits = found().await;
+    assert!(hits.len() > 2, "{hits:?}");
+    // Without the lines of the first turn, the others have other numbers in the whole history.
+    let damaged = place.execute(
+        "UPDATE @.lines SET bytes = convert_to(repeat('x', octet_length(bytes) - 1) || E'\\n', 'UTF8')
+        WHERE namespace = $1 AND ordinal BETWEEN 1 AND 6",
+    );
+    assert_eq!(damaged.await, 6);
+    assert_eq!(found().await, hits);
+    let first = store.search_threads(&SearchQuery::new("alpha")).await.unwrap();
+    assert!(first.items.is_empty(), "{first:?}");
 }
 
 /// Returns the page of the newest turns.
