@@ -19,6 +19,7 @@ use crate::error::AttemptError;
 use crate::host::{PostgresHost, commit};
 use crate::rows::to_i64;
 use crate::stored_lines::StoredLines;
+use crate::tables::ThreadRow;
 use crate::turn_table::{PROJECTION_VERSION, ProjectedChain, StoredProjection};
 
 /// A block of turns ends when its texts have this many bytes. With larger blocks a search reads more turns without a hit, with smaller
@@ -88,6 +89,8 @@ struct ThreadScan {
     state: Uuid,
     revision: i64,
     projection: StoredProjection,
+    /// The name of the thread.
+    name: Option<String>,
     /// The rows to write. `None` if the stored ones have everything.
     found: Option<ScannedRows>,
 }
@@ -101,11 +104,12 @@ struct ScannedRows {
 }
 
 impl ThreadScan {
-    fn new(state: Uuid, revision: i64, mut projection: StoredProjection, found: ScannedRows) -> Self {
+    fn new(state: Uuid, thread: &ThreadRow, mut projection: StoredProjection, found: ScannedRows) -> Self {
         projection.turns = found.turns.first_turn + found.turns.turns.len() as u64;
         projection.resume_point = found.turns.resume_point;
-        projection.has_later_heads = Some(found.has_later_heads);
-        Self { state, revision, projection, found: Some(found) }
+        projection.has_later_heads = found.has_later_heads;
+        let (revision, name) = (thread.revision, thread.name.clone());
+        Self { state, revision, projection, name, found: Some(found) }
     }
 }
 
@@ -115,12 +119,13 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
     let stored = lines.ask(async |host, connection| host.projection(connection, thread.id).await)?;
     let Some(before) = stored else { return Ok(None) };
     let end = lines.chain().end();
-    let (state, revision) = (before.state, thread.revision);
+    let state = before.state;
     let projection = StoredProjection::new(ProjectedChain::of(lines.chain()), end);
-    if let Some(has_later_heads) = before.has_later_heads.filter(|_| before.is_of(lines.chain())) {
+    if before.is_of(lines.chain()) {
         let new_bytes = end - before.projected_to;
         if new_bytes == 0 {
-            return Ok(Some(ThreadScan { state, revision, projection: before, found: None }));
+            let (revision, name) = (thread.revision, thread.name.clone());
+            return Ok(Some(ThreadScan { state, revision, projection: before, name, found: None }));
         }
         // The last turn is projected again as a whole. While it grows, that is done when it has twice as many bytes.
         let from = before.resume_point.map_or(0, |point| point.byte);
@@ -129,11 +134,11 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
             return Ok(None);
         }
         if let Some(mut found) = scan_new(lines, &before)? {
-            found.has_later_heads |= has_later_heads;
-            return Ok(Some(ThreadScan::new(state, revision, projection, found)));
+            found.has_later_heads |= before.has_later_heads;
+            return Ok(Some(ThreadScan::new(state, thread, projection, found)));
         }
     }
-    Ok(Some(ThreadScan::new(state, revision, projection, scan_all(lines)?)))
+    Ok(Some(ThreadScan::new(state, thread, projection, scan_all(lines)?)))
 }
 
 /// Reads all lines.
@@ -223,14 +228,18 @@ impl PostgresHost {
         self.begin_projection(thread_id).await?;
         // A history that cannot be read in place has no projections. Each reader loads it as a whole.
         let scanned = self.over_stored_lines(thread_id, scan).await?.flatten();
-        let Some(ThreadScan { state, revision, projection, found }) = scanned else { return Ok(()) };
-        if let Some(ScannedRows { turns, blocks, .. }) = found {
+        let Some(ThreadScan { state, revision, mut projection, name, found }) = scanned else { return Ok(()) };
+        if found.is_some() || projection.name != name {
+            (projection.state, projection.name) = (Uuid::now_v7(), name);
             let mut tx = self.begin().await?;
             if !self.put_projection(&mut tx, thread_id, state, &projection).await? {
                 return Err(AttemptError::Overtaken);
             }
-            self.put_turns(&mut tx, thread_id, turns.first_turn, &turns.turns).await?;
-            self.put_search_blocks(&mut tx, thread_id, turns.first_turn, &blocks).await?;
+            if let Some(ScannedRows { turns, blocks, .. }) = found {
+                self.put_turns(&mut tx, thread_id, turns.first_turn, &turns.turns).await?;
+                self.put_search_blocks(&mut tx, thread_id, turns.first_turn, &blocks).await?;
+            }
+            self.put_name_block(&mut tx, thread_id, projection.name.as_deref()).await?;
             commit(tx).await?;
         }
         // Nobody holds the thread, so no line comes without a change of the revision.
@@ -241,6 +250,28 @@ impl PostgresHost {
         );
         let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(revision);
         query.bind(projection.state).bind(PROJECTION_VERSION).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Replaces the block of a thread's name: it has no turns, and its number is below those of all others.
+    async fn put_name_block(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+        name: Option<&str>,
+    ) -> Result<(), AttemptError> {
+        let query = self.sql("DELETE FROM @.search_blocks WHERE namespace = $1 AND thread_id = $2 AND first_turn < 0");
+        sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(&mut *connection).await?;
+        let mut keys = WordKeys::default();
+        name.into_iter().for_each(|name| keys.add_text(name));
+        let keys = keys.into_sorted();
+        if !keys.is_empty() {
+            let query = self.sql(
+                "INSERT INTO @.search_blocks (namespace, thread_id, first_turn, end_turn, keys) VALUES ($1, $2, -1, -1, $3)",
+            );
+            let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(keys);
+            query.execute(connection).await?;
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Searches: the database proposes blocks of turns by the keys of their words, and [`TextSearch`] decides.
 //!
-//! Candidates are the turns of blocks that have all keys of the search, threads whose projections do not have every line, and threads
-//! with names. Only the records and the turns of candidates are read. Of a thread with lines that came after its projections, these are
+//! Candidates are the turns of blocks that have all keys of the search, and threads whose projections do not have every line. A name
+//! is a block without turns. Only the records and the turns of candidates are read. Of a thread with lines that came after its projections, these are
 //! the turns of its blocks, too, and the turns that came since.
 
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ impl PostgresHost {
         let (candidates, records) = self
             .reading(async || {
                 let mut snapshot = self.snapshot().await?;
-                let candidates = self.search_candidates(&mut snapshot, &search, &keys).await?;
+                let candidates = self.search_candidates(&mut snapshot, &keys).await?;
                 let mut threads = match needs_all {
                     true => self.threads(&mut snapshot).await?,
                     false => self.threads_with_ids(&mut snapshot, candidates.keys()).await?,
@@ -84,12 +84,11 @@ impl PostgresHost {
     async fn search_candidates(
         &self,
         connection: &mut PgConnection,
-        search: &TextSearch,
         keys: &[i32],
     ) -> Result<ThreadCandidates, AttemptError> {
         let mut candidates: ThreadCandidates = HashMap::new();
         if !keys.is_empty() {
-            self.add_projected(connection, search, keys, &mut candidates).await?;
+            self.add_projected(connection, keys, &mut candidates).await?;
         }
         // The version is part of the text: of a parameter the server assumes that many rows differ, and reads all of them.
         let query = self.sql(&format!(
@@ -104,11 +103,10 @@ impl PostgresHost {
         Ok(candidates)
     }
 
-    /// Adds the threads with blocks that have these keys, and those whose names contain the terms.
+    /// Adds the threads with blocks that have these keys. The block of a name has no turns.
     async fn add_projected(
         &self,
         connection: &mut PgConnection,
-        search: &TextSearch,
         keys: &[i32],
         candidates: &mut ThreadCandidates,
     ) -> Result<(), AttemptError> {
@@ -126,15 +124,6 @@ impl PostgresHost {
             let thread = candidates.entry(ThreadId::from_uuid(thread_id)).or_default();
             thread.is_projected = true;
             thread.turns.push((to_u64(first), to_u64(end)));
-        }
-        let query = self.sql("SELECT thread_id, name FROM @.threads WHERE namespace = $1 AND name IS NOT NULL");
-        let query = sqlx::query_as(&query).bind(self.namespace());
-        let named: Vec<(Uuid, Vec<u8>)> = query.fetch_all(&mut *connection).await?;
-        for (thread_id, name) in named {
-            if search.count(&[String::from_utf8_lossy(&name)]).is_some() {
-                let thread = candidates.entry(ThreadId::from_uuid(thread_id)).or_default();
-                thread.is_projected = true;
-            }
         }
         Ok(())
     }

@@ -351,10 +351,11 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &ThreadRow,
     ) -> Result<bool, AttemptError> {
-        // The projections keep their version if the new record has the same lines as the old one.
+        // The projections keep their version if the new record has the same lines as the old one, and the thread the same name.
         let query = self.sql(&format!(
             "UPDATE @.threads SET revision = revision + 1,
-                projection_version = CASE WHEN folded_segment = $4 AND folded_to = $5 AND $6 <> {BEHIND} THEN projection_version ELSE 0 END,
+                projection_version = CASE WHEN folded_segment = $4 AND folded_to = $5 AND $6 <> {BEHIND}
+                    AND name IS NOT DISTINCT FROM $9 THEN projection_version ELSE 0 END,
                 {}
             WHERE namespace = $1 AND thread_id = $2 AND revision = $3",
             list_columns::assignments(&stored_columns(), 4)

@@ -14,7 +14,7 @@ use crate::stored_lines::StoredChain;
 use crate::tables::from_json;
 
 /// The version of the projections. Those of another version are made again from the lines.
-pub(crate) const PROJECTION_VERSION: i32 = 1;
+pub(crate) const PROJECTION_VERSION: i32 = 2;
 
 /// How many rows one statement inserts at most.
 const MAX_ROWS: usize = 2000;
@@ -47,8 +47,8 @@ impl ProjectedChain {
 struct ProjectedFrom {
     #[serde(flatten)]
     chain: ProjectedChain,
-    #[serde(default)]
-    has_later_heads: Option<bool>,
+    has_later_heads: bool,
+    name: Option<String>,
 }
 
 /// A row of `projections`.
@@ -57,8 +57,10 @@ pub(crate) struct StoredProjection {
     pub(crate) state: Uuid,
     version: i32,
     chain: ProjectedChain,
-    /// Whether the thread has heads that are not the first line of their segments. `None` in rows that do not say so yet.
-    pub(crate) has_later_heads: Option<bool>,
+    /// Whether the thread has heads that are not the first line of their segments.
+    pub(crate) has_later_heads: bool,
+    /// The name of the thread whose words are in a block of their own.
+    pub(crate) name: Option<String>,
     /// The byte of the newest segment that follows the last line.
     pub(crate) projected_to: u64,
     pub(crate) turns: u64,
@@ -71,12 +73,13 @@ impl FromRow<'_, PgRow> for StoredProjection {
         let version = row.try_get("version")?;
         // Another version may have other JSON.
         let from = if version == PROJECTION_VERSION { from_json(row.try_get("chain")?)? } else { Default::default() };
-        let ProjectedFrom { chain, has_later_heads } = from;
+        let ProjectedFrom { chain, has_later_heads, name } = from;
         Ok(Self {
             state: row.try_get("state")?,
             version,
             chain,
             has_later_heads,
+            name,
             projected_to: to_u64(row.try_get("projected_to")?),
             turns: to_u64(row.try_get("turns")?),
             resume_point: resume_point.and_then(|json| serde_json::from_slice(json).ok()),
@@ -87,7 +90,7 @@ impl FromRow<'_, PgRow> for StoredProjection {
 impl StoredProjection {
     pub(crate) fn new(chain: ProjectedChain, projected_to: u64) -> Self {
         let (state, version) = (Uuid::now_v7(), PROJECTION_VERSION);
-        Self { state, version, chain, has_later_heads: None, projected_to, turns: 0, resume_point: None }
+        Self { state, version, chain, has_later_heads: false, name: None, projected_to, turns: 0, resume_point: None }
     }
 
     /// Returns whether the rows are those of a beginning of this history.
@@ -199,7 +202,11 @@ impl PostgresHost {
             "UPDATE @.projections SET state = $4, version = $5, chain = $6, projected_to = $7, turns = $8, resume_point = $9
             WHERE namespace = $1 AND thread_id = $2 AND state = $3",
         );
-        let from = ProjectedFrom { chain: projection.chain.clone(), has_later_heads: projection.has_later_heads };
+        let from = ProjectedFrom {
+            chain: projection.chain.clone(),
+            has_later_heads: projection.has_later_heads,
+            name: projection.name.clone(),
+        };
         let query = sqlx::query(&query)
             .bind(self.namespace())
             .bind(thread_id.as_uuid())

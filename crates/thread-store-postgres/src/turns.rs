@@ -55,7 +55,7 @@ impl<'a> ThreadTurns<'a> {
         let projection = projection.filter(|projection| projection.is_of(lines.chain()));
         let Some(projection) = projection else { return Err(lines.need_all()) };
         let (new, new_lines) = (Vec::new(), (0, Vec::new()));
-        let may_have_later_heads = projection.has_later_heads.unwrap_or(true);
+        let may_have_later_heads = projection.has_later_heads;
         let mut turns = Self { lines, first_new: projection.turns, new, new_lines, may_have_later_heads };
         if projection.projected_to < lines.chain().end() {
             turns.project_new(&projection)?;

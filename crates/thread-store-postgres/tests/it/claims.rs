@@ -89,7 +89,7 @@ async fn an_abandoned_claim_is_ended() {
     let search = SearchQuery::new("answer");
     let began = Instant::now();
     let released = "UPDATE @.threads SET epoch = epoch
-        WHERE namespace = $1 AND owner IS NULL AND NOT is_unsettled AND projection_version = 1";
+        WHERE namespace = $1 AND owner IS NULL AND NOT is_unsettled AND projection_version = 2";
     while place.execute(released).await == 0 {
         assert!(began.elapsed() < Duration::from_secs(30), "the claim was not ended");
         assert_eq!(other.search_threads(&search).await.unwrap().items.len(), 2 * 2);
