@@ -1,6 +1,7 @@
 //! What a store does on its own: renewing claims, storing thread records behind the lines, and telling other processes about
 //! changes.
 
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -137,7 +138,7 @@ async fn store_records(host: Weak<PostgresHost>) {
                 }
             } else if is_long {
                 // Not here: the records of the others would wait for it.
-                host.fold_later([writer.thread_id]);
+                host.project_later(writer.thread_id);
             }
         }
     }
@@ -147,27 +148,38 @@ impl PostgresHost {
     /// Stores the records and the projections of threads that are behind their lines, in the background. Until then each reader
     /// reads the lines by itself.
     pub(crate) fn fold_later(self: &Arc<Self>, threads: impl IntoIterator<Item = ThreadId>) {
-        for thread_id in threads {
-            if !self.behind.waiting().insert(thread_id) {
-                continue;
+        threads.into_iter().for_each(|thread_id| self.catch_up_later(thread_id, true));
+    }
+
+    /// Stores the projections of a thread in the background. Its record has been stored just now.
+    fn project_later(self: &Arc<Self>, thread_id: ThreadId) {
+        self.catch_up_later(thread_id, false);
+    }
+
+    fn catch_up_later(self: &Arc<Self>, thread_id: ThreadId, needs_record: bool) {
+        match self.behind.waiting().entry(thread_id) {
+            Entry::Occupied(mut waiting) => {
+                *waiting.get_mut() |= needs_record;
+                return;
             }
-            let (host, behind) = (Arc::downgrade(self), Arc::clone(&self.behind));
-            tokio::spawn(async move {
-                let Ok(_turn) = behind.turn.acquire().await else { return };
-                // Before the lines are read: what comes afterwards is noted again.
-                behind.waiting().remove(&thread_id);
-                let Some(host) = host.upgrade() else { return };
-                if let Err(error) = host.store_record(thread_id).await {
-                    // It was deleted, or this user may only read.
-                    tracing::debug!(%thread_id, %error, "a thread record could not be stored");
-                    return;
-                }
-                if let Err(error) = host.project(thread_id).await {
-                    // The same, or another process has written them meanwhile. A reader that needs them says so again.
-                    tracing::debug!(%thread_id, ?error, "the projections of a thread could not be stored");
-                }
-            });
+            Entry::Vacant(waiting) => drop(waiting.insert(needs_record)),
         }
+        let (host, behind) = (Arc::downgrade(self), Arc::clone(&self.behind));
+        tokio::spawn(async move {
+            let Ok(_turn) = behind.turn.acquire().await else { return };
+            // Before the lines are read: what comes afterwards is noted again.
+            let needs_record = behind.waiting().remove(&thread_id).unwrap_or(true);
+            let Some(host) = host.upgrade() else { return };
+            if needs_record && let Err(error) = host.store_record(thread_id).await {
+                // It was deleted, or this user may only read.
+                tracing::debug!(%thread_id, %error, "a thread record could not be stored");
+                return;
+            }
+            if let Err(error) = host.project(thread_id).await {
+                // The same, or another process has written them meanwhile. A reader that needs them says so again.
+                tracing::debug!(%thread_id, ?error, "the projections of a thread could not be stored");
+            }
+        });
     }
 
     /// Renews all claims of this process: in one statement, or in one each if that fails, since the rows of some threads may lie on

@@ -1,14 +1,15 @@
-//! The thread records that are behind their lines.
+//! The threads whose records or projections are behind their lines.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use selvedge_protocol::ThreadId;
 use tokio::sync::Semaphore;
 
-/// The threads whose records are being folded again.
+/// The threads whose records and projections will be made again.
 pub(crate) struct RecordsBehind {
-    waiting: Mutex<HashSet<ThreadId>>,
+    /// Whether the record of each has to be stored, too.
+    waiting: Mutex<HashMap<ThreadId, bool>>,
     /// One history at a time is read for this.
     pub(crate) turn: Semaphore,
 }
@@ -20,7 +21,7 @@ impl Default for RecordsBehind {
 }
 
 impl RecordsBehind {
-    pub(crate) fn waiting(&self) -> MutexGuard<'_, HashSet<ThreadId>> {
+    pub(crate) fn waiting(&self) -> MutexGuard<'_, HashMap<ThreadId, bool>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

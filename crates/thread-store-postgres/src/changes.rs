@@ -6,25 +6,35 @@
 use std::sync::Arc;
 
 use selvedge_history::head_identity;
-use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch};
+use selvedge_protocol::{StoredThread, ThreadId, ThreadMetadataPatch, Timestamp};
 use selvedge_thread_store::implement::{
-    BatchOutcome, RevertWrite, Segment, SegmentChain, compare_part, detached_bytes, fork_segment, next_segment_id,
+    BatchOutcome, RevertWrite, Segment, compare_part, detached_bytes, fork_at_base, fork_segment, next_segment_id,
     plan_patch, plan_revert,
 };
 use selvedge_thread_store::{ForkThread, Result, RevertThread, SegmentPart, StoreError};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
+use crate::boundaries::{ForkPoint, fork_point, plan_stored_revert};
 use crate::commit_queue::Claim;
 use crate::error::AttemptError;
-use crate::history::{LoadedSegments, set_record_of};
+use crate::history::LoadedSegments;
 use crate::host::{PostgresHost, commit, now};
 use crate::live_threads::{ClaimedThread, LiveWriter, LockedWriter, WriterStage};
 use crate::rows::{encode_items, split_rows};
+use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
 /// The writer of a thread that is live in this store, locked by the call.
 type Live<'a> = Option<&'a mut (Arc<LiveWriter>, LockedWriter)>;
+
+/// What a revert does, as the rows of turns tell it.
+struct PlannedRevert {
+    /// The revision of the thread and the byte at its end that it was found in.
+    found_in: (i64, u64),
+    /// How many turns it undoes and what it writes, or why it is refused.
+    outcome: Result<(usize, RevertWrite)>,
+}
 
 /// Returns what the writer knows of its thread, if it has a claim.
 fn claimed<'a>(live: &'a mut Live<'_>) -> Option<&'a mut ClaimedThread> {
@@ -54,12 +64,15 @@ impl PostgresHost {
         thread_id: ThreadId,
         claim: Option<Claim>,
     ) -> Result<ThreadRow, AttemptError> {
-        let thread = self.thread(connection, thread_id, RowLock::Exclusive).await?;
+        let mut thread = self.thread(connection, thread_id, RowLock::Exclusive).await?;
         thread.check_cold(claim.map(|claim| claim.owner))?;
         if let Some(claim) = claim
             && (thread.owner, thread.epoch) != (Some(claim.owner), claim.epoch)
         {
             return Err(StoreError::Lost { thread_id, reason: thread.loss() }.into());
+        }
+        if claim.is_none() {
+            self.end_expired_claim(connection, &mut thread).await?;
         }
         Ok(thread)
     }
@@ -118,6 +131,9 @@ impl PostgresHost {
                 let mut folded_to = thread.folded_to;
                 if !items.is_empty() {
                     thread.check_cold(before.map(|claim| claim.owner))?;
+                    if is_cold {
+                        self.end_expired_claim(&mut tx, &mut thread).await?;
+                    }
                     let segment = self.newest_segment(&mut tx, &thread).await?;
                     let (mut tail, end) = self.tail_of(&mut tx, &segment).await?;
                     let encoded = encode_items(&mut tail, end, now, &items, None);
@@ -215,12 +231,9 @@ impl PostgresHost {
         thread: &mut ThreadRow,
         segment: &Segment,
         batch: Option<Uuid>,
-        loaded: &mut LoadedSegments,
     ) -> Result<(), AttemptError> {
         self.store_segment(connection, segment, batch).await?;
-        loaded.forget(segment.id);
-        self.choose_segment(connection, thread).await?;
-        self.refold(connection, thread, loaded).await
+        self.choose_segment(connection, thread).await
     }
 
     pub(crate) async fn detach(self: &Arc<Self>, thread_id: ThreadId) -> Result<StoredThread> {
@@ -238,7 +251,8 @@ impl PostgresHost {
                 let id = next_segment_id(thread_id, own.iter().map(|own| own.id), now());
                 let mut segment = Segment::new(id, thread_id, now());
                 segment.extend(&bytes);
-                self.continue_in(&mut tx, &mut thread, &segment, None, &mut loaded).await?;
+                self.continue_in(&mut tx, &mut thread, &segment, None).await?;
+                self.refold(&mut tx, &mut thread).await?;
                 self.put_thread(&mut tx, &thread).await?;
                 commit(tx).await?;
                 Ok(thread.stored_record())
@@ -260,9 +274,15 @@ impl PostgresHost {
         Ok(forked)
     }
 
-    async fn fork_once(&self, request: &ForkThread, may_have_happened: bool) -> Result<ThreadId, AttemptError> {
+    async fn fork_once(
+        self: &Arc<Self>,
+        request: &ForkThread,
+        may_have_happened: bool,
+    ) -> Result<ThreadId, AttemptError> {
+        // An outcome of its own, because a refusal must not come before the question whether an earlier attempt made the fork.
+        let at = request.at.clone();
+        let point = self.over_stored_lines(request.source, move |lines| Ok(fork_point(lines, &at))).await?;
         let mut tx = self.begin().await?;
-        let source = self.thread(&mut tx, request.source, RowLock::None).await?;
         let (thread_id, created) = head_identity(&request.meta).map_err(StoreError::from)?;
         let taken = StoreError::AlreadyExists { thread_id };
         if self.live.find(thread_id).is_some() {
@@ -272,11 +292,23 @@ impl PostgresHost {
             // An earlier attempt of this call made it.
             return if may_have_happened { Ok(thread_id) } else { Err(taken.into()) };
         }
-        let mut loaded = LoadedSegments::default();
-        let chain = loaded.chain(self, &mut tx, &source).await?;
+        let now = now();
+        let (segment, base, mut owners) = match point {
+            Some(point) => {
+                let ForkPoint { base, source_head, owners } = point?;
+                let (reference, meta) = (base.as_ref().map(|(base, _)| base.clone()), request.meta.clone());
+                (fork_at_base(request.source, source_head.as_ref(), reference, meta, now)?, base, owners)
+            }
+            None => {
+                self.fold_later([request.source]);
+                let source = self.thread(&mut tx, request.source, RowLock::None).await?;
+                let chain = LoadedSegments::default().chain(self, &mut tx, &source).await?;
+                let segment = fork_segment(&chain, &request.at, request.meta.clone(), now)?;
+                (segment, None, chain.segments().map(|segment| segment.thread_id).collect())
+            }
+        };
         // No thread of the history can be deleted from here on. In the order of the ids, so that two forks do not wait for each
         // other.
-        let mut owners: Vec<_> = chain.segments().map(|segment| segment.thread_id).collect();
         owners.sort_unstable();
         owners.dedup();
         for owner in owners {
@@ -285,14 +317,17 @@ impl PostgresHost {
                 return Err(AttemptError::Overtaken);
             }
         }
-        let now = now();
-        let segment = fork_segment(&chain, &request.at, request.meta.clone(), now)?;
+        // The same if it was deleted and made again before the lock.
+        if let Some((base, owner)) = base
+            && let (Some(id), Some(byte), Some(ordinal)) =
+                (base.thread_id, base.end_byte_offset, base.end_ordinal_exclusive)
+            && !self.ends_exactly(&mut tx, (owner, id), byte, ordinal).await?
+        {
+            return Err(AttemptError::Overtaken);
+        }
         let mut fork = ThreadRow::new(thread_id, segment.id, created, now);
-        let segment = Arc::new(segment);
-        let history = loaded
-            .solve(self, &mut tx, |finder| SegmentChain::follow(Arc::clone(&segment), false, |id| finder.find(id)))
-            .await?;
-        set_record_of(&mut fork, &history);
+        // The record follows behind: it depends on all lines that the fork inherits.
+        fork.set_behind();
         if !self.insert_thread(&mut tx, &fork).await? {
             return Err(taken.into());
         }
@@ -313,32 +348,39 @@ impl PostgresHost {
         let claim = claimed(&mut live).map(|claimed| claimed.claim);
         let (undone, moved) = self
             .retrying(Some(thread_id), Some(batch), async |_| {
+                let now = now();
+                // Without a lock: appends and claims do not wait for it.
+                let planned = self.revert_by_rows(request, now).await?;
                 let mut tx = self.begin().await?;
                 let mut thread = self.thread_to_change(&mut tx, thread_id, claim).await?;
                 let segment = self.newest_segment(&mut tx, &thread).await?;
+                let (mut tail, end) = self.tail_of(&mut tx, &segment).await?;
                 if let Some(BatchOutcome::Reverted(undone)) = thread.reverts.find(batch) {
-                    let (tail, end) = self.tail_of(&mut tx, &segment).await?;
                     return Ok((undone, (segment.id, tail, end)));
                 }
-                let mut loaded = LoadedSegments::default();
-                let (history, now) = (loaded.chain(self, &mut tx, &thread).await?.history(), now());
-                let (undone, write) = plan_revert(&history, &request.to, thread.created_at, now)?;
-                // Nothing is removed. A legacy thread gets an event, and a paginated one a segment that abandons the newest.
+                let (undone, write) = match planned {
+                    Some(PlannedRevert { found_in, outcome }) if found_in == (thread.revision, end) => outcome?,
+                    Some(_) => return Err(AttemptError::Overtaken),
+                    None => {
+                        let chain = LoadedSegments::default().chain(self, &mut tx, &thread).await?;
+                        plan_revert(&chain.history(), &request.to, thread.created_at, now)?
+                    }
+                };
+                // Nothing is removed. A legacy thread gets an event, and a paginated one a segment that abandons the newest. The record
+                // follows behind, so that no lock is held while the history is folded again.
                 match write {
                     RevertWrite::Nothing => {}
                     RevertWrite::Items(items) => {
-                        let (mut tail, end) = self.tail_of(&mut tx, &segment).await?;
                         let encoded = encode_items(&mut tail, end, now, &items, Some(batch));
                         self.insert_rows(&mut tx, thread_id, segment.id, &encoded.rows).await?;
-                        loaded.forget(segment.id);
-                        self.refold(&mut tx, &mut thread, &mut loaded).await?;
+                        thread.set_behind();
                     }
                     RevertWrite::Segment(items) => {
                         let own = self.segments(&mut tx, thread_id).await?;
                         let id = next_segment_id(thread_id, own.iter().map(|own| own.id), now);
                         let segment = Segment::begin(id, thread_id, now, &items);
-                        let batch = Some(batch.as_uuid());
-                        self.continue_in(&mut tx, &mut thread, &segment, batch, &mut loaded).await?;
+                        self.continue_in(&mut tx, &mut thread, &segment, Some(batch.as_uuid())).await?;
+                        thread.set_behind();
                     }
                 }
                 thread.reverts.push(batch, BatchOutcome::Reverted(undone));
@@ -358,10 +400,25 @@ impl PostgresHost {
             let (segment_id, tail, end) = moved;
             claimed.moved(segment_id, tail, end);
             claimed.batches.push(batch, BatchOutcome::Reverted(undone));
+            claimed.is_ahead = true;
         }
-        self.fold_later(claim.is_none().then_some(thread_id));
+        self.fold_later([thread_id]);
         self.announce();
         Ok(undone)
+    }
+
+    /// Plans a revert by the rows of turns. `None` if the whole history is needed.
+    async fn revert_by_rows(
+        self: &Arc<Self>,
+        request: &RevertThread,
+        now: Timestamp,
+    ) -> Result<Option<PlannedRevert>, AttemptError> {
+        let to = request.to.clone();
+        let plan = move |lines: &StoredLines| {
+            let found_in = (lines.thread().revision, lines.chain().end());
+            Ok(PlannedRevert { found_in, outcome: plan_stored_revert(lines, &to, now) })
+        };
+        self.over_stored_lines(request.thread_id, plan).await
     }
 
     pub(crate) async fn import(self: &Arc<Self>, part: SegmentPart<'_>) -> Result<u64> {
@@ -390,7 +447,7 @@ impl PostgresHost {
         let is_visible = part.is_last || stored.as_ref().is_some_and(|segment| segment.is_visible);
         // A part that nobody sees yet only excludes the deletion of the thread, and appends go on meanwhile.
         let lock = if is_visible { RowLock::Exclusive } else { RowLock::Shared };
-        let thread = self.find_thread(&mut tx, thread_id, lock).await?;
+        let mut thread = self.find_thread(&mut tx, thread_id, lock).await?;
         let segment = match stored {
             Some(segment) => segment,
             None => {
@@ -411,8 +468,9 @@ impl PostgresHost {
             commit(tx).await?;
             return Ok((known, Vec::new()));
         }
-        if is_visible {
-            thread.iter().try_for_each(|thread| thread.check_cold(None))?;
+        if let Some(thread) = thread.as_mut().filter(|_| is_visible) {
+            thread.check_cold(None)?;
+            self.end_expired_claim(&mut tx, thread).await?;
         }
         self.insert_rows(&mut tx, thread_id, id, &split_rows(rest, known, known == 0 || !is_torn)).await?;
         let mut behind = Vec::new();

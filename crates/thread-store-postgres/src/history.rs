@@ -97,11 +97,6 @@ impl LoadedSegments {
         let chain = self.chain_from(host, connection, thread.segment_id, thread.is_live).await?;
         Ok(chain.ok_or(StoreError::not_found(thread.id))?)
     }
-
-    /// Forgets a segment whose bytes were changed.
-    pub(crate) fn forget(&mut self, id: SegmentId) {
-        self.0.remove(&id);
-    }
 }
 
 impl PostgresHost {
@@ -157,29 +152,27 @@ impl PostgresHost {
         thread: &mut ThreadRow,
     ) -> Result<StoredThread, AttemptError> {
         if thread.is_behind() {
-            self.refold(connection, thread, &mut LoadedSegments::default()).await?;
+            self.refold(connection, thread).await?;
             return Ok(thread.stored_record());
         }
         // Cold threads that were folded when their writer gave them up have nothing new.
         if !thread.is_unsettled {
             return Ok(thread.stored_record());
         }
-        let place = (thread.id, thread.segment_id);
-        let bytes = self.bytes(connection, place, thread.folded_to..u64::MAX).await?;
-        if bytes.is_empty() {
+        let (end, _) = self.end_of(connection, thread.id, thread.segment_id).await?;
+        if end <= thread.folded_to {
             return Ok(thread.stored_record());
         }
-        let mut news = Segment::new(thread.segment_id, thread.id, thread.created_at);
-        news.extend(&bytes);
         let mut fold = MetadataFold::resume(thread.record.clone());
         let own = self.segments(connection, thread.id).await?;
         if let Some(head) = own.into_iter().find(|own| own.id == thread.segment_id).and_then(|own| own.head) {
             fold = fold.after_head(&head);
         }
-        for record in news.lines() {
-            fold.observe_line(&record.line);
-        }
-        let folded_to = thread.folded_to + whole_lines(&bytes);
+        let place = (thread.id, thread.segment_id);
+        // A torn line at the end is not folded for good: it can still be completed.
+        let folded_to = self
+            .for_each_line(connection, place, thread.folded_to..end, |record| drop(fold.observe_line(&record.line)))
+            .await?;
         thread.set_record(fold.into_thread(), thread.segment_id, folded_to);
         Ok(thread.stored_record())
     }
@@ -189,10 +182,20 @@ impl PostgresHost {
         &self,
         connection: &mut PgConnection,
         thread: &mut ThreadRow,
-        loaded: &mut LoadedSegments,
     ) -> Result<(), AttemptError> {
-        let chain = loaded.chain(self, connection, thread).await?;
-        set_record_of(thread, &chain);
+        let Some(chain) = self.stored_chain(connection, thread.id, thread.segment_id).await? else {
+            let chain = LoadedSegments::default().chain(self, connection, thread).await?;
+            let record = chain.history().thread_record(thread.created_at);
+            thread.set_record(record, thread.segment_id, whole_lines(chain.newest().bytes()));
+            return Ok(());
+        };
+        let mut fold = MetadataFold::new(thread.id, thread.created_at);
+        let mut folded_to = 0;
+        for (place, end) in chain.places() {
+            folded_to =
+                self.for_each_line(connection, place, 0..end, |record| drop(fold.observe_line(&record.line))).await?;
+        }
+        thread.set_record(fold.into_thread(), thread.segment_id, folded_to);
         Ok(())
     }
 
@@ -283,13 +286,6 @@ impl PostgresHost {
         }
         Ok(dependents)
     }
-}
-
-/// Sets the record of a thread from its loaded history.
-pub(crate) fn set_record_of(thread: &mut ThreadRow, chain: &LoadedChain) {
-    let record = chain.history().thread_record(thread.created_at);
-    let newest = chain.newest();
-    thread.set_record(record, newest.id, whole_lines(newest.bytes()));
 }
 
 /// Sorts the segments of a thread, oldest first.

@@ -5,6 +5,7 @@
 
 mod background;
 mod behind;
+mod boundaries;
 mod change_feed;
 mod changes;
 mod commit;
@@ -13,6 +14,7 @@ mod error;
 mod feed;
 mod history;
 mod host;
+mod line_blocks;
 mod list_columns;
 mod lists;
 mod live;
@@ -24,6 +26,7 @@ mod reader;
 mod rows;
 mod schema;
 mod search;
+mod stats;
 mod store;
 mod stored_lines;
 mod tables;

@@ -25,7 +25,7 @@ const MAX_INDEXED: usize = 256;
 const FILLED_AT_ONCE: i64 = 500;
 
 /// The columns, in the order of [`bind`].
-const COLUMNS: [&str; 11] = [
+pub(crate) const COLUMNS: [&str; 11] = [
     "record_created_at",
     "record_updated_at",
     "record_recency_at",
@@ -39,20 +39,9 @@ const COLUMNS: [&str; 11] = [
     "parent_id",
 ];
 
-/// Returns the names of the columns, separated by commas.
-pub(crate) fn names() -> String {
-    COLUMNS.join(", ")
-}
-
-/// Returns the parameters of the columns, the first one with the number `first`.
-pub(crate) fn parameters(first: usize) -> String {
-    let parameters: Vec<_> = (first..).take(COLUMNS.len()).map(|number| format!("${number}")).collect();
-    parameters.join(", ")
-}
-
-/// Returns the assignments of the columns in an `UPDATE`, the first parameter with the number `first`.
-pub(crate) fn assignments(first: usize) -> String {
-    let assignments: Vec<_> = COLUMNS.iter().zip(first..).map(|(name, number)| format!("{name} = ${number}")).collect();
+/// Returns the assignments of columns in an `UPDATE`, the first parameter with the number `first`.
+pub(crate) fn assignments(columns: &[&str], first: usize) -> String {
+    let assignments: Vec<_> = columns.iter().zip(first..).map(|(name, number)| format!("{name} = ${number}")).collect();
     assignments.join(", ")
 }
 
@@ -94,7 +83,7 @@ pub(crate) async fn fill(connection: &mut PgConnection, schema: &str) -> Result<
     );
     let update = format!(
         "UPDATE {schema}.threads SET record_version = {RECORD_VERSION}, {} WHERE namespace = $1 AND thread_id = $2 AND revision = $3",
-        assignments(4)
+        assignments(&COLUMNS, 4)
     );
     // As for every connection of a store: one plan for all partitions. Only the speed depends on it.
     let _ = connection.execute("SET plan_cache_mode = force_generic_plan").await;

@@ -422,18 +422,47 @@ impl PostgresHost {
 
     /// Ends a claim, if it still exists, and stores the thread record with the lines that came since.
     async fn release_claim(&self, thread_id: ThreadId, claim: Claim) -> Result<(), AttemptError> {
+        self.release_if(thread_id, |thread| thread.owner == Some(claim.owner)).await
+    }
+
+    /// Ends the claim of a thread if its row, once it is locked, meets a condition. Stores the thread record with the lines that came
+    /// since.
+    async fn release_if(
+        &self,
+        thread_id: ThreadId,
+        condition: impl FnOnce(&ThreadRow) -> bool,
+    ) -> Result<(), AttemptError> {
         let mut tx = self.begin().await?;
         let thread = self.find_thread(&mut tx, thread_id, RowLock::Exclusive).await?;
-        let Some(mut thread) = thread.filter(|thread| thread.owner == Some(claim.owner)) else { return Ok(()) };
+        let Some(mut thread) = thread.filter(condition) else { return Ok(()) };
         self.exact_record(&mut tx, &mut thread).await?;
         thread.is_unsettled = false;
         self.put_thread(&mut tx, &thread).await?;
+        self.end_claim(&mut tx, thread_id).await?;
+        commit(tx).await
+    }
+
+    /// Ends the claim of a thread whose row the caller has locked.
+    async fn end_claim(&self, connection: &mut PgConnection, thread_id: ThreadId) -> Result<(), AttemptError> {
         let query = self.sql(
             "UPDATE @.threads SET owner = NULL, owner_host = NULL, owner_process = NULL, claimed_at = NULL, expires_at = NULL
             WHERE namespace = $1 AND thread_id = $2",
         );
-        sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(&mut *tx).await?;
-        commit(tx).await
+        sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(connection).await?;
+        Ok(())
+    }
+
+    /// Ends a claim that has expired, before somebody else changes where the history ends. Otherwise the writer, which may only have
+    /// been paused, would go on in a segment that the thread has left. The caller has locked the row and found the thread cold.
+    pub(crate) async fn end_expired_claim(
+        &self,
+        connection: &mut PgConnection,
+        thread: &mut ThreadRow,
+    ) -> Result<(), AttemptError> {
+        if thread.owner.take().is_some() {
+            self.end_claim(connection, thread.id).await?;
+        }
+        Ok(())
     }
 
     /// Extends claims, and returns the threads whose claims still exist.
@@ -457,7 +486,7 @@ impl PostgresHost {
         Ok(held.into_iter().map(ThreadId::from_uuid).collect())
     }
 
-    /// Folds the lines that came since into the stored record of a thread.
+    /// Folds the lines that came since into the stored record of a thread. Ends its claim if that has expired a day ago.
     pub(crate) async fn store_record(&self, thread_id: ThreadId) -> Result<()> {
         self.retrying(Some(thread_id), None, async |_| {
             let mut connection = self.pool.acquire().await?;
@@ -471,9 +500,15 @@ impl PostgresHost {
                 // Nobody holds the thread, so no line comes without a change of the revision.
                 thread.is_unsettled &= thread.owner.is_some();
                 // Another change came between: its record is newer.
-                if before == state(&thread) || self.update_thread(&mut connection, &thread).await? {
-                    return Ok(());
+                if before != state(&thread) && !self.update_thread(&mut connection, &thread).await? {
+                    continue;
                 }
+                drop(connection);
+                // Its writer died, and nobody has claimed it since. Otherwise each list and each search would look at it again.
+                return match thread.is_abandoned {
+                    true => self.release_if(thread_id, |thread| thread.is_abandoned).await,
+                    false => Ok(()),
+                };
             }
         })
         .await

@@ -19,6 +19,7 @@ use crate::error::AttemptError;
 use crate::host::{PostgresHost, commit};
 use crate::rows::to_i64;
 use crate::stored_lines::StoredLines;
+use crate::tables::ThreadRow;
 use crate::turn_table::{PROJECTION_VERSION, ProjectedChain, StoredProjection};
 
 /// A block of turns ends when its texts have this many bytes. With larger blocks a search reads more turns without a hit, with smaller
@@ -88,8 +89,28 @@ struct ThreadScan {
     state: Uuid,
     revision: i64,
     projection: StoredProjection,
+    /// The name of the thread.
+    name: Option<String>,
     /// The rows to write. `None` if the stored ones have everything.
-    found: Option<(TurnRows, Vec<SearchBlock>)>,
+    found: Option<ScannedRows>,
+}
+
+/// The rows that lines result in.
+struct ScannedRows {
+    turns: TurnRows,
+    blocks: Vec<SearchBlock>,
+    /// Whether one of the lines is a head, and not the first line of its segment.
+    has_later_heads: bool,
+}
+
+impl ThreadScan {
+    fn new(state: Uuid, thread: &ThreadRow, mut projection: StoredProjection, found: ScannedRows) -> Self {
+        projection.turns = found.turns.first_turn + found.turns.turns.len() as u64;
+        projection.resume_point = found.turns.resume_point;
+        projection.has_later_heads = found.has_later_heads;
+        let (revision, name) = (thread.revision, thread.name.clone());
+        Self { state, revision, projection, name, found: Some(found) }
+    }
 }
 
 /// Reads the lines of a thread that are not projected yet. `None` if there is nothing to do.
@@ -98,12 +119,13 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
     let stored = lines.ask(async |host, connection| host.projection(connection, thread.id).await)?;
     let Some(before) = stored else { return Ok(None) };
     let end = lines.chain().end();
-    let (state, revision) = (before.state, thread.revision);
-    let mut projection = StoredProjection::new(ProjectedChain::of(lines.chain()), end);
+    let state = before.state;
+    let projection = StoredProjection::new(ProjectedChain::of(lines.chain()), end);
     if before.is_of(lines.chain()) {
         let new_bytes = end - before.projected_to;
         if new_bytes == 0 {
-            return Ok(Some(ThreadScan { state, revision, projection: before, found: None }));
+            let (revision, name) = (thread.revision, thread.name.clone());
+            return Ok(Some(ThreadScan { state, revision, projection: before, name, found: None }));
         }
         // The last turn is projected again as a whole. While it grows, that is done when it has twice as many bytes.
         let from = before.resume_point.map_or(0, |point| point.byte);
@@ -111,73 +133,79 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
         if lines.is_live() && new_bytes < again.max(MIN_LIVE_BYTES) {
             return Ok(None);
         }
-        if let Some(found) = scan_new(lines, &before)? {
-            projection.turns = found.0.first_turn + found.0.turns.len() as u64;
-            projection.resume_point = found.0.resume_point;
-            return Ok(Some(ThreadScan { state, revision, projection, found: Some(found) }));
+        if let Some(mut found) = scan_new(lines, &before)? {
+            found.has_later_heads |= before.has_later_heads;
+            return Ok(Some(ThreadScan::new(state, thread, projection, found)));
         }
     }
-    let found = scan_all(lines)?;
-    projection.turns = found.0.turns.len() as u64;
-    projection.resume_point = found.0.resume_point;
-    Ok(Some(ThreadScan { state, revision, projection, found: Some(found) }))
+    Ok(Some(ThreadScan::new(state, thread, projection, scan_all(lines)?)))
 }
 
 /// Reads all lines.
-fn scan_all(lines: &StoredLines) -> Result<(TurnRows, Vec<SearchBlock>)> {
+fn scan_all(lines: &StoredLines) -> Result<ScannedRows> {
     // The first attempt drains closed turns to bound memory. Only a line that changes a turn that was drained makes another one necessary.
     for drains in [true, false] {
         let (mut indexer, mut blocks) = (TurnIndexer::whole(drains), BlockCollector::default());
         let last_part = lines.parts().len() - 1;
-        let mut end = 0;
+        let (mut end, mut has_later_heads) = (0, false);
         for part in 0..=last_part {
-            end = push_lines(lines, part, 0, &mut indexer, &mut blocks)?;
+            let pushed = push_lines(lines, part, 0, &mut indexer, &mut blocks)?;
+            end = pushed.end;
+            has_later_heads |= pushed.has_later_heads;
         }
-        let rows = indexer.finish(last_part, end, &mut blocks);
-        if !rows.affects_earlier_turns {
-            return Ok((rows, blocks.finish()));
+        let turns = indexer.finish(last_part, end, &mut blocks);
+        if !turns.affects_earlier_turns {
+            return Ok(ScannedRows { turns, blocks: blocks.finish(), has_later_heads });
         }
     }
     Err(lines.need_all())
 }
 
 /// Reads the lines from the resume point on. `None` if all lines have to be read.
-fn scan_new(lines: &StoredLines, before: &StoredProjection) -> Result<Option<(TurnRows, Vec<SearchBlock>)>> {
+fn scan_new(lines: &StoredLines, before: &StoredProjection) -> Result<Option<ScannedRows>> {
     let Some(point) = before.resume_point else { return Ok(None) };
     let last_part = lines.parts().len() - 1;
     let (mut indexer, mut blocks) = (TurnIndexer::resume(&point, last_part), BlockCollector::default());
-    let end = push_lines(lines, last_part, point.byte, &mut indexer, &mut blocks)?;
-    let rows = indexer.finish(last_part, end, &mut blocks);
-    if rows.affects_earlier_turns || rows.resume_point.is_none() {
+    let PushedLines { end, has_later_heads } = push_lines(lines, last_part, point.byte, &mut indexer, &mut blocks)?;
+    let turns = indexer.finish(last_part, end, &mut blocks);
+    if turns.affects_earlier_turns || turns.resume_point.is_none() {
         return Ok(None);
     }
-    let (thread_id, ids) = (lines.thread().id, &rows.unresolved_turn_ids);
+    let (thread_id, ids) = (lines.thread().id, &turns.unresolved_turn_ids);
     if !ids.is_empty() {
         let ids: Vec<_> = ids.iter().collect();
         let earlier = lines
-            .ask(async |host, connection| host.turns_with_ids(connection, thread_id, &ids, rows.first_turn).await)?;
+            .ask(async |host, connection| host.turns_with_ids(connection, thread_id, &ids, turns.first_turn).await)?;
         if !earlier.is_empty() {
             return Ok(None);
         }
     }
-    Ok(Some((rows, blocks.finish())))
+    Ok(Some(ScannedRows { turns, blocks: blocks.finish(), has_later_heads }))
 }
 
-/// Adds the lines of a part from a byte on. Returns the byte after the last one that has its newline.
+/// What is known of lines that were added.
+struct PushedLines {
+    /// The byte after the last one that has its newline.
+    end: u64,
+    has_later_heads: bool,
+}
+
+/// Adds the lines of a part from a byte on.
 fn push_lines(
     lines: &StoredLines,
     part: usize,
     from: u64,
     indexer: &mut TurnIndexer,
     blocks: &mut BlockCollector,
-) -> Result<u64> {
+) -> Result<PushedLines> {
     let prefix_end = lines.prefix(part)?.end;
-    let (mut number, mut end) = (0, from);
+    let (mut number, mut end, mut has_later_heads) = (0, from, false);
     for entry in lines.entries(part, from)? {
         let entry = entry?;
         if entry.range.start >= prefix_end {
             break;
         }
+        has_later_heads |= lines.is_later_head(part, &entry);
         let is_terminated = entry.is_terminated();
         match entry.content {
             RawContent::Line(line) => {
@@ -191,7 +219,7 @@ fn push_lines(
         }
         number += u64::from(is_terminated);
     }
-    Ok(end)
+    Ok(PushedLines { end, has_later_heads })
 }
 
 impl PostgresHost {
@@ -200,14 +228,18 @@ impl PostgresHost {
         self.begin_projection(thread_id).await?;
         // A history that cannot be read in place has no projections. Each reader loads it as a whole.
         let scanned = self.over_stored_lines(thread_id, scan).await?.flatten();
-        let Some(ThreadScan { state, revision, projection, found }) = scanned else { return Ok(()) };
-        if let Some((rows, blocks)) = found {
+        let Some(ThreadScan { state, revision, mut projection, name, found }) = scanned else { return Ok(()) };
+        if found.is_some() || projection.name != name {
+            (projection.state, projection.name) = (Uuid::now_v7(), name);
             let mut tx = self.begin().await?;
             if !self.put_projection(&mut tx, thread_id, state, &projection).await? {
                 return Err(AttemptError::Overtaken);
             }
-            self.put_turns(&mut tx, thread_id, rows.first_turn, &rows.turns).await?;
-            self.put_search_blocks(&mut tx, thread_id, rows.first_turn, &blocks).await?;
+            if let Some(ScannedRows { turns, blocks, .. }) = found {
+                self.put_turns(&mut tx, thread_id, turns.first_turn, &turns.turns).await?;
+                self.put_search_blocks(&mut tx, thread_id, turns.first_turn, &blocks).await?;
+            }
+            self.put_name_block(&mut tx, thread_id, projection.name.as_deref()).await?;
             commit(tx).await?;
         }
         // Nobody holds the thread, so no line comes without a change of the revision.
@@ -218,6 +250,28 @@ impl PostgresHost {
         );
         let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(revision);
         query.bind(projection.state).bind(PROJECTION_VERSION).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Replaces the block of a thread's name: it has no turns, and its number is below those of all others.
+    async fn put_name_block(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+        name: Option<&str>,
+    ) -> Result<(), AttemptError> {
+        let query = self.sql("DELETE FROM @.search_blocks WHERE namespace = $1 AND thread_id = $2 AND first_turn < 0");
+        sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).execute(&mut *connection).await?;
+        let mut keys = WordKeys::default();
+        name.into_iter().for_each(|name| keys.add_text(name));
+        let keys = keys.into_sorted();
+        if !keys.is_empty() {
+            let query = self.sql(
+                "INSERT INTO @.search_blocks (namespace, thread_id, first_turn, end_turn, keys) VALUES ($1, $2, -1, -1, $3)",
+            );
+            let query = sqlx::query(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(keys);
+            query.execute(connection).await?;
+        }
         Ok(())
     }
 

@@ -10,9 +10,7 @@ use selvedge_protocol::{
     Cursor, ItemQuery, Page, SearchHit, SearchQuery, SegmentId, SessionMeta, StatsQuery, StoredThread, ThreadId,
     ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery, check_limit, distinct_prefix_len,
 };
-use selvedge_thread_store::implement::{
-    MAX_SEGMENT_READ, activity_of, page_items, page_turns, read_lines, sum_threads,
-};
+use selvedge_thread_store::implement::{MAX_SEGMENT_READ, page_items, page_turns, read_lines};
 use selvedge_thread_store::{
     ChangePage, LinePage, LinePosition, LineQuery, LineStart, Result, SegmentInfo, StoreError, ThreadLookup,
     ThreadReader,
@@ -21,7 +19,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::PostgresThreadStore;
 use crate::error::AttemptError;
-use crate::history::{LoadedSegments, sort_segments};
+use crate::history::sort_segments;
 use crate::host::{PostgresHost, end};
 use crate::stored_lines::StoredLines;
 use crate::tables::{RowLock, ThreadRow};
@@ -247,31 +245,13 @@ impl ThreadReader for PostgresThreadStore {
 
     async fn thread_stats(&self, query: &StatsQuery) -> Result<ThreadStats> {
         let host = &self.host;
-        let (records, measured) = host
-            .reading(async || {
-                let mut snapshot = host.snapshot().await?;
-                let records: Vec<_> =
-                    host.listed_threads(&mut snapshot).await?.iter().map(ThreadRow::stored_record).collect();
-                let mut measured = HashMap::new();
-                for record in &records {
-                    let mut own = host.segments(&mut snapshot, record.id).await?;
-                    own.retain(|segment| segment.is_visible);
-                    sort_segments(record.id, &mut own);
-                    let (mut loaded, mut chains, mut bytes) = (LoadedSegments::default(), Vec::new(), 0);
-                    for segment in own {
-                        let chain = loaded.chain_from(host, &mut snapshot, segment.id, false).await?;
-                        bytes += chain.as_ref().map_or(0, |chain| chain.newest().size());
-                        chains.extend(chain);
-                    }
-                    measured.insert(record.id, (activity_of(record, &chains), bytes));
-                }
-                end(snapshot).await;
-                Ok((records, measured))
-            })
-            .await?;
-        Ok(sum_threads(query, &records, |thread| {
-            measured.get(&thread.id).cloned().ok_or(StoreError::not_found(thread.id))
-        }))
+        let listed = host.reading(async || {
+            let mut snapshot = host.snapshot().await?;
+            let threads = host.listed_threads(&mut snapshot).await?;
+            end(snapshot).await;
+            Ok(threads.iter().map(ThreadRow::stored_record).collect::<Vec<_>>())
+        });
+        host.sums(query, &listed.await?).await
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Page<StoredThread>> {

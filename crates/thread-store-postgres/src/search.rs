@@ -1,7 +1,8 @@
 //! Searches: the database proposes blocks of turns by the keys of their words, and [`TextSearch`] decides.
 //!
-//! Candidates are the turns of blocks that have all keys of the search, threads whose projections do not have every line, and threads
-//! with names. Only the records and the turns of candidates are read.
+//! Candidates are the turns of blocks that have all keys of the search, and threads whose projections do not have every line. A name
+//! is a block without turns. Only the records and the turns of candidates are read. Of a thread with lines that came after its projections, these are
+//! the turns of its blocks, too, and the turns that came since.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl PostgresHost {
         let (candidates, records) = self
             .reading(async || {
                 let mut snapshot = self.snapshot().await?;
-                let candidates = self.search_candidates(&mut snapshot, &search, &keys).await?;
+                let candidates = self.search_candidates(&mut snapshot, &keys).await?;
                 let mut threads = match needs_all {
                     true => self.threads(&mut snapshot).await?,
                     false => self.threads_with_ids(&mut snapshot, candidates.keys()).await?,
@@ -59,6 +60,7 @@ impl PostgresHost {
         let behind = candidates.iter().filter(|(_, candidate)| !candidate.is_projected);
         self.fold_later(behind.map(|(thread_id, _)| *thread_id));
         let (host, runtime, query, mut candidates) = (Arc::clone(self), Handle::current(), query.clone(), candidates);
+        let keys = Arc::new(keys);
         let deciding = tokio::task::spawn_blocking(move || {
             page_hits(&query, records, |thread| {
                 let candidate = match candidates.remove(&thread.id) {
@@ -66,7 +68,7 @@ impl PostgresHost {
                     None if keys.is_empty() => CandidateThread::default(),
                     None => return Ok(ThreadHits::default()),
                 };
-                let turns = match runtime.block_on(host.candidate_turns(thread.id, candidate)) {
+                let turns = match runtime.block_on(host.candidate_turns(thread.id, candidate, Arc::clone(&keys))) {
                     // It was deleted meanwhile.
                     Err(StoreError::NotFound { .. }) => Vec::new(),
                     turns => turns?,
@@ -82,12 +84,11 @@ impl PostgresHost {
     async fn search_candidates(
         &self,
         connection: &mut PgConnection,
-        search: &TextSearch,
         keys: &[i32],
     ) -> Result<ThreadCandidates, AttemptError> {
         let mut candidates: ThreadCandidates = HashMap::new();
         if !keys.is_empty() {
-            self.add_projected(connection, search, keys, &mut candidates).await?;
+            self.add_projected(connection, keys, &mut candidates).await?;
         }
         // The version is part of the text: of a parameter the server assumes that many rows differ, and reads all of them.
         let query = self.sql(&format!(
@@ -102,11 +103,10 @@ impl PostgresHost {
         Ok(candidates)
     }
 
-    /// Adds the threads with blocks that have these keys, and those whose names contain the terms.
+    /// Adds the threads with blocks that have these keys. The block of a name has no turns.
     async fn add_projected(
         &self,
         connection: &mut PgConnection,
-        search: &TextSearch,
         keys: &[i32],
         candidates: &mut ThreadCandidates,
     ) -> Result<(), AttemptError> {
@@ -125,16 +125,23 @@ impl PostgresHost {
             thread.is_projected = true;
             thread.turns.push((to_u64(first), to_u64(end)));
         }
-        let query = self.sql("SELECT thread_id, name FROM @.threads WHERE namespace = $1 AND name IS NOT NULL");
-        let query = sqlx::query_as(&query).bind(self.namespace());
-        let named: Vec<(Uuid, Vec<u8>)> = query.fetch_all(&mut *connection).await?;
-        for (thread_id, name) in named {
-            if search.count(&[String::from_utf8_lossy(&name)]).is_some() {
-                let thread = candidates.entry(ThreadId::from_uuid(thread_id)).or_default();
-                thread.is_projected = true;
-            }
-        }
         Ok(())
+    }
+
+    /// Returns the ranges of turns of a thread's blocks that have all these keys.
+    async fn blocks_of(
+        &self,
+        connection: &mut PgConnection,
+        thread_id: ThreadId,
+        keys: &[i32],
+    ) -> Result<Vec<(u64, u64)>, AttemptError> {
+        let query = self.sql(
+            "SELECT first_turn, end_turn FROM @.search_blocks
+            WHERE namespace = $1 AND thread_id = $2 AND keys @> $3 ORDER BY first_turn",
+        );
+        let query = sqlx::query_as(&query).bind(self.namespace()).bind(thread_id.as_uuid()).bind(keys);
+        let blocks: Vec<(i64, i64)> = query.fetch_all(connection).await?;
+        Ok(blocks.into_iter().map(|(first, end)| (to_u64(first), to_u64(end))).collect())
     }
 
     /// Returns turns of a thread with their indexes, among them all that may have hits.
@@ -142,11 +149,13 @@ impl PostgresHost {
         self: &Arc<Self>,
         thread_id: ThreadId,
         candidate: CandidateThread,
+        keys: Arc<Vec<i32>>,
     ) -> Result<Vec<(u64, Turn)>> {
         let read = self
             .reading(|| {
                 let ranges = candidate.is_projected.then(|| candidate.turns.clone());
-                self.over_stored_lines(thread_id, move |lines| turns_in(lines, ranges.as_deref()))
+                let keys = Arc::clone(&keys);
+                self.over_stored_lines(thread_id, move |lines| turns_in(lines, ranges, &keys))
             })
             .await?;
         match read {
@@ -156,12 +165,16 @@ impl PostgresHost {
     }
 }
 
-/// Reads the turns of these ranges of rows, and those in no row. `None`: of all rows.
-fn turns_in(lines: &StoredLines, ranges: Option<&[(u64, u64)]>) -> Result<Vec<(u64, Turn)>> {
+/// Reads the turns of these ranges of rows, and those in no row. If the ranges are not known, since the rows may have changed after the
+/// candidates were found, they are those with these keys now.
+fn turns_in(lines: &StoredLines, ranges: Option<Vec<(u64, u64)>>, keys: &[i32]) -> Result<Vec<(u64, Turn)>> {
     let turns = ThreadTurns::load(lines)?;
-    let stored = turns.first_new();
-    let all = [(0, stored)];
-    let ranges = ranges.unwrap_or(&all);
+    let (thread_id, stored) = (lines.thread().id, turns.first_new());
+    let ranges = match ranges {
+        Some(ranges) => ranges,
+        None if keys.is_empty() => vec![(0, stored)],
+        None => lines.ask(async |host, connection| host.blocks_of(connection, thread_id, keys).await)?,
+    };
     let indexes: Vec<u64> = ranges.iter().flat_map(|(first, end)| *first..(*end).min(stored)).collect();
     let read = turns.read(&indexes)?;
     let newer = turns.newer().map(|(index, turn)| (index, turn.clone()));

@@ -13,7 +13,7 @@ use std::io::{self, BufRead, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use selvedge_history::{ContextTail, ModelContext, PrefixEnd};
+use selvedge_history::{ContextTail, ModelContext, PrefixEnd, newest_head};
 use selvedge_protocol::log::{RawContent, RawEntry, RawReader, split_raw};
 use selvedge_protocol::{SegmentId, SessionMeta, ThreadId, TurnId};
 use selvedge_thread_store::implement::line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix};
@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 
 use crate::error::AttemptError;
 use crate::host::{PgTransaction, PostgresHost, outcome_of};
+use crate::line_blocks::first_line;
 use crate::rows::{to_i64, to_u64};
 use crate::tables::{RowLock, StoredSegment, ThreadRow};
 
@@ -38,6 +39,7 @@ struct StoredPart {
     /// The end of its prefix.
     end: u64,
     head: Option<SessionMeta>,
+    is_paginated: bool,
 }
 
 /// The segments of a history, oldest first, without their bytes.
@@ -53,6 +55,11 @@ impl StoredChain {
         self.parts.iter().map(|part| (part.segment_id, part.end))
     }
 
+    /// Returns where the bytes of the segments are, oldest first: the thread and the id of each, and the end of its prefix.
+    pub(crate) fn places(&self) -> impl DoubleEndedIterator<Item = ((ThreadId, SegmentId), u64)> {
+        self.parts.iter().map(|part| ((part.thread_id, part.segment_id), part.end))
+    }
+
     /// Returns where the history ends: the byte after the last one of the newest segment.
     pub(crate) fn end(&self) -> u64 {
         self.parts.last().map_or(0, |part| part.end)
@@ -66,7 +73,7 @@ impl StoredChain {
 
 impl PostgresHost {
     /// Follows the bases from a segment of a thread. `None` if a prefix cannot be measured without reading it.
-    async fn stored_chain(
+    pub(crate) async fn stored_chain(
         &self,
         connection: &mut PgConnection,
         thread_id: ThreadId,
@@ -87,7 +94,8 @@ impl PostgresHost {
             }
             let Some(row) = known.get(&id).filter(|row| row.is_visible).cloned() else { return Ok(None) };
             let base = row.head.as_ref().and_then(|head| head.history_base.clone());
-            chain.parts.push(StoredPart { segment_id: id, thread_id: owner, end, head: row.head });
+            let (head, is_paginated) = (row.head, row.is_paginated);
+            chain.parts.push(StoredPart { segment_id: id, thread_id: owner, end, head, is_paginated });
             let Some((base, base_id)) = base.and_then(|base| base.thread_id.map(|base_id| (base, base_id))) else {
                 break;
             };
@@ -112,7 +120,7 @@ impl PostgresHost {
     }
 
     /// Returns whether a line ends at a byte of a segment, and its ordinal is the one before `ordinal`.
-    async fn ends_exactly(
+    pub(crate) async fn ends_exactly(
         &self,
         connection: &mut PgConnection,
         (thread_id, segment_id): (ThreadId, SegmentId),
@@ -236,6 +244,32 @@ impl StoredLines {
     /// Returns whether the thread has a writer, so that its last turn can be in progress.
     pub(crate) const fn is_live(&self) -> bool {
         self.thread.is_live
+    }
+
+    /// Returns whether the thread is paginated, which its newest segment decides.
+    pub(crate) fn is_paginated(&self) -> bool {
+        self.chain.parts.last().is_some_and(|part| part.is_paginated)
+    }
+
+    /// Returns the head of a part, as its row has it.
+    pub(crate) fn head(&self, part: usize) -> Option<&SessionMeta> {
+        self.chain.parts[part].head.as_ref()
+    }
+
+    /// Returns the thread of a part.
+    pub(crate) fn owner(&self, part: usize) -> ThreadId {
+        self.chain.parts[part].thread_id
+    }
+
+    /// Returns whether an entry of a part is a head of the thread itself, and not the first line of its segment. The row of a segment does
+    /// not have such a head.
+    pub(crate) fn is_later_head(&self, part: usize, entry: &RawEntry) -> bool {
+        match &entry.content {
+            RawContent::Line(line) if !self.parts[part].inherited && entry.range.start > 0 => {
+                newest_head(self.thread.id, std::slice::from_ref(line)).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Sets where the turn begins that a page of lines starts with.
@@ -391,12 +425,7 @@ impl BackwardEntries<'_> {
             self.size = (self.size * 2).min(BLOCK.end.max(self.size));
             // The segment ends before the requested byte.
             self.end = self.end.min(start + block.len() as u64);
-            let first = match start {
-                0 => Some(0),
-                // A newline at the very end ends the last line and begins none.
-                _ => block[..block.len().saturating_sub(1)].iter().position(|byte| *byte == b'\n').map(|at| at + 1),
-            };
-            let Some(first) = first else {
+            let Some(first) = first_line(start, &block) else {
                 // A line is longer than the block.
                 self.size = self.size.max(self.end - start) * 2;
                 continue;

@@ -8,8 +8,9 @@ use selvedge_thread_store::implement::{RecentBatches, Segment, SegmentTail};
 use selvedge_thread_store::{Holder, SegmentInfo, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{FromRow, Row};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{FromRow, Postgres, Row};
 use uuid::Uuid;
 
 use crate::error::AttemptError;
@@ -28,7 +29,22 @@ pub(crate) const THREAD: &str = "thread_id, owner, owner_host, owner_process,
     (extract(epoch FROM claimed_at) * 1000)::bigint AS claimed_at,
     coalesce(owner IS NOT NULL AND expires_at > clock_timestamp(), false) AS is_live,
     (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint AS expires_in, epoch, is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
+    coalesce(owner IS NOT NULL AND expires_at < clock_timestamp() - interval '1 day', false) AS is_abandoned,
+    epoch, is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
     reverts";
+
+/// What is stored of a thread whenever it changes, in the order of [`bind_stored`]. The columns of lists follow.
+const STORED: [&str; 9] = [
+    "folded_segment",
+    "folded_to",
+    "record_version",
+    "is_unsettled",
+    "segment_id",
+    "name",
+    "archived",
+    "record",
+    "reverts",
+];
 
 /// The columns of a stored record, of the table `t`.
 pub(crate) const RECORD: &str = "t.thread_id, t.name, t.archived, t.record";
@@ -56,6 +72,8 @@ pub(crate) struct ThreadRow {
     pub(crate) is_live: bool,
     /// How long the claim is valid without a renewal.
     expires_in: Option<Duration>,
+    /// Whether there is a claim that has expired a day ago.
+    pub(crate) is_abandoned: bool,
     pub(crate) epoch: i64,
     pub(crate) is_unsettled: bool,
     pub(crate) revision: i64,
@@ -88,6 +106,7 @@ impl FromRow<'_, PgRow> for ThreadRow {
             since: since.map(Timestamp::from_millis),
             is_live: row.try_get("is_live")?,
             expires_in: expires_in.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis),
+            is_abandoned: row.try_get("is_abandoned")?,
             epoch: row.try_get("epoch")?,
             is_unsettled: row.try_get("is_unsettled")?,
             revision: row.try_get("revision")?,
@@ -114,6 +133,7 @@ impl ThreadRow {
             since: None,
             is_live: false,
             expires_in: None,
+            is_abandoned: false,
             epoch: 1,
             is_unsettled: false,
             // By the clock, so that a thread that is created again after its deletion does not repeat a version.
@@ -311,15 +331,16 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &ThreadRow,
     ) -> Result<bool, AttemptError> {
-        let (names, parameters) = (list_columns::names(), list_columns::parameters(19));
+        let columns = stored_columns();
+        let parameters: Vec<String> = (10..).take(columns.len()).map(|number| format!("${number}")).collect();
         let query = self.sql(&format!(
-            "INSERT INTO @.threads (namespace, thread_id, owner, owner_host, owner_process, claimed_at, expires_at, epoch,
-                is_unsettled, revision, segment_id, created_at, name, archived, record, record_version, folded_segment, folded_to,
-                reverts, {names})
+            "INSERT INTO @.threads (namespace, thread_id, owner, owner_host, owner_process, claimed_at, expires_at, epoch, revision,
+                created_at, {})
             VALUES ($1, $2, $3, $4, $5, CASE WHEN $3 IS NOT NULL THEN clock_timestamp() END,
-                CASE WHEN $3 IS NOT NULL THEN clock_timestamp() + $6 * interval '1 millisecond' END,
-                $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, {parameters})
-            ON CONFLICT DO NOTHING"
+                CASE WHEN $3 IS NOT NULL THEN clock_timestamp() + $6 * interval '1 millisecond' END, $7, $8, $9, {})
+            ON CONFLICT DO NOTHING",
+            columns.join(", "),
+            parameters.join(", ")
         ));
         let query = sqlx::query(&query)
             .bind(self.namespace())
@@ -329,18 +350,9 @@ impl PostgresHost {
             .bind(thread.owner.map(|_| i64::from(std::process::id())))
             .bind(self.lease_millis())
             .bind(thread.epoch)
-            .bind(thread.is_unsettled)
             .bind(thread.revision)
-            .bind(thread.segment_id.as_uuid())
-            .bind(thread.created_at.as_millis())
-            .bind(thread.name.as_ref().map(String::as_bytes))
-            .bind(thread.archived)
-            .bind(to_json(&thread.record)?)
-            .bind(thread.record_version)
-            .bind(thread.folded_segment.as_uuid())
-            .bind(to_i64(thread.folded_to))
-            .bind(to_json(&thread.reverts)?);
-        Ok(list_columns::bind(query, &thread.record).execute(connection).await?.rows_affected() == 1)
+            .bind(thread.created_at.as_millis());
+        Ok(bind_stored(query, thread)?.execute(connection).await?.rows_affected() == 1)
     }
 
     /// Stores everything of a thread but its claim, if nothing changed it since the row was read. Returns whether that is so.
@@ -349,28 +361,17 @@ impl PostgresHost {
         connection: &mut PgConnection,
         thread: &ThreadRow,
     ) -> Result<bool, AttemptError> {
-        let columns = list_columns::assignments(13);
+        // The projections keep their version if the new record has the same lines as the old one, and the thread the same name.
         let query = self.sql(&format!(
-            "UPDATE @.threads SET is_unsettled = $4, revision = revision + 1, segment_id = $5, name = $6, archived = $7,
-                record = $8, record_version = $9, folded_segment = $10, folded_to = $11, reverts = $12,
-                projection_version = CASE WHEN folded_segment = $10 AND folded_to = $11 AND $9 <> {BEHIND} THEN projection_version ELSE 0 END,
-                {columns}
-            WHERE namespace = $1 AND thread_id = $2 AND revision = $3"
+            "UPDATE @.threads SET revision = revision + 1,
+                projection_version = CASE WHEN folded_segment = $4 AND folded_to = $5 AND $6 <> {BEHIND}
+                    AND name IS NOT DISTINCT FROM $9 THEN projection_version ELSE 0 END,
+                {}
+            WHERE namespace = $1 AND thread_id = $2 AND revision = $3",
+            list_columns::assignments(&stored_columns(), 4)
         ));
-        let query = sqlx::query(&query)
-            .bind(self.namespace())
-            .bind(thread.id.as_uuid())
-            .bind(thread.revision)
-            .bind(thread.is_unsettled)
-            .bind(thread.segment_id.as_uuid())
-            .bind(thread.name.as_ref().map(String::as_bytes))
-            .bind(thread.archived)
-            .bind(to_json(&thread.record)?)
-            .bind(thread.record_version)
-            .bind(thread.folded_segment.as_uuid())
-            .bind(to_i64(thread.folded_to))
-            .bind(to_json(&thread.reverts)?);
-        Ok(list_columns::bind(query, &thread.record).execute(connection).await?.rows_affected() == 1)
+        let query = sqlx::query(&query).bind(self.namespace()).bind(thread.id.as_uuid()).bind(thread.revision);
+        Ok(bind_stored(query, thread)?.execute(connection).await?.rows_affected() == 1)
     }
 
     /// Stores everything of a thread but its claim. In a transaction that has locked the row, nothing can have changed it; otherwise
@@ -627,6 +628,29 @@ impl PostgresHost {
         bytes.drain(..start.min(end));
         Ok(bytes)
     }
+}
+
+/// Returns the columns that [`bind_stored`] has values for.
+fn stored_columns() -> Vec<&'static str> {
+    [&STORED[..], &list_columns::COLUMNS].concat()
+}
+
+/// Adds the values of [`stored_columns`] to the arguments of a statement.
+fn bind_stored<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    thread: &'q ThreadRow,
+) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
+    let query = query
+        .bind(thread.folded_segment.as_uuid())
+        .bind(to_i64(thread.folded_to))
+        .bind(thread.record_version)
+        .bind(thread.is_unsettled)
+        .bind(thread.segment_id.as_uuid())
+        .bind(thread.name.as_ref().map(String::as_bytes))
+        .bind(thread.archived)
+        .bind(to_json(&thread.record)?)
+        .bind(to_json(&thread.reverts)?);
+    Ok(list_columns::bind(query, &thread.record))
 }
 
 /// Encodes a value for a column with JSON.

@@ -14,7 +14,7 @@ use crate::stored_lines::StoredChain;
 use crate::tables::from_json;
 
 /// The version of the projections. Those of another version are made again from the lines.
-pub(crate) const PROJECTION_VERSION: i32 = 1;
+pub(crate) const PROJECTION_VERSION: i32 = 2;
 
 /// How many rows one statement inserts at most.
 const MAX_ROWS: usize = 2000;
@@ -42,12 +42,25 @@ impl ProjectedChain {
     }
 }
 
+/// What the column `chain` has: where the rows come from, and what else was found there.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct ProjectedFrom {
+    #[serde(flatten)]
+    chain: ProjectedChain,
+    has_later_heads: bool,
+    name: Option<String>,
+}
+
 /// A row of `projections`.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredProjection {
     pub(crate) state: Uuid,
     version: i32,
     chain: ProjectedChain,
+    /// Whether the thread has heads that are not the first line of their segments.
+    pub(crate) has_later_heads: bool,
+    /// The name of the thread whose words are in a block of their own.
+    pub(crate) name: Option<String>,
     /// The byte of the newest segment that follows the last line.
     pub(crate) projected_to: u64,
     pub(crate) turns: u64,
@@ -59,11 +72,14 @@ impl FromRow<'_, PgRow> for StoredProjection {
         let resume_point: Option<&[u8]> = row.try_get("resume_point")?;
         let version = row.try_get("version")?;
         // Another version may have other JSON.
-        let chain = if version == PROJECTION_VERSION { from_json(row.try_get("chain")?)? } else { Default::default() };
+        let from = if version == PROJECTION_VERSION { from_json(row.try_get("chain")?)? } else { Default::default() };
+        let ProjectedFrom { chain, has_later_heads, name } = from;
         Ok(Self {
             state: row.try_get("state")?,
             version,
             chain,
+            has_later_heads,
+            name,
             projected_to: to_u64(row.try_get("projected_to")?),
             turns: to_u64(row.try_get("turns")?),
             resume_point: resume_point.and_then(|json| serde_json::from_slice(json).ok()),
@@ -74,7 +90,7 @@ impl FromRow<'_, PgRow> for StoredProjection {
 impl StoredProjection {
     pub(crate) fn new(chain: ProjectedChain, projected_to: u64) -> Self {
         let (state, version) = (Uuid::now_v7(), PROJECTION_VERSION);
-        Self { state, version, chain, projected_to, turns: 0, resume_point: None }
+        Self { state, version, chain, has_later_heads: false, name: None, projected_to, turns: 0, resume_point: None }
     }
 
     /// Returns whether the rows are those of a beginning of this history.
@@ -186,13 +202,18 @@ impl PostgresHost {
             "UPDATE @.projections SET state = $4, version = $5, chain = $6, projected_to = $7, turns = $8, resume_point = $9
             WHERE namespace = $1 AND thread_id = $2 AND state = $3",
         );
+        let from = ProjectedFrom {
+            chain: projection.chain.clone(),
+            has_later_heads: projection.has_later_heads,
+            name: projection.name.clone(),
+        };
         let query = sqlx::query(&query)
             .bind(self.namespace())
             .bind(thread_id.as_uuid())
             .bind(before)
             .bind(projection.state)
             .bind(projection.version)
-            .bind(crate::tables::to_json(&projection.chain)?)
+            .bind(crate::tables::to_json(&from)?)
             .bind(to_i64(projection.projected_to))
             .bind(to_i64(projection.turns))
             .bind(projection.resume_point.as_ref().map(crate::tables::to_json).transpose()?);

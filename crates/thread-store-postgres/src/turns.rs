@@ -13,8 +13,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use selvedge_history::turn_index::{TurnReading, TurnRow};
-use selvedge_history::{TurnProjection, UnknownTurn, apply_view};
+use selvedge_history::turn_index::{BytePosition, TurnReading, TurnRow};
+use selvedge_history::{TurnProjection, UnknownTurn, apply_view, only_compacts};
 use selvedge_protocol::log::{RawContent, RawReader};
 use selvedge_protocol::{
     ItemPosition, ItemQuery, Page, PageWindow, SortDirection, Turn, TurnId, TurnItemEntry, TurnQuery, TurnSelector,
@@ -32,7 +32,7 @@ const MAX_NEW_BYTES: u64 = 16 << 20;
 /// How many bytes of consecutive turns are loaded at once.
 const MAX_LOADED_BYTES: u64 = 4 << 20;
 
-/// How many turns a page of items looks at, at a time.
+/// How many turns a page of items, or a search for a boundary, looks at, at a time.
 const TURNS: usize = 64;
 
 /// The turns of a thread: rows, and what came since.
@@ -43,6 +43,8 @@ pub(crate) struct ThreadTurns<'a> {
     new: Vec<Turn>,
     /// Where each line from the one on with which the newer turns begin is, and the position of the first one.
     new_lines: (u64, Vec<u64>),
+    /// Whether the thread may have heads that are not the first line of their segments.
+    may_have_later_heads: bool,
 }
 
 impl<'a> ThreadTurns<'a> {
@@ -52,7 +54,9 @@ impl<'a> ThreadTurns<'a> {
         let projection = lines.ask(async |host, connection| host.projection(connection, thread_id).await)?;
         let projection = projection.filter(|projection| projection.is_of(lines.chain()));
         let Some(projection) = projection else { return Err(lines.need_all()) };
-        let mut turns = Self { lines, first_new: projection.turns, new: Vec::new(), new_lines: (0, Vec::new()) };
+        let (new, new_lines) = (Vec::new(), (0, Vec::new()));
+        let may_have_later_heads = projection.has_later_heads;
+        let mut turns = Self { lines, first_new: projection.turns, new, new_lines, may_have_later_heads };
         if projection.projected_to < lines.chain().end() {
             turns.project_new(&projection)?;
         }
@@ -70,6 +74,7 @@ impl<'a> ThreadTurns<'a> {
         let mut starts = Vec::new();
         for entry in self.lines.entries(last_part, point.byte)? {
             let entry = entry?;
+            self.may_have_later_heads |= self.lines.is_later_head(last_part, &entry);
             if let RawContent::Line(line) = &entry.content {
                 turns.push(point.position + starts.len() as u64, line);
                 starts.push(entry.range.start);
@@ -93,8 +98,13 @@ impl<'a> ThreadTurns<'a> {
         self.lines.ask(async |host, connection| host.turns_with_ids(connection, thread_id, ids, self.first_new).await)
     }
 
+    /// Returns whether the thread may have heads that are not the first line of their segments.
+    pub(crate) const fn may_have_later_heads(&self) -> bool {
+        self.may_have_later_heads
+    }
+
     /// Returns how many turns the thread has.
-    fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.first_new + self.new.len() as u64
     }
 
@@ -199,21 +209,72 @@ impl<'a> ThreadTurns<'a> {
         reading.finish().filter(|_| is_whole).ok_or_else(|| self.lines.need_all())
     }
 
+    /// Returns the index of the newest turn with an id: several can have the same.
+    pub(crate) fn newest_with_id(&self, turn_id: &TurnId) -> Result<u64> {
+        let newer = self.newer().rfind(|(_, turn)| turn.id == *turn_id).map(|(index, _)| index);
+        let index = match newer {
+            Some(index) => Some(index),
+            None => self.stored_with_ids(&[turn_id])?.pop(),
+        };
+        Ok(index.ok_or_else(|| UnknownTurn { thread_id: self.lines.thread_id(), turn_id: turn_id.clone() })?)
+    }
+
+    /// Returns how many turns there are before the newest `count` of them, as
+    /// [`turns_before_newest`](selvedge_history::turns_before_newest) does for turns in memory.
+    pub(crate) fn before_newest(&self, count: u64) -> Result<u64> {
+        let (mut first, mut missing, mut end) = (self.count(), count, self.count());
+        while missing > 0 && end > 0 {
+            let start = end.saturating_sub(missing.min(TURNS as u64));
+            let indexes: Vec<u64> = (start..end).collect();
+            let turns = self.read(&indexes)?;
+            for (index, turn) in indexes.into_iter().zip(turns).rev() {
+                if !only_compacts(&turn) {
+                    (first, missing) = (index, missing - 1);
+                }
+            }
+            end = start;
+        }
+        Ok(first)
+    }
+
+    /// Returns where a turn begins.
+    pub(crate) fn start(&self, index: u64) -> Result<BytePosition> {
+        match self.newer_turn(index) {
+            Some(turn) => self.new_line(turn.lines.start),
+            None => Ok(self.rows(&[index])?.remove(0).start),
+        }
+    }
+
+    /// Returns where the last line of a turn ends, or where the line after it begins: only blanks and damage can be between.
+    pub(crate) fn end(&self, index: u64) -> Result<BytePosition> {
+        match self.newer_turn(index) {
+            Some(turn) => self.new_line(turn.lines.end),
+            None => Ok(self.rows(&[index])?.remove(0).end),
+        }
+    }
+
+    /// Returns where the history ends.
+    pub(crate) fn history_end(&self) -> BytePosition {
+        BytePosition { part: self.lines.parts().len() - 1, byte: self.lines.chain().end() }
+    }
+
+    /// Returns where one of the lines begins that came since, by its position in the history. The position after the last one is the end.
+    fn new_line(&self, position: u64) -> Result<BytePosition> {
+        let (first, starts) = &self.new_lines;
+        let line = position.checked_sub(*first).and_then(|line| usize::try_from(line).ok());
+        let end = self.history_end();
+        match line {
+            Some(line) if line == starts.len() => Ok(end),
+            line => {
+                let byte = line.and_then(|line| starts.get(line)).ok_or_else(|| self.lines.need_all())?;
+                Ok(BytePosition { byte: *byte, ..end })
+            }
+        }
+    }
+
     /// Returns the part in which a turn begins, and the byte behind the line before it.
     pub(crate) fn start_of(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
-        // Several turns can have the same id. The newest one counts.
-        let (first_position, starts) = &self.new_lines;
-        let (mut part, byte) = if let Some((_, turn)) = self.newer().rfind(|(_, turn)| turn.id == *turn_id) {
-            let line = turn.lines.start.checked_sub(*first_position).and_then(|line| usize::try_from(line).ok());
-            let start = line.and_then(|line| starts.get(line));
-            (self.lines.parts().len() - 1, *start.ok_or_else(|| self.lines.need_all())?)
-        } else {
-            let index = self.stored_with_ids(&[turn_id])?.pop();
-            let index =
-                index.ok_or_else(|| UnknownTurn { thread_id: self.lines.thread_id(), turn_id: turn_id.clone() })?;
-            let row = self.rows(&[index])?.remove(0);
-            (row.start.part, row.start.byte)
-        };
+        let BytePosition { mut part, byte } = self.start(self.newest_with_id(turn_id)?)?;
         let mut before = byte;
         loop {
             for entry in self.lines.entries_back(part, before)? {

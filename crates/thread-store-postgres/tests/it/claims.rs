@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvedge_postgres_server::FaultyProxy;
-use selvedge_protocol::HistoryMode;
-use selvedge_thread_store::{BatchId, StoreError, ThreadReader, ThreadStore};
+use selvedge_protocol::{HistoryMode, SearchQuery, TurnBoundary};
+use selvedge_thread_store::{BatchId, RevertThread, StoreError, ThreadReader, ThreadStore};
 use selvedge_thread_store_conformance::fixtures::{assert_consecutive_ordinals, id, record, turn};
 
 use crate::appends::numbered;
@@ -47,6 +47,64 @@ async fn a_claim_outlives_its_lease_because_it_is_renewed() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     store.append_items(id(1), BatchId::generate(), &turn(MODE, "b")).await.unwrap();
+}
+
+/// A writer whose claim has expired still has it until somebody takes it. A change of the history by somebody else takes it: what that
+/// writer would append afterwards would be in a segment that the thread has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_history_ends_an_expired_claim() {
+    let place = new_place().await;
+    let (store, other) = (place.open().await, place.open().await);
+    record(&store, 1, MODE, &["a", "b"]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let revert = RevertThread { thread_id: id(1), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
+    loop {
+        let expired = "UPDATE @.threads SET expires_at = clock_timestamp() - interval '1 second' WHERE namespace = $1";
+        assert_eq!(place.execute(expired).await, 1);
+        match other.revert_thread(revert.clone()).await {
+            // The claim was renewed in between.
+            Err(StoreError::Conflict { .. }) => {}
+            outcome => break assert_eq!(outcome.unwrap(), 1),
+        }
+    }
+    let outcome = store.append_items(id(1), BatchId::generate(), &turn(MODE, "c")).await;
+    assert!(matches!(outcome, Err(StoreError::Lost { .. })), "{outcome:?}");
+}
+
+/// A thread whose writer died is like one that was released, a day after its lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_claim_is_ended() {
+    let place = new_place().await;
+    let (store, other) = (place.open().await, place.open().await);
+    for number in [1, 2] {
+        record(&store, number, MODE, &["a"]).await;
+        store.resume_thread(id(number)).await.unwrap();
+        store.append_items(id(number), BatchId::generate(), &turn(MODE, "b")).await.unwrap();
+    }
+    drop(store);
+    // The claims of a dropped store are renewed at most once more.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let expired = format!(
+        "UPDATE @.threads SET expires_at = clock_timestamp() -
+        CASE thread_id WHEN '{}' THEN interval '25 hours' ELSE interval '23 hours' END WHERE namespace = $1",
+        id(1)
+    );
+    assert_eq!(place.execute(&expired).await, 2);
+    let search = SearchQuery::new("answer");
+    let began = Instant::now();
+    let released = "UPDATE @.threads SET epoch = epoch
+        WHERE namespace = $1 AND owner IS NULL AND NOT is_unsettled AND projection_version = 2";
+    while place.execute(released).await == 0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "the claim was not ended");
+        assert_eq!(other.search_threads(&search).await.unwrap().items.len(), 2 * 2);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(other.search_threads(&search).await.unwrap().items.len(), 2 * 2);
+    let kept = format!(
+        "UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND owner IS NOT NULL AND thread_id = '{}'",
+        id(2)
+    );
+    assert_eq!(place.execute(&kept).await, 1);
 }
 
 /// A host in the fight: it claims the thread, appends, and is cut off for longer than its lease. Returns the items that were accepted

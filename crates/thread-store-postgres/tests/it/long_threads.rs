@@ -1,16 +1,22 @@
 //! Threads that are much longer than what is asked of them.
 #![expect(clippy::unwrap_used, reason = "test code, which clippy does not recognize without the attribute `test`")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use selvedge_history::MetadataFold;
 use selvedge_protocol::{
-    Compacted, HistoryMode, ResponseItem, RolloutItem, RolloutLine, SortDirection, TurnContext, TurnQuery,
+    Compacted, HistoryMode, ResponseItem, RolloutItem, RolloutLine, SortDirection, StatsQuery, TurnBoundary,
+    TurnContext, TurnQuery,
 };
-use selvedge_thread_store::{BatchId, LineQuery, LineStart, SegmentPart, StoreError, ThreadReader, ThreadStore};
-use selvedge_thread_store_conformance::fixtures::{id, model_prompts, record, second, turn};
+use selvedge_thread_store::{
+    BatchId, ForkThread, LineQuery, LineStart, RevertThread, SegmentPart, StoreError, ThreadReader, ThreadStore,
+};
+use selvedge_thread_store_conformance::fixtures::{head, id, model_prompts, record, second, started, turn};
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::place::new_place;
+use crate::projections::projected;
 
 const MODE: HistoryMode = HistoryMode::Paginated;
 
@@ -65,6 +71,58 @@ async fn reads_near_the_end_do_not_load_the_thread() {
     let page = fastest(|| async { store.read_lines(&query).await.unwrap() }).await;
     println!("whole {whole:?}, context {context:?}, page {page:?}");
     assert!(context < whole / 4 && page < whole / 4, "whole {whole:?}, context {context:?}, page {page:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forks_and_reverts_near_the_end_do_not_load_the_thread() {
+    let place = new_place().await;
+    let store = place.open().await;
+    long_thread(&store).await;
+    projected(&place).await;
+    let whole = fastest(|| async { store.load_history(id(1)).await.unwrap() }).await;
+    let newest = TurnQuery { direction: SortDirection::Descending, limit: 2, ..TurnQuery::all(id(1)) };
+    let turns = store.list_turns(&newest).await.unwrap().items;
+    let number = AtomicU32::new(10);
+    let fork = fastest(|| async {
+        let meta = head(number.fetch_add(1, Ordering::Relaxed), MODE);
+        let fork = ForkThread { source: id(1), at: TurnBoundary::After(turns[1].id.clone()), meta };
+        store.fork_thread(fork).await.unwrap();
+    })
+    .await;
+    // The record follows, and is exact whoever asks.
+    let lines = store.load_history(id(10)).await.unwrap().lines;
+    let created = store.read_thread(id(10)).await.unwrap().created_at;
+    let mut fold = MetadataFold::new(id(10), created);
+    lines.iter().for_each(|line| drop(fold.observe_line(line)));
+    assert_eq!(store.read_thread(id(10)).await.unwrap(), fold.into_thread());
+    let mut revert = Duration::MAX;
+    for _ in 0..2 {
+        projected(&place).await;
+        let began = Instant::now();
+        let request = RevertThread { thread_id: id(1), to: TurnBoundary::BeforeNewest(1), batch: BatchId::generate() };
+        assert_eq!(store.revert_thread(request).await.unwrap(), 1);
+        revert = revert.min(began.elapsed());
+    }
+    println!("whole {whole:?}, fork {fork:?}, revert {revert:?}");
+    assert!(fork < whole / 3 && revert < whole / 3, "whole {whole:?}, fork {fork:?}, revert {revert:?}");
+}
+
+/// A thread is read in blocks of 1 MiB. Each line counts something here, so none may be lost where a block ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_count_every_line_of_a_long_thread() {
+    const TURNS: usize = 20_000;
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &[]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    let turns: Vec<RolloutItem> = (0..TURNS).map(|turn| started(&format!("t{turn}"))).collect();
+    for batch in turns.chunks(TURNS / 4) {
+        store.append_items(id(1), BatchId::generate(), batch).await.unwrap();
+    }
+    store.shutdown_thread(id(1)).await.unwrap();
+    assert!(store.list_segments(id(1)).await.unwrap()[0].bytes > 2 << 20);
+    let stats = store.thread_stats(&StatsQuery::default()).await.unwrap();
+    assert_eq!(stats.total.turns, TURNS as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use selvedge_history::{TextSearch, TurnProjection};
 use selvedge_protocol::{
-    Cursor, HistoryMode, ItemQuery, Page, ResponseItem, RolloutItem, SearchOrder, SearchQuery, SegmentId,
-    SortDirection, ThreadId, ThreadQuery, Timestamp, Turn, TurnBoundary, TurnItemEntry, TurnQuery, TurnSelector,
+    Cursor, HistoryMode, ItemQuery, Page, ResponseItem, RolloutItem, SearchOrder, SearchQuery, SegmentId, SessionMeta,
+    SortDirection, StatsCounts, StatsQuery, ThreadId, ThreadMetadataPatch, ThreadQuery, Timestamp, Turn, TurnBoundary,
+    TurnItemEntry, TurnQuery, TurnSelector,
 };
 use selvedge_thread_store::implement::{page_hits, page_items, page_turns};
 use selvedge_thread_store::{
-    BatchId, ForkThread, LineQuery, LineStart, RevertThread, SegmentInfo, SegmentPart, StoreError, ThreadReader,
-    ThreadStore,
+    BatchId, ForkThread, InMemoryThreadStore, LineQuery, LineStart, MetadataOrigin, RevertThread, SegmentInfo,
+    SegmentPart, StoreError, ThreadReader, ThreadStore,
 };
-use selvedge_thread_store_conformance::fixtures::{head, id, record, turn};
+use selvedge_thread_store_conformance::fixtures::{agent, complete, head, id, record, started, turn, user};
 use selvedge_thread_store_postgres::PostgresThreadStore;
 
 use crate::place::{PostgresPlace, new_place};
@@ -27,7 +28,7 @@ const MODE: HistoryMode = HistoryMode::Paginated;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Imports the recordings of `samples/` that build on no other one, or every `step`th of them.
-async fn import_recordings(store: &PostgresThreadStore, step: usize) -> Vec<ThreadId> {
+async fn import_recordings(store: &dyn ThreadStore, step: usize) -> Vec<ThreadId> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples")];
     let (mut threads, mut found) = (Vec::new(), 0);
     while let Some(folder) = folders.pop() {
@@ -65,7 +66,7 @@ async fn import_recordings(store: &PostgresThreadStore, step: usize) -> Vec<Thre
 }
 
 /// Waits until the projections of all threads have every line.
-async fn projected(place: &PostgresPlace) {
+pub(crate) async fn projected(place: &PostgresPlace) {
     let began = Instant::now();
     let behind = || async {
         // Setting a column to itself counts rows.
@@ -229,6 +230,72 @@ async fn searches_by_keys_find_what_a_search_of_all_turns_finds() {
     assert!(store.search_threads(&SearchQuery::new("the")).await.unwrap().items.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_found_by_its_block() {
+    let place = new_place().await;
+    let store = place.open().await;
+    for number in [1, 2] {
+        record(&store, number, MODE, &["a"]).await;
+    }
+    let found = async |text: &str| -> Vec<ThreadId> {
+        let page = store.search_threads(&SearchQuery::new(text)).await.unwrap();
+        page.items.into_iter().map(|hit| hit.thread.id).collect()
+    };
+    for (name, word, other) in [("Zebra crossing", "zebra", "lion"), ("The lion cage", "lion", "zebra")] {
+        let patch = ThreadMetadataPatch { name: Some(Some(name.to_owned())), ..Default::default() };
+        store.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await.unwrap();
+        // At once, and by the block that follows.
+        for _ in 0..2 {
+            assert_eq!((found(word).await, found(other).await), (vec![id(1)], vec![]));
+            projected(&place).await;
+        }
+    }
+    assert_eq!(place.execute("DELETE FROM @.search_blocks WHERE namespace = $1 AND first_turn < 0").await, 1);
+    assert!(found("lion").await.is_empty());
+    // Without a name there is no block.
+    let patch = ThreadMetadataPatch { name: Some(None), ..Default::default() };
+    store.update_thread_metadata(id(1), &patch, MetadataOrigin::Explicit).await.unwrap();
+    projected(&place).await;
+    assert_eq!(place.execute("DELETE FROM @.search_blocks WHERE namespace = $1 AND first_turn < 0").await, 0);
+}
+
+/// A thread that goes on has lines that came after its projections. Of the earlier ones, a search reads the blocks with its words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_reads_the_blocks_of_a_live_thread() {
+    let place = new_place().await;
+    let store = place.open().await;
+    record(&store, 1, MODE, &[]).await;
+    store.resume_thread(id(1)).await.unwrap();
+    for (name, text) in [("a", "alpha rays"), ("b", "beta rays"), ("c", "gamma rays")] {
+        let mut items = vec![started(name)];
+        items.extend(user(MODE, name, text));
+        // Each turn is a block of its own.
+        items.extend(agent(MODE, name, &"long ".repeat(15_000)));
+        items.push(complete(name));
+        store.append_items(id(1), BatchId::generate(), &items).await.unwrap();
+    }
+    store.shutdown_thread(id(1)).await.unwrap();
+    projected(&place).await;
+    store.resume_thread(id(1)).await.unwrap();
+    store.append_items(id(1), BatchId::generate(), &turn(MODE, "gamma")).await.unwrap();
+    let search = SearchQuery { hits_per_thread: 10, ..SearchQuery::new("gamma") };
+    let found = async || -> Vec<(Option<u64>, Option<u64>, String)> {
+        let page = store.search_threads(&search).await.unwrap();
+        page.items.into_iter().map(|hit| (hit.turn_number, hit.position, hit.snippet)).collect()
+    };
+    let hits = found().await;
+    assert!(hits.len() > 2, "{hits:?}");
+    // Without the lines of the first turn, the others have other numbers in the whole history.
+    let damaged = place.execute(
+        "UPDATE @.lines SET bytes = convert_to(repeat('x', octet_length(bytes) - 1) || E'\\n', 'UTF8')
+        WHERE namespace = $1 AND ordinal BETWEEN 1 AND 6",
+    );
+    assert_eq!(damaged.await, 6);
+    assert_eq!(found().await, hits);
+    let first = store.search_threads(&SearchQuery::new("alpha")).await.unwrap();
+    assert!(first.items.is_empty(), "{first:?}");
+}
+
 /// Returns the page of the newest turns.
 async fn newest_turns(store: &PostgresThreadStore, limit: usize) -> Vec<Turn> {
     let query = TurnQuery { direction: SortDirection::Descending, limit, ..TurnQuery::all(id(1)) };
@@ -252,6 +319,140 @@ async fn a_page_reads_its_own_lines() {
     // A page with that turn is read from the whole history.
     let all = turns_of(&store, id(1), false).await;
     assert_eq!(store.list_turns(&TurnQuery::all(id(1))).await.unwrap().items, all);
+}
+
+/// Returns a text for an outcome and the newest head of a thread, and for what can be compared of its own lines: kind and payload.
+async fn branched(store: &dyn ThreadStore, outcome: String, thread_id: ThreadId) -> String {
+    let head = store.read_session_meta(thread_id).await.unwrap_or_default().map(|mut head| {
+        // Ids of segments are random, and a revert stamps its head with the time.
+        if let Some(base) = &mut head.history_base {
+            base.thread_id = base.thread_id.filter(|id| *id == SegmentId::from(thread_id));
+        }
+        SessionMeta { timestamp: None, ..head }
+    });
+    let lines = store.load_history(thread_id).await.map(|history| {
+        let line = |line: &selvedge_protocol::RolloutLine| (line.ordinal(), line.kind().to_owned());
+        let metadata = |line: &&selvedge_protocol::RolloutLine| line.kind() == "thread_metadata";
+        let explicit: Vec<String> =
+            history.lines.iter().filter(metadata).map(|line| line.payload().to_owned()).collect();
+        (history.inherited, history.lines.iter().map(line).collect::<Vec<_>>(), explicit)
+    });
+    format!("{outcome}\n{head:?}\n{lines:?}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forks_and_reverts_by_rows_are_those_of_the_whole_history() {
+    let place = new_place().await;
+    let (store, memory) = (place.open().await, InMemoryThreadStore::new());
+    let stores: [&dyn ThreadStore; 2] = [&store, &memory];
+    let mut threads = import_recordings(&store, 4).await;
+    import_recordings(&memory, 4).await;
+    let mut paginated = Vec::new();
+    for thread_id in &threads {
+        if memory.load_history(*thread_id).await.unwrap().mode == MODE {
+            paginated.push(*thread_id);
+        }
+    }
+    assert!(paginated.len() > 3, "{} paginated recordings", paginated.len());
+    let fork = |source, at, number| {
+        // With a window of its own. Without one the store would generate a random id.
+        let mut meta = head(number, MODE);
+        meta.context_window.get_or_insert_default().window_id = Some(id(98).to_string().parse().unwrap());
+        ForkThread { source, at, meta }
+    };
+    // Forks have several segments, and explicit metadata in what is undone is carried over.
+    for (number, source) in (1..4).zip(paginated) {
+        for store in stores {
+            store.fork_thread(fork(source, TurnBoundary::BeforeNewest(1), number)).await.unwrap();
+            store.resume_thread(id(number)).await.unwrap();
+            for name in ["x", "y"] {
+                store.append_items(id(number), BatchId::generate(), &turn(MODE, name)).await.unwrap();
+                let patch = ThreadMetadataPatch { model: Some(Some(name.to_owned())), ..Default::default() };
+                store.update_thread_metadata(id(number), &patch, MetadataOrigin::Explicit).await.unwrap();
+            }
+            store.shutdown_thread(id(number)).await.unwrap();
+        }
+        threads.push(id(number));
+    }
+    projected(&place).await;
+    for thread_id in threads {
+        let turns = memory.list_turns(&TurnQuery { limit: 1000, ..TurnQuery::all(thread_id) }).await.unwrap().items;
+        let step = turns.len() / 4 + 1;
+        let mut boundaries = vec![
+            TurnBoundary::Latest,
+            TurnBoundary::After("no such turn".into()),
+            TurnBoundary::BeforeNewest(0),
+            TurnBoundary::BeforeNewest(u64::MAX),
+        ];
+        for (turn, newest) in turns.iter().rev().zip(1..).step_by(step) {
+            boundaries.push(TurnBoundary::BeforeNewest(newest));
+            boundaries.push(TurnBoundary::After(turn.id.clone()));
+            boundaries.push(TurnBoundary::Before(turn.id.clone()));
+        }
+        for at in &boundaries {
+            let mut answers = Vec::new();
+            for store in stores {
+                let outcome = store.fork_thread(fork(thread_id, at.clone(), 99)).await;
+                answers.push(branched(store, format!("{outcome:?}"), id(99)).await);
+                if outcome.is_ok() {
+                    store.delete_thread(id(99)).await.unwrap();
+                }
+            }
+            assert_eq!(answers[0], answers[1], "a fork of {thread_id} {at:?}");
+        }
+        // From the end on, so that each one has something to undo.
+        for (turn, is_before) in turns.iter().rev().step_by(step).zip([true, false].into_iter().cycle()) {
+            let to = match is_before {
+                true => TurnBoundary::Before(turn.id.clone()),
+                false => TurnBoundary::After(turn.id.clone()),
+            };
+            let mut answers = Vec::new();
+            let batch = BatchId::generate();
+            for store in stores {
+                let undone = store.revert_thread(RevertThread { thread_id, to: to.clone(), batch }).await;
+                answers.push(branched(store, format!("{undone:?}"), thread_id).await);
+            }
+            assert_eq!(answers[0], answers[1], "a revert of {thread_id} {to:?}");
+            projected(&place).await;
+        }
+    }
+    let [by_rows, whole] =
+        [store.thread_stats(&StatsQuery::default()).await, memory.thread_stats(&StatsQuery::default()).await];
+    // Not the bytes: stores may write the same facts with different bytes.
+    let [by_rows, whole] = [by_rows, whole].map(|stats| StatsCounts { bytes: 0, ..stats.unwrap().total });
+    assert!(by_rows.turns > 50 && by_rows.total_tokens > 0, "{by_rows:?}");
+    assert_eq!(by_rows, whole);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_and_a_revert_read_near_their_boundary() {
+    let place = new_place().await;
+    let store = place.open().await;
+    for number in [1, 2] {
+        record(&store, number, MODE, &["a", "b", "c", "d"]).await;
+    }
+    projected(&place).await;
+    let second = newest_turns(&store, 3).await.remove(2).id;
+    // Without its lines, the second turn is in the rows only.
+    let count = turn(MODE, "a").len();
+    let damage = format!(
+        "UPDATE @.lines SET bytes = convert_to(repeat('x', octet_length(bytes) - 1) || E'\\n', 'UTF8')
+        WHERE namespace = $1 AND ordinal BETWEEN {} AND {}",
+        count + 1,
+        2 * count
+    );
+    assert_eq!(place.execute(&damage).await, 2 * count as u64);
+    let at = TurnBoundary::After(second);
+    let fork = |number| ForkThread { source: id(1), at: at.clone(), meta: head(number, MODE) };
+    let revert = |thread_id| RevertThread { thread_id, to: at.clone(), batch: BatchId::generate() };
+    assert_eq!(store.fork_thread(fork(3)).await.unwrap(), id(3));
+    assert_eq!(store.revert_thread(revert(id(1))).await.unwrap(), 2);
+    // The whole history has no such turn.
+    place.execute("DELETE FROM @.projections WHERE namespace = $1").await;
+    let fork = ForkThread { source: id(2), ..fork(4) };
+    assert!(matches!(store.fork_thread(fork).await, Err(StoreError::TurnNotFound { .. })));
+    place.execute("DELETE FROM @.projections WHERE namespace = $1").await;
+    assert!(matches!(store.revert_thread(revert(id(2))).await, Err(StoreError::TurnNotFound { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -279,7 +480,7 @@ async fn missing_and_older_projections_are_made_again() {
                 assert_eq!(store.search_threads(&search).await.unwrap(), hits);
             }
             let began = Instant::now();
-            let current = "UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND projection_version = 1";
+            let current = "UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND projection_version = 2";
             while place.execute(current).await == 0 {
                 assert!(began.elapsed() < PATIENCE, "the projections were not made again: {forget} {asks_for_turns}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -341,7 +542,7 @@ async fn questions_for_projections_have_indexes() {
     let filled = place.sql(
         "INSERT INTO @.threads (namespace, thread_id, epoch, is_unsettled, revision, segment_id, created_at, archived, record,
             record_version, folded_segment, folded_to, reverts, projection_version)
-            SELECT 'n', id, 1, false, 1, id, 0, false, '{}', 1, id, 0, '[]', 1
+            SELECT 'n', id, 1, false, 1, id, 0, false, '{}', 1, id, 0, '[]', 2
             FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 20000)) ids;
         INSERT INTO @.search_blocks SELECT 'n', gen_random_uuid(), 0, 1,
             ARRAY(SELECT (random() * 100000)::integer FROM generate_series(1, 100 + block % 2)) FROM generate_series(1, 8000) block;
@@ -363,13 +564,12 @@ async fn questions_for_projections_have_indexes() {
         ("projections WHERE namespace = $1 AND thread_id = $2", "text, uuid", thread, "projections_p", 1),
         ("search_blocks WHERE namespace = $1 AND keys @> '{1,2,3}'", "text", "'n'", "keys_idx", 8),
         (
-            "threads WHERE namespace = $1 AND (projection_version < 1 OR projection_version > 1)",
+            "threads WHERE namespace = $1 AND (projection_version < 2 OR projection_version > 2)",
             "text",
             "'n'",
             "projection_version_idx",
             16,
         ),
-        ("threads WHERE namespace = $1 AND name IS NOT NULL", "text", "'n'", "thread_id_idx", 8),
     ]
     .into_iter()
     .enumerate()

@@ -1,10 +1,12 @@
-//! What a fork and a revert write, for a store that has the whole history in memory.
+//! What a fork and a revert write, for a store that has the whole history in memory or has found the boundary by itself.
 
 use std::borrow::Borrow;
 use std::time::Duration;
 
 use selvedge_history::{CarriedMetadata, base_length, fork_head, head_identity, inherit_head, revert_items};
-use selvedge_protocol::{HistoryMode, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp, TurnBoundary};
+use selvedge_protocol::{
+    HistoryBase, HistoryMode, RolloutItem, SegmentId, SessionMeta, ThreadId, Timestamp, TurnBoundary,
+};
 
 use super::{Segment, SegmentChain, WholeHistory};
 use crate::Result;
@@ -26,31 +28,50 @@ pub fn fork_segment<S: Borrow<Segment>>(
     let (thread_id, _) = head_identity(&meta)?;
     let history = source.history();
     let boundary = history.resolve(at)?;
-    if let Some(head) = history.newest_head() {
-        inherit_head(&mut meta, &head);
+    let source_head = history.newest_head();
+    if history.mode == HistoryMode::Paginated {
+        // A fork before the first real line inherits nothing. Then it has no base, and its ordinals begin with 0.
+        let base = history.base(base_length(&history.lines, boundary.position));
+        return fork_at_base(source.thread_id(), source_head.as_ref(), base, meta, now);
     }
-    // A fork before the first real line inherits nothing. Then it has no base, and its ordinals begin with 0.
-    let length = base_length(&history.lines, boundary.position);
-    let base = (history.mode == HistoryMode::Paginated).then(|| history.base(length)).flatten();
-    let mut head = fork_head(meta, source.thread_id(), history.mode, base);
-    // Readers of legacy logs do not know bases, so a legacy fork is a copy. A legacy history is always a single
-    // segment.
-    let mut copy: &[u8] = &[];
-    if history.mode == HistoryMode::Legacy {
-        // A fork at the end copies everything, also damage after the last line. A fork at a boundary copies up to the
-        // line before it.
-        let end = match at {
-            TurnBoundary::Latest => source.newest().bytes().len(),
-            _ => end_before(&history, boundary.position),
-        };
-        copy = &source.newest().bytes()[..end];
-        // A torn last line gets its newline.
-        let is_torn = !copy.is_empty() && !copy.ends_with(b"\n");
-        head.copied_bytes = Some(copy.len() as u64 + u64::from(is_torn));
+    if let Some(head) = &source_head {
+        inherit_head(&mut meta, head);
     }
+    // Readers of legacy logs do not know bases, so a legacy fork is a copy. A legacy history is always a single segment.
+    // A fork at the end copies everything, also damage after the last line. A fork at a boundary copies up to the line
+    // before it.
+    let end = match at {
+        TurnBoundary::Latest => source.newest().bytes().len(),
+        _ => end_before(&history, boundary.position),
+    };
+    let copy = &source.newest().bytes()[..end];
+    let mut head = fork_head(meta, source.thread_id(), HistoryMode::Legacy, None);
+    // A torn last line gets its newline.
+    let is_torn = !copy.is_empty() && !copy.ends_with(b"\n");
+    head.copied_bytes = Some(copy.len() as u64 + u64::from(is_torn));
     let mut segment = Segment::begin(thread_id.into(), thread_id, now, &[head.into()]);
     append_copy(&mut segment, copy);
     Ok(segment)
+}
+
+/// Creates the first segment of a fork of a paginated thread, for a store that has found the base by itself. `source_head` is
+/// the newest head of the source, and `base` is `None` if the fork inherits no line except heads.
+///
+/// # Errors
+/// - `InvalidRequest` if the id or the time is missing in the head `meta`.
+pub fn fork_at_base(
+    source: ThreadId,
+    source_head: Option<&SessionMeta>,
+    base: Option<HistoryBase>,
+    mut meta: SessionMeta,
+    now: Timestamp,
+) -> Result<Segment> {
+    let (thread_id, _) = head_identity(&meta)?;
+    if let Some(head) = source_head {
+        inherit_head(&mut meta, head);
+    }
+    let head = fork_head(meta, source, HistoryMode::Paginated, base);
+    Ok(Segment::begin(thread_id.into(), thread_id, now, &[head.into()]))
 }
 
 /// Returns the byte at which the line before a position ends. A position counts lines from the beginning of the

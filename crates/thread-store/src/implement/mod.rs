@@ -15,7 +15,7 @@
 //! | batches that take effect once | [`RecentBatches`] |
 //! | dropped calls that are completed before later ones | [`ColdQueues`] |
 //! | ids without a random number for each | [`UuidSequence`] |
-//! | `fork_thread`, `revert_thread`, `detach_thread` | [`fork_segment`], [`plan_revert`], [`detached_bytes`] |
+//! | `fork_thread`, `revert_thread`, `detach_thread` | [`fork_segment`] or [`fork_at_base`], [`plan_revert`], [`detached_bytes`] |
 //! | `update_thread_metadata` | [`plan_patch`] |
 //! | `import_segment`, `read_segment` | [`compare_part`], [`MAX_SEGMENT_READ`] |
 
@@ -36,7 +36,7 @@ mod segment_import;
 mod uuid_sequence;
 mod whole_history;
 
-pub use branch::{RevertWrite, fork_segment, next_segment_id, plan_revert, segment_order};
+pub use branch::{RevertWrite, fork_at_base, fork_segment, next_segment_id, plan_revert, segment_order};
 pub use chain::SegmentChain;
 pub use change_log::ChangeLog;
 pub use change_signal::ChangeSignal;

@@ -1,0 +1,90 @@
+//! The lines of a segment, block by block: what is folded over a history needs memory for a block and not for the history.
+
+use std::ops::Range;
+
+use selvedge_protocol::log::{LineRecord, RawContent, split_raw};
+use selvedge_protocol::{RolloutLine, SegmentId, ThreadId};
+use sqlx::postgres::PgConnection;
+
+use crate::error::AttemptError;
+use crate::host::PostgresHost;
+
+/// How many bytes are loaded at once, unless a line has more. Backwards, the first blocks are smaller: often a few lines are enough.
+const BLOCK: Range<u64> = 16 << 10..1 << 20;
+
+/// Returns where the first line begins in a block of bytes that has the byte `start` of its segment first. `None` if the block ends
+/// before: then all of it belongs to a line that begins earlier.
+pub(crate) fn first_line(start: u64, block: &[u8]) -> Option<usize> {
+    match start {
+        0 => Some(0),
+        // A newline at the very end ends the last line and begins none.
+        _ => block[..block.len().saturating_sub(1)].iter().position(|byte| *byte == b'\n').map(|at| at + 1),
+    }
+}
+
+impl PostgresHost {
+    /// Passes the lines of a segment in a range of bytes to a function, in their order. The range begins where a line does. Returns
+    /// the byte after the last line that has its newline.
+    pub(crate) async fn for_each_line(
+        &self,
+        connection: &mut PgConnection,
+        place: (ThreadId, SegmentId),
+        range: Range<u64>,
+        mut take: impl FnMut(&LineRecord),
+    ) -> Result<u64, AttemptError> {
+        let (mut start, mut whole_to, mut size) = (range.start, range.start, BLOCK.end);
+        loop {
+            let asked = start..start.saturating_add(size).min(range.end);
+            let block = self.bytes(connection, place, asked.clone()).await?;
+            // The bytes after the last newline belong to a line that continues in the next block.
+            let whole = block.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let is_last = asked.end == range.end || (block.len() as u64) < asked.end - asked.start;
+            let used = if is_last { block.len() } else { whole };
+            if used == 0 && !is_last {
+                size *= 2;
+                continue;
+            }
+            for entry in split_raw(&block[..used], start, 0) {
+                if let RawContent::Line(line) = entry.content {
+                    take(&LineRecord { line, range: entry.range, number: 0 });
+                }
+            }
+            if whole > 0 {
+                whole_to = start + whole as u64;
+            }
+            if is_last {
+                return Ok(whole_to);
+            }
+            (start, size) = (start + used as u64, BLOCK.end);
+        }
+    }
+
+    /// Passes the lines of a segment before a byte to a function, the last one first, until it returns `true`. Returns whether it did.
+    pub(crate) async fn find_line_back(
+        &self,
+        connection: &mut PgConnection,
+        place: (ThreadId, SegmentId),
+        before: u64,
+        mut is_found: impl FnMut(&RolloutLine) -> bool,
+    ) -> Result<bool, AttemptError> {
+        let (mut end, mut size) = (before, BLOCK.start);
+        while end > 0 {
+            let start = end.saturating_sub(size);
+            let block = self.bytes(connection, place, start..end).await?;
+            size = (size * 2).min(BLOCK.end.max(size));
+            let Some(first) = first_line(start, &block) else {
+                size = size.max(end - start) * 2;
+                continue;
+            };
+            end = start + first as u64;
+            for entry in split_raw(&block[first..], end, 0).iter().rev() {
+                if let RawContent::Line(line) = &entry.content
+                    && is_found(line)
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
