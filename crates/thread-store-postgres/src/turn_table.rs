@@ -14,7 +14,7 @@ use crate::stored_lines::StoredChain;
 use crate::tables::from_json;
 
 /// The version of the projections. Those of another version are made again from the lines.
-pub(crate) const PROJECTION_VERSION: i32 = 1;
+pub(crate) const PROJECTION_VERSION: i32 = 2;
 
 /// How many rows one statement inserts at most.
 const MAX_ROWS: usize = 2000;

@@ -279,7 +279,7 @@ async fn missing_and_older_projections_are_made_again() {
                 assert_eq!(store.search_threads(&search).await.unwrap(), hits);
             }
             let began = Instant::now();
-            let current = "UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND projection_version = 1";
+            let current = "UPDATE @.threads SET epoch = epoch WHERE namespace = $1 AND projection_version = 2";
             while place.execute(current).await == 0 {
                 assert!(began.elapsed() < PATIENCE, "the projections were not made again: {forget} {asks_for_turns}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -363,7 +363,7 @@ async fn questions_for_projections_have_indexes() {
         ("projections WHERE namespace = $1 AND thread_id = $2", "text, uuid", thread, "projections_p", 1),
         ("search_blocks WHERE namespace = $1 AND keys @> '{1,2,3}'", "text", "'n'", "keys_idx", 8),
         (
-            "threads WHERE namespace = $1 AND (projection_version < 1 OR projection_version > 1)",
+            "threads WHERE namespace = $1 AND (projection_version < 2 OR projection_version > 2)",
             "text",
             "'n'",
             "projection_version_idx",

@@ -135,6 +135,8 @@ async fn keys_move_through_a_thread_and_tell_of_themselves() {
     assert_eq!(browser.value("document.querySelector('dialog').open"), false);
     // The first stop of the focus leads over the bar.
     browser.open(&format!("http://{}/threads/{id}", viewer.host));
+    // The page before had a focus.
+    browser.wait("document.activeElement === document.body");
     browser.press("Tab");
     assert_eq!(browser.text("document.activeElement.className"), "skip");
     browser.check(&viewer.host);
